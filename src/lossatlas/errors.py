@@ -1,0 +1,30 @@
+"""What can go wrong: a request that makes no sense, and a run folder that belongs to another run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class SpecError(ValueError):
+    """A request that cannot be met: it names the argument, what it got, what was expected and what to do.
+
+    Example:
+        >>> raise SpecError("by='row': unknown normalisation; choose one of filter, layer")
+        Traceback (most recent call last):
+        ...
+        lossatlas.errors.SpecError: by='row': unknown normalisation; choose one of filter, layer
+    """
+
+
+class RunMismatchError(RuntimeError):
+    """A run folder holds another run: another model, data set, plane or setting. The message names which."""
+
+
+def unknown(argument: str, got: object, choices: Iterable[str]) -> SpecError:
+    """The error for an unknown option, which lists all the good ones.
+
+    Example:
+        >>> str(unknown("by", "row", ["filter", "layer"]))
+        "by='row' is unknown; choose one of: filter, layer"
+    """
+    return SpecError(f"{argument}={got!r} is unknown; choose one of: {', '.join(choices)}")

@@ -1,0 +1,256 @@
+"""What is a Landscape: the schema of the dataset, and how one is built, checked, saved and read.
+
+A Landscape is an ``xarray.Dataset``. Its dimensions carry the names of the axes, so a value is asked for by
+coordinate and never by position: ``landscape["loss"].sel(x=0, y=0)``.
+
+==============  ==========  ===========================================================================
+variable        dims        meaning
+==============  ==========  ===========================================================================
+``x`` …         (x,)        coordinate, in multiples of the direction; one for each axis
+``x_length``    (x,)        the same, times the norm of the direction: distance in parameter space
+``loss``        (x, y, …)   the mean over samples, float64; ``kind`` is "loss"
+metric's name   (x, y, …)   the mean over samples, float64; ``kind`` is "metric"
+``status``      (x, y, …)   what became of the cell, see :class:`Status`; no value is ever repaired
+==============  ==========  ===========================================================================
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+
+from lossatlas.errors import SpecError
+
+SCHEMA = 1
+ENGINE: Literal["h5netcdf"] = "h5netcdf"
+
+ATTRIBUTES: dict[str, str] = {
+    "schema": "version of this schema",
+    "title": "short name of the model, as a picture should call it",
+    "model": "class or source of the model",
+    "data": "source of the data",
+    "loss": "name of the loss function",
+    "samples": "number of samples behind each mean",
+    "normalisation": "filter, layer, weight, none, unit-filter, unit-layer; empty where nothing was normalised",
+    "still": "roles of tensors that do not move, separated by commas",
+    "batchnorm": "frozen, recalibrated or interpolated; empty where the model has none",
+    "seed": "seed of the random directions; empty where there is none",
+    "dtype": "number format of the evaluation",
+    "device": "kind of device of the evaluation",
+    "centre": "JSON: value of the loss and of each metric at the origin",
+    "cosines": "JSON: cosine between each pair of directions, by 'x,y'",
+    "created": "date and time, ISO 8601",
+    "software": "name and version of what computed it",
+    "provenance": "JSON: versions, command, fingerprints",
+}
+
+
+class Status(enum.IntEnum):
+    """What became of one cell. A value that is not finite stays as it is; only its status says so."""
+
+    NOT_SAMPLED = 0
+    OK = 1
+    NON_FINITE = 2
+    FAILED = 3
+    CENSORED = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Axis:
+    """One axis of a Landscape.
+
+    Attributes:
+        coordinates: float64 [n], increasing, in multiples of the direction.
+        length: norm of the direction, so that ``coordinates * length`` is a distance in parameter space.
+        label: what the direction is, for a picture: "random direction (seed 0)".
+    """
+
+    coordinates: np.ndarray
+    length: float
+    label: str = "direction"
+
+
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """What a Landscape says of itself: the attributes of the schema, as Python values."""
+
+    title: str = "model"
+    model: str = ""
+    data: str = ""
+    loss: str = ""
+    samples: int = 0
+    normalisation: str = ""
+    still: tuple[str, ...] = ()
+    batchnorm: str = ""
+    seed: int | None = None
+    dtype: str = "float32"
+    device: str = "cpu"
+    centre: Mapping[str, float] = field(default_factory=dict)
+    cosines: Mapping[str, float] = field(default_factory=dict)
+    created: str = ""
+    software: str = "lossatlas"
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def attributes(self) -> dict[str, str | int]:
+        """The same as netCDF attributes: text and whole numbers, JSON where there is structure."""
+        attributes: dict[str, str | int] = {"schema": SCHEMA}
+        for name in list(ATTRIBUTES)[1:]:
+            value = getattr(self, name)
+            if isinstance(value, tuple):
+                value = ",".join(value)
+            elif isinstance(value, Mapping):
+                value = json.dumps(dict(value), sort_keys=True)
+            attributes[name] = "" if value is None else value
+        return attributes
+
+
+def build(
+    axes: Mapping[str, Axis],
+    values: Mapping[str, np.ndarray],
+    status: np.ndarray | None = None,
+    *,
+    about: About | None = None,
+) -> xr.Dataset:
+    """Make a Landscape from arrays.
+
+    Args:
+        axes: the axes in the order of the arrays' dimensions.
+        values: float64 arrays by name, each of shape ``[len(axis) for axis in axes]``. ``"loss"`` is the loss,
+            all others are metrics.
+        status: int8, same shape; left out, it follows from which values are finite.
+        about: what the Landscape says of itself.
+
+    Returns:
+        A valid Landscape.
+
+    Raises:
+        SpecError: an array has another shape than the axes.
+
+    Example:
+        >>> axis = Axis(coordinates=np.array([-1.0, 0.0, 1.0]), length=2.0)
+        >>> landscape = build({"x": axis}, {"loss": np.array([4.0, 0.0, np.nan])})
+        >>> landscape["x_length"].values.tolist()
+        [-2.0, 0.0, 2.0]
+        >>> landscape["status"].values.tolist()
+        [1, 1, 2]
+    """
+    dims = tuple(axes)
+    shape = tuple(len(axis.coordinates) for axis in axes.values())
+    for name, array in values.items():
+        if np.shape(array) != shape:
+            raise SpecError(f"values[{name!r}] has shape {np.shape(array)}; the axes {dims} need {shape}")
+    if status is None:
+        finite = np.all([np.isfinite(array) for array in values.values()], axis=0)
+        status = np.where(finite, Status.OK, Status.NON_FINITE)
+    dataset = xr.Dataset(attrs=(about or About()).attributes())
+    for name, axis in axes.items():
+        dataset[name] = (name, np.asarray(axis.coordinates, float))
+        dataset[name].attrs = {
+            "units": "multiple of the direction",
+            "long_name": axis.label,
+            "length": axis.length,
+        }
+        lengths = np.asarray(axis.coordinates, float) * axis.length
+        dataset = dataset.assign_coords({f"{name}_length": (name, lengths, {"units": "parameter norm"})})
+    for name, array in values.items():
+        kind = "loss" if name == "loss" else "metric"
+        dataset[name] = (dims, np.asarray(array, np.float64), {"kind": kind, "long_name": name})
+    dataset["status"] = (dims, np.asarray(status, np.int8), _status_attributes())
+    validate(dataset)
+    return dataset
+
+
+def _status_attributes() -> dict[str, Any]:
+    return {
+        "flag_values": np.array([int(flag) for flag in Status], np.int8),
+        "flag_meanings": " ".join(flag.name.lower() for flag in Status),
+    }
+
+
+def axis_names(landscape: xr.Dataset) -> tuple[str, ...]:
+    """The names of the axes, in the order of the arrays' dimensions."""
+    return tuple(str(name) for name in landscape["status"].dims)
+
+
+def value_names(landscape: xr.Dataset) -> tuple[str, ...]:
+    """The names of what was measured, the loss first."""
+    names = [str(name) for name in landscape.data_vars if landscape[name].attrs.get("kind") in ("loss", "metric")]
+    return tuple(sorted(names, key=lambda name: landscape[name].attrs["kind"] != "loss"))
+
+
+def structured(landscape: xr.Dataset, attribute: str) -> dict[str, Any]:
+    """A JSON attribute (``centre``, ``cosines``, ``provenance``) as a mapping."""
+    content: dict[str, Any] = json.loads(landscape.attrs.get(attribute) or "{}")
+    return content
+
+
+def validate(landscape: xr.Dataset) -> None:
+    """Check that a dataset is a Landscape.
+
+    Raises:
+        SpecError: a variable or coordinate is missing, has other dimensions, or an attribute is not of the schema.
+    """
+    if "status" not in landscape:
+        raise SpecError("not a Landscape: the variable 'status' is missing; build one with lossatlas.sample")
+    strangers = sorted(set(map(str, landscape.attrs)) - ATTRIBUTES.keys())
+    if strangers:
+        raise SpecError(f"not a Landscape: unknown attributes {strangers}; the schema has {sorted(ATTRIBUTES)}")
+    dims = landscape["status"].dims
+    for name in dims:
+        if name not in landscape.coords or f"{name}_length" not in landscape.coords:
+            raise SpecError(f"not a Landscape: axis {name!r} needs the coordinates {name!r} and '{name}_length'")
+    if not value_names(landscape):
+        raise SpecError("not a Landscape: no variable of kind 'loss' or 'metric'")
+    for value in value_names(landscape):
+        if landscape[value].dims != dims:
+            raise SpecError(f"not a Landscape: {value!r} has dims {landscape[value].dims}, 'status' has {dims}")
+
+
+def save(landscape: xr.Dataset, path: str | os.PathLike[str]) -> Path:
+    """Write a Landscape to a netCDF file, whole or not at all.
+
+    Args:
+        landscape: a valid Landscape.
+        path: the file, usually ``.nc``.
+
+    Returns:
+        The path.
+
+    Raises:
+        SpecError: not a Landscape.
+    """
+    validate(landscape)
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    scratch = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        landscape.to_netcdf(scratch, engine=ENGINE)
+        scratch.replace(target)
+    finally:
+        scratch.unlink(missing_ok=True)
+    return target
+
+
+def load(path: str | os.PathLike[str]) -> xr.Dataset:
+    """Read a Landscape from a netCDF file, wholly into memory.
+
+    Raises:
+        SpecError: the file is missing, is no netCDF file, or holds something else.
+    """
+    source = Path(path)
+    if not source.is_file():
+        raise SpecError(f"{source}: no such file")
+    try:
+        landscape = xr.load_dataset(source, engine=ENGINE)
+    except (OSError, ValueError, KeyError) as fault:
+        raise SpecError(f"{source} cannot be read as a Landscape (netCDF): {fault}") from fault
+    validate(landscape)
+    return landscape
