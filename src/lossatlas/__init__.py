@@ -1,3 +1,79 @@
-"""See and measure the loss landscape of a neural network."""
+"""See and measure the loss landscape of a neural network.
+
+The way of the data: an :class:`Objective` is measured over a :class:`Plane` at the points of a :class:`Grid` by
+:func:`sample`, which gives a Landscape (an ``xarray.Dataset``) that :func:`draw` draws.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from lossatlas.errors import RunMismatchError, SpecError
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from lossatlas import metrics, zoo
+    from lossatlas.checkpoints import load_checkpoint
+    from lossatlas.draw import View, draw
+    from lossatlas.objective import Objective
+    from lossatlas.results.reading import open
+    from lossatlas.sampling.run import interpolate, sample
+    from lossatlas.sampling.samplers import Grid
+    from lossatlas.space import directions, filters
+    from lossatlas.space.charts import Plane
+    from lossatlas.space.normalize import normalize
+
+# Where each name lives. They are imported on first use: `lossatlas draw` and `lossatlas --help` never wait for torch.
+_HOMES = {
+    "Objective": "objective",
+    "metrics": "",
+    "load_checkpoint": "checkpoints",
+    "directions": "space",
+    "filters": "space",
+    "normalize": "space.normalize",
+    "Plane": "space.charts",
+    "Grid": "sampling.samplers",
+    "sample": "sampling.run",
+    "interpolate": "sampling.run",
+    "open": "results.reading",
+    "View": "draw",
+    "draw": "draw",
+    "zoo": "",
+}
+
+__all__ = [
+    "Grid",
+    "Objective",
+    "Plane",
+    "RunMismatchError",
+    "SpecError",
+    "View",
+    "directions",
+    "draw",
+    "filters",
+    "interpolate",
+    "load_checkpoint",
+    "metrics",
+    "normalize",
+    "open",
+    "sample",
+    "zoo",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'lossatlas' has no attribute {name!r}")
+    home = _HOMES[name]
+    if name in ("metrics", "zoo", "directions", "filters"):
+        found: Any = importlib.import_module(".".join(part for part in ("lossatlas", home, name) if part))
+    else:
+        found = getattr(importlib.import_module(f"lossatlas.{home}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

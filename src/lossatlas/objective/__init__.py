@@ -1,0 +1,5 @@
+"""What is measured at a point: a model, a loss, metrics and data become named numbers."""
+
+from lossatlas.objective.objective import Objective
+
+__all__ = ["Objective"]

@@ -1,0 +1,73 @@
+"""What BatchNorm's running statistics are at a point that no training run ever visited.
+
+``frozen``
+    the statistics of the trained model at every point: what the paper does for random directions.
+``recalibrated``
+    measured again at every point, over the objective's own data.
+``interpolated``
+    coordinates like any other: they move linearly from one model to another, as on the paper's lines between two
+    minimisers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from lossatlas.objective.batches import size_of
+
+Mode = Literal["frozen", "recalibrated", "interpolated"]
+MODES: tuple[str, ...] = get_args(Mode)
+STATISTICS = ("running_mean", "running_var")
+
+
+def layers(model: nn.Module) -> dict[str, _BatchNorm]:
+    """The layers that keep running statistics, by name."""
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, _BatchNorm) and module.running_mean is not None
+    }
+
+
+def statistics(model: nn.Module) -> dict[str, Tensor]:
+    """The running means and variances of a model, by the names its state dict gives them."""
+    return {
+        f"{name}.{kind}" if name else kind: getattr(module, kind).detach()
+        for name, module in layers(model).items()
+        for kind in STATISTICS
+    }
+
+
+def recalibrate(model: nn.Module, batches: Iterable[Any], call: Callable[[nn.Module, Any], Any]) -> None:
+    r"""Measure the running statistics of a model again, over all the data.
+
+    After batch b of n_b samples the running value is moved by the momentum n_b / (n_1 + … + n_b), which makes it the
+    mean of the batches' statistics weighted by sample: a short last batch counts for what it is.
+
+    Args:
+        model: a private copy; its running statistics are replaced, and its mode is put back.
+        batches: the data.
+        call: called with the model and a batch.
+    """
+    own = layers(model)
+    before = {name: (module.training, module.momentum) for name, module in own.items()}
+    seen = 0
+    try:
+        for module in own.values():
+            module.reset_running_stats()
+            module.train()
+        for batch in batches:
+            seen += size_of(batch)
+            for module in own.values():
+                module.momentum = size_of(batch) / seen
+            with torch.no_grad():
+                call(model, batch)
+    finally:
+        for name, module in own.items():
+            module.train(before[name][0])
+            module.momentum = before[name][1]

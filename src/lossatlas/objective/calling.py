@@ -1,0 +1,76 @@
+"""How a batch goes through a model, and what of the result is outputs, targets and loss."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import nn
+
+from lossatlas.errors import SpecError
+
+Forward = Callable[[nn.Module, Any], tuple[Any, Any]]
+"""``forward(model, batch) -> (outputs, targets)``: what an Objective calls for each batch."""
+
+TARGETS = ("labels", "label", "targets", "target", "y")
+
+
+def forward(model: nn.Module, batch: Any) -> tuple[Any, Any]:
+    """Call a model on a batch in the way its shape suggests.
+
+    ==========================  =============================  =========================================
+    batch                       call                           targets
+    ==========================  =============================  =========================================
+    tuple ``(a, b, …, y)``      ``model(a, b, …)``             the last element
+    a single tensor, ``(x,)``   ``model(x)``                   ``x`` itself, as for an autoencoder
+    mapping                     ``model(**batch)``             the first of labels, label, targets,
+                                                               target, y that is there
+    ==========================  =============================  =========================================
+
+    A target that the model's ``forward`` does not take is left out of the call.
+
+    Returns:
+        The outputs and the targets.
+
+    Example:
+        >>> import torch
+        >>> outputs, targets = forward(nn.Linear(2, 3), (torch.zeros(5, 2), torch.zeros(5)))
+        >>> outputs.shape, targets.shape
+        (torch.Size([5, 3]), torch.Size([5]))
+    """
+    if isinstance(batch, Mapping):
+        name = next((name for name in TARGETS if name in batch), None)
+        named = {key: value for key, value in batch.items() if key != name or _takes(model, key)}
+        return model(**named), None if name is None else batch[name]
+    if isinstance(batch, (tuple, list)):
+        inputs = batch[:-1] if len(batch) > 1 else batch
+        return model(*inputs), batch[-1]
+    return model(batch), batch
+
+
+def _takes(model: nn.Module, argument: str) -> bool:
+    parameters = inspect.signature(model.forward).parameters
+    return argument in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+
+
+def own_loss(outputs: Any) -> Any:
+    """The loss that a model returned by itself, as ``.loss`` or ``["loss"]``.
+
+    Raises:
+        SpecError: the outputs have none.
+    """
+    loss = outputs.get("loss") if isinstance(outputs, Mapping) else getattr(outputs, "loss", None)
+    if loss is None:
+        raise SpecError(
+            f"loss=None, but the model's output ({type(outputs).__name__}) has no 'loss' of its own; "
+            "pass loss=..., for instance torch.nn.functional.cross_entropy"
+        )
+    return loss
+
+
+def predictions(outputs: Any) -> Any:
+    """What a loss or a metric gets: the logits where the output is a record that has them."""
+    if isinstance(outputs, Mapping):
+        return outputs.get("logits", outputs)
+    return getattr(outputs, "logits", outputs)

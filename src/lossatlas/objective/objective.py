@@ -1,0 +1,227 @@
+"""What is measured at a point: model + loss + metrics + data -> named numbers, as a function of the parameters."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lossatlas.errors import SpecError, unknown
+from lossatlas.objective import batchnorm as bn
+from lossatlas.objective import calling, reduction
+from lossatlas.objective.batches import Batches, size_of
+from lossatlas.objective.private import private_copy, weights_fingerprint
+
+GIB = 1024**3
+
+
+class Objective:
+    r"""The function whose landscape is wanted.
+
+    For parameters θ, N samples and a loss ℓ it is :math:`L(θ) = \frac{1}{N} \sum_i ℓ(f_θ(x_i), y_i)`, and the same
+    mean for every metric. Means are weighted by sample, so the way the data is cut into batches does not matter.
+
+    The model is never changed: all evaluations happen on a private copy. The data is read once, in order, and kept on
+    the device while it fits into ``memory``.
+
+    Args:
+        model: any module. Its parameters, as they are now, are the origin.
+        data: a DataLoader, any re-iterable of batches, or a tuple ``(x, y)`` of tensors with one row for each sample.
+        loss: ``(outputs, targets) -> scalar`` (a mean over samples) or one value for each sample, shape [N, ...].
+            Left out, the model's own ``.loss`` is taken.
+        metrics: by name, ``(outputs, targets) -> [N]``: one value for each sample.
+        forward: ``(model, batch) -> (outputs, targets)``; left out, :func:`lossatlas.objective.calling.forward`.
+        batchnorm: ``"frozen"``, ``"recalibrated"`` or ``"interpolated"``; see :mod:`lossatlas.objective.batchnorm`.
+        device: where to evaluate; left out, where the model is.
+        memory: bytes of data that may be kept on the device.
+        batch_size: rows evaluated at once where data is a tuple of tensors.
+        training: evaluate in training mode instead of evaluation mode.
+        autograd: let the forward pass take derivatives, as losses with derivatives of the network need.
+        name: what to call the model in pictures.
+        data_name: what to call the data in pictures.
+
+    Attributes:
+        origin: the parameters (tied tensors once), detached, by name; with ``batchnorm="interpolated"`` also the
+            running statistics.
+        samples: number of samples N.
+        names: ``("loss", *metrics)``.
+
+    Raises:
+        SpecError: an argument makes no sense; the message names it.
+
+    Example:
+        >>> model = nn.Linear(2, 1, bias=False)
+        >>> _ = nn.init.ones_(model.weight)
+        >>> x, y = torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([[3.0], [6.0]])
+        >>> objective = Objective(model, (x, y), loss=nn.functional.mse_loss)
+        >>> objective()
+        {'loss': 0.5}
+        >>> objective({"weight": torch.zeros(1, 2)})
+        {'loss': 22.5}
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data: Any,
+        loss: reduction.Measure | None = None,
+        *,
+        metrics: Mapping[str, reduction.Measure] | None = None,
+        forward: calling.Forward | None = None,
+        batchnorm: bn.Mode = "frozen",
+        device: str | torch.device | None = None,
+        memory: int = 2 * GIB,
+        batch_size: int = 100,
+        training: bool = False,
+        autograd: bool = False,
+        name: str | None = None,
+        data_name: str | None = None,
+    ) -> None:
+        if not isinstance(model, nn.Module):
+            raise SpecError(f"model is a {type(model).__name__}; expected a torch.nn.Module")
+        if batchnorm not in bn.MODES:
+            raise unknown("batchnorm", batchnorm, bn.MODES)
+        self.model = model
+        self.loss = loss
+        self.metrics = _checked_metrics(metrics)
+        self.forward = forward or calling.forward
+        self.batchnorm = batchnorm
+        self.training = training
+        self.autograd = autograd
+        self.device = _device(model, device)
+        self.batches = Batches(data, device=self.device, memory=memory, batch_size=batch_size)
+        self.name = name or type(model).__name__
+        self.data_name = data_name or _data_name(data)
+        self.origin = _origin(model, statistics=batchnorm == "interpolated")
+        self.fingerprint = weights_fingerprint(model)
+
+    @property
+    def samples(self) -> int:
+        """The number of samples behind each mean."""
+        return self.batches.samples
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of what is measured, the loss first."""
+        return ("loss", *self.metrics)
+
+    @functools.cached_property
+    def private(self) -> nn.Module:
+        """The copy on which everything is evaluated, at the origin until somebody moves it."""
+        return private_copy(self.model, device=self.device, training=self.training)
+
+    @functools.cached_property
+    def places(self) -> dict[str, Tensor]:
+        """The tensors of the private copy that ``origin`` names: writing into them moves the copy."""
+        return _origin(self.private, statistics=self.batchnorm == "interpolated")
+
+    def __call__(self, parameters: Mapping[str, Tensor] | None = None) -> dict[str, float]:
+        """Loss and metrics at a point.
+
+        Args:
+            parameters: tensors by name, shaped like those of ``origin``; names left out stay at the origin.
+
+        Returns:
+            The mean over all samples of the loss and of each metric, by name.
+
+        Raises:
+            SpecError: a name or a shape that the model does not have.
+        """
+        point = dict(self.origin)
+        for name, tensor in (parameters or {}).items():
+            if name not in point or point[name].shape != tensor.shape:
+                expected = f"shape {tuple(point[name].shape)}" if name in point else f"one of {sorted(point)[:5]} …"
+                raise SpecError(f"parameters[{name!r}] has shape {tuple(tensor.shape)}; expected {expected}")
+            point[name] = tensor
+        for name, place in self.places.items():
+            place.copy_(point[name])
+        return self.measure()
+
+    def measure(self, seed: int = 0) -> dict[str, float]:
+        """Loss and metrics of the private copy where it stands now.
+
+        Args:
+            seed: what random numbers a stochastic model would draw; the global random state is left alone.
+        """
+        with self.batches.seeded(seed):
+            if self.batchnorm == "recalibrated":
+                bn.recalibrate(self.private, self.batches, self.forward)
+            with self.grad_mode():
+                return self.mean(self.batches)
+
+    def mean(self, batches: Iterable[Any]) -> dict[str, float]:
+        """The sample-weighted mean over batches, summed in double precision whatever the model's format."""
+        exact = torch.float32 if self.device.type == "mps" else torch.float64  # Apple's GPU has no doubles
+        rows, sizes = [], []
+        for batch in batches:
+            sizes.append(size_of(batch))
+            rows.append(torch.stack([value.detach().to(exact) for value in self.values(batch)]))
+        table = torch.stack(rows).cpu().double()
+        weights = torch.tensor(sizes, dtype=torch.float64)
+        means = (weights @ table) / weights.sum()
+        return dict(zip(self.names, means.tolist(), strict=True))
+
+    def values(self, batch: Any) -> list[Tensor]:
+        """The mean loss and metrics of one batch, each a scalar tensor."""
+        outputs, targets = self.forward(self.private, batch)
+        size = size_of(batch)
+        if self.loss is None:
+            values = [reduction.loss_mean(_model_loss, calling.own_loss(outputs), size)]
+        else:
+            value = self.loss(calling.predictions(outputs), targets)
+            values = [reduction.loss_mean(self.loss, value, size)]
+        for name, metric in self.metrics.items():
+            values.append(reduction.metric_mean(name, metric(calling.predictions(outputs), targets), size))
+        return values
+
+    def grad_mode(self) -> AbstractContextManager[Any]:
+        """Inference mode, or gradients where the objective needs them."""
+        return torch.enable_grad() if self.autograd else torch.inference_mode()
+
+    def assert_unchanged(self) -> None:
+        """Check that the model is still where the objective found it.
+
+        Raises:
+            SpecError: the model was changed since; its origin would silently be another one.
+        """
+        if weights_fingerprint(self.model) != self.fingerprint:
+            raise SpecError(
+                "objective: the model's weights changed after the Objective was made, so its origin is no longer the "
+                "model; make a new Objective, or copy.deepcopy the model before training on"
+            )
+
+
+def _model_loss(outputs: Any, targets: Any) -> Tensor:
+    loss: Tensor = calling.own_loss(outputs)
+    return loss
+
+
+def _checked_metrics(metrics: Mapping[str, reduction.Measure] | None) -> dict[str, reduction.Measure]:
+    checked = dict(metrics or {})
+    for name, metric in checked.items():
+        if name in ("loss", "status") or not name.isidentifier():
+            raise SpecError(f"metrics: {name!r} cannot name a metric; choose an identifier other than loss and status")
+        if not callable(metric):
+            raise SpecError(f"metrics[{name!r}] is a {type(metric).__name__}; expected a callable (outputs, targets)")
+    return checked
+
+
+def _device(model: nn.Module, device: str | torch.device | None) -> torch.device:
+    if device is not None:
+        return torch.device(device)
+    tensors = (*model.parameters(), *model.buffers())
+    return tensors[0].device if tensors else torch.device("cpu")
+
+
+def _data_name(data: Any) -> str:
+    dataset = getattr(data, "dataset", None)
+    return type(dataset).__name__ if dataset is not None else "tensors" if isinstance(data, tuple) else "batches"
+
+
+def _origin(model: nn.Module, *, statistics: bool) -> dict[str, Tensor]:
+    origin = {name: tensor.detach() for name, tensor in model.named_parameters()}
+    return origin | (bn.statistics(model) if statistics else {})

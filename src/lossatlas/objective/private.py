@@ -1,0 +1,55 @@
+"""How the user's model is kept out of harm: every evaluation happens on a private copy."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+
+import torch
+from torch import Tensor, nn
+
+from lossatlas.errors import SpecError
+from lossatlas.objective.batches import fingerprint
+
+
+def private_copy(model: nn.Module, *, device: torch.device, training: bool) -> nn.Module:
+    """A copy that shares no memory with the model and records no gradients.
+
+    Tensors that are not leaves (``weight_g`` style attributes) cannot be deep-copied by torch, so every tensor is
+    handed to the copy beforehand.
+
+    Args:
+        model: any module.
+        device: where the copy lives.
+        training: leave Dropout, BatchNorm and their like in training mode.
+
+    Returns:
+        The copy, in evaluation mode unless ``training``.
+
+    Raises:
+        SpecError: the model cannot be copied.
+    """
+    memo: dict[int, object] = {}
+    for module in model.modules():
+        for tensor in (*module._parameters.values(), *module._buffers.values(), *vars(module).values()):
+            if isinstance(tensor, Tensor) and id(tensor) not in memo:
+                memo[id(tensor)] = _duplicate(tensor, device)
+    try:
+        twin = copy.deepcopy(model, memo)
+    except (TypeError, RuntimeError, NotImplementedError) as fault:
+        raise SpecError(f"model {type(model).__name__} cannot be copied (copy.deepcopy): {fault}") from fault
+    return twin.requires_grad_(False).to(device).train(training)
+
+
+def _duplicate(tensor: Tensor, device: torch.device) -> Tensor:
+    twin = tensor.detach().to(device, copy=True)
+    return nn.Parameter(twin, requires_grad=False) if isinstance(tensor, nn.Parameter) else twin
+
+
+def weights_fingerprint(model: nn.Module) -> str:
+    """A hash of a model: its structure as printed, and the name, type, shape and value of every tensor."""
+    digest = hashlib.blake2b(repr(model).encode(), digest_size=16)
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        digest.update(name.encode())
+        digest.update(fingerprint(tensor))
+    return digest.hexdigest()

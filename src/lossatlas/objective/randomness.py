@@ -1,0 +1,49 @@
+"""How a computation is kept from touching the global random state."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+
+@contextmanager
+def seeded(seed: int, *generators: torch.Generator | None) -> Iterator[None]:
+    """Run a block under a seed, then put every global generator back as it was, also after an exception.
+
+    Args:
+        seed: seed for Python, NumPy, torch and all CUDA devices inside the block.
+        generators: further generators (a DataLoader's own, say) whose state is put back too.
+
+    Example:
+        >>> before = torch.get_rng_state()
+        >>> with seeded(0):
+        ...     _ = torch.rand(3)
+        >>> bool((before == torch.get_rng_state()).all())
+        True
+    """
+    own = [(generator, generator.get_state()) for generator in generators if generator is not None]
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    initialized: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    cuda = torch.cuda.get_rng_state_all() if initialized else []
+    try:
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        # torch.manual_seed would also queue a seed for a CUDA context that the user has not opened yet.
+        torch.default_generator.manual_seed(seed)
+        if initialized:
+            torch.cuda.manual_seed_all(seed)
+        for generator, _ in own:
+            generator.manual_seed(seed)
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+        if cuda:
+            torch.cuda.set_rng_state_all(cuda)
+        for generator, state in own:
+            generator.set_state(state)

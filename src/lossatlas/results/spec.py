@@ -1,0 +1,132 @@
+"""What is a run: its axes, its identity, and whether two runs are the same."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from lossatlas.errors import SpecError
+from lossatlas.results.landscape import About, Axis
+
+FORMAT = 1
+CENTRE_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """What a run is.
+
+    Attributes:
+        identity: what must be equal to resume, JSON values by name. Floats are compared to 1e-6 relative (another
+            device rounds differently), all else exactly.
+        axes: the axes, in the order of the dimensions.
+        values: names of what is measured.
+        about: what the Landscape will say of itself.
+    """
+
+    identity: Mapping[str, Any]
+    axes: Mapping[str, Axis]
+    values: tuple[str, ...]
+    about: About
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The number of points along each axis."""
+        return tuple(len(axis.coordinates) for axis in self.axes.values())
+
+    def to_json(self) -> str:
+        """The specification as readable text."""
+        axes = {name: {**asdict(axis), "coordinates": axis.coordinates.tolist()} for name, axis in self.axes.items()}
+        content = {
+            "format": FORMAT,
+            "identity": dict(self.identity),
+            "values": list(self.values),
+            "about": asdict(self.about),
+            "axes": axes,
+        }
+        return json.dumps(content, indent=2)
+
+    def differences(self, other: RunSpec) -> list[str]:
+        """How the identity of another run differs from this one, part by part, in words."""
+        wanted = json.loads(json.dumps(dict(other.identity)))
+        return list(_differences(self.identity, wanted))
+
+    @classmethod
+    def from_json(cls, text: str, source: Path) -> RunSpec:
+        """Read a specification back.
+
+        Raises:
+            SpecError: the text is damaged or of another format; the message names the source.
+        """
+        try:
+            content = json.loads(text)
+            if content["format"] != FORMAT:
+                raise SpecError(f"{source} has format {content['format']}; this version reads format {FORMAT}")
+            about = content["about"] | {"still": tuple(content["about"]["still"])}
+            axes = {
+                name: Axis(**{**axis, "coordinates": np.array(axis["coordinates"], np.float64)})
+                for name, axis in content["axes"].items()
+            }
+            return cls(identity=content["identity"], axes=axes, values=tuple(content["values"]), about=About(**about))
+        except (KeyError, TypeError, ValueError) as fault:
+            if isinstance(fault, SpecError):
+                raise
+            raise SpecError(f"{source} is damaged ({fault}); choose another folder") from fault
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """Some finished points.
+
+    Attributes:
+        indices: int64 [n], flat index in C order of the axes.
+        values: float64 [n, number of values].
+        status: int8 [n], see :class:`~lossatlas.results.landscape.Status`.
+        notes: empty, or n texts: why a point failed.
+    """
+
+    indices: np.ndarray
+    values: np.ndarray
+    status: np.ndarray
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def joined(cls, blocks: Sequence[Self], width: int) -> Self:
+        """Several blocks as one, ordered by index; ``width`` values each, also where there is no block.
+
+        Example:
+            >>> Block.joined([], 2).values.shape
+            (0, 2)
+        """
+        if not blocks:
+            return cls(indices=np.empty(0, np.int64), values=np.empty((0, width)), status=np.empty(0, np.int8))
+        indices = np.concatenate([block.indices for block in blocks])
+        order = np.argsort(indices, kind="stable")
+        return cls(
+            indices=indices[order],
+            values=np.concatenate([block.values for block in blocks])[order],
+            status=np.concatenate([block.status for block in blocks])[order],
+        )
+
+
+def _differences(there: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for name in sorted({*there, *wanted}):
+        a, b = there.get(name), wanted.get(name)
+        if isinstance(a, dict) and isinstance(b, dict):
+            yield from _differences(a, b, f"{prefix}{name} ")
+        elif isinstance(a, float) and isinstance(b, float):
+            if not math.isclose(a, b, rel_tol=CENTRE_TOLERANCE) and not (math.isnan(a) and math.isnan(b)):
+                yield f"{prefix}{name} is {a!r} there and {b!r} here"
+        elif a != b:
+            yield f"{prefix}{name} is {_short(a)} there and {_short(b)} here"
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"

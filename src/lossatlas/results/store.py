@@ -1,0 +1,266 @@
+"""How a run survives: the folder that keeps its specification and every finished block.
+
+A run folder holds ``spec.json`` (what the run is, for people and for the check on resuming), ``journal.sqlite`` (every
+finished point) and, once finished, ``landscape.nc``. A block is committed in one transaction and is on the disk when
+the call returns, so an interruption of any kind loses at most the block in flight.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import sqlite3
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import xarray as xr
+from filelock import FileLock, Timeout
+
+from lossatlas.errors import RunMismatchError, SpecError
+from lossatlas.results import landscape as schema
+from lossatlas.results.landscape import Status
+from lossatlas.results.spec import Block, RunSpec
+
+SPEC, JOURNAL, RESULT, LOCK = "spec.json", "journal.sqlite", "landscape.nc", ".lock"
+
+
+class MemoryRun:
+    """The same as a run folder, for results that nobody wants to keep: nothing is written.
+
+    Args:
+        spec: what the run is.
+    """
+
+    def __init__(self, spec: RunSpec) -> None:
+        self.spec = spec
+        self.size = math.prod(spec.shape)
+        self._blocks: list[Block] = []
+
+    def told(self) -> Block:
+        """Everything committed so far, ordered by index."""
+        return Block.joined(self._blocks, len(self.spec.values))
+
+    def commit(self, block: Block) -> None:
+        """Keep a block."""
+        self._blocks.append(block)
+
+    def finish(self) -> xr.Dataset:
+        """The Landscape of what was committed."""
+        return assemble(self.spec, self.told())
+
+    def __enter__(self) -> Self:
+        """Nothing to open."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to close."""
+
+
+class RunFolder:
+    """A folder that a run is writing. Use :meth:`begin`, and close it or leave its ``with`` block.
+
+    Example:
+        >>> import tempfile
+        >>> from lossatlas.results.landscape import About, Axis
+        >>> axis = Axis(coordinates=np.array([0.0, 1.0]), length=1.0)
+        >>> spec = RunSpec(identity={"model": "a"}, axes={"x": axis}, values=("loss",), about=About())
+        >>> with RunFolder.begin(Path(tempfile.mkdtemp()) / "run", spec) as run:
+        ...     point = Block(indices=np.array([1]), values=np.array([[2.5]]), status=np.array([1], np.int8))
+        ...     run.commit(point)
+        ...     float(run.finish()["loss"].sel(x=1))
+        2.5
+    """
+
+    def __init__(self, path: Path, spec: RunSpec, lock: FileLock, journal: sqlite3.Connection) -> None:
+        self.path = path
+        self.spec = spec
+        self.size = math.prod(spec.shape)
+        self._lock = lock
+        self._journal = journal
+
+    @classmethod
+    def begin(cls, path: str | os.PathLike[str], spec: RunSpec) -> RunFolder:
+        """Open a folder for writing: a new one, or that of the same run.
+
+        Args:
+            path: the folder; made where it is missing.
+            spec: what the run is.
+
+        Returns:
+            The open folder, locked against other writers.
+
+        Raises:
+            RunMismatchError: it belongs to another run; the message names the parts that differ.
+            SpecError: it holds something else than a run, or its specification is damaged. Nothing in it is touched.
+            OSError: it cannot be written, or another process is writing it.
+        """
+        folder = Path(path)
+        _check_free(folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as fault:
+            raise type(fault)(f"run folder {folder} cannot be made: {fault.strerror}") from fault
+        lock = _locked(folder)
+        try:
+            _agree(folder, spec)
+            journal = _open_journal(folder)
+        except BaseException:
+            lock.release()
+            raise
+        return cls(folder, spec, lock, journal)
+
+    def told(self) -> Block:
+        """Everything committed so far, ordered by index."""
+        return read_points(self._journal, len(self.spec.values))
+
+    def commit(self, block: Block) -> None:
+        """Write a block in one transaction; it is on the disk when this returns.
+
+        Raises:
+            OSError: the disk is full or failing. What was committed before is safe, and the block may be committed
+                again.
+        """
+        notes = block.notes or ("",) * len(block.indices)
+        values = block.values.astype("<f8")
+        # Values go in as bytes: SQLite would turn a NaN into NULL.
+        rows = [
+            (int(index), int(status), value.tobytes(), note)
+            for index, status, value, note in zip(block.indices, block.status, values, notes, strict=True)
+        ]
+        try:
+            with self._journal:
+                self._journal.executemany("INSERT OR REPLACE INTO points VALUES (?, ?, ?, ?)", rows)
+        except sqlite3.OperationalError as fault:
+            raise OSError(
+                f"run folder {self.path} cannot be written ({fault}): {self._safe()} of {self.size} points are safe "
+                "there; make room and run the same command again"
+            ) from fault
+
+    def _safe(self) -> int | str:
+        with contextlib.suppress(sqlite3.Error):
+            count: int = self._journal.execute("SELECT count(*) FROM points").fetchone()[0]
+            return count
+        return "the committed part"
+
+    def landscape(self) -> xr.Dataset:
+        """The Landscape of what was committed; the other cells are NaN and not sampled."""
+        return assemble(self.spec, self.told())
+
+    def finish(self) -> xr.Dataset:
+        """Write ``landscape.nc``, whole or not at all, and return it.
+
+        Raises:
+            OSError: it cannot be written; the journal keeps every point.
+        """
+        result = self.landscape()
+        schema.save(result, self.path / RESULT)
+        return result
+
+    def close(self) -> None:
+        """Let go of the journal and the lock."""
+        self._journal.close()
+        self._lock.release()
+
+    def __enter__(self) -> Self:
+        """The open folder."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it, whatever happened."""
+        self.close()
+
+
+def assemble(spec: RunSpec, told: Block) -> xr.Dataset:
+    """The Landscape of some finished points."""
+    size = math.prod(spec.shape)
+    values = np.full((size, len(spec.values)), np.nan)
+    status = np.full(size, Status.NOT_SAMPLED, np.int8)
+    values[told.indices] = told.values
+    status[told.indices] = told.status
+    columns = {name: values[:, i].reshape(spec.shape) for i, name in enumerate(spec.values)}
+    return schema.build(spec.axes, columns, status.reshape(spec.shape), about=spec.about)
+
+
+def _check_free(folder: Path) -> None:
+    """A folder with other people's files is not ours to write."""
+    if not folder.is_dir() or (folder / SPEC).exists():
+        return
+    strangers = [entry.name for entry in folder.iterdir() if not _ours(entry.name)]
+    if strangers:
+        raise SpecError(f"run folder {folder} holds other files ({strangers[0]} …) and no {SPEC}; choose another")
+
+
+def _ours(name: str) -> bool:
+    return name == LOCK or name.startswith((f".{SPEC}", JOURNAL))
+
+
+def _locked(folder: Path) -> FileLock:
+    lock = FileLock(folder / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as fault:
+        raise BlockingIOError(
+            f"run folder {folder} is being written by another process; wait for it or stop it"
+        ) from fault
+    except OSError as fault:
+        raise type(fault)(f"run folder {folder} cannot be written: {fault.strerror}") from fault
+    return lock
+
+
+def _agree(folder: Path, spec: RunSpec) -> None:
+    """Write the specification of a new run, or check it against the one that is there."""
+    path = folder / SPEC
+    if not path.exists():
+        _write_durably(path, spec.to_json())
+        return
+    there = RunSpec.from_json(path.read_text(), path)
+    if differing := there.differences(spec):
+        raise RunMismatchError(
+            f"{folder} belongs to another run: {'; '.join(differing)}. Choose another folder, or delete this one"
+        )
+
+
+def _write_durably(path: Path, text: str) -> None:
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with scratch.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        scratch.replace(path)
+    except OSError as fault:
+        raise type(fault)(f"run folder {path.parent} cannot be written: {fault.strerror}") from fault
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def _open_journal(folder: Path) -> sqlite3.Connection:
+    """The journal, in SQLite's rollback mode: unlike its write-ahead mode it also works on network file systems."""
+    journal = sqlite3.connect(folder / JOURNAL, timeout=30)
+    try:
+        journal.execute("PRAGMA synchronous=FULL")
+        with journal:
+            journal.execute("CREATE TABLE IF NOT EXISTS points (i INTEGER PRIMARY KEY, status INT, v BLOB, note TEXT)")
+    except sqlite3.OperationalError as fault:
+        journal.close()
+        raise OSError(f"run folder {folder} cannot be written ({fault})") from fault
+    except sqlite3.DatabaseError as fault:
+        journal.close()
+        raise SpecError(f"{folder / JOURNAL} is damaged ({fault}); choose another folder") from fault
+    return journal
+
+
+def read_points(journal: sqlite3.Connection, width: int) -> Block:
+    """Every point of a journal, ordered by index; ``width`` values each."""
+    rows = journal.execute("SELECT i, status, v, note FROM points ORDER BY i").fetchall()
+    return Block(
+        indices=np.array([row[0] for row in rows], np.int64),
+        values=np.frombuffer(b"".join(row[2] for row in rows), "<f8").reshape(-1, width),
+        status=np.array([row[1] for row in rows], np.int8),
+        notes=tuple(row[3] for row in rows),
+    )

@@ -1,0 +1,118 @@
+"""What a run is, for the record: what must be the same to resume it, and where its numbers come from."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import platform
+import shlex
+import sys
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import torch
+
+from lossatlas.objective import Objective, batchnorm
+from lossatlas.objective.batches import fingerprint
+from lossatlas.objective.probe import Centre
+from lossatlas.objective.reduction import name_of
+from lossatlas.results.landscape import About, Axis
+from lossatlas.results.spec import RunSpec
+from lossatlas.space.charts import Plane
+
+
+def run_spec(objective: Objective, plane: Plane, axes: Mapping[str, np.ndarray], centre: Centre) -> RunSpec:
+    """Describe a run.
+
+    Args:
+        objective: what is measured.
+        plane: where.
+        axes: coordinates of every axis, in the order of the dimensions.
+        centre: the values at the origin.
+
+    Returns:
+        Identity, axes and description.
+    """
+    labels = plane.recipe.labels
+    return RunSpec(
+        identity=_identity(objective, plane, axes, centre),
+        axes={
+            name: Axis(
+                coordinates=coordinates, length=plane.lengths[name], label=labels.get(name, f"given direction {name}")
+            )
+            for name, coordinates in axes.items()
+        },
+        values=objective.names,
+        about=_about(objective, plane, centre),
+    )
+
+
+def _identity(objective: Objective, plane: Plane, axes: Mapping[str, np.ndarray], centre: Centre) -> dict[str, Any]:
+    return {
+        "model": objective.fingerprint,
+        "data": objective.batches.fingerprint,
+        "loss": _loss_name(objective),
+        "metrics": list(objective.metrics),
+        "batchnorm": objective.batchnorm,
+        "training mode": objective.training,
+        "plane": plane_fingerprint(plane),
+        "grid": {name: _grid_line(coordinates) for name, coordinates in axes.items()},
+        "centre": centre.values,
+    }
+
+
+def _about(objective: Objective, plane: Plane, centre: Centre) -> About:
+    recipe = plane.recipe
+    has_statistics = bool(batchnorm.layers(objective.model))
+    return About(
+        title=objective.name,
+        model=type(objective.model).__name__,
+        data=objective.data_name,
+        loss=_loss_name(objective),
+        samples=objective.samples,
+        normalisation=recipe.by,
+        still=recipe.still,
+        batchnorm=objective.batchnorm if has_statistics else "",
+        seed=recipe.seed,
+        dtype=_dtype(plane),
+        device=objective.device.type,
+        centre=centre.values,
+        cosines=plane.cosines,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        software=f"lossatlas {version('lossatlas')}",
+        provenance=_provenance(objective, centre),
+    )
+
+
+def _provenance(objective: Objective, centre: Centre) -> dict[str, Any]:
+    return {
+        "command": shlex.join(sys.argv),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("torch", "numpy", "xarray")},
+        },
+        "machine": {"processor": platform.machine(), "threads": torch.get_num_threads()},
+        "fingerprints": {"model": objective.fingerprint, "data": objective.batches.fingerprint},
+        "seconds per point": round(centre.seconds, 6),
+        "notes": list(centre.notes),
+    }
+
+
+def _loss_name(objective: Objective) -> str:
+    return "the model's own" if objective.loss is None else name_of(objective.loss)
+
+
+def _dtype(plane: Plane) -> str:
+    return ",".join(sorted({str(plane.origin[name].dtype).removeprefix("torch.") for name in plane.moving}))
+
+
+def _grid_line(coordinates: np.ndarray) -> str:
+    digest = hashlib.blake2b(coordinates.astype("<f8").tobytes(), digest_size=4).hexdigest()
+    return f"{len(coordinates)} points from {coordinates[0]:g} to {coordinates[-1]:g} ({digest})"
+
+
+def plane_fingerprint(plane: Plane) -> str:
+    """A hash of the origin and of every direction."""
+    return fingerprint([dict(plane.origin), {axis: dict(d) for axis, d in plane.directions.items()}]).hex()

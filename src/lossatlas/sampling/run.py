@@ -1,0 +1,163 @@
+"""The loop over points, the only one: ask, evaluate, store, tell."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from torch import nn
+from tqdm import tqdm
+
+from lossatlas.errors import SpecError
+from lossatlas.objective import Objective
+from lossatlas.objective.probe import Centre, probe
+from lossatlas.results.landscape import Status
+from lossatlas.results.store import MemoryRun, RunFolder
+from lossatlas.sampling.evaluator import Evaluator
+from lossatlas.sampling.provenance import run_spec
+from lossatlas.sampling.samplers import Grid, Queue, Sampler
+from lossatlas.space.charts import Plane, Recipe
+from lossatlas.space.directions import tensors_of
+from lossatlas.space.parameters import Parameters, difference
+from lossatlas.space.planefile import save_directions
+
+BLOCK_SECONDS = 2.0
+"""How much work an interruption may cost."""
+
+PATIENCE_SECONDS = 2.0
+"""How long a run may take before it shows a progress bar unasked."""
+
+
+def sample(
+    objective: Objective,
+    plane: Plane,
+    grid: Sampler,
+    *,
+    run: str | os.PathLike[str] | None = None,
+    progress: bool | None = None,
+    block: int | None = None,
+) -> xr.Dataset:
+    r"""Evaluate an objective over a plane: :math:`L(θ_0 + \sum_a c_a d_a)` at every point c that the grid asks for.
+
+    Args:
+        objective: what is measured.
+        plane: where; its axes are those of the grid.
+        grid: which points.
+        run: a folder that keeps every finished block. The same call resumes there after any interruption; a folder
+            that belongs to another run is refused. Left out, the result is only returned.
+        progress: show a progress bar on stderr; left out, where the run takes more than two seconds.
+        block: points evaluated between two commits; left out, about two seconds' worth.
+
+    Returns:
+        A Landscape, with dims named after the axes: ``landscape["loss"].sel(x=0, y=0)``.
+
+    Raises:
+        SpecError: bad input, or a centre that is not finite or not repeatable.
+        RunMismatchError: the folder holds another run; the message names the part that differs.
+        OSError: the folder cannot be written; what was committed before is safe.
+
+    Example:
+        >>> import torch, lossatlas as la
+        >>> model = torch.nn.Linear(1, 1, bias=False)
+        >>> data = (torch.ones(4, 1), torch.zeros(4, 1))
+        >>> objective = la.Objective(model, data, loss=torch.nn.functional.mse_loss)
+        >>> plane = la.Plane(objective.origin, {"x": {"weight": 1 - model.weight.detach()}})
+        >>> landscape = la.sample(objective, plane, la.Grid(x=(0, 1, 3)))
+        >>> round(float(landscape["loss"].sel(x=1)), 6)
+        1.0
+    """
+    axes = grid.axes
+    if set(axes) != set(plane.axes):
+        raise SpecError(f"grid has the axes {list(axes)}, the plane {list(plane.axes)}; they must be the same")
+    if block is not None and block < 1:
+        raise SpecError(f"block={block}; expected at least one point")
+    centre = probe(objective, plane.origin)
+    for note in centre.notes:
+        warnings.warn(note, stacklevel=2)
+    spec = run_spec(objective, plane, axes, centre)
+    with RunFolder.begin(run, spec) if run is not None else MemoryRun(spec) as journal:
+        if run is not None:
+            save_directions(plane, Path(run) / "directions.safetensors")
+        told = journal.told()
+        evaluator = Evaluator(objective, plane)
+        remaining = journal.size - len(told.indices)
+        with _bar(remaining, len(told.indices), centre, progress) as bar:
+            _loop(evaluator, grid.start(told), axes, journal, bar, block or _block_size(centre.seconds))
+        return journal.finish()
+
+
+def _loop(
+    evaluator: Evaluator,
+    queue: Queue,
+    axes: Any,
+    journal: RunFolder | MemoryRun,
+    bar: tqdm[Any],
+    size: int,
+) -> None:
+    failures = 0
+    while len(indices := queue.ask(size)):
+        found = evaluator.block(indices, axes)
+        journal.commit(found)
+        queue.tell(found)
+        bar.update(len(indices))
+        failures += int(np.sum(found.status == Status.FAILED))
+        if failures:
+            bar.set_postfix(failed=failures)
+
+
+def _block_size(seconds: float) -> int:
+    return int(np.clip(BLOCK_SECONDS / max(seconds, 1e-6), 1, 500))
+
+
+def _bar(remaining: int, done: int, centre: Centre, progress: bool | None) -> contextlib.AbstractContextManager[Any]:
+    show = progress if progress is not None else remaining * centre.seconds > PATIENCE_SECONDS
+    return tqdm(total=remaining + done, initial=done, unit="point", smoothing=0.1, disable=not show, dynamic_ncols=True)
+
+
+def interpolate(
+    objective: Objective,
+    a: nn.Module | Parameters,
+    b: nn.Module | Parameters,
+    *,
+    steps: int = 51,
+    x: tuple[float, float] = (0.0, 1.0),
+    run: str | os.PathLike[str] | None = None,
+    progress: bool | None = None,
+) -> xr.Dataset:
+    r"""Loss and metrics on the straight line between two models: :math:`L((1 - x) θ_a + x θ_b)`.
+
+    Nothing is normalised. Running statistics of BatchNorm follow the objective's ``batchnorm``: with ``"interpolated"``
+    they move along the line, as in the paper.
+
+    Args:
+        objective: what is measured.
+        a: model or state dict at x = 0.
+        b: model or state dict at x = 1.
+        steps: number of points.
+        x: range of the coordinate; beyond 0 and 1 the line goes on.
+        run: run folder, as for :func:`sample`.
+        progress: as for :func:`sample`.
+
+    Returns:
+        A Landscape with the one dim ``x``.
+
+    Raises:
+        SpecError: another architecture, or identical models.
+
+    Example:
+        >>> import torch, lossatlas as la
+        >>> a, b = torch.nn.Linear(2, 1), torch.nn.Linear(2, 1)
+        >>> objective = la.Objective(a, (torch.ones(4, 2), torch.ones(4, 1)), loss=torch.nn.functional.mse_loss)
+        >>> la.interpolate(objective, a, b, steps=5)["loss"].dims
+        ('x',)
+    """
+    ends = [{name: t for name, t in tensors_of(model).items() if name in objective.origin} for model in (a, b)]
+    direction = difference(ends[1], objective.origin | ends[0])
+    recipe = Recipe(labels={"x": "from the first model (0) to the second (1)"}, by="none")
+    plane = Plane({**objective.origin, **ends[0]}, {"x": direction}, recipe)
+    return sample(objective, plane, Grid(x=(*x, steps)), run=run, progress=progress)

@@ -1,0 +1,147 @@
+"""Which points next: ask for indices, tell what was found there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from lossatlas.errors import SpecError
+from lossatlas.results.spec import Block
+
+
+class Queue(Protocol):
+    """The points of one run that are still to come."""
+
+    def ask(self, count: int) -> np.ndarray:
+        """The next points, at most ``count``, as flat indices int64 in C order of the axes; none when finished."""
+        ...
+
+    def tell(self, block: Block) -> None:
+        """Hear what was found."""
+        ...
+
+
+class Sampler(Protocol):
+    """A specification of points. It is never changed by a run."""
+
+    @property
+    def axes(self) -> Mapping[str, np.ndarray]:
+        """The coordinates of every axis, float64, increasing."""
+        ...
+
+    def start(self, told: Block) -> Queue:
+        """Begin, or go on where ``told`` is known already."""
+        ...
+
+
+@dataclass(frozen=True, init=False)
+class Grid:
+    """Every point of a rectangular grid, coarse to fine, so that a first picture exists early.
+
+    Args:
+        axes: for each axis ``(low, high, points)``, or an increasing array of coordinates. The order of the keywords
+            is the order of the dimensions.
+
+    Raises:
+        SpecError: fewer than two points, bounds that are reversed or not finite, or no axis.
+
+    Example:
+        >>> grid = Grid(x=(-1, 1, 5), y=(0, 2, 3))
+        >>> grid.axes["x"].tolist()
+        [-1.0, -0.5, 0.0, 0.5, 1.0]
+        >>> grid.shape
+        (5, 3)
+    """
+
+    axes: Mapping[str, np.ndarray]
+
+    def __init__(self, **axes: Any) -> None:
+        if not 1 <= len(axes) <= 3:
+            raise SpecError(f"Grid has {len(axes)} axes; expected one, two or three, such as x=(-1, 1, 51)")
+        object.__setattr__(self, "axes", {name: _coordinates(name, spec) for name, spec in axes.items()})
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The number of points along each axis."""
+        return tuple(len(coordinates) for coordinates in self.axes.values())
+
+    def start(self, told: Block) -> GridQueue:
+        """Begin, leaving out what is known already."""
+        order = coarse_to_fine(self.shape)
+        return GridQueue(order[~np.isin(order, told.indices)])
+
+
+class GridQueue:
+    """What is left of a grid."""
+
+    def __init__(self, pending: np.ndarray) -> None:
+        self.pending = pending
+
+    def ask(self, count: int) -> np.ndarray:
+        """The next points."""
+        now: np.ndarray = self.pending[:count]
+        self.pending = self.pending[count:]
+        return now
+
+    def tell(self, block: Block) -> None:
+        """A grid has nothing to learn."""
+
+
+def coarse_to_fine(shape: tuple[int, ...]) -> np.ndarray:
+    """The flat indices of a grid, first every 2^k-th point of each axis, then those between, down to all.
+
+    Args:
+        shape: the number of points along each axis.
+
+    Returns:
+        A permutation of ``range(prod(shape))``, int64.
+
+    Example:
+        >>> coarse_to_fine((5,)).tolist()
+        [0, 4, 2, 1, 3]
+    """
+    coarsest = 1 << max(int(math.log2(max(max(shape) - 1, 1))), 0)
+    levels = []
+    for length in shape:
+        index = np.arange(length)
+        level = index & -index
+        level[0] = coarsest
+        levels.append(np.minimum(level, coarsest))
+    level = np.minimum.reduce(np.meshgrid(*levels, indexing="ij")).ravel()
+    order: np.ndarray[Any, Any] = np.argsort(-level, kind="stable")
+    return order
+
+
+def _coordinates(name: str, spec: Any) -> np.ndarray:
+    if not isinstance(spec, np.ndarray):
+        spec = _evenly(name, spec)
+    if spec.ndim != 1 or len(spec) < 2:
+        raise SpecError(f"{name}: {spec.size} point; an axis needs at least two, such as {name}=(-1, 1, 51)")
+    if not np.isfinite(spec).all() or not (np.diff(spec) > 0).all():
+        raise SpecError(f"{name}: the coordinates must be finite and increasing; got {spec[:4].tolist()} …")
+    return np.asarray(spec, np.float64)
+
+
+def _evenly(name: str, spec: Any) -> np.ndarray:
+    expected = f"expected {name}=(low, high, points), such as {name}=(-1, 1, 51), or an array of coordinates"
+    try:
+        low, high, points = spec
+        low, high, count = float(low), float(high), int(points)
+    except (TypeError, ValueError) as fault:
+        raise SpecError(f"{name}={spec!r}; {expected}") from fault
+    if count != points or count < 2:
+        raise SpecError(f"{name}={spec!r} has {points} points; an axis needs a whole number of at least two")
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise SpecError(f"{name}={spec!r} has bounds that are not finite; {expected}")
+    if low >= high:
+        raise SpecError(
+            f"{name}={spec!r} has reversed bounds; the lower one comes first, {name}=({high}, {low}, {count})"
+        )
+    coordinates = np.linspace(low, high, count)
+    # A centre that rounding missed by 1e-17 is the centre: sel(x=0) must find it.
+    coordinates[np.abs(coordinates) < 1e-12 * (high - low)] = 0.0
+    return coordinates

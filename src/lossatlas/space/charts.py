@@ -1,0 +1,262 @@
+"""How coordinates become parameters: the k-plane, k at most 3, and the way back."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from torch import Tensor, nn
+
+from lossatlas.errors import SpecError
+from lossatlas.objective import Objective
+from lossatlas.space import directions as ways
+from lossatlas.space.normalize import STILL, By, check_direction, described
+from lossatlas.space.parameters import Parameters, check_same_shapes, combine, dot, norm, precise
+
+
+class Chart(Protocol):
+    """What turns coordinates into parameters. At coordinates of zero it is the origin."""
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """The names of the coordinates."""
+        ...
+
+    def at(self, coordinates: Mapping[str, float]) -> dict[str, Tensor]:
+        """The parameters at a point."""
+        ...
+
+
+class Projection(NamedTuple):
+    """Where a point lies in a plane.
+
+    Attributes:
+        coordinates: the nearest point of the plane, by axis.
+        residual: distance from the plane, as a share of the distance from the origin: 0 in the plane, 1 at right
+            angles to it.
+    """
+
+    coordinates: dict[str, float]
+    residual: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How the directions of a plane were made, for the record.
+
+    Attributes:
+        labels: what each direction is, by axis, for pictures.
+        seed: seed of the random ones.
+        by: the normalisation.
+        still: the roles held still.
+    """
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+    seed: int | None = None
+    by: str = ""
+    still: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plane:
+    r"""A k-plane with 1, 2 or 3 directions: :math:`θ(c) = θ_0 + \sum_a c_a d_a`.
+
+    Args:
+        origin: the point at coordinates of zero; an Objective stands for its own origin.
+        directions: by name of the axis, tensors by name. Names that a direction lacks do not move.
+        recipe: how the directions were made.
+
+    Raises:
+        SpecError: no direction or more than three, a bad axis name, a direction that does not fit the origin, that is
+            zero, or that lies in the span of the others.
+
+    Example:
+        >>> plane = Plane({"w": torch.zeros(2)}, {"x": {"w": torch.tensor([1.0, 0.0])}, "y": {"w": torch.ones(2)}})
+        >>> plane.at({"x": 2.0, "y": 1.0})["w"].tolist()
+        [3.0, 1.0]
+        >>> plane.project({"w": torch.tensor([3.0, 1.0])})
+        Projection(coordinates={'x': 2.0, 'y': 1.0}, residual=0.0)
+    """
+
+    origin: Parameters
+    directions: Mapping[str, Parameters]
+    recipe: Recipe = Recipe()
+
+    def __post_init__(self) -> None:
+        """Check the directions against the origin and each other."""
+        if isinstance(self.origin, Objective):
+            object.__setattr__(self, "origin", self.origin.origin)
+        if not 1 <= len(self.directions) <= 3:
+            raise SpecError(f"directions has {len(self.directions)} axes; expected one, two or three")
+        for axis, direction in self.directions.items():
+            if not axis.isidentifier() or axis in ("loss", "status"):
+                raise SpecError(f"directions: {axis!r} cannot name an axis; choose an identifier such as 'x'")
+            check_direction(direction, self.origin)
+            if self.lengths[axis] == 0:
+                raise SpecError(f"directions[{axis!r}] has norm zero: it leads nowhere")
+        scale = np.array(list(self.lengths.values()))
+        if np.linalg.eigvalsh(self.gram / np.outer(scale, scale))[0] < 1e-10:
+            raise SpecError(f"directions {list(self.directions)} are parallel or span no {len(scale)}-plane")
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """The names of the axes, in order."""
+        return tuple(self.directions)
+
+    @property
+    def moving(self) -> tuple[str, ...]:
+        """The names of the tensors that some direction moves, in the order of the origin."""
+        return tuple(name for name in self.origin if any(name in d for d in self.directions.values()))
+
+    @functools.cached_property
+    def lengths(self) -> dict[str, float]:
+        """The norm of each direction: what one unit of its coordinate is in parameter space."""
+        return {axis: norm(direction) for axis, direction in self.directions.items()}
+
+    @functools.cached_property
+    def gram(self) -> np.ndarray:
+        """The inner products of the directions, float64 [k, k]."""
+        vectors = list(self.directions.values())
+        return np.array([[dot(a, b) for b in vectors] for a in vectors])
+
+    @property
+    def cosines(self) -> dict[str, float]:
+        """The cosine between each pair of directions, by ``"x,y"``."""
+        return {
+            f"{a},{b}": float(self.gram[i, j]) / (self.lengths[a] * self.lengths[b])
+            for (i, a), (j, b) in itertools.combinations(enumerate(self.axes), 2)
+        }
+
+    def at(self, coordinates: Mapping[str, float]) -> dict[str, Tensor]:
+        """The parameters at a point.
+
+        Args:
+            coordinates: by axis, in multiples of the direction; an axis left out is zero.
+
+        Returns:
+            All tensors of the origin; those that do not move are the origin's own, not copies.
+
+        Raises:
+            SpecError: an axis that the plane lacks.
+        """
+        unknown = sorted(set(coordinates) - set(self.axes))
+        if unknown:
+            raise SpecError(f"coordinates: the plane has no axis {unknown[0]!r}; it has {list(self.axes)}")
+        point = dict(self.origin)
+        for name in self.moving:
+            steps = [(coordinates.get(a, 0.0), d[name]) for a, d in self.directions.items() if name in d]
+            point[name] = combine(self.origin[name], steps)
+        return point
+
+    def project(self, parameters: nn.Module | Parameters) -> Projection:
+        r"""The nearest point of the plane, for directions at any angle.
+
+        Solves :math:`G c = b` with the Gram matrix :math:`G_{ab} = ⟨d_a, d_b⟩` and :math:`b_a = ⟨d_a, θ - θ_0⟩`.
+
+        Args:
+            parameters: a model, or tensors by name; names left out are at the origin.
+
+        Returns:
+            Coordinates and residual.
+
+        Raises:
+            SpecError: a tensor of another shape.
+        """
+        tensors = {name: t for name, t in ways.tensors_of(parameters).items() if name in self.origin}
+        home = {name: self.origin[name] for name in tensors}
+        check_same_shapes(tensors, home)
+        gap = {name: precise(tensors[name]).to(home[name].device) - precise(home[name]) for name in home}
+        solution = np.linalg.solve(self.gram, [dot(direction, gap) for direction in self.directions.values()])
+        rest = dict(gap)
+        for weight, direction in zip(solution, self.directions.values(), strict=True):
+            for name, tensor in direction.items():
+                rest[name] = rest.get(name, 0.0) - weight * precise(tensor)
+        distance = norm(gap)
+        coordinates = {axis: float(c) for axis, c in zip(self.axes, solution, strict=True)}
+        return Projection(coordinates, min(norm(rest) / distance, 1.0) if distance else 0.0)
+
+    @classmethod
+    def random(
+        cls,
+        origin: Objective | nn.Module | Parameters,
+        *,
+        seed: int = 0,
+        axes: Sequence[str] = ("x", "y"),
+        by: By = "filter",
+        still: Iterable[str] = STILL,
+        orthogonal: bool = False,
+    ) -> Plane:
+        """A plane of independent random directions, normalised.
+
+        Args:
+            origin: an Objective, a model, or tensors by name.
+            seed: the seed; each axis draws from a stream of its own.
+            axes: one, two or three names.
+            by: the normalisation, see :func:`lossatlas.normalize`.
+            still: roles of tensors that do not move; by default biases and normalising layers, as in the paper.
+            orthogonal: turn each direction until it is orthogonal to those before, keeping the norm of every filter.
+                Without it their cosine is small in a large network, and recorded.
+
+        Returns:
+            The plane.
+
+        Raises:
+            SpecError: an unknown option.
+        """
+        still = tuple(still)
+        drawn: dict[str, dict[str, Tensor]] = {}
+        for axis in axes:
+            direction = ways.random(origin, seed=seed, stream=axis, by=by, still=still)
+            if orthogonal:
+                direction = _orthogonal_to_all(direction, list(drawn.values()), origin, by, still)
+            drawn[axis] = direction
+        labels = {axis: f"random direction {number}" for number, axis in enumerate(axes, 1)}
+        recipe = Recipe(labels=labels, seed=seed, by=by, still=still)
+        return cls(described(origin)[0], drawn, recipe)
+
+    @classmethod
+    def towards(
+        cls,
+        origin: Objective | nn.Module | Parameters,
+        *others: nn.Module | Parameters,
+        axes: Sequence[str] = ("x", "y", "z"),
+        names: Sequence[str] = (),
+    ) -> Plane:
+        """The line, plane or space through the origin and one, two or three other models.
+
+        Args:
+            origin: an Objective, a model, or tensors by name: all coordinates zero.
+            others: models or state dicts; the first is at ``x=1``, the second at ``y=1``.
+            axes: names of the axes.
+            names: what to call the others in pictures.
+
+        Returns:
+            The plane; nothing is normalised.
+
+        Raises:
+            SpecError: another architecture, the same model, or models on one line.
+        """
+        found = {axis: ways.towards(origin, other) for axis, other in zip(axes, others, strict=False)}
+        called = itertools.chain(names, itertools.repeat("another model"))
+        labels = {axis: f"towards {name}" for axis, name in zip(found, called, strict=False)}
+        return cls(described(origin)[0], found, Recipe(labels=labels, by="none"))
+
+
+def _orthogonal_to_all(
+    direction: dict[str, Tensor],
+    others: list[dict[str, Tensor]],
+    origin: Objective | nn.Module | Parameters,
+    by: By,
+    still: tuple[str, ...],
+) -> dict[str, Tensor]:
+    """Turning away from one direction may turn back to another, so go round until all angles are right."""
+    for _ in range(20):
+        for other in others:
+            direction = ways.orthogonal(direction, other, origin, by=by, still=still)
+        if all(abs(dot(direction, other)) <= 1e-6 * norm(direction) * norm(other) for other in others):
+            return direction
+    raise SpecError(f"orthogonal: no direction at right angles to {len(others)} others keeps the norms by={by!r}")

@@ -1,0 +1,144 @@
+"""Which way to go from the origin: at random, towards another model, or as given."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from lossatlas.errors import SpecError
+from lossatlas.objective import Objective, batchnorm
+from lossatlas.space.normalize import STILL, By, check_direction, described, normalize
+from lossatlas.space.parameters import Parameters, difference, dot, norm, precise
+
+
+def random(
+    origin: Objective | nn.Module | Parameters,
+    *,
+    seed: int,
+    stream: str = "x",
+    by: By = "filter",
+    still: Iterable[str] = STILL,
+) -> dict[str, Tensor]:
+    """A Gaussian direction, normalised (Li et al. 2018, section 4).
+
+    Every tensor is drawn from a generator of its own, seeded by ``seed``, ``stream`` and the tensor's name, on the
+    CPU: the same numbers on every device, in any order of tensors, without touching the global random state.
+
+    Args:
+        origin: an Objective, a model, or tensors by name.
+        seed: the seed.
+        stream: which of several independent directions of the same seed; a plane uses the name of the axis.
+        by: the normalisation, see :func:`lossatlas.normalize`.
+        still: roles of tensors that do not move.
+
+    Returns:
+        Tensors by name, shaped like those that move.
+
+    Raises:
+        SpecError: an unknown option, or nothing is left to move.
+
+    Example:
+        >>> layer = nn.Linear(3, 2)
+        >>> direction = random(layer, seed=0)
+        >>> list(direction)
+        ['weight']
+        >>> torch.allclose(direction["weight"].norm(dim=1), layer.weight.norm(dim=1))
+        True
+    """
+    point, table = described(origin)
+    gaussian = {name: _gaussian(point[name], f"{seed}/{stream}/{name}") for name in table}
+    return normalize(gaussian, origin, by=by, still=still)
+
+
+def _gaussian(like: Tensor, key: str) -> Tensor:
+    number = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "little") >> 1
+    generator = torch.Generator().manual_seed(number)
+    drawn = torch.float64 if like.dtype == torch.float64 else torch.float32
+    return torch.randn(like.shape, generator=generator, dtype=drawn).to(like.device, like.dtype)
+
+
+def towards(origin: Objective | nn.Module | Parameters, other: nn.Module | Parameters) -> dict[str, Tensor]:
+    """The plain difference to another model: coordinate 0 is the origin, coordinate 1 the other model.
+
+    Every parameter moves, biases and frozen ones too, and nothing is normalised: otherwise 1 would not be the other
+    model. With ``batchnorm="interpolated"`` the running statistics move along.
+
+    Args:
+        origin: an Objective, a model, or tensors by name.
+        other: a model, or its state dict.
+
+    Returns:
+        Tensors by name.
+
+    Raises:
+        SpecError: another architecture, or the same model.
+
+    Example:
+        >>> towards({"w": torch.tensor([1.0])}, {"w": torch.tensor([4.0])})
+        {'w': tensor([3.])}
+    """
+    point, _ = described(origin)
+    tensors = tensors_of(other)
+    direction = difference({name: tensors[name] for name in tensors if name in point}, point)
+    if norm(direction) == 0:
+        raise SpecError("towards: the other model has the same weights as the origin; there is no way between them")
+    return direction
+
+
+def tensors_of(model: nn.Module | Parameters) -> dict[str, Tensor]:
+    """The parameters and running statistics of a model, or a mapping as it is."""
+    if isinstance(model, nn.Module):
+        parameters = {name: tensor.detach() for name, tensor in model.named_parameters()}
+        return parameters | batchnorm.statistics(model)
+    if isinstance(model, Mapping):
+        return dict(model)
+    raise SpecError(f"expected a model or tensors by name, got a {type(model).__name__}")
+
+
+def orthogonal(
+    direction: Parameters,
+    to: Parameters,
+    origin: Objective | nn.Module | Parameters,
+    *,
+    by: By = "filter",
+    still: Iterable[str] = STILL,
+) -> dict[str, Tensor]:
+    r"""Turn a normalised direction until it is orthogonal to another, keeping the norm of every filter.
+
+    Projecting and normalising in turn, :math:`d ← N(d - \frac{⟨d, e⟩}{⟨e, e⟩} e)`, converges within a few rounds since
+    two random directions are nearly orthogonal to begin with.
+
+    Args:
+        direction: the direction d to turn.
+        to: the direction e that stays.
+        origin: what the filters belong to.
+        by: the normalisation N.
+        still: roles of tensors that do not move.
+
+    Returns:
+        The turned direction; its cosine with ``to`` is below 1e-7.
+
+    Raises:
+        SpecError: no such direction is found, as for filters of a single weight.
+
+    Example:
+        >>> layer = nn.Linear(8, 4)
+        >>> x, y = (random(layer, seed=0, stream=axis) for axis in "xy")
+        >>> abs(dot(x, orthogonal(y, x, layer))) < 1e-6
+        True
+    """
+    check_direction(direction, described(origin)[0])
+    turned = {name: precise(tensor) for name, tensor in direction.items()}
+    for _ in range(100):
+        overlap = dot(turned, to) / dot(to, to)
+        if abs(overlap) * norm(to) <= 1e-8 * norm(turned):
+            return {name: tensor.to(direction[name]) for name, tensor in turned.items()}
+        leaned = {name: turned[name] - overlap * precise(to[name]) if name in to else turned[name] for name in turned}
+        turned = normalize(leaned, origin, by=by, still=still)
+    raise SpecError(
+        f"orthogonal: no direction orthogonal to the other keeps the norms by={by!r}; "
+        "the filters are too small, leave orthogonal=False"
+    )

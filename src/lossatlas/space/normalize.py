@@ -1,0 +1,118 @@
+r"""How a direction is scaled to the weights, so that a step means the same in two networks.
+
+With d a direction, θ the origin, and j running over filters (Li et al. 2018, section 4):
+
+===============  ==========================================================  ==============================
+``by``           what is done                                                undoes a rescaling of
+===============  ==========================================================  ==============================
+``filter``       :math:`d_j ← d_j ‖θ_j‖ / ‖d_j‖` for each filter             each filter
+``layer``        the same for each tensor                                    each tensor
+``weight``       :math:`d_i ← d_i θ_i` for each single weight                each weight
+``none``         nothing                                                     nothing
+``unit-filter``  :math:`d_j ← d_j / ‖d_j‖`                                   nothing
+``unit-layer``   the same for each tensor                                    nothing
+===============  ==========================================================  ==============================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from lossatlas.errors import SpecError, unknown
+from lossatlas.objective import Objective
+from lossatlas.space import filters
+from lossatlas.space.parameters import Parameters, norm, precise
+
+By = Literal["filter", "layer", "weight", "none", "unit-filter", "unit-layer"]
+WAYS: tuple[str, ...] = get_args(By)
+STILL: tuple[str, ...] = ("bias", "norm")
+
+
+def normalize(
+    direction: Parameters,
+    origin: Objective | nn.Module | Parameters,
+    by: By = "filter",
+    still: Iterable[str] = STILL,
+) -> dict[str, Tensor]:
+    """Scale a direction to the weights and hold some tensors still.
+
+    Args:
+        direction: tensors by name, shaped like those of the origin; names it lacks do not move.
+        origin: an Objective or a model, whose modules say what a filter is; or tensors by name, where every index of
+            the first dimension is a filter and every vector a bias.
+        by: ``"filter"``, ``"layer"``, ``"weight"``, ``"none"``, ``"unit-filter"`` or ``"unit-layer"``.
+        still: roles that do not move: any of ``"bias"``, ``"norm"`` and ``"weight"``. Frozen tensors never move.
+
+    Returns:
+        A new direction, with the tensors that move.
+
+    Raises:
+        SpecError: an unknown option, a name or shape that the origin lacks, a value that is not finite, or a
+            direction that is zero.
+
+    Example:
+        >>> direction = normalize({"w": torch.ones(2, 2)}, {"w": torch.tensor([[3.0, 4.0], [0.0, 0.0]])})
+        >>> direction["w"].norm(dim=1).tolist()
+        [5.0, 0.0]
+    """
+    if by not in WAYS:
+        raise unknown("by", by, WAYS)
+    roles = filters.checked_still(still)
+    point, table = described(origin)
+    check_direction(direction, point)
+    moving = {name: tensor for name, tensor in direction.items() if name in table and table[name].moves(roles)}
+    if not moving:
+        raise SpecError(
+            f"still={tuple(still)}: no tensor of the direction is left to move; "
+            "hold fewer roles still, or unfreeze the model with model.requires_grad_(True)"
+        )
+    scaled = {name: _scaled(tensor, point[name], table[name].layout, by) for name, tensor in moving.items()}
+    if norm(scaled) == 0:
+        raise SpecError("direction has norm zero: no point but the origin lies on it")
+    return scaled
+
+
+def described(origin: Objective | nn.Module | Parameters) -> tuple[Parameters, dict[str, filters.Row]]:
+    """The tensors of an origin, and the table of their filters."""
+    if isinstance(origin, Objective):
+        return origin.origin, filters.table(origin.model)
+    if isinstance(origin, nn.Module):
+        return {name: p.detach() for name, p in origin.named_parameters()}, filters.table(origin)
+    if isinstance(origin, Mapping):
+        return origin, filters.by_shape(origin)
+    raise SpecError(f"origin is a {type(origin).__name__}; expected an Objective, a model or tensors by name")
+
+
+def check_direction(direction: Parameters, origin: Parameters) -> None:
+    """Check that a direction fits an origin: its names, shapes and values.
+
+    Raises:
+        SpecError: it does not; the message names the first tensor at fault.
+    """
+    for name, tensor in direction.items():
+        if name not in origin:
+            raise SpecError(f"direction has {name!r}, which the origin lacks; it has {sorted(origin)[:4]} …")
+        if tensor.shape != origin[name].shape:
+            raise SpecError(
+                f"direction[{name!r}] has shape {tuple(tensor.shape)}; the origin has {tuple(origin[name].shape)}"
+            )
+        if not bool(torch.isfinite(tensor).all()):
+            raise SpecError(f"direction[{name!r}] has values that are not finite; every point on it would be NaN")
+
+
+def _scaled(direction: Tensor, weights: Tensor, layout: filters.Layout, by: By) -> Tensor:
+    if by == "none":
+        return direction.detach().clone()
+    if by == "weight":
+        return direction.detach() * weights.to(direction)
+    if by.endswith("layer"):
+        layout = filters.Layout(shape=layout.shape, dims=(), rule="layer")
+    own = layout.norms(direction.detach())
+    wanted = torch.ones_like(own) if by.startswith("unit") else layout.norms(weights).to(own)
+    # A filter that is zero points nowhere, and stays: to give it a length would be to invent a direction.
+    factor = torch.where(own > 0, wanted / own, 0.0)
+    return (precise(direction).reshape(layout.shape) * factor).to(direction).reshape(direction.shape)

@@ -1,0 +1,86 @@
+"""How a dictionary of tensors is a vector: linear algebra by name, summed in double precision."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor
+
+from lossatlas.errors import SpecError
+
+Parameters = Mapping[str, Tensor]
+"""Tensors by name: a point or a direction in parameter space. A name that a direction lacks does not move."""
+
+
+def dot(a: Parameters, b: Parameters) -> float:
+    r"""Inner product :math:`\sum_{i} a_i b_i` over the names that both have.
+
+    Example:
+        >>> dot({"w": torch.tensor([1.0, 2.0])}, {"w": torch.tensor([3.0, 4.0]), "b": torch.ones(1)})
+        11.0
+    """
+    return math.fsum(float(torch.sum(precise(a[name]) * precise(b[name]))) for name in a if name in b)
+
+
+def precise(tensor: Tensor) -> Tensor:
+    """The tensor in double precision; on the CPU where its device has none (Apple's GPU)."""
+    return (tensor.cpu() if tensor.device.type == "mps" else tensor).detach().double()
+
+
+def norm(a: Parameters) -> float:
+    """Euclidean norm.
+
+    Example:
+        >>> norm({"w": torch.tensor([3.0]), "b": torch.tensor([4.0])})
+        5.0
+    """
+    return math.sqrt(dot(a, a))
+
+
+def combine(base: Tensor, steps: Iterable[tuple[float, Tensor]]) -> Tensor:
+    """``base + c1 * d1 + c2 * d2 + …``, rounded once where the format is short (bfloat16, float16).
+
+    Example:
+        >>> combine(torch.ones(2), [(2.0, torch.ones(2)), (-1.0, torch.tensor([0.0, 1.0]))]).tolist()
+        [3.0, 2.0]
+    """
+    total = base.float() if base.dtype in (torch.bfloat16, torch.float16) else base
+    for coordinate, direction in steps:
+        total = torch.add(total, direction.to(total), alpha=float(coordinate))
+    return total.to(base.dtype)
+
+
+def difference(a: Parameters, b: Parameters) -> dict[str, Tensor]:
+    """``a - b``, both with the same names and shapes.
+
+    Raises:
+        SpecError: the names or shapes differ; the message has the first difference.
+
+    Example:
+        >>> difference({"w": torch.tensor([3.0])}, {"w": torch.tensor([1.0])})
+        {'w': tensor([2.])}
+    """
+    check_same_shapes(a, b)
+    return {name: a[name].detach().to(b[name]) - b[name].detach() for name in b}
+
+
+def check_same_shapes(got: Parameters, expected: Parameters) -> None:
+    """Check that two points belong to the same architecture.
+
+    Raises:
+        SpecError: the names or shapes differ; the message counts them and has the first.
+    """
+    missing = [name for name in expected if name not in got]
+    shapes = [name for name in expected if name in got and got[name].shape != expected[name].shape]
+    if missing:
+        raise SpecError(
+            f"another architecture: {len(missing)} of {len(expected)} tensors missing, first {missing[0]!r}"
+        )
+    if shapes:
+        first = shapes[0]
+        raise SpecError(
+            f"another architecture: {len(shapes)} of {len(expected)} tensors have another shape, first {first!r}: "
+            f"got {tuple(got[first].shape)}, expected {tuple(expected[first].shape)}"
+        )

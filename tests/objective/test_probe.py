@@ -1,0 +1,103 @@
+"""Does the probe find what keeps two evaluations from agreeing, and name it?"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+import lossatlas as la
+from lossatlas import SpecError
+from lossatlas.objective.probe import probe
+
+
+def data(n: int = 40) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(n, 4, generator=generator), torch.randint(3, (n,), generator=generator)
+
+
+class Noisy(Dataset):
+    """Augmentation: every read adds noise."""
+
+    def __len__(self):
+        return 40
+
+    def __getitem__(self, index):
+        x, y = data()
+        return x[index] + torch.randn(4), y[index]
+
+
+def plain() -> nn.Module:
+    return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+
+
+def test_dropout_in_training_mode_is_named():
+    model = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 3))
+    objective = la.Objective(model, data(), loss=F.cross_entropy, training=True)
+    with pytest.raises(SpecError, match=r"because of dropout in training mode \(1\)"):
+        probe(objective)
+    probe(la.Objective(model, data(), loss=F.cross_entropy))
+
+
+def test_random_numbers_in_a_module_are_named():
+    class Noise(nn.Module):
+        def forward(self, x):
+            return x + torch.randn_like(x)
+
+    model = nn.Sequential(nn.Linear(4, 8), Noise(), nn.Linear(8, 3))
+    with pytest.raises(SpecError, match=r"random numbers in module '1' \(Noise\)"):
+        probe(la.Objective(model, data(), loss=F.cross_entropy))
+
+
+def test_streamed_augmentation_is_named_and_kept_augmentation_noted():
+    streamed = la.Objective(plain(), DataLoader(Noisy(), batch_size=8), loss=F.cross_entropy, memory=0)
+    with pytest.raises(SpecError, match="augmentation that differs at each pass"):
+        probe(streamed)
+    kept = la.Objective(plain(), DataLoader(Noisy(), batch_size=8), loss=F.cross_entropy)
+    assert probe(kept).notes == (
+        "the data source has augmentation that differs at each pass; its first pass was kept and serves every point",
+    )
+
+
+def test_data_order_and_batchnorm_in_training_mode_are_named():
+    model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))
+    loader = DataLoader(TensorDataset(*data()), batch_size=8, shuffle=True)
+    objective = la.Objective(model, loader, loss=F.cross_entropy, training=True, memory=0)
+    with pytest.raises(SpecError, match=r"another data order at each pass; BatchNorm in training mode \(1\)"):
+        probe(objective)
+
+
+def test_shuffled_data_that_is_streamed_is_fine_in_evaluation_mode():
+    loader = DataLoader(TensorDataset(*data()), batch_size=8, shuffle=True)
+    centre = probe(la.Objective(plain(), loader, loss=F.cross_entropy, memory=0))
+    assert any("memory budget" in note for note in centre.notes)
+
+
+def test_ordered_data_gives_no_note():
+    assert probe(la.Objective(plain(), data(), loss=F.cross_entropy)).notes == ()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_centre_that_is_not_finite_is_refused(value):
+    objective = la.Objective(plain(), data(), loss=lambda o, t: o.sum() * value)
+    with pytest.raises(SpecError, match="the loss at the centre is (nan|inf).*check the checkpoint"):
+        probe(objective)
+
+
+def test_a_loss_that_is_a_sum_is_refused_and_a_weighted_mean_warned_of():
+    with pytest.raises(SpecError, match="is a sum over samples"):
+        probe(la.Objective(plain(), data(), loss=lambda o, t: F.cross_entropy(o, t, reduction="sum")))
+    weighted = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 20.0, 400.0]))
+    with pytest.warns(UserWarning, match="depends on how the data is cut into batches"):
+        probe(la.Objective(plain(), data(), loss=weighted))
+
+
+def test_values_at_the_centre_are_those_of_the_model():
+    model = plain()
+    x, y = data()
+    centre = probe(la.Objective(model, (x, y), loss=F.cross_entropy, metrics={"error": la.metrics.error}))
+    assert centre.values["loss"] == pytest.approx(float(F.cross_entropy(model(x), y)), rel=1e-6)
+    assert centre.values["error"] == pytest.approx(float((model(x).argmax(1) != y).float().mean()))
+    assert centre.seconds > 0
