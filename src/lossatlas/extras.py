@@ -6,6 +6,10 @@ import importlib
 from types import ModuleType
 
 
+class MissingExtraError(ImportError):
+    """An optional library is not installed; the message has the command that installs it."""
+
+
 def require(module: str, *, extra: str, purpose: str) -> ModuleType:
     """Import an optional library, or say which extra to install.
 
@@ -18,13 +22,13 @@ def require(module: str, *, extra: str, purpose: str) -> ModuleType:
         The imported module.
 
     Raises:
-        ImportError: the library is not installed; the message has the command that installs it.
+        MissingExtraError: the library is not installed; the message has the command that installs it.
 
     Example:
         >>> require("no_such_library", extra="draw", purpose="draw a png")
         Traceback (most recent call last):
         ...
-        ImportError: no_such_library is needed to draw a png: pip install 'lossatlas[draw]'
+        lossatlas.extras.MissingExtraError: no_such_library is needed to draw a png: pip install 'lossatlas[draw]'
     """
     try:
         return importlib.import_module(module)
@@ -32,4 +36,4 @@ def require(module: str, *, extra: str, purpose: str) -> ModuleType:
         root = module.partition(".")[0]
         if missing.name is None or missing.name.partition(".")[0] != root:
             raise
-        raise ImportError(f"{root} is needed to {purpose}: pip install 'lossatlas[{extra}]'") from missing
+        raise MissingExtraError(f"{root} is needed to {purpose}: pip install 'lossatlas[{extra}]'") from missing

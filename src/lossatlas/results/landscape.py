@@ -252,5 +252,12 @@ def load(path: str | os.PathLike[str]) -> xr.Dataset:
         landscape = xr.load_dataset(source, engine=ENGINE)
     except (OSError, ValueError, KeyError) as fault:
         raise SpecError(f"{source} cannot be read as a Landscape (netCDF): {fault}") from fault
+    for part in (landscape, *(landscape[name] for name in landscape.variables)):
+        part.attrs = {name: _plain(value) for name, value in part.attrs.items()}
     validate(landscape)
     return landscape
+
+
+def _plain(value: Any) -> Any:
+    """A number of Python where netCDF gave one of NumPy."""
+    return value.item() if isinstance(value, np.generic) else value

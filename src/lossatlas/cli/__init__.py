@@ -1,0 +1,109 @@
+"""The command line: flags and TOML become the same objects as in Python, one call for each command."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import warnings
+from typing import Any
+
+import click
+
+from lossatlas.errors import RunMismatchError, SpecError
+from lossatlas.extras import MissingExtraError
+
+COMMANDS = {
+    "demo": "Train two small networks and look at their landscapes: the place to start.",
+    "sample": "Measure the landscape of your own model.",
+    "draw": "Draw a result as png, pdf, svg, html, vtp, vti, glb or stl.",
+    "explain": "Print what a filter is, and what moves, for every tensor of a model.",
+    "info": "Say what a run is and how far it is.",
+    "import": "Read files of the original code.",
+    "export": "Write files that the original code reads.",
+}
+MODULES = {"import": "interchange", "export": "interchange"}
+
+BAD_INPUT = 2
+
+
+class BadInput(click.ClickException):
+    """Bad input: the message alone, and exit code 2."""
+
+    exit_code = BAD_INPUT
+
+    def show(self, file: Any = None) -> None:
+        """Print the message on stderr."""
+        click.echo(f"lossatlas: {self.format_message()}", err=True)
+
+
+class Failure(BadInput):
+    """A run that failed: exit code 1."""
+
+    exit_code = 1
+
+
+class Atlas(click.Group):
+    """Commands that are imported when they are called, so that help never waits for torch."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands, in the order of their use."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Import one command."""
+        if name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"lossatlas.cli.{MODULES.get(name, name)}")
+        command: click.Command = getattr(module, f"{name}_command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; what the user can mend becomes a message, all else keeps its traceback."""
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_note
+            if ctx.params.get("debug"):
+                return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            except (SpecError, RunMismatchError, MissingExtraError) as fault:
+                raise BadInput(str(fault)) from fault
+            except OSError as fault:
+                raise Failure(str(fault)) from fault
+
+
+def _show_note(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    if issubclass(category, UserWarning):
+        click.echo(f"note: {message}", err=True)
+
+
+@click.group(
+    cls=Atlas,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    invoke_without_command=True,
+)
+@click.version_option(package_name="lossatlas")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.pass_context
+def atlas(ctx: click.Context, debug: bool) -> None:
+    """See and measure the loss landscape of a neural network.
+
+    \b
+    Start here:
+      lossatlas demo
+      lossatlas sample --model train.py:make_model --data train.py:loader --checkpoint best.pt --out best.html
+      lossatlas draw runs/a -o a.png
+
+    Exit codes: 0 all is well; 1 a run failed or was stopped; 2 bad input.
+    """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+def main() -> None:
+    """The entry point of the command ``lossatlas``."""
+    sys.exit(atlas())

@@ -1,0 +1,173 @@
+"""`lossatlas demo`: a deep small network with and without skip connections, trained, measured and drawn."""
+
+from __future__ import annotations
+
+import os
+import sys
+import webbrowser
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+NETWORKS = {"with skip connections": True, "without": False}
+"""The two networks, by what they are called: whether they have skip connections."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How much the demo does. Found by trial: deep enough for skips to matter, small enough for two minutes.
+
+    Attributes:
+        depth: layers of the networks; one of 32 without skip connections does not train at this width.
+        width: channels of their first stage.
+        epochs: at most so many; training stops as soon as the loss is low enough.
+        until: training loss at which both networks stop, so that two minima are compared.
+        samples: training images behind each value.
+        points: points along each axis of the pictures.
+        seeds: pairs of directions, the first of them drawn.
+    """
+
+    depth: int = 26
+    width: int = 4
+    epochs: int = 120
+    until: float = 0.01
+    samples: int = 300
+    points: int = 33
+    seeds: int = 3
+
+    @property
+    def coarse(self) -> int:
+        """Points along each axis for the numbers over several seeds: every second one of the picture's."""
+        return (self.points + 1) // 2
+
+
+QUICK = Plan(depth=8, epochs=12, until=0.2, samples=100, points=9, seeds=2)
+
+
+@click.command("demo")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("lossatlas-demo"), help="Folder for everything.")
+@click.option("--open/--no-open", "show", default=True, help="Open the page in a browser at the end.")
+@click.option("--quick", is_flag=True, help="A coarse version that takes seconds, to see that all is installed.")
+def demo_command(out: Path, show: bool, quick: bool) -> None:
+    """Train a deep small network with and without skip connections on handwritten digits, and compare their landscapes.
+
+    It takes about two minutes on two CPU cores, needs no network, and can be stopped and run again at any time.
+
+    \b
+    Examples:
+      lossatlas demo
+      lossatlas demo --out my-demo --no-open
+    """
+    plan = QUICK if quick else Plan()
+    found = {name: _network(name, skip, plan, out) for name, skip in NETWORKS.items()}
+    rows = [_row(name, *parts) for name, parts in found.items()]
+    _print_table(rows)
+    for line in _verdict(found):
+        click.echo(line)
+    page = _draw([landscapes[0] for _, landscapes in found.values()], rows, plan, out)
+    click.echo(f"\nOpen this page in a browser: {page.resolve().as_uri()}")
+    if show and sys.stdout.isatty() and not os.environ.get("CI"):
+        webbrowser.open(page.resolve().as_uri())
+
+
+def _network(name: str, skip: bool, plan: Plan, out: Path) -> tuple[Any, list[Any]]:
+    """Train one network and measure its landscape over several pairs of directions."""
+    import torch
+
+    import lossatlas as la
+    from lossatlas.zoo.train import Recipe, train
+
+    folder = out / ("skip" if skip else "noskip")
+    data, test = la.zoo.data("digits"), la.zoo.data("digits", split="test")
+    model = la.zoo.model("resnet", depth=plan.depth, width=plan.width, channels=1, skip=skip, seed=0)
+    recipe = Recipe(epochs=plan.epochs, until=plan.until)
+    trained = train(model, data, recipe, test=test, folder=folder, name=f"training {name}")
+    x, y = (part[: plan.samples] for part in data)
+    objective = la.Objective(
+        model,
+        (x, y),
+        loss=torch.nn.functional.cross_entropy,
+        metrics={"error": la.metrics.error},
+        name=f"{plan.depth} layers, {name}",
+        data_name="digits (training)",
+    )
+    landscapes = []
+    for seed in range(plan.seeds):
+        click.echo(f"measuring {name}, directions {seed + 1} of {plan.seeds}", err=True)
+        points = plan.points if seed == 0 else plan.coarse
+        grid = la.Grid(x=(-1, 1, points), y=(-1, 1, points))
+        plane = la.Plane.random(objective, seed=seed)
+        landscapes.append(la.sample(objective, plane, grid, run=folder / f"seed{seed}"))
+    return trained, landscapes
+
+
+def _numbers(landscapes: list[Any]) -> tuple[list[float], list[float]]:
+    """Valley and negative curvature of each seed, all on the coarse grid, since both depend on the spacing."""
+    from lossatlas.analysis.convexity import negative_share, share_below
+
+    coarse = [landscapes[0].isel(x=slice(None, None, 2), y=slice(None, None, 2)), *landscapes[1:]]
+    return [share_below(one, 1.0) for one in coarse], [negative_share(one) for one in coarse]
+
+
+def _row(name: str, trained: Any, landscapes: list[Any]) -> Mapping[str, str]:
+    valley, bent = _numbers(landscapes)
+    return {
+        "network": name,
+        "epochs": str(trained.epochs),
+        "training loss": f"{trained.train.loss:.4f}",
+        "training error": f"{100 * trained.train.error:.1f} %",
+        "test error": f"{100 * trained.test.error:.1f} %",
+        "area with loss < 1": _with_range(valley),
+        "area that bends down": _with_range(bent),
+    }
+
+
+def _with_range(shares: list[float]) -> str:
+    mean = sum(shares) / len(shares)
+    return f"{100 * mean:.0f} % ({100 * min(shares):.0f} to {100 * max(shares):.0f})"
+
+
+def _print_table(rows: list[Mapping[str, str]]) -> None:
+    click.echo()
+    for column in rows[0]:
+        cells = "  ".join(row[column].rjust(22) for row in rows)
+        click.echo(f"{column:22}{cells}")
+    click.echo()
+
+
+NOTE = (
+    "Shares of the square from -1 to 1 along both directions: mean over pairs of random directions, smallest and "
+    "largest in brackets. An area bends down where the slice's own Hessian has a negative eigenvalue larger than 5 % of the "
+    "positive one: proof that the loss is not convex there. Both networks were trained to the same loss on the "
+    "digits of scikit-learn."
+)
+
+
+def _verdict(found: Mapping[str, tuple[Any, list[Any]]]) -> list[str]:
+    """What is seen, in words that the numbers carry: a difference counts where the ranges of the seeds are apart."""
+    (first, skip), (second, plain) = found.values()
+    lines = []
+    if max(first.train.loss, second.train.loss) > 3 * min(first.train.loss, second.train.loss):
+        lines.append("The training losses differ too much for a fair comparison of two minima.")
+    lines.append(_claim("bends down over more of its area", _numbers(plain)[1], _numbers(skip)[1]))
+    lines.append(_claim("has the narrower valley", *([-v for v in _numbers(n)[0]] for n in (plain, skip))))
+    return lines
+
+
+def _claim(what: str, more: list[float], less: list[float]) -> str:
+    if min(more) > max(less):
+        return f"The network without skip connections {what}, for every pair of directions."
+    return f"Not seen clearly: that the network without skip connections {what} (the seeds overlap)."
+
+
+def _draw(landscapes: list[Any], rows: list[Mapping[str, str]], plan: Plan, out: Path) -> Path:
+    import lossatlas as la
+    from lossatlas.draw.report import add_table
+
+    title = f"A network of {plan.depth} layers with and without skip connections"
+    la.draw(landscapes, out / "landscapes.png", title=title, kind="surface", scale="log")
+    page = la.draw(landscapes, out / "index.html", title=title, scale="log")
+    return add_table(page, rows, NOTE)

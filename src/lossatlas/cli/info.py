@@ -1,0 +1,72 @@
+"""`lossatlas info`: what a run is and how far it is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command("info")
+@click.argument("run")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def info_command(run: str, as_json: bool) -> None:
+    """Say what a RUN is (a run folder or a .nc file): model, data, axes, centre, progress, failures.
+
+    \b
+    Examples:
+      lossatlas info runs/a
+      lossatlas info a.nc --json
+    """
+    import lossatlas as la
+    from lossatlas.results import reading
+    from lossatlas.results.landscape import Status
+
+    landscape = la.open(run)
+    counts = {flag.name.lower().replace("_", " "): int((landscape["status"] == flag).sum()) for flag in Status}
+    facts = _facts(landscape) | {"cells": {name: count for name, count in counts.items() if count}}
+    if Path(run).is_dir():
+        progress = reading.progress(run)
+        facts |= {"done": f"{progress.done} of {progress.total}", "failures": dict(progress.failures)}
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+    else:
+        _print(facts)
+
+
+def _facts(landscape: Any) -> dict[str, Any]:
+    from lossatlas.results.landscape import axis_names, structured
+
+    plain = (
+        "title",
+        "model",
+        "data",
+        "loss",
+        "samples",
+        "normalisation",
+        "still",
+        "batchnorm",
+        "seed",
+        "dtype",
+        "device",
+    )
+    axes = {
+        name: f"{len(landscape[name])} points from {float(landscape[name][0]):g} to {float(landscape[name][-1]):g}, "
+        f"{landscape[name].attrs['long_name']}, length {landscape[name].attrs['length']:.6g}"
+        for name in axis_names(landscape)
+    }
+    facts = {name: landscape.attrs[name] for name in plain if landscape.attrs[name] != ""} | {"axes": axes}
+    for name in ("centre", "cosines", "provenance"):
+        facts[name] = structured(landscape, name)
+    return facts | {"created": landscape.attrs["created"], "software": landscape.attrs["software"]}
+
+
+def _print(facts: dict[str, Any], indent: str = "") -> None:
+    for name, value in facts.items():
+        if isinstance(value, dict) and value:
+            click.echo(f"{indent}{name}:")
+            _print(value, indent + "  ")
+        elif value not in ({}, []):
+            click.echo(f"{indent}{name}: {value}")

@@ -1,0 +1,253 @@
+"""What a name on the command line stands for: a model, data, a loss or a metric.
+
+==============================  =====================================================
+``file.py:callable``            a function or object in a file
+``package.module:callable``     a function or object that can be imported
+``zoo:NAME``                    a network or data set that comes with lossatlas
+``torchvision:NAME``            a classification model of torchvision
+``timm:NAME``                   a model of timm
+``hf:NAME-or-folder``           a model of Hugging Face transformers
+``images.npz``                  (data) arrays x uint8 [N, H, W, 3] and y [N]
+==============================  =====================================================
+
+Arguments go in brackets and must be literals: ``zoo:resnet20(width=8, channels=1)``.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+from torch.nn import functional as F
+
+from lossatlas import metrics as known_metrics
+from lossatlas import zoo
+from lossatlas.errors import SpecError, unknown
+from lossatlas.extras import require
+
+LOSSES: dict[str, Callable[..., Any] | None] = {
+    "cross_entropy": F.cross_entropy,
+    "mse": F.mse_loss,
+    "l1": F.l1_loss,
+    "nll": F.nll_loss,
+    "bce_with_logits": F.binary_cross_entropy_with_logits,
+    "own": None,
+}
+"""Losses by name; ``own`` is the loss that the model itself returns."""
+
+METRICS: dict[str, Callable[..., Any]] = {"error": known_metrics.error, "accuracy": known_metrics.accuracy}
+
+FORMS = "file.py:callable, package.module:callable, torchvision:NAME, timm:NAME, hf:NAME-or-folder or zoo:NAME"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Name:
+    """A name, taken apart: ``source:target(arguments)``."""
+
+    text: str
+    source: str
+    target: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+def parse(text: str, forms: str = FORMS) -> Name:
+    """Take a name apart.
+
+    Raises:
+        SpecError: it has no colon, or its arguments are no literals.
+
+    Example:
+        >>> parse("zoo:resnet20(width=8)").arguments
+        {'width': 8}
+    """
+    head, bracket, rest = text.partition("(")
+    source, colon, target = head.strip().rpartition(":")
+    if not colon or not source or not target:
+        raise SpecError(f"{text!r} is no name of the form {forms}")
+    if not bracket:
+        return Name(text=text, source=source, target=target)
+    try:
+        call = ast.parse(f"f({rest}", mode="eval").body
+        if not isinstance(call, ast.Call) or call.args or any(keyword.arg is None for keyword in call.keywords):
+            raise ValueError("arguments need names")
+        arguments = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
+    except (SyntaxError, ValueError) as fault:
+        raise SpecError(f"{text!r}: the arguments must be literals with names, as in zoo:resnet20(width=8)") from fault
+    return Name(text=text, source=source, target=target, arguments=arguments)
+
+
+def model(text: str) -> nn.Module:
+    """The model that a name stands for.
+
+    Raises:
+        SpecError: nothing of that name, or it makes no model.
+    """
+    name = parse(text)
+    if name.source in _LIBRARIES:
+        return _LIBRARIES[name.source](name)
+    made = _called(name, _found(name), (nn.Module,))
+    if not isinstance(made, nn.Module):
+        raise SpecError(
+            f"{text!r} gave a {type(made).__name__}; expected a torch.nn.Module or a function returning one"
+        )
+    return made
+
+
+def data(text: str) -> Any:
+    """The data that a name stands for, as an Objective takes it.
+
+    Raises:
+        SpecError: nothing of that name.
+    """
+    if text.endswith(".npz"):
+        return zoo.data("npz", path=text)
+    name = parse(text, "file.py:callable, package.module:callable, zoo:NAME or images.npz")
+    if name.source == "zoo":
+        return zoo.data(name.target, **name.arguments)
+    return _called(name, _found(name), ())
+
+
+def loss(text: str) -> Callable[..., Any] | None:
+    """The loss that a name stands for: one of the known ones, or a callable of the user's.
+
+    Raises:
+        SpecError: nothing of that name.
+    """
+    return LOSSES[text] if text in LOSSES else _function("loss", text, LOSSES)
+
+
+def metric(text: str) -> tuple[str, Callable[..., Any]]:
+    """The metric that a name stands for, and what to call it.
+
+    Raises:
+        SpecError: nothing of that name.
+    """
+    if text in METRICS:
+        return text, METRICS[text]
+    return parse(text).target if ":" in text else text, _function("metric", text, METRICS)
+
+
+def _function(argument: str, text: str, known: Mapping[str, Any]) -> Callable[..., Any]:
+    if ":" not in text:
+        raise unknown(argument, text, [*known, "file.py:callable", "package.module:callable"])
+    name = parse(text)
+    found = _found(name)
+    if isinstance(found, type) or name.arguments:
+        found = _called(name, found, ())
+    if not callable(found):
+        raise SpecError(f"{text!r} is a {type(found).__name__}; expected a function of outputs and targets")
+    function: Callable[..., Any] = found
+    return function
+
+
+def _found(name: Name) -> Any:
+    """The object in the user's file or module."""
+    module = _file(Path(name.source)) if name.source.endswith(".py") else _module(name)
+    if not hasattr(module, name.target):
+        public = [entry for entry in vars(module) if not entry.startswith("_")]
+        near = difflib.get_close_matches(name.target, public, n=3) or public[:5]
+        raise SpecError(f"{name.source} has no {name.target!r}; it has {', '.join(near) or 'nothing public'}")
+    return getattr(module, name.target)
+
+
+def _called(name: Name, found: Any, ready: tuple[type, ...]) -> Any:
+    """Call a function of the user's; an object that is ready for use stays as it is."""
+    is_loader = hasattr(found, "__iter__") and not isinstance(found, type)
+    if isinstance(found, ready) or is_loader or not callable(found):
+        return found
+    try:
+        return found(**name.arguments)
+    except SpecError:
+        raise
+    except Exception as fault:  # whatever the user's code raises is the user's to see
+        raise SpecError(f"{name.text!r} raised {_place(fault)}") from fault
+
+
+def _file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise SpecError(f"{path}: no such file")
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    spec = importlib.util.spec_from_file_location(f"_lossatlas_user_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise SpecError(f"{path} cannot be imported as Python")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # pickled classes and dataclasses look their module up there
+    try:
+        spec.loader.exec_module(module)
+    except Exception as fault:  # whatever the user's code raises is the user's to see
+        raise SpecError(f"{path} raised {_place(fault)}") from fault
+    return module
+
+
+def _module(name: Name) -> ModuleType:
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        return importlib.import_module(name.source)
+    except ModuleNotFoundError as fault:
+        raise SpecError(f"{name.text!r}: no module {fault.name!r}; expected {FORMS}") from fault
+    except Exception as fault:  # whatever the user's code raises is the user's to see
+        raise SpecError(f"{name.source} raised {_place(fault)}") from fault
+
+
+def _place(fault: BaseException) -> str:
+    frame = traceback.extract_tb(fault.__traceback__)[-1]
+    return f"{type(fault).__name__}: {fault} ({frame.filename}, line {frame.lineno})"
+
+
+def _from_zoo(name: Name) -> nn.Module:
+    return zoo.model(name.target, **name.arguments)
+
+
+def _from_torchvision(name: Name) -> nn.Module:
+    library = require("torchvision.models", extra="torchvision", purpose=f"make {name.text}")
+    return _made(name, library.get_model, {"weights": None}, library.list_models)
+
+
+def _from_timm(name: Name) -> nn.Module:
+    library = require("timm", extra="timm", purpose=f"make {name.text}")
+    return _made(name, library.create_model, {"pretrained": False}, library.list_models)
+
+
+def _made(name: Name, make: Callable[..., Any], options: dict[str, Any], known: Callable[[], list[str]]) -> nn.Module:
+    if name.target not in known():
+        near = difflib.get_close_matches(name.target, known(), n=4)
+        raise SpecError(f"{name.text!r}: no such model; near to it: {', '.join(near) or 'none'}")
+    made: nn.Module = make(name.target, **{**options, **name.arguments})
+    return made
+
+
+def _from_hub(name: Name) -> nn.Module:
+    """A Hugging Face model, by the first class its configuration names; random weights where there are none."""
+    library = require("transformers", extra="hf", purpose=f"make {name.text}")
+    try:
+        config = library.AutoConfig.from_pretrained(name.target)
+        kind = getattr(library, (config.architectures or ["AutoModel"])[0])
+        folder = Path(name.target)
+        if folder.is_dir() and not any(folder.glob("*.safetensors")) and not any(folder.glob("*.bin")):
+            made: nn.Module = kind(config) if kind is not library.AutoModel else kind.from_config(config)
+        else:
+            made = kind.from_pretrained(name.target, **name.arguments)
+    except (OSError, ValueError, AttributeError) as fault:
+        raise SpecError(f"{name.text!r} cannot be loaded: {str(fault).splitlines()[0]}") from fault
+    return made
+
+
+_LIBRARIES: dict[str, Callable[[Name], nn.Module]] = {
+    "zoo": _from_zoo,
+    "torchvision": _from_torchvision,
+    "timm": _from_timm,
+    "hf": _from_hub,
+}

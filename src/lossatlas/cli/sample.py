@@ -1,0 +1,188 @@
+"""`lossatlas sample`: measure the landscape of your own model."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lossatlas.cli import Failure
+from lossatlas.errors import SpecError
+from lossatlas.objective.batchnorm import MODES
+from lossatlas.space.normalize import WAYS
+
+BOUNDS = click.Tuple([float, float, int])
+
+
+def _axis(axis: str) -> Callable[[Any], Any]:
+    text = f"Range and number of points along {axis}. Without any axis: -1 1 51 along x and y; --x alone is a line."
+    return click.option(f"--{axis}", type=BOUNDS, metavar="LOW HIGH POINTS", help=text)
+
+
+def _many(*flags: str, **options: Any) -> Callable[[Any], Any]:
+    return click.option(*flags, multiple=True, **options)
+
+
+OPTIONS = [
+    click.option("--config", type=click.Path(path_type=Path), help="TOML file with the same names; flags win over it."),
+    click.option(
+        "--model", metavar="NAME", help="file.py:callable, package.module:callable, torchvision:, timm:, hf:, zoo:"
+    ),
+    click.option("--checkpoint", metavar="FILE", help="State dict, safetensors, Lightning checkpoint, …"),
+    click.option(
+        "--trust-pickle", is_flag=True, default=None, help="Run code in the checkpoint. Only for your own files."
+    ),
+    click.option("--data", metavar="NAME", help="file.py:callable, package.module:callable, zoo:digits, images.npz"),
+    click.option(
+        "--loss", metavar="NAME", help="cross_entropy (default), mse, l1, nll, bce_with_logits, own, file.py:callable"
+    ),
+    _many("--metric", metavar="NAME", help="error, accuracy or file.py:callable; may be repeated."),
+    click.option("--samples", type=int, metavar="N", help="Only the first N samples."),
+    click.option(
+        "--batch-size", type=int, metavar="N", help="Rows at once, where the data is a pair of tensors (100)."
+    ),
+    click.option("--memory", type=float, metavar="GIB", help="Data kept on the device; beyond it is read again (2)."),
+    click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps; left out, where the model is."),
+    click.option("--dtype", metavar="NAME", help="float16, bfloat16, float32 or float64; left out, that of the model."),
+    click.option("--batchnorm", metavar="MODE", help=f"{', '.join(MODES)} (first is the default)."),
+    _axis("x"),
+    _axis("y"),
+    _axis("z"),
+    click.option("--seed", type=int, metavar="N", help="Seed of the random directions (0)."),
+    click.option("--normalize", metavar="WAY", help=f"{', '.join(WAYS)} (first is the default)."),
+    _many("--still", metavar="ROLE", help="Roles that stay: bias, norm, weight, or none (default: bias and norm)."),
+    click.option("--orthogonal", is_flag=True, default=None, help="Turn the directions until they are orthogonal."),
+    _many(
+        "--towards", metavar="FILE", help="Go to another checkpoint: 0 is --checkpoint, 1 this one. May be repeated."
+    ),
+    click.option(
+        "--directions", metavar="FILE", help="Directions from a .safetensors file or the original code's .h5."
+    ),
+    click.option("--run", metavar="FOLDER", help="Keep every finished block here; the same command resumes."),
+    _many(
+        "--out", metavar="PICTURE", help="Draw the result: png, pdf, svg, html, vtp, vti, glb, stl. May be repeated."
+    ),
+    click.option("--title", metavar="TEXT", help="What to call the model in pictures."),
+]
+
+
+def _options(command: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.command("sample")
+@_options
+@click.option("--print-config", is_flag=True, help="Print the TOML file that says the same, and stop.")
+@click.option("--print-python", is_flag=True, help="Print the Python program that does the same, and stop.")
+def sample_command(config: Path | None, print_config: bool, print_python: bool, **flags: Any) -> None:
+    """Measure loss and metrics of a model over a line, a plane or a space of its parameters.
+
+    \b
+    Examples:
+      A trained network, its own data, a picture in 3-D:
+        lossatlas sample --model train.py:make_model --data train.py:loader --checkpoint best.pt \\
+            --metric error --run runs/best --out best.html
+      A line between two checkpoints:
+        lossatlas sample --model zoo:resnet20 --data zoo:digits --checkpoint a.pt --towards b.pt --x -0.5 1.5 61
+      The plane of the original code:
+        lossatlas sample --model zoo:resnet56 --checkpoint resnet56.pt --data images.npz --directions dir.h5
+      From a file, with another seed:
+        lossatlas sample --config scan.toml --seed 1
+
+    Stopped by Ctrl-C? The same command goes on where it was, if it names a run folder.
+    """
+    from lossatlas.cli.scan import Scan
+
+    scan = Scan(**_settings(Scan.from_toml(config) if config else {}, flags))
+    if print_config or print_python:
+        click.echo(scan.to_toml() if print_config else scan.to_python())
+        return
+    _measure(scan)
+
+
+def _settings(settings: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
+    """What the file says, overruled by the flags that were given."""
+    settings |= {name: value for name, value in flags.items() if value not in (None, ())}
+    if "still" in settings:
+        roles = tuple(role for entry in settings["still"] for role in entry.split(","))
+        settings["still"] = () if roles == ("none",) else roles
+    return settings
+
+
+def _measure(scan: Any) -> None:
+    import lossatlas as la
+    from lossatlas.cli.scan import build_model, build_objective, build_plane
+
+    _check_pictures(scan.out)
+    objective = build_objective(scan, build_model(scan))
+    plane = build_plane(scan, objective)
+    grid = la.Grid(**scan.axes)
+    _announce(scan, objective, plane, grid)
+    try:
+        landscape = la.sample(objective, plane, grid, run=scan.run or None)
+    except KeyboardInterrupt:
+        raise Failure(_stopped(scan.run)) from None
+    _report(scan, landscape)
+    for path in scan.out:
+        click.echo(f"drawn: {la.draw(landscape, path)}")
+
+
+def _check_pictures(paths: tuple[str, ...]) -> None:
+    """A picture that cannot be drawn is better refused before the run than after it."""
+    from lossatlas.draw import check_path
+
+    for path in paths:
+        check_path(path)
+
+
+def _announce(scan: Any, objective: Any, plane: Any, grid: Any) -> None:
+    lines = {
+        "model": f"{scan.model}{f' from {scan.checkpoint}' if scan.checkpoint else ' with its initial weights'}",
+        "data": f"{scan.data}, {objective.samples} samples{' (the first ones)' if scan.samples else ''}",
+        "grid": " × ".join(map(str, grid.shape)) + f" = {_product(grid.shape)} points",
+        "cosine": ", ".join(f"{pair} {value:+.4f}" for pair, value in plane.cosines.items()),
+        "run": scan.run or "not kept; --run FOLDER would keep it",
+    }
+    for name, text in lines.items():
+        if text:
+            click.echo(f"{name + ':':8} {text}", err=True)
+
+
+def _product(shape: tuple[int, ...]) -> int:
+    result = 1
+    for length in shape:
+        result *= length
+    return result
+
+
+def _stopped(run: str) -> str:
+    if not run:
+        return "stopped; nothing was kept, since no --run folder was named"
+    from lossatlas.results import reading
+
+    try:
+        progress = reading.progress(run)
+    except SpecError:
+        return "stopped before the first point"
+    command = shlex.join(["lossatlas", *sys.argv[1:]])
+    return f"stopped; {progress.done} of {progress.total} points are safe in {run}. To go on: {command}"
+
+
+def _report(scan: Any, landscape: Any) -> None:
+    from lossatlas.results.landscape import structured, value_names
+
+    centre = structured(landscape, "centre")
+    for name in value_names(landscape):
+        values = landscape[name]
+        click.echo(f"{name}: {centre[name]:.6g} at the centre, {float(values.min()):.6g} to {float(values.max()):.6g}")
+    counts = {int(flag): int((landscape["status"] == flag).sum()) for flag in (2, 3)}
+    if any(counts.values()):
+        click.echo(f"{counts[2]} points are not finite, {counts[3]} failed: lossatlas info says why", err=True)
+    if scan.run:
+        click.echo(f"kept: {scan.run} (lossatlas draw {shlex.quote(scan.run)} -o picture.html)")

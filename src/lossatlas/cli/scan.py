@@ -1,0 +1,308 @@
+"""What a scan is on the command line: one record that flags and TOML fill, and the objects it stands for."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import itertools
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lossatlas.checkpoints import load_checkpoint, load_state, read_checkpoint
+from lossatlas.cli import names
+from lossatlas.errors import SpecError, unknown
+from lossatlas.objective import Objective, batchnorm
+from lossatlas.objective.batches import map_tensors, size_of
+from lossatlas.results import interchange
+from lossatlas.space import directions as ways
+from lossatlas.space.charts import Plane, Recipe
+from lossatlas.space.normalize import STILL, WAYS
+from lossatlas.space.planefile import load_directions
+
+DTYPES = ("float16", "bfloat16", "float32", "float64")
+GIB = 1024**3
+AXES = ("x", "y", "z")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scan:
+    """Everything that `lossatlas sample` can be told. The same names are flags and TOML keys."""
+
+    model: str = ""
+    data: str = ""
+    checkpoint: str = ""
+    trust_pickle: bool = False
+    loss: str = "cross_entropy"
+    metric: tuple[str, ...] = ()
+    samples: int = 0
+    batch_size: int = 100
+    memory: float = 2.0
+    device: str = ""
+    dtype: str = ""
+    batchnorm: batchnorm.Mode = "frozen"
+    x: tuple[float, float, int] | None = None
+    y: tuple[float, float, int] | None = None
+    z: tuple[float, float, int] | None = None
+    seed: int = 0
+    normalize: str = "filter"
+    still: tuple[str, ...] = STILL
+    orthogonal: bool = False
+    towards: tuple[str, ...] = ()
+    directions: str = ""
+    run: str = ""
+    out: tuple[str, ...] = ()
+    title: str = ""
+
+    def __post_init__(self) -> None:
+        """Check what is told before anything is loaded."""
+        for needed in ("model", "data"):
+            if not getattr(self, needed):
+                raise SpecError(f"--{needed} is missing: name it as {names.FORMS}")
+        for option, choices in (("normalize", WAYS), ("batchnorm", batchnorm.MODES)):
+            if getattr(self, option) not in choices:
+                raise unknown(option, getattr(self, option), choices)
+        if self.dtype and self.dtype not in DTYPES:
+            raise unknown("dtype", self.dtype, DTYPES)
+        if self.directions and self.towards:
+            raise SpecError("--directions and --towards both say where to go; give one of them")
+        if len(self.towards) > len(self.axes):
+            raise SpecError(f"--towards is given {len(self.towards)} times for the axes {list(self.axes)}")
+
+    @property
+    def axes(self) -> dict[str, tuple[float, float, int]]:
+        """The axes asked for; none asked for means a square of 51 by 51."""
+        given = {axis: getattr(self, axis) for axis in AXES if getattr(self, axis) is not None}
+        return given or dict.fromkeys(("x", "y"), (-1.0, 1.0, 51))
+
+    @classmethod
+    def from_toml(cls, path: Path) -> dict[str, Any]:
+        """The settings in a TOML file, checked by name and type.
+
+        Raises:
+            SpecError: the file is missing or damaged, or a key or value is wrong; all good keys are listed.
+        """
+        if not path.is_file():
+            raise SpecError(f"{path}: no such file")
+        try:
+            content = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
+            raise SpecError(f"{path} is no TOML: {fault}") from fault
+        defaults = {entry.name: entry.default for entry in fields(cls)}
+        settings = {}
+        for key, value in content.items():
+            name = key.replace("-", "_")
+            if name not in defaults:
+                raise SpecError(f"{path}: unknown key {key!r}; the good ones are {', '.join(defaults)}")
+            settings[name] = _typed(path, key, value, defaults[name], many=name in MANY)
+        return settings
+
+    def to_toml(self) -> str:
+        """The TOML file that says the same."""
+        defaults = {entry.name: entry.default for entry in fields(self)}
+        told = {key: value for key, value in asdict(self).items() if value != defaults[key]}
+        return "\n".join(f"{key} = {_toml(value)}" for key, value in told.items())
+
+    def to_python(self) -> str:
+        """The Python program that does the same."""
+        metrics = ", ".join(f"names.metric({text!r})" for text in self.metric)
+        options = f'batchnorm="{self.batchnorm}", batch_size={self.batch_size}'
+        lines = [
+            "import lossatlas as la",
+            "from lossatlas.cli import names",
+            "",
+            f"model = names.model({self.model!r})",
+        ]
+        if self.checkpoint:
+            lines.append(f"la.load_checkpoint(model, {self.checkpoint!r})")
+        lines += [
+            f"data = names.data({self.data!r})",
+            f"objective = la.Objective(model, data, loss=names.loss({self.loss!r}), "
+            f"metrics=dict([{metrics}]), {options})",
+            *self._plane_lines(),
+            f"grid = la.Grid({', '.join(f'{axis}={bounds}' for axis, bounds in self.axes.items())})",
+            f"landscape = la.sample(objective, plane, grid, run={self.run or None!r})",
+            *(f"la.draw(landscape, {path!r})" for path in self.out),
+        ]
+        return "\n".join(lines)
+
+    def _plane_lines(self) -> Iterator[str]:
+        axes = tuple(self.axes)
+        options = f'by="{self.normalize}", still={self.still}'
+        if self.directions:
+            yield "from lossatlas.cli.scan import given_directions"
+            yield f"plane = la.Plane(objective.origin, given_directions({self.directions!r}, objective, {axes}))"
+        elif self.towards:
+            yield f"others = [names.model({self.model!r}) for _ in range({len(self.towards)})]"
+            yield f"for other, path in zip(others, {self.towards}): la.load_checkpoint(other, path)"
+            yield f"plane = la.Plane.towards(objective, *others, axes={axes})"
+        else:
+            yield (
+                f"plane = la.Plane.random(objective, seed={self.seed}, axes={axes}, {options}, "
+                f"orthogonal={self.orthogonal})"
+            )
+
+
+MANY = ("metric", "still", "towards", "out")
+
+
+def _typed(path: Path, key: str, value: Any, default: Any, *, many: bool) -> Any:
+    """A TOML value in the type of its field; one text stands for a list of one."""
+    if many:
+        return (value,) if isinstance(value, str) else tuple(value)
+    if key in AXES:
+        if not isinstance(value, list) or len(value) != 3:
+            raise SpecError(f"{path}: {key} = {value!r}; expected {key} = [low, high, points]")
+        return tuple(value)
+    wanted = type(default)
+    if wanted is float and isinstance(value, int):
+        return float(value)
+    if not isinstance(value, wanted) or isinstance(value, bool) is not (wanted is bool):
+        raise SpecError(f"{path}: {key} = {value!r} is a {type(value).__name__}; expected a {wanted.__name__}")
+    return value
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_toml(entry) for entry in value) + "]"
+    # A JSON-like text is a TOML text for everything but control characters, which no setting has.
+    return f'"{value}"'.replace("\\", "\\\\") if isinstance(value, str) else repr(value)
+
+
+def build_model(scan: Scan) -> nn.Module:
+    """The model, with its checkpoint loaded and in the format asked for."""
+    model = names.model(scan.model)
+    if scan.checkpoint:
+        load_checkpoint(model, scan.checkpoint, trust_pickle=scan.trust_pickle)
+    return model.to(getattr(torch, scan.dtype)) if scan.dtype else model
+
+
+def build_objective(scan: Scan, model: nn.Module) -> Objective:
+    """The objective: model, data, loss and metrics."""
+    data = names.data(scan.data)
+    if scan.samples:
+        data = first_samples(data, scan.samples)
+    if scan.dtype:
+        data = _in_format(data, getattr(torch, scan.dtype))
+    return Objective(
+        model,
+        data,
+        loss=names.loss(scan.loss),
+        metrics=dict(names.metric(text) for text in scan.metric),
+        batchnorm=scan.batchnorm,
+        device=scan.device or None,
+        memory=int(scan.memory * GIB),
+        batch_size=scan.batch_size,
+        name=scan.title or _short(scan.model),
+        data_name=_short(scan.data),
+    )
+
+
+def _short(name: str) -> str:
+    """A name for pictures: what stands behind the colon, or a file's stem."""
+    return Path(name).stem if name.endswith(".npz") else name.partition("(")[0].rpartition(":")[2]
+
+
+def build_plane(scan: Scan, objective: Objective) -> Plane:
+    """The plane: random, towards other checkpoints, or from a file."""
+    axes = tuple(scan.axes)
+    if scan.directions:
+        given = given_directions(scan.directions, objective, axes)
+        labels = {axis: f"{axis} of {Path(scan.directions).name}" for axis in axes}
+        return Plane(objective.origin, given, Recipe(labels=labels))
+    options: dict[str, Any] = {"by": scan.normalize, "still": scan.still}
+    if not scan.towards:
+        return Plane.random(objective, seed=scan.seed, axes=axes, orthogonal=scan.orthogonal, **options)
+    found, labels = {}, {}
+    for axis, path in itertools.zip_longest(axes, scan.towards):
+        if path is None:
+            found[axis] = ways.random(objective, seed=scan.seed, stream=axis, **options)
+            labels[axis] = "random direction"
+        else:
+            found[axis] = ways.towards(objective, _other(scan, objective, path))
+            labels[axis] = f"towards {Path(path).name}"
+    recipe = Recipe(
+        labels=labels,
+        seed=scan.seed if len(axes) > len(scan.towards) else None,
+        by=scan.normalize if len(axes) > len(scan.towards) else "none",
+    )
+    return Plane(objective.origin, found, recipe)
+
+
+def _other(scan: Scan, objective: Objective, path: str) -> nn.Module:
+    other = copy.deepcopy(objective.model)
+    load_state(other, read_checkpoint(path, trust_pickle=scan.trust_pickle), source=Path(path))
+    return other
+
+
+def given_directions(path: str, objective: Objective, axes: Iterable[str]) -> dict[str, dict[str, Tensor]]:
+    """Directions from a file, of ours or of the original code, for the axes asked for.
+
+    Raises:
+        SpecError: the file is none, belongs to another model, or lacks an axis.
+    """
+    if Path(path).suffix == ".safetensors":
+        found = load_directions(path)
+    else:
+        shapes = {name: tuple(tensor.shape) for name, tensor in objective.origin.items()}
+        found = {
+            axis: {name: _tensor(array) for name, array in interchange.match(arrays, shapes).items()}
+            for axis, arrays in interchange.read_directions(path).items()
+        }
+    for axis in axes:
+        if axis not in found:
+            raise SpecError(f"--directions {path} has the axes {list(found)}, not {axis!r}; leave --{axis} out")
+    return {axis: found[axis] for axis in axes}
+
+
+def _tensor(array: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array))
+
+
+def first_samples(data: Any, count: int) -> Any:
+    """The first samples of some data, in whatever shape it has.
+
+    Example:
+        >>> x, y = first_samples((torch.arange(6), torch.arange(6)), 2)
+        >>> x.tolist()
+        [0, 1]
+    """
+    if count < 1:
+        raise SpecError(f"--samples {count}; expected at least 1")
+    if isinstance(data, tuple) and all(isinstance(part, (Tensor, np.ndarray)) for part in data):
+        return tuple(part[:count] for part in data)
+    return list(_taken(data, count))
+
+
+def _taken(batches: Iterable[Any], count: int) -> Iterator[Any]:
+    left = count
+    for batch in batches:
+        size = size_of(batch)
+        keep = min(size, left)
+        yield batch if keep == size else map_tensors(functools.partial(_head, size=size, keep=keep), batch)
+        left -= keep
+        if not left:
+            return
+
+
+def _head(tensor: Tensor, *, size: int, keep: int) -> Tensor:
+    return tensor[:keep] if tensor.shape[:1] == (size,) else tensor
+
+
+def _in_format(data: Any, dtype: torch.dtype) -> Any:
+    """Floating-point tensors of some data in another format."""
+
+    def convert(tensor: Tensor) -> Tensor:
+        return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+    if isinstance(data, (tuple, Mapping)):
+        return map_tensors(convert, data)
+    return [map_tensors(convert, batch) for batch in data]

@@ -1,0 +1,85 @@
+"""Networks and data to start with, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+from lossatlas.errors import SpecError, unknown
+from lossatlas.objective.randomness import seeded
+from lossatlas.zoo import mlp, resnet
+from lossatlas.zoo.data import DATASETS
+
+__all__ = ["data", "datasets", "model", "models"]
+
+MODELS: dict[str, Callable[..., nn.Module]] = {**resnet.BY_NAME, "mlp": mlp.MLP}
+
+
+def models() -> tuple[str, ...]:
+    """The names that :func:`model` knows."""
+    return tuple(MODELS)
+
+
+def datasets() -> tuple[str, ...]:
+    """The names that :func:`data` knows."""
+    return tuple(DATASETS)
+
+
+def model(name: str, *, seed: int | None = None, **options: Any) -> nn.Module:
+    """Make a network.
+
+    Args:
+        name: one of :func:`models`, for instance ``"resnet56_noshort"``.
+        seed: seed of the initial weights; with it, the global random state is left alone.
+        options: of the network: ``channels``, ``width`` and ``classes`` for a ResNet, ``widths`` for an MLP.
+
+    Returns:
+        The network, in training mode.
+
+    Raises:
+        SpecError: an unknown name or option.
+
+    Example:
+        >>> sum(p.numel() for p in model("resnet20").parameters())
+        272474
+    """
+    if name not in MODELS:
+        raise unknown("model", name, MODELS)
+    try:
+        if seed is None:
+            return MODELS[name](**options)
+        with seeded(seed):
+            return MODELS[name](**options)
+    except TypeError as fault:
+        raise SpecError(f"model {name!r}: {fault}") from fault
+
+
+def data(name: str, *, split: str = "train", **options: Any) -> tuple[Tensor, Tensor]:
+    """Load a data set, preprocessed, as one pair of tensors that an Objective takes as it is.
+
+    Args:
+        name: one of :func:`datasets`: ``"digits"``, ``"cifar10"``, ``"npz"``.
+        split: ``"train"`` or ``"test"``.
+        options: ``root=folder`` for ``"cifar10"``, ``path=file`` for ``"npz"``.
+
+    Returns:
+        Images, float32 [N, C, H, W], and classes, int64 [N].
+
+    Raises:
+        SpecError: an unknown name, split or option, or a file that is missing or damaged.
+
+    Example:
+        >>> x, y = data("digits")
+        >>> tuple(x.shape), tuple(y.shape)
+        ((1437, 1, 8, 8), (1437,))
+    """
+    if name not in DATASETS:
+        raise unknown("data", name, DATASETS)
+    if split not in ("train", "test"):
+        raise unknown("split", split, ("train", "test"))
+    try:
+        return DATASETS[name](split=split, **options)
+    except TypeError as fault:
+        raise SpecError(f"data {name!r}: {fault}") from fault

@@ -1,0 +1,99 @@
+"""The residual networks of the paper for small images, with and without shortcuts.
+
+Names, shapes and order of the parameters are those of the original code, so that its checkpoints load strictly. The
+architecture is that of He et al. 2016 (arXiv 1512.03385, section 4.2) with projection shortcuts.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lossatlas.errors import SpecError
+
+DEPTHS = (20, 32, 44, 56, 110)
+
+
+class Block(nn.Module):
+    """Two 3×3 convolutions, and a shortcut around them unless ``skip`` is false.
+
+    Args:
+        inputs: channels of the input, shape [N, inputs, H, W].
+        outputs: channels of the output, shape [N, outputs, H / stride, W / stride].
+        stride: of the first convolution.
+        skip: add the shortcut: the identity, or a 1×1 convolution where the shape changes.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int, *, skip: bool) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.skip = skip
+        if skip:
+            self.shortcut = nn.Sequential()
+            if stride != 1 or inputs != outputs:
+                self.shortcut = nn.Sequential(
+                    nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), nn.BatchNorm2d(outputs)
+                )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the block."""
+        out = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        return F.relu(out + self.shortcut(x) if self.skip else out)
+
+
+class ResNet(nn.Module):
+    """A network of 6 n + 2 layers: three stages of n blocks, of width w, 2 w and 4 w, and global average pooling.
+
+    Args:
+        depth: number of layers, 6 n + 2.
+        skip: with shortcuts.
+        width: channels w of the first stage.
+        channels: channels of the input.
+        classes: number of classes.
+
+    Raises:
+        SpecError: a depth that is not 6 n + 2.
+
+    Example:
+        >>> ResNet(depth=8, width=4, channels=1)(torch.zeros(2, 1, 8, 8)).shape
+        torch.Size([2, 10])
+    """
+
+    def __init__(self, *, depth: int, skip: bool = True, width: int = 16, channels: int = 3, classes: int = 10) -> None:
+        super().__init__()
+        blocks, rest = divmod(depth - 2, 6)
+        if rest or blocks < 1:
+            raise SpecError(f"depth={depth}; expected 6 n + 2, such as 20, 32, 44, 56 or 110")
+        self.conv1 = nn.Conv2d(channels, width, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.layer1 = _stage(width, width, blocks, 1, skip)
+        self.layer2 = _stage(width, 2 * width, blocks, 2, skip)
+        self.layer3 = _stage(2 * width, 4 * width, blocks, 2, skip)
+        self.linear = nn.Linear(4 * width, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Class scores, shape [N, classes], of images, shape [N, channels, H, W]."""
+        out = F.relu(self.bn1(self.conv1(x)))
+        out = self.layer3(self.layer2(self.layer1(out)))
+        scores: Tensor = self.linear(torch.flatten(F.adaptive_avg_pool2d(out, 1), 1))
+        return scores
+
+
+def _stage(inputs: int, outputs: int, blocks: int, stride: int, skip: bool) -> nn.Sequential:
+    first = Block(inputs, outputs, stride, skip=skip)
+    return nn.Sequential(first, *(Block(outputs, outputs, 1, skip=skip) for _ in range(blocks - 1)))
+
+
+BY_NAME: dict[str, Callable[..., nn.Module]] = {
+    f"resnet{depth}{'' if skip else '_noshort'}": functools.partial(ResNet, depth=depth, skip=skip)
+    for depth in DEPTHS
+    for skip in (True, False)
+} | {"resnet": ResNet}
+"""``resnet20`` … ``resnet110``, each also as ``_noshort``; ``resnet`` takes any depth."""

@@ -1,0 +1,221 @@
+"""How the networks of the paper are trained: SGD with momentum and a step schedule, resumable after any epoch."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from lossatlas.errors import RunMismatchError, SpecError
+from lossatlas.objective.batches import fingerprint
+from lossatlas.objective.private import weights_fingerprint
+from lossatlas.objective.randomness import seeded
+
+FORMAT = 1
+STATE = "training.pt"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How to train. The defaults are those of the paper (Li et al. 2018, section 5 and its code).
+
+    Attributes:
+        epochs: passes over the training data.
+        lr: first learning rate.
+        momentum: Nesterov momentum.
+        weight_decay: L2 penalty, on all parameters as in the paper.
+        batch_size: samples in a batch; a short last batch is trained on too.
+        drops: when the learning rate falls to a tenth, as shares of all epochs.
+        until: stop after the first epoch whose training loss, in evaluation mode, lies below; 0 never does.
+        seed: seed of the order of the samples (and of dropout, where there is some).
+    """
+
+    epochs: int = 300
+    lr: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    batch_size: int = 128
+    drops: tuple[float, ...] = (150 / 300, 225 / 300, 275 / 300)
+    until: float = 0.0
+    seed: int = 0
+
+    def lr_at(self, epoch: int) -> float:
+        """The learning rate of an epoch, counted from 0.
+
+        Example:
+            >>> [Recipe().lr_at(epoch) for epoch in (0, 149, 150)]
+            [0.1, 0.1, 0.01]
+        """
+        passed = sum(epoch >= round(drop * self.epochs) for drop in self.drops)
+        return float(f"{self.lr * 0.1**passed:.10g}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """Loss and classification error, in evaluation mode."""
+
+    loss: float
+    error: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What training came to.
+
+    Attributes:
+        epochs: how many were run.
+        losses: mean training loss of each epoch, in training mode.
+        train: scores on the training data, at the end.
+        test: scores on the test data, if there is any.
+    """
+
+    epochs: int
+    losses: tuple[float, ...]
+    train: Scores
+    test: Scores | None = None
+
+
+def train(
+    model: nn.Module,
+    data: tuple[Tensor, Tensor],
+    recipe: Recipe,
+    *,
+    test: tuple[Tensor, Tensor] | None = None,
+    folder: str | os.PathLike[str] | None = None,
+    progress: bool = True,
+    name: str = "training",
+) -> Trained:
+    """Train a classifier in place.
+
+    Every epoch draws its random numbers from a seed of its own, so a training that was stopped and resumed ends with
+    the same weights, bit for bit, as one that was not; the global random state is left alone.
+
+    Args:
+        model: the network, changed in place; left in evaluation mode.
+        data: inputs [N, ...] and classes [N].
+        recipe: how.
+        test: further data to score at the end.
+        folder: where to keep the state after each epoch; the same call resumes from there.
+        progress: show a progress bar on stderr.
+        name: what to call it there.
+
+    Returns:
+        Losses and final scores.
+
+    Raises:
+        RunMismatchError: the folder holds another training; the message names what differs.
+        SpecError: the state in the folder is damaged.
+    """
+    optimizer = torch.optim.SGD(
+        model.parameters(),
+        lr=recipe.lr,
+        momentum=recipe.momentum,
+        nesterov=recipe.momentum > 0,
+        weight_decay=recipe.weight_decay,
+    )
+    identity = _identity(model, data, recipe)
+    losses = _resume(Path(folder) / STATE, identity, model, optimizer) if folder is not None else []
+    with tqdm(total=recipe.epochs, initial=len(losses), desc=name, unit="epoch", disable=not progress) as bar:
+        while len(losses) < recipe.epochs and not (losses and _done(model, data, recipe)):
+            losses.append(_epoch(model, data, recipe, optimizer, len(losses)))
+            if folder is not None:
+                _save(Path(folder) / STATE, identity, model, optimizer, losses)
+            bar.set_postfix(loss=f"{losses[-1]:.3g}")
+            bar.update()
+    return Trained(
+        epochs=len(losses),
+        losses=tuple(losses),
+        train=score(model, data),
+        test=score(model, test) if test is not None else None,
+    )
+
+
+def score(model: nn.Module, data: tuple[Tensor, Tensor], *, batch_size: int = 500) -> Scores:
+    """Loss and error on some data, in evaluation mode, in which the model is left."""
+    model.eval()
+    loss = wrong = 0.0
+    with torch.no_grad():
+        for x, y in zip(*(part.split(batch_size) for part in data), strict=True):  # type: ignore[no-untyped-call]
+            outputs = model(x)
+            loss += float(F.cross_entropy(outputs, y, reduction="sum"))
+            wrong += float((outputs.argmax(1) != y).sum())
+    return Scores(loss=loss / len(data[1]), error=wrong / len(data[1]))
+
+
+def _done(model: nn.Module, data: tuple[Tensor, Tensor], recipe: Recipe) -> bool:
+    return recipe.until > 0 and score(model, data).loss < recipe.until
+
+
+def _epoch(
+    model: nn.Module, data: tuple[Tensor, Tensor], recipe: Recipe, optimizer: torch.optim.Optimizer, epoch: int
+) -> float:
+    """One pass over the data in a fresh order; the mean loss over its samples."""
+    model.train()
+    for group in optimizer.param_groups:
+        group["lr"] = recipe.lr_at(epoch)
+    x, y = data
+    total = torch.zeros((), dtype=torch.float64)
+    with seeded(recipe.seed * 1_000_003 + epoch):
+        for chosen in torch.randperm(len(y)).split(recipe.batch_size):  # type: ignore[no-untyped-call]
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(x[chosen]), y[chosen])
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            total += loss.detach().cpu() * len(chosen)
+    return float(total) / len(y)
+
+
+def _identity(model: nn.Module, data: tuple[Tensor, Tensor], recipe: Recipe) -> dict[str, Any]:
+    return {
+        "model": weights_fingerprint(model),
+        "data": fingerprint(list(data)).hex(),
+        **{key: list(value) if isinstance(value, tuple) else value for key, value in asdict(recipe).items()},
+    }
+
+
+def _save(
+    path: Path, identity: Mapping[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer, losses: list[float]
+) -> None:
+    """Write the state, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    state = {
+        "format": FORMAT,
+        "identity": dict(identity),
+        "losses": list(losses),
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+    }
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        torch.save(state, scratch)
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def _resume(path: Path, identity: Mapping[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer) -> list[float]:
+    """Load the state, if there is one; the losses so far."""
+    if not path.exists():
+        return []
+    try:
+        state = torch.load(path, weights_only=True)
+        there, losses = state["identity"], [float(loss) for loss in state["losses"]]
+    except (RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as fault:
+        raise SpecError(f"{path} is no state of a training ({fault}); choose another folder") from fault
+    differing = [key for key in identity if there.get(key) != identity[key]]
+    if differing:
+        parts = "; ".join(f"{key} is {there.get(key)} there and {identity[key]} here" for key in differing)
+        raise RunMismatchError(
+            f"{path} belongs to another training: {parts}. Choose another folder, or delete this one"
+        )
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    return losses
