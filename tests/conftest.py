@@ -15,8 +15,3 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"the authors' trained ResNet-56 is not at {SHARED}")
     return SHARED
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """How often the kill test kills: 5 in `make test`, more in `make soak`."""
-    parser.addoption("--count-kills", type=int, default=5, help="how often the resume test kills its run")

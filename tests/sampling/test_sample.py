@@ -100,7 +100,7 @@ def test_linear_and_logistic_regression_against_numpy():
 @pytest.mark.parametrize("axes", ["x", "xy", "xyz"])
 def test_planes_of_one_two_and_three_directions(axes):
     objective = field(lambda w: (w * torch.tensor([1.0, 10.0, 100.0]).double()).sum(), 0.0, 0.0, 0.0)
-    grid = la.Grid(**{axis: (0, 2, 3) for axis in axes})
+    grid = la.Grid(**dict.fromkeys(axes, (0, 2, 3)))
     landscape = la.sample(objective, unit_plane(objective, axes), grid)
     point = {axis: number for axis, number in zip(axes, (1, 2, 0), strict=False)}
     expected = sum(v * s for v, s in zip(point.values(), (1, 10, 100), strict=False))

@@ -72,7 +72,7 @@ BAD = {
     "two numbers": (dict(x=(0, 1)), r"expected x=\(low, high, points\)"),
     "text": (dict(x="abc"), r"expected x=\(low, high, points\)"),
     "no axis": ({}, "0 axes; expected one, two or three"),
-    "four axes": ({a: (0, 1, 2) for a in "abcd"}, "4 axes"),
+    "four axes": (dict.fromkeys("abcd", (0, 1, 2)), "4 axes"),
     "array of one": (dict(x=np.array([1.0])), "1 point; an axis needs at least two"),
     "falling array": (dict(x=np.array([1.0, 0.0])), "finite and increasing"),
 }

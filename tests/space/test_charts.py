@@ -101,7 +101,7 @@ ORIGIN = {"w": torch.ones(3)}
 X = {"w": torch.tensor([1.0, 0, 0])}
 BAD = {
     "none": ({}, "0 axes; expected one, two or three"),
-    "four": ({a: X for a in "abcd"}, "4 axes"),
+    "four": (dict.fromkeys("abcd", X), "4 axes"),
     "axis name": ({"loss": X}, "'loss' cannot name an axis"),
     "zero": ({"x": {"w": torch.zeros(3)}}, r"directions\['x'\] has norm zero"),
     "parallel": ({"x": X, "y": {"w": -2 * X["w"]}}, "parallel"),

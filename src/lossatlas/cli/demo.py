@@ -12,6 +12,9 @@ from typing import Any
 
 import click
 
+CLIP = 12.0
+"""Loss above which the pictures are cut: where both surfaces are far from anything that was trained."""
+
 NETWORKS = {"with skip connections": True, "without": False}
 """The two networks, by what they are called: whether they have skip connections."""
 
@@ -33,7 +36,7 @@ class Plan:
     depth: int = 26
     width: int = 4
     epochs: int = 120
-    until: float = 0.01
+    until: float = 0.02
     samples: int = 300
     points: int = 33
     seeds: int = 3
@@ -140,7 +143,7 @@ def _print_table(rows: list[Mapping[str, str]]) -> None:
 
 NOTE = (
     "Shares of the square from -1 to 1 along both directions: mean over pairs of random directions, smallest and "
-    "largest in brackets. An area bends down where the slice's own Hessian has a negative eigenvalue larger than 5 % of the "
+    "largest in brackets. An area bends down where the slice's own Hessian has a negative eigenvalue above 5 % of the "
     "positive one: proof that the loss is not convex there. Both networks were trained to the same loss on the "
     "digits of scikit-learn."
 )
@@ -168,6 +171,6 @@ def _draw(landscapes: list[Any], rows: list[Mapping[str, str]], plan: Plan, out:
     from lossatlas.draw.report import add_table
 
     title = f"A network of {plan.depth} layers with and without skip connections"
-    la.draw(landscapes, out / "landscapes.png", title=title, kind="surface", scale="log")
-    page = la.draw(landscapes, out / "index.html", title=title, scale="log")
+    la.draw(landscapes, out / "landscapes.png", title=title, kind="surface", scale="linear", clip=CLIP)
+    page = la.draw(landscapes, out / "index.html", title=title, scale="linear", clip=CLIP)
     return add_table(page, rows, NOTE)

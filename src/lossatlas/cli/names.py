@@ -78,7 +78,9 @@ def parse(text: str, forms: str = FORMS) -> Name:
         return Name(text=text, source=source, target=target)
     try:
         call = ast.parse(f"f({rest}", mode="eval").body
-        if not isinstance(call, ast.Call) or call.args or any(keyword.arg is None for keyword in call.keywords):
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
+            raise ValueError("one pair of brackets, and names for all arguments")
+        if any(keyword.arg is None for keyword in call.keywords):
             raise ValueError("arguments need names")
         arguments = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
     except (SyntaxError, ValueError) as fault:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from lossatlas.errors import SpecError
 from lossatlas.objective.batches import size_of
 
 Mode = Literal["frozen", "recalibrated", "interpolated"]
@@ -43,6 +44,18 @@ def statistics(model: nn.Module) -> dict[str, Tensor]:
     }
 
 
+def _measured(call: Callable[[nn.Module, Any], Any], model: nn.Module, batch: Any) -> None:
+    try:
+        call(model, batch)
+    except ValueError as fault:
+        if "more than 1 value per channel" not in str(fault):
+            raise
+        raise SpecError(
+            f"batchnorm='recalibrated': a batch of {size_of(batch)} sample has no variance; choose another batch size, "
+            "so that the last batch has at least two samples"
+        ) from fault
+
+
 def recalibrate(model: nn.Module, batches: Iterable[Any], call: Callable[[nn.Module, Any], Any]) -> None:
     r"""Measure the running statistics of a model again, over all the data.
 
@@ -53,6 +66,9 @@ def recalibrate(model: nn.Module, batches: Iterable[Any], call: Callable[[nn.Mod
         model: a private copy; its running statistics are replaced, and its mode is put back.
         batches: the data.
         call: called with the model and a batch.
+
+    Raises:
+        SpecError: a batch of a single value for each channel, which has no variance.
     """
     own = layers(model)
     before = {name: (module.training, module.momentum) for name, module in own.items()}
@@ -66,7 +82,7 @@ def recalibrate(model: nn.Module, batches: Iterable[Any], call: Callable[[nn.Mod
             for module in own.values():
                 module.momentum = size_of(batch) / seen
             with torch.no_grad():
-                call(model, batch)
+                _measured(call, model, batch)
     finally:
         for name, module in own.items():
             module.train(before[name][0])

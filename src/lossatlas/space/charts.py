@@ -75,6 +75,7 @@ class Plane:
             zero, or that lies in the span of the others.
 
     Example:
+        >>> import torch
         >>> plane = Plane({"w": torch.zeros(2)}, {"x": {"w": torch.tensor([1.0, 0.0])}, "y": {"w": torch.ones(2)}})
         >>> plane.at({"x": 2.0, "y": 1.0})["w"].tolist()
         [3.0, 1.0]

@@ -1,0 +1,129 @@
+"""What it looks like: from a Landscape and a View to a picture, a page, or a mesh.
+
+The suffix of the file chooses the back end. All of them draw the same :class:`~lossatlas.draw.scene.Scene`, in which
+range, clip, scale, levels, colours and words have been decided once.
+
+===========================  =====================================  ==================================
+suffix                       what it is                             extra
+===========================  =====================================  ==================================
+``.png`` ``.pdf`` ``.svg``   a printed picture, by matplotlib       ``pip install 'lossatlas[draw]'``
+``.html``                    one page that works offline            ``pip install 'lossatlas[html]'``
+``.vtp`` ``.vti``            for ParaView                           ``pip install 'lossatlas[mesh]'``
+``.glb`` ``.stl``            for Blender, and for printing a model  ``pip install 'lossatlas[mesh]'``
+===========================  =====================================  ==================================
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import fields as dataclass_fields
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import xarray as xr
+
+from lossatlas.draw import interactive, mesh, static
+from lossatlas.draw.scene import Scene
+from lossatlas.draw.view import View, compile
+from lossatlas.errors import unknown
+
+__all__ = ["Scene", "View", "check_path", "compile", "draw"]
+
+_BACK_ENDS = {suffix: back_end for back_end in (static, interactive, mesh) for suffix in back_end.SUFFIXES}
+
+
+def draw(
+    landscapes: xr.Dataset | Sequence[xr.Dataset],
+    path: str | os.PathLike[str],
+    view: View | None = None,
+    **fields: Any,
+) -> Path:
+    """Draw one Landscape, or several for comparison, into a file.
+
+    Several Landscapes share axes, levels, colours, clip and camera. With one axis they are lines on one picture,
+    and those with the same title are runs of one model: their median and a band from the smallest to the largest.
+
+    Args:
+        landscapes: one Landscape or several with the same number of axes.
+        path: the file; its suffix chooses the back end. It is written whole or not at all.
+        view: how it is seen.
+        **fields: fields of :class:`View`, which take precedence: ``draw(landscape, "a.png", scale="log", clip=10)``.
+
+    Returns:
+        The path.
+
+    Raises:
+        SpecError: an unknown suffix or field, all good ones are listed; or a view that does not fit the Landscapes.
+        OSError: the file cannot be written.
+        ImportError: the library behind the suffix is not installed; the message has the command that installs it.
+
+    Example:
+        >>> import numpy as np, tempfile
+        >>> from lossatlas.results import landscape as schema
+        >>> x, y = np.linspace(-1, 1, 9), np.linspace(-1, 1, 7)
+        >>> axes = {"x": schema.Axis(coordinates=x, length=2.0), "y": schema.Axis(coordinates=y, length=3.0)}
+        >>> bowl = schema.build(axes, {"loss": x[:, None] ** 2 + y[None, :] ** 2})
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     draw(bowl, f"{folder}/bowl.svg", kind="contour").name
+        'bowl.svg'
+    """
+    target = Path(path)
+    suffix = check_path(path)
+    scene = compile(landscapes, _view(view, fields))
+    _BACK_ENDS[suffix].check(scene, suffix)
+    scratch = target.with_name(f".{target.stem}.{os.getpid()}{suffix}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _BACK_ENDS[suffix].write(scene, scratch)
+        scratch.replace(target)
+    except OSError as fault:
+        reason = fault.strerror or str(fault)
+        raise type(fault)(fault.errno or 0, f"the picture cannot be written: {reason}", str(target)) from fault
+    finally:
+        with contextlib.suppress(OSError):
+            scratch.unlink(missing_ok=True)
+    return target
+
+
+def check_path(path: str | os.PathLike[str]) -> str:
+    """Check that a file can be drawn by its name, before a long run is started for it.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Its suffix, in small letters.
+
+    Raises:
+        SpecError: an unknown suffix; all good ones are listed.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in _BACK_ENDS:
+        raise unknown("suffix of path", suffix, _BACK_ENDS)
+    return suffix
+
+
+def _view(view: View | None, fields: dict[str, Any]) -> View:
+    known = [field.name for field in dataclass_fields(View)]
+    for name in fields:
+        if name not in known:
+            raise unknown("field of View", name, known)
+    return replace(view or View(), **fields)
+
+
+class _Callable(ModuleType):
+    """This module, which may be called.
+
+    The public name ``lossatlas.draw`` is the function. Importing any part of this package binds the package to the
+    same name, so the package has to do what the function does.
+    """
+
+    __call__ = staticmethod(draw)
+
+
+sys.modules[__name__].__class__ = _Callable

@@ -1,0 +1,176 @@
+"""What a picture says of itself in words: the caption."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import xarray as xr
+
+from lossatlas.draw.ranges import Range
+from lossatlas.draw.scene import Axis, Block, Caption, Curve
+from lossatlas.draw.words import number, percent
+from lossatlas.results.landscape import Status, structured
+
+CAVEAT = "A slice that looks convex does not prove that the loss is."
+
+_REASONS = {
+    Status.NOT_SAMPLED: "not sampled",
+    Status.OK: "without a value",
+    Status.NON_FINITE: "not finite",
+    Status.FAILED: "failed",
+    Status.CENSORED: "censored",
+}
+
+
+def caption(
+    landscapes: Sequence[xr.Dataset],
+    blocks: Sequence[Block],
+    curves: Sequence[Curve],
+    value: str,
+    shown: Range,
+) -> Caption:
+    """Write the caption.
+
+    Args:
+        landscapes: what is drawn.
+        blocks: the blocks whose cells are counted.
+        curves: the curves, where there are any.
+        value: what is drawn.
+        shown: the range shown.
+
+    Returns:
+        The caption.
+    """
+    return Caption(
+        about=about(landscapes),
+        axes=_axes(blocks),
+        centre=_centre(landscapes, blocks, value),
+        shown=shown_words(value, shown, blocks),
+        runs=_runs(curves),
+        empty=empty_words(value, blocks),
+        caveat=CAVEAT,
+    )
+
+
+def about(landscapes: Sequence[xr.Dataset]) -> str:
+    """Model, data, loss, samples, normalisation, BatchNorm mode and seed; what differs is listed once each."""
+    parts = [
+        _common(landscapes, "model"),
+        _common(landscapes, "data"),
+        _common(landscapes, "samples", after=" samples"),
+        _common(landscapes, "loss"),
+        " / ".join(_unique(map(_normalisation, landscapes))),
+        _common(landscapes, "batchnorm", before="BatchNorm "),
+        _common(landscapes, "seed", before="seed "),
+    ]
+    return _sentence(" · ".join(part for part in parts if part))
+
+
+def _common(landscapes: Sequence[xr.Dataset], attribute: str, before: str = "", after: str = "") -> str:
+    found = _unique(str(landscape.attrs.get(attribute, "")) for landscape in landscapes)
+    found = [entry for entry in found if entry and not (attribute == "samples" and entry == "0")]
+    return f"{before}{', '.join(found)}{after}" if found else ""
+
+
+def _unique(entries: Iterable[str]) -> list[str]:
+    return [entry for entry in dict.fromkeys(entries) if entry]
+
+
+def _normalisation(landscape: xr.Dataset) -> str:
+    rule = str(landscape.attrs.get("normalisation", ""))
+    if not rule:
+        return ""
+    moved = "directions not normalised" if rule == "none" else f"{rule}-normalised directions"
+    still = [role for role in str(landscape.attrs.get("still", "")).split(",") if role]
+    names = {"bias": "biases", "norm": "norm layers"}
+    return f"{moved}, {' and '.join(names.get(role, role) for role in still)} still" if still else moved
+
+
+def _axes(blocks: Sequence[Block]) -> str:
+    by_name: dict[str, list[Axis]] = {}
+    for block in blocks:
+        for axis in block.axes:
+            by_name.setdefault(axis.name, []).append(axis)
+    parts = []
+    for name, axes in by_name.items():
+        labels = ", ".join(_unique(axis.label for axis in axes))
+        lengths = ", ".join(_unique(number(axis.length) for axis in axes))
+        parts.append(f"{name}: {labels} of length {lengths}")
+    return _sentence("; ".join(parts))
+
+
+def _centre(landscapes: Sequence[xr.Dataset], blocks: Sequence[Block], value: str) -> str:
+    marked = [source for source, block in zip(landscapes, blocks, strict=True) if block.marks_centre]
+    found = [structured(source, "centre").get(value) for source in marked]
+    known = [float(centre) for centre in found if isinstance(centre, (int, float))]
+    if not known:
+        return ""
+    words = _unique(map(number, known))
+    if len(words) > 3:
+        words = [f"{number(min(known))} to {number(max(known))}"]
+    mark = "The dotted line" if len(blocks[0].axes) == 1 else "+"
+    return f"{mark} marks the centre, {value} {', '.join(words)}."
+
+
+def shown_words(value: str, shown: Range, blocks: Sequence[Block]) -> str:
+    """The range shown, the scale, and what was clipped.
+
+    Example:
+        >>> shown = Range(scale="linear", low=0.1, high=12.0, levels=(), clipped=12.0, above=0.31)
+        >>> shown_words("loss", shown, [])
+        'Loss from 0.1 to 12, linear scale; clipped at 12: 31 % of cells above.'
+    """
+    finite = [block.values[value][block.drawable(value)] for block in blocks]
+    finite = [array for array in finite if array.size]
+    if blocks and not finite:
+        return f"{_capital(value)}: no cell has a finite value."
+    if finite and min(a.min() for a in finite) == max(a.max() for a in finite):
+        return f"{_capital(value)} is {number(float(finite[0].flat[0]))} in every cell."
+    scale = {"linear": "linear scale", "log": "logarithmic scale"}.get(
+        shown.scale, f"symmetric logarithmic scale, linear below {number(shown.linear_below)}"
+    )
+    words = f"{_capital(value)} from {number(shown.low)} to {number(shown.high)}, {scale}"
+    if shown.why:
+        words += f" ({shown.why})"
+    if shown.clipped is not None:
+        words += f"; clipped at {number(shown.clipped)}: {percent(shown.above)} of cells above"
+        words += f", up to {number(max(float(a.max()) for a in finite))}" if finite else ""
+    if shown.floored is not None:
+        words += f"; floor at {number(shown.floored)}: {percent(shown.below)} of cells below"
+        words += f", down to {number(min(float(a.min()) for a in finite))}" if finite else ""
+    return _sentence(words)
+
+
+def empty_words(value: str, blocks: Sequence[Block]) -> str:
+    """How many cells are hatched, and why.
+
+    Returns:
+        A sentence; empty where every cell has a value.
+    """
+    counts: dict[Status, int] = {}
+    for block in blocks:
+        for status, mask in block.hatched(value).items():
+            counts[status] = counts.get(status, 0) + int(mask.sum())
+    total = sum(block.status.size for block in blocks)
+    parts = [f"{count} {reason(status)}" for status, count in sorted(counts.items())]
+    return _sentence(f"Hatched, of {total} cells: {', '.join(parts)}") if parts else ""
+
+
+def reason(status: Status) -> str:
+    """Why a cell is hatched, as the legend says it."""
+    return _REASONS[status]
+
+
+def _runs(curves: Sequence[Curve]) -> str:
+    if all(len(curve.members) == 1 for curve in curves):
+        return ""
+    sizes = ", ".join(_unique(str(len(curve.members)) for curve in curves))
+    return f"Lines: median of {sizes} runs; bands: smallest to largest."
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _sentence(text: str) -> str:
+    return f"{text}." if text and text[-1] not in ".!?" else text

@@ -1,0 +1,139 @@
+"""How Landscapes are cut into what is drawn: blocks, slices, curves, and the axes they share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
+import xarray as xr
+
+from lossatlas.draw.scene import Axis, Block, Curve
+from lossatlas.draw.words import number
+from lossatlas.errors import SpecError
+from lossatlas.results.landscape import axis_names, value_names
+
+
+def block(landscape: xr.Dataset) -> Block:
+    """A whole Landscape as arrays, its axes increasing."""
+    names = axis_names(landscape)
+    ordered = landscape.sortby(list(names))
+    axes = tuple(_axis(ordered, name) for name in names)
+    return Block(
+        title=str(landscape.attrs.get("title") or "model"),
+        axes=axes,
+        values={name: ordered[name].transpose(*names).to_numpy() for name in value_names(ordered)},
+        status=ordered["status"].transpose(*names).to_numpy(),
+        marks_centre=all(_holds_zero(axis) for axis in axes),
+    )
+
+
+def _axis(landscape: xr.Dataset, name: str) -> Axis:
+    coordinate = landscape[name]
+    label = str(coordinate.attrs.get("long_name", "direction"))
+    length = float(coordinate.attrs.get("length", np.nan))
+    return Axis(name=name, label=label, coordinates=coordinate.to_numpy().astype(float), length=length)
+
+
+def _holds_zero(axis: Axis) -> bool:
+    return bool(axis.coordinates[0] <= 0.0 <= axis.coordinates[-1])
+
+
+def named_apart(blocks: Sequence[Block], landscapes: Sequence[xr.Dataset], *, merge: bool) -> list[Block]:
+    """Give blocks with the same title different ones, by seed or by number, unless they are runs to be merged."""
+    titles = [entry.title for entry in blocks]
+    if merge or len(set(titles)) == len(titles):
+        return list(blocks)
+    seeds = [str(landscape.attrs.get("seed", "")) for landscape in landscapes]
+    by_seed = [f"{title} (seed {seed})" for title, seed in zip(titles, seeds, strict=True)]
+    by_number = [f"{title} ({index})" for index, title in enumerate(titles, start=1)]
+    better = by_seed if len(set(by_seed)) == len(by_seed) and all(seeds) else by_number
+    return [
+        replace(entry, title=new) if titles.count(entry.title) > 1 else entry
+        for entry, new in zip(blocks, better, strict=True)
+    ]
+
+
+def slices(volume: Block) -> list[Block]:
+    """The three slices of a volume that lie nearest to its origin, each with the coordinate it was cut at.
+
+    Args:
+        volume: a block with three axes.
+
+    Returns:
+        Three blocks with two axes: without the third axis, without the second, without the first.
+    """
+    found = []
+    for kept in combinations(range(3), 2):
+        (cut,) = set(range(3)) - set(kept)
+        axis = volume.axes[cut]
+        index = int(np.argmin(np.abs(axis.coordinates)))
+        found.append(
+            Block(
+                title=volume.title,
+                axes=tuple(volume.axes[position] for position in kept),
+                values={name: array.take(index, axis=cut) for name, array in volume.values.items()},
+                status=volume.status.take(index, axis=cut),
+                note=f"{axis.name} = {number(float(axis.coordinates[index]))}",
+                marks_centre=volume.marks_centre and axis.coordinates[index] == 0.0,
+            )
+        )
+    return found
+
+
+def curves(blocks: Sequence[Block]) -> tuple[Curve, ...]:
+    """Group blocks with one axis by title: the runs of one model.
+
+    Raises:
+        SpecError: runs with the same title are not on the same coordinates.
+    """
+    groups: dict[str, list[Block]] = {}
+    for entry in blocks:
+        groups.setdefault(entry.title, []).append(entry)
+    for title, members in groups.items():
+        if any(not np.array_equal(m.axes[0].coordinates, members[0].axes[0].coordinates) for m in members):
+            raise SpecError(
+                f"landscapes titled {title!r} have different coordinates, so they have no common band; "
+                "sample them on the same grid or give them different titles"
+            )
+    return tuple(
+        Curve(title=title, axis=members[0].axes[0], members=tuple(members)) for title, members in groups.items()
+    )
+
+
+def limits(blocks: Sequence[Block]) -> dict[str, tuple[float, float]]:
+    """By name of an axis, the range that holds the coordinates of all blocks."""
+    found: dict[str, tuple[float, float]] = {}
+    for entry in blocks:
+        for axis in entry.axes:
+            low, high = float(axis.coordinates[0]), float(axis.coordinates[-1])
+            known = found.get(axis.name, (low, high))
+            found[axis.name] = (min(low, known[0]), max(high, known[1]))
+    return found
+
+
+def shared_values(landscapes: Sequence[xr.Dataset]) -> tuple[str, ...]:
+    """The values that all Landscapes have, the loss first."""
+    return tuple(name for name in value_names(landscapes[0]) if all(name in value_names(other) for other in landscapes))
+
+
+def strips(mask: np.ndarray) -> list[tuple[int, int, int]]:
+    """Cover the true cells of a mask by strips along the second axis.
+
+    Args:
+        mask: bool [nx, ny].
+
+    Returns:
+        ``(i, first, last)`` for each strip: the cells ``[i, first]`` to ``[i, last]``, both included.
+
+    Example:
+        >>> strips(np.array([[True, True, False, True], [False, False, False, True]]))
+        [(0, 0, 1), (0, 3, 3), (1, 3, 3)]
+    """
+    found = []
+    for i, row in enumerate(mask):
+        steps = np.diff(np.concatenate([[0], row.astype(int), [0]]))
+        starts, ends = np.flatnonzero(steps == 1), np.flatnonzero(steps == -1) - 1
+        found += [(i, int(first), int(last)) for first, last in zip(starts, ends, strict=True)]
+    return found

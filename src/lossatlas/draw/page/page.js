@@ -1,0 +1,443 @@
+/* Draws the data of this page and keeps its pictures together: same place, same camera, same colours. */
+"use strict";
+(() => {
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const at = (id) => document.getElementById(id);
+  const FLOOR = 0.4;
+  const PATTERNS = { "not sampled": ".", "not finite": "/", "without a value": "/", failed: "x", censored: "-" };
+  const CONFIG = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] };
+  const state = {
+    value: data.value, log: data.log, clip: data.clip, dark: data.theme === "dark", slice: 0, place: null, kept: false,
+  };
+
+  // The library reads a little html in its texts; what users wrote is shown as they wrote it.
+  const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+
+  const number = (value) => {
+    if (value === null || value === undefined) return "none";
+    if (value === 0) return "0";
+    const size = Math.abs(value);
+    const text = size >= 1e-3 && size < 1e6 ? String(Number(value.toPrecision(5))) : value.toExponential(3);
+    return text.replace("-", "\u2212");
+  };
+
+  const look = (value = state.value) =>
+    data.looks[`${state.log ? "log" : "linear"}|${state.clip ? "clip" : "whole"}|${value}`];
+
+  const forward = (value, shown) => {
+    if (value === null) return null;
+    if (shown.scale === "log") return Math.log10(value);
+    if (shown.scale === "symlog") return Math.sign(value) * Math.log10(1 + Math.abs(value) / shown.linear_below);
+    return value;
+  };
+  const height = (value, shown) =>
+    value === null ? null : forward(Math.min(Math.max(value, shown.low), shown.high), shown);
+
+  const colours = () => {
+    const points = data.colours[state.value];
+    return points.map((colour, index) => [index / (points.length - 1), colour]);
+  };
+  const theme = () => data.themes[state.dark ? "dark" : "light"];
+  const grid = () => (state.dark ? "#39404b" : "#dfe3e8");
+  const size = () => (data.theme === "talk" ? 18 : 12);
+  const layer = (block) => (block.axes.length === 3 ? state.slice : 0);
+
+  /* ---- words ------------------------------------------------------------------------------------------- */
+  const position = (axis, coordinate) =>
+    `${axis.name} ${number(coordinate)}` + (axis.length ? ` (length ${number(coordinate * axis.length)})` : "");
+
+  const reasonAt = (block, value, k, j, i) => {
+    for (const [reason, cells] of Object.entries(block.why[value]))
+      if (cells.some((cell) => cell[0] === k && cell[1] === j && cell[2] === i)) return reason;
+    return "no value";
+  };
+
+  const measured = (block, k, j, i) =>
+    data.values.map((value) => {
+      const found = block.values[value][k][j][i];
+      return `${value} ${found === null ? reasonAt(block, value, k, j, i) : number(found)}`;
+    });
+
+  const texts = (block, k) => {
+    const [x, y] = block.axes;
+    return y.coordinates.map((cy, j) =>
+      x.coordinates.map((cx, i) =>
+        [...measured(block, k, j, i), position(x, cx), position(y, cy)].map(plain).join("<br>")));
+  };
+
+  /* ---- pictures of a block ----------------------------------------------------------------------------- */
+  const heights = (block, shown, k) => block.values[state.value][k].map((row) => row.map((v) => height(v, shown)));
+  const floorOf = (shown) => shown.bottom - FLOOR * (shown.top - shown.bottom);
+
+  const bar = (shown) => ({
+    thickness: 11, outlinewidth: 0, len: 0.86, x: 1.02, xpad: 4, tickmode: "array", tickvals: shown.ticks,
+    ticktext: shown.labels, title: { text: plain(state.value), side: "top" }, tickfont: { size: size() - 1 },
+  });
+
+  const coordinate = (axis, limits) => ({
+    title: { text: plain(`${axis.name} (multiples of the direction)`) }, range: limits, zeroline: false,
+  });
+
+  const surface = (block) => {
+    const shown = look();
+    const [x, y] = block.axes;
+    const ink = theme();
+    const z = heights(block, shown, 0);
+    const common = { x: x.coordinates, y: y.coordinates, colorscale: colours(), cmin: shown.bottom, cmax: shown.top, showscale: false };
+    const floor = floorOf(shown); // the box is a little larger, or it would cut away what lies exactly in its sides
+    const traces = [
+      { ...common, type: "surface", name: "surface", z, text: texts(block, 0), hoverinfo: "text",
+        lighting: { ambient: 0.62, diffuse: 0.7, specular: 0.12, roughness: 0.6, fresnel: 0.05 },
+        lightposition: { x: -4000, y: -8000, z: 12000 }, contours: { z: { highlight: false }, x: { highlight: false }, y: { highlight: false } } },
+      { ...common, type: "surface", name: "floor", z: z.map((row) => row.map((v) => (v === null ? null : floor))), surfacecolor: z,
+        hoverinfo: "skip", lighting: { ambient: 1, diffuse: 0, specular: 0, fresnel: 0 },
+        contours: { z: { highlight: false }, x: { highlight: false }, y: { highlight: false } } },
+      mark3d(ink),
+    ];
+    return { traces, layout: scene(block, shown, ink, { range: [floor - 0.01 * (shown.top - floor), shown.top + 0.01 * (shown.top - floor)], tickmode: "array", tickvals: shown.ticks, ticktext: shown.labels, title: { text: "" } }, 0.75) };
+  };
+
+  const volume = (block) => {
+    const shown = look();
+    const [x, y, z] = block.axes;
+    const ink = theme();
+    const flat = { x: [], y: [], z: [], value: [] };
+    z.coordinates.forEach((cz, k) => y.coordinates.forEach((cy, j) => x.coordinates.forEach((cx, i) => {
+      flat.x.push(cx); flat.y.push(cy); flat.z.push(cz);
+      flat.value.push(height(block.values[state.value][k][j][i], shown));
+    })));
+    const span = shown.top - shown.bottom;
+    const traces = [
+      { ...flat, type: "isosurface", isomin: shown.bottom + 0.08 * span, isomax: shown.bottom + 0.5 * span,
+        surface: { count: 3 }, opacity: 0.32, caps: { x: { show: false }, y: { show: false }, z: { show: false } },
+        colorscale: colours(), cmin: shown.bottom, cmax: shown.top, showscale: false, hoverinfo: "skip",
+        lighting: { ambient: 0.7, diffuse: 0.6 } },
+      { type: "scatter3d", mode: "lines", hoverinfo: "skip", showlegend: false, line: { color: ink.faint, width: 2 }, ...frameOfSlice(block) },
+      mark3d(ink),
+    ];
+    return { traces, layout: scene(block, shown, ink, { range: data.limits[z.name], ...innerTicks(data.limits[z.name]), title: { text: plain(z.name) } }, 1) };
+  };
+
+  const frameOfSlice = (block) => {
+    const [x, y, z] = block.axes;
+    const [x0, x1] = data.limits[x.name];
+    const [y0, y1] = data.limits[y.name];
+    const c = z.coordinates[state.slice];
+    return { x: [x0, x1, x1, x0, x0], y: [y0, y0, y1, y1, y0], z: [c, c, c, c, c] };
+  };
+
+  /* Round coordinates away from the corners, where the labels of two axes would meet. */
+  const innerTicks = ([low, high]) => {
+    const rough = (high - low) / 5;
+    const power = 10 ** Math.floor(Math.log10(rough));
+    const step = [1, 2, 5, 10].map((factor) => factor * power).find((candidate) => candidate >= rough);
+    const ticks = [];
+    for (let n = Math.ceil(low / step); n <= Math.floor(high / step); n += 1) ticks.push(Number((n * step).toPrecision(12)));
+    const room = 0.08 * (high - low);
+    return { tickmode: "array", tickvals: ticks.filter((tick) => tick > low + room && tick < high - room) };
+  };
+
+  const scene = (block, shown, ink, vertical, tall) => {
+    const [x, y] = block.axes;
+    const axis = { color: ink.faint, gridcolor: grid(), showbackground: false, tickangle: 0, zeroline: false, showspikes: false, tickfont: { size: size() - 1 } };
+    return {
+      scene: {
+        xaxis: { ...axis, title: { text: plain(x.name) }, range: data.limits[x.name], ...innerTicks(data.limits[x.name]) },
+        yaxis: { ...axis, title: { text: plain(y.name) }, range: data.limits[y.name], ...innerTicks(data.limits[y.name]) },
+        zaxis: { ...axis, ...vertical },
+        aspectmode: "manual", aspectratio: { x: 1, y: 1, z: tall }, camera: state.camera,
+      },
+      margin: { l: 0, r: 0, t: 0, b: 0 }, uirevision: "kept", ...look3d(ink),
+    };
+  };
+  const look3d = (ink) => ({ paper_bgcolor: ink.paper, plot_bgcolor: ink.paper, font: { color: ink.ink, size: size() }, showlegend: false, hoverlabel: labels(ink) });
+  const labels = (ink) => ({ bgcolor: ink.paper, bordercolor: ink.faint, align: "left", font: { color: ink.ink, size: size() } });
+  const mark3d = (ink) => ({
+    type: "scatter3d", name: "mark", mode: "lines+markers", x: [], y: [], z: [], hoverinfo: "skip",
+    line: { color: ink.ink, width: 3 }, marker: { color: "#ff5a36", size: 5, line: { width: 0 } },
+  });
+
+  const flat = (block) => {
+    const shown = look();
+    const ink = theme();
+    const k = layer(block);
+    const [x, y] = block.axes;
+    const z = heights(block, shown, k);
+    const common = { x: x.coordinates, y: y.coordinates, z };
+    const scale = { colorscale: colours(), zmin: shown.bottom, zmax: shown.top, colorbar: bar(shown) };
+    const hover = { text: texts(block, k), hoverinfo: "text", hoverongaps: true };
+    const traces = [];
+    const lines = data.kind === "contour";
+    const base = data.kind === "heat" ? { type: "heatmap" } : { type: "heatmap", zsmooth: false, opacity: lines ? 0 : 1 };
+    if (data.kind === "heat" || lines) traces.push({ ...common, ...scale, ...hover, ...base, name: "field" });
+    else traces.push({ ...common, ...scale, ...hover, type: "contour", name: "field", autocontour: false, connectgaps: false,
+      contours: { coloring: "fill", showlines: false, start: shown.bottom, end: shown.top, size: (shown.top - shown.bottom) / 96 }, line: { width: 0, smoothing: 0 } });
+    if (data.kind !== "heat")
+      for (const level of shown.levels)
+        traces.push({ ...common, type: "contour", name: "level", showscale: false, hoverinfo: "skip", connectgaps: false, showlegend: false,
+          contours: { type: "constraint", operation: "=", value: level },
+          line: { smoothing: 0, width: lines ? 1.6 : 0.8, color: lines ? colourAt((level - shown.bottom) / (shown.top - shown.bottom)) : "rgba(255,255,255,0.75)" }, fillcolor: "rgba(0,0,0,0)" });
+    traces.push(...hatching(block, k, ink));
+    if (block.centre) traces.push({ type: "scatter", mode: "markers", x: [0], y: [0], hoverinfo: "skip", marker: { symbol: "cross-thin", size: 11, line: { width: 1.6, color: "#ffffff" } } });
+    traces.push({ type: "scatter", name: "mark", mode: "markers", x: [], y: [], hoverinfo: "skip", marker: { size: 11, symbol: "circle", color: "#ff5a36", line: { color: "#fff", width: 1.5 } } });
+    const axis = { color: ink.faint, gridcolor: grid(), ticks: "outside", showline: true, linecolor: ink.faint, mirror: true };
+    const layout = {
+      ...look3d(ink), margin: { l: 52, r: 12, t: 64, b: 48 }, uirevision: "kept", shapes: [],
+      xaxis: { ...axis, ...coordinate(x, data.limits[x.name]) },
+      yaxis: { ...axis, zeroline: false, range: data.limits[y.name] },
+      annotations: [{ text: plain(y.name), xref: "paper", yref: "paper", x: 0, y: 1, xanchor: "right", yanchor: "bottom", xshift: -8, yshift: 6, showarrow: false, font: { size: size() } }],
+    };
+    if (x.length) {
+      layout.xaxis2 = { ...axis, overlaying: "x", side: "top", mirror: false, showgrid: false, zeroline: false, range: data.limits[x.name].map((c) => c * x.length), tickmode: "auto", nticks: 6, title: { text: "length in parameter norm", font: { size: size() - 1 }, standoff: 4 }, tickfont: { size: size() - 1 } };
+      traces.push({ type: "scatter", x: [0], y: [null], xaxis: "x2", hoverinfo: "skip" });
+    }
+    return { traces, layout };
+  };
+
+  const colourAt = (part) => {
+    const points = data.colours[state.value];
+    return points[Math.round(Math.min(Math.max(part, 0), 1) * (points.length - 1))];
+  };
+
+  const hatching = (block, k, ink) =>
+    Object.entries(block.hatched[state.value][k]).map(([reason, boxes]) => {
+      const x = [], y = [];
+      for (const [left, right, low, high] of boxes) {
+        x.push(left, right, right, left, left, null);
+        y.push(low, low, high, high, low, null);
+      }
+      return { type: "scatter", name: reason, mode: "lines", x, y, fill: "toself", hoverinfo: "skip", line: { width: 0 }, fillcolor: ink.paper,
+        fillpattern: { shape: PATTERNS[reason], fgcolor: ink.faint, bgcolor: ink.paper, size: 6, solidity: 0.25 } };
+    });
+
+  /* ---- curves ------------------------------------------------------------------------------------------ */
+  const DASHES = ["dash", "dot", "dashdot"];
+  const curves = () => {
+    const shown = look();
+    const ink = theme();
+    const others = data.values.filter((value) => value !== state.value).slice(0, DASHES.length);
+    const traces = [];
+    data.curves.forEach((curve, index) => {
+      const colour = ink.lines[index % ink.lines.length];
+      const x = curve.axis.coordinates;
+      const draw = (value, dash, axis, map) => {
+        const text = x.map((c, i) => [curve.title, ...data.values.map((v) => `${v} ${number(curve.median[v][i])}`), position(curve.axis, c)].map(plain).join("<br>"));
+        if (curve.runs > 1) {
+          const [low, high] = curve.band[value].map((edge) => edge.map(map));
+          traces.push({ type: "scatter", mode: "lines", x, y: low, yaxis: axis, line: { width: 0 }, hoverinfo: "skip", showlegend: false });
+          traces.push({ type: "scatter", mode: "lines", x, y: high, yaxis: axis, line: { width: 0 }, fill: "tonexty", fillcolor: colour + (dash ? "1c" : "33"), hoverinfo: "skip", showlegend: false });
+        }
+        traces.push({ type: "scatter", mode: "lines", name: plain(data.curves.length > 1 ? `${curve.title}: ${value}` : value), x, y: curve.median[value].map(map), yaxis: axis, text, hoverinfo: dash ? "skip" : "text", line: { color: colour, width: dash ? 1.6 : 2.4, dash: dash || "solid" } });
+      };
+      draw(state.value, "", "y", (v) => forward(v, shown));
+      others.forEach((value, style) => draw(value, DASHES[style], "y2", (v) => v));
+      const span = [shown.bottom - 10 * Math.abs(shown.top - shown.bottom), shown.top + 10 * Math.abs(shown.top - shown.bottom)];
+      for (const [left, right, reason] of curve.empty[state.value])
+        traces.push({ type: "scatter", mode: "lines", x: [left, right, right, left, left], y: [span[0], span[0], span[1], span[1], span[0]], fill: "toself", line: { width: 0 }, hoverinfo: "skip", showlegend: false, name: reason, fillcolor: ink.paper, fillpattern: { shape: PATTERNS[reason], fgcolor: ink.faint, bgcolor: ink.paper, size: 6, solidity: 0.25 } });
+    });
+    const axis = data.curves[0].axis;
+    const pad = 0.04 * (shown.top - shown.bottom);
+    const style = { color: ink.faint, gridcolor: grid(), ticks: "outside", showline: true, linecolor: ink.faint, zeroline: false };
+    const name = (text, x, anchor) => ({ text: plain(text), xref: "paper", yref: "paper", x, y: 1, xanchor: anchor, yanchor: "bottom", yshift: 38, xshift: anchor === "right" ? -16 : 0, showarrow: false });
+    const layout = {
+      ...look3d(ink), showlegend: true, legend: { orientation: "h", y: -0.16, yanchor: "top", traceorder: "normal" }, uirevision: "kept", margin: { l: 58, r: 58, t: 70, b: 110 }, hovermode: "closest",
+      xaxis: { ...style, ...coordinate(axis, data.limits[axis.name]) },
+      yaxis: { ...style, range: [shown.bottom - pad, shown.clipped ? shown.top : shown.top + pad], tickmode: "array", tickvals: shown.ticks, ticktext: shown.labels },
+      annotations: [name(state.value, 0, "right")],
+      shapes: data.curves.every((curve) => curve.centre) ? [{ type: "line", x0: 0, x1: 0, yref: "paper", y0: 0, y1: 1, line: { color: ink.faint, width: 1, dash: "dot" } }] : [],
+    };
+    if (others.length && data.beside) {
+      const room = 0.04 * (data.beside.top - data.beside.bottom);
+      layout.yaxis2 = { ...style, overlaying: "y", side: "right", showgrid: false, range: [data.beside.bottom - room, data.beside.top + room], tickmode: "array", tickvals: data.beside.ticks, ticktext: data.beside.labels };
+      if (state.value !== data.value) Object.assign(layout.yaxis2, { autorange: true, tickmode: "auto" });
+      layout.annotations.push({ ...name(others.join(", "), 1, "right"), xshift: 54, yshift: 38 });
+    }
+    if (axis.length && data.curves.every((curve) => curve.axis.length === axis.length)) {
+      layout.xaxis2 = { ...style, overlaying: "x", side: "top", showgrid: false, tickmode: "auto", nticks: 6, range: data.limits[axis.name].map((c) => c * axis.length), title: { text: "length in parameter norm", standoff: 4 } };
+      traces.push({ type: "scatter", x: [0], y: [null], xaxis: "x2", hoverinfo: "skip", showlegend: false });
+    }
+    return { traces, layout };
+  };
+
+  /* ---- the page ---------------------------------------------------------------------------------------- */
+  const pictures = [];
+  const card = (title) => {
+    const section = document.createElement("section");
+    section.className = "card";
+    const heading = document.createElement("h2");
+    heading.textContent = title;
+    const plots = document.createElement("div");
+    plots.className = "plots";
+    section.append(heading, plots);
+    at("cards").append(section);
+    return plots;
+  };
+  const picture = (plots, figure, block, solid, wide) => {
+    const element = document.createElement("div");
+    element.className = wide ? "plot wide" : "plot";
+    plots.append(element);
+    pictures.push({ element, figure: () => figure(block), block, solid });
+  };
+
+  const drawAll = () => Promise.all(pictures.map(({ element, figure }) => {
+    const { traces, layout } = figure();
+    return Plotly.react(element, traces, layout, CONFIG);
+  })).then(() => { if (state.place) mark(); });
+
+  /* Mark the same place in every picture. */
+  let marking = false;
+  const mark = () => {
+    if (marking) return;
+    marking = true;
+    requestAnimationFrame(() => { marking = false; markNow(); });
+  };
+  const nearest = (coordinates, value) =>
+    coordinates.reduce((best, c, i) => (Math.abs(c - value) < Math.abs(coordinates[best] - value) ? i : best), 0);
+
+  const markNow = () => {
+    const shown = look();
+    const lines = [];
+    for (const { element, block, solid } of pictures) {
+      if (!block) continue;
+      const [x, y, z] = block.axes;
+      const [i, j, k] = [nearest(x.coordinates, state.place.x), nearest(y.coordinates, state.place.y), layer(block)];
+      const [px, py] = [x.coordinates[i], y.coordinates[j]];
+      const trace = element.data.findIndex((entry) => entry.name === "mark");
+      if (solid) {
+        const found = height(block.values[state.value][k][j][i], shown);
+        const top = z ? z.coordinates[k] : found;
+        const foot = z ? z.coordinates[k] : floorOf(shown);
+        const seen = top !== null;
+        Plotly.restyle(element, { x: [seen ? [px, px] : []], y: [seen ? [py, py] : []], z: [seen ? [foot, top] : []] }, [trace]);
+      } else {
+        Plotly.restyle(element, { x: [[px]], y: [[py]] }, [trace]);
+        const line = { type: "line", line: { color: "#ff5a36", width: 1, dash: "dot" } };
+        Plotly.relayout(element, { shapes: [
+          { ...line, x0: px, x1: px, yref: "paper", y0: 0, y1: 1 }, { ...line, xref: "paper", x0: 0, x1: 1, y0: py, y1: py }] });
+        const where = [position(x, px), position(y, py)].concat(z ? [position(z, z.coordinates[k])] : []);
+        if (!lines.length) lines.push(where.join(" \u00b7 ") + (state.kept ? " \u00b7 kept, click it again to release" : ""));
+        lines.push(`${block.title}: ${measured(block, k, j, i).join(", ")}`);
+      }
+    }
+    if (lines.length) at("readout").textContent = lines.join("\n");
+  };
+
+  const point = (event) => {
+    const found = event.points && event.points.find((p) => typeof p.x === "number" && typeof p.y === "number");
+    return found ? { x: found.x, y: found.y } : null;
+  };
+
+  let following = false;
+  const follow = (source, change) => {
+    if (following) return;
+    following = true;
+    const others = pictures.filter((p) => p.solid === source.solid && p !== source && p.block);
+    Promise.all(others.map((p) => Plotly.relayout(p.element, change))).finally(() => { following = false; });
+  };
+
+  const listen = (source) => {
+    const { element, block, solid } = source;
+    if (!block) return;
+    element.on("plotly_hover", (event) => {
+      const place = point(event);
+      // Redrawing a 3-D picture makes it report the same place again; without this the two would go on for ever.
+      const known = state.place && place && place.x === state.place.x && place.y === state.place.y;
+      if (place && !known && !state.kept) { state.place = place; mark(); }
+    });
+    element.on("plotly_click", (event) => {
+      const place = point(event);
+      if (!place) return;
+      const same = state.kept && state.place && place.x === state.place.x && place.y === state.place.y;
+      state.kept = !same;
+      state.place = place;
+      mark();
+    });
+    const moved = (event) => {
+      if (solid && event["scene.camera"]) { state.camera = event["scene.camera"]; follow(source, { "scene.camera": state.camera }); }
+      if (!solid && event["xaxis.range[0]"] !== undefined) {
+        const x = [event["xaxis.range[0]"], event["xaxis.range[1]"]];
+        const change = { "xaxis.range": x };
+        if (event["yaxis.range[0]"] !== undefined) change["yaxis.range"] = [event["yaxis.range[0]"], event["yaxis.range[1]"]];
+        follow(source, change);
+        lengths(x);
+      }
+      if (!solid && event["xaxis.autorange"]) { const home = homeOf(block); Promise.all(pictures.filter((p) => !p.solid).map((p) => Plotly.relayout(p.element, home))).then(() => lengths(home["xaxis.range"])); }
+    };
+    element.on("plotly_relayout", moved);
+    if (solid) element.on("plotly_relayouting", moved);
+  };
+  const homeOf = (block) => ({ "xaxis.range": data.limits[block.axes[0].name].slice(), "yaxis.range": data.limits[block.axes[1].name].slice() });
+  /* The second scale follows the first. */
+  const lengths = (range) => {
+    for (const { element, block, solid } of pictures)
+      if (!solid && block && block.axes[0].length && element.layout.xaxis2)
+        Plotly.relayout(element, { "xaxis2.range": range.map((c) => c * block.axes[0].length) });
+  };
+
+  const words = () => {
+    const shown = look();
+    at("shown").textContent = [shown.words, data.caption.runs, state.value === data.value ? data.caption.empty : ""].filter(Boolean).join(" ");
+    at("log").nextElementSibling.textContent = look().scale === "symlog" || data.looks[`log|clip|${state.value}`].scale === "symlog" ? "symlog" : "log";
+    const cut = data.looks[`${state.log ? "log" : "linear"}|clip|${state.value}`].clipped;
+    at("clip").disabled = !cut;
+    at("clip").checked = state.clip && cut;
+    const reasons = new Set();
+    for (const block of data.blocks) for (const found of block.hatched[state.value]) Object.keys(found).forEach((r) => reasons.add(r));
+    for (const curve of data.curves) curve.empty[state.value].forEach((entry) => reasons.add(entry[2]));
+    at("key").replaceChildren(...[...reasons].map((reason) => {
+      const item = document.createElement("li");
+      const swatch = document.createElement("i");
+      swatch.dataset.reason = reason;
+      item.append(swatch, reason);
+      return item;
+    }));
+    const root = document.documentElement;
+    root.toggleAttribute("data-dark", state.dark);
+    root.toggleAttribute("data-talk", data.theme === "talk");
+    const block = data.blocks[0];
+    if (block && block.axes.length === 3) at("slice-words").textContent = `slice at ${position(block.axes[2], block.axes[2].coordinates[state.slice])}`;
+  };
+  const redraw = () => { words(); return drawAll(); };
+
+  const start = () => {
+    const [elevation, azimuth] = data.camera.map((degrees) => (degrees * Math.PI) / 180);
+    const far = data.blocks.some((block) => block.axes.length === 3) ? 2.5 : 1.92;
+    state.camera = {
+      eye: { x: far * Math.cos(elevation) * Math.cos(azimuth), y: far * Math.cos(elevation) * Math.sin(azimuth), z: far * Math.sin(elevation) },
+      center: { x: 0, y: 0, z: -0.1 }, up: { x: 0, y: 0, z: 1 },
+    };
+    at("heading").textContent = data.heading;
+    at("about").textContent = ["about", "axes", "centre"].map((part) => data.caption[part]).filter(Boolean).join(" ");
+    at("caveat").textContent = data.caption.caveat;
+    for (const value of data.values) at("value").append(new Option(value, value, false, value === data.value));
+    at("value-label").hidden = data.values.length < 2;
+    at("log").checked = state.log;
+    at("clip").checked = state.clip;
+    at("dark").checked = state.dark;
+    if (data.curves.length) {
+      picture(card(data.curves.length === 1 ? data.curves[0].title : ""), curves, null, false, true);
+      at("readout").hidden = true;
+    }
+    for (const block of data.blocks) {
+      const plots = card(block.title);
+      picture(plots, block.axes.length === 3 ? volume : surface, block, true);
+      picture(plots, flat, block, false);
+    }
+    at("cards").classList.toggle("alone", data.blocks.length + (data.curves.length ? 1 : 0) === 1);
+    const deep = data.blocks.find((block) => block.axes.length === 3);
+    if (deep) {
+      const c = deep.axes[2].coordinates;
+      state.slice = nearest(c, 0);
+      Object.assign(at("slice"), { max: Math.min(...data.blocks.map((b) => b.axes[2].coordinates.length)) - 1 });
+      at("slice").value = state.slice;
+      at("slice-label").hidden = false;
+    }
+    at("controls").addEventListener("submit", (event) => event.preventDefault());
+    at("value").addEventListener("change", () => { state.value = at("value").value; redraw(); });
+    for (const name of ["log", "clip", "dark"]) at(name).addEventListener("change", () => { state[name] = at(name).checked; redraw(); });
+    at("slice").addEventListener("input", () => { state.slice = Number(at("slice").value); redraw(); });
+    redraw().then(() => { pictures.forEach(listen); document.documentElement.dataset.ready = "yes"; });
+  };
+  window.lossatlas = { data, state, pictures, look };
+  start();
+})();

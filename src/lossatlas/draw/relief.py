@@ -1,0 +1,127 @@
+"""How heights on a grid become lit facets: mesh, normals and light for the surface on paper."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+# The light: from the left of the eye and above. The rest comes evenly from everywhere, so that no side is black.
+LEFT_OF_EYE, ALTITUDE = 80.0, 48.0
+AMBIENT, DIFFUSE, GLOSS = 0.60, 0.50, 0.10
+
+
+@dataclass(frozen=True)
+class Facets:
+    """Quadrilaterals of a surface.
+
+    Attributes:
+        corners: float64 [m, 4, 3], positions in units of the axes.
+        heights: float64 [m], mean height of each.
+        normals: float64 [m, 3], unit normals in the box the surface is drawn in.
+    """
+
+    corners: np.ndarray
+    heights: np.ndarray
+    normals: np.ndarray
+
+
+def facets(
+    x: np.ndarray, y: np.ndarray, heights: np.ndarray, bottom: float, top: float, *, size: np.ndarray, along: int
+) -> Facets:
+    """Cut a surface into facets, smaller than the cells so that the light runs smoothly over them.
+
+    Heights inside a cell are bilinear in its four corners. A cell with a corner that has no height is a hole.
+
+    Args:
+        x: float64 [nx].
+        y: float64 [ny].
+        heights: float64 [nx, ny]; NaN where there is none.
+        bottom: lowest height of the box.
+        top: highest height of the box.
+        size: float64 [3], width, depth and height of the box as it is drawn.
+        along: about how many facets along an axis.
+
+    Returns:
+        The facets.
+    """
+    scale = size / np.array([np.ptp(x), np.ptp(y), top - bottom])
+    normals = vertex_normals(x * scale[0], y * scale[1], heights * scale[2])
+    grid_x, grid_y = np.meshgrid(x, y, indexing="ij")
+    vertices = np.concatenate([np.stack([grid_x, grid_y, heights], axis=-1), normals], axis=-1)
+    fine = _refined(vertices, max(1, round(along / len(x))), max(1, round(along / len(y))))
+    corners = np.stack([fine[:-1, :-1], fine[1:, :-1], fine[1:, 1:], fine[:-1, 1:]], axis=-2).reshape(-1, 4, 6)
+    corners = corners[np.isfinite(corners).all(axis=(1, 2))]
+    directions = corners[..., 3:].mean(axis=1)
+    directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
+    return Facets(corners[..., :3], corners[..., 2].mean(axis=1), directions)
+
+
+def _refined(vertices: np.ndarray, times_x: int, times_y: int) -> np.ndarray:
+    """Insert points between those of a grid, bilinearly; a NaN spreads over the cells it touches."""
+    for axis, times in ((0, times_x), (1, times_y)):
+        count = vertices.shape[axis]
+        whole, part = np.divmod(np.arange((count - 1) * times + 1), times)
+        part = (part / times).reshape([-1 if a == axis else 1 for a in range(vertices.ndim)])
+        after = np.minimum(whole + 1, count - 1)
+        start, end = vertices.take(whole, axis=axis), vertices.take(after, axis=axis)
+        # Exactly on a point its own value counts alone: a NaN next to it must not reach it.
+        vertices = np.where(part == 0, start, start * (1 - part) + end * part)
+    return vertices
+
+
+def vertex_normals(x: np.ndarray, y: np.ndarray, heights: np.ndarray) -> np.ndarray:
+    """Unit normals at the points of a grid: the mean over the whole cells around each.
+
+    Args:
+        x: float64 [nx].
+        y: float64 [ny].
+        heights: float64 [nx, ny], NaN where there is none.
+
+    Returns:
+        float64 [nx, ny, 3], pointing up; upright where no whole cell touches the point.
+
+    Example:
+        >>> ramp = np.array([[0.0, 0.0], [1.0, 1.0]])
+        >>> vertex_normals(np.array([0.0, 1.0]), np.array([0.0, 1.0]), ramp)[0, 0].round(3).tolist()
+        [-0.707, 0.0, 0.707]
+    """
+    dx, dy = np.diff(x)[:, None], np.diff(y)[None, :]
+    slope_x = ((heights[1:, :-1] - heights[:-1, :-1]) + (heights[1:, 1:] - heights[:-1, 1:])) / (2 * dx)
+    slope_y = ((heights[:-1, 1:] - heights[:-1, :-1]) + (heights[1:, 1:] - heights[1:, :-1])) / (2 * dy)
+    cells = np.stack([-slope_x, -slope_y, np.ones_like(slope_x)], axis=-1)
+    cells /= np.linalg.norm(cells, axis=-1, keepdims=True)
+    cells = np.nan_to_num(cells, nan=0.0)
+    total = np.zeros((*heights.shape, 3))
+    for i in (slice(None, -1), slice(1, None)):
+        for j in (slice(None, -1), slice(1, None)):
+            total[i, j] += cells
+    norms = np.linalg.norm(total, axis=-1, keepdims=True)
+    return np.where(norms > 0, total / np.where(norms > 0, norms, 1.0), [0.0, 0.0, 1.0])
+
+
+def light(normals: np.ndarray, eye: float) -> np.ndarray:
+    """Light on a surface.
+
+    Args:
+        normals: float64 [m, 3], unit normals.
+        eye: azimuth of the eye, in degrees.
+
+    Returns:
+        float64 [m, 2]: brightness by Lambert's law, and gloss.
+    """
+    azimuth, altitude = math.radians(eye - LEFT_OF_EYE), math.radians(ALTITUDE)
+    towards = np.array(
+        [math.cos(altitude) * math.cos(azimuth), math.cos(altitude) * math.sin(azimuth), math.sin(altitude)]
+    )
+    diffuse = np.clip(normals @ towards, 0.0, 1.0)
+    half = towards + np.array([0.0, 0.0, 1.0])
+    gloss = np.clip(normals @ (half / np.linalg.norm(half)), 0.0, 1.0) ** 24
+    return np.stack([AMBIENT + DIFFUSE * diffuse, GLOSS * gloss], axis=-1)
+
+
+def lit(colours: np.ndarray, shade: np.ndarray) -> np.ndarray:
+    """Colours [m, 3] under a light [m, 2]: darkened by brightness, then moved towards white by gloss."""
+    bright = np.clip(colours * shade[:, :1], 0.0, 1.0)
+    return np.asarray(bright + (1.0 - bright) * shade[:, 1:])

@@ -1,0 +1,197 @@
+"""What is to be drawn: the scene that every back end reads and none changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from lossatlas.draw.palettes import THEMES, Colours, Theme, ThemeName
+from lossatlas.draw.ranges import Range
+from lossatlas.results.landscape import Status
+
+Kind = Literal["line", "contour", "filled", "heat", "surface"]
+
+# A cell whose status is one of these has a value of its own. NON_FINITE says that one of the cell's values is not
+# finite; the others are values like any other.
+_HAS_VALUES = (int(Status.OK), int(Status.NON_FINITE))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Axis:
+    """One axis of a picture.
+
+    Attributes:
+        name: name of the dimension.
+        label: what the direction is.
+        coordinates: float64 [n], increasing, multiples of the direction.
+        length: norm of the direction: a coordinate times it is a distance in parameter space.
+    """
+
+    name: str
+    label: str
+    coordinates: np.ndarray
+    length: float
+
+    @property
+    def edges(self) -> np.ndarray:
+        """float64 [n + 1]: borders of the cells, half-way between coordinates, the outer ones at the outer points."""
+        middles = (self.coordinates[1:] + self.coordinates[:-1]) / 2
+        return np.concatenate([self.coordinates[:1], middles, self.coordinates[-1:]])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """Values over one, two or three axes: what all panels have in common.
+
+    Attributes:
+        title: name of the model.
+        axes: the axes, in the order of the arrays' dimensions.
+        values: float64 arrays by name, as they are in the Landscape.
+        status: int8, same shape.
+        note: where the block was cut out of a larger one: "z = 0".
+        marks_centre: whether the origin lies inside, so that the centre is marked.
+    """
+
+    title: str
+    axes: tuple[Axis, ...]
+    values: Mapping[str, np.ndarray]
+    status: np.ndarray
+    note: str = ""
+    marks_centre: bool = False
+
+    def drawable(self, value: str) -> np.ndarray:
+        """bool, same shape: the cells that have a finite value."""
+        return np.asarray(np.isfinite(self.values[value]) & np.isin(self.status, _HAS_VALUES))
+
+    def heights(self, value: str, shown: Range) -> np.ndarray:
+        """float64, same shape: what is drawn; NaN where there is nothing to draw."""
+        heights = np.full(self.status.shape, np.nan)
+        cells = self.drawable(value)
+        heights[cells] = shown.heights(self.values[value][cells])
+        return heights
+
+    def hatched(self, value: str) -> dict[Status, np.ndarray]:
+        """The cells that have no value to draw, by reason; only reasons that occur."""
+        empty = ~self.drawable(value)
+        reasons = np.where(np.isin(self.status, _HAS_VALUES), int(Status.NON_FINITE), self.status)
+        cells = {status: empty & (reasons == status) for status in Status}
+        return {status: mask for status, mask in cells.items() if mask.any()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """One line: a model along one axis, or several runs of it as a median with a band.
+
+    Attributes:
+        title: name of the model.
+        axis: the axis.
+        members: the single runs, blocks with one axis, all on the same coordinates.
+    """
+
+    title: str
+    axis: Axis
+    members: tuple[Block, ...]
+
+    def stack(self, value: str) -> np.ndarray:
+        """float64 [runs, n]: values of the runs; NaN where a run has none."""
+        rows = [np.where(member.drawable(value), member.values[value], np.nan) for member in self.members]
+        return np.stack(rows)
+
+    def median(self, value: str) -> np.ndarray:
+        """float64 [n]: median over the runs that have a value; NaN where none has."""
+        return _over_runs(np.median, self.stack(value))
+
+    def band(self, value: str) -> tuple[np.ndarray, np.ndarray]:
+        """Two float64 [n]: the smallest and the largest over the runs."""
+        stack = self.stack(value)
+        return _over_runs(np.min, stack), _over_runs(np.max, stack)
+
+
+def _over_runs(reduce: object, stack: np.ndarray) -> np.ndarray:
+    columns = [column[np.isfinite(column)] for column in stack.T]
+    return np.array([reduce(column) if len(column) else np.nan for column in columns])  # type: ignore[operator]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caption:
+    """What the picture says of itself in words.
+
+    Attributes:
+        about: model, data, metric, samples, normalisation, BatchNorm mode, seed.
+        axes: what each axis is, and its length.
+        centre: the value at the marked centre; empty where none is marked or known.
+        shown: the range shown, the scale and what was clipped.
+        runs: of how many runs the lines are the median; empty where each is one run.
+        empty: what is hatched, and why; empty where nothing is.
+        caveat: what the picture does not prove.
+    """
+
+    about: str
+    axes: str
+    centre: str
+    shown: str
+    runs: str
+    empty: str
+    caveat: str
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """All that is to be printed, in order."""
+        parts = (self.about, self.axes, self.centre, self.shown, self.runs, self.empty, self.caveat)
+        return tuple(part for part in parts if part)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """One choice a reader may switch to: a value on a scale, clipped or not, and its words."""
+
+    value: str
+    range: Range
+    words: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """All that a back end needs; the same range, levels, colours, axes and camera for all that is compared.
+
+    Attributes:
+        kind: what is drawn.
+        title: heading of the whole; empty where the panels' titles say it all.
+        value: name of what is the height and the colour.
+        range: what part of the value is shown.
+        colours: the colour map.
+        theme: colours of the page and sizes.
+        camera: elevation and azimuth of the eye in degrees, for the 3-D surface.
+        panels: blocks with two axes, one for each picture; empty for curves.
+        curves: one for each model; empty for panels.
+        volumes: blocks with three axes, whole; the panels are their slices.
+        beside: names of further values: on the second axis of curves, in the hover of a page.
+        beside_range: range of these on the second axis.
+        limits: by name of an axis, the range of coordinates that all panels share.
+        looks: what a reader may switch to, by (value, "linear" or "log", clipped).
+        caption: the words.
+    """
+
+    kind: Kind
+    title: str
+    value: str
+    range: Range
+    colours: Colours
+    theme_name: ThemeName
+    camera: tuple[float, float]
+    panels: tuple[Block, ...]
+    curves: tuple[Curve, ...]
+    volumes: tuple[Block, ...]
+    beside: tuple[str, ...]
+    beside_range: Range | None
+    limits: Mapping[str, tuple[float, float]]
+    looks: Mapping[tuple[str, str, bool], Look]
+    caption: Caption
+
+    @property
+    def theme(self) -> Theme:
+        """The theme as a table of colours and sizes."""
+        return THEMES[self.theme_name]

@@ -1,0 +1,84 @@
+"""How a scene becomes a printed picture: png, pdf or svg, by matplotlib and without touching its global state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lossatlas import extras
+from lossatlas.draw.scene import Scene
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SUFFIXES = (".png", ".pdf", ".svg")
+
+# Fonts in a pdf stay text (42); a fixed salt and no date make the same scene the same file.
+_SETTINGS = {"pdf.fonttype": 42, "svg.hashsalt": "lossatlas", "hatch.linewidth": 0.5, "path.simplify": False}
+
+
+def check(scene: Scene, suffix: str) -> None:
+    """Every scene can be drawn; only the library may be missing.
+
+    Args:
+        scene: what is to be drawn.
+        suffix: the format.
+
+    Raises:
+        ImportError: the library is not installed; the message has the command that installs it.
+    """
+    extras.require("matplotlib.figure", extra="draw", purpose=f"write a {suffix} file")
+
+
+def figure(scene: Scene) -> Figure:
+    """Draw a scene as a matplotlib figure that belongs to no window and to no global state.
+
+    Args:
+        scene: what is drawn, from :func:`lossatlas.draw.view.compile`.
+
+    Returns:
+        The figure, as wide as a column of a paper for one panel and as a page for several.
+
+    Raises:
+        ImportError: matplotlib is not installed; the message has the command that installs it.
+    """
+    extras.require("matplotlib.figure", extra="draw", purpose="draw a picture")
+    from lossatlas.draw import static_lines, static_maps, static_surface
+
+    with own_settings():
+        if scene.kind == "line":
+            return static_lines.draw(scene)
+        if scene.kind == "surface":
+            return static_surface.draw(scene)
+        return static_maps.draw(scene)
+
+
+def write(scene: Scene, path: Path, *, suffix: str | None = None) -> None:
+    """Draw a scene into a file.
+
+    Args:
+        scene: what is drawn.
+        path: the file.
+        suffix: ".png", ".pdf" or ".svg" where the path's own suffix does not say it.
+    """
+    drawn = figure(scene)
+    kind = (suffix or path.suffix).lower().lstrip(".")
+    words = {"Title": scene.title or "Loss landscape", "Description": " ".join(scene.caption.sentences)}
+    metadata: dict[str, Any] = {
+        "png": {**words, "Software": "lossatlas"},
+        "svg": {**words, "Date": None},
+        "pdf": {"Title": words["Title"], "Subject": words["Description"], "CreationDate": None},
+    }
+    with own_settings():
+        drawn.savefig(path, format=kind, dpi=scene.theme.dpi, facecolor=drawn.get_facecolor(), metadata=metadata[kind])
+
+
+@contextmanager
+def own_settings() -> Iterator[None]:
+    """Matplotlib's defaults and ours while drawing, whatever the user has set; theirs again afterwards."""
+    from matplotlib import style
+
+    with style.context(["default", _SETTINGS]):
+        yield

@@ -1,0 +1,146 @@
+"""How values along one axis are drawn on paper: the loss on the left axis, metrics on the right, runs as a band."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lossatlas.draw.ranges import forward
+from lossatlas.draw.scene import Curve, Scene
+from lossatlas.draw.sheet import Entry, Margins, Sheet
+from lossatlas.draw.static_maps import HATCHES, hatch_key, heading, label_x, lengths, style_axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+STYLES = ("--", ":", "-.")
+
+
+def draw(scene: Scene) -> Figure:
+    """Draw all curves on one pair of axes; at most three metrics, for which there are line styles.
+
+    Args:
+        scene: a scene of kind "line".
+
+    Returns:
+        The figure.
+    """
+    twin = scene.beside[: len(STYLES)]
+    single = len(scene.curves) == 1
+    margins = Margins(left=4.4, right=4.4 if twin else 1.4, top=5.6 if single else 4.6, bottom=3.3)
+    sheet = Sheet(scene, 1, 0.66, margins, [*_key(scene, twin), *hatch_key(scene)])
+    axes = sheet.axes(sheet.rectangle(0))
+    second = axes.twinx() if twin else None
+    for index, curve in enumerate(scene.curves):
+        colour = scene.theme.lines[index % len(scene.theme.lines)]
+        _draw_curve(axes, scene, curve, colour)
+        if second is not None:
+            for name, style in zip(twin, STYLES, strict=False):
+                _draw_metric(second, scene, curve, name, colour, style)
+    _frame(sheet, axes, scene)
+    if second is not None:
+        _frame_second(second, scene, twin)
+    _hatch(axes, scene)
+    if single:
+        heading(sheet, sheet.rectangle(0), scene.curves[0].members[0])
+    return sheet.figure
+
+
+def _draw_curve(axes: Axes, scene: Scene, curve: Curve, colour: str) -> None:
+    """The median as a line, the runs as a band; what is clipped leaves through the top of the picture."""
+    stack = (curve.median(scene.value), *curve.band(scene.value))
+    line, low, high = (forward(values, scene.range.scale, scene.range.linear_below) for values in stack)
+    x = curve.axis.coordinates
+    alone = _alone(line)
+    axes.plot(x, line, color=colour, linewidth=2.2 * scene.theme.stroke, zorder=3)
+    axes.plot(x[alone], line[alone], ".", color=colour, markersize=4 * scene.theme.stroke, zorder=3)
+    if len(curve.members) > 1:
+        axes.fill_between(x, low, high, color=colour, alpha=0.22, linewidth=0, zorder=2)
+
+
+def _alone(line: np.ndarray) -> np.ndarray:
+    """Points without a neighbour, which a line would not show."""
+    padded = np.isfinite(np.concatenate([[np.nan], line, [np.nan]]))
+    return np.asarray(padded[1:-1] & ~padded[:-2] & ~padded[2:])
+
+
+def _draw_metric(axes: Axes, scene: Scene, curve: Curve, name: str, colour: str, style: str) -> None:
+    x = curve.axis.coordinates
+    axes.plot(x, curve.median(name), style, color=colour, linewidth=1.6 * scene.theme.stroke, zorder=2.5)
+    if len(curve.members) > 1:
+        axes.fill_between(x, *curve.band(name), color=colour, alpha=0.12, linewidth=0, zorder=1.5)
+
+
+def _frame(sheet: Sheet, axes: Axes, scene: Scene) -> None:
+    theme, axis = scene.theme, scene.curves[0].axis
+    bottom, top = scene.range.limits
+    pad = 0.04 * (top - bottom)
+    axes.set(xlim=scene.limits[axis.name], facecolor=theme.paper)
+    # A clipped line has to be seen leaving, so there is no room above the clip.
+    axes.set_ylim(bottom - pad, top if scene.range.clipped is not None else top + pad)
+    style_axes(axes, scene)
+    ticks, labels = scene.range.ticks(7)
+    axes.set_yticks(ticks, labels)
+    axes.minorticks_off()
+    label_x(sheet, axes, scene, axis)
+    name_axis(axes, scene, scene.value, side="left")
+    if len({(curve.axis.name, curve.axis.length) for curve in scene.curves}) == 1:
+        lengths(axes, scene, axis, "x")
+    if all(member.marks_centre for curve in scene.curves for member in curve.members):
+        axes.axvline(0.0, color=theme.faint, linewidth=0.8 * theme.stroke, zorder=1, dashes=(1, 2))
+    axes.set_zorder(2)
+    axes.patch.set_visible(False)
+
+
+def _frame_second(axes: Axes, scene: Scene, twin: tuple[str, ...]) -> None:
+    shown = scene.beside_range
+    if shown is None:
+        return
+    bottom, top = shown.limits
+    pad = 0.04 * (top - bottom)
+    axes.set_ylim(bottom - pad, top + pad)
+    style_axes(axes, scene)
+    axes.set_yticks(*shown.ticks(7))
+    name_axis(axes, scene, ", ".join(twin), side="right")
+
+
+def name_axis(axes: Axes, scene: Scene, words: str, *, side: str) -> None:
+    """The name of a vertical axis, horizontal and above its end."""
+    theme = scene.theme
+    place, anchor = (0, "left") if side == "left" else (1, "right")
+    text = axes.annotate(
+        words, (place, 1), (4.0 * theme.small * (-1 if side == "left" else 1), 2.0 * theme.small),
+        "axes fraction", "offset points", ha=anchor, va="bottom", fontsize=theme.text, color=theme.ink,
+    )  # fmt: skip
+    text.set_parse_math(False)
+
+
+def _hatch(axes: Axes, scene: Scene) -> None:
+    """Hatch the stretches where a run has no value."""
+    for curve in scene.curves:
+        edges = curve.axis.edges
+        for member in curve.members:
+            for status, mask in member.hatched(scene.value).items():
+                for index in np.flatnonzero(mask):
+                    span = axes.axvspan(
+                        edges[index], edges[index + 1], facecolor="none", edgecolor=scene.theme.faint,
+                        linewidth=0, hatch=HATCHES[status], zorder=0.5,
+                    )  # fmt: skip
+                    span.set_gid(f"hatched-{status.name.lower()}")
+
+
+def _key(scene: Scene, twin: tuple[str, ...]) -> list[Entry]:
+    """Colours stand for models, where there are several; styles of line for what was measured."""
+    theme = scene.theme
+    width = 2.2 * theme.stroke
+    models = [
+        Entry(words=curve.title, style={"color": theme.lines[index % len(theme.lines)], "linewidth": 1.6 * width})
+        for index, curve in enumerate(scene.curves)
+    ]
+    measured = [
+        Entry(words=name, style={"color": theme.ink, "linewidth": width, "linestyle": style})
+        for name, style in zip((scene.value, *twin), ("-", *STYLES), strict=False)
+    ]
+    return [*(models if len(models) > 1 else []), *(measured if twin else [])]

@@ -1,0 +1,319 @@
+"""How a field is drawn flat on paper: contour lines, filled contours, or a heat map."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from lossatlas.draw.captions import reason
+from lossatlas.draw.cuts import strips
+from lossatlas.draw.palettes import anchors, rgb
+from lossatlas.draw.scene import Axis, Block, Scene
+from lossatlas.draw.sheet import Entry, Margins, Sheet, shortened, text_width
+from lossatlas.results.landscape import Status
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import LinearSegmentedColormap
+    from matplotlib.contour import QuadContourSet
+    from matplotlib.figure import Figure
+
+HATCHES = {
+    Status.NOT_SAMPLED: "......",
+    Status.OK: "////////",
+    Status.NON_FINITE: "////////",
+    Status.FAILED: "xxxxxxxx",
+    Status.CENSORED: "--------",
+}
+
+
+def draw(scene: Scene) -> Figure:
+    """Draw all panels with one colour bar.
+
+    Args:
+        scene: a scene of kind "contour", "filled" or "heat".
+
+    Returns:
+        The figure.
+    """
+    noted = any(panel.note for panel in scene.panels)
+    own_y = not _same_y(scene)
+    margins = Margins(left=3.0, right=3.2 + 2.8 * own_y, top=5.6 + 1.4 * noted, bottom=3.3, bar=5.4)
+    sheet = Sheet(scene, len(scene.panels), _aspect(scene), margins, hatch_key(scene))
+    for index, panel in enumerate(scene.panels):
+        axes = sheet.axes(sheet.rectangle(index))
+        _frame(sheet, axes, scene, panel, first=index % sheet.columns == 0)
+        fill(axes, scene, panel)
+        heading(sheet, sheet.rectangle(index), panel)
+    colour_bar(sheet, scene)
+    return sheet.figure
+
+
+def fill(axes: Axes, scene: Scene, panel: Block) -> None:
+    """Draw the values of one panel: array axis 0 is x, axis 1 is y."""
+    heights = panel.heights(scene.value, scene.range)
+    x, y = panel.axes
+    if scene.kind == "heat":
+        bottom, top = scene.range.limits
+        axes.pcolormesh(
+            x.edges, y.edges, heights.T, cmap=colour_map(scene), vmin=bottom, vmax=top, rasterized=heights.size > 2500
+        )
+    elif np.isfinite(heights).any():
+        _contours(axes, scene, x, y, heights)
+    _hatch(axes, scene, panel)
+    if panel.marks_centre:
+        theme = scene.theme
+        for colour, width in ((theme.paper, 3.6), (theme.ink, 1.5)):
+            stroke = width * theme.stroke
+            axes.plot(0, 0, "+", color=colour, markersize=theme.small, markeredgewidth=stroke, zorder=5)
+
+
+def _contours(axes: Axes, scene: Scene, x: Axis, y: Axis, heights: np.ndarray) -> None:
+    levels, labels = scene.range.heights(np.array(scene.range.levels)), scene.range.ticks(99)[1]
+    if scene.kind == "filled":
+        filled(axes, scene, x, y, heights)
+    if not len(levels):
+        return
+    lines = axes.contour(
+        x.coordinates,
+        y.coordinates,
+        heights.T,
+        levels=levels,
+        linewidths=scene.theme.stroke if scene.kind == "filled" else 1.5 * scene.theme.stroke,
+        **_line_colours(scene),
+    )
+    _label(axes, scene, lines, dict(zip(levels, labels, strict=True)))
+
+
+def _line_colours(scene: Scene) -> dict[str, Any]:
+    if scene.kind == "filled":
+        return {"colors": "white", "alpha": 0.75}
+    bottom, top = scene.range.limits
+    return {"cmap": colour_map(scene), "vmin": bottom, "vmax": top}
+
+
+def filled(axes: Axes, scene: Scene, x: Axis, y: Axis, heights: np.ndarray, **style: Any) -> QuadContourSet:
+    """Fill between the levels; the lowest and the highest band reach to the limits of the range."""
+    bottom, top = scene.range.limits
+    inner = scene.range.heights(np.array(scene.range.levels))
+    levels = np.unique(np.concatenate([[bottom], inner[(inner > bottom) & (inner < top)], [top]]))
+    return axes.contourf(
+        x.coordinates,
+        y.coordinates,
+        heights.T,
+        levels=levels,
+        colors=[tuple(colour) for colour in band_colours(scene, levels)],
+        **style,
+    )
+
+
+def band_colours(scene: Scene, levels: np.ndarray) -> np.ndarray:
+    """float64 [bands, 3]: the colour at the middle of each band, stretched so that the ends of the map are used."""
+    middles = (levels[1:] + levels[:-1]) / 2
+    bottom, top = scene.range.limits
+    fractions = (middles - bottom) / (top - bottom)
+    spread = fractions[-1] - fractions[0]
+    stretched = (fractions - fractions[0]) / spread if spread > 0 and scene.colours != "diverging" else fractions
+    return rgb(stretched, scene.colours)
+
+
+def _label(axes: Axes, scene: Scene, lines: QuadContourSet, labels: dict[float, str]) -> None:
+    """Write the value on the lines, upright, where it touches no other label, no edge and not the centre."""
+    from matplotlib import patheffects
+
+    colour = "white" if scene.kind == "filled" else scene.theme.ink
+    halo = "#00000080" if scene.kind == "filled" else scene.theme.paper
+    size, (frame_x, frame_y) = scene.theme.small, _points(axes, axes.get_xlim(), axes.get_ylim())
+    taken = [_box(*_points(axes, 0.0, 0.0), "+", size)]
+    for text in axes.clabel(lines, fmt=labels, fontsize=size, inline=False):
+        text.set(color=colour, rotation=0, parse_math=False)
+        text.set_path_effects([patheffects.withStroke(linewidth=2.6 * scene.theme.stroke, foreground=halo)])
+        left, right, low, high = box = _box(*_points(axes, *text.get_position()), text.get_text(), size)
+        inside = frame_x[0] < left and right < frame_x[1] and frame_y[0] < low and high < frame_y[1]
+        if inside and not any(_touch(box, other) for other in taken):
+            taken.append(box)
+        else:
+            text.remove()
+
+
+def _points(axes: Axes, x: Any, y: Any) -> tuple[Any, Any]:
+    """Positions on the page in points, of coordinates."""
+    placed = axes.transData.transform(np.column_stack([np.atleast_1d(x), np.atleast_1d(y)]))
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    columns = placed.T * 72.0 / figure.dpi
+    return (columns[0], columns[1]) if np.ndim(x) else (float(columns[0, 0]), float(columns[1, 0]))
+
+
+def _box(x: float, y: float, words: str, size: float) -> tuple[float, float, float, float]:
+    """Left, right, low and high of words centred at a position, in points, with a little room around them."""
+    half = text_width(words, size) / 2 + 0.25 * size
+    return x - half, x + half, y - 0.7 * size, y + 0.7 * size
+
+
+def _touch(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:
+    return one[0] < other[1] and other[0] < one[1] and one[2] < other[3] and other[2] < one[3]
+
+
+def _hatch(axes: Axes, scene: Scene, panel: Block) -> None:
+    """Hatch the cells without a value. No contour reaches half-way to such a cell, so there the hatching does."""
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path
+
+    reach = _reach if scene.kind != "heat" else _own
+    (left, right), (low, high) = (reach(axis) for axis in panel.axes)
+    for status, mask in panel.hatched(scene.value).items():
+        boxes = [Path(_corners(left[i], right[i], low[j], high[k]), closed=True) for i, j, k in strips(mask)]
+        path = Path.make_compound_path(*boxes)
+        patch = PathPatch(path, facecolor=scene.theme.paper, edgecolor=scene.theme.faint, linewidth=0, zorder=0.5)
+        patch.set(hatch=HATCHES[status], gid=f"hatched-{status.name.lower()}")
+        axes.add_patch(patch)
+
+
+def _corners(left: float, right: float, low: float, high: float) -> list[tuple[float, float]]:
+    return [(left, low), (right, low), (right, high), (left, high), (left, low)]
+
+
+def _own(axis: Axis) -> tuple[np.ndarray, np.ndarray]:
+    """Both borders of every cell."""
+    return axis.edges[:-1], axis.edges[1:]
+
+
+def _reach(axis: Axis) -> tuple[np.ndarray, np.ndarray]:
+    """Both neighbours of every cell."""
+    padded = np.concatenate([axis.coordinates[:1], axis.coordinates, axis.coordinates[-1:]])
+    return padded[:-2], padded[2:]
+
+
+def colour_map(scene: Scene) -> LinearSegmentedColormap:
+    """The colour map of the scene; a cell without a value has no colour, which is matplotlib's default."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list(scene.colours, list(anchors(scene.colours)), N=512)
+
+
+def _aspect(scene: Scene) -> float:
+    """Height of a panel over its width: as in parameter space, within a factor of two."""
+    ratios = []
+    for panel in scene.panels:
+        (x_low, x_high), (y_low, y_high) = (scene.limits[axis.name] for axis in panel.axes)
+        ratio = (y_high - y_low) / (x_high - x_low) * panel.axes[1].length / panel.axes[0].length
+        ratios.append(math.log(ratio) if math.isfinite(ratio) and ratio > 0 else 0.0)
+    return float(np.clip(math.exp(np.mean(ratios)), 0.5, 1.6))
+
+
+def _same_y(scene: Scene) -> bool:
+    """Whether all panels have the same vertical axis, so that its labels stand once in a row."""
+    return len({panel.axes[1].name for panel in scene.panels}) == 1
+
+
+def _frame(sheet: Sheet, axes: Axes, scene: Scene, panel: Block, *, first: bool) -> None:
+    """Ticks in multiples of the direction, and in length on the opposite sides."""
+    theme, (x, y) = scene.theme, panel.axes
+    axes.set(xlim=scene.limits[x.name], ylim=scene.limits[y.name], facecolor=theme.paper)
+    style_axes(axes, scene)
+    label_x(sheet, axes, scene, x)
+    if first or not _same_y(scene):
+        axes.annotate(
+            y.name, (0, 1), (-0.8 * theme.small, 0.55 * theme.small), "axes fraction", "offset points",
+            ha="right", va="bottom", fontsize=theme.text, color=theme.ink,
+        ).set_parse_math(False)  # fmt: skip
+    else:
+        axes.tick_params(labelleft=False)
+    lengths(axes, scene, x, "x")
+    lengths(axes, scene, y, "y")
+
+
+def style_axes(axes: Axes, scene: Scene) -> None:
+    """Thin frame, small ticks, the theme's colours."""
+    theme = scene.theme
+    axes.tick_params(
+        labelsize=theme.small, width=theme.stroke, length=0.35 * theme.small, colors=theme.ink, pad=0.3 * theme.small
+    )
+    for spine in axes.spines.values():
+        spine.set(color=theme.faint, linewidth=theme.stroke)
+    axes.locator_params(nbins=5)
+
+
+def label_x(sheet: Sheet, axes: Axes, scene: Scene, axis: Axis) -> None:
+    """The horizontal axis: its name and unit, the name alone where the panel is narrow."""
+    theme, room = scene.theme, 72.0 * sheet.panel_width
+    long = f"{axis.name} (multiples of the direction)"
+    words = long if text_width(long, theme.text) <= room else shortened(axis.name, theme.text, room)
+    axes.set_xlabel(words, labelpad=1.5, fontsize=theme.text, color=theme.ink, parse_math=False)
+
+
+def lengths(axes: Axes, scene: Scene, axis: Axis, which: Literal["x", "y"]) -> None:
+    """The second scale: distance in parameter space, where the norm of the direction is known."""
+    if not (math.isfinite(axis.length) and axis.length > 0):
+        return
+    theme, norm = scene.theme, axis.length
+    functions = (lambda c: c * norm, lambda d: d / norm)
+    second = (
+        axes.secondary_xaxis("top", functions=functions)
+        if which == "x"
+        else axes.secondary_yaxis("right", functions=functions)
+    )
+    second.tick_params(
+        labelsize=theme.small, width=theme.stroke, length=0.35 * theme.small, colors=theme.faint, pad=0.3 * theme.small
+    )
+    for spine in second.spines.values():
+        spine.set(color=theme.faint, linewidth=theme.stroke)
+    second.locator_params(axis=which, nbins=5)
+    if which == "x":
+        second.set_xlabel("length in parameter norm", fontsize=theme.small, color=theme.faint, labelpad=2)
+
+
+def heading(sheet: Sheet, rectangle: tuple[float, float, float, float], panel: Block) -> None:
+    """The model's name over a panel, and the coordinate a slice was cut at."""
+    theme = sheet.theme
+    left, bottom, width, height = rectangle
+    room = 72.0 * (width + 0.8 * sheet.margins.right * sheet.unit)
+    y = bottom + height + (sheet.margins.top - 1.5) * sheet.unit
+    sheet.text(left, y, shortened(panel.title, theme.heading, room), theme.heading, theme.ink, va="center")
+    if panel.note:
+        words = shortened(f"slice at {panel.note}", theme.small, room)
+        sheet.text(left, y - 1.6 * sheet.unit, words, theme.small, theme.faint, va="center")
+
+
+def colour_bar(sheet: Sheet, scene: Scene) -> None:
+    """One bar for all panels, with the same bands as they have."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import BoundaryNorm, ListedColormap, Normalize
+
+    bottom, top = scene.range.limits
+    theme = scene.theme
+    axes = sheet.axes(sheet.bar_rectangle(), label="colour bar")
+    if scene.kind == "filled" and len(scene.range.levels):
+        inner = scene.range.heights(np.array(scene.range.levels))
+        levels = np.unique(np.concatenate([[bottom], inner, [top]]))
+        shade: ScalarMappable = ScalarMappable(
+            BoundaryNorm(levels, len(levels) - 1), ListedColormap(list(band_colours(scene, levels)))
+        )
+    else:
+        shade = ScalarMappable(Normalize(bottom, top), colour_map(scene))
+    most = int(sheet.bar_rectangle()[3] / (1.5 * sheet.unit))
+    ticks, labels = scene.range.ticks(min(most, 16))
+    bar = sheet.figure.colorbar(shade, cax=axes, spacing="proportional", ticks=ticks)
+    bar.ax.set_yticklabels(labels)
+    bar.ax.minorticks_off()
+    bar.ax.tick_params(labelsize=theme.small, width=theme.stroke, length=0.3 * theme.small, colors=theme.ink)
+    bar.outline.set(edgecolor=theme.faint, linewidth=theme.stroke)
+    left, low, _, high = sheet.bar_rectangle()
+    name = shortened(scene.value, theme.text, 72.0 * (sheet.width - left))
+    sheet.text(left, low + high + 0.7 * sheet.unit, name, theme.text, theme.ink)
+    if scene.range.clipped is not None:
+        axes.annotate(
+            "▲", (0.5, 1), (0, 0.5), "axes fraction", "offset points", ha="center", color=theme.faint, fontsize=3
+        )
+
+
+def hatch_key(scene: Scene) -> list[Entry]:
+    """A swatch and a word for every kind of hatching that occurs."""
+    blocks = [*scene.panels, *(member for curve in scene.curves for member in curve.members)]
+    reasons = sorted({status for block in blocks for status in block.hatched(scene.value)})
+    style = {"facecolor": "none", "edgecolor": scene.theme.faint, "linewidth": 0.4}
+    return [Entry(words=reason(s), style={**style, "hatch": HATCHES[s]}, swatch=True) for s in reasons]

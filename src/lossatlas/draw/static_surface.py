@@ -1,0 +1,145 @@
+"""How a field is drawn in relief on paper: a lit surface over its own contour map."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lossatlas.draw import relief
+from lossatlas.draw.cuts import strips
+from lossatlas.draw.palettes import rgb
+from lossatlas.draw.scene import Block, Scene
+from lossatlas.draw.sheet import Margins, Sheet, shortened, text_width
+from lossatlas.draw.static_maps import HATCHES, colour_bar, filled, hatch_key, heading
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from mpl_toolkits.mplot3d.axes3d import Axes3D  # type: ignore[import-untyped]
+
+# Depth of the floor below the surface in parts of the surface's height, and that height in parts of its width.
+FLOOR, HEIGHT = 0.40, 0.60
+# About how many facets lie along an axis after smoothing the mesh; more is not seen in print.
+FACETS = 200
+
+
+def draw(scene: Scene) -> Figure:
+    """Draw all panels from the same side, under the same light, with one colour bar.
+
+    Args:
+        scene: a scene of kind "surface".
+
+    Returns:
+        The figure.
+    """
+    noted = any(panel.note for panel in scene.panels)
+    margins = Margins(left=0.6, right=0.6, top=3.2 + 1.4 * noted, bottom=0.6, bar=5.4)
+    sheet = Sheet(scene, len(scene.panels), 0.92, margins, hatch_key(scene))
+    for index, panel in enumerate(scene.panels):
+        heading(sheet, sheet.rectangle(index), panel)
+        rectangle = sheet.rectangle(index)
+        axes: Axes3D = sheet.axes(rectangle, projection="3d", computed_zorder=False)
+        _frame(axes, scene, panel)
+        _panel(axes, scene, panel)
+        _fit(sheet, axes, rectangle)
+    colour_bar(sheet, scene)
+    return sheet.figure
+
+
+def _floor(scene: Scene) -> float:
+    bottom, top = scene.range.limits
+    return bottom - FLOOR * (top - bottom)
+
+
+def _panel(axes: Axes3D, scene: Scene, panel: Block) -> None:
+    from mpl_toolkits.mplot3d.art3d import Poly3DCollection  # type: ignore[import-untyped]
+
+    heights = panel.heights(scene.value, scene.range)
+    bottom, top = scene.range.limits
+    _hatch(axes, scene, panel)
+    if panel.marks_centre:
+        style = {"markersize": scene.theme.small, "color": "white", "markeredgewidth": 1.5 * scene.theme.stroke}
+        axes.plot([0], [0], [_floor(scene)], "+", zorder=2, **style)
+    x, y = panel.axes
+    size, along = np.array([1.0, 1.0, HEIGHT]), round(FACETS / len(scene.panels) ** 0.5)
+    mesh = relief.facets(x.coordinates, y.coordinates, heights, bottom, top, size=size, along=along)
+    if not len(mesh.corners):
+        return
+    filled(axes, scene, x, y, heights, zdir="z", offset=_floor(scene), zorder=1).set_clip_on(False)
+    shade = relief.light(mesh.normals, scene.camera[1])
+    colours = relief.lit(rgb((mesh.heights - bottom) / (top - bottom), scene.colours), shade)
+    # Facets overlap by a hair's breadth, or the page would shine through between them.
+    surface = Poly3DCollection(mesh.corners, facecolors=colours, edgecolors=colours, linewidths=0.2, zorder=3)
+    surface.set(rasterized=True, clip_on=False)
+    axes.add_collection3d(surface, autolim=False)
+
+
+def _hatch(axes: Axes3D, scene: Scene, panel: Block) -> None:
+    """On the floor, hatch the cells without a value; in the surface they are holes."""
+    from mpl_toolkits.mplot3d.art3d import Poly3DCollection
+
+    x, y = (axis.edges for axis in panel.axes)
+    floor = _floor(scene)
+    for status, mask in panel.hatched(scene.value).items():
+        cells = [
+            [(x[i], y[j], floor), (x[i + 1], y[j], floor), (x[i + 1], y[k + 1], floor), (x[i], y[k + 1], floor)]
+            for i, j, k in strips(mask)
+        ]
+        patches = Poly3DCollection(cells, facecolors="none", edgecolors=scene.theme.faint, linewidths=0, zorder=0.5)
+        patches.set(hatch=HATCHES[status], gid=f"hatched-{status.name.lower()}", clip_on=False)
+        axes.add_collection3d(patches, autolim=False)
+
+
+def _frame(axes: Axes3D, scene: Scene, panel: Block) -> None:
+    theme, (x, y) = scene.theme, panel.axes
+    axes.set(xlim=scene.limits[x.name], ylim=scene.limits[y.name], facecolor="none")
+    axes.set_zlim(_floor(scene), scene.range.limits[1])
+    axes.set_box_aspect((1, 1, HEIGHT * (1 + FLOOR)))
+    axes.view_init(*scene.camera)
+    ticks, labels = scene.range.ticks(6)
+    axes.set_xticks(_inner_ticks(*scene.limits[x.name]))
+    axes.set_yticks(_inner_ticks(*scene.limits[y.name]))
+    axes.set_zticks(ticks, labels)
+    widest = max((text_width(label, theme.small) for label in labels), default=0.0)
+    # Matplotlib adds 8 points to the distance of a tick's label and 21 to that of an axis's label.
+    pads = (0.7 * theme.small - 8.0, 0.7 * theme.small - 8.0, 0.5 * widest - 8.0)
+    for axis, words, pad in zip((axes.xaxis, axes.yaxis, axes.zaxis), (x.name, y.name, ""), pads, strict=True):
+        axis.set_pane_color((0, 0, 0, 0))
+        axis.line.set(color=theme.faint, linewidth=theme.stroke)
+        axis._axinfo["grid"].update(color=f"{theme.faint}30", linewidth=0.6 * theme.stroke)
+        axis._axinfo["tick"].update(inward_factor=0.0, outward_factor=0.15)
+        axis.set_tick_params(labelsize=theme.small, colors=theme.ink, pad=pad)
+        axis.set_label_text(shortened(words, theme.text, 60.0))
+        axis.label.set(fontsize=theme.text, color=theme.ink, rotation=0, parse_math=False)
+        axis.labelpad = 2.1 * theme.small - 21.0
+        axis.set_rotate_label(False)
+
+
+def _inner_ticks(low: float, high: float) -> list[float]:
+    """Round coordinates away from the corners, where the labels of two axes would meet."""
+    from matplotlib.ticker import MaxNLocator
+
+    room = 0.08 * (high - low)
+    return [float(tick) for tick in MaxNLocator(5).tick_values(low, high) if low + room < tick < high - room]
+
+
+def _fit(sheet: Sheet, axes: Axes3D, rectangle: tuple[float, float, float, float]) -> None:
+    """Move and scale the axes so that the box, with room for its labels, fills the rectangle."""
+    from mpl_toolkits.mplot3d.proj3d import proj_transform  # type: ignore[import-untyped]
+
+    figure = sheet.figure
+    left, bottom, width, height = rectangle
+    side = min(width, height)
+    axes.set_position((left / sheet.width, bottom / sheet.height, side / sheet.width, side / sheet.height))
+    axes.apply_aspect()
+    corners = np.array([(x, y, z) for x in axes.get_xlim() for y in axes.get_ylim() for z in axes.get_zlim()])
+    flat_x, flat_y, _ = proj_transform(*corners.T, axes.get_proj())
+    placed = axes.transData.transform(np.column_stack([flat_x, flat_y])) / figure.dpi
+    low, high = placed.min(axis=0), placed.max(axis=0)
+    room = np.array([[2.4, 2.2], [3.6, 0.2]]) * sheet.unit
+    inner_low, inner_high = np.array([left, bottom]) + room[0], np.array([left + width, bottom + height]) - room[1]
+    scale = float(np.min((inner_high - inner_low) / (high - low)))
+    centre, middle = (inner_low + inner_high) / 2, (low + high) / 2
+    corner = centre + scale * (np.array([left, bottom]) - middle)
+    new = (corner[0] / sheet.width, corner[1] / sheet.height, scale * side / sheet.width, scale * side / sheet.height)
+    axes.set_position(new)

@@ -1,0 +1,207 @@
+"""How a Landscape is seen: the View, and how it and the Landscapes become one Scene."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import xarray as xr
+
+from lossatlas.draw import captions, cuts
+from lossatlas.draw.palettes import Colours, ThemeName
+from lossatlas.draw.ranges import Range, choose
+from lossatlas.draw.scene import Block, Curve, Kind, Look, Scene
+from lossatlas.errors import SpecError, unknown
+from lossatlas.results.landscape import axis_names, validate, value_names
+
+KindOption = Literal["auto", "line", "contour", "filled", "heat", "surface"]
+ScaleOption = Literal["auto", "linear", "log"]
+ColourOption = Literal["auto", "viridis", "cividis", "diverging"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """How a Landscape is seen. Nothing here changes a value; it only says what is shown and how.
+
+    Attributes:
+        value: what is the height and the colour: "loss" or the name of a metric.
+        kind: what is drawn. "auto" is "line" for one axis and "filled" for more.
+        scale: "log" is taken only of positive values; where there are others the scale is a symmetric logarithm
+            and the caption says so. "auto" takes the scale on which the bulk of the cells is seen better.
+        clip: largest value shown. "auto" cuts only what would hide the valley, ``None`` cuts nothing.
+        levels: about how many contour lines.
+        colours: "auto" is viridis for a loss and cividis for a metric; "diverging" is symmetric around zero, for a
+            value whose zero means something.
+        theme: "light" and "dark" have the sizes of a paper's column (7 to 9 points), "talk" those of a slide.
+        camera: elevation and azimuth of the eye, in degrees.
+        title: heading of the whole picture.
+
+    Raises:
+        SpecError: a field has a value it cannot have; the message lists the good ones.
+
+    Example:
+        >>> View(scale="log", clip=12).clip
+        12
+        >>> View(scale="logarithmic")
+        Traceback (most recent call last):
+        ...
+        lossatlas.errors.SpecError: scale='logarithmic' is unknown; choose one of: auto, linear, log
+    """
+
+    value: str = "loss"
+    kind: KindOption = "auto"
+    scale: ScaleOption = "auto"
+    clip: float | Literal["auto"] | None = "auto"
+    levels: int = 12
+    colours: ColourOption = "auto"
+    theme: ThemeName = "light"
+    camera: tuple[float, float] = (34.0, -52.0)
+    title: str = ""
+
+    def __post_init__(self) -> None:
+        options = {"kind": KindOption, "scale": ScaleOption, "colours": ColourOption, "theme": ThemeName}
+        for name, option in options.items():
+            if getattr(self, name) not in get_args(option):
+                raise unknown(name, getattr(self, name), get_args(option))
+        if not (self.clip is None or self.clip == "auto" or _is_number(self.clip)):
+            raise SpecError(f"clip={self.clip!r} is no finite number; give a number, 'auto', or None for no clip")
+        if not isinstance(self.levels, int) or not 1 <= self.levels <= 50:
+            raise SpecError(f"levels={self.levels!r}: expected a whole number from 1 to 50")
+        if len(self.camera) != 2 or not all(map(_is_number, self.camera)):
+            raise SpecError(f"camera={self.camera!r}: expected (elevation, azimuth) in degrees, as (34, -52)")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def compile(landscapes: xr.Dataset | Sequence[xr.Dataset], view: View | None = None) -> Scene:
+    """Decide once, for all back ends and jointly for all that is compared, what is drawn.
+
+    Landscapes with two or three axes become panels side by side, three axes as the slices through the centre.
+    Landscapes with one axis become lines on one picture; those with the same title are runs of one model and
+    become its median with a band from the smallest to the largest.
+
+    Args:
+        landscapes: one Landscape or several with the same number of axes.
+        view: how they are seen.
+
+    Returns:
+        The scene.
+
+    Raises:
+        SpecError: a Landscape lacks the value, the numbers of axes differ, or the kind does not fit them.
+
+    Example:
+        >>> from lossatlas.results import landscape as schema
+        >>> axis = schema.Axis(coordinates=np.linspace(-1, 1, 5), length=3.0)
+        >>> bowl = schema.build({"x": axis}, {"loss": axis.coordinates**2})
+        >>> scene = compile(bowl)
+        >>> scene.kind, scene.range.scale, scene.range.low, scene.range.high
+        ('line', 'linear', 0.0, 1.0)
+    """
+    view = view or View()
+    sources = _checked(landscapes, view.value)
+    dimensions = len(axis_names(sources[0]))
+    kind = _kind(view.kind, dimensions)
+    whole = cuts.named_apart([cuts.block(source) for source in sources], sources, merge=dimensions == 1)
+    panels, curves, volumes = _parts(whole, dimensions)
+    looks = _looks(whole, curves, view, sources)
+    shown = _chosen(looks, view, whole)
+    beside = tuple(name for name in cuts.shared_values(sources) if name != view.value)
+    return Scene(
+        kind=kind,
+        title=view.title,
+        value=view.value,
+        range=shown,
+        colours=_colours(view, sources[0]),
+        theme_name=view.theme,
+        camera=(float(view.camera[0]), float(view.camera[1])),
+        panels=panels,
+        curves=curves,
+        volumes=volumes,
+        beside=beside,
+        beside_range=_beside_range(whole, beside) if curves and beside else None,
+        limits=cuts.limits(whole),
+        looks=looks,
+        caption=captions.caption(sources, whole, curves, view.value, shown),
+    )
+
+
+def _checked(landscapes: xr.Dataset | Sequence[xr.Dataset], value: str) -> list[xr.Dataset]:
+    sources = [landscapes] if isinstance(landscapes, xr.Dataset) else list(landscapes)
+    if not sources:
+        raise SpecError("landscapes is empty; give one Landscape or a list of them")
+    for source in sources:
+        if not isinstance(source, xr.Dataset):
+            raise SpecError(f"landscapes holds a {type(source).__name__}; expected Landscapes (xarray.Dataset)")
+        validate(source)
+        if value not in value_names(source):
+            raise unknown("value", value, value_names(source))
+        short = [name for name in axis_names(source) if source.sizes[name] < 2]
+        if short:
+            raise SpecError(f"axis {short[0]!r} has {source.sizes[short[0]]} point; a picture needs at least 2")
+    numbers = sorted({len(axis_names(source)) for source in sources})
+    if len(numbers) > 1:
+        raise SpecError(f"landscapes have {' and '.join(map(str, numbers))} axes; draw these in separate pictures")
+    return sources
+
+
+def _kind(kind: KindOption, dimensions: int) -> Kind:
+    if kind == "auto":
+        return "line" if dimensions == 1 else "filled"
+    if (kind == "line") != (dimensions == 1):
+        good = "auto, line" if dimensions == 1 else "auto, contour, filled, heat, surface"
+        raise SpecError(f"kind={kind!r} does not fit a landscape with {dimensions} axes; choose one of: {good}")
+    return kind
+
+
+def _parts(whole: Sequence[Block], dimensions: int) -> tuple[tuple[Block, ...], tuple[Curve, ...], tuple[Block, ...]]:
+    if dimensions == 1:
+        return (), cuts.curves(whole), ()
+    if dimensions == 2:
+        return tuple(whole), (), ()
+    return tuple(part for block in whole for part in cuts.slices(block)), (), tuple(whole)
+
+
+def _looks(
+    whole: Sequence[Block], curves: Sequence[Curve], view: View, sources: Sequence[xr.Dataset]
+) -> Mapping[tuple[str, str, bool], Look]:
+    """Every value on both scales, clipped and not, so that a reader may switch."""
+    looks = {}
+    for value in cuts.shared_values(sources):
+        finite = _finite(whole, value)
+        clip = view.clip if value == view.value and view.clip is not None else "auto"
+        centred = view.colours == "diverging" and value == view.value
+        for scale in get_args(Literal["linear", "log"]):
+            for clipped in (True, False):
+                shown = choose(finite, scale=scale, clip=clip if clipped else None, levels=view.levels, centred=centred)
+                words = captions.shown_words(value, shown, whole)
+                looks[value, scale, clipped] = Look(value=value, range=shown, words=words)
+    return looks
+
+
+def _chosen(looks: Mapping[tuple[str, str, bool], Look], view: View, whole: Sequence[Block]) -> Range:
+    if view.scale != "auto":
+        return looks[view.value, view.scale, view.clip is not None].range
+    centred = view.colours == "diverging"
+    finite = _finite(whole, view.value)
+    return choose(finite, scale="auto", clip=view.clip, levels=view.levels, centred=centred)
+
+
+def _finite(whole: Sequence[Block], value: str) -> np.ndarray:
+    return np.concatenate([block.values[value][block.drawable(value)] for block in whole])
+
+
+def _beside_range(whole: Sequence[Block], beside: Sequence[str]) -> Range:
+    """One linear scale for all metrics on the second axis; a metric is not clipped unless it blows up."""
+    return choose(np.concatenate([_finite(whole, name) for name in beside]), scale="linear", levels=6)
+
+
+def _colours(view: View, source: xr.Dataset) -> Colours:
+    if view.colours != "auto":
+        return view.colours
+    return "viridis" if source[view.value].attrs["kind"] == "loss" else "cividis"

@@ -1,0 +1,337 @@
+"""Do the commands do what their help says, and name what is wrong with bad input?"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+import lossatlas as la
+from lossatlas.cli import COMMANDS, atlas
+
+USER = """
+import torch
+from torch.nn import functional as F
+
+def make_model(width=4):
+    torch.manual_seed(0)
+    return torch.nn.Sequential(
+        torch.nn.Linear(3, width), torch.nn.BatchNorm1d(width), torch.nn.ReLU(), torch.nn.Linear(width, 2)
+    )
+
+torch.manual_seed(1)
+dataset = torch.utils.data.TensorDataset(torch.randn(20, 3), torch.randint(2, (20,)))
+loader = torch.utils.data.DataLoader(dataset, batch_size=6)
+pair = dataset.tensors
+
+def make_loader():
+    return loader
+
+def margin(outputs, targets):
+    return outputs[:, 0] - outputs[:, 1]
+
+def mean_margin(outputs, targets):
+    return margin(outputs, targets).mean()
+
+def nan_loss(outputs, targets):
+    return outputs.sum() * float("nan")
+
+def slow_loss(outputs, targets):
+    import time
+    time.sleep(0.02)
+    return F.cross_entropy(outputs, targets)
+
+def broken():
+    raise KeyError("oops")
+
+empty = []
+number = 3
+"""
+
+GRID = ["--x", "-1", "1", "3", "--y", "0", "1", "2"]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    (tmp_path / "user.py").write_text(USER)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*arguments, code: int = 0):
+    result = CliRunner().invoke(atlas, [str(argument) for argument in arguments])
+    assert result.exit_code == code, result.output + repr(result.exception)
+    return result
+
+
+def sample(*arguments, code: int = 0, model="user.py:make_model", data="user.py:loader"):
+    return run("sample", "--model", model, "--data", data, *arguments, code=code)
+
+
+def test_a_surface_of_ones_own_model_in_one_command(here):
+    result = sample(*GRID, "--metric", "error", "--metric", "user.py:margin", "--run", "runs/a", "--out", "a.png")
+    assert "loss: " in result.stdout
+    assert "at the centre" in result.stdout
+    assert "cosine:" in result.stderr
+    landscape = la.open("runs/a")
+    assert landscape["loss"].sizes == {"x": 3, "y": 2}
+    assert {"loss", "error", "margin"} <= set(landscape.data_vars)
+    assert (here / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_command_gives_what_python_gives(here):
+    sample(*GRID, "--seed", "5", "--normalize", "layer", "--still", "norm", "--run", "a")
+    sys.path.insert(0, str(here))
+    try:
+        import user
+    finally:
+        sys.path.remove(str(here))
+    objective = la.Objective(user.make_model(), user.loader, loss=torch.nn.functional.cross_entropy)
+    plane = la.Plane.random(objective, seed=5, by="layer", still=("norm",))
+    expected = la.sample(objective, plane, la.Grid(x=(-1, 1, 3), y=(0, 1, 2)))
+    np.testing.assert_array_equal(la.open("a")["loss"].values, expected["loss"].values)
+
+
+def test_python_that_is_printed_does_the_same(here):
+    arguments = [*GRID, "--seed", "5", "--metric", "error", "--orthogonal"]
+    sample(*arguments, "--run", "a")
+    program = sample(*arguments, "--run", "b", "--print-python").stdout
+    exec(compile(program, "printed", "exec"), {})  # the program is the thing under test
+    np.testing.assert_array_equal(la.open("a")["loss"].values, la.open("b")["loss"].values)
+
+
+def test_a_toml_file_says_the_same_and_flags_win_over_it(here):
+    arguments = [*GRID, "--seed", "5", "--still", "none", "--title", "a \\ name"]
+    text = sample(*arguments, "--print-config").stdout
+    (here / "scan.toml").write_text(text)
+    assert run("sample", "--config", "scan.toml", "--print-config").stdout == text
+    assert "seed = 6" in run("sample", "--config", "scan.toml", "--seed", "6", "--print-config").stdout
+    run("sample", "--config", "scan.toml", "--run", "a")
+    sample(*arguments, "--run", "b")
+    np.testing.assert_array_equal(la.open("a")["loss"].values, la.open("b")["loss"].values)
+    assert la.open("a").attrs["title"] == "a \\ name"
+
+
+def test_a_line_a_space_and_a_default_square(here):
+    sample("--x", "-1", "1", "3", "--run", "line")
+    assert la.open("line")["loss"].dims == ("x",)
+    sample("--x", "0", "1", "2", "--y", "0", "1", "2", "--z", "0", "1", "2", "--run", "space")
+    assert la.open("space")["loss"].dims == ("x", "y", "z")
+    assert "x = " not in sample("--print-config").stdout
+    assert "x=(-1.0, 1.0, 51), y=(-1.0, 1.0, 51)" in sample("--print-python").stdout
+
+
+def test_towards_another_checkpoint(here):
+    for seed, name in ((1, "a.pt"), (2, "b.pt")):
+        torch.manual_seed(seed)
+        model = torch.nn.Sequential(
+            *(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
+        )
+        torch.save(model.state_dict(), name)
+    sample("--checkpoint", "a.pt", "--towards", "b.pt", "--x", "0", "1", "3", "--run", "line")
+    sample("--checkpoint", "b.pt", "--x", "0", "1", "2", "--run", "end")
+    end = float(la.open("end")["loss"].sel(x=0))
+    assert float(la.open("line")["loss"].sel(x=1)) == pytest.approx(end, rel=1e-5)
+    sample("--checkpoint", "a.pt", "--towards", "b.pt", *GRID, "--run", "mixed")
+    assert la.open("mixed")["x"].attrs["long_name"] == "towards b.pt"
+    program = sample("--checkpoint", "a.pt", "--towards", "b.pt", "--x", "0", "1", "3", "--print-python").stdout
+    scope: dict = {}
+    exec(compile(program, "printed", "exec"), scope)
+    assert float(scope["landscape"]["loss"].sel(x=1)) == pytest.approx(end, rel=1e-5)
+
+
+def test_a_subset_another_format_and_batchnorm_modes(here):
+    sample(*GRID, "--samples", "8", "--dtype", "float64", "--batchnorm", "recalibrated", "--run", "a")
+    attributes = la.open("a").attrs
+    assert (attributes["samples"], attributes["dtype"], attributes["batchnorm"]) == (8, "float64", "recalibrated")
+    refused = sample(*GRID, "--samples", "7", "--batchnorm", "recalibrated", code=2)
+    assert "a batch of 1 sample has no variance" in refused.stderr
+    sample(*GRID, "--samples", "7", "--data", "user.py:pair", "--run", "b")
+    assert la.open("b").attrs["samples"] == 7
+
+
+def test_files_of_the_original_code_go_both_ways(here):
+    sample("--x", "-1", "1", "3", "--y", "-1", "1", "3", "--metric", "accuracy", "--run", "a")
+    run("export", "a", "s.h5", "--directions", "d.h5", "--model", "user.py:make_model")
+    run("import", "s.h5", "-o", "s.nc")
+    np.testing.assert_allclose(la.open("s.nc")["loss"], la.open("a")["loss"], rtol=1e-12)
+    sample("--x", "-1", "1", "3", "--y", "-1", "1", "3", "--directions", "d.h5", "--run", "b")
+    np.testing.assert_allclose(la.open("b")["loss"], la.open("a")["loss"], rtol=1e-6)
+    run("import", "d.h5", "--model", "user.py:make_model", "-o", "d.safetensors")
+    sample("--x", "-1", "1", "3", "--directions", "d.safetensors", "--run", "c")
+    assert (
+        "exists; choose another"
+        in run("import", "d.h5", "--model", "user.py:make_model", "-o", "d.safetensors", code=2).output
+    )
+    assert "--model NAME says whose" in run("import", "d.h5", code=2).output
+    assert "needs --model" in run("export", "a", "s.h5", "--directions", "e.h5", code=2).output
+
+
+def test_explain_prints_every_tensor(here):
+    printed = run("explain", "user.py:make_model").stdout
+    assert "0.weight  4×3" in printed
+    assert "still (norm)" in printed
+    assert "6 tensors; 2 move, in 6 filters" in printed
+    rows = json.loads(run("explain", "user.py:make_model(width=8)", "--still", "none", "--json").stdout)
+    assert {row[""] for row in rows} == {"moves"}
+    assert rows[0]["filters"] == 8
+
+
+def test_info_of_finished_and_unfinished_runs(here):
+    sample(*GRID, "--run", "a")
+    printed = run("info", "a").stdout
+    for part in ("model: Sequential", "done: 6 of 6", "loss: cross_entropy", "x,y:", "command:"):
+        assert part in printed
+    facts = json.loads(run("info", "a", "--json").stdout)
+    assert facts["cells"] == {"ok": 6}
+    assert facts["samples"] == 20
+
+
+def test_drawing_several_runs_with_options(here):
+    for seed in (1, 2):
+        sample(*GRID, "--seed", seed, "--run", f"r{seed}")
+    run("draw", "r1", "r2", "-o", "a.svg", "-o", "b.html", "--kind", "heat", "--scale", "log", "--clip", "none")
+    assert (here / "a.svg").exists()
+    assert (here / "b.html").exists()
+    assert "expected a number, auto or none" in run("draw", "r1", "-o", "a.png", "--clip", "much", code=2).output
+    assert "choose one of: .png" in run("draw", "r1", "-o", "a.bmp", code=2).output
+    assert "is no run folder" in run("draw", ".", "-o", "a.png", code=2).output
+
+
+def test_the_same_command_resumes_and_another_is_refused(here):
+    sample(*GRID, "--run", "a")
+    sample(*GRID, "--run", "a")
+    assert "belongs to another run: plane" in sample(*GRID, "--run", "a", "--seed", "1", code=2).stderr
+
+
+def checkpoint(here, width):
+    model = torch.nn.Sequential(
+        *(torch.nn.Linear(3, width), torch.nn.BatchNorm1d(width), torch.nn.ReLU(), torch.nn.Linear(width, 2))
+    )
+    torch.save(model.state_dict(), "w.pt")
+
+
+BAD = {
+    "no model": (dict(model=""), [], "--model is missing"),
+    "no colon": (dict(model="make_model"), [], "'make_model' is no name of the form file.py:callable"),
+    "no file": (dict(model="none.py:f"), [], "none.py: no such file"),
+    "no function": (dict(model="user.py:make_modle"), [], "user.py has no 'make_modle'; it has make_model"),
+    "no module": (dict(model="no.such:f"), [], "no module 'no'"),
+    "no zoo model": (dict(model="zoo:resnet21"), [], "choose one of: resnet20, resnet20_noshort"),
+    "not literal": (dict(model="user.py:make_model(width=f())"), [], "must be literals with names"),
+    "raises": (dict(model="user.py:broken"), [], "raised KeyError: 'oops'"),
+    "no model made": (dict(model="user.py:make_loader"), [], "gave a DataLoader; expected a torch.nn.Module"),
+    "empty data": (dict(data="user.py:empty"), [], "data is empty"),
+    "data a number": (dict(data="user.py:number"), [], "data is a int"),
+    "loss": ({}, ["--loss", "hinge"], "loss='hinge' is unknown; choose one of: cross_entropy, mse, l1"),
+    "nan": ({}, ["--loss", "user.py:nan_loss"], "the loss at the centre is nan"),
+    "metric name": ({}, ["--metric", "f2"], "metric='f2' is unknown; choose one of: error, accuracy"),
+    "metric shape": ({}, ["--metric", "user.py:mean_margin"], "metric 'mean_margin' returned shape ()"),
+    "normalize": ({}, ["--normalize", "row"], "normalize='row' is unknown; choose one of: filter, layer"),
+    "still": ({}, ["--still", "conv"], "still='conv' is unknown; choose one of: weight, bias, norm"),
+    "batchnorm": ({}, ["--batchnorm", "thaw"], "batchnorm='thaw' is unknown; choose one of: frozen"),
+    "dtype": ({}, ["--dtype", "int8"], "dtype='int8' is unknown; choose one of: float16"),
+    "one point": ({}, ["--x", "0", "1", "1"], "x=(0.0, 1.0, 1) has 1 points"),
+    "reversed": ({}, ["--x", "1", "0", "3"], "reversed bounds"),
+    "samples": ({}, ["--samples", "-1"], "--samples -1"),
+    "missing checkpoint": ({}, ["--checkpoint", "none.pt"], "checkpoint none.pt: no such file"),
+    "picture": ({}, ["--out", "a.bmp"], "choose one of: .png, .pdf"),
+    "too many towards": ({}, ["--x", "0", "1", "2", "--towards", "a", "--towards", "b"], "--towards is given 2 times"),
+    "both ways": ({}, ["--directions", "a.h5", "--towards", "b.pt"], "give one of them"),
+    "unwritable": ({}, ["--x", "0", "1", "2", "--run", "user.py/run"], "cannot be made"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_named_without_a_traceback(case, here):
+    names, arguments, message = BAD[case]
+    result = sample(*arguments, code=1 if case == "unwritable" else 2, **names)
+    assert message in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_bad_checkpoints_are_named(here):
+    checkpoint(here, 5)
+    assert "belongs to another architecture" in sample("--checkpoint", "w.pt", code=2).stderr
+    (here / "w.pt").write_bytes((here / "w.pt").read_bytes()[:100])
+    assert "truncated" in sample("--checkpoint", "w.pt", code=2).stderr
+    torch.save(torch.nn.Linear(1, 1), "m.pt")
+    assert "--trust-pickle" in sample("--checkpoint", "m.pt", code=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("model =", "is no TOML"),
+        ("modle = 'a'", "unknown key 'modle'; the good ones are model, data, checkpoint"),
+        ("seed = 'a'", "seed = 'a' is a str; expected a int"),
+        ("orthogonal = 1", "orthogonal = 1 is a int; expected a bool"),
+        ("x = [0, 1]", "expected x = [low, high, points]"),
+    ],
+)
+def test_bad_toml_is_named(here, text, message):
+    (here / "scan.toml").write_text(text)
+    assert message in run("sample", "--config", "scan.toml", code=2).stderr
+    assert "no such file" in run("sample", "--config", "none.toml", code=2).stderr
+
+
+def test_unknown_options_and_commands_exit_with_2_and_debug_shows_the_traceback(here):
+    assert "No such option" in run("sample", "--modle", "x", code=2).output
+    assert "No such command" in run("smaple", code=2).output
+    result = CliRunner().invoke(atlas, ["--debug", "sample", "--model", "none.py:f", "--data", "user.py:pair"])
+    assert isinstance(result.exception, la.SpecError)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_teaches_by_example(command):
+    printed = run(command, "--help").stdout
+    assert "Example" in printed
+    assert f"lossatlas {command}" in printed
+
+
+def test_help_does_not_wait_for_torch():
+    code = "import sys; from lossatlas.cli import atlas\ntry: atlas(['--help'])\nexcept SystemExit: pass\nassert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_drawing_does_not_import_torch():
+    code = "import sys, lossatlas as la; la.draw, la.open, la.View; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_ctrl_c_says_what_is_safe_and_how_to_go_on(here):
+    command = [sys.executable, "-m", "lossatlas", "sample", "--model", "user.py:make_model", "--data", "user.py:loader"]
+    command += ["--loss", "user.py:slow_loss", "--x", "-1", "1", "30", "--y", "-1", "1", "30", "--run", "a"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not (here / "a" / "journal.sqlite").exists():
+        time.sleep(0.1)
+    time.sleep(3)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "of 900 points are safe in a. To go on: lossatlas sample --model user.py:make_model" in errors
+    assert int((la.open("a")["status"] == 1).sum()) > 0
+
+
+@pytest.mark.slow
+def test_the_demo_runs_from_start_to_page(here):
+    printed = run("demo", "--quick", "--no-open").stdout
+    assert "area that bends down" in printed
+    page = (here / "lossatlas-demo" / "index.html").read_text()
+    assert "area that bends down" in page
+    again = time.monotonic()
+    run("demo", "--quick", "--no-open")
+    assert time.monotonic() - again < 10
+    with h5py.File(here / "lossatlas-demo" / "skip" / "seed0" / "landscape.nc") as file:
+        assert "loss" in file

@@ -1,0 +1,136 @@
+"""Is the page complete in itself, and does it hold each value in its place?"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from lossatlas.draw import interactive
+from lossatlas.draw.view import View, compile
+
+Make = Callable[..., xr.Dataset]
+
+
+class Elements(HTMLParser):
+    """Collects elements, their attributes, and the text of scripts of data."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.data = ""
+        self.title = ""
+        self._inside: tuple[str, dict[str, str | None]] = ("", {})
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._inside = (tag, dict(attrs))
+        self.found.append(self._inside)
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = ("", {})
+
+    def handle_data(self, data: str) -> None:
+        if self._inside == ("script", {"type": "application/json", "id": "data"}):
+            self.data += data
+        if self._inside[0] == "title":
+            self.title += data
+
+
+def content(page: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(Elements(page).data)
+    return found
+
+
+def test_values_are_indexed_row_by_row_with_x_along_the_row(tilted: xr.Dataset) -> None:
+    (block,) = content(interactive.page(compile(tilted)))["blocks"]
+    x, y = (axis["coordinates"] for axis in block["axes"])
+    assert (len(x), len(y)) == (5, 3)
+    (rows,) = block["values"]["loss"]
+    assert rows == [[a + 10 * b for a in x] for b in y]
+
+
+def test_a_volume_is_indexed_by_its_third_axis_first(volume: xr.Dataset) -> None:
+    (block,) = content(interactive.page(compile(volume)))["blocks"]
+    x, y, z = (axis["coordinates"] for axis in block["axes"])
+    assert block["values"]["loss"] == [[[a + 10 * b + 100 * c for a in x] for b in y] for c in z]
+
+
+def test_nothing_is_loaded_from_a_network(bowl: xr.Dataset) -> None:
+    page = interactive.page(compile(bowl))
+    for tag, attributes in Elements(page).found:
+        for name in ("src", "href", "action", "data", "srcset", "poster"):
+            assert (attributes.get(name) or "data:").startswith("data:"), f"<{tag} {name}={attributes.get(name)!r}>"
+    own = "".join(interactive._resource(name) for name in ("page.html", "page.css", "page.js"))
+    assert not re.search(r"https?:|//[a-z]+\.[a-z]|@import|url\((?!data:)", own)
+
+
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)> & \u2028 {{code}}"
+
+
+def test_what_users_wrote_cannot_become_part_of_the_page(make: Make) -> None:
+    values = np.arange(12.0).reshape(4, 3)
+    landscape = make(values, title=HOSTILE, model=HOSTILE, data=HOSTILE, metrics={HOSTILE: values})
+    page = interactive.page(compile(landscape, View(title=HOSTILE)))
+    plain = interactive.page(compile(make(values)))
+    assert [tag for tag, _ in Elements(page).found] == [tag for tag, _ in Elements(plain).found]
+    assert content(page)["blocks"][0]["title"] == HOSTILE
+    assert Elements(page).title == HOSTILE
+    assert "<img src=x" not in page
+
+
+def test_cells_without_a_value_are_null_and_say_why(make: Make) -> None:
+    loss = np.arange(12.0).reshape(4, 3)
+    loss[1, 2], loss[3, 0] = np.nan, np.inf
+    status = np.where(np.isfinite(loss), 1, 2)
+    status[0, 0] = 3
+    (block,) = content(interactive.page(compile(make(loss, status=status))))["blocks"]
+    (rows,) = block["values"]["loss"]
+    assert [(j, i) for j in range(3) for i in range(4) if rows[j][i] is None] == [(0, 0), (0, 3), (2, 1)]
+    assert block["why"]["loss"] == {"not finite": [[0, 2, 1], [0, 0, 3]], "failed": [[0, 0, 0]]}
+    (boxes,) = block["hatched"]["loss"]
+    assert boxes["failed"] == [[-1.0, pytest.approx(-2 / 3), -1.0, -0.5]]
+
+
+def test_both_scales_with_and_without_clip_are_there_for_every_value(bowl: xr.Dataset) -> None:
+    data = content(interactive.page(compile(bowl)))
+    assert set(data["looks"]) == {
+        f"{scale}|{clip}|{value}" for scale in ("linear", "log") for clip in ("clip", "whole") for value in ("loss", "error")
+    }  # fmt: skip
+
+
+def test_the_page_opens_with_the_range_of_the_scene(make: Make) -> None:
+    values = np.append(np.linspace(0.1, 2, 19), 1e10).reshape(5, 4)
+    scene = compile(make(values))
+    data = content(interactive.page(scene))
+    scale = "log" if data["log"] else "linear"
+    look = data["looks"][f"{scale}|{'clip' if data['clip'] else 'whole'}|loss"]
+    assert (look["low"], look["high"]) == (scene.range.low, scene.range.high)
+    assert look["words"] == scene.caption.shown
+    assert data["looks"][f"{scale}|whole|loss"]["high"] == 1e10
+
+
+def test_curves_carry_median_and_band(line: Make) -> None:
+    scene = compile([line([1.0, 5.0, np.nan]), line([3.0, 4.0, np.nan])])
+    (curve,) = content(interactive.page(scene))["curves"]
+    assert curve["median"]["loss"] == [2.0, 4.5, None]
+    assert curve["band"]["loss"] == [[1.0, 4.0, None], [3.0, 5.0, None]]
+    assert curve["empty"]["loss"] == [[0.75, 1.0, "not finite"]]
+
+
+def test_caption_and_caveat_are_on_the_page(bowl: xr.Dataset) -> None:
+    caption = content(interactive.page(compile(bowl)))["caption"]
+    assert "filter-normalised" in caption["about"]
+    assert caption["caveat"] == "A slice that looks convex does not prove that the loss is."
+
+
+def test_the_same_scene_gives_the_same_page(bowl: xr.Dataset, tmp_path: Path) -> None:
+    interactive.write(compile(bowl), tmp_path / "a.html")
+    assert (tmp_path / "a.html").read_text(encoding="utf-8") == interactive.page(compile(bowl))

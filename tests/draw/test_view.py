@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from lossatlas.draw.view import View, compile
+from lossatlas.errors import SpecError
+from lossatlas.results.landscape import Axis, Status, build
+
+Make = Callable[..., xr.Dataset]
+
+
+@pytest.mark.parametrize(
+    ("field", "bad", "message"),
+    [
+        ("kind", "surf", "kind='surf' is unknown; choose one of: auto, line, contour, filled, heat, surface"),
+        ("scale", "ln", "scale='ln' is unknown; choose one of: auto, linear, log"),
+        ("theme", "sepia", "theme='sepia' is unknown; choose one of: light, dark, talk"),
+        ("colours", "jet", "colours='jet' is unknown; choose one of: auto, viridis, cividis, diverging"),
+        ("clip", "most", "clip='most' is no finite number"),
+        ("clip", float("nan"), "clip=nan is no finite number"),
+        ("levels", 0, "levels=0: expected a whole number from 1 to 50"),
+        ("camera", (1.0,), r"camera=\(1.0,\): expected \(elevation, azimuth\)"),
+    ],
+)
+def test_a_bad_field_lists_the_good_ones(field: str, bad: object, message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        View(**{field: bad})  # type: ignore[arg-type]
+
+
+def test_the_scene_keeps_the_order_of_the_axes(tilted: xr.Dataset) -> None:
+    panel = compile(tilted).panels[0]
+    assert [axis.name for axis in panel.axes] == ["x", "y"]
+    x, y = (axis.coordinates for axis in panel.axes)
+    assert panel.values["loss"].shape == (5, 3)
+    assert np.array_equal(panel.values["loss"], x[:, None] + 10 * y[None, :])
+
+
+def test_axes_that_run_backwards_are_turned_with_their_values(tilted: xr.Dataset) -> None:
+    backwards = tilted.isel(x=slice(None, None, -1), y=slice(None, None, -1))
+    panel = compile(backwards).panels[0]
+    x, y = (axis.coordinates for axis in panel.axes)
+    assert x[0] < x[-1]
+    assert np.array_equal(panel.values["loss"], x[:, None] + 10 * y[None, :])
+
+
+def test_the_second_scale_is_the_length_of_the_direction(tilted: xr.Dataset) -> None:
+    x, y = compile(tilted).panels[0].axes
+    assert np.array_equal(x.coordinates * x.length, tilted["x_length"])
+    assert np.array_equal(y.coordinates * y.length, tilted["y_length"])
+
+
+def test_compared_landscapes_share_range_levels_axes_and_camera(make: Make) -> None:
+    low, high = np.linspace(0.1, 1, 20).reshape(5, 4), np.linspace(0.5, 3, 20).reshape(5, 4)
+    one = make(low, title="one")
+    other = make(high, title="other", x=np.linspace(-2, 0.5, 5))
+    scene = compile([one, other])
+    assert (scene.range.low, scene.range.high) == (0.1, 3.0)
+    assert scene.limits["x"] == (-2.0, 1.0)
+    assert len(scene.panels) == 2
+    alone = compile(one)
+    assert alone.range.high == 1.0
+
+
+def test_comparison_takes_the_logarithm_from_all_together(make: Make) -> None:
+    smooth = make(np.linspace(1, 2, 20).reshape(5, 4), title="smooth")
+    chaotic = make(10 ** np.linspace(0, 6, 20).reshape(5, 4), title="chaotic")
+    assert compile(smooth).range.scale == "linear"
+    assert compile([smooth, chaotic]).range.scale == "log"
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_value_that_is_not_finite_is_hatched_and_never_filled(make: Make, value: float) -> None:
+    loss = np.arange(12.0).reshape(4, 3)
+    loss[1, 2] = value
+    scene = compile(make(loss))
+    panel = scene.panels[0]
+    heights = panel.heights("loss", scene.range)
+    assert np.argwhere(np.isnan(heights)).tolist() == [[1, 2]]
+    assert {status: np.argwhere(mask).tolist() for status, mask in panel.hatched("loss").items()} == {
+        Status.NON_FINITE: [[1, 2]]
+    }
+    assert (scene.range.low, scene.range.high) == (0.0, 11.0)
+    assert "1 not finite" in scene.caption.empty
+
+
+def test_failed_and_missing_cells_are_hatched_even_where_a_number_stands(make: Make) -> None:
+    status = np.ones((4, 3), int)
+    status[0, 0], status[1, 1], status[2, 2] = Status.FAILED, Status.NOT_SAMPLED, Status.CENSORED
+    loss = np.arange(12.0).reshape(4, 3)
+    loss[0, 0] = 1e9
+    scene = compile(make(loss, status=status))
+    assert set(scene.panels[0].hatched("loss")) == {Status.FAILED, Status.NOT_SAMPLED, Status.CENSORED}
+    assert scene.range.high == 11.0
+    assert scene.caption.empty == "Hatched, of 12 cells: 1 not sampled, 1 failed, 1 censored."
+
+
+def test_a_finite_loss_beside_a_metric_that_is_nan_is_drawn(make: Make) -> None:
+    error = np.zeros((4, 3))
+    error[3, 0] = np.nan
+    landscape = make(np.arange(12.0).reshape(4, 3), metrics={"error": error})
+    assert landscape["status"].values[3, 0] == Status.NON_FINITE
+    panel = compile(landscape).panels[0]
+    assert panel.hatched("loss") == {}
+    assert list(panel.hatched("error")) == [Status.NON_FINITE]
+
+
+def test_nothing_finite_at_all_still_makes_a_scene(make: Make) -> None:
+    scene = compile(make(np.full((4, 3), np.nan)))
+    assert scene.caption.shown == "Loss: no cell has a finite value."
+
+
+def test_a_metric_has_its_own_colours(bowl: xr.Dataset) -> None:
+    assert compile(bowl).colours == "viridis"
+    assert compile(bowl, View(value="error")).colours == "cividis"
+
+
+def test_the_clip_and_its_share_stand_in_the_caption(make: Make) -> None:
+    scene = compile(make(np.arange(1.0, 101.0).reshape(10, 10)), View(clip=69))
+    assert "clipped at 69: 31 % of cells above, up to 100" in scene.caption.shown
+
+
+def test_a_logarithm_that_is_not_legal_is_replaced_and_said(make: Make) -> None:
+    scene = compile(make(np.arange(-2.0, 10.0).reshape(4, 3)), View(scale="log"))
+    assert scene.range.scale == "symlog"
+    assert "symmetric logarithmic scale, linear below" in scene.caption.shown
+    assert "values at or below zero have no logarithm" in scene.caption.shown
+
+
+def test_the_caption_names_all_that_a_reader_needs(bowl: xr.Dataset) -> None:
+    words = " ".join(compile(bowl).caption.sentences)
+    for part in (
+        "Quadratic", "1500 samples", "cross_entropy", "filter-normalised", "biases and norm layers still",
+        "BatchNorm frozen", "seed 7", "x: random direction (seed 0) of length 2", "+ marks the centre, loss 0.1",
+        "Loss from 0.1 to 2.1, linear scale", "A slice that looks convex does not prove that the loss is.",
+    ):  # fmt: skip
+        assert part in words, part
+
+
+def test_a_caption_of_a_comparison_lists_what_differs_once(make: Make) -> None:
+    values = np.arange(12.0).reshape(4, 3)
+    scene = compile([make(values, seed=1, model="net"), make(values, seed=2, model="net")])
+    assert scene.caption.about == "net · seed 1, 2."
+
+
+def test_equal_titles_are_told_apart_by_seed(make: Make) -> None:
+    values = np.arange(12.0).reshape(4, 3)
+    titles = [panel.title for panel in compile([make(values, seed=1), make(values, seed=2)]).panels]
+    assert titles == ["model (seed 1)", "model (seed 2)"]
+
+
+def test_runs_of_one_model_become_a_median_with_a_band(line: Make) -> None:
+    runs = [line([1.0, 5.0, 2.0]), line([3.0, 4.0, np.nan]), line([8.0, 9.0, 4.0])]
+    scene = compile([*runs, line([0.0, 0.0, 1.0], title="B")])
+    assert [curve.title for curve in scene.curves] == ["A", "B"]
+    assert scene.curves[0].median("loss").tolist() == [3.0, 5.0, 3.0]
+    low, high = scene.curves[0].band("loss")
+    assert (low.tolist(), high.tolist()) == ([1.0, 4.0, 2.0], [8.0, 9.0, 4.0])
+    assert "median of 3, 1 runs" in scene.caption.runs
+
+
+def test_runs_on_different_coordinates_are_refused(line: Make) -> None:
+    with pytest.raises(SpecError, match="titled 'A' have different coordinates.*same grid or.*different titles"):
+        compile([line([1.0, 2.0, 3.0]), line([1.0, 2.0])])
+
+
+def test_a_volume_is_cut_at_stated_coordinates(volume: xr.Dataset) -> None:
+    scene = compile(volume)
+    assert [panel.note for panel in scene.panels] == ["z = 0.1", "y = 0", "x = 0"]
+    assert [[axis.name for axis in panel.axes] for panel in scene.panels] == [["x", "y"], ["x", "z"], ["y", "z"]]
+    x_y, x_z, y_z = (panel.values["loss"] for panel in scene.panels)
+    assert np.array_equal(x_y, volume["loss"].sel(z=0.1))
+    assert np.array_equal(x_z, volume["loss"].sel(y=0.0))
+    assert np.array_equal(y_z, volume["loss"].sel(x=0.0))
+    assert scene.range.high == volume["loss"].max()
+
+
+def test_landscapes_of_different_rank_are_refused(bowl: xr.Dataset, line: Make) -> None:
+    with pytest.raises(SpecError, match="landscapes have 1 and 2 axes"):
+        compile([bowl, line([1.0, 2.0])])
+
+
+def test_a_kind_that_does_not_fit_lists_those_that_do(bowl: xr.Dataset, line: Make) -> None:
+    with pytest.raises(SpecError, match="kind='line' does not fit.*2 axes; choose one of: auto, contour, filled"):
+        compile(bowl, View(kind="line"))
+    with pytest.raises(SpecError, match="kind='surface' does not fit.*1 axes; choose one of: auto, line"):
+        compile(line([1.0, 2.0]), View(kind="surface"))
+
+
+def test_an_unknown_value_lists_the_known_ones(bowl: xr.Dataset) -> None:
+    with pytest.raises(SpecError, match="value='accuracy' is unknown; choose one of: loss, error"):
+        compile(bowl, View(value="accuracy"))
+
+
+def test_an_empty_list_and_a_stranger_are_refused(bowl: xr.Dataset) -> None:
+    with pytest.raises(SpecError, match="landscapes is empty"):
+        compile([])
+    with pytest.raises(SpecError, match="landscapes holds a str"):
+        compile([bowl, "runs/a"])  # type: ignore[list-item]
+
+
+def test_an_axis_of_one_point_is_refused() -> None:
+    axes = {name: Axis(coordinates=np.array(c), length=1.0) for name, c in (("x", [0.0]), ("y", [0.0, 1.0]))}
+    with pytest.raises(SpecError, match="axis 'x' has 1 point; a picture needs at least 2"):
+        compile(build(axes, {"loss": np.zeros((1, 2))}))
