@@ -42,7 +42,7 @@ layers: $(READY)
 
 tests: $(READY)
 	rm -f .coverage .coverage.*
-	$(BIN)/pytest --cov --cov-report=term -n $(JOBS)
+	$(BIN)/pytest --cov --cov-report=term -n $(JOBS) -m "not soak"
 
 docs: $(READY)
 	$(BIN)/mkdocs build --strict --quiet
@@ -51,7 +51,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks
 
 soak: $(READY)
-	$(BIN)/pytest -m slow --count-kills 50 tests/sampling/test_resume.py
+	$(BIN)/pytest -m "soak or slow" --count-kills 50 tests/sampling
 
 clean:
 	rm -rf $(VENV) site .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis

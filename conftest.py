@@ -6,6 +6,10 @@ import os
 from pathlib import Path
 from typing import Any
 
+# Workers that share the cores must not each start a thread for every core: they would wait for each other.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"
+
 import pytest
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser

@@ -14,7 +14,7 @@ import xarray as xr
 from lossatlas.draw import draw
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 CHROMIUM = "/usr/bin/chromium"
 SWITCHES = [
@@ -25,6 +25,8 @@ SWITCHES = [
     "--disable-quic",
 ]
 Make = Callable[..., xr.Dataset]
+
+WIDTH = "p.element.querySelector('.main-svg').getBoundingClientRect().width"
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +78,9 @@ def test_a_page_with_two_landscapes_works_offline(browser: Any, make: Make, tmp_
     hostile = "<script>alert(1)</script><img src=x onerror=alert(2)>"
     steep = tilted.copy()
     steep[4, 2] = 1e10
-    pair = [make(tilted, x=x, y=y, title=hostile, metrics={"error": tilted / 50}), make(steep, x=x, y=y, title="steep", metrics={"error": tilted / 60})]  # fmt: skip
-    visit = Visit(browser, draw(pair, tmp_path / "a.html", scale="linear", clip=100.0, title=hostile))
+    gentle = make(tilted, x=x, y=y, title=hostile, metrics={"error": tilted / 50})
+    cliff = make(steep, x=x, y=y, title="steep", metrics={"error": tilted / 60})
+    visit = Visit(browser, draw([gentle, cliff], tmp_path / "a.html", scale="linear", clip=100.0, title=hostile))
 
     assert visit.page.locator("h2").first.inner_text() == hostile
     assert visit.page.locator("h1").inner_text() == hostile
@@ -105,27 +108,43 @@ def test_a_page_with_two_landscapes_works_offline(browser: Any, make: Make, tmp_
     assert visit.faults == []
 
 
+MARK = """(k) => {
+  const mark = lossatlas.pictures[k].element.data.find((trace) => trace.name === "mark");
+  return [mark.x, mark.y, mark.z].filter(Boolean).map((values) => values[values.length - 1]);
+}"""
+PIXEL = """([k, x, y]) => {
+  const element = lossatlas.pictures[k].element, layout = element._fullLayout, box = element.getBoundingClientRect();
+  return [box.left + layout.xaxis._offset + layout.xaxis.l2p(x), box.top + layout.yaxis._offset + layout.yaxis.l2p(y)];
+}"""
+TURN = """() => Plotly.relayout(lossatlas.pictures[0].element, {
+  "scene.camera": { eye: { x: 1, y: 2, z: 0.5 }, up: { x: 0, y: 0, z: 1 }, center: { x: 0, y: 0, z: 0 } },
+})"""
+
+
 def test_a_place_and_a_camera_are_shared_by_all_pictures(browser: Any, make: Make, tmp_path: Path) -> None:
     x, y = np.linspace(-1, 1, 9), np.linspace(-1, 1, 7)
     field = x[:, None] ** 2 + y[None, :] ** 2
     visit = Visit(browser, draw([make(field, title="a"), make(field + 1, title="b")], tmp_path / "a.html"))
-    visit.ask("Plotly.Fx.hover(lossatlas.pictures[1].element, [{xval: 0.5, yval: -1 / 3}])")
-    visit.page.wait_for_timeout(500)
+    visit.page.locator(".plot").nth(1).scroll_into_view_if_needed()
+    left, top = visit.page.evaluate(PIXEL, [1, 0.5, -1 / 3])
+    for step in (3, 0):
+        visit.page.mouse.move(left + step, top + step)
+        visit.page.wait_for_timeout(400)
     for picture in (1, 3):
-        place = visit.ask(
-            f"(({{x, y}}) => [x[0], y[0]])(lossatlas.pictures[{picture}].element.data.find((t) => t.name === 'mark'))"
-        )
-        assert place == pytest.approx([0.5, -1 / 3])
-    stick = visit.ask(
-        "(({x, y, z}) => [x[1], y[1], z[1]])(lossatlas.pictures[2].element.data.find((t) => t.name === 'mark'))"
-    )
-    assert stick == pytest.approx([0.5, -1 / 3, 0.25 + 1 / 9 + 1])
+        assert visit.page.evaluate(MARK, picture) == pytest.approx([0.5, -1 / 3])
+    assert visit.page.evaluate(MARK, 2) == pytest.approx([0.5, -1 / 3, 0.25 + 1 / 9 + 1])
     readout = visit.page.locator("#readout").inner_text()
     assert "x 0.5 (length 1)" in readout
     assert "b: loss 1.3611" in readout
-    visit.ask(
-        "Plotly.relayout(lossatlas.pictures[0].element, {'scene.camera': {eye: {x: 1, y: 2, z: 0.5}, up: {x: 0, y: 0, z: 1}, center: {x: 0, y: 0, z: 0}}})"
-    )
+
+    visit.page.mouse.down()
+    visit.page.mouse.up()
+    visit.page.wait_for_timeout(400)
+    visit.page.mouse.move(left - 60, top - 60)
+    visit.page.wait_for_timeout(400)
+    assert visit.page.evaluate(MARK, 3) == pytest.approx([0.5, -1 / 3]), "a click keeps the place"
+
+    visit.page.evaluate(TURN)
     visit.page.wait_for_timeout(700)
     assert visit.ask("lossatlas.pictures[2].element.layout.scene.camera.eye") == {"x": 1, "y": 2, "z": 0.5}
     assert visit.faults == []
@@ -145,11 +164,9 @@ def test_every_sort_of_landscape_opens_on_a_narrow_window(
     for switch in ("dark", "log"):
         visit.switch(switch)
     assert visit.ask("document.documentElement.scrollWidth") <= 380
-    widths = visit.ask(
-        "lossatlas.pictures.map((p) => p.element.querySelector('.main-svg').getBoundingClientRect().width)"
-    )
+    widths = visit.ask(f"lossatlas.pictures.map((p) => {WIDTH})")
     assert all(0 < width <= 380 for width in widths)
     visit.page.set_viewport_size({"width": 900, "height": 800})
     visit.page.wait_for_timeout(500)
-    assert visit.ask("lossatlas.pictures[0].element.querySelector('.main-svg').getBoundingClientRect().width") > 380
+    assert visit.ask(f"((p) => {WIDTH})(lossatlas.pictures[0])") > 380
     assert visit.faults == []

@@ -76,8 +76,14 @@ def test_a_failed_write_leaves_the_old_file_and_no_scratch(
 
 
 @pytest.mark.parametrize(
-    ("suffix", "library", "extra"), [("png", "matplotlib", "draw"), ("html", "plotly", "html"), ("vtp", "pyvista", "mesh"), ("stl", "trimesh", "mesh")]
-)  # fmt: skip
+    ("suffix", "library", "extra"),
+    [
+        ("png", "matplotlib", "draw"),
+        ("html", "plotly", "html"),
+        ("vtp", "pyvista", "mesh"),
+        ("stl", "trimesh", "mesh"),
+    ],
+)
 def test_a_missing_library_names_its_extra(
     bowl: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, library: str, extra: str
 ) -> None:
@@ -90,8 +96,8 @@ def test_a_missing_library_names_its_extra(
 
 def test_importing_draw_brings_in_no_heavy_library() -> None:
     code = (
-        "import sys, lossatlas.draw; heavy = {'torch', 'matplotlib', 'plotly', 'pyvista', 'trimesh'} & set(sys.modules); "
-        "assert not heavy, heavy"
+        "import sys, lossatlas.draw; "
+        "heavy = {'torch', 'matplotlib', 'plotly', 'pyvista', 'trimesh'} & set(sys.modules); assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

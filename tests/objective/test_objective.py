@@ -110,7 +110,7 @@ def test_several_inputs_in_a_tuple_and_an_autoencoder():
     coder = nn.Linear(4, 4).double()
     x, _ = samples()
     assert la.Objective(coder, [x[:7], x[7:]], loss=F.mse_loss)()["loss"] == pytest.approx(
-        float(((coder(x) - x) ** 2).mean()), rel=1e-12
+        ((coder(x) - x) ** 2).mean().item(), rel=1e-12
     )
 
 

@@ -157,7 +157,7 @@ def test_a_line_between_two_models_has_them_at_its_ends():
     objective = la.Objective(models[2], (x, y), loss=F.cross_entropy)
     line = la.interpolate(objective, models[0], models[1].state_dict(), steps=5, x=(-1, 3))
     for position, model in zip((0, 1), models[:2], strict=True):
-        assert float(line["loss"].sel(x=position)) == pytest.approx(float(F.cross_entropy(model(x), y)), rel=1e-12)
+        assert float(line["loss"].sel(x=position)) == pytest.approx(F.cross_entropy(model(x), y).item(), rel=1e-12)
     with pytest.raises(SpecError, match="norm zero"):
         la.interpolate(objective, models[0], models[0])
     with pytest.raises(SpecError, match="have another shape"):

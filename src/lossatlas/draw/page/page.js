@@ -94,6 +94,8 @@
         contours: { z: { highlight: false }, x: { highlight: false }, y: { highlight: false } } },
       mark3d(ink),
     ];
+    // The library cannot draw a surface that has no point at all.
+    if (!z.flat().some((v) => v !== null)) traces.splice(0, 2);
     return { traces, layout: scene(block, shown, ink, { range: [floor - 0.01 * (shown.top - floor), shown.top + 0.01 * (shown.top - floor)], tickmode: "array", tickvals: shown.ticks, ticktext: shown.labels, title: { text: "" } }, 0.75) };
   };
 
