@@ -40,9 +40,10 @@ types: $(READY)
 layers: $(READY)
 	$(BIN)/lint-imports
 
+# A page of the documentation is one file: its blocks follow each other in one worker.
 tests: $(READY)
 	rm -f .coverage .coverage.*
-	$(BIN)/pytest --cov --cov-report=term -n $(JOBS) -m "not soak"
+	$(BIN)/pytest --cov --cov-report=term -n $(JOBS) --dist loadfile -m "not soak"
 
 docs: $(READY)
 	$(BIN)/mkdocs build --strict --quiet

@@ -65,6 +65,14 @@ def test_compared_landscapes_share_range_levels_axes_and_camera(make: Make) -> N
     assert alone.range.high == 1.0
 
 
+@pytest.mark.parametrize("scale", ["linear", "log"])
+def test_a_scale_that_is_asked_for_is_shared_too(make: Make, scale: str) -> None:
+    one = make(np.linspace(0.1, 1, 20).reshape(5, 4), title="one")
+    other = make(np.linspace(0.5, 3, 20).reshape(5, 4), title="other")
+    shown = compile([one, other], View(scale=scale)).range  # type: ignore[arg-type]
+    assert (shown.scale, shown.low, shown.high) == (scale, 0.1, 3.0)
+
+
 def test_comparison_takes_the_logarithm_from_all_together(make: Make) -> None:
     smooth = make(np.linspace(1, 2, 20).reshape(5, 4), title="smooth")
     chaotic = make(10 ** np.linspace(0, 6, 20).reshape(5, 4), title="chaotic")

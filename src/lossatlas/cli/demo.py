@@ -27,6 +27,7 @@ class Plan:
         depth: layers of the networks; one of 32 without skip connections does not train at this width.
         width: channels of their first stage.
         epochs: at most so many; training stops as soon as the loss is low enough.
+        lr: first learning rate.
         until: training loss at which both networks stop, so that two minima are compared.
         samples: training images behind each value.
         points: points along each axis of the pictures.
@@ -35,8 +36,9 @@ class Plan:
 
     depth: int = 26
     width: int = 4
-    epochs: int = 120
-    until: float = 0.02
+    epochs: int = 80
+    lr: float = 0.05
+    until: float = 0.005
     samples: int = 300
     points: int = 33
     seeds: int = 3
@@ -86,7 +88,7 @@ def _network(name: str, skip: bool, plan: Plan, out: Path) -> tuple[Any, list[An
     folder = out / ("skip" if skip else "noskip")
     data, test = la.zoo.data("digits"), la.zoo.data("digits", split="test")
     model = la.zoo.model("resnet", depth=plan.depth, width=plan.width, channels=1, skip=skip, seed=0)
-    recipe = Recipe(epochs=plan.epochs, until=plan.until)
+    recipe = Recipe(epochs=plan.epochs, lr=plan.lr, until=plan.until)
     trained = train(model, data, recipe, test=test, folder=folder, name=f"training {name}")
     x, y = (part[: plan.samples] for part in data)
     objective = la.Objective(
