@@ -91,6 +91,11 @@ def test_a_page_with_two_landscapes_works_offline(browser: Any, make: Make, tmp_
 
     words = visit.page.locator("#shown").inner_text()
     assert "clipped at 100" in words
+    # Where the surface is cut off, points stand between those of the grid, with the words of the nearest.
+    cut = "lossatlas.pictures[2].element.data[0]"
+    assert visit.ask(f"{cut}.x.length") == 4 * 4 + 1
+    assert visit.ask(f"[{cut}.text[1][1] === {cut}.text[0][0], {cut}.text[3][3] === {cut}.text[4][4]]") == [True, True]
+    assert visit.drawn(2, "surface").max() == 100
     visit.switch("clip")
     assert visit.drawn(3, "field").max() == 1e10
     assert "clipped" not in visit.page.locator("#shown").inner_text()

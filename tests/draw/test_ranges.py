@@ -145,3 +145,11 @@ def test_ticks_are_thinned_where_levels_are_many() -> None:
     assert 2 <= len(labels) <= 6
     assert len(heights) == len(labels)
     assert heights == pytest.approx([math.log10(float(label)) for label in labels])
+
+
+@pytest.mark.parametrize(("scale", "top"), [("linear", 8.0), ("log", 3.0)])
+def test_heights_beyond_the_clip_are_kept_as_far_as_asked(scale: str, top: float) -> None:
+    shown = choose(np.array([1.0, 10.0, 1e9]), scale=scale, clip=10.0 if scale == "log" else 4.5)  # type: ignore[arg-type]
+    high = shown.heights(np.array([np.inf]), beyond=1.0 if scale == "linear" else 2.0)
+    assert shown.heights(np.array([np.inf]))[0] == shown.limits[1]
+    assert high[0] == pytest.approx(top)

@@ -52,3 +52,12 @@ def test_light_keeps_colours_within_their_range() -> None:
     colours = relief.lit(np.array([[1.0, 0.9, 0.1], [0.0, 0.0, 0.0]]), shade)
     assert colours.min() >= 0
     assert colours.max() <= 1
+
+
+def test_a_surface_is_cut_off_between_its_points() -> None:
+    heights = 2.0 * X[:, None] + 0.0 * Y[None, :]
+    made = relief.facets(X, Y, heights, -2.0, 1.1, size=np.ones(3), along=28)
+    x, z = made.corners[..., 0], made.corners[..., 2]
+    assert z == pytest.approx(np.minimum(2.0 * x, 1.1))
+    flat = np.all(z == 1.1, axis=1)
+    assert made.normals[flat] == pytest.approx(np.broadcast_to([0.0, 0.0, 1.0], (flat.sum(), 3)))

@@ -66,16 +66,23 @@ class Range:
     linear_below: float = math.nan
     why: str = ""
 
-    def heights(self, values: np.ndarray) -> np.ndarray:
+    def heights(self, values: np.ndarray, *, beyond: float = 0.0) -> np.ndarray:
         """Heights of values: clipped, then on the scale.
 
         Args:
             values: float array of any shape; NaN stays NaN, infinities are clipped.
+            beyond: how far above the largest height to clip, in parts of the range. A back end that cuts a surface off
+                between its points needs to know how steeply it rises there.
 
         Returns:
             float64 array of the same shape.
         """
-        return forward(np.clip(np.asarray(values, float), self.low, self.high), self.scale, self.linear_below)
+        found = np.asarray(values, float)
+        if not beyond:
+            return forward(np.clip(found, self.low, self.high), self.scale, self.linear_below)
+        bottom, top = self.limits
+        raised = forward(np.maximum(found, self.low), self.scale, self.linear_below)
+        return np.minimum(raised, top + beyond * (top - bottom))
 
     @property
     def limits(self) -> tuple[float, float]:

@@ -32,12 +32,14 @@ def facets(
 ) -> Facets:
     """Cut a surface into facets, smaller than the cells so that the light runs smoothly over them.
 
-    Heights inside a cell are bilinear in its four corners. A cell with a corner that has no height is a hole.
+    Heights inside a cell are bilinear in its four corners, then cut off at the top of the box, so that the edge of a
+    clipped surface runs between the points and not in steps from one to the next. A cell with a corner that has no
+    height is a hole.
 
     Args:
         x: float64 [nx].
         y: float64 [ny].
-        heights: float64 [nx, ny]; NaN where there is none.
+        heights: float64 [nx, ny], above the top where the surface goes on; NaN where there is none.
         bottom: lowest height of the box.
         top: highest height of the box.
         size: float64 [3], width, depth and height of the box as it is drawn.
@@ -53,6 +55,9 @@ def facets(
     fine = _refined(vertices, max(1, round(along / len(x))), max(1, round(along / len(y))))
     corners = np.stack([fine[:-1, :-1], fine[1:, :-1], fine[1:, 1:], fine[:-1, 1:]], axis=-2).reshape(-1, 4, 6)
     corners = corners[np.isfinite(corners).all(axis=(1, 2))]
+    cut = (corners[..., 2] >= top).all(axis=1)
+    corners[..., 2] = np.minimum(corners[..., 2], top)
+    corners[cut, :, 3:] = [0.0, 0.0, 1.0]
     directions = corners[..., 3:].mean(axis=1)
     directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
     return Facets(corners[..., :3], corners[..., 2].mean(axis=1), directions)

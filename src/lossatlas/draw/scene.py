@@ -66,11 +66,11 @@ class Block:
         """bool, same shape: the cells that have a finite value."""
         return np.asarray(np.isfinite(self.values[value]) & np.isin(self.status, _HAS_VALUES))
 
-    def heights(self, value: str, shown: Range) -> np.ndarray:
-        """float64, same shape: what is drawn; NaN where there is nothing to draw."""
+    def heights(self, value: str, shown: Range, *, beyond: float = 0.0) -> np.ndarray:
+        """float64, same shape: what is drawn; NaN where there is nothing to draw. For ``beyond`` see :class:`Range`."""
         heights = np.full(self.status.shape, np.nan)
         cells = self.drawable(value)
-        heights[cells] = shown.heights(self.values[value][cells])
+        heights[cells] = shown.heights(self.values[value][cells], beyond=beyond)
         return heights
 
     def hatched(self, value: str) -> dict[Status, np.ndarray]:

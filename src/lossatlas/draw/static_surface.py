@@ -62,7 +62,8 @@ def _panel(axes: Axes3D, scene: Scene, panel: Block) -> None:
         axes.plot([0], [0], [_floor(scene)], "+", zorder=2, **style)
     x, y = panel.axes
     size, along = np.array([1.0, 1.0, HEIGHT]), round(FACETS / len(scene.panels) ** 0.5)
-    mesh = relief.facets(x.coordinates, y.coordinates, heights, bottom, top, size=size, along=along)
+    steep = panel.heights(scene.value, scene.range, beyond=1.0)
+    mesh = relief.facets(x.coordinates, y.coordinates, steep, bottom, top, size=size, along=along)
     if not len(mesh.corners):
         return
     filled(axes, scene, x, y, heights, zdir="z", offset=_floor(scene), zorder=1).set_clip_on(False)

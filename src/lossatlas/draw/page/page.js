@@ -78,15 +78,45 @@
     title: { text: plain(`${axis.name} (multiples of the direction)`) }, range: limits, zeroline: false,
   });
 
+  // A surface that is cut off: points are put between those of the grid (bilinearly), so that the edge of the cut does
+  // not run in steps from one point to the next. Each carries the words of the point it is nearest to.
+  const between = (rows, times, mix) => {
+    const fine = [];
+    for (let row = 0; row < (rows.length - 1) * times + 1; row++) {
+      const start = Math.floor(row / times), part = (row % times) / times;
+      fine.push(part ? mix(rows[start], rows[start + 1], part) : rows[start]);
+    }
+    return fine;
+  };
+  const linear = (a, b, part) => (a === null || b === null ? null : a + part * (b - a));
+  const nearer = (a, b, part) => (part < 0.5 ? a : b);
+  const finer = (rows, times, mix) =>
+    between(rows, times, (a, b, part) => a.map((value, i) => mix(value, b[i], part))).map((row) => between(row, times, mix));
+
+  const relief = (block, shown) => {
+    const [x, y] = block.axes.map((axis) => axis.coordinates);
+    const steep = (value) => {
+      if (value === null) return null;
+      return Math.min(forward(Math.max(value, shown.low), shown), 2 * shown.top - shown.bottom);
+    };
+    const z = block.values[state.value][0].map((row) => row.map(steep));
+    const words = texts(block, 0);
+    if (!z.flat().some((v) => v > shown.top) || Math.max(x.length, y.length) > 100) return { x, y, z: heights(block, shown, 0), text: words };
+    const times = Math.min(4, Math.max(1, Math.round(100 / Math.max(x.length, y.length))));
+    const cut = (v) => (v === null ? null : Math.min(v, shown.top));
+    return {
+      x: between(x, times, linear), y: between(y, times, linear), z: finer(z, times, linear).map((row) => row.map(cut)), text: finer(words, times, nearer),
+    };
+  };
+
   const surface = (block) => {
     const shown = look();
-    const [x, y] = block.axes;
     const ink = theme();
-    const z = heights(block, shown, 0);
-    const common = { x: x.coordinates, y: y.coordinates, colorscale: colours(), cmin: shown.bottom, cmax: shown.top, showscale: false };
+    const { x, y, z, text } = relief(block, shown);
+    const common = { x, y, colorscale: colours(), cmin: shown.bottom, cmax: shown.top, showscale: false };
     const floor = floorOf(shown); // the box is a little larger, or it would cut away what lies exactly in its sides
     const traces = [
-      { ...common, type: "surface", name: "surface", z, text: texts(block, 0), hoverinfo: "text",
+      { ...common, type: "surface", name: "surface", z, text, hoverinfo: "text",
         lighting: { ambient: 0.62, diffuse: 0.7, specular: 0.12, roughness: 0.6, fresnel: 0.05 },
         lightposition: { x: -4000, y: -8000, z: 12000 }, contours: { z: { highlight: false }, x: { highlight: false }, y: { highlight: false } } },
       { ...common, type: "surface", name: "floor", z: z.map((row) => row.map((v) => (v === null ? null : floor))), surfacecolor: z,
@@ -324,9 +354,10 @@
     if (lines.length) at("readout").textContent = lines.join("\n");
   };
 
-  const point = (event) => {
+  const point = (event, block) => {
     const found = event.points && event.points.find((p) => typeof p.x === "number" && typeof p.y === "number");
-    return found ? { x: found.x, y: found.y } : null;
+    const [x, y] = block.axes.map((axis) => axis.coordinates);
+    return found ? { x: x[nearest(x, found.x)], y: y[nearest(y, found.y)] } : null;
   };
 
   let following = false;
@@ -341,13 +372,13 @@
     const { element, block, solid } = source;
     if (!block) return;
     element.on("plotly_hover", (event) => {
-      const place = point(event);
+      const place = point(event, block);
       // Redrawing a 3-D picture makes it report the same place again; without this the two would go on for ever.
       const known = state.place && place && place.x === state.place.x && place.y === state.place.y;
       if (place && !known && !state.kept) { state.place = place; mark(); }
     });
     element.on("plotly_click", (event) => {
-      const place = point(event);
+      const place = point(event, block);
       if (!place) return;
       const same = state.kept && state.place && place.x === state.place.x && place.y === state.place.y;
       state.kept = !same;
