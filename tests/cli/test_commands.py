@@ -311,7 +311,22 @@ def test_drawing_does_not_import_torch():
 
 def test_ctrl_c_says_what_is_safe_and_how_to_go_on(here):
     command = [sys.executable, "-m", "lossatlas", "sample", "--model", "user.py:make_model", "--data", "user.py:loader"]
-    command += ["--loss", "user.py:slow_loss", "--x", "-1", "1", "30", "--y", "-1", "1", "30", "--run", "a"]
+    command += [
+        "--loss",
+        "user.py:slow_loss",
+        "--x",
+        "-1",
+        "1",
+        "30",
+        "--y",
+        "-1",
+        "1",
+        "30",
+        "--run",
+        "a",
+        "--plan",
+        "plain",
+    ]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"})
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not (here / "a" / "journal.sqlite").exists():

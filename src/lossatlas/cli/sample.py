@@ -13,6 +13,7 @@ import click
 from lossatlas.cli import Failure
 from lossatlas.errors import SpecError
 from lossatlas.objective.batchnorm import MODES
+from lossatlas.sampling.plans import NAMES, PRECISIONS
 from lossatlas.space.normalize import WAYS
 
 BOUNDS = click.Tuple([float, float, int])
@@ -61,6 +62,12 @@ OPTIONS = [
     ),
     click.option(
         "--directions", metavar="FILE", help="Directions from a .safetensors file or the original code's .h5."
+    ),
+    click.option(
+        "--plan", metavar="NAME", help=f"How a point is evaluated: {', '.join(NAMES)} (first is the default)."
+    ),
+    click.option(
+        "--precision", metavar="NAME", help=f"{', '.join(PRECISIONS)} (first is the default; the others are measured)."
     ),
     click.option("--run", metavar="FOLDER", help="Keep every finished block here; the same command resumes."),
     _many(
@@ -125,7 +132,7 @@ def _measure(scan: Any) -> None:
     grid = la.Grid(**scan.axes)
     _announce(scan, objective, plane, grid)
     try:
-        landscape = la.sample(objective, plane, grid, run=scan.run or None)
+        landscape = la.sample(objective, plane, grid, run=scan.run or None, plan=scan.plan, precision=scan.precision)
     except KeyboardInterrupt:
         raise Failure(_stopped(scan.run)) from None
     _report(scan, landscape)
@@ -184,5 +191,10 @@ def _report(scan: Any, landscape: Any) -> None:
     counts = {int(flag): int((landscape["status"] == flag).sum()) for flag in (2, 3)}
     if any(counts.values()):
         click.echo(f"{counts[2]} points are not finite, {counts[3]} failed: lossatlas info says why", err=True)
+    how = structured(landscape, "evaluation")
+    click.echo(f"plan: {how['in words']}, {how['seconds per point'][how['in words']]:.3g} s for each point", err=True)
+    for name, error in how["error"].items():
+        size = f"{error['largest relative']:.2g} relative, {error['largest absolute']:.2g} absolute"
+        click.echo(f"{name}: {scan.precision} is off by at most {size} at {how['check points']} check points", err=True)
     if scan.run:
         click.echo(f"kept: {scan.run} (lossatlas draw {shlex.quote(scan.run)} -o picture.html)")

@@ -21,6 +21,7 @@ from lossatlas.errors import SpecError, unknown
 from lossatlas.objective import Objective, batchnorm
 from lossatlas.objective.batches import map_tensors, size_of
 from lossatlas.results import interchange
+from lossatlas.sampling.plans import NAMES, PRECISIONS
 from lossatlas.space import directions as ways
 from lossatlas.space.charts import Plane, Recipe
 from lossatlas.space.normalize import STILL, WAYS
@@ -56,6 +57,8 @@ class Scan:
     orthogonal: bool = False
     towards: tuple[str, ...] = ()
     directions: str = ""
+    plan: str = "auto"
+    precision: str = "exact"
     run: str = ""
     out: tuple[str, ...] = ()
     title: str = ""
@@ -65,9 +68,10 @@ class Scan:
         for needed in ("model", "data"):
             if not getattr(self, needed):
                 raise SpecError(f"--{needed} is missing: name it as {names.FORMS}")
-        for option, choices in (("normalize", WAYS), ("batchnorm", batchnorm.MODES)):
+        known = {"normalize": WAYS, "batchnorm": batchnorm.MODES, "plan": NAMES, "precision": PRECISIONS}
+        for option, choices in known.items():
             if getattr(self, option) not in choices:
-                raise unknown(option, getattr(self, option), choices)
+                raise unknown(option, getattr(self, option), tuple(choices))
         if self.dtype and self.dtype not in DTYPES:
             raise unknown("dtype", self.dtype, DTYPES)
         if self.directions and self.towards:
@@ -127,7 +131,8 @@ class Scan:
             f"metrics=dict([{metrics}]), {options})",
             *self._plane_lines(),
             f"grid = la.Grid({', '.join(f'{axis}={bounds}' for axis, bounds in self.axes.items())})",
-            f"landscape = la.sample(objective, plane, grid, run={self.run or None!r})",
+            f"landscape = la.sample(objective, plane, grid, run={self.run or None!r}, plan={self.plan!r}, "
+            f"precision={self.precision!r})",
             *(f"la.draw(landscape, {path!r})" for path in self.out),
         ]
         return "\n".join(lines)

@@ -62,6 +62,7 @@ def about(landscapes: Sequence[xr.Dataset]) -> str:
         " / ".join(_unique(map(_normalisation, landscapes))),
         _common(landscapes, "batchnorm", before="BatchNorm "),
         _common(landscapes, "seed", before="seed "),
+        ", ".join(_unique(map(_precision, landscapes))),
     ]
     return _sentence(" · ".join(part for part in parts if part))
 
@@ -84,6 +85,17 @@ def _normalisation(landscape: xr.Dataset) -> str:
     still = [role for role in str(landscape.attrs.get("still", "")).split(",") if role]
     names = {"bias": "biases", "norm": "norm layers"}
     return f"{moved}, {' and '.join(names.get(role, role) for role in still)} still" if still else moved
+
+
+def _precision(landscape: xr.Dataset) -> str:
+    """The number format of an approximation, with its measured error."""
+    how = structured(landscape, "evaluation")
+    error = how.get("error", {}).get("loss")
+    if not error:
+        return ""
+    name = how.get("plan", {}).get("precision", "")
+    share = 100 * float(error["largest relative"])
+    return f"{name}: loss within {share:.2g} % at {how.get('check points', 0)} check points"
 
 
 def _axes(blocks: Sequence[Block]) -> str:

@@ -82,7 +82,7 @@ class Range:
             return forward(np.clip(found, self.low, self.high), self.scale, self.linear_below)
         bottom, top = self.limits
         raised = forward(np.maximum(found, self.low), self.scale, self.linear_below)
-        return np.minimum(raised, top + beyond * (top - bottom))
+        return np.asarray(np.minimum(raised, top + beyond * (top - bottom)))
 
     @property
     def limits(self) -> tuple[float, float]:

@@ -165,9 +165,9 @@ class Objective:
         means = (weights @ table) / weights.sum()
         return dict(zip(self.names, means.tolist(), strict=True))
 
-    def values(self, batch: Any) -> list[Tensor]:
-        """The mean loss and metrics of one batch, each a scalar tensor."""
-        outputs, targets = self.forward(self.private, batch)
+    def values(self, batch: Any, model: nn.Module | None = None) -> list[Tensor]:
+        """The mean loss and metrics of one batch, each a scalar tensor; of the private copy or of another model."""
+        outputs, targets = self.forward(self.private if model is None else model, batch)
         size = size_of(batch)
         if self.loss is None:
             values = [reduction.loss_mean(_model_loss, calling.own_loss(outputs), size)]

@@ -50,6 +50,7 @@ ATTRIBUTES: dict[str, str] = {
     "created": "date and time, ISO 8601",
     "software": "name and version of what computed it",
     "provenance": "JSON: versions, command, fingerprints",
+    "evaluation": "JSON: how the points were evaluated, how fast, and the error of a short number format",
 }
 
 
@@ -98,6 +99,7 @@ class About:
     created: str = ""
     software: str = "lossatlas"
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    evaluation: Mapping[str, Any] = field(default_factory=dict)
 
     def attributes(self) -> dict[str, str | int]:
         """The same as netCDF attributes: text and whole numbers, JSON where there is structure."""
@@ -187,7 +189,7 @@ def value_names(landscape: xr.Dataset) -> tuple[str, ...]:
 
 
 def structured(landscape: xr.Dataset, attribute: str) -> dict[str, Any]:
-    """A JSON attribute (``centre``, ``cosines``, ``provenance``) as a mapping."""
+    """A JSON attribute (``centre``, ``cosines``, ``provenance``, ``evaluation``) as a mapping."""
     content: dict[str, Any] = json.loads(landscape.attrs.get(attribute) or "{}")
     return content
 

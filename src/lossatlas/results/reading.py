@@ -17,7 +17,7 @@ from lossatlas.errors import SpecError
 from lossatlas.results import landscape as schema
 from lossatlas.results.landscape import Status
 from lossatlas.results.spec import Block, RunSpec
-from lossatlas.results.store import JOURNAL, RESULT, SPEC, assemble, read_points
+from lossatlas.results.store import JOURNAL, RESULT, SPEC, assemble, read_evaluation, read_points
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ def read(path: str | os.PathLike[str]) -> xr.Dataset:
     if (folder / RESULT).is_file():
         return schema.load(folder / RESULT)
     spec, told, _ = _look(folder)
-    return assemble(spec, told)
+    return assemble(spec, told, read_evaluation(folder))
 
 
 def open(path: str | os.PathLike[str]) -> xr.Dataset:

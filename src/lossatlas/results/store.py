@@ -1,19 +1,23 @@
 """How a run survives: the folder that keeps its specification and every finished block.
 
 A run folder holds ``spec.json`` (what the run is, for people and for the check on resuming), ``journal.sqlite`` (every
-finished point) and, once finished, ``landscape.nc``. A block is committed in one transaction and is on the disk when
-the call returns, so an interruption of any kind loses at most the block in flight.
+finished point), ``evaluation.json`` (how points are evaluated) and, once finished, ``landscape.nc``. A block is
+committed in one transaction and is on the disk when the call returns, so an interruption of any kind loses at most the
+block in flight.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import os
 import sqlite3
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import xarray as xr
@@ -25,6 +29,7 @@ from lossatlas.results.landscape import Status
 from lossatlas.results.spec import Block, RunSpec
 
 SPEC, JOURNAL, RESULT, LOCK = "spec.json", "journal.sqlite", "landscape.nc", ".lock"
+EVALUATION = "evaluation.json"
 
 
 class MemoryRun:
@@ -37,11 +42,16 @@ class MemoryRun:
     def __init__(self, spec: RunSpec) -> None:
         self.spec = spec
         self.size = math.prod(spec.shape)
+        self.evaluation: dict[str, Any] = {}
         self._blocks: list[Block] = []
 
     def told(self) -> Block:
         """Everything committed so far, ordered by index."""
         return Block.joined(self._blocks, len(self.spec.values))
+
+    def note_evaluation(self, evaluation: dict[str, Any]) -> None:
+        """Keep how the points are evaluated."""
+        self.evaluation = evaluation
 
     def commit(self, block: Block) -> None:
         """Keep a block."""
@@ -49,7 +59,7 @@ class MemoryRun:
 
     def finish(self) -> xr.Dataset:
         """The Landscape of what was committed."""
-        return assemble(self.spec, self.told())
+        return assemble(self.spec, self.told(), self.evaluation)
 
     def __enter__(self) -> Self:
         """Nothing to open."""
@@ -112,6 +122,15 @@ class RunFolder:
             raise
         return cls(folder, spec, lock, journal)
 
+    @property
+    def evaluation(self) -> dict[str, Any]:
+        """How the points are evaluated, as :meth:`note_evaluation` was told; empty where it was not."""
+        return read_evaluation(self.path)
+
+    def note_evaluation(self, evaluation: dict[str, Any]) -> None:
+        """Keep how the points are evaluated, so that a resumed run goes on in the same way."""
+        _write_durably(self.path / EVALUATION, json.dumps(evaluation, indent=2))
+
     def told(self) -> Block:
         """Everything committed so far, ordered by index."""
         return read_points(self._journal, len(self.spec.values))
@@ -147,7 +166,7 @@ class RunFolder:
 
     def landscape(self) -> xr.Dataset:
         """The Landscape of what was committed; the other cells are NaN and not sampled."""
-        return assemble(self.spec, self.told())
+        return assemble(self.spec, self.told(), self.evaluation)
 
     def finish(self) -> xr.Dataset:
         """Write ``landscape.nc``, whole or not at all, and return it.
@@ -175,7 +194,7 @@ class RunFolder:
         self.close()
 
 
-def assemble(spec: RunSpec, told: Block) -> xr.Dataset:
+def assemble(spec: RunSpec, told: Block, evaluation: Mapping[str, Any]) -> xr.Dataset:
     """The Landscape of some finished points."""
     size = math.prod(spec.shape)
     values = np.full((size, len(spec.values)), np.nan)
@@ -183,7 +202,9 @@ def assemble(spec: RunSpec, told: Block) -> xr.Dataset:
     values[told.indices] = told.values
     status[told.indices] = told.status
     columns = {name: values[:, i].reshape(spec.shape) for i, name in enumerate(spec.values)}
-    return schema.build(spec.axes, columns, status.reshape(spec.shape), about=spec.about)
+    return schema.build(
+        spec.axes, columns, status.reshape(spec.shape), about=replace(spec.about, evaluation=evaluation)
+    )
 
 
 def _check_free(folder: Path) -> None:
@@ -253,6 +274,15 @@ def _open_journal(folder: Path) -> sqlite3.Connection:
         journal.close()
         raise SpecError(f"{folder / JOURNAL} is damaged ({fault}); choose another folder") from fault
     return journal
+
+
+def read_evaluation(folder: Path) -> dict[str, Any]:
+    """How the points of a run folder are evaluated; empty where it is not known or damaged."""
+    try:
+        content = json.loads((folder / EVALUATION).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def read_points(journal: sqlite3.Connection, width: int) -> Block:

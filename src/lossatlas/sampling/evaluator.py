@@ -12,17 +12,18 @@ from lossatlas.errors import SpecError
 from lossatlas.objective import Objective
 from lossatlas.results.landscape import Status
 from lossatlas.results.spec import Block
+from lossatlas.sampling.calibration import Way
 from lossatlas.space.charts import Plane
 from lossatlas.space.parameters import combine
 
 SHORT = (torch.bfloat16, torch.float16)
 
 
-class Evaluator:
-    """Evaluates an objective at points of a plane, each from the pristine weights.
+class Plain:
+    """Evaluates points of a plane by moving the private copy of the model and calling it, batch by batch.
 
-    The private copy of the model is moved in place, by two or three operations over all tensors at once; nothing is
-    added up from point to point, so no error grows with the length of a run.
+    The copy is moved in place, by two or three operations over all tensors at once, each time from the pristine
+    weights; nothing is added up from point to point, so no error grows with the length of a run.
 
     Args:
         objective: what is measured.
@@ -48,48 +49,23 @@ class Evaluator:
         }
         self._short = any(tensor.dtype in SHORT for tensor in self._base.values())
 
-    def block(self, indices: np.ndarray, axes: Mapping[str, np.ndarray]) -> Block:
-        """Values at some cells of a grid.
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def values(self, coordinates: np.ndarray) -> np.ndarray:
+        """Loss and metrics at some points.
 
         Args:
-            indices: flat indices, int64 [n], in C order of the axes.
-            axes: coordinates of every axis.
+            coordinates: float64 [n, k], in the order of the plane's axes.
 
         Returns:
-            Values [n, names], statuses and notes. A point whose evaluation raises has failed and says why; the rest
-            of the block goes on.
+            float64 [n, number of values].
         """
-        places = np.unravel_index(indices, tuple(len(c) for c in axes.values()))
-        points = [
-            {axis: float(axes[axis][at]) for axis, at in zip(axes, position, strict=True)}
-            for position in zip(*places, strict=True)
-        ]
-        rows, status, notes = [], [], []
-        for point in points:
-            values, note = self._attempt(point)
-            rows.append(list(values.values()))
-            notes.append(note)
-            finite = all(math.isfinite(value) for value in values.values())
-            status.append(Status.FAILED if note else Status.OK if finite else Status.NON_FINITE)
-        return Block(
-            indices=np.asarray(indices, np.int64),
-            values=np.array(rows, np.float64),
-            status=np.array(status, np.int8),
-            notes=tuple(notes),
-        )
-
-    def _attempt(self, point: Mapping[str, float]) -> tuple[dict[str, float], str]:
-        try:
-            return self.at(point), ""
-        except torch.OutOfMemoryError:
-            raise  # no point fits: to go on would mark the whole plane as failed
-        except (RuntimeError, ValueError, ArithmeticError, LookupError, TypeError) as fault:
-            return dict.fromkeys(self.objective.names, math.nan), f"{type(fault).__name__}: {fault}"
-
-    def at(self, point: Mapping[str, float]) -> dict[str, float]:
-        """Loss and metrics at one point, by axis."""
-        self.move(point)
-        return self.objective.measure()
+        rows = []
+        for row in coordinates:
+            self.move(dict(zip(self.plane.axes, row.tolist(), strict=True)))
+            rows.append(list(self.objective.measure().values()))
+        return np.array(rows, np.float64).reshape(len(coordinates), -1)
 
     def move(self, point: Mapping[str, float]) -> None:
         """Put the private copy at a point."""
@@ -104,3 +80,51 @@ class Evaluator:
             for axis, direction in self._directions.items():
                 moved = [places[name] for name in direction]
                 torch._foreach_add_(moved, list(direction.values()), alpha=point[axis])
+
+
+class Evaluator:
+    """Turns blocks of cells into blocks of values, one way or another, and says which points failed.
+
+    Args:
+        way: how points are evaluated.
+        plane: where.
+        values: how many values there are at each point.
+    """
+
+    def __init__(self, way: Way, plane: Plane, values: int) -> None:
+        self.way = way
+        self.plane = plane
+        self._width = values
+
+    def block(self, indices: np.ndarray, axes: Mapping[str, np.ndarray]) -> Block:
+        """Values at some cells of a grid.
+
+        Args:
+            indices: flat indices, int64 [n], in C order of the axes.
+            axes: coordinates of every axis.
+
+        Returns:
+            Values [n, names], statuses and notes. A point whose evaluation raises has failed and says why; the rest
+            of the block goes on.
+        """
+        places = np.unravel_index(indices, tuple(len(c) for c in axes.values()))
+        columns = {axis: axes[axis][at] for axis, at in zip(axes, places, strict=True)}
+        values, notes = self._attempt(np.stack([columns[axis] for axis in self.plane.axes], axis=1))
+        finite = np.isfinite(values).all(axis=1)
+        failed = np.array([bool(note) for note in notes])
+        status = np.where(failed, Status.FAILED, np.where(finite, Status.OK, Status.NON_FINITE))
+        return Block(
+            indices=np.asarray(indices, np.int64), values=values, status=status.astype(np.int8), notes=tuple(notes)
+        )
+
+    def _attempt(self, coordinates: np.ndarray) -> tuple[np.ndarray, list[str]]:
+        """All points at once; where that raises, one by one, to know which it was."""
+        try:
+            return self.way.values(coordinates), [""] * len(coordinates)
+        except torch.OutOfMemoryError:
+            raise  # no point fits: to go on would mark the whole plane as failed
+        except (RuntimeError, ValueError, ArithmeticError, LookupError, TypeError) as fault:
+            if len(coordinates) == 1:
+                return np.full((1, self._width), math.nan), [f"{type(fault).__name__}: {fault}"]
+        parts = [self._attempt(coordinates[at : at + 1]) for at in range(len(coordinates))]
+        return np.concatenate([values for values, _ in parts]), [note for _, (note,) in parts]

@@ -23,7 +23,9 @@ from lossatlas.results.spec import RunSpec
 from lossatlas.space.charts import Plane
 
 
-def run_spec(objective: Objective, plane: Plane, axes: Mapping[str, np.ndarray], centre: Centre) -> RunSpec:
+def run_spec(
+    objective: Objective, plane: Plane, axes: Mapping[str, np.ndarray], centre: Centre, precision: str
+) -> RunSpec:
     """Describe a run.
 
     Args:
@@ -31,13 +33,14 @@ def run_spec(objective: Objective, plane: Plane, axes: Mapping[str, np.ndarray],
         plane: where.
         axes: coordinates of every axis, in the order of the dimensions.
         centre: the values at the origin.
+        precision: number format of the evaluation, a name of ``plans.PRECISIONS``.
 
     Returns:
         Identity, axes and description.
     """
     labels = plane.recipe.labels
     return RunSpec(
-        identity=_identity(objective, plane, axes, centre),
+        identity=_identity(objective, plane, axes, centre) | {"precision": precision},
         axes={
             name: Axis(
                 coordinates=coordinates, length=plane.lengths[name], label=labels.get(name, f"given direction {name}")
@@ -45,7 +48,7 @@ def run_spec(objective: Objective, plane: Plane, axes: Mapping[str, np.ndarray],
             for name, coordinates in axes.items()
         },
         values=objective.names,
-        about=_about(objective, plane, centre),
+        about=_about(objective, plane, centre, precision),
     )
 
 
@@ -63,7 +66,7 @@ def _identity(objective: Objective, plane: Plane, axes: Mapping[str, np.ndarray]
     }
 
 
-def _about(objective: Objective, plane: Plane, centre: Centre) -> About:
+def _about(objective: Objective, plane: Plane, centre: Centre, precision: str) -> About:
     recipe = plane.recipe
     has_statistics = bool(batchnorm.layers(objective.model))
     return About(
@@ -76,7 +79,7 @@ def _about(objective: Objective, plane: Plane, centre: Centre) -> About:
         still=recipe.still,
         batchnorm=objective.batchnorm if has_statistics else "",
         seed=recipe.seed,
-        dtype=_dtype(plane),
+        dtype=_dtype(plane) if precision == "exact" else precision,
         device=objective.device.type,
         centre=centre.values,
         cosines=plane.cosines,

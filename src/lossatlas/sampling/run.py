@@ -15,9 +15,11 @@ from tqdm import tqdm
 
 from lossatlas.errors import SpecError
 from lossatlas.objective import Objective
-from lossatlas.objective.probe import Centre, probe
+from lossatlas.objective.probe import probe
 from lossatlas.results.landscape import Status
 from lossatlas.results.store import MemoryRun, RunFolder
+from lossatlas.sampling import plans
+from lossatlas.sampling.choice import choose
 from lossatlas.sampling.evaluator import Evaluator
 from lossatlas.sampling.provenance import run_spec
 from lossatlas.sampling.samplers import Grid, Queue, Sampler
@@ -41,6 +43,8 @@ def sample(
     run: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
     block: int | None = None,
+    plan: str = "auto",
+    precision: str = "exact",
 ) -> xr.Dataset:
     r"""Evaluate an objective over a plane: :math:`L(θ_0 + \sum_a c_a d_a)` at every point c that the grid asks for.
 
@@ -52,6 +56,10 @@ def sample(
             that belongs to another run is refused. Left out, the result is only returned.
         progress: show a progress bar on stderr; left out, where the run takes more than two seconds.
         block: points evaluated between two commits; left out, about two seconds' worth.
+        plan: how a point is evaluated, a name of :data:`lossatlas.sampling.plans.NAMES`. "auto" measures a few points
+            where a run is long, and takes the fastest plan that agrees with the plain evaluation to 1e-6.
+        precision: "exact", or an approximation whose error is measured at five points and kept with the result:
+            "bf16", "fp16", or on an NVIDIA GPU "tf32".
 
     Returns:
         A Landscape, with dims named after the axes: ``landscape["loss"].sel(x=0, y=0)``.
@@ -76,18 +84,23 @@ def sample(
         raise SpecError(f"grid has the axes {list(axes)}, the plane {list(plane.axes)}; they must be the same")
     if block is not None and block < 1:
         raise SpecError(f"block={block}; expected at least one point")
+    plans.check(plan, precision, objective.device)
     centre = probe(objective, plane.origin)
     for note in centre.notes:
         warnings.warn(note, stacklevel=2)
-    spec = run_spec(objective, plane, axes, centre)
+    spec = run_spec(objective, plane, axes, centre, precision)
     with RunFolder.begin(run, spec) if run is not None else MemoryRun(spec) as journal:
         if run is not None:
             save_directions(plane, Path(run) / "directions.safetensors")
         told = journal.told()
-        evaluator = Evaluator(objective, plane)
         remaining = journal.size - len(told.indices)
-        with _bar(remaining, len(told.indices), centre, progress) as bar:
-            _loop(evaluator, grid.start(told), axes, journal, bar, block or _block_size(centre.seconds))
+        show = progress if progress is not None else remaining * centre.seconds > PATIENCE_SECONDS
+        way, seconds = choose(
+            objective, plane, axes, journal, remaining, centre.seconds, plan=plan, precision=precision
+        )
+        with contextlib.closing(way), _bar(remaining, len(told.indices), show) as bar:
+            evaluator = Evaluator(way, plane, len(objective.names))
+            _loop(evaluator, grid.start(told), axes, journal, bar, block or _block_size(seconds))
         return journal.finish()
 
 
@@ -114,8 +127,7 @@ def _block_size(seconds: float) -> int:
     return int(np.clip(BLOCK_SECONDS / max(seconds, 1e-6), 1, 500))
 
 
-def _bar(remaining: int, done: int, centre: Centre, progress: bool | None) -> contextlib.AbstractContextManager[Any]:
-    show = progress if progress is not None else remaining * centre.seconds > PATIENCE_SECONDS
+def _bar(remaining: int, done: int, show: bool) -> contextlib.AbstractContextManager[Any]:
     return tqdm(total=remaining + done, initial=done, unit="point", smoothing=0.1, disable=not show, dynamic_ncols=True)
 
 

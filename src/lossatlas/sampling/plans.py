@@ -1,0 +1,106 @@
+"""Which ways there are to evaluate a point: their names, what each does, and which are worth a try where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from lossatlas.errors import SpecError, unknown
+
+NAMES = {
+    "auto": "measure a few points each way and take the fastest that agrees; short runs are plain",
+    "plain": "move a private copy of the model and call it, batch by batch",
+    "graph": "run the traced graph: norms folded, kernels fused, the constant part computed once, cache-sized batches",
+    "stacked": "the graph, for several points at once",
+    "compiled": "the graph, compiled by torch.compile (needs a C++ compiler, or CUDA)",
+}
+"""What ``plan=`` and ``--plan`` take."""
+
+PRECISIONS: dict[str, torch.dtype | None] = {
+    "exact": None,
+    "tf32": None,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
+"""What ``precision=`` takes, and the format of weights and activations. All but "exact" are approximations."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """One way to evaluate a point.
+
+    Attributes:
+        name: "plain", "graph", "stacked" or "compiled".
+        micro: samples that go through the network at once; 0 for the batches as they come.
+        workers: threads that each take batches of their own, every one on a single core; 1 leaves the cores to torch.
+        points: points evaluated at once.
+        precision: one of ``PRECISIONS``.
+
+    Example:
+        >>> str(Plan(name="graph", micro=50, workers=2))
+        'graph, 50 samples at once, 2 workers'
+    """
+
+    name: str = "plain"
+    micro: int = 0
+    workers: int = 1
+    points: int = 1
+    precision: str = "exact"
+
+    def __str__(self) -> str:
+        """The plan in words."""
+        parts = [self.name]
+        parts += [f"{self.micro} samples at once"] if self.micro else []
+        parts += [f"{self.workers} workers"] if self.workers > 1 else []
+        parts += [f"{self.points} points at once"] if self.points > 1 else []
+        parts += [self.precision] if self.precision != "exact" else []
+        return ", ".join(parts)
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan as JSON values."""
+        return asdict(self)
+
+
+def check(plan: str, precision: str, device: torch.device) -> None:
+    """Check what the user asks for.
+
+    Raises:
+        SpecError: an unknown name (all good ones are listed), or a format that the device lacks.
+    """
+    if plan not in NAMES:
+        raise unknown("plan", plan, tuple(NAMES))
+    if precision not in PRECISIONS:
+        raise unknown("precision", precision, tuple(PRECISIONS))
+    if precision == "tf32" and device.type != "cuda":
+        raise SpecError(f"precision='tf32' needs an NVIDIA GPU; the objective is on {device.type}. Try 'bf16'")
+    if precision != "exact" and plan == "plain":
+        raise SpecError(f"precision={precision!r} needs a graph; choose plan='auto', 'graph', 'stacked' or 'compiled'")
+
+
+def batches_to_try(device: torch.device, largest: int, samples: int) -> list[int]:
+    """Numbers of samples at once worth a try: what fits a cache, or what fills a GPU; never more than there are.
+
+    On a CPU no more than the user's own batch, whose activations are known to fit.
+
+    Example:
+        >>> batches_to_try(torch.device("cpu"), largest=100, samples=500)
+        [100, 50, 25]
+    """
+    sizes = (250, 1000, 4000) if device.type == "cuda" else (100, 50, 25)
+    room = samples if device.type == "cuda" else largest
+    return [size for size in sizes if size <= room] or [min(largest, samples)]
+
+
+def workers_to_try(device: torch.device) -> list[int]:
+    """Numbers of threads worth a try: one for each core, or one that leaves the cores to torch."""
+    cores = torch.get_num_threads()
+    return [cores, 1] if device.type == "cpu" and cores > 1 else [1]
+
+
+def stacks_to_try(seconds: float) -> Iterator[int]:
+    """Numbers of points at once worth a try: several where a single one is so short that calling it costs time."""
+    if seconds < 0.05:
+        yield from (4, 16, 64) if seconds < 0.005 else (4, 16)
