@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lossatlas.draw import View, draw
     from lossatlas.objective import Objective
     from lossatlas.results.reading import open
+    from lossatlas.sampling.adaptive import Adaptive
     from lossatlas.sampling.run import interpolate, sample
     from lossatlas.sampling.samplers import Grid
     from lossatlas.space import directions, filters
@@ -35,6 +36,7 @@ _HOMES = {
     "normalize": "space.normalize",
     "Plane": "space.charts",
     "Grid": "sampling.samplers",
+    "Adaptive": "sampling.adaptive",
     "sample": "sampling.run",
     "interpolate": "sampling.run",
     "open": "results.reading",
@@ -44,6 +46,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Adaptive",
     "Grid",
     "Objective",
     "Plane",

@@ -163,7 +163,14 @@ def test_failures_are_counted_by_their_reason(tmp_path):
         run.commit(block(2))
     progress = reading.progress(tmp_path / "run")
     assert progress.failures == {"why": 2}
-    assert progress.counts == {"not_sampled": 3, "ok": 1, "non_finite": 0, "failed": 2, "censored": 0}
+    assert progress.counts == {
+        "not_sampled": 3,
+        "ok": 1,
+        "non_finite": 0,
+        "failed": 2,
+        "censored": 0,
+        "interpolated": 0,
+    }
 
 
 def test_a_full_disk_loses_nothing_that_was_committed(tmp_path):

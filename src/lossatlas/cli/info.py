@@ -58,7 +58,7 @@ def _facts(landscape: Any) -> dict[str, Any]:
         for name in axis_names(landscape)
     }
     facts = {name: landscape.attrs[name] for name in plain if landscape.attrs[name] != ""} | {"axes": axes}
-    for name in ("centre", "cosines", "evaluation", "provenance"):
+    for name in ("centre", "cosines", "sampling", "evaluation", "provenance"):
         facts[name] = structured(landscape, name)
     return facts | {"created": landscape.attrs["created"], "software": landscape.attrs["software"]}
 

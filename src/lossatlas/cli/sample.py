@@ -64,6 +64,12 @@ OPTIONS = [
         "--directions", metavar="FILE", help="Directions from a .safetensors file or the original code's .h5."
     ),
     click.option(
+        "--adaptive",
+        type=float,
+        metavar="TOLERANCE",
+        help="Evaluate only the points needed for this error, a share of the shown range (0.02), and interpolate.",
+    ),
+    click.option(
         "--plan", metavar="NAME", help=f"How a point is evaluated: {', '.join(NAMES)} (first is the default)."
     ),
     click.option(
@@ -129,7 +135,7 @@ def _measure(scan: Any) -> None:
     _check_pictures(scan.out)
     objective = build_objective(scan, build_model(scan))
     plane = build_plane(scan, objective)
-    grid = la.Grid(**scan.axes)
+    grid = la.Adaptive(tolerance=scan.adaptive, **scan.axes) if scan.adaptive else la.Grid(**scan.axes)
     _announce(scan, objective, plane, grid)
     try:
         landscape = la.sample(objective, plane, grid, run=scan.run or None, plan=scan.plan, precision=scan.precision)
@@ -191,6 +197,8 @@ def _report(scan: Any, landscape: Any) -> None:
     counts = {int(flag): int((landscape["status"] == flag).sum()) for flag in (2, 3)}
     if any(counts.values()):
         click.echo(f"{counts[2]} points are not finite, {counts[3]} failed: lossatlas info says why", err=True)
+    if verdict := structured(landscape, "sampling").get("verdict"):
+        click.echo(f"points: {verdict}")
     how = structured(landscape, "evaluation")
     click.echo(f"plan: {how['in words']}, {how['seconds per point'][how['in words']]:.3g} s for each point", err=True)
     for name, error in how["error"].items():

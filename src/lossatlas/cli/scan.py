@@ -57,6 +57,7 @@ class Scan:
     orthogonal: bool = False
     towards: tuple[str, ...] = ()
     directions: str = ""
+    adaptive: float = 0.0
     plan: str = "auto"
     precision: str = "exact"
     run: str = ""
@@ -130,12 +131,16 @@ class Scan:
             f"objective = la.Objective(model, data, loss=names.loss({self.loss!r}), "
             f"metrics=dict([{metrics}]), {options})",
             *self._plane_lines(),
-            f"grid = la.Grid({', '.join(f'{axis}={bounds}' for axis, bounds in self.axes.items())})",
+            f"grid = {self._sampler_line()}",
             f"landscape = la.sample(objective, plane, grid, run={self.run or None!r}, plan={self.plan!r}, "
             f"precision={self.precision!r})",
             *(f"la.draw(landscape, {path!r})" for path in self.out),
         ]
         return "\n".join(lines)
+
+    def _sampler_line(self) -> str:
+        axes = ", ".join(f"{axis}={bounds}" for axis, bounds in self.axes.items())
+        return f"la.Adaptive({axes}, tolerance={self.adaptive})" if self.adaptive else f"la.Grid({axes})"
 
     def _plane_lines(self) -> Iterator[str]:
         axes = tuple(self.axes)

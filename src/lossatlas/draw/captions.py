@@ -19,6 +19,7 @@ _REASONS = {
     Status.NON_FINITE: "not finite",
     Status.FAILED: "failed",
     Status.CENSORED: "censored",
+    Status.INTERPOLATED: "without a value",
 }
 
 
@@ -63,6 +64,7 @@ def about(landscapes: Sequence[xr.Dataset]) -> str:
         _common(landscapes, "batchnorm", before="BatchNorm "),
         _common(landscapes, "seed", before="seed "),
         ", ".join(_unique(map(_precision, landscapes))),
+        "; ".join(_unique(str(structured(one, "sampling").get("verdict", "")) for one in landscapes)),
     ]
     return _sentence(" · ".join(part for part in parts if part))
 

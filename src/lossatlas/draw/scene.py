@@ -16,7 +16,7 @@ Kind = Literal["line", "contour", "filled", "heat", "surface"]
 
 # A cell whose status is one of these has a value of its own. NON_FINITE says that one of the cell's values is not
 # finite; the others are values like any other.
-_HAS_VALUES = (int(Status.OK), int(Status.NON_FINITE))
+_HAS_VALUES = (int(Status.OK), int(Status.NON_FINITE), int(Status.INTERPOLATED))
 
 
 @dataclass(frozen=True, kw_only=True)

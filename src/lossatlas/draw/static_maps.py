@@ -27,6 +27,7 @@ HATCHES = {
     Status.NON_FINITE: "////////",
     Status.FAILED: "xxxxxxxx",
     Status.CENSORED: "--------",
+    Status.INTERPOLATED: "////////",
 }
 
 

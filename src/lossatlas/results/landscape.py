@@ -10,6 +10,8 @@ variable        dims        meaning
 ``x_length``    (x,)        the same, times the norm of the direction: distance in parameter space
 ``loss``        (x, y, …)   the mean over samples, float64; ``kind`` is "loss"
 metric's name   (x, y, …)   the mean over samples, float64; ``kind`` is "metric"
+``…_uncertainty``  (x, y, …)  where cells were interpolated, the stated error of a value, as a share of the range a
+                            picture shows; 0 at evaluated cells; ``kind`` is "uncertainty"
 ``status``      (x, y, …)   what became of the cell, see :class:`Status`; no value is ever repaired
 ==============  ==========  ===========================================================================
 """
@@ -50,6 +52,7 @@ ATTRIBUTES: dict[str, str] = {
     "created": "date and time, ISO 8601",
     "software": "name and version of what computed it",
     "provenance": "JSON: versions, command, fingerprints",
+    "sampling": "JSON: which cells were evaluated and which interpolated; empty for a whole grid",
     "evaluation": "JSON: how the points were evaluated, how fast, and the error of a short number format",
 }
 
@@ -62,6 +65,7 @@ class Status(enum.IntEnum):
     NON_FINITE = 2
     FAILED = 3
     CENSORED = 4
+    INTERPOLATED = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +103,7 @@ class About:
     created: str = ""
     software: str = "lossatlas"
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    sampling: Mapping[str, Any] = field(default_factory=dict)
     evaluation: Mapping[str, Any] = field(default_factory=dict)
 
     def attributes(self) -> dict[str, str | int]:
@@ -170,6 +175,41 @@ def build(
     return dataset
 
 
+def complete(
+    landscape: xr.Dataset,
+    filled: Mapping[str, np.ndarray],
+    errors: Mapping[str, np.ndarray],
+    sampling: Mapping[str, Any],
+) -> xr.Dataset:
+    """A Landscape whose empty cells are interpolated. Evaluated cells keep their values bit for bit.
+
+    Args:
+        landscape: with cells that were not sampled.
+        filled: by value, float64 [cells] in C order; only cells that were not sampled are taken from it.
+        errors: by value, float64 [cells]: stated errors, as a share of the range a picture shows.
+        sampling: what the Landscape says of it.
+
+    Returns:
+        A new Landscape.
+    """
+    result = landscape.copy(deep=True)
+    empty = landscape["status"].values == Status.NOT_SAMPLED
+    for name, values in filled.items():
+        result[name].values[empty] = values.reshape(empty.shape)[empty]
+        spread = np.where(empty, errors[name].reshape(empty.shape), 0.0)
+        attributes = {
+            "kind": "uncertainty",
+            "units": "share of the shown range",
+            "long_name": f"stated error of {name}",
+        }
+        result[f"{name}_uncertainty"] = (landscape["status"].dims, spread, attributes)
+    if filled:
+        result["status"].values[empty] = Status.INTERPOLATED
+    result.attrs["sampling"] = json.dumps(dict(sampling), sort_keys=True)
+    validate(result)
+    return result
+
+
 def _status_attributes() -> dict[str, Any]:
     return {
         "flag_values": np.array([int(flag) for flag in Status], np.int8),
@@ -189,7 +229,7 @@ def value_names(landscape: xr.Dataset) -> tuple[str, ...]:
 
 
 def structured(landscape: xr.Dataset, attribute: str) -> dict[str, Any]:
-    """A JSON attribute (``centre``, ``cosines``, ``provenance``, ``evaluation``) as a mapping."""
+    """A JSON attribute (``centre``, ``cosines``, ``provenance``, ``evaluation``, ``sampling``) as a mapping."""
     content: dict[str, Any] = json.loads(landscape.attrs.get(attribute) or "{}")
     return content
 

@@ -13,7 +13,7 @@ import json
 import math
 import os
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +30,13 @@ from lossatlas.results.spec import Block, RunSpec
 
 SPEC, JOURNAL, RESULT, LOCK = "spec.json", "journal.sqlite", "landscape.nc", ".lock"
 EVALUATION = "evaluation.json"
+
+
+Complete = Callable[[xr.Dataset], xr.Dataset]
+
+
+def _as_it_is(landscape: xr.Dataset) -> xr.Dataset:
+    return landscape
 
 
 class MemoryRun:
@@ -57,9 +64,9 @@ class MemoryRun:
         """Keep a block."""
         self._blocks.append(block)
 
-    def finish(self) -> xr.Dataset:
-        """The Landscape of what was committed."""
-        return assemble(self.spec, self.told(), self.evaluation)
+    def finish(self, complete: Complete = _as_it_is) -> xr.Dataset:
+        """The Landscape of what was committed, completed."""
+        return complete(assemble(self.spec, self.told(), self.evaluation))
 
     def __enter__(self) -> Self:
         """Nothing to open."""
@@ -168,13 +175,16 @@ class RunFolder:
         """The Landscape of what was committed; the other cells are NaN and not sampled."""
         return assemble(self.spec, self.told(), self.evaluation)
 
-    def finish(self) -> xr.Dataset:
+    def finish(self, complete: Complete = _as_it_is) -> xr.Dataset:
         """Write ``landscape.nc``, whole or not at all, and return it.
+
+        Args:
+            complete: what is done to the Landscape of the journal first, such as filling cells nobody evaluated.
 
         Raises:
             OSError: it cannot be written; the journal keeps every point.
         """
-        result = self.landscape()
+        result = complete(self.landscape())
         schema.save(result, self.path / RESULT)
         return result
 

@@ -20,27 +20,27 @@ from lossatlas.objective.probe import Centre
 from lossatlas.objective.reduction import name_of
 from lossatlas.results.landscape import About, Axis
 from lossatlas.results.spec import RunSpec
+from lossatlas.sampling.samplers import Sampler
 from lossatlas.space.charts import Plane
 
 
-def run_spec(
-    objective: Objective, plane: Plane, axes: Mapping[str, np.ndarray], centre: Centre, precision: str
-) -> RunSpec:
+def run_spec(objective: Objective, plane: Plane, sampler: Sampler, centre: Centre, precision: str) -> RunSpec:
     """Describe a run.
 
     Args:
         objective: what is measured.
         plane: where.
-        axes: coordinates of every axis, in the order of the dimensions.
+        sampler: which points; its axes are in the order of the dimensions.
         centre: the values at the origin.
         precision: number format of the evaluation, a name of ``plans.PRECISIONS``.
 
     Returns:
         Identity, axes and description.
     """
-    labels = plane.recipe.labels
+    labels, axes = plane.recipe.labels, sampler.axes
     return RunSpec(
-        identity=_identity(objective, plane, axes, centre) | {"precision": precision},
+        identity=_identity(objective, plane, axes, centre)
+        | {"precision": precision, "sampler": dict(sampler.identity)},
         axes={
             name: Axis(
                 coordinates=coordinates, length=plane.lengths[name], label=labels.get(name, f"given direction {name}")

@@ -51,7 +51,7 @@ def sample(
     Args:
         objective: what is measured.
         plane: where; its axes are those of the grid.
-        grid: which points.
+        grid: which points: a :class:`~lossatlas.Grid` or an :class:`~lossatlas.Adaptive`.
         run: a folder that keeps every finished block. The same call resumes there after any interruption; a folder
             that belongs to another run is refused. Left out, the result is only returned.
         progress: show a progress bar on stderr; left out, where the run takes more than two seconds.
@@ -88,7 +88,7 @@ def sample(
     centre = probe(objective, plane.origin)
     for note in centre.notes:
         warnings.warn(note, stacklevel=2)
-    spec = run_spec(objective, plane, axes, centre, precision)
+    spec = run_spec(objective, plane, grid, centre, precision)
     with RunFolder.begin(run, spec) if run is not None else MemoryRun(spec) as journal:
         if run is not None:
             save_directions(plane, Path(run) / "directions.safetensors")
@@ -101,7 +101,7 @@ def sample(
         with contextlib.closing(way), _bar(remaining, len(told.indices), show) as bar:
             evaluator = Evaluator(way, plane, len(objective.names))
             _loop(evaluator, grid.start(told), axes, journal, bar, block or _block_size(seconds))
-        return journal.finish()
+        return journal.finish(grid.finish)
 
 
 def _loop(
@@ -121,6 +121,8 @@ def _loop(
         failures += int(np.sum(found.status == Status.FAILED))
         if failures:
             bar.set_postfix(failed=failures)
+    bar.total = bar.n  # an adaptive run needs fewer points than its grid has
+    bar.refresh()
 
 
 def _block_size(seconds: float) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import xarray as xr
 
 from lossatlas.errors import SpecError
 from lossatlas.results.spec import Block
@@ -33,8 +34,17 @@ class Sampler(Protocol):
         """The coordinates of every axis, float64, increasing."""
         ...
 
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """What makes two samplers the same, beside their axes."""
+        ...
+
     def start(self, told: Block) -> Queue:
         """Begin, or go on where ``told`` is known already."""
+        ...
+
+    def finish(self, landscape: xr.Dataset) -> xr.Dataset:
+        """What becomes of the Landscape when no point is left to ask for."""
         ...
 
 
@@ -68,6 +78,15 @@ class Grid:
     def shape(self) -> tuple[int, ...]:
         """The number of points along each axis."""
         return tuple(len(coordinates) for coordinates in self.axes.values())
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """A grid is its axes."""
+        return {"kind": "grid"}
+
+    def finish(self, landscape: xr.Dataset) -> xr.Dataset:
+        """Every cell was asked for: nothing is left to do."""
+        return landscape
 
     def start(self, told: Block) -> GridQueue:
         """Begin, leaving out what is known already."""

@@ -1,0 +1,1 @@
+"""Speed, measured: `python -m benchmarks` (points) and `python -m benchmarks.adaptive` (how many points)."""

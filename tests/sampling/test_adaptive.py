@@ -1,0 +1,191 @@
+"""Does the adaptive sampler need few points, say how wrong it may be, and know when it is beaten?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import lossatlas as la
+from lossatlas.errors import SpecError
+from lossatlas.results.landscape import Axis, Status, build
+from lossatlas.results.spec import Block
+
+N = 51
+X, Y = np.meshgrid(np.linspace(-1, 1, N), np.linspace(-1, 1, N), indexing="ij")
+
+
+def run(truth: np.ndarray, sampler: la.Adaptive, block: int = 500, told: Block | None = None):
+    """Sample a known field; gives the finished Landscape and how often each cell was asked for."""
+    flat, asked = truth.ravel(), np.zeros(truth.size, int)
+    status = np.where(np.isfinite(flat), Status.OK, Status.NON_FINITE).astype(np.int8)
+    known = Block.joined([told] if told else [], 1)
+    asked[known.indices] += 1
+    queue = sampler.start(known)
+    while len(indices := queue.ask(block)):
+        assert len(indices) <= block
+        asked[indices] += 1
+        queue.tell(Block(indices=indices, values=flat[indices, None], status=status[indices]))
+    axes = {name: Axis(coordinates=c, length=1.0) for name, c in sampler.axes.items()}
+    shape = truth.shape
+    seen = asked.reshape(shape) > 0
+    cells = np.where(seen, status.reshape(shape), Status.NOT_SAMPLED)
+    return sampler.finish(build(axes, {"loss": np.where(seen, truth, np.nan)}, cells)), asked
+
+
+def square(**options) -> la.Adaptive:
+    return la.Adaptive(x=(-1, 1, N), y=(-1, 1, N), **options)
+
+
+def judged(truth: np.ndarray, sampler: la.Adaptive):
+    """Points used, share of cells truly within the tolerance, share covered, mean stated over mean true error."""
+    found, asked = run(truth, sampler)
+    assert asked.max() == 1
+    shown = sampler.shown(truth[asked.reshape(truth.shape) > 0])
+    span = np.ptp(shown.limits)
+    true = np.abs(shown.heights(found["loss"].values) - shown.heights(truth)) / span
+    if "loss_uncertainty" not in found:
+        assert asked.min() == 1
+        return asked.sum(), 1.0, 1.0, 1.0
+    stated = found["loss_uncertainty"].values
+    covered = np.mean(stated >= true - 1e-12)
+    return asked.sum(), np.mean(true <= sampler.tolerance), covered, stated.mean() / max(true.mean(), 1e-12)
+
+
+def rough() -> np.ndarray:
+    random = np.random.default_rng(3)
+    total = X**2 + Y**2
+    for _ in range(60):
+        a, b = random.normal(0, 9, 2)
+        total = total + 0.25 * np.abs(np.sin(a * X + b * Y + random.uniform(0, 6))) / (1 + 0.05 * np.hypot(a, b))
+    return total
+
+
+@pytest.mark.shared
+def test_the_real_surface_of_a_residual_network_needs_few_points(shared_data: Path):
+    truth = np.load(shared_data / "resnet56_dense51.npz")["loss"]
+    points, within, covered, ratio = judged(truth, square(tolerance=0.02, scale="log", clip=None))
+    assert points <= 230
+    assert within >= 0.99
+    assert covered >= 0.93
+    assert ratio <= 3
+    points, within, covered, ratio = judged(truth, square(tolerance=0.02, scale="linear", clip=10.0))
+    assert points <= 560
+    assert within >= 0.98
+    assert covered >= 0.92
+
+
+def test_a_bowl_needs_few_points_and_is_right():
+    truth = 0.1 + X**2 + 2 * Y**2 + 0.3 * np.sin(2 * X + Y)
+    points, within, covered, _ = judged(truth, square(tolerance=0.02))
+    assert points <= 130
+    assert within >= 0.99
+    assert covered >= 0.95
+
+
+@pytest.mark.parametrize("name", ["rough", "noise"])
+def test_a_rough_surface_is_evaluated_whole_and_says_so(name):
+    truth = rough() if name == "rough" else np.random.default_rng(0).uniform(size=(N, N))
+    found, asked = run(truth, square(tolerance=0.02, clip=None))
+    assert asked.min() == asked.max() == 1
+    assert np.array_equal(found["loss"].values, truth)
+    assert "all 2601 points were needed: the surface is rough" in json.loads(found.attrs["sampling"])["verdict"]
+
+
+def test_a_cliff_is_followed_and_a_needle_is_covered_elsewhere():
+    cliff = np.where(X + 0.3 * Y > 0.13, 1.0, 0.0) + 0.1 * X**2
+    points, within, covered, _ = judged(cliff, square(tolerance=0.02, scale="linear", clip=None))
+    assert points < 1200
+    assert within >= 0.99
+    assert covered >= 0.95
+    needle = X**2 + Y**2
+    needle[33, 17] += 5
+    _, within, covered, _ = judged(needle, square(tolerance=0.02, scale="linear", clip=None))
+    assert within >= 0.99
+    assert covered >= 0.93
+
+
+def test_holes_are_never_interpolated_over():
+    truth = 0.1 + X**2 + Y**2
+    truth[(X - 0.6) ** 2 + (Y - 0.2) ** 2 < 0.06] = np.nan  # where the first grid has a point
+    found, asked = run(truth, square(tolerance=0.02))
+    assert asked.max() == 1
+    hole = np.isnan(truth)
+    assert (asked.reshape(N, N)[hole] == 1).all()
+    assert np.isnan(found["loss"].values[hole]).all()
+    assert np.isfinite(found["loss"].values[~hole]).all()
+    assert asked.sum() < 1200
+
+
+def test_interrupted_runs_go_on_and_ask_nothing_twice():
+    truth = 0.1 + X**2 + 2 * Y**2 + 0.5 * np.sin(3 * X + Y) ** 2
+    sampler = square(tolerance=0.02)
+    whole, asked = run(truth, sampler, block=7)
+    order = np.flatnonzero(asked)[: asked.sum() // 2]
+    told = Block(indices=order, values=truth.ravel()[order, None], status=np.ones(len(order), np.int8))
+    again, twice = run(truth, sampler, block=7, told=told)
+    assert twice.max() == 1
+    for found in (whole, again):
+        assert np.mean(np.abs(found["loss"].values - truth) <= 0.02 * np.ptp(truth)) >= 0.99
+    same, _ = run(truth, sampler, block=7)
+    assert same.identical(whole)
+
+
+@pytest.mark.parametrize("shape", [(101,), (15, 15, 15), (41, 7)])
+def test_lines_spaces_and_flat_grids(shape):
+    axes = {name: (-1, 1, n) for name, n in zip("xyz", shape, strict=False)}
+    sampler = la.Adaptive(tolerance=0.03, **axes)
+    truth = 1 + sum(c**2 for c in np.meshgrid(*sampler.axes.values(), indexing="ij"))
+    found, asked = run(np.asarray(truth), sampler)
+    assert asked.sum() < 0.7 * truth.size
+    assert np.mean(np.abs(found["loss"].values - truth) <= 0.03 * np.ptp(truth)) >= 0.98
+
+
+def test_a_constant_needs_only_the_first_points():
+    found, asked = run(np.full((N, N), 2.5), square())
+    assert asked.sum() == 36
+    assert (found["loss"].values == 2.5).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tolerance": 0.0}, "tolerance=0.0; expected a share"),
+        ({"tolerance": 1.0}, "tolerance=1.0; expected a share"),
+        ({"scale": "cubic"}, "scale='cubic' is unknown; choose one of: auto, linear, log"),
+        ({"x": (1, -1, 5)}, "reversed bounds"),
+    ],
+)
+def test_bad_samplers_are_named(options, message):
+    with pytest.raises(SpecError, match=message):
+        la.Adaptive(**{"x": (-1, 1, 5), **options})
+
+
+def test_a_run_from_objective_to_picture(tmp_path: Path):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3))
+    objective = la.Objective(
+        net,
+        (torch.randn(40, 4), torch.randint(0, 3, (40,))),
+        nn.functional.cross_entropy,
+        metrics={"error": la.metrics.error},
+    )
+    plane = la.Plane.random(objective, seed=0)
+    sampler = la.Adaptive(x=(-1, 1, 31), y=(-1, 1, 31), tolerance=0.02)
+    found = la.sample(objective, plane, sampler, run=tmp_path / "run")
+    exact = la.sample(objective, plane, la.Grid(x=(-1, 1, 31), y=(-1, 1, 31)))
+    interpolated = found["status"].values == Status.INTERPOLATED
+    assert 0.5 < interpolated.mean() < 1
+    assert np.array_equal(found["loss"].values[~interpolated], exact["loss"].values[~interpolated])
+    span = np.ptp(exact["loss"].values)
+    assert np.mean(np.abs(found["loss"] - exact["loss"]).values <= 0.03 * span) >= 0.98
+    assert la.open(tmp_path / "run").identical(found)
+    page = la.draw(found, tmp_path / "a.html").read_text()
+    assert "points evaluated, the others interpolated" in page
+    la.draw(found, tmp_path / "a.png")
+    with pytest.raises(la.RunMismatchError, match="sampler kind is adaptive there and grid here"):
+        la.sample(objective, plane, la.Grid(x=(-1, 1, 31), y=(-1, 1, 31)), run=tmp_path / "run")
