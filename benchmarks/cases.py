@@ -19,8 +19,14 @@ class Case:
     """A network and its data."""
 
     name: str
-    make: Callable[[], nn.Module]
+    source: Callable[[], nn.Module]
     data: tuple[Tensor, Tensor]
+
+    def make(self) -> nn.Module:
+        """The network, with the same weights every time."""
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            return self.source()
 
 
 class Recurrent(nn.Module):
@@ -52,14 +58,13 @@ class Attentive(nn.Module):
 def cases(data: Path | None) -> list[Case]:
     """All cases; with a folder that holds the authors' network and images, ResNet-56 is theirs."""
     digits = la.zoo.data("digits")
-    made = [
+    return [
         Case("ResNet-56, 500 images", *_resnet56(data)),
         Case("digits ResNet-20", lambda: la.zoo.model("resnet20", channels=1), tuple(part[:500] for part in digits)),
         Case("digits MLP", lambda: la.zoo.model("mlp"), digits),
         Case("digits LSTM", Recurrent, digits),
         Case("digits transformer", Attentive, digits),
     ]
-    return made
 
 
 def _resnet56(folder: Path | None) -> tuple[Callable[[], nn.Module], Any]:

@@ -176,8 +176,8 @@ def test_a_run_from_objective_to_picture(tmp_path: Path):
     )
     plane = la.Plane.random(objective, seed=0)
     sampler = la.Adaptive(x=(-1, 1, 31), y=(-1, 1, 31), tolerance=0.02)
-    found = la.sample(objective, plane, sampler, run=tmp_path / "run")
-    exact = la.sample(objective, plane, la.Grid(x=(-1, 1, 31), y=(-1, 1, 31)))
+    found = la.sample(objective, plane, sampler, run=tmp_path / "run", plan="plain")
+    exact = la.sample(objective, plane, la.Grid(x=(-1, 1, 31), y=(-1, 1, 31)), plan="plain")
     interpolated = found["status"].values == Status.INTERPOLATED
     assert 0.5 < interpolated.mean() < 1
     assert np.array_equal(found["loss"].values[~interpolated], exact["loss"].values[~interpolated])

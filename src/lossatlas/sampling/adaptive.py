@@ -212,7 +212,7 @@ def _back(heights: np.ndarray, shown: Range) -> np.ndarray:
 
 
 def _beside_a_hole(cells: np.ndarray, free: np.ndarray, told: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Of the free cells, those no farther from a value that is not finite than from one that is, or right beside one."""
+    """Of the free cells, those as near to a value that is not finite as to one that is, or right beside one."""
     holes, known = np.flatnonzero(told & ~np.isfinite(values)), np.flatnonzero(np.isfinite(values))
     if not len(holes):
         return np.zeros(len(free), bool)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -222,19 +221,3 @@ def _replace(work: Program, conv: fx.Node, add: fx.Node | None, relu: fx.Node) -
         kernel = work.graph.graph.call_function(call, arguments)
     kernel.meta = dict(relu.meta)
     relu.replace_all_uses_with(kernel)
-
-
-def moving(work: Program) -> set[fx.Node]:
-    """The nodes whose value depends on where the point is."""
-    found: set[fx.Node] = set()
-    for node in work.graph.graph.nodes:
-        if node.name in work.slots or any(parent in found for parent in node.all_input_nodes):
-            found.add(node)
-    return found
-
-
-def affine_nodes(work: Program, moves: set[fx.Node]) -> Iterator[fx.Node]:
-    """Layers that are affine in the coordinates: their input does not move, their weight does."""
-    for node in work.graph.graph.nodes:
-        if node.target in FOLDABLE and node in moves and node.args[0] not in moves:
-            yield node
