@@ -11,6 +11,8 @@ import torch
 from torch import nn
 
 import lossatlas as la
+from lossatlas.draw import static
+from lossatlas.draw.view import compile
 from lossatlas.errors import SpecError
 from lossatlas.results.landscape import Axis, Status, build
 from lossatlas.results.spec import Block
@@ -186,6 +188,10 @@ def test_a_run_from_objective_to_picture(tmp_path: Path):
     assert la.open(tmp_path / "run").identical(found)
     page = la.draw(found, tmp_path / "a.html").read_text()
     assert "points evaluated, the others interpolated" in page
-    la.draw(found, tmp_path / "a.png")
+    figure = static.figure(compile(found, la.View(points=True)))
+    (dots,) = (line for line in figure.axes[0].lines if line.get_gid() == "evaluated")
+    assert len(dots.get_xdata()) == (~interpolated).sum()
+    assert {*zip(*dots.get_data(), strict=True)} >= {(-1.0, -1.0), (1.0, 1.0)}
+    assert '"evaluated"' in la.draw(found, tmp_path / "b.html", points=True).read_text()
     with pytest.raises(la.RunMismatchError, match="sampler kind is adaptive there and grid here"):
         la.sample(objective, plane, la.Grid(x=(-1, 1, 31), y=(-1, 1, 31)), run=tmp_path / "run")

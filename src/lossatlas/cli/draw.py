@@ -19,6 +19,7 @@ import click
 @click.option("--levels", type=int, metavar="N", help="About how many contour lines (12).")
 @click.option("--theme", metavar="THEME", help="light (default), dark, talk.")
 @click.option("--title", metavar="TEXT", help="Heading of the picture.")
+@click.option("--points", is_flag=True, default=None, help="Show which points were evaluated (after --adaptive).")
 def draw_command(runs: tuple[str, ...], out: tuple[str, ...], clip: str | None, **fields: Any) -> None:
     """Draw one or more results: run folders, finished or not, or .nc files.
 

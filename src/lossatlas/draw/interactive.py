@@ -111,7 +111,7 @@ def payload(scene: Scene) -> dict[str, Any]:
         "limits": scene.limits,
         "looks": {_key(*key): {**_look(look.range), "words": look.words} for key, look in scene.looks.items()},
         "beside": _look(scene.beside_range) if scene.beside_range else None,
-        "blocks": [_block(block, values) for block in blocks],
+        "blocks": [_block(block, values, shows_points=scene.shows_points) for block in blocks],
         "curves": [_curve(curve, values) for curve in scene.curves],
         "caption": {
             name: getattr(scene.caption, name)
@@ -166,13 +166,14 @@ def _axis(axis: Axis) -> dict[str, Any]:
     }
 
 
-def _block(block: Block, values: Sequence[str]) -> dict[str, Any]:
+def _block(block: Block, values: Sequence[str], *, shows_points: bool = False) -> dict[str, Any]:
     """A panel, or a volume as one panel for each coordinate of its third axis."""
     volume = len(block.axes) == 3
     return {
         "title": block.title,
         "axes": [_axis(axis) for axis in block.axes],
         "centre": block.marks_centre,
+        "evaluated": _rows(block.evaluated.astype(float)) if shows_points else None,
         "values": {value: _rows(np.where(block.drawable(value), block.values[value], np.nan)) for value in values},
         "why": {value: _reasons(block, value) for value in values},
         "hatched": {

@@ -73,6 +73,11 @@ class Block:
         heights[cells] = shown.heights(self.values[value][cells], beyond=beyond)
         return heights
 
+    @property
+    def evaluated(self) -> np.ndarray:
+        """bool, same shape: the cells that were evaluated, whatever came of it."""
+        return ~np.isin(self.status, (int(Status.NOT_SAMPLED), int(Status.INTERPOLATED)))
+
     def hatched(self, value: str) -> dict[Status, np.ndarray]:
         """The cells that have no value to draw, by reason; only reasons that occur."""
         empty = ~self.drawable(value)
@@ -164,6 +169,7 @@ class Scene:
         range: what part of the value is shown.
         colours: the colour map.
         theme: colours of the page and sizes.
+        shows_points: whether maps show which cells were evaluated.
         camera: elevation and azimuth of the eye in degrees, for the 3-D surface.
         panels: blocks with two axes, one for each picture; empty for curves.
         curves: one for each model; empty for panels.
@@ -181,6 +187,7 @@ class Scene:
     range: Range
     colours: Colours
     theme_name: ThemeName
+    shows_points: bool
     camera: tuple[float, float]
     panels: tuple[Block, ...]
     curves: tuple[Curve, ...]

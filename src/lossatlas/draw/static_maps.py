@@ -65,6 +65,12 @@ def fill(axes: Axes, scene: Scene, panel: Block) -> None:
     elif np.isfinite(heights).any():
         _contours(axes, scene, x, y, heights)
     _hatch(axes, scene, panel)
+    if scene.shows_points:
+        at = np.nonzero(panel.evaluated)
+        size = 0.35 * scene.theme.small
+        axes.plot(
+            x.coordinates[at[0]], y.coordinates[at[1]], ".", gid="evaluated", ms=size, mew=0, color="white", alpha=0.8
+        )
     if panel.marks_centre:
         theme = scene.theme
         for colour, width in ((theme.paper, 3.6), (theme.ink, 1.5)):

@@ -38,6 +38,7 @@ class View:
         theme: "light" and "dark" have the sizes of a paper's column (7 to 9 points), "talk" those of a slide.
         camera: elevation and azimuth of the eye, in degrees.
         title: heading of the whole picture.
+        points: show as dots which cells were evaluated, on maps; the others were interpolated.
 
     Raises:
         SpecError: a field has a value it cannot have; the message lists the good ones.
@@ -60,6 +61,7 @@ class View:
     theme: ThemeName = "light"
     camera: tuple[float, float] = (34.0, -52.0)
     title: str = ""
+    points: bool = False
 
     def __post_init__(self) -> None:
         options = {"kind": KindOption, "scale": ScaleOption, "colours": ColourOption, "theme": ThemeName}
@@ -119,6 +121,7 @@ def compile(landscapes: xr.Dataset | Sequence[xr.Dataset], view: View | None = N
         range=shown,
         colours=_colours(view, sources[0]),
         theme_name=view.theme,
+        shows_points=view.points,
         camera=(float(view.camera[0]), float(view.camera[1])),
         panels=panels,
         curves=curves,

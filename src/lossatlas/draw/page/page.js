@@ -210,6 +210,11 @@
           contours: { type: "constraint", operation: "=", value: level },
           line: { smoothing: 0, width: lines ? 1.6 : 0.8, color: lines ? colourAt((level - shown.bottom) / (shown.top - shown.bottom)) : "rgba(255,255,255,0.75)" }, fillcolor: "rgba(0,0,0,0)" });
     traces.push(...hatching(block, k, ink));
+    if (block.evaluated) {
+      const at = { x: [], y: [] };
+      block.evaluated[k].forEach((row, j) => row.forEach((seen, i) => { if (seen) { at.x.push(x.coordinates[i]); at.y.push(y.coordinates[j]); } }));
+      traces.push({ ...at, type: "scatter", name: "evaluated", mode: "markers", hoverinfo: "skip", marker: { size: 3, color: "rgba(255,255,255,0.8)" } });
+    }
     if (block.centre) traces.push({ type: "scatter", mode: "markers", x: [0], y: [0], hoverinfo: "skip", marker: { symbol: "cross-thin", size: 11, line: { width: 1.6, color: "#ffffff" } } });
     traces.push({ type: "scatter", name: "mark", mode: "markers", x: [], y: [], hoverinfo: "skip", marker: { size: 11, symbol: "circle", color: "#ff5a36", line: { color: "#fff", width: 1.5 } } });
     const axis = { color: ink.faint, gridcolor: grid(), ticks: "outside", showline: true, linecolor: ink.faint, mirror: true };
