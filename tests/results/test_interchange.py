@@ -63,10 +63,10 @@ def test_the_error_is_written_as_the_accuracy_it_implies(tmp_path):
 
 def test_a_negative_loss_is_no_missing_one(tmp_path):
     with h5py.File(tmp_path / "s.h5", "w") as file:
-        file["xcoordinates"] = [0.0, 1.0, 2.0]
-        file["train_loss"], file["train_acc"] = [-1.0, -1.0, np.nan], [50.0, -1.0, 50.0]
+        file["xcoordinates"] = [0.0, 1.0, 2.0, 3.0]
+        file["train_loss"], file["train_acc"] = [-1.0, -1.0, np.nan, -0.5], [50.0, -1.0, 50.0, 0.0]
     status = interchange.read_surface(tmp_path / "s.h5")["status"].values.tolist()
-    assert status == [Status.OK, Status.NOT_SAMPLED, Status.NON_FINITE]
+    assert status == [Status.OK, Status.NOT_SAMPLED, Status.NON_FINITE, Status.OK]
 
 
 def test_directions_are_ordered_by_number_and_named_by_the_model(tmp_path):

@@ -149,7 +149,7 @@ def test_lines_spaces_and_flat_grids(shape):
 
 def test_a_constant_needs_only_the_first_points():
     found, asked = run(np.full((N, N), 2.5), square())
-    assert asked.sum() == 36
+    assert asked.sum() == 37  # 6 × 6 and the centre
     assert (found["loss"].values == 2.5).all()
 
 

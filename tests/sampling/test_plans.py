@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -288,9 +289,15 @@ def test_bad_plans_are_named(options, message):
         la.sample(objective, la.Plane.random(objective), la.Grid(x=(-1, 1, 3), y=(-1, 1, 3)), **options)
 
 
-def test_threads_and_model_are_as_before():
+def test_threads_and_model_are_as_before(request):
+    request.addfinalizer(lambda cores=torch.get_num_threads(): torch.set_num_threads(cores))
+    torch.set_num_threads(3)
     objective = objective_of("convolutions")
     before = torch.get_num_threads()
+    way = Graphs(objective, la.Plane.random(objective)).way(Plan(name="graph", micro=5, workers=2))
+    way.values(POINTS)
+    way.close()
+    assert ThreadPoolExecutor(1).submit(torch.get_num_threads).result() == before
     state = {name: tensor.clone() for name, tensor in objective.model.state_dict().items()}
     la.sample(objective, la.Plane.random(objective), la.Grid(x=(-1, 1, 3), y=(-1, 1, 3)), plan="graph")
     assert torch.get_num_threads() == before

@@ -67,7 +67,7 @@ def fill(axes: Axes, scene: Scene, panel: Block) -> None:
     _hatch(axes, scene, panel)
     if scene.shows_points:
         at = np.nonzero(panel.evaluated)
-        size = 0.35 * scene.theme.small
+        size = 0.45 * scene.theme.small
         axes.plot(
             x.coordinates[at[0]], y.coordinates[at[1]], ".", gid="evaluated", ms=size, mew=0, color="white", alpha=0.8
         )

@@ -141,7 +141,7 @@ class AdaptiveQueue:
         self._cells = surrogate.places(sampler.shape)
         self._values = np.full(len(self._cells), np.nan)
         self._told = np.zeros(len(self._cells), bool)
-        self._first = _first(sampler.shape)
+        self._first = _first(sampler.axes)
         self._rest: np.ndarray | None = None
         self.tell(told)
 
@@ -187,10 +187,13 @@ class AdaptiveQueue:
         return _spread(self._cells, free, errors, found.distances, wanted, seed=int(self._told.sum()))
 
 
-def _first(shape: tuple[int, ...]) -> np.ndarray:
-    """The coarse grid to begin with, its corners included."""
+def _first(axes: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The coarse grid to begin with, its corners included, after the cell nearest the origin: the trained network."""
+    shape = tuple(len(coordinates) for coordinates in axes.values())
     sides = [np.unique(np.linspace(0, n - 1, min(n, FIRST[len(shape)])).round().astype(int)) for n in shape]
-    return np.ravel_multi_index(np.meshgrid(*sides, indexing="ij"), shape).ravel().astype(np.int64)
+    coarse = np.ravel_multi_index(np.meshgrid(*sides, indexing="ij"), shape).ravel()
+    centre = np.ravel_multi_index([int(np.argmin(np.abs(c))) for c in axes.values()], shape)
+    return np.array([centre, *coarse[coarse != centre]], np.int64)
 
 
 def _estimated(cells: np.ndarray, known: np.ndarray, values: np.ndarray, shown: Range) -> Estimate:
