@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from concurrent.futures import ThreadPoolExecutor
@@ -290,7 +291,7 @@ def test_bad_plans_are_named(options, message):
 
 
 def test_threads_and_model_are_as_before(request):
-    request.addfinalizer(lambda cores=torch.get_num_threads(): torch.set_num_threads(cores))
+    request.addfinalizer(functools.partial(torch.set_num_threads, torch.get_num_threads()))
     torch.set_num_threads(3)
     objective = objective_of("convolutions")
     before = torch.get_num_threads()
