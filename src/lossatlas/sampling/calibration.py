@@ -165,15 +165,19 @@ class _Search:
         for plan in self._graphs():
             self._try(plan)
         fastest = min(self.time, each)
+        stacks = list(stacks_to_try(fastest, self.graphs.objective.samples))
         if self.wanted in ("auto", "stacked"):
-            for points in stacks_to_try(fastest):
-                self._try(Plan(name="stacked", micro=self._micro(), points=points, precision=self.precision))
+            self._stacked("stacked", stacks)
         if self.wanted == "compiled" or (self.wanted == "auto" and fastest * remaining > COMPILE_SECONDS):
             if not _can_compile(self.graphs.objective.device):
                 self.found.refused["compiled"] = "no C++ compiler was found"
                 return
-            for points in (1, *stacks_to_try(fastest)):
-                self._try(Plan(name="compiled", micro=self._micro(), points=points, precision=self.precision))
+            self._stacked("compiled", [(1, min(self.graphs.objective.samples, 1000)), *stacks])
+
+    def _stacked(self, name: str, stacks: list[tuple[int, int]]) -> None:
+        whole = _uncuttable(self.found)
+        for points, micro in stacks:
+            self._try(Plan(name=name, micro=0 if whole else micro, points=points, precision=self.precision))
 
     def _graphs(self) -> Iterator[Plan]:
         if self.wanted not in ("auto", "graph"):
@@ -186,11 +190,6 @@ class _Search:
                 if micro * workers <= max(objective.samples, micro):
                     yield Plan(name="graph", micro=micro, workers=workers, precision=self.precision)
         yield Plan(name="graph", precision=self.precision)  # as the batches come, where they cannot be cut
-
-    def _micro(self) -> int:
-        """Samples at once for several points together: all, where little is left of a point otherwise."""
-        objective = self.graphs.objective
-        return 0 if _uncuttable(self.found) else min(objective.samples, 1000)
 
     def _try(self, plan: Plan) -> None:
         if self.best is not None and time.perf_counter() > self.deadline:

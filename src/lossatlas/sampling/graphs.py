@@ -72,7 +72,8 @@ class GraphWay:
         work = self._program(objective, plane, traced)
         if plan.points == 1 and plan.name == "graph" and _has_onednn(objective.device):
             rewriting.fuse_kernels(work)
-        # Without several points side by side, mixing stored outputs is cheaper only where it saves much.
+        if plan.points > 1:
+            rewriting.open_attention(work)
         self._staged = staging.split(work, room=STORED, samples=objective.samples)
         self._weights = self._weight_buffer(work, objective)
         self._device = objective.device
@@ -170,8 +171,18 @@ class GraphWay:
             call = torch.vmap(call, in_dims=tuple(0 if name in mapped else None for name in self._inputs))
         if self.plan.name == "compiled":
             mode = "reduce-overhead" if self._device.type == "cuda" else None
-            call = torch.compile(call, dynamic=False, mode=mode)
+            call = _with_room(torch.compile(call, dynamic=False, mode=mode))
         return call
+
+
+def _with_room(compiled: Callable[..., Any]) -> Callable[..., Any]:
+    """Let torch compile as many plans as are tried; beyond its limit of eight it would run them slowly, uncompiled."""
+
+    def call(*arguments: Any) -> Any:
+        with torch._dynamo.config.patch(recompile_limit=64):
+            return compiled(*arguments)
+
+    return call
 
 
 def _short(tensor: Tensor, dtype: torch.dtype, keep: bool) -> Tensor:

@@ -100,7 +100,18 @@ def workers_to_try(device: torch.device) -> list[int]:
     return [cores, 1] if device.type == "cpu" and cores > 1 else [1]
 
 
-def stacks_to_try(seconds: float) -> Iterator[int]:
-    """Numbers of points at once worth a try: several where a single one is so short that calling it costs time."""
+def stacks_to_try(seconds: float, samples: int) -> Iterator[tuple[int, int]]:
+    """Numbers of points at once worth a try, each with a number of samples: where one point is so short that calling
+    it costs time. Together they should still fit a cache.
+
+    Example:
+        >>> list(stacks_to_try(0.002, samples=500))
+        [(4, 500), (16, 250), (64, 250)]
+        >>> list(stacks_to_try(1.0, samples=500))
+        []
+    """
     if seconds < 0.05:
-        yield from (4, 16, 64) if seconds < 0.005 else (4, 16)
+        yield 4, min(samples, 1000)
+        yield 16, min(samples, 250)
+        if seconds < 0.03:
+            yield 64, min(samples, 250)

@@ -221,3 +221,47 @@ def _replace(work: Program, conv: fx.Node, add: fx.Node | None, relu: fx.Node) -
         kernel = work.graph.graph.call_function(call, arguments)
     kernel.meta = dict(relu.meta)
     relu.replace_all_uses_with(kernel)
+
+
+def attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None = None,
+    dropout: float = 0.0,
+    is_causal: bool = False,
+    *,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    r"""Attention :math:`softmax(Q K^T s + M) V` in plain products, which can be done for several points at once.
+
+    The arguments are those of ``torch.nn.functional.scaled_dot_product_attention``.
+
+    Example:
+        >>> q, k, v = torch.randn(3, 2, 4, 5, 8)
+        >>> exact = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        >>> torch.allclose(attention(q, k, v, is_causal=True), exact, atol=1e-6)
+        True
+    """
+    if enable_gqa:
+        groups = query.shape[-3] // key.shape[-3]
+        key, value = key.repeat_interleave(groups, -3), value.repeat_interleave(groups, -3)
+    scores = query @ key.transpose(-2, -1) * (query.shape[-1] ** -0.5 if scale is None else scale)
+    if is_causal:
+        mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
+    if mask is not None:
+        scores = scores.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else scores + mask
+    return torch.softmax(scores, -1) @ value
+
+
+def open_attention(work: Program) -> None:
+    """Put attention into plain products: its own kernel can do only one point at a time.
+
+    Args:
+        work: changed in place.
+    """
+    for node in work.graph.graph.nodes:
+        if node.target is aten.scaled_dot_product_attention.default:
+            node.target = attention
+    work.finish()
