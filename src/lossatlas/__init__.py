@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lossatlas.sampling.adaptive import Adaptive
     from lossatlas.sampling.run import interpolate, sample
     from lossatlas.sampling.samplers import Grid
+    from lossatlas.sampling.subset import sample_subset
     from lossatlas.space import directions, filters
     from lossatlas.space.charts import Plane
     from lossatlas.space.normalize import normalize
@@ -38,6 +39,7 @@ _HOMES = {
     "Grid": "sampling.samplers",
     "Adaptive": "sampling.adaptive",
     "sample": "sampling.run",
+    "sample_subset": "sampling.subset",
     "interpolate": "sampling.run",
     "open": "results.reading",
     "View": "draw",
@@ -62,6 +64,7 @@ __all__ = [
     "normalize",
     "open",
     "sample",
+    "sample_subset",
     "zoo",
 ]
 

@@ -28,6 +28,16 @@ def _many(*flags: str, **options: Any) -> Callable[[Any], Any]:
     return click.option(*flags, multiple=True, **options)
 
 
+class _Samples(click.ParamType):  # type: ignore[type-arg]  # generic only in new versions of click
+    """A number, or the word auto."""
+
+    name = "samples"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """A number where it is one; whatever else there is, is checked later."""
+        return int(value) if str(value).lstrip("-").isdigit() else value
+
+
 OPTIONS = [
     click.option("--config", type=click.Path(path_type=Path), help="TOML file with the same names; flags win over it."),
     click.option(
@@ -42,7 +52,13 @@ OPTIONS = [
         "--loss", metavar="NAME", help="cross_entropy (default), mse, l1, nll, bce_with_logits, own, file.py:callable"
     ),
     _many("--metric", metavar="NAME", help="error, accuracy or file.py:callable; may be repeated."),
-    click.option("--samples", type=int, metavar="N", help="Only the first N samples."),
+    click.option(
+        "--samples",
+        type=_Samples(),
+        metavar="N|auto",
+        help="Only the first N samples; or 'auto': a small part of them at every point, corrected to all of them "
+        "to within --adaptive's tolerance, or 2 % of the range shown, with a stated error.",
+    ),
     click.option(
         "--batch-size", type=int, metavar="N", help="Rows at once, where the data is a pair of tensors (100)."
     ),
@@ -138,12 +154,22 @@ def _measure(scan: Any) -> None:
     grid = la.Adaptive(tolerance=scan.adaptive, **scan.axes) if scan.adaptive else la.Grid(**scan.axes)
     _announce(scan, objective, plane, grid)
     try:
-        landscape = la.sample(objective, plane, grid, run=scan.run or None, plan=scan.plan, precision=scan.precision)
+        landscape = _sampled(scan, objective, plane, grid)
     except KeyboardInterrupt:
         raise Failure(_stopped(scan.run)) from None
     _report(scan, landscape)
     for path in scan.out:
         click.echo(f"drawn: {la.draw(landscape, path)}")
+
+
+def _sampled(scan: Any, objective: Any, plane: Any, grid: Any) -> Any:
+    import lossatlas as la
+    from lossatlas.cli.scan import TOLERANCE
+
+    options = {"run": scan.run or None, "plan": scan.plan, "precision": scan.precision}
+    if scan.samples == "auto":
+        return la.sample_subset(objective, plane, grid, tolerance=scan.adaptive or TOLERANCE, **options)
+    return la.sample(objective, plane, grid, **options)
 
 
 def _check_pictures(paths: tuple[str, ...]) -> None:
@@ -157,7 +183,7 @@ def _check_pictures(paths: tuple[str, ...]) -> None:
 def _announce(scan: Any, objective: Any, plane: Any, grid: Any) -> None:
     lines = {
         "model": f"{scan.model}{f' from {scan.checkpoint}' if scan.checkpoint else ' with its initial weights'}",
-        "data": f"{scan.data}, {objective.samples} samples{' (the first ones)' if scan.samples else ''}",
+        "data": f"{scan.data}, {objective.samples} samples{_which(scan.samples)}",
         "grid": " × ".join(map(str, grid.shape)) + f" = {_product(grid.shape)} points",
         "cosine": ", ".join(f"{pair} {value:+.4f}" for pair, value in plane.cosines.items()),
         "run": scan.run or "not kept; --run FOLDER would keep it",
@@ -165,6 +191,12 @@ def _announce(scan: Any, objective: Any, plane: Any, grid: Any) -> None:
     for name, text in lines.items():
         if text:
             click.echo(f"{name + ':':8} {text}", err=True)
+
+
+def _which(samples: int | str) -> str:
+    if samples == "auto":
+        return ", a part of them at each point"
+    return " (the first ones)" if samples else ""
 
 
 def _product(shape: tuple[int, ...]) -> int:

@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ from lossatlas.space.planefile import load_directions
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 GIB = 1024**3
+TOLERANCE = 0.02
 AXES = ("x", "y", "z")
 
 
@@ -42,7 +43,7 @@ class Scan:
     trust_pickle: bool = False
     loss: str = "cross_entropy"
     metric: tuple[str, ...] = ()
-    samples: int = 0
+    samples: int | Literal["auto"] = 0
     batch_size: int = 100
     memory: float = 2.0
     device: str = ""
@@ -73,6 +74,8 @@ class Scan:
         for option, choices in known.items():
             if getattr(self, option) not in choices:
                 raise unknown(option, getattr(self, option), tuple(choices))
+        if not isinstance(self.samples, int) and self.samples != "auto":
+            raise SpecError(f"--samples {self.samples}; expected a number, or 'auto' for a corrected part of them")
         if self.dtype and self.dtype not in DTYPES:
             raise unknown("dtype", self.dtype, DTYPES)
         if self.directions and self.towards:
@@ -132,8 +135,7 @@ class Scan:
             f"metrics=dict([{metrics}]), {options})",
             *self._plane_lines(),
             f"grid = {self._sampler_line()}",
-            f"landscape = la.sample(objective, plane, grid, run={self.run or None!r}, plan={self.plan!r}, "
-            f"precision={self.precision!r})",
+            f"landscape = la.{self._call()}run={self.run or None!r}, plan={self.plan!r}, precision={self.precision!r})",
             *(f"la.draw(landscape, {path!r})" for path in self.out),
         ]
         return "\n".join(lines)
@@ -141,6 +143,11 @@ class Scan:
     def _sampler_line(self) -> str:
         axes = ", ".join(f"{axis}={bounds}" for axis, bounds in self.axes.items())
         return f"la.Adaptive({axes}, tolerance={self.adaptive})" if self.adaptive else f"la.Grid({axes})"
+
+    def _call(self) -> str:
+        if self.samples != "auto":
+            return "sample(objective, plane, grid, "
+        return f"sample_subset(objective, plane, grid, tolerance={self.adaptive or TOLERANCE}, "
 
     def _plane_lines(self) -> Iterator[str]:
         axes = tuple(self.axes)
@@ -166,6 +173,8 @@ def _typed(path: Path, key: str, value: Any, default: Any, *, many: bool) -> Any
     """A TOML value in the type of its field; one text stands for a list of one."""
     if many:
         return (value,) if isinstance(value, str) else tuple(value)
+    if key == "samples" and value == "auto":
+        return value
     if key in AXES:
         if not isinstance(value, list) or len(value) != 3:
             raise SpecError(f"{path}: {key} = {value!r}; expected {key} = [low, high, points]")
@@ -199,7 +208,7 @@ def build_objective(scan: Scan, model: nn.Module) -> Objective:
     """The objective: model, data, loss and metrics."""
     data = names.data(scan.data)
     if scan.samples:
-        data = first_samples(data, scan.samples)
+        data = first_samples(data, scan.samples) if scan.samples != "auto" else data
     if scan.dtype:
         data = _in_format(data, getattr(torch, scan.dtype))
     return Objective(

@@ -178,6 +178,24 @@ class Objective:
             values.append(reduction.metric_mean(name, metric(calling.predictions(outputs), targets), size))
         return values
 
+    def each(self) -> Tensor:
+        """Loss and metrics of every sample where the private copy stands now, float64 [N, names].
+
+        Raises:
+            SpecError: the loss of a batch is not a mean over samples, or is the model's own.
+        """
+        if self.loss is None:
+            raise SpecError("loss=None: a model's own loss is one number for a batch; pass loss=... to see each sample")
+        rows = []
+        with self.batches.seeded(0), self.grad_mode():
+            for batch in self.batches:
+                outputs, targets = self.forward(self.private, batch)
+                shown, size = calling.predictions(outputs), size_of(batch)
+                columns = [reduction.loss_each(self.loss, shown, targets, size)]
+                columns += [metric(shown, targets).double() for metric in self.metrics.values()]
+                rows.append(torch.stack(columns, dim=1).detach().cpu())
+        return torch.cat(rows)
+
     def grad_mode(self) -> AbstractContextManager[Any]:
         """Inference mode, or gradients where the objective needs them."""
         return torch.enable_grad() if self.autograd else torch.inference_mode()

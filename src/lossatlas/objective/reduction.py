@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -39,6 +40,47 @@ def loss_mean(loss: Measure, value: Any, size: int) -> Tensor:
             f"expected a scalar or [{size}, ...], one value for each sample"
         )
     return value.double().mean()
+
+
+def loss_each(loss: Measure, outputs: Any, targets: Any, size: int) -> Tensor:
+    """The loss of every sample of one batch, float64 [N].
+
+    A loss that gives the mean of a batch is asked for each sample alone.
+
+    Args:
+        loss: as of an Objective.
+        outputs: outputs of one batch; any nesting of tensors with the samples first.
+        targets: its targets.
+        size: the number of samples N.
+
+    Raises:
+        SpecError: the loss of a batch is not the mean over its samples.
+
+    Example:
+        >>> x, y = torch.tensor([1.0, 3.0]), torch.zeros(2)
+        >>> loss_each(torch.nn.functional.mse_loss, x, y, 2).tolist()
+        [1.0, 9.0]
+    """
+    value = loss(outputs, targets)
+    mean = loss_mean(loss, value, size)
+    if value.dim():
+        return value.double().reshape(size, -1).mean(dim=1)
+
+    def alone(*row: Any) -> Tensor:
+        return loss(*map_tensors(lambda t: t.unsqueeze(0), row))
+
+    try:
+        each = torch.vmap(alone)(outputs, targets).double()
+    except (RuntimeError, ValueError):  # an operation that cannot be done for many samples side by side
+        rows = [map_tensors(operator.itemgetter(i), (outputs, targets)) for i in range(size)]
+        each = torch.stack([alone(*row) for row in rows]).double()
+    if not torch.isclose(each.mean(), mean.double(), rtol=1e-4, atol=1e-7, equal_nan=True):
+        raise SpecError(
+            f"loss {name_of(loss)} of a batch ({float(mean):.6g}) is not the mean over its samples "
+            f"({float(each.mean()):.6g}), so no single sample has a loss; "
+            "use a loss that gives one value for each sample"
+        )
+    return each
 
 
 def metric_mean(name: str, value: Any, size: int) -> Tensor:

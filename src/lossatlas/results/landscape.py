@@ -10,8 +10,8 @@ variable        dims        meaning
 ``x_length``    (x,)        the same, times the norm of the direction: distance in parameter space
 ``loss``        (x, y, …)   the mean over samples, float64; ``kind`` is "loss"
 metric's name   (x, y, …)   the mean over samples, float64; ``kind`` is "metric"
-``…_uncertainty``  (x, y, …)  where cells were interpolated, the stated error of a value, as a share of the range a
-                            picture shows; 0 at evaluated cells; ``kind`` is "uncertainty"
+``…_uncertainty``  (x, y, …)  the stated error of an estimate, interpolated or from a part of the samples, as a share
+                            of the range a picture shows; 0 where it is exact; ``kind`` is "uncertainty"
 ``status``      (x, y, …)   what became of the cell, see :class:`Status`; no value is ever repaired
 ==============  ==========  ===========================================================================
 """
@@ -196,18 +196,22 @@ def complete(
     empty = landscape["status"].values == Status.NOT_SAMPLED
     for name, values in filled.items():
         result[name].values[empty] = values.reshape(empty.shape)[empty]
-        spread = np.where(empty, errors[name].reshape(empty.shape), 0.0)
-        attributes = {
-            "kind": "uncertainty",
-            "units": "share of the shown range",
-            "long_name": f"stated error of {name}",
-        }
-        result[f"{name}_uncertainty"] = (landscape["status"].dims, spread, attributes)
+        with_uncertainty(result, name, np.where(empty, errors[name].reshape(empty.shape), 0.0))
     if filled:
         result["status"].values[empty] = Status.INTERPOLATED
     result.attrs["sampling"] = json.dumps(dict(sampling), sort_keys=True)
     validate(result)
     return result
+
+
+def with_uncertainty(landscape: xr.Dataset, name: str, errors: np.ndarray) -> None:
+    """Put the stated error of a value beside it, as a share of the range that a picture shows; in place."""
+    attributes = {
+        "kind": "uncertainty",
+        "units": "share of the shown range",
+        "long_name": f"stated error of {name}",
+    }
+    landscape[f"{name}_uncertainty"] = (landscape["status"].dims, errors, attributes)
 
 
 def _status_attributes() -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """How a run survives: the folder that keeps its specification and every finished block.
 
 A run folder holds ``spec.json`` (what the run is, for people and for the check on resuming), ``journal.sqlite`` (every
-finished point), ``evaluation.json`` (how points are evaluated) and, once finished, ``landscape.nc``. A block is
-committed in one transaction and is on the disk when the call returns, so an interruption of any kind loses at most the
-block in flight.
+finished point), ``evaluation.json`` (how points are evaluated) and, once finished, ``landscape.nc``; a run on a part of
+the samples also ``anchors.npz``. A block is committed in one transaction and is on the disk when the call returns, so
+an interruption of any kind loses at most the block in flight.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from lossatlas.results.landscape import Status
 from lossatlas.results.spec import Block, RunSpec
 
 SPEC, JOURNAL, RESULT, LOCK = "spec.json", "journal.sqlite", "landscape.nc", ".lock"
-EVALUATION = "evaluation.json"
+EVALUATION, ANCHORS = "evaluation.json", "anchors.npz"
 
 
 Complete = Callable[[xr.Dataset], xr.Dataset]
@@ -226,8 +226,19 @@ def _check_free(folder: Path) -> None:
         raise SpecError(f"run folder {folder} holds other files ({strangers[0]} …) and no {SPEC}; choose another")
 
 
+def anchors_file(folder: Path) -> Path:
+    """Where a run on a part of the samples keeps what all of them gave; the folder is made where it is missing.
+
+    Raises:
+        SpecError: the folder holds something else than a run.
+    """
+    _check_free(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / ANCHORS
+
+
 def _ours(name: str) -> bool:
-    return name == LOCK or name.startswith((f".{SPEC}", JOURNAL))
+    return name == LOCK or name.startswith((f".{SPEC}", JOURNAL, ANCHORS, f".{ANCHORS}"))
 
 
 def _locked(folder: Path) -> FileLock:

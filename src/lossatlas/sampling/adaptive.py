@@ -141,7 +141,7 @@ class AdaptiveQueue:
         self._cells = surrogate.places(sampler.shape)
         self._values = np.full(len(self._cells), np.nan)
         self._told = np.zeros(len(self._cells), bool)
-        self._first = _first(sampler.axes)
+        self._first = coarse_cells(sampler.axes)
         self._rest: np.ndarray | None = None
         self.tell(told)
 
@@ -187,8 +187,16 @@ class AdaptiveQueue:
         return _spread(self._cells, free, errors, found.distances, wanted, seed=int(self._told.sum()))
 
 
-def _first(axes: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The coarse grid to begin with, its corners included, after the cell nearest the origin: the trained network."""
+def coarse_cells(axes: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The coarse grid to begin with, its corners included, after the cell nearest the origin: the trained network.
+
+    Returns:
+        Flat indices in C order of the axes, int64.
+
+    Example:
+        >>> coarse_cells({"x": np.linspace(-1, 1, 17)}).tolist()
+        [8, 0, 2, 4, 6, 10, 12, 14, 16]
+    """
     shape = tuple(len(coordinates) for coordinates in axes.values())
     sides = [np.unique(np.linspace(0, n - 1, min(n, FIRST[len(shape)])).round().astype(int)) for n in shape]
     coarse = np.ravel_multi_index(np.meshgrid(*sides, indexing="ij"), shape).ravel()

@@ -101,8 +101,9 @@ def workers_to_try(device: torch.device) -> list[int]:
 
 
 def stacks_to_try(seconds: float, samples: int) -> Iterator[tuple[int, int]]:
-    """Numbers of points at once worth a try, each with a number of samples: where one point is so short that calling
-    it costs time. Together they should still fit a cache.
+    """Numbers of points at once worth a try, each with a number of samples, where calling one point costs time.
+
+    Together they should still fit a cache.
 
     Example:
         >>> list(stacks_to_try(0.002, samples=500))

@@ -1,0 +1,88 @@
+"""Which samples stand for all: an order in which alike ones are neighbours, and every so-manyth of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lossatlas.errors import SpecError
+from lossatlas.objective.batches import map_tensors, size_of, tensors_of
+from lossatlas.objective.objective import Objective
+
+
+def strata(losses: np.ndarray) -> np.ndarray:
+    """An order of the samples in which neighbours have alike losses at the anchors.
+
+    The samples are halved again and again at the median of the principal component along which they differ most.
+
+    Args:
+        losses: float64 [anchors, N].
+
+    Returns:
+        A permutation of the samples, int64 [N].
+
+    Example:
+        >>> strata(np.array([[5.0, 1.0, 5.1, 1.1]])).tolist() in ([1, 3, 0, 2], [0, 2, 1, 3])
+        True
+    """
+    features = np.sign(losses) * np.log1p(np.abs(losses))  # a few huge losses must not hide all others
+    features = (features - features.mean(axis=1, keepdims=True)).T
+    left, sizes, _ = np.linalg.svd(features, full_matrices=False)
+    scores = (left * sizes)[:, :8]
+    return np.array(_halved(scores, np.arange(len(scores))), np.int64)
+
+
+def _halved(scores: np.ndarray, members: np.ndarray) -> list[int]:
+    axis = int(np.argmax(scores[members].var(axis=0)))
+    members = members[np.argsort(scores[members, axis], kind="stable")]
+    if len(members) <= 4:
+        return [int(member) for member in members]
+    middle = len(members) // 2
+    return _halved(scores, members[:middle]) + _halved(scores, members[middle:])
+
+
+def every(order: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """``count`` samples spread evenly over an order, the same distance apart, from a random start; int64 [count]."""
+    start = np.random.default_rng(seed).random()
+    return np.asarray(order[np.floor((np.arange(count) + start) * len(order) / count).astype(int)])
+
+
+def taken(objective: Objective, chosen: np.ndarray) -> Objective:
+    """The same objective on some of its samples.
+
+    Args:
+        objective: with all its data.
+        chosen: int64 [n], increasing.
+
+    Raises:
+        SpecError: a tensor of a batch has no sample dimension.
+    """
+    batches, start = [], 0
+    for batch in objective.batches:
+        size = size_of(batch)
+        rows = torch.from_numpy(chosen[(chosen >= start) & (chosen < start + size)] - start)
+        if len(rows):
+            batches.append(_rows(batch, size, rows.to(objective.device)))
+        start += size
+    return Objective(
+        objective.model,
+        batches,
+        objective.loss,
+        metrics=objective.metrics,
+        forward=objective.forward,
+        batchnorm=objective.batchnorm,
+        device=objective.device,
+        training=objective.training,
+        autograd=objective.autograd,
+        name=objective.name,
+        data_name=objective.data_name,
+    )
+
+
+def _rows(batch: Any, size: int, rows: Tensor) -> Any:
+    if any(tensor.shape[:1] != (size,) for tensor in tensors_of(batch)):
+        raise SpecError("data: a tensor of the batch has no sample dimension, so no part of the samples can be taken")
+    return map_tensors(lambda tensor: tensor[rows.to(tensor.device)], batch)

@@ -1,0 +1,317 @@
+r"""How to use fewer samples: a fixed subset at every point, corrected where all samples were seen.
+
+With a subset S of the N samples, and anchors a spread over the plane at which every sample is evaluated, the value at a
+point c is
+
+.. math:: g(L(c)) ≈ g(L_S(c)) + r(c), \qquad r(a) = g(L(a)) - g(L_S(a)),
+
+where r is interpolated between the anchors and g is the logarithm for a positive loss: a control variate. The subset is
+the same at every point, for a fresh one would make a smooth surface look rough. It is stratified: samples are ordered
+so that neighbours have alike losses at the anchors, and every so-manyth is taken.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+from tqdm import tqdm
+
+from lossatlas.analysis import surrogate
+from lossatlas.draw.ranges import Range, choose
+from lossatlas.errors import SpecError
+from lossatlas.objective import Objective
+from lossatlas.objective.part import every, strata, taken
+from lossatlas.results.landscape import Status, structured, with_uncertainty
+from lossatlas.results.spec import Block
+from lossatlas.results.store import anchors_file
+from lossatlas.sampling.adaptive import coarse_cells
+from lossatlas.sampling.evaluator import Plain
+from lossatlas.sampling.provenance import plane_fingerprint
+from lossatlas.sampling.run import sample
+from lossatlas.sampling.samplers import Queue, Sampler
+from lossatlas.space.charts import Plane
+
+FEWEST = 32
+"""Samples that "auto" goes down to."""
+
+BESIDE = 0.25
+"""Share of the way to the next anchor from which on an anchor says nothing exact any more."""
+
+PATIENCE_SECONDS = 2.0
+
+
+def sample_subset(
+    objective: Objective,
+    plane: Plane,
+    grid: Sampler,
+    *,
+    samples: int | Literal["auto"] = "auto",
+    tolerance: float = 0.02,
+    seed: int = 0,
+    run: str | os.PathLike[str] | None = None,
+    progress: bool | None = None,
+    plan: str = "auto",
+    precision: str = "exact",
+) -> xr.Dataset:
+    """Sample a plane on a part of the data, corrected to all of it, with a stated error at every cell.
+
+    All samples are evaluated at some anchors (37 in a plane); a fixed subset everywhere. What the correction between
+    two anchors may be wrong by is known from anchors that were held out, in turn.
+
+    Args:
+        objective: what is measured, with all its data.
+        plane: where.
+        grid: which points.
+        samples: size of the subset; "auto" takes the smallest whose held-out errors are within the tolerance, and all
+            samples where half of them would not do.
+        tolerance: wanted error, as a share of the range that a picture shows.
+        seed: where in its stratum a sample is taken.
+        run: run folder, as for :func:`lossatlas.sample`; the anchors are kept there too.
+        progress: as for :func:`lossatlas.sample`.
+        plan: as for :func:`lossatlas.sample`.
+        precision: as for :func:`lossatlas.sample`.
+
+    Returns:
+        A Landscape with ``loss_uncertainty``, the stated error of every cell as a share of the shown range.
+
+    Raises:
+        SpecError: a size that is no subset, a grid too small to gain from one, a loss that single samples do not have.
+
+    Example:
+        >>> import torch, lossatlas as la
+        >>> net, data = la.zoo.model("mlp"), la.zoo.data("digits")
+        >>> objective = la.Objective(net, data, loss=torch.nn.functional.cross_entropy)
+        >>> plane = la.Plane.random(objective, seed=0)
+        >>> found = sample_subset(objective, plane, la.Grid(x=(-1, 1, 15), y=(-1, 1, 15)), samples=300)
+        >>> found.attrs["samples"], bool((found["loss_uncertainty"] > 0).any())
+        (300, True)
+    """
+    if samples != "auto" and not 0 < samples < objective.samples:
+        raise SpecError(f"samples={samples!r}; expected 'auto' or a number below the {objective.samples} there are")
+    if not 0 < tolerance < 0.5:
+        raise SpecError(f"tolerance={tolerance!r}; expected a share of the shown range, such as 0.02 (2 %)")
+    cells = coarse_cells(grid.axes)
+    total = int(np.prod([len(c) for c in grid.axes.values()]))
+    if total < 3 * len(cells):
+        raise SpecError(f"samples={samples!r}: a grid of {total} points gains nothing from a subset; leave samples out")
+    anchors = _anchors(objective, plane, grid, cells, run, progress)
+    order = strata(anchors.table[:, :, 0])
+    count = _smallest(anchors, order, tolerance) if samples == "auto" else samples
+    options: dict[str, Any] = {"run": run, "progress": progress, "plan": plan, "precision": precision}
+    if count is None:
+        return sample(objective, plane, _Noted(grid, anchors.all_needed(tolerance)), **options)
+    chosen = np.sort(every(order, count, seed))
+    part = taken(objective, chosen)
+    corrected = Corrected(grid, anchors, chosen, tolerance, centre=objective(plane.origin))
+    return sample(part, plane, corrected, **options)
+
+
+@dataclass(frozen=True)
+class Anchors:
+    """Every sample's values where all samples were seen.
+
+    Attributes:
+        shape: number of cells along each axis of the grid.
+        cells: int64 [A], flat indices of the anchors.
+        table: float64 [A, N, values], finite in the loss.
+        names: of the values.
+    """
+
+    shape: tuple[int, ...]
+    cells: np.ndarray
+    table: np.ndarray
+    names: tuple[str, ...]
+
+    def logarithmic(self, column: int) -> bool:
+        """Whether the correction is a factor rather than a term."""
+        return column == 0 and bool((self.table[:, :, 0].mean(axis=1) > 0).all())
+
+    def correction(self, column: int, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What to add to the subset's value (to its logarithm) at every cell, and how wrong that may be.
+
+        The error is what held-out anchors round there were wrong by, everywhere but right beside an anchor, since the
+        correction may bend between two of them.
+        """
+        cells = surrogate.places(self.shape)
+        found = surrogate.estimate(cells, self.cells, self._gaps(column, chosen), reach=BESIDE)
+        return found.values, found.errors
+
+    def held_out(self, chosen: np.ndarray) -> np.ndarray:
+        """Errors of the corrected loss at anchors that were held out, as shares of the shown range, float64 [A].
+
+        Whether the picture will take a logarithm is not known yet, so the worse of both ways counts.
+        """
+        gaps = surrogate.held_out(surrogate.places(self.shape)[self.cells], self._gaps(0, chosen))
+        means = self.table[:, :, 0].mean(axis=1)
+        wrong = means * 10.0**gaps if self.logarithmic(0) else means + gaps
+        views = (choose(means, scale="linear"), choose(means, scale="log"))
+        worst: np.ndarray = np.max([share(shown, means, wrong) for shown in views], axis=0)
+        return worst
+
+    def all_needed(self, tolerance: float) -> dict[str, Any]:
+        """What a Landscape says where no subset was good enough."""
+        verdict = f"all {self.table.shape[1]} samples evaluated: half of them were not within {100 * tolerance:g} %"
+        return {"kind": "subset", "tolerance": tolerance, "verdict": verdict}
+
+    def _gaps(self, column: int, chosen: np.ndarray) -> np.ndarray:
+        whole = self.table[:, :, column].mean(axis=1)
+        part = self.table[:, chosen, column].mean(axis=1)
+        if self.logarithmic(column):
+            return np.asarray(np.log10(whole) - np.log10(np.maximum(part, np.finfo(float).tiny)))
+        return np.asarray(whole - part)
+
+
+def share(shown: Range, values: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """How far values are apart on a picture, as a share of its range."""
+    low, high = shown.limits
+    return np.asarray(np.abs(shown.heights(values) - shown.heights(others)) / max(high - low, np.finfo(float).tiny))
+
+
+class _Noted:
+    """A sampler whose Landscape says something more."""
+
+    def __init__(self, sampler: Sampler, facts: Mapping[str, Any]) -> None:
+        self.sampler = sampler
+        self.axes = sampler.axes
+        self.identity = dict(sampler.identity)
+        self.facts = dict(facts)
+
+    def start(self, told: Block) -> Queue:
+        """As the sampler does."""
+        return self.sampler.start(told)
+
+    def finish(self, landscape: xr.Dataset) -> xr.Dataset:
+        """Say it, after what the sampler says."""
+        result = self.sampler.finish(landscape)
+        before = structured(result, "sampling").get("verdict")
+        words = "; ".join(text for text in (before, self.facts["verdict"]) if text)
+        return result.assign_attrs(sampling=json.dumps(self.facts | {"verdict": words}, sort_keys=True))
+
+
+class Corrected(_Noted):
+    """A sampler on a subset of the samples, whose Landscape is corrected to all of them.
+
+    Args:
+        sampler: which points.
+        anchors: where all samples were seen.
+        chosen: the subset.
+        tolerance: wanted error.
+        centre: values at the origin, of all samples.
+    """
+
+    def __init__(
+        self,
+        sampler: Sampler,
+        anchors: Anchors,
+        chosen: np.ndarray,
+        tolerance: float,
+        *,
+        centre: Mapping[str, float],
+    ) -> None:
+        total = anchors.table.shape[1]
+        error = float(np.quantile(anchors.held_out(chosen), surrogate.COVERED))
+        verdict = (
+            f"{len(chosen)} of {total} samples, corrected at {len(anchors.cells)} points that saw all: "
+            f"95 % of held-out points within {100 * error:.2g} % of the range"
+        )
+        facts = {"kind": "subset", "samples": len(chosen), "of": total, "tolerance": tolerance, "within": error}
+        super().__init__(sampler, facts | {"verdict": verdict})
+        self.identity |= {"subset": len(chosen), "of": total}
+        self._anchors = anchors
+        self._chosen = chosen
+        self._centre = dict(centre)
+
+    def finish(self, landscape: xr.Dataset) -> xr.Dataset:
+        """Correct every cell that has a value."""
+        result = super().finish(landscape).copy(deep=True)
+        result.attrs["centre"] = json.dumps(self._centre, sort_keys=True)
+        usable = np.isin(result["status"].values, (Status.OK, Status.INTERPOLATED))
+        for column, name in enumerate(self._anchors.names):
+            values, errors = self._corrected(column, result[name].values)
+            result[name].values[usable] = values[usable]
+            if f"{name}_uncertainty" in result:
+                errors = errors + result[f"{name}_uncertainty"].values
+            with_uncertainty(result, name, np.where(usable, errors, 0.0))
+        return result
+
+    def _corrected(self, column: int, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        terms, errors = (part.reshape(values.shape) for part in self._anchors.correction(column, self._chosen))
+        usable = values[np.isfinite(values)]
+        if self._anchors.logarithmic(column):
+            new = values * 10.0**terms
+            return new, share(choose(usable), new, new * 10.0**errors)
+        new = values + terms
+        samples = self._anchors.table[:, :, column]
+        if column and samples.min() >= 0 and samples.max() <= 1:
+            new = np.clip(new, 0, 1)  # the mean of shares is a share
+        shown = choose(usable) if column == 0 else choose(usable, scale="linear", clip=None)
+        return new, share(shown, new, new + errors)
+
+
+def _smallest(anchors: Anchors, order: np.ndarray, tolerance: float) -> int | None:
+    """The smallest subset whose held-out errors are within the tolerance."""
+    total = len(order)
+    sizes = [total // (1 << k) for k in range(1, 12)]
+    good = None
+    for size in sizes:
+        if size < FEWEST:
+            break
+        errors = [anchors.held_out(every(order, size, seed)) for seed in range(5)]  # one lucky subset proves little
+        if np.quantile(np.concatenate(errors), surrogate.COVERED) > tolerance:
+            break
+        good = size
+    return good
+
+
+def _anchors(
+    objective: Objective,
+    plane: Plane,
+    grid: Sampler,
+    cells: np.ndarray,
+    run: str | os.PathLike[str] | None,
+    progress: bool | None,
+) -> Anchors:
+    """Evaluate every sample at the anchors, or read what an earlier call kept."""
+    shape = tuple(len(c) for c in grid.axes.values())
+    columns = np.unravel_index(cells, shape)
+    points = {axis: grid.axes[axis][at] for axis, at in zip(grid.axes, columns, strict=True)}
+    coordinates = np.stack([points[axis] for axis in plane.axes], axis=1)
+    table = _kept_table(objective, plane, coordinates, run, progress)
+    good = np.isfinite(table[:, :, 0]).all(axis=1)
+    if good.sum() < len(shape) + 4:
+        raise SpecError(f"samples: the loss is finite at only {good.sum()} of {len(cells)} anchors; leave samples out")
+    return Anchors(shape, cells[good], table[good], objective.names)
+
+
+def _kept_table(
+    objective: Objective,
+    plane: Plane,
+    coordinates: np.ndarray,
+    run: str | os.PathLike[str] | None,
+    progress: bool | None,
+) -> np.ndarray:
+    own = [objective.fingerprint, objective.batches.fingerprint, plane_fingerprint(plane), coordinates.tobytes().hex()]
+    kept = None if run is None else anchors_file(Path(run))
+    if kept is not None and kept.is_file():
+        there = np.load(kept, allow_pickle=False)
+        if there["of"].tolist() == own:
+            return np.asarray(there["table"])
+    plain = Plain(objective, plane)
+    rows = []
+    for row in tqdm(coordinates, unit="anchor", disable=progress is False, delay=PATIENCE_SECONDS, dynamic_ncols=True):
+        plain.move(dict(zip(plane.axes, row.tolist(), strict=True)))
+        rows.append(objective.each().numpy())
+    table = np.stack(rows)
+    if kept is not None:
+        scratch = kept.with_name(f".{kept.name}")
+        with scratch.open("wb") as file:
+            np.savez(file, of=np.array(own), table=table)
+        scratch.replace(kept)
+    return table

@@ -1,0 +1,138 @@
+"""A part of the samples, corrected: is the stated error true, is the subset fair, is bad input refused?"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import lossatlas as la
+from lossatlas.draw.ranges import choose
+from lossatlas.objective.part import every, strata, taken
+from lossatlas.results.landscape import structured
+from lossatlas.sampling import subset
+
+
+@pytest.fixture(scope="module")
+def trained() -> la.Objective:
+    x, y = la.zoo.data("digits")
+    model = la.zoo.model("mlp", seed=0)
+    optimizer = torch.optim.Adam(model.parameters(), 2e-3)
+    for _ in range(10):
+        for part in torch.split(torch.arange(len(x)), 64):
+            optimizer.zero_grad()
+            F.cross_entropy(model(x[part]), y[part]).backward()
+            optimizer.step()
+    return la.Objective(model, (x, y), F.cross_entropy, metrics={"error": la.metrics.error})
+
+
+GRID = la.Grid(x=(-1, 1, 17), y=(-1, 1, 17))
+
+
+def test_auto_keeps_the_tolerance_with_few_samples(trained: la.Objective) -> None:
+    plane = la.Plane.random(trained, seed=1)
+    exact = la.sample(trained, plane, GRID)
+    found = la.sample_subset(trained, plane, GRID, tolerance=0.02)
+    facts = structured(found, "sampling")
+    assert facts["samples"] < trained.samples / 4
+    error = subset.share(choose(exact["loss"].values.ravel()), exact["loss"].values, found["loss"].values)
+    assert np.mean(error <= 0.02) > 0.99
+    assert 0 < np.median(found["loss_uncertainty"].values) < 0.05
+    # Without the correction the subset alone is off by more.
+    alone = la.sample(taken(trained, every(np.arange(trained.samples), facts["samples"], 0)), plane, GRID)
+    uncorrected = subset.share(choose(exact["loss"].values.ravel()), exact["loss"].values, alone["loss"].values)
+    assert error.mean() < uncorrected.mean() / 2
+
+
+def test_the_stated_error_covers_the_true_one(trained: la.Objective) -> None:
+    """On average over planes and subsets, that is: a single one may have bad luck."""
+    covered = []
+    for seed in range(3):
+        plane = la.Plane.random(trained, seed=seed)
+        exact = la.sample(trained, plane, GRID)["loss"].values
+        for start in range(2):
+            found = la.sample_subset(trained, plane, GRID, samples=100, seed=start)
+            error = subset.share(choose(exact.ravel()), exact, found["loss"].values)
+            covered.append(np.mean(error <= found["loss_uncertainty"].values + 1e-7))
+    assert np.mean(covered) > 0.9
+
+
+def test_anchors_are_exact(trained: la.Objective) -> None:
+    plane = la.Plane.random(trained, seed=1)
+    found = la.sample_subset(trained, plane, GRID, samples=100)
+    for x, y in ((0.0, 0.0), (-1.0, 1.0)):
+        exact = trained(plane.at({"x": x, "y": y}))
+        cell = found.sel(x=x, y=y)
+        assert float(cell["loss"]) == pytest.approx(exact["loss"], rel=1e-6)
+        assert float(cell["error"]) == pytest.approx(exact["error"], abs=1e-9)
+        assert float(cell["loss_uncertainty"]) == 0
+
+
+def test_a_run_goes_on_with_the_anchors_it_kept(trained: la.Objective, tmp_path, monkeypatch) -> None:
+    plane = la.Plane.random(trained, seed=1)
+    first = la.sample_subset(trained, plane, GRID, samples=100, run=tmp_path / "run")
+    monkeypatch.setattr(la.Objective, "each", lambda self: pytest.fail("the anchors were evaluated again"))
+    again = la.sample_subset(trained, plane, GRID, samples=100, run=tmp_path / "run")
+    assert first["loss"].equals(again["loss"])
+    with pytest.raises(la.RunMismatchError, match="subset"):
+        la.sample_subset(trained, plane, GRID, samples=200, run=tmp_path / "run")
+
+
+def test_it_goes_together_with_adaptive_points(trained: la.Objective) -> None:
+    plane = la.Plane.random(trained, seed=1)
+    sampler = la.Adaptive(x=(-1, 1, 17), y=(-1, 1, 17), tolerance=0.05, scale="log")
+    found = la.sample_subset(trained, plane, sampler, samples=200)
+    words = structured(found, "sampling")["verdict"]
+    assert "points evaluated" in words
+    assert "200 of 1437 samples" in words
+    exact = la.sample(trained, plane, GRID)
+    error = subset.share(choose(exact["loss"].values.ravel(), scale="log"), exact["loss"].values, found["loss"].values)
+    assert np.mean(error <= 0.05) > 0.97
+
+
+def test_all_samples_are_taken_where_half_would_not_do(trained: la.Objective) -> None:
+    plane = la.Plane.random(trained, seed=1)
+    found = la.sample_subset(trained, plane, GRID, tolerance=1e-5)
+    exact = la.sample(trained, plane, GRID)
+    assert found["loss"].equals(exact["loss"])
+    assert "all 1437 samples" in structured(found, "sampling")["verdict"]
+
+
+def test_strata_take_as_many_of_each_kind() -> None:
+    random = np.random.default_rng(0)
+    kind = random.integers(0, 4, 400)
+    losses = random.normal(size=(9, 4))[:, kind] * 3 + 0.01 * random.normal(size=(9, 400))
+    chosen = every(strata(losses), 40, seed=0)
+    expected = np.bincount(kind, minlength=4) / 10
+    assert np.abs(np.bincount(kind[chosen], minlength=4) - expected).max() <= 2
+    assert len(set(chosen.tolist())) == 40
+
+
+def test_each_sample_has_its_own_loss_whatever_the_reduction(trained: la.Objective) -> None:
+    centre = trained()["loss"]
+    mean = trained.each()
+    separate = la.Objective(
+        trained.model, trained.batches.source, lambda o, t: F.cross_entropy(o, t, reduction="none")
+    ).each()
+    assert torch.allclose(mean[:, 0], separate[:, 0], rtol=1e-6)
+    assert float(mean[:, 0].mean()) == pytest.approx(centre, rel=1e-6)
+
+
+class Spread(nn.Module):
+    """A loss of a batch that is no mean over samples."""
+
+    def forward(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return outputs.std()
+
+
+def test_what_cannot_be_split_into_samples_is_refused(trained: la.Objective) -> None:
+    plane = la.Plane.random(trained, seed=1)
+    with pytest.raises(la.SpecError, match="below the 1437"):
+        la.sample_subset(trained, plane, GRID, samples=1437)
+    with pytest.raises(la.SpecError, match="gains nothing"):
+        la.sample_subset(trained, plane, la.Grid(x=(-1, 1, 5), y=(-1, 1, 5)), samples=100)
+    odd = la.Objective(trained.model, trained.batches.source, Spread())
+    with pytest.raises(la.SpecError, match="not the mean over its samples"):
+        la.sample_subset(odd, plane, GRID, samples=100)
