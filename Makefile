@@ -23,6 +23,7 @@ $(READY): pyproject.toml
 	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/pip install --quiet $(TORCH)
 	$(BIN)/pip install --quiet --group dev -e '.[all]'
+	$(BIN)/pip install --quiet --no-deps --upgrade --target $(VENV)/oracles --group oracles
 	touch $@
 
 demo: $(READY)

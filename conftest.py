@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,20 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
+import torch
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser
+
+
+# Second opinions, which `make setup` puts beside the environment: within it a torchvision that does not belong to this
+# build of torch would break what looks for one. Its import stops at two operators that such a build does not have.
+sys.path.append(str(Path(sys.prefix) / "oracles"))
+_TORCHVISION = torch.library.Library("torchvision", "DEF")
+for _schema in (
+    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+):
+    _TORCHVISION.define(_schema)
 
 
 def _enter(namespace: dict[str, Any]) -> None:

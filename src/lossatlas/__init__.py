@@ -15,11 +15,13 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from lossatlas import metrics, zoo
+    from lossatlas.analysis.spectrum import eigenvalues, spectral_density, trace
     from lossatlas.checkpoints import load_checkpoint
     from lossatlas.draw import View, draw
     from lossatlas.objective import Objective
     from lossatlas.results.reading import open
     from lossatlas.sampling.adaptive import Adaptive
+    from lossatlas.sampling.curvature_map import curvature_map
     from lossatlas.sampling.run import interpolate, sample
     from lossatlas.sampling.samplers import Grid
     from lossatlas.sampling.subset import sample_subset
@@ -41,6 +43,10 @@ _HOMES = {
     "sample": "sampling.run",
     "sample_subset": "sampling.subset",
     "interpolate": "sampling.run",
+    "eigenvalues": "analysis.spectrum",
+    "trace": "analysis.spectrum",
+    "spectral_density": "analysis.spectrum",
+    "curvature_map": "sampling.curvature_map",
     "open": "results.reading",
     "View": "draw",
     "draw": "draw",
@@ -55,8 +61,10 @@ __all__ = [
     "RunMismatchError",
     "SpecError",
     "View",
+    "curvature_map",
     "directions",
     "draw",
+    "eigenvalues",
     "filters",
     "interpolate",
     "load_checkpoint",
@@ -65,6 +73,8 @@ __all__ = [
     "open",
     "sample",
     "sample_subset",
+    "spectral_density",
+    "trace",
     "zoo",
 ]
 

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Sequence
 
 import xarray as xr
 
+from lossatlas.analysis.convexity import THRESHOLDS, proof
 from lossatlas.draw.ranges import Range
 from lossatlas.draw.scene import Axis, Block, Caption, Curve
 from lossatlas.draw.words import number, percent
+from lossatlas.errors import SpecError
 from lossatlas.results.landscape import Status, structured
 
 CAVEAT = "A slice that looks convex does not prove that the loss is."
@@ -49,7 +51,7 @@ def caption(
         shown=shown_words(value, shown, blocks),
         runs=_runs(curves),
         empty=empty_words(value, blocks),
-        caveat=CAVEAT,
+        caveat=caveat(landscapes, value),
     )
 
 
@@ -67,6 +69,24 @@ def about(landscapes: Sequence[xr.Dataset]) -> str:
         "; ".join(_unique(str(structured(one, "sampling").get("verdict", "")) for one in landscapes)),
     ]
     return _sentence(" · ".join(part for part in parts if part))
+
+
+def caveat(landscapes: Sequence[xr.Dataset], value: str) -> str:
+    """What the slices prove, and that the converse does not hold."""
+    if any(landscape[value].attrs.get("kind") != "loss" for landscape in landscapes):
+        return ""
+    try:
+        proofs = [proof(landscape, value) for landscape in landscapes]
+    except SpecError:  # too few points, or uneven ones, for second differences
+        return CAVEAT
+    shares = [found.shares[THRESHOLDS[1]] for found in proofs if found.shares]
+    if not any(found.proves for found in proofs):
+        return CAVEAT
+    parts = " / ".join(percent(share) for share in shares)
+    bends = f"{parts} of the area bends down by more than 5 % of how it bends up"
+    if all(found.proves for found in proofs):
+        return f"{bends}: the loss is not convex."
+    return f"{bends}. {CAVEAT}"
 
 
 def _common(landscapes: Sequence[xr.Dataset], attribute: str, before: str = "", after: str = "") -> str:

@@ -1,0 +1,229 @@
+"""Is the curvature right: closed forms, a dense Hessian, a second library, and batches of any size."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import lossatlas as la
+from lossatlas.analysis.convexity import proof
+from lossatlas.analysis.curvature import Matrix, along
+from lossatlas.analysis.spectrum import eigenvalues, spectral_density, trace
+from lossatlas.results.landscape import Axis, build
+
+
+def small(batch_size: int = 100, samples: int = 250) -> la.Objective:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3)).double()
+    x, y = torch.randn(samples, 4).double(), torch.randint(0, 3, (samples,))
+    return la.Objective(net, (x, y), F.cross_entropy, batch_size=batch_size)
+
+
+def dense(matrix: Matrix) -> np.ndarray:
+    return torch.stack([matrix @ row for row in torch.eye(matrix.size).double()]).numpy()
+
+
+def autograd_hessian(objective: la.Objective) -> np.ndarray:
+    """The Hessian of the mean over all samples at once, by torch.func: another way to the same numbers."""
+    names, shapes = zip(*((n, p.shape) for n, p in objective.model.named_parameters()), strict=True)
+    x, y = (torch.cat(parts) for parts in zip(*objective.batches, strict=True))
+
+    def loss(flat: torch.Tensor) -> torch.Tensor:
+        parts = flat.split([s.numel() for s in shapes])
+        point = {n: p.reshape(s) for n, p, s in zip(names, parts, shapes, strict=True)}
+        return F.cross_entropy(torch.func.functional_call(objective.model, point, (x,)), y)
+
+    flat = torch.cat([p.detach().reshape(-1) for p in objective.model.parameters()])
+    return torch.func.hessian(loss)(flat).numpy()
+
+
+@pytest.mark.parametrize("batch_size", [250, 100, 63, 1])
+def test_the_hessian_is_that_of_the_mean_whatever_the_batches(batch_size: int) -> None:
+    samples = 250 if batch_size > 1 else 20
+    objective = small(batch_size, samples)
+    np.testing.assert_allclose(dense(Matrix(objective)), autograd_hessian(objective), atol=1e-12)
+
+
+def test_curvlinops_agrees() -> None:
+    curvlinops = pytest.importorskip("curvlinops")
+    objective = small(100)
+    net = objective.model
+    data = [(x, y) for x, y in objective.batches]
+    arguments = (net, nn.CrossEntropyLoss(), list(net.parameters()), data)
+    vector = torch.randn(Matrix(objective).size, generator=torch.Generator().manual_seed(1)).double()
+    for kind, operator in (
+        ("hessian", curvlinops.HessianLinearOperator(*arguments)),
+        ("ggn", curvlinops.GGNLinearOperator(*arguments)),
+    ):
+        torch.testing.assert_close(Matrix(objective, kind=kind) @ vector, operator @ vector, atol=1e-10, rtol=1e-10)
+
+
+def test_both_ends_the_trace_and_the_density_agree_with_the_dense_matrix() -> None:
+    objective = small()
+    matrix = dense(Matrix(objective))
+    exact = np.linalg.eigvalsh(matrix)
+    found = eigenvalues(objective, k=2, tolerance=1e-8)
+    np.testing.assert_allclose(found.values, exact[[0, 1, -2, -1]], atol=1e-7)
+    assert found.converged.all()
+    assert found.products < len(exact) + 5
+    vector = Matrix(objective).joined(found.vectors[0]).numpy()
+    assert np.linalg.norm(matrix @ vector - exact[0] * vector) < 1e-6
+    estimate = trace(objective, probes=200)
+    assert abs(estimate.value - exact.sum()) < 4 * estimate.standard_error
+    assert estimate.standard_error < 0.1 * abs(exact.sum())
+    density = spectral_density(objective, probes=20, steps=len(exact))
+    assert np.trapezoid(density.density, density.eigenvalues) == pytest.approx(1, abs=1e-3)
+    # Moments of the density against those of the exact spectrum.
+    for power in (1, 2):
+        moment = float(density.weights @ density.nodes**power)
+        assert moment == pytest.approx(np.mean(exact**power), rel=0.25)
+
+
+def test_a_scalar_factorisation_has_the_known_eigenvalues() -> None:
+    class Product(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.tensor([2.0, 1.0]))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.weight[0] * self.weight[1] * x
+
+    data = (torch.ones(4, 1), torch.full((4, 1), 2.0))
+    objective = la.Objective(Product(), data, lambda f, y: 0.5 * F.mse_loss(f, y))
+    np.testing.assert_allclose(eigenvalues(objective).values, [0, 5], atol=1e-6)
+
+
+def test_the_ggn_of_a_linear_model_is_its_hessian() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(30, 4).double()
+    for loss, y in ((F.mse_loss, torch.randn(30, 3).double()), (F.cross_entropy, torch.randint(0, 3, (30,)))):
+        objective = la.Objective(nn.Linear(4, 3).double(), (x, y), loss, batch_size=7)
+        np.testing.assert_allclose(dense(Matrix(objective)), dense(Matrix(objective, kind="ggn")), atol=1e-12)
+
+
+def test_weights_alone_leave_biases_and_norms_out() -> None:
+    net = nn.Sequential(nn.Linear(4, 5), nn.LayerNorm(5), nn.Linear(5, 3))
+    objective = la.Objective(net, (torch.randn(8, 4), torch.randint(0, 3, (8,))), F.cross_entropy)
+    assert Matrix(objective, tensors="weights").names == ["0.weight", "2.weight"]
+    assert Matrix(objective).size == sum(p.numel() for p in net.parameters())
+    net[0].weight.requires_grad_(False)
+    assert (
+        "0.weight"
+        not in Matrix(la.Objective(net, (torch.randn(8, 4), torch.randint(0, 3, (8,))), F.cross_entropy)).names
+    )
+
+
+def test_differences_see_the_kinks_that_derivatives_do_not() -> None:
+    """For f(w) = mean relu(w + b_i), the exact second derivative is zero and the density of kinks is not."""
+
+    class Kinks(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.w = nn.Parameter(torch.zeros(1, dtype=torch.float64))
+
+        def forward(self, b: torch.Tensor) -> torch.Tensor:
+            return torch.relu(self.w + b)
+
+    b = torch.linspace(-1, 1, 20001, dtype=torch.float64)[:, None]
+    objective = la.Objective(Kinks(), (b, torch.zeros_like(b)), lambda f, y: f.mean(), batch_size=30000)
+    found = along(objective, {"w": torch.ones(1, dtype=torch.float64)}, step=0.1)
+    assert found.autodiff == pytest.approx(0, abs=1e-9)
+    assert found.difference == pytest.approx(0.5, rel=0.02)  # one kink of height 1 for every 2 / 20001
+    assert found.slope == pytest.approx(0.5, rel=1e-3)
+
+
+def test_the_model_is_left_alone() -> None:
+    objective = small()
+    before = {name: tensor.clone() for name, tensor in objective.model.state_dict().items()}
+    eigenvalues(objective)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in objective.model.state_dict().items())
+    assert all(p.grad is None for p in objective.model.parameters())
+
+
+def test_the_map_is_the_eigenvalues_and_warm_starts_save_work(tmp_path) -> None:
+    objective = small()
+    plane = la.Plane.random(objective, seed=0)
+    grid = la.Grid(x=(-1, 1, 4), y=(-0.5, 0.5, 3))
+    warm = la.curvature_map(objective, plane, grid, tolerance=1e-4, run=tmp_path / "map")
+    for x, y in ((-1, -0.5), (1, 0.5)):
+        exact = np.linalg.eigvalsh(dense(Matrix(objective, plane.at({"x": x, "y": y}))))
+        cell = warm.sel(x=x, y=y)
+        assert float(cell["lambda_min"]) == pytest.approx(exact[0], abs=2e-4 * exact[-1])
+        assert float(cell["lambda_max"]) == pytest.approx(exact[-1], rel=2e-4)
+        assert float(cell["ratio"]) == pytest.approx(max(-exact[0], 0) / exact[-1], abs=5e-4)
+        assert float(cell["loss"]) == pytest.approx(objective(plane.at({"x": x, "y": y}))["loss"])
+    cold = la.curvature_map(objective, plane, grid, tolerance=1e-4, warm=False)
+    assert float(warm["products"].sum()) < float(cold["products"].sum())
+    np.testing.assert_allclose(warm["lambda_max"], cold["lambda_max"], rtol=1e-3)
+
+
+def test_an_interrupted_map_goes_on(tmp_path, monkeypatch) -> None:
+    from lossatlas.sampling import curvature_map as module
+
+    objective = small()
+    plane = la.Plane.random(objective, seed=0)
+    grid = la.Grid(x=(-1, 1, 3), y=(-1, 1, 3))
+    whole = la.curvature_map(objective, plane, grid)
+    original, calls = module._Walker.visit, []
+
+    def stop_at_five(self, index):
+        calls.append(index)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return original(self, index)
+
+    monkeypatch.setattr(module._Walker, "visit", stop_at_five)
+    with pytest.raises(KeyboardInterrupt):
+        la.curvature_map(objective, plane, grid, run=tmp_path / "map")
+    resumed = la.curvature_map(objective, plane, grid, run=tmp_path / "map")
+    assert len(calls) == 10
+    for name in ("lambda_min", "lambda_max", "loss"):
+        np.testing.assert_array_equal(resumed[name], whole[name])
+    with pytest.raises(la.RunMismatchError, match="curvature"):
+        la.curvature_map(objective, plane, grid, run=tmp_path / "map", tensors="weights")
+
+
+def test_bad_input_is_refused() -> None:
+    objective = small()
+    with pytest.raises(la.SpecError, match="hessian"):
+        la.eigenvalues(objective, kind="fisher")
+    with pytest.raises(la.SpecError, match="all, weights"):
+        la.eigenvalues(objective, tensors="biases")
+    with pytest.raises(la.SpecError, match="k=0"):
+        la.eigenvalues(objective, k=0)
+    with pytest.raises(la.SpecError, match="at least 2"):
+        la.trace(objective, probes=1)
+    frozen = nn.Linear(2, 1).requires_grad_(False)
+    with pytest.raises(la.SpecError, match="no tensor is left"):
+        la.eigenvalues(la.Objective(frozen, (torch.ones(2, 2), torch.ones(2, 1)), F.mse_loss))
+    huge = {name: torch.full_like(t, torch.inf) for name, t in objective.origin.items()}
+    with pytest.raises(la.SpecError, match="not finite"):
+        la.eigenvalues(objective, huge)
+
+
+def bowl(values: np.ndarray, **more: object) -> object:
+    axis = Axis(coordinates=np.linspace(-1, 1, len(values)), length=1.0)
+    return build({"x": axis, "y": axis}, {"loss": values}, **more)
+
+
+def test_a_slice_proves_what_it_shows_and_no_more() -> None:
+    x = np.linspace(-1, 1, 21)
+    convex = proof(bowl(x[:, None] ** 2 + x[None] ** 2))
+    assert not convex.proves
+    assert "proves nothing" in convex.words
+    assert "λmin = -2" in proof(bowl(x[:, None] ** 2 + x[None] ** 2), lambda_min=-2).words
+    saddle = proof(bowl(x[:, None] ** 2 - x[None] ** 2))
+    assert saddle.proves
+    assert saddle.shares[0.05] == 1
+    assert "proves the loss non-convex" in saddle.words
+    # Rounding of a large constant bends down everywhere, and proves nothing.
+    noise = 1e4 + np.random.default_rng(0).normal(size=(21, 21)) * 1e-4
+    assert not proof(bowl(noise)).proves
+    # What was interpolated proves nothing either.
+    from lossatlas.results.landscape import Status
+
+    status = np.full((21, 21), Status.INTERPOLATED)
+    assert proof(bowl(x[:, None] ** 2 - x[None] ** 2, status=status)).cells == 0
