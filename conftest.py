@@ -16,7 +16,6 @@ import torch
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser
 
-
 # Second opinions, which `make setup` puts beside the environment: within it a torchvision that does not belong to this
 # build of torch would break what looks for one. Its import stops at two operators that such a build does not have.
 sys.path.append(str(Path(sys.prefix) / "oracles"))

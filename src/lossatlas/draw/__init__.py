@@ -18,7 +18,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields as dataclass_fields
 from dataclasses import replace
 from pathlib import Path
@@ -27,18 +27,19 @@ from typing import Any
 
 import xarray as xr
 
-from lossatlas.draw import interactive, mesh, static
+from lossatlas.draw import interactive, mesh, plot_page, static
+from lossatlas.draw.plot import Plot, plot_of
 from lossatlas.draw.scene import Scene
 from lossatlas.draw.view import View, compile
-from lossatlas.errors import unknown
+from lossatlas.errors import SpecError, unknown
 
-__all__ = ["Scene", "View", "check_path", "compile", "draw"]
+__all__ = ["Plot", "Scene", "View", "check_path", "compile", "draw"]
 
 _BACK_ENDS = {suffix: back_end for back_end in (static, interactive, mesh) for suffix in back_end.SUFFIXES}
 
 
 def draw(
-    landscapes: xr.Dataset | Sequence[xr.Dataset],
+    landscapes: Any,
     path: str | os.PathLike[str],
     view: View | None = None,
     **fields: Any,
@@ -49,7 +50,8 @@ def draw(
     and those with the same title are runs of one model: their median and a band from the smallest to the largest.
 
     Args:
-        landscapes: one Landscape or several with the same number of axes.
+        landscapes: one Landscape or several with the same number of axes; or a :class:`~lossatlas.draw.plot.Plot`, or
+            any result that has a ``plot()``, which a View does not apply to.
         path: the file; its suffix chooses the back end. It is written whole or not at all.
         view: how it is seen.
         **fields: fields of :class:`View`, which take precedence: ``draw(landscape, "a.png", scale="log", clip=10)``.
@@ -74,12 +76,34 @@ def draw(
     """
     target = Path(path)
     suffix = check_path(path)
+    plot = plot_of(landscapes)
+    if plot is not None:
+        return _written(target, _plot_writer(plot, suffix, view, fields))
     scene = compile(landscapes, _view(view, fields))
-    _BACK_ENDS[suffix].check(scene, suffix)
-    scratch = target.with_name(f".{target.stem}.{os.getpid()}{suffix}")
+    back_end = _BACK_ENDS[suffix]
+    back_end.check(scene, suffix)
+    return _written(target, lambda scratch: back_end.write(scene, scratch))
+
+
+def _plot_writer(plot: Plot, suffix: str, view: View | None, fields: dict[str, Any]) -> Callable[[Path], None]:
+    theme = fields.pop("theme", None)
+    if view is not None or fields:
+        raise SpecError(f"a plot has no View; leave out {', '.join(fields) or 'view'} (it takes theme= alone)")
+    plot = replace(plot, theme_name=theme) if theme else plot
+    if suffix == ".html":
+        return lambda scratch: plot_page.write(plot, scratch)
+    if suffix not in static.SUFFIXES:
+        raise unknown("suffix of path, for a plot,", suffix, (*static.SUFFIXES, ".html"))
+    static.check(plot, suffix)
+    return lambda scratch: static.write(plot, scratch)
+
+
+def _written(target: Path, write: Callable[[Path], None]) -> Path:
+    """Write a file whole or not at all."""
+    scratch = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix.lower()}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _BACK_ENDS[suffix].write(scene, scratch)
+        write(scratch)
         scratch.replace(target)
     except OSError as fault:
         reason = fault.strerror or str(fault)

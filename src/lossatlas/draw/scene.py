@@ -202,3 +202,8 @@ class Scene:
     def theme(self) -> Theme:
         """The theme as a table of colours and sizes."""
         return THEMES[self.theme_name]
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """The caption, sentence by sentence."""
+        return self.caption.sentences

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from lossatlas.draw.scene import Scene
+from lossatlas.draw.palettes import Theme
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,6 +15,25 @@ if TYPE_CHECKING:
     from matplotlib.text import Text
 
 _LINE = 1.3
+
+
+class Printed(Protocol):
+    """What has a page: a Scene or a Plot."""
+
+    @property
+    def title(self) -> str:
+        """Heading of the whole; empty for none."""
+        ...
+
+    @property
+    def theme(self) -> Theme:
+        """Colours and sizes."""
+        ...
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """The caption."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,17 +74,17 @@ class Sheet:
     """A figure of a fixed width whose height follows from what is on it.
 
     Args:
-        scene: what is drawn.
+        page: what is drawn.
         panels: number of panels.
         aspect: height of a panel over its width.
         margins: room around each panel.
         key: entries of the key above the caption.
     """
 
-    def __init__(self, scene: Scene, panels: int, aspect: float, margins: Margins, key: Sequence[Entry] = ()) -> None:
+    def __init__(self, page: Printed, panels: int, aspect: float, margins: Margins, key: Sequence[Entry] = ()) -> None:
         from matplotlib.figure import Figure
 
-        self.scene, self.theme = scene, scene.theme
+        self.theme = page.theme
         self.columns = panels if panels <= 3 else math.ceil(panels / math.ceil(panels / 3))
         self.rows = math.ceil(panels / self.columns)
         self.width = self.theme.column if panels == 1 else self.theme.page
@@ -75,8 +94,8 @@ class Sheet:
         inner = self.width - 2 * self.edge - (margins.left + self.columns * margins.right + margins.bar) * self.unit
         self.panel_width = (inner - (self.columns - 1) * 0.8 * self.unit) / self.columns
         self.panel_height = self.panel_width * aspect
-        self.caption_lines = self._wrapped(" ".join(scene.caption.sentences), self.theme.caption)
-        self.title_lines = self._wrapped(scene.title, self.theme.heading, "bold") if scene.title else []
+        self.caption_lines = self._wrapped(" ".join(page.sentences), self.theme.caption)
+        self.title_lines = self._wrapped(page.title, self.theme.heading, "bold") if page.title else []
         self.caption_height = (len(self.caption_lines) * _LINE + 0.8) * self.theme.caption / 72.0
         self.key_rows = self._key_rows(key)
         key_height = (1.5 * len(self.key_rows) + 0.7) * self.unit if key else 0.0

@@ -1,13 +1,14 @@
-"""How a scene becomes a printed picture: png, pdf or svg, by matplotlib and without touching its global state."""
+"""How a scene or a plot becomes a printed picture: png, pdf or svg, by matplotlib, whose global state stays."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from lossatlas import extras
+from lossatlas.draw.plot import Plot
 from lossatlas.draw.scene import Scene
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ SUFFIXES = (".png", ".pdf", ".svg")
 _SETTINGS = {"pdf.fonttype": 42, "svg.hashsalt": "lossatlas", "hatch.linewidth": 0.5, "path.simplify": False}
 
 
-def check(scene: Scene, suffix: str) -> None:
-    """Every scene can be drawn; only the library may be missing.
+def check(scene: Scene | Plot, suffix: str) -> None:
+    """Everything can be drawn; only the library may be missing.
 
     Args:
         scene: what is to be drawn.
@@ -32,11 +33,11 @@ def check(scene: Scene, suffix: str) -> None:
     extras.require("matplotlib.figure", extra="draw", purpose=f"write a {suffix} file")
 
 
-def figure(scene: Scene) -> Figure:
-    """Draw a scene as a matplotlib figure that belongs to no window and to no global state.
+def figure(scene: Scene | Plot) -> Figure:
+    """Draw a scene or a plot as a matplotlib figure that belongs to no window and to no global state.
 
     Args:
-        scene: what is drawn, from :func:`lossatlas.draw.view.compile`.
+        scene: what is drawn, from :func:`lossatlas.draw.view.compile`; or a plot.
 
     Returns:
         The figure, as wide as a column of a paper for one panel and as a page for several.
@@ -45,9 +46,11 @@ def figure(scene: Scene) -> Figure:
         ImportError: matplotlib is not installed; the message has the command that installs it.
     """
     extras.require("matplotlib.figure", extra="draw", purpose="draw a picture")
-    from lossatlas.draw import static_lines, static_maps, static_surface
+    from lossatlas.draw import static_lines, static_maps, static_plot, static_surface
 
     with own_settings():
+        if isinstance(scene, Plot):
+            return static_plot.draw(scene)
         if scene.kind == "line":
             return static_lines.draw(scene)
         if scene.kind == "surface":
@@ -55,24 +58,30 @@ def figure(scene: Scene) -> Figure:
         return static_maps.draw(scene)
 
 
-def write(scene: Scene, path: Path, *, suffix: str | None = None) -> None:
-    """Draw a scene into a file.
+def write(scene: Scene | Plot, path: Path, *, suffix: str | None = None) -> None:
+    """Draw a scene or a plot into a file.
 
     Args:
         scene: what is drawn.
         path: the file.
         suffix: ".png", ".pdf" or ".svg" where the path's own suffix does not say it.
     """
+    save(scene, path, (suffix or path.suffix).lower().lstrip("."))
+
+
+def save(scene: Scene | Plot, target: Path | IO[str], kind: str) -> None:
+    """Draw into a file or a stream; ``kind`` is "png", "svg" or "pdf"."""
     drawn = figure(scene)
-    kind = (suffix or path.suffix).lower().lstrip(".")
-    words = {"Title": scene.title or "Loss landscape", "Description": " ".join(scene.caption.sentences)}
+    words = {"Title": scene.title or "Loss landscape", "Description": " ".join(scene.sentences)}
     metadata: dict[str, Any] = {
         "png": {**words, "Software": "lossatlas"},
         "svg": {**words, "Date": None},
         "pdf": {"Title": words["Title"], "Subject": words["Description"], "CreationDate": None},
     }
     with own_settings():
-        drawn.savefig(path, format=kind, dpi=scene.theme.dpi, facecolor=drawn.get_facecolor(), metadata=metadata[kind])
+        drawn.savefig(
+            target, format=kind, dpi=scene.theme.dpi, facecolor=drawn.get_facecolor(), metadata=metadata[kind]
+        )
 
 
 @contextmanager

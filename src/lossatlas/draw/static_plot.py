@@ -1,0 +1,152 @@
+"""How a plot of plain numbers is drawn on paper."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lossatlas.draw.plot import Mark, Panel, Plot, Series, symmetric_below
+from lossatlas.draw.sheet import Entry, Margins, Sheet, shortened, text_width
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+ASPECT = 0.72
+_THICK = 2.2
+
+
+def draw(plot: Plot) -> Figure:
+    """Draw all panels.
+
+    Args:
+        plot: what is drawn.
+
+    Returns:
+        The figure, as wide as a column of a paper for one panel and as a page for several.
+    """
+    titled = any(panel.title for panel in plot.panels)
+    margins = Margins(left=4.2, right=2.8 if len(plot.panels) > 1 else 1.6, top=2.6 + 1.8 * titled, bottom=3.4)
+    sheet = Sheet(plot, len(plot.panels), ASPECT, margins, _key(plot))
+    for index, panel in enumerate(plot.panels):
+        axes = sheet.axes(sheet.rectangle(index))
+        _frame(sheet, axes, plot, panel)
+        for series, colour in _coloured(plot, panel):
+            _draw(axes, plot, panel, series, colour)
+        for mark in panel.marks:
+            _mark(axes, plot, mark)
+        if panel.title:
+            _heading(sheet, sheet.rectangle(index), plot, panel)
+    return sheet.figure
+
+
+def _coloured(plot: Plot, panel: Panel) -> Iterator[tuple[Series, str]]:
+    lines, after = plot.theme.lines, 0
+    for series in panel.series:
+        number = after if series.color is None else series.color
+        after += series.color is None
+        yield series, plot.theme.faint if number < 0 else lines[number % len(lines)]
+
+
+def _draw(axes: Axes, plot: Plot, panel: Panel, series: Series, colour: str) -> None:
+    width = _THICK * plot.theme.stroke
+    if series.style == "bars":
+        room = np.diff(np.unique(series.x)).min() if len(np.unique(series.x)) > 1 else 1.0
+        axes.bar(series.x, series.y, width=0.72 * room, color=colour, linewidth=0, zorder=2)
+    if series.style in ("line", "both", "step"):
+        drawn = "steps-mid" if series.style == "step" else "default"
+        dashes: dict[str, Any] = {"linestyle": (0, (4, 2))} if series.dashed else {}
+        axes.plot(series.x, series.y, color=colour, linewidth=width, drawstyle=drawn, zorder=3, **dashes)
+    if series.style in ("points", "both"):
+        axes.plot(series.x, series.y, "o", color=colour, markersize=0.5 * plot.theme.small, mew=0, zorder=3.5)
+    if series.low is None or series.high is None:
+        return
+    if series.style in ("bars", "points", "both"):
+        ink = plot.theme.ink if series.style == "bars" else colour
+        axes.vlines(series.x, series.low, series.high, color=ink, linewidth=0.6 * width, zorder=3.2)
+    else:
+        step: dict[str, Any] = {"step": "mid"} if series.style == "step" else {}
+        axes.fill_between(series.x, series.low, series.high, color=colour, alpha=0.2, linewidth=0, zorder=2, **step)
+
+
+def _mark(axes: Axes, plot: Plot, mark: Mark) -> None:
+    theme = plot.theme
+    style: dict[str, Any] = {"color": theme.faint, "linewidth": theme.stroke, "dashes": (2, 2), "zorder": 1}
+    words: dict[str, Any] = {"fontsize": theme.small, "color": theme.faint, "parse_math": False, "zorder": 4}
+    if mark.x is not None:
+        axes.axvline(mark.x, **style)
+        place = axes.transAxes.inverted().transform(axes.transData.transform((mark.x, axes.get_ylim()[0])))[0]
+        beyond = place > 0.6  # more room on the left
+        at, by, ha, va = (mark.x, 1.0), (-2.5 if beyond else 2.5, -2.0), "right" if beyond else "left", "top"
+        axes.annotate(mark.label, at, by, axes.get_xaxis_transform(), "offset points", ha=ha, va=va, **words)
+    elif mark.y is not None:
+        axes.axhline(mark.y, **style)
+        at, by, ha, va = (1.0, mark.y), (-2.0, 1.5), "right", "bottom"
+        axes.annotate(mark.label, at, by, axes.get_yaxis_transform(), "offset points", ha=ha, va=va, **words)
+
+
+def _frame(sheet: Sheet, axes: Axes, plot: Plot, panel: Panel) -> None:
+    theme, room = plot.theme, 72.0 * sheet.panel_width
+    axes.set_facecolor(theme.paper)
+    for which, scale in (("x", panel.x_scale), ("y", panel.y_scale)):
+        values = np.concatenate([getattr(series, which) for series in panel.series])
+        options = {"linthresh": symmetric_below(values)} if scale == "symlog" else {}
+        getattr(axes, f"set_{which}scale")(scale, **options)
+    style: dict[str, Any] = {"labelsize": theme.small, "width": theme.stroke, "colors": theme.ink}
+    axes.tick_params(length=0.35 * theme.small, pad=0.3 * theme.small, **style)
+    axes.tick_params(which="minor", length=0.18 * theme.small, width=0.7 * theme.stroke, colors=theme.faint)
+    for side, spine in axes.spines.items():
+        spine.set(color=theme.faint, linewidth=theme.stroke, visible=side in ("left", "bottom"))
+    if panel.x_ticks:
+        _named_ticks(axes, plot, panel, room)
+    elif panel.x_scale == "linear":
+        axes.locator_params(axis="x", nbins=6)
+    if panel.y_scale == "linear":
+        axes.locator_params(axis="y", nbins=6)
+    words = shortened(panel.x_label, theme.text, room + 24)
+    axes.set_xlabel(words, labelpad=2, fontsize=theme.text, color=theme.ink, parse_math=False)
+    axes.annotate(
+        shortened(panel.y_label, theme.text, room + 20), (0, 1), (-3.2 * theme.small, 0.7 * theme.small),
+        "axes fraction", "offset points", ha="left", va="bottom", fontsize=theme.text, color=theme.ink,
+    ).set_parse_math(False)  # fmt: skip
+
+
+def _named_ticks(axes: Axes, plot: Plot, panel: Panel, room: float) -> None:
+    """Names of bars, each as wide as there is room for it, on two lines in turn where they are long."""
+    size = plot.theme.small
+    places, names = zip(*panel.x_ticks, strict=True)
+    share = room / len(names)
+    turns = any(text_width(name, size) > share for name in names)
+    kept = [shortened(name, size, share * (1 + turns) - 3) for name in names]
+    axes.set_xticks(places, [f"\n{name}" if turns and i % 2 else name for i, name in enumerate(kept)])
+    for label in axes.get_xticklabels():
+        label.set_parse_math(False)
+
+
+def _heading(sheet: Sheet, rectangle: tuple[float, float, float, float], plot: Plot, panel: Panel) -> None:
+    left, bottom, width, height = rectangle
+    theme = plot.theme
+    words = shortened(panel.title, theme.heading, 72.0 * (width + 3.2 * sheet.unit))
+    y = bottom + height + 2.6 * sheet.unit
+    sheet.text(left - 3.2 * sheet.unit, y, words, theme.heading, theme.ink, weight="bold")
+
+
+def _key(plot: Plot) -> list[Entry]:
+    """The words of all series once each, in order, with their colour."""
+    theme, entries = plot.theme, {}
+    for panel in plot.panels:
+        for series, colour in _coloured(plot, panel):
+            if not series.label or series.label in entries:
+                continue
+            solid = series.style == "bars"
+            style: dict[str, object] = {"color": colour, "linewidth": 0 if solid else _THICK * theme.stroke}
+            if series.style in ("points", "both"):
+                style |= {"marker": "o", "markersize": 0.5 * theme.small, "markeredgewidth": 0}
+            if series.style == "points":
+                style["linestyle"] = "none"
+            elif series.dashed:
+                style["linestyle"] = (0, (4, 2))
+            entries[series.label] = Entry(words=series.label, style=style, swatch=solid)
+    return list(entries.values())
