@@ -18,14 +18,12 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import fields as dataclass_fields
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
-
-import xarray as xr
 
 from lossatlas.draw import interactive, mesh, plot_page, static
 from lossatlas.draw.plot import Plot, plot_of
