@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor, nn
 
 from lossatlas.errors import SpecError, unknown
 from lossatlas.objective.randomness import seeded
-from lossatlas.zoo import mlp, resnet
 from lossatlas.zoo.data import DATASETS
+from lossatlas.zoo.models import MODELS
 
 __all__ = ["data", "datasets", "model", "models"]
-
-MODELS: dict[str, Callable[..., nn.Module]] = {**resnet.BY_NAME, "mlp": mlp.MLP}
 
 
 def models() -> tuple[str, ...]:

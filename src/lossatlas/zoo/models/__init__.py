@@ -1,0 +1,18 @@
+"""The networks that come with lossatlas, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import nn
+
+from lossatlas.zoo.models import mlp, recurrent, resnet, transformer, vision
+
+MODELS: dict[str, Callable[..., nn.Module]] = {
+    **resnet.BY_NAME,
+    **mlp.BY_NAME,
+    **recurrent.BY_NAME,
+    **transformer.BY_NAME,
+    **vision.BY_NAME,
+}
+"""What makes a network, by name."""
