@@ -4,112 +4,21 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from lossatlas.cli import Failure
+from lossatlas.cli.options import FLAGS, flags, settings
 from lossatlas.errors import SpecError
-from lossatlas.objective.batchnorm import MODES
-from lossatlas.sampling.plans import NAMES, PRECISIONS
-from lossatlas.space.normalize import WAYS
-
-BOUNDS = click.Tuple([float, float, int])
-
-
-def _axis(axis: str) -> Callable[[Any], Any]:
-    text = f"Range and number of points along {axis}. Without any axis: -1 1 51 along x and y; --x alone is a line."
-    return click.option(f"--{axis}", type=BOUNDS, metavar="LOW HIGH POINTS", help=text)
-
-
-def _many(*flags: str, **options: Any) -> Callable[[Any], Any]:
-    return click.option(*flags, multiple=True, **options)
-
-
-class _Samples(click.ParamType):  # type: ignore[type-arg]  # generic only in new versions of click
-    """A number, or the word auto."""
-
-    name = "samples"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """A number where it is one; whatever else there is, is checked later."""
-        return int(value) if str(value).lstrip("-").isdigit() else value
-
-
-OPTIONS = [
-    click.option("--config", type=click.Path(path_type=Path), help="TOML file with the same names; flags win over it."),
-    click.option(
-        "--model", metavar="NAME", help="file.py:callable, package.module:callable, torchvision:, timm:, hf:, zoo:"
-    ),
-    click.option("--checkpoint", metavar="FILE", help="State dict, safetensors, Lightning checkpoint, …"),
-    click.option(
-        "--trust-pickle", is_flag=True, default=None, help="Run code in the checkpoint. Only for your own files."
-    ),
-    click.option("--data", metavar="NAME", help="file.py:callable, package.module:callable, zoo:digits, images.npz"),
-    click.option(
-        "--loss", metavar="NAME", help="cross_entropy (default), mse, l1, nll, bce_with_logits, own, file.py:callable"
-    ),
-    _many("--metric", metavar="NAME", help="error, accuracy or file.py:callable; may be repeated."),
-    click.option(
-        "--samples",
-        type=_Samples(),
-        metavar="N|auto",
-        help="Only the first N samples; or 'auto': a small part of them at every point, corrected to all of them "
-        "to within --adaptive's tolerance, or 2 % of the range shown, with a stated error.",
-    ),
-    click.option(
-        "--batch-size", type=int, metavar="N", help="Rows at once, where the data is a pair of tensors (100)."
-    ),
-    click.option("--memory", type=float, metavar="GIB", help="Data kept on the device; beyond it is read again (2)."),
-    click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps; left out, where the model is."),
-    click.option("--dtype", metavar="NAME", help="float16, bfloat16, float32 or float64; left out, that of the model."),
-    click.option("--batchnorm", metavar="MODE", help=f"{', '.join(MODES)} (first is the default)."),
-    _axis("x"),
-    _axis("y"),
-    _axis("z"),
-    click.option("--seed", type=int, metavar="N", help="Seed of the random directions (0)."),
-    click.option("--normalize", metavar="WAY", help=f"{', '.join(WAYS)} (first is the default)."),
-    _many("--still", metavar="ROLE", help="Roles that stay: bias, norm, weight, or none (default: bias and norm)."),
-    click.option("--orthogonal", is_flag=True, default=None, help="Turn the directions until they are orthogonal."),
-    _many(
-        "--towards", metavar="FILE", help="Go to another checkpoint: 0 is --checkpoint, 1 this one. May be repeated."
-    ),
-    click.option(
-        "--directions", metavar="FILE", help="Directions from a .safetensors file or the original code's .h5."
-    ),
-    click.option(
-        "--adaptive",
-        type=float,
-        metavar="TOLERANCE",
-        help="Evaluate only the points needed for this error, a share of the shown range (0.02), and interpolate.",
-    ),
-    click.option(
-        "--plan", metavar="NAME", help=f"How a point is evaluated: {', '.join(NAMES)} (first is the default)."
-    ),
-    click.option(
-        "--precision", metavar="NAME", help=f"{', '.join(PRECISIONS)} (first is the default; the others are measured)."
-    ),
-    click.option("--run", metavar="FOLDER", help="Keep every finished block here; the same command resumes."),
-    _many(
-        "--out", metavar="PICTURE", help="Draw the result: png, pdf, svg, html, vtp, vti, glb, stl. May be repeated."
-    ),
-    click.option("--title", metavar="TEXT", help="What to call the model in pictures."),
-]
-
-
-def _options(command: Callable[..., None]) -> Callable[..., None]:
-    for option in reversed(OPTIONS):
-        command = option(command)
-    return command
 
 
 @click.command("sample")
-@_options
+@flags(FLAGS)
 @click.option("--print-config", is_flag=True, help="Print the TOML file that says the same, and stop.")
 @click.option("--print-python", is_flag=True, help="Print the Python program that does the same, and stop.")
-def sample_command(config: Path | None, print_config: bool, print_python: bool, **flags: Any) -> None:
+def sample_command(config: Path | None, print_config: bool, print_python: bool, **given: Any) -> None:
     """Measure loss and metrics of a model over a line, a plane or a space of its parameters.
 
     \b
@@ -128,20 +37,11 @@ def sample_command(config: Path | None, print_config: bool, print_python: bool, 
     """
     from lossatlas.cli.scan import Scan
 
-    scan = Scan(**_settings(Scan.from_toml(config) if config else {}, flags))
+    scan = Scan(**settings(config, given))
     if print_config or print_python:
         click.echo(scan.to_toml() if print_config else scan.to_python())
         return
     _measure(scan)
-
-
-def _settings(settings: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
-    """What the file says, overruled by the flags that were given."""
-    settings |= {name: value for name, value in flags.items() if value not in (None, ())}
-    if "still" in settings:
-        roles = tuple(role for entry in settings["still"] for role in entry.split(","))
-        settings["still"] = () if roles == ("none",) else roles
-    return settings
 
 
 def _measure(scan: Any) -> None:
