@@ -6,10 +6,13 @@ from collections.abc import Callable
 
 from torch import nn
 
-from lossatlas.zoo.models import mlp, recurrent, resnet, transformer, vision
+from lossatlas.zoo.models import deep_resnet, densenet, mlp, recurrent, resnet, transformer, vgg, vision
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     **resnet.BY_NAME,
+    **deep_resnet.BY_NAME,
+    **vgg.BY_NAME,
+    **densenet.BY_NAME,
     **mlp.BY_NAME,
     **recurrent.BY_NAME,
     **transformer.BY_NAME,

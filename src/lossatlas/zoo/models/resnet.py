@@ -1,4 +1,4 @@
-"""The residual networks of the paper for small images, with and without shortcuts.
+"""The residual networks of the paper with three stages, thin and wide, with and without shortcuts.
 
 Names, shapes and order of the parameters are those of the original code, so that its checkpoints load strictly. The
 architecture is that of He et al. 2016 (arXiv 1512.03385, section 4.2) with projection shortcuts.
@@ -7,7 +7,7 @@ architecture is that of He et al. 2016 (arXiv 1512.03385, section 4.2) with proj
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from lossatlas.errors import SpecError
 
 DEPTHS = (20, 32, 44, 56, 110)
+WIDENINGS = {56: (2, 4, 8), 110: (2, 4)}
 
 
 class Block(nn.Module):
@@ -91,9 +92,20 @@ def _stage(inputs: int, outputs: int, blocks: int, stride: int, skip: bool) -> n
     return nn.Sequential(first, *(Block(outputs, outputs, 1, skip=skip) for _ in range(blocks - 1)))
 
 
-BY_NAME: dict[str, Callable[..., nn.Module]] = {
-    f"resnet{depth}{'' if skip else '_noshort'}": functools.partial(ResNet, depth=depth, skip=skip)
-    for depth in DEPTHS
-    for skip in (True, False)
-} | {"resnet": ResNet}
-"""``resnet20`` … ``resnet110``, each also as ``_noshort``; ``resnet`` takes any depth."""
+BY_NAME: Mapping[str, Callable[..., nn.Module]] = (
+    {
+        f"resnet{depth}{suffix}": functools.partial(ResNet, depth=depth, skip=not suffix)
+        for depth in DEPTHS
+        for suffix in ("", "_noshort")
+    }
+    | {"resnet50_16_noshort": functools.partial(ResNet, depth=50, skip=False)}
+    | {
+        f"wrn{depth}_{widening}{suffix}": functools.partial(ResNet, depth=depth, width=16 * widening, skip=not suffix)
+        for depth, widenings in WIDENINGS.items()
+        for widening in widenings
+        for suffix in ("", "_noshort")
+    }
+    | {"resnet": ResNet}
+)
+"""``resnet20`` … ``resnet110`` and the wide ``wrn56_2`` … ``wrn110_4``, each also as ``_noshort``; ``resnet`` takes any
+depth and width."""
