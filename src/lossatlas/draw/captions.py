@@ -31,6 +31,8 @@ def caption(
     curves: Sequence[Curve],
     value: str,
     shown: Range,
+    *,
+    notes: str = "",
 ) -> Caption:
     """Write the caption.
 
@@ -40,6 +42,7 @@ def caption(
         curves: the curves, where there are any.
         value: what is drawn.
         shown: the range shown.
+        notes: what the overlays say of themselves.
 
     Returns:
         The caption.
@@ -51,6 +54,7 @@ def caption(
         shown=shown_words(value, shown, blocks),
         runs=_runs(curves),
         empty=empty_words(value, blocks),
+        notes=notes,
         caveat=caveat(landscapes, value),
     )
 

@@ -14,9 +14,12 @@ import numpy as np
 from lossatlas import extras
 from lossatlas.draw import cuts
 from lossatlas.draw.captions import reason
+from lossatlas.draw.overlays import Path as Way
+from lossatlas.draw.overlays import Regions, borders
 from lossatlas.draw.palettes import THEMES, Theme, anchors
 from lossatlas.draw.ranges import Range
 from lossatlas.draw.scene import Axis, Block, Curve, Scene
+from lossatlas.draw.static_overlays import REGIONS, colour
 
 SUFFIXES = (".html",)
 
@@ -106,18 +109,38 @@ def payload(scene: Scene) -> dict[str, Any]:
         "clip": scene.range.clipped is not None or scene.range.floored is not None,
         "theme": scene.theme_name,
         "themes": {name: _theme(theme) for name, theme in THEMES.items()},
+        "regions": REGIONS,
         "colours": {value: anchors(_colours(scene, value)) for value in values},
         "camera": scene.camera,
         "limits": scene.limits,
         "looks": {_key(*key): {**_look(look.range), "words": look.words} for key, look in scene.looks.items()},
         "beside": _look(scene.beside_range) if scene.beside_range else None,
         "blocks": [_block(block, values, shows_points=scene.shows_points) for block in blocks],
+        "overlays": [_overlay(scene, index) for index in range(len(scene.overlays))],
         "curves": [_curve(curve, values) for curve in scene.curves],
         "caption": {
             name: getattr(scene.caption, name)
-            for name in ("about", "axes", "centre", "shown", "runs", "empty", "caveat")
+            for name in ("about", "axes", "centre", "shown", "runs", "empty", "notes", "caveat")
         },
     }
+
+
+def _overlay(scene: Scene, index: int) -> dict[str, Any]:
+    overlay = scene.overlays[index]
+    common = {"panel": overlay.panel, "label": overlay.label}
+    if isinstance(overlay, Regions):
+        panel = scene.panels[overlay.panel or 0]
+        edges = [axis.edges for axis in panel.axes]
+        x, y = borders(overlay.cells, *edges)
+        boxes = [_boxes(overlay.cells == region, *edges) for region in range(int(overlay.cells.max()) + 1)]
+        return {**common, "kind": "regions", "boxes": boxes, "x": _plain(x), "y": _plain(y)}
+    places = {"x": _plain(overlay.x), "y": _plain(overlay.y), "colour": colour(scene.overlays, index)}
+    if isinstance(overlay, Way):
+        named = dict(overlay.words)
+        text = [named.get(place, "") for place in range(len(overlay.x))]
+        return {**common, **places, "kind": "path", "words": text, "dots": overlay.dots}
+    words = list(overlay.words) or [""] * len(overlay.x)
+    return {**common, **places, "kind": "points", "words": words, "symbol": overlay.symbol}
 
 
 def _titles(scene: Scene) -> list[str]:
@@ -216,11 +239,14 @@ def _layers(block: Block) -> list[Block]:
 
 def _hatched(block: Block, value: str) -> dict[str, list[tuple[float, float, float, float]]]:
     """By reason, the hatched rectangles: left, right, low, high."""
-    x, y = (axis.edges.tolist() for axis in block.axes)
-    return {
-        reason(status): [(x[i], x[i + 1], y[first], y[last + 1]) for i, first, last in cuts.strips(mask)]
-        for status, mask in block.hatched(value).items()
-    }
+    edges = [axis.edges for axis in block.axes]
+    return {reason(status): _boxes(mask, *edges) for status, mask in block.hatched(value).items()}
+
+
+def _boxes(mask: np.ndarray, x: np.ndarray, y: np.ndarray) -> list[tuple[float, float, float, float]]:
+    """The true cells as few rectangles: left, right, low, high."""
+    left, low = x.tolist(), y.tolist()
+    return [(left[i], left[i + 1], low[first], low[last + 1]) for i, first, last in cuts.strips(mask)]
 
 
 def _curve(curve: Curve, values: Sequence[str]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from lossatlas.draw.overlays import Overlay
 from lossatlas.draw.palettes import THEMES, Colours, Theme, ThemeName
 from lossatlas.draw.ranges import Range
 from lossatlas.results.landscape import Status
@@ -131,6 +132,7 @@ class Caption:
         shown: the range shown, the scale and what was clipped.
         runs: of how many runs the lines are the median; empty where each is one run.
         empty: what is hatched, and why; empty where nothing is.
+        notes: what the overlays say of themselves.
         caveat: what the picture does not prove.
     """
 
@@ -140,12 +142,13 @@ class Caption:
     shown: str
     runs: str
     empty: str
+    notes: str
     caveat: str
 
     @property
     def sentences(self) -> tuple[str, ...]:
         """All that is to be printed, in order."""
-        parts = (self.about, self.axes, self.centre, self.shown, self.runs, self.empty, self.caveat)
+        parts = (self.about, self.axes, self.centre, self.shown, self.runs, self.empty, self.notes, self.caveat)
         return tuple(part for part in parts if part)
 
 
@@ -178,6 +181,7 @@ class Scene:
         beside_range: range of these on the second axis.
         limits: by name of an axis, the range of coordinates that all panels share.
         looks: what a reader may switch to, by (value, "linear" or "log", clipped).
+        overlays: what is drawn upon the panels.
         caption: the words.
     """
 
@@ -196,6 +200,7 @@ class Scene:
     beside_range: Range | None
     limits: Mapping[str, tuple[float, float]]
     looks: Mapping[tuple[str, str, bool], Look]
+    overlays: tuple[Overlay, ...]
     caption: Caption
 
     @property

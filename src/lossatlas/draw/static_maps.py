@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from lossatlas.draw import static_overlays
 from lossatlas.draw.captions import reason
 from lossatlas.draw.cuts import strips
 from lossatlas.draw.palettes import anchors, rgb
@@ -43,11 +44,12 @@ def draw(scene: Scene) -> Figure:
     noted = any(panel.note for panel in scene.panels)
     own_y = not _same_y(scene)
     margins = Margins(left=3.0, right=3.2 + 2.8 * own_y, top=5.6 + 1.4 * noted, bottom=3.3, bar=5.4)
-    sheet = Sheet(scene, len(scene.panels), _aspect(scene), margins, hatch_key(scene))
+    sheet = Sheet(scene, len(scene.panels), _aspect(scene), margins, [*static_overlays.key(scene), *hatch_key(scene)])
     for index, panel in enumerate(scene.panels):
         axes = sheet.axes(sheet.rectangle(index))
         _frame(sheet, axes, scene, panel, first=index % sheet.columns == 0)
         fill(axes, scene, panel)
+        static_overlays.draw(axes, scene, panel, index)
         heading(sheet, sheet.rectangle(index), panel)
     colour_bar(sheet, scene)
     return sheet.figure
@@ -134,7 +136,8 @@ def _label(axes: Axes, scene: Scene, lines: QuadContourSet, labels: dict[float, 
     colour = "white" if scene.kind == "filled" else scene.theme.ink
     halo = "#00000080" if scene.kind == "filled" else scene.theme.paper
     size, (frame_x, frame_y) = scene.theme.small, _points(axes, axes.get_xlim(), axes.get_ylim())
-    taken = [_box(*_points(axes, 0.0, 0.0), "+", size)]
+    named = static_overlays.named_places(scene)
+    taken = [_box(*_points(axes, 0.0, 0.0), "+", size), *(_box(*_points(axes, *at), "wide", 2 * size) for at in named)]
     for text in axes.clabel(lines, fmt=labels, fontsize=size, inline=False):
         text.set(color=colour, rotation=0, parse_math=False)
         text.set_path_effects([patheffects.withStroke(linewidth=2.6 * scene.theme.stroke, foreground=halo)])

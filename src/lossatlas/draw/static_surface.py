@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lossatlas.draw import relief
+from lossatlas.draw import relief, static_overlays
 from lossatlas.draw.cuts import strips
 from lossatlas.draw.palettes import rgb
 from lossatlas.draw.scene import Block, Scene
@@ -34,13 +34,15 @@ def draw(scene: Scene) -> Figure:
     """
     noted = any(panel.note for panel in scene.panels)
     margins = Margins(left=0.6, right=0.6, top=3.2 + 1.4 * noted, bottom=0.6, bar=5.4)
-    sheet = Sheet(scene, len(scene.panels), 0.92, margins, hatch_key(scene))
+    sheet = Sheet(scene, len(scene.panels), 0.92, margins, [*static_overlays.key(scene), *hatch_key(scene)])
     for index, panel in enumerate(scene.panels):
         heading(sheet, sheet.rectangle(index), panel)
         rectangle = sheet.rectangle(index)
         axes: Axes3D = sheet.axes(rectangle, projection="3d", computed_zorder=False)
         _frame(axes, scene, panel)
         _panel(axes, scene, panel)
+        heights = panel.heights(scene.value, scene.range)
+        static_overlays.draw_relief(axes, scene, panel, index, heights, _floor(scene))
         _fit(sheet, axes, rectangle)
     colour_bar(sheet, scene)
     return sheet.figure

@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from lossatlas.draw import captions, cuts
+from lossatlas.draw.overlays import Overlay, check
 from lossatlas.draw.palettes import Colours, ThemeName
 from lossatlas.draw.ranges import Range, choose
 from lossatlas.draw.scene import Block, Curve, Kind, Look, Scene
@@ -39,6 +40,7 @@ class View:
         camera: elevation and azimuth of the eye, in degrees.
         title: heading of the whole picture.
         points: show as dots which cells were evaluated, on maps; the others were interpolated.
+        overlays: paths, points and regions upon the field, see :mod:`lossatlas.draw.overlays`.
 
     Raises:
         SpecError: a field has a value it cannot have; the message lists the good ones.
@@ -62,6 +64,7 @@ class View:
     camera: tuple[float, float] = (34.0, -52.0)
     title: str = ""
     points: bool = False
+    overlays: Sequence[Overlay] = ()
 
     def __post_init__(self) -> None:
         options = {"kind": KindOption, "scale": ScaleOption, "colours": ColourOption, "theme": ThemeName}
@@ -113,6 +116,8 @@ def compile(landscapes: xr.Dataset | Sequence[xr.Dataset], view: View | None = N
     panels, curves, volumes = _parts(whole, dimensions)
     looks = _looks(whole, curves, view, sources)
     shown = _chosen(looks, view, whole)
+    flat = [(len(panel.axes[0].coordinates), len(panel.axes[1].coordinates)) for panel in panels]
+    overlays = check(view.overlays, [] if volumes else flat)
     beside = tuple(name for name in cuts.shared_values(sources) if name != view.value)
     return Scene(
         kind=kind,
@@ -130,7 +135,10 @@ def compile(landscapes: xr.Dataset | Sequence[xr.Dataset], view: View | None = N
         beside_range=_beside_range(whole, beside) if curves and beside else None,
         limits=cuts.limits(whole),
         looks=looks,
-        caption=captions.caption(sources, whole, curves, view.value, shown),
+        overlays=overlays,
+        caption=captions.caption(
+            sources, whole, curves, view.value, shown, notes=" ".join(entry.note for entry in overlays if entry.note)
+        ),
     )
 
 

@@ -109,6 +109,60 @@
     };
   };
 
+  /* ---- what lies upon a field -------------------------------------------------------------------------- */
+  const SYMBOLS = { circle: "circle", triangle: "triangle-up", square: "square", cross: "x" };
+  const SOLID = { circle: "circle", triangle: "diamond", square: "square", cross: "x" };
+  const upon = (block) => data.overlays.filter((o) => o.panel === null || data.blocks[o.panel] === block);
+
+  /* The height of the surface between the points of the grid, bilinearly. */
+  const lifted = (block, shown, px, py) => {
+    const [x, y] = block.axes.map((axis) => axis.coordinates);
+    const cell = (c, v) => Math.min(Math.max(c.findIndex((edge) => edge >= v), 1), c.length - 1) - 1;
+    if (px === null || py === null || px < x[0] || px > x[x.length - 1] || py < y[0] || py > y[y.length - 1]) return null;
+    const [i, j] = [cell(x, px), cell(y, py)];
+    const [a, b] = [(px - x[i]) / (x[i + 1] - x[i]), (py - y[j]) / (y[j + 1] - y[j])];
+    const at = (m, n) => height(block.values[state.value][0][n][m], shown);
+    const corners = [at(i, j), at(i + 1, j), at(i, j + 1), at(i + 1, j + 1)];
+    if (corners.some((v) => v === null)) return null;
+    return (corners[0] * (1 - a) + corners[1] * a) * (1 - b) + (corners[2] * (1 - a) + corners[3] * a) * b;
+  };
+
+  const dense = (o) => {
+    if (o.kind !== "path" || o.x.length < 2) return [o.x, o.y];
+    const steps = Math.max(1, Math.ceil(200 / o.x.length)), x = [], y = [];
+    for (let n = 0; n < o.x.length - 1; n++)
+      for (let s = 0; s < steps; s++) { x.push(o.x[n] + (s / steps) * (o.x[n + 1] - o.x[n])); y.push(o.y[n] + (s / steps) * (o.y[n + 1] - o.y[n])); }
+    return [[...x, o.x[o.x.length - 1]], [...y, o.y[o.y.length - 1]]];
+  };
+
+  const over = (block, shown, ink) => upon(block).filter((o) => o.kind !== "regions").map((o) => {
+    const [x, y] = dense(o);
+    const room = 0.006 * (shown.top - shown.bottom); // a hair above, or the surface would hide it
+    const z = x.map((_, n) => { const found = lifted(block, shown, x[n], y[n]); return found === null ? null : found + room; });
+    const words = o.kind === "path" ? undefined : o.words.map(plain);
+    return { type: "scatter3d", name: "overlay", mode: o.kind === "path" ? "lines" : "markers+text", x, y, z, text: words, hoverinfo: "skip",
+      line: { color: o.colour, width: 5 }, marker: { color: o.colour, size: 4, symbol: SOLID[o.symbol] || "circle", line: { width: 1, color: "#000" } }, textfont: { color: ink.ink, size: size() - 1 } };
+  });
+
+  /* Words stand on the side that has room: those of a path above it, those of points below. */
+  const beside = (block, px, py, up) => {
+    const part = (axis, v) => (v - axis.coordinates[0]) / (axis.coordinates[axis.coordinates.length - 1] - axis.coordinates[0]);
+    const [right, top] = [part(block.axes[0], px) > 0.8, part(block.axes[1], py)];
+    return `${(up && top < 0.92) || top < 0.08 ? "top" : "bottom"} ${right ? "left" : "right"}`;
+  };
+
+  const above = (block) => upon(block).flatMap((o) => {
+    if (o.kind === "regions") {
+      const tints = o.boxes.map((boxes, n) => ({ ...outlines(boxes), type: "scatter", name: "overlay", mode: "lines", fill: "toself", hoverinfo: "skip", line: { width: 0 }, fillcolor: data.regions[n % data.regions.length] + "4d" }));
+      return [...tints, { type: "scatter", mode: "lines", x: o.x, y: o.y, hoverinfo: "skip", line: { color: "#fff", width: 1.5 } }];
+    }
+    const common = { type: "scatter", name: "overlay", x: o.x, y: o.y, hoverinfo: "skip", text: o.words.map(plain), textposition: o.x.map((_, n) => beside(block, o.x[n], o.y[n], o.kind === "path")), textfont: { color: "#fff", size: size() - 1 } };
+    if (o.kind === "path")
+      return [{ ...common, mode: "lines", line: { color: "rgba(0,0,0,0.55)", width: 4.5 } },
+        { ...common, mode: o.dots ? "lines+markers+text" : "lines+text", line: { color: o.colour, width: 2.2 }, marker: { color: o.colour, size: 4 } }];
+    return [{ ...common, mode: "markers+text", marker: { color: o.colour, size: 9, symbol: SYMBOLS[o.symbol], line: { width: 1, color: "#000" } } }];
+  });
+
   const surface = (block) => {
     const shown = look();
     const ink = theme();
@@ -123,6 +177,7 @@
         hoverinfo: "skip", lighting: { ambient: 1, diffuse: 0, specular: 0, fresnel: 0 },
         contours: { z: { highlight: false }, x: { highlight: false }, y: { highlight: false } } },
       mark3d(ink),
+      ...over(block, shown, ink),
     ];
     // The library cannot draw a surface that has no point at all.
     if (!z.flat().some((v) => v !== null)) traces.splice(0, 2);
@@ -215,6 +270,7 @@
       block.evaluated[k].forEach((row, j) => row.forEach((seen, i) => { if (seen) { at.x.push(x.coordinates[i]); at.y.push(y.coordinates[j]); } }));
       traces.push({ ...at, type: "scatter", name: "evaluated", mode: "markers", hoverinfo: "skip", marker: { size: 3, color: "rgba(255,255,255,0.8)" } });
     }
+    traces.push(...above(block));
     if (block.centre) traces.push({ type: "scatter", mode: "markers", x: [0], y: [0], hoverinfo: "skip", marker: { symbol: "cross-thin", size: 11, line: { width: 1.6, color: "#ffffff" } } });
     traces.push({ type: "scatter", name: "mark", mode: "markers", x: [], y: [], hoverinfo: "skip", marker: { size: 11, symbol: "circle", color: "#ff5a36", line: { color: "#fff", width: 1.5 } } });
     const axis = { color: ink.faint, gridcolor: grid(), ticks: "outside", showline: true, linecolor: ink.faint, mirror: true };
@@ -236,16 +292,20 @@
     return points[Math.round(Math.min(Math.max(part, 0), 1) * (points.length - 1))];
   };
 
+  const outlines = (boxes) => {
+    const x = [], y = [];
+    for (const [left, right, low, high] of boxes) {
+      x.push(left, right, right, left, left, null);
+      y.push(low, low, high, high, low, null);
+    }
+    return { x, y };
+  };
+
   const hatching = (block, k, ink) =>
-    Object.entries(block.hatched[state.value][k]).map(([reason, boxes]) => {
-      const x = [], y = [];
-      for (const [left, right, low, high] of boxes) {
-        x.push(left, right, right, left, left, null);
-        y.push(low, low, high, high, low, null);
-      }
-      return { type: "scatter", name: reason, mode: "lines", x, y, fill: "toself", hoverinfo: "skip", line: { width: 0 }, fillcolor: ink.paper,
-        fillpattern: { shape: PATTERNS[reason], fgcolor: ink.faint, bgcolor: ink.paper, size: 6, solidity: 0.25 } };
-    });
+    Object.entries(block.hatched[state.value][k]).map(([reason, boxes]) => ({
+      ...outlines(boxes), type: "scatter", name: reason, mode: "lines", fill: "toself", hoverinfo: "skip", line: { width: 0 }, fillcolor: ink.paper,
+      fillpattern: { shape: PATTERNS[reason], fgcolor: ink.faint, bgcolor: ink.paper, size: 6, solidity: 0.25 },
+    }));
 
   /* ---- curves ------------------------------------------------------------------------------------------ */
   const DASHES = ["dash", "dot", "dashdot"];
@@ -414,7 +474,7 @@
 
   const words = () => {
     const shown = look();
-    at("shown").textContent = [shown.words, data.caption.runs, state.value === data.value ? data.caption.empty : ""].filter(Boolean).join(" ");
+    at("shown").textContent = [shown.words, data.caption.runs, state.value === data.value ? data.caption.empty : "", data.caption.notes].filter(Boolean).join(" ");
     at("log").nextElementSibling.textContent = look().scale === "symlog" || data.looks[`log|clip|${state.value}`].scale === "symlog" ? "symlog" : "log";
     const cut = data.looks[`${state.log ? "log" : "linear"}|clip|${state.value}`].clipped;
     at("clip").disabled = !cut;
@@ -422,13 +482,17 @@
     const reasons = new Set();
     for (const block of data.blocks) for (const found of block.hatched[state.value]) Object.keys(found).forEach((r) => reasons.add(r));
     for (const curve of data.curves) curve.empty[state.value].forEach((entry) => reasons.add(entry[2]));
-    at("key").replaceChildren(...[...reasons].map((reason) => {
+    const named = new Map(data.overlays.filter((o) => o.label).map((o) => [o.label, o.colour || data.regions[1]]));
+    const entry = (text, dress) => {
       const item = document.createElement("li");
       const swatch = document.createElement("i");
-      swatch.dataset.reason = reason;
-      item.append(swatch, reason);
+      dress(swatch);
+      item.append(swatch, text);
       return item;
-    }));
+    };
+    at("key").replaceChildren(
+      ...[...reasons].map((reason) => entry(reason, (swatch) => { swatch.dataset.reason = reason; })),
+      ...[...named].map(([label, colour]) => entry(label, (swatch) => { swatch.style.background = colour; })));
     const root = document.documentElement;
     root.toggleAttribute("data-dark", state.dark);
     root.toggleAttribute("data-talk", data.theme === "talk");

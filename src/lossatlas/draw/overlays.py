@@ -1,0 +1,166 @@
+"""What is drawn upon a field: a path, points, regions; where they lie and what they are called, not how they look."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from lossatlas.errors import SpecError, unknown
+
+Symbol = Literal["circle", "triangle", "square", "cross"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Path:
+    """A line through the plane, as a training run makes it.
+
+    Attributes:
+        x: float64 [n], along the first axis, in multiples of its direction.
+        y: float64 [n], along the second axis.
+        label: its words in the key; empty for none.
+        words: ``(index, text)``: what is written beside some of its points, as an epoch.
+        dots: whether its points are marked.
+        note: a sentence for the caption.
+        panel: number of the panel it belongs to; left out, all.
+
+    Example:
+        >>> Path(x=[0, 1], y=[0, 1], label="training").x.tolist()
+        [0.0, 1.0]
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    label: str = ""
+    words: Sequence[tuple[int, str]] = ()
+    dots: bool = True
+    note: str = ""
+    panel: int | None = None
+
+    def __post_init__(self) -> None:
+        _as_points(self)
+        if any(not 0 <= index < len(self.x) for index, _ in self.words):
+            raise SpecError(f"path {self.label!r}: words stand at points 0 to {len(self.x) - 1}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Points:
+    """Single places, as minima and saddles.
+
+    Attributes:
+        x: float64 [n], along the first axis, in multiples of its direction.
+        y: float64 [n], along the second axis.
+        label: their words in the key; empty for none.
+        words: what is written beside each; empty for nothing.
+        symbol: "circle", "triangle", "square" or "cross".
+        note: a sentence for the caption.
+        panel: number of the panel they belong to; left out, all.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    label: str = ""
+    words: Sequence[str] = ()
+    symbol: Symbol = "circle"
+    note: str = ""
+    panel: int | None = None
+
+    def __post_init__(self) -> None:
+        _as_points(self)
+        if self.symbol not in get_args(Symbol):
+            raise unknown("symbol", self.symbol, get_args(Symbol))
+        if self.words and len(self.words) != len(self.x):
+            raise SpecError(f"points {self.label!r}: {len(self.words)} words for {len(self.x)} points")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Regions:
+    """A part of the plane for every cell, as the basins of minima.
+
+    Attributes:
+        cells: int64 [n, m], the number of the region of each cell, -1 for none; n along the first axis.
+        label: their words in the key; empty for none.
+        note: a sentence for the caption.
+        panel: number of the panel they belong to; left out, all.
+    """
+
+    cells: np.ndarray
+    label: str = ""
+    note: str = ""
+    panel: int | None = None
+
+    def __post_init__(self) -> None:
+        cells = np.asarray(self.cells)
+        if cells.ndim != 2 or not np.issubdtype(cells.dtype, np.integer):
+            raise SpecError(f"regions {self.label!r}: cells is {cells.dtype} {list(cells.shape)}; expected int [n, m]")
+        object.__setattr__(self, "cells", cells)
+
+
+Overlay = Path | Points | Regions
+
+
+def _as_points(overlay: Path | Points) -> None:
+    for name in ("x", "y"):
+        object.__setattr__(overlay, name, np.asarray(getattr(overlay, name), dtype=np.float64).reshape(-1))
+    if len(overlay.x) != len(overlay.y):
+        raise SpecError(f"{overlay.label!r}: x has {len(overlay.x)} points and y has {len(overlay.y)}")
+
+
+def check(overlays: Sequence[Overlay], shapes: Sequence[tuple[int, ...]]) -> tuple[Overlay, ...]:
+    """Check that overlays fit the panels.
+
+    Args:
+        overlays: what is drawn upon them.
+        shapes: number of cells along the axes of each panel.
+
+    Raises:
+        SpecError: something is no overlay, there is no such panel, or regions have another shape than their panel.
+
+    Example:
+        >>> check([Regions(cells=np.zeros((2, 2), int))], [(3, 2)])
+        Traceback (most recent call last):
+        ...
+        lossatlas.errors.SpecError: overlays: regions '' have shape [2, 2] and the panel has [3, 2]
+    """
+    for overlay in overlays:
+        if not isinstance(overlay, (Path, Points, Regions)):
+            raise SpecError(f"overlays holds a {type(overlay).__name__}; expected Path, Points or Regions")
+        if any(len(shape) != 2 for shape in shapes) or not shapes:
+            raise SpecError("overlays: only pictures with two axes have them")
+        if overlay.panel is not None and not 0 <= overlay.panel < len(shapes):
+            raise SpecError(f"overlays: panel={overlay.panel}; the picture has panels 0 to {len(shapes) - 1}")
+        under = shapes if overlay.panel is None else [shapes[overlay.panel]]
+        if isinstance(overlay, Regions):
+            for shape in under:
+                if overlay.cells.shape != shape:
+                    raise SpecError(
+                        f"overlays: regions {overlay.label!r} have shape {list(overlay.cells.shape)} "
+                        f"and the panel has {list(shape)}"
+                    )
+    return tuple(overlays)
+
+
+def borders(cells: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Lines between regions.
+
+    Args:
+        cells: int [n, m], number of the region of each cell.
+        x: float64 [n + 1], borders of the cells along the first axis.
+        y: float64 [m + 1], along the second axis.
+
+    Returns:
+        Coordinates of short pieces with NaN between them.
+
+    Example:
+        >>> borders(np.array([[0], [1]]), np.array([0.0, 1.0, 2.0]), np.array([0.0, 1.0]))
+        (array([ 1.,  1., nan]), array([ 0.,  1., nan]))
+    """
+    i, j = np.nonzero(cells[1:] != cells[:-1])
+    upright = [(x[i + 1], x[i + 1]), (y[j], y[j + 1])]
+    k, q = np.nonzero(cells[:, 1:] != cells[:, :-1])
+    level = [(x[k], x[k + 1]), (y[q + 1], y[q + 1])]
+    gap = np.full(len(i) + len(k), np.nan)
+    both = [[np.concatenate(ends) for ends in zip(a, b, strict=True)] for a, b in zip(upright, level, strict=True)]
+    return tuple(np.column_stack([*ends, gap]).ravel() for ends in both)  # type: ignore[return-value]
