@@ -1,8 +1,16 @@
-"""What else can be measured at a point besides the loss: functions with one value for each sample."""
+"""What else can be measured at a point besides the loss: values of samples or tokens, and what follows from means."""
 
 from __future__ import annotations
 
+import numpy as np
 from torch import Tensor
+
+from lossatlas.objective.reduction import Derived, Weighted
+
+__all__ = ["Derived", "Weighted", "accuracy", "error", "perplexity", "token_accuracy", "token_error"]
+
+IGNORED = -100
+"""A target of no token: padding, a prompt, a position that was not masked. It counts for nothing."""
 
 
 def error(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -33,3 +41,37 @@ def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
         [1.0, 0.0]
     """
     return 1 - error(outputs, targets)
+
+
+def token_error(outputs: Tensor, targets: Tensor) -> Weighted:
+    """Share of tokens whose largest output is not the target; a mean over tokens, not over texts.
+
+    Args:
+        outputs: scores, shape [N, T, C], at the positions of the targets.
+        targets: tokens, integer, shape [N, T]; -100 counts for nothing.
+
+    Returns:
+        0 or 1 for each token, shape [N, T], with its weight.
+
+    Example:
+        >>> import torch
+        >>> scores = torch.tensor([[[2.0, 1.0], [0.0, 3.0], [0.0, 3.0]]])
+        >>> float(token_error(scores, torch.tensor([[0, 0, -100]])).mean())
+        0.5
+    """
+    return Weighted((outputs.argmax(dim=-1) != targets).float(), (targets != IGNORED).float())
+
+
+def token_accuracy(outputs: Tensor, targets: Tensor) -> Weighted:
+    """Share of tokens that are the model's first choice, ``1 - token_error``; shapes as there.
+
+    Example:
+        >>> import torch
+        >>> float(token_accuracy(torch.tensor([[[2.0, 1.0], [0.0, 3.0]]]), torch.tensor([[0, 1]])).mean())
+        1.0
+    """
+    return Weighted((outputs.argmax(dim=-1) == targets).float(), (targets != IGNORED).float())
+
+
+perplexity = Derived(of="loss", by=np.exp)
+r"""Perplexity, :math:`\exp L` of the mean loss L over all tokens: derived from the mean, never a mean of its own."""

@@ -71,6 +71,7 @@ class Matrix:
         self.kind = kind
         self.names = chosen(objective, tensors)
         self.products = 0
+        self._shares = objective.shares()
         self._model = copy.deepcopy(objective.private)
         self._places = dict(self._model.named_parameters())
         for name in self.names:
@@ -91,8 +92,7 @@ class Matrix:
         parts = self.split(vector)
         total = torch.zeros(self.size, dtype=torch.float64)
         product = self._hessian if self.kind == "hessian" else self._ggn
-        for batch in self._batches():
-            share = size_of(batch) / self.objective.samples
+        for share, batch in self._batches():
             total += share * _flat(product(batch, parts))
         if not bool(torch.isfinite(total).all()):
             raise SpecError("curvature is not finite here: the loss or its derivatives overflow at this point")
@@ -101,9 +101,9 @@ class Matrix:
     def gradient(self) -> dict[str, Tensor]:
         """The gradient of the mean loss, by name."""
         total = torch.zeros(self.size, dtype=torch.float64)
-        for batch in self._batches():
+        for share, batch in self._batches():
             found = torch.autograd.grad(self._loss(batch)[0], self._moved, allow_unused=True)
-            total += size_of(batch) / self.objective.samples * _flat(self._filled(found))
+            total += share * _flat(self._filled(found))
         return self.named(total)
 
     def named(self, vector: Tensor | np.ndarray) -> dict[str, Tensor]:
@@ -122,9 +122,10 @@ class Matrix:
     def _named_places(self) -> Iterator[tuple[str, Tensor]]:
         yield from zip(self.names, self._moved, strict=True)
 
-    def _batches(self) -> Iterator[Any]:
+    def _batches(self) -> Iterator[tuple[float, Any]]:
+        """The batches, and what the mean of each counts for."""
         with self.objective.batches.seeded(0):
-            yield from self.objective.batches
+            yield from zip(self._shares, self.objective.batches, strict=True)
 
     def _loss(self, batch: Any) -> tuple[Tensor, Tensor | None]:
         """The mean loss of a batch, and the outputs that it is a function of."""

@@ -65,6 +65,7 @@ def about(landscapes: Sequence[xr.Dataset]) -> str:
         _common(landscapes, "model"),
         _common(landscapes, "data"),
         _common(landscapes, "samples", after=" samples"),
+        " / ".join(_unique(map(_counts, landscapes))),
         _common(landscapes, "loss"),
         " / ".join(_unique(map(_normalisation, landscapes))),
         _common(landscapes, "batchnorm", before="BatchNorm "),
@@ -111,6 +112,18 @@ def _normalisation(landscape: xr.Dataset) -> str:
     still = [role for role in str(landscape.attrs.get("still", "")).split(",") if role]
     names = {"bias": "biases", "norm": "norm layers"}
     return f"{moved}, {' and '.join(names.get(role, role) for role in still)} still" if still else moved
+
+
+def _counts(landscape: xr.Dataset) -> str:
+    """What the means are over, where that is not samples.
+
+    Example:
+        >>> _counts(xr.Dataset(attrs={"counts": '{"loss": {"unit": "token", "number": 96.0, "zero_one": false}}'}))
+        'means over 96 tokens'
+    """
+    counts = structured(landscape, "counts")
+    words = _unique(f"{count['number']:,.10g} {count['unit']}s".replace(",", " ") for count in counts.values())
+    return f"means over {' and '.join(words)}" if words else ""
 
 
 def _precision(landscape: xr.Dataset) -> str:

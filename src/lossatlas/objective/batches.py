@@ -88,6 +88,7 @@ class Batches:
 
     Attributes:
         samples: number of samples.
+        sizes: number of samples of each batch.
         kept: whether the data is held on the device.
         fingerprint: hash of all batches, as text.
 
@@ -99,6 +100,7 @@ class Batches:
         self.source = _batched(source, batch_size)
         self.device = device
         self.samples = 0
+        self.sizes: list[int] = []
         self.kept = True
         self._held: list[Any] = []
         with self.seeded(0):
@@ -108,7 +110,8 @@ class Batches:
         digest = hashlib.blake2b(digest_size=16)
         held_bytes = 0
         for batch in self.source:
-            self.samples += size_of(batch)
+            self.sizes.append(size_of(batch))
+            self.samples += self.sizes[-1]
             digest.update(fingerprint(batch))
             held_bytes += sum(tensor.numel() * tensor.element_size() for tensor in tensors_of(batch))
             if held_bytes > memory:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,6 +16,8 @@ from lossatlas.objective import batchnorm as bn
 from lossatlas.objective import calling, reduction
 from lossatlas.objective.batches import Batches, size_of
 from lossatlas.objective.private import private_copy, weights_fingerprint
+from lossatlas.objective.tasks import Task, Tasks
+from lossatlas.results.landscape import Count
 
 GIB = 1024**3
 
@@ -23,7 +26,8 @@ class Objective:
     r"""The function whose landscape is wanted.
 
     For parameters θ, N samples and a loss ℓ it is :math:`L(θ) = \frac{1}{N} \sum_i ℓ(f_θ(x_i), y_i)`, and the same
-    mean for every metric. Means are weighted by sample, so the way the data is cut into batches does not matter.
+    mean for every metric. Means are weighted by sample, so the way the data is cut into batches does not matter. Where
+    the loss has a value for each token, the sample is the token: it returns :class:`lossatlas.metrics.Weighted`.
 
     The model is never changed: all evaluations happen on a private copy. The data is read once, in order, and kept on
     the device while it fits into ``memory``.
@@ -33,7 +37,11 @@ class Objective:
         data: a DataLoader, any re-iterable of batches, or a tuple ``(x, y)`` of tensors with one row for each sample.
         loss: ``(outputs, targets) -> scalar`` (a mean over samples) or one value for each sample, shape [N, ...].
             Left out, the model's own ``.loss`` is taken.
-        metrics: by name, ``(outputs, targets) -> [N]``: one value for each sample.
+        metrics: by name, ``(outputs, targets) -> [N]``: one value for each sample (of type bool where it is a score of
+            0 or 1, which then gets a binomial interval), or :class:`lossatlas.metrics.Weighted`, or a
+            :class:`lossatlas.metrics.Derived` number.
+        tasks: by name, ``model -> scores``: what the model does with problems of the task's own, see
+            :mod:`lossatlas.objective.tasks`.
         forward: ``(model, batch) -> (outputs, targets)``; left out, :func:`lossatlas.objective.calling.forward`.
         batchnorm: ``"frozen"``, ``"recalibrated"`` or ``"interpolated"``; see :mod:`lossatlas.objective.batchnorm`.
         device: where to evaluate; left out, where the model is.
@@ -48,7 +56,8 @@ class Objective:
         origin: the parameters (tied tensors once), detached, by name; with ``batchnorm="interpolated"`` also the
             running statistics.
         samples: number of samples N.
-        names: ``("loss", *metrics)``.
+        names: ``("loss", *metrics, *scores of tasks)``.
+        measured: those of them that are measured batch by batch: without derived numbers and tasks.
 
     Raises:
         SpecError: an argument makes no sense; the message names it.
@@ -70,7 +79,8 @@ class Objective:
         data: Any,
         loss: reduction.Measure | None = None,
         *,
-        metrics: Mapping[str, reduction.Measure] | None = None,
+        metrics: Mapping[str, reduction.Measure | reduction.Derived] | None = None,
+        tasks: Mapping[str, Task] | None = None,
         forward: calling.Forward | None = None,
         batchnorm: bn.Mode = "frozen",
         device: str | torch.device | None = None,
@@ -88,6 +98,7 @@ class Objective:
         self.model = model
         self.loss = loss
         self.metrics = _checked_metrics(metrics)
+        self.tasks = Tasks(tasks or {}, taken=self.metrics)
         self.forward = forward or calling.forward
         self.batchnorm = batchnorm
         self.training = training
@@ -98,6 +109,7 @@ class Objective:
         self.data_name = data_name or _data_name(data)
         self.origin = _origin(model, statistics=batchnorm == "interpolated")
         self.fingerprint = weights_fingerprint(model)
+        self._counts: dict[str, Count] = {}
 
     @property
     def samples(self) -> int:
@@ -106,8 +118,18 @@ class Objective:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of what is measured, the loss first."""
-        return ("loss", *self.metrics)
+        """The names of all values at a point, the loss first."""
+        return ("loss", *self.metrics, *self.tasks.names)
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """The names of what is measured batch by batch, the loss first."""
+        return ("loss", *(name for name, metric in self.metrics.items() if not isinstance(metric, reduction.Derived)))
+
+    @property
+    def counts(self) -> dict[str, Count]:
+        """What a mean is over, by value, where that is not samples or the scores are 0 or 1; of the last point."""
+        return self._counts | self.tasks.counts
 
     @functools.cached_property
     def private(self) -> nn.Module:
@@ -151,35 +173,79 @@ class Objective:
             if self.batchnorm == "recalibrated":
                 bn.recalibrate(self.private, self.batches, self.forward)
             with self.grad_mode():
-                return self.mean(self.batches)
+                found = self.mean(self.batches)
+                scores = self.tasks(self.private)
+        return {name: scores[name] if name in scores else found[name] for name in self.names}
 
     def mean(self, batches: Iterable[Any]) -> dict[str, float]:
-        """The sample-weighted mean over batches, summed in double precision whatever the model's format."""
+        """The weighted mean over batches, summed in double precision whatever the model's format; without tasks."""
         exact = torch.float32 if self.device.type == "mps" else torch.float64  # Apple's GPU has no doubles
-        rows, sizes = [], []
+        rows, weights = [], []
         for batch in batches:
-            sizes.append(size_of(batch))
-            rows.append(torch.stack([value.detach().to(exact) for value in self.values(batch)]))
-        table = torch.stack(rows).cpu().double()
-        weights = torch.tensor(sizes, dtype=torch.float64)
-        means = (weights @ table) / weights.sum()
-        return dict(zip(self.names, means.tolist(), strict=True))
+            parts = self.parts(batch)
+            rows.append(torch.stack([part.mean.detach().to(exact) for part in parts]))
+            weights.append(torch.stack([part.weight_on(self.device).to(exact) for part in parts]))
+        table, shares = torch.stack(rows).cpu().double(), torch.stack(weights).cpu().double()
+        self._count(parts, shares.sum(dim=0).tolist())
+        means = (shares * table).sum(dim=0) / shares.sum(dim=0)
+        return dict(zip(self.completed_names, self.completed(means[None].numpy())[0].tolist(), strict=True))
 
-    def values(self, batch: Any, model: nn.Module | None = None) -> list[Tensor]:
-        """The mean loss and metrics of one batch, each a scalar tensor; of the private copy or of another model."""
-        outputs, targets = self.forward(self.private if model is None else model, batch)
-        size = size_of(batch)
-        if self.loss is None:
-            values = [reduction.loss_mean(_model_loss, calling.own_loss(outputs), size)]
-        else:
-            value = self.loss(calling.predictions(outputs), targets)
-            values = [reduction.loss_mean(self.loss, value, size)]
+    def _count(self, parts: list[reduction.Part], totals: list[float]) -> None:
+        for name, part, total in zip(self.measured, parts, totals, strict=True):
+            if part.unit != "sample" or part.zero_one:
+                self._counts[name] = Count(unit=part.unit, number=total, zero_one=part.zero_one)
+
+    @property
+    def completed_names(self) -> tuple[str, ...]:
+        """The names of all values but those of tasks."""
+        return ("loss", *self.metrics)
+
+    def completed(self, means: np.ndarray) -> np.ndarray:
+        """The derived numbers put among those that were measured.
+
+        Args:
+            means: float64 [n, measured].
+
+        Returns:
+            float64 [n, loss and metrics].
+        """
+        columns = dict(zip(self.measured, means.T, strict=True))
         for name, metric in self.metrics.items():
-            values.append(reduction.metric_mean(name, metric(calling.predictions(outputs), targets), size))
-        return values
+            if isinstance(metric, reduction.Derived):
+                columns[name] = metric(columns[metric.of])
+        return np.stack([columns[name] for name in self.completed_names], axis=1)
+
+    def parts(self, batch: Any, model: nn.Module | None = None) -> list[reduction.Part]:
+        """The mean of one batch, and what it weighs, for all that is measured; of the private copy or another model."""
+        outputs, targets = self.forward(self.private if model is None else model, batch)
+        size, shown = size_of(batch), calling.predictions(outputs)
+        parts = [self._loss_part(outputs, shown, targets, size)]
+        for name in self.measured[1:]:
+            value = self.metrics[name](shown, targets)
+            parts.append(reduction.part(reduction.metric_mean(name, value, size), value, size))
+        return parts
+
+    def _loss_part(self, outputs: Any, shown: Any, targets: Any, size: int) -> reduction.Part:
+        if self.loss is None:
+            value: Any = calling.own_loss(outputs)
+            return reduction.part(reduction.loss_mean(_model_loss, value, size), value, size)
+        value = self.loss(shown, targets)
+        return reduction.part(reduction.loss_mean(self.loss, value, size), value, size)
+
+    def shares(self) -> list[float]:
+        """What each batch's mean loss counts for in the loss: shares that sum to 1."""
+        sizes: list[float] = [float(size) for size in self.batches.sizes]
+        with self.batches.seeded(0), self.grad_mode():
+            for number, batch in enumerate(self.batches):
+                outputs, targets = self.forward(self.private, batch)
+                part = self._loss_part(outputs, calling.predictions(outputs), targets, size_of(batch))
+                if part.unit == "sample":
+                    break
+                sizes[number] = float(part.weight_on(self.device))
+        return [size / sum(sizes) for size in sizes]
 
     def each(self) -> Tensor:
-        """Loss and metrics of every sample where the private copy stands now, float64 [N, names].
+        """Loss and metrics of every sample where the private copy stands now, float64 [N, measured].
 
         Raises:
             SpecError: the loss of a batch is not a mean over samples, or is the model's own.
@@ -192,7 +258,9 @@ class Objective:
                 outputs, targets = self.forward(self.private, batch)
                 shown, size = calling.predictions(outputs), size_of(batch)
                 columns = [reduction.loss_each(self.loss, shown, targets, size)]
-                columns += [metric(shown, targets).double() for metric in self.metrics.values()]
+                columns += [
+                    reduction.metric_each(name, self.metrics[name](shown, targets), size) for name in self.measured[1:]
+                ]
                 rows.append(torch.stack(columns, dim=1).detach().cpu())
         return torch.cat(rows)
 
@@ -218,13 +286,17 @@ def _model_loss(outputs: Any, targets: Any) -> Tensor:
     return loss
 
 
-def _checked_metrics(metrics: Mapping[str, reduction.Measure] | None) -> dict[str, reduction.Measure]:
+def _checked_metrics(metrics: Mapping[str, Any] | None) -> dict[str, Any]:
     checked = dict(metrics or {})
     for name, metric in checked.items():
         if name in ("loss", "status") or not name.isidentifier():
             raise SpecError(f"metrics: {name!r} cannot name a metric; choose an identifier other than loss and status")
         if not callable(metric):
             raise SpecError(f"metrics[{name!r}] is a {type(metric).__name__}; expected a callable (outputs, targets)")
+        if isinstance(metric, reduction.Derived) and (
+            isinstance(checked.get(metric.of), reduction.Derived) or metric.of not in ("loss", *checked)
+        ):
+            raise SpecError(f"metrics[{name!r}] is derived from {metric.of!r}, which is not measured")
     return checked
 
 

@@ -72,6 +72,7 @@ def taken(objective: Objective, chosen: np.ndarray) -> Objective:
         batches,
         objective.loss,
         metrics=objective.metrics,
+        tasks=objective.tasks.given,
         forward=objective.forward,
         batchnorm=objective.batchnorm,
         device=objective.device,

@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from lossatlas.errors import SpecError
+from lossatlas.metrics import IGNORED
 from lossatlas.objective import batchnorm, calling, reduction
 from lossatlas.objective.batches import fingerprint
 from lossatlas.objective.objective import Objective
@@ -83,13 +84,17 @@ def _close(a: float, b: float) -> bool:
 
 def _check_reduction(objective: Objective) -> None:
     """A loss that is no mean over samples gives values that depend on how the data is cut into batches."""
-    if objective.loss is None or reduction.stated_reduction(objective.loss) in ("sum", "none"):
+    if objective.loss is None:
+        _check_own_loss(objective)
+        return
+    if reduction.stated_reduction(objective.loss) in ("sum", "none"):
         return
     with objective.batches.seeded(0), objective.grad_mode():
         outputs, targets = objective.forward(objective.private, next(iter(objective.batches)))
         outputs = calling.predictions(outputs)
         value = objective.loss(outputs, targets)
-        kind = "mean" if value.dim() else reduction.looks_like(objective.loss, outputs, targets)
+        each = isinstance(value, reduction.Weighted) or value.dim() > 0
+        kind = "mean" if each else reduction.looks_like(objective.loss, outputs, targets)
     if kind == "sum":
         raise SpecError(
             f"loss {reduction.name_of(objective.loss)} is a sum over samples, so its value depends on the batch size; "
@@ -100,6 +105,22 @@ def _check_reduction(objective: Objective) -> None:
             f"loss {reduction.name_of(objective.loss)} is not a mean over samples (class weights? a contrastive "
             "loss?): its value depends on how the data is cut into batches",
             stacklevel=4,
+        )
+
+
+def _check_own_loss(objective: Objective) -> None:
+    """A model's own loss is a mean over the labels that count, and their number may differ from batch to batch."""
+    if len(objective.batches.sizes) < 2 or not objective.batches.kept:
+        return
+    found = [batch.get("labels") for batch in objective.batches if isinstance(batch, Mapping)]
+    labels: list[Tensor] = [label for label in found if isinstance(label, Tensor) and len(label)]
+    shares = {int((label != IGNORED).sum()) / len(label) for label in labels}
+    if len(shares) > 1:
+        warnings.warn(
+            "loss=None: the model's own loss is a mean over the labels of a batch that are not -100, and the batches "
+            "have different numbers of them, so a batch with more padding weighs more by token; pass "
+            "forward=language.Forward(), loss=language.cross_entropy (lossatlas.objective.language)",
+            stacklevel=5,
         )
 
 

@@ -5,15 +5,94 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from lossatlas.errors import SpecError
 from lossatlas.objective.batches import map_tensors
 
-Measure = Callable[[Any, Any], Tensor]
+Measure = Callable[[Any, Any], "Tensor | Weighted"]
+
+
+class Weighted(NamedTuple):
+    r"""What a loss or a metric returns whose mean is not over samples but over smaller things, such as tokens.
+
+    The value of all data is :math:`\sum_i w_i v_i / \sum_i w_i`, over all elements of all batches: a batch with more
+    padding (weight 0) does not weigh more.
+
+    Attributes:
+        values: one for each thing that is averaged, any shape.
+        weights: of the same shape, not negative; 0 leaves a value out, also one that is not finite.
+        unit: what the mean is over, as a caption says it.
+    """
+
+    values: Tensor
+    weights: Tensor
+    unit: str = "token"
+
+    def mean(self) -> Tensor:
+        """The weighted mean, float64; 0 where nothing has a weight."""
+        weights = self.weights.double()
+        kept = torch.where(weights > 0, self.values.double() * weights, 0.0).sum()
+        return kept / weights.sum().clamp_min(torch.finfo(torch.float64).tiny)
+
+    def total(self) -> Tensor:
+        """The weight of all of it, float64."""
+        return self.weights.double().sum()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Derived:
+    """A number that follows from a mean, such as the perplexity from the loss: computed after the mean, not before.
+
+    Attributes:
+        of: the value it follows from: the loss or a metric.
+        by: element-wise function of a float64 array.
+
+    Example:
+        >>> Derived(of="loss", by=np.exp)(np.array([0.0]))
+        array([1.])
+    """
+
+    of: str
+    by: Callable[[np.ndarray], np.ndarray]
+
+    def __call__(self, means: np.ndarray) -> np.ndarray:
+        """The number, for every mean; what overflows is infinite."""
+        with np.errstate(over="ignore"):
+            return np.asarray(self.by(means), np.float64)
+
+
+class Part(NamedTuple):
+    """One value of one batch, on its way into a mean.
+
+    Attributes:
+        mean: over the batch, a scalar.
+        weight: of the batch; a number of samples, or a tensor.
+        unit: what the mean is over.
+        zero_one: whether it is a mean of scores of 0 or 1.
+    """
+
+    mean: Tensor
+    weight: int | Tensor
+    unit: str
+    zero_one: bool
+
+    def weight_on(self, device: torch.device) -> Tensor:
+        """The weight as a scalar tensor."""
+        exact = torch.float32 if device.type == "mps" else torch.float64
+        return torch.as_tensor(self.weight, dtype=exact, device=device)
+
+
+def part(mean: Tensor, value: Any, size: int) -> Part:
+    """A batch's value with its weight: that of its tokens, say, or else the number of its samples."""
+    if isinstance(value, Weighted):
+        return Part(mean, value.total(), value.unit, zero_one=False)
+    return Part(mean, size, "sample", zero_one=value.dtype == torch.bool)
 
 
 def loss_mean(loss: Measure, value: Any, size: int) -> Tensor:
@@ -21,7 +100,7 @@ def loss_mean(loss: Measure, value: Any, size: int) -> Tensor:
 
     Args:
         loss: the function that gave the value; only its stated ``reduction`` is looked at.
-        value: a scalar (reduced already) or one value for each sample, shape [N] or [N, ...].
+        value: a scalar (reduced already), one value for each sample, shape [N] or [N, ...], or :class:`Weighted`.
         size: the number of samples N.
 
     Returns:
@@ -30,6 +109,8 @@ def loss_mean(loss: Measure, value: Any, size: int) -> Tensor:
     Raises:
         SpecError: the value is no tensor or has another shape.
     """
+    if isinstance(value, Weighted):
+        return _checked(f"loss {name_of(loss)}", value).mean()
     if not isinstance(value, Tensor):
         raise SpecError(f"loss {name_of(loss)} returned a {type(value).__name__}; expected a tensor")
     if value.dim() == 0:
@@ -63,14 +144,16 @@ def loss_each(loss: Measure, outputs: Any, targets: Any, size: int) -> Tensor:
     """
     value = loss(outputs, targets)
     mean = loss_mean(loss, value, size)
+    if isinstance(value, Weighted):
+        return _even(f"loss {name_of(loss)}", value, size)
     if value.dim():
         return value.double().reshape(size, -1).mean(dim=1)
 
-    def alone(*row: Any) -> Tensor:
+    def alone(*row: Any) -> Any:
         return loss(*map_tensors(lambda t: t.unsqueeze(0), row))
 
     try:
-        each = torch.vmap(alone)(outputs, targets).double()
+        each: Tensor = torch.vmap(alone)(outputs, targets).double()
     except (RuntimeError, ValueError):  # an operation that cannot be done for many samples side by side
         rows = [map_tensors(operator.itemgetter(i), (outputs, targets)) for i in range(size)]
         each = torch.stack([alone(*row) for row in rows]).double()
@@ -83,12 +166,44 @@ def loss_each(loss: Measure, outputs: Any, targets: Any, size: int) -> Tensor:
     return each
 
 
+def _checked(what: str, value: Weighted) -> Weighted:
+    if value.values.shape != value.weights.shape:
+        raise SpecError(
+            f"{what} returned values of shape {tuple(value.values.shape)} with weights of shape "
+            f"{tuple(value.weights.shape)}; expected the same shape"
+        )
+    return value
+
+
+def _even(what: str, value: Weighted, size: int) -> Tensor:
+    """Each sample's own mean, float64 [N], where all samples weigh the same."""
+    weights = value.weights.double().reshape(size, -1)
+    totals = weights.sum(dim=1)
+    if not bool((totals == totals[0]).all()):
+        raise SpecError(
+            f"{what} is a mean over {value.unit}s, and the samples have different numbers of them, so a part of the "
+            f"samples does not stand for all; pack the data into blocks of one length, or use all samples"
+        )
+    kept = torch.where(weights > 0, value.values.double().reshape(size, -1) * weights, 0.0)
+    return kept.sum(dim=1) / totals
+
+
+def metric_each(name: str, value: Any, size: int) -> Tensor:
+    """A metric of every sample of one batch, float64 [N]; see :func:`loss_each`."""
+    metric_mean(name, value, size)
+    if isinstance(value, Weighted):
+        return _even(f"metric {name!r}", value, size)
+    return torch.as_tensor(value).double()
+
+
 def metric_mean(name: str, value: Any, size: int) -> Tensor:
-    """The mean of one batch of a metric that must give one value for each sample, shape [N].
+    """The mean of one batch of a metric: one value for each sample, shape [N], or :class:`Weighted`.
 
     Raises:
         SpecError: the value has another shape.
     """
+    if isinstance(value, Weighted):
+        return _checked(f"metric {name!r}", value).mean()
     if not isinstance(value, Tensor) or value.shape != (size,):
         got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
         raise SpecError(
@@ -138,7 +253,7 @@ def looks_like(loss: Measure, outputs: Any, targets: Any) -> str:
         return "unknown"
     first = map_tensors(lambda t: t[:cut], (outputs, targets))
     second = map_tensors(lambda t: t[cut:], (outputs, targets))
-    values = [loss(*part) for part in ((outputs, targets), first, second)]
+    values: list[Any] = [loss(*part) for part in ((outputs, targets), first, second)]
     whole, a, b = (float(value) for value in values)
     tolerance = 200 * torch.finfo(values[0].dtype).eps * abs(whole)
     if abs(whole - (cut * a + (size - cut) * b) / size) <= tolerance:

@@ -12,6 +12,7 @@ variable        dims        meaning
 metric's name   (x, y, …)   the mean over samples, float64; ``kind`` is "metric"
 ``…_uncertainty``  (x, y, …)  the stated error of an estimate, interpolated or from a part of the samples, as a share
                             of the range a picture shows; 0 where it is exact; ``kind`` is "uncertainty"
+``…_low``, ``…_high``  (x, y, …)  the Clopper–Pearson interval of a mean of scores of 0 or 1; ``kind`` is "interval"
 ``status``      (x, y, …)   what became of the cell, see :class:`Status`; no value is ever repaired
 ==============  ==========  ===========================================================================
 """
@@ -30,6 +31,7 @@ import numpy as np
 import xarray as xr
 
 from lossatlas.errors import SpecError
+from lossatlas.results.intervals import clopper_pearson
 
 SCHEMA = 1
 ENGINE: Literal["h5netcdf"] = "h5netcdf"
@@ -47,6 +49,7 @@ ATTRIBUTES: dict[str, str] = {
     "seed": "seed of the random directions; empty where there is none",
     "dtype": "number format of the evaluation",
     "device": "kind of device of the evaluation",
+    "counts": "JSON: by value, what its mean is over, where not samples: unit, number, and if scores are 0 or 1",
     "centre": "JSON: value of the loss and of each metric at the origin",
     "cosines": "JSON: cosine between each pair of directions, by 'x,y'",
     "created": "date and time, ISO 8601",
@@ -84,6 +87,21 @@ class Axis:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Count:
+    """What a mean is over.
+
+    Attributes:
+        unit: "sample", "token", "problem".
+        number: how many of them; their weight, where they are weighted.
+        zero_one: whether each is a score of 0 or 1.
+    """
+
+    unit: str
+    number: float
+    zero_one: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class About:
     """What a Landscape says of itself: the attributes of the schema, as Python values."""
 
@@ -92,6 +110,7 @@ class About:
     data: str = ""
     loss: str = ""
     samples: int = 0
+    counts: Mapping[str, Any] = field(default_factory=dict)
     normalisation: str = ""
     still: tuple[str, ...] = ()
     batchnorm: str = ""
@@ -171,8 +190,18 @@ def build(
         kind = "loss" if name == "loss" else "metric"
         dataset[name] = (dims, np.asarray(array, np.float64), {"kind": kind, "long_name": name})
     dataset["status"] = (dims, np.asarray(status, np.int8), _status_attributes())
+    for name, count in ((about or About()).counts).items():
+        if count["zero_one"] and name in values:
+            _with_interval(dataset, name, round(count["number"]))
     validate(dataset)
     return dataset
+
+
+def _with_interval(landscape: xr.Dataset, name: str, number: int) -> None:
+    bounds = clopper_pearson(landscape[name].values, number)
+    for end, array in zip(("low", "high"), bounds, strict=True):
+        words = f"{end} end of the 95 % Clopper-Pearson interval of {name}, {number} problems"
+        landscape[f"{name}_{end}"] = (landscape["status"].dims, array, {"kind": "interval", "long_name": words})
 
 
 def complete(
@@ -233,7 +262,7 @@ def value_names(landscape: xr.Dataset) -> tuple[str, ...]:
 
 
 def structured(landscape: xr.Dataset, attribute: str) -> dict[str, Any]:
-    """A JSON attribute (``centre``, ``cosines``, ``provenance``, ``evaluation``, ``sampling``) as a mapping."""
+    """A JSON attribute (``centre``, ``counts``, ``cosines``, ``evaluation``, …) as a mapping."""
     content: dict[str, Any] = json.loads(landscape.attrs.get(attribute) or "{}")
     return content
 

@@ -253,18 +253,20 @@ def in_double(objective: Objective, parameters: Mapping[str, Any]) -> np.ndarray
         return None
     model = copy.deepcopy(objective.private).double()
     places = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    rows, sizes = [], []
+    rows, weights = [], []
     try:
         with torch.inference_mode():
             for name, tensor in parameters.items():
                 places[name].copy_(tensor)
             for batch in objective.batches:
                 batch = map_tensors(lambda t: t.double() if t.is_floating_point() else t, batch)
-                rows.append([float(value) for value in objective.values(batch, model)])
-                sizes.append(next(len(t) for t in _tensors(batch) if t.dim()))
+                parts = objective.parts(batch, model)
+                rows.append([float(part.mean) for part in parts])
+                weights.append([float(part.weight) for part in parts])
     except (RuntimeError, TypeError, SpecError):
         return None
-    return np.average(np.array(rows), axis=0, weights=sizes)
+    means = np.average(np.array(rows), axis=0, weights=np.array(weights))
+    return np.asarray(objective.completed(means[None])[0])
 
 
 def _tensors(batch: Any) -> list[torch.Tensor]:

@@ -68,7 +68,9 @@ class GraphWay:
     def __init__(self, objective: Objective, plane: Plane, plan: Plan, traced: tracing.Trace) -> None:
         self.plan = plan
         self.points = plan.points
-        self._names = objective.names
+        self._complete = objective.completed
+        self._weighted = traced.weighted
+        self._width = len(objective.measured)
         work = self._program(objective, plane, traced)
         if plan.points == 1 and plan.name == "graph" and _has_onednn(objective.device):
             rewriting.fuse_kernels(work)
@@ -100,7 +102,7 @@ class GraphWay:
                 self._chunk(coordinates[start : start + self.points])
                 for start in range(0, len(coordinates), self.points)
             ]
-        return np.concatenate(parts)
+        return self._complete(np.concatenate(parts))
 
     def _chunk(self, coordinates: np.ndarray) -> np.ndarray:
         count = len(coordinates)
@@ -116,8 +118,17 @@ class GraphWay:
             results = list(map(run, self._batches) if self._pool is None else self._pool.map(run, self._batches))
             sizes = torch.tensor([size for size, _ in self._batches], dtype=torch.float64, device=self._device)
             table = torch.stack(results).movedim(0, -1)  # [V, batches] or [n, V, batches]
-            means = (table @ sizes / sizes.sum()).reshape(self.points, -1)
+            means = (self._mean(table, sizes)).reshape(self.points, -1)
         return np.asarray(means[:count].cpu().numpy())
+
+    def _mean(self, table: Tensor, sizes: Tensor) -> Tensor:
+        """The weighted mean over batches; the weights that a value has of its own come after the values."""
+        if not self._weighted:
+            return table @ sizes / sizes.sum()
+        means, own = table[..., : self._width, :], table[..., self._width :, :]
+        weights = sizes.expand_as(means).clone()
+        weights[..., list(self._weighted), :] = own
+        return (means * weights).sum(-1) / weights.sum(-1)
 
     def _batch(self, moved: dict[str, Tensor], batch: tuple[int, dict[str, Any]]) -> Tensor:
         with torch.inference_mode():

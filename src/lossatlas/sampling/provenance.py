@@ -8,6 +8,7 @@ import platform
 import shlex
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
@@ -57,7 +58,7 @@ def _identity(objective: Objective, plane: Plane, axes: Mapping[str, np.ndarray]
         "model": objective.fingerprint,
         "data": objective.batches.fingerprint,
         "loss": _loss_name(objective),
-        "metrics": list(objective.metrics),
+        "metrics": [*objective.metrics, *objective.tasks.names],
         "batchnorm": objective.batchnorm,
         "training mode": objective.training,
         "plane": plane_fingerprint(plane),
@@ -75,6 +76,7 @@ def _about(objective: Objective, plane: Plane, centre: Centre, precision: str) -
         data=objective.data_name,
         loss=_loss_name(objective),
         samples=objective.samples,
+        counts={name: asdict(count) for name, count in objective.counts.items()},
         normalisation=recipe.by,
         still=recipe.still,
         batchnorm=objective.batchnorm if has_statistics else "",

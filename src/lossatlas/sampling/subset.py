@@ -28,6 +28,7 @@ from lossatlas.draw.ranges import Range, choose
 from lossatlas.errors import SpecError
 from lossatlas.objective import Objective
 from lossatlas.objective.part import every, strata, taken
+from lossatlas.objective.reduction import Derived
 from lossatlas.results.landscape import Status, structured, with_uncertainty
 from lossatlas.results.spec import Block
 from lossatlas.results.store import anchors_file
@@ -109,7 +110,8 @@ def sample_subset(
         return sample(objective, plane, _Noted(grid, anchors.all_needed(tolerance)), **options)
     chosen = np.sort(every(order, count, seed))
     part = taken(objective, chosen)
-    corrected = Corrected(grid, anchors, chosen, tolerance, centre=objective(plane.origin))
+    derived = {name: metric for name, metric in objective.metrics.items() if isinstance(metric, Derived)}
+    corrected = Corrected(grid, anchors, chosen, tolerance, centre=objective(plane.origin), derived=derived)
     return sample(part, plane, corrected, **options)
 
 
@@ -204,6 +206,7 @@ class Corrected(_Noted):
         chosen: the subset.
         tolerance: wanted error.
         centre: values at the origin, of all samples.
+        derived: numbers that follow from corrected ones.
     """
 
     def __init__(
@@ -214,6 +217,7 @@ class Corrected(_Noted):
         tolerance: float,
         *,
         centre: Mapping[str, float],
+        derived: Mapping[str, Derived],
     ) -> None:
         total = anchors.table.shape[1]
         error = float(np.quantile(anchors.held_out(chosen), surrogate.COVERED))
@@ -227,6 +231,7 @@ class Corrected(_Noted):
         self._anchors = anchors
         self._chosen = chosen
         self._centre = dict(centre)
+        self._derived = dict(derived)
 
     def finish(self, landscape: xr.Dataset) -> xr.Dataset:
         """Correct every cell that has a value."""
@@ -239,6 +244,8 @@ class Corrected(_Noted):
             if f"{name}_uncertainty" in result:
                 errors = errors + result[f"{name}_uncertainty"].values
             with_uncertainty(result, name, np.where(usable, errors, 0.0))
+        for name, metric in self._derived.items():
+            result[name].values[usable] = metric(result[metric.of].values[usable])
         return result
 
     def _corrected(self, column: int, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -287,7 +294,7 @@ def _anchors(
     good = np.isfinite(table[:, :, 0]).all(axis=1)
     if good.sum() < len(shape) + 4:
         raise SpecError(f"samples: the loss is finite at only {good.sum()} of {len(cells)} anchors; leave samples out")
-    return Anchors(shape, cells[good], table[good], objective.names)
+    return Anchors(shape, cells[good], table[good], objective.measured)
 
 
 def _kept_table(

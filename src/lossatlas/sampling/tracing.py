@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils import _pytree as pytree
 
 from lossatlas.objective import Objective
-from lossatlas.objective.batches import map_tensors, size_of
+from lossatlas.objective.batches import map_tensors, size_of, tensors_of
 
 HALF = (torch.bfloat16, torch.float16)
 
@@ -28,14 +28,23 @@ class Trace:
     """One evaluation as a graph.
 
     Attributes:
-        graph: takes all tensors named in ``places``, then the tensors of a batch; returns float64 [number of values].
+        graph: takes all tensors named in ``places``, then those of a batch; returns float64 [values, then weights].
         places: placeholder by placeholder, the name of the parameter or buffer, or "" for a tensor of the batch.
         fixed: constants of the model by name (buffers, and parameters, all at the origin).
+        weighted: which values have a weight of their own, beside the number of samples; the weights follow the
+            values in the result.
     """
 
     graph: fx.GraphModule
     places: Mapping[str, str]
     fixed: Mapping[str, Tensor]
+    weighted: tuple[int, ...] = ()
+
+
+class _Seen:
+    """What was seen while a graph was read; torch.export puts the module's own attributes back afterwards."""
+
+    weighted: tuple[int, ...] = ()
 
 
 class _Values(nn.Module):
@@ -44,24 +53,32 @@ class _Values(nn.Module):
     def __init__(self, objective: Objective, model: nn.Module, layout: Any) -> None:
         super().__init__()
         self.model = model
+        self.seen = _Seen()
         self._measure = (objective, layout)  # in a tuple: an attribute of its own would be taken for a submodule
 
     def forward(self, *leaves: Tensor) -> Tensor:
         objective, layout = self._measure
         batch = pytree.tree_unflatten(list(leaves), layout)
-        return torch.stack([value.double() for value in objective.values(batch, self.model)])
+        parts = objective.parts(batch, self.model)
+        own = {number: part.weight for number, part in enumerate(parts) if isinstance(part.weight, Tensor)}
+        self.seen.weighted = tuple(own)
+        return torch.stack([part.mean.double() for part in parts] + [weight.double() for weight in own.values()])
 
 
 def why_not(objective: Objective) -> str:
     """Why an objective has no graph that would mean the same at every point; empty where it may have one."""
     if objective.training:
         return "training mode draws random numbers"
+    if objective.tasks.given:
+        return "a task calls the model in ways of its own"
     if objective.autograd:
         return "the forward pass takes derivatives"
     if objective.batchnorm == "recalibrated":
         return "BatchNorm is measured anew at every point"
     if not objective.batches.kept:
         return "the data does not stay on the device"
+    if len({tuple(leaf.shape[1:] for leaf in tensors_of(batch)) for batch in objective.batches}) > 1:
+        return "the batches differ in more than their number of samples"
     if any(layer.running_mean is None for layer in objective.private.modules() if isinstance(layer, _BatchNorm)):
         return "a BatchNorm layer uses the statistics of each batch"
     return ""
@@ -92,8 +109,9 @@ def trace(objective: Objective, dtype: torch.dtype | None = None) -> Trace:
     if not all(isinstance(leaf, Tensor) for leaf in leaves):
         raise UntraceableError("a batch holds more than tensors")
     sizes = tuple({0: torch.export.Dim.AUTO} if leaf.shape[:1] == (size_of(batch),) else None for leaf in leaves)
-    program = _exported(_Values(objective, model, layout), tuple(leaves), sizes)
-    return _read(program, objective, wrapped)
+    values = _Values(objective, model, layout)
+    program = _exported(values, tuple(leaves), sizes)
+    return replace(_read(program, objective, wrapped), weighted=values.seen.weighted)
 
 
 class _Upcast(nn.Module):

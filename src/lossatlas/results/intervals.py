@@ -1,0 +1,35 @@
+"""How sure is a share of problems solved: the exact binomial interval."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import stats
+
+
+def clopper_pearson(shares: np.ndarray, number: int, *, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+    r"""The Clopper–Pearson interval of a share (Clopper and Pearson 1934, Biometrika 26).
+
+    With k of n problems solved, all shares p for which neither k or more nor k or fewer would be rarer than
+    :math:`(1 - level) / 2`. It says how far the share of another draw of problems may be; neighbouring cells solve the
+    same problems, so their differences are surer than two such intervals suggest.
+
+    Args:
+        shares: k / n, any shape; NaN stays NaN.
+        number: n.
+        level: of confidence.
+
+    Returns:
+        The low and the high end, float64, shaped like ``shares``.
+
+    Example:
+        >>> low, high = clopper_pearson(np.array([0.0, 0.5]), 10)
+        >>> low.round(3).tolist(), high.round(3).tolist()
+        ([0.0, 0.187], [0.308, 0.813])
+    """
+    solved = np.round(np.asarray(shares, np.float64) * number)
+    tail = (1 - level) / 2
+    with np.errstate(invalid="ignore"):
+        low = np.where(solved > 0, stats.beta.ppf(tail, solved, number - solved + 1), 0.0)
+        high = np.where(solved < number, stats.beta.ppf(1 - tail, solved + 1, number - solved), 1.0)
+    missing = np.isnan(solved)
+    return np.where(missing, np.nan, low), np.where(missing, np.nan, high)
