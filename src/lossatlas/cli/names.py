@@ -34,6 +34,7 @@ from lossatlas import metrics as known_metrics
 from lossatlas import zoo
 from lossatlas.errors import SpecError, unknown
 from lossatlas.extras import require
+from lossatlas.objective import calling, language
 
 LOSSES: dict[str, Callable[..., Any] | None] = {
     "cross_entropy": F.cross_entropy,
@@ -41,11 +42,14 @@ LOSSES: dict[str, Callable[..., Any] | None] = {
     "l1": F.l1_loss,
     "nll": F.nll_loss,
     "bce_with_logits": F.binary_cross_entropy_with_logits,
+    "tokens": language.cross_entropy,
     "own": None,
 }
-"""Losses by name; ``own`` is the loss that the model itself returns."""
+"""Losses by name; ``tokens`` is cross-entropy weighted by token, ``own`` the loss that the model itself returns."""
 
-METRICS: dict[str, Callable[..., Any]] = {"error": known_metrics.error, "accuracy": known_metrics.accuracy}
+METRICS: dict[str, Callable[..., Any]] = {
+    name: getattr(known_metrics, name) for name in ("error", "accuracy", "token_error", "token_accuracy", "perplexity")
+}
 
 FORMS = "file.py:callable, package.module:callable, torchvision:NAME, timm:NAME, hf:NAME-or-folder or zoo:NAME"
 
@@ -126,6 +130,11 @@ def loss(text: str) -> Callable[..., Any] | None:
         SpecError: nothing of that name.
     """
     return LOSSES[text] if text in LOSSES else _function("loss", text, LOSSES)
+
+
+def forward(loss_name: str) -> calling.Forward | None:
+    """How a batch goes through the model for a loss: one by token needs logits beside their tokens."""
+    return language.Forward() if loss_name == "tokens" else None
 
 
 def metric(text: str) -> tuple[str, Callable[..., Any]]:

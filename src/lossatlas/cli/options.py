@@ -52,9 +52,15 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
         "--data", metavar="NAME", help="file.py:callable, package.module:callable, zoo:digits, images.npz"
     ),
     "loss": click.option(
-        "--loss", metavar="NAME", help="cross_entropy (default), mse, l1, nll, bce_with_logits, own, file.py:callable"
+        "--loss",
+        metavar="NAME",
+        help="cross_entropy (default), mse, l1, nll, bce_with_logits, tokens (by token), own, or a callable",
     ),
-    "metric": _many("--metric", metavar="NAME", help="error, accuracy or file.py:callable; may be repeated."),
+    "metric": _many(
+        "--metric",
+        metavar="NAME",
+        help="error, accuracy, token_error, token_accuracy, perplexity or file.py:callable; may be repeated.",
+    ),
     "samples": click.option(
         "--samples",
         type=_Samples(),

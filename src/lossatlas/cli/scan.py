@@ -121,6 +121,7 @@ class Scan:
         """The Python program that does the same."""
         metrics = ", ".join(f"names.metric({text!r})" for text in self.metric)
         options = f'batchnorm="{self.batchnorm}", batch_size={self.batch_size}'
+        options += f", forward=names.forward({self.loss!r})" if self.loss == "tokens" else ""
         lines = [
             "import lossatlas as la",
             "from lossatlas.cli import names",
@@ -216,6 +217,7 @@ def build_objective(scan: Scan, model: nn.Module) -> Objective:
         data,
         loss=names.loss(scan.loss),
         metrics=dict(names.metric(text) for text in scan.metric),
+        forward=names.forward(scan.loss),
         batchnorm=scan.batchnorm,
         device=scan.device or None,
         memory=int(scan.memory * GIB),
