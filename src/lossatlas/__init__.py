@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lossatlas.checkpoints import load_checkpoint
     from lossatlas.draw import View, draw
     from lossatlas.objective import Objective
+    from lossatlas.record import Recorder
     from lossatlas.results.reading import open
     from lossatlas.sampling.adaptive import Adaptive
     from lossatlas.sampling.curvature_map import curvature_map
@@ -34,6 +35,7 @@ _HOMES = {
     "Objective": "objective",
     "metrics": "",
     "load_checkpoint": "checkpoints",
+    "Recorder": "record",
     "directions": "space",
     "filters": "space",
     "normalize": "space.normalize",
@@ -58,6 +60,7 @@ __all__ = [
     "Grid",
     "Objective",
     "Plane",
+    "Recorder",
     "RunMismatchError",
     "SpecError",
     "View",

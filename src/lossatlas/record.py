@@ -1,0 +1,334 @@
+"""How the path of a training run is kept: a checkpoint every so often, and a small index beside them.
+
+A folder holds one safetensors file for each checkpoint, ``path.json`` (which tensors there are) and ``index.jsonl``,
+one line for each checkpoint: step, epoch, loss, learning rate, notes. A file is written whole or not at all and before
+its line, so an interruption of any kind leaves a folder that is shorter, never one that is wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn.parallel import DataParallel, DistributedDataParallel
+
+from lossatlas.errors import RunMismatchError, SpecError
+
+FORMAT = 1
+LAYOUT, INDEX = "path.json", "index.jsonl"
+
+Schedule = Callable[[int], bool]
+"""Whether a step is kept."""
+
+
+def growing(ratio: float = 1.2) -> Schedule:
+    """A schedule that keeps many steps early in a run, where most happens, and few late.
+
+    Keeps step 0, and then whenever a step is at least ``ratio`` times as far as the last one kept.
+
+    Args:
+        ratio: above 1.
+
+    Returns:
+        The schedule.
+
+    Raises:
+        SpecError: a ratio that is not above 1.
+
+    Example:
+        >>> [step for step in range(40) if growing(2.0)(step)]
+        [0, 1, 2, 4, 8, 16, 32]
+    """
+    if not ratio > 1:
+        raise SpecError(f"ratio={ratio}; expected a number above 1")
+
+    def keeps(step: int) -> bool:
+        last = 0
+        while last < step:
+            last = max(last + 1, int(last * ratio))
+        return last == step
+
+    return keeps
+
+
+class Recorder:
+    """Keeps checkpoints of a training run in a folder.
+
+    Call :meth:`step` once before the training, so that the path begins at the initial weights, and after every step.
+    The model is only read: its weights, mode, gradients and the global random state stay as they are. Under
+    ``torch.distributed`` only the first process writes.
+
+    A folder that holds a path already is gone on with. Where the training went back to an earlier step, as after a
+    crash, the checkpoints from there on are replaced, with a warning.
+
+    Args:
+        folder: made where it is missing.
+        every: which steps are kept: every so-manyth, or a :data:`Schedule` such as :func:`growing`.
+        bf16: keep the weights in bfloat16: half the disk, with a relative error of at most 2^-8 in every weight. Steps
+            that are smaller than this vanish, so do not use it for the end of a run with a small learning rate.
+        tensors: ``"all"``, or ``"trainable"``, as for adapters beside a frozen model.
+
+    Attributes:
+        count: the next step, where none is told.
+
+    Raises:
+        SpecError: a bad option, or a folder that holds something else.
+
+    Example:
+        >>> import tempfile
+        >>> model = nn.Linear(2, 1)
+        >>> recorder = Recorder(tempfile.mkdtemp() + "/path", every=2)
+        >>> [recorder.step(model, loss=1.0 / (1 + i)) for i in range(4)]
+        [True, False, True, False]
+        >>> [entry["step"] for entry in recorder.entries]
+        [0, 2]
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        every: int | Schedule = 1,
+        bf16: bool = False,
+        tensors: str = "all",
+    ) -> None:
+        if not callable(every) and (isinstance(every, bool) or not isinstance(every, int) or every < 1):
+            raise SpecError(f"every={every!r}; expected a whole number of at least 1, or a function of the step")
+        if tensors not in ("all", "trainable"):
+            raise SpecError(f"tensors={tensors!r} is unknown; choose one of: all, trainable")
+        self.folder = Path(folder)
+        self._keeps: Schedule = every if callable(every) else lambda step: step % every == 0
+        self._bf16 = bf16
+        self._tensors = tensors
+        self._layout: dict[str, Any] | None = None
+        self.entries = self._begin()
+        self.count = self.entries[-1]["step"] + 1 if self.entries else 0
+
+    def step(
+        self,
+        model: nn.Module,
+        *,
+        step: int | None = None,
+        epoch: float | None = None,
+        loss: float | Tensor | None = None,
+        lr: Any = None,
+        **notes: Any,
+    ) -> bool:
+        """Keep the model if this step is due.
+
+        Args:
+            model: as it is now.
+            step: number of the step; left out, one more than the last.
+            epoch: of the training, may be broken.
+            loss: of the training, a number or a scalar tensor.
+            lr: learning rate: a number, an optimizer, or a scheduler.
+            **notes: anything else that JSON can hold.
+
+        Returns:
+            Whether it was kept.
+        """
+        number = self.count if step is None else int(step)
+        self.count = number + 1
+        if not self._keeps(number):
+            return False
+        return self.save(model, step=number, epoch=epoch, loss=loss, lr=lr, **notes)
+
+    def save(
+        self,
+        model: nn.Module,
+        *,
+        step: int | None = None,
+        epoch: float | None = None,
+        loss: float | Tensor | None = None,
+        lr: Any = None,
+        **notes: Any,
+    ) -> bool:
+        """Keep the model now, due or not; the arguments are those of :meth:`step`.
+
+        Returns:
+            Whether it was kept: not where another process of ``torch.distributed`` does.
+
+        Raises:
+            RunMismatchError: the folder holds the path of another architecture.
+            SpecError: a note that JSON cannot hold.
+            OSError: the disk is full or failing; what was kept before is safe.
+        """
+        number = self.count if step is None else int(step)
+        self.count = max(self.count, number + 1)
+        if _other_process():
+            return False
+        plain = unwrapped(model)
+        content, parameters = _content(plain, trainable=self._tensors == "trainable")
+        self._agree(content, parameters)
+        file_name = f"step-{number:09d}.safetensors"
+        entry = {
+            "step": number,
+            "epoch": epoch,
+            "loss": None if loss is None else float(loss),
+            "lr": learning_rate(lr),
+            "notes": notes,
+            "file": file_name,
+        }
+        line = _line(entry)
+        self._cut(number)
+        kept = {name: t.to(torch.bfloat16) if self._bf16 and name in parameters else t for name, t in content.items()}
+        _write(self.folder / file_name, lambda path: save_file({n: _own(t) for n, t in kept.items()}, path))
+        with (self.folder / INDEX).open("a", encoding="utf-8") as file:
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+        self.entries.append(entry)
+        return True
+
+    def _begin(self) -> list[dict[str, Any]]:
+        if not self.folder.exists() or all(entry.name.startswith(".") for entry in self.folder.iterdir()):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            return []
+        self._layout, entries = read_index(self.folder)
+        text = (self.folder / INDEX).read_text(encoding="utf-8") if (self.folder / INDEX).exists() else ""
+        if "".join(map(_line, entries)) != text:  # the last line was cut off
+            self._rewrite(entries)
+        return entries
+
+    def _agree(self, content: Mapping[str, Tensor], parameters: list[str]) -> None:
+        """Write the layout of a new path, or check it against the one that is there."""
+        shapes = {name: list(tensor.shape) for name, tensor in content.items()}
+        layout = {"format": FORMAT, "parameters": parameters, "shapes": shapes}
+        if self._layout is None:
+            _write(self.folder / LAYOUT, lambda path: path.write_text(json.dumps(layout), encoding="utf-8"))
+            self._layout = layout
+        elif self._layout["shapes"] != shapes:
+            there, here = self._layout["shapes"], shapes
+            differing = next(name for name in (*there, *here) if there.get(name) != here.get(name))
+            raise RunMismatchError(
+                f"{self.folder} holds the path of another architecture: {differing!r} has shape "
+                f"{there.get(differing)} there and {here.get(differing)} here. Choose another folder, or "
+                "delete this one"
+            )
+
+    def _cut(self, step: int) -> None:
+        """Drop the checkpoints from a step on: the training went back."""
+        kept = [entry for entry in self.entries if entry["step"] < step]
+        dropped = self.entries[len(kept) :]
+        if not dropped:
+            return
+        warnings.warn(
+            f"{self.folder}: the training went back to step {step}; {len(dropped)} checkpoints from there on, recorded "
+            "before, are replaced",
+            stacklevel=4,
+        )
+        self._rewrite(kept)
+        for entry in dropped:
+            (self.folder / entry["file"]).unlink(missing_ok=True)
+        self.entries = kept
+
+    def _rewrite(self, entries: list[dict[str, Any]]) -> None:
+        text = "".join(map(_line, entries))
+        _write(self.folder / INDEX, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def read_index(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The layout and the entries of a recorded path; a last line that was cut off does not count.
+
+    Raises:
+        SpecError: the folder holds no path, or its files are damaged.
+    """
+    if not (folder / LAYOUT).is_file():
+        raise SpecError(f"{folder} holds no path of a training ({LAYOUT} is missing); lossatlas.Recorder writes one")
+    try:
+        layout = json.loads((folder / LAYOUT).read_text(encoding="utf-8"))
+        if layout["format"] != FORMAT:
+            raise SpecError(f"{folder / LAYOUT} has format {layout['format']}; this version reads format {FORMAT}")
+        text = (folder / INDEX).read_text(encoding="utf-8") if (folder / INDEX).exists() else ""
+        entries = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    except (ValueError, KeyError, TypeError) as fault:
+        raise SpecError(f"{folder} is damaged ({fault}); choose another folder") from fault
+    return layout, entries
+
+
+def learning_rate(source: Any) -> float | None:
+    """The learning rate that a number, an optimizer or a scheduler stands for; of the first group of parameters.
+
+    Raises:
+        SpecError: something else.
+
+    Example:
+        >>> learning_rate(torch.optim.SGD([torch.zeros(1)], lr=0.5))
+        0.5
+    """
+    if source is None or isinstance(source, (int, float)):
+        return None if source is None else float(source)
+    if isinstance(source, Tensor):
+        return float(source)
+    if hasattr(source, "get_last_lr"):
+        return float(source.get_last_lr()[0])
+    if hasattr(source, "param_groups"):
+        return float(source.param_groups[0]["lr"])
+    raise SpecError(f"lr is a {type(source).__name__}; expected a number, an optimizer or a scheduler")
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model inside DataParallel, DistributedDataParallel and torch.compile, so that names stay its own.
+
+    Example:
+        >>> inner = nn.Linear(1, 1)
+        >>> unwrapped(nn.DataParallel(inner)) is inner
+        True
+    """
+    if not isinstance(model, nn.Module):
+        raise SpecError(f"model is a {type(model).__name__}; expected a torch.nn.Module")
+    while True:
+        if isinstance(model, (DataParallel, DistributedDataParallel)):
+            model = model.module
+        elif isinstance(inner := model._modules.get("_orig_mod"), nn.Module):
+            model = inner
+        else:
+            return model
+
+
+def _content(model: nn.Module, *, trainable: bool) -> tuple[dict[str, Tensor], list[str]]:
+    """What is kept: parameters, tied ones once, and buffers that belong to the state; and which are parameters."""
+    parameters = {n: p.detach() for n, p in model.named_parameters() if p.requires_grad or not trainable}
+    if not parameters:
+        raise SpecError("model has no parameter to record; unfreeze it, or use tensors='all'")
+    state = model.state_dict()
+    buffers = {name: b.detach() for name, b in model.named_buffers() if name in state}
+    return parameters | buffers, list(parameters)
+
+
+def _own(tensor: Tensor) -> Tensor:
+    """The tensor on the CPU in memory of its own: safetensors refuses what shares memory."""
+    there = tensor.cpu().contiguous()
+    shared = there.untyped_storage().nbytes() != there.numel() * there.element_size()
+    return there.clone() if shared else there
+
+
+def _line(entry: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(entry) + "\n"
+    except TypeError as fault:
+        raise SpecError(f"notes: {fault}; expected numbers, texts, or lists and dictionaries of them") from fault
+
+
+def _write(target: Path, write: Callable[[Path], Any]) -> None:
+    """Write a file whole or not at all, and durably."""
+    scratch = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        write(scratch)
+        with scratch.open("rb") as file:
+            os.fsync(file.fileno())
+        scratch.replace(target)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def _other_process() -> bool:
+    distributed = torch.distributed
+    return distributed.is_available() and distributed.is_initialized() and distributed.get_rank() > 0
