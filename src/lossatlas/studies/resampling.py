@@ -68,7 +68,8 @@ def orders(count: int, rng: np.random.Generator) -> np.ndarray:
 def signs(values: np.ndarray) -> np.ndarray:
     """Sign of the difference of every two things, int8 [..., n (n - 1) / 2]."""
     first, second = np.triu_indices(values.shape[-1], 1)
-    return np.sign(values[..., first] - values[..., second]).astype(np.int8)
+    found: np.ndarray = np.sign(values[..., first] - values[..., second]).astype(np.int8)
+    return found
 
 
 def taus(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import scipy.stats
@@ -25,7 +25,7 @@ CANNOT_TELL: Word = "cannot be told (n too small)"
 LEVEL = 0.05
 """Rate at which a claim may be made where there is nothing, for each verdict."""
 
-Groups = Mapping[Hashable, Sequence[float]] | Sequence[float]
+Groups = Mapping[Any, Sequence[float]] | Sequence[float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,14 +66,15 @@ class Verdict:
             >>> within("near one", [0.98, 1.01, 1.02, 0.99], 0.9, 1.1, quantity="mean").words
             'Seen at this scale: mean = 1 (95 % interval 0.971 to 1.03), p = 0.00081, n = 4 runs.'
         """
+        start = f"{self.word[0].upper()}{self.word[1:]}: {self.quantity}"
+        if math.isnan(self.estimate):
+            return f"{start} is not known, n = {self.n}."
+        ends = "" if math.isnan(self.low) else f" (95 % interval {self.low:.3g} to {self.high:.3g})"
         p = "" if math.isnan(self.p) else f", p = {self.p:.2g}"
         other = ""
         if self.word == NOT_SEEN and self.high < self.reference:
             other = " The interval lies wholly on the other side."
-        return (
-            f"{self.word[0].upper()}{self.word[1:]}: {self.quantity} = {self.estimate:.3g} (95 % interval "
-            f"{self.low:.3g} to {self.high:.3g}){p}, n = {self.n}.{other}"
-        )
+        return f"{start} = {self.estimate:.3g}{ends}{p}, n = {self.n}.{other}"
 
 
 def share(

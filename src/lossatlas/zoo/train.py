@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from lossatlas.errors import RunMismatchError, SpecError
+from lossatlas.errors import RunMismatchError, SpecError, unknown
 from lossatlas.objective.batches import fingerprint
 from lossatlas.objective.private import weights_fingerprint
 from lossatlas.objective.randomness import seeded
 
-FORMAT = 1
+FORMAT = 2
 STATE = "training.pt"
+
+Optimizer = Literal["sgd", "adam"]
+Augment = Literal["none", "crop", "crop-flip"]
+PADDING = 4
+"""Pixels that a crop may be off the centre."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +41,12 @@ class Recipe:
         drops: when the learning rate falls to a tenth, as shares of all epochs.
         until: stop after the first epoch whose training loss, in evaluation mode, lies below; 0 never does.
         seed: seed of the order of the samples (and of dropout, where there is some).
+        optimizer: "sgd", or "adam" with its usual moments, which takes no notice of ``momentum``.
+        augment: "none"; "crop", a random crop of the image padded by 4 black pixels; "crop-flip", which also mirrors
+            half of them, as the paper does on CIFAR-10.
+
+    Raises:
+        SpecError: an unknown optimizer or augmentation.
     """
 
     epochs: int = 300
@@ -46,6 +57,13 @@ class Recipe:
     drops: tuple[float, ...] = (150 / 300, 225 / 300, 275 / 300)
     until: float = 0.0
     seed: int = 0
+    optimizer: Optimizer = "sgd"
+    augment: Augment = "none"
+
+    def __post_init__(self) -> None:
+        for option, choices in (("optimizer", get_args(Optimizer)), ("augment", get_args(Augment))):
+            if getattr(self, option) not in choices:
+                raise unknown(option, getattr(self, option), choices)
 
     def lr_at(self, epoch: int) -> float:
         """The learning rate of an epoch, counted from 0.
@@ -92,6 +110,7 @@ def train(
     folder: str | os.PathLike[str] | None = None,
     progress: bool = True,
     name: str = "training",
+    watch: Callable[[int, nn.Module], None] | None = None,
 ) -> Trained:
     """Train a classifier in place.
 
@@ -106,6 +125,8 @@ def train(
         folder: where to keep the state after each epoch; the same call resumes from there.
         progress: show a progress bar on stderr.
         name: what to call it there.
+        watch: is called with the number of epochs so far and the model, before the first and after every one. It must
+            not change the model; an epoch that was kept is not watched again when training resumes.
 
     Returns:
         Losses and final scores.
@@ -114,18 +135,16 @@ def train(
         RunMismatchError: the folder holds another training; the message names what differs.
         SpecError: the state in the folder is damaged.
     """
-    optimizer = torch.optim.SGD(
-        model.parameters(),
-        lr=recipe.lr,
-        momentum=recipe.momentum,
-        nesterov=recipe.momentum > 0,
-        weight_decay=recipe.weight_decay,
-    )
+    optimizer = _optimizer(model, recipe)
     identity = _identity(model, data, recipe)
     losses = _resume(Path(folder) / STATE, identity, model, optimizer) if folder is not None else []
+    if watch is not None and not losses:
+        watch(0, model)
     with tqdm(total=recipe.epochs, initial=len(losses), desc=name, unit="epoch", disable=not progress) as bar:
         while len(losses) < recipe.epochs and not (losses and _done(model, data, recipe)):
             losses.append(_epoch(model, data, recipe, optimizer, len(losses)))
+            if watch is not None:
+                watch(len(losses), model)
             if folder is not None:
                 _save(Path(folder) / STATE, identity, model, optimizer, losses)
             bar.set_postfix(loss=f"{losses[-1]:.3g}")
@@ -136,6 +155,39 @@ def train(
         train=score(model, data),
         test=score(model, test) if test is not None else None,
     )
+
+
+def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    if recipe.optimizer == "adam":
+        return torch.optim.Adam(model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
+    return torch.optim.SGD(
+        model.parameters(),
+        lr=recipe.lr,
+        momentum=recipe.momentum,
+        nesterov=recipe.momentum > 0,
+        weight_decay=recipe.weight_decay,
+    )
+
+
+def augmented(x: Tensor, how: Augment) -> Tensor:
+    """Images [N, C, H, W], each cropped at random after padding, and mirrored at random where asked for.
+
+    The padding is each channel's smallest value in the batch: black, where any image has a black pixel.
+    """
+    if how == "none":
+        return x
+    count, _, height, width = x.shape
+    black = x.amin(dim=(0, 2, 3), keepdim=True)
+    padded = F.pad(x - black, (PADDING,) * 4) + black
+    # Drawn on the processor, so that the same seed means the same crops on every device.
+    down, right = (torch.randint(2 * PADDING + 1, (count,)).to(x.device) for _ in range(2))
+    rows = down[:, None] + torch.arange(height, device=x.device)
+    columns = right[:, None] + torch.arange(width, device=x.device)
+    if how == "crop-flip":
+        mirrored = (torch.rand(count) < 0.5).to(x.device)[:, None]
+        columns = torch.where(mirrored, columns.flip(1), columns)
+    each = torch.arange(count, device=x.device)[:, None, None]
+    return padded.permute(0, 2, 3, 1)[each, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
 
 
 def score(model: nn.Module, data: tuple[Tensor, Tensor], *, batch_size: int = 500) -> Scores:
@@ -162,14 +214,15 @@ def _epoch(
     for group in optimizer.param_groups:
         group["lr"] = recipe.lr_at(epoch)
     x, y = data
-    total = torch.zeros((), dtype=torch.float64)
+    total = torch.zeros((), dtype=torch.float64, device=y.device)
     with seeded(recipe.seed * 1_000_003 + epoch):
         for chosen in torch.randperm(len(y)).split(recipe.batch_size):  # type: ignore[no-untyped-call]
             optimizer.zero_grad()
-            loss = F.cross_entropy(model(x[chosen]), y[chosen])
+            chosen = chosen.to(y.device)
+            loss = F.cross_entropy(model(augmented(x[chosen], recipe.augment)), y[chosen])
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-            total += loss.detach().cpu() * len(chosen)
+            total += loss.detach() * len(chosen)
     return float(total) / len(y)
 
 
@@ -206,7 +259,7 @@ def _resume(path: Path, identity: Mapping[str, Any], model: nn.Module, optimizer
     if not path.exists():
         return []
     try:
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, weights_only=True, map_location="cpu")
         there, losses = state["identity"], [float(loss) for loss in state["losses"]]
     except (RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as fault:
         raise SpecError(f"{path} is no state of a training ({fault}); choose another folder") from fault

@@ -1,0 +1,93 @@
+"""`lossatlas study`: run a claim about loss landscapes as an experiment, and write its page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from lossatlas.errors import SpecError
+
+
+@click.command("study")
+@click.argument("name", required=False)
+@click.option(
+    "--scale", type=click.Choice(["small", "paper"]), default="small", help="Minutes, or the paper's setting."
+)
+@click.option("--set", "sets", multiple=True, metavar="NAME=VALUE", help="Change one setting; may be repeated.")
+@click.option("--all", "everything", is_flag=True, help="Run all studies and build their index.")
+@click.option("--list", "listing", is_flag=True, help="List the studies, or with NAME the settings of one.")
+@click.option("--dry-run", "dry", is_flag=True, help="Check every stage on at most a hundredth of its work.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("lossatlas-studies"), help="Folder for everything."
+)
+@click.option("--device", default="", help="Where to compute; a GPU is taken where there is one.")
+def study_command(
+    name: str | None,
+    scale: str,
+    sets: tuple[str, ...],
+    everything: bool,
+    listing: bool,
+    dry: bool,
+    out: Path,
+    device: str,
+) -> None:
+    """Run a claim about loss landscapes as an experiment of your own.
+
+    A study trains networks, measures their landscapes, and says whether the claim is seen, with its interval. An
+    interrupted run goes on where it stopped.
+
+    \b
+    Examples:
+      lossatlas study --list
+      lossatlas study skip-connections
+      lossatlas study skip-connections --set depths=8,20 --set seeds=3
+      lossatlas study --all --scale small
+      lossatlas study skip-connections --scale paper --dry-run
+    """
+    from lossatlas.studies import ORDER, study
+
+    if listing:
+        _list(name, scale)
+        return
+    if everything == bool(name):
+        raise SpecError(f"name a study or give --all; the studies are {', '.join(ORDER)}")
+    if everything and sets:
+        raise SpecError("--set is for one study; name it instead of --all")
+    from lossatlas.studies.page import write_index
+    from lossatlas.studies.performance import Order, perform
+    from lossatlas.studies.settings import changed
+
+    for each in ORDER if everything else (name or "",):
+        chosen = study(each)
+        settings = changed(chosen.settings(scale), sets)
+        order = Order(study=chosen, scale=scale, settings=settings, folder=out, dry=dry, device=device)
+        click.echo(f"{chosen.name}: {chosen.question}", err=True)
+        page = perform(order, say=lambda words: click.echo(f"  {words}", err=True))
+        _say_verdicts(page.parent)
+        index = write_index(page.parent.parent)
+        click.echo(f"Page: {page.resolve().as_uri()}")
+    click.echo(f"Index: {index.resolve().as_uri()}")
+
+
+def _say_verdicts(folder: Path) -> None:
+    import json
+
+    from lossatlas.studies.performance import FINDINGS
+
+    for verdict in json.loads((folder / FINDINGS).read_text(encoding="utf-8"))["verdicts"]:
+        click.echo(f"  {verdict['claim']}\n    {verdict['words']} {verdict['caveat']}")
+
+
+def _list(name: str | None, scale: str) -> None:
+    from lossatlas.studies import ORDER, study
+    from lossatlas.studies.settings import described
+
+    if name is None:
+        for each in ORDER:
+            click.echo(f"{each:24}{study(each).title}")
+        return
+    found = study(name)
+    click.echo(f"{found.title}\n{found.question}\nClaim: {found.claim}\nSource: {found.source}\n")
+    for setting, (value, meaning) in described(found.settings(scale)).items():
+        click.echo(f"{setting}={value}    {meaning}")

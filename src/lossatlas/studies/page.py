@@ -1,0 +1,184 @@
+"""How findings are read: a page that needs nothing else, a folder of figures and CSV, and an index of all studies."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from lossatlas.draw import draw
+from lossatlas.draw.plot import Plot, plot_of
+from lossatlas.draw.report import Heading, Number, Picture, Table, report
+from lossatlas.studies.stages import write
+from lossatlas.studies.study import Figure, Findings, Study
+
+FIGURES = "figures"
+TABLES = "tables"
+PAGE = "index.html"
+
+
+def write_page(place: Path, study: Study, findings: Findings, found: Mapping[str, Any]) -> Path:
+    """Write the page, the figures and the tables of a study.
+
+    Args:
+        place: its folder.
+        study: which study.
+        findings: what it found.
+        found: what is recorded of the run, see :func:`lossatlas.studies.performance.recorded`.
+
+    Returns:
+        The page.
+    """
+    for figure in findings.figures:
+        draw(figure.shown, place / FIGURES / f"{figure.name}.png", **figure.view)
+        write_text(place / FIGURES / f"{figure.name}.csv", figure_csv(figure.shown))
+    for table in findings.tables:
+        write_text(
+            place / TABLES / f"{table.name}.csv", _csv(list(table.rows[0]), (row.values() for row in table.rows))
+        )
+    return report(place / PAGE, study.title, _parts(study, findings, found))
+
+
+def _parts(study: Study, findings: Findings, found: Mapping[str, Any]) -> Iterator[Any]:
+    if found["dry"]:
+        yield "DRY RUN: every stage was checked on at most a hundredth of its work. The numbers below mean nothing."
+    yield f"Question. {study.question}"
+    yield f"Claim. {study.claim}"
+    yield f"Source: {study.source}."
+    yield Heading("Verdict")
+    for place, verdict in enumerate(findings.verdicts):
+        caveat = f"{verdict.words} Method: {verdict.how}. {verdict.caveat}"
+        yield Number(("" if place == 0 else "Also: ") + verdict.claim, verdict.word, caveat=caveat)
+    yield _many(len(findings.verdicts))
+    yield Heading("Figures and numbers")
+    for figure in findings.figures:
+        yield Picture(figure.shown, words=figure.words, view=figure.view)
+    for table in findings.tables:
+        yield Table(table.rows, note=table.note)
+    yield Heading("Caveats")
+    yield from findings.caveats
+    yield from _run(study, found)
+
+
+def _many(count: int) -> str:
+    return (
+        "The first verdict is the study's own; its question, measure and test were fixed before the run."
+        + (f" With {count} verdicts at 5 % each, a false one among them is likelier than 5 %." if count > 1 else "")
+        + " A verdict is about the networks, data and settings below and no others."
+    )
+
+
+def _run(study: Study, found: Mapping[str, Any]) -> Iterator[Any]:
+    yield Heading("What was run")
+    for name, (value, meaning) in found["settings"].items():
+        yield Number(name, value, caveat=meaning)
+    yield f"Scale {found['scale']}. {found['machine']['device']}. {found['machine']['software']}."
+    stages = [{"stage": name, "seconds": f"{seconds:.1f}"} for name, seconds in found["stages"].items()]
+    yield Table(
+        stages,
+        note=f"Stages took {found['stage_seconds']:.0f} s when they were run; some may have been found from an earlier "
+        "run, or from another study that trains the same network.",
+    )
+    yield Heading("How to run it again")
+    yield f"{found['command']}    (this run: {found['date']})"
+    yield "An interrupted run goes on where it stopped. Figures as PNG and all numbers as CSV lie beside this page."
+
+
+def figure_csv(shown: Any) -> str:
+    r"""The numbers behind a figure: a table of cells for Landscapes, of points for a plot.
+
+    Example:
+        >>> from lossatlas.draw.plot import Panel, Plot, Series
+        >>> figure_csv(Plot(panels=[Panel(series=[Series(x=[1], y=[2.5], label="a")], x_label="x", y_label="y")]))
+        'panel,series,x,y,low,high\r\n,a,1.0,2.5,,\r\n'
+    """
+    plot = plot_of(shown)
+    if plot is not None:
+        return _csv(["panel", "series", "x", "y", "low", "high"], _points(plot))
+    landscapes: Sequence[xr.Dataset] = [shown] if isinstance(shown, xr.Dataset) else list(shown)
+    rows: list[list[Any]] = []
+    for number, landscape in enumerate(landscapes):
+        dims = [str(name) for name in landscape["loss"].dims]
+        for cell in itertools.product(*(range(landscape.sizes[name]) for name in dims)):
+            at = [float(landscape[name].values[place]) for name, place in zip(dims, cell, strict=True)]
+            rows.append([number, landscape.attrs.get("title", ""), *at, float(landscape["loss"].values[cell])])
+    return _csv(["landscape", "title", *map(str, landscapes[0]["loss"].dims), "loss"], rows)
+
+
+def _points(plot: Plot) -> Iterator[list[Any]]:
+    for panel in plot.panels:
+        for series in panel.series:
+            for place in range(len(series.x)):
+                ends = (
+                    ["", ""] if series.low is None or series.high is None else [series.low[place], series.high[place]]
+                )
+                yield [panel.title, series.label, float(series.x[place]), float(series.y[place]), *ends]
+
+
+def _csv(head: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(head)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file in a folder that may not be there yet, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write(path, text)
+
+
+def write_index(folder: Path) -> Path:
+    """Write the page that lists the studies whose pages lie in a folder.
+
+    Args:
+        folder: of one scale, with a folder for each study.
+
+    Returns:
+        The index.
+    """
+    entries = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*/findings.json"))]
+    body = "\n".join(_entry(entry) for entry in _ordered(entries))
+    total = sum(entry["stage_seconds"] for entry in entries)
+    intro = (
+        f"<p>{len(entries)} stud{'y' if len(entries) == 1 else 'ies'}; their stages took {total / 60:.0f} minutes when "
+        "they were run. “Seen” holds at the scale that was run and says nothing of others. Each verdict is at 5 %: of "
+        "twenty claims with nothing to them, one is seen.</p>"
+    )
+    style = resources.files("lossatlas.draw").joinpath("page", "report.css").read_text(encoding="utf-8")
+    page = resources.files("lossatlas.draw").joinpath("page", "report.html").read_text(encoding="utf-8")
+    for name, text in (("style", style), ("title", "Studies of loss landscapes"), ("body", intro + body)):
+        page = page.replace("{{" + name + "}}", text)
+    write_text(folder / PAGE, page)
+    return folder / PAGE
+
+
+def _ordered(entries: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    from lossatlas.studies import ORDER
+
+    place = {name: number for number, name in enumerate(ORDER)}
+    return sorted(entries, key=lambda entry: place.get(entry["study"], len(place)))
+
+
+def _entry(entry: Mapping[str, Any]) -> str:
+    rows = "".join(
+        f"<tr><th>{html.escape(one['claim'])}</th><td>{html.escape(one['word'])}</td><td></td>"
+        f"<td>{html.escape(one['words'])} {html.escape(one['caveat'])}</td></tr>"
+        for one in entry["verdicts"]
+    )
+    link = f'<a href="{html.escape(entry["study"])}/{PAGE}">{html.escape(entry["title"])}</a>'
+    dry = "dry run, numbers mean nothing; " if entry["dry"] else ""
+    about = f"{dry}{entry['date']}, {entry['machine']['device']}, {entry['stage_seconds']:.0f} s"
+    return f'<h2>{link}</h2><p>{html.escape(about)}</p><table class="facts">{rows}</table>'
+
+
+__all__ = ["Figure", "figure_csv", "write_index", "write_page", "write_text"]
