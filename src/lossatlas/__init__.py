@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from lossatlas import metrics, zoo
     from lossatlas.analysis.spectrum import eigenvalues, spectral_density, trace
+    from lossatlas.analysis.trajectories import Trajectory
     from lossatlas.checkpoints import load_checkpoint
     from lossatlas.draw import View, draw
     from lossatlas.objective import Objective
@@ -36,6 +37,7 @@ _HOMES = {
     "metrics": "",
     "load_checkpoint": "checkpoints",
     "Recorder": "record",
+    "Trajectory": "analysis.trajectories",
     "directions": "space",
     "filters": "space",
     "normalize": "space.normalize",
@@ -63,6 +65,7 @@ __all__ = [
     "Recorder",
     "RunMismatchError",
     "SpecError",
+    "Trajectory",
     "View",
     "curvature_map",
     "directions",

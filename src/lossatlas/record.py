@@ -171,7 +171,7 @@ class Recorder:
         entry = {
             "step": number,
             "epoch": epoch,
-            "loss": None if loss is None else float(loss),
+            "loss": None if loss is None else float(loss.detach() if isinstance(loss, Tensor) else loss),
             "lr": learning_rate(lr),
             "notes": notes,
             "file": file_name,

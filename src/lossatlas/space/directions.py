@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -86,6 +87,39 @@ def towards(origin: Objective | nn.Module | Parameters, other: nn.Module | Param
     if norm(direction) == 0:
         raise SpecError("towards: the other model has the same weights as the origin; there is no way between them")
     return direction
+
+
+class Path(Protocol):
+    """What knows its principal directions: a :class:`~lossatlas.Trajectory`."""
+
+    def directions(self, axes: Sequence[str], *, centre: Any) -> dict[str, dict[str, Tensor]]:
+        """The first principal directions, by axis."""
+        ...
+
+
+def principal(
+    trajectory: Path, *, axes: Sequence[str] = ("x", "y"), centre: str = "mean"
+) -> dict[str, dict[str, Tensor]]:
+    """The first principal directions of a training run, each of length one (Li et al. 2018, section 7).
+
+    Args:
+        trajectory: a :class:`~lossatlas.Trajectory`.
+        axes: one, two or three names.
+        centre: ``"mean"`` or ``"last"``, see :meth:`lossatlas.Trajectory.principal`.
+
+    Returns:
+        A direction for each axis, as a Plane takes them: ``Plane(objective, principal(trajectory))``.
+
+    Raises:
+        SpecError: a path that has not as many components.
+
+    Example:
+        >>> import lossatlas as la
+        >>> path = la.Trajectory.open([{"w": torch.tensor([float(i), i % 2])} for i in range(5)])
+        >>> principal(path, axes=("x",))["x"]["w"].abs().round(decimals=6).tolist()
+        [1.0, 0.0]
+    """
+    return trajectory.directions(axes, centre=centre)
 
 
 def tensors_of(model: nn.Module | Parameters) -> dict[str, Tensor]:
