@@ -225,7 +225,9 @@ def test_other_peoples_checkpoints_are_opened_in_the_order_of_their_numbers(tmp_
         path = la.Trajectory.open(tmp_path / folder)
         assert [checkpoint.step for checkpoint in path.checkpoints] == [1, 2, 10]
         assert path.at(2)["w"].tolist() == [10, 10, 10]
-    again = la.Trajectory.open([tmp_path / "plain" / "epoch1.pt", {"w": torch.zeros(3)}, str(tmp_path / "hub/checkpoint-2")])
+    again = la.Trajectory.open(
+        [tmp_path / "plain" / "epoch1.pt", {"w": torch.zeros(3)}, str(tmp_path / "hub/checkpoint-2")]
+    )
     assert [float(again.at(i)["w"][0]) for i in range(3)] == [1, 0, 2]
 
 
@@ -243,7 +245,9 @@ def test_bad_paths_are_named(tmp_path):
         la.Trajectory.open([one])
     with pytest.raises(la.SpecError, match="0 checkpoint"):
         la.Trajectory.open([])
-    with pytest.raises(la.SpecError, match=r"checkpoint 0 \(step 0\) is of another architecture .* 'w' has shape \(3,\)"):
+    with pytest.raises(
+        la.SpecError, match=r"checkpoint 0 \(step 0\) is of another architecture .* 'w' has shape \(3,\)"
+    ):
         la.Trajectory.open([one, {"w": torch.zeros(4)}])
     with pytest.raises(la.SpecError, match="another architecture"):
         la.Trajectory.open([one, {"v": torch.zeros(3)}])

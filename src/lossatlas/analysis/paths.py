@@ -16,7 +16,7 @@ from lossatlas.draw.words import number, percent
 from lossatlas.errors import SpecError
 
 CAVEAT = (
-    "A path that is nearly flat proves little: a random walk with steps of the same lengths gives the shares beside it, "
+    "A path that is nearly flat proves little: a random walk with steps of the same length gives the shares beside it "
     "in any large number of dimensions."
 )
 
@@ -138,9 +138,7 @@ class Projected:
         if not room.max() > 0:
             raise SpecError("the path does not move in this plane; choose another one")
         middle, half = (low + high) / 2, room * (0.5 + margin)
-        return {
-            axis: (float(m - h), float(m + h), points) for axis, m, h in zip(self.axes, middle, half, strict=True)
-        }
+        return {axis: (float(m - h), float(m + h), points) for axis, m, h in zip(self.axes, middle, half, strict=True)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,9 +223,7 @@ class PathLosses:
             raise SpecError(f"the plane has {coordinates.shape[1]} axes; a path is drawn upon a plane with two")
         drops = dict(self.drops)
         words = {i: text for i, text in self._epochs() if all(self._apart(i, other) for other in drops)} | drops
-        return Path(
-            x=coordinates[:, 0], y=coordinates[:, 1], label=label, words=sorted(words.items()), note=self.words
-        )
+        return Path(x=coordinates[:, 0], y=coordinates[:, 1], label=label, words=sorted(words.items()), note=self.words)
 
     def plot(self) -> Plot:
         """The loss of the networks beside that of the surface below them, and the distance between the two."""
@@ -241,9 +237,7 @@ class PathLosses:
             series.insert(0, Series(x=x, y=noted, label="as recorded in training", style="points", color=-1))
         marks = [Mark(x=float(x[i]), label=text) for i, text in self.drops]
         positive = all(np.nanmin(s.y) > 0 for s in series)
-        loss = Panel(
-            series=series, x_label=unit, y_label="loss", y_scale="log" if positive else "linear", marks=marks
-        )
+        loss = Panel(series=series, x_label=unit, y_label="loss", y_scale="log" if positive else "linear", marks=marks)
         off = [Series(x=x, y=100 * self.projected.share, style="both", color=2)]
         rest = Panel(series=off, x_label=unit, y_label="off the plane, % of the way", marks=marks)
         return Plot(panels=[loss, rest], title="What the surface shows of the path", caption=(self.words,))

@@ -137,9 +137,7 @@ def check_alike(sources: Sequence[Source], labels: Sequence[str]) -> None:
                 )
 
 
-def blocks(
-    sources: Sequence[Source], shapes: Mapping[str, tuple[int, ...]]
-) -> Iterator[tuple[str, int, int, Tensor]]:
+def blocks(sources: Sequence[Source], shapes: Mapping[str, tuple[int, ...]]) -> Iterator[tuple[str, int, int, Tensor]]:
     """All checkpoints side by side, a part at a time.
 
     Args:

@@ -67,9 +67,7 @@ class Trajectory:
             raise SpecError("the checkpoints have no tensor that moves; expected floating-point parameters")
 
     @classmethod
-    def open(
-        cls, source: str | os.PathLike[str] | Iterable[Any], *, tensors: str = "all"
-    ) -> Trajectory:
+    def open(cls, source: str | os.PathLike[str] | Iterable[Any], *, tensors: str = "all") -> Trajectory:
         """Open a recorded path.
 
         Args:
@@ -270,9 +268,7 @@ class Trajectory:
         total = squares.numpy()
         left = np.maximum(total - (b * coordinates).sum(axis=1), 0.0)
         left[left < 1e-14 * total] = 0.0  # what rounding leaves of a point that lies in the plane
-        return Projected(
-            axes=plane.axes, coordinates=coordinates, residual=np.sqrt(left), distance=np.sqrt(total)
-        )
+        return Projected(axes=plane.axes, coordinates=coordinates, residual=np.sqrt(left), distance=np.sqrt(total))
 
     def losses(self, objective: Objective, plane: Plane) -> PathLosses:
         """Loss and metrics at every checkpoint, and at the nearest point of a plane: what the surface does not show.

@@ -160,6 +160,4 @@ def null(
         shares(walk(lengths, random_cosines(len(lengths), dimension, rng)), centre, components) for _ in range(draws)
     ]
     low, high = np.quantile(drawn, [0.05, 0.95], axis=0)
-    return Null(
-        shares=shares(walk(lengths), centre, components), low=low, high=high, draws=draws, dimension=dimension
-    )
+    return Null(shares=shares(walk(lengths), centre, components), low=low, high=high, draws=draws, dimension=dimension)
