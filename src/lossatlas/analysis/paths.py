@@ -115,7 +115,8 @@ class Projected:
     @property
     def share(self) -> np.ndarray:
         """Residual as a share of the distance from the origin, float64 [n]; 0 at the origin."""
-        return np.divide(self.residual, self.distance, out=np.zeros_like(self.residual), where=self.distance > 0)
+        zeros = np.zeros_like(self.residual)
+        return np.asarray(np.divide(self.residual, self.distance, out=zeros, where=self.distance > 0))
 
     def bounds(self, points: int = 41, margin: float = 0.15) -> dict[str, tuple[float, float, int]]:
         """Axes that hold the path and the origin, with room around: ``la.Grid(**path.bounds())``.

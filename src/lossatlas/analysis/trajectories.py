@@ -151,7 +151,7 @@ class Trajectory:
                 f"checkpoint {at % len(self)} (step {self.checkpoints[at].step}) has values that are not finite; "
                 "leave it out of the path"
             )
-        return np.triu(total) + np.triu(total, 1).T
+        return np.asarray(np.triu(total) + np.triu(total, 1).T)
 
     @property
     def step_lengths(self) -> np.ndarray:
