@@ -157,7 +157,7 @@ class Trajectory:
     def step_lengths(self) -> np.ndarray:
         """Distance from each checkpoint to the next, float64 [n - 1]."""
         squares, beside = np.diag(self.gram), np.diag(self.gram, 1)
-        return np.sqrt(np.maximum(squares[:-1] + squares[1:] - 2 * beside, 0.0))
+        return np.asarray(np.sqrt(np.maximum(squares[:-1] + squares[1:] - 2 * beside, 0.0)))
 
     def principal(self, components: int = 6, *, centre: Centre = "mean", seed: int = 0) -> Principal:
         """The principal components of the path, beside the random walk.
