@@ -15,7 +15,8 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from lossatlas import metrics, zoo
-    from lossatlas.analysis.spectrum import eigenvalues, spectral_density, trace
+    from lossatlas.analysis.density import spectral_density
+    from lossatlas.analysis.spectrum import eigenvalues, trace
     from lossatlas.analysis.trajectories import Trajectory
     from lossatlas.checkpoints import load_checkpoint
     from lossatlas.draw import View, draw
@@ -49,7 +50,7 @@ _HOMES = {
     "interpolate": "sampling.run",
     "eigenvalues": "analysis.spectrum",
     "trace": "analysis.spectrum",
-    "spectral_density": "analysis.spectrum",
+    "spectral_density": "analysis.density",
     "curvature_map": "sampling.curvature_map",
     "open": "results.reading",
     "View": "draw",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,10 @@ from torch.nn import functional as F
 import lossatlas as la
 from lossatlas.analysis.convexity import proof
 from lossatlas.analysis.curvature import Matrix, along
-from lossatlas.analysis.spectrum import eigenvalues, spectral_density, trace
+from lossatlas.analysis.density import spectral_density
+from lossatlas.analysis.kinks import kinks
+from lossatlas.analysis.spectrum import eigenvalues, trace
+from lossatlas.analysis.subspace import extreme
 from lossatlas.results.landscape import Axis, build
 
 
@@ -143,7 +148,7 @@ def test_the_model_is_left_alone() -> None:
     assert all(p.grad is None for p in objective.model.parameters())
 
 
-def test_the_map_is_the_eigenvalues_and_warm_starts_save_work(tmp_path) -> None:
+def test_the_map_is_the_eigenvalues(tmp_path) -> None:
     objective = small()
     plane = la.Plane.random(objective, seed=0)
     grid = la.Grid(x=(-1, 1, 4), y=(-0.5, 0.5, 3))
@@ -155,35 +160,176 @@ def test_the_map_is_the_eigenvalues_and_warm_starts_save_work(tmp_path) -> None:
         assert float(cell["lambda_max"]) == pytest.approx(exact[-1], rel=2e-4)
         assert float(cell["ratio"]) == pytest.approx(max(-exact[0], 0) / exact[-1], abs=5e-4)
         assert float(cell["loss"]) == pytest.approx(objective(plane.at({"x": x, "y": y}))["loss"])
-    cold = la.curvature_map(objective, plane, grid, tolerance=1e-4, warm=False)
-    assert float(warm["products"].sum()) < float(cold["products"].sum())
-    np.testing.assert_allclose(warm["lambda_max"], cold["lambda_max"], rtol=1e-3)
 
 
-def test_an_interrupted_map_goes_on(tmp_path, monkeypatch) -> None:
+@pytest.mark.parametrize(
+    "where", [("_Walker", "visit"), ("_Shelf", "keep"), ("RunFolder", "commit"), ("_Shelf", "only")], ids="-".join
+)
+def test_an_interrupted_map_goes_on_bit_for_bit(tmp_path, monkeypatch, where) -> None:
     from lossatlas.sampling import curvature_map as module
 
     objective = small()
     plane = la.Plane.random(objective, seed=0)
     grid = la.Grid(x=(-1, 1, 3), y=(-1, 1, 3))
     whole = la.curvature_map(objective, plane, grid)
-    original, calls = module._Walker.visit, []
+    original, calls = getattr(module, where[0]), []
+    method = getattr(original, where[1])
 
-    def stop_at_five(self, index):
-        calls.append(index)
+    def stop_at_five(self, *arguments):
+        calls.append(arguments)
         if len(calls) == 5:
             raise KeyboardInterrupt
-        return original(self, index)
+        return method(self, *arguments)
 
-    monkeypatch.setattr(module._Walker, "visit", stop_at_five)
+    monkeypatch.setattr(original, where[1], stop_at_five)
     with pytest.raises(KeyboardInterrupt):
         la.curvature_map(objective, plane, grid, run=tmp_path / "map")
     resumed = la.curvature_map(objective, plane, grid, run=tmp_path / "map")
-    assert len(calls) == 10
-    for name in ("lambda_min", "lambda_max", "loss"):
+    assert len(calls) <= 10
+    for name in resumed.data_vars:
         np.testing.assert_array_equal(resumed[name], whole[name])
+    assert len(list((tmp_path / "map").glob("*eigenvectors*"))) == 1
     with pytest.raises(la.RunMismatchError, match="curvature"):
         la.curvature_map(objective, plane, grid, run=tmp_path / "map", tensors="weights")
+
+
+def test_warm_starts_save_work_and_are_checked_against_cold_ones() -> None:
+    objective = small()
+    plane = la.Plane.random(objective, seed=0, axes=("x",))
+    fine = la.Grid(x=(0, 0.1, 8))
+    warm = la.curvature_map(objective, plane, fine)
+    cold = la.curvature_map(objective, plane, fine, warm=False)
+    assert float(warm["products"][1:].sum()) < 0.8 * float(cold["products"][1:].sum())
+    np.testing.assert_allclose(warm["lambda_max"], cold["lambda_max"], rtol=0.02)
+    checks = json.loads(warm.attrs["evaluation"])
+    assert checks["check points"] == 3
+    assert checks["products of a warm start"] < checks["products of a cold start"]
+    assert 0 < checks["largest difference from a cold start"] < 0.02
+
+
+def test_a_negative_end_far_smaller_than_the_positive_one_is_not_taken_for_zero() -> None:
+    """A random vector passes for an eigenvector where residuals are held against the largest eigenvalue alone."""
+    n = 400
+    spectrum = torch.cat([torch.tensor([-0.05]), torch.zeros(n - 2), torch.tensor([1.0])]).double()
+    spectrum[1:-1] = torch.linspace(-1e-3, 1e-3, n - 2)
+
+    class Quadratic(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.w = nn.Parameter(torch.zeros(n, dtype=torch.float64))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return 0.5 * (spectrum * self.w**2).sum() + x.sum() * 0
+
+    objective = la.Objective(Quadratic(), (torch.zeros(2, 1).double(), torch.zeros(2)), lambda f, y: f)
+    found = la.eigenvalues(objective, tolerance=0.1)
+    np.testing.assert_allclose(found.values, [-0.05, 1], rtol=0.03)
+    assert found.ratio == pytest.approx(0.05, rel=0.03)
+
+
+def test_a_subspace_that_is_cut_down_finds_the_same_ends() -> None:
+    matrix = Matrix(small())
+    exact = np.linalg.eigvalsh(dense(matrix))
+    start = torch.randn(1, matrix.size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    found = extreme(matrix, start, k=2, tolerance=1e-6, most=400, room=14)
+    np.testing.assert_allclose(found.values, exact[[0, 1, -2, -1]], atol=1e-9)
+    few = extreme(matrix, start, k=2, tolerance=1e-6, most=6)
+    assert few.residuals.max() > 1e-3  # it gave up, and says so
+    assert (few.values[:2] >= exact[:2] - 1e-12).all()
+    assert (few.values[2:] <= exact[-2:] + 1e-12).all()
+
+
+def test_derivatives_that_are_kept_give_the_same_products() -> None:
+    for kind in ("hessian", "ggn"):
+        kept, fresh = Matrix(small(), kind=kind), Matrix(small(), kind=kind, memory=0)
+        first, second = dense(kept), dense(fresh)
+        assert kept._kept
+        assert not fresh._kept
+        np.testing.assert_array_equal(first, second)
+        there = {name: tensor + 0.1 for name, tensor in small().origin.items()}
+        kept.move(there)
+        fresh.move(there)
+        np.testing.assert_array_equal(dense(kept), dense(fresh))
+
+
+def test_attention_has_second_derivatives() -> None:
+    torch.manual_seed(0)
+
+    class Attention(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.mix = nn.Linear(4, 12)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            q, k, v = self.mix(x)[:, None].chunk(3, dim=-1)
+            return F.scaled_dot_product_attention(q, k, v, is_causal=True)[:, 0]
+
+    x = torch.randn(6, 5, 4)
+    found = la.eigenvalues(la.Objective(Attention(), (x, torch.randn(6, 5, 4)), F.mse_loss))
+    assert found.converged.all()
+
+
+def test_interpolated_statistics_move_with_the_point() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Tanh(), nn.Linear(4, 1)).double()
+    data = torch.randn(9, 3).double(), torch.randn(9, 1).double()
+    objective = la.Objective(net, data, F.mse_loss, batchnorm="interpolated")
+    moved = {**objective.origin, "1.running_var": objective.origin["1.running_var"] * 4}
+    twin = nn.Sequential(*net)
+    twin[1].running_var.mul_(4)
+    there = la.Objective(twin, data, F.mse_loss)
+    np.testing.assert_allclose(dense(Matrix(objective, moved)), dense(Matrix(there)), atol=1e-12)
+
+
+def test_kinks_are_named_and_a_missing_derivative_is_an_error() -> None:
+    x, y = torch.randn(8, 4), torch.randint(0, 3, (8,))
+    smooth = nn.Sequential(nn.Linear(4, 5), nn.GELU(), nn.Linear(5, 3))
+    assert kinks(la.Objective(smooth, (x, y), F.cross_entropy)) == ()
+    kinked = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 4), nn.LeakyReLU(), nn.Linear(4, 3))
+    assert kinks(la.Objective(kinked, (x, y), F.cross_entropy)) == ("ReLU", "leaky ReLU")
+    assert kinks(la.Objective(nn.Linear(4, 3), (x, torch.randn(8, 3)), F.l1_loss)) == ("absolute value",)
+
+    class Once(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+        @staticmethod
+        @torch.autograd.function.once_differentiable
+        def backward(ctx, g):
+            return g * 2
+
+    once = la.Objective(nn.Linear(4, 3), (x, y), lambda f, t: F.cross_entropy(Once.apply(f), t))
+    with pytest.raises(la.SpecError, match="no second derivative"):
+        la.eigenvalues(once)
+    counted = la.Objective(nn.Linear(4, 3), (x, y), lambda f, t: (f.argmax(1) != t).float())
+    with pytest.raises(la.SpecError, match=r"argmax.*differentiated"):
+        la.eigenvalues(counted)
+
+
+def test_a_tensor_that_does_not_enter_the_loss_is_named() -> None:
+    class Idle(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.used, self.spare = nn.Linear(4, 3), nn.Linear(30, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.used(x)
+
+    x, y = torch.randn(8, 4), torch.randint(0, 3, (8,))
+    found = la.eigenvalues(la.Objective(Idle(), (x, y), F.cross_entropy))
+    assert found.idle == ("spare.weight", "spare.bias")
+    alone = la.eigenvalues(la.Objective(nn.Linear(4, 3), (x, y), F.cross_entropy))
+    assert alone.idle == ()
+
+
+def test_short_formats_and_recalibrated_statistics_are_refused() -> None:
+    x, y = torch.randn(8, 4), torch.randint(0, 3, (8,))
+    with pytest.raises(la.SpecError, match=r"bfloat16.*float32"):
+        la.eigenvalues(la.Objective(nn.Linear(4, 3).bfloat16(), (x.bfloat16(), y), F.cross_entropy))
+    net = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
+    with pytest.raises(la.SpecError, match="frozen"):
+        la.trace(la.Objective(net, (x, y), F.cross_entropy, batchnorm="recalibrated"))
 
 
 def test_bad_input_is_refused() -> None:

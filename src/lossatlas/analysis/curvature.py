@@ -10,17 +10,20 @@ A network with ReLU has kinks. Derivatives do not see them and differences do, s
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from lossatlas.analysis.kinks import operations
 from lossatlas.errors import SpecError, unknown
-from lossatlas.objective import Objective, calling, reduction
+from lossatlas.objective import Objective, batchnorm, calling, reduction
 from lossatlas.objective.batches import size_of
 from lossatlas.space import filters
 from lossatlas.space.parameters import Parameters
@@ -28,6 +31,11 @@ from lossatlas.space.parameters import Parameters
 Which = Literal["all", "weights"]
 Kind = Literal["hessian", "ggn"]
 KINDS, WHICH = ("hessian", "ggn"), ("all", "weights")
+GIB = 1024**3
+
+
+class NotFiniteError(SpecError):
+    """The curvature at a point is not finite; at other points it may be."""
 
 
 class Matrix:
@@ -39,14 +47,18 @@ class Matrix:
         kind: ``"hessian"`` or ``"ggn"``.
         tensors: ``"all"`` that can be trained, or ``"weights"``: without biases and normalising layers, the tensors
             that filter-normalised directions move.
+        memory: bytes that may hold first derivatives from one product at a point to the next; what does not fit is
+            computed anew each time.
 
     Attributes:
         names: the tensors, in the order in which they make up a vector.
         size: number of parameters n.
+        dtype: number format of the derivatives.
         products: matrix-vector products so far.
+        idle: names of tensors that do not enter the loss, known after the first product.
 
     Raises:
-        SpecError: an unknown option, an objective without derivatives, or no tensor is left.
+        SpecError: an unknown option, an objective without derivatives, a short number format, or no tensor is left.
 
     Example:
         >>> x, y = torch.tensor([[1.0], [2.0]]), torch.zeros(2, 1)
@@ -62,6 +74,7 @@ class Matrix:
         *,
         kind: Kind = "hessian",
         tensors: Which = "all",
+        memory: int = 2 * GIB,
     ) -> None:
         if kind not in KINDS:
             raise unknown("kind", kind, KINDS)
@@ -71,17 +84,23 @@ class Matrix:
         self.kind = kind
         self.names = chosen(objective, tensors)
         self.products = 0
+        self.idle: tuple[str, ...] = ()
         self._shares = objective.shares()
         self._model = copy.deepcopy(objective.private)
-        self._places = dict(self._model.named_parameters())
+        parts = {**dict(self._model.named_parameters()), **batchnorm.statistics(self._model)}
+        self._places = {name: parts[name] for name in objective.origin}
         for name in self.names:
             self._places[name].requires_grad_(True)
         self._moved = [self._places[name] for name in self.names]
         self.size = sum(tensor.numel() for tensor in self._moved)
+        self.dtype = _format(dict(zip(self.names, self._moved, strict=True)))
+        self.memory = memory
         self.move(parameters or {})
 
     def move(self, parameters: Parameters) -> None:
         """Go to another point; names left out are at the origin."""
+        self._kept: dict[int, tuple[Any, ...]] = {}
+        self._room = self.memory
         with torch.no_grad():
             for name, place in self._places.items():
                 place.copy_(parameters.get(name, self.objective.origin[name]))
@@ -90,20 +109,23 @@ class Matrix:
         """The product with a vector, float64 [n] to float64 [n], in the model's own format inside."""
         self.products += 1
         parts = self.split(vector)
+        product = _hessian_product if self.kind == "hessian" else _ggn_product
         total = torch.zeros(self.size, dtype=torch.float64)
-        product = self._hessian if self.kind == "hessian" else self._ggn
-        for share, batch in self._batches():
-            total += share * _flat(product(batch, parts))
+        with _derivatives():
+            for number, (share, batch) in enumerate(self._batches()):
+                linear = self._linearised(number, batch)
+                total += share * _flat(self._filled(product(linear, self._moved, parts, keep=number in self._kept)))
         if not bool(torch.isfinite(total).all()):
-            raise SpecError("curvature is not finite here: the loss or its derivatives overflow at this point")
+            raise NotFiniteError("curvature is not finite here: the loss or its derivatives overflow at this point")
         return total
 
     def gradient(self) -> dict[str, Tensor]:
         """The gradient of the mean loss, by name."""
         total = torch.zeros(self.size, dtype=torch.float64)
-        for share, batch in self._batches():
-            found = torch.autograd.grad(self._loss(batch)[0], self._moved, allow_unused=True)
-            total += share * _flat(self._filled(found))
+        with _derivatives():
+            for share, batch in self._batches():
+                found = torch.autograd.grad(self._loss(batch)[0], self._moved, allow_unused=True)
+                total += share * _flat(self._filled(found))
         return self.named(total)
 
     def named(self, vector: Tensor | np.ndarray) -> dict[str, Tensor]:
@@ -117,50 +139,150 @@ class Matrix:
 
     def joined(self, tensors: Parameters) -> Tensor:
         """Tensors by name as a vector, float64 [n]; names left out are zero."""
-        return _flat([tensors.get(name, torch.zeros_like(place)) for name, place in self._named_places()])
-
-    def _named_places(self) -> Iterator[tuple[str, Tensor]]:
-        yield from zip(self.names, self._moved, strict=True)
+        places = zip(self.names, self._moved, strict=True)
+        return _flat([tensors.get(name, torch.zeros_like(place)) for name, place in places])
 
     def _batches(self) -> Iterator[tuple[float, Any]]:
         """The batches, and what the mean of each counts for."""
         with self.objective.batches.seeded(0):
             yield from zip(self._shares, self.objective.batches, strict=True)
 
-    def _loss(self, batch: Any) -> tuple[Tensor, Tensor | None]:
-        """The mean loss of a batch, and the outputs that it is a function of."""
+    def _loss(self, batch: Any) -> tuple[Tensor, Any]:
+        """The mean loss of a batch, and the outputs that it is a function of; ``None`` for a model's own loss."""
         objective = self.objective
         outputs, targets = objective.forward(self._model, batch)
+        shown = None if objective.loss is None else calling.predictions(outputs)
         if objective.loss is None:
-            return reduction.loss_mean(_own, calling.own_loss(outputs), size_of(batch)), None
-        shown = calling.predictions(outputs)
-        return reduction.loss_mean(objective.loss, objective.loss(shown, targets), size_of(batch)), shown
+            loss = reduction.loss_mean(_own, calling.own_loss(outputs), size_of(batch))
+        else:
+            loss = reduction.loss_mean(objective.loss, objective.loss(shown, targets), size_of(batch))
+        if not loss.requires_grad:
+            raise SpecError(
+                "the loss has no derivative by any of the tensors: something on the way is an integer, an argmax, a "
+                "rounding, .detach() or .item(); curvature needs a loss that can be differentiated"
+            )
+        return loss, shown
 
-    def _hessian(self, batch: Any, vector: list[Tensor]) -> list[Tensor]:
-        gradient = torch.autograd.grad(self._loss(batch)[0], self._moved, create_graph=True, allow_unused=True)
-        slopes = [(g, v) for g, v in zip(gradient, vector, strict=True) if g is not None and g.requires_grad]
-        if not slopes:
-            return [torch.zeros_like(tensor) for tensor in self._moved]
-        inner = [g for g, _ in slopes], self._moved, [v for _, v in slopes]
-        return self._filled(torch.autograd.grad(*inner, allow_unused=True))
+    def _linearised(self, number: int, batch: Any) -> tuple[Any, ...]:
+        """The first derivatives of a batch, as graphs; kept for the next product where there is room."""
+        if number in self._kept:
+            return self._kept[number]
+        with _Counted() as counted:
+            loss, outputs = self._loss(batch)
+            if self.kind == "hessian":
+                made: tuple[Any, ...] = torch.autograd.grad(loss, self._moved, create_graph=True, allow_unused=True)
+                if number == 0:
+                    _check_twice(made)
+                self.idle = tuple(name for name, slope in zip(self.names, made, strict=True) if slope is None)
+            else:
+                made = _back_and_forth(loss, outputs, self._moved)
+        if counted.bytes <= self._room:
+            self._room -= counted.bytes
+            self._kept[number] = made
+        return made
 
-    def _ggn(self, batch: Any, vector: list[Tensor]) -> list[Tensor]:
-        loss, outputs = self._loss(batch)
-        if not isinstance(outputs, Tensor):
-            raise SpecError("kind='ggn' needs outputs that are one tensor, and a loss of them; use kind='hessian'")
-        slope = torch.autograd.grad(loss, outputs, create_graph=True)[0]
-        # J v as the derivative of u -> J^T u, which is linear in u.
-        probe = torch.zeros_like(outputs, requires_grad=True)
-        back = self._filled(torch.autograd.grad(outputs, self._moved, probe, create_graph=True, allow_unused=True))
-        kept = [(b, v) for b, v in zip(back, vector, strict=True) if b.requires_grad]
-        forward = torch.autograd.grad([b for b, _ in kept], probe, [v for _, v in kept], retain_graph=True)[0]
-        if not slope.requires_grad:  # a loss that is linear in the outputs
-            return [torch.zeros_like(tensor) for tensor in self._moved]
-        bent = torch.autograd.grad(slope, outputs, forward.detach(), retain_graph=True)[0]
-        return self._filled(torch.autograd.grad(outputs, self._moved, bent, allow_unused=True))
-
-    def _filled(self, found: tuple[Tensor | None, ...]) -> list[Tensor]:
+    def _filled(self, found: Sequence[Tensor | None]) -> list[Tensor]:
         return [torch.zeros_like(t) if f is None else f for f, t in zip(found, self._moved, strict=True)]
+
+
+def _hessian_product(
+    gradient: tuple[Any, ...], moved: list[Tensor], vector: list[Tensor], *, keep: bool
+) -> Sequence[Tensor | None]:
+    """The derivative of the gradient along a vector."""
+    bent = [(g, v) for g, v in zip(gradient, vector, strict=True) if g is not None and g.requires_grad]
+    if not bent:
+        return [None] * len(moved)
+    slopes, along = [g for g, _ in bent], [v for _, v in bent]
+    return torch.autograd.grad(slopes, moved, along, retain_graph=keep, allow_unused=True)
+
+
+def _back_and_forth(loss: Tensor, outputs: Any, moved: list[Tensor]) -> tuple[Any, ...]:
+    """What a product with the GGN needs: outputs f, the slope of the loss by f, a dummy u, and :math:`J^T u`."""
+    if not isinstance(outputs, Tensor):
+        raise SpecError("kind='ggn' needs outputs that are one tensor, and a loss of them; use kind='hessian'")
+    slope = torch.autograd.grad(loss, outputs, create_graph=True)[0]
+    probe = torch.zeros_like(outputs, requires_grad=True)
+    back = torch.autograd.grad(outputs, moved, probe, create_graph=True, allow_unused=True)
+    return outputs, slope, probe, back
+
+
+def _ggn_product(
+    linear: tuple[Any, ...], moved: list[Tensor], vector: list[Tensor], *, keep: bool
+) -> Sequence[Tensor | None]:
+    """:math:`J^T H_f J v`; :math:`J v` is the derivative of :math:`u ↦ J^T u`, which is linear in u."""
+    outputs, slope, probe, back = linear
+    kept = [(b, v) for b, v in zip(back, vector, strict=True) if b is not None and b.requires_grad]
+    if not slope.requires_grad or not kept:  # a loss that is linear in the outputs
+        return [None] * len(moved)
+    forward = torch.autograd.grad([b for b, _ in kept], probe, [v for _, v in kept], retain_graph=True)[0]
+    bent = torch.autograd.grad(slope, outputs, forward, retain_graph=True)[0]
+    return torch.autograd.grad(outputs, moved, bent, retain_graph=keep, allow_unused=True)
+
+
+class _Counted:
+    """Counts the bytes that a graph built inside the block keeps."""
+
+    def __enter__(self) -> _Counted:
+        self._seen: dict[int, int] = {}
+        self._hooks = torch.autograd.graph.saved_tensors_hooks(self._note, lambda tensor: tensor)
+        self._hooks.__enter__()
+        return self
+
+    def _note(self, tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        self._seen[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    def __exit__(self, *error: object) -> None:
+        self._hooks.__exit__(*error)
+        self.bytes = sum(self._seen.values())
+
+
+@contextlib.contextmanager
+def _derivatives() -> Iterator[None]:
+    """Derivatives of derivatives, with kernels that have them; what has none is named.
+
+    The fast kernels of attention, and of recurrent networks on a GPU, have a first derivative and no second.
+    """
+    try:
+        with (
+            torch.inference_mode(False),
+            torch.enable_grad(),
+            sdpa_kernel(SDPBackend.MATH),
+            torch.backends.cudnn.flags(enabled=False),
+        ):
+            yield
+    except RuntimeError as fault:
+        words = str(fault).splitlines()[0]
+        if any(sign in words for sign in _UNDERIVED):
+            raise SpecError(
+                f"a part of the model or the loss has no second derivative ({words}); replace it, or leave curvature"
+            ) from fault
+        raise
+
+
+def _check_twice(gradient: Sequence[Tensor | None]) -> None:
+    """Torch leaves out, without a word, what was marked as differentiable once."""
+    if operations(gradient) & {"Error", "NotImplemented"}:
+        raise SpecError(
+            "a part of the model or the loss has no second derivative (a function marked once_differentiable?); "
+            "replace it, or leave curvature"
+        )
+
+
+_UNDERIVED = ("derivative for", "is not implemented", "differentiate twice", "does not require grad", "checkpoint")
+
+
+def _format(tensors: Parameters) -> torch.dtype:
+    """The number format of a curvature; a short one is refused."""
+    for name, tensor in tensors.items():
+        if tensor.dtype not in (torch.float32, torch.float64):
+            form = str(tensor.dtype).removeprefix("torch.")
+            raise SpecError(
+                f"{name!r} is {form}: second derivatives in a short number format are rounding; give the model in "
+                "float32 (model.float(), or --dtype float32)"
+            )
+    return torch.float64 if any(t.dtype == torch.float64 for t in tensors.values()) else torch.float32
 
 
 def _own(outputs: Any, targets: Any) -> Tensor:
@@ -191,12 +313,14 @@ class Along:
     Attributes:
         autodiff: :math:`d^T H d / ‖d‖^2` by derivatives, which do not see kinks.
         difference: the same by central differences of the loss, which do.
-        step: how far apart they were taken, in parameter norm.
+        rounding: how much of the difference rounding alone may be, :math:`4 ε L / h^2`.
+        step: how far apart they were taken, h, in parameter norm.
         slope: :math:`g^T d / ‖d‖`.
     """
 
     autodiff: float
     difference: float
+    rounding: float
     step: float
     slope: float
 
@@ -210,15 +334,21 @@ def along(
 ) -> Along:
     """Curvature along a direction by derivatives and by differences.
 
+    At a kink, as of ReLU, the slope jumps: the second derivative is zero on both sides of it, and does not exist at it.
+    Differences see the jump and pictures show it; derivatives do not.
+
     Args:
         objective: whose loss.
         direction: tensors by name; those that cannot be trained do not move.
         parameters: the point; left out, the origin.
-        step: of the differences, as a share of the direction. A small one measures rounding: the error of the second
-            difference is about ``4 ε L / (step · norm)²``.
+        step: of the differences, as a share of the direction. A large one measures the surface as a picture with such
+            steps shows it, a small one measures rounding.
 
     Returns:
         Both numbers, for a direction of length one.
+
+    Raises:
+        SpecError: the direction is zero, the step is not positive, or the loss has no second derivative.
 
     Example:
         >>> objective = Objective(
@@ -228,6 +358,8 @@ def along(
         >>> round(found.autodiff, 6), round(found.difference, 1)
         (2.0, 2.0)
     """
+    if not step > 0:
+        raise SpecError(f"step={step}; expected a positive share of the direction")
     matrix = Matrix(objective, parameters)
     vector = matrix.joined(direction)
     length = float(vector.norm())
@@ -240,6 +372,7 @@ def along(
     return Along(
         autodiff=float(unit @ (matrix @ unit)),
         difference=(values[0] - 2 * values[1] + values[2]) / apart**2,
+        rounding=4 * torch.finfo(matrix.dtype).eps * max(map(abs, values)) / apart**2,
         step=apart,
         slope=float(matrix.joined(matrix.gradient()) @ unit),
     )
