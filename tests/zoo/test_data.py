@@ -112,8 +112,8 @@ def test_npz_files(tmp_path):
 
 
 def test_bad_names_are_named():
-    with pytest.raises(SpecError, match="data='mnist' is unknown; choose one of: digits, cifar10, npz"):
-        la.zoo.data("mnist")
+    with pytest.raises(SpecError, match="data='imagenet' is unknown; choose one of: digits, cifar10, cifar100, npz"):
+        la.zoo.data("imagenet")
     with pytest.raises(SpecError, match="split='val' is unknown; choose one of: train, test"):
         la.zoo.data("digits", split="val")
     with pytest.raises(SpecError, match="data 'cifar10'.*root"):

@@ -86,7 +86,7 @@ class Matrix:
         self.products = 0
         self.idle: tuple[str, ...] = ()
         self._shares = objective.shares()
-        self._model = copy.deepcopy(objective.private)
+        self._model = copy.deepcopy(objective.private).train(objective.training)
         parts = {**dict(self._model.named_parameters()), **batchnorm.statistics(self._model)}
         self._places = {name: parts[name] for name in objective.origin}
         for name in self.names:

@@ -8,6 +8,8 @@
 ``timm:NAME``                   a model of timm
 ``hf:NAME-or-folder``           a model of Hugging Face transformers
 ``images.npz``                  (data) arrays x uint8 [N, H, W, 3] and y [N]
+``text.txt``                    (data) a text in blocks of 128 bytes
+``sentences.tsv``               (data) columns ``sentence`` and ``label``
 ==============================  =====================================================
 
 Arguments go in brackets and must be literals: ``zoo:resnet20(width=8, channels=1)``.
@@ -117,7 +119,9 @@ def data(text: str) -> Any:
     """
     if text.endswith(".npz"):
         return zoo.data("npz", path=text)
-    name = parse(text, "file.py:callable, package.module:callable, zoo:NAME or images.npz")
+    if Path(text).suffix in (".txt", ".tsv"):
+        return zoo.data({".txt": "text", ".tsv": "tsv"}[Path(text).suffix], path=text)
+    name = parse(text, "file.py:callable, package.module:callable, zoo:NAME, images.npz, text.txt or sentences.tsv")
     if name.source == "zoo":
         return zoo.data(name.target, **name.arguments)
     return _called(name, _found(name), ())

@@ -49,7 +49,7 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
         "--trust-pickle", is_flag=True, default=None, help="Run code in the checkpoint. Only for your own files."
     ),
     "data": click.option(
-        "--data", metavar="NAME", help="file.py:callable, package.module:callable, zoo:digits, images.npz"
+        "--data", metavar="NAME", help="file.py:callable, package.module:callable, zoo:NAME, images.npz, text.txt"
     ),
     "loss": click.option(
         "--loss",

@@ -229,7 +229,7 @@ def build_objective(scan: Scan, model: nn.Module) -> Objective:
 
 def _short(name: str) -> str:
     """A name for pictures: what stands behind the colon, or a file's stem."""
-    return Path(name).stem if name.endswith(".npz") else name.partition("(")[0].rpartition(":")[2]
+    return Path(name).stem if name.endswith((".npz", ".txt", ".tsv")) else name.partition("(")[0].rpartition(":")[2]
 
 
 def build_plane(scan: Scan, objective: Objective) -> Plane:

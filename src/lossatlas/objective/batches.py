@@ -63,6 +63,8 @@ def fingerprint(batch: Any) -> bytes:
 
 def _digest(part: Any, digest: Any) -> None:
     if isinstance(part, (Tensor, np.ndarray)):
+        if hasattr(part, "full_tensor"):  # spread over processes
+            part = part.full_tensor()
         tensor = torch.as_tensor(part).detach().cpu().contiguous()
         digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data if tensor.numel() else b"")

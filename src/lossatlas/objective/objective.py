@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
@@ -13,9 +14,8 @@ from torch import Tensor, nn
 
 from lossatlas.errors import SpecError, unknown
 from lossatlas.objective import batchnorm as bn
-from lossatlas.objective import calling, reduction
+from lossatlas.objective import calling, private, reduction
 from lossatlas.objective.batches import Batches, size_of
-from lossatlas.objective.private import private_copy, weights_fingerprint
 from lossatlas.objective.tasks import Task, Tasks
 from lossatlas.results.landscape import Count
 
@@ -48,6 +48,9 @@ class Objective:
         memory: bytes of data that may be kept on the device.
         batch_size: rows evaluated at once where data is a tuple of tensors.
         training: evaluate in training mode instead of evaluation mode.
+        in_place: move the model itself instead of a private copy, for one that fits into memory only once. Its weights
+            are kept in a temporary file (in ``TMPDIR``) and put back bit for bit, also after an exception; see
+            :mod:`lossatlas.sampling.streaming`.
         autograd: let the forward pass take derivatives, as losses with derivatives of the network need.
         name: what to call the model in pictures.
         data_name: what to call the data in pictures.
@@ -88,6 +91,7 @@ class Objective:
         batch_size: int = 100,
         training: bool = False,
         autograd: bool = False,
+        in_place: bool = False,
         name: str | None = None,
         data_name: str | None = None,
     ) -> None:
@@ -103,12 +107,15 @@ class Objective:
         self.batchnorm = batchnorm
         self.training = training
         self.autograd = autograd
+        self.in_place = in_place
+        if in_place:
+            private.check_in_place(model, batchnorm)
         self.device = _device(model, device)
         self.batches = Batches(data, device=self.device, memory=memory, batch_size=batch_size)
         self.name = name or type(model).__name__
         self.data_name = data_name or _data_name(data)
         self.origin = _origin(model, statistics=batchnorm == "interpolated")
-        self.fingerprint = weights_fingerprint(model)
+        self.fingerprint = private.weights_fingerprint(model)
         self._counts: dict[str, Count] = {}
 
     @property
@@ -134,7 +141,9 @@ class Objective:
     @functools.cached_property
     def private(self) -> nn.Module:
         """The copy on which everything is evaluated, at the origin until somebody moves it."""
-        return private_copy(self.model, device=self.device, training=self.training)
+        if self.in_place:
+            return self.model
+        return private.private_copy(self.model, device=self.device, training=self.training)
 
     @functools.cached_property
     def places(self) -> dict[str, Tensor]:
@@ -160,8 +169,18 @@ class Objective:
                 raise SpecError(f"parameters[{name!r}] has shape {tuple(tensor.shape)}; expected {expected}")
             point[name] = tensor
         for name, place in self.places.items():
-            place.copy_(point[name])
+            if self.in_place and not private.same_memory(point[name], place):
+                raise SpecError(
+                    "parameters: in_place=True measures around the model's own weights alone; load the others into "
+                    "the model before the Objective is made"
+                )
+            if not self.in_place:
+                place.copy_(point[name])
         return self.measure()
+
+    def posed(self) -> AbstractContextManager[None]:
+        """The mode in which the model is evaluated: of itself where it is moved in place, and put back afterwards."""
+        return private.posed(self.model, training=self.training) if self.in_place else contextlib.nullcontext()
 
     def measure(self, seed: int = 0) -> dict[str, float]:
         """Loss and metrics of the private copy where it stands now.
@@ -169,7 +188,7 @@ class Objective:
         Args:
             seed: what random numbers a stochastic model would draw; the global random state is left alone.
         """
-        with self.batches.seeded(seed):
+        with self.posed(), self.batches.seeded(seed):
             if self.batchnorm == "recalibrated":
                 bn.recalibrate(self.private, self.batches, self.forward)
             with self.grad_mode():
@@ -235,7 +254,7 @@ class Objective:
     def shares(self) -> list[float]:
         """What each batch's mean loss counts for in the loss: shares that sum to 1."""
         sizes: list[float] = [float(size) for size in self.batches.sizes]
-        with self.batches.seeded(0), self.grad_mode():
+        with self.posed(), self.batches.seeded(0), self.grad_mode():
             for number, batch in enumerate(self.batches):
                 outputs, targets = self.forward(self.private, batch)
                 part = self._loss_part(outputs, calling.predictions(outputs), targets, size_of(batch))
@@ -253,7 +272,7 @@ class Objective:
         if self.loss is None:
             raise SpecError("loss=None: a model's own loss is one number for a batch; pass loss=... to see each sample")
         rows = []
-        with self.batches.seeded(0), self.grad_mode():
+        with self.posed(), self.batches.seeded(0), self.grad_mode():
             for batch in self.batches:
                 outputs, targets = self.forward(self.private, batch)
                 shown, size = calling.predictions(outputs), size_of(batch)
@@ -274,7 +293,7 @@ class Objective:
         Raises:
             SpecError: the model was changed since; its origin would silently be another one.
         """
-        if weights_fingerprint(self.model) != self.fingerprint:
+        if private.weights_fingerprint(self.model) != self.fingerprint:
             raise SpecError(
                 "objective: the model's weights changed after the Objective was made, so its origin is no longer the "
                 "model; make a new Objective, or copy.deepcopy the model before training on"

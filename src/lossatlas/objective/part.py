@@ -78,6 +78,7 @@ def taken(objective: Objective, chosen: np.ndarray) -> Objective:
         device=objective.device,
         training=objective.training,
         autograd=objective.autograd,
+        in_place=objective.in_place,
         name=objective.name,
         data_name=objective.data_name,
     )

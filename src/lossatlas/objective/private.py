@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +41,53 @@ def private_copy(model: nn.Module, *, device: torch.device, training: bool) -> n
     except (TypeError, RuntimeError, NotImplementedError) as fault:
         raise SpecError(f"model {type(model).__name__} cannot be copied (copy.deepcopy): {fault}") from fault
     return twin.requires_grad_(False).to(device).train(training)
+
+
+def check_in_place(model: nn.Module, batchnorm: str) -> None:
+    """Check that a model can be moved in place.
+
+    Raises:
+        SpecError: weights that lie elsewhere, or buffers that would change.
+    """
+    reshard(model)
+    if batchnorm != "frozen":
+        raise SpecError(f"in_place=True with batchnorm={batchnorm!r}; only 'frozen' leaves the model's buffers alone")
+    away = [name for name, tensor in model.named_parameters() if tensor.is_meta]
+    if away:
+        raise SpecError(
+            f"in_place=True: {away[0]!r} is not in memory (device_map put it on disk, or the model is only a sketch); "
+            "load the model onto devices that hold it"
+        )
+
+
+def reshard(model: nn.Module) -> None:
+    """Let FSDP2 give up the whole weights that it gathered for the last forward pass: what moves is the shards."""
+    for module in model.modules():
+        if callable(again := getattr(module, "reshard", None)):
+            again()
+
+
+def local(tensor: Tensor) -> Tensor:
+    """The part of a tensor that this process holds: its shard of a DTensor, or all of it."""
+    own: Tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor
+    return own
+
+
+def same_memory(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors are one in memory."""
+    return a.shape == b.shape and local(a).data_ptr() == local(b).data_ptr()
+
+
+@contextmanager
+def posed(model: nn.Module, *, training: bool) -> Iterator[None]:
+    """A model in the mode in which it is evaluated, inside the block; each module's own mode outside."""
+    before = [(module, module.training) for module in model.modules()]
+    try:
+        model.train(training)
+        yield
+    finally:
+        for module, mode in before:
+            module.training = mode
 
 
 def _duplicate(tensor: Tensor, device: torch.device) -> Tensor:

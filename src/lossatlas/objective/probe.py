@@ -74,7 +74,8 @@ def probe(objective: Objective, origin: Mapping[str, Tensor] | None = None) -> C
             f"the loss at the centre is {first['loss']}; a landscape needs a finite centre: "
             "check the checkpoint, the preprocessing of the data and the loss"
         )
-    _check_reduction(objective)
+    with objective.posed():
+        _check_reduction(objective)
     return Centre(values=first, seconds=seconds, notes=tuple(_notes(objective)))
 
 

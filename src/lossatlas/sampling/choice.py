@@ -9,6 +9,7 @@ import numpy as np
 from lossatlas.errors import SpecError
 from lossatlas.objective import Objective
 from lossatlas.results.store import MemoryRun, RunFolder
+from lossatlas.sampling import streaming
 from lossatlas.sampling.calibration import Calibration, Way, calibrate
 from lossatlas.sampling.evaluator import Plain
 from lossatlas.sampling.graphs import Graphs
@@ -52,6 +53,11 @@ def choose(
     Raises:
         SpecError: the plan that was asked for cannot be carried out, or is wrong.
     """
+    if objective.in_place:
+        if plan not in ("auto", "plain") or precision != "exact":
+            raise SpecError(f"plan={plan!r}, precision={precision!r}: in_place=True has the plan 'plain' alone, exact")
+        journal.note_evaluation(streaming.evaluation(seconds) | {"device": objective.device.type, "asked for": plan})
+        return streaming.Streamed(objective, plane), seconds
     plain, graphs = Plain(objective, plane), Graphs(objective, plane)
     kept = _kept(journal, objective, plan)
     if kept is not None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from lossatlas.errors import SpecError
 from lossatlas.objective import Objective
@@ -34,6 +35,8 @@ class Plain:
     """
 
     def __init__(self, objective: Objective, plane: Plane) -> None:
+        if objective.in_place:
+            raise SpecError("in_place=True: points are visited by sample() alone, which puts the weights back")
         strangers = [name for name in plane.origin if name not in objective.origin]
         if strangers:
             raise SpecError(f"plane: its tensor {strangers[0]!r} is not in the objective's model")
@@ -43,11 +46,15 @@ class Plain:
             place.copy_(plane.origin.get(name, objective.origin[name]))
         device = objective.device
         self._base = {name: plane.origin[name].to(device) for name in plane.moving}
+        self._short = any(tensor.dtype in SHORT for tensor in self._base.values())
         self._directions = {
-            axis: {name: tensor.to(self._base[name]) for name, tensor in direction.items()}
+            axis: {name: self._beside(tensor, self._base[name]) for name, tensor in direction.items()}
             for axis, direction in plane.directions.items()
         }
-        self._short = any(tensor.dtype in SHORT for tensor in self._base.values())
+
+    def _beside(self, step: Tensor, base: Tensor) -> Tensor:
+        """A direction where the weights are; in their format, unless that is short and the sum is rounded only once."""
+        return step.to(base.device) if base.dtype in SHORT else step.to(base)
 
     def close(self) -> None:
         """Nothing is held."""

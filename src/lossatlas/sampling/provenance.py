@@ -22,6 +22,7 @@ from lossatlas.objective.reduction import name_of
 from lossatlas.results.landscape import About, Axis
 from lossatlas.results.spec import RunSpec
 from lossatlas.sampling.samplers import Sampler
+from lossatlas.space import recipes
 from lossatlas.space.charts import Plane
 
 
@@ -120,4 +121,5 @@ def _grid_line(coordinates: np.ndarray) -> str:
 
 def plane_fingerprint(plane: Plane) -> str:
     """A hash of the origin and of every direction."""
-    return fingerprint([dict(plane.origin), {axis: dict(d) for axis, d in plane.directions.items()}]).hex()
+    directions = {axis: recipes.described(direction) for axis, direction in plane.directions.items()}
+    return fingerprint([dict(plane.origin), directions]).hex()

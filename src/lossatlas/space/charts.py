@@ -6,7 +6,7 @@ import functools
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from torch import Tensor, nn
@@ -14,8 +14,12 @@ from torch import Tensor, nn
 from lossatlas.errors import SpecError
 from lossatlas.objective import Objective
 from lossatlas.space import directions as ways
+from lossatlas.space import recipes
 from lossatlas.space.normalize import STILL, By, check_direction, described
 from lossatlas.space.parameters import Parameters, check_same_shapes, combine, dot, norm, precise
+
+STORED = 1024**3
+"""Bytes of random directions from which on they are recipes rather than tensors."""
 
 
 class Chart(Protocol):
@@ -96,7 +100,10 @@ class Plane:
         for axis, direction in self.directions.items():
             if not axis.isidentifier() or axis in ("loss", "status"):
                 raise SpecError(f"directions: {axis!r} cannot name an axis; choose an identifier such as 'x'")
-            check_direction(direction, self.origin)
+            if isinstance(direction, recipes.Seeded):
+                _check_recipe(direction, self.origin)
+            else:
+                check_direction(direction, self.origin)
             if self.lengths[axis] == 0:
                 raise SpecError(f"directions[{axis!r}] has norm zero: it leads nowhere")
         scale = np.array(list(self.lengths.values()))
@@ -116,13 +123,12 @@ class Plane:
     @functools.cached_property
     def lengths(self) -> dict[str, float]:
         """The norm of each direction: what one unit of its coordinate is in parameter space."""
-        return {axis: norm(direction) for axis, direction in self.directions.items()}
+        return dict(zip(self.directions, np.sqrt(np.diag(self.gram)).tolist(), strict=True))
 
     @functools.cached_property
     def gram(self) -> np.ndarray:
         """The inner products of the directions, float64 [k, k]."""
-        vectors = list(self.directions.values())
-        return np.array([[dot(a, b) for b in vectors] for a in vectors])
+        return recipes.gram(list(self.directions.values()))
 
     @property
     def cosines(self) -> dict[str, float]:
@@ -190,6 +196,7 @@ class Plane:
         by: By = "filter",
         still: Iterable[str] = STILL,
         orthogonal: bool = False,
+        stored: bool | None = None,
     ) -> Plane:
         """A plane of independent random directions, normalised.
 
@@ -201,6 +208,8 @@ class Plane:
             still: roles of tensors that do not move; by default biases and normalising layers, as in the paper.
             orthogonal: turn each direction until it is orthogonal to those before, keeping the norm of every filter.
                 Without it their cosine is small in a large network, and recorded.
+            stored: keep the directions as tensors; without it they are recipes that make each tensor again at every
+                point (:class:`lossatlas.directions.Seeded`). Left out, tensors while they take less than 1 GiB.
 
         Returns:
             The plane.
@@ -209,8 +218,15 @@ class Plane:
             SpecError: an unknown option.
         """
         still = tuple(still)
-        drawn: dict[str, dict[str, Tensor]] = {}
+        drawn: dict[str, Any] = {}
+        if stored is None:
+            stored = orthogonal or by == "weight" or _bytes(described(origin)[0]) * len(axes) < STORED
+        if orthogonal and not stored:
+            raise SpecError("orthogonal=True turns the directions as tensors; leave stored out")
         for axis in axes:
+            if not stored:
+                drawn[axis] = recipes.Seeded(origin, seed=seed, stream=axis, by=by, still=still)
+                continue
             direction = ways.random(origin, seed=seed, stream=axis, by=by, still=still)
             if orthogonal:
                 direction = _orthogonal_to_all(direction, list(drawn.values()), origin, by, still)
@@ -245,6 +261,17 @@ class Plane:
         called = itertools.chain(names, itertools.repeat("another model"))
         labels = {axis: f"towards {name}" for axis, name in zip(found, called, strict=False)}
         return cls(described(origin)[0], found, Recipe(labels=labels, by="none"))
+
+
+def _bytes(origin: Parameters) -> int:
+    """What a direction of these tensors takes, in float32 at least."""
+    return sum(tensor.numel() * max(4, tensor.element_size()) for tensor in origin.values())
+
+
+def _check_recipe(direction: recipes.Seeded, origin: Parameters) -> None:
+    for name in direction:
+        if name not in origin or tuple(origin[name].shape) != direction.shape(name):
+            raise SpecError(f"direction has {name!r} of shape {direction.shape(name)}, which the origin lacks")
 
 
 def _orthogonal_to_all(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -13,6 +12,9 @@ from lossatlas.errors import SpecError
 from lossatlas.objective import Objective, batchnorm
 from lossatlas.space.normalize import STILL, By, check_direction, described, normalize
 from lossatlas.space.parameters import Parameters, difference, dot, norm, precise
+from lossatlas.space.recipes import Seeded, generator_of
+
+__all__ = ["Seeded", "orthogonal", "random", "tensors_of", "towards"]
 
 
 def random(
@@ -55,10 +57,9 @@ def random(
 
 
 def _gaussian(like: Tensor, key: str) -> Tensor:
-    number = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "little") >> 1
-    generator = torch.Generator().manual_seed(number)
+    # Weights in a short format are moved in float32 and rounded once, so their directions are not rounded to it.
     drawn = torch.float64 if like.dtype == torch.float64 else torch.float32
-    return torch.randn(like.shape, generator=generator, dtype=drawn).to(like.device, like.dtype)
+    return torch.randn(like.shape, generator=generator_of(key), dtype=drawn).to(like.device)
 
 
 def towards(origin: Objective | nn.Module | Parameters, other: nn.Module | Parameters) -> dict[str, Tensor]:

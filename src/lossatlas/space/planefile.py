@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -12,10 +13,13 @@ from torch import Tensor
 
 from lossatlas.errors import SpecError
 from lossatlas.space.charts import Plane
+from lossatlas.space.recipes import Seeded
 
 
 def save_directions(plane: Plane, path: str | os.PathLike[str]) -> Path:
     """Write the directions of a plane, whole or not at all; a file that is there already stays.
+
+    Directions that are recipes are written as such, a line of text for each, beside where the file would be.
 
     Args:
         plane: the plane; its recipe travels in the file's metadata.
@@ -26,6 +30,11 @@ def save_directions(plane: Plane, path: str | os.PathLike[str]) -> Path:
     """
     target = Path(path)
     if target.exists():
+        return target
+    made = {axis: direction.identity for axis, direction in plane.directions.items() if isinstance(direction, Seeded)}
+    if made:  # a recipe is kept in the place of its tensors
+        target = target.with_suffix(".json")
+        target.write_text(json.dumps(made, indent=2), encoding="utf-8")
         return target
     tensors = {
         f"{axis}/{name}": tensor.detach().cpu().contiguous()
@@ -69,3 +78,41 @@ def load_directions(path: str | os.PathLike[str]) -> dict[str, dict[str, Tensor]
     except SafetensorError as fault:
         raise SpecError(f"{source} cannot be read as safetensors: {fault}") from fault
     return directions
+
+
+class Stored(Mapping[str, Tensor]):
+    """A direction that stays on disk: a mapping that reads each tensor when it is asked for.
+
+    Args:
+        path: a ``.safetensors`` file as :func:`save_directions` writes it.
+        axis: which of its directions.
+
+    Raises:
+        SpecError: the file is missing, damaged, or lacks the axis.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], axis: str) -> None:
+        self._path, self._axis = Path(path), axis
+        if not self._path.is_file():
+            raise SpecError(f"{self._path}: no such file")
+        try:
+            with safe_open(self._path, framework="pt") as file:
+                entries = list(file.keys())
+        except SafetensorError as fault:
+            raise SpecError(f"{self._path} cannot be read as safetensors: {fault}") from fault
+        self._names = [name for entry in entries for own, _, name in [entry.partition("/")] if own == axis]
+        if not self._names:
+            raise SpecError(f"{self._path} has no direction {axis!r}; its entries are {entries[:3]} …")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self._names:
+            raise KeyError(name)
+        with safe_open(self._path, framework="pt") as file:
+            tensor: Tensor = file.get_tensor(f"{self._axis}/{name}")
+            return tensor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from lossatlas.errors import SpecError, unknown
 from lossatlas.objective.randomness import seeded
@@ -53,16 +53,32 @@ def model(name: str, *, seed: int | None = None, **options: Any) -> nn.Module:
         raise SpecError(f"model {name!r}: {fault}") from fault
 
 
-def data(name: str, *, split: str = "train", **options: Any) -> tuple[Tensor, Tensor]:
-    """Load a data set, preprocessed, as one pair of tensors that an Objective takes as it is.
+def data(name: str, *, split: str = "train", **options: Any) -> Any:
+    """Load a data set, preprocessed, as an Objective takes it: mostly one pair of tensors.
+
+    =================  ======================================================  ==================================
+    name               what it is                                              options
+    =================  ======================================================  ==================================
+    ``digits``         8×8 digits that come with scikit-learn
+    ``cifar10``        from a folder in its published layout; ``cifar100`` too  ``root``
+    ``mnist``          from a folder with its idx files; ``fashion_mnist`` too  ``path``
+    ``npz``            colour images x uint8 [N, H, W, 3] and classes y [N]     ``path``
+    ``folder``         pictures in a folder for each class                      ``path``, ``size``, ``mean``, ``std``
+    ``reference``      the language reference that comes with CPython, 0.5 MB   as ``text``, without ``path``
+    ``text``           a text file in blocks of bytes or BPE tokens             ``path``, ``block``, ``tokenizer``,
+                                                                                ``vocabulary``
+    ``tsv``            sentences with classes                                   ``path``, ``length``, ``tokenizer``,
+                                                                                ``sentence``, ``label``, ``batches``
+    ``datasets``       a data set of Hugging Face on disk                       ``path``, ``columns``, ``batch``
+    =================  ======================================================  ==================================
 
     Args:
-        name: one of :func:`datasets`: ``"digits"``, ``"cifar10"``, ``"npz"``.
+        name: one of :func:`datasets`.
         split: ``"train"`` or ``"test"``.
-        options: ``root=folder`` for ``"cifar10"``, ``path=file`` for ``"npz"``.
+        options: of the data set.
 
     Returns:
-        Images, float32 [N, C, H, W], and classes, int64 [N].
+        Images, float32 [N, C, H, W], and classes, int64 [N]; of texts, tokens and next tokens, int64 [N, T].
 
     Raises:
         SpecError: an unknown name, split or option, or a file that is missing or damaged.

@@ -1,4 +1,4 @@
-"""How CIFAR-10 is read from the files it is published in, without running what they contain.
+"""How CIFAR-10 and CIFAR-100 are read from the files they are published in, without running what they contain.
 
 Layouts (https://www.cs.toronto.edu/~kriz/cifar.html): ``data_batch_1.bin`` … with records of one byte for the class and
 3072 for the image, channel by channel; or pickled dictionaries ``data_batch_1`` … with ``data`` uint8 [10000, 3072] and
@@ -47,6 +47,16 @@ def read(root: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
     raise SpecError(f"{root} has no CIFAR-10: expected {FILES[split][0]}.bin or {FILES[split][0]} in it")
 
 
+def read_fine(root: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Read one split of CIFAR-100 with its fine classes; arguments and results as of :func:`read`."""
+    for folder in (root, root / "cifar-100-binary", root / "cifar-100-python"):
+        if (folder / f"{split}.bin").is_file():
+            return _binary(folder / f"{split}.bin", coarse=1)
+        if (folder / split).is_file():
+            return _pickled(folder / split, labels="fine_labels")
+    raise SpecError(f"{root} has no CIFAR-100: expected {split}.bin or {split} in it")
+
+
 def _existing(path: Path) -> Path:
     if not path.is_file():
         raise SpecError(f"{path}: no such file; CIFAR-10 is incomplete")
@@ -57,34 +67,33 @@ def _images(rows: np.ndarray) -> np.ndarray:
     return rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
 
 
-def _binary(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    raw = np.fromfile(path, np.uint8)
-    if not len(raw) or len(raw) % RECORD:
-        raise SpecError(
-            f"{path} has {len(raw)} bytes, which is no multiple of {RECORD}; it is truncated or no CIFAR-10"
-        )
-    records = raw.reshape(-1, RECORD)
-    return _images(records[:, 1:]), _classes(path, records[:, 0])
+def _binary(path: Path, coarse: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Records of CIFAR-10, or of CIFAR-100, which have a byte for the coarse class before the fine one."""
+    raw, record = np.fromfile(path, np.uint8), RECORD + coarse
+    if not len(raw) or len(raw) % record:
+        raise SpecError(f"{path} has {len(raw)} bytes, which is no multiple of {record}; it is truncated or no CIFAR")
+    records = raw.reshape(-1, record)
+    return _images(records[:, 1 + coarse :]), _classes(path, records[:, coarse], 100 if coarse else 10)
 
 
-def _pickled(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def _pickled(path: Path, labels: str = "labels") -> tuple[np.ndarray, np.ndarray]:
     try:
         with path.open("rb") as file:
             content = _Reader(file, encoding="latin1").load()
-        rows, labels = np.asarray(content["data"]), content["labels"]
+        rows, found = np.asarray(content["data"]), content[labels]
     except SpecError:
         raise
     except Exception as fault:  # a damaged pickle can fail in any way
         raise SpecError(f"{path} cannot be read as CIFAR-10; it is truncated or damaged ({fault})") from fault
-    if rows.dtype != np.uint8 or rows.shape != (len(labels), RECORD - 1):
-        raise SpecError(f"{path}: data is {rows.dtype} {rows.shape}; expected uint8 [{len(labels)}, {RECORD - 1}]")
-    return _images(rows), _classes(path, labels)
+    if rows.dtype != np.uint8 or rows.shape != (len(found), RECORD - 1):
+        raise SpecError(f"{path}: data is {rows.dtype} {rows.shape}; expected uint8 [{len(found)}, {RECORD - 1}]")
+    return _images(rows), _classes(path, found, 10 if labels == "labels" else 100)
 
 
-def _classes(path: Path, labels: Any) -> np.ndarray:
+def _classes(path: Path, labels: Any, count: int) -> np.ndarray:
     classes = np.asarray(labels, np.int64)
-    if classes.min() < 0 or classes.max() > 9:
-        raise SpecError(f"{path}: classes from {classes.min()} to {classes.max()}; CIFAR-10 has 0 to 9")
+    if classes.min() < 0 or classes.max() >= count:
+        raise SpecError(f"{path}: classes from {classes.min()} to {classes.max()}; CIFAR-{count} has 0 to {count - 1}")
     return classes
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from lossatlas.errors import SpecError
 from lossatlas.extras import require
-from lossatlas.zoo import cifar
+from lossatlas.zoo import cifar, images, text
 
 Pair = tuple[Tensor, Tensor]
 
@@ -62,4 +63,22 @@ def prepared(x: np.ndarray, y: np.ndarray) -> Pair:
     return ((scaled - mean) / std).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(np.asarray(y, np.int64))
 
 
-DATASETS: dict[str, Callable[..., Pair]] = {"digits": digits, "cifar10": cifar10, "npz": npz}
+def cifar100(*, split: str, root: str | os.PathLike[str]) -> Pair:
+    """CIFAR-100, its 100 fine classes, from a folder in its published layout, with CIFAR-10's preprocessing."""
+    return prepared(*cifar.read_fine(Path(root), split))
+
+
+DATASETS: dict[str, Callable[..., Any]] = {
+    "digits": digits,
+    "cifar10": cifar10,
+    "cifar100": cifar100,
+    "npz": npz,
+    "mnist": images.mnist,
+    "fashion_mnist": images.fashion_mnist,
+    "folder": images.folder,
+    "datasets": images.datasets,
+    "reference": text.reference,
+    "text": text.text,
+    "tsv": text.tsv,
+}
+"""What loads a data set, by name."""
