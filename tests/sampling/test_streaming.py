@@ -338,8 +338,8 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_scan_in_place_takes_no_copy_and_no_directions():
     """A copy of these weights takes 100 MiB, a stored direction 200; what the scan imports takes about 130."""
     size = 4, 1024, 4096
-    count, forward, _ = peak("forward", *size)
-    _, scan, _ = peak("line", *size)
+    count, _, forward = peak("forward", *size)  # the kernel's own peak: a busy machine may starve the thread
+    _, _, scan = peak("line", *size)
     assert count > 50e6
     assert scan - forward < 190
 
