@@ -12,9 +12,8 @@ from lossatlas.errors import SpecError
 from lossatlas.objective import Objective, batchnorm
 from lossatlas.space.normalize import STILL, By, check_direction, described, normalize
 from lossatlas.space.parameters import Parameters, difference, dot, norm, precise
-from lossatlas.space.recipes import Seeded, generator_of
-
-__all__ = ["Seeded", "orthogonal", "random", "tensors_of", "towards"]
+from lossatlas.space.recipes import Seeded as Seeded
+from lossatlas.space.recipes import generator_of
 
 
 def random(
