@@ -15,6 +15,8 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from lossatlas import metrics, zoo
+    from lossatlas.analysis.alignment import align
+    from lossatlas.analysis.connectivity import connect
     from lossatlas.analysis.density import spectral_density
     from lossatlas.analysis.spectrum import eigenvalues, trace
     from lossatlas.analysis.trajectories import Trajectory
@@ -39,6 +41,8 @@ _HOMES = {
     "load_checkpoint": "checkpoints",
     "Recorder": "record",
     "Trajectory": "analysis.trajectories",
+    "align": "analysis.alignment",
+    "connect": "analysis.connectivity",
     "directions": "space",
     "filters": "space",
     "normalize": "space.normalize",
@@ -68,6 +72,8 @@ __all__ = [
     "SpecError",
     "Trajectory",
     "View",
+    "align",
+    "connect",
     "curvature_map",
     "directions",
     "draw",

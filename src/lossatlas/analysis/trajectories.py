@@ -258,11 +258,11 @@ class Trajectory:
                 raise SpecError(f"plane: it moves {name!r}, which the path does not have; open it with tensors='all'")
         squares, products = torch.zeros(len(self)).double(), torch.zeros(len(self), len(plane.axes)).double()
         for name, start, stop, block in streams.blocks(self._sources, self.shapes):
-            block -= precise(plane.origin[name]).cpu().reshape(-1)[start:stop]
+            block -= precise(plane.origin[name].reshape(-1)[start:stop]).cpu()
             squares += block.square().sum(dim=1)
             for column, direction in enumerate(plane.directions.values()):
                 if name in direction:
-                    products[:, column] += block @ precise(direction[name]).cpu().reshape(-1)[start:stop]
+                    products[:, column] += block @ precise(direction[name].reshape(-1)[start:stop]).cpu()
         b = products.numpy()
         coordinates = np.linalg.solve(plane.gram, b.T).T
         total = squares.numpy()

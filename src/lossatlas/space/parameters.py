@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -13,6 +13,9 @@ from lossatlas.errors import SpecError
 Parameters = Mapping[str, Tensor]
 """Tensors by name: a point or a direction in parameter space. A name that a direction lacks does not move."""
 
+PART = 2**22
+"""Entries of a tensor that are turned into doubles at once."""
+
 
 def dot(a: Parameters, b: Parameters) -> float:
     r"""Inner product :math:`\sum_{i} a_i b_i` over the names that both have.
@@ -21,7 +24,13 @@ def dot(a: Parameters, b: Parameters) -> float:
         >>> dot({"w": torch.tensor([1.0, 2.0])}, {"w": torch.tensor([3.0, 4.0]), "b": torch.ones(1)})
         11.0
     """
-    return math.fsum(float(torch.sum(precise(a[name]) * precise(b[name]))) for name in a if name in b)
+    return math.fsum(part for name in a if name in b for part in _products(a[name], b[name]))
+
+
+def _products(a: Tensor, b: Tensor) -> Iterator[float]:
+    """The inner product of two tensors, a part at a time: doubles of a whole embedding would take gigabytes."""
+    for one, other in zip(a.reshape(-1).split(PART), b.reshape(-1).split(PART), strict=True):  # type: ignore[no-untyped-call]
+        yield float(torch.sum(precise(one) * precise(other)))
 
 
 def precise(tensor: Tensor) -> Tensor:
