@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lossatlas import SpecError
-from lossatlas.analysis.convexity import negative_share, share_below, slice_eigenvalues
+from lossatlas.analysis.convexity import negative_share, proof, share_below, slice_eigenvalues
 from lossatlas.results.landscape import Axis, build
 
 
@@ -63,3 +63,43 @@ def test_grids_without_second_differences_are_refused():
         slice_eigenvalues(uneven)
     with pytest.raises(SpecError, match="no cell has finite neighbours"):
         negative_share(field(lambda x: x * np.nan, 5))
+
+
+def test_a_convex_function_is_never_proved_to_be_something_else():
+    """Second differences across a coarse grid mix up directions: the Hessian of (x + y)^4 seems to bend down."""
+    convex = (
+        lambda x, y: (x + y) ** 4,
+        lambda x, y: np.maximum(np.abs(x), np.abs(y)),
+        lambda x, y: np.abs(x + 2 * y),
+        lambda x, y: np.exp(3 * x - 2 * y),
+        lambda x, y: (x - 0.7 * y) ** 6 + np.abs(y),
+        lambda x, y: 1e4 + 0 * x,
+    )
+    for function in convex:
+        for count in (3, 8, 21):
+            found = proof(field(function, count, count))
+            assert not found.proves
+            assert set(found.shares.values()) == {0.0}
+            assert found.words.startswith("This slice proves nothing")
+    assert (slice_eigenvalues(field(convex[0], 8, 8)) < -0.1).any()
+
+
+def test_the_words_say_what_the_thresholds_do():
+    gentle = proof(field(lambda x, y: x**2 - 0.03 * y**2, 9, 9))
+    assert gentle.proves
+    assert gentle.shares == {0.01: 1.0, 0.05: 0.0, 0.2: 0.0}
+    assert "0 % of its area bends down by more than 5 %" in gentle.words
+    assert "(100 % by more than 1 %, 0 % by more than 20 %)" in gentle.words
+    known = proof(field(lambda x, y: x**2 + y**2, 9, 9), lambda_min=-2.5)
+    assert known.words.endswith("λmin = -2.5 at its centre: the loss is not convex all the same.")
+    volume = proof(field(lambda x, y, z: x**2 + y**2 - z**2, 5, 5, 5))
+    assert volume.proves
+    assert volume.cells == 27
+
+
+def test_rounding_near_a_loss_of_zero_proves_nothing():
+    """A loss of nearly zero has the rounding of outputs that are not: in float32 some 1e-7 of what is elsewhere."""
+    noise = np.random.default_rng(0).normal(size=(21, 21)) * 3e-7
+    surface = field(lambda x, y: 1e-9 + 30 * np.maximum(np.hypot(x, y) - 0.5, 0) ** 2, 21, 21)
+    surface["loss"].values += np.abs(noise)
+    assert not proof(surface).proves

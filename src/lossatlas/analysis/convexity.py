@@ -6,6 +6,7 @@ proves nothing: the Hessian of the full function can have many negative eigenval
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from lossatlas.errors import SpecError
-from lossatlas.results.landscape import Status, axis_names
+from lossatlas.results.landscape import Status, axis_names, structured
 
 
 def slice_eigenvalues(landscape: xr.Dataset, value: str = "loss") -> np.ndarray:
@@ -46,9 +47,8 @@ def slice_eigenvalues(landscape: xr.Dataset, value: str = "loss") -> np.ndarray:
     rank = field.ndim
     hessian = np.empty((*(n - 2 for n in field.shape), rank, rank))
 
-    def shifted(*offsets: int) -> np.ndarray:
-        window = tuple(slice(1 + o, n - 1 + o) for o, n in zip(offsets, field.shape, strict=True))
-        return np.asarray(field[window])
+    def shifted(*offset: int) -> np.ndarray:
+        return _window(field, offset)
 
     unit = np.eye(rank, dtype=int)
     with np.errstate(invalid="ignore", over="ignore"):
@@ -89,8 +89,54 @@ def negative_share(landscape: xr.Dataset, value: str = "loss", *, threshold: flo
     return float(np.mean((lowest < 0) & (np.abs(lowest) > threshold * np.abs(highest))))
 
 
+def violations(landscape: xr.Dataset, value: str = "loss") -> np.ndarray:
+    r"""Where the slice breaks the inequality that every convex function obeys, by more than rounding explains.
+
+    A convex function has :math:`L(c - h) - 2 L(c) + L(c + h) ≥ 0` for every step h, short or long, so one cell that
+    breaks it proves the loss non-convex. Steps go to the neighbours along each axis and each diagonal. The slice's
+    Hessian alone proves nothing: between the points of a grid, :math:`(x + y)^4`, which is convex, seems to bend down.
+
+    Args:
+        landscape: a Landscape, evenly spaced.
+        value: which variable.
+
+    Returns:
+        bool ``[n_x - 2, n_y - 2, …]``; cells beside one that is not finite are ``False``.
+
+    Example:
+        >>> from lossatlas.results.landscape import Axis, build
+        >>> x = np.linspace(-1, 1, 5)
+        >>> axis = Axis(coordinates=x, length=1.0)
+        >>> field = build({"x": axis, "y": axis}, {"loss": (x[:, None] + x[None, :]) ** 4})
+        >>> bool((slice_eigenvalues(field) < 0).any()), bool(violations(field).any())
+        (True, False)
+    """
+    for axis in axis_names(landscape):
+        _step(landscape, axis)
+    field = np.asarray(landscape[value].values, np.float64)
+    finite = np.abs(field[np.isfinite(field)])
+    usual = float(np.median(finite)) if len(finite) else 0.0
+    epsilon = _ROUNDING.get(str(landscape.attrs.get("dtype")), 1.2e-7)
+    middle = _window(field, (0,) * field.ndim)
+    found = np.zeros(middle.shape, bool)
+    with np.errstate(invalid="ignore", over="ignore"):
+        for step in itertools.product((-1, 0, 1), repeat=field.ndim):
+            if step <= (0,) * field.ndim:  # each line through the cell once
+                continue
+            before, after = (_window(field, tuple(sign * s for s in step)) for sign in (-1, 1))
+            # Where the loss is near zero its rounding is not: that of the outputs stays.
+            size = np.maximum(np.maximum(np.abs(before), np.abs(after)), np.maximum(np.abs(middle), usual))
+            found |= before - 2 * middle + after < -8 * epsilon * size
+    return found
+
+
+def _window(field: np.ndarray, offset: tuple[int, ...]) -> np.ndarray:
+    """The field at a fixed step from every inner cell."""
+    return field[tuple(slice(1 + o, n - 1 + o) for o, n in zip(offset, field.shape, strict=True))]
+
+
 THRESHOLDS = (0.01, 0.05, 0.2)
-"""Ratios at which the share of area is given, to show what the threshold does; the middle one decides."""
+"""Ratios at which the share of area is given, to show what the threshold does; the middle one is that of captions."""
 
 _ROUNDING = {
     "float64": 2.2e-16,
@@ -99,24 +145,26 @@ _ROUNDING = {
     "bfloat16": 7.8e-3,
     "bf16": 7.8e-3,
     "fp16": 9.8e-4,
+    "tf32": 9.8e-4,
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Proof:
-    """What a slice proves.
+    r"""What a slice proves.
 
     Attributes:
-        shares: share of the area that bends down, by threshold.
+        proves: whether some cell bends down by more than rounding can explain: the loss is not convex.
+        shares: by threshold t, the share of the area that bends down, with :math:`|λ_{min}| > t\,|λ_{max}|` of the
+            slice's own Hessian.
         cells: number of cells that were looked at: those whose neighbours were all evaluated.
-        proves: whether some of them bends down by more than rounding can explain.
         lambda_min: smallest eigenvalue of the full Hessian at the centre, where it is known.
         words: the statement.
     """
 
+    proves: bool
     shares: Mapping[float, float]
     cells: int
-    proves: bool
     lambda_min: float | None
     words: str
 
@@ -124,14 +172,15 @@ class Proof:
 def proof(landscape: xr.Dataset, value: str = "loss", *, lambda_min: float | None = None) -> Proof:
     r"""Whether a slice proves the loss non-convex, in numbers and in words.
 
-    A cell counts where :math:`λ_{min} < 0`, :math:`|λ_{min}| > t\,|λ_{max}|`, and :math:`|λ_{min}|` is larger than
-    rounding makes of a second difference. Cells beside one that was interpolated, or is not finite, are left out: an
-    estimate proves nothing.
+    The proof is a cell that breaks the inequality of convex functions, see :func:`violations`. Shares of the area count
+    the cells that do, and whose own Hessian has :math:`|λ_{min}| > t\,|λ_{max}|`. Cells beside one that was
+    interpolated, or is not finite, are left out: an estimate proves nothing.
 
     Args:
         landscape: a Landscape, evenly spaced.
         value: which variable.
-        lambda_min: smallest eigenvalue of the full Hessian at the centre, from :func:`lossatlas.eigenvalues`.
+        lambda_min: smallest eigenvalue of the full Hessian at the centre, from :func:`lossatlas.eigenvalues`; left
+            out, what the Landscape says of it (``lossatlas eigen --run``).
 
     Returns:
         The statement and what it rests on.
@@ -143,35 +192,46 @@ def proof(landscape: xr.Dataset, value: str = "loss", *, lambda_min: float | Non
         >>> from lossatlas.results.landscape import Axis, build
         >>> axis = Axis(coordinates=np.linspace(-1, 1, 9), length=1.0)
         >>> bowl = build({"x": axis}, {"loss": axis.coordinates**2})
-        >>> proof(bowl, lambda_min=-3.0).words
-        'This slice proves nothing about convexity: it bends down nowhere. The Hessian at its centre has λmin = -3.'
+        >>> print(proof(bowl, lambda_min=-3.0).words)
+        This slice proves nothing: it bends down nowhere. λmin = -3 at its centre: the loss is not convex all the same.
     """
+    if lambda_min is None:
+        lambda_min = structured(landscape, "curvature").get("lambda_min")
     eigenvalues = slice_eigenvalues(landscape, value)
     sure = _evaluated_around(landscape) & np.isfinite(eigenvalues).all(axis=-1)
-    found = eigenvalues[sure]
-    if not len(found):
-        return Proof(shares={}, cells=0, proves=False, lambda_min=lambda_min, words="")
-    lowest, highest = found[:, 0], found[:, -1]
-    field = np.abs(landscape[value].values[tuple(slice(1, -1) for _ in range(landscape[value].ndim))][sure])
-    finest = min(_step(landscape, axis) for axis in axis_names(landscape))
-    noise = 8 * _ROUNDING.get(str(landscape.attrs.get("dtype")), 1.2e-7) * field / finest**2
-    down = (lowest < 0) & (-lowest > noise)
-    shares = {t: float(np.mean(down & (-lowest > t * np.abs(highest)))) for t in THRESHOLDS}
-    proves = shares[THRESHOLDS[1]] > 0
-    return Proof(
-        shares=shares, cells=len(found), proves=proves, lambda_min=lambda_min, words=_words(shares, proves, lambda_min)
+    lowest, highest = eigenvalues[sure][:, 0], eigenvalues[sure][:, -1]
+    down = violations(landscape, value)[sure]
+    shares = {t: float(np.mean(down & (-lowest > t * np.abs(highest)))) if len(down) else 0.0 for t in THRESHOLDS}
+    proves = bool(down.any())
+    words = _words(proves, shares, lambda_min) if len(down) else ""
+    return Proof(proves=proves, shares=shares, cells=len(down), lambda_min=lambda_min, words=words)
+
+
+def _words(proves: bool, shares: Mapping[float, float], lambda_min: float | None) -> str:
+    known = centre_words(lambda_min, proves)
+    known = f" {known}" if known else ""
+    if not proves:
+        return f"This slice proves nothing: it bends down nowhere.{known}"
+    low, middle, high = (f"{100 * share:.3g} %" for share in shares.values())
+    return (
+        f"This slice proves the loss non-convex: {middle} of its area bends down by more than 5 % of how it bends up "
+        f"({low} by more than 1 %, {high} by more than 20 %).{known}"
     )
 
 
-def _words(shares: Mapping[float, float], proves: bool, lambda_min: float | None) -> str:
-    known = "" if lambda_min is None else f" The Hessian at its centre has λmin = {lambda_min:.3g}."
-    low, middle, high = (f"{100 * share:.2g} %" for share in shares.values())
-    if proves:
-        return (
-            f"This slice proves the loss non-convex: {middle} of its area bends down by more than 5 % of how it bends "
-            f"up ({low} by more than 1 %, {high} by more than 20 %).{known}"
-        )
-    return f"This slice proves nothing about convexity: it bends down nowhere.{known}"
+def centre_words(lambda_min: float | None, proves: bool) -> str:
+    """What the smallest eigenvalue of the full Hessian at the centre says; empty where it is not known.
+
+    Example:
+        >>> centre_words(0.5, proves=False)
+        'λmin = 0.5 at its centre: there the loss bends up in every direction, which says nothing of other points.'
+    """
+    if lambda_min is None:
+        return ""
+    if lambda_min >= 0:
+        up = "there the loss bends up in every direction, which says nothing of other points"
+        return f"λmin = {lambda_min:.3g} at its centre: {up}."
+    return f"λmin = {lambda_min:.3g} at its centre" + ("." if proves else ": the loss is not convex all the same.")
 
 
 def _evaluated_around(landscape: xr.Dataset) -> np.ndarray:

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 
 import xarray as xr
 
-from lossatlas.analysis.convexity import THRESHOLDS, proof
+from lossatlas.analysis.convexity import THRESHOLDS, Proof, centre_words, proof
 from lossatlas.draw.ranges import Range
 from lossatlas.draw.scene import Axis, Block, Caption, Curve
 from lossatlas.draw.words import number, percent
 from lossatlas.errors import SpecError
 from lossatlas.results.landscape import Status, structured
+from lossatlas.results.quantities import quantity
 
 CAVEAT = "A slice that looks convex does not prove that the loss is."
 
@@ -77,21 +78,34 @@ def about(landscapes: Sequence[xr.Dataset]) -> str:
 
 
 def caveat(landscapes: Sequence[xr.Dataset], value: str) -> str:
-    """What the slices prove, and that the converse does not hold."""
+    """What the slices prove, and that the converse does not hold; of another quantity, what it does not prove."""
+    if what := quantity(landscapes[0], value):
+        how = _unique(str(structured(one, "evaluation").get("in words", "")) for one in landscapes)
+        return " ".join([*map(_sentence, how), what.caveat])
     if any(landscape[value].attrs.get("kind") != "loss" for landscape in landscapes):
         return ""
     try:
         proofs = [proof(landscape, value) for landscape in landscapes]
     except SpecError:  # too few points, or uneven ones, for second differences
         return CAVEAT
-    shares = [found.shares[THRESHOLDS[1]] for found in proofs if found.shares]
+    known = _at_centre(proofs)
     if not any(found.proves for found in proofs):
-        return CAVEAT
-    parts = " / ".join(percent(share) for share in shares)
-    bends = f"{parts} of the area bends down by more than 5 % of how it bends up"
+        return f"{CAVEAT} {known}".rstrip()
+    shares = [found.shares[THRESHOLDS[1]] for found in proofs if found.shares]
+    bends = f"{' / '.join(map(percent, shares))} of the area bends down by more than 5 % of how it bends up"
+    bends += "" if max(shares) else ", some of it by less"
     if all(found.proves for found in proofs):
-        return f"{bends}: the loss is not convex."
-    return f"{bends}. {CAVEAT}"
+        return f"{bends}: the loss is not convex. {known}".rstrip()
+    return f"{bends}. {CAVEAT} {known}".rstrip()
+
+
+def _at_centre(proofs: Sequence[Proof]) -> str:
+    """The smallest eigenvalues of the full Hessians, where they are known."""
+    if len(proofs) == 1:
+        return centre_words(proofs[0].lambda_min, proofs[0].proves)
+    known = [found.lambda_min for found in proofs]
+    words = " / ".join("unknown" if one is None else number(one) for one in known)
+    return "" if all(one is None for one in known) else f"λmin at the centres: {words}."
 
 
 def _common(landscapes: Sequence[xr.Dataset], attribute: str, before: str = "", after: str = "") -> str:

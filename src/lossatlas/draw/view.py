@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -13,10 +13,11 @@ import xarray as xr
 from lossatlas.draw import captions, cuts
 from lossatlas.draw.overlays import Overlay, check
 from lossatlas.draw.palettes import Colours, ThemeName
-from lossatlas.draw.ranges import Range, choose
+from lossatlas.draw.ranges import Range, choose, round_levels
 from lossatlas.draw.scene import Block, Curve, Kind, Look, Scene
 from lossatlas.errors import SpecError, unknown
 from lossatlas.results.landscape import axis_names, validate, value_names
+from lossatlas.results.quantities import Quantity, quantity
 
 KindOption = Literal["auto", "line", "contour", "filled", "heat", "surface"]
 ScaleOption = Literal["auto", "linear", "log"]
@@ -109,16 +110,17 @@ def compile(landscapes: xr.Dataset | Sequence[xr.Dataset], view: View | None = N
         ('line', 'linear', 0.0, 1.0)
     """
     view = view or View()
-    sources = _checked(landscapes, view.value)
+    sources, view = _named(_checked(landscapes, view.value), view)
     dimensions = len(axis_names(sources[0]))
     kind = _kind(view.kind, dimensions)
     whole = cuts.named_apart([cuts.block(source) for source in sources], sources, merge=dimensions == 1)
     panels, curves, volumes = _parts(whole, dimensions)
     looks = _looks(whole, curves, view, sources)
-    shown = _chosen(looks, view, whole)
+    shown = _chosen(looks, view, whole, sources)
     flat = [(len(panel.axes[0].coordinates), len(panel.axes[1].coordinates)) for panel in panels]
     overlays = check(view.overlays, [] if volumes else flat)
-    beside = tuple(name for name in cuts.shared_values(sources) if name != view.value)
+    apart = quantity(sources[0], view.value) is not None  # values of other units do not go on one second axis
+    beside = () if apart else tuple(name for name in cuts.shared_values(sources) if name != view.value)
     return Scene(
         kind=kind,
         title=view.title,
@@ -161,6 +163,15 @@ def _checked(landscapes: xr.Dataset | Sequence[xr.Dataset], value: str) -> list[
     return sources
 
 
+def _named(sources: list[xr.Dataset], view: View) -> tuple[list[xr.Dataset], View]:
+    """The values of a map of curvature by the words of pictures instead of their names in the data."""
+    names = {name: one.label for source in sources for name in value_names(source) if (one := quantity(source, name))}
+    if not names:
+        return sources, view
+    renamed = [source.rename({a: b for a, b in names.items() if a in source}) for source in sources]
+    return renamed, replace(view, value=names.get(view.value, view.value))
+
+
 def _kind(kind: KindOption, dimensions: int) -> Kind:
     if kind == "auto":
         return "line" if dimensions == 1 else "filled"
@@ -190,16 +201,33 @@ def _looks(
         for scale in get_args(Literal["linear", "log"]):
             for clipped in (True, False):
                 shown = choose(finite, scale=scale, clip=clip if clipped else None, levels=view.levels, centred=centred)
+                shown = _on_known_ends(shown, finite, quantity(sources[0], value), view)
                 words = captions.shown_words(value, shown, whole)
                 looks[value, scale, clipped] = Look(value=value, range=shown, words=words)
     return looks
 
 
-def _chosen(looks: Mapping[tuple[str, str, bool], Look], view: View, whole: Sequence[Block]) -> Range:
+def _on_known_ends(shown: Range, values: np.ndarray, known: Quantity | None, view: View) -> Range:
+    """A linear scale from zero to a round end, so that two maps drawn apart can be compared by their colours."""
+    if known is None or not known.ends or shown.scale != "linear" or view.clip != "auto" or not len(values):
+        return shown
+    high = next((end for end in known.ends if values.max() <= end), None)
+    if high is None:  # beyond the last end
+        return shown
+    levels = round_levels(0.0, high, view.levels)
+    return replace(shown, low=0.0, high=high, levels=levels, clipped=None, floored=None, above=0.0, below=0.0)
+
+
+def _chosen(
+    looks: Mapping[tuple[str, str, bool], Look], view: View, whole: Sequence[Block], sources: Sequence[xr.Dataset]
+) -> Range:
     if view.scale != "auto":
         return looks[view.value, view.scale, view.clip is not None].range
     centred = view.colours == "diverging"
     finite = _finite(whole, view.value)
+    known = quantity(sources[0], view.value)
+    if known is not None and known.ends:
+        return looks[view.value, "linear", view.clip is not None].range
     return choose(finite, scale="auto", clip=view.clip, levels=view.levels, centred=centred)
 
 

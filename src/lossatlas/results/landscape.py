@@ -56,6 +56,7 @@ ATTRIBUTES: dict[str, str] = {
     "software": "name and version of what computed it",
     "provenance": "JSON: versions, command, fingerprints",
     "sampling": "JSON: which cells were evaluated and which interpolated; empty for a whole grid",
+    "curvature": "JSON: of the full Hessian at the centre, where it was computed: lambda_min, lambda_max, …",
     "evaluation": "JSON: how the points were evaluated, how fast, and the error of a short number format",
 }
 
@@ -123,6 +124,7 @@ class About:
     software: str = "lossatlas"
     provenance: Mapping[str, Any] = field(default_factory=dict)
     sampling: Mapping[str, Any] = field(default_factory=dict)
+    curvature: Mapping[str, Any] = field(default_factory=dict)
     evaluation: Mapping[str, Any] = field(default_factory=dict)
 
     def attributes(self) -> dict[str, str | int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import os
 import sqlite3
@@ -17,7 +18,7 @@ from lossatlas.errors import SpecError
 from lossatlas.results import landscape as schema
 from lossatlas.results.landscape import Status
 from lossatlas.results.spec import Block, RunSpec
-from lossatlas.results.store import JOURNAL, RESULT, SPEC, assemble, read_evaluation, read_points
+from lossatlas.results.store import JOURNAL, RESULT, SPEC, assemble, read_curvature, read_evaluation, read_points
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,9 +53,13 @@ def read(path: str | os.PathLike[str]) -> xr.Dataset:
     """
     folder = Path(path)
     if (folder / RESULT).is_file():
-        return schema.load(folder / RESULT)
-    spec, told, _ = _look(folder)
-    return assemble(spec, told, read_evaluation(folder))
+        landscape = schema.load(folder / RESULT)
+    else:
+        spec, told, _ = _look(folder)
+        landscape = assemble(spec, told, read_evaluation(folder))
+    if found := read_curvature(folder):
+        landscape.attrs["curvature"] = json.dumps(found)
+    return landscape
 
 
 def open(path: str | os.PathLike[str]) -> xr.Dataset:

@@ -2,8 +2,8 @@
 
 A run folder holds ``spec.json`` (what the run is, for people and for the check on resuming), ``journal.sqlite`` (every
 finished point), ``evaluation.json`` (how points are evaluated) and, once finished, ``landscape.nc``; a run on a part of
-the samples also ``anchors.npz``. A block is committed in one transaction and is on the disk when the call returns, so
-an interruption of any kind loses at most the block in flight.
+the samples also ``anchors.npz``, one whose centre was looked at ``curvature.json``. A block is committed in one
+transaction and is on the disk when the call returns, so an interruption of any kind loses at most the block in flight.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ from filelock import FileLock, Timeout
 
 from lossatlas.errors import RunMismatchError, SpecError
 from lossatlas.results import landscape as schema
+from lossatlas.results import quantities
 from lossatlas.results.landscape import Status
 from lossatlas.results.spec import Block, RunSpec
 
 SPEC, JOURNAL, RESULT, LOCK = "spec.json", "journal.sqlite", "landscape.nc", ".lock"
-EVALUATION, ANCHORS = "evaluation.json", "anchors.npz"
+EVALUATION, ANCHORS, CURVATURE = "evaluation.json", "anchors.npz", "curvature.json"
 
 
 Complete = Callable[[xr.Dataset], xr.Dataset]
@@ -212,9 +213,11 @@ def assemble(spec: RunSpec, told: Block, evaluation: Mapping[str, Any]) -> xr.Da
     values[told.indices] = told.values
     status[told.indices] = told.status
     columns = {name: values[:, i].reshape(spec.shape) for i, name in enumerate(spec.values)}
-    return schema.build(
-        spec.axes, columns, status.reshape(spec.shape), about=replace(spec.about, evaluation=evaluation)
-    )
+    about = replace(spec.about, evaluation=evaluation)
+    landscape = schema.build(spec.axes, columns, status.reshape(spec.shape), about=about)
+    if "curvature" in spec.identity:
+        quantities.mark(landscape)
+    return landscape
 
 
 def _check_free(folder: Path) -> None:
@@ -297,13 +300,46 @@ def _open_journal(folder: Path) -> sqlite3.Connection:
     return journal
 
 
-def read_evaluation(folder: Path) -> dict[str, Any]:
-    """How the points of a run folder are evaluated; empty where it is not known or damaged."""
+def note_curvature(folder: Path, found: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
+    """Keep the curvature at the centre of a run beside it, so that its pictures can say what the slice does not show.
+
+    Args:
+        folder: the run folder.
+        found: JSON values; ``lambda_min`` among them.
+        identity: model, data, loss and BatchNorm mode it belongs to, as in the run's own identity.
+
+    Raises:
+        RunMismatchError: the run is of something else; the message names the parts that differ.
+        SpecError: no run folder.
+    """
+    if not (folder / SPEC).is_file():
+        raise SpecError(f"{folder} is no run folder: it has no {SPEC}")
+    there = RunSpec.from_json((folder / SPEC).read_text(), folder / SPEC).identity
+    differing = [f"{name} is {there.get(name)!r} there and {value!r} here" for name, value in identity.items()]
+    differing = [
+        words for words, (name, value) in zip(differing, identity.items(), strict=True) if there.get(name) != value
+    ]
+    if differing:
+        raise RunMismatchError(f"{folder} is of something else: {'; '.join(differing)}. Name the run of this model")
+    _write_durably(folder / CURVATURE, json.dumps(dict(found), indent=2))
+
+
+def read_curvature(folder: Path) -> dict[str, Any]:
+    """What is known of the curvature at the centre of a run; empty where nothing is."""
+    return _json(folder / CURVATURE)
+
+
+def _json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads((folder / EVALUATION).read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def read_evaluation(folder: Path) -> dict[str, Any]:
+    """How the points of a run folder are evaluated; empty where it is not known or damaged."""
+    return _json(folder / EVALUATION)
 
 
 def read_points(journal: sqlite3.Connection, width: int) -> Block:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -72,7 +72,7 @@ class Plane:
     Args:
         origin: the point at coordinates of zero; an Objective stands for its own origin.
         directions: by name of the axis, tensors by name. Names that a direction lacks do not move.
-        recipe: how the directions were made.
+        recipe: how the directions were made; a direction with a label of its own keeps it where this has none.
 
     Raises:
         SpecError: no direction or more than three, a bad axis name, a direction that does not fit the origin, that is
@@ -106,6 +106,8 @@ class Plane:
                 check_direction(direction, self.origin)
             if self.lengths[axis] == 0:
                 raise SpecError(f"directions[{axis!r}] has norm zero: it leads nowhere")
+        own = {axis: d.label for axis, d in self.directions.items() if isinstance(d, ways.Direction)}
+        object.__setattr__(self, "recipe", replace(self.recipe, labels={**own, **self.recipe.labels}))
         scale = np.array(list(self.lengths.values()))
         if np.linalg.eigvalsh(self.gram / np.outer(scale, scale))[0] < 1e-10:
             raise SpecError(f"directions {list(self.directions)} are parallel or span no {len(scale)}-plane")

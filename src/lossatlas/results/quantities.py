@@ -1,0 +1,52 @@
+"""What the values of a map of curvature are: their words, their range, and what they do not prove."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import xarray as xr
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantity:
+    """A value that means the same in every map.
+
+    Attributes:
+        label: what pictures call it.
+        caveat: what it does not prove.
+        ends: where its scale may end, ascending, from zero: the first one that holds all values; empty for any range.
+    """
+
+    label: str
+    caveat: str
+    ends: tuple[float, ...] = ()
+
+
+_ENDS = "The true λmin may be lower and the true λmax higher: an iteration finds both from inside."
+
+QUANTITIES = {
+    "ratio": Quantity(
+        label="|λmin / λmax|",
+        caveat="Of all directions, not of this plane alone: 0 where none bends down, 1 where the steepest bend down is "
+        f"as strong as the steepest up. {_ENDS} Derivatives do not see kinks, as of ReLU.",
+        ends=(0.1, 0.2, 0.5, 1.0),
+    ),
+    "lambda_min": Quantity(label="λmin", caveat=f"Per squared parameter norm. {_ENDS} Derivatives do not see kinks."),
+    "lambda_max": Quantity(label="λmax", caveat=f"Per squared parameter norm. {_ENDS} Derivatives do not see kinks."),
+    "residual": Quantity(
+        label="largest residual", caveat="‖Hv − λv‖ over the size of λ: how far v is from an eigenvector."
+    ),
+    "products": Quantity(label="Hessian-vector products", caveat="The cost of a point, and nothing of the surface."),
+}
+
+
+def mark(landscape: xr.Dataset) -> None:
+    """Say of the values of a map of curvature what they are; in place."""
+    for name in landscape.data_vars:
+        if name in QUANTITIES:
+            landscape[name].attrs |= {"quantity": name, "long_name": QUANTITIES[str(name)].label}
+
+
+def quantity(landscape: xr.Dataset, value: str) -> Quantity | None:
+    """What a value is, where it belongs to a map of curvature."""
+    return QUANTITIES.get(str(landscape[value].attrs.get("quantity", "")))
