@@ -139,6 +139,38 @@ def test_norms_are_folded_and_kernels_fused_only_where_that_is_exact():
         assert rewriting.fuse_kernels(work) == (3 if norms else 0)
 
 
+class Summed(torch.nn.Module):
+    """A block whose input is read once more after the sum, or not."""
+
+    def __init__(self, again: bool) -> None:
+        super().__init__()
+        self.stem, self.inner = torch.nn.Conv2d(1, 4, 3, padding=1), torch.nn.Conv2d(4, 4, 3, padding=1)
+        self.out, self.again = torch.nn.Linear(4, 3), again
+
+    def forward(self, x):
+        first = torch.relu(self.stem(x))
+        second = torch.relu(self.inner(first) + first)
+        return self.out((second + 3 * first if self.again else second).mean((2, 3)))
+
+
+@pytest.mark.skipif(not hasattr(torch.ops.mkldnn, "_convolution_pointwise"), reason="this build has no oneDNN")
+@pytest.mark.parametrize("again", [False, True])
+def test_a_sum_is_written_over_its_summand_only_where_nobody_reads_that_again(again):
+    torch.manual_seed(0)
+    objective = la.Objective(
+        Summed(again), (torch.randn(23, 1, 8, 8), torch.randint(0, 3, (23,))), F.cross_entropy, batch_size=10
+    )
+    plane = la.Plane.random(objective, seed=0)
+    way = Graphs(objective, plane).way(Plan(name="graph", micro=5))
+    names = [str(node.target) for node in way._staged.after.graph.nodes]
+    assert names.count("mkldnn._convolution_pointwise_.binary") == (0 if again else 1)
+    assert names.count("mkldnn._convolution_pointwise.binary") == (1 if again else 0)
+    assert set(way._staged.work.packed) == {"p_model_stem_weight", "p_model_inner_weight"}
+    truth = Plain(objective, plane).values(POINTS)
+    for _ in range(2):
+        assert way.values(POINTS) == pytest.approx(truth, rel=1e-6)
+
+
 def test_what_does_not_move_is_computed_once():
     objective = objective_of("mlp")
     for parameter in objective.model[1].parameters():

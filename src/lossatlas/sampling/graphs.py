@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -80,6 +80,7 @@ class GraphWay:
         self._weights = self._weight_buffer(work, objective)
         self._device = objective.device
         self._batches = list(self._prepared(objective, work))
+        self._fixed |= self._packed(self._fixed)
         self._call = self._callable()
         self._pool = _pool(plan.workers) if plan.workers > 1 else None
 
@@ -110,6 +111,7 @@ class GraphWay:
             coordinates = np.concatenate([coordinates, np.repeat(coordinates[-1:], self.points - count, axis=0)])
         with torch.inference_mode():
             moved = self._weights.move(coordinates) if self._weights else {}
+            moved |= self._packed(moved)
             table = torch.from_numpy(np.hstack([np.ones((self.points, 1)), coordinates]))
             moved[staging.COORDINATES] = (
                 table.to(self._device, self._format) if self.points > 1 else table[0].to(self._device, self._format)
@@ -129,6 +131,14 @@ class GraphWay:
         weights = sizes.expand_as(means).clone()
         weights[..., list(self._weighted), :] = own
         return (means * weights).sum(-1) / weights.sum(-1)
+
+    def _packed(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Those tensors that a kernel wants laid out in its own way, once for all batches of a point."""
+        return {
+            name: rewriting.pack(tensors[name], layout, self._batches[0][0])
+            for name, layout in self._staged.work.packed.items()
+            if name in tensors
+        }
 
     def _batch(self, moved: dict[str, Tensor], batch: tuple[int, dict[str, Any]]) -> Tensor:
         with torch.inference_mode():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -13,6 +13,12 @@ from lossatlas.sampling.weights import Rows
 
 aten = torch.ops.aten
 NORMS = (aten._native_batch_norm_legit_no_training.default, aten.batch_norm.default)
+mkldnn = torch.ops.mkldnn
+CONVOLUTIONS: tuple[Any, ...] = (aten.conv2d.default,)
+"""Convolutions of images: the plain one, and the kernels that end in an addition or a relu."""
+if hasattr(mkldnn, "_convolution_pointwise"):
+    CONVOLUTIONS += (mkldnn._convolution_pointwise.default, mkldnn._convolution_pointwise.binary)
+    CONVOLUTIONS += (mkldnn._convolution_pointwise_.binary,)
 FOLDABLE = (aten.conv1d.default, aten.conv2d.default, aten.conv3d.default, aten.linear.default)
 
 
@@ -25,12 +31,14 @@ class Program:
         slots: tensors that move, by placeholder.
         fixed: tensors that stay, by placeholder.
         batch: placeholders of the tensors of a batch, in order.
+        packed: weights that a kernel wants laid out in its own way, by placeholder (see ``pack``).
     """
 
     graph: fx.GraphModule
     slots: dict[str, Rows]
     fixed: dict[str, Tensor]
     batch: tuple[str, ...]
+    packed: dict[str, tuple[Any, ...]] = field(default_factory=dict)
 
     def finish(self) -> None:
         """Drop what nobody reads any more and compile the Python code of the graph."""
@@ -161,8 +169,20 @@ def _shift(work: Program, name: str, shift: Tensor) -> None:
         work.slots[name] = Rows(rows)
 
 
+def moving(work: Program) -> set[fx.Node]:
+    """The nodes whose value depends on the point, the output among them."""
+    found: set[fx.Node] = set()
+    for node in work.graph.graph.nodes:
+        if node.name in work.slots or node.op == "output" or any(parent in found for parent in node.all_input_nodes):
+            found.add(node)
+    return found
+
+
 def fuse_kernels(work: Program) -> int:
     """Put conv + relu and conv + add + relu into single oneDNN kernels, which write their output once.
+
+    A sum is written over the older summand where nobody reads that one afterwards. Convolutions that nothing follows
+    become kernels too where their input moves, since the kernels take weights that are laid out for them in advance.
 
     Args:
         work: changed in place; must be on the CPU, in float32 or bfloat16.
@@ -171,12 +191,12 @@ def fuse_kernels(work: Program) -> int:
         The number of kernels.
     """
     order = {node: index for index, node in enumerate(work.graph.graph.nodes)}
-    kernels = 0
+    moves, kernels = moving(work), 0
     for conv in [node for node in work.graph.graph.nodes if node.target is aten.conv2d.default]:
         chain = _chain(conv, order)
-        if chain is None:
+        if chain is None and conv.args[0] not in moves:
             continue
-        _replace(work, conv, *chain)
+        _replace(work, conv, chain, order, moves)
         kernels += 1
     work.finish()
     return kernels
@@ -195,7 +215,7 @@ def _chain(conv: fx.Node, order: dict[fx.Node, int]) -> tuple[fx.Node | None, fx
     same = isinstance(other, fx.Node) and other is not conv and _alike(other, conv)
     relu = next(iter(after.users))
     # Of two convolutions that are added, the later one takes the other's output.
-    later = isinstance(other, fx.Node) and (other.target is not aten.conv2d.default or order[other] < order[conv])
+    later = isinstance(other, fx.Node) and (other.target not in CONVOLUTIONS or order[other] < order[conv])
     return (after, relu) if same and later and relu.target is aten.relu.default else None
 
 
@@ -204,23 +224,61 @@ def _alike(a: fx.Node, b: fx.Node) -> bool:
     return isinstance(first, Tensor) and isinstance(second, Tensor) and str(first.shape) == str(second.shape)
 
 
-def _replace(work: Program, conv: fx.Node, add: fx.Node | None, relu: fx.Node) -> None:
-    given = dict(enumerate(conv.args))
+def _replace(
+    work: Program,
+    conv: fx.Node,
+    chain: tuple[fx.Node | None, fx.Node] | None,
+    order: dict[fx.Node, int],
+    moves: set[fx.Node],
+) -> None:
+    given: dict[int, Any] = dict(enumerate(conv.args))
     x, weight = given[0], given[1]
     bias, stride = given.get(2), given.get(3, [1, 1])
     padding, dilation, groups = given.get(4, [0, 0]), given.get(5, [1, 1]), given.get(6, 1)
     layout = (padding, stride, dilation, groups)
-    with work.graph.graph.inserting_before(relu):
+    add, last = (None, conv) if chain is None else chain
+    arguments: tuple[Any, ...]
+    fused: tuple[Any, ...] = ("add", 1.0, "relu", [], None)
+    with work.graph.graph.inserting_before(last):
         if add is None:
-            call: Any = torch.ops.mkldnn._convolution_pointwise.default
-            arguments: tuple[Any, ...] = (x, weight, bias, *layout, "relu", [], None)
+            call: Any = mkldnn._convolution_pointwise.default
+            arguments = (x, weight, bias, *layout, "none" if last is conv else "relu", [], None)
         else:
-            other = add.args[1] if add.args[0] is conv else add.args[0]
-            call = torch.ops.mkldnn._convolution_pointwise.binary
-            arguments = (x, other, weight, bias, *layout, "add", 1.0, "relu", [], None)
+            other: Any = add.args[1] if add.args[0] is conv else add.args[0]
+            if _free(other, conv, add, order, moves):
+                call, arguments = mkldnn._convolution_pointwise_.binary, (other, x, weight, bias, *layout, *fused)
+            else:
+                call, arguments = mkldnn._convolution_pointwise.binary, (x, other, weight, bias, *layout, *fused)
         kernel = work.graph.graph.call_function(call, arguments)
-    kernel.meta = dict(relu.meta)
-    relu.replace_all_uses_with(kernel)
+    kernel.meta = dict(last.meta)
+    order[kernel] = order[last]
+    moves |= {kernel} if last in moves else set()
+    last.replace_all_uses_with(kernel)
+    if isinstance(weight, fx.Node) and weight.op == "placeholder" and len(weight.users) == 2:  # the old one and the new
+        size = [int(s) for s in x.meta["val"].shape[1:]]
+        work.packed[weight.name] = (*layout, size)
+
+
+def _free(other: fx.Node, conv: fx.Node, add: fx.Node, order: dict[fx.Node, int], moves: set[fx.Node]) -> bool:
+    """Whether a tensor is a kernel's own output, made anew for each point, that nobody reads after this addition."""
+    last = max(order[user] for user in other.users if user is not add) if len(other.users) > 1 else -1
+    return other.target in CONVOLUTIONS[1:] and other in moves and conv.args[0] is not other and last < order[conv]
+
+
+def pack(weight: Tensor, layout: tuple[Any, ...], samples: int) -> Tensor:
+    """The weight of a convolution as its kernel wants it in memory, so that no call has to turn it around again.
+
+    Args:
+        weight: [out, in, height, width].
+        layout: padding, stride, dilation, groups, and the shape of one input.
+        samples: how many inputs at once.
+
+    Returns:
+        An opaque tensor that only the kernel reads.
+    """
+    *how, size = layout
+    packed: Tensor = torch.ops.aten.mkldnn_reorder_conv2d_weight.default(weight.to_mkldnn(), *how, [samples, *size])
+    return packed
 
 
 def attention(

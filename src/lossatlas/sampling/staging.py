@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from lossatlas.sampling.rewriting import FOLDABLE, Program
+from lossatlas.sampling.rewriting import FOLDABLE, Program, moving
 
 FAN_IN = 48
 """Inputs of a unit from which on it is cheaper to mix 1 + k stored outputs than to compute a new one."""
@@ -88,7 +88,7 @@ def split(work: Program, *, room: int, samples: int, mix: bool = True) -> Staged
     Returns:
         The two parts.
     """
-    moves = _moving(work)
+    moves = moving(work)
     affine = frozenset(node for node in moves if mix and _pays(node, moves, work))
     handed = _frontier(work, moves, affine)
     if _stored(handed, affine, work, samples) > room:
@@ -114,15 +114,6 @@ def split(work: Program, *, room: int, samples: int, mix: bool = True) -> Staged
         if node.op == "placeholder" and not node.users and node is not coordinates:
             after.erase_node(node)
     return Staged(fx.GraphModule(torch.nn.Module(), after), work, names, affine)
-
-
-def _moving(work: Program) -> set[fx.Node]:
-    """The nodes whose value depends on the point, the output among them."""
-    found: set[fx.Node] = set()
-    for node in work.graph.graph.nodes:
-        if node.name in work.slots or node.op == "output" or any(parent in found for parent in node.all_input_nodes):
-            found.add(node)
-    return found
 
 
 def _pays(node: fx.Node, moves: set[fx.Node], work: Program) -> bool:
