@@ -187,6 +187,54 @@ def test_explain_prints_every_tensor(here):
     assert rows[0]["filters"] == 8
 
 
+def test_explain_counts_heads_and_layers_and_says_what_is_not_fixed():
+    rows = json.loads(run("explain", "zoo:vit", "--normalize", "head", "--json").stdout)
+    counts = {row["tensor"]: (row["filters"], row["size"]) for row in rows}
+    assert counts["layers.0.attention.qkv.weight"] == (12, 256)
+    assert counts["layers.0.mlp.0.weight"] == (64, 32)
+    assert "not fixed: 4 norms pass their gain" in run("explain", "zoo:vit").stdout
+    assert "choose one of: filter, head, layer" in run("explain", "zoo:vit", "--normalize", "row", code=2).output
+
+
+def test_explain_shows_a_part_and_the_canonical_form():
+    printed = run("explain", "zoo:resnet20(width=4)", "--only", "layer3.*").stdout
+    assert "still (--only)" in printed
+    assert "65 tensors; 7 move" in printed
+    printed = run("explain", "zoo:resnet20(width=4)", "--canonical").stdout
+    assert "canonical form: 21 BatchNorm layers folded" in printed
+    assert "left as it is: sums (shortcuts)" in printed
+    assert "has no canonical form here" in run("explain", "zoo:lstm", "--canonical", code=2).output
+
+
+def test_explain_says_why_a_rule_is_the_default_one(here):
+    (here / "own.py").write_text(
+        "import torch\nfrom torch import nn\n\n\nclass Strange(nn.Module):\n    def __init__(self):\n"
+        "        super().__init__()\n        self.table = nn.Parameter(torch.ones(4, 2))\n"
+    )
+    printed = run("explain", "own.py:Strange").stdout
+    assert "rows of the first dimension (default rule)" in printed
+    assert "no rule for Strange; give one by lossatlas.filters.register" in printed
+    assert "1 by the default rule" in printed
+
+
+def test_a_part_and_the_canonical_form_are_sampled(here):
+    shape = ("--x", -1, 1, 3, "--y", -1, 1, 2)
+    common = ("--model", "zoo:mlp(widths=(64, 9, 10))", "--data", "zoo:digits", "--samples", 20, *shape)
+    run("sample", *common, "--only", "layers.0.*", "--run", "part")
+    assert "random direction 1 of layers.0.*" in json.dumps(json.loads(run("info", "part", "--json").stdout))
+    run("sample", *common, "--canonical", "--run", "form")
+    a, b = (la.open(path)["loss"] for path in ("part", "form"))
+    assert float(a.sel(x=0).mean()) != float(b.sel(x=0).mean())
+    program = run("sample", *common, "--canonical", "--only", "layers.2.*", "--print-python").stdout
+    assert "model = canonical(model, first_inputs(data)).model" in program
+    assert "only=('layers.2.*',)" in program
+    exec(compile(program, "program", "exec"), {})
+    wrong = run("sample", *common, "--canonical", "--batchnorm", "recalibrated", code=2).output
+    assert "--canonical goes with random directions and frozen BatchNorm" in wrong
+    assert "no canonical form" in run("sample", "--model", "zoo:lstm", *common[2:], "--canonical", code=2).output
+    assert "only='nothing.*' fits none of the 4 tensors" in run("sample", *common, "--only", "nothing.*", code=2).output
+
+
 def test_info_of_finished_and_unfinished_runs(here):
     sample(*GRID, "--run", "a")
     printed = run("info", "a").stdout

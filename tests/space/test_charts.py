@@ -36,7 +36,7 @@ def test_projecting_a_point_of_the_plane_gives_its_coordinates(k, values, seed):
     found, residual = plane.project(plane.at(coordinates))
     assert found == pytest.approx(coordinates, abs=1e-8)
     # The residual is a share of the distance walked, so a walk of a few roundings has no meaningful one.
-    assert residual < 1e-5 or plane.lengths["x"] * max(map(abs, values)) < 1e-6
+    assert residual < 1e-5 or plane.lengths["x"] * max(map(abs, coordinates.values())) < 1e-6
 
 
 def test_projection_against_least_squares():

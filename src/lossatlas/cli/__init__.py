@@ -17,8 +17,6 @@ COMMANDS = {
     "sample": "Measure the landscape of your own model.",
     "draw": "Draw a result as png, pdf, svg, html, vtp, vti, glb or stl.",
     "explain": "Print what a filter is, and what moves, for every tensor of a model.",
-    "trajectory": "Say which way a training run went, and draw its path upon the surface.",
-    "connect": "Measure the barrier between two networks, align them, and train a low way round it.",
     "study": "Run a claim about loss landscapes as an experiment, with its verdict.",
     "info": "Say what a run is and how far it is.",
     "import": "Read files of the original code.",

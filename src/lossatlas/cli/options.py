@@ -87,6 +87,17 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
     "still": _many(
         "--still", metavar="ROLE", help="Roles that stay: bias, norm, weight, or none (default: bias and norm)."
     ),
+    "only": _many(
+        "--only",
+        metavar="PATTERN",
+        help='Move only tensors with such names: "layer3.*", "*attn*"; may be repeated. Left out, all.',
+    ),
+    "canonical": click.option(
+        "--canonical",
+        is_flag=True,
+        default=None,
+        help="First bring the model into the form that networks computing the same function share.",
+    ),
     "orthogonal": click.option(
         "--orthogonal", is_flag=True, default=None, help="Turn the directions until they are orthogonal."
     ),
@@ -122,7 +133,7 @@ WHAT = (
 )  # fmt: skip
 """The names of the flags that say what is measured: ``@flags(WHAT)``."""
 
-WHERE = ("x", "y", "z", "seed", "normalize", "still", "orthogonal", "towards", "directions")
+WHERE = ("x", "y", "z", "seed", "normalize", "still", "only", "orthogonal", "canonical", "towards", "directions")
 """The names of the flags that say where."""
 
 

@@ -20,9 +20,11 @@ from lossatlas.cli import names
 from lossatlas.errors import SpecError, unknown
 from lossatlas.objective import Objective, batchnorm
 from lossatlas.objective.batches import map_tensors, size_of
+from lossatlas.objective.calling import TARGETS
 from lossatlas.results import interchange
 from lossatlas.sampling.plans import NAMES, PRECISIONS
 from lossatlas.space import directions as ways
+from lossatlas.space.canonical import canonical
 from lossatlas.space.charts import Plane, Recipe
 from lossatlas.space.normalize import STILL, WAYS
 from lossatlas.space.planefile import load_directions
@@ -55,7 +57,9 @@ class Scan:
     seed: int = 0
     normalize: str = "filter"
     still: tuple[str, ...] = STILL
+    only: tuple[str, ...] = ()
     orthogonal: bool = False
+    canonical: bool = False
     towards: tuple[str, ...] = ()
     directions: str = ""
     adaptive: float = 0.0
@@ -78,6 +82,13 @@ class Scan:
             raise SpecError(f"--samples {self.samples}; expected a number, or 'auto' for a corrected part of them")
         if self.dtype and self.dtype not in DTYPES:
             raise unknown("dtype", self.dtype, DTYPES)
+        if self.only and (self.directions or len(self.towards) == len(self.axes)):
+            raise SpecError("--only says which tensors random directions move, and no direction is random here")
+        if self.canonical and (self.directions or self.towards or self.batchnorm != "frozen"):
+            raise SpecError(
+                "--canonical goes with random directions and frozen BatchNorm: other directions belong to the model as "
+                "it was, and a folded norm has no statistics of its own"
+            )
         if self.directions and self.towards:
             raise SpecError("--directions and --towards both say where to go; give one of them")
         if len(self.towards) > len(self.axes):
@@ -130,8 +141,14 @@ class Scan:
         ]
         if self.checkpoint:
             lines.append(f"la.load_checkpoint(model, {self.checkpoint!r})")
+        lines.append(f"data = names.data({self.data!r})")
+        if self.canonical:
+            lines += [
+                "from lossatlas.cli.scan import first_inputs",
+                "from lossatlas.space.canonical import canonical",
+                "model = canonical(model, first_inputs(data)).model",
+            ]
         lines += [
-            f"data = names.data({self.data!r})",
             f"objective = la.Objective(model, data, loss=names.loss({self.loss!r}), "
             f"metrics=dict([{metrics}]), {options})",
             *self._plane_lines(),
@@ -152,7 +169,7 @@ class Scan:
 
     def _plane_lines(self) -> Iterator[str]:
         axes = tuple(self.axes)
-        options = f'by="{self.normalize}", still={self.still}'
+        options = f'by="{self.normalize}", still={self.still}' + (f", only={self.only}" if self.only else "")
         if self.directions:
             yield "from lossatlas.cli.scan import given_directions"
             yield f"plane = la.Plane(objective.origin, given_directions({self.directions!r}, objective, {axes}))"
@@ -167,7 +184,7 @@ class Scan:
             )
 
 
-MANY = ("metric", "still", "towards", "out")
+MANY = ("metric", "still", "only", "towards", "out")
 
 
 def _typed(path: Path, key: str, value: Any, default: Any, *, many: bool) -> Any:
@@ -212,6 +229,8 @@ def build_objective(scan: Scan, model: nn.Module) -> Objective:
         data = first_samples(data, scan.samples) if scan.samples != "auto" else data
     if scan.dtype:
         data = _in_format(data, getattr(torch, scan.dtype))
+    if scan.canonical:
+        model = canonical(model, first_inputs(data)).model
     return Objective(
         model,
         data,
@@ -222,7 +241,7 @@ def build_objective(scan: Scan, model: nn.Module) -> Objective:
         device=scan.device or None,
         memory=int(scan.memory * GIB),
         batch_size=scan.batch_size,
-        name=scan.title or _short(scan.model),
+        name=scan.title or _short(scan.model) + (", canonical form" if scan.canonical else ""),
         data_name=_short(scan.data),
     )
 
@@ -239,7 +258,7 @@ def build_plane(scan: Scan, objective: Objective) -> Plane:
         given = given_directions(scan.directions, objective, axes)
         labels = {axis: f"{axis} of {Path(scan.directions).name}" for axis in axes}
         return Plane(objective.origin, given, Recipe(labels=labels))
-    options: dict[str, Any] = {"by": scan.normalize, "still": scan.still}
+    options: dict[str, Any] = {"by": scan.normalize, "still": scan.still, "only": scan.only}
     if not scan.towards:
         return Plane.random(objective, seed=scan.seed, axes=axes, orthogonal=scan.orthogonal, **options)
     found, labels = {}, {}
@@ -248,7 +267,7 @@ def build_plane(scan: Scan, objective: Objective) -> Plane:
             found[axis] = ways.random(objective, seed=scan.seed, stream=axis, **options)
             labels[axis] = "random direction"
         else:
-            found[axis] = ways.towards(objective, another(scan, objective, path))
+            found[axis] = ways.towards(objective, _other(scan, objective, path))
             labels[axis] = f"towards {Path(path).name}"
     recipe = Recipe(
         labels=labels,
@@ -258,8 +277,7 @@ def build_plane(scan: Scan, objective: Objective) -> Plane:
     return Plane(objective.origin, found, recipe)
 
 
-def another(scan: Scan, objective: Objective, path: str) -> nn.Module:
-    """The same network with the weights of another checkpoint."""
+def _other(scan: Scan, objective: Objective, path: str) -> nn.Module:
     other = copy.deepcopy(objective.model)
     load_state(other, read_checkpoint(path, trust_pickle=scan.trust_pickle), source=Path(path))
     return other
@@ -287,6 +305,20 @@ def given_directions(path: str, objective: Objective, axes: Iterable[str]) -> di
 
 def _tensor(array: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array))
+
+
+def first_inputs(data: Any, count: int = 8) -> Any:
+    """Arguments of a call of the model: the first samples of some data, without what is compared with the outputs.
+
+    Example:
+        >>> first_inputs((torch.arange(20), torch.zeros(20)))[0].tolist()
+        [0, 1, 2, 3, 4, 5, 6, 7]
+    """
+    some = first_samples(data, count)
+    batch = some if isinstance(some, tuple) else some[0]
+    if isinstance(batch, Mapping):
+        return {key: value for key, value in batch.items() if key not in TARGETS}
+    return tuple(batch[:-1]) if isinstance(batch, (tuple, list)) and len(batch) > 1 else (batch,)
 
 
 def first_samples(data: Any, count: int) -> Any:

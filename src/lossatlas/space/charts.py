@@ -197,6 +197,7 @@ class Plane:
         axes: Sequence[str] = ("x", "y"),
         by: By = "filter",
         still: Iterable[str] = STILL,
+        only: str | Iterable[str] = (),
         orthogonal: bool = False,
         stored: bool | None = None,
     ) -> Plane:
@@ -208,6 +209,8 @@ class Plane:
             axes: one, two or three names.
             by: the normalisation, see :func:`lossatlas.normalize`.
             still: roles of tensors that do not move; by default biases and normalising layers, as in the paper.
+            only: patterns of names, such as ``"layer3.*"``, of the tensors that may move; left out, all may. What comes
+                before the first layer that moves is computed once for each batch where a plan on a graph is used.
             orthogonal: turn each direction until it is orthogonal to those before, keeping the norm of every filter.
                 Without it their cosine is small in a large network, and recorded.
             stored: keep the directions as tensors; without it they are recipes that make each tensor again at every
@@ -219,7 +222,7 @@ class Plane:
         Raises:
             SpecError: an unknown option.
         """
-        still = tuple(still)
+        still, only = tuple(still), (only,) if isinstance(only, str) else tuple(only)
         drawn: dict[str, Any] = {}
         if stored is None:
             stored = orthogonal or by == "weight" or _bytes(described(origin)[0]) * len(axes) < STORED
@@ -227,13 +230,14 @@ class Plane:
             raise SpecError("orthogonal=True turns the directions as tensors; leave stored out")
         for axis in axes:
             if not stored:
-                drawn[axis] = recipes.Seeded(origin, seed=seed, stream=axis, by=by, still=still)
+                drawn[axis] = recipes.Seeded(origin, seed=seed, stream=axis, by=by, still=still, only=only)
                 continue
-            direction = ways.random(origin, seed=seed, stream=axis, by=by, still=still)
+            direction = ways.random(origin, seed=seed, stream=axis, by=by, still=still, only=only)
             if orthogonal:
                 direction = _orthogonal_to_all(direction, list(drawn.values()), origin, by, still)
             drawn[axis] = direction
-        labels = {axis: f"random direction {number}" for number, axis in enumerate(axes, 1)}
+        part = f" of {', '.join(only)}" if only else ""
+        labels = {axis: f"random direction {number}{part}" for number, axis in enumerate(axes, 1)}
         recipe = Recipe(labels=labels, seed=seed, by=by, still=still)
         return cls(described(origin)[0], drawn, recipe)
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from lossatlas.errors import SpecError, unknown
 from lossatlas.objective import Objective, batchnorm
+from lossatlas.space import filters
 from lossatlas.space.normalize import STILL, By, check_direction, described, normalize
 from lossatlas.space.parameters import Parameters, difference, dot, norm, precise
 from lossatlas.space.recipes import Seeded as Seeded
@@ -28,6 +29,7 @@ def random(
     stream: str = "x",
     by: By = "filter",
     still: Iterable[str] = STILL,
+    only: str | Iterable[str] = (),
 ) -> dict[str, Tensor]:
     """A Gaussian direction, normalised (Li et al. 2018, section 4).
 
@@ -40,12 +42,14 @@ def random(
         stream: which of several independent directions of the same seed; a plane uses the name of the axis.
         by: the normalisation, see :func:`lossatlas.normalize`.
         still: roles of tensors that do not move.
+        only: patterns of names, such as ``"layer3.*"``, of the tensors that may move; left out, all may. The numbers
+            of a tensor do not depend on it.
 
     Returns:
         Tensors by name, shaped like those that move.
 
     Raises:
-        SpecError: an unknown option, or nothing is left to move.
+        SpecError: an unknown option, a pattern that fits no name, quantised weights, or nothing is left to move.
 
     Example:
         >>> layer = nn.Linear(3, 2)
@@ -56,7 +60,8 @@ def random(
         True
     """
     point, table = described(origin)
-    gaussian = {name: _gaussian(point[name], f"{seed}/{stream}/{name}") for name in table}
+    chosen = filters.matching(table, only) if only else filters.without_quantised(origin, table)
+    gaussian = {name: _gaussian(point[name], f"{seed}/{stream}/{name}") for name in chosen}
     return normalize(gaussian, origin, by=by, still=still)
 
 

@@ -6,17 +6,18 @@ With d a direction, θ the origin, and j running over filters (Li et al. 2018, s
 ``by``           what is done                                                undoes a rescaling of
 ===============  ==========================================================  ==============================
 ``filter``       :math:`d_j ← d_j ‖θ_j‖ / ‖d_j‖` for each filter             each filter
-``layer``        the same for each tensor                                    each tensor
+``head``         the same for each attention head; elsewhere each filter     each head
+``layer``        the same for each layer                                     each layer
 ``weight``       :math:`d_i ← d_i θ_i` for each single weight                each weight
 ``none``         nothing                                                     nothing
 ``unit-filter``  :math:`d_j ← d_j / ‖d_j‖`                                   nothing
-``unit-layer``   the same for each tensor                                    nothing
+``unit-layer``   the same for each layer                                     nothing
 ===============  ==========================================================  ==============================
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Literal, get_args
 
 import torch
@@ -27,7 +28,7 @@ from lossatlas.objective import Objective
 from lossatlas.space import filters
 from lossatlas.space.parameters import Parameters, norm, precise
 
-By = Literal["filter", "layer", "weight", "none", "unit-filter", "unit-layer"]
+By = Literal["filter", "layer", "weight", "none", "head", "unit-filter", "unit-layer"]
 WAYS: tuple[str, ...] = get_args(By)
 STILL: tuple[str, ...] = ("bias", "norm")
 
@@ -44,7 +45,9 @@ def normalize(
         direction: tensors by name, shaped like those of the origin; names it lacks do not move.
         origin: an Objective or a model, whose modules say what a filter is; or tensors by name, where every index of
             the first dimension is a filter and every vector a bias.
-        by: ``"filter"``, ``"layer"``, ``"weight"``, ``"none"``, ``"unit-filter"`` or ``"unit-layer"``.
+        by: ``"filter"``, ``"layer"``, ``"weight"``, ``"none"``, ``"head"``, ``"unit-filter"`` or ``"unit-layer"``. With
+            ``"head"`` a filter of attention is a head: its rows of the queries, keys or values, or the columns of the
+            output projection that read it. A layer is a tensor, or each of the layers that one tensor holds.
         still: roles that do not move: any of ``"bias"``, ``"norm"`` and ``"weight"``. Frozen tensors never move.
 
     Returns:
@@ -65,15 +68,29 @@ def normalize(
     point, table = described(origin)
     check_direction(direction, point)
     moving = {name: tensor for name, tensor in direction.items() if name in table and table[name].moves(roles)}
-    if not moving:
-        raise SpecError(
-            f"still={tuple(still)}: no tensor of the direction is left to move; "
-            "hold fewer roles still, or unfreeze the model with model.requires_grad_(True)"
-        )
+    check_moving(moving, table, by, roles)
     scaled = {name: _scaled(tensor, point[name], table[name].layout, by) for name, tensor in moving.items()}
     if norm(scaled) == 0:
         raise SpecError("direction has norm zero: no point but the origin lies on it")
     return scaled
+
+
+def check_moving(moving: Collection[str], table: Mapping[str, filters.Row], by: str, still: tuple[str, ...]) -> None:
+    """Check that something is left to move, and that what ``by`` scales is there.
+
+    Raises:
+        SpecError: nothing moves, or ``by="head"`` without attention whose heads are known.
+    """
+    if not moving:
+        raise SpecError(
+            f"still={still}: no tensor of the direction is left to move; "
+            "hold fewer roles still, or unfreeze the model with model.requires_grad_(True)"
+        )
+    if by == "head" and not any(table[name].layout.heads for name in moving):
+        raise SpecError(
+            "by='head': no tensor of the direction belongs to attention whose heads are known; "
+            "lossatlas explain lists the rules, by='filter' needs no heads"
+        )
 
 
 def described(origin: Objective | nn.Module | Parameters) -> tuple[Parameters, dict[str, filters.Row]]:
@@ -100,6 +117,8 @@ def check_direction(direction: Parameters, origin: Parameters) -> None:
             raise SpecError(
                 f"direction[{name!r}] has shape {tuple(tensor.shape)}; the origin has {tuple(origin[name].shape)}"
             )
+        if not origin[name].dtype.is_floating_point and not origin[name].dtype.is_complex:
+            raise SpecError(f"direction[{name!r}]: the origin holds it as {origin[name].dtype}, which cannot be moved")
         if not bool(torch.isfinite(tensor).all()):
             raise SpecError(f"direction[{name!r}] has values that are not finite; every point on it would be NaN")
 
@@ -109,8 +128,7 @@ def _scaled(direction: Tensor, weights: Tensor, layout: filters.Layout, by: By) 
         return direction.detach().clone()
     if by == "weight":
         return direction.detach() * weights.to(direction)
-    if by.endswith("layer"):
-        layout = filters.Layout(shape=layout.shape, dims=(), rule="layer")
+    layout = layout.by_layer if by.endswith("layer") else layout.by_head if by == "head" else layout
     own = layout.norms(direction.detach())
     wanted = torch.ones_like(own) if by.startswith("unit") else layout.norms(weights).to(own)
     # A filter that is zero points nowhere, and stays: to give it a length would be to invent a direction.

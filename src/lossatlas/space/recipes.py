@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossatlas.errors import SpecError, unknown
+from lossatlas.errors import unknown
 from lossatlas.space.filters import Layout
 from lossatlas.space.parameters import Parameters, precise
 
@@ -44,8 +44,9 @@ class Seeded(Mapping[str, Tensor]):
         origin: an Objective, a model, or tensors by name; only the norms of its filters are kept.
         seed: the seed.
         stream: which of several independent directions of the same seed.
-        by: ``"filter"``, ``"layer"``, ``"none"``, ``"unit-filter"`` or ``"unit-layer"``.
+        by: ``"filter"``, ``"layer"``, ``"none"``, ``"head"``, ``"unit-filter"`` or ``"unit-layer"``.
         still: roles of tensors that do not move.
+        only: patterns of names of the tensors that may move; left out, all may.
 
     Attributes:
         identity: what makes the numbers, as text: for fingerprints and files.
@@ -68,24 +69,27 @@ class Seeded(Mapping[str, Tensor]):
         stream: str = "x",
         by: By = "filter",
         still: Iterable[str] = ("bias", "norm"),
+        only: str | Iterable[str] = (),
     ) -> None:
         from lossatlas.space import filters
-        from lossatlas.space.normalize import WAYS, described
+        from lossatlas.space.normalize import WAYS, check_moving, described
 
         if by not in WAYS or by == "weight":
             raise unknown("by", by, [way for way in WAYS if way != "weight"])
         roles = filters.checked_still(still)
         point, table = described(origin)
-        moving = [name for name, row in table.items() if row.moves(roles)]
-        if not moving:
-            raise SpecError(f"still={tuple(roles)}: no tensor is left to move; hold fewer roles still")
+        only = (only,) if isinstance(only, str) else tuple(only)
+        chosen = filters.matching(table, only) if only else filters.without_quantised(origin, table)
+        moving = [name for name in chosen if table[name].moves(roles)]
+        check_moving(moving, table, by, roles)
         self._key = f"{seed}/{stream}"
         self._by = by
         self._shapes = {name: tuple(point[name].shape) for name in moving}
         self._drawn = {name: torch.float64 if point[name].dtype == torch.float64 else torch.float32 for name in moving}
         self._layouts = {name: _layout(table[name].layout, by) for name in moving}
         self._wanted = {name: self._wanted_norms(whole(point[name]), name) for name in moving}
-        self.identity = f"random {seed}/{stream} by {by}, still {','.join(roles)}, {len(moving)} tensors"
+        held = f"still {','.join(roles)}" + (f", only {','.join(only)}" if only else "")
+        self.identity = f"random {seed}/{stream} by {by}, {held}, {len(moving)} tensors"
 
     def _wanted_norms(self, weights: Tensor, name: str) -> Tensor | None:
         """The norm that each filter shall have; float64, a number for each."""
@@ -156,7 +160,7 @@ def generator_of(key: str) -> torch.Generator:
 
 
 def _layout(layout: Layout, by: str) -> Layout:
-    return Layout(shape=layout.shape, dims=(), rule="layer") if by.endswith("layer") else layout
+    return layout.by_layer if by.endswith("layer") else layout.by_head if by == "head" else layout
 
 
 def _part(layout: Layout, flat: Tensor) -> Layout:

@@ -48,8 +48,11 @@ class Attention(nn.Module):
         Returns:
             [N, T, dim].
         """
-        parts = self.qkv(x).chunk(3, dim=-1) if self.fused else (self.wq(x), self.wk(x), self.wv(x))
-        q, k, v = (split_heads(part, self.num_heads) for part in parts)
+        if self.fused:
+            q, k, v = self.qkv(x).chunk(3, dim=-1)
+        else:
+            q, k, v = self.wq(x), self.wk(x), self.wv(x)
+        q, k, v = (split_heads(part, self.num_heads) for part in (q, k, v))
         seen = None if mask is None else mask[:, None, None, :]
         mixed: Tensor = self.wo(merge_heads(F.scaled_dot_product_attention(q, k, v, attn_mask=seen)))
         return mixed
@@ -57,7 +60,7 @@ class Attention(nn.Module):
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
     """[N, T, heads · d] as [N, heads, T, d]."""
-    return x.reshape(*x.shape[:-1], heads, -1).transpose(1, 2)
+    return x.reshape(x.shape[0], x.shape[1], heads, -1).transpose(1, 2)
 
 
 def merge_heads(x: Tensor) -> Tensor:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Literal, get_args
 
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from lossatlas.errors import SpecError, unknown
 from lossatlas.zoo.models.attention import Attention, merge_heads, rotated, split_heads
 
+fx.wrap("rotated")  # one step of the graph: the angles come from the shape alone
 Norm = Literal["rms", "layer"]
 NORMS: dict[str, Callable[..., nn.Module]] = {"rms": nn.RMSNorm, "layer": nn.LayerNorm}
 

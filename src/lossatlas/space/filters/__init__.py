@@ -1,0 +1,52 @@
+"""What is a filter: which entries of a tensor are scaled together, by type of module, from one table of rules.
+
+A *filter* is what produces one output of a layer: all weights that enter one channel of a convolution, one unit of a
+linear layer, or the vector of one token (Li et al. 2018, section 4). Scaling a filter by a constant can often be undone
+by the next layer, so the size of a filter carries no meaning, and a random direction must be scaled to it.
+
+A rule for a class of your own:
+
+>>> import lossatlas as la
+>>> import torch
+>>> from torch import nn
+>>> class MyLayer(nn.Module):
+...     def __init__(self):
+...         super().__init__()
+...         self.kernel = nn.Parameter(torch.ones(4, 2, 3))
+>>> def by_both(module, name, tensor):
+...     return la.filters.along(tensor, 0, 1, rule="output and channel")
+>>> la.filters.register(MyLayer, by_both)
+>>> la.filters.table(MyLayer())["kernel"].layout.count
+8
+>>> la.filters.unregister(MyLayer)
+"""
+
+from __future__ import annotations
+
+from lossatlas.space.filters.layout import ROLES, Layout, LayoutRule, Role, WithinRule, along, whole
+from lossatlas.space.filters.modules import RULES, register, rows, unregister
+from lossatlas.space.filters.selection import matching, without_quantised
+from lossatlas.space.filters.table import NORMS, Row, by_shape, checked_still, table
+from lossatlas.space.filters.wrapped import quantised
+
+__all__ = [
+    "NORMS",
+    "ROLES",
+    "RULES",
+    "Layout",
+    "LayoutRule",
+    "Role",
+    "Row",
+    "WithinRule",
+    "along",
+    "by_shape",
+    "checked_still",
+    "matching",
+    "quantised",
+    "register",
+    "rows",
+    "table",
+    "unregister",
+    "whole",
+    "without_quantised",
+]
