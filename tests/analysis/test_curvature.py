@@ -12,8 +12,9 @@ from torch.nn import functional as F
 
 import lossatlas as la
 from lossatlas.analysis.convexity import proof
-from lossatlas.analysis.curvature import Matrix, along
+from lossatlas.analysis.curvature import Matrix
 from lossatlas.analysis.density import spectral_density
+from lossatlas.analysis.differences import along
 from lossatlas.analysis.kinks import kinks
 from lossatlas.analysis.spectrum import eigenvalues, trace
 from lossatlas.analysis.subspace import extreme
@@ -318,9 +319,9 @@ def test_a_tensor_that_does_not_enter_the_loss_is_named() -> None:
 
     x, y = torch.randn(8, 4), torch.randint(0, 3, (8,))
     found = la.eigenvalues(la.Objective(Idle(), (x, y), F.cross_entropy))
-    assert found.idle == ("spare.weight", "spare.bias")
+    assert found.subject.idle == ("spare.weight", "spare.bias")
     alone = la.eigenvalues(la.Objective(nn.Linear(4, 3), (x, y), F.cross_entropy))
-    assert alone.idle == ()
+    assert alone.subject.idle == ()
 
 
 def test_short_formats_and_recalibrated_statistics_are_refused() -> None:

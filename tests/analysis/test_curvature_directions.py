@@ -93,7 +93,7 @@ def test_a_run_keeps_what_is_known_of_its_centre_and_its_pictures_say_it(tmp_pat
     assert "λmin = -0.125 at its centre: the loss is not convex all the same." in caveat
     assert proof(after).lambda_min == -0.125
     assert "λmin at the centres: unknown / −0.125." in compile([before, after]).caption.caveat
-    with pytest.raises(la.RunMismatchError, match=r"data is .* there and 'x' here"):
+    with pytest.raises(la.RunMismatchError, match=r"data is .* there and x here"):
         note_curvature(tmp_path / "a", {"lambda_min": 0.0}, {"data": "x"})
     with pytest.raises(la.SpecError, match="no run folder"):
         note_curvature(tmp_path, {"lambda_min": 0.0}, identity)
@@ -104,13 +104,13 @@ def test_a_map_of_the_ratio_has_a_fixed_scale_and_its_caveat(tmp_path) -> None:
     grid = la.Grid(x=(-1, 1, 3), y=(-1, 1, 3))
     found = la.curvature_map(measured, la.Plane.random(measured, seed=0), grid, run=tmp_path / "map")
     scene = compile(found, View(value="ratio"))
-    assert scene.value == "|λmin / λmax|"
+    assert scene.value == "|λmin/λmax|"
     assert scene.range.low == 0
     assert scene.range.high in (0.1, 0.2, 0.5, 1.0)
     assert scene.range.high >= float(found["ratio"].max())
-    assert "hessian of all tensors" in scene.caption.caveat
+    assert "Hessian of all tensors" in scene.caption.caveat
     assert "Of all directions, not of this plane alone" in scene.caption.caveat
-    assert "|λmin / λmax| from 0 to " in scene.caption.shown
+    assert "|λmin/λmax| from 0 to " in scene.caption.shown
     assert compile(la.open(tmp_path / "map"), View(value="lambda_min")).value == "λmin"
     line = la.curvature_map(measured, la.Plane.random(measured, seed=0, axes=("x",)), la.Grid(x=(-1, 1, 4)))
     assert compile(line, View(value="ratio")).beside == ()

@@ -5,15 +5,15 @@ samples, or the generalised Gauss-Newton matrix :math:`G = \frac{1}{N} \sum_i J_
 2002), which has no negative eigenvalue where the loss is convex in the outputs. Neither is ever formed: products with a
 vector cost about four evaluations each. BatchNorm is frozen.
 
-A network with ReLU has kinks. Derivatives do not see them and differences do, see :func:`along`.
+A network with ReLU has kinks. Derivatives do not see them; differences do, see
+:mod:`lossatlas.analysis.differences`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from lossatlas.analysis.kinks import operations
+from lossatlas.analysis.kinks import kinks_behind, operations
+from lossatlas.analysis.subject import Subject, subject
 from lossatlas.errors import SpecError, unknown
 from lossatlas.objective import Objective, batchnorm, calling, reduction
 from lossatlas.objective.batches import size_of
@@ -49,13 +50,13 @@ class Matrix:
             that filter-normalised directions move.
         memory: bytes that may hold first derivatives from one product at a point to the next; what does not fit is
             computed anew each time.
+        told: called after each product, for a progress bar.
 
     Attributes:
         names: the tensors, in the order in which they make up a vector.
         size: number of parameters n.
         dtype: number format of the derivatives.
         products: matrix-vector products so far.
-        idle: names of tensors that do not enter the loss, known after the first product.
 
     Raises:
         SpecError: an unknown option, an objective without derivatives, a short number format, or no tensor is left.
@@ -75,6 +76,7 @@ class Matrix:
         kind: Kind = "hessian",
         tensors: Which = "all",
         memory: int = 2 * GIB,
+        told: Callable[[], object] | None = None,
     ) -> None:
         if kind not in KINDS:
             raise unknown("kind", kind, KINDS)
@@ -84,7 +86,9 @@ class Matrix:
         self.kind = kind
         self.names = chosen(objective, tensors)
         self.products = 0
-        self.idle: tuple[str, ...] = ()
+        self._tensors = tensors
+        self._idle: tuple[str, ...] = ()
+        self._kinks: tuple[str, ...] = ()
         self._shares = objective.shares()
         self._model = copy.deepcopy(objective.private).train(objective.training)
         parts = {**dict(self._model.named_parameters()), **batchnorm.statistics(self._model)}
@@ -95,6 +99,7 @@ class Matrix:
         self.size = sum(tensor.numel() for tensor in self._moved)
         self.dtype = _format(dict(zip(self.names, self._moved, strict=True)))
         self.memory = memory
+        self._told = told
         self.move(parameters or {})
 
     def move(self, parameters: Parameters) -> None:
@@ -104,6 +109,12 @@ class Matrix:
         with torch.no_grad():
             for name, place in self._places.items():
                 place.copy_(parameters.get(name, self.objective.origin[name]))
+
+    @property
+    def subject(self) -> Subject:
+        """What it is the curvature of; kinks and idle tensors are known after the first product."""
+        known: dict[str, Any] = {"kinks": self._kinks, "idle": self._idle}
+        return subject(self.objective, kind=self.kind, tensors=self._tensors, size=self.size, **known)
 
     def __matmul__(self, vector: Tensor) -> Tensor:
         """The product with a vector, float64 [n] to float64 [n], in the model's own format inside."""
@@ -117,6 +128,8 @@ class Matrix:
                 total += share * _flat(self._filled(product(linear, self._moved, parts, keep=number in self._kept)))
         if not bool(torch.isfinite(total).all()):
             raise NotFiniteError("curvature is not finite here: the loss or its derivatives overflow at this point")
+        if self._told is not None:
+            self._told()
         return total
 
     def gradient(self) -> dict[str, Tensor]:
@@ -169,11 +182,12 @@ class Matrix:
             return self._kept[number]
         with _Counted() as counted:
             loss, outputs = self._loss(batch)
+            self._kinks = self._kinks or kinks_behind(loss)
             if self.kind == "hessian":
                 made: tuple[Any, ...] = torch.autograd.grad(loss, self._moved, create_graph=True, allow_unused=True)
                 if number == 0:
                     _check_twice(made)
-                self.idle = tuple(name for name, slope in zip(self.names, made, strict=True) if slope is None)
+                self._idle = tuple(name for name, slope in zip(self.names, made, strict=True) if slope is None)
             else:
                 made = _back_and_forth(loss, outputs, self._moved)
         if counted.bytes <= self._room:
@@ -304,82 +318,6 @@ def chosen(objective: Objective, tensors: Which) -> list[str]:
     if not names:
         raise SpecError(f"tensors={tensors!r}: no tensor is left; unfreeze the model, or take 'all'")
     return names
-
-
-@dataclass(frozen=True, kw_only=True)
-class Along:
-    """Curvature along one direction, in two ways.
-
-    Attributes:
-        autodiff: :math:`d^T H d / ‖d‖^2` by derivatives, which do not see kinks.
-        difference: the same by central differences of the loss, which do.
-        rounding: how much of the difference rounding alone may be, :math:`4 ε L / h^2`.
-        step: how far apart they were taken, h, in parameter norm.
-        slope: :math:`g^T d / ‖d‖`.
-    """
-
-    autodiff: float
-    difference: float
-    rounding: float
-    step: float
-    slope: float
-
-
-def along(
-    objective: Objective,
-    direction: Parameters,
-    parameters: Parameters | None = None,
-    *,
-    step: float = 1e-2,
-) -> Along:
-    """Curvature along a direction by derivatives and by differences.
-
-    At a kink, as of ReLU, the slope jumps: the second derivative is zero on both sides of it, and does not exist at it.
-    Differences see the jump and pictures show it; derivatives do not.
-
-    Args:
-        objective: whose loss.
-        direction: tensors by name; those that cannot be trained do not move.
-        parameters: the point; left out, the origin.
-        step: of the differences, as a share of the direction. A large one measures the surface as a picture with such
-            steps shows it, a small one measures rounding.
-
-    Returns:
-        Both numbers, for a direction of length one.
-
-    Raises:
-        SpecError: the direction is zero, the step is not positive, or the loss has no second derivative.
-
-    Example:
-        >>> objective = Objective(
-        ...     torch.nn.Linear(1, 1, bias=False), (torch.ones(2, 1), torch.zeros(2, 1)), torch.nn.functional.mse_loss
-        ... )
-        >>> found = along(objective, {"weight": torch.ones(1, 1)})
-        >>> round(found.autodiff, 6), round(found.difference, 1)
-        (2.0, 2.0)
-    """
-    if not step > 0:
-        raise SpecError(f"step={step}; expected a positive share of the direction")
-    matrix = Matrix(objective, parameters)
-    vector = matrix.joined(direction)
-    length = float(vector.norm())
-    if length == 0:
-        raise SpecError("direction is zero in every tensor that can be trained")
-    unit = vector / length
-    apart = step * length
-    base = {**objective.origin, **(parameters or {})}
-    values = [objective(_shifted(base, matrix.named(unit), c * apart))["loss"] for c in (-1, 0, 1)]
-    return Along(
-        autodiff=float(unit @ (matrix @ unit)),
-        difference=(values[0] - 2 * values[1] + values[2]) / apart**2,
-        rounding=4 * torch.finfo(matrix.dtype).eps * max(map(abs, values)) / apart**2,
-        step=apart,
-        slope=float(matrix.joined(matrix.gradient()) @ unit),
-    )
-
-
-def _shifted(base: Mapping[str, Tensor], unit: Parameters, distance: float) -> dict[str, Tensor]:
-    return {**base, **{name: base[name] + distance * part.to(base[name]) for name, part in unit.items()}}
 
 
 def _flat(tensors: list[Tensor]) -> Tensor:

@@ -10,6 +10,9 @@ import scipy.linalg
 import torch
 
 from lossatlas.analysis.curvature import Kind, Matrix, Which
+from lossatlas.analysis.subject import Subject
+from lossatlas.draw.plot import Panel, Plot, Series
+from lossatlas.draw.words import number
 from lossatlas.errors import SpecError
 from lossatlas.objective import Objective
 from lossatlas.space.parameters import Parameters
@@ -26,6 +29,8 @@ class Density:
         width: standard deviation of the Gaussian that every eigenvalue is smeared into.
         nodes: float64 [probes * steps], Ritz values.
         weights: float64 [probes * steps], their weights, which sum to 1.
+        probes: number of random vectors.
+        subject: what the matrix is of, and what it does not prove.
     """
 
     eigenvalues: np.ndarray
@@ -34,6 +39,31 @@ class Density:
     width: float
     nodes: np.ndarray
     weights: np.ndarray
+    probes: int
+    subject: Subject
+
+    def plot(self) -> Plot:
+        """The logarithm of the density, with both ends marked; for :func:`lossatlas.draw`."""
+        one = 1.0 / (self.subject.size * self.width * math.sqrt(2 * math.pi))
+        seen = self.density > 0.1 * one  # what is lower is no tenth of an eigenvalue
+        band = [np.where(seen, np.maximum(self.density + s * self.standard_error, 0.1 * one), np.nan) for s in (-1, 1)]
+        low, high = band if self.probes > 1 else (None, None)
+        line = Series(x=self.eigenvalues, y=np.where(seen, self.density, np.nan), low=low, high=high)
+        ends = float(self.nodes.min()), float(self.nodes.max())
+        words = f"λmin {number(ends[0])} and λmax {number(ends[1])}"
+        marked = Series(x=np.array(ends), y=np.full(2, 0.1 * one), style="points", label=words)
+        reach = self.eigenvalues[[0, -1]]
+        single = Series(x=reach, y=np.full(2, one), label="height of one eigenvalue", color=-1, dashed=True)
+        panel = Panel(
+            series=[single, line, marked],
+            x_label="eigenvalue (loss per squared parameter norm)",
+            y_label="density (share of all eigenvalues)",
+            y_scale="log",
+        )
+        how = f"Each eigenvalue is smeared into a bell of standard deviation {number(self.width)}"
+        how += f"; mean of {self.probes} random vectors" + ("; band: standard error." if self.probes > 1 else ".")
+        unseen = "Eigenvalues that no random vector sees are missing, most of all single ones far from the bulk."
+        return Plot(panels=[panel], caption=[self.subject.words, how, unseen, *self.subject.caveats])
 
 
 def spectral_density(
@@ -65,10 +95,15 @@ def spectral_density(
     Raises:
         SpecError: an unknown option, or too few probes, steps or points.
     """
+    matrix = Matrix(objective, parameters, kind=kind, tensors=tensors)
+    return density_of(matrix, probes=probes, steps=steps, points=points, seed=seed)
+
+
+def density_of(matrix: Matrix, *, probes: int = 5, steps: int = 40, points: int = 400, seed: int = 0) -> Density:
+    """The density of the eigenvalues of a matrix at its point, see :func:`spectral_density`."""
     for name, count, least in (("probes", probes, 1), ("steps", steps, 2), ("points", points, 2)):
         if count < least:
             raise SpecError(f"{name}={count}; expected at least {least}")
-    matrix = Matrix(objective, parameters, kind=kind, tensors=tensors)
     steps = min(steps, matrix.size)
     random = np.random.default_rng(seed)
     found = [_lanczos(matrix, random.normal(size=matrix.size), steps) for _ in range(probes)]
@@ -84,6 +119,8 @@ def spectral_density(
         width=width,
         nodes=nodes,
         weights=np.concatenate([weight for _, weight in found]) / probes,
+        probes=probes,
+        subject=matrix.subject,
     )
 
 

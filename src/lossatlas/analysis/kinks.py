@@ -48,7 +48,7 @@ def kinks(objective: Objective) -> tuple[str, ...]:
 
     At a kink the slope jumps. Second derivatives are taken beside kinks and miss what all of them together do to the
     surface: a network of ReLU and linear layers alone has a piecewise linear output, and yet its loss bends.
-    Differences see both, see :func:`lossatlas.analysis.curvature.along`.
+    Differences see both, see :func:`lossatlas.analysis.differences.along`.
 
     Args:
         objective: whose loss.
@@ -71,6 +71,11 @@ def kinks(objective: Objective) -> tuple[str, ...]:
             loss = calling.own_loss(outputs)
         else:
             loss = objective.loss(calling.predictions(outputs), targets)
+    return kinks_behind(loss)
+
+
+def kinks_behind(loss: Tensor) -> tuple[str, ...]:
+    """The same from a loss that has a graph."""
     names = operations([loss])
     return tuple(sorted({word for start, word in _KINKS.items() if any(name.startswith(start) for name in names)}))
 

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from lossatlas.analysis.curvature import Kind, Matrix, Which
+from lossatlas.analysis.subject import Subject
 from lossatlas.analysis.subspace import Pairs, extreme
+from lossatlas.draw.plot import Mark, Panel, Plot, Series
 from lossatlas.errors import SpecError
 from lossatlas.objective import Objective
 from lossatlas.space.parameters import Parameters
@@ -27,9 +29,7 @@ class Eigen:
             smaller than that.
         converged: bool [m], whether the residual is within the tolerance asked for.
         products: matrix-vector products it took.
-        kind: "hessian" or "ggn".
-        size: number of parameters.
-        idle: names of tensors that do not enter the loss: every direction within them has eigenvalue 0.
+        subject: what the matrix is of, and what it does not prove.
     """
 
     values: np.ndarray
@@ -37,9 +37,7 @@ class Eigen:
     residuals: np.ndarray
     converged: np.ndarray
     products: int
-    kind: str
-    size: int
-    idle: tuple[str, ...] = ()
+    subject: Subject
 
     @property
     def ratio(self) -> float:
@@ -51,6 +49,53 @@ class Eigen:
         if low >= 0:
             return 0.0
         return -low / high if high > 0 else math.inf
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """What these numbers do not prove, in sentences."""
+        said = ["The true λmin may be lower and the true λmax higher: an iteration finds both from inside."]
+        if not self.converged.all():
+            worst = float(self.residuals.max())
+            said.append(f"Not converged after {self.products} products: residuals up to {worst:.2g} of an eigenvalue.")
+        return (*said, *self.subject.caveats)
+
+    def plot(self) -> Plot:
+        """Both ends as bars, with their residuals; for :func:`lossatlas.draw`."""
+        places = np.arange(len(self.values), dtype=float)
+        below, above = self.values[: len(self.values) // 2], self.values[len(self.values) // 2 :]
+        bars = [
+            _bars(places[: len(below)], below, self.residuals[: len(below)], "smallest", 1),
+            _bars(places[len(below) :], above, self.residuals[len(below) :], "largest", 0),
+        ]
+        ticks = [(float(place), name) for place, name in zip(places, end_names(len(below), len(above)), strict=True)]
+        panel = Panel(
+            series=bars,
+            x_label="",
+            y_label="eigenvalue (loss per squared parameter norm)",
+            y_scale="symlog" if np.ptp(np.log10(np.maximum(np.abs(self.values), 1e-300))) > 1.5 else "linear",
+            x_ticks=ticks,
+            marks=[Mark(y=0.0)],
+        )
+        ratio = f"|λmin/λmax| = {self.ratio:.3g}."
+        return Plot(panels=[panel], caption=[self.subject.words, ratio, "Lines: residuals.", *self.caveats])
+
+
+def _bars(places: np.ndarray, values: np.ndarray, residuals: np.ndarray, label: str, color: int) -> Series:
+    reach = residuals * np.abs(values)
+    ends = {"low": values - reach, "high": values + reach}
+    return Series(x=places, y=values, label=label, style="bars", color=color, **ends)
+
+
+def end_names(low: int, high: int) -> list[str]:
+    """What the eigenvalues at both ends are called, ascending.
+
+    Example:
+        >>> end_names(2, 2)
+        ['λmin', 'λ2 from below', 'λ2 from above', 'λmax']
+    """
+    below = ["λmin", *(f"λ{i} from below" for i in range(2, low + 1))]
+    above = [*(f"λ{i} from above" for i in range(high, 1, -1)), "λmax"]
+    return below[:low] + above[-high:]
 
 
 def eigenvalues(
@@ -143,9 +188,7 @@ def ends_of(
         residuals=found.residuals / found.sizes,
         converged=found.residuals <= tolerance * found.sizes,
         products=matrix.products - before,
-        kind=matrix.kind,
-        size=matrix.size,
-        idle=matrix.idle,
+        subject=matrix.subject,
     )
 
 
@@ -166,11 +209,13 @@ class Trace:
         value: the estimate.
         standard_error: its standard error over the probes.
         probes: number of probes.
+        subject: what the matrix is of, and what it does not prove.
     """
 
     value: float
     standard_error: float
     probes: int
+    subject: Subject
 
 
 def trace(
@@ -204,13 +249,17 @@ def trace(
         >>> round(trace(objective, probes=2).value, 6)
         2.0
     """
+    return trace_of(Matrix(objective, parameters, kind=kind, tensors=tensors), probes=probes, seed=seed)
+
+
+def trace_of(matrix: Matrix, *, probes: int = 30, seed: int = 0) -> Trace:
+    """The trace of a matrix at its point, see :func:`trace`."""
     if probes < 2:
         raise SpecError(f"probes={probes}; a standard error needs at least 2")
-    matrix = Matrix(objective, parameters, kind=kind, tensors=tensors)
     generator = torch.Generator().manual_seed(seed)
     found = []
     for _ in range(probes):
         signs = torch.randint(0, 2, (matrix.size,), generator=generator).double() * 2 - 1
         found.append(float(signs @ (matrix @ signs)))
     spread = float(np.std(found, ddof=1)) / math.sqrt(probes)
-    return Trace(value=float(np.mean(found)), standard_error=spread, probes=probes)
+    return Trace(value=float(np.mean(found)), standard_error=spread, probes=probes, subject=matrix.subject)

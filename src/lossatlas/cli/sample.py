@@ -56,7 +56,7 @@ def _measure(scan: Any) -> None:
     try:
         landscape = _sampled(scan, objective, plane, grid)
     except KeyboardInterrupt:
-        raise Failure(_stopped(scan.run)) from None
+        raise Failure(stopped(scan.run)) from None
     _report(scan, landscape)
     for path in scan.out:
         click.echo(f"drawn: {la.draw(landscape, path)}")
@@ -106,7 +106,8 @@ def _product(shape: tuple[int, ...]) -> int:
     return result
 
 
-def _stopped(run: str) -> str:
+def stopped(run: str) -> str:
+    """What an interrupted run says: how much is safe, and how it goes on."""
     if not run:
         return "stopped; nothing was kept, since no --run folder was named"
     from lossatlas.results import reading

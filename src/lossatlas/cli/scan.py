@@ -27,7 +27,7 @@ from lossatlas.space import directions as ways
 from lossatlas.space.canonical import canonical
 from lossatlas.space.charts import Plane, Recipe
 from lossatlas.space.normalize import STILL, WAYS
-from lossatlas.space.planefile import load_directions
+from lossatlas.space.planefile import load_directions, load_labels
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 GIB = 1024**3
@@ -256,7 +256,8 @@ def build_plane(scan: Scan, objective: Objective) -> Plane:
     axes = tuple(scan.axes)
     if scan.directions:
         given = given_directions(scan.directions, objective, axes)
-        labels = {axis: f"{axis} of {Path(scan.directions).name}" for axis in axes}
+        known = load_labels(scan.directions) if Path(scan.directions).suffix == ".safetensors" else {}
+        labels = {axis: known.get(axis) or f"{axis} of {Path(scan.directions).name}" for axis in axes}
         return Plane(objective.origin, given, Recipe(labels=labels))
     options: dict[str, Any] = {"by": scan.normalize, "still": scan.still, "only": scan.only}
     if not scan.towards:

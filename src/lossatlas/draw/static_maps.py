@@ -313,8 +313,10 @@ def colour_bar(sheet: Sheet, scene: Scene) -> None:
     bar.ax.tick_params(labelsize=theme.small, width=theme.stroke, length=0.3 * theme.small, colors=theme.ink)
     bar.outline.set(edgecolor=theme.faint, linewidth=theme.stroke)
     left, low, _, high = sheet.bar_rectangle()
-    name = shortened(scene.value, theme.text, 72.0 * (sheet.width - left))
-    sheet.text(left, low + high + 0.7 * sheet.unit, name, theme.text, theme.ink)
+    reach = 4.0 * sheet.unit  # how far a long name may begin to the left of the bar
+    name = shortened(scene.value, theme.text, 72.0 * (sheet.width - left + reach))
+    start = min(left, sheet.width - text_width(name, theme.text) / 72.0)
+    sheet.text(start, low + high + 0.7 * sheet.unit, name, theme.text, theme.ink)
     if scene.range.clipped is not None:
         axes.annotate(
             "▲", (0.5, 1), (0, 0.5), "axes fraction", "offset points", ha="center", color=theme.faint, fontsize=3

@@ -26,7 +26,7 @@ _ENDS = "The true λmin may be lower and the true λmax higher: an iteration fin
 
 QUANTITIES = {
     "ratio": Quantity(
-        label="|λmin / λmax|",
+        label="|λmin/λmax|",
         caveat="Of all directions, not of this plane alone: 0 where none bends down, 1 where the steepest bend down is "
         f"as strong as the steepest up. {_ENDS} Derivatives do not see kinks, as of ReLU.",
         ends=(0.1, 0.2, 0.5, 1.0),

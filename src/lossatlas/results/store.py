@@ -306,7 +306,7 @@ def note_curvature(folder: Path, found: Mapping[str, Any], identity: Mapping[str
     Args:
         folder: the run folder.
         found: JSON values; ``lambda_min`` among them.
-        identity: model, data, loss and BatchNorm mode it belongs to, as in the run's own identity.
+        identity: what it belongs to: the parts of the run's own identity that must be the same.
 
     Raises:
         RunMismatchError: the run is of something else; the message names the parts that differ.
@@ -314,14 +314,19 @@ def note_curvature(folder: Path, found: Mapping[str, Any], identity: Mapping[str
     """
     if not (folder / SPEC).is_file():
         raise SpecError(f"{folder} is no run folder: it has no {SPEC}")
-    there = RunSpec.from_json((folder / SPEC).read_text(), folder / SPEC).identity
-    differing = [f"{name} is {there.get(name)!r} there and {value!r} here" for name, value in identity.items()]
-    differing = [
-        words for words, (name, value) in zip(differing, identity.items(), strict=True) if there.get(name) != value
-    ]
-    if differing:
+    spec = RunSpec.from_json((folder / SPEC).read_text(), folder / SPEC)
+    there = replace(spec, identity=_same_parts(spec.identity, identity))
+    if differing := there.differences(replace(spec, identity=identity)):
         raise RunMismatchError(f"{folder} is of something else: {'; '.join(differing)}. Name the run of this model")
     _write_durably(folder / CURVATURE, json.dumps(dict(found), indent=2))
+
+
+def _same_parts(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """The parts of an identity that another one names."""
+    return {
+        name: _same_parts(there.get(name) or {}, value) if isinstance(value, Mapping) else there.get(name)
+        for name, value in wanted.items()
+    }
 
 
 def read_curvature(folder: Path) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from lossatlas.analysis.curvature import Kind, Matrix, NotFiniteError, Which
 from lossatlas.analysis.spectrum import Eigen, ends_of
+from lossatlas.analysis.subject import MATRICES
 from lossatlas.errors import SpecError
 from lossatlas.objective import Objective
 from lossatlas.objective.probe import probe
@@ -251,7 +252,8 @@ def _spec(objective: Objective, plane: Plane, grid: Grid, options: dict[str, Any
 
 def _evaluation(told: Block, options: dict[str, Any], cold: dict[int, Eigen | None]) -> dict[str, Any]:
     products = told.values[:, VALUES.index("products")]
-    words = f"{options['kind']} of {options['tensors']} tensors to a residual of {options['tolerance']:g}"
+    which = "all tensors" if options["tensors"] == "all" else "the weights, without biases and norms,"
+    words = f"{MATRICES[options['kind']]} of {which} to a residual of {options['tolerance']:g}"
     found = {
         "in words": words,
         "products": float(np.nansum(products)),

@@ -54,13 +54,20 @@ def run_spec(objective: Objective, plane: Plane, sampler: Sampler, centre: Centr
     )
 
 
-def _identity(objective: Objective, plane: Plane, axes: Mapping[str, np.ndarray], centre: Centre) -> dict[str, Any]:
+def subject_identity(objective: Objective) -> dict[str, str]:
+    """What the loss is of, apart from where it is measured."""
     return {
         "model": objective.fingerprint,
         "data": objective.batches.fingerprint,
         "loss": _loss_name(objective),
-        "metrics": [*objective.metrics, *objective.tasks.names],
         "batchnorm": objective.batchnorm,
+    }
+
+
+def _identity(objective: Objective, plane: Plane, axes: Mapping[str, np.ndarray], centre: Centre) -> dict[str, Any]:
+    return {
+        **subject_identity(objective),
+        "metrics": [*objective.metrics, *objective.tasks.names],
         "training mode": objective.training,
         "plane": plane_fingerprint(plane),
         "grid": {name: _grid_line(coordinates) for name, coordinates in axes.items()},

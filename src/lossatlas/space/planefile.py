@@ -116,3 +116,13 @@ class Stored(Mapping[str, Tensor]):
         with safe_open(self._path, framework="pt") as file:
             tensor: Tensor = file.get_tensor(f"{self._axis}/{name}")
             return tensor
+
+
+def load_labels(path: str | os.PathLike[str]) -> dict[str, str]:
+    """What the axes of a file of directions are called, where it says so; empty where it does not."""
+    try:
+        with safe_open(Path(path), framework="pt") as file:
+            labels: dict[str, str] = json.loads((file.metadata() or {}).get("labels", "{}"))
+    except (SafetensorError, OSError, ValueError):
+        return {}
+    return labels

@@ -1,0 +1,264 @@
+"""`lossatlas eigen`: how the loss of your own model curves."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lossatlas.cli import Failure
+from lossatlas.cli.options import WHAT, flags, settings
+from lossatlas.errors import SpecError, unknown
+
+WHERE = ("x", "y", "seed", "normalize", "still", "orthogonal", "towards", "directions")
+SIDE = 9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What is wanted of the curvature."""
+
+    k: int
+    kind: str
+    tensors: str
+    tolerance: float | None
+    probes: int
+    density: bool
+    map: bool
+    along: bool
+    step: float
+    save: str
+    report: str
+    json: bool
+
+    def __post_init__(self) -> None:
+        for name, good in (("kind", ("hessian", "ggn")), ("tensors", ("all", "weights"))):
+            if getattr(self, name) not in good:
+                raise unknown(name, getattr(self, name), good)
+        if self.map and self.density:
+            raise SpecError("--map and --density are two questions; ask them one after the other")
+        if self.report and not self.report.endswith(".html"):
+            raise SpecError(f"--report {self.report}: a report is one page; name a file that ends in .html")
+
+
+@click.command("eigen")
+@flags((*WHAT, *WHERE, "run", "out", "title"))
+@click.option("--k", default=1, show_default=True, metavar="N", help="Eigenvalues at either end.")
+@click.option("--kind", default="hessian", show_default=True, metavar="KIND", help="hessian, or ggn (Gauss-Newton).")
+@click.option("--tensors", default="all", show_default=True, metavar="WHICH", help="all, or weights as in the paper.")
+@click.option(
+    "--tolerance", type=float, metavar="SHARE", help="Residual, as a share of each eigenvalue (0.01; map 0.1)."
+)
+@click.option("--probes", default=10, show_default=True, metavar="N", help="Random vectors for the trace; 0: no trace.")
+@click.option("--density", is_flag=True, help="The density of all eigenvalues, drawn with --out.")
+@click.option(
+    "--map", is_flag=True, help="|λmin/λmax| on a grid (--x, --y; 9 by 9), drawn with --out, kept with --run."
+)
+@click.option("--along", is_flag=True, help="Curvature along the axes, by derivatives and by differences.")
+@click.option("--step", default=0.01, show_default=True, metavar="SHARE", help="Step of these differences.")
+@click.option(
+    "--save", default="", metavar="FILE", help="Keep the eigenvectors (.safetensors) for sample --directions."
+)
+@click.option("--report", default="", metavar="PAGE", help="Everything on one page (.html), with the slice of --run.")
+@click.option("--json", "json", is_flag=True, help="Print JSON.")
+def eigen_command(config: Path | None, **given: Any) -> None:
+    """Say how the loss curves at the trained network, in all directions and not only in a slice.
+
+    Eigenvalues of the Hessian at both ends with their residuals, the trace with its standard error, and the ratio
+    |λmin/λmax|: a slice may look convex while λmin is negative. Each number comes with what it does not prove.
+
+    \b
+    Examples:
+      Both ends and the trace, kept beside a run, whose pictures then print λmin:
+        lossatlas eigen --model train.py:make_model --data train.py:loader --checkpoint best.pt --run runs/best
+      The density of all eigenvalues:
+        lossatlas eigen --config scan.toml --density --out density.png
+      The paper's map (figure 7), resumable:
+        lossatlas eigen --config scan.toml --tensors weights --map --x -1 1 9 --y -1 1 9 --run runs/map --out map.png
+      The slice along the eigenvectors of both ends:
+        lossatlas eigen --config scan.toml --save ends.safetensors
+        lossatlas sample --config scan.toml --directions ends.safetensors --out ends.png
+      What derivatives do not see (kinks of ReLU), along random directions:
+        lossatlas eigen --config scan.toml --along --step 0.05
+
+    A product with the Hessian costs about nine evaluations of the loss. Both ends take some 20 to 60 of them, a trace
+    --probes, a point of the map about 10. With --map, --run is the folder of the map, and the same command resumes;
+    without it, --run names a run of `lossatlas sample` on the same model and data.
+    """
+    from lossatlas.cli.scan import Scan
+
+    fields = Wish.__dataclass_fields__
+    wish = Wish(**{name: given.pop(name) for name in tuple(given) if name in fields})
+    scan = Scan(**settings(config, given))
+    if scan.samples == "auto":
+        raise SpecError("--samples auto: curvature needs a number of samples; leave it out for all of them")
+    if scan.precision != "exact":
+        raise SpecError(f"precision = {scan.precision!r}: curvature is taken in full precision; leave it out")
+    try:
+        _map(scan, wish) if wish.map else _centre(scan, wish)
+    except KeyboardInterrupt:
+        from lossatlas.cli.sample import stopped
+
+        raise Failure(stopped(scan.run if wish.map else "")) from None
+
+
+def _map(scan: Any, wish: Wish) -> None:
+    import lossatlas as la
+    from lossatlas.cli.scan import build_model, build_objective, build_plane
+    from lossatlas.draw.report import report
+    from lossatlas.draw.statement import statement
+
+    _check_pictures(scan.out)
+    if scan.x is None and scan.y is None:
+        scan = replace(scan, x=(-1.0, 1.0, SIDE), y=(-1.0, 1.0, SIDE))
+    objective = build_objective(scan, build_model(scan))
+    plane = build_plane(scan, objective)
+    options: dict[str, Any] = {"kind": wish.kind, "tensors": wish.tensors, "seed": scan.seed}
+    if wish.tolerance is not None:
+        options["tolerance"] = wish.tolerance
+    found = la.curvature_map(objective, plane, la.Grid(**scan.axes), run=scan.run or None, **options)
+    ratio = found["ratio"]
+    click.echo(f"|λmin/λmax|: {float(ratio.min()):.3g} to {float(ratio.max()):.3g} at {ratio.size} points")
+    parts = statement(found)
+    for text in (part for part in parts if isinstance(part, str)):
+        click.echo(text)
+    bad = int((found["status"] != 1).sum())
+    if bad:
+        click.echo(f"{bad} points did not converge or are not finite: lossatlas info says why", err=True)
+    for path in scan.out:
+        click.echo(f"drawn: {la.draw(found, path, value='ratio')}")
+    if wish.report:
+        click.echo(f"written: {report(wish.report, f'Curvature of {objective.name}', parts)}")
+    if scan.run:
+        click.echo(f"kept: {scan.run} (lossatlas draw {shlex.quote(scan.run)} --value ratio -o picture.html)")
+
+
+def _check_pictures(paths: tuple[str, ...]) -> None:
+    from lossatlas.draw import check_path
+
+    for path in paths:
+        check_path(path)
+
+
+def _centre(scan: Any, wish: Wish) -> None:
+    from tqdm import tqdm
+
+    import lossatlas as la
+    from lossatlas.analysis.curvature import Matrix
+    from lossatlas.analysis.density import density_of
+    from lossatlas.analysis.spectrum import ends_of
+    from lossatlas.cli.scan import build_model, build_objective
+    from lossatlas.draw.report import report
+    from lossatlas.draw.statement import statement
+
+    _check_pictures(scan.out)
+    objective = build_objective(scan, build_model(scan))
+    with tqdm(unit="product", desc="curvature", delay=2.0, leave=False) as bar:
+        matrix = Matrix(objective, kind=wish.kind, tensors=wish.tensors, told=bar.update)  # type: ignore[arg-type]
+        ends = ends_of(matrix, k=wish.k, tolerance=wish.tolerance or 0.01, seed=scan.seed)
+        numbers = [
+            *_end_numbers(ends),
+            *_trace_numbers(matrix, wish, scan.seed),
+            *_along_numbers(scan, wish, objective),
+        ]
+        density = density_of(matrix, seed=scan.seed) if wish.density else None
+    kept = _keep(scan, wish, objective, ends, numbers)
+    _say(wish, ends, numbers)
+    for path in scan.out:
+        click.echo(f"drawn: {la.draw(density or ends, path)}", err=wish.json)
+    if wish.report:
+        pictures = [ends, *([density] if density else [])]
+        parts = [ends.subject.words, *numbers, " ".join(ends.caveats), *pictures, *kept]
+        slice_parts = statement(la.open(scan.run)) if scan.run else []
+        page = report(wish.report, f"Curvature of {objective.name}", [*parts, *slice_parts])
+        click.echo(f"written: {page}", err=wish.json)
+
+
+def _end_numbers(ends: Any) -> Iterator[Any]:
+    from lossatlas.analysis.spectrum import end_names
+    from lossatlas.draw.report import Number
+
+    half = len(ends.values) // 2
+    unit = "per squared parameter norm"
+    for name, value, residual, sure in zip(
+        end_names(half, len(ends.values) - half), ends.values, ends.residuals, ends.converged, strict=True
+    ):
+        words = f"residual {residual:.1g} of it" + ("" if sure else ", not converged")
+        words += "; never below the true one" if "below" in name or name == "λmin" else "; never above the true one"
+        yield Number(name, float(value), words, unit)
+    yield Number("|λmin/λmax|", float(ends.ratio), "of this point alone; 0 where no direction bends down")
+
+
+def _trace_numbers(matrix: Any, wish: Wish, seed: int) -> Iterator[Any]:
+    from lossatlas.analysis.spectrum import trace_of
+    from lossatlas.draw.report import Number
+
+    if wish.probes:
+        found = trace_of(matrix, probes=wish.probes, seed=seed)
+        words = f"standard error over {found.probes} random vectors; large negative and positive parts may cancel"
+        yield Number("trace", f"{found.value:.4g} ± {found.standard_error:.2g}", words, "per squared parameter norm")
+
+
+def _along_numbers(scan: Any, wish: Wish, objective: Any) -> Iterator[Any]:
+    from lossatlas.analysis.differences import along
+    from lossatlas.cli.scan import build_plane
+    from lossatlas.draw.report import Number
+
+    if not wish.along:
+        return
+    plane = build_plane(scan, objective)
+    unit = "per squared parameter norm"
+    for axis, direction in plane.directions.items():
+        found = along(objective, direction, step=wish.step)
+        apart = f"steps of {wish.step:g} of the direction ({found.step:.3g} in parameter norm)"
+        yield Number(f"along {axis}, by derivatives", found.autodiff, "does not see kinks", unit)
+        words = f"{apart}; rounding up to {found.rounding:.1g}; sees kinks, and the slope's change within the step"
+        yield Number(f"along {axis}, by differences", found.difference, words, unit)
+
+
+def _keep(scan: Any, wish: Wish, objective: Any, ends: Any, numbers: list[Any]) -> list[str]:
+    """Put what was found beside a run, and the eigenvectors into a file."""
+    from lossatlas.results.store import note_curvature
+    from lossatlas.sampling.provenance import subject_identity
+
+    said = []
+    if scan.run:
+        identity = {**subject_identity(objective), "centre": {"loss": objective()["loss"]}}
+        content = {
+            "lambda_min": float(ends.values[0]),
+            "lambda_max": float(ends.values[-1]),
+            "converged": bool(ends.converged.all()),
+            "about": ends.subject.words,
+            "numbers": [asdict(number) for number in numbers],
+        }
+        note_curvature(Path(scan.run), content, identity)
+        said.append(f"Kept with the run {scan.run}.")
+    if wish.save:
+        from lossatlas.space import directions
+        from lossatlas.space.charts import Plane
+        from lossatlas.space.planefile import save_directions
+
+        Path(wish.save).unlink(missing_ok=True)
+        found = {"x": directions.eigen(ends), "y": directions.eigen(ends, which="smallest")}
+        save_directions(Plane(objective.origin, found), wish.save)
+        said.append(f"Eigenvectors of λmax (x) and λmin (y) are in {wish.save}.")
+    return said
+
+
+def _say(wish: Wish, ends: Any, numbers: list[Any]) -> None:
+    if wish.json:
+        content = {"about": ends.subject.words, "numbers": [asdict(one) for one in numbers], "caveats": ends.caveats}
+        click.echo(json.dumps({**content, "products": ends.products}, indent=2, ensure_ascii=False))
+        return
+    click.echo(ends.subject.words)
+    width = max(len(number.name) for number in numbers)
+    for number in numbers:
+        value = number.value if isinstance(number.value, str) else f"{number.value:.5g}"
+        click.echo(f"{number.name:{width}}  {value:>14}  {number.caveat}")
+    for sentence in ends.caveats:
+        click.echo(f"note: {sentence}")

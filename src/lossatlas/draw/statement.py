@@ -1,0 +1,79 @@
+"""What a report says of one Landscape: its picture, what the slice proves, what is known of the curvature there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import xarray as xr
+
+from lossatlas.analysis.convexity import Proof, proof
+from lossatlas.draw.report import Heading, Number, Part, Picture, Table
+from lossatlas.draw.words import percent
+from lossatlas.errors import SpecError
+from lossatlas.results.landscape import structured, value_names
+from lossatlas.results.quantities import quantity
+
+
+def statement(landscape: xr.Dataset) -> list[Part]:
+    """The parts of a report on one Landscape.
+
+    Args:
+        landscape: a Landscape, of a slice or of a map of curvature.
+
+    Returns:
+        Heading, pictures, statement, shares of the area by threshold, numbers with their caveats.
+
+    Example:
+        >>> import numpy as np
+        >>> from lossatlas.results.landscape import About, Axis, build
+        >>> axis = Axis(coordinates=np.linspace(-1, 1, 9), length=1.0)
+        >>> parts = statement(build({"x": axis}, {"loss": axis.coordinates**2}, about=About(title="Bowl")))
+        >>> parts[0].text, parts[-1]
+        ('Bowl', 'This slice proves nothing: it bends down nowhere.')
+    """
+    title = str(landscape.attrs.get("title") or "Landscape")
+    if any(quantity(landscape, name) for name in value_names(landscape)):
+        return [
+            Heading(f"{title}: curvature on a grid"),
+            Picture(landscape, view={"value": "ratio"}),
+            *_cost(landscape),
+        ]
+    return [Heading(title), Picture(landscape), *_proved(landscape), *_known(structured(landscape, "curvature"))]
+
+
+def _proved(landscape: xr.Dataset) -> list[Part]:
+    try:
+        found = proof(landscape)
+    except SpecError as fault:  # too few points, or uneven ones
+        return [f"What the slice proves is not known: {fault}."]
+    if not found.words:
+        return ["What the slice proves is not known: no cell has all its neighbours evaluated."]
+    return [found.words, _shares(found)] if found.proves else [found.words]
+
+
+def _shares(found: Proof) -> Table:
+    row: dict[str, float | str] = {"bends down by more than": "share of the area"}
+    row |= {f"{100 * threshold:g} % of how it bends up": percent(share) for threshold, share in found.shares.items()}
+    note = (
+        f"By second differences at {found.cells} cells. Of the loss on this plane alone; between the points nothing is "
+        "known."
+    )
+    return Table([row], note=note)
+
+
+def _known(curvature: dict[str, Any]) -> list[Part]:
+    return [Number(**entry) for entry in curvature.get("numbers", [])]
+
+
+def _cost(landscape: xr.Dataset) -> list[Part]:
+    how = structured(landscape, "evaluation")
+    if "products" not in how:
+        return []
+    words = f"{how['products']:.0f} Hessian-vector products, {how['products per point']:.3g} a point."
+    if how.get("check points"):
+        words += (
+            f" Solved again from a random vector at {how['check points']} points, eigenvalues differed by at most "
+            f"{percent(how['largest difference from a cold start'])} of the largest; there it took "
+            f"{how['products of a cold start']:.3g} products instead of {how['products of a warm start']:.3g}."
+        )
+    return [words]

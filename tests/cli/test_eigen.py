@@ -1,0 +1,124 @@
+"""Does `lossatlas eigen` say what is asked, keep it beside a run, resume its map, and refuse what it must?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from torch.nn import functional as F
+
+import lossatlas as la
+from lossatlas.analysis.convexity import slice_eigenvalues
+from lossatlas.cli import atlas
+
+USER = """
+import torch
+
+def make_model(width=6):
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(3, width), torch.nn.ReLU(), torch.nn.Linear(width, 2))
+    return net.double()
+
+torch.manual_seed(1)
+pair = (torch.randn(20, 3).double(), torch.randint(2, (20,)))
+"""
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    (tmp_path / "user.py").write_text(USER)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(command: str, *arguments: object, code: int = 0):
+    named = ["--model", "user.py:make_model", "--data", "user.py:pair", "--batch-size", "8"]
+    result = CliRunner().invoke(atlas, [command, *named, *map(str, arguments)])
+    assert result.exit_code == code, result.output + repr(result.exception)
+    return result
+
+
+def test_numbers_come_with_their_caveats_and_are_those_of_the_library(here) -> None:
+    shown = run("eigen", "--k", 2, "--probes", 4, "--along", "--x", -1, 1, 3).output
+    assert "Hessian of make_model, 38 parameters; mean of cross_entropy over 20 samples of pair." in shown
+    for word in ("λmin", "λ2 from below", "λ2 from above", "λmax", "|λmin/λmax|", "trace", "along x, by differences"):
+        assert word in shown
+    assert "never below the true one" in shown
+    assert "note: ReLU has kinks" in shown
+    found = json.loads(run("eigen", "--json", "--probes", 0, "--tolerance", 1e-5).stdout)
+    numbers = {one["name"]: one["value"] for one in found["numbers"]}
+    namespace: dict = {}
+    exec(USER, namespace)
+    objective = la.Objective(namespace["make_model"](), namespace["pair"], F.cross_entropy)
+    exact = la.eigenvalues(objective, tolerance=1e-6)
+    assert numbers["λmax"] == pytest.approx(exact.values[-1], rel=1e-5)
+    assert numbers["λmin"] == pytest.approx(exact.values[0], rel=1e-3)
+    assert set(numbers) == {"λmin", "λmax", "|λmin/λmax|"}
+
+
+def test_a_run_prints_what_was_found_at_its_centre_and_a_report_holds_it_all(here) -> None:
+    run("sample", "--x", -1, 1, 5, "--y", -1, 1, 5, "--run", "a", "--metric", "error")
+    run("eigen", "--run", "a", "--probes", 2, "--report", "a.html", "--out", "ends.svg")
+    assert la.open("a").attrs["curvature"]
+    assert "λmin" in json.loads((here / "a" / "curvature.json").read_text())["numbers"][0]["name"]
+    page = (here / "a.html").read_text()
+    assert page.count("data:image/svg+xml") == 2  # the ends and the slice
+    assert "Kept with the run a." in page
+    again = CliRunner().invoke(atlas, ["report", "a", "-o", "b.html", "--title", "Two"])
+    assert again.exit_code == 0, again.output
+    page = (here / "b.html").read_text()
+    assert "This slice proves" in page
+    assert "never below the true one" in page
+    refused = run("eigen", "--run", "a", "--samples", 10, "--probes", 0, code=2)
+    assert "a is of something else: " in refused.output
+    assert "data is" in refused.output
+
+
+def test_saved_eigenvectors_are_the_directions_of_a_slice(here) -> None:
+    run("eigen", "--save", "ends.safetensors", "--probes", 0, "--tolerance", 1e-6)
+    run("sample", "--directions", "ends.safetensors", "--x", -1e-4, 1e-4, 3, "--y", -1e-4, 1e-4, 3, "--run", "b")
+    landscape = la.open("b")
+    assert landscape["x"].attrs["long_name"].startswith("eigenvector of λmax = ")
+    found = json.loads(run("eigen", "--json", "--probes", 0, "--tolerance", 1e-6).stdout)
+    numbers = {one["name"]: one["value"] for one in found["numbers"]}
+    np.testing.assert_allclose(
+        slice_eigenvalues(landscape)[0, 0], [numbers["λmin"], numbers["λmax"]], rtol=1e-3, atol=1e-4
+    )
+
+
+def test_the_map_is_kept_resumed_and_drawn(here, monkeypatch) -> None:
+    from lossatlas.sampling import curvature_map as module
+
+    original = module._Walker.visit
+    calls = []
+
+    def stop(self, index):
+        calls.append(index)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return original(self, index)
+
+    monkeypatch.setattr(module._Walker, "visit", stop)
+    asked = ("--map", "--tensors", "weights", "--x", -1, 1, 3, "--y", -1, 1, 3, "--run", "map")
+    stopped = run("eigen", *asked, code=1)
+    assert "3 of 9 points are safe in map" in stopped.output
+    done = run("eigen", *asked, "--out", "map.svg", "--report", "map.html")
+    assert len(calls) == 10
+    assert "|λmin/λmax|: " in done.output
+    assert "Hessian-vector products" in done.output
+    assert "of the weights, without biases and norms," in (here / "map.html").read_text()
+    assert (here / "map.svg").is_file()
+
+
+def test_bad_wishes_are_refused(here) -> None:
+    assert "choose one of: hessian, ggn" in run("eigen", "--kind", "fisher", code=2).output
+    assert "two questions" in run("eigen", "--map", "--density", code=2).output
+    assert "ends in .html" in run("eigen", "--report", "a.pdf", code=2).output
+    assert "number of samples" in run("eigen", "--samples", "auto", code=2).output
+    assert "frozen" in run("eigen", "--batchnorm", "recalibrated", code=2).output
+    assert "float32" in run("eigen", "--dtype", "bfloat16", code=2).output
+    drawn = run("eigen", "--density", "--out", "d.svg", "--probes", 0)
+    assert "drawn: d.svg" in drawn.output
