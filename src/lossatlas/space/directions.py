@@ -15,6 +15,8 @@ from lossatlas.space.normalize import STILL, By, check_direction, described, nor
 from lossatlas.space.parameters import Parameters, difference, dot, norm, precise
 from lossatlas.space.recipes import Seeded as Seeded
 from lossatlas.space.recipes import generator_of
+from lossatlas.space.special import lora as lora
+from lossatlas.space.special import worst as worst
 
 if TYPE_CHECKING:
     from lossatlas.analysis.spectrum import Eigen
