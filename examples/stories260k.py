@@ -11,14 +11,18 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 import lossatlas as la
+from lossatlas.analysis.steps import compare
+from lossatlas.draw.plot import Mark, Panel, Plot, Series
 from lossatlas.objective.generation import Continuation, cloze
 from lossatlas.objective.language import cross_entropy
+from lossatlas.space.charts import Recipe
 
 SIZE = {"vocabulary": 512, "dim": 64, "layers": 5, "heads": 8, "kv_heads": 4, "hidden": 172}
 
@@ -119,15 +123,60 @@ def measured(model: nn.Module, data: tuple[Tensor, Tensor], *, answer: int = 3, 
     )
 
 
+def along(objective: la.Objective, direction: dict[str, Tensor], label: str, run: Path) -> Any:
+    """Everything on the line from the model along one direction."""
+    recipe = Recipe(labels={"x": label}, by="filter", still=("bias", "norm"))
+    plane = la.Plane(objective.origin, {"x": direction}, recipe)
+    return la.sample(objective, plane, la.Grid(x=(0, 0.6, 25)), run=run)
+
+
+def beside(lines: dict[str, Any]) -> Plot:
+    """Loss, accuracy of the next token and exact continuations of several lines, side by side."""
+    names = {
+        "loss": "loss (nats per token)",
+        "accuracy": "next token right (share)",
+        "greedy_exact": "next 3 tokens all right (share)",
+    }
+    panels = []
+    for value, words in names.items():
+        series = []
+        for label, line in lines.items():
+            ends = {end: line[f"{value}_{end}"].values for end in ("low", "high") if f"{value}_{end}" in line}
+            y = np.minimum(line[value].values, np.log(512)) if value == "loss" else line[value].values
+            series.append(Series(x=line["x"].values, y=y, label=label, style="step" if ends else "line", **ends))
+        marks = [Mark(y=float(np.log(512)), label="a guess")] if value == "loss" else []
+        panels.append(
+            Panel(
+                series=series,
+                x_label="multiple of the direction",
+                y_label=words,
+                title=value.replace("_", " "),
+                marks=marks,
+            )
+        )
+    caption = [compare(line, "greedy_exact", limit=float(np.log(512))).sentence for line in lines.values()]
+    caption = [f"{label}: {sentence}" for label, sentence in zip(lines, caption, strict=True)]
+    return Plot(panels=panels, title="A language model of 260,032 parameters", caption=caption)
+
+
 def main(folder: Path, out: Path) -> None:
-    """Sample a plane and draw every value from that one run."""
+    """Sample a plane and two lines, and draw every value from these runs."""
     x, y = blocks(folder / "tinystories_tokens.npz")
-    objective = measured(decoder(folder / "stories260K.pt"), (x[:8], y[:8]))
+    model = decoder(folder / "stories260K.pt")
+    objective = measured(model, (x[:6], y[:6]), problems=48)
     plane = la.Plane.random(objective, seed=0)
-    landscape = la.sample(objective, plane, la.Grid(x=(-1, 1, 21), y=(-1, 1, 21)), run=out / "run")
+    landscape = la.sample(objective, plane, la.Grid(x=(-1, 1, 15), y=(-1, 1, 15)), run=out / "plane")
     for value in ("loss", "perplexity", "accuracy", "greedy_exact"):
         la.draw(landscape, out / f"{value}.png", value=value)
     la.draw(landscape, out / "index.html")
+    print(compare(landscape, "greedy_exact", limit=float(np.log(512))).sentence)
+    many = measured(model, (x[:8], y[:8]), problems=256)
+    ways = {
+        "random (most-case)": la.directions.random(many, seed=0),
+        "worst found by ascent": la.directions.worst(many, radius=0.1, steps=15),
+    }
+    lines = {label: along(many, way, label, out / label.split()[0]) for label, way in ways.items()}
+    la.draw(beside(lines), out / "lines.png")
 
 
 if __name__ == "__main__":

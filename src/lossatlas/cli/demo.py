@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import webbrowser
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,29 +53,49 @@ QUICK = Plan(depth=8, epochs=12, until=0.2, samples=100, points=9, seeds=2)
 
 
 @click.command("demo")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("lossatlas-demo"), help="Folder for everything.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for everything (lossatlas-demo…).")
 @click.option("--open/--no-open", "show", default=True, help="Open the page in a browser at the end.")
 @click.option("--quick", is_flag=True, help="A coarse version that takes seconds, to see that all is installed.")
-def demo_command(out: Path, show: bool, quick: bool) -> None:
+@click.option("--language", "kind", flag_value="language", help="A small transformer and an LSTM on text instead.")
+@click.option(
+    "--recurrent", "kind", flag_value="recurrent", help="Recurrent and feed-forward nets of equal depth instead."
+)
+def demo_command(out: Path | None, show: bool, quick: bool, kind: str | None) -> None:
     """Train a deep small network with and without skip connections on handwritten digits, and compare their landscapes.
 
     It takes about two minutes on two CPU cores, needs no network, and can be stopped and run again at any time.
+    --language shows loss, perplexity and accuracy of two language models on one plane; --recurrent shows what a
+    shortcut over time and one over depth have in common.
 
     \b
     Examples:
       lossatlas demo
       lossatlas demo --out my-demo --no-open
+      lossatlas demo --language
     """
+    out = out or Path(f"lossatlas-demo-{kind}" if kind else "lossatlas-demo")
+    page = _skips(out, quick) if kind is None else _other(kind, out, quick)
+    click.echo(f"\nOpen this page in a browser: {page.resolve().as_uri()}")
+    if show and sys.stdout.isatty() and not os.environ.get("CI"):
+        webbrowser.open(page.resolve().as_uri())
+
+
+def _other(kind: str, out: Path, quick: bool) -> Path:
+    from lossatlas.cli import demo_language, demo_recurrent
+
+    run: Callable[[Path, bool], Path] = {"language": demo_language.run, "recurrent": demo_recurrent.run}[kind]
+    return run(out, quick)
+
+
+def _skips(out: Path, quick: bool) -> Path:
+    """With and without skip connections; the page."""
     plan = QUICK if quick else Plan()
     found = {name: _network(name, skip, plan, out) for name, skip in NETWORKS.items()}
     rows = [_row(name, *parts) for name, parts in found.items()]
     _print_table(rows)
     for line in _verdict(found):
         click.echo(line)
-    page = _draw([landscapes[0] for _, landscapes in found.values()], rows, plan, out)
-    click.echo(f"\nOpen this page in a browser: {page.resolve().as_uri()}")
-    if show and sys.stdout.isatty() and not os.environ.get("CI"):
-        webbrowser.open(page.resolve().as_uri())
+    return _draw([landscapes[0] for _, landscapes in found.values()], rows, plan, out)
 
 
 def _network(name: str, skip: bool, plan: Plan, out: Path) -> tuple[Any, list[Any]]:
@@ -125,12 +145,13 @@ def _row(name: str, trained: Any, landscapes: list[Any]) -> Mapping[str, str]:
         "training loss": f"{trained.train.loss:.4f}",
         "training error": f"{100 * trained.train.error:.1f} %",
         "test error": f"{100 * trained.test.error:.1f} %",
-        "area with loss < 1": _with_range(valley),
-        "area that bends down": _with_range(bent),
+        "area with loss < 1": with_range(valley),
+        "area that bends down": with_range(bent),
     }
 
 
-def _with_range(shares: list[float]) -> str:
+def with_range(shares: list[float]) -> str:
+    """The mean of some shares, and the smallest and the largest, in percent."""
     mean = sum(shares) / len(shares)
     return f"{100 * mean:.0f} % ({100 * min(shares):.0f} to {100 * max(shares):.0f})"
 

@@ -96,15 +96,16 @@ class _Slope:
                 place.requires_grad_(name in direction)
                 step = [(radius, direction[name])] if name in direction else []
                 place.copy_(combine(objective.origin[name], step))
-        total, sums = 0.0, [torch.zeros_like(place) for place in moved]
+        total = 0.0
+        sums: list[Tensor] = [torch.zeros_like(place) for place in moved]
         with objective.batches.seeded(0):
             for share, batch in zip(self._shares, objective.batches, strict=True):
                 loss = objective.parts(batch, self._model)[0].mean
                 found = torch.autograd.grad(loss, moved, allow_unused=True)
                 total += share * float(loss.detach())
-                for place, part in zip(sums, found, strict=True):
+                for gathered, part in zip(sums, found, strict=True):
                     if part is not None:
-                        place.add_(part, alpha=share)
+                        gathered.add_(part, alpha=share)
         return total, dict(zip(direction, sums, strict=True))
 
 

@@ -1,0 +1,132 @@
+"""`lossatlas demo --recurrent`: vanilla RNN, LSTM, residual and plain feed-forward net of equal depth, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How much the demo does.
+
+    Attributes:
+        depth: steps of the recurrent nets, layers of the others; must divide 64.
+        width: units of each state and layer.
+        steps: of training, at most.
+        until: training loss at which each net stops, so that four minima are compared.
+        samples: training images behind each value.
+        points: points along each axis of the pictures.
+        seeds: pairs of directions, the first of them drawn.
+    """
+
+    depth: int = 16
+    width: int = 32
+    steps: int = 2500
+    until: float = 0.03
+    samples: int = 400
+    points: int = 31
+    seeds: int = 3
+
+
+QUICK = Plan(steps=60, samples=60, points=7, seeds=1)
+
+NETWORKS: dict[str, tuple[str, str]] = {
+    "vanilla RNN": ("rnn", "steps"),
+    "LSTM": ("lstm", "steps"),
+    "residual": ("residual_mlp", "layers"),
+    "plain": ("plain_mlp", "layers"),
+}
+"""The networks: their names in the zoo, and what their depth is made of."""
+
+NOTE = (
+    "The digits of scikit-learn; the recurrent nets read {per} pixels at each of {depth} steps with one matrix, the "
+    "others have all pixels at once and {depth} layers with a matrix each. Each was trained until its training loss "
+    "was below {until}. Areas are shares of the square from -1 to 1: mean over {seeds} pairs of random directions, "
+    "smallest and largest in brackets. An area bends down where the slice's own Hessian has a negative eigenvalue "
+    "above 5 % of the positive one. One training of each net: the table compares these four, not their kinds."
+)
+
+
+def run(out: Path, quick: bool) -> Path:
+    """Train all four, measure all four, draw; the page."""
+    import lossatlas as la
+    from lossatlas.draw.report import add_table
+
+    plan = QUICK if quick else Plan()
+    found = {name: _network(name, plan, out) for name in NETWORKS}
+    shown = [landscapes[0] for _, landscapes in found.values()]
+    title = f"Shortcuts over time and over depth: four nets of {plan.depth} steps or layers"
+    view: dict[str, Any] = {"title": title, "scale": "log", "clip": 20.0}
+    la.draw(shown, out / "landscapes.png", **view)
+    la.draw(shown, out / "surfaces.png", kind="surface", **view)
+    page = la.draw(shown, out / "index.html", **view)
+    rows = [_row(name, *parts) for name, parts in found.items()]
+    _print(rows)
+    note = NOTE.format(per=64 // plan.depth, depth=plan.depth, until=plan.until, seeds=plan.seeds)
+    return add_table(page, rows, note)
+
+
+def _network(name: str, plan: Plan, out: Path) -> tuple[Mapping[str, float], list[Any]]:
+    """Train one network and measure its landscape over several pairs of directions."""
+    import torch
+
+    import lossatlas as la
+    from lossatlas.zoo.fit import Recipe, fit
+
+    folder = out / name.split()[-1].lower()
+    kind, unit = NETWORKS[name]
+    train, test = (_steps(la.zoo.data("digits", split=split), plan.depth) for split in ("train", "test"))
+    options = {"inputs": 64 // plan.depth, "hidden": plan.width} if unit == "steps" else {}
+    options = options or {"depth": plan.depth, "width": plan.width}
+    model = la.zoo.model(kind, seed=0, **options)
+    loss = torch.nn.functional.cross_entropy
+    recipe = Recipe(steps=plan.steps, until=plan.until)
+    losses = fit(model, train, loss, recipe, folder=folder, name=f"training: {name}")
+
+    def objective(data: Any) -> Any:
+        words = f"{name}, {plan.depth} {unit}"
+        return la.Objective(
+            model, data, loss, metrics={"error": la.metrics.error}, name=words, data_name="digits (training)"
+        )
+
+    part = objective(tuple(tensor[: plan.samples] for tensor in train))
+    numbers = {"steps": len(losses), "train": objective(train)()["loss"], "test": objective(test)()["error"]}
+    grid = la.Grid(x=(-1, 1, plan.points), y=(-1, 1, plan.points))
+    click.echo(f"measuring: {name}", err=True)
+    landscapes = [
+        la.sample(part, la.Plane.random(part, seed=seed), grid, run=folder / f"seed{seed}")
+        for seed in range(plan.seeds)
+    ]
+    return numbers, landscapes
+
+
+def _steps(data: Any, depth: int) -> Any:
+    """Images as sequences of equal parts."""
+    x, y = data
+    return x.reshape(len(x), depth, -1), y
+
+
+def _row(name: str, numbers: Mapping[str, float], landscapes: list[Any]) -> Mapping[str, str]:
+    from lossatlas.analysis.convexity import negative_share, share_below
+    from lossatlas.cli.demo import with_range
+
+    return {
+        "network": name,
+        "training steps": f"{numbers['steps']:.0f}",
+        "training loss": f"{numbers['train']:.3f}",
+        "test error": f"{100 * numbers['test']:.1f} %",
+        "area with loss < 1": with_range([share_below(one, 1.0) for one in landscapes]),
+        "area that bends down": with_range([negative_share(one) for one in landscapes]),
+    }
+
+
+def _print(rows: list[Mapping[str, str]]) -> None:
+    click.echo()
+    for column in rows[0]:
+        click.echo(f"{column:22}" + "  ".join(row[column].rjust(18) for row in rows))
+    click.echo()
