@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import scipy.sparse.linalg
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -374,3 +375,64 @@ def test_a_slice_proves_what_it_shows_and_no_more() -> None:
 
     status = np.full((21, 21), Status.INTERPOLATED)
     assert proof(bowl(x[:, None] ** 2 - x[None] ** 2, status=status)).cells == 0
+
+
+def test_four_equal_batches_give_what_one_does_and_no_quarter_of_it() -> None:
+    whole, quarters = small(200, 200), small(50, 200)
+    assert len(list(quarters.batches)) == 4
+    np.testing.assert_allclose(dense(Matrix(quarters)), dense(Matrix(whole)), atol=1e-12)
+    np.testing.assert_allclose(dense(Matrix(quarters, kind="ggn")), dense(Matrix(whole, kind="ggn")), atol=1e-12)
+    found, expected = (la.eigenvalues(one, tolerance=1e-6).values for one in (quarters, whole))
+    np.testing.assert_allclose(found, expected, atol=1e-10)
+    assert la.trace(quarters, probes=3).value == pytest.approx(la.trace(whole, probes=3).value, rel=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["hessian", "ggn"])
+def test_scipy_on_curvlinops_finds_the_same_ends_trace_and_density(kind) -> None:
+    """A second library for products, and another for eigenvalues, on ragged batches: to 1e-4 of the largest."""
+    curvlinops = pytest.importorskip("curvlinops")
+    objective = small(100)
+    net = objective.model
+    classes = {"hessian": curvlinops.HessianLinearOperator, "ggn": curvlinops.GGNLinearOperator}
+    theirs = classes[kind](net, nn.CrossEntropyLoss(), list(net.parameters()), list(objective.batches)).to_scipy()
+    matrix = theirs @ np.eye(theirs.shape[0])
+    exact = np.linalg.eigvalsh((matrix + matrix.T) / 2)
+    highest = scipy.sparse.linalg.eigsh(theirs, k=1, which="LA", return_eigenvectors=False)
+    lowest = scipy.sparse.linalg.eigsh(theirs, k=1, which="SA", return_eigenvectors=False)
+    ours = la.eigenvalues(objective, kind=kind, tolerance=1e-4)
+    np.testing.assert_allclose(ours.values, [lowest[0], highest[0]], atol=1e-4 * highest[0])
+    # The mean over signs of v' H v is exact for the trace in the limit; each probe is exact for its own vector.
+    generator = torch.Generator().manual_seed(0)
+    signs = [torch.randint(0, 2, (len(exact),), generator=generator).double().numpy() * 2 - 1 for _ in range(8)]
+    estimates = [vector @ matrix @ vector for vector in signs]
+    estimate = la.trace(objective, probes=8, kind=kind)
+    assert estimate.value == pytest.approx(np.mean(estimates), abs=1e-4 * exact[-1])
+    assert estimate.standard_error == pytest.approx(np.std(estimates, ddof=1) / 8**0.5, rel=1e-4)
+    # A Gauss quadrature of m nodes is exact for polynomials of degree 2 m - 1, as its start vector sees the spectrum.
+    density = la.spectral_density(objective, probes=1, steps=6, kind=kind)
+    start = np.random.default_rng(0).normal(size=len(exact))
+    start /= np.linalg.norm(start)
+    scaled, power = matrix / exact[-1], start
+    for degree in range(12):
+        assert density.weights @ (density.nodes / exact[-1]) ** degree == pytest.approx(start @ power, abs=1e-4)
+        power = scaled @ power
+
+
+@pytest.mark.shared
+@pytest.mark.soak
+def test_the_authors_network_has_the_ends_that_scipy_finds_on_curvlinops(shared_data) -> None:
+    curvlinops = pytest.importorskip("curvlinops")
+    model = la.zoo.model("resnet56")
+    la.load_checkpoint(model, shared_data / "li2018_resnet56.pt")
+    x, y = la.zoo.data("npz", path=shared_data / "cifar10_train500.npz")
+    objective = la.Objective(model, (x[:20], y[:20]), F.cross_entropy, batch_size=12)
+    ours = la.eigenvalues(objective, tolerance=1e-2)
+    arguments = (model.eval(), nn.CrossEntropyLoss(), list(model.parameters()), list(objective.batches))
+    theirs = curvlinops.HessianLinearOperator(*arguments, check_deterministic=False)
+    for vector, value in zip(ours.vectors, ours.values, strict=True):
+        flat = torch.cat([vector[name].reshape(-1) for name, _ in model.named_parameters()])
+        product = theirs @ flat
+        assert float(flat @ product) == pytest.approx(value, rel=1e-3)
+        assert float((product - value * flat).norm()) < 2e-2 * max(abs(value), 0.01 * ours.values[-1])
+    highest = scipy.sparse.linalg.eigsh(theirs.to_scipy(), k=1, which="LA", tol=1e-3, return_eigenvectors=False)
+    assert ours.values[-1] == pytest.approx(float(highest[0]), rel=1e-3)
