@@ -283,6 +283,7 @@ def test_the_principal_directions_are_those_of_the_public_function():
     assert list(found) == ["x", "y"]
     assert norm(found["x"]) == pytest.approx(1, abs=1e-6)
     plane = la.Plane(path.at(-1), found)
+    assert plane.recipe.labels["x"].startswith("principal direction 1 (")
     assert abs(plane.cosines["x,y"]) < 1e-6
 
 

@@ -255,6 +255,8 @@ def along(objective: Objective, curve: Curve, *, steps: int = 25) -> xr.Dataset:
 
 
 def _check_statistics(objective: Objective) -> None:
+    if objective.in_place:
+        raise SpecError("objective has in_place=True: a curve visits other weights; make it without in_place")
     if objective.batchnorm == "frozen" and batchnorm.layers(objective.model):
         warnings.warn(
             "batchnorm='frozen': all points of the way get the running statistics of the objective's model, which fit "

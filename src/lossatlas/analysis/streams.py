@@ -117,7 +117,8 @@ def moving(source: Source) -> list[str]:
 def whole(source: Source, name: str) -> Tensor:
     """A tensor in its own shape and format."""
     shape = source.shapes[name]
-    return source.part(name, 0, math.prod(shape)).reshape(shape).clone()
+    found = source.part(name, 0, math.prod(shape)).reshape(shape)
+    return found.clone() if isinstance(source, Held) else found
 
 
 def check_alike(sources: Sequence[Source], labels: Sequence[str]) -> None:

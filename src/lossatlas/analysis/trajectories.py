@@ -27,6 +27,7 @@ from lossatlas.analysis.walks import Centre
 from lossatlas.errors import SpecError, unknown
 from lossatlas.objective import Objective
 from lossatlas.record import LAYOUT, read_index
+from lossatlas.space import directions as ways
 from lossatlas.space.charts import Plane, Recipe
 from lossatlas.space.parameters import Parameters, precise
 
@@ -202,7 +203,7 @@ class Trajectory:
             centre=centre,
         )
 
-    def directions(self, axes: Sequence[str] = ("x", "y"), *, centre: Centre = "mean") -> dict[str, dict[str, Tensor]]:
+    def directions(self, axes: Sequence[str] = ("x", "y"), *, centre: Centre = "mean") -> dict[str, ways.Direction]:
         """The first principal directions, by axis, each of length one; one pass over all checkpoints.
 
         Raises:
@@ -215,7 +216,11 @@ class Trajectory:
             block -= block[-1:].clone()
             for axis, row in zip(axes, weights @ block, strict=True):
                 made[axis][name][start:stop] = row
-        return {axis: {name: t.reshape(self.shapes[name]) for name, t in d.items()} for axis, d in made.items()}
+        labels = _labels(found, axes)
+        return {
+            axis: ways.Direction({name: t.reshape(self.shapes[name]) for name, t in d.items()}, labels[axis])
+            for axis, d in made.items()
+        }
 
     def _principal(self, centre: Centre, count: int) -> Principal:
         found = self.principal(count, centre=centre)
@@ -236,13 +241,7 @@ class Trajectory:
         Returns:
             The plane. Its labels name the explained variance beside that of a random walk.
         """
-        found = self._principal(centre, len(axes))
-        labels = {
-            axis: f"principal direction {i + 1} ({100 * found.shares[i]:.0f} % of the variance, "
-            f"random walk {100 * found.null.shares[i]:.0f} %)"
-            for i, axis in enumerate(axes)
-        }
-        return Plane(self.at(-1), self.directions(axes, centre=centre), Recipe(labels=labels, by="none"))
+        return Plane(self.at(-1), self.directions(axes, centre=centre), Recipe(by="none"))
 
     def project(self, plane: Plane) -> Projected:
         r"""Where each checkpoint lies over a plane, for directions at any angle; one pass over all checkpoints.
@@ -312,6 +311,14 @@ class Trajectory:
             share=float(share),
             expected_share=len(plane.axes) / self.dimension,
         )
+
+
+def _labels(found: Principal, axes: Sequence[str]) -> dict[str, str]:
+    return {
+        axis: f"principal direction {i + 1} ({100 * found.shares[i]:.0f} % of the variance, "
+        f"random walk {100 * found.null.shares[i]:.0f} %)"
+        for i, axis in enumerate(axes)
+    }
 
 
 def _folder(folder: Path) -> tuple[list[streams.Source], list[Checkpoint], list[str] | None]:

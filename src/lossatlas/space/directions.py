@@ -104,14 +104,12 @@ def towards(origin: Objective | nn.Module | Parameters, other: nn.Module | Param
 class Path(Protocol):
     """What knows its principal directions: a :class:`~lossatlas.Trajectory`."""
 
-    def directions(self, axes: Sequence[str], *, centre: Any) -> dict[str, dict[str, Tensor]]:
+    def directions(self, axes: Sequence[str], *, centre: Any) -> dict[str, Direction]:
         """The first principal directions, by axis."""
         ...
 
 
-def principal(
-    trajectory: Path, *, axes: Sequence[str] = ("x", "y"), centre: str = "mean"
-) -> dict[str, dict[str, Tensor]]:
+def principal(trajectory: Path, *, axes: Sequence[str] = ("x", "y"), centre: str = "mean") -> dict[str, Direction]:
     """The first principal directions of a training run, each of length one (Li et al. 2018, section 7).
 
     Args:

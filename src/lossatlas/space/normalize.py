@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from lossatlas.errors import SpecError, unknown
 from lossatlas.objective import Objective
 from lossatlas.space import filters
-from lossatlas.space.parameters import Parameters, norm, precise
+from lossatlas.space.parameters import Parameters, norm, parts, precise
 
 By = Literal["filter", "layer", "weight", "none", "head", "unit-filter", "unit-layer"]
 WAYS: tuple[str, ...] = get_args(By)
@@ -119,7 +119,7 @@ def check_direction(direction: Parameters, origin: Parameters) -> None:
             )
         if not origin[name].dtype.is_floating_point and not origin[name].dtype.is_complex:
             raise SpecError(f"direction[{name!r}]: the origin holds it as {origin[name].dtype}, which cannot be moved")
-        if not bool(torch.isfinite(tensor).all()):
+        if not all(bool(torch.isfinite(part).all()) for part in parts(tensor)):
             raise SpecError(f"direction[{name!r}] has values that are not finite; every point on it would be NaN")
 
 

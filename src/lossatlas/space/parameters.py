@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lossatlas.errors import SpecError
 
@@ -29,8 +29,21 @@ def dot(a: Parameters, b: Parameters) -> float:
 
 def _products(a: Tensor, b: Tensor) -> Iterator[float]:
     """The inner product of two tensors, a part at a time: doubles of a whole embedding would take gigabytes."""
-    for one, other in zip(a.reshape(-1).split(PART), b.reshape(-1).split(PART), strict=True):  # type: ignore[no-untyped-call]
+    for one, other in zip(parts(a), parts(b), strict=True):
         yield float(torch.sum(precise(one) * precise(other)))
+
+
+def parts(tensor: Tensor) -> Sequence[Tensor]:
+    """A tensor in parts whose doubles are small, or itself where it is small or spread over devices.
+
+    Example:
+        >>> len(parts(torch.empty(3)))
+        1
+    """
+    if tensor.numel() <= PART or type(tensor) not in (Tensor, nn.Parameter):
+        return (tensor,)
+    found: tuple[Tensor, ...] = tensor.detach().reshape(-1).split(PART)  # type: ignore[no-untyped-call]
+    return found
 
 
 def precise(tensor: Tensor) -> Tensor:

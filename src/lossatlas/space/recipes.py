@@ -191,6 +191,8 @@ def whole(tensor: Tensor) -> Tensor:
 def cut(directions: Sequence[Parameters], name: str, size: int) -> list[tuple[int, int]]:
     """How a tensor is cut so that all directions that move it are read in the same pieces."""
     ways = {tuple(d.ranges(name)) for d in directions if isinstance(d, Seeded) and name in d}
+    if not ways and size:  # tensors: doubles of a whole embedding would take gigabytes
+        return [(start, min(start + PIECE, size)) for start in range(0, size, PIECE)]
     return list(ways.pop()) if len(ways) == 1 else [(0, size)]
 
 
