@@ -288,4 +288,6 @@ def test_what_is_not_fixed_is_said_where_it_applies():
     assert "4 norms pass their gain" in said["vit"]
     assert "4 norms pass their gain" in said["decoder"]
     assert "9 pairs of layers" in said["resnet20"]
-    assert said["lstm"] == ""
+    assert "not known" in said["lstm"]
+    assert "torch.fx cannot read the forward of RecurrentClassifier" in said["lstm"]
+    assert caveats(nn.Sequential(nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 2))) == ()

@@ -6,6 +6,7 @@ import copy
 
 import pytest
 import torch
+import torch.nn.utils.prune
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations, parametrize
@@ -405,6 +406,14 @@ def test_spectral_norm_is_free_in_the_scale_of_the_matrix():
         changed.get_parameter(name).mul_(11)
     x = torch.randn(9, 6, generator=generator()).double()
     assert_picture(model, changed, (x, torch.arange(9) % 4), equal=True)
+
+
+def test_the_old_spectral_norm_and_pruning_are_seen_through():
+    old = torch.nn.utils.spectral_norm(nn.ConvTranspose2d(3, 4, 2))
+    pruned = torch.nn.utils.prune.random_unstructured(nn.Linear(4, 2), "weight", 0.5)
+    rows = [filters.table(layer)["weight_orig"] for layer in (old, pruned)]
+    assert [row.layout.count for row in rows] == [4, 2]
+    assert not any(row.default for row in rows)
 
 
 def test_listing_the_filters_leaves_the_power_iteration_alone():

@@ -43,7 +43,7 @@ ATTRIBUTES: dict[str, str] = {
     "data": "source of the data",
     "loss": "name of the loss function",
     "samples": "number of samples behind each mean",
-    "normalisation": "filter, layer, weight, none, unit-filter, unit-layer; empty where nothing was normalised",
+    "normalisation": "filter, layer, weight, none, head, unit-filter, unit-layer; empty where nothing was normalised",
     "still": "roles of tensors that do not move, separated by commas",
     "batchnorm": "frozen, recalibrated or interpolated; empty where the model has none",
     "seed": "seed of the random directions; empty where there is none",

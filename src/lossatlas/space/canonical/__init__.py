@@ -137,13 +137,17 @@ def caveats(model: nn.Module) -> tuple[str, ...]:
         model: any module; it is not changed.
 
     Returns:
-        Lines for `lossatlas explain`; none where nothing of the kind was found.
+        Lines for `lossatlas explain`, also where the model could not be read; none where nothing of the kind was found.
     """
     lines = []
     try:
-        network = chains.read(_copy(model))
-    except SpecError:
-        pass
+        # On no memory: what is read is the order of the layers, not their weights.
+        network = chains.read(private_copy(model, device=torch.device("meta"), training=False))
+    except SpecError as fault:
+        lines.append(
+            f"not known: whether layers are joined by ReLU or read the gain of a norm, since {fault}; scaling one "
+            "against the other would change the picture, not the function"
+        )
     else:
         if network.pairs:
             lines.append(
@@ -195,7 +199,7 @@ def _settle_heads(form: nn.Module, inputs: Any, reference: list[Tensor]) -> tupl
         else:
             module.load_state_dict(before)
             left.append(path)
-    reason = "rotary positions, shared heads or normed queries leave less freedom"
+    reason = "rotary positions, shared heads or normed queries leave less freedom, or a projection was not found"
     return done, [f"{len(left)} attention layers, first {left[0]}: {reason}"] if left else []
 
 
