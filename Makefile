@@ -1,6 +1,8 @@
 # lossatlas: every target builds its own environment first.
 #
 #   make demo    train two networks, draw their landscapes, open the page (about two minutes)
+#   make bench   time a point against the other ways there are, in an environment of its own (about half an hour);
+#                DATA=FOLDER names the folder with the authors' network, see benchmarks/README.md
 #   make test    lint, types, layers, tests with coverage, documentation
 #
 # TORCH chooses the build of PyTorch, for instance: make setup TORCH="torch --index-url <a CUDA index>"
@@ -11,6 +13,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 JOBS ?= 2
+BENCH := .bench
+BENCH_READY := $(BENCH)/.ready
+DATA ?=
+DEVICE ?= cpu
+RESULTS ?= benchmarks/results
 
 .PHONY: setup demo test lint types layers tests docs bench soak clean
 
@@ -49,11 +56,22 @@ tests: $(READY)
 docs: $(READY)
 	$(BIN)/mkdocs build --strict --quiet
 
-bench: $(READY)
-	$(BIN)/python -m benchmarks
+# The packages we compare with have pins that would choose another torch, and libraries that play no part in a timing.
+$(BENCH_READY): pyproject.toml
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/pip install --quiet --upgrade "pip>=25.1"
+	$(BENCH)/bin/pip install --quiet $(TORCH)
+	$(BENCH)/bin/pip install --quiet -e '.[draw,zoo]'
+	$(BENCH)/bin/pip install --quiet adaptive
+	$(BENCH)/bin/pip install --quiet --no-deps --group rivals
+	touch $@
+
+bench: $(BENCH_READY)
+	$(BENCH)/bin/python -m benchmarks points $(DATA) --device $(DEVICE) --out $(RESULTS)/points.json $(BENCH_FLAGS)
+	$(BENCH)/bin/python -m benchmarks growth --device $(DEVICE) --out $(RESULTS)/growth.json
 
 soak: $(READY)
 	$(BIN)/pytest -m "soak or slow" --count-kills 50 tests/sampling
 
 clean:
-	rm -rf $(VENV) site .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(BENCH) site .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -10,17 +10,25 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 import lossatlas as la
 
 
 @dataclass(frozen=True)
 class Case:
-    """A network and its data."""
+    """A network and its data; operations of a forward pass for one sample where torch cannot count them."""
 
     name: str
     source: Callable[[], nn.Module]
     data: tuple[Tensor, Tensor]
+    flops: float = 0.0
+
+    def objective(self, device: torch.device) -> la.Objective:
+        """What is measured, by us: loss and error, in batches of 250."""
+        return la.Objective(
+            self.make(), self.data, F.cross_entropy, metrics={"error": la.metrics.error}, batch_size=250, device=device
+        )
 
     def make(self) -> nn.Module:
         """The network, with the same weights every time."""
@@ -55,22 +63,63 @@ class Attentive(nn.Module):
         return self.out(self.layers(self.embed(x.squeeze(1))).mean(1))
 
 
-def cases(data: Path | None) -> list[Case]:
-    """All cases; with a folder that holds the authors' network and images, ResNet-56 is theirs."""
+class Block(nn.Module):
+    """A basic block of ResNet-18 (He et al. 2016)."""
+
+    def __init__(self, before: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(before, channels, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.short: nn.Module = nn.Identity()
+        if stride > 1 or before != channels:
+            self.short = nn.Sequential(nn.Conv2d(before, channels, 1, stride, bias=False), nn.BatchNorm2d(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = self.bn2(self.conv2(torch.relu(self.bn1(self.conv1(x)))))
+        return torch.relu(inner + self.short(x))
+
+
+def resnet18() -> nn.Module:
+    """ResNet-18 for images of 224 pixels and 1000 classes."""
+    stem = [nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(3, 2, 1)]
+    sizes = [(64, 64, 1), (64, 64, 1), (64, 128, 2), (128, 128, 1)]
+    sizes += [(128, 256, 2), (256, 256, 1), (256, 512, 2), (512, 512, 1)]
+    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 1000)]
+    return nn.Sequential(*stem, *(Block(*size) for size in sizes), *head)
+
+
+LSTM_FLOPS = 2.0 * 8 * 4 * 32 * ((8 + 32) + (32 + 32)) + 2 * 32 * 10
+"""Eight rows, four gates, 32 units; inputs and states of two layers; the output."""
+
+
+def cases(data: Path | None, images: int = 500) -> list[Case]:
+    """All cases; with a folder that holds the authors' network and images, ResNet-56 is theirs.
+
+    Args:
+        data: the folder.
+        images: how many images ResNet-56 sees. The folder's are repeated where there are fewer.
+    """
     digits = la.zoo.data("digits")
+    few = tuple(part[:500] for part in digits)
+    random = torch.Generator().manual_seed(1)
+    large = max(32, images // 10)
+    pictures = torch.randn(large, 3, 224, 224, generator=random), torch.randint(0, 1000, (large,), generator=random)
     return [
-        Case("ResNet-56, 500 images", *_resnet56(data)),
-        Case("digits ResNet-20", lambda: la.zoo.model("resnet20", channels=1), tuple(part[:500] for part in digits)),
+        Case(f"ResNet-56, {images} images", *_resnet56(data, images)),
+        Case("digits ResNet-20", lambda: la.zoo.model("resnet20", channels=1), few),
         Case("digits MLP", lambda: la.zoo.model("mlp"), digits),
-        Case("digits LSTM", Recurrent, digits),
+        Case("digits LSTM", Recurrent, digits, LSTM_FLOPS),
         Case("digits transformer", Attentive, digits),
+        Case(f"ResNet-18 at 224 pixels, {large} images", resnet18, pictures),
     ]
 
 
-def _resnet56(folder: Path | None) -> tuple[Callable[[], nn.Module], Any]:
+def _resnet56(folder: Path | None, images: int) -> tuple[Callable[[], nn.Module], Any]:
     if folder is None:
         random = torch.Generator().manual_seed(0)
-        data = torch.randn(500, 3, 32, 32, generator=random), torch.randint(0, 10, (500,), generator=random)
+        data = torch.randn(images, 3, 32, 32, generator=random), torch.randint(0, 10, (images,), generator=random)
         return lambda: la.zoo.model("resnet56", seed=0), data
 
     def trained() -> nn.Module:
@@ -78,7 +127,8 @@ def _resnet56(folder: Path | None) -> tuple[Callable[[], nn.Module], Any]:
         la.load_checkpoint(model, folder / "li2018_resnet56.pt")
         return model
 
-    found = np.load(folder / "cifar10_train500.npz")
+    found = np.load(folder / ("cifar10_train500.npz" if images <= 500 else "cifar10_train8068.npz"))
     mean, deviation = (torch.tensor(v).view(3, 1, 1) / 255 for v in ((125.3, 123.0, 113.9), (63.0, 62.1, 66.7)))
-    x = torch.from_numpy(found["x"]).permute(0, 3, 1, 2).float() / 255
-    return trained, (((x - mean) / deviation).contiguous(), torch.from_numpy(found["y"]))
+    which = torch.arange(images) % len(found["y"])
+    x = torch.from_numpy(found["x"])[which].permute(0, 3, 1, 2).float() / 255
+    return trained, (((x - mean) / deviation).contiguous(), torch.from_numpy(found["y"])[which])
