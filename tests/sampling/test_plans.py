@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import math
@@ -16,6 +17,8 @@ from torch.nn import functional as F
 import lossatlas as la
 from lossatlas.errors import SpecError
 from lossatlas.sampling import calibration, choice, rewriting, staging, tracing
+from lossatlas.sampling.calibration import Calibration
+from lossatlas.sampling.capture import Captured
 from lossatlas.sampling.evaluator import Plain
 from lossatlas.sampling.graphs import Graphs
 from lossatlas.sampling.plans import Plan
@@ -170,6 +173,67 @@ def test_a_sum_is_written_over_its_summand_only_where_nobody_reads_that_again(ag
     truth = Plain(objective, plane).values(POINTS)
     for _ in range(2):
         assert way.values(POINTS) == pytest.approx(truth, rel=1e-6)
+
+
+class Recorder:
+    """Stands for ``torch.cuda``: a graph that, like the real one, writes into the memory it was recorded with."""
+
+    def __init__(self):
+        self.calls, self.replays, self.captured, self.work = 0, 0, None, None
+
+    def current_stream(self):
+        return self
+
+    Stream = current_stream
+
+    def wait_stream(self, other):
+        pass
+
+    @contextlib.contextmanager
+    def stream(self, aside):
+        yield
+
+    graph = stream
+
+    def CUDAGraph(self):
+        return self
+
+    def run(self, given):
+        self.calls += 1
+        return (given * 2).sum(1)
+
+    def replay(self):
+        self.replays += 1
+        self.captured._found.copy_((self.captured._given * 2).sum(1))
+
+
+def test_a_captured_function_is_replayed_on_its_own_memory():
+    fake = Recorder()
+    fake.captured = Captured(fake.run, torch.ones(2, 3), cuda=fake)
+    first = fake.captured(torch.full((2, 3), 2.0))
+    second = fake.captured(torch.zeros(2, 3))
+    assert first.tolist() == [12.0, 12.0]  # not overwritten by the second
+    assert second.tolist() == [0.0, 0.0]
+    assert (fake.calls, fake.replays) == (4, 2)
+
+
+def test_on_a_gpu_every_plan_is_tried_as_a_cuda_graph_too(monkeypatch):
+    objective = objective_of("mlp")
+    plane = la.Plane.random(objective, seed=0)
+    graphs = Graphs(objective, plane)
+    found = Calibration(plan=Plan(), seconds={"plain": 1.0})
+    search = calibration._Search(graphs, POINTS, POINTS, found, "auto", "exact", deadline=0.0)
+    assert search._captured(Plan(name="graph")) == [Plan(name="graph")]
+    objective.device = torch.device("cuda")
+    assert [plan.captured for plan in search._captured(Plan(name="graph"))] == [False, True]
+    assert [plan.captured for plan in search._captured(Plan(name="compiled"))] == [False]
+
+
+def test_a_cuda_graph_is_refused_without_a_cuda_device():
+    objective = objective_of("mlp")
+    way = Graphs(objective, la.Plane.random(objective, seed=0)).way(Plan(name="graph", captured=True))
+    with pytest.raises(RuntimeError, match="needs a CUDA device; the objective is on cpu"):
+        way.values(POINTS)
 
 
 def test_what_does_not_move_is_computed_once():

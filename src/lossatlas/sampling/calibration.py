@@ -8,7 +8,7 @@ import shutil
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -163,7 +163,8 @@ class _Search:
     def run(self, each: float, remaining: int) -> None:
         """Try all that is worth it, in time."""
         for plan in self._graphs():
-            self._try(plan)
+            for variant in self._captured(plan):
+                self._try(variant)
         fastest = min(self.time, each)
         stacks = list(stacks_to_try(fastest, self.graphs.objective.samples))
         if self.wanted in ("auto", "stacked"):
@@ -177,7 +178,14 @@ class _Search:
     def _stacked(self, name: str, stacks: list[tuple[int, int]]) -> None:
         whole = _uncuttable(self.found)
         for points, micro in stacks:
-            self._try(Plan(name=name, micro=0 if whole else micro, points=points, precision=self.precision))
+            plan = Plan(name=name, micro=0 if whole else micro, points=points, precision=self.precision)
+            for each in self._captured(plan):
+                self._try(each)
+
+    def _captured(self, plan: Plan) -> list[Plan]:
+        """A plan, and on a GPU the same as a CUDA graph; what is compiled makes its own."""
+        on_gpu = self.graphs.objective.device.type == "cuda" and plan.name != "compiled"
+        return [plan, replace(plan, captured=True)] if on_gpu else [plan]
 
     def _graphs(self) -> Iterator[Plan]:
         if self.wanted not in ("auto", "graph"):

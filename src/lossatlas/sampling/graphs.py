@@ -16,6 +16,7 @@ from torch.utils import _pytree as pytree
 from lossatlas.objective import Objective
 from lossatlas.objective.batches import size_of
 from lossatlas.sampling import rewriting, staging, tracing
+from lossatlas.sampling.capture import Captured
 from lossatlas.sampling.plans import PRECISIONS, Plan
 from lossatlas.sampling.tracing import UntraceableError
 from lossatlas.sampling.weights import Rows, Weights, rows_of
@@ -68,6 +69,7 @@ class GraphWay:
     def __init__(self, objective: Objective, plane: Plane, plan: Plan, traced: tracing.Trace) -> None:
         self.plan = plan
         self.points = plan.points
+        self._axes = len(plane.axes)
         self._complete = objective.completed
         self._weighted = traced.weighted
         self._width = len(objective.measured)
@@ -80,6 +82,8 @@ class GraphWay:
         self._weights = self._weight_buffer(work, objective)
         self._device = objective.device
         self._batches = list(self._prepared(objective, work))
+        sizes = [size for size, _ in self._batches]
+        self._sizes = torch.tensor(sizes, dtype=torch.float64, device=self._device)
         self._fixed |= self._packed(self._fixed)
         self._call = self._callable()
         self._pool = _pool(plan.workers) if plan.workers > 1 else None
@@ -109,19 +113,30 @@ class GraphWay:
         count = len(coordinates)
         if count < self.points:  # always the same shape: a compiled graph is made for one
             coordinates = np.concatenate([coordinates, np.repeat(coordinates[-1:], self.points - count, axis=0)])
+        table = torch.from_numpy(np.hstack([np.ones((self.points, 1)), coordinates]))
         with torch.inference_mode():
-            moved = self._weights.move(coordinates) if self._weights else {}
-            moved |= self._packed(moved)
-            table = torch.from_numpy(np.hstack([np.ones((self.points, 1)), coordinates]))
-            moved[staging.COORDINATES] = (
-                table.to(self._device, self._format) if self.points > 1 else table[0].to(self._device, self._format)
-            )
-            run = functools.partial(self._batch, moved)
-            results = list(map(run, self._batches) if self._pool is None else self._pool.map(run, self._batches))
-            sizes = torch.tensor([size for size, _ in self._batches], dtype=torch.float64, device=self._device)
-            table = torch.stack(results).movedim(0, -1)  # [V, batches] or [n, V, batches]
-            means = (self._mean(table, sizes)).reshape(self.points, -1)
+            means = self._run(table.to(self._device, self._own))
         return np.asarray(means[:count].cpu().numpy())
+
+    @functools.cached_property
+    def _run(self) -> Callable[[Tensor], Tensor]:
+        if not self.plan.captured:
+            return self._means
+        if self._device.type != "cuda":
+            raise RuntimeError(f"a CUDA graph needs a CUDA device; the objective is on {self._device.type}")
+        example = torch.ones(self.points, 1 + self._axes, dtype=self._own, device=self._device)
+        return Captured(self._means, example)
+
+    def _means(self, table: Tensor) -> Tensor:
+        """Values [n, V] from coordinates [n, 1 + k] on the device; kernels alone, so that they can be recorded."""
+        moved = self._weights.fill(table) if self._weights else {}
+        moved |= self._packed(moved)
+        coordinates = table.to(self._format)
+        moved[staging.COORDINATES] = coordinates if self.points > 1 else coordinates[0]
+        run = functools.partial(self._batch, moved)
+        results = list(map(run, self._batches) if self._pool is None else self._pool.map(run, self._batches))
+        found = torch.stack(results).movedim(0, -1)  # [V, batches] or [n, V, batches]
+        return self._mean(found, self._sizes).reshape(self.points, -1)
 
     def _mean(self, table: Tensor, sizes: Tensor) -> Tensor:
         """The weighted mean over batches; the weights that a value has of its own come after the values."""
@@ -162,7 +177,7 @@ class GraphWay:
         inputs = set(self._staged.inputs)
         slots = {name: rows for name, rows in work.slots.items() if name in inputs}
         own = next(iter(work.slots.values())).tensors.dtype if work.slots else torch.float32
-        self._format = PRECISIONS[self.plan.precision] or own
+        self._own, self._format = own, PRECISIONS[self.plan.precision] or own
         self._inputs = self._staged.inputs
         self._moved = set(slots)
         work.slots = {

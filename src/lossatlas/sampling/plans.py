@@ -38,6 +38,7 @@ class Plan:
         workers: threads that each take batches of their own, every one on a single core; 1 leaves the cores to torch.
         points: points evaluated at once.
         precision: one of ``PRECISIONS``.
+        captured: record the whole point once as a CUDA graph and replay it, which spares launching its kernels.
 
     Example:
         >>> str(Plan(name="graph", micro=50, workers=2))
@@ -49,6 +50,7 @@ class Plan:
     workers: int = 1
     points: int = 1
     precision: str = "exact"
+    captured: bool = False
 
     def __str__(self) -> str:
         """The plan in words."""
@@ -56,6 +58,7 @@ class Plan:
         parts += [f"{self.micro} samples at once"] if self.micro else []
         parts += [f"{self.workers} workers"] if self.workers > 1 else []
         parts += [f"{self.points} points at once"] if self.points > 1 else []
+        parts += ["captured"] if self.captured else []
         parts += [self.precision] if self.precision != "exact" else []
         return ", ".join(parts)
 

@@ -72,9 +72,12 @@ class Weights:
         Returns:
             Views by name: the tensor's own shape where ``points`` is 1, otherwise [n, *shape].
         """
-        ones = np.ones((len(coordinates), 1))
-        table = torch.from_numpy(np.hstack([ones, coordinates])).to(self._rows)
-        moved = torch.matmul(table, self._rows, out=self._buffer[: len(coordinates)]).to(self._dtype)
+        return self.fill(torch.from_numpy(np.hstack([np.ones((len(coordinates), 1)), coordinates])))
+
+    def fill(self, table: Tensor) -> dict[str, Tensor]:
+        """The same from a table of coordinates, float64 [n, 1 + k], whose first column is 1."""
+        table = table.to(self._rows)
+        moved = torch.matmul(table, self._rows, out=self._buffer[: len(table)]).to(self._dtype)
         if self.points == 1:
             moved = moved[0]
         views, start = {}, 0
