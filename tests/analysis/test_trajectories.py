@@ -194,10 +194,12 @@ def test_the_true_loss_stands_beside_that_of_the_surface(tmp_path):
     assert [text for _, text in found.drops] == ["lr ÷ 10"]
     assert found.drops[0][0] == 4 or found.drops[0][0] == 5
     assert all(torch.equal(before[n], t) for n, t in objective.private.state_dict().items() if "running" in n)
-    assert "lies off this plane by up to" in found.words
+    assert "off this plane by up to" in found.words
     overlay = found.overlay()
     assert dict(overlay.words)[0] == "epoch 0"
-    assert "lr ÷ 10" in dict(overlay.words).values()
+    assert [text for text in dict(overlay.words).values() if "lr" in text] == [
+        f"epoch {found.drops[0][0] / 2:g}: lr ÷ 10"
+    ]
     assert overlay.note == found.words
     assert found.plot().panels[0].y_label == "loss"
 

@@ -12,13 +12,16 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 import xarray as xr
 from torch import nn
 
+from lossatlas.analysis.alignment import Alignment
 from lossatlas.draw.plot import Mark, Panel, Plot, Series
 from lossatlas.draw.words import number
 from lossatlas.errors import SpecError
 from lossatlas.objective import Objective
+from lossatlas.results.landscape import Axis, build
 from lossatlas.sampling.run import interpolate
 from lossatlas.space.charts import Chart
 from lossatlas.space.curves import Curve
@@ -55,10 +58,11 @@ class Barrier:
     @property
     def words(self) -> str:
         """The height, its errors and where it is, in a sentence."""
-        spread = f" ± {number(self.standard_error)}" if math.isfinite(self.standard_error) else ""
+        spread = f" ± {number(self.standard_error, 2)}" if math.isfinite(self.standard_error) else ""
+        ends = " and ".join(number(end) for end in self.ends)
         return (
-            f"barrier {number(self.height)}{spread} at {number(self.at)} of the way, at most {number(self.grid_error)} "
-            f"missed between the points; ends {number(self.ends[0])} and {number(self.ends[1])}"
+            f"barrier {number(self.height)}{spread} at {number(self.at)} of the way, about "
+            f"{number(self.grid_error, 2)} higher between the points; ends {ends}"
         )
 
 
@@ -91,7 +95,7 @@ def height(way: xr.Dataset, value: str = "loss") -> Barrier:
         raise SpecError("way does not run from 0 to 1 with a point between; sample x=(0, 1, 25)")
     if not np.isfinite(loss).all():
         raise SpecError(f"{int((~np.isfinite(loss)).sum())} of {len(loss)} points are not finite: no height is known")
-    above = loss - (1 - x) * loss[0] - x * loss[-1]
+    above = loss - loss[0] - x * (loss[-1] - loss[0])
     top = int(np.argmax(above))
     return Barrier(
         height=float(above[top]),
@@ -126,13 +130,12 @@ def barrier(
         steps: number of points.
 
     Returns:
-        The barrier, and the Landscape along the way.
+        The barrier, and the Landscape along the way. An aligned copy of the first network itself has the barrier 0.
 
     Raises:
         SpecError: identical models, another architecture, or a loss that is not finite on the way.
 
     Example:
-        >>> import torch
         >>> a, b = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
         >>> _ = nn.init.constant_(a.weight, -1.0), nn.init.constant_(b.weight, 1.0)
         >>> loss = lambda outputs, targets: (1 - outputs**2) ** 2
@@ -140,8 +143,13 @@ def barrier(
         >>> barrier(objective, a, b, steps=5)[0].height
         1.0
     """
-    way = interpolate(objective, a, b, steps=steps, progress=False)
     ends = [{n: t for n, t in tensors_of(model).items() if n in objective.origin} for model in (a, b)]
+    if isinstance(b, Alignment) and all(torch.equal(ends[0][n].cpu(), t.cpu()) for n, t in ends[1].items()):
+        values = objective(ends[0])
+        x = Axis(coordinates=np.linspace(0, 1, steps), length=0.0, label="no way: the aligned network is the first one")
+        flat = build({"x": x}, {name: np.full(steps, value) for name, value in values.items()})
+        return height(flat), flat
+    way = interpolate(objective, a, b, steps=steps, progress=False)
     line = Curve([{**objective.origin, **end} for end in ends], "polygon")
     return with_error(height(way), objective, line), way
 

@@ -96,7 +96,7 @@ class Connection:
         mode = f" BatchNorm {self.batchnorm}." if self.batchnorm else ""
         longer = self.curve.length / float(self.line["x"].attrs["length"])
         return (
-            f"Straight line: {self.line_barrier.words}. Trained curve, {longer:.2g} times as long: "
+            f"Straight line: {self.line_barrier.words}. Trained curve, {longer:.2f} times as long: "
             f"{self.barrier.words}.{mode}"
         )
 

@@ -74,7 +74,7 @@ class Principal:
     def plot(self) -> Plot:
         """Explained variance by component, beside that of the random walk."""
         number = np.arange(1, len(self.shares) + 1)
-        spread = f"random walk, 90 % of {self.null.draws} in {self.null.dimension:,} dimensions"
+        spread = f"a random walk; bars hold 90 % of {self.null.draws} draws"
         series = [
             Series(x=number, y=100 * self.shares, label="this path", style="bars", color=0),
             Series(
@@ -201,14 +201,21 @@ class PathLosses:
     @property
     def words(self) -> str:
         """How well the surface stands for the path, in a sentence."""
-        far, at = float(np.nanmax(self.projected.share)), int(np.nanargmax(self.projected.share))
-        gap = np.abs(self.own["loss"] - self.surface["loss"])
-        worst = int(np.nanargmax(gap))
+        at, worst = int(np.nanargmax(self.projected.residual)), self._worst()
+        residual, extent = float(self.projected.residual[at]), float(self.projected.distance.max())
         return (
-            f"The path lies off this plane by up to {100 * far:.0f} % of the distance from the centre "
-            f"({self._name(at)}); the surface shows a loss of {number(float(self.surface['loss'][worst]))} where the "
-            f"network had {number(float(self.own['loss'][worst]))} ({self._name(worst)})."
+            f"The path lies off this plane by up to {number(residual)} in parameter norm ({self._name(at)}), "
+            f"{percent(residual / extent if extent else 0.0)} of its extent; the surface shows a loss of "
+            f"{number(float(self.surface['loss'][worst]))} where the network had "
+            f"{number(float(self.own['loss'][worst]))} ({self._name(worst)})."
         )
+
+    def _worst(self) -> int:
+        """Where the surface misleads most: by the largest factor, or where losses are not positive, difference."""
+        own, surface = self.own["loss"], self.surface["loss"]
+        if (own > 0).all() and (surface > 0).all():
+            return int(np.nanargmax(np.abs(np.log(own / surface))))
+        return int(np.nanargmax(np.abs(own - surface)))
 
     def overlay(self, label: str = "training path") -> Path:
         """The path upon the surface, with epochs and learning-rate drops beside it.
@@ -222,8 +229,8 @@ class PathLosses:
         coordinates = self.projected.coordinates
         if coordinates.shape[1] != 2:
             raise SpecError(f"the plane has {coordinates.shape[1]} axes; a path is drawn upon a plane with two")
-        drops = dict(self.drops)
-        words = {i: text for i, text in self._epochs() if all(self._apart(i, other) for other in drops)} | drops
+        words = self._drop_words()
+        words |= {i: text for i, text in self._epochs() if all(self._apart(i, other) for other in words)}
         return Path(x=coordinates[:, 0], y=coordinates[:, 1], label=label, words=sorted(words.items()), note=self.words)
 
     def plot(self) -> Plot:
@@ -239,9 +246,29 @@ class PathLosses:
         marks = [Mark(x=float(x[i]), label=text) for i, text in self.drops]
         positive = all(np.nanmin(s.y) > 0 for s in series)
         loss = Panel(series=series, x_label=unit, y_label="loss", y_scale="log" if positive else "linear", marks=marks)
-        off = [Series(x=x, y=100 * self.projected.share, style="both", color=2)]
-        rest = Panel(series=off, x_label=unit, y_label="off the plane, % of the way", marks=marks)
+        distances = {"from the centre": self.projected.distance, "off the plane": self.projected.residual}
+        off = [
+            Series(x=x, y=y, label=label, style="both", color=color)
+            for (label, y), color in zip(distances.items(), (3, 2), strict=True)
+        ]
+        rest = Panel(series=off, x_label=unit, y_label="distance, parameter norm", marks=marks)
         return Plot(panels=[loss, rest], title="What the surface shows of the path", caption=(self.words,))
+
+    def _drop_words(self) -> dict[int, str]:
+        """Learning-rate drops by checkpoint; those that lie close together share one text."""
+        heaps: list[list[tuple[int, str]]] = []
+        for drop in self.drops:
+            if heaps and not self._apart(heaps[-1][0][0], drop[0]):
+                heaps[-1].append(drop)
+            else:
+                heaps.append([drop])
+        x, unit = self._clock()
+        found = {}
+        for heap in heaps:
+            when = ", ".join(number(float(x[i])) for i, _ in heap)
+            what = " then ".join(dict.fromkeys(text for _, text in heap))
+            found[heap[0][0]] = f"{unit}{'s' if len(heap) > 1 else ''} {when}: {what}"
+        return found
 
     def _clock(self) -> tuple[np.ndarray, str]:
         if all(checkpoint.epoch is not None for checkpoint in self.checkpoints):
@@ -255,7 +282,10 @@ class PathLosses:
     def _epochs(self) -> list[tuple[int, str]]:
         """The first and last checkpoint, and a few between that are not crowded together."""
         chosen: list[int] = [0, len(self.checkpoints) - 1]
-        for index in np.linspace(0, len(self.checkpoints) - 1, 9).round().astype(int).tolist():
+        steps = np.linalg.norm(np.diff(self.projected.coordinates, axis=0), axis=1)
+        travelled = np.concatenate([[0.0], np.cumsum(steps)])
+        for share in np.linspace(0, 1, 7)[1:-1]:
+            index = int(np.argmin(np.abs(travelled - share * travelled[-1])))
             if all(self._apart(index, other) for other in chosen):
                 chosen.append(index)
         return [(i, self._name(i)) for i in sorted(set(chosen))]

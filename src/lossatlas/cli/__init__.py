@@ -19,6 +19,8 @@ COMMANDS = {
     "eigen": "Say how the loss curves: both ends of the spectrum, trace, density, the map of their ratio.",
     "report": "Put runs on one page: pictures, what each slice proves, what is known of the curvature.",
     "explain": "Print what a filter is, and what moves, for every tensor of a model.",
+    "trajectory": "Say which way a training run went, and draw its path upon the surface.",
+    "connect": "Measure the barrier between two networks, align them, and train a low way round it.",
     "study": "Run a claim about loss landscapes as an experiment, with its verdict.",
     "info": "Say what a run is and how far it is.",
     "import": "Read files of the original code.",

@@ -268,7 +268,7 @@ def build_plane(scan: Scan, objective: Objective) -> Plane:
             found[axis] = ways.random(objective, seed=scan.seed, stream=axis, **options)
             labels[axis] = "random direction"
         else:
-            found[axis] = ways.towards(objective, _other(scan, objective, path))
+            found[axis] = ways.towards(objective, another(scan, objective, path))
             labels[axis] = f"towards {Path(path).name}"
     recipe = Recipe(
         labels=labels,
@@ -278,7 +278,8 @@ def build_plane(scan: Scan, objective: Objective) -> Plane:
     return Plane(objective.origin, found, recipe)
 
 
-def _other(scan: Scan, objective: Objective, path: str) -> nn.Module:
+def another(scan: Scan, objective: Objective, path: str) -> nn.Module:
+    """The same network with the weights of another checkpoint."""
     other = copy.deepcopy(objective.model)
     load_state(other, read_checkpoint(path, trust_pickle=scan.trust_pickle), source=Path(path))
     return other

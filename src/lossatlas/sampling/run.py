@@ -25,7 +25,7 @@ from lossatlas.sampling.provenance import run_spec
 from lossatlas.sampling.samplers import Grid, Queue, Sampler
 from lossatlas.space.charts import Plane, Recipe
 from lossatlas.space.directions import tensors_of
-from lossatlas.space.parameters import Parameters, difference
+from lossatlas.space.parameters import Parameters, difference, norm
 from lossatlas.space.planefile import save_directions
 
 BLOCK_SECONDS = 2.0
@@ -172,6 +172,8 @@ def interpolate(
     """
     ends = [{name: t for name, t in tensors_of(model).items() if name in objective.origin} for model in (a, b)]
     direction = difference(ends[1], objective.origin | ends[0])
+    if norm(direction) == 0:
+        raise SpecError("a and b have the same weights: there is no way between them, and no barrier; pass two models")
     recipe = Recipe(labels={"x": "from the first model (0) to the second (1)"}, by="none")
     plane = Plane({**objective.origin, **ends[0]}, {"x": direction}, recipe)
     return sample(objective, plane, Grid(x=(*x, steps)), run=run, progress=progress)

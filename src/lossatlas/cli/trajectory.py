@@ -1,0 +1,115 @@
+"""`lossatlas trajectory`: which way a training run went, and what the surface shows of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lossatlas.cli.options import WHAT, flags, settings
+
+
+@click.command("trajectory")
+@click.option("--folder", required=True, metavar="FOLDER", help="What lossatlas.Recorder wrote, or checkpoint files.")
+@flags(WHAT)
+@flags(("metric", "x", "y", "plan", "precision", "run", "title"))
+@click.option("--grid", type=int, default=31, show_default=True, help="Points along each axis; they hold the path.")
+@click.option("--centre", default="mean", show_default=True, help="Variance about the 'mean' or the 'last' checkpoint.")
+@click.option("--tensors", default="all", show_default=True, help="'all' parameters, or 'weights' as in the paper.")
+@click.option("--out", multiple=True, metavar="PICTURE", help="The path upon the surface. May be repeated.")
+@click.option("--variance", metavar="PICTURE", help="Explained variance beside that of a random walk.")
+@click.option("--losses", metavar="PICTURE", help="Loss of the networks, loss of the surface, distance between them.")
+@click.option("--report", metavar="PAGE", help="All of it on one html page.")
+def trajectory_command(
+    folder: str, config: Path | None, grid: int, centre: str, tensors: str,
+    out: tuple[str, ...], variance: str | None, losses: str | None, report: str | None, **given: Any,
+) -> None:  # fmt: skip
+    """Say which way a training run went: explained variance, its random-walk null, the path upon the surface.
+
+    Without --model and --data it prints what the checkpoints alone say. The surface is the principal plane through the
+    last checkpoint, whose weights and BatchNorm statistics the model gets.
+
+    \b
+    Examples:
+      The explained variance alone:
+        lossatlas trajectory --folder runs/path
+      The path upon the surface, and the loss of the networks beside that of the surface:
+        lossatlas trajectory --folder runs/path --model train.py:make_model --data train.py:loader \\
+            --grid 31 --run runs/plane --out path.png --losses losses.png
+    """
+    import lossatlas as la
+
+    _check([*out, *(picture for picture in (variance, losses) if picture)])
+    path = la.Trajectory.open(folder, tensors=tensors)
+    found = path.principal(centre=centre)  # type: ignore[arg-type]  # checked there
+    _print_path(path, found)
+    if variance:
+        click.echo(f"drawn: {la.draw(found, variance)}")
+    if not given.get("model") and not config:
+        if out or losses or report:
+            click.echo("note: --out, --losses and --report need --model and --data", err=True)
+        return
+    overlay, landscape, along = _measured(path, settings(config, given), grid, centre)
+    click.echo(along.words)
+    for picture in out:
+        click.echo(f"drawn: {la.draw(landscape, picture, overlays=[overlay])}")
+    if losses:
+        click.echo(f"drawn: {la.draw(along, losses)}")
+    if report:
+        click.echo(f"written: {_page(report, found, path, landscape, overlay, along)}")
+
+
+def _print_path(path: Any, found: Any) -> None:
+    from lossatlas.analysis.paths import CAVEAT
+
+    first, last = path.checkpoints[0], path.checkpoints[-1]
+    click.echo(f"path: {len(path)} checkpoints, step {first.step} to {last.step}, {path.dimension:,} parameters")
+    click.echo(f"{'component':>9} {'variance':>9} {'random walk':>12} {'90 % of walks':>18}")
+    null = found.null
+    for i, share in enumerate(found.shares):
+        spread = f"{100 * null.low[i]:.1f} to {100 * null.high[i]:.1f} %"
+        click.echo(f"{i + 1:>9} {100 * share:>7.1f} % {100 * null.shares[i]:>10.1f} % {spread:>18}")
+    click.echo(found.words)
+    click.echo(CAVEAT)
+    click.echo(path.contrast().words)
+
+
+def _measured(path: Any, told: dict[str, Any], grid: int, centre: str) -> tuple[Any, Any, Any]:
+    """The surface, the path over it, and the losses along it."""
+    import lossatlas as la
+    from lossatlas.cli.scan import Scan, build_model, build_objective
+
+    scan = Scan(**told)
+    model = build_model(scan)
+    path.load(model)
+    objective = build_objective(scan, model)
+    plane = path.plane(centre=centre)
+    along = path.losses(objective, plane)
+    axes = along.projected.bounds(grid) | {axis: getattr(scan, axis) for axis in "xy" if getattr(scan, axis)}
+    options: dict[str, Any] = {"run": scan.run or None, "plan": scan.plan, "precision": scan.precision}
+    return along.overlay(), la.sample(objective, plane, la.Grid(**axes), **options), along
+
+
+def _page(target: str, found: Any, path: Any, landscape: Any, overlay: Any, along: Any) -> Path:
+    from lossatlas.analysis.paths import CAVEAT
+    from lossatlas.draw.report import Heading, Number, Picture, report
+
+    parts = [
+        f"{len(path)} checkpoints of {path.dimension:,} parameters. {path.contrast().words}",
+        Heading("How flat is the path?"),
+        Number("variance of the first two components", f"{100 * found.shares[:2].sum():.1f} %", caveat=CAVEAT),
+        Number("the same of a random walk", f"{100 * found.null.shares[:2].sum():.1f} %", caveat="Same step lengths."),
+        found,
+        Heading("The path upon the surface"),
+        Picture(landscape, words=along.words, view={"overlays": [overlay]}),
+        along,
+    ]
+    return report(target, "Which way did the training go?", parts)
+
+
+def _check(pictures: list[str]) -> None:
+    from lossatlas.draw import check_path
+
+    for picture in pictures:
+        check_path(picture)

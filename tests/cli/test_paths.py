@@ -1,0 +1,110 @@
+"""Do `lossatlas trajectory` and `lossatlas connect` say what they found, and what it does not prove?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+from torch.nn import functional as F
+
+import lossatlas as la
+from lossatlas.cli import atlas
+
+USER = """
+import lossatlas as la
+
+def make(seed=0):
+    return la.zoo.model("mlp", seed=seed, widths=(64, 12, 10), norm=True)
+"""
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    (tmp_path / "user_paths.py").write_text(USER)
+    monkeypatch.chdir(tmp_path)
+    x, y = (part[:200] for part in la.zoo.data("digits"))
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        model = la.zoo.model("mlp", seed=seed, widths=(64, 12, 10), norm=True)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.2)
+        recorder = la.Recorder(f"path{seed}", every=4)
+        for step in range(21):
+            recorder.step(model, epoch=step / 4, lr=optimizer)
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+            optimizer.param_groups[0]["lr"] = 0.2 if step < 10 else 0.02
+        torch.save(model.state_dict(), f"{seed}.pt")
+    return tmp_path
+
+
+def run(*arguments, code: int = 0):
+    result = CliRunner().invoke(atlas, [str(argument) for argument in arguments])
+    assert result.exit_code == code, result.output + repr(result.exception)
+    return result
+
+
+WHAT = ("--model", "user_paths.py:make", "--data", "zoo:digits", "--samples", "100")
+
+
+def test_the_checkpoints_alone_give_the_variance_and_its_null(here):
+    result = run("trajectory", "--folder", "path0", "--variance", "variance.svg")
+    assert "path: 6 checkpoints, step 0 to 20, 934 parameters" in result.stdout
+    assert "random walk" in result.stdout
+    assert "nearly flat proves little" in result.stdout
+    assert "Random directions meet the way" in result.stdout
+    assert "explained variance" in (here / "variance.svg").read_text()
+    assert "need --model" in run("trajectory", "--folder", "path0", "--out", "a.png").stderr
+
+
+def test_the_path_upon_the_surface_is_drawn_and_kept(here):
+    pictures = ("--out", "path.png", "--out", "path.html", "--losses", "losses.svg", "--report", "page.html")
+    result = run("trajectory", "--folder", "path0", *WHAT, "--grid", "5", "--run", "plane", *pictures)
+    assert "off this plane by up to" in result.stdout
+    assert "lr ÷ 10" in (here / "losses.svg").read_text()
+    assert "off this plane by up to" in (here / "path.html").read_text()
+    assert "nearly flat proves little" in (here / "page.html").read_text()
+    landscape = la.open("plane")
+    assert landscape["loss"].shape == (5, 5)
+    # The centre is the last checkpoint, with its own running statistics.
+    model = la.zoo.model("mlp", widths=(64, 12, 10), norm=True)
+    la.load_checkpoint(model, "0.pt")
+    x, y = (part[:100] for part in la.zoo.data("digits"))
+    la.Trajectory.open("path0").load(model)
+    model.eval()
+    expected = float(F.cross_entropy(model(x), y).detach())
+    from lossatlas.results.landscape import structured
+
+    assert structured(landscape, "centre")["loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_barriers_before_and_after_alignment_and_along_a_curve(here):
+    options = ("--to", "1.pt", "--checkpoint", "0.pt", "--steps", "5", "--epochs", "3", "--grid", "5")
+    pictures = ("--out", "ways.svg", "--plane", "plane.png", "--report", "page.html")
+    result = run("connect", *WHAT, *options, "--align", "--curve", "bezier", *pictures)
+    for words in (
+        "BatchNorm recalibrated",
+        "straight line: barrier",
+        "proves none on others",
+        "of 12 units in 1 groups permuted",
+        "straight line after alignment: barrier",
+        "local optimum",
+        "trained Bézier curve",
+        "measure it on other data too",
+    ):
+        assert words in result.stdout
+    assert "straight line after alignment" in (here / "ways.svg").read_text()
+    assert (here / "plane.png").read_bytes().startswith(b"\x89PNG")
+    assert "barrier, straight line" in (here / "page.html").read_text()
+
+
+def test_bad_input_is_named(here):
+    assert "no such folder" in run("trajectory", "--folder", "none", code=2).stderr
+    assert "choose one of: mean, last" in run("trajectory", "--folder", "path0", "--centre", "end", code=2).stderr
+    both = ("connect", *WHAT, "--checkpoint", "0.pt")
+    assert "choose one of: none, bezier, polygon" in run(*both, "--to", "1.pt", "--curve", "line", code=2).stderr
+    assert "add --curve bezier" in run(*both, "--to", "1.pt", "--plane", "a.png", code=2).stderr
+    assert "same weights" in run(*both, "--to", "0.pt", code=2).stderr
+    assert ".bmp" in run(*both, "--to", "1.pt", "--out", "a.bmp", code=2).stderr
