@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -10,6 +13,7 @@ from torch.nn import functional as F
 
 import lossatlas as la
 from lossatlas import callbacks
+from lossatlas.extras import MissingExtraError
 
 
 def pair() -> tuple[torch.Tensor, torch.Tensor]:
@@ -54,6 +58,41 @@ def test_a_line_is_logged_to_tensorboard(tmp_path):
     (picture,) = events.Images("lossatlas/line")
     assert picture.step == 5
     assert picture.encoded_image_string.startswith(b"\x89PNG")
+
+
+def test_a_line_is_logged_to_weights_and_biases_where_it_is_present(monkeypatch):
+    class Wandb:
+        @staticmethod
+        def Image(path):
+            return Path(path).read_bytes()
+
+    class Run:
+        def __init__(self) -> None:
+            self.logged: list = []
+
+        def log(self, content) -> None:
+            self.logged.append(content)
+
+    run = Run()
+    landscape = line().sample(nn.Linear(3, 2))
+    monkeypatch.delitem(sys.modules, "wandb", raising=False)
+    assert not line().log(landscape, run, 3)
+    monkeypatch.setitem(sys.modules, "wandb", Wandb)
+    assert line().log(landscape, run, 3)
+    (content,) = run.logged
+    assert content["lossatlas/line"].startswith(b"\x89PNG")
+    assert content["lossatlas/step"] == 3
+
+
+def test_a_missing_library_is_named(monkeypatch):
+    def missing(*_, **__):
+        raise MissingExtraError("none")
+
+    monkeypatch.setattr(callbacks, "require", missing)
+    for name in ("lightning.pytorch", "pytorch_lightning"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    with pytest.raises(MissingExtraError, match="pip install lightning"):
+        callbacks.lightning()
 
 
 def test_bad_options_are_named():

@@ -86,6 +86,15 @@ def test_the_drawn_walks_have_the_spread_of_walks_taken_step_by_step(dimension):
     assert dimension < 4000 or np.abs(found.high - found.shares).max() < 0.02
 
 
+@pytest.mark.parametrize("dimension", [3, 30, 10**6])
+def test_drawn_cosines_are_those_of_random_directions(dimension):
+    drawn = np.array([walks.random_cosines(10, dimension, np.random.default_rng(seed)) for seed in range(300)])
+    np.testing.assert_allclose(np.diagonal(drawn, axis1=1, axis2=2), 1)
+    beside = drawn[:, *np.triu_indices(10, 1)]
+    assert np.mean(beside) == pytest.approx(0, abs=0.03 / np.sqrt(dimension))
+    assert np.mean(beside**2) == pytest.approx(1 / dimension, rel=0.05)
+
+
 def test_a_walk_through_many_dimensions_is_told_from_its_null_by_nothing():
     rng = np.random.default_rng(0)
     path = la.Trajectory.open(path_of(np.cumsum(rng.standard_normal((60, 20000)), axis=0)))
@@ -174,6 +183,24 @@ def test_a_recorded_path_is_read_back_without_its_statistics(tmp_path):
         assert torch.equal(tensor, other.state_dict()[name]) or name.endswith("num_batches_tracked")
     with pytest.raises(la.SpecError, match="another architecture than Linear"):
         path.load(nn.Linear(4, 8))
+
+
+def test_a_path_of_a_module_that_holds_the_network_is_opened_under_its_prefix(tmp_path):
+    net = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+    holder = nn.ModuleDict({"net": net, "other": nn.Linear(2, 1)})
+    recorder = la.Recorder(tmp_path / "path")
+    for _ in range(3):
+        for parameter in net.parameters():
+            parameter.data += 1
+        recorder.step(holder)
+    with pytest.raises(la.SpecError, match="open it with prefix="):
+        la.Trajectory.open(tmp_path / "path").load(net)
+    path = la.Trajectory.open(tmp_path / "path", prefix="net.")
+    assert path.shapes.keys() == {name for name, _ in net.named_parameters()}
+    path.load(net)
+    assert torch.equal(path.at(2)["0.weight"], net[0].weight)
+    with pytest.raises(la.SpecError, match="prefix='model.': no tensor begins with it; the first is"):
+        la.Trajectory.open(tmp_path / "path", prefix="model.")
 
 
 def test_the_true_loss_stands_beside_that_of_the_surface(tmp_path):

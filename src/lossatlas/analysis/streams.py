@@ -91,6 +91,31 @@ class Held:
         return self._tensors[name].reshape(-1)[start:stop].cpu()
 
 
+class Stripped:
+    """A checkpoint of which only the tensors under a prefix count, by their names without it.
+
+    Args:
+        source: the whole checkpoint.
+        prefix: what their names begin with, such as ``"net."``.
+
+    Raises:
+        SpecError: no name begins with it.
+    """
+
+    def __init__(self, source: Source, prefix: str) -> None:
+        self._source, self._prefix = source, prefix
+        own = {name: shape for name, shape in source.shapes.items() if name.startswith(prefix)}
+        if not own:
+            raise SpecError(
+                f"prefix={prefix!r}: no tensor begins with it; the first is {next(iter(source.shapes), '')!r}"
+            )
+        self.shapes = {name.removeprefix(prefix): shape for name, shape in own.items()}
+
+    def part(self, name: str, start: int, stop: int) -> Tensor:
+        """Some entries of a flattened tensor."""
+        return self._source.part(self._prefix + name, start, stop)
+
+
 def source_of(item: Any) -> Source:
     """A model, a state dict or a checkpoint file as something to read from.
 
@@ -118,7 +143,7 @@ def whole(source: Source, name: str) -> Tensor:
     """A tensor in its own shape and format."""
     shape = source.shapes[name]
     found = source.part(name, 0, math.prod(shape)).reshape(shape)
-    return found.clone() if isinstance(source, Held) else found
+    return found if isinstance(source, Stored) else found.clone()
 
 
 def check_alike(sources: Sequence[Source], labels: Sequence[str]) -> None:

@@ -68,7 +68,9 @@ class Trajectory:
             raise SpecError("the checkpoints have no tensor that moves; expected floating-point parameters")
 
     @classmethod
-    def open(cls, source: str | os.PathLike[str] | Iterable[Any], *, tensors: str = "all") -> Trajectory:
+    def open(
+        cls, source: str | os.PathLike[str] | Iterable[Any], *, tensors: str = "all", prefix: str = ""
+    ) -> Trajectory:
         """Open a recorded path.
 
         Args:
@@ -77,6 +79,8 @@ class Trajectory:
                 dicts or models.
             tensors: which make up a point: ``"all"`` parameters, or ``"weights"``, those of two and more dimensions,
                 as in the paper. Running statistics of BatchNorm never do.
+            prefix: only tensors whose names begin with it count, without it: ``"net."`` for the path of a module that
+                holds the network as its ``net``, as Lightning's do.
 
         Returns:
             The path.
@@ -96,6 +100,9 @@ class Trajectory:
         else:
             found = [streams.source_of(item) for item in source]
             checkpoints, names = [Checkpoint(step=i) for i in range(len(found))], None
+        if prefix:
+            found = [streams.Stripped(one, prefix) for one in found]
+            names = [n.removeprefix(prefix) for n in names if n.startswith(prefix)] if names is not None else None
         if names is None:
             names = streams.moving(found[-1]) if found else []
         kept = [n for n in names if n in found[-1].shapes and (tensors == "all" or len(found[-1].shapes[n]) > 1)]
@@ -128,7 +135,7 @@ class Trajectory:
             if name not in places or places[name].shape != tensor.shape:
                 raise SpecError(
                     f"the path belongs to another architecture than {type(model).__name__}: it has {name!r} "
-                    f"of shape {tuple(tensor.shape)}"
+                    f"of shape {tuple(tensor.shape)}; where its names have a prefix, open it with prefix=…"
                 )
         with torch.no_grad():
             for name, tensor in found.items():

@@ -17,12 +17,13 @@ from lossatlas.cli.options import WHAT, flags, settings
 @click.option("--grid", type=int, default=31, show_default=True, help="Points along each axis; they hold the path.")
 @click.option("--centre", default="mean", show_default=True, help="Variance about the 'mean' or the 'last' checkpoint.")
 @click.option("--tensors", default="all", show_default=True, help="'all' parameters, or 'weights' as in the paper.")
+@click.option("--prefix", default="", metavar="TEXT", help="What the names in the checkpoints begin with, as 'net.'.")
 @click.option("--out", multiple=True, metavar="PICTURE", help="The path upon the surface. May be repeated.")
 @click.option("--variance", metavar="PICTURE", help="Explained variance beside that of a random walk.")
 @click.option("--losses", metavar="PICTURE", help="Loss of the networks, loss of the surface, distance between them.")
 @click.option("--report", metavar="PAGE", help="All of it on one html page.")
 def trajectory_command(
-    folder: str, config: Path | None, grid: int, centre: str, tensors: str,
+    folder: str, config: Path | None, grid: int, centre: str, tensors: str, prefix: str,
     out: tuple[str, ...], variance: str | None, losses: str | None, report: str | None, **given: Any,
 ) -> None:  # fmt: skip
     """Say which way a training run went: explained variance, its random-walk null, the path upon the surface.
@@ -41,7 +42,7 @@ def trajectory_command(
     import lossatlas as la
 
     _check([*out, *(picture for picture in (variance, losses) if picture)])
-    path = la.Trajectory.open(folder, tensors=tensors)
+    path = la.Trajectory.open(folder, tensors=tensors, prefix=prefix)
     found = path.principal(centre=centre)  # type: ignore[arg-type]  # checked there
     _print_path(path, found)
     if variance:
