@@ -101,7 +101,7 @@ def blocks(path: Path) -> tuple[Tensor, Tensor]:
     return tokens[:, :-1], tokens[:, 1:]
 
 
-def measured(model: nn.Module, data: tuple[Tensor, Tensor], *, answer: int = 3, problems: int = 64) -> la.Objective:
+def measured(model: nn.Module, data: tuple[Tensor, Tensor], *, answer: int = 2, problems: int = 64) -> la.Objective:
     """Loss, perplexity, accuracy of the next token, and whether a greedy continuation is the text's own.
 
     Every block gives prompts of 32 tokens; a continuation counts where its next ``answer`` tokens are exactly those of
@@ -127,7 +127,7 @@ def along(objective: la.Objective, direction: dict[str, Tensor], label: str, run
     """Everything on the line from the model along one direction."""
     recipe = Recipe(labels={"x": label}, by="filter", still=("bias", "norm"))
     plane = la.Plane(objective.origin, {"x": direction}, recipe)
-    return la.sample(objective, plane, la.Grid(x=(0, 0.6, 25)), run=run)
+    return la.sample(objective, plane, la.Grid(x=(0, 0.4, 25)), run=run)
 
 
 def beside(lines: dict[str, Any]) -> Plot:
@@ -135,7 +135,7 @@ def beside(lines: dict[str, Any]) -> Plot:
     names = {
         "loss": "loss (nats per token)",
         "accuracy": "next token right (share)",
-        "greedy_exact": "next 3 tokens all right (share)",
+        "greedy_exact": "next 2 tokens both right (share)",
     }
     panels = []
     for value, words in names.items():
@@ -165,9 +165,9 @@ def main(folder: Path, out: Path) -> None:
     model = decoder(folder / "stories260K.pt")
     objective = measured(model, (x[:6], y[:6]), problems=48)
     plane = la.Plane.random(objective, seed=0)
-    landscape = la.sample(objective, plane, la.Grid(x=(-1, 1, 15), y=(-1, 1, 15)), run=out / "plane")
-    for value in ("loss", "perplexity", "accuracy", "greedy_exact"):
-        la.draw(landscape, out / f"{value}.png", value=value)
+    landscape = la.sample(objective, plane, la.Grid(x=(-0.4, 0.4, 15), y=(-0.4, 0.4, 15)), run=out / "plane")
+    for value, scale in {"loss": "linear", "perplexity": "log", "accuracy": "linear", "greedy_exact": "linear"}.items():
+        la.draw(landscape, out / f"{value}.png", value=value, scale=scale, clip=None, levels=8)
     la.draw(landscape, out / "index.html")
     print(compare(landscape, "greedy_exact", limit=float(np.log(512))).sentence)
     many = measured(model, (x[:8], y[:8]), problems=256)

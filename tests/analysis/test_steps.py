@@ -61,7 +61,7 @@ def test_the_plot_has_the_scores_interval(tmp_path):
         landscape((9, 9), loss=lambda x, y: x**2 + y**2, solved=lambda x, y: (x**2 + y**2 < 0.5) * 1.0), "solved"
     )
     plot = found.plot()
-    assert [panel.title for panel in plot.panels] == ["loss", "solved"]
+    assert [panel.y_label for panel in plot.panels] == ["loss", "solved (share of 40 problems)"]
     band = plot.panels[1].series[0]
     assert band.low is not None
     assert bool((band.low <= band.y).all() and (band.high >= band.y).all())

@@ -23,7 +23,7 @@ import xarray as xr
 
 from lossatlas.draw.plot import Panel, Plot, Series
 from lossatlas.errors import SpecError, unknown
-from lossatlas.results.landscape import axis_names, value_names
+from lossatlas.results.landscape import axis_names, structured, value_names
 
 BORDERS = 0.1
 """Share of the borders that ``concentration`` looks at."""
@@ -81,15 +81,24 @@ class Steps:
         panels = []
         for value, style in ((self.smooth.name, "line"), (self.score.name, "step")):
             series = [self._series(value, axis, style) for axis in axis_names(self.landscape)]
-            label = str(self.landscape[value].attrs.get("long_name", value))
-            panels.append(Panel(series=series, x_label="multiple of the direction", y_label=label, title=value))
+            panels.append(Panel(series=series, x_label="multiple of the direction", y_label=self._words(value)))
         cut = "" if self.limit is None else f"{self.smooth.name} counted up to {self.limit:.3g}."
         band = "Bands: 95 % Clopper-Pearson intervals." if f"{self.score.name}_low" in self.landscape else ""
         return Plot(
             panels=panels,
             title=f"{self.landscape.attrs.get('title', '')}: {self.smooth.name} and {self.score.name}",
-            caption=(self.sentence, cut, band),
+            caption=(self.sentence[0].upper() + self.sentence[1:], cut[:1].upper() + cut[1:], band),
         )
+
+    def _words(self, value: str) -> str:
+        """A value and what its mean is over."""
+        count = structured(self.landscape, "counts").get(value)
+        if not count:
+            return value
+        share = (
+            f"share of {count['number']:.0f} {count['unit']}s" if count["zero_one"] else f"mean over {count['unit']}s"
+        )
+        return f"{value} ({share})"
 
     def _series(self, value: str, axis: str, style: str) -> Series:
         centre = {

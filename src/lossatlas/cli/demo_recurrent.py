@@ -18,7 +18,7 @@ class Plan:
         depth: steps of the recurrent nets, layers of the others; must divide 64.
         width: units of each state and layer.
         steps: of training, at most.
-        until: training loss at which each net stops, so that four minima are compared.
+        until: mean loss of 50 steps at which each net stops, so that four minima are compared.
         samples: training images behind each value.
         points: points along each axis of the pictures.
         seeds: pairs of directions, the first of them drawn.
@@ -45,10 +45,11 @@ NETWORKS: dict[str, tuple[str, str]] = {
 
 NOTE = (
     "The digits of scikit-learn; the recurrent nets read {per} pixels at each of {depth} steps with one matrix, the "
-    "others have all pixels at once and {depth} layers with a matrix each. Each was trained until its training loss "
-    "was below {until}. Areas are shares of the square from -1 to 1: mean over {seeds} pairs of random directions, "
-    "smallest and largest in brackets. An area bends down where the slice's own Hessian has a negative eigenvalue "
-    "above 5 % of the positive one. One training of each net: the table compares these four, not their kinds."
+    "others have all pixels at once and {depth} layers with a matrix each. Each was trained until the mean loss of 50 "
+    "steps was below {until}. Areas are shares of the square from -1 to 1: mean over {seeds} pairs of random "
+    "directions, smallest and largest in brackets. An area bends down where the slice's own Hessian has a negative "
+    "eigenvalue above 5 % of the positive one. The recurrent nets are bounded by tanh, the others not, so this area "
+    "must not be compared between the two kinds. One training of each net: the table compares these four alone."
 )
 
 

@@ -78,6 +78,12 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
     "dtype": click.option(
         "--dtype", metavar="NAME", help="float16, bfloat16, float32 or float64; left out, that of the model."
     ),
+    "in_place": click.option(
+        "--in-place",
+        is_flag=True,
+        default=None,
+        help="Move the model itself instead of a copy, for one that fits into memory only once.",
+    ),
     "batchnorm": click.option("--batchnorm", metavar="MODE", help=f"{', '.join(MODES)} (first is the default)."),
     "x": _axis("x"),
     "y": _axis("y"),
@@ -129,7 +135,7 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
 
 WHAT = (
     "config", "model", "checkpoint", "trust_pickle", "data", "loss", "samples", "batch_size", "memory", "device",
-    "dtype", "batchnorm",
+    "dtype", "batchnorm", "in_place",
 )  # fmt: skip
 """The names of the flags that say what is measured: ``@flags(WHAT)``."""
 

@@ -51,6 +51,7 @@ class Scan:
     device: str = ""
     dtype: str = ""
     batchnorm: batchnorm.Mode = "frozen"
+    in_place: bool = False
     x: tuple[float, float, int] | None = None
     y: tuple[float, float, int] | None = None
     z: tuple[float, float, int] | None = None
@@ -132,6 +133,7 @@ class Scan:
         """The Python program that does the same."""
         metrics = ", ".join(f"names.metric({text!r})" for text in self.metric)
         options = f'batchnorm="{self.batchnorm}", batch_size={self.batch_size}'
+        options += ", in_place=True" if self.in_place else ""
         options += f", forward=names.forward({self.loss!r})" if self.loss == "tokens" else ""
         lines = [
             "import lossatlas as la",
@@ -238,6 +240,7 @@ def build_objective(scan: Scan, model: nn.Module) -> Objective:
         metrics=dict(names.metric(text) for text in scan.metric),
         forward=names.forward(scan.loss),
         batchnorm=scan.batchnorm,
+        in_place=scan.in_place,
         device=scan.device or None,
         memory=int(scan.memory * GIB),
         batch_size=scan.batch_size,
