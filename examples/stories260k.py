@@ -18,11 +18,13 @@ import torch
 from torch import Tensor, nn
 
 import lossatlas as la
-from lossatlas.analysis.steps import compare
+from lossatlas.analysis.steps import CAVEAT, compare
 from lossatlas.draw.plot import Mark, Panel, Plot, Series
 from lossatlas.objective.generation import Continuation, cloze
 from lossatlas.objective.language import cross_entropy
 from lossatlas.space.charts import Recipe
+
+BAND = "Bands: 95 % Clopper-Pearson intervals over the problems. The loss is counted up to that of a guess."
 
 SIZE = {"vocabulary": 512, "dim": 64, "layers": 5, "heads": 8, "kv_heads": 4, "hidden": 172}
 
@@ -101,13 +103,21 @@ def blocks(path: Path) -> tuple[Tensor, Tensor]:
     return tokens[:, :-1], tokens[:, 1:]
 
 
-def measured(model: nn.Module, data: tuple[Tensor, Tensor], *, answer: int = 2, problems: int = 64) -> la.Objective:
+def measured(
+    model: nn.Module,
+    data: tuple[Tensor, Tensor],
+    *,
+    texts: tuple[Tensor, Tensor] | None = None,
+    answer: int = 2,
+    problems: int = 64,
+) -> la.Objective:
     """Loss, perplexity, accuracy of the next token, and whether a greedy continuation is the text's own.
 
-    Every block gives prompts of 32 tokens; a continuation counts where its next ``answer`` tokens are exactly those of
-    the text.
+    Every block of ``texts`` (left out, of the data) gives prompts of 32 tokens; a continuation counts where its next
+    ``answer`` tokens are exactly those of the text.
     """
-    full = torch.cat([data[0][:, :1], data[1]], dim=1)
+    shown = data if texts is None else texts
+    full = torch.cat([shown[0][:, :1], shown[1]], dim=1)
     starts = range(0, full.shape[1] - 32 - answer, 32)
     prompts, answers = cloze(
         torch.cat([full[:, s : s + 32 + answer] for s in starts])[:problems], prompt=32, answer=answer
@@ -123,11 +133,11 @@ def measured(model: nn.Module, data: tuple[Tensor, Tensor], *, answer: int = 2, 
     )
 
 
-def along(objective: la.Objective, direction: dict[str, Tensor], label: str, run: Path) -> Any:
-    """Everything on the line from the model along one direction."""
+def along(objective: la.Objective, direction: dict[str, Tensor], label: str, far: float, run: Path) -> Any:
+    """Everything on the line from the model along one direction, to so many multiples of it."""
     recipe = Recipe(labels={"x": label}, by="filter", still=("bias", "norm"))
     plane = la.Plane(objective.origin, {"x": direction}, recipe)
-    return la.sample(objective, plane, la.Grid(x=(0, 0.4, 25)), run=run)
+    return la.sample(objective, plane, la.Grid(x=(0, far, 25)), run=run)
 
 
 def beside(lines: dict[str, Any]) -> Plot:
@@ -150,12 +160,11 @@ def beside(lines: dict[str, Any]) -> Plot:
                 series=series,
                 x_label="multiple of the direction",
                 y_label=words,
-                title=value.replace("_", " "),
                 marks=marks,
             )
         )
-    caption = [compare(line, "greedy_exact", limit=float(np.log(512))).sentence for line in lines.values()]
-    caption = [f"{label}: {sentence}" for label, sentence in zip(lines, caption, strict=True)]
+    found = {label: compare(line, "greedy_exact", limit=float(np.log(512))) for label, line in lines.items()}
+    caption = [*(f"{label}: {steps.words}." for label, steps in found.items()), CAVEAT, BAND]
     return Plot(panels=panels, title="A language model of 260,032 parameters", caption=caption)
 
 
@@ -170,12 +179,12 @@ def main(folder: Path, out: Path) -> None:
         la.draw(landscape, out / f"{value}.png", value=value, scale=scale, clip=None, levels=8)
     la.draw(landscape, out / "index.html")
     print(compare(landscape, "greedy_exact", limit=float(np.log(512))).sentence)
-    many = measured(model, (x[:8], y[:8]), problems=256)
+    many = measured(model, (x[:8], y[:8]), texts=(x, y), problems=256)
     ways = {
-        "random (most-case)": la.directions.random(many, seed=0),
-        "worst found by ascent": la.directions.worst(many, radius=0.1, steps=15),
+        "random (most-case)": (la.directions.random(many, seed=0), 0.4),
+        "worst found by ascent": (la.directions.worst(many, radius=0.1, steps=15), 0.08),
     }
-    lines = {label: along(many, way, label, out / label.split()[0]) for label, way in ways.items()}
+    lines = {label: along(many, way, label, far, out / label.split()[0]) for label, (way, far) in ways.items()}
     la.draw(beside(lines), out / "lines.png")
 
 

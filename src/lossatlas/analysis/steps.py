@@ -25,6 +25,8 @@ from lossatlas.draw.plot import Panel, Plot, Series
 from lossatlas.errors import SpecError, unknown
 from lossatlas.results.landscape import axis_names, structured, value_names
 
+CAVEAT = "These numbers depend on the spacing of the grid and on the problems chosen."
+
 BORDERS = 0.1
 """Share of the borders that ``concentration`` looks at."""
 
@@ -67,14 +69,19 @@ class Steps:
     limit: float | None
 
     @property
-    def sentence(self) -> str:
-        """The comparison in words, with what it does not prove."""
+    def words(self) -> str:
+        """The comparison in words."""
         parts = [
             f"{change.name} changes by {100 * change.steepest:.0f} % of its range across its steepest border, and the "
             f"steepest tenth of {change.borders} borders carries {100 * change.concentration:.0f} % of all change"
             for change in (self.smooth, self.score)
         ]
-        return f"{parts[0]}; {parts[1]}. Both numbers depend on the spacing of the grid and on the problems chosen."
+        return f"{parts[0]}; {parts[1]}"
+
+    @property
+    def sentence(self) -> str:
+        """The comparison in words, with what it does not prove."""
+        return f"{self.words}. {CAVEAT}"
 
     def plot(self) -> Plot:
         """The two values along each axis through the cell nearest the centre, with the score's interval."""
