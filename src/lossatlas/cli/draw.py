@@ -20,10 +20,12 @@ import click
 @click.option("--theme", metavar="THEME", help="light (default), dark, talk.")
 @click.option("--title", metavar="TEXT", help="Heading of the picture.")
 @click.option("--points", is_flag=True, default=None, help="Show which points were evaluated (after --adaptive).")
-def draw_command(runs: tuple[str, ...], out: tuple[str, ...], clip: str | None, **fields: Any) -> None:
+@click.option("--holes", is_flag=True, help="Leave what is not evaluated yet empty, instead of interpolating it.")
+def draw_command(runs: tuple[str, ...], out: tuple[str, ...], clip: str | None, holes: bool, **fields: Any) -> None:
     """Draw one or more results: run folders, finished or not, or .nc files.
 
-    Several results share axes, levels, colours and camera.
+    Several results share axes, levels, colours and camera. Of a run that is not finished, the points to come are
+    interpolated, and the caption says so: a grid is visited coarse to fine, so a picture exists after a few seconds.
 
     \b
     Examples:
@@ -35,6 +37,7 @@ def draw_command(runs: tuple[str, ...], out: tuple[str, ...], clip: str | None, 
       lossatlas draw runs/a -o a.glb          (Blender; .vtp and .vti for ParaView, .stl for printing)
     """
     import lossatlas as la
+    from lossatlas.analysis.filling import preview
     from lossatlas.draw import check_path
 
     for path in out:
@@ -42,7 +45,7 @@ def draw_command(runs: tuple[str, ...], out: tuple[str, ...], clip: str | None, 
     view: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
     if clip is not None:
         view["clip"] = None if clip == "none" else clip if clip == "auto" else _number(clip)
-    landscapes = [la.open(run) for run in runs]
+    landscapes = [la.open(run) if holes else preview(la.open(run)) for run in runs]
     for path in out:
         click.echo(f"drawn: {la.draw(landscapes if len(landscapes) > 1 else landscapes[0], path, **view)}")
 

@@ -11,24 +11,24 @@ import xarray as xr
 from scipy.spatial import KDTree
 
 from lossatlas.analysis import surrogate
-from lossatlas.analysis.surrogate import Estimate
+from lossatlas.analysis.filling import interpolated
 from lossatlas.draw.ranges import Range, choose
 from lossatlas.errors import SpecError, unknown
-from lossatlas.results.landscape import Status, complete, value_names
+from lossatlas.results.landscape import Status, complete
 from lossatlas.results.spec import Block
 from lossatlas.sampling.samplers import Grid, coarse_to_fine
-
-SHARE = 0.99
-"""Share of the cells whose stated error must be within the tolerance."""
 
 FIRST = {1: 9, 2: 6, 3: 5}
 """Points along each axis to begin with, by the number of axes."""
 
-GROWTH = 0.06
+GROWTH = 0.1
 """New points between two fits, as a share of those there are."""
 
 PROBES = 0.15
 """Share of them taken at random: what looks smooth is visited too."""
+
+MANY = 0.5
+"""Share of the grid from which on a surface is called rough."""
 
 HOPELESS = 0.5
 """Share of the grid after which a surface that is still mostly unknown is called rough and evaluated whole."""
@@ -38,8 +38,8 @@ HOPELESS = 0.5
 class Adaptive:
     """Points of a grid where they are needed; the other cells are interpolated, each with a stated error.
 
-    It begins with a coarse grid, then goes where the stated error is largest, until 99 % of all cells are within the
-    tolerance by their stated error, which is calibrated on cells that were held out (see
+    It begins with a coarse grid, then goes where the stated error is largest, until every cell is within the
+    tolerance by its stated error, which is calibrated on cells that were held out (see
     :mod:`lossatlas.analysis.surrogate`). A surface that is rough at this spacing is evaluated whole, and says so. What
     no sampler can see is a needle between the points it visited.
 
@@ -103,34 +103,23 @@ class Adaptive:
 
     def finish(self, landscape: xr.Dataset) -> xr.Dataset:
         """Fill the cells that were not evaluated: interpolated, marked as such, with their error beside them."""
-        status = landscape["status"].values.ravel()
-        known = np.flatnonzero(status == Status.OK)
-        cells = surrogate.places(self.shape)
-        free = np.flatnonzero(status == Status.NOT_SAMPLED)
-        if not len(free) or len(known) < len(self.shape) + 3:
-            return complete(landscape, {}, {}, self._words(len(status) - len(free), len(status), None))
-        filled, errors = {}, {}
-        within = 1.0
-        for name in value_names(landscape):
-            values = landscape[name].values.ravel()[known]
-            shown = self.shown(values) if name == "loss" else choose(values, scale="linear", clip=None)
-            found = _estimated(cells, known, values, shown)
-            filled[name] = _back(found.values, shown)
-            errors[name] = found.errors / _span(shown)
-            if name == "loss":
-                within = float(np.mean(errors[name] <= self.tolerance))
-        return complete(landscape, filled, errors, self._words(len(status) - len(free), len(status), within))
+        filled, errors = interpolated(landscape, self.shown)
+        within = float(np.mean(errors["loss"] <= self.tolerance)) if filled else None
+        evaluated = int((landscape["status"].values != Status.NOT_SAMPLED).sum())
+        return complete(landscape, filled, errors, self._words(evaluated, landscape["status"].size, within))
 
     def _words(self, evaluated: int, cells: int, within: float | None) -> dict[str, Any]:
         facts = self.identity | {"evaluated": evaluated, "cells": cells}
         if within is None:
-            return facts | {"verdict": f"all {cells} points were needed: the surface is rough at this spacing"}
+            few = len(coarse_cells(self.axes)) == cells
+            why = "no more than the first coarse grid" if few else "the surface is rough at this spacing"
+            return facts | {"verdict": f"all {cells} points were needed: {why}"}
         share = f"{100 * within:.1f} % of the cells"
         verdict = f"{evaluated} of {cells} points evaluated, the others interpolated: {share} within "
-        return facts | {
-            "within": within,
-            "verdict": f"{verdict}{100 * self.tolerance:g} % of the range, by held-out points",
-        }
+        verdict += f"{100 * self.tolerance:g} % of the range, by held-out points"
+        if evaluated > MANY * cells:
+            verdict += "; rough over much of the plane"
+        return facts | {"within": within, "verdict": verdict}
 
 
 class AdaptiveQueue:
@@ -160,7 +149,7 @@ class AdaptiveQueue:
         known = np.flatnonzero(np.isfinite(self._values))
         if not len(free):
             return free
-        if self._rest is not None or len(known) < len(self._sampler.shape) + 3:
+        if self._rest is not None or len(known) < surrogate.fewest(len(self._sampler.shape)):
             return self._in_order(count)
         return self._chosen(free, known, count)
 
@@ -172,14 +161,12 @@ class AdaptiveQueue:
         return now
 
     def _chosen(self, free: np.ndarray, known: np.ndarray, count: int) -> np.ndarray:
-        values = self._values[known]
-        shown = self._sampler.shown(values)
-        found = _estimated(self._cells, known, values, shown)
-        errors = np.where(self._told, 0.0, found.errors) / _span(shown)
+        found = surrogate.estimate(self._cells, known, self._values[known], self._sampler.shown)
+        errors = np.where(self._told, 0.0, found.errors)
         # Beside a value that is not finite nothing can be interpolated: those cells are all visited.
         errors[free[_beside_a_hole(self._cells, free, self._told, self._values)]] = np.inf
         rough = np.mean(errors[free] > self._sampler.tolerance)
-        if np.mean(errors > self._sampler.tolerance) <= 1 - SHARE and not np.isinf(errors).any():
+        if (errors * found.doubt <= self._sampler.tolerance).all():
             return np.empty(0, np.int64)
         if self._told.mean() > HOPELESS and rough > HOPELESS:
             return self._in_order(count)
@@ -202,24 +189,6 @@ def coarse_cells(axes: Mapping[str, np.ndarray]) -> np.ndarray:
     coarse = np.ravel_multi_index(np.meshgrid(*sides, indexing="ij"), shape).ravel()
     centre = np.ravel_multi_index([int(np.argmin(np.abs(c))) for c in axes.values()], shape)
     return np.array([centre, *coarse[coarse != centre]], np.int64)
-
-
-def _estimated(cells: np.ndarray, known: np.ndarray, values: np.ndarray, shown: Range) -> Estimate:
-    return surrogate.estimate(cells, known, shown.heights(values))
-
-
-def _span(shown: Range) -> float:
-    bottom, top = shown.limits
-    return max(top - bottom, np.finfo(float).tiny)
-
-
-def _back(heights: np.ndarray, shown: Range) -> np.ndarray:
-    """Values from heights: the way a picture went, back."""
-    if shown.scale == "log":
-        return np.asarray(10.0**heights)
-    if shown.scale == "symlog":
-        return np.asarray(np.sign(heights) * (10.0 ** np.abs(heights) - 1.0) * shown.linear_below)
-    return heights
 
 
 def _beside_a_hole(cells: np.ndarray, free: np.ndarray, told: np.ndarray, values: np.ndarray) -> np.ndarray:

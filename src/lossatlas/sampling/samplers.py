@@ -50,7 +50,7 @@ class Sampler(Protocol):
 
 @dataclass(frozen=True, init=False)
 class Grid:
-    """Every point of a rectangular grid, coarse to fine, so that a first picture exists early.
+    """Every point of a rectangular grid, coarse to fine, so that a first picture exists after a few seconds.
 
     Args:
         axes: for each axis ``(low, high, points)``, or an increasing array of coordinates. The order of the keywords
@@ -111,7 +111,10 @@ class GridQueue:
 
 
 def coarse_to_fine(shape: tuple[int, ...]) -> np.ndarray:
-    """The flat indices of a grid, first every 2^k-th point of each axis, then those between, down to all.
+    """The flat indices of a grid, coarse to fine: corners and centre, then what halves the gaps, down to all.
+
+    Within one level the points are spread, not row by row: wherever a run stops, it has looked at the whole plane
+    alike. The order changes no value, and what is left of a grid can be evaluated in any order.
 
     Args:
         shape: the number of points along each axis.
@@ -120,19 +123,31 @@ def coarse_to_fine(shape: tuple[int, ...]) -> np.ndarray:
         A permutation of ``range(prod(shape))``, int64.
 
     Example:
-        >>> coarse_to_fine((5,)).tolist()
-        [0, 4, 2, 1, 3]
+        >>> coarse_to_fine((9,)).tolist()
+        [0, 8, 4, 2, 6, 5, 7, 1, 3]
     """
-    coarsest = 1 << max(int(math.log2(max(max(shape) - 1, 1))), 0)
-    levels = []
-    for length in shape:
-        index = np.arange(length)
-        level = index & -index
-        level[0] = coarsest
-        levels.append(np.minimum(level, coarsest))
-    level = np.minimum.reduce(np.meshgrid(*levels, indexing="ij")).ravel()
-    order: np.ndarray[Any, Any] = np.argsort(-level, kind="stable")
+    sides = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1).reshape(-1, len(shape))
+    levels = np.maximum.reduce(np.meshgrid(*map(_levels, shape), indexing="ij")).ravel()
+    # A linear form of the indices, modulo 1: those below any threshold lie evenly over the grid.
+    spread = sides @ np.array(_ROOTS[len(shape)]) % 1.0
+    order: np.ndarray[Any, Any] = np.lexsort((spread, levels))
     return order
+
+
+_ROOTS = {1: (0.6180339887,), 2: (0.7548776662, 0.5698402910), 3: (0.8191725134, 0.6710436067, 0.5497004779)}
+"""1/g, 1/g², …, with g the root of g^(axes + 1) = g + 1: the additive sequences that repeat themselves least."""
+
+
+def _levels(length: int) -> np.ndarray:
+    """When each point of an axis comes: its ends at 0, its middle at 1, those of both halves at 2."""
+    levels = np.zeros(length, np.int64)
+    gaps, level = [(0, length - 1)], 0
+    while gaps := [(low, high) for low, high in gaps if high - low > 1]:
+        level += 1
+        middles = [(low + high) // 2 for low, high in gaps]
+        levels[middles] = level
+        gaps = [half for (low, high), mid in zip(gaps, middles, strict=True) for half in ((low, mid), (mid, high))]
+    return levels
 
 
 def _coordinates(name: str, spec: Any) -> np.ndarray:
