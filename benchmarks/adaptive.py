@@ -1,8 +1,12 @@
-"""How many points does a surface need? Adaptive sampling against splines on whole grids, on surfaces known everywhere.
+"""How many points does a surface need? Adaptive sampling on surfaces that are known everywhere, and against rivals.
 
-    python -m benchmarks.adaptive [SURFACE.npz] [--tolerance 0.02]
+    python -m benchmarks.adaptive [SURFACE.npz] [--tolerance 0.02] [--rivals]
 
-The file has `loss` [51, 51] or any other square; without it only the made surfaces are used.
+The file has `loss` [51, 51] or any other square; without it only a network without shortcuts and the made surfaces are
+used. The rivals need scikit-learn, and the package `adaptive`; what is not installed is left out:
+
+    pip install --target /tmp/rivals --no-deps adaptive cloudpickle loky sortedcollections sortedcontainers versioningit
+    PYTHONPATH=/tmp/rivals python -m benchmarks.adaptive SURFACE.npz --rivals
 """
 
 from __future__ import annotations
@@ -11,11 +15,15 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from scipy.interpolate import RectBivariateSpline
 
 import lossatlas as la
 from lossatlas.results.landscape import Axis, Status, build
 from lossatlas.results.spec import Block
+
+NOSKIP = Path(__file__).parents[1] / "tests/sampling/noskip51.npz"
+Surface = tuple[np.ndarray, dict[str, object]]
+ALL = 0.0125
+"""The tolerance at which every cell of the first surface is truly within 2 %."""
 
 
 def sampled(truth: np.ndarray, sampler: la.Adaptive) -> tuple[np.ndarray, np.ndarray, int]:
@@ -33,14 +41,7 @@ def sampled(truth: np.ndarray, sampler: la.Adaptive) -> tuple[np.ndarray, np.nda
     return found["loss"].values, stated, int(seen.sum())
 
 
-def splined(truth: np.ndarray, side: int) -> np.ndarray:
-    """Cubic splines through a uniform grid of side × side points."""
-    every = np.linspace(0, len(truth) - 1, side).round().astype(int)
-    spline = RectBivariateSpline(every, every, truth[np.ix_(every, every)], s=0)
-    return np.asarray(spline(np.arange(len(truth)), np.arange(len(truth))))
-
-
-def surfaces(path: Path | None) -> dict[str, tuple[np.ndarray, dict[str, object]]]:
+def surfaces(path: Path | None) -> dict[str, Surface]:
     """Surfaces with the view in which they are looked at."""
     x, y = np.meshgrid(np.linspace(-1, 1, 51), np.linspace(-1, 1, 51), indexing="ij")
     random = np.random.default_rng(3)
@@ -51,7 +52,8 @@ def surfaces(path: Path | None) -> dict[str, tuple[np.ndarray, dict[str, object]
     needle = x**2 + y**2
     needle[33, 17] += 5
     linear: dict[str, object] = {"scale": "linear", "clip": None}
-    made: dict[str, tuple[np.ndarray, dict[str, object]]] = {
+    made: dict[str, Surface] = {
+        "no shortcuts": (np.load(NOSKIP)["loss"].astype(float), {"scale": "log", "clip": None}),
         "rough": (rough, linear),
         "noise": (random.uniform(size=(51, 51)), linear),
         "cliff": (np.where(x + 0.3 * y > 0.13, 1.0, 0.0) + 0.1 * x**2, linear),
@@ -67,30 +69,58 @@ def surfaces(path: Path | None) -> dict[str, tuple[np.ndarray, dict[str, object]
     }
 
 
+def sampler_of(truth: np.ndarray, view: dict[str, object], tolerance: float) -> la.Adaptive:
+    bounds = (-1, 1, len(truth))
+    return la.Adaptive(x=bounds, y=bounds, tolerance=tolerance, **view)
+
+
+def judged(truth: np.ndarray, sampler: la.Adaptive) -> tuple[int, np.ndarray, np.ndarray]:
+    """Points; true and stated errors of all cells, as shares of the range of the whole truth."""
+    values, stated, points = sampled(truth, sampler)
+    shown = sampler.shown(truth)
+    true = np.abs(shown.heights(values) - shown.heights(truth)) / float(np.ptp(shown.limits))
+    return points, true, stated
+
+
+def ratio(true: np.ndarray, stated: np.ndarray) -> str:
+    return f"{stated.mean() / true.mean():.1f}" if true.any() else "no error"
+
+
+def accuracy(found: dict[str, Surface], tolerance: float) -> None:
+    heads = "surface | tolerance | points | truly within it | worst cell | covered by the stated error | stated ÷ true"
+    print(f"| {heads} |\n|---|---|---|---|---|---|---|")
+    for name, (truth, view) in found.items():
+        for wanted in (tolerance, ALL) if name == "file, logarithm" else (tolerance,):
+            points, true, stated = judged(truth, sampler_of(truth, view, wanted))
+            print(
+                f"| {name} | {100 * wanted:g} % | {points} | {100 * np.mean(true <= wanted):.1f} % | "
+                f"{100 * true.max():.1f} % | {100 * np.mean(stated >= true - 1e-12):.1f} % | {ratio(true, stated)} |",
+                flush=True,
+            )
+
+
+def rivals(found: dict[str, Surface], tolerance: float) -> None:
+    from benchmarks.rivals import RIVALS, needed
+
+    chosen = {name: surface for name, surface in found.items() if name not in ("needle", "noise", "rough")}
+    print(f"\nPoints until 99 %, and all, of the cells are truly within {100 * tolerance:g} %:\n")
+    print("| | " + " | ".join(chosen) + " |")
+    print("|---" * (len(chosen) + 1) + "|")
+    for name in RIVALS:
+        cells = (needed(truth, sampler_of(truth, view, tolerance), name) for truth, view in chosen.values())
+        print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("surface", nargs="?", type=Path)
     parser.add_argument("--tolerance", type=float, default=0.02)
+    parser.add_argument("--rivals", action="store_true", help="compare with other samplers (minutes)")
     asked = parser.parse_args()
-    print(
-        "| surface | points | truly within | covered by the stated error | stated ÷ true | splines 11², 26²: within |"
-    )
-    print("|---|---|---|---|---|---|")
-    for name, (truth, view) in surfaces(asked.surface).items():
-        bounds = (-1, 1, len(truth))
-        sampler = la.Adaptive(x=bounds, y=bounds, tolerance=asked.tolerance, **view)
-        values, stated, points = sampled(truth, sampler)
-        shown = sampler.shown(truth)
-        heights, span = shown.heights(truth), float(np.ptp(shown.limits))
-        true = np.abs(shown.heights(values) - heights) / span
-        splines = [np.mean(np.abs(splined(heights, side) - heights) <= asked.tolerance * span) for side in (11, 26)]
-        ratio = f"{stated.mean() / true.mean():.1f}" if true.any() else "no error"
-        print(
-            f"| {name} | {points} | {100 * np.mean(true <= asked.tolerance):.1f} % | "
-            f"{100 * np.mean(stated >= true - 1e-12):.1f} % | {ratio} | "
-            + ", ".join(f"{100 * share:.0f} %" for share in splines)
-            + " |"
-        )
+    found = surfaces(asked.surface)
+    accuracy(found, asked.tolerance)
+    if asked.rivals:
+        rivals(found, asked.tolerance)
 
 
 if __name__ == "__main__":

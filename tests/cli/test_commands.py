@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -18,6 +20,7 @@ from click.testing import CliRunner
 
 import lossatlas as la
 from lossatlas.cli import COMMANDS, atlas
+from lossatlas.sampling.samplers import coarse_to_fine
 
 USER = """
 import torch
@@ -254,6 +257,18 @@ def test_drawing_several_runs_with_options(here):
     assert "expected a number, auto or none" in run("draw", "r1", "-o", "a.png", "--clip", "much", code=2).output
     assert "choose one of: .png" in run("draw", "r1", "-o", "a.bmp", code=2).output
     assert "is no run folder" in run("draw", ".", "-o", "a.png", code=2).output
+
+
+def test_an_unfinished_run_is_drawn_coarse_and_says_so(here):
+    sample("--x", -1, 1, 15, "--y", -1, 1, 11, "--run", "a", data="user.py:pair")
+    (here / "a" / "landscape.nc").unlink()
+    with contextlib.closing(sqlite3.connect(here / "a" / "journal.sqlite")) as journal, journal:
+        visited = ", ".join(str(i) for i in coarse_to_fine((15, 11))[:25])
+        journal.execute(f"DELETE FROM points WHERE i NOT IN ({visited})")
+    run("draw", "a", "-o", "a.svg", "-o", "a.html", "--points")
+    assert "unfinished: 25 of 165 points evaluated so far" in (here / "a.html").read_text()
+    run("draw", "a", "-o", "b.html", "--holes")
+    assert "140 not sampled" in (here / "b.html").read_text()
 
 
 def test_the_same_command_resumes_and_another_is_refused(here):

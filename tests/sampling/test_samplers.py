@@ -47,6 +47,23 @@ def test_the_first_points_are_a_coarse_grid():
     assert sorted(divmod(int(i), 9) for i in order[:25]) == [(a, b) for a in range(0, 9, 2) for b in range(0, 9, 2)]
 
 
+@pytest.mark.parametrize("shape", [(51, 51), (50, 31)])
+def test_wherever_a_grid_stops_it_has_looked_everywhere_alike(shape):
+    order = np.stack(np.unravel_index(coarse_to_fine(shape), shape), axis=1) / (np.array(shape) - 1)
+    for share in (0.1, 0.2, 0.4, 0.6, 0.8):
+        seen = order[: int(share * len(order))]
+        for low, high in ((0.0, 0.3), (0.35, 0.65), (0.7, 1.0)):
+            for axis in (0, 1):
+                band = np.mean((seen[:, axis] >= low) & (seen[:, axis] <= high))
+                whole = np.mean((order[:, axis] >= low) & (order[:, axis] <= high))
+                assert abs(band / whole - 1) < 0.15
+
+
+def test_the_ends_of_every_axis_come_first():
+    order = [np.unravel_index(i, (51, 32)) for i in coarse_to_fine((51, 32))[:4]]
+    assert {(int(i), int(j)) for i, j in order} == {(0, 0), (50, 0), (0, 31), (50, 31)}
+
+
 def test_axes_keep_their_order_bounds_and_an_exact_zero():
     grid = la.Grid(y=(-1.5, 1.5, 31), x=(0, 2, 3))
     assert list(grid.axes) == ["y", "x"]
