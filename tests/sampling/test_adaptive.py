@@ -13,6 +13,7 @@ from torch import nn
 import lossatlas as la
 from lossatlas.analysis import surrogate
 from lossatlas.draw import static
+from lossatlas.draw.captions import caveat
 from lossatlas.draw.view import compile
 from lossatlas.errors import SpecError
 from lossatlas.results.landscape import Axis, Status, build
@@ -126,6 +127,15 @@ def test_a_cliff_is_followed_and_a_needle_is_covered_elsewhere():
     assert np.mean(true > 0.02) * N**2 <= 1
     assert covered >= 0.99
     assert ratio <= 3
+
+
+def test_the_share_that_bends_down_is_of_what_was_evaluated_and_says_so():
+    axes = {name: Axis(coordinates=np.linspace(-1, 1, N), length=1.0) for name in "xy"}
+    status = np.where((X > 0.61) & (Y > 0.61), Status.OK, Status.INTERPOLATED)  # 10 × 10, of which 8 × 8 are inside
+    words = caveat([build(axes, {"loss": 2 + X**2 - Y**2}, status)], "loss")
+    assert "of the area with evaluated neighbours (64 cells) bends down" in words
+    words = caveat([build(axes, {"loss": 2 + X**2 - Y**2})], "loss")
+    assert "of the area bends down" in words
 
 
 def test_one_lucky_half_of_the_points_does_not_stop_a_run():

@@ -40,6 +40,9 @@ def test_auto_keeps_the_tolerance_with_few_samples(trained: la.Objective) -> Non
     error = subset.share(choose(exact["loss"].values.ravel()), exact["loss"].values, found["loss"].values)
     assert np.mean(error <= 0.02) > 0.99
     assert 0 < np.median(found["loss_uncertainty"].values) < 0.05
+    assert 0 < facts["standard error"] <= facts["within"] <= 0.02
+    assert np.sqrt(np.mean(error**2)) <= 1.5 * facts["standard error"]
+    assert "standard error" in facts["verdict"]
     # Without the correction the subset alone is off by more.
     alone = la.sample(taken(trained, every(np.arange(trained.samples), facts["samples"], 0)), plane, GRID)
     uncorrected = subset.share(choose(exact["loss"].values.ravel()), exact["loss"].values, alone["loss"].values)

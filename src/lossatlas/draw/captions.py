@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 import xarray as xr
 
 from lossatlas.analysis.convexity import THRESHOLDS, Proof, centre_words, proof
@@ -92,11 +93,20 @@ def caveat(landscapes: Sequence[xr.Dataset], value: str) -> str:
     if not any(found.proves for found in proofs):
         return f"{CAVEAT} {known}".rstrip()
     shares = [found.shares[THRESHOLDS[1]] for found in proofs if found.shares]
-    bends = f"{' / '.join(map(percent, shares))} of the area bends down by more than 5 % of how it bends up"
+    where = _looked_at(landscapes, proofs)
+    bends = f"{' / '.join(map(percent, shares))} of {where} bends down by more than 5 % of how it bends up"
     bends += "" if max(shares) else ", some of it by less"
     if all(found.proves for found in proofs):
         return f"{bends}: the loss is not convex. {known}".rstrip()
     return f"{bends}. {CAVEAT} {known}".rstrip()
+
+
+def _looked_at(landscapes: Sequence[xr.Dataset], proofs: Sequence[Proof]) -> str:
+    """Of what the shares are: a cell counts only where all around it was evaluated."""
+    inner = [np.prod([length - 2 for length in one["status"].shape]) for one in landscapes]
+    if all(found.cells == cells for found, cells in zip(proofs, inner, strict=True)):
+        return "the area"
+    return f"the area with evaluated neighbours ({' / '.join(str(found.cells) for found in proofs)} cells)"
 
 
 def _at_centre(proofs: Sequence[Proof]) -> str:

@@ -220,12 +220,14 @@ class Corrected(_Noted):
         derived: Mapping[str, Derived],
     ) -> None:
         total = anchors.table.shape[1]
-        error = float(np.quantile(anchors.held_out(chosen), surrogate.COVERED))
+        errors = anchors.held_out(chosen)
+        error, standard = float(np.quantile(errors, surrogate.COVERED)), float(np.sqrt(np.mean(errors**2)))
         verdict = (
             f"{len(chosen)} of {total} samples, corrected at {len(anchors.cells)} points that saw all: "
-            f"95 % of held-out points within {100 * error:.2g} % of the range"
+            f"95 % of held-out points within {100 * error:.2g} % of the range, standard error {100 * standard:.2g} %"
         )
         facts = {"kind": "subset", "samples": len(chosen), "of": total, "tolerance": tolerance, "within": error}
+        facts |= {"standard error": standard}
         super().__init__(sampler, facts | {"verdict": verdict})
         self.identity |= {"subset": len(chosen), "of": total}
         self._anchors = anchors
