@@ -157,6 +157,42 @@ def test_the_canonical_form_removes_the_difference_between_equal_functions(case)
     assert weights_fingerprint(model) == before, "the user's model was changed"
 
 
+class TorchAttention(nn.Module):
+    """Rows of an image attend to each other through torch's own layer, whose queries, keys and values are one tensor."""
+
+    def __init__(self):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.last = nn.Linear(8, 10)
+
+    def forward(self, x):
+        rows = x.flatten(1, 2)
+        return self.last(self.attention(rows, rows, rows)[0].mean(1))
+
+
+def test_torchs_own_attention_is_settled_head_by_head():
+    torch.manual_seed(0)
+    model = perturbed(TorchAttention().double())
+    changed = copy.deepcopy(model)
+    with torch.no_grad():
+        attention = changed.attention
+        for head in range(2):
+            turn, other = (torch.randn(4, 4, generator=generator(head + i)).double() for i in (0, 7))
+            for part, matrix in enumerate((turn, torch.linalg.inv(turn).T, other)):
+                rows = slice(8 * part + 4 * head, 8 * part + 4 * head + 4)
+                attention.in_proj_weight[rows] = matrix @ attention.in_proj_weight[rows]
+                attention.in_proj_bias[rows] = matrix @ attention.in_proj_bias[rows]
+            columns = slice(4 * head, 4 * head + 4)
+            attention.out_proj.weight[:, columns] = attention.out_proj.weight[:, columns] @ torch.linalg.inv(other)
+    data = images()
+    plain = picture(model, data), picture(changed, data)
+    assert plain[0][0] == pytest.approx(float(plain[1][0]), rel=1e-9)
+    assert not torch.allclose(*plain, rtol=1e-4)
+    forms = [canonical(m, data[:1]) for m in (model, changed)]
+    assert forms[0].steps == ("1 attention layers settled head by head",)
+    torch.testing.assert_close(*(picture(form.model, data) for form in forms), rtol=1e-6, atol=1e-8)
+
+
 def test_what_is_balanced_has_equally_long_weights_into_and_out_of_each_unit():
     """The closed form: at the fixed point of both layers around it, whatever the start."""
     form = canonical(relu_mlp()[0])
