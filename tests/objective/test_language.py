@@ -145,6 +145,18 @@ def test_a_part_of_unequal_texts_is_refused_and_of_equal_blocks_is_not():
     assert float(each[:, 0].mean()) == pytest.approx(blocks()["loss"], rel=1e-6)
 
 
+def test_a_corrected_part_of_equal_blocks_keeps_perplexity_the_exponential_of_the_loss():
+    generator = torch.Generator().manual_seed(2)
+    x, y = packed(torch.randint(11, (1201,), generator=generator), 8)
+    found = la.Objective(Bigram(), (x, y), loss=cross_entropy, metrics=METRICS)
+    grid = la.Grid(x=(-1, 1, 15), y=(-1, 1, 15))
+    landscape = la.sample_subset(found, la.Plane.random(found, seed=0), grid, samples=75, plan="plain")
+    np.testing.assert_allclose(landscape["perplexity"], np.exp(landscape["loss"]), rtol=1e-12)
+    whole = la.sample(found, la.Plane.random(found, seed=0), la.Grid(x=(-1, 1, 3), y=(-1, 1, 3)))
+    corner = landscape["loss"].sel(x=[-1, 0, 1], y=[-1, 0, 1])
+    np.testing.assert_allclose(corner, whole["loss"], rtol=0.05)
+
+
 def test_packed_blocks_use_every_token_once_and_need_one_block():
     x, y = packed(torch.arange(10), 3)
     assert x.flatten().tolist() == list(range(9))

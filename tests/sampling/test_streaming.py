@@ -233,15 +233,17 @@ def test_a_model_spread_by_device_map_is_scanned_where_it_lies():
 
 
 DISTRIBUTED = """
-import tempfile, numpy as np, torch, lossatlas as la
+import sys, numpy as np, torch, lossatlas as la
 import torch.distributed as dist
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_module, distribute_tensor
 from lossatlas.objective.language import cross_entropy
-dist.init_process_group("gloo", init_method=f"file://{tempfile.mktemp()}", rank=0, world_size=1)
-mesh = init_device_mesh("cpu", (1,))
+torch.set_num_threads(1)
+rank, count, meeting = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=count)
+mesh = init_device_mesh("cpu", (count,))
 
 def fsdp(model):
     for layer in model.layers:
@@ -278,11 +280,21 @@ dist.destroy_process_group()
 """
 
 
-def test_sharded_models_are_scanned_where_they_lie():
-    """FSDP2 and DTensor on a mesh of one process; more processes than one are not tested."""
-    run = subprocess.run([sys.executable, "-c", DISTRIBUTED], capture_output=True, text=True)
-    for way in ("fsdp", "tensor_parallel"):
-        assert f"same surface: {way}" in run.stdout, run.stderr[-3000:]
+@pytest.mark.slow
+def test_sharded_models_are_scanned_where_they_lie(tmp_path):
+    """FSDP2 and DTensor, spread over two processes on the CPU."""
+    count = 2
+    runs = [
+        subprocess.Popen(
+            [sys.executable, "-c", DISTRIBUTED, str(rank), str(count), str(tmp_path / "meeting")],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for rank in range(count)
+    ]  # fmt: skip
+    for run in runs:
+        out, fault = run.communicate(timeout=300)
+        for way in ("fsdp", "tensor_parallel"):
+            assert f"same surface: {way}" in out, fault[-3000:]
 
 
 PROGRAM = """
