@@ -15,10 +15,12 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from lossatlas import metrics, zoo
+    from lossatlas.analysis import sharpness
     from lossatlas.analysis.alignment import align
     from lossatlas.analysis.connectivity import connect
     from lossatlas.analysis.density import spectral_density
     from lossatlas.analysis.spectrum import eigenvalues, trace
+    from lossatlas.analysis.topology import topology
     from lossatlas.analysis.trajectories import Trajectory
     from lossatlas.checkpoints import load_checkpoint
     from lossatlas.draw import View, draw
@@ -56,6 +58,8 @@ _HOMES = {
     "trace": "analysis.spectrum",
     "spectral_density": "analysis.density",
     "curvature_map": "sampling.curvature_map",
+    "sharpness": "analysis",
+    "topology": "analysis.topology",
     "open": "results.reading",
     "View": "draw",
     "draw": "draw",
@@ -86,7 +90,9 @@ __all__ = [
     "open",
     "sample",
     "sample_subset",
+    "sharpness",
     "spectral_density",
+    "topology",
     "trace",
     "zoo",
 ]
@@ -96,7 +102,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'lossatlas' has no attribute {name!r}")
     home = _HOMES[name]
-    if name in ("metrics", "zoo", "directions", "filters"):
+    if name in ("metrics", "zoo", "directions", "filters", "sharpness"):
         found: Any = importlib.import_module(".".join(part for part in ("lossatlas", home, name) if part))
     else:
         found = getattr(importlib.import_module(f"lossatlas.{home}"), name)

@@ -22,6 +22,7 @@ COMMANDS = {
     "trajectory": "Say which way a training run went, and draw its path upon the surface.",
     "connect": "Measure the barrier between two networks, align them, and train a low way round it.",
     "study": "Run a claim about loss landscapes as an experiment, with its verdict.",
+    "topology": "Find the minima, saddles and basins of a result, and how they hang together.",
     "info": "Say what a run is and how far it is.",
     "import": "Read files of the original code.",
     "export": "Write files that the original code reads.",

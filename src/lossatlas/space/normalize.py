@@ -69,7 +69,7 @@ def normalize(
     check_direction(direction, point)
     moving = {name: tensor for name, tensor in direction.items() if name in table and table[name].moves(roles)}
     check_moving(moving, table, by, roles)
-    scaled = {name: _scaled(tensor, point[name], table[name].layout, by) for name, tensor in moving.items()}
+    scaled = {name: scaled_to(tensor, point[name], table[name].layout, by) for name, tensor in moving.items()}
     if norm(scaled) == 0:
         raise SpecError("direction has norm zero: no point but the origin lies on it")
     return scaled
@@ -123,7 +123,8 @@ def check_direction(direction: Parameters, origin: Parameters) -> None:
             raise SpecError(f"direction[{name!r}] has values that are not finite; every point on it would be NaN")
 
 
-def _scaled(direction: Tensor, weights: Tensor, layout: filters.Layout, by: By) -> Tensor:
+def scaled_to(direction: Tensor, weights: Tensor, layout: filters.Layout, by: By) -> Tensor:
+    """One tensor of a direction scaled to the weights it will be added to, see :func:`normalize`."""
     if by == "none":
         return direction.detach().clone()
     if by == "weight":
