@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 
@@ -173,13 +171,10 @@ def test_holes_are_counted_and_never_filled() -> None:
     assert np.isnan(values["loss"].values).sum() == 4
 
 
-def test_an_81_by_81_field_takes_less_than_a_second() -> None:
-    rough = field(lambda x, y: np.random.default_rng(0).normal(size=x.shape), (-1, 1, 81), (-1, 1, 81))
-    la.topology(rough)  # imports gudhi
-    start = time.perf_counter()
-    found = la.topology(rough)
-    assert time.perf_counter() - start < 1
-    assert len(found.minima) > 500
+def test_noise_has_a_minimum_for_about_every_ninth_cell() -> None:
+    """A cell of noise is lower than its 8 neighbours with probability 1/9."""
+    noise = field(lambda x, y: np.random.default_rng(0).normal(size=x.shape), (-1, 1, 81), (-1, 1, 81))
+    assert len(la.topology(noise).minima) == pytest.approx(81 * 81 / 9, rel=0.1)
 
 
 def test_bad_input_is_refused() -> None:
