@@ -7,7 +7,8 @@ import dataclasses
 import numpy as np
 import scipy.stats
 
-from lossatlas.studies.skip_connections import Row, Settings, judge
+from lossatlas.studies.images import Row
+from lossatlas.studies.skip_connections import Settings, judge
 from lossatlas.studies.verdicts import CANNOT_TELL, LEVEL, NOT_SEEN, SEEN
 
 SETTINGS = Settings(depths=(8, 14, 26), seeds=3)
@@ -23,9 +24,8 @@ def rows(bend, loss=lambda depth, skip: 0.004, seed=0):
                 share = bend(depth, skip) + 0.02 * rng.normal()
                 found.append(
                     Row(
-                        depth=depth, skip=skip, seed=number, train_loss=loss(depth, skip), epochs=9,
-                        test_error=0.02 + 0.002 * rng.normal(), bend=share, bends=(share, share), width=0.1,
-                        spread=0.3, low=-1.0, high=9.0, converged=True,
+                        label="net", of={"depth": depth, "skip": skip}, seed=number, bend=share,
+                        scores={"train_loss": loss(depth, skip), "test_error": 0.02 + 0.002 * rng.normal()},
                     )
                 )  # fmt: skip
     return found
@@ -51,7 +51,7 @@ def test_a_depth_that_cannot_be_trained_is_left_out_and_named():
 
     found = judge(rows(lambda depth, skip: 0.1 if skip else 0.5, loss), SETTINGS)
     assert found[0].n == "6 against 6 networks"
-    assert "did not reach a loss of 0.02: [26]" in found[0].caveat
+    assert "did not reach a training loss of 0.02: depth 26." in found[0].caveat
     none = judge(rows(lambda depth, skip: 0.1, lambda depth, skip: 1.5), SETTINGS)
     assert set(words(none)) == {CANNOT_TELL}
 

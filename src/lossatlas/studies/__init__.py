@@ -11,7 +11,18 @@ import importlib
 from lossatlas.errors import unknown
 from lossatlas.studies.study import Study
 
-ORDER = ("skip-connections",)
+ORDER = (
+    "skip-connections",
+    "dense-connections",
+    "width",
+    "batch-size",
+    "repeatability",
+    "convex-slices",
+    "flat-minima",
+    "recurrent",
+    "edge-of-stability",
+    "batch-statistics",
+)
 """The studies by name, in the order of the index."""
 
 

@@ -210,7 +210,9 @@ def surface(bench: Bench, case: Case, data: Data, look: Look) -> xr.Dataset:
         return {}
 
     key = {"case": dict(case.key), "look": dataclasses.asdict(look)}
-    done = bench.stage(f"measure {case.net.label} seed {case.net.seed} directions {look.seed}", key, work)
+    how = "" if look.by == "filter" else f" by {look.by}"
+    how += "" if look.batchnorm == "frozen" else f" {look.batchnorm}"
+    done = bench.stage(f"measure {case.net.label} seed {case.net.seed} directions {look.seed}{how}", key, work)
     return schema.load(done.folder / LANDSCAPE)
 
 
