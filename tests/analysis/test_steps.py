@@ -66,4 +66,9 @@ def test_the_plot_has_the_scores_interval(tmp_path):
     assert band.low is not None
     assert bool((band.low <= band.y).all() and (band.high >= band.y).all())
     assert la.draw(found, tmp_path / "a.png").stat().st_size > 5000
+    from lossatlas.draw.report import report
+
+    page = report(tmp_path / "page.html", "Loss and score", found.parts()).read_text()
+    assert page.count("<img") + page.count("<svg") >= 3
+    assert "share of all change on the steepest tenth" in page
     assert Count(unit="problem", number=40).zero_one is False

@@ -17,11 +17,13 @@ such as log V, the loss of a guess among V tokens; it is stated. A score that is
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from lossatlas.draw.plot import Panel, Plot, Series
+from lossatlas.draw.report import Number, Picture
 from lossatlas.errors import SpecError, unknown
 from lossatlas.results.landscape import axis_names, structured, value_names
 
@@ -82,6 +84,22 @@ class Steps:
     def sentence(self) -> str:
         """The comparison in words, with what it does not prove."""
         return f"{self.words}. {CAVEAT}"
+
+    def parts(self) -> list[Any]:
+        """Pictures of both values from the one run, the lines through the centre, and the numbers: for a report."""
+        pictures = [
+            Picture(self.landscape, view={"value": self.smooth.name, "clip": self.limit}),
+            Picture(self.landscape, view={"value": self.score.name, "scale": "linear", "clip": None}),
+        ]
+        numbers = [
+            Number(f"{change.name}, {what}", 100 * share, CAVEAT, unit="%")
+            for change in (self.smooth, self.score)
+            for what, share in (
+                ("largest change across one border, of its range", change.steepest),
+                (f"share of all change on the steepest tenth of {change.borders} borders", change.concentration),
+            )
+        ]
+        return [*pictures, *([self] if len(axis_names(self.landscape)) > 1 else []), *numbers]
 
     def plot(self) -> Plot:
         """The two values along each axis through the cell nearest the centre, with the score's interval."""
