@@ -77,10 +77,15 @@ def test_views_of_one_storage_are_kept_apart(tmp_path):
     model = nn.Linear(2, 2, bias=False)
     whole = torch.arange(8.0)
     model.weight = nn.Parameter(whole[4:].view(2, 2))
+    model.register_buffer("same", model.weight.data)
+    model.register_buffer("across", model.weight.data.T)
+    model.register_buffer("before", whole[:5])
     recorder = la.Recorder(tmp_path / "path")
     recorder.save(model)
     kept = load_file(tmp_path / "path" / recorder.entries[0]["file"])
-    assert kept["weight"].tolist() == [[4, 5], [6, 7]]
+    assert kept["weight"].tolist() == kept["same"].tolist() == [[4, 5], [6, 7]]
+    assert kept["across"].tolist() == [[4, 6], [5, 7]]
+    assert kept["before"].tolist() == [0, 1, 2, 3, 4]
 
 
 def test_trainable_tensors_alone_on_request(tmp_path):

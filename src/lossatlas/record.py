@@ -179,7 +179,7 @@ class Recorder:
         line = _line(entry)
         self._cut(number)
         kept = {name: t.to(torch.bfloat16) if self._bf16 and name in parameters else t for name, t in content.items()}
-        _write(self.folder / file_name, lambda path: save_file({n: _own(t) for n, t in kept.items()}, path))
+        _write(self.folder / file_name, lambda path: save_file(_apart(kept), path))
         with (self.folder / INDEX).open("a", encoding="utf-8") as file:
             file.write(line)
             file.flush()
@@ -303,11 +303,15 @@ def _content(model: nn.Module, *, trainable: bool) -> tuple[dict[str, Tensor], l
     return parameters | buffers, list(parameters)
 
 
-def _own(tensor: Tensor) -> Tensor:
-    """The tensor on the CPU in memory of its own: safetensors refuses what shares memory."""
-    there = tensor.cpu().contiguous()
-    shared = there.untyped_storage().nbytes() != there.numel() * there.element_size()
-    return there.clone() if shared else there
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors on the CPU, each in memory of its own: safetensors refuses what shares memory."""
+    found, seen = {}, set()
+    for name, tensor in tensors.items():
+        there = tensor.cpu().contiguous()
+        where = there.untyped_storage().data_ptr()
+        found[name] = there.clone() if where in seen else there
+        seen.add(where)
+    return found
 
 
 def _line(entry: Mapping[str, Any]) -> str:

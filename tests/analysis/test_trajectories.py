@@ -220,6 +220,8 @@ def test_the_true_loss_stands_beside_that_of_the_surface(tmp_path):
     assert found.projected.residual[2] > 0
     assert [text for _, text in found.drops] == ["lr ÷ 10"]
     assert found.drops[0][0] == 4 or found.drops[0][0] == 5
+    early = la.Trajectory.open(sorted((tmp_path / "path").glob("*.safetensors"))[:4])
+    early.losses(objective, early.plane())
     assert all(torch.equal(before[n], t) for n, t in objective.private.state_dict().items() if "running" in n)
     assert "off this plane by up to" in found.words
     overlay = found.overlay()
@@ -258,6 +260,16 @@ def test_other_peoples_checkpoints_are_opened_in_the_order_of_their_numbers(tmp_
         [tmp_path / "plain" / "epoch1.pt", {"w": torch.zeros(3)}, str(tmp_path / "hub/checkpoint-2")]
     )
     assert [float(again.at(i)["w"][0]) for i in range(3)] == [1, 0, 2]
+
+
+def test_files_are_read_a_part_at_a_time_at_the_right_places(tmp_path, monkeypatch):
+    recorded(tmp_path / "path")
+    path = la.Trajectory.open(tmp_path / "path")
+    held = la.Trajectory.open([path.at(index) for index in range(len(path))])
+    monkeypatch.setattr(streams, "BLOCK_BYTES", 8 * len(path) * 5)
+    np.testing.assert_allclose(la.Trajectory.open(tmp_path / "path").gram, held.gram, rtol=1e-12, atol=1e-12)
+    plane = held.plane()
+    np.testing.assert_allclose(path.project(plane).coordinates, held.project(plane).coordinates, atol=1e-9)
 
 
 def test_short_formats_are_read(tmp_path):
