@@ -306,3 +306,16 @@ def test_torchvisions_networks_keep_their_outputs(name):
     x = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
         torch.testing.assert_close(other(x), model(x), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.shared
+def test_a_permuted_copy_of_the_authors_network_is_recovered(shared_data):
+    model = la.zoo.model("resnet56")
+    la.load_checkpoint(model, shared_data / "li2018_resnet56.pt")
+    other, permutations = scrambled(model.eval())
+    assert len(permutations) == 30  # three streams and the 27 channels within the blocks
+    x = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    found = la.align(model, other, check=(x, torch.zeros(2)))
+    assert found.before > 20
+    assert found.after < 1e-6  # a few channels are dead: their numbers are all but zero, and interchangeable
+    assert found.checked < 1e-10
