@@ -231,7 +231,7 @@ class PathLosses:
             raise SpecError(f"the plane has {coordinates.shape[1]} axes; a path is drawn upon a plane with two")
         words = self._drop_words()
         words |= {i: text for i, text in self._epochs() if all(self._apart(i, other) for other in words)}
-        return Path(x=coordinates[:, 0], y=coordinates[:, 1], label=label, words=sorted(words.items()), note=self.words)
+        return Path(x=coordinates[:, 0], y=coordinates[:, 1], label=label, words=list(words.items()), note=self.words)
 
     def plot(self) -> Plot:
         """The loss of the networks beside that of the surface below them, and the distance between the two."""
@@ -294,4 +294,4 @@ class PathLosses:
         """Whether two checkpoints are far enough from each other to carry words."""
         coordinates = self.projected.coordinates
         span = np.ptp(coordinates, axis=0).max() or 1.0
-        return bool(np.abs(coordinates[a] - coordinates[b]).max() > 0.12 * span)
+        return bool(np.abs(coordinates[a] - coordinates[b]).max() > 0.2 * span)

@@ -14,6 +14,7 @@ from lossatlas.draw.sheet import Entry, text_width
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.text import Text
     from mpl_toolkits.mplot3d.axes3d import Axes3D  # type: ignore[import-untyped]
 
 Box = tuple[float, float, float, float]
@@ -28,6 +29,7 @@ REGIONS = ("#ffffff", "#ff8a5c", "#5cc8ff", "#ffd84d", "#c08aff", "#6fe3a1", "#f
 def draw(axes: Axes, scene: Scene, panel: Block, number: int) -> None:
     """Draw the overlays of one panel of a map."""
     taken: list[Box] = []
+    before = list(axes.texts)
     for index, overlay in enumerate(scene.overlays):
         if overlay.panel not in (None, number):
             continue
@@ -36,6 +38,34 @@ def draw(axes: Axes, scene: Scene, panel: Block, number: int) -> None:
         else:
             _line_and_dots(axes.plot, scene, overlay, colour(scene.overlays, index), (overlay.x, overlay.y))
             _words(axes, scene, overlay, taken)
+    _give_way(axes, scene, before, taken)
+
+
+def _give_way(axes: Axes, scene: Scene, labels: Sequence[Text], taken: list[Box]) -> None:
+    """Take away the values on contour lines that words or a path lie upon."""
+    size = scene.theme.small
+    for label in labels:
+        x, y = _on_page(axes, *(np.array([part]) for part in label.get_position()))[0]
+        half = text_width(label.get_text(), size) / 2
+        box = (x - half, x + half, y - 0.6 * size, y + 0.6 * size)
+        paths = [overlay for overlay in scene.overlays if isinstance(overlay, Path)]
+        if any(_touch(box, other) for other in taken) or any(_crosses(axes, path, box) for path in paths):
+            label.remove()
+
+
+def _on_page(axes: Axes, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Places in points on the page, float64 [n, 2]."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    return np.asarray(axes.transData.transform(np.column_stack([x, y])) * 72.0 / figure.dpi)
+
+
+def _crosses(axes: Axes, path: Path, box: Box) -> float:
+    """How far a path runs through a box, in points."""
+    places = _on_page(axes, *_dense(path))
+    x, y = (places[1:] + places[:-1]).T / 2
+    inside = (box[0] < x) & (x < box[1]) & (box[2] < y) & (y < box[3])
+    return float(np.linalg.norm(np.diff(places, axis=0), axis=1)[inside].sum())
 
 
 def draw_relief(axes: Axes3D, scene: Scene, panel: Block, number: int, heights: np.ndarray, floor: float) -> None:
@@ -115,7 +145,7 @@ def _words(axes: Axes, scene: Scene, overlay: Path | Points, taken: list[Box]) -
     size = scene.theme.small
     for index, text in words:
         at = float(overlay.x[index]), float(overlay.y[index])
-        side = _free_side(axes, at, text, size, taken)
+        side = _free_side(axes, at, text, size, taken, overlay)
         if not text or side is None:
             continue
         left, up = side
@@ -129,15 +159,20 @@ def _words(axes: Axes, scene: Scene, overlay: Path | Points, taken: list[Box]) -
 
 
 def _free_side(
-    axes: Axes, at: tuple[float, float], text: str, size: float, taken: list[Box]
+    axes: Axes, at: tuple[float, float], text: str, size: float, taken: list[Box], overlay: Path | Points
 ) -> tuple[float, float] | None:
-    """Where beside a place there is room for words, in their size; what they take is noted."""
+    """Where beside a place there is room for words, in their size, best off the path; what they take is noted."""
+    found = []
     for left, up in ((0.6, 0.5), (-0.6, 0.5), (0.6, -0.6), (-0.6, -0.6)):
         box = _box(axes, at, text, size, left, up)
         if _fits(axes, box) and not any(_touch(box, other) for other in taken):
-            taken.append(box)
-            return left, up
-    return None
+            crossed = _crosses(axes, overlay, box) if isinstance(overlay, Path) else 0.0
+            found.append((crossed, left, up, box))
+    if not found:
+        return None
+    _, left, up, box = min(found, key=lambda side: side[0])
+    taken.append(box)
+    return left, up
 
 
 def _box(axes: Axes, at: tuple[float, float], text: str, size: float, left: float, up: float) -> Box:
