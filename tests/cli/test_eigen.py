@@ -67,6 +67,8 @@ def test_a_run_prints_what_was_found_at_its_centre_and_a_report_holds_it_all(her
     page = (here / "a.html").read_text()
     assert page.count("data:image/svg+xml") == 2  # the ends and the slice
     assert "Kept with the run a." in page
+    facts = json.loads(CliRunner().invoke(atlas, ["info", "a", "--json"]).stdout)
+    assert facts["curvature"]["converged"] is True
     again = CliRunner().invoke(atlas, ["report", "a", "-o", "b.html", "--title", "Two"])
     assert again.exit_code == 0, again.output
     page = (here / "b.html").read_text()

@@ -60,6 +60,7 @@ def _facts(landscape: Any) -> dict[str, Any]:
     facts = {name: landscape.attrs[name] for name in plain if landscape.attrs[name] != ""} | {"axes": axes}
     for name in ("centre", "cosines", "sampling", "evaluation", "provenance"):
         facts[name] = structured(landscape, name)
+    facts["curvature"] = {k: v for k, v in structured(landscape, "curvature").items() if k != "numbers"}
     return facts | {"created": landscape.attrs["created"], "software": landscape.attrs["software"]}
 
 
