@@ -101,6 +101,11 @@ def test_the_plane_through_both_networks_and_the_bend_shows_the_curve(tmp_path):
     curve, _ = found.overlay()
     for t, x, y in zip(np.linspace(0, 1, 41), curve.x, curve.y):
         torch.testing.assert_close(plane.at({"x": x, "y": y})["at"], found.curve.point(t)["at"], atol=1e-5, rtol=0)
+    assert curve.note == ""
+    line = la.Plane(objective, {"x": {"at": torch.tensor([1.0, 0.5])}, "y": {"at": torch.tensor([0.0, 2.0])}})
+    skewed, ends = found.overlay(line)
+    torch.testing.assert_close(line.at({"x": skewed.x[20], "y": skewed.y[20]})["at"], found.curve.point(0.5)["at"])
+    torch.testing.assert_close(line.at({"x": ends.x[1], "y": ends.y[1]})["at"], b.at.detach())
     bounds = found.bounds(7)
     assert bounds["x"][0] < min(curve.x) <= max(curve.x) < bounds["x"][1]
     landscape = la.sample(objective, plane, la.Grid(**bounds))

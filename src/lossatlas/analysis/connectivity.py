@@ -26,6 +26,7 @@ from lossatlas.analysis import barriers
 from lossatlas.analysis.barriers import Barrier
 from lossatlas.draw.overlays import Path, Points
 from lossatlas.draw.plot import Plot
+from lossatlas.draw.words import percent
 from lossatlas.errors import SpecError
 from lossatlas.objective import Objective, batchnorm, calling, reduction
 from lossatlas.objective.batches import size_of
@@ -139,14 +140,22 @@ class Connection:
         room = margin * float((high - low).max())
         return {axis: (float(a - room), float(b + room), points) for axis, a, b in zip("xy", low, high, strict=True)}
 
-    def overlay(self) -> list[Path | Points]:
-        """The curve and its two ends upon :meth:`plane`."""
-        plane = self.plane()
-        way = self._over(plane, np.linspace(0, 1, 41))
-        off = "" if len(self.curve.points) == 3 else "Further bends of the curve lie outside this plane."
+    def overlay(self, plane: Plane | None = None) -> list[Path | Points]:
+        """The curve and its two ends upon a plane with two axes.
+
+        Args:
+            plane: left out, :meth:`plane`. Of a curve that leaves it, the nearest points are shown, and the caption
+                says how far off it runs.
+        """
+        shown = plane or self.plane()
+        times = np.linspace(0, 1, 41)
+        way = self._over(shown, times)
+        gaps = [shown.project(self.curve.point(float(t))).residual for t in times]
+        off = f"The curve runs off this plane by up to {percent(max(gaps))} of the distance from its origin."
+        note = off if max(gaps) > 1e-3 else ""
         return [
-            Path(x=way[:, 0], y=way[:, 1], label="trained curve", dots=False, note=off),
-            Points(x=np.array([0.0, 1.0]), y=np.zeros(2), label="the two networks", words=("first", "second")),
+            Path(x=way[:, 0], y=way[:, 1], label="trained curve", dots=False, note=note),
+            Points(x=way[[0, -1], 0], y=way[[0, -1], 1], label="the two networks", words=("first", "second")),
         ]
 
     def _over(self, plane: Plane, times: np.ndarray) -> np.ndarray:

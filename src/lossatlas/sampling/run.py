@@ -173,7 +173,10 @@ def interpolate(
     ends = [{name: t for name, t in tensors_of(model).items() if name in objective.origin} for model in (a, b)]
     direction = difference(ends[1], objective.origin | ends[0])
     if norm(direction) == 0:
-        raise SpecError("a and b have the same weights: there is no way between them, and no barrier; pass two models")
+        raise SpecError(
+            "a and b have the same weights, their difference norm zero: there is no way between them, and no barrier; "
+            "pass two models"
+        )
     recipe = Recipe(labels={"x": "from the first model (0) to the second (1)"}, by="none")
     plane = Plane({**objective.origin, **ends[0]}, {"x": direction}, recipe)
     return sample(objective, plane, Grid(x=(*x, steps)), run=run, progress=progress)
