@@ -18,21 +18,21 @@ import torch
 import lossatlas as la
 from lossatlas.zoo.train import Recipe, train
 
-DEPTH = "resnet56_noshort"
 IMAGES = 300
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path)
+    parser.add_argument("--network", default="resnet56_noshort", help="another network of the zoo, for another surface")
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--points", type=int, default=51)
     asked = parser.parse_args()
     x, y = la.zoo.data("digits")
-    net = la.zoo.model(DEPTH, seed=0, channels=1, width=8)
+    net = la.zoo.model(asked.network, seed=0, channels=1, width=8)
     recipe = Recipe(epochs=asked.epochs, lr=0.05, drops=(0.5, 0.8), until=0.02)
     found = train(net, (x, y), recipe, test=la.zoo.data("digits", split="test"))
-    print(f"{DEPTH}: {found.epochs} epochs, train {found.train}, test {found.test}")
+    print(f"{asked.network}: {found.epochs} epochs, train {found.train}, test {found.test}")
     objective = la.Objective(net, (x[:IMAGES], y[:IMAGES]), loss=torch.nn.functional.cross_entropy)
     plane = la.Plane.random(objective, seed=0)
     bounds = (-1, 1, asked.points)
