@@ -56,12 +56,13 @@ def measure(case: Case, rounds: int, device: torch.device) -> dict[str, Any]:
         plans[precision], errors[precision] = found.to_json(), found.error
     gaps = agreement(timed, truth)
     times = interleaved({name: (way.run, way.points) for name, way in timed.items()}, rounds, device)
-    medians = {name: statistics.median(found) for name, found in times.items()}
+    medians = {name: statistics.median(found) for name, found in times.wall.items()}
     medians["limit"] = limit.limit(case, max(rate, limit.best_rate(device)))
     return {
         "case": case.name,
         "seconds": medians,
-        "rounds": {name: [float(f"{t:.4g}") for t in found] for name, found in times.items()},
+        "processor seconds": {name: statistics.median(found) for name, found in times.work.items()},
+        "rounds": {name: [float(f"{t:.4g}") for t in found] for name, found in times.wall.items()},
         "best rate, GFLOP/s": round(rate / 1e9, 1),
         "relative difference": gaps,
         "notes": {name: way.note for name, way in timed.items() if way.note},
@@ -160,6 +161,7 @@ def parser() -> argparse.ArgumentParser:
     points.add_argument("--images", type=int, default=500, help="for ResNet-56")
     join.add_argument("parts", nargs="+", type=Path)
     for each, rounds, name in ((points, 7, "points"), (grow, 5, "growth"), (join, 0, "points")):
+        each.add_argument("--threads", type=int, default=0, help="of torch; 0 for all cores")
         each.add_argument("--rounds", type=int, default=rounds)
         each.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
         each.add_argument("--out", type=Path, default=Path(f"benchmarks/results/{name}.json"))
@@ -169,6 +171,8 @@ def parser() -> argparse.ArgumentParser:
 def main() -> None:
     asked = parser().parse_args()
     device = device_of(asked.device)
+    if asked.threads:
+        torch.set_num_threads(asked.threads)
     if asked.command == "points":
         found = points_command(asked, device)
     elif asked.command == "growth":

@@ -9,6 +9,7 @@ import statistics
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -31,15 +32,36 @@ def wait(device: torch.device | None) -> None:
         torch.cuda.synchronize()
 
 
-def interleaved(
-    ways: dict[str, tuple[Callable[[], Any], int]], rounds: int, device: torch.device
-) -> dict[str, list[float]]:
-    """Seconds for each point, one call of every way after the other, in every round."""
-    times: dict[str, list[float]] = {name: [] for name in ways}
+def work() -> float:
+    """Processor seconds so far, of this process and of those it has waited for; other work on the machine adds none."""
+    spent = os.times()
+    return spent.user + spent.system + spent.children_user + spent.children_system
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """What interleaved rounds took, for each point.
+
+    Attributes:
+        wall: seconds on the wall, by way.
+        work: processor seconds, by way.
+    """
+
+    wall: dict[str, list[float]]
+    work: dict[str, list[float]]
+
+
+def interleaved(ways: dict[str, tuple[Callable[[], Any], int]], rounds: int, device: torch.device) -> Rounds:
+    """One call of every way after the other, in every round; short calls are repeated for a quarter of a second."""
+    found = Rounds({name: [] for name in ways}, {name: [] for name in ways})
+    repeats = {name: max(1, min(50, int(0.25 / seconds(run, device)))) for name, (run, _) in ways.items()}
     for _ in range(rounds):
         for name, (run, points) in ways.items():
-            times[name].append(seconds(run, device) / points)
-    return times
+            before = work()
+            wall = seconds(lambda run=run, name=name: [run() for _ in range(repeats[name])], device)
+            found.wall[name].append(wall / repeats[name] / points)
+            found.work[name].append((work() - before) / repeats[name] / points)
+    return found
 
 
 def environment(device: torch.device) -> dict[str, Any]:

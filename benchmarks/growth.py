@@ -48,7 +48,7 @@ def pair(case: Case, size: int, directions: int, rounds: int, device: torch.devi
     }
     times = interleaved(ways, rounds, device)
     way.close()
-    medians = {name: statistics.median(found) for name, found in times.items()}
+    medians = {name: statistics.median(found) for name, found in times.wall.items()}
     return {"size": size, "seconds": medians, "plan": str(plan)}
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 import shutil
-import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -26,6 +25,9 @@ TOLERANCE = 1e-6
 
 COMPILE_SECONDS = 120.0
 """Expected length of a run from which on compiling is worth its half minute."""
+
+SAMPLE_SECONDS = 0.02
+"""Length of a timing of one plan; shorter ones would favour plans that happened to run undisturbed."""
 
 SHARE = 0.08
 """Share of the expected length of a plain run that the search may take."""
@@ -299,12 +301,16 @@ def _errors(names: tuple[str, ...], values: np.ndarray, truth: np.ndarray) -> di
 
 
 def _timed(run: Callable[[], Any]) -> float:
-    times = []
+    """Seconds of a call: the best of two samples after a first, so long that other work on the machine hits all alike."""
+    times: list[float] = []
+    repeats = 1
     for _ in range(3):
         start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+        for _ in range(repeats):
+            run()
+        times.append((time.perf_counter() - start) / repeats)
+        repeats = max(1, min(20, int(SAMPLE_SECONDS / max(times[-1], 1e-9))))
+    return min(times[1:])
 
 
 def _largest(objective: Objective) -> int:
