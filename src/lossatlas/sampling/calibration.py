@@ -301,7 +301,7 @@ def _errors(names: tuple[str, ...], values: np.ndarray, truth: np.ndarray) -> di
 
 
 def _timed(run: Callable[[], Any]) -> float:
-    """Seconds of a call: the best of two samples after a first, so long that other work on the machine hits all alike."""
+    """Seconds of a call: the best of two samples after a first, so long that other work hits all alike."""
     times: list[float] = []
     repeats = 1
     for _ in range(3):
