@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import stats
+from scipy.special import betaincinv
 
 
 def clopper_pearson(shares: np.ndarray, number: int, *, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
@@ -29,7 +29,7 @@ def clopper_pearson(shares: np.ndarray, number: int, *, level: float = 0.95) -> 
     solved = np.round(np.asarray(shares, np.float64) * number)
     tail = (1 - level) / 2
     with np.errstate(invalid="ignore"):
-        low = np.where(solved > 0, stats.beta.ppf(tail, solved, number - solved + 1), 0.0)
-        high = np.where(solved < number, stats.beta.ppf(1 - tail, solved + 1, number - solved), 1.0)
+        low = np.where(solved > 0, betaincinv(solved, number - solved + 1, tail), 0.0)
+        high = np.where(solved < number, betaincinv(solved + 1, number - solved, 1 - tail), 1.0)
     missing = np.isnan(solved)
     return np.where(missing, np.nan, low), np.where(missing, np.nan, high)
