@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from lossatlas.sampling.curvature_map import curvature_map
     from lossatlas.sampling.run import interpolate, sample
     from lossatlas.sampling.samplers import Grid
+    from lossatlas.sampling.seeds import seeds
     from lossatlas.sampling.subset import sample_subset
     from lossatlas.space import directions, filters
     from lossatlas.space.charts import Plane
@@ -53,6 +54,7 @@ _HOMES = {
     "Adaptive": "sampling.adaptive",
     "sample": "sampling.run",
     "sample_subset": "sampling.subset",
+    "seeds": "sampling.seeds",
     "interpolate": "sampling.run",
     "eigenvalues": "analysis.spectrum",
     "trace": "analysis.spectrum",
@@ -90,6 +92,7 @@ __all__ = [
     "open",
     "sample",
     "sample_subset",
+    "seeds",
     "sharpness",
     "spectral_density",
     "topology",

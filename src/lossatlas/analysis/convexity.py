@@ -186,7 +186,7 @@ def proof(landscape: xr.Dataset, value: str = "loss", *, lambda_min: float | Non
         The statement and what it rests on.
 
     Raises:
-        SpecError: as for :func:`slice_eigenvalues`.
+        SpecError: as for :func:`slice_eigenvalues`, or a median over seeds.
 
     Example:
         >>> from lossatlas.results.landscape import Axis, build
@@ -195,6 +195,8 @@ def proof(landscape: xr.Dataset, value: str = "loss", *, lambda_min: float | Non
         >>> print(proof(bowl, lambda_min=-3.0).words)
         This slice proves nothing: it bends down nowhere. λmin = -3 at its centre: the loss is not convex all the same.
     """
+    if structured(landscape, "sampling").get("kind") == "seeds":
+        raise SpecError("a median over direction seeds is no slice of the loss; ask a single seed's run")
     if lambda_min is None:
         lambda_min = structured(landscape, "curvature").get("lambda_min")
     eigenvalues = slice_eigenvalues(landscape, value)

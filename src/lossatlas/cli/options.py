@@ -125,6 +125,18 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
     "precision": click.option(
         "--precision", metavar="NAME", help=f"{', '.join(PRECISIONS)} (first is the default; the others are measured)."
     ),
+    "standard_error": click.option(
+        "--standard-error",
+        is_flag=True,
+        default=None,
+        help="Put the standard error over the samples beside every mean (loss_se); takes the plain plan.",
+    ),
+    "seeds": click.option(
+        "--seeds",
+        type=int,
+        metavar="K",
+        help="K random planes, seeds 0 to K - 1 (from --seed on), each in a folder below --run: median and spread.",
+    ),
     "run": click.option("--run", metavar="FOLDER", help="Keep every finished block here; the same command resumes."),
     "out": _many(
         "--out", metavar="PICTURE", help="Draw the result: png, pdf, svg, html, vtp, vti, glb, stl. May be repeated."

@@ -13,7 +13,9 @@ def report_command(runs: tuple[str, ...], out: str, title: str) -> None:
     """Put run folders or .nc files on one page that works without a network: pictures, statements, numbers.
 
     Of each slice the page says in words what it proves, and how the share of area that bends down depends on the
-    threshold. What `lossatlas eigen --run RUN` found at its centre stands beside it, with what it does not prove.
+    threshold, and which minima and passes the field has. A folder of `lossatlas sample --seeds` gives the median over
+    seeds and their spread. What `lossatlas eigen --run RUN` found at its centre stands beside it, with what it does not
+    prove.
 
     \b
     Examples:
@@ -21,8 +23,12 @@ def report_command(runs: tuple[str, ...], out: str, title: str) -> None:
       lossatlas report runs/skip runs/noskip runs/map -o comparison.html --title "With and without skips"
     """
     import lossatlas as la
+    from lossatlas.analysis.uncertainty import Seeds, seed_folders
     from lossatlas.draw.report import report
-    from lossatlas.draw.statement import statement
+    from lossatlas.draw.statement import seeds_statement, statement
 
-    parts = [part for run in runs for part in statement(la.open(run))]
+    several = {run: Seeds.open(run) for run in runs if seed_folders(run)}
+    parts = [
+        part for run in runs for part in (seeds_statement(several[run]) if run in several else statement(la.open(run)))
+    ]
     click.echo(f"written: {report(out, title, parts)}")

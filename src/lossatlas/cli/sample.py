@@ -32,6 +32,10 @@ def sample_command(config: Path | None, print_config: bool, print_python: bool, 
         lossatlas sample --model zoo:resnet56 --checkpoint resnet56.pt --data images.npz --directions dir.h5
       From a file, with another seed:
         lossatlas sample --config scan.toml --seed 1
+      Five random lines: their median, a band, and how far they are apart:
+        lossatlas sample --config scan.toml --x -1 1 51 --seeds 5 --run runs/line --out band.png
+      How sure each mean is, from the values of all samples:
+        lossatlas sample --config scan.toml --standard-error --run runs/sure
 
     Stopped by Ctrl-C? The same command goes on where it was, if it names a run folder.
     """
@@ -50,6 +54,9 @@ def _measure(scan: Any) -> None:
 
     _check_pictures(scan.out)
     objective = build_objective(scan, build_model(scan))
+    if scan.seeds:
+        _over_seeds(scan, objective)
+        return
     plane = build_plane(scan, objective)
     grid = la.Adaptive(tolerance=scan.adaptive, **scan.axes) if scan.adaptive else la.Grid(**scan.axes)
     _announce(scan, objective, plane, grid)
@@ -62,14 +69,40 @@ def _measure(scan: Any) -> None:
         click.echo(f"drawn: {la.draw(landscape, path)}")
 
 
+def _over_seeds(scan: Any, objective: Any) -> None:
+    import lossatlas as la
+
+    options: dict[str, Any] = {"plan": scan.plan, "precision": scan.precision, "standard_error": scan.standard_error}
+    options |= {"by": scan.normalize, "still": scan.still, "only": scan.only, "orthogonal": scan.orthogonal}
+    wanted = range(scan.seed, scan.seed + scan.seeds)
+    grid = la.Grid(**scan.axes)
+    try:
+        found = la.seeds(objective, grid, wanted, run=scan.run or None, **options)
+    except KeyboardInterrupt:
+        again = shlex.join(["lossatlas", *sys.argv[1:]])
+        raise Failure(f"stopped. To go on: {again}" if scan.run else "stopped; nothing was kept, for want of --run")  # noqa: B904
+    for name in objective.names:
+        click.echo(found.words(name))
+    click.echo(found.caveat)
+    for path in scan.out:
+        if len(grid.shape) == 1:
+            click.echo(f"drawn: {la.draw(found.runs, path)} (median and band)")
+            continue
+        beside = Path(path).with_stem(f"{Path(path).stem}-spread")
+        click.echo(f"drawn: {la.draw(found.landscape, path)} (median)")
+        click.echo(f"drawn: {la.draw(found.landscape, beside, value='loss_spread')} (standard deviation over seeds)")
+    if scan.run:
+        click.echo(f"kept: {scan.run}/seed-* (lossatlas compare {shlex.quote(scan.run)} OTHER)")
+
+
 def _sampled(scan: Any, objective: Any, plane: Any, grid: Any) -> Any:
     import lossatlas as la
     from lossatlas.cli.scan import TOLERANCE
 
-    options = {"run": scan.run or None, "plan": scan.plan, "precision": scan.precision}
+    options: dict[str, Any] = {"run": scan.run or None, "plan": scan.plan, "precision": scan.precision}
     if scan.samples == "auto":
         return la.sample_subset(objective, plane, grid, tolerance=scan.adaptive or TOLERANCE, **options)
-    return la.sample(objective, plane, grid, **options)
+    return la.sample(objective, plane, grid, standard_error=scan.standard_error, **options)
 
 
 def _check_pictures(paths: tuple[str, ...]) -> None:

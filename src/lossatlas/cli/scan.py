@@ -66,6 +66,8 @@ class Scan:
     adaptive: float = 0.0
     plan: str = "auto"
     precision: str = "exact"
+    standard_error: bool = False
+    seeds: int = 0
     run: str = ""
     out: tuple[str, ...] = ()
     title: str = ""
@@ -92,8 +94,20 @@ class Scan:
             )
         if self.directions and self.towards:
             raise SpecError("--directions and --towards both say where to go; give one of them")
+        self._check_uncertainty()
         if len(self.towards) > len(self.axes):
             raise SpecError(f"--towards is given {len(self.towards)} times for the axes {list(self.axes)}")
+
+    def _check_uncertainty(self) -> None:
+        if self.seeds and (self.directions or self.towards or self.adaptive or self.samples == "auto"):
+            raise SpecError(
+                "--seeds goes with random directions on a whole grid: leave --directions, --towards, --adaptive and "
+                "--samples auto out"
+            )
+        if self.seeds < 0 or self.seeds == 1:
+            raise SpecError(f"--seeds {self.seeds}; expected at least 2 random planes, better 5")
+        if self.standard_error and (self.adaptive or self.samples == "auto"):
+            raise SpecError("--standard-error goes with a whole grid and all samples: leave --adaptive, --samples auto")
 
     @property
     def axes(self) -> dict[str, tuple[float, float, int]]:
@@ -155,14 +169,26 @@ class Scan:
             f"metrics=dict([{metrics}]), {options})",
             *self._plane_lines(),
             f"grid = {self._sampler_line()}",
-            f"landscape = la.{self._call()}run={self.run or None!r}, plan={self.plan!r}, precision={self.precision!r})",
-            *(f"la.draw(landscape, {path!r})" for path in self.out),
+            *self._measuring_lines(),
         ]
         return "\n".join(lines)
 
     def _sampler_line(self) -> str:
         axes = ", ".join(f"{axis}={bounds}" for axis, bounds in self.axes.items())
         return f"la.Adaptive({axes}, tolerance={self.adaptive})" if self.adaptive else f"la.Grid({axes})"
+
+    def _measuring_lines(self) -> Iterator[str]:
+        how = f"run={self.run or None!r}, plan={self.plan!r}, precision={self.precision!r}"
+        how += ", standard_error=True" if self.standard_error else ""
+        if not self.seeds:
+            yield f"landscape = la.{self._call()}{how})"
+            yield from (f"la.draw(landscape, {path!r})" for path in self.out)
+            return
+        still = f'by="{self.normalize}", still={self.still}, only={self.only}, orthogonal={self.orthogonal}'
+        yield f"found = la.seeds(objective, grid, range({self.seed}, {self.seed + self.seeds}), {still}, {how})"
+        yield "print(found.words(), found.caveat)"
+        drawn = "runs" if len(self.axes) == 1 else "landscape"
+        yield from (f"la.draw(found.{drawn}, {path!r})" for path in self.out)
 
     def _call(self) -> str:
         if self.samples != "auto":

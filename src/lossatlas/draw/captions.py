@@ -16,6 +16,7 @@ from lossatlas.results.landscape import Status, structured
 from lossatlas.results.quantities import quantity
 
 CAVEAT = "A slice that looks convex does not prove that the loss is."
+NO_SLICE = "A median over planes is no slice of the loss: it proves nothing of its convexity."
 
 _REASONS = {
     Status.NOT_SAMPLED: "not sampled",
@@ -85,6 +86,8 @@ def caveat(landscapes: Sequence[xr.Dataset], value: str) -> str:
         return " ".join([*map(_sentence, how), what.caveat])
     if any(landscape[value].attrs.get("kind") != "loss" for landscape in landscapes):
         return ""
+    if any(structured(landscape, "sampling").get("kind") == "seeds" for landscape in landscapes):
+        return NO_SLICE
     try:
         proofs = [proof(landscape, value) for landscape in landscapes]
     except SpecError:  # too few points, or uneven ones, for second differences

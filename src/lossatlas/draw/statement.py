@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from lossatlas.analysis.convexity import Proof, proof
+from lossatlas.analysis.topology import topology
+from lossatlas.analysis.uncertainty import Seeds
 from lossatlas.draw.report import Heading, Number, Part, Picture, Table
 from lossatlas.draw.words import percent
 from lossatlas.errors import SpecError
+from lossatlas.extras import MissingExtraError
 from lossatlas.results.landscape import structured, value_names
 from lossatlas.results.quantities import quantity
 
@@ -38,7 +42,61 @@ def statement(landscape: xr.Dataset) -> list[Part]:
             Picture(landscape, view={"value": "ratio"}),
             *_cost(landscape),
         ]
-    return [Heading(title), Picture(landscape), *_proved(landscape), *_known(structured(landscape, "curvature"))]
+    return [
+        Heading(title),
+        Picture(landscape),
+        *_sample_errors(landscape),
+        *_shape(landscape),
+        *_proved(landscape),
+        *_known(structured(landscape, "curvature")),
+    ]
+
+
+def seeds_statement(found: Seeds) -> list[Part]:
+    """The parts of a report on several direction seeds: pictures, mean and spread in words, what they do not say.
+
+    Args:
+        found: the runs, as :func:`lossatlas.seeds` gives them.
+
+    Returns:
+        Heading, pictures, sentences.
+    """
+    first = found.runs[0]
+    heading = Heading(f"{found.title}: {len(found.runs)} direction seeds")
+    if first["status"].ndim == 1:
+        pictures = [Picture(found.runs)]
+    else:
+        medians = found.landscape
+        value = value_names(first)[0]
+        spread = Picture(medians, words="The standard deviation over seeds.", view={"value": f"{value}_spread"})
+        pictures = [Picture(medians, words="The median over seeds."), spread]
+    return [heading, *pictures, *map(found.words, value_names(first)), found.caveat]
+
+
+def _sample_errors(landscape: xr.Dataset) -> list[Part]:
+    """How sure the means are, where the run knows it."""
+    said: list[Part] = []
+    for name in value_names(landscape):
+        if f"{name}_se" in landscape and np.isfinite(landscape[f"{name}_se"]).any():
+            errors = landscape[f"{name}_se"]
+            caveat = (
+                f"largest of all cells; over {landscape.attrs['samples']} samples, which all cells share, so "
+                "differences between cells are better known"
+            )
+            said.append(Number(f"standard error of {name}", float(errors.max()), caveat))
+    return said
+
+
+def _shape(landscape: xr.Dataset) -> list[Part]:
+    """Minima and passes of the field; nothing where gudhi is missing or there is nothing to tell."""
+    try:
+        found = topology(landscape, value_names(landscape)[0])
+    except MissingExtraError:
+        return []
+    except SpecError as fault:
+        return [f"The shape of the field is not known: {fault}."]
+    tree = [Picture(found)] if len(found.minima) > 1 else []
+    return [found.words, *tree, found.caveat]
 
 
 def _proved(landscape: xr.Dataset) -> list[Part]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -20,6 +20,9 @@ from lossatlas.objective.tasks import Task, Tasks
 from lossatlas.results.landscape import Count
 
 GIB = 1024**3
+
+Watch = Callable[[Any, Any, int], None]
+"""What looks on while a mean is taken: ``(outputs, targets, number of samples)`` of every batch."""
 
 
 class Objective:
@@ -182,26 +185,27 @@ class Objective:
         """The mode in which the model is evaluated: of itself where it is moved in place, and put back afterwards."""
         return private.posed(self.model, training=self.training) if self.in_place else contextlib.nullcontext()
 
-    def measure(self, seed: int = 0) -> dict[str, float]:
+    def measure(self, seed: int = 0, watch: Watch | None = None) -> dict[str, float]:
         """Loss and metrics of the private copy where it stands now.
 
         Args:
             seed: what random numbers a stochastic model would draw; the global random state is left alone.
+            watch: told outputs, targets and number of samples of every batch.
         """
         with self.posed(), self.batches.seeded(seed):
             if self.batchnorm == "recalibrated":
                 bn.recalibrate(self.private, self.batches, self.forward)
             with self.grad_mode():
-                found = self.mean(self.batches)
+                found = self.mean(self.batches, watch)
                 scores = self.tasks(self.private)
         return {name: scores[name] if name in scores else found[name] for name in self.names}
 
-    def mean(self, batches: Iterable[Any]) -> dict[str, float]:
+    def mean(self, batches: Iterable[Any], watch: Watch | None = None) -> dict[str, float]:
         """The weighted mean over batches, summed in double precision whatever the model's format; without tasks."""
         exact = torch.float32 if self.device.type == "mps" else torch.float64  # Apple's GPU has no doubles
         rows, weights = [], []
         for batch in batches:
-            parts = self.parts(batch)
+            parts = self.parts(batch, watch=watch)
             rows.append(torch.stack([part.mean.detach().to(exact) for part in parts]))
             weights.append(torch.stack([part.weight_on(self.device).to(exact) for part in parts]))
         table, shares = torch.stack(rows).cpu().double(), torch.stack(weights).cpu().double()
@@ -234,7 +238,7 @@ class Objective:
                 columns[name] = metric(columns[metric.of])
         return np.stack([columns[name] for name in self.completed_names], axis=1)
 
-    def parts(self, batch: Any, model: nn.Module | None = None) -> list[reduction.Part]:
+    def parts(self, batch: Any, model: nn.Module | None = None, watch: Watch | None = None) -> list[reduction.Part]:
         """The mean of one batch, and what it weighs, for all that is measured; of the private copy or another model."""
         outputs, targets = self.forward(self.private if model is None else model, batch)
         size, shown = size_of(batch), calling.predictions(outputs)
@@ -242,6 +246,8 @@ class Objective:
         for name in self.measured[1:]:
             value = self.metrics[name](shown, targets)
             parts.append(reduction.part(reduction.metric_mean(name, value, size), value, size))
+        if watch is not None:
+            watch(shown, targets, size)
         return parts
 
     def _loss_part(self, outputs: Any, shown: Any, targets: Any, size: int) -> reduction.Part:

@@ -12,6 +12,7 @@ variable        dims        meaning
 metric's name   (x, y, …)   the mean over samples, float64; ``kind`` is "metric"
 ``…_uncertainty``  (x, y, …)  the stated error of an estimate, interpolated or from a part of the samples, as a share
                             of the range a picture shows; 0 where it is exact; ``kind`` is "uncertainty"
+``…_se``        (x, y, …)   the standard error of a mean over samples, in its unit; ``kind`` is "standard error"
 ``…_low``, ``…_high``  (x, y, …)  the Clopper–Pearson interval of a mean of scores of 0 or 1; ``kind`` is "interval"
 ``status``      (x, y, …)   what became of the cell, see :class:`Status`; no value is ever repaired
 ==============  ==========  ===========================================================================
@@ -243,6 +244,12 @@ def with_uncertainty(landscape: xr.Dataset, name: str, errors: np.ndarray) -> No
         "long_name": f"stated error of {name}",
     }
     landscape[f"{name}_uncertainty"] = (landscape["status"].dims, errors, attributes)
+
+
+def with_standard_error(landscape: xr.Dataset, name: str, errors: np.ndarray) -> None:
+    """Put the standard error of a mean over samples beside it, in its own unit; in place."""
+    words = f"standard error of {name} over {landscape.attrs['samples']} samples"
+    landscape[f"{name}_se"] = (landscape["status"].dims, errors, {"kind": "standard error", "long_name": words})
 
 
 def _status_attributes() -> dict[str, Any]:

@@ -213,8 +213,11 @@ def assemble(spec: RunSpec, told: Block, evaluation: Mapping[str, Any]) -> xr.Da
     values[told.indices] = told.values
     status[told.indices] = told.status
     columns = {name: values[:, i].reshape(spec.shape) for i, name in enumerate(spec.values)}
+    errors = {name: columns.pop(name) for name in spec.identity.get("standard errors", ())}
     about = replace(spec.about, evaluation=evaluation)
     landscape = schema.build(spec.axes, columns, status.reshape(spec.shape), about=about)
+    for name, found in errors.items():
+        schema.with_standard_error(landscape, name.removesuffix("_se"), found)
     if "curvature" in spec.identity:
         quantities.mark(landscape)
     return landscape

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lossatlas.errors import SpecError
 from lossatlas.objective import Objective
+from lossatlas.objective.spread import measure_with_errors
 from lossatlas.results.landscape import Status
 from lossatlas.results.spec import Block
 from lossatlas.sampling.calibration import Way
@@ -71,8 +72,12 @@ class Plain:
         rows = []
         for row in coordinates:
             self.move(dict(zip(self.plane.axes, row.tolist(), strict=True)))
-            rows.append(list(self.objective.measure().values()))
+            rows.append(self._measured())
         return np.array(rows, np.float64).reshape(len(coordinates), -1)
+
+    def _measured(self) -> list[float]:
+        """The values where the copy stands."""
+        return list(self.objective.measure().values())
 
     def move(self, point: Mapping[str, float]) -> None:
         """Put the private copy at a point."""
@@ -87,6 +92,26 @@ class Plain:
             for axis, direction in self._directions.items():
                 moved = [places[name] for name in direction]
                 torch._foreach_add_(moved, list(direction.values()), alpha=point[axis])
+
+
+class PlainWithErrors(Plain):
+    """The same with a standard error beside every value, from the values of all samples.
+
+    Args:
+        objective: what is measured.
+        plane: where.
+
+    Raises:
+        SpecError: single samples have no loss: the point where the copy stands is tried at once.
+    """
+
+    def __init__(self, objective: Objective, plane: Plane) -> None:
+        super().__init__(objective, plane)
+        self._measured()
+
+    def _measured(self) -> list[float]:
+        values, errors = measure_with_errors(self.objective)
+        return [*values.values(), *errors.values()]
 
 
 class Evaluator:

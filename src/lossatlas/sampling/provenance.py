@@ -26,7 +26,14 @@ from lossatlas.space import recipes
 from lossatlas.space.charts import Plane
 
 
-def run_spec(objective: Objective, plane: Plane, sampler: Sampler, centre: Centre, precision: str) -> RunSpec:
+def run_spec(
+    objective: Objective,
+    plane: Plane,
+    sampler: Sampler,
+    centre: Centre,
+    precision: str,
+    errors: tuple[str, ...] = (),
+) -> RunSpec:
     """Describe a run.
 
     Args:
@@ -35,6 +42,7 @@ def run_spec(objective: Objective, plane: Plane, sampler: Sampler, centre: Centr
         sampler: which points; its axes are in the order of the dimensions.
         centre: the values at the origin.
         precision: number format of the evaluation, a name of ``plans.PRECISIONS``.
+        errors: names of the standard errors that stand beside the values.
 
     Returns:
         Identity, axes and description.
@@ -42,14 +50,15 @@ def run_spec(objective: Objective, plane: Plane, sampler: Sampler, centre: Centr
     labels, axes = plane.recipe.labels, sampler.axes
     return RunSpec(
         identity=_identity(objective, plane, axes, centre)
-        | {"precision": precision, "sampler": dict(sampler.identity)},
+        | {"precision": precision, "sampler": dict(sampler.identity)}
+        | ({"standard errors": list(errors)} if errors else {}),
         axes={
             name: Axis(
                 coordinates=coordinates, length=plane.lengths[name], label=labels.get(name, f"given direction {name}")
             )
             for name, coordinates in axes.items()
         },
-        values=objective.names,
+        values=(*objective.names, *errors),
         about=_about(objective, plane, centre, precision),
     )
 

@@ -16,11 +16,12 @@ from tqdm import tqdm
 from lossatlas.errors import SpecError
 from lossatlas.objective import Objective
 from lossatlas.objective.probe import probe
+from lossatlas.objective.spread import error_names
 from lossatlas.results.landscape import Status
 from lossatlas.results.store import MemoryRun, RunFolder
 from lossatlas.sampling import plans
 from lossatlas.sampling.choice import choose
-from lossatlas.sampling.evaluator import Evaluator
+from lossatlas.sampling.evaluator import Evaluator, PlainWithErrors
 from lossatlas.sampling.provenance import run_spec
 from lossatlas.sampling.samplers import Grid, Queue, Sampler
 from lossatlas.space.charts import Plane, Recipe
@@ -45,6 +46,7 @@ def sample(
     block: int | None = None,
     plan: str = "auto",
     precision: str = "exact",
+    standard_error: bool = False,
 ) -> xr.Dataset:
     r"""Evaluate an objective over a plane: :math:`L(θ_0 + \sum_a c_a d_a)` at every point c that the grid asks for.
 
@@ -60,6 +62,10 @@ def sample(
             where a run is long, and takes the fastest plan that agrees with the plain evaluation to 1e-6.
         precision: "exact", or an approximation whose error is measured at five points and kept with the result:
             "bf16", "fp16", or on an NVIDIA GPU "tf32".
+        standard_error: put the standard error over the samples beside every mean (``loss_se``, ``error_se``), from the
+            value of each sample, see :mod:`lossatlas.objective.spread`. The plan is then "plain": faster ones give
+            means alone. It says how far another draw of as many samples would be; all cells see the same samples, so
+            differences between cells are better known.
 
     Returns:
         A Landscape, with dims named after the axes: ``landscape["loss"].sel(x=0, y=0)``.
@@ -85,10 +91,12 @@ def sample(
     if block is not None and block < 1:
         raise SpecError(f"block={block}; expected at least one point")
     plans.check(plan, precision, objective.device)
+    errors = _error_names(objective, grid, plan, precision) if standard_error else ()
     centre = probe(objective, plane.origin)
     for note in centre.notes:
         warnings.warn(note, stacklevel=2)
-    spec = run_spec(objective, plane, grid, centre, precision)
+    spec = run_spec(objective, plane, grid, centre, precision, errors)
+    exact = PlainWithErrors(objective, plane) if errors else None  # refuses before a folder is made
     with RunFolder.begin(run, spec) if run is not None else MemoryRun(spec) as journal:
         if run is not None:
             save_directions(plane, Path(run) / "directions.safetensors")
@@ -96,12 +104,32 @@ def sample(
         remaining = journal.size - len(told.indices)
         show = progress if progress is not None else remaining * centre.seconds > PATIENCE_SECONDS
         way, seconds = choose(
-            objective, plane, axes, journal, remaining, centre.seconds, plan=plan, precision=precision
+            objective,
+            plane,
+            axes,
+            journal,
+            remaining,
+            centre.seconds,
+            plan="plain" if errors else plan,
+            precision=precision,
         )
+        way = way if exact is None else exact
         with contextlib.closing(way), _bar(remaining, len(told.indices), show) as bar:
-            evaluator = Evaluator(way, plane, len(objective.names))
+            evaluator = Evaluator(way, plane, len(spec.values))
             _loop(evaluator, grid.start(told), axes, journal, bar, block or _block_size(seconds))
         return journal.finish(grid.finish)
+
+
+def _error_names(objective: Objective, grid: Sampler, plan: str, precision: str) -> tuple[str, ...]:
+    if plan not in ("auto", "plain") or precision != "exact" or objective.in_place:
+        raise SpecError(
+            "standard_error=True needs every sample's value: leave out plan, precision and in_place, which give means"
+        )
+    if not isinstance(grid, Grid):
+        raise SpecError(
+            f"standard_error=True: a {type(grid).__name__} leaves cells unevaluated, which have no samples; use a Grid"
+        )
+    return error_names(objective)
 
 
 def _loop(

@@ -1,0 +1,55 @@
+"""`lossatlas compare`: do two models differ by more than their directions do?"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import click
+
+
+@click.command("compare")
+@click.argument("a")
+@click.argument("b")
+@click.option("--value", metavar="NAME", default="loss", help="Which value: loss (default) or the name of a metric.")
+@click.option(
+    "--scale",
+    metavar="SCALE",
+    default="auto",
+    help="linear: the difference of means; log: the ratio of geometric means; auto (default) by the range.",
+)
+@click.option("--out", multiple=True, metavar="PICTURE", help="Draw both; lines as medians with bands.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def compare_command(a: str, b: str, value: str, scale: str, out: tuple[str, ...], as_json: bool) -> None:
+    """Say whether the models of A and B differ by more than the spread over direction seeds.
+
+    A and B are folders that `lossatlas sample --seeds K --run FOLDER` wrote, with one grid. For each seed the mean over
+    the grid is one number; the 95 % interval of the difference is Welch's, over seeds. Where both were sampled with
+    --standard-error, the error over samples is in it too.
+
+    \b
+    Examples:
+      lossatlas sample --config skip.toml --x -1 1 51 --seeds 5 --run runs/skip
+      lossatlas sample --config noskip.toml --x -1 1 51 --seeds 5 --run runs/noskip
+      lossatlas compare runs/skip runs/noskip --out both.png
+
+    It compares two trained networks, not their kinds: that one architecture is flatter needs several of each.
+    """
+    import lossatlas as la
+    from lossatlas.analysis.uncertainty import Seeds, compare
+    from lossatlas.draw import check_path
+
+    for path in out:
+        check_path(path)
+    sides = Seeds.open(a), Seeds.open(b)
+    found = compare(*sides, value, scale=scale)  # type: ignore[arg-type]
+    if as_json:
+        click.echo(json.dumps(asdict(found), indent=2, ensure_ascii=False))
+    else:
+        for side in sides:
+            click.echo(side.words(value))
+        click.echo(f"{found.words}\n{found.caveat}")
+    flat = sides[0].runs[0]["status"].ndim == 1
+    shown = [run for side in sides for run in side.runs] if flat else [side.landscape for side in sides]
+    for path in out:
+        click.echo(f"drawn: {la.draw(shown, path, value=value)}", err=as_json)

@@ -1,0 +1,130 @@
+r"""How sure is a mean over samples: its standard error, from the value of every sample.
+
+For N samples with values v and weights w (1 where a sample counts as one, its number of tokens where the mean is over
+tokens) the mean is :math:`m = \sum_i w_i v_i / \sum_i w_i`, and its standard error, a sample drawn as a whole,
+
+.. math:: \sqrt{\frac{N}{N - 1}} \, \frac{\sqrt{\sum_i w_i^2 (v_i - m)^2}}{\sum_i w_i},
+
+to first order in the spread of the weights (Cochran 1977, Sampling Techniques, section 6.4). For equal weights it is
+the standard deviation over :math:`\sqrt{N}`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lossatlas.errors import SpecError
+from lossatlas.objective import reduction
+from lossatlas.objective.objective import Objective
+
+SUFFIX = "_se"
+"""What the name of a standard error ends in: ``loss_se`` stands beside ``loss``."""
+
+
+def error_names(objective: Objective) -> tuple[str, ...]:
+    """The names of the standard errors: of all that is measured batch by batch, the loss first.
+
+    Raises:
+        SpecError: one sample has no spread, a model's own loss has no samples, or a metric has such a name already.
+    """
+    if objective.loss is None:
+        raise SpecError(
+            "standard_error=True: a model's own loss is one number for a batch; pass loss=... to see each sample"
+        )
+    if objective.samples < 2:
+        raise SpecError("standard_error=True: one sample has no spread; give at least two, or leave it out")
+    names = tuple(name + SUFFIX for name in objective.measured)
+    if taken := [name for name in names if name in objective.names]:
+        raise SpecError(f"metrics has {taken[0]!r}, which is the name of a standard error; call it something else")
+    return names
+
+
+def measure_with_errors(objective: Objective, seed: int = 0) -> tuple[dict[str, float], dict[str, float]]:
+    """Loss and metrics of the private copy where it stands now, and their standard errors, in one pass over the data.
+
+    Args:
+        objective: what is measured.
+        seed: as for :meth:`Objective.measure`.
+
+    Returns:
+        The values as of :meth:`Objective.measure`, bit for bit; the standard errors by :func:`error_names`.
+
+    Raises:
+        SpecError: single samples have no loss.
+
+    Example:
+        >>> model = torch.nn.Linear(1, 1, bias=False)
+        >>> _ = torch.nn.init.zeros_(model.weight)
+        >>> data = torch.ones(4, 1), torch.tensor([[1.0], [1.0], [0.0], [0.0]])
+        >>> values, errors = measure_with_errors(Objective(model, data, torch.nn.functional.mse_loss))
+        >>> values["loss"], round(errors["loss_se"], 6)
+        (0.5, 0.288675)
+    """
+    names = error_names(objective)
+    sums: list[Tensor] = []
+    weights: list[Tensor] = []
+
+    def watch(shown: Any, targets: Any, size: int) -> None:
+        columns = list(_columns(objective, shown, targets, size))
+        sums.append(torch.stack([column[0] for column in columns], dim=1).detach().cpu())
+        weights.append(torch.stack([column[1] for column in columns], dim=1).detach().cpu())
+
+    values = objective.measure(seed, watch=watch)
+    found = standard_errors(torch.cat(sums).numpy(), torch.cat(weights).numpy())
+    return values, dict(zip(names, found.tolist(), strict=True))
+
+
+def _columns(objective: Objective, shown: Any, targets: Any, size: int) -> Any:
+    """For each value the weighted sum and the weight of every sample, both float64 [N]."""
+    loss = objective.loss
+    assert loss is not None
+    for name in objective.measured:
+        measure = loss if name == "loss" else objective.metrics[name]
+        assert not isinstance(measure, reduction.Derived)
+        value = measure(shown, targets)
+        if isinstance(value, reduction.Weighted):
+            yield _weighted(name, value, size)
+        else:
+            each = (
+                reduction.loss_each(loss, shown, targets, size)
+                if name == "loss"
+                else reduction.metric_each(name, value, size)
+            )
+            yield each, torch.ones_like(each)
+
+
+def _weighted(name: str, value: reduction.Weighted, size: int) -> tuple[Tensor, Tensor]:
+    if value.weights.numel() % size:
+        raise SpecError(
+            f"standard_error=True: {name} has {value.weights.numel()} {value.unit}s for {size} samples, so it is not "
+            "known which belongs to which; leave standard_error out"
+        )
+    weights = value.weights.double().reshape(size, -1)
+    kept = torch.where(weights > 0, value.values.double().reshape(size, -1) * weights, 0.0)
+    return kept.sum(dim=1), weights.sum(dim=1)
+
+
+def standard_errors(sums: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The standard error of each weighted mean.
+
+    Args:
+        sums: float64 [N, k], weight times value of every sample.
+        weights: float64 [N, k].
+
+    Returns:
+        float64 [k]; NaN where a value is not finite.
+
+    Example:
+        >>> standard_errors(np.array([[1.0], [3.0]]), np.ones((2, 1))).round(9).tolist()
+        [1.0]
+    """
+    n = len(sums)
+    with np.errstate(invalid="ignore", over="ignore"):
+        means = sums.sum(axis=0) / weights.sum(axis=0)
+        apart = np.sqrt(np.square(sums - means * weights).sum(axis=0))
+        return np.asarray(math.sqrt(n / (n - 1)) * apart / weights.sum(axis=0))

@@ -1,0 +1,71 @@
+"""How much does a picture depend on its directions: one scan along several random planes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from lossatlas.analysis.uncertainty import BELOW, Seeds
+from lossatlas.errors import SpecError
+from lossatlas.objective import Objective
+from lossatlas.sampling.run import sample
+from lossatlas.sampling.samplers import Sampler
+from lossatlas.space.charts import Plane
+from lossatlas.space.normalize import STILL, By
+
+
+def seeds(
+    objective: Objective,
+    grid: Sampler,
+    seeds: Iterable[int] = range(5),
+    *,
+    by: By = "filter",
+    still: Iterable[str] = STILL,
+    only: str | Iterable[str] = (),
+    orthogonal: bool = False,
+    run: str | os.PathLike[str] | None = None,
+    **options: Any,
+) -> Seeds:
+    """Sample one random plane for each seed, and say how far they are apart.
+
+    Args:
+        objective: what is measured.
+        grid: which points, the same for all; its axes are those of the planes.
+        seeds: of the directions, at least two different ones.
+        by: normalisation, as for :meth:`lossatlas.Plane.random`, likewise the next three.
+        still: roles of tensors that do not move.
+        only: patterns of names of the tensors that may move.
+        orthogonal: turn the directions of a plane until they are orthogonal.
+        run: a folder below which each seed has a run folder, ``seed-0`` and so on. The same call resumes, and more
+            seeds may be added later.
+        **options: of :func:`lossatlas.sample`: ``standard_error``, ``plan``, ``precision``, ``block``, ``progress``.
+
+    Returns:
+        Mean, median and spread at every cell, words, and the runs: ``la.draw(found.runs, "band.png")`` draws a line
+        as its median and a band, ``la.draw(found.landscape, "median.png")`` a plane's medians.
+
+    Raises:
+        SpecError: fewer than two seeds, a seed twice, or an option that makes no sense.
+        RunMismatchError: a folder holds another run.
+
+    Example:
+        >>> import torch, lossatlas as la
+        >>> net, (x, y) = la.zoo.model("mlp", widths=(64, 8, 10)), la.zoo.data("digits")
+        >>> objective = la.Objective(net, (x[:50].flatten(1), y[:50]), loss=torch.nn.functional.cross_entropy)
+        >>> found = la.seeds(objective, la.Grid(x=(-1, 1, 5)), seeds=range(3))
+        >>> found.mean().dims, float(found.spread().sel(x=0)) < 1e-6 < float(found.spread().sel(x=1))
+        (('x',), True)
+    """
+    wanted = [int(seed) for seed in seeds]
+    if len(wanted) < 2 or len(set(wanted)) < len(wanted):
+        raise SpecError(f"seeds={wanted}; expected at least two different seeds, such as range(5)")
+    runs = []
+    for seed in wanted:
+        plane = Plane.random(
+            objective, seed=seed, axes=tuple(grid.axes), by=by, still=still, only=only, orthogonal=orthogonal
+        )
+        folder = None if run is None else Path(run) / f"{BELOW}{seed}"
+        runs.append(sample(objective, plane, grid, run=folder, **options))
+    return Seeds(runs=tuple(runs), seeds=tuple(wanted))
