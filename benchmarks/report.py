@@ -76,7 +76,10 @@ def growth_table(found: dict[str, list[dict[str, Any]]]) -> str:
 def environment_words(there: dict[str, Any]) -> str:
     """The environment in one sentence, for captions."""
     where = there.get("gpu") or f"{there['cores']} x86 cores" if "x86" in there["system"] else there["system"]
-    return f"{where} ({there['capability']}), PyTorch {there['packages']['torch']}, {there['date']}."
+    busy = there.get("load at the start", 0) > 0.5 * (there["cores"] or 1)
+    words = f"{there['threads']} thread{'s' * (there['threads'] > 1)}"
+    words += ", other work on the machine" if busy else ""
+    return f"{where} ({there['capability']}), {words}, PyTorch {there['packages']['torch']}, {there['date']}."
 
 
 def plot_points(results: list[dict[str, Any]], there: dict[str, Any], path: Path) -> None:
@@ -92,14 +95,13 @@ def plot_points(results: list[dict[str, Any]], there: dict[str, Any], path: Path
     ]
     panel = Panel(
         series=series,
-        x_label="network",
+        x_label="",
         y_label="times as fast as an expert's loop",
         y_scale="log",
-        marks=[Mark(y=1.0, label="expert's loop")],
+        marks=[Mark(y=1.0)],
         x_ticks=short,
     )
     caption = ["Time of one point, ratio of medians of interleaved rounds in one process.", environment_words(there)]
-    caption.append("It holds for this machine; where others work beside it, ratios vary by about a tenth.")
     la.draw(Plot(panels=[panel], caption=caption), path)
 
 
