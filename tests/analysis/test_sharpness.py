@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from torch.nn import functional as F
 
 import lossatlas as la
 from lossatlas import sharpness
+from lossatlas.analysis.sharpness.ground import Ground, moved_copy
 from lossatlas.analysis.sharpness.ranking import FEWEST
 
 CURVES = np.array([1.0, 4.0, 0.5, 9.0])
@@ -312,6 +315,21 @@ def test_measures_are_taken_at_the_point_that_is_given(mlp, data) -> None:
     assert all(p.grad is None for p in mlp.parameters())
 
 
+def test_a_measure_goes_back_to_its_point_wherever_the_copy_was_last(mlp, data) -> None:
+    objective = la.Objective(mlp, data, F.cross_entropy)
+    point = {"2.weight": mlp[2].weight.detach() + 0.1}
+    ground = Ground(objective, point)
+    ground.loss(torch.ones_like(ground.home))  # leaves the private copy a long step away
+    model = moved_copy(ground)
+    for name, parameter in model.named_parameters():
+        assert torch.equal(parameter, point.get(name, objective.origin[name])), name
+    away = objective({"2.weight": torch.zeros_like(mlp[2].weight)})  # moved between two measures
+    found = {name: sharpness.measure(name, objective, point).value for name in ("fisher_rao", "input_margin")}
+    fresh = la.Objective(mlp, data, F.cross_entropy)
+    assert found == {name: sharpness.measure(name, fresh, point).value for name in found}
+    assert away["loss"] != objective(point)["loss"]
+
+
 def test_a_rank_correlation_agrees_with_scipy_and_claims_no_more_than_it_can() -> None:
     random = np.random.default_rng(0)
     x = random.normal(size=20)
@@ -411,3 +429,19 @@ def test_bad_input_is_refused(several) -> None:
     nowhere = {name: torch.full_like(tensor, torch.nan) for name, tensor in objective.origin.items()}
     with pytest.raises(la.SpecError, match="loss is nan"):
         sharpness.sam(objective, nowhere)
+
+
+def test_the_docs_table_says_of_each_measure_what_its_definition_says() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "flatness.md").read_text()
+    for name, what in sharpness.DEFINITIONS.items():
+        row = next(line for line in text.splitlines() if line.startswith(f"| `{name}` |"))
+        cells = [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", row)[2:-1]]
+        assert cells == [what.formula, what.source, what.cost, ", ".join(what.invariant_to) or "nothing", what.flatter]
+
+
+def test_long_names_of_models_become_numbers_with_a_key(several) -> None:
+    found = sharpness.table({f"a network called {name}": one for name, one in several.items()}, ["sam"])
+    plot = found.plot()
+    assert [word for _, word in plot.panels[0].x_ticks] == ["1", "2", "3", "4"]
+    assert "1 a network called net 0, 2 a network" in " ".join(plot.sentences)
+    assert [word for _, word in sharpness.table(several, ["sam"]).plot().panels[0].x_ticks] == list(several)

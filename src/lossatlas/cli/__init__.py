@@ -23,6 +23,7 @@ COMMANDS = {
     "connect": "Measure the barrier between two networks, align them, and train a low way round it.",
     "study": "Run a claim about loss landscapes as an experiment, with its verdict.",
     "topology": "Find the minima, saddles and basins of a result, and how they hang together.",
+    "sharpness": "Measure how flat trained networks are, by measures that say what they are invariant to.",
     "compare": "Say whether two models differ by more than the spread over random directions.",
     "info": "Say what a run is and how far it is.",
     "import": "Read files of the original code.",

@@ -79,14 +79,14 @@ DEFINITIONS: Mapping[Name, Definition] = {
         invariant_to=(),
     ),
     "adaptive_worst": Definition(
-        title="adaptive sharpness, worst case",
+        title="worst adaptive sharpness",
         formula="max L(w + δ) - L(w) over ‖δ / |w|‖ ≤ ρ",
         source="Kwon et al. 2021, arXiv 2102.11600; Andriushchenko et al. 2023, arXiv 2302.07011",
         cost="1 gradient and 2 evaluations for each step",
         invariant_to=("layers", "units", "filters"),
     ),
     "adaptive_average": Definition(
-        title="adaptive sharpness, average",
+        title="mean adaptive sharpness",
         formula="mean of L(w + ρ |w| z) - L(w) over z ~ N(0, 1)",
         source="Andriushchenko et al. 2023, arXiv 2302.07011",
         cost="2 evaluations for each draw",
@@ -144,7 +144,7 @@ DEFINITIONS: Mapping[Name, Definition] = {
         flatter="larger",
     ),
     "spectral_margin": Definition(
-        title="spectrally normalised margin",
+        title="spectral margin",
         formula="median over samples of n (f_y - f_j) / (R ‖X‖), R the spectral complexity of the weights",
         source="Bartlett et al. 2017, arXiv 1706.08498, section 1",
         cost="1 evaluation and a singular value for each layer",

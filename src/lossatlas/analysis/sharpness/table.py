@@ -38,6 +38,9 @@ MEASURES: Mapping[Name, Callable[..., Sharpness]] = {
 
 PATIENCE_SECONDS = 2.0
 
+ROOM = 30
+"""Letters that fit below a panel, side by side."""
+
 CAVEAT = (
     "Compare networks trained to alike losses, on the same data and with the same settings. A measure that rescaling "
     "changes can be made any number without changing the function (Dinh et al. 2017)."
@@ -119,8 +122,28 @@ class Table:
         """Every measure against the given column; without one, every measure by model."""
         panels = [self._against(name) if self.against else self._by_model(name) for name in self.results]
         heading = f"Flatness and {self.against_name}" if self.against else "Flatness"
-        caption = self.words if len(self.words) <= 6 else (*self._short(), CAVEAT)
-        return Plot(title=f"{heading} of {len(self.models)} models", panels=panels, caption=caption)
+        said = self.words[:-1] if len(self.words) <= 6 else self._short()
+        number = f"{len(self.models)} models" if len(self.models) > 1 else self.models[0]
+        caption = (*said, self._bar_words(), "" if self.against else self._key(), CAVEAT)
+        return Plot(title=f"{heading} of {number}", panels=panels, caption=caption)
+
+    def _bar_words(self) -> str:
+        """What the error bars are."""
+        kinds: dict[str, list[str]] = {}
+        for name, column in self.results.items():
+            for kind in {one.spread_is for one in column if one is not None and one.spread_is}:
+                kinds.setdefault(kind, []).append(DEFINITIONS[name].title)
+        words = "; ".join(f"{kind} ({', '.join(of)})" for kind, of in kinds.items())
+        return f"Bars: {words}." if words else ""
+
+    @property
+    def _numbered(self) -> bool:
+        """Whether the names of the models are too long to stand below a panel."""
+        return len(self.models) > 1 and sum(len(model) + 2 for model in self.models) > ROOM
+
+    def _key(self) -> str:
+        names = (f"{place} {model}" for place, model in enumerate(self.models, start=1))
+        return f"Models: {', '.join(names)}." if self._numbered else ""
 
     def _short(self) -> tuple[str, ...]:
         n = max((found.n for found in self.correlations.values()), default=0)
@@ -146,7 +169,7 @@ class Table:
             series=[points],
             x_label=self.against_name,
             y_label=_with_interval(self.correlations[name], short=True),
-            y_scale=_scale(values),
+            y_scale=_scale(values, low),
         )
 
     def _by_model(self, name: Name) -> Panel:
@@ -158,9 +181,12 @@ class Table:
             series=[points],
             x_label="",
             y_label=f"flatter is {DEFINITIONS[name].flatter}",
-            y_scale=_scale(self.column(name)),
-            x_ticks=list(zip(places.astype(float).tolist(), self.models, strict=True)),
+            y_scale=_scale(self.column(name), low),
+            x_ticks=list(zip(places.astype(float).tolist(), self._ticks(), strict=True)),
         )
+
+    def _ticks(self) -> list[str]:
+        return [str(place + 1) for place in range(len(self.models))] if self._numbered else list(self.models)
 
     def _bars(self, name: Name) -> tuple[np.ndarray, np.ndarray]:
         spreads = np.nan_to_num([0.0 if one is None else one.spread for one in self.results[name]])
@@ -254,6 +280,7 @@ def _with_interval(found: Correlation, *, short: bool = False) -> str:
     return f"{'τ = ' if short else ''}{found.kendall:.2f}{interval}{few}"
 
 
-def _scale(values: np.ndarray) -> Any:
+def _scale(values: np.ndarray, low: np.ndarray) -> Any:
+    """Logarithmic where values are far apart and every bar stays above 0."""
     known = values[np.isfinite(values)]
-    return "log" if len(known) and known.min() > 0 and known.max() / known.min() > 30 else "linear"
+    return "log" if len(known) and np.nanmin(low) > 0 and known.max() / known.min() > 30 else "linear"

@@ -1,0 +1,270 @@
+"""`lossatlas sharpness`: how flat one or several trained networks are, by measures that say what they are worth."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lossatlas.cli.options import WHAT, flags, settings
+from lossatlas.errors import SpecError, unknown
+
+QUICK = ("sam", "adaptive_worst", "adaptive_average", "fisher_rao", "trace", "input_margin")
+"""What is measured where nothing is named: some 200 passes over the data together."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What is wanted of the flatness."""
+
+    measure: tuple[str, ...]
+    set: tuple[str, ...]
+    against: str
+    report: str
+    json: bool
+
+    def __post_init__(self) -> None:
+        if self.report and not self.report.endswith(".html"):
+            raise SpecError(f"--report {self.report}: a report is one page; name a file that ends in .html")
+
+
+@click.command("sharpness")
+@flags(name for name in WHAT if name != "checkpoint")
+@click.option("--checkpoint", multiple=True, metavar="FILE", help="A trained network; may be repeated to compare many.")
+@click.option(
+    "--measure",
+    multiple=True,
+    metavar="NAME",
+    help=f"Which measure, or all; may be repeated. Left out: {', '.join(QUICK)}.",
+)
+@click.option(
+    "--set", multiple=True, metavar="MEASURE.OPTION=VALUE", help="An option of a measure: radius.rise=0.5, sam.m=16."
+)
+@click.option(
+    "--against",
+    default="",
+    metavar="NAME=V1,V2,…",
+    help="A number for each checkpoint, in their order, such as test_error=0.05,0.08: ranked against each measure.",
+)
+@flags(("seed", "out", "title"))
+@click.option("--report", default="", metavar="PAGE", help="Numbers, definitions, caveats and picture on one page.")
+@click.option("--json", "json", is_flag=True, help="Print JSON.")
+def sharpness_command(config: Path | None, **given: Any) -> None:
+    """Measure how flat the loss is around one or several trained networks.
+
+    Each number comes with its error, its cost, what leaves it as it is, and its caveat. Most measures depend on the
+    scale of the weights, which says nothing of the function: rescale two layers and the same network has another
+    sharpness (Dinh et al. 2017). None of them proves that a network generalises.
+
+    \b
+    Measures:
+      epsilon_sharpness  the highest point of a box (Keskar et al. 2017)
+      sam                the highest point of a ball, sam.m=16 for m-sharpness (Foret et al. 2021)
+      adaptive_worst     the same relative to each weight: ASAM (Kwon et al. 2021)
+      adaptive_average   the mean rise under noise relative to each weight (Andriushchenko et al. 2023)
+      radius             how far until the loss has risen by radius.rise, along filter-normalised directions
+      lpf                the loss behind a Gaussian filter (Bisla et al. 2022)
+      relative_flatness  of one layer (Petzka et al. 2021)
+      fisher_rao         Fisher-Rao norm (Liang et al. 2019)
+      trace, lambda_max  of the Hessian
+      input_margin       distance of the data to the decision boundary, to first order
+      spectral_margin    margins over the spectral complexity (Bartlett et al. 2017)
+
+    \b
+    Examples:
+      One network, the quick measures:
+        lossatlas sharpness --model train.py:make_model --data train.py:loader --checkpoint best.pt
+      How far one may walk before the loss has risen by 0.5:
+        lossatlas sharpness --config scan.toml --measure radius --set radius.rise=0.5 --set radius.directions=20
+      Several networks against their test errors, on one page:
+        lossatlas sharpness --model train.py:make_model --data train.py:loader \\
+            --checkpoint a.pt --checkpoint b.pt --checkpoint c.pt --against test_error=0.05,0.08,0.07 --report flat.html
+
+    Below eight networks no correlation is claimed, whatever it is: four columns in random order often agree. Networks
+    can be compared that were trained to alike losses on the same data, and with the same settings of a measure.
+    """
+    from lossatlas.draw import check_path
+
+    fields = Wish.__dataclass_fields__
+    wish = Wish(**{name: given.pop(name) for name in tuple(given) if name in fields})
+    for path in given["out"]:
+        check_path(path)
+    names = _measures(wish.measure)
+    options = _options(wish.set, names, given["seed"])
+    checkpoints = given.pop("checkpoint")
+    told = settings(config, given)
+    checkpoints = checkpoints or ((told["checkpoint"],) if told.get("checkpoint") else ("",))
+    against, against_name = _against(wish.against, checkpoints)
+    found = _table(told, checkpoints, names, options, against, against_name, progress=not wish.json)
+    _say(found, as_json=wish.json)
+    _draw(found, told.get("out", ()), wish)
+
+
+def _measures(given: Sequence[str]) -> tuple[Any, ...]:
+    from lossatlas.analysis.sharpness import MEASURES
+
+    if "all" in given:
+        return tuple(MEASURES)
+    for name in given:
+        if name not in MEASURES:
+            raise unknown("measure", name, (*MEASURES, "all"))
+    return tuple(dict.fromkeys(given)) or QUICK
+
+
+def _options(texts: Sequence[str], names: Sequence[str], seed: int | None) -> dict[str, dict[str, Any]]:
+    """Options by measure: the seed where a measure has one, and what --set says."""
+    from lossatlas.analysis.sharpness import MEASURES
+
+    good = {name: [*inspect.signature(MEASURES[name]).parameters][2:] for name in names}  # type: ignore[index]
+    found: dict[str, dict[str, Any]] = {name: {} for name in names}
+    for name in names:
+        if seed is not None and "seed" in good[name]:
+            found[name]["seed"] = seed
+    for text in texts:
+        key, equals, value = text.partition("=")
+        name, _, option = key.partition(".")
+        if not equals or not option:
+            raise SpecError(f"--set {text}; expected MEASURE.OPTION=VALUE, such as radius.rise=0.5")
+        if name not in good:
+            raise unknown("--set: measure", name, tuple(names))
+        if option not in good[name]:
+            raise unknown(f"--set: option of {name}", option, tuple(good[name]))
+        try:
+            found[name][option] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            found[name][option] = value  # a word, such as l2
+    return found
+
+
+def _against(text: str, checkpoints: Sequence[str]) -> tuple[list[float] | None, str]:
+    """The column to rank against, in the order of the checkpoints, and its name."""
+    if not text:
+        return None, ""
+    name, _, values = text.partition("=")
+    try:
+        numbers = [float(value) for value in values.split(",")]
+    except ValueError:
+        raise SpecError(f"--against {text}; expected NAME=V1,V2,… such as test_error=0.05,0.08") from None
+    if len(numbers) != len(checkpoints):
+        raise SpecError(f"--against has {len(numbers)} values for {len(checkpoints)} checkpoints; give one for each")
+    return numbers, name.replace("_", " ") or "given column"
+
+
+def _table(
+    told: dict[str, Any],
+    checkpoints: Sequence[str],
+    names: Sequence[Any],
+    options: dict[str, dict[str, Any]],
+    against: list[float] | None,
+    against_name: str,
+    *,
+    progress: bool,
+) -> Any:
+    from lossatlas.analysis import sharpness
+    from lossatlas.cli.scan import Scan, build_model, build_objective
+
+    models = {}
+    for title, checkpoint in zip(_titles(checkpoints), checkpoints, strict=True):
+        scan = Scan(**told | {"checkpoint": checkpoint})
+        if scan.samples == "auto":
+            raise SpecError("--samples auto: flatness needs a number of samples; leave it out for all of them")
+        objective = build_objective(scan, build_model(scan))
+        models[title or objective.name] = objective
+    column = None if against is None else dict(zip(models, against, strict=True))
+    return sharpness.table(
+        models,
+        names,
+        against=column,
+        against_name=against_name or "test error",
+        options=options,
+        progress=None if progress else False,
+    )
+
+
+def _titles(checkpoints: Sequence[str]) -> list[str]:
+    """Short names of files, all different.
+
+    Example:
+        >>> _titles(["runs/a/best.pt", "runs/b/best.pt"]), _titles(["a.pt", "b.pt"])
+        (['runs/a/best.pt', 'runs/b/best.pt'], ['a', 'b'])
+    """
+    if twice := [path for path in checkpoints if list(checkpoints).count(path) > 1]:
+        raise SpecError(f"--checkpoint {twice[0]} is given twice; name each network once")
+    short = [Path(path).stem for path in checkpoints]
+    return short if len(set(short)) == len(short) else list(checkpoints)
+
+
+def _lines(found: Any, name: Any) -> Iterator[tuple[str, str]]:
+    """What is said of one measure: words and their heads."""
+    from lossatlas.analysis.sharpness import DEFINITIONS
+    from lossatlas.draw.words import number
+
+    what = DEFINITIONS[name]
+    known = [one for one in found.results[name] if one is not None]
+    yield "definition", f"{what.formula} ({what.source})"
+    if known:
+        if known[0].spread_is:
+            yield "±", known[0].spread_is
+        evaluations, gradients = known[-1].evaluations, known[-1].gradients
+        yield "cost", f"{number(evaluations)} evaluations of the data, {number(gradients)} gradients; {what.cost}"
+    yield "unchanged by", f"rescaling {', '.join(what.invariant_to)}" if what.invariant_to else "no rescaling"
+    notes = dict.fromkeys(one.note for one in known if one.note)
+    yield "caveat", " ".join((*notes, what.caveat))
+    if name in found.correlations:
+        yield "ranking", found.correlations[name].words
+    if name in found.failures:
+        yield "not everywhere", found.failures[name]
+
+
+def _say(found: Any, *, as_json: bool) -> None:
+    from lossatlas.analysis.sharpness import DEFINITIONS
+
+    if as_json:
+        click.echo(json.dumps(_facts(found), indent=2, ensure_ascii=False))
+        return
+    width = max(len(model) for model in found.models)
+    for name, row in zip(found.results, found.rows(), strict=True):
+        click.echo(f"\n{DEFINITIONS[name].title} ({name}; flatter is {DEFINITIONS[name].flatter})")
+        for model in found.models:
+            click.echo(f"  {model:{width}}  {row[model]}")
+        for head, words in _lines(found, name):
+            click.echo(f"  {head}: {words}")
+    click.echo(f"\n{found.words[-1]}")
+
+
+def _facts(found: Any) -> dict[str, Any]:
+    measures = {
+        name: {
+            "values": {
+                model: None if one is None else {**asdict(one), "caveat": one.caveat}
+                for model, one in zip(found.models, column, strict=True)
+            },
+            **dict(_lines(found, name)),
+        }
+        for name, column in found.results.items()
+    }
+    return {
+        "measures": measures,
+        "against": {"name": found.against_name, "values": dict(found.against)} if found.against else None,
+        "correlations": {name: asdict(one) for name, one in found.correlations.items()},
+        "words": list(found.words),
+    }
+
+
+def _draw(found: Any, out: Sequence[str], wish: Wish) -> None:
+    import lossatlas as la
+    from lossatlas.analysis.sharpness.page import parts
+    from lossatlas.draw.report import report
+
+    for path in out:
+        click.echo(f"drawn: {la.draw(found, path)}", err=wish.json)
+    if wish.report:
+        number = len(found.models)
+        title = f"Flatness of {found.models[0] if number == 1 else f'{number} models'}"
+        click.echo(f"written: {report(wish.report, title, parts(found))}", err=wish.json)
