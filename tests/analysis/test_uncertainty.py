@@ -16,6 +16,7 @@ import lossatlas as la
 from lossatlas.analysis.stated import stated_error
 from lossatlas.analysis.uncertainty import Seeds, compare
 from lossatlas.cli import atlas
+from lossatlas.draw.report import Number
 from lossatlas.draw.statement import statement
 from lossatlas.metrics import Weighted
 from lossatlas.objective.spread import measure_with_errors
@@ -252,6 +253,21 @@ def test_a_median_of_slices_is_not_said_to_prove_anything(net, data) -> None:
     from lossatlas.draw.view import View, compile
 
     assert "no slice of the loss" in " ".join(compile(found.landscape, View()).caption.sentences)
+
+
+def test_a_report_on_a_run_holds_its_standard_errors_and_its_shape(net, data) -> None:
+    pytest.importorskip("gudhi")
+    objective = of(net, data)
+    plane = la.Plane.random(objective)
+    found = la.sample(objective, plane, la.Grid(x=(-1, 1, 5), y=(-1, 1, 4)), standard_error=True)
+    parts = statement(found)
+    told = {part.name: part for part in parts if isinstance(part, Number)}
+    assert told["standard error of loss"].value == pytest.approx(float(found["loss_se"].max()))
+    assert "differences between cells are better known" in told["standard error of error"].caveat
+    shape = la.topology(found)
+    assert {shape.words, shape.caveat} <= {part for part in parts if isinstance(part, str)}
+    found["loss"][1, 1], found["status"][1, 1] = np.nan, 0
+    assert any("shape of the field is not known" in part for part in statement(found) if isinstance(part, str))
 
 
 USER = """
