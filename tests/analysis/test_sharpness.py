@@ -243,6 +243,22 @@ def test_trace_and_largest_eigenvalue_of_a_quadratic() -> None:
     assert sharpness.lambda_max(objective).value == pytest.approx(9)
 
 
+def test_the_error_of_the_largest_eigenvalue_is_its_residual_also_where_a_negative_one_is_larger() -> None:
+    curves = torch.cat([torch.linspace(-90, 0, 40), torch.linspace(0, 9, 41)]).double()
+    model = nn.Linear(len(curves), 1, bias=False).double()
+
+    def bent(outputs, targets):
+        return targets * outputs.flatten().square()
+
+    objective = la.Objective(model, (torch.eye(len(curves)).double(), curves), bent)
+    found = sharpness.lambda_max(objective, tolerance=0.2)
+    pair = la.eigenvalues(objective, k=1, tolerance=0.2)
+    vector = pair.vectors[-1]["weight"].double().flatten()
+    rest = float((2 * curves / len(curves) * vector - found.value * vector).norm() / vector.norm())
+    assert rest > 1e-3 * found.value
+    assert found.spread == pytest.approx(rest, rel=1e-3)
+
+
 def test_relative_flatness_of_softmax_regression() -> None:
     """There tr H_st is the mean of (p_s [s = t] - p_s p_t) ‖x‖²."""
     torch.manual_seed(0)

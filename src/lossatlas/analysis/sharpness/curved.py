@@ -64,7 +64,7 @@ def lambda_max(
     Args:
         objective: whose loss.
         params: the point; left out, the origin.
-        tolerance: wanted residual, relative to the largest eigenvalue in magnitude.
+        tolerance: wanted residual, relative to the size of each eigenvalue.
         most: Hessian-vector products after which it ends, and the note says so.
         seed: of the vector to begin with.
 
@@ -76,7 +76,8 @@ def lambda_max(
     """
     found = spectrum.eigenvalues(objective, params, k=1, tolerance=tolerance, most=most, seed=seed)
     value = float(found.values[-1])
-    residual = float(found.residuals[-1]) * float(np.abs(found.values).max())
+    size = max(abs(value), 0.01 * float(np.abs(found.values).max()))  # what residuals are a share of
+    residual = float(found.residuals[-1]) * size
     return Sharpness(
         measure="lambda_max",
         value=value,
