@@ -92,6 +92,20 @@ def test_the_report_holds_numbers_definitions_and_caveats(here, tmp_path) -> Non
         assert words in page
 
 
+def test_what_was_printed_as_json_is_a_section_of_a_report(here, tmp_path) -> None:
+    shown = run("--checkpoint", "a.pt", "--measure", "sam", "--measure", "trace", "--json").stdout
+    (tmp_path / "flat.json").write_text(shown)
+    result = CliRunner().invoke(atlas, ["report", "flat.json", "-o", "page.html"])
+    assert result.exit_code == 0, result.output
+    page = (tmp_path / "page.html").read_text()
+    for words in ("<h2>Flatness</h2>", "<td>trace</td>", "no rescaling", "Rescaling layers or units or filters", " ± "):
+        assert words in page
+    (tmp_path / "other.json").write_text("{}")
+    for name, words in (("other.json", "no measures of flatness"), ("missing.json", "cannot be read")):
+        refused = CliRunner().invoke(atlas, ["report", name, "-o", "page.html"])
+        assert (refused.exit_code, words in refused.output) == (2, True)
+
+
 def test_a_settings_file_may_name_the_checkpoint(here, tmp_path) -> None:
     (tmp_path / "scan.toml").write_text('model = "user.py:make_model"\ndata = "user.py:pair"\ncheckpoint = "b.pt"\n')
     result = CliRunner().invoke(atlas, ["sharpness", "--config", "scan.toml", "--measure", "sam", "--json"])

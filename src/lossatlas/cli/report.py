@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 import click
+
+from lossatlas.errors import SpecError
 
 
 @click.command("report")
@@ -14,21 +20,35 @@ def report_command(runs: tuple[str, ...], out: str, title: str) -> None:
 
     Of each slice the page says in words what it proves, and how the share of area that bends down depends on the
     threshold, and which minima and passes the field has. A folder of `lossatlas sample --seeds` gives the median over
-    seeds and their spread. What `lossatlas eigen --run RUN` found at its centre stands beside it, with what it does not
-    prove.
+    seeds and their spread, a .json of `lossatlas sharpness --json` its measures of flatness. What
+    `lossatlas eigen --run RUN` found at the centre of a run stands beside it, with what it does not prove.
 
     \b
     Examples:
       lossatlas report runs/a -o a.html
+      lossatlas report runs/a flat.json -o a.html
       lossatlas report runs/skip runs/noskip runs/map -o comparison.html --title "With and without skips"
     """
     import lossatlas as la
     from lossatlas.analysis.uncertainty import Seeds, seed_folders
     from lossatlas.draw.report import report
-    from lossatlas.draw.statement import seeds_statement, statement
+    from lossatlas.draw.statement import flatness_statement, seeds_statement, statement
 
     several = {run: Seeds.open(run) for run in runs if seed_folders(run)}
-    parts = [
-        part for run in runs for part in (seeds_statement(several[run]) if run in several else statement(la.open(run)))
-    ]
+    flat = {run: _json(run) for run in runs if run.endswith(".json")}
+    parts: list[Any] = []
+    for run in runs:
+        if run in several:
+            parts += seeds_statement(several[run])
+        elif run in flat:
+            parts += flatness_statement(flat[run])
+        else:
+            parts += statement(la.open(run))
     click.echo(f"written: {report(out, title, parts)}")
+
+
+def _json(path: str) -> Any:
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as fault:
+        raise SpecError(f"{path} cannot be read ({fault}); write it with lossatlas sharpness --json") from fault

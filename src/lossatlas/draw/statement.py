@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ from lossatlas.analysis.convexity import Proof, proof
 from lossatlas.analysis.topology import topology
 from lossatlas.analysis.uncertainty import Seeds
 from lossatlas.draw.report import Heading, Number, Part, Picture, Table
-from lossatlas.draw.words import percent
+from lossatlas.draw.words import number, percent
 from lossatlas.errors import SpecError
 from lossatlas.extras import MissingExtraError
 from lossatlas.results.landscape import structured, value_names
@@ -71,6 +73,41 @@ def seeds_statement(found: Seeds) -> list[Part]:
         spread = Picture(medians, words="The standard deviation over seeds.", view={"value": f"{value}_spread"})
         pictures = [Picture(medians, words="The median over seeds."), spread]
     return [heading, *pictures, *map(found.words, value_names(first)), found.caveat]
+
+
+def flatness_statement(content: Mapping[str, Any]) -> list[Part]:
+    """The parts of a report on measures of flatness, as ``lossatlas sharpness --json`` printed them.
+
+    Args:
+        content: the JSON.
+
+    Returns:
+        Heading, a row for each measure with its values, what leaves it as it is and its caveat, and what may be said.
+
+    Raises:
+        SpecError: something else than such JSON.
+    """
+    try:
+        rows = [
+            {
+                "measure": name,
+                **{model: _value(one) for model, one in told["values"].items()},
+                "unchanged by": told["unchanged by"],
+                "caveat": told["caveat"],
+            }
+            for name, told in content["measures"].items()
+        ]
+        said = [str(sentence) for sentence in content["words"]]
+    except (KeyError, TypeError, AttributeError) as fault:
+        raise SpecError(f"no measures of flatness ({fault}); write them with lossatlas sharpness --json") from fault
+    note = "± is the error or spread that `lossatlas sharpness` names for each measure."
+    return [Heading("Flatness"), Table(rows, note=note), *said]
+
+
+def _value(one: Mapping[str, Any] | None) -> str:
+    if one is None:
+        return "–"
+    return number(one["value"]) + ("" if math.isnan(one["spread"]) else f" ± {number(one['spread'], 2)}")
 
 
 def _sample_errors(landscape: xr.Dataset) -> list[Part]:
