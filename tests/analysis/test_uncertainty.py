@@ -18,6 +18,7 @@ from lossatlas.analysis.uncertainty import Seeds, compare
 from lossatlas.cli import atlas
 from lossatlas.draw.report import Number
 from lossatlas.draw.statement import statement
+from lossatlas.draw.words import number
 from lossatlas.metrics import Weighted
 from lossatlas.objective.spread import measure_with_errors
 from lossatlas.results.landscape import About, Axis, build
@@ -253,6 +254,23 @@ def test_a_median_of_slices_is_not_said_to_prove_anything(net, data) -> None:
     from lossatlas.draw.view import View, compile
 
     assert "no slice of the loss" in " ".join(compile(found.landscape, View()).caption.sentences)
+
+
+def test_a_picture_states_the_standard_error_and_may_be_one_of_it(net, data) -> None:
+    from lossatlas.draw.view import View, compile
+
+    objective = of(net, data)
+    plane = la.Plane.random(objective)
+    found = la.sample(objective, plane, la.Grid(x=(-1, 1, 5), y=(-1, 1, 4)), standard_error=True)
+    low, high = float(found["loss_se"].min()), float(found["loss_se"].max())
+    words = " ".join(compile(found, View()).caption.sentences)
+    assert f"Standard error over samples: {number(low, 2)} to {number(high, 2)}." in words
+    scene = compile(found, View(value="loss_se"))
+    assert scene.panels[0].values["loss_se"] == pytest.approx(found["loss_se"].values)
+    assert "over 23 samples: all cells share these" in " ".join(scene.caption.sentences)
+    assert found["loss_se"].attrs["kind"] == "standard error"  # the Landscape stays as it is
+    plain = la.sample(objective, plane, la.Grid(x=(-1, 1, 5), y=(-1, 1, 4)))
+    assert "Standard error" not in " ".join(compile(plain, View()).caption.sentences)
 
 
 def test_a_report_on_a_run_holds_its_standard_errors_and_its_shape(net, data) -> None:

@@ -16,6 +16,7 @@ from lossatlas.results.landscape import Status, structured
 from lossatlas.results.quantities import quantity
 
 CAVEAT = "A slice that looks convex does not prove that the loss is."
+SHARED = "all cells share these, so differences between cells are better known."
 NO_SLICE = "A median over planes is no slice of the loss: it proves nothing of its convexity."
 
 _REASONS = {
@@ -57,9 +58,20 @@ def caption(
         shown=shown_words(value, shown, blocks),
         runs=_runs(curves),
         empty=empty_words(value, blocks),
-        notes=notes,
+        notes=" ".join(filter(None, [_sample_error(landscapes, value), notes])),
         caveat=caveat(landscapes, value),
     )
+
+
+def _sample_error(landscapes: Sequence[xr.Dataset], value: str) -> str:
+    """How sure the means are, where all of the Landscapes know it."""
+    if any(f"{value}_se" not in landscape for landscape in landscapes):
+        return ""
+    errors = np.concatenate([landscape[f"{value}_se"].values.ravel() for landscape in landscapes])
+    errors = errors[np.isfinite(errors)]
+    if not len(errors):
+        return ""
+    return f"Standard error over samples: {number(float(errors.min()), 2)} to {number(float(errors.max()), 2)}."
 
 
 def about(landscapes: Sequence[xr.Dataset]) -> str:
@@ -85,7 +97,8 @@ def caveat(landscapes: Sequence[xr.Dataset], value: str) -> str:
         how = _unique(str(structured(one, "evaluation").get("in words", "")) for one in landscapes)
         return " ".join([*map(_sentence, how), what.caveat])
     if any(landscape[value].attrs.get("kind") != "loss" for landscape in landscapes):
-        return ""
+        words = str(landscapes[0][value].attrs.get("long_name", ""))
+        return f"{_capital(words)}: {SHARED}" if words.startswith("standard error") else ""
     if any(structured(landscape, "sampling").get("kind") == "seeds" for landscape in landscapes):
         return NO_SLICE
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import xarray as xr
@@ -148,6 +148,7 @@ def _checked(landscapes: xr.Dataset | Sequence[xr.Dataset], value: str) -> list[
     sources = [landscapes] if isinstance(landscapes, xr.Dataset) else list(landscapes)
     if not sources:
         raise SpecError("landscapes is empty; give one Landscape or a list of them")
+    sources = [_with_error_as_value(source, value) for source in sources]
     for source in sources:
         if not isinstance(source, xr.Dataset):
             raise SpecError(f"landscapes holds a {type(source).__name__}; expected Landscapes (xarray.Dataset)")
@@ -161,6 +162,13 @@ def _checked(landscapes: xr.Dataset | Sequence[xr.Dataset], value: str) -> list[
     if len(numbers) > 1:
         raise SpecError(f"landscapes have {' and '.join(map(str, numbers))} axes; draw these in separate pictures")
     return sources
+
+
+def _with_error_as_value(source: Any, value: str) -> Any:
+    """A standard error that is asked for by its name is drawn like any other value."""
+    if not isinstance(source, xr.Dataset) or value not in source or source[value].attrs.get("kind") != "standard error":
+        return source
+    return source.assign({value: source[value].assign_attrs(kind="metric")})
 
 
 def _named(sources: list[xr.Dataset], view: View) -> tuple[list[xr.Dataset], View]:
