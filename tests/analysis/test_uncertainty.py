@@ -22,6 +22,7 @@ from lossatlas.draw.words import number
 from lossatlas.metrics import Weighted
 from lossatlas.objective.spread import measure_with_errors
 from lossatlas.results.landscape import About, Axis, build
+from lossatlas.results.store import RunFolder
 
 GRID = la.Grid(x=(-1, 1, 5))
 
@@ -335,6 +336,22 @@ def test_seeds_and_their_comparison_on_the_command_line(here) -> None:
     report = run("report", "a", "-o", "page.html").output
     assert "written" in report
     assert "direction seeds" in (here / "page.html").read_text()
+
+
+def test_an_interrupted_command_says_what_is_safe_and_goes_on(here, monkeypatch) -> None:
+    line = ("sample", *NAMED, "--x", -1, 1, 5, "--seeds", 2, "--run", "a")
+    with monkeypatch.context() as patch:
+        commit, commits = RunFolder.commit, []
+
+        def once(self, block):
+            commits.append(commit(self, block))
+            raise KeyboardInterrupt
+
+        patch.setattr(RunFolder, "commit", once)
+        assert "safe below a. To go on" in run(*line, code=1).output
+    assert commits
+    run(*line)
+    assert Seeds.open("a").seeds == (0, 1)
 
 
 def test_flags_that_do_not_go_with_seeds_are_refused(here) -> None:

@@ -80,7 +80,8 @@ def _over_seeds(scan: Any, objective: Any) -> None:
         found = la.seeds(objective, grid, wanted, run=scan.run or None, **options)
     except KeyboardInterrupt:
         again = shlex.join(["lossatlas", *sys.argv[1:]])
-        raise Failure(f"stopped. To go on: {again}" if scan.run else "stopped; nothing was kept, for want of --run")  # noqa: B904
+        kept = f"finished points are safe below {scan.run}. To go on: {again}" if scan.run else "nothing was kept"
+        raise Failure(f"stopped; {kept}") from None
     for name in objective.names:
         click.echo(found.words(name))
     click.echo(found.caveat)
