@@ -79,6 +79,17 @@ def test_perplexity_is_the_exponential_of_the_mean_and_not_a_mean_of_exponential
     assert abs(values["perplexity"] - (one + two) / 2) > 1e-3
 
 
+def test_a_perplexity_that_overflows_takes_nothing_away_from_the_loss(tmp_path):
+    model = Bigram()
+    found = la.Objective(model, batches(texts(), 2), loss=cross_entropy, forward=Forward("causal"), metrics=METRICS)
+    direction = {"out.weight": 3000 * torch.randn(11, 6, generator=torch.Generator().manual_seed(4))}
+    landscape = la.sample(found, la.Plane(found, {"x": direction}), la.Grid(x=(0, 1, 2)))
+    assert float(landscape["loss"].sel(x=1)) > 710
+    assert float(landscape["perplexity"].sel(x=1)) == np.inf
+    assert landscape["status"].values.tolist() == [1, 1]
+    assert la.draw(landscape, tmp_path / "a.png", value="perplexity").stat().st_size > 5000
+
+
 def test_a_value_that_is_derived_from_nothing_measured_is_refused():
     with pytest.raises(SpecError, match="derived from 'los', which is not measured"):
         la.Objective(

@@ -134,7 +134,12 @@ class Objective:
     @property
     def measured(self) -> tuple[str, ...]:
         """The names of what is measured batch by batch, the loss first."""
-        return ("loss", *(name for name, metric in self.metrics.items() if not isinstance(metric, reduction.Derived)))
+        return ("loss", *(name for name in self.metrics if name not in self.derived))
+
+    @property
+    def derived(self) -> tuple[str, ...]:
+        """The names of the metrics that follow from a mean."""
+        return tuple(name for name, metric in self.metrics.items() if isinstance(metric, reduction.Derived))
 
     @property
     def counts(self) -> dict[str, Count]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -121,12 +121,15 @@ class Evaluator:
         way: how points are evaluated.
         plane: where.
         values: how many values there are at each point.
+        decisive: which of them must be finite for a point to be ok; left out, all. A number that is derived, such as a
+            perplexity that overflows, takes nothing away from the loss it follows from.
     """
 
-    def __init__(self, way: Way, plane: Plane, values: int) -> None:
+    def __init__(self, way: Way, plane: Plane, values: int, decisive: Sequence[int] | None = None) -> None:
         self.way = way
         self.plane = plane
         self._width = values
+        self._decisive = list(range(values)) if decisive is None else list(decisive)
 
     def block(self, indices: np.ndarray, axes: Mapping[str, np.ndarray]) -> Block:
         """Values at some cells of a grid.
@@ -142,7 +145,7 @@ class Evaluator:
         places = np.unravel_index(indices, tuple(len(c) for c in axes.values()))
         columns = {axis: axes[axis][at] for axis, at in zip(axes, places, strict=True)}
         values, notes = self._attempt(np.stack([columns[axis] for axis in self.plane.axes], axis=1))
-        finite = np.isfinite(values).all(axis=1)
+        finite = np.isfinite(values[:, self._decisive]).all(axis=1)
         failed = np.array([bool(note) for note in notes])
         status = np.where(failed, Status.FAILED, np.where(finite, Status.OK, Status.NON_FINITE))
         return Block(

@@ -115,7 +115,8 @@ def sample(
         )
         way = way if exact is None else exact
         with contextlib.closing(way), _bar(remaining, len(told.indices), show) as bar:
-            evaluator = Evaluator(way, plane, len(spec.values))
+            decisive = [at for at, name in enumerate(spec.values) if name not in objective.derived]
+            evaluator = Evaluator(way, plane, len(spec.values), decisive)
             _loop(evaluator, grid.start(told), axes, journal, bar, block or _block_size(seconds))
         return journal.finish(grid.finish)
 
