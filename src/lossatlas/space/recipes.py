@@ -87,17 +87,27 @@ class Seeded(Mapping[str, Tensor]):
         self._shapes = {name: tuple(point[name].shape) for name in moving}
         self._drawn = {name: torch.float64 if point[name].dtype == torch.float64 else torch.float32 for name in moving}
         self._layouts = {name: _layout(table[name].layout, by) for name in moving}
-        self._wanted = {name: self._wanted_norms(whole(point[name]), name) for name in moving}
+        self._wanted = self._wanted_norms(point)
         held = f"still {','.join(roles)}" + (f", only {','.join(only)}" if only else "")
         self.identity = f"random {seed}/{stream} by {by}, {held}, {len(moving)} tensors"
 
-    def _wanted_norms(self, weights: Tensor, name: str) -> Tensor | None:
-        """The norm that each filter shall have; float64, a number for each."""
+    def _wanted_norms(self, point: Parameters) -> dict[str, Tensor]:
+        """The norm that each filter shall have, float64 [filters], by name; empty where there is none to have.
+
+        All of them lie in one piece of memory that is there before: small tensors that stay, made between large ones
+        that go, would keep the system from using the room of the large ones again.
+        """
         if self._by == "none" or self._by.startswith("unit"):
-            return None
-        layout = self._layouts[name]
-        flat = weights.detach().reshape(-1)
-        return torch.cat([_norms(layout, flat[a:b]).cpu() for a, b in self.ranges(name)])
+            return {}
+        sizes = [self._layouts[name].count for name in self._shapes]
+        wanted = dict(zip(self._shapes, torch.split(torch.empty(sum(sizes), dtype=torch.float64), sizes), strict=True))
+        for name, norms in wanted.items():
+            layout, flat, at = self._layouts[name], whole(point[name]).detach().reshape(-1), 0
+            for start, end in self.ranges(name):
+                part = _norms(layout, flat[start:end])
+                norms[at : at + len(part)] = part
+                at += len(part)
+        return wanted
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._shapes)
@@ -139,7 +149,12 @@ class Seeded(Mapping[str, Tensor]):
         if list(ranges) != self.ranges(name):
             yield self[name].reshape(-1)
             return
-        generator, layout, wanted, at = generator_of(f"{self._key}/{name}"), self._layouts[name], self._wanted[name], 0
+        generator, layout, wanted, at = (
+            generator_of(f"{self._key}/{name}"),
+            self._layouts[name],
+            self._wanted.get(name),
+            0,
+        )
         for start, end in ranges:
             drawn = torch.randn(end - start, generator=generator, dtype=self._drawn[name])
             if self._by == "none":
