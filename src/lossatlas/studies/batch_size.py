@@ -27,7 +27,8 @@ from lossatlas.zoo.train import Augment, Recipe
 
 SIZES = ("small", "large")
 NEAR = 0.25
-"""How far from an end of the line its sharpness is taken, in lengths of the line."""
+"""How far inside an end of the line its sharpness is taken, in lengths of the line. Not outside: there interpolated
+variances can fall below zero, where BatchNorm has no value."""
 
 WAYS = {"filter": 0.5, "layer": 0.5, "none": 0.05}
 """Normalisations, and how far from the centre sharpness is taken along directions of each, in multiples."""
@@ -53,7 +54,7 @@ class Settings:
     augment: Augment = about("none", "none, crop or crop-flip")
     steps: int = work(41, least=9, about="points of every line")
     directions: int = work(3, least=1, about="random directions of each normalisation for each network")
-    samples: int = work(600, least=32, about="training samples behind each value")
+    samples: int = work(600, least=32, power=2, about="training samples behind each value")
 
     def recipe(self, size: str, decay: float) -> Recipe:
         """How a network is trained."""
@@ -122,21 +123,23 @@ def _curves(bench: Bench, case: Case, data: Data, settings: Settings, way: str) 
     return [surface(bench, case, data, look) for look in looks]
 
 
-def rise(landscape: xr.Dataset, centre: float, reach: float) -> float:
-    """How far the loss lies above its value at a place, on average over what is within reach of it.
+def rise(landscape: xr.Dataset, centre: float, low: float, high: float) -> float:
+    """How far the loss lies above its value at a place, on average from one coordinate to another.
 
     Example:
         >>> axis = schema.Axis(coordinates=np.linspace(-1, 1, 5), length=1.0)
-        >>> round(rise(schema.build({"x": axis}, {"loss": axis.coordinates**2}), 0.0, 0.5), 4)
+        >>> round(rise(schema.build({"x": axis}, {"loss": axis.coordinates**2}), 0.0, -0.5, 0.5), 4)
         0.1667
     """
     x, loss = landscape["x"].values, landscape["loss"].values
-    near = np.abs(x - centre) <= reach + 1e-9
+    near = (x >= low - 1e-9) & (x <= high + 1e-9)
     return float(loss[near].mean() - loss[np.abs(x - centre).argmin()])
 
 
 def _row(case: Case, size: str, decay: float, line: xr.Dataset, curves: Mapping[str, Sequence[xr.Dataset]]) -> Row:
-    sharp = {way: float(np.mean([rise(one, 0.0, WAYS[way]) for one in found])) for way, found in curves.items()}
+    sharp = {
+        way: float(np.mean([rise(one, 0.0, -WAYS[way], WAYS[way]) for one in found])) for way, found in curves.items()
+    }
     return Row(
         label=case.net.label,
         of={"size": size, "decay": decay},
@@ -145,7 +148,7 @@ def _row(case: Case, size: str, decay: float, line: xr.Dataset, curves: Mapping[
         bend=0.0,
         extra={
             **sharp,
-            "line": rise(line, 0.0 if size == "small" else 1.0, NEAR),
+            "line": rise(line, 0.0, 0.0, NEAR) if size == "small" else rise(line, 1.0, 1.0 - NEAR, 1.0),
             "norm": float(np.sqrt(np.sum(_weights(case) ** 2))),
         },
     )
@@ -224,9 +227,13 @@ def _gaps(rows: Sequence[Row], decay: float) -> list[float]:
 CAVEATS = (
     "Both batch sizes are trained for the same number of epochs at the same learning rate, as in the paper, so large "
     "batches take far fewer steps: what is said of batch size is said of steps as well.",
-    f"Sharpness on the line: mean rise of the loss within {NEAR} of its end. On random directions: mean rise within "
-    f"{WAYS['filter']} of the norm for filter- and layer-wise ones, within {WAYS['none']} of a direction with entries "
-    "of variance 1 for those that are not normalised.",
+    f"Sharpness on the line: mean rise of the loss up to {NEAR} inside its end. Outside, interpolated variances can "
+    f"fall below zero, and the line has no value there. On random directions: mean rise within {WAYS['filter']} of "
+    f"the norm for filter- and layer-wise ones, within {WAYS['none']} of a direction with entries of variance 1 for "
+    "those that are not normalised.",
+    "At first sharpness was taken on both sides of each end of the line; the inside was chosen when the outside "
+    "turned out to have no value, before its numbers were seen.",
+    "Training losses at the end are not the same: see the table. Sharpness is a rise above each network's own loss.",
     "BatchNorm statistics are interpolated on the lines between networks, as in the paper, and frozen on random "
     "directions.",
 )
@@ -261,7 +268,11 @@ def _figures(
             "median over seeds, and a band from the smallest to the largest.",
             view=view,
         ),
-        Figure(name="histograms", shown=_histograms(weights), words="Why it flips: how large the weights are."),
+        Figure(
+            name="histograms",
+            shown=_histograms(weights),
+            words="How large the weights are, which decides what a step of one length does.",
+        ),
         Figure(
             name="filter",
             shown=along["filter"],

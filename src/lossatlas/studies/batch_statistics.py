@@ -45,7 +45,7 @@ def run(bench: Bench, settings: Settings) -> Findings:
         frozen = [surface(bench, case, data, look) for look in settings.looks]
         again = [surface(bench, case, data, replace(look, batchnorm="recalibrated")) for look in settings.looks]
         own, other = shape(frozen), shape(again)
-        found = extremes(bench, case, data, samples=settings.samples)
+        found = extremes(bench, case, data, samples=settings.eigen_samples)
         row = Row(
             label=net.label,
             of=dict(net.options),

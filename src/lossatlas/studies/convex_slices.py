@@ -61,12 +61,12 @@ def slices(bench: Bench, case: Case, data: Data, settings: Settings) -> Mapping[
     """Hessians of random planes through the minimum: the share that has a negative eigenvalue, and their ratios."""
 
     def stage(folder: Path) -> Mapping[str, Any]:
-        here = objective(case, data, samples=settings.samples)
+        here = objective(case, data, samples=settings.eigen_samples)
         matrix = Matrix(here, here.origin)
         found = [_slice(here, matrix, seed) for seed in range(settings.slices)]
         return {"slices": found}
 
-    key = {"case": dict(case.key), "samples": settings.samples, "slices": settings.slices}
+    key = {"case": dict(case.key), "samples": settings.eigen_samples, "slices": settings.slices}
     found = np.array(bench.stage(f"slices of {case.net.label} seed {case.net.seed}", key, stage).result["slices"])
     shows = found[:, 0] < 0
     ratio = np.where(shows, np.abs(found[:, 0] / np.abs(found[:, 1])), 0.0)
@@ -84,7 +84,7 @@ def _slice(here: la.Objective, matrix: Matrix, seed: int) -> list[float]:
 
 def line(bench: Bench, case: Case, data: Data, settings: Settings) -> Mapping[str, np.ndarray]:
     """Curvature of a slice along a line beside the extreme eigenvalues at the same points, per squared norm."""
-    look = Look(points=settings.line_points, samples=settings.samples, axes=("x",))
+    look = Look(points=settings.line_points, samples=settings.eigen_samples, axes=("x",))
     fine = surface(bench, case, data, look)
     found = ratios(bench, case, data, look)
     x, loss = fine["x"].values, fine["loss"].values

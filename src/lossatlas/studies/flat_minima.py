@@ -40,12 +40,15 @@ class Settings:
     poison: tuple[float, ...] = about(
         (0.0, 0.5, 1.0, 2.0), "further images with wrong classes, as a share of the others"
     )
-    spirals: int = work(120, least=20, about="points to be learned on two spirals in the plane")
+    spirals: int = work(60, least=20, about="points to be learned on two spirals in the plane")
+    spiral_poison: tuple[float, ...] = about((0.0, 0.25, 0.5, 1.0), "the same share for the spirals")
+    spiral_width: int = about(200, "units in each of two hidden layers, for the spirals")
+    spiral_epochs: int = work(3000, least=2, about="at most, for the spirals: one step in each")
     model: str = about("mlp", "network for the images: mlp, or resnet with 20 layers")
     width: int = about(64, "units in each of two hidden layers, or channels of the first stage")
     seeds: int = work(4, least=2, about="networks of each kind")
     epochs: int = work(600, least=2, about="at most")
-    lr: float = about(2e-3, "learning rate of Adam")
+    lr: float = about(3e-3, "learning rate of Adam")
     until: float = about(0.01, "training loss, wrong classes included, at which training stops")
     matched: float = about(0.05, "loss on the right classes above which a network counts as not trained")
     rise: float = about(0.2, "rise of the loss at which the radius ends")
@@ -84,6 +87,7 @@ class Task:
     clean: Data
     pool: tuple[Tensor, Tensor]
     classes: int
+    shares: tuple[float, ...]
 
     def poisoned(self, share: float) -> Data:
         """The clean data with a share of further samples that have wrong classes."""
@@ -101,7 +105,7 @@ class Task:
 
 def tasks(settings: Settings, device: str) -> list[Task]:
     """The spirals and the images."""
-    most = max(settings.poison)
+    most = max(settings.spiral_poison)
     plane = [tuple(part.to(device) for part in spirals(count, seed)) for seed, count in (
         (0, settings.spirals), (1, 1000), (2, round(most * settings.spirals)),
     )]  # fmt: skip
@@ -114,25 +118,33 @@ def tasks(settings: Settings, device: str) -> list[Task]:
             clean=Data(name="spirals", train=(plane[0][0], plane[0][1]), test=(plane[1][0], plane[1][1])),
             pool=(plane[2][0], plane[2][1]),
             classes=2,
+            shares=settings.spiral_poison,
         ),
         Task(
             name="images",
             clean=Data(name=data.name, train=(x[:count], y[:count]), test=test),
             pool=(x[count:], y[count:]),
             classes=10,
+            shares=settings.poison,
         ),
     ]
 
 
 def net(settings: Settings, task: Task, share: float, seed: int) -> Net:
     """One of the networks."""
-    inputs, w = task.clean.train[0][0].numel(), settings.width
+    plane = task.name == "spirals"
+    inputs, w = task.clean.train[0][0].numel(), settings.spiral_width if plane else settings.width
     options: dict[str, Any] = {"widths": [inputs, w, w, task.classes]}
     name = "mlp"
-    if task.name == "images" and settings.model == "resnet":
+    if not plane and settings.model == "resnet":
         name, options = "resnet", {"depth": 20, "width": w, "channels": task.clean.channels}
     recipe = Recipe(
-        epochs=settings.epochs, lr=settings.lr, until=settings.until, optimizer="adam", weight_decay=0.0, drops=()
+        epochs=settings.spiral_epochs if plane else settings.epochs,
+        lr=settings.lr,
+        until=settings.until,
+        optimizer="adam",
+        weight_decay=0.0,
+        drops=(),
     )
     label = f"{task.name}, {share:g} times as many poisoned"
     return Net(label=label, model=name, options=options, seed=seed, recipe=recipe)
@@ -142,13 +154,13 @@ def run(bench: Bench, settings: Settings) -> Findings:
     """Train, measure, judge."""
     rows, lines, borders = [], [], []
     for task in tasks(settings, bench.device):
-        for share in settings.poison:
+        for share in task.shares:
             for seed in range(settings.seeds):
                 case = trained(bench, net(settings, task, share, seed), task.poisoned(share))
                 rows.append(_row(bench, case, task, share, settings))
                 if seed == 0 and task.name == "spirals":
                     borders.append(_border_panel(case, task, share))
-                if task.name == "images" and share in (min(settings.poison), max(settings.poison)):
+                if task.name == "images" and share in (min(task.shares), max(task.shares)):
                     look = Look(points=settings.points, samples=len(task.clean.train[1]), axes=("x",), seed=seed)
                     lines.append(surface(bench, case, task.clean, look))
     return Findings(
@@ -191,7 +203,8 @@ def judge(rows: Sequence[Row], settings: Settings) -> list[Verdict]:
     verdicts = []
     for task in reversed(TASKS):
         own = [row for row in fit if row["task"] == task]
-        most, least = max(settings.poison), min(settings.poison)
+        shares = settings.spiral_poison if task == "spirals" else settings.poison
+        most, least = max(shares), min(shares)
         verdicts += [
             agreement(
                 f"On {task}, the flatter the minimum, the wider the margins of the training data",
@@ -250,8 +263,6 @@ def _border_panel(case: Case, task: Task, share: float) -> Panel:
 
 
 def _figures(rows: Sequence[Row], lines: Sequence[xr.Dataset], borders: Sequence[Panel]) -> list[Figure]:
-    shares = sorted({row["share"] for row in rows})
-    groups = {f"{share:g} times as many poisoned": {"share": share} for share in shares}
     figures = []
     if borders:
         chosen = borders if len(borders) <= 3 else [borders[0], borders[len(borders) // 2], borders[-1]]
@@ -269,6 +280,8 @@ def _figures(rows: Sequence[Row], lines: Sequence[xr.Dataset], borders: Sequence
     )
     for task in TASKS:
         own = [row for row in rows if row["task"] == task]
+        shares = sorted({row["share"] for row in own})
+        groups = {f"{share:g} times as many poisoned": {"share": share} for share in shares}
         plots = [
             cloud(
                 own,

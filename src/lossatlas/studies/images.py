@@ -37,7 +37,8 @@ class AbstractImages:
     augment: Augment = about("none", "none, crop or crop-flip")
     planes: int = work(2, least=2, about="pairs of filter-normalised random directions for each network")
     points: int = work(21, least=5, power=0.5, about="along each axis of a landscape, from -1 to 1")
-    samples: int = work(300, least=32, about="training samples behind each value")
+    samples: int = work(300, least=32, power=2, about="training samples behind each value")
+    eigen_samples: int = work(300, least=32, power=2, about="training samples behind eigenvalues at a minimum")
 
     @property
     def recipe(self) -> Recipe:
@@ -59,6 +60,7 @@ class AbstractImages:
 PAPER: Mapping[str, Any] = {
     "data": "cifar10:data/cifar10", "train_samples": 50_000, "epochs": 300, "lr": 0.1, "until": 0.0, "matched": 0.1,
     "augment": "crop-flip", "planes": 3, "points": 51, "samples": 50_000,
+    "eigen_samples": 5_000,
 }  # fmt: skip
 """The paper's training on CIFAR-10 (batch 128, decay 5e-4, learning rate 0.1 that falls at epochs 150, 225 and 275)."""
 
@@ -107,7 +109,7 @@ def measured(bench: Bench, case: Case, data: Data, settings: AbstractImages) -> 
     """Look at a network: its landscapes and the extreme eigenvalues at its centre."""
     landscapes = [surface(bench, case, data, look) for look in settings.looks]
     form = shape(landscapes)
-    found = extremes(bench, case, data, samples=settings.samples)
+    found = extremes(bench, case, data, samples=settings.eigen_samples)
     row = Row(
         label=case.net.label,
         of=dict(case.net.options),
@@ -134,7 +136,11 @@ def fair(rows: Sequence[Row], by: str, matched: float) -> tuple[list[Row], str]:
     """
     lost = sorted({row[by] for row in rows if not row.scores["train_loss"] <= matched})
     said = "" if not lost else f" Left out, since a network there did not reach a training loss of {matched}: {by} "
-    return [row for row in rows if row[by] not in lost], said + (", ".join(map(str, lost)) + "." if lost else "")
+    said += ", ".join(map(str, lost)) + "." if lost else ""
+    own = [row for row in rows if row[by] not in lost]
+    losses = [row.scores["train_loss"] for row in own]
+    said += f" Training losses of those compared: {min(losses):.2g} to {max(losses):.2g}." if losses else ""
+    return own, said
 
 
 def grouped(rows: Sequence[Row], by: str, what: str, **chosen: Any) -> dict[Any, list[float]]:

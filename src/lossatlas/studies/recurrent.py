@@ -73,18 +73,33 @@ def nets(settings: Settings, data: Data) -> list[Net]:
 def run(bench: Bench, settings: Settings) -> Findings:
     """Train, measure, judge."""
     data = settings.load(bench.device)
-    rows, shown = [], []
+    rows = []
+    shown: dict[int, list[xr.Dataset]] = {}
     for net in nets(settings, data):
         case = trained(bench, net, data)
         row, landscapes = measured(bench, case, data, settings)
         chosen = next((found for label, found in GROUPS.items() if net.label.startswith(label)), {})
         of = {**row.of, **chosen, "cell": "" if chosen else net.model, "depth": net.options.get("depth", 0)}
         rows.append(replace(row, of=of, extra={"gradients": gradients(bench, case, data, settings)}))
-        if net.seed == 0 and of["depth"] == max(settings.depths):
-            shown.append(landscapes[0])
+        if net.seed == 0 and of["depth"]:
+            shown.setdefault(of["depth"], []).append(landscapes[0])
     return Findings(
-        verdicts=judge(rows, settings), figures=_figures(rows, shown), tables=[networks_table(rows)], caveats=CAVEATS
+        verdicts=judge(rows, settings),
+        figures=_figures(rows, shown[shown_depth(rows, settings)]),
+        tables=[networks_table(rows)],
+        caveats=CAVEATS,
     )
+
+
+def shown_depth(rows: Sequence[Row], settings: Settings) -> int:
+    """The deepest at which the first network of every kind was trained; the shallowest where there is none."""
+    first = [row for row in rows if row.seed == 0 and not row["cell"]]
+    whole = [
+        depth
+        for depth in settings.depths
+        if all(row["train_loss"] <= settings.matched for row in first if row["depth"] == depth)
+    ]
+    return max(whole, default=min(settings.depths))
 
 
 def gradients(bench: Bench, case: Case, data: Data, settings: Settings) -> float:
@@ -92,12 +107,12 @@ def gradients(bench: Bench, case: Case, data: Data, settings: Settings) -> float
 
     def stage(folder: Path) -> Mapping[str, Any]:
         fresh = replace(case, model=case.net.fresh().to(bench.device).eval())
-        found = Matrix(objective(fresh, data, samples=settings.samples)).gradient()
+        found = Matrix(objective(fresh, data, samples=settings.eigen_samples)).gradient()
         matrices = [tensor for tensor in found.values() if tensor.dim() == 2]
         first, last = (float(tensor.norm()) for tensor in (matrices[0], matrices[-1]))
         return {"ratio": float(np.log10(first / last)) if first > 0 and last > 0 else float("nan")}
 
-    key = {"case": dict(case.key), "samples": settings.samples}
+    key = {"case": dict(case.key), "samples": settings.eigen_samples}
     name = f"gradients of {case.net.label} seed {case.net.seed}"
     return float(bench.stage(name, key, stage).result["ratio"])
 
@@ -180,7 +195,8 @@ def _figures(rows: Sequence[Row], shown: Sequence[xr.Dataset]) -> list[Figure]:
         Figure(
             name="landscapes",
             shown=shown,
-            words="Loss around the first of the deepest networks of each kind. One scale for all.",
+            words="Loss around the first network of each kind, at the deepest depth at which all kinds could be "
+            "trained. One scale for all.",
             view={"kind": "contour", "scale": "log", "clip": CLIP},
         ),
         Figure(name="shares", shown=shares, words="The measure of the first verdicts, for every network."),

@@ -31,7 +31,7 @@ class Settings(AbstractImages):
     depths: tuple[int, ...] = about((8, 14, 26), "layers, 6 n + 2")
     width: int = about(4, "channels of the first stage")
     map_points: int = work(7, least=3, power=0.5, about="along each axis of the map of eigenvalues")
-    map_samples: int = work(100, least=32, about="training samples behind each eigenvalue of the map")
+    map_samples: int = work(100, least=32, power=2, about="training samples behind each eigenvalue of the map")
     authors: str = about("../shared/data", "folder with the surface of the authors' own ResNet-56; left out if absent")
 
 
