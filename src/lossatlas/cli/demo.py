@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import webbrowser
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,21 @@ def _other(kind: str, out: Path, quick: bool) -> Path:
     from lossatlas.cli import demo_language, demo_recurrent
 
     run: Callable[[Path, bool], Path] = {"language": demo_language.run, "recurrent": demo_recurrent.run}[kind]
-    return run(out, quick)
+    with _one_thread():
+        return run(out, quick)
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Nets this small gain nothing from a second thread, and two that wait for each other on a busy machine crawl."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _skips(out: Path, quick: bool) -> Path:
