@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
+from lossatlas.atomic import whole, write_text
 from lossatlas.errors import RunMismatchError, SpecError
 
 FORMAT = 1
@@ -179,7 +180,8 @@ class Recorder:
         line = _line(entry)
         self._cut(number)
         kept = {name: t.to(torch.bfloat16) if self._bf16 and name in parameters else t for name, t in content.items()}
-        _write(self.folder / file_name, lambda path: save_file(_apart(kept), path))
+        with whole(self.folder / file_name, durably=True) as scratch:
+            save_file(_apart(kept), scratch)
         with (self.folder / INDEX).open("a", encoding="utf-8") as file:
             file.write(line)
             file.flush()
@@ -202,7 +204,7 @@ class Recorder:
         shapes = {name: list(tensor.shape) for name, tensor in content.items()}
         layout = {"format": FORMAT, "parameters": parameters, "shapes": shapes}
         if self._layout is None:
-            _write(self.folder / LAYOUT, lambda path: path.write_text(json.dumps(layout), encoding="utf-8"))
+            write_text(self.folder / LAYOUT, json.dumps(layout))
             self._layout = layout
         elif self._layout["shapes"] != shapes:
             there, here = self._layout["shapes"], shapes
@@ -231,7 +233,7 @@ class Recorder:
 
     def _rewrite(self, entries: list[dict[str, Any]]) -> None:
         text = "".join(map(_line, entries))
-        _write(self.folder / INDEX, lambda path: path.write_text(text, encoding="utf-8"))
+        write_text(self.folder / INDEX, text)
 
 
 def read_index(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -319,18 +321,6 @@ def _line(entry: Mapping[str, Any]) -> str:
         return json.dumps(entry) + "\n"
     except TypeError as fault:
         raise SpecError(f"notes: {fault}; expected numbers, texts, or lists and dictionaries of them") from fault
-
-
-def _write(target: Path, write: Callable[[Path], Any]) -> None:
-    """Write a file whole or not at all, and durably."""
-    scratch = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        write(scratch)
-        with scratch.open("rb") as file:
-            os.fsync(file.fileno())
-        scratch.replace(target)
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def _other_process() -> bool:

@@ -15,7 +15,6 @@ suffix                       what it is                             extra
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 from collections.abc import Callable
@@ -25,6 +24,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from lossatlas.atomic import whole
 from lossatlas.draw import interactive, mesh, plot_page, static
 from lossatlas.draw.plot import Plot, plot_of
 from lossatlas.draw.scene import Scene
@@ -98,17 +98,13 @@ def _plot_writer(plot: Plot, suffix: str, view: View | None, fields: dict[str, A
 
 def _written(target: Path, write: Callable[[Path], None]) -> Path:
     """Write a file whole or not at all."""
-    scratch = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix.lower()}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        write(scratch)
-        scratch.replace(target)
+        with whole(target, ending=target.suffix.lower()) as scratch:
+            write(scratch)
     except OSError as fault:
         reason = fault.strerror or str(fault)
         raise type(fault)(fault.errno or 0, f"the picture cannot be written: {reason}", str(target)) from fault
-    finally:
-        with contextlib.suppress(OSError):
-            scratch.unlink(missing_ok=True)
     return target
 
 

@@ -32,6 +32,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from lossatlas.atomic import whole
 from lossatlas.draw.plot import Plot, plot_of
 from lossatlas.draw.words import number
 from lossatlas.errors import SpecError
@@ -127,12 +128,8 @@ def report(path: str | os.PathLike[str], title: str, parts: Iterable[Part | Any]
     filled = {"style": _resource("report.css"), "title": html.escape(title), "body": body}
     page = re.sub(r"\{\{(\w+)\}\}", lambda mark: filled[mark[1]], _resource("report.html"))
     target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = target.with_name(f".{target.stem}.{os.getpid()}.html")
-    try:
+    with whole(target) as scratch:
         scratch.write_text(page, encoding="utf-8")
-        scratch.replace(target)
-    finally:
-        scratch.unlink(missing_ok=True)
     return target
 
 

@@ -23,6 +23,7 @@ import h5py
 import numpy as np
 import xarray as xr
 
+from lossatlas.atomic import whole
 from lossatlas.errors import SpecError
 from lossatlas.results.landscape import About, Axis, Status, axis_names, build, value_names
 
@@ -225,11 +226,6 @@ def _reading(path: Path, read: Callable[[h5py.File, Path], Result]) -> Result:
 
 
 def _writing(path: Path, write: Callable[[Any], None]) -> Path:
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with h5py.File(scratch, "w") as file:
-            write(file)
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)
+    with whole(path) as scratch, h5py.File(scratch, "w") as file:
+        write(file)
     return path

@@ -31,6 +31,7 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
+from lossatlas.atomic import whole
 from lossatlas.errors import SpecError
 from lossatlas.results.intervals import clopper_pearson
 
@@ -314,12 +315,8 @@ def save(landscape: xr.Dataset, path: str | os.PathLike[str]) -> Path:
     validate(landscape)
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
+    with whole(target) as scratch:
         landscape.to_netcdf(scratch, engine=ENGINE)
-        scratch.replace(target)
-    finally:
-        scratch.unlink(missing_ok=True)
     return target
 
 

@@ -23,6 +23,7 @@ import numpy as np
 import xarray as xr
 from filelock import FileLock, Timeout
 
+from lossatlas.atomic import write_text
 from lossatlas.errors import RunMismatchError, SpecError
 from lossatlas.results import landscape as schema
 from lossatlas.results import quantities
@@ -274,17 +275,10 @@ def _agree(folder: Path, spec: RunSpec) -> None:
 
 
 def _write_durably(path: Path, text: str) -> None:
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with scratch.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.replace(path)
+        write_text(path, text)
     except OSError as fault:
         raise type(fault)(f"run folder {path.parent} cannot be written: {fault.strerror}") from fault
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def _open_journal(folder: Path) -> sqlite3.Connection:

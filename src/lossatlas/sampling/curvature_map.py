@@ -22,6 +22,7 @@ from tqdm import tqdm
 from lossatlas.analysis.curvature import Kind, Matrix, NotFiniteError, Which
 from lossatlas.analysis.spectrum import Eigen, ends_of
 from lossatlas.analysis.subject import MATRICES
+from lossatlas.atomic import whole
 from lossatlas.errors import SpecError
 from lossatlas.objective import Objective
 from lossatlas.objective.probe import probe
@@ -225,9 +226,8 @@ class _Shelf:
         """Put down the eigenvectors of a point."""
         if self._folder is None or vectors is None:
             return
-        scratch = self._folder / ".eigenvectors.safetensors"
-        save_file({"vectors": vectors.contiguous()}, scratch)
-        scratch.replace(self._file(index))
+        with whole(self._file(index)) as scratch:
+            save_file({"vectors": vectors.contiguous()}, scratch)
 
     def only(self, index: int) -> None:
         """Drop those of all other points."""

@@ -24,6 +24,7 @@ import xarray as xr
 from tqdm import tqdm
 
 from lossatlas.analysis import surrogate
+from lossatlas.atomic import whole
 from lossatlas.draw.ranges import Range, choose
 from lossatlas.errors import SpecError
 from lossatlas.objective import Objective
@@ -319,8 +320,6 @@ def _kept_table(
         rows.append(objective.each().numpy())
     table = np.stack(rows)
     if kept is not None:
-        scratch = kept.with_name(f".{kept.name}")
-        with scratch.open("wb") as file:
+        with whole(kept) as scratch, scratch.open("wb") as file:
             np.savez(file, of=np.array(own), table=table)
-        scratch.replace(kept)
     return table

@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from lossatlas.atomic import whole
 from lossatlas.errors import SpecError
 from lossatlas.space.charts import Plane
 from lossatlas.space.recipes import Seeded
@@ -49,12 +50,8 @@ def save_directions(plane: Plane, path: str | os.PathLike[str]) -> Path:
         "seed": seed,
         "still": ",".join(recipe.still),
     }
-    scratch = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
+    with whole(target) as scratch:
         save_file(tensors, scratch, metadata=metadata)
-        scratch.replace(target)
-    finally:
-        scratch.unlink(missing_ok=True)
     return target
 
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import xarray as xr
 
+from lossatlas import atomic
 from lossatlas.draw import draw
 from lossatlas.draw.plot import Plot, plot_of
 from lossatlas.draw.report import Heading, Number, Picture, Table, report
-from lossatlas.studies.stages import write
 from lossatlas.studies.study import Figure, Findings, Study
 
 FIGURES = "figures"
@@ -134,7 +134,7 @@ def _csv(head: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:
 def write_text(path: Path, text: str) -> None:
     """Write a file in a folder that may not be there yet, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write(path, text)
+    atomic.write_text(path, text)
 
 
 def write_index(folder: Path) -> Path:

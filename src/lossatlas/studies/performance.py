@@ -14,9 +14,10 @@ from typing import Any
 
 import torch
 
+from lossatlas.atomic import write_text
 from lossatlas.studies import page
 from lossatlas.studies.settings import assignments, described, reduced
-from lossatlas.studies.stages import Bench, Say, write
+from lossatlas.studies.stages import Bench, Say
 from lossatlas.studies.study import Findings, Study
 
 STAGES = "stages"
@@ -76,7 +77,7 @@ def perform(order: Order, say: Say = lambda words: None) -> Path:
     place.mkdir(parents=True, exist_ok=True)
     found = recorded(order, findings, bench, settings, now)
     written = page.write_page(place, order.study, findings, found)
-    write(place / FINDINGS, json.dumps(found, indent=1, ensure_ascii=False))
+    write_text(place / FINDINGS, json.dumps(found, indent=1, ensure_ascii=False))
     return written
 
 

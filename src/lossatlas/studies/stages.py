@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -14,6 +13,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from lossatlas.atomic import write_text
 from lossatlas.errors import SpecError
 
 DONE = "done.json"
@@ -100,7 +100,7 @@ class Bench:
 
 
 def _run(folder: Path, settings: str, work: Callable[[Path], Mapping[str, Any]]) -> Done:
-    write(folder / "settings.json", settings)
+    write_text(folder / "settings.json", settings)
     spent = folder / "spent.txt"
     before = float(spent.read_text(encoding="utf-8")) if spent.is_file() else 0.0
     begun = time.perf_counter()
@@ -108,9 +108,9 @@ def _run(folder: Path, settings: str, work: Callable[[Path], Mapping[str, Any]])
         result = dict(work(folder))
     finally:
         seconds = before + time.perf_counter() - begun
-        write(spent, repr(seconds))
+        write_text(spent, repr(seconds))
     content = _plain({"result": result, "seconds": seconds}, folder.name)
-    write(folder / DONE, content)
+    write_text(folder / DONE, content)
     return Done(result=json.loads(content)["result"], folder=folder, seconds=seconds, fresh=True)
 
 
@@ -123,19 +123,6 @@ def _read(folder: Path) -> Done | None:
         return Done(result=content["result"], folder=folder, seconds=float(content["seconds"]), fresh=False)
     except (ValueError, KeyError, TypeError) as fault:
         raise SpecError(f"{path} is damaged ({fault}); delete the folder to run this stage again") from fault
-
-
-def write(path: Path, text: str) -> None:
-    """Write a small file whole or not at all."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with scratch.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def _plain(content: Mapping[str, Any], name: str) -> str:

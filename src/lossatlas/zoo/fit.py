@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from lossatlas.atomic import whole
 from lossatlas.errors import RunMismatchError, SpecError
 from lossatlas.objective.batches import fingerprint
 from lossatlas.objective.private import weights_fingerprint
@@ -127,13 +128,9 @@ def _steps(
 def _save(path: Path, identity: Mapping[str, Any], model: nn.Module, losses: list[float]) -> None:
     """Write the result, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        state = {"format": FORMAT, "identity": dict(identity), "losses": losses, "model": model.state_dict()}
+    state = {"format": FORMAT, "identity": dict(identity), "losses": losses, "model": model.state_dict()}
+    with whole(path) as scratch:
         torch.save(state, scratch)
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def _found(path: Path, identity: Mapping[str, Any], model: nn.Module) -> list[float]:

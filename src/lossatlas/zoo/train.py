@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from lossatlas.atomic import whole
 from lossatlas.errors import RunMismatchError, SpecError, unknown
 from lossatlas.objective.batches import fingerprint
 from lossatlas.objective.private import weights_fingerprint
@@ -246,12 +247,8 @@ def _save(
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
     }
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with whole(path) as scratch:
         torch.save(state, scratch)
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def _resume(path: Path, identity: Mapping[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer) -> list[float]:
