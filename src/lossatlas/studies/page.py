@@ -70,7 +70,8 @@ def _parts(study: Study, findings: Findings, found: Mapping[str, Any]) -> Iterat
 
 def _many(count: int) -> str:
     return (
-        "The first verdict is the study's own; its question, measure and test were fixed before the run."
+        "The first verdict is the study's own; its question and test were fixed before the run, and a measure that was "
+        "not is named among the caveats."
         + (f" With {count} verdicts at 5 % each, a false one among them is likelier than 5 %." if count > 1 else "")
         + " A verdict is about the networks, data and settings below and no others."
     )
