@@ -96,7 +96,8 @@ def _frame(sheet: Sheet, axes: Axes, plot: Plot, panel: Panel) -> None:
         getattr(axes, f"set_{which}scale")(scale, **options)
     style: dict[str, Any] = {"labelsize": theme.small, "width": theme.stroke, "colors": theme.ink}
     axes.tick_params(length=0.35 * theme.small, pad=0.3 * theme.small, **style)
-    axes.tick_params(which="minor", length=0.18 * theme.small, width=0.7 * theme.stroke, colors=theme.faint)
+    minor: dict[str, Any] = {"labelsize": 0.8 * theme.small, "width": 0.7 * theme.stroke, "colors": theme.faint}
+    axes.tick_params(which="minor", length=0.18 * theme.small, **minor)
     for side, spine in axes.spines.items():
         spine.set(color=theme.faint, linewidth=theme.stroke, visible=side in ("left", "bottom"))
     if panel.x_ticks:
