@@ -168,13 +168,14 @@ def test_the_map_is_the_eigenvalues(tmp_path) -> None:
     "where", [("_Walker", "visit"), ("_Shelf", "keep"), ("RunFolder", "commit"), ("_Shelf", "only")], ids="-".join
 )
 def test_an_interrupted_map_goes_on_bit_for_bit(tmp_path, monkeypatch, where) -> None:
+    from lossatlas.results import store
     from lossatlas.sampling import curvature_map as module
 
     objective = small()
     plane = la.Plane.random(objective, seed=0)
     grid = la.Grid(x=(-1, 1, 3), y=(-1, 1, 3))
     whole = la.curvature_map(objective, plane, grid)
-    original, calls = getattr(module, where[0]), []
+    original, calls = getattr(store if where[0] == "RunFolder" else module, where[0]), []
     method = getattr(original, where[1])
 
     def stop_at_five(self, *arguments):

@@ -9,8 +9,8 @@ import pytest
 import scipy.stats
 
 from lossatlas import SpecError
+from lossatlas.analysis.kendall import kendall
 from lossatlas.studies.comparisons import agreement, better, compare, paired
-from lossatlas.studies.resampling import kendall
 from lossatlas.studies.verdicts import CANNOT_TELL, LEVEL, NOT_SEEN, SEEN, beyond_null, share, within
 
 BLOCKS = ("8", "14", "26")

@@ -196,6 +196,20 @@ class Sheet:
         return right + 1.2 * self.unit, middle - extent / 2, 0.9 * self.unit, extent
 
 
+Box = tuple[float, float, float, float]
+"""Left, right, low and high of words on the page, in points."""
+
+
+def touch(one: Box, other: Box) -> bool:
+    """Whether two boxes share more than an edge.
+
+    Example:
+        >>> touch((0, 2, 0, 2), (1, 3, 1, 3)), touch((0, 1, 0, 1), (1, 2, 0, 1))
+        (True, False)
+    """
+    return one[0] < other[1] and other[0] < one[1] and one[2] < other[3] and other[2] < one[3]
+
+
 def text_width(words: str, size: float, weight: str = "normal") -> float:
     """Width of a line of text, in points."""
     from matplotlib.font_manager import FontProperties

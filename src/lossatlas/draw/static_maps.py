@@ -12,7 +12,7 @@ from lossatlas.draw.captions import reason
 from lossatlas.draw.cuts import strips
 from lossatlas.draw.palettes import anchors, rgb
 from lossatlas.draw.scene import Axis, Block, Scene
-from lossatlas.draw.sheet import Entry, Margins, Sheet, shortened, text_width
+from lossatlas.draw.sheet import Box, Entry, Margins, Sheet, shortened, text_width, touch
 from lossatlas.results.landscape import Status
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def _label(axes: Axes, scene: Scene, lines: QuadContourSet, labels: dict[float, 
         text.set_path_effects([patheffects.withStroke(linewidth=2.6 * scene.theme.stroke, foreground=halo)])
         left, right, low, high = box = _box(*_points(axes, *text.get_position()), text.get_text(), size)
         inside = frame_x[0] < left and right < frame_x[1] and frame_y[0] < low and high < frame_y[1]
-        if inside and not any(_touch(box, other) for other in taken):
+        if inside and not any(touch(box, other) for other in taken):
             taken.append(box)
         else:
             text.remove()
@@ -158,14 +158,10 @@ def _points(axes: Axes, x: Any, y: Any) -> tuple[Any, Any]:
     return (columns[0], columns[1]) if np.ndim(x) else (float(columns[0, 0]), float(columns[1, 0]))
 
 
-def _box(x: float, y: float, words: str, size: float) -> tuple[float, float, float, float]:
+def _box(x: float, y: float, words: str, size: float) -> Box:
     """Left, right, low and high of words centred at a position, in points, with a little room around them."""
     half = text_width(words, size) / 2 + 0.25 * size
     return x - half, x + half, y - 0.7 * size, y + 0.7 * size
-
-
-def _touch(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:
-    return one[0] < other[1] and other[0] < one[1] and one[2] < other[3] and other[2] < one[3]
 
 
 def _hatch(axes: Axes, scene: Scene, panel: Block) -> None:

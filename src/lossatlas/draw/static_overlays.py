@@ -10,15 +10,12 @@ from scipy.interpolate import RegularGridInterpolator
 
 from lossatlas.draw.overlays import Overlay, Path, Points, Regions, borders
 from lossatlas.draw.scene import Block, Scene
-from lossatlas.draw.sheet import Entry, text_width
+from lossatlas.draw.sheet import Box, Entry, text_width, touch
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.text import Text
     from mpl_toolkits.mplot3d.axes3d import Axes3D  # type: ignore[import-untyped]
-
-Box = tuple[float, float, float, float]
-"""Left, right, low and high of words on the page, in points."""
 
 SYMBOLS = {"circle": "o", "triangle": "^", "square": "s", "cross": "X"}
 # Warm, so that they stand out against the cool maps on which they lie.
@@ -49,7 +46,7 @@ def _give_way(axes: Axes, scene: Scene, labels: Sequence[Text], taken: list[Box]
         half = text_width(label.get_text(), size) / 2
         box = (x - half, x + half, y - 0.6 * size, y + 0.6 * size)
         paths = [overlay for overlay in scene.overlays if isinstance(overlay, Path)]
-        if any(_touch(box, other) for other in taken) or any(_crosses(axes, path, box) for path in paths):
+        if any(touch(box, other) for other in taken) or any(_crosses(axes, path, box) for path in paths):
             label.remove()
 
 
@@ -165,7 +162,7 @@ def _free_side(
     found = []
     for left, up in ((0.6, 0.5), (-0.6, 0.5), (0.6, -0.6), (-0.6, -0.6)):
         box = _box(axes, at, text, size, left, up)
-        if _fits(axes, box) and not any(_touch(box, other) for other in taken):
+        if _fits(axes, box) and not any(touch(box, other) for other in taken):
             crossed = _crosses(axes, overlay, box) if isinstance(overlay, Path) else 0.0
             found.append((crossed, left, up, box))
     if not found:
@@ -189,10 +186,6 @@ def _fits(axes: Axes, box: Box) -> bool:
     assert figure is not None
     left, low, right, high = np.array(axes.bbox.extents) * 72.0 / figure.dpi
     return bool(left < box[0] and box[1] < right and low < box[2] and box[3] < high)
-
-
-def _touch(one: Box, other: Box) -> bool:
-    return one[0] < other[1] and other[0] < one[1] and one[2] < other[3] and other[2] < one[3]
 
 
 def _regions(axes: Axes, scene: Scene, panel: Block, overlay: Regions) -> None:

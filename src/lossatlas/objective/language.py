@@ -10,7 +10,7 @@ kind         logits at position t are for           labels
 ``seq2seq``  the token at t of the answer           the answer, padded with -100
 ===========  ====================================  ===========================================================
 
-The mean is over tokens (law 5, where the sample is the token): :math:`\\sum_t w_t ℓ_t / \\sum_t w_t` over all batches,
+The mean is over tokens (law 5, where the sample is the token): :math:`\sum_t w_t ℓ_t / \sum_t w_t` over all batches,
 with weight 0 for a label of -100. Padding and the way the data is cut into batches change nothing.
 """
 

@@ -28,11 +28,10 @@ from lossatlas.objective import Objective
 from lossatlas.objective.probe import probe
 from lossatlas.results.landscape import Status
 from lossatlas.results.spec import Block, RunSpec
-from lossatlas.results.store import MemoryRun, RunFolder
 from lossatlas.sampling.provenance import run_spec
-from lossatlas.sampling.samplers import Grid
+from lossatlas.sampling.run import begun
+from lossatlas.sampling.samplers import Grid, check_axes
 from lossatlas.space.charts import Plane
-from lossatlas.space.planefile import save_directions
 
 VALUES = ("loss", "ratio", "lambda_min", "lambda_max", "residual", "products")
 PATIENCE_SECONDS = 2.0
@@ -91,39 +90,33 @@ def curvature_map(
     """
     if not isinstance(grid, Grid):
         raise SpecError(f"grid is a {type(grid).__name__}; a map of curvature needs a lossatlas.Grid")
-    if set(grid.axes) != set(plane.axes):
-        raise SpecError(f"grid has the axes {list(grid.axes)}, the plane {list(plane.axes)}; they must be the same")
+    check_axes(grid.axes, plane.axes)
     matrix = Matrix(objective, plane.origin, kind=kind, tensors=tensors)
     options = {"kind": kind, "tensors": tensors, "tolerance": tolerance, "most": most, "warm": warm, "seed": seed}
     spec = _spec(objective, plane, grid, options)
-    with RunFolder.begin(run, spec) if run is not None else MemoryRun(spec) as journal:
+    with begun(run, spec, plane) as journal:
         shelf = _Shelf(None if run is None else Path(run))
-        if run is not None:
-            save_directions(plane, Path(run) / "directions.safetensors")
         told = journal.told()
         order = snake(grid.shape)
         pending = order[~np.isin(order, told.indices)]
         walker = _Walker(matrix, plane, grid, options)
         walker.last = shelf.vectors_of(int(order[len(told.indices) - 1])) if len(told.indices) else None
         again = _spread(order, checks if warm else 0)
-        total = len(order) + len(again)
-        show = False if progress is False else None if progress is None else True
-        with tqdm(
-            total=total, initial=len(told.indices), unit="point", disable=show is False, delay=_delay(show)
-        ) as bar:
+        count, done = len(order) + len(again), len(told.indices)
+        delay = 0.0 if progress else PATIENCE_SECONDS
+        with tqdm(total=count, initial=done, unit="point", disable=progress is False, delay=delay) as bar:
             for index in map(int, pending):
                 block = walker.visit(index)
                 shelf.keep(index, walker.last)  # first, so that the next point of a resumed run begins with the same
                 journal.commit(block)
                 shelf.only(index)
                 bar.update()
-            cold = [(bar.update(), walker.solved_cold(index))[1] for index in map(int, again)]
-        journal.note_evaluation(_evaluation(journal.told(), options, dict(zip(map(int, again), cold, strict=True))))
+            cold = {}
+            for index in map(int, again):
+                cold[index] = walker.solved_cold(index)
+                bar.update()
+        journal.note_evaluation(_evaluation(journal.told(), options, cold))
         return journal.finish()
-
-
-def _delay(show: bool | None) -> float:
-    return 0.0 if show else PATIENCE_SECONDS
 
 
 def _spread(order: np.ndarray, count: int) -> np.ndarray:

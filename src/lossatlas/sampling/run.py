@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,13 @@ from lossatlas.objective import Objective
 from lossatlas.objective.probe import probe
 from lossatlas.objective.spread import error_names
 from lossatlas.results.landscape import Status
+from lossatlas.results.spec import RunSpec
 from lossatlas.results.store import MemoryRun, RunFolder
 from lossatlas.sampling import plans
 from lossatlas.sampling.choice import choose
 from lossatlas.sampling.evaluator import Evaluator, PlainWithErrors
 from lossatlas.sampling.provenance import run_spec
-from lossatlas.sampling.samplers import Grid, Queue, Sampler
+from lossatlas.sampling.samplers import Grid, Queue, Sampler, check_axes
 from lossatlas.space.charts import Plane, Recipe
 from lossatlas.space.directions import tensors_of
 from lossatlas.space.parameters import Parameters, difference, norm
@@ -86,8 +88,7 @@ def sample(
         1.0
     """
     axes = grid.axes
-    if set(axes) != set(plane.axes):
-        raise SpecError(f"grid has the axes {list(axes)}, the plane {list(plane.axes)}; they must be the same")
+    check_axes(axes, plane.axes)
     if block is not None and block < 1:
         raise SpecError(f"block={block}; expected at least one point")
     plans.check(plan, precision, objective.device)
@@ -97,9 +98,7 @@ def sample(
         warnings.warn(note, stacklevel=2)
     spec = run_spec(objective, plane, grid, centre, precision, errors)
     exact = PlainWithErrors(objective, plane) if errors else None  # refuses before a folder is made
-    with RunFolder.begin(run, spec) if run is not None else MemoryRun(spec) as journal:
-        if run is not None:
-            save_directions(plane, Path(run) / "directions.safetensors")
+    with begun(run, spec, plane) as journal:
         told = journal.told()
         remaining = journal.size - len(told.indices)
         show = progress if progress is not None else remaining * centre.seconds > PATIENCE_SECONDS
@@ -119,6 +118,15 @@ def sample(
             evaluator = Evaluator(way, plane, len(spec.values), decisive)
             _loop(evaluator, grid.start(told), axes, journal, bar, block or _block_size(seconds))
         return journal.finish(grid.finish)
+
+
+@contextlib.contextmanager
+def begun(run: str | os.PathLike[str] | None, spec: RunSpec, plane: Plane) -> Iterator[RunFolder | MemoryRun]:
+    """The journal of a run, in its folder beside the directions of its plane, or in memory where it has none."""
+    with RunFolder.begin(run, spec) if run is not None else MemoryRun(spec) as journal:
+        if run is not None:
+            save_directions(plane, Path(run) / "directions.safetensors")
+        yield journal
 
 
 def _error_names(objective: Objective, grid: Sampler, plan: str, precision: str) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,6 +12,16 @@ import xarray as xr
 
 from lossatlas.errors import SpecError
 from lossatlas.results.spec import Block
+
+
+def check_axes(axes: Iterable[str], plane: Iterable[str]) -> None:
+    """Check that a sampler and a plane have the same axes, in whatever order.
+
+    Raises:
+        SpecError: they differ.
+    """
+    if set(axes) != set(plane):
+        raise SpecError(f"grid has the axes {list(axes)}, the plane {list(plane)}; they must be the same")
 
 
 class Queue(Protocol):

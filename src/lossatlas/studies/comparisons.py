@@ -9,9 +9,9 @@ from collections.abc import Hashable, Mapping, Sequence
 import numpy as np
 import scipy.stats
 
+from lossatlas.analysis.kendall import kendall, signs, taus
 from lossatlas.errors import SpecError
 from lossatlas.studies import resampling
-from lossatlas.studies.resampling import kendall, signs, taus
 from lossatlas.studies.verdicts import CANNOT_TELL, LEVEL, Groups, Verdict, decide, finite, lost, mean, verdict
 
 

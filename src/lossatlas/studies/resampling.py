@@ -1,4 +1,4 @@
-"""What would chance do? Resamples and rearrangements of numbers, and Kendall's τ of many of them at once."""
+"""What would chance do? Resamples and rearrangements of numbers."""
 
 from __future__ import annotations
 
@@ -8,21 +8,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lossatlas.analysis.kendall import signs, taus
+
 DRAWS = 4000
 """Random resamples and arrangements, where they are too many to go through all."""
 
 ALL = 40_000
 """As many arrangements are gone through exactly."""
-
-
-def kendall(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray) -> float:
-    """Kendall's τ-b, with ties.
-
-    Example:
-        >>> round(kendall([1, 2, 3, 4], [1, 3, 2, 4]), 3)
-        0.667
-    """
-    return float(taus(signs(np.asarray(a, float))[None], signs(np.asarray(b, float)))[0])
 
 
 def dealt(pairs: Sequence[tuple[np.ndarray, np.ndarray]], rng: np.random.Generator) -> np.ndarray:
@@ -63,20 +55,6 @@ def orders(count: int, rng: np.random.Generator) -> np.ndarray:
         return np.array(list(itertools.permutations(range(count))))
     given = np.arange(count)
     return np.vstack([given, rng.permuted(np.tile(given, (DRAWS // 2, 1)), axis=1)])
-
-
-def signs(values: np.ndarray) -> np.ndarray:
-    """Sign of the difference of every two things, int8 [..., n (n - 1) / 2]."""
-    first, second = np.triu_indices(values.shape[-1], 1)
-    found: np.ndarray = np.sign(values[..., first] - values[..., second]).astype(np.int8)
-    return found
-
-
-def taus(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """τ-b from signs; 0 where one side has ties only."""
-    agree = np.sum(a * b, axis=-1, dtype=np.int64)
-    weight = np.sqrt(np.sum(a != 0, axis=-1, dtype=np.float64) * np.sum(b != 0, axis=-1, dtype=np.float64))
-    return np.asarray(np.divide(agree, weight, out=np.zeros(np.shape(agree)), where=weight > 0))
 
 
 def bootstrapped_taus(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import scipy.stats
 
+from lossatlas.analysis.kendall import signs, taus
 from lossatlas.errors import SpecError
 
 FEWEST = 8
@@ -89,12 +89,8 @@ def _interval(x: np.ndarray, y: np.ndarray, resamples: int, seed: int) -> tuple[
     if n < 3:
         return math.nan, math.nan
     draws = np.random.default_rng(seed).integers(n, size=(resamples, n))
-    above = np.triu_indices(n, 1)
-    sides = [np.sign(c[draws][:, above[0]] - c[draws][:, above[1]]) for c in (x, y)]
-    sizes = [np.abs(side).sum(axis=1) for side in sides]
-    with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore"):
-        found = (sides[0] * sides[1]).sum(axis=1) / np.sqrt(sizes[0] * sizes[1])
-    found = found[np.isfinite(found)]
+    first, second = signs(x[draws]), signs(y[draws])
+    found = taus(first, second)[first.any(axis=1) & second.any(axis=1)]
     if not len(found):
         return math.nan, math.nan
     low, high = np.quantile(found, [0.025, 0.975])

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lossatlas.zoo.models.resnet import Block
+from lossatlas.zoo.models.resnet import Block, shortcut
 
 EXPANSION = 4
 
@@ -41,11 +41,7 @@ class Bottleneck(nn.Module):
         self.bn3 = nn.BatchNorm2d(outputs)
         self.skip = skip
         if skip:
-            self.shortcut = nn.Sequential()
-            if stride != 1 or inputs != outputs:
-                self.shortcut = nn.Sequential(
-                    nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), nn.BatchNorm2d(outputs)
-                )
+            self.shortcut = shortcut(inputs, outputs, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the block."""

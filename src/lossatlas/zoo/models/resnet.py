@@ -19,6 +19,13 @@ DEPTHS = (20, 32, 44, 56, 110)
 WIDENINGS = {56: (2, 4, 8), 110: (2, 4)}
 
 
+def shortcut(inputs: int, outputs: int, stride: int) -> nn.Sequential:
+    """The identity, or a 1×1 convolution with BatchNorm where the shape changes."""
+    if stride == 1 and inputs == outputs:
+        return nn.Sequential()
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), nn.BatchNorm2d(outputs))
+
+
 class Block(nn.Module):
     """Two 3×3 convolutions, and a shortcut around them unless ``skip`` is false.
 
@@ -37,11 +44,7 @@ class Block(nn.Module):
         self.bn2 = nn.BatchNorm2d(outputs)
         self.skip = skip
         if skip:
-            self.shortcut = nn.Sequential()
-            if stride != 1 or inputs != outputs:
-                self.shortcut = nn.Sequential(
-                    nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), nn.BatchNorm2d(outputs)
-                )
+            self.shortcut = shortcut(inputs, outputs, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the block."""
