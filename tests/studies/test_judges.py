@@ -18,6 +18,7 @@ from lossatlas.studies import (
     dense_connections,
     edge_of_stability,
     flat_minima,
+    language,
     recurrent,
     repeatability,
     width,
@@ -122,6 +123,34 @@ def recurrent_rows(effect: float, noise: Noise) -> list[Verdict]:
     return recurrent.judge(rows, recurrent.Settings())
 
 
+def language_rows(effect: float, noise: Noise) -> list[Verdict]:
+    """Both areas grow with pretraining, so they agree whatever the sign; the score's is the larger one by the effect."""
+    rows = []
+    for kind, sign in (("pretrained", 1), ("random", -1), ("shuffled", -1)):
+        for number in range(4):
+            for run in range(2):
+                level = 0.3 + 0.05 * sign * effect + 0.01 * noise()
+                extra = {
+                    "radius": 0.2 + 0.05 * sign * effect + 0.01 * noise(),
+                    "plateau": level,
+                    "loss_plateau": level - 0.05 * effect + 0.01 * noise(),
+                    "tau": 0.8 + 0.05 * sign * effect + 0.01 * noise(),
+                    "held_out": 0.4 + 0.2 * sign * effect + 0.02 * noise(),
+                }
+                of = {"kind": kind, "start": f"{kind} {number}"}
+                rows.append(row(of, seed=run, valley=0.4 + 0.05 * sign * effect + 0.01 * noise(), extra=extra))
+    ways = [
+        row({"kind": kind}, extra={"barrier": 1 + height * effect + 0.1 * noise()})
+        for kind, height in (
+            (language.ONE["pretrained"], -0.5),
+            (language.ONE["random"], 0),
+            (language.TWO["random"], 1),
+        )
+        for _ in range(4)
+    ]
+    return language.judge(rows, ways, language.Settings())
+
+
 def statistics_rows(effect: float, noise: Noise) -> list[Verdict]:
     rows = []
     for number in range(10):
@@ -151,6 +180,7 @@ STUDIES = {
     "slices": Planted(slice_rows),
     "flat": Planted(flat_rows),
     "recurrent": Planted(recurrent_rows),
+    "language": Planted(language_rows, either_way=(5, 6, 7)),
     "statistics": Planted(statistics_rows, either_way=(0, 1), loose=(2,)),
 }
 

@@ -20,6 +20,7 @@ ORDER = (
     "convex-slices",
     "flat-minima",
     "recurrent",
+    "language",
     "edge-of-stability",
     "batch-statistics",
 )

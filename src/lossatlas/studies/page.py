@@ -18,6 +18,7 @@ from lossatlas import atomic
 from lossatlas.draw import draw
 from lossatlas.draw.plot import Plot, plot_of
 from lossatlas.draw.report import Heading, Number, Picture, Table, report
+from lossatlas.results.landscape import value_names
 from lossatlas.studies.study import Figure, Findings, Study
 
 FIGURES = "figures"
@@ -106,12 +107,14 @@ def figure_csv(shown: Any) -> str:
         return _csv(["panel", "series", "x", "y", "low", "high"], _points(plot))
     landscapes: Sequence[xr.Dataset] = [shown] if isinstance(shown, xr.Dataset) else list(shown)
     rows: list[list[Any]] = []
+    values = [name for name in value_names(landscapes[0]) if all(name in one for one in landscapes)]
     for number, landscape in enumerate(landscapes):
         dims = [str(name) for name in landscape["loss"].dims]
         for cell in itertools.product(*(range(landscape.sizes[name]) for name in dims)):
             at = [float(landscape[name].values[place]) for name, place in zip(dims, cell, strict=True)]
-            rows.append([number, landscape.attrs.get("title", ""), *at, float(landscape["loss"].values[cell])])
-    return _csv(["landscape", "title", *map(str, landscapes[0]["loss"].dims), "loss"], rows)
+            shown_here = [float(landscape[name].values[cell]) for name in values]
+            rows.append([number, landscape.attrs.get("title", ""), *at, *shown_here])
+    return _csv(["landscape", "title", *map(str, landscapes[0]["loss"].dims), *values], rows)
 
 
 def _points(plot: Plot) -> Iterator[list[Any]]:
