@@ -100,7 +100,7 @@ def test_one_pass_says_what_generation_token_by_token_would(learned):
                 parameter += noise * torch.randn(parameter.shape, generator=rng)
             one_pass, steps = exact(moved_model(task.x), task.y), solving(moved_model)["exact"]
         assert torch.equal(one_pass, steps)
-        assert generated(moved_model, task) == objective(moved_model, task)()["exact"] == float(steps.double().mean())
+        assert generated(moved_model, task) == objective(moved_model, task)()["solved"] == float(steps.double().mean())
         shares.append(float(steps.double().mean()))
     assert 0 < shares[1] < shares[0] < 1  # else the comparison would say little
 
@@ -155,7 +155,7 @@ def test_the_numbers_of_a_plane_are_those_that_were_planted():
     x = np.linspace(-1, 1, 21)
     loss = np.abs(x)[:, None] * np.ones(21)
     axis = Axis(coordinates=x, length=1.0)
-    field = build({"x": axis, "y": axis}, {"loss": loss, "exact": np.where(loss < 0.55, 1.0, 0.0)})
+    field = build({"x": axis, "y": axis}, {"loss": loss, "solved": np.where(loss < 0.55, 1.0, 0.0)})
     start = Start(kind="random", number=0, model=torch.nn.Linear(1, 1), key={})
     scores = {"train_loss": 0.0, "train_error": 0.16 / 1.96}
     one = Tuned(start=start, run=0, model=start.model, key={}, scores=scores)
@@ -174,7 +174,7 @@ def test_fewer_problems_make_a_wider_plateau():
 
 def test_barriers_of_loss_and_score_are_above_the_line_between_the_ends():
     x = np.linspace(0, 1, 5)
-    values = {"loss": np.array([0.1, 0.2, 1.0, 0.4, 0.3]), "exact": np.array([1.0, 0.9, 0.2, 0.8, 0.9])}
+    values = {"loss": np.array([0.1, 0.2, 1.0, 0.4, 0.3]), "solved": np.array([1.0, 0.9, 0.2, 0.8, 0.9])}
     landscape = build({"x": Axis(coordinates=x, length=1.0)}, values)
     found = joined(Way(kind="k", ends=("a", "b"), landscape=landscape, apart=1.0, train_loss=0.3))
     assert found["barrier"] == pytest.approx(0.8)

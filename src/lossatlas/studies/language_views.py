@@ -51,15 +51,15 @@ def figures(rows: Sequence[Row], shown: Shown) -> list[Figure]:
         Figure(
             name="loss",
             shown=shown.planes,
-            words="Loss around the first network of each kind, on one scale. Outlined: where the score is within the "
+            words="Loss around the first network of each kind, on one scale. Marked: where the score is within the "
             "interval of the best one.",
             view={"kind": "filled", "scale": "log", "overlays": _plateaus(shown)},
         ),
         Figure(
             name="score",
             shown=shown.planes,
-            words=f"Share of problems solved, from the same passes over the same points. Outlined: where {level}.",
-            view={"value": "exact", "kind": "filled", "scale": "linear", "overlays": _valleys(shown)},
+            words=f"Share of problems solved, from the same passes over the same points. Marked: where {level}.",
+            view={"value": "solved", "kind": "filled", "scale": "linear", "clip": None, "overlays": _valleys(shown)},
         ),
         Figure(
             name="cells",
@@ -81,7 +81,7 @@ def figures(rows: Sequence[Row], shown: Shown) -> list[Figure]:
 
 
 def _plateaus(shown: Shown) -> list[Regions]:
-    fields = [plateau(one["exact"].values, shown.problems) for one in shown.planes]
+    fields = [plateau(one["solved"].values, shown.problems) for one in shown.planes]
     return _outlines(fields, "score within the interval of the best")
 
 
@@ -100,7 +100,7 @@ def _cells(shown: Shown) -> Plot:
     series = [
         Series(
             x=plane["loss"].values.ravel(),
-            y=100 * plane["exact"].values.ravel(),
+            y=100 * plane["solved"].values.ravel(),
             label=f"{kind} start",
             style="points",
             color=place,
@@ -108,7 +108,7 @@ def _cells(shown: Shown) -> Plot:
         for place, (kind, plane) in enumerate(zip(SEEDS, shown.planes, strict=False))
     ]
     panel = Panel(series=series, x_label=LOSS, x_scale="log", y_label=SCORE)
-    caption = "Each point is a cell. At one loss the score differs between cells, and between kinds of start."
+    caption = "Each point is a cell. One loss goes with several scores."
     return Plot(panels=[panel], caption=[caption])
 
 
@@ -117,7 +117,7 @@ def _lines(shown: Shown) -> Plot:
     for place, (kind, line) in enumerate(zip(SEEDS, shown.lines, strict=False)):
         x, words = line["x"].values, f"{kind} start"
         loss.append(Series(x=x, y=line["loss"].values, label=words, color=place))
-        solved, low, high = (100 * line[name].values for name in ("exact", "exact_low", "exact_high"))
+        solved, low, high = (100 * line[name].values for name in ("solved", "solved_low", "solved_high"))
         score.append(Series(x=x, y=solved, low=low, high=high, label=words, color=place))
     mark = Mark(y=float(np.mean(shown.losses)) + shown.rise, label="end of the valley")
     panels = [
@@ -136,7 +136,7 @@ def _ways(ways: Sequence[Way]) -> Plot:
         seen.add(one.kind)
         x, dashed = one.landscape["x"].values, one.kind in TWO.values()
         loss.append(Series(x=x, y=one.landscape["loss"].values, label=label, color=place, dashed=dashed))
-        score.append(Series(x=x, y=100 * one.landscape["exact"].values, label=label, color=place, dashed=dashed))
+        score.append(Series(x=x, y=100 * one.landscape["solved"].values, label=label, color=place, dashed=dashed))
     panels = [
         Panel(series=loss, x_label="share of the way", y_label=LOSS, y_scale="log"),
         Panel(series=score, x_label="share of the way", y_label=SCORE),

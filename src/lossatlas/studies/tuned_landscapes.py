@@ -166,7 +166,7 @@ def row(one: Tuned, field: xr.Dataset, distance: float, *, number: int, rise: fl
         number: of problems behind each score.
         rise: of the loss, at which the valley ends.
     """
-    loss, score = field["loss"].values, field["exact"].values
+    loss, score = field["loss"].values, field["solved"].values
     centre = one.scores["train_loss"]
     level, valley = plateau(score, number), loss < centre + rise
     return Row(
@@ -189,7 +189,7 @@ def row(one: Tuned, field: xr.Dataset, distance: float, *, number: int, rise: fl
 
 def joined(one: Way) -> Row:
     """The numbers of a way: barriers of the loss and of the share of problems that are not solved."""
-    missed = one.landscape.assign(missed=1 - one.landscape["exact"])
+    missed = one.landscape.assign(missed=1 - one.landscape["solved"])
     return Row(
         label=" to ".join(one.ends),
         of={"kind": one.kind},

@@ -223,7 +223,7 @@ def scored(model: nn.Module, task: Problems, held_out: Problems) -> dict[str, fl
     """Loss and score of a network, told by one pass, beside what it generates token by token."""
     here = objective(model, task)()
     return {
-        "train_loss": here["loss"], "train_error": sampling_error(model, task), "score": here["exact"],
+        "train_loss": here["loss"], "train_error": sampling_error(model, task), "score": here["solved"],
         "generated": generated(model, task), "held_out": generated(model, held_out),
     }  # fmt: skip
 
@@ -234,7 +234,7 @@ def objective(model: nn.Module, task: Problems, *, name: str = "decoder") -> Obj
         model,
         (task.x, task.y),
         loss=cross_entropy,
-        metrics={"exact": exact},
+        metrics={"solved": exact},
         batch_size=BATCH,
         name=name,
         data_name="the task's own problems",
