@@ -9,9 +9,11 @@ from torch import nn
 from torch.nn import functional as F
 
 import lossatlas as la
+from lossatlas.analysis import curve_training
 from lossatlas.analysis.barriers import barrier, height
 from lossatlas.analysis.connectivity import Training
 from lossatlas.results.landscape import Axis, build
+from lossatlas.space.curvefile import load_curve
 
 
 class Place(nn.Module):
@@ -178,3 +180,47 @@ def test_bad_connections_are_named():
     far = Axis(coordinates=np.linspace(-1, 2, 3), length=1.0)
     with pytest.raises(la.SpecError, match="does not run from 0 to 1"):
         height(build({"x": far}, {"loss": np.zeros(3)}))
+
+
+def shuffled() -> tuple[la.Objective, nn.Module, nn.Module]:
+    """Data that is read anew at each pass, in another order each time."""
+    torch.manual_seed(0)
+    rows = torch.utils.data.TensorDataset(torch.randn(24, 4).double(), torch.randint(3, (24,)))
+    loader = torch.utils.data.DataLoader(rows, batch_size=8, shuffle=True, generator=torch.Generator())
+    a, b = (nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3)).double() for _ in range(2))
+    return la.Objective(a, loader, F.cross_entropy, memory=0), a, b
+
+
+@pytest.mark.parametrize("make", [valley, shuffled])
+def test_an_interrupted_training_goes_on_bit_for_bit(tmp_path, monkeypatch, make):
+    objective, a, b = make()
+    recipe = Training(epochs=8, lr=0.05)
+    whole = la.connect(objective, a, b, bends=2, steps=5, training=recipe)
+    monkeypatch.setattr(curve_training, "SECONDS", -1.0)
+    epoch = curve_training._State.epoch
+
+    def stop_at_five(self, number):
+        if number == 5:
+            raise KeyboardInterrupt
+        return epoch(self, number)
+
+    monkeypatch.setattr(curve_training._State, "epoch", stop_at_five)
+    with pytest.raises(KeyboardInterrupt):
+        la.connect(objective, a, b, bends=2, steps=5, training=recipe, run=tmp_path / "ways")
+    seen = []
+    monkeypatch.setattr(curve_training._State, "epoch", lambda self, n: (seen.append(n), epoch(self, n))[1])
+    resumed = la.connect(objective, a, b, bends=2, steps=5, training=recipe, run=tmp_path / "ways")
+    assert seen == [5, 6, 7]
+    np.testing.assert_array_equal(resumed.losses, whole.losses)
+    np.testing.assert_array_equal(resumed.landscape["loss"], whole.landscape["loss"])
+    again = la.connect(objective, a, b, bends=2, steps=5, training=recipe, run=tmp_path / "ways")
+    assert seen == [5, 6, 7]
+    np.testing.assert_array_equal(again.losses, whole.losses)
+    kept = load_curve(tmp_path / "ways" / "curve" / "curve.safetensors")
+    for name, tensor in whole.curve.points[1].items():
+        assert torch.equal(kept.points[1][name], tensor)
+    np.testing.assert_array_equal(la.open(tmp_path / "ways" / "line")["loss"], whole.line["loss"])
+    with pytest.raises(la.RunMismatchError, match="training lr is 0.05 there and 0.1 here"):
+        la.connect(objective, a, b, bends=2, training=Training(epochs=8, lr=0.1), run=tmp_path / "ways")
+    with pytest.raises(la.SpecError, match="choose another one"):
+        la.connect(objective, a, b, training=recipe, run=tmp_path / "ways" / "line")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from click.testing import CliRunner
 from torch.nn import functional as F
 
 import lossatlas as la
+from lossatlas.analysis import curve_training
 from lossatlas.cli import atlas
 
 USER = """
@@ -98,6 +100,64 @@ def test_barriers_before_and_after_alignment_and_along_a_curve(here):
     assert "straight line after alignment" in (here / "ways.svg").read_text()
     assert (here / "plane.png").read_bytes().startswith(b"\x89PNG")
     assert "barrier, straight line" in (here / "page.html").read_text()
+
+
+def test_ways_are_kept_and_drawn_again_without_the_model(here, monkeypatch):
+    options = (
+        "--to",
+        "1.pt",
+        "--checkpoint",
+        "0.pt",
+        "--steps",
+        "5",
+        "--epochs",
+        "3",
+        "--grid",
+        "5",
+        "--metric",
+        "error",
+    )
+    command = ("connect", *WHAT, *options, "--align", "--curve", "polygon", "--plane", "plane.svg", "--run", "kept")
+    first = run(*command)
+    assert "kept: kept (lossatlas draw kept -o picture.html)" in first.stdout
+    monkeypatch.setattr(la.Objective, "measure", lambda *_, **__: pytest.fail("measured again"), raising=True)
+    monkeypatch.setattr("lossatlas.analysis.curve_training._State.epoch", lambda *_: pytest.fail("trained again"))
+    run("draw", "kept", "-o", "again.svg", "-o", "again.html")
+    picture = (here / "again.svg").read_text()
+    for words in ("straight line", "straight line after alignment", "trained chain of lines"):
+        assert words in picture
+    assert "error" in run("draw", "kept", "-o", "error.svg", "--value", "error").stdout
+    run("draw", "kept/plane", "-o", "plane-again.svg")
+    assert "the two networks" in (here / "plane-again.svg").read_text()
+    facts = json.loads(run("info", "kept", "--json").stdout)
+    lines = [line for line in first.stdout.splitlines() if line.startswith("straight line after alignment")]
+    assert facts["barriers"]["straight line after alignment"] in lines[0]
+    assert facts["samples"] == 100
+    assert facts["ways"]["trained chain of lines"]["folder"] == "kept/curve"
+    assert "barrier" in run("info", "kept").stdout
+    bad = ("draw", "kept", "-o", "a.svg")
+    assert "take --value and --theme" in run(*bad, "--levels", "4", code=2).stderr
+    assert "measured without" in run(*bad, "--value", "accuracy", code=2).stderr
+    assert "one folder at a time" in run("draw", "kept", "kept/line", "-o", "a.svg", code=2).stderr
+
+
+def test_the_same_command_goes_on_where_it_was(here, monkeypatch):
+    options = ("--to", "1.pt", "--checkpoint", "0.pt", "--steps", "5", "--epochs", "6", "--curve", "bezier")
+    whole = run("connect", *WHAT, *options)
+    monkeypatch.setattr(curve_training, "SECONDS", -1.0)
+    epoch = curve_training._State.epoch
+
+    def stop_at_four(self, number):
+        if number == 4:
+            raise KeyboardInterrupt
+        return epoch(self, number)
+
+    with monkeypatch.context() as stopping:
+        stopping.setattr(curve_training._State, "epoch", stop_at_four)
+        stopped = run("connect", *WHAT, *options, "--run", "kept", code=1)
+        assert "safe in kept" in stopped.stderr
+    resumed = run("connect", *WHAT, *options, "--run", "kept")
+    assert [line for line in resumed.stdout.splitlines() if "kept" not in line] == whole.stdout.splitlines()
 
 
 def test_bad_input_is_named(here):

@@ -9,6 +9,7 @@ it is given beside it.
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,6 @@ import xarray as xr
 from torch import nn
 
 from lossatlas.analysis.alignment import Alignment
-from lossatlas.draw.plot import Mark, Panel, Plot, Series
 from lossatlas.draw.words import number
 from lossatlas.errors import SpecError
 from lossatlas.objective import Objective
@@ -120,6 +120,7 @@ def barrier(
     b: nn.Module | Parameters,
     *,
     steps: int = 25,
+    run: str | os.PathLike[str] | None = None,
 ) -> tuple[Barrier, xr.Dataset]:
     """The barrier on the straight line between two models, with its error over samples.
 
@@ -128,6 +129,7 @@ def barrier(
         a: model or state dict at 0.
         b: model or state dict at 1.
         steps: number of points.
+        run: a folder that keeps every point; the same call resumes there.
 
     Returns:
         The barrier, and the Landscape along the way. An aligned copy of the first network itself has the barrier 0.
@@ -149,7 +151,7 @@ def barrier(
         x = Axis(coordinates=np.linspace(0, 1, steps), length=0.0, label="no way: the aligned network is the first one")
         flat = build({"x": x}, {name: np.full(steps, value) for name, value in values.items()})
         return height(flat), flat
-    way = interpolate(objective, a, b, steps=steps, progress=False)
+    way = interpolate(objective, a, b, steps=steps, run=run, progress=False)
     line = Curve([{**objective.origin, **end} for end in ends], "polygon")
     return with_error(height(way), objective, line), way
 
@@ -170,24 +172,3 @@ def _each(objective: Objective, parameters: Parameters) -> np.ndarray:
     objective(parameters)  # moves the private copy there, and measures its statistics anew where they are recalibrated
     found: np.ndarray = objective.each()[:, 0].numpy()
     return found
-
-
-def plot(ways: dict[str, xr.Dataset], *, title: str, caption: tuple[str, ...], value: str = "loss") -> Plot:
-    """Several ways between the same two models on one picture.
-
-    Args:
-        ways: Landscapes with one axis, by the words of the key.
-        title: heading.
-        caption: sentences below.
-        value: which variable.
-
-    Returns:
-        The plot.
-    """
-    series = [
-        Series(x=way["x"].values, y=way[value].values, label=words, style="line", color=i)
-        for i, (words, way) in enumerate(ways.items())
-    ]
-    marks = [Mark(x=0.0, label="first network"), Mark(x=1.0, label="second network")]
-    panel = Panel(series=series, x_label="share of the way", y_label=value, marks=marks)
-    return Plot(panels=[panel], title=title, caption=caption)

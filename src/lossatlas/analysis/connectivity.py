@@ -7,66 +7,41 @@ the two ends fixed: at each batch a t is drawn, and each bend moves against its 
 
 from __future__ import annotations
 
-import copy
 import datetime
-import math
+import os
+import pathlib
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
 
 import numpy as np
-import torch
 import xarray as xr
 from torch import Tensor, nn
-from tqdm import tqdm
 
-from lossatlas.analysis import barriers
+from lossatlas.analysis import barriers, connections
 from lossatlas.analysis.barriers import Barrier
+from lossatlas.analysis.curve_training import Training as Training
+from lossatlas.analysis.curve_training import train
 from lossatlas.draw.overlays import Path, Points
 from lossatlas.draw.plot import Plot
 from lossatlas.draw.words import percent
 from lossatlas.errors import SpecError
-from lossatlas.objective import Objective, batchnorm, calling, reduction
-from lossatlas.objective.batches import size_of
-from lossatlas.results.landscape import About, Axis, build
+from lossatlas.objective import Objective, batchnorm, reduction
+from lossatlas.objective.batches import fingerprint
+from lossatlas.results.landscape import About, Axis, Status
+from lossatlas.results.spec import Block, RunSpec
+from lossatlas.results.store import MemoryRun, RunFolder
+from lossatlas.sampling.provenance import subject_identity
 from lossatlas.sampling.run import interpolate
 from lossatlas.space.charts import Plane, Recipe
+from lossatlas.space.curvefile import save_curve
 from lossatlas.space.curves import Curve, Kind, midway
 from lossatlas.space.directions import tensors_of
 from lossatlas.space.parameters import Parameters, difference, dot, norm, precise
 
-
-@dataclass(frozen=True, kw_only=True)
-class Training:
-    """How the bends of a curve are trained: SGD with momentum, at the full rate for the first half, then falling.
-
-    Attributes:
-        epochs: passes over the objective's batches.
-        lr: learning rate.
-        momentum: of SGD.
-        seed: of t and of the order of the batches.
-    """
-
-    epochs: int = 60
-    lr: float = 0.05
-    momentum: float = 0.9
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Check the numbers."""
-        if self.epochs < 0 or not self.lr > 0:
-            raise SpecError(f"epochs={self.epochs}, lr={self.lr}; expected at least 0 epochs and a rate above 0")
-
-    def lr_at(self, progress: float) -> float:
-        """The rate at a share of the training: full to a half, then falling to a hundredth at nine tenths.
-
-        Example:
-            >>> [round(Training(lr=1.0).lr_at(share), 3) for share in (0.2, 0.7, 0.95)]
-            [1.0, 0.505, 0.01]
-        """
-        return self.lr * float(np.interp(progress, (0.5, 0.9), (1.0, 0.01)))
+TITLE = "Between two networks"
+TRAINED = {"bezier": "trained Bézier curve", "polygon": "trained chain of lines"}
+"""What trained ways are called."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,12 +78,8 @@ class Connection:
 
     def plot(self) -> Plot:
         """The loss along the curve beside that along the line."""
-        name = {"bezier": "trained Bézier curve", "polygon": "trained chain of lines"}[self.curve.kind]
-        return barriers.plot(
-            {"straight line": self.line, name: self.landscape},
-            title="Between two networks",
-            caption=(self.words, barriers.CAVEAT),
-        )
+        ways = {"straight line": self.line, TRAINED[self.curve.kind]: self.landscape}
+        return connections.plot(ways, title=TITLE, caption=(self.words, barriers.CAVEAT))
 
     def plane(self, axes: tuple[str, str] = ("x", "y")) -> Plane:
         """The plane through both networks and the first bend: the first network at (0, 0), the second at (1, 0).
@@ -172,6 +143,7 @@ def connect(
     bends: int = 1,
     steps: int = 25,
     training: Training | None = None,
+    run: str | os.PathLike[str] | None = None,
     progress: bool = False,
 ) -> Connection:
     """Train a low way between two networks, and measure it beside the straight line.
@@ -188,6 +160,8 @@ def connect(
         bends: number of points between the ends that are trained.
         steps: points along each way at which it is measured.
         training: how; left out, 60 epochs of SGD.
+        run: a folder that keeps the training every few seconds, and both ways as run folders, ``line`` and ``curve``,
+            the latter with ``curve.safetensors``. The same call goes on there after any interruption.
         progress: show a progress bar on stderr.
 
     Returns:
@@ -195,9 +169,10 @@ def connect(
 
     Raises:
         SpecError: identical or different architectures, no bend, or a training that diverged.
+        RunMismatchError: the folder belongs to another connection; the message names the part that differs.
 
     Example:
-        >>> import lossatlas as la
+        >>> import torch, lossatlas as la
         >>> ends = [la.zoo.model("mlp", seed=seed, widths=(64, 8, 10)) for seed in (0, 1)]
         >>> objective = la.Objective(ends[0], la.zoo.data("digits"), torch.nn.functional.cross_entropy)
         >>> found = connect(objective, *ends, steps=3, training=Training(epochs=1))
@@ -213,12 +188,15 @@ def connect(
     ends = [_whole(objective, model) for model in (a, b)]
     shares = np.linspace(0, 1, bends + 2)[1:-1].tolist()
     curve = Curve([ends[0], *(midway(ends[0], ends[1], share) for share in shares), ends[1]], kind)
-    losses = _train(objective, curve, recipe, progress=progress)
+    folder = None if run is None else connections.folder_for(run)
+    kept = None if folder is None else folder / "training.safetensors"
+    losses = train(objective, curve, recipe, progress=progress, kept=kept)
     curve = Curve(curve.points, kind)  # its lengths are those of the trained points
-    landscape = along(objective, curve, steps=steps)
-    line = interpolate(objective, *ends, steps=steps, progress=False)
+    ways = {name: None if folder is None else folder / name for name in ("curve", "line")}
+    landscape = along(objective, curve, steps=steps, run=ways["curve"])
+    line = interpolate(objective, *ends, steps=steps, run=ways["line"], progress=False)
     straight = Curve(ends, "polygon")
-    return Connection(
+    found = Connection(
         curve=curve,
         landscape=landscape,
         line=line,
@@ -227,21 +205,50 @@ def connect(
         batchnorm=objective.batchnorm if batchnorm.layers(objective.model) else "",
         losses=losses,
     )
+    if folder is not None:
+        named = {"line": "straight line", "curve": TRAINED[kind]}
+        heights = {"straight line": found.line_barrier.words, TRAINED[kind]: found.barrier.words}
+        connections.note(folder, named, title=TITLE, caption=(found.words, barriers.CAVEAT), barriers=heights)
+    return found
 
 
-def along(objective: Objective, curve: Curve, *, steps: int = 25) -> xr.Dataset:
+def along(
+    objective: Objective, curve: Curve, *, steps: int = 25, run: str | os.PathLike[str] | None = None
+) -> xr.Dataset:
     """Loss and metrics along a curve, at even shares of its length.
 
     Args:
         objective: what is measured.
         curve: where.
         steps: number of points.
+        run: a folder that keeps every point, and the curve as ``curve.safetensors``; the same call resumes there.
 
     Returns:
         A Landscape with the one dim ``x``, from 0 to 1.
+
+    Raises:
+        RunMismatchError: the folder holds another run.
     """
-    shares = np.linspace(0, 1, steps)
-    rows = [objective(curve.point(float(t))) for t in curve.times(shares)]
+    spec = _spec(objective, curve, np.linspace(0, 1, steps))
+    with MemoryRun(spec) if run is None else RunFolder.begin(run, spec) as journal:
+        if run is not None:
+            save_curve(curve, pathlib.Path(run) / "curve.safetensors")
+        done = set(journal.told().indices.tolist())
+        for index, t in enumerate(curve.times(spec.axes["x"].coordinates)):
+            if index not in done:
+                journal.commit(_point(index, objective(curve.point(float(t))), spec.values))
+        return journal.finish()
+
+
+def _point(index: int, found: dict[str, float], names: tuple[str, ...]) -> Block:
+    row = np.array([[found[name] for name in names]])
+    status = Status.OK if np.isfinite(row).all() else Status.NON_FINITE
+    return Block(indices=np.array([index]), values=row, status=np.array([status], np.int8))
+
+
+def _spec(objective: Objective, curve: Curve, shares: np.ndarray) -> RunSpec:
+    """What is measured along a curve."""
+    points = fingerprint([dict(point) for point in curve.points]).hex()
     label = {"bezier": "share of the Bézier curve", "polygon": "share of the chain of lines"}[curve.kind]
     about = About(
         title=objective.name,
@@ -253,14 +260,22 @@ def along(objective: Objective, curve: Curve, *, steps: int = 25) -> xr.Dataset:
         batchnorm=objective.batchnorm if batchnorm.layers(objective.model) else "",
         dtype=",".join(sorted({str(t.dtype).removeprefix("torch.") for t in curve.points[0].values()})),
         device=objective.device.type,
-        centre=rows[0],
+        centre=objective(curve.points[0]),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         software=f"lossatlas {version('lossatlas')}",
         provenance={"bends": len(curve.points) - 2, "kind": curve.kind},
     )
-    axis = Axis(coordinates=shares, length=curve.length, label=label)
-    values = {name: np.array([row[name] for row in rows]) for name in objective.names}
-    return build({"x": axis}, values, about=about)
+    return RunSpec(
+        identity={
+            **subject_identity(objective),
+            "metrics": [*objective.metrics],
+            "curve": points,
+            "points": len(shares),
+        },
+        axes={"x": Axis(coordinates=shares, length=curve.length, label=label)},
+        values=tuple(objective.names),
+        about=about,
+    )
 
 
 def _check_statistics(objective: Objective) -> None:
@@ -281,71 +296,3 @@ def _whole(objective: Objective, model: nn.Module | Parameters) -> dict[str, Ten
     if missing:
         raise SpecError(f"another architecture: {len(missing)} tensors missing, first {missing[0]!r}")
     return {name: found[name].to(objective.device).clone() for name in objective.origin}
-
-
-def _train(objective: Objective, curve: Curve, recipe: Training, *, progress: bool) -> np.ndarray:
-    """Move the inner points of a curve, in place; the mean loss of each epoch."""
-    model = copy.deepcopy(objective.private)
-    places = dict(model.named_parameters())
-    for name, parameter in objective.model.named_parameters():
-        places[name].requires_grad_(parameter.requires_grad)
-    if objective.batchnorm == "recalibrated":
-        for layer in batchnorm.layers(model).values():
-            layer.train()
-    moved = [name for name, place in places.items() if place.requires_grad]
-    inner = [[point[name] for name in moved] for point in curve.points[1:-1]]
-    optimizer = torch.optim.SGD([t for bend in inner for t in bend], lr=recipe.lr, momentum=recipe.momentum)
-    rng = np.random.default_rng(recipe.seed)
-    targets = dict(places) | (batchnorm.statistics(model) if objective.batchnorm == "interpolated" else {})
-    losses = []
-    with objective.batches.seeded(recipe.seed):
-        batches = list(objective.batches) if objective.batches.kept else None
-        for epoch in tqdm(range(recipe.epochs), unit="epoch", disable=not progress):
-            order = rng.permutation(len(batches)) if batches is not None else None
-            source = objective.batches if batches is None or order is None else (batches[i] for i in order)
-            total = 0.0
-            for batch in source:
-                for group in optimizer.param_groups:
-                    group["lr"] = recipe.lr_at(epoch / max(recipe.epochs, 1))
-                total += size_of(batch) * _step(
-                    objective, model, targets, moved, curve, inner, float(rng.random()), batch
-                )
-                optimizer.step()
-            losses.append(total / objective.samples)
-            if not math.isfinite(losses[-1]):
-                raise SpecError(f"the training of the curve diverged in epoch {epoch}; lower lr={recipe.lr}")
-    return np.array(losses)
-
-
-def _step(
-    objective: Objective,
-    model: nn.Module,
-    places: Mapping[str, Tensor],
-    moved: list[str],
-    curve: Curve,
-    inner: list[list[Tensor]],
-    t: float,
-    batch: Any,
-) -> float:
-    """The loss of one batch at t; each bend is left with its gradient."""
-    weights = curve.weights(t)
-    with torch.no_grad():
-        for name, place in places.items():
-            place.copy_(sum(w * point[name] for w, point in zip(weights.tolist(), curve.points, strict=True)))
-    with torch.enable_grad():
-        loss = _loss(objective, model, batch)
-        parameters = dict(model.named_parameters())
-        found = torch.autograd.grad(loss, [parameters[name] for name in moved], allow_unused=True)
-    for weight, bend in zip(weights[1:-1].tolist(), inner, strict=True):
-        for tensor, gradient in zip(bend, found, strict=True):
-            tensor.grad = None if gradient is None else weight * gradient
-    return float(loss.detach())
-
-
-def _loss(objective: Objective, model: nn.Module, batch: Any) -> Tensor:
-    """The mean loss of a batch."""
-    outputs, targets = objective.forward(model, batch)
-    if objective.loss is None:
-        return calling.own_loss(outputs).mean()  # type: ignore[no-any-return]
-    value = objective.loss(calling.predictions(outputs), targets)
-    return reduction.loss_mean(objective.loss, value, size_of(batch))

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from lossatlas.analysis.kernels import Quick
 from lossatlas.analysis.kinks import kinks_behind, operations
 from lossatlas.analysis.subject import Subject, subject
 from lossatlas.errors import SpecError, unknown
@@ -181,7 +182,8 @@ class Matrix:
         if number in self._kept:
             return self._kept[number]
         with _Counted() as counted:
-            loss, outputs = self._loss(batch)
+            with Quick():
+                loss, outputs = self._loss(batch)
             self._kinks = self._kinks or kinks_behind(loss)
             if self.kind == "hessian":
                 made: tuple[Any, ...] = torch.autograd.grad(loss, self._moved, create_graph=True, allow_unused=True)
@@ -245,7 +247,7 @@ class _Counted:
     def _note(self, tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         self._seen[storage.data_ptr()] = storage.nbytes()
-        return tensor
+        return tensor.detach()  # the tensor itself would hold the graph that holds it, for ever
 
     def __exit__(self, *error: object) -> None:
         self._hooks.__exit__(*error)

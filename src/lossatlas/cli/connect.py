@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from lossatlas.cli import Failure
 from lossatlas.cli.options import WHAT, flags, settings
 from lossatlas.errors import SpecError, unknown
 
@@ -15,7 +19,7 @@ CURVES = ("none", "bezier", "polygon")
 
 @click.command("connect")
 @flags(WHAT)
-@flags(("metric", "seed", "title"))
+@flags(("metric", "seed", "title", "run"))
 @click.option("--to", required=True, metavar="FILE", help="Checkpoint of the second network.")
 @click.option("--align", is_flag=True, help="Permute the units of the second network to match the first.")
 @click.option("--curve", default="none", show_default=True, metavar="KIND", help="Train a way: bezier or polygon.")
@@ -34,7 +38,8 @@ def connect_command(
     """Measure the barrier on the line between two networks; align them; train a low way round.
 
     BatchNorm statistics are measured again at every point unless --batchnorm says otherwise: on the way nobody else
-    knows them. The curve is trained on --data.
+    knows them. The curve is trained on --data. With --run, ways, curve and surface are kept in a folder, the training
+    every few seconds; the same command goes on there, and `lossatlas draw` and `info` read it.
 
     \b
     Examples:
@@ -42,20 +47,27 @@ def connect_command(
         lossatlas connect --model zoo:mlp --data zoo:digits --checkpoint a.pt --to b.pt --align
       A curve, the loss along it, and the plane that holds it:
         lossatlas connect --model zoo:resnet20 --data train.py:loader --checkpoint a.pt --to b.pt \\
-            --curve bezier --out ways.png --plane plane.png
+            --curve bezier --out ways.png --plane plane.png --run runs/ways
+      Draw what was kept, without the model:
+        lossatlas draw runs/ways -o ways.pdf
+        lossatlas draw runs/ways/plane -o plane.html
     """
     if curve not in CURVES:
         raise unknown("curve", curve, CURVES)
     if plane and curve == "none":
         raise SpecError("--plane needs a curve: the plane goes through its bend; add --curve bezier")
     _check([*out, *([plane] if plane else [])])
-    objective, ends = _ends({"batchnorm": "recalibrated"} | settings(config, given), to)
-    found = _Found(objective, ends, steps)
-    if align:
-        found.align()
-    if curve != "none":
-        found.connect(curve, bends, epochs, lr, seed=given.get("seed") or 0)
-    found.write(out, plane, grid, report)
+    told = {"batchnorm": "recalibrated"} | settings(config, given)
+    folder = told.pop("run", "")
+    objective, ends = _ends(told, to)
+    found = _Found(objective, ends, steps, folder)
+    try:
+        found.line(aligned=align)
+        if curve != "none":
+            found.connect(curve, bends, epochs, lr, seed=told.get("seed") or 0)
+        found.write(out, plane, grid, report)
+    except KeyboardInterrupt:
+        raise Failure(_stopped(folder)) from None
 
 
 def _ends(told: dict[str, Any], to: str) -> tuple[Any, list[Any]]:
@@ -69,66 +81,103 @@ def _ends(told: dict[str, Any], to: str) -> tuple[Any, list[Any]]:
 
 
 class _Found:
-    """What is found, printed as it is."""
+    """What is found, printed as it is, and kept where a folder is named."""
 
-    def __init__(self, objective: Any, ends: list[Any], steps: int) -> None:
-        from lossatlas.analysis.barriers import CAVEAT, barrier
+    def __init__(self, objective: Any, ends: list[Any], steps: int, run: str) -> None:
+        from lossatlas.analysis.connections import folder_for
 
         self.objective, self.ends, self.steps = objective, ends, steps
-        self.first, way = barrier(objective, *ends, steps=steps)
-        self.ways, self.lines = {"straight line": way}, [("straight line", self.first)]
+        self.folder = folder_for(run) if run else None
+        self.ways: dict[str, Any] = {}
+        self.lines: list[tuple[str, Any]] = []
+        self.names: dict[str, str] = {}
         self.connection: Any = None
+
+    def line(self, *, aligned: bool) -> None:
+        from lossatlas.analysis.barriers import CAVEAT
+
+        objective = self.objective
+        first = "line-before-alignment" if aligned else "line"
+        found, way = self._barrier(first)
         mode = way.attrs["batchnorm"]
         click.echo(f"data: {objective.data_name}, {objective.samples} samples{f'; BatchNorm {mode}' if mode else ''}")
-        click.echo(f"straight line: {self.first.words}")
+        self._say("straight line", found, way, first)
         click.echo(CAVEAT)
+        if aligned:
+            self._align()
 
-    def align(self) -> None:
+    def _align(self) -> None:
         import lossatlas as la
-        from lossatlas.analysis.barriers import barrier
 
         aligned = la.align(self.objective, self.ends[1])
         click.echo(f"alignment: {aligned.words}")
         for reason in aligned.reasons[:5]:
             click.echo(f"note: held still: {reason}", err=True)
-        found, way = barrier(self.objective, self.ends[0], aligned, steps=self.steps)
-        click.echo(f"straight line after alignment: {found.words}")
-        click.echo("Weight matching finds a local optimum: another start may find permutations that match better.")
         self.ends[1] = aligned
-        self.ways["straight line after alignment"] = way
-        self.lines.append(("straight line after alignment", found))
+        self._say("straight line after alignment", *self._barrier("line"), "line")
+        click.echo("Weight matching finds a local optimum: another start may find permutations that match better.")
+
+    def _barrier(self, name: str) -> tuple[Any, Any]:
+        from lossatlas.analysis.barriers import barrier
+
+        return barrier(self.objective, *self.ends, steps=self.steps, run=self.folder and self.folder / name)
+
+    def _say(self, words: str, found: Any, way: Any, name: str) -> None:
+        self.ways[words], self.names[name] = way, words
+        self.lines.append((words, found))
+        click.echo(f"{words}: {found.words}")
 
     def connect(self, kind: str, bends: int, epochs: int, lr: float, *, seed: int) -> None:
         import lossatlas as la
-        from lossatlas.analysis.connectivity import Training
+        from lossatlas.analysis.connectivity import TRAINED, Training
 
         training = Training(epochs=epochs, lr=lr, seed=seed)
         options: dict[str, Any] = {"kind": kind, "bends": bends, "steps": self.steps, "training": training}
-        self.connection = la.connect(self.objective, *self.ends, progress=True, **options)
-        name = f"trained {'Bézier curve' if kind == 'bezier' else 'chain of lines'}"
-        self.ways[name] = self.connection.landscape
+        self.connection = la.connect(self.objective, *self.ends, run=self.folder, progress=True, **options)
+        name = TRAINED[kind]
+        self.ways[name], self.names["curve"] = self.connection.landscape, name
         self.lines.append((name, self.connection.barrier))
         longer = self.connection.curve.length / self.connection.line["x"].attrs["length"]
         click.echo(f"{name}, {longer:.2f} times as long: {self.connection.barrier.words}")
         click.echo("The curve is low on the data that it was trained on; measure it on other data too.")
 
-    def plot(self) -> Any:
-        from lossatlas.analysis.barriers import CAVEAT, plot
+    @property
+    def caption(self) -> tuple[str, ...]:
+        from lossatlas.analysis.barriers import CAVEAT
 
-        words = tuple(f"{name[0].upper()}{name[1:]}: {found.words}." for name, found in self.lines)
-        return plot(self.ways, title="Between two networks", caption=(*words, CAVEAT))
+        return (*(f"{name[0].upper()}{name[1:]}: {found.words}." for name, found in self.lines), CAVEAT)
+
+    def plot(self) -> Any:
+        from lossatlas.analysis.connections import plot
+        from lossatlas.analysis.connectivity import TITLE
+
+        return plot(self.ways, title=TITLE, caption=self.caption)
+
+    def keep(self, upon: Sequence[Any] = ()) -> None:
+        """Say in the folder what its ways are, and what is drawn upon its surface."""
+        from lossatlas.analysis.connections import note
+        from lossatlas.analysis.connectivity import TITLE
+
+        if self.folder is not None:
+            there = {name: words for name, words in self.names.items() if (self.folder / name).is_dir()}
+            barriers = {name: found.words for name, found in self.lines}
+            note(self.folder, there, title=TITLE, caption=self.caption, barriers=barriers, upon=upon)
 
     def write(self, out: tuple[str, ...], plane: str | None, grid: int, page: str | None) -> None:
         import lossatlas as la
         from lossatlas.analysis.barriers import CAVEAT
+        from lossatlas.analysis.connections import PLANE
         from lossatlas.draw.report import Heading, Number, Picture, report
 
+        self.keep()
         for picture in out:
             click.echo(f"drawn: {la.draw(self.plot(), picture)}")
         surface = None
         if self.connection is not None and (plane or page):
             found = self.connection
-            surface = la.sample(self.objective, found.plane(), la.Grid(**found.bounds(grid)))
+            kept = self.folder and self.folder / PLANE
+            surface = la.sample(self.objective, found.plane(), la.Grid(**found.bounds(grid)), run=kept)
+            self.keep(found.overlay())
         if plane and surface is not None:
             click.echo(f"drawn: {la.draw(surface, plane, overlays=self.connection.overlay())}")
         if page:
@@ -138,6 +187,14 @@ class _Found:
                 shown = Picture(surface, view={"overlays": self.connection.overlay()})
                 parts += [Heading("The plane through both networks and the bend"), shown]
             click.echo(f"written: {report(page, 'Between two networks', parts)}")
+        if self.folder is not None:
+            click.echo(f"kept: {self.folder} (lossatlas draw {shlex.quote(str(self.folder))} -o picture.html)")
+
+
+def _stopped(folder: str) -> str:
+    if not folder:
+        return "stopped; nothing was kept, since no --run folder was named"
+    return f"stopped; what was done is safe in {folder}. To go on: {shlex.join(['lossatlas', *sys.argv[1:]])}"
 
 
 def _check(pictures: list[str]) -> None:

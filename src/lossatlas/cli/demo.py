@@ -182,7 +182,8 @@ def _print_table(rows: list[Mapping[str, str]]) -> None:
 NOTE = (
     "Shares of the square from -1 to 1 along both directions: mean over pairs of random directions, smallest and "
     "largest in brackets. An area bends down where the slice's own Hessian has a negative eigenvalue above 5 % of the "
-    "positive one: proof that the loss is not convex there. Both networks were trained to the same loss on the "
+    "positive one. That Hessian is of second differences between neighbouring points: it compares, and proves nothing "
+    "by itself; what a slice proves stands below its picture. Both networks were trained to the same loss on the "
     "digits of scikit-learn."
 )
 

@@ -48,8 +48,9 @@ NOTE = (
     "others have all pixels at once and {depth} layers with a matrix each. Each was trained until the mean loss of 50 "
     "steps was below {until}. Areas are shares of the square from -1 to 1: mean over {seeds} pairs of random "
     "directions, smallest and largest in brackets. An area bends down where the slice's own Hessian has a negative "
-    "eigenvalue above 5 % of the positive one. The recurrent nets are bounded by tanh, the others not, so this area "
-    "must not be compared between the two kinds. One training of each net: the table compares these four alone."
+    "eigenvalue above 5 % of the positive one; it is of second differences between points, which compare and prove "
+    "nothing. The recurrent nets are bounded by tanh, the others not, so this area must not be compared between the "
+    "two kinds. One training of each net: the table compares these four alone."
 )
 
 

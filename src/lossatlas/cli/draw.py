@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import click
+
+from lossatlas.errors import SpecError
 
 
 @click.command("draw")
@@ -22,7 +25,7 @@ import click
 @click.option("--points", is_flag=True, default=None, help="Show which points were evaluated (after --adaptive).")
 @click.option("--holes", is_flag=True, help="Leave what is not evaluated yet empty, instead of interpolating it.")
 def draw_command(runs: tuple[str, ...], out: tuple[str, ...], clip: str | None, holes: bool, **fields: Any) -> None:
-    """Draw one or more results: run folders, finished or not, or .nc files.
+    """Draw one or more results: run folders, finished or not, .nc files, or the folder of `lossatlas connect`.
 
     Several results share axes, levels, colours and camera. Of a run that is not finished, the points to come are
     interpolated, and the caption says so: a grid is visited coarse to fine, so a picture exists after a few seconds.
@@ -34,20 +37,44 @@ def draw_command(runs: tuple[str, ...], out: tuple[str, ...], clip: str | None, 
       lossatlas draw runs/a -o surface.svg --kind surface --scale log
       lossatlas draw runs/skip runs/noskip -o comparison.html
       lossatlas draw runs/a -o error.png --value error
+      lossatlas draw runs/ways -o ways.png    (what lossatlas connect --run kept)
       lossatlas draw runs/a -o a.glb          (Blender; .vtp and .vti for ParaView, .stl for printing)
     """
     import lossatlas as la
+    from lossatlas.analysis.connections import is_connection, overlays_of
     from lossatlas.analysis.filling import preview
     from lossatlas.draw import check_path
 
     for path in out:
         check_path(path)
+    if any(is_connection(run) for run in runs):
+        _draw_ways(runs, out, clip=clip, holes=holes, **fields)
+        return
     view: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
     if clip is not None:
         view["clip"] = None if clip == "none" else clip if clip == "auto" else _number(clip)
+    upon = [replace(overlay, panel=at) for at, run in enumerate(runs) for overlay in overlays_of(run)]
+    if upon:
+        view["overlays"] = upon
     landscapes = [la.open(run) if holes else preview(la.open(run)) for run in runs]
     for path in out:
         click.echo(f"drawn: {la.draw(landscapes if len(landscapes) > 1 else landscapes[0], path, **view)}")
+
+
+def _draw_ways(
+    runs: tuple[str, ...], out: tuple[str, ...], *, value: str | None, theme: str | None, **rest: Any
+) -> None:
+    """All ways between two networks on one picture."""
+    import lossatlas as la
+    from lossatlas.analysis.connections import ways_of
+
+    if len(runs) > 1:
+        raise SpecError(f"{runs[0]} and others: ways between networks are drawn one folder at a time")
+    if unfit := [f"--{name}" for name, given in rest.items() if given]:
+        raise SpecError(f"{', '.join(unfit)}: ways between networks take --value and --theme; leave it out")
+    view: dict[str, Any] = {"theme": theme} if theme else {}
+    for path in out:
+        click.echo(f"drawn: {la.draw(ways_of(runs[0], value or 'loss'), path, **view)}")
 
 
 def _number(text: str) -> float:

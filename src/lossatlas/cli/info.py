@@ -15,25 +15,53 @@ import click
 def info_command(run: str, as_json: bool) -> None:
     """Say what a RUN is (a run folder or a .nc file): model, data, axes, centre, progress, failures.
 
+    Of a folder of `lossatlas connect`: its ways, and the barrier on each.
+
     \b
     Examples:
       lossatlas info runs/a
       lossatlas info a.nc --json
     """
     import lossatlas as la
+    from lossatlas.analysis.connections import is_connection
     from lossatlas.results import reading
     from lossatlas.results.landscape import Status
 
+    if is_connection(run):
+        _say(_ways(run), as_json=as_json)
+        return
     landscape = la.open(run)
     counts = {flag.name.lower().replace("_", " "): int((landscape["status"] == flag).sum()) for flag in Status}
     facts = _facts(landscape) | {"cells": {name: count for name, count in counts.items() if count}}
     if Path(run).is_dir():
         progress = reading.progress(run)
         facts |= {"done": f"{progress.done} of {progress.total}", "failures": dict(progress.failures)}
+    _say(facts, as_json=as_json)
+
+
+def _say(facts: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(facts, indent=2))
+        click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
     else:
         _print(facts)
+
+
+def _ways(run: str) -> dict[str, Any]:
+    """What is known of the ways between two networks."""
+    import lossatlas as la
+    from lossatlas.analysis.connections import known
+
+    content = known(run)
+    ways = {
+        words: {"folder": f"{run}/{name}", **_facts(la.open(Path(run) / name))}
+        for name, words in content["ways"].items()
+    }
+    first = next(iter(ways.values()))
+    about = ("model", "data", "loss", "samples", "batchnorm")
+    same: dict[str, Any] = {name: first[name] for name in about if name in first}
+    short = {words: {name: facts[name] for name in ("folder", "axes")} for words, facts in ways.items()}
+    notes = {"title": content["title"], "caption": " ".join(content["caption"])}
+    return {**same, "barriers": content["barriers"], "ways": short, **notes}
 
 
 def _facts(landscape: Any) -> dict[str, Any]:

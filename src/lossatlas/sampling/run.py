@@ -207,7 +207,8 @@ def interpolate(
         >>> la.interpolate(objective, a, b, steps=5)["loss"].dims
         ('x',)
     """
-    ends = [{name: t for name, t in tensors_of(model).items() if name in objective.origin} for model in (a, b)]
+    given = [tensors_of(model) for model in (a, b)]
+    ends = [{name: tensors[name] for name in objective.origin if name in tensors} for tensors in given]
     direction = difference(ends[1], objective.origin | ends[0])
     if norm(direction) == 0:
         raise SpecError(

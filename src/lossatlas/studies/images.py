@@ -176,7 +176,10 @@ def _table_row(row: Row) -> dict[str, str]:
     }
 
 
-SLICES = "A slice that bends down proves the loss non-convex; one that does not proves nothing."
+SLICES = (
+    "The share that bends down is of the slice's own Hessian, by second differences between points: it compares "
+    "networks at one spacing, and is no proof, neither where it is large nor where it is zero."
+)
 
 CAVEATS = (
     "Directions are filter-normalised; biases and normalisation layers do not move; BatchNorm statistics are frozen, "

@@ -1,0 +1,244 @@
+"""How are the bends of a curve trained, and how does a training that was interrupted go on?"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from lossatlas.atomic import whole
+from lossatlas.errors import RunMismatchError, SpecError
+from lossatlas.objective import Objective, batchnorm, calling, reduction
+from lossatlas.objective.batches import fingerprint, size_of
+from lossatlas.results.landscape import About
+from lossatlas.results.spec import RunSpec
+from lossatlas.sampling.provenance import subject_identity
+from lossatlas.space.curves import Curve
+
+SECONDS = 5.0
+"""How much work of the training an interruption may cost, beside the epoch in which it comes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How the bends of a curve are trained: SGD with momentum, at the full rate for the first half, then falling.
+
+    Attributes:
+        epochs: passes over the objective's batches.
+        lr: learning rate.
+        momentum: of SGD.
+        seed: of t and of the order of the batches.
+    """
+
+    epochs: int = 60
+    lr: float = 0.05
+    momentum: float = 0.9
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        if self.epochs < 0 or not self.lr > 0:
+            raise SpecError(f"epochs={self.epochs}, lr={self.lr}; expected at least 0 epochs and a rate above 0")
+
+    def lr_at(self, progress: float) -> float:
+        """The rate at a share of the training: full to a half, then falling to a hundredth at nine tenths.
+
+        Example:
+            >>> [round(Training(lr=1.0).lr_at(share), 3) for share in (0.2, 0.7, 0.95)]
+            [1.0, 0.505, 0.01]
+        """
+        return self.lr * float(np.interp(progress, (0.5, 0.9), (1.0, 0.01)))
+
+
+def train(
+    objective: Objective, curve: Curve, recipe: Training, *, progress: bool, kept: Path | None = None
+) -> np.ndarray:
+    """Move the inner points of a curve, in place.
+
+    Args:
+        objective: what is made small.
+        curve: what is moved.
+        recipe: how.
+        progress: show a progress bar.
+        kept: a file from which an interrupted training goes on, with the same numbers bit for bit.
+
+    Returns:
+        float64 [epochs], the mean loss of each epoch.
+
+    Raises:
+        SpecError: the training diverged.
+        RunMismatchError: the file belongs to another training.
+    """
+    state = _State(objective, curve, recipe)
+    shelf = _Shelf(kept, _identity(objective, curve, recipe))
+    with objective.batches.seeded(recipe.seed):
+        shelf.load(state)
+        epochs = range(len(state.losses), recipe.epochs)
+        for epoch in tqdm(epochs, unit="epoch", initial=epochs.start, total=recipe.epochs, disable=not progress):
+            state.losses.append(state.epoch(epoch))
+            if not math.isfinite(state.losses[-1]):
+                raise SpecError(f"the training of the curve diverged in epoch {epoch}; lower lr={recipe.lr}")
+            shelf.keep(state, last=epoch == recipe.epochs - 1)
+    return np.array(state.losses)
+
+
+class _State:
+    """A training between two epochs.
+
+    Attributes:
+        losses: the mean loss of each epoch so far.
+        inner: the tensors that are trained, for each bend by name.
+        rng: draws t and the order of the batches.
+    """
+
+    def __init__(self, objective: Objective, curve: Curve, recipe: Training) -> None:
+        self.objective, self.curve, self.recipe = objective, curve, recipe
+        self.model = copy.deepcopy(objective.private)
+        places = dict(self.model.named_parameters())
+        for name, parameter in objective.model.named_parameters():
+            places[name].requires_grad_(parameter.requires_grad)
+        if objective.batchnorm == "recalibrated":
+            for layer in batchnorm.layers(self.model).values():
+                layer.train()
+        moved = [name for name, place in places.items() if place.requires_grad]
+        self.inner = [{name: point[name] for name in moved} for point in curve.points[1:-1]]
+        every = [tensor for bend in self.inner for tensor in bend.values()]
+        self.optimizer = torch.optim.SGD(every, lr=recipe.lr, momentum=recipe.momentum)
+        self.rng = np.random.default_rng(recipe.seed)
+        interpolated = objective.batchnorm == "interpolated"
+        self._places = places | (batchnorm.statistics(self.model) if interpolated else {})
+        self._held = list(objective.batches) if objective.batches.kept else None
+        self.losses: list[float] = []
+
+    def epoch(self, number: int) -> float:
+        """One pass over the batches; the mean loss."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe.lr_at(number / max(self.recipe.epochs, 1))
+        total = 0.0
+        for batch in self._batches():
+            total += size_of(batch) * self._step(float(self.rng.random()), batch)
+            self.optimizer.step()
+        return total / self.objective.samples
+
+    def _batches(self) -> Iterator[Any]:
+        if self._held is None:
+            yield from self.objective.batches
+        else:
+            yield from (self._held[i] for i in self.rng.permutation(len(self._held)))
+
+    def _step(self, t: float, batch: Any) -> float:
+        """The loss of one batch at t; each bend is left with its gradient."""
+        weights = self.curve.weights(t).tolist()
+        with torch.no_grad():
+            for name, place in self._places.items():
+                place.copy_(sum(w * point[name] for w, point in zip(weights, self.curve.points, strict=True)))
+        names = list(self.inner[0])
+        with torch.enable_grad():
+            loss = _loss(self.objective, self.model, batch)
+            parameters = dict(self.model.named_parameters())
+            found = torch.autograd.grad(loss, [parameters[name] for name in names], allow_unused=True)
+        for weight, bend in zip(weights[1:-1], self.inner, strict=True):
+            for name, gradient in zip(names, found, strict=True):
+                bend[name].grad = None if gradient is None else weight * gradient
+        return float(loss.detach())
+
+
+def _loss(objective: Objective, model: nn.Module, batch: Any) -> Tensor:
+    """The mean loss of a batch."""
+    outputs, targets = objective.forward(model, batch)
+    if objective.loss is None:
+        return calling.own_loss(outputs).mean()  # type: ignore[no-any-return]
+    value = objective.loss(calling.predictions(outputs), targets)
+    return reduction.loss_mean(objective.loss, value, size_of(batch))
+
+
+def _identity(objective: Objective, curve: Curve, recipe: Training) -> RunSpec:
+    """What must be the same for a training to go on; taken before it begins."""
+    ends = {name: fingerprint(dict(curve.points[at])).hex() for name, at in (("first", 0), ("second", -1))}
+    shape = {"kind": curve.kind, "bends": len(curve.points) - 2}
+    about = {**subject_identity(objective), **ends, **shape, "training": asdict(recipe)}
+    return RunSpec(identity=about, axes={}, values=(), about=About())
+
+
+class _Shelf:
+    """Where a training lies between two epochs: bends, momenta, random states.
+
+    Args:
+        file: ``None`` for a training that nobody keeps.
+        spec: what it is.
+    """
+
+    def __init__(self, file: Path | None, spec: RunSpec) -> None:
+        self._file, self._spec = file, spec
+        self._last = time.monotonic()
+
+    def load(self, state: _State) -> None:
+        """Go on from what is there."""
+        if self._file is None or not self._file.is_file():
+            return
+        with safe_open(self._file, framework="pt") as file:
+            facts = file.metadata()
+        there = RunSpec(identity=json.loads(facts["identity"]), axes={}, values=(), about=About())
+        if differing := there.differences(self._spec):
+            raise RunMismatchError(
+                f"{self._file} belongs to another training: {'; '.join(differing)}. Choose another folder, or delete "
+                "this one"
+            )
+        tensors = load_file(self._file)
+        with torch.no_grad():
+            for key, place in _tensors(state):
+                place.copy_(tensors[key])
+                if (momentum := tensors.get(f"momentum/{key}")) is not None:
+                    state.optimizer.state[place]["momentum_buffer"] = momentum.to(place)
+        state.rng.bit_generator.state = json.loads(facts["order"])
+        state.losses[:] = tensors["losses"].tolist()
+        for name, generator in _generators(state).items():
+            generator.set_state(tensors[name])
+
+    def keep(self, state: _State, *, last: bool) -> None:
+        """Put it down, where that was not done a moment ago."""
+        if self._file is None or not (last or time.monotonic() - self._last > SECONDS):
+            return
+        found: dict[str, Tensor] = {"losses": torch.tensor(state.losses, dtype=torch.float64)}
+        for key, place in _tensors(state):
+            found[key] = place.detach().cpu().contiguous()
+            momentum = state.optimizer.state.get(place, {}).get("momentum_buffer")
+            if momentum is not None:
+                found[f"momentum/{key}"] = momentum.cpu().contiguous()
+        found |= {name: generator.get_state() for name, generator in _generators(state).items()}
+        order = json.dumps(state.rng.bit_generator.state)
+        metadata = {"identity": json.dumps(dict(self._spec.identity)), "order": order}
+        with whole(self._file) as scratch:
+            save_file(found, scratch, metadata=metadata)
+        self._last = time.monotonic()
+
+
+def _tensors(state: _State) -> Iterator[tuple[str, Tensor]]:
+    for number, bend in enumerate(state.inner, 1):
+        for name, tensor in bend.items():
+            yield f"{number}/{name}", tensor
+
+
+def _generators(state: _State) -> Mapping[str, torch.Generator]:
+    """Who draws random numbers inside the model and the data."""
+    found = {"random": torch.default_generator}
+    loader = getattr(state.objective.batches.source, "generator", None)
+    if loader is not None:
+        found["random of the data"] = loader
+    device = state.objective.device
+    if device.type == "cuda":
+        index = torch.cuda.current_device() if device.index is None else device.index
+        found["random of the device"] = torch.cuda.default_generators[index]
+    return found
