@@ -1,7 +1,8 @@
 """How much memory does a scan take beside a plain evaluation of the same model?
 
 Method: the peak resident set (``ru_maxrss``) of a fresh process that evaluates a network like ResNet-56 on 500 images
-of CIFAR's shape, batch by batch with the same libraries loaded, against one that scans twelve points with the same batches.
+of CIFAR's shape, batch by batch, against one that scans twelve points with the same batches. What reads a graph
+(``torch.export``) takes some 100 MiB however large the model is, so there both processes load it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import pytest
 
 PROGRAM = """
 import resource, sys, torch
+sys.modules["pyarrow"] = None  # pandas would load it where another extra has installed it; a scan has no use for it
 from torch import nn
 from torch.nn import functional as F
 
@@ -58,6 +60,12 @@ def peak(how: str) -> float:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has other units elsewhere")
-@pytest.mark.parametrize(("plan", "libraries"), [("plain", "evaluate"), ("graph", "evaluate, traced")])
-def test_a_scan_takes_little_more_than_an_evaluation_with_the_same_libraries_loaded(plan, libraries) -> None:
-    assert peak(plan) < 1.3 * peak(libraries)
+@pytest.mark.parametrize(
+    ("plan", "other"),
+    [
+        pytest.param("plain", "evaluate alone", id="plain, against PyTorch alone"),
+        pytest.param("graph", "evaluate, traced", id="graph, against the same libraries loaded"),
+    ],
+)
+def test_a_scan_takes_little_more_than_an_evaluation(plan, other) -> None:
+    assert peak(plan) < 1.3 * peak(other)

@@ -20,8 +20,9 @@ from lossatlas.sampling import calibration, choice, rewriting, staging, tracing
 from lossatlas.sampling.calibration import Calibration
 from lossatlas.sampling.capture import Captured
 from lossatlas.sampling.evaluator import Plain
-from lossatlas.sampling.graphs import Graphs
+from lossatlas.sampling.graphs import Graphs, _cut
 from lossatlas.sampling.plans import Plan
+from lossatlas.sampling.staging import mixed, summed
 from lossatlas.sampling.tracing import UntraceableError
 from lossatlas.sampling.weights import Rows, Weights
 
@@ -407,3 +408,17 @@ def test_values_that_are_not_finite_pass_through_a_graph():
     plane = la.Plane.random(objective, still=())
     values = Graphs(objective, plane).way(Plan(name="graph")).values(np.array([[1e38, 1e38]]))
     assert not math.isfinite(values[0, 0])
+
+
+def test_every_worker_gets_as_many_parts_and_no_sample_is_lost() -> None:
+    model = torch.nn.Linear(3, 2)
+    data = (torch.arange(300.0).reshape(100, 3), torch.zeros(100, dtype=torch.long))
+    objective = la.Objective(model, data, torch.nn.functional.cross_entropy, batch_size=100)
+    parts = [leaves[0] for leaves in _cut(objective, 40, workers=2)]
+    assert [len(part) for part in parts] == [25, 25, 25, 25]
+    assert torch.equal(torch.cat(parts), data[0])
+
+
+def test_sums_mix_the_outputs_of_an_affine_layer_as_a_product_does() -> None:
+    parts, at = torch.randn(3, 5, 4), torch.tensor([1.0, -0.3, 0.7])
+    torch.testing.assert_close(summed(at, parts), mixed(at, parts))

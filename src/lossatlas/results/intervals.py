@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import betaincinv
 
 
 def clopper_pearson(shares: np.ndarray, number: int, *, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
@@ -26,6 +25,8 @@ def clopper_pearson(shares: np.ndarray, number: int, *, level: float = 0.95) -> 
         >>> low.round(3).tolist(), high.round(3).tolist()
         ([0.0, 0.187], [0.308, 0.813])
     """
+    from scipy.special import betaincinv  # here, since a scan without shares to solve can spare its 12 MiB
+
     solved = np.round(np.asarray(shares, np.float64) * number)
     tail = (1 - level) / 2
     with np.errstate(invalid="ignore"):

@@ -78,7 +78,8 @@ class GraphWay:
             rewriting.fuse_kernels(work)
         if plan.points > 1:
             rewriting.open_attention(work)
-        self._staged = staging.split(work, room=STORED, samples=objective.samples)
+        mixing = staging.summed if plan.name == "compiled" else staging.mixed
+        self._staged = staging.split(work, room=STORED, samples=objective.samples, mixing=mixing)
         self._weights = self._weight_buffer(work, objective)
         self._device = objective.device
         self._batches = list(self._prepared(objective, work))
@@ -193,7 +194,7 @@ class GraphWay:
         return Weights(slots, dtype=self._format, channels_last=last, points=self.points)
 
     def _prepared(self, objective: Objective, work: rewriting.Program) -> Iterator[tuple[int, dict[str, Any]]]:
-        for leaves in _cut(objective, self.plan.micro):
+        for leaves in _cut(objective, self.plan.micro, self.plan.workers):
             size = size_of(leaves)
             leaves = [_laid_out(_short(leaf, self._format, False), objective.device) for leaf in leaves]
             with torch.inference_mode():
@@ -232,19 +233,20 @@ def _laid_out(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.contiguous(memory_format=torch.channels_last) if last else tensor
 
 
-def _cut(objective: Objective, micro: int) -> Iterator[list[Tensor]]:
-    """The data in parts of at most ``micro`` samples, all of nearly the same size."""
+def _cut(objective: Objective, micro: int, workers: int = 1) -> Iterator[list[Tensor]]:
+    """The data in parts of at most ``micro`` samples, all of nearly the same size, and as many for every worker."""
     batches = [pytree.tree_flatten(batch)[0] for batch in objective.batches]
     if micro and len(batches) > 1 and _can_join(batches):
         batches = [[torch.cat(parts) for parts in zip(*batches, strict=True)]]
     for leaves in batches:
         size = size_of(leaves)
-        if not micro or size <= micro:
+        count = -(-size // micro) if micro else 1
+        count = min(-(-count // workers) * workers, size)
+        if count == 1:
             yield leaves
             continue
         if any(leaf.shape[:1] != (size,) for leaf in leaves):
             raise UntraceableError("a tensor of the batch has no sample dimension, so it cannot be cut")
-        count = -(-size // micro)
         yield from (list(parts) for parts in zip(*(leaf.tensor_split(count) for leaf in leaves), strict=True))
 
 

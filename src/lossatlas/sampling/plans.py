@@ -89,10 +89,10 @@ def batches_to_try(device: torch.device, largest: int, samples: int) -> list[int
     On a CPU no more than the user's own batch, whose activations are known to fit.
 
     Example:
-        >>> batches_to_try(torch.device("cpu"), largest=100, samples=500)
-        [100, 50, 25]
+        >>> batches_to_try(torch.device("cpu"), largest=250, samples=500)
+        [125, 50, 25]
     """
-    sizes = (250, 1000, 4000) if device.type == "cuda" else (100, 50, 25)
+    sizes = (250, 1000, 4000) if device.type == "cuda" else (125, 50, 25)
     room = samples if device.type == "cuda" else largest
     return [size for size in sizes if size <= room] or [min(largest, samples)]
 

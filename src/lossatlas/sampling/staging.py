@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,8 @@ FAN_IN = 48
 """Inputs of a unit from which on it is cheaper to mix 1 + k stored outputs than to compute a new one."""
 
 COORDINATES = "coordinates"
+
+Mixing = Callable[[Tensor, Tensor], Tensor]
 
 
 def mixed(coordinates: Tensor, parts: Tensor) -> Tensor:
@@ -33,6 +35,14 @@ def mixed(coordinates: Tensor, parts: Tensor) -> Tensor:
         [3.0, 2.0]
     """
     total: Tensor = torch.tensordot(coordinates, parts, dims=1)
+    return total
+
+
+def summed(coordinates: Tensor, parts: Tensor) -> Tensor:
+    """The same as ``mixed``, written as sums: a compiled graph does them in one pass with what follows the layer."""
+    total = coordinates[0] * parts[0]
+    for row in range(1, len(parts)):
+        total = total + coordinates[row] * parts[row]
     return total
 
 
@@ -76,20 +86,20 @@ class Staged:
         return {name: values[node] for name, node in self.handed.items()}
 
 
-def split(work: Program, *, room: int, samples: int, mix: bool = True) -> Staged:
+def split(work: Program, *, room: int, samples: int, mixing: Mixing = mixed) -> Staged:
     """Cut a program between what depends on the point and what does not.
 
     Args:
         work: the program; left as it is.
         room: bytes that the stored values may take, for all samples together.
         samples: number of samples.
-        mix: store the outputs of affine layers too.
+        mixing: how the stored outputs of an affine layer become its output at a point.
 
     Returns:
         The two parts.
     """
     moves = moving(work)
-    affine = frozenset(node for node in moves if mix and _pays(node, moves, work))
+    affine = frozenset(node for node in moves if _pays(node, moves, work))
     handed = _frontier(work, moves, affine)
     if _stored(handed, affine, work, samples) > room:
         affine = frozenset()
@@ -106,7 +116,7 @@ def split(work: Program, *, room: int, samples: int, mix: bool = True) -> Staged
     coordinates = after.placeholder(COORDINATES)
     for node in work.graph.graph.nodes:
         if node in affine:
-            late[node] = after.call_function(mixed, (coordinates, late[node]))
+            late[node] = after.call_function(mixing, (coordinates, late[node]))
         elif node in moves and node not in late:
             late[node] = after.node_copy(node, lambda parent: late[parent])
     after.eliminate_dead_code()
