@@ -21,6 +21,7 @@ from lossatlas.studies import (
     language,
     recurrent,
     repeatability,
+    trajectories,
     width,
 )
 from lossatlas.studies.images import Row, fair
@@ -162,6 +163,33 @@ def statistics_rows(effect: float, noise: Noise) -> list[Verdict]:
     return batch_statistics.judge(rows)
 
 
+def path_rows(effect: float, noise: Noise) -> list[Verdict]:
+    """Paths that are flatter than walks, large batches and Adam the more so, that run straight down to a drop."""
+    ways = []
+    for optimizer, adam in (("sgd", -1), ("adam", 1)):
+        for size, large in (("small", -1), ("large", 1)):
+            for seed in range(4):
+                excess = effect * (0.1 + 0.03 * large + 0.02 * adam) + 0.01 * noise()
+                ratio = {1.0: 1.0, 0.0: trajectories.CHANCE[1], -1.0: 2.0}[effect] + 0.03 * noise()
+                ways.append(
+                    trajectories.Way(
+                        optimizer=optimizer, size=size, seed=seed, rates=np.repeat([0.1, 0.01], [11, 10]),
+                        cosines=np.array([cosine(effect, large, step, noise) for step in range(20)]),
+                        numbers={"share": 0.8 + excess, "walk": 0.8, "ratio": ratio},
+                        own=10 ** (0.3 * effect + 0.1 * np.array([noise() for _ in range(21)])), surface=np.ones(21),
+                    )
+                )  # fmt: skip
+    return trajectories.judge(ways)
+
+
+def cosine(effect: float, large: int, step: int, noise: Noise) -> float:
+    """At an angle that knows nothing without an effect; with one small batches turn away from the slope."""
+    if effect == 0:
+        return float(np.cos(2 * np.pi * scipy.stats.norm.cdf(noise())))
+    turned = 0.1 * large if step >= 5 else 0.0
+    return 0.85 + turned + 0.01 * noise() if effect > 0 else -0.4 + turned + 0.01 * noise()
+
+
 @dataclass(frozen=True)
 class Planted:
     """A study's judge on planted rows, and the verdicts whose opposite cannot be planted by a sign."""
@@ -178,6 +206,7 @@ STUDIES = {
     "batch": Planted(batch_rows),
     "repeat": Planted(repeat_rows),
     "slices": Planted(slice_rows),
+    "paths": Planted(path_rows, either_way=(1, 2)),
     "flat": Planted(flat_rows),
     "recurrent": Planted(recurrent_rows),
     "language": Planted(language_rows, either_way=(5, 6, 7)),

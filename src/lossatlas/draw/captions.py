@@ -18,6 +18,8 @@ from lossatlas.results.quantities import quantity
 CAVEAT = "A slice that looks convex does not prove that the loss is."
 SHARED = "all cells share these, so differences between cells are better known."
 NO_SLICE = "A median over planes is no slice of the loss: it proves nothing of its convexity."
+MANY = 6
+"""More numbers than these are named by the smallest and the largest alone."""
 
 _REASONS = {
     Status.NOT_SAMPLED: "not sampled",
@@ -110,7 +112,10 @@ def caveat(landscapes: Sequence[xr.Dataset], value: str) -> str:
         return f"{CAVEAT} {known}".rstrip()
     shares = [found.shares[THRESHOLDS[1]] for found in proofs if found.shares]
     where = _looked_at(landscapes, proofs)
-    bends = f"{' / '.join(map(percent, shares))} of {where} bends down by more than 5 % of how it bends up"
+    each = " / ".join(map(percent, shares))
+    if len(shares) > MANY:
+        each = f"{percent(min(shares))} to {percent(max(shares))}"
+    bends = f"{each} of {where} bends down by more than 5 % of how it bends up"
     bends += "" if max(shares) else ", some of it by less"
     if all(found.proves for found in proofs):
         return f"{bends}: the loss is not convex. {known}".rstrip()

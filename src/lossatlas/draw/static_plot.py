@@ -116,7 +116,10 @@ def _frame(sheet: Sheet, axes: Axes, plot: Plot, panel: Panel) -> None:
 
 def _named_ticks(axes: Axes, plot: Plot, panel: Panel, room: float) -> None:
     """Names of bars, each as wide as there is room for it, on two lines in turn where they are long."""
+    from matplotlib.ticker import NullLocator
+
     size = plot.theme.small
+    axes.xaxis.set_minor_locator(NullLocator())  # a logarithmic axis has numbers of its own between the names
     places, names = zip(*panel.x_ticks, strict=True)
     share = room / len(names)
     turns = any(text_width(name, size) > share for name in names)

@@ -18,6 +18,7 @@ ORDER = (
     "batch-size",
     "repeatability",
     "convex-slices",
+    "trajectories",
     "flat-minima",
     "recurrent",
     "language",

@@ -42,7 +42,7 @@ class Settings:
     """What can be set."""
 
     data: str = about("digits", DATA)
-    train_samples: int = work(1437, least=100, about="training samples, the first so many")
+    train_samples: int = work(1437, least=16, power=2, about="training samples, the first so many")
     size: int = about(8, "height and width of an image")
     width: int = about(4, "channels of the first group of VGG-9; the paper's are 64")
     small_batch: int = about(32, "samples in a small batch")
@@ -54,7 +54,7 @@ class Settings:
     augment: Augment = about("none", "none, crop or crop-flip")
     steps: int = work(41, least=9, about="points of every line")
     directions: int = work(3, least=1, about="random directions of each normalisation for each network")
-    samples: int = work(600, least=32, power=2, about="training samples behind each value")
+    samples: int = work(600, least=8, power=2, about="training samples behind each value")
 
     def recipe(self, size: str, decay: float) -> Recipe:
         """How a network is trained."""

@@ -45,7 +45,7 @@ def run(bench: Bench, settings: Settings) -> Findings:
         frozen = [surface(bench, case, data, look) for look in settings.looks]
         again = [surface(bench, case, data, replace(look, batchnorm="recalibrated")) for look in settings.looks]
         own, other = shape(frozen), shape(again)
-        found = extremes(bench, case, data, samples=settings.eigen_samples)
+        found = extremes(bench, case, data, samples=settings.eigen_samples, most=settings.products)
         row = Row(
             label=net.label,
             of=dict(net.options),
@@ -62,7 +62,10 @@ def run(bench: Bench, settings: Settings) -> Findings:
         )
         rows.append(row)
         if net.seed == 0 and row["depth"] == max(settings.depths):
-            shown += [frozen[0], again[0]]
+            shown += [
+                one.assign_attrs(title=f"{net.label}, {how}")
+                for one, how in ((frozen[0], "frozen"), (again[0], "recalibrated"))
+            ]
     return Findings(verdicts=judge(rows), figures=_figures(rows, shown), tables=[networks_table(rows)], caveats=CAVEATS)
 
 
@@ -118,8 +121,7 @@ def _figures(rows: Sequence[Row], shown: Sequence[xr.Dataset]) -> list[Figure]:
         Figure(
             name="landscapes",
             shown=shown,
-            words="The same slices with frozen and with recalibrated statistics; the caption of each says which. One "
-            "scale for all.",
+            words="The same slices with frozen and with recalibrated statistics. One scale for all.",
             view={"kind": "contour", "scale": "log", "clip": CLIP},
         ),
         Figure(name="valleys", shown=plot, words="The measure of the verdict, for every network."),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lossatlas.draw.plot import Panel, Plot, Scale, Series
+from lossatlas.draw.plot import Mark, Panel, Plot, Scale, Series
 from lossatlas.studies.images import Row
 
 CAPTION = "Points: networks, each the mean over its directions. Lines: means over networks."
@@ -33,7 +33,7 @@ def against(
         measures: what is shown in each panel, and the words of its axis.
         groups: words of the key, and the options that make the group.
         x_label: words of the horizontal axis.
-        x_scale: its scale.
+        x_scale: its scale; on a logarithmic one the values themselves are named.
         factor: by which values are multiplied; 100 for shares in per cent.
         caption: printed below.
     """
@@ -49,7 +49,8 @@ def against(
             series.append(Series(x=np.array(at, float), y=np.array(means), label=label, color=place))
             x, y = (np.array([row[name] for row in own], float) for name in (option, what))
             series.append(Series(x=x, y=factor * y, style="points", color=place))
-        panels.append(Panel(series=series, x_label=x_label, x_scale=x_scale, y_label=words))
+        ticks = [(float(x), f"{x:g}") for x in sorted({row[option] for row in rows})] if x_scale == "log" else []
+        panels.append(Panel(series=series, x_label=x_label, x_scale=x_scale, y_label=words, x_ticks=ticks))
     return Plot(panels=panels, caption=[caption])
 
 
@@ -60,6 +61,7 @@ def cloud(
     groups: Mapping[str, Mapping[str, Any]],
     *,
     x_scale: Scale = "linear",
+    marks: Sequence[Mark] = (),
     caption: str,
 ) -> Plot:
     """One point for each network: one measure against another.
@@ -70,6 +72,7 @@ def cloud(
         y: name and words of the vertical one.
         groups: words of the key, and the options that make the group.
         x_scale: scale of the horizontal axis.
+        marks: reference lines.
         caption: printed below.
     """
     series = []
@@ -77,5 +80,5 @@ def cloud(
         own = [row for row in rows if all(row[name] == value for name, value in chosen.items())]
         points = [np.array([float(row[name]) for row in own]) for name in (x[0], y[0])]
         series.append(Series(x=points[0], y=points[1], label=label, style="points", color=place))
-    panel = Panel(series=series, x_label=x[1], x_scale=x_scale, y_label=y[1])
+    panel = Panel(series=series, x_label=x[1], x_scale=x_scale, y_label=y[1], marks=marks)
     return Plot(panels=[panel], caption=[caption])

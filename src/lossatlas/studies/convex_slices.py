@@ -34,8 +34,9 @@ class Settings(images.AbstractImages):
 
     depths: tuple[int, ...] = about((8, 14, 26), "layers, 6 n + 2")
     width: int = about(4, "channels of the first stage")
-    slices: int = work(30, least=4, about="random planes through each minimum whose own Hessian is computed")
-    line_points: int = work(21, least=5, about="points of the line along which eigenvalues stand beside the slice")
+    slices: int = work(30, least=2, about="random planes through each minimum whose own Hessian is computed")
+    line_points: int = work(21, least=3, about="points of the line along which eigenvalues stand beside the slice")
+    line_products: int = work(80, least=4, about="matrix-vector products at most at each of them")
 
     @property
     def networks(self) -> Networks:
@@ -86,7 +87,7 @@ def line(bench: Bench, case: Case, data: Data, settings: Settings) -> Mapping[st
     """Curvature of a slice along a line beside the extreme eigenvalues at the same points, per squared norm."""
     look = Look(points=settings.line_points, samples=settings.eigen_samples, axes=("x",))
     fine = surface(bench, case, data, look)
-    found = ratios(bench, case, data, look)
+    found = ratios(bench, case, data, look, most=settings.line_products)
     x, loss = fine["x"].values, fine["loss"].values
     length = float(fine["x_length"].values[-1] / x[-1])
     bend = (loss[2:] - 2 * loss[1:-1] + loss[:-2]) / ((x[1] - x[0]) * length) ** 2
@@ -147,11 +148,13 @@ def _figures(rows: Sequence[Row], lines: Mapping[str, Mapping[str, np.ndarray]])
             shown=cloud(
                 [replace(row, extra={**row.extra, "shows": 100 * row["shows"]}) for row in shown],
                 ("ratio", "|λmin/λmax| of the Hessian at the minimum"),
-                ("shows", "random slices that show\nnegative curvature (%)"),
+                ("shows", "slices that show it (%)"),
                 groups,
+                marks=[Mark(y=50.0, label="half of them")],
                 caption=f"Each point is a network, and {rows[0]['slices']} random planes through its minimum.",
             ),
-            words="What the Hessian knows, and how many random slices show it.",
+            words="The negative curvature that the Hessian at a minimum has, and how many random slices through it "
+            "show some.",
         ),
         Figure(
             name="line",

@@ -36,7 +36,7 @@ class Settings:
     """What can be set."""
 
     data: str = about("digits", DATA)
-    train_samples: int = work(400, least=40, about="images to be learned with their right classes")
+    train_samples: int = work(400, least=16, power=2, about="images to be learned with their right classes")
     poison: tuple[float, ...] = about(
         (0.0, 0.5, 1.0, 2.0), "further images with wrong classes, as a share of the others"
     )
@@ -111,7 +111,7 @@ def tasks(settings: Settings, device: str) -> list[Task]:
     )]  # fmt: skip
     data = load(settings.data, device=device)
     count = settings.train_samples
-    (x, y), test = data.train, data.test
+    (x, y), test = data.train, tuple(part[: 10 * count] for part in data.test)
     return [
         Task(
             name="spirals",
@@ -122,7 +122,7 @@ def tasks(settings: Settings, device: str) -> list[Task]:
         ),
         Task(
             name="images",
-            clean=Data(name=data.name, train=(x[:count], y[:count]), test=test),
+            clean=Data(name=data.name, train=(x[:count], y[:count]), test=(test[0], test[1])),
             pool=(x[count:], y[count:]),
             classes=10,
             shares=settings.poison,

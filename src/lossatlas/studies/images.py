@@ -27,7 +27,7 @@ class AbstractImages:
     """What can be set in every study that trains networks on images and looks at planes around them."""
 
     data: str = about("digits", DATA)
-    train_samples: int = work(1437, least=100, about="training samples, the first so many")
+    train_samples: int = work(1437, least=16, power=2, about="training samples, the first so many")
     seeds: int = work(3, least=2, about="networks of each kind: initial weights and order of samples")
     epochs: int = work(80, least=1, about="at most")
     lr: float = about(0.05, "first learning rate, a tenth after 50, 75 and 92 % of the epochs")
@@ -36,9 +36,10 @@ class AbstractImages:
     matched: float = about(0.02, "training loss above which a network counts as not trained")
     augment: Augment = about("none", "none, crop or crop-flip")
     planes: int = work(2, least=2, about="pairs of filter-normalised random directions for each network")
-    points: int = work(21, least=5, power=0.5, about="along each axis of a landscape, from -1 to 1")
-    samples: int = work(300, least=32, power=2, about="training samples behind each value")
-    eigen_samples: int = work(300, least=32, power=2, about="training samples behind eigenvalues at a minimum")
+    points: int = work(21, least=3, power=0.5, about="along each axis of a landscape, from -1 to 1")
+    samples: int = work(300, least=8, power=2, about="training samples behind each value")
+    eigen_samples: int = work(300, least=4, power=2, about="training samples behind eigenvalues at a minimum")
+    products: int = work(200, least=4, about="matrix-vector products at most for the eigenvalues at a minimum")
 
     @property
     def recipe(self) -> Recipe:
@@ -109,7 +110,7 @@ def measured(bench: Bench, case: Case, data: Data, settings: AbstractImages) -> 
     """Look at a network: its landscapes and the extreme eigenvalues at its centre."""
     landscapes = [surface(bench, case, data, look) for look in settings.looks]
     form = shape(landscapes)
-    found = extremes(bench, case, data, samples=settings.eigen_samples)
+    found = extremes(bench, case, data, samples=settings.eigen_samples, most=settings.products)
     row = Row(
         label=case.net.label,
         of=dict(case.net.options),

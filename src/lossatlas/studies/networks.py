@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,17 @@ from lossatlas.objective.batchnorm import Mode
 from lossatlas.results import landscape as schema
 from lossatlas.sampling.curvature_map import curvature_map
 from lossatlas.studies.stages import Bench
+from lossatlas.zoo import cifar
 from lossatlas.zoo.train import Recipe, train
 
 Pair = tuple[Tensor, Tensor]
 WEIGHTS = "weights.pt"
 LANDSCAPE = "landscape.nc"
+PATH = "path"
 DATA = "digits, cifar10:FOLDER or npz:TRAIN.npz,TEST.npz"
+STAND_IN = "noise"
+STAND_IN_SAMPLES = 200
+CIFAR10 = "https://www.cs.toronto.edu/~kriz/cifar.html"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +66,8 @@ def load(words: str, *, samples: int = 0, device: str = "cpu") -> Data:
     """Data by words.
 
     Args:
-        words: ``digits``, ``cifar10:FOLDER`` or ``npz:TRAIN.npz,TEST.npz``.
+        words: ``digits``, ``cifar10:FOLDER`` or ``npz:TRAIN.npz,TEST.npz``; or ``noise``, made-up images of the shape
+            of CIFAR-10's with random classes, for dry runs.
         samples: of the training data, the first so many; 0 is all. Test data is cut to as many.
         device: where the tensors are to be.
 
@@ -75,7 +81,15 @@ def load(words: str, *, samples: int = 0, device: str = "cpu") -> Data:
     name, _, rest = words.partition(":")
     if name == "digits" and not rest:
         parts = [zoo.data("digits", split=split) for split in ("train", "test")]
+    elif words == STAND_IN:
+        parts = [_noise(samples or STAND_IN_SAMPLES, seed) for seed in (0, 1)]
     elif name == "cifar10" and rest:
+        if not cifar.present(Path(rest)):
+            raise SpecError(
+                f"data={words}: there is no CIFAR-10 in {rest}. Get it from {CIFAR10} (binary or Python version), "
+                "unpack it, and name the folder: --set data=cifar10:FOLDER; or --set data=npz:TRAIN.npz,TEST.npz for "
+                "other images. --dry-run needs no data"
+            )
         parts = [zoo.data("cifar10", split=split, root=rest) for split in ("train", "test")]
     elif name == "npz" and rest.count(",") == 1:
         parts = [zoo.data("npz", path=path) for path in rest.split(",")]
@@ -83,6 +97,18 @@ def load(words: str, *, samples: int = 0, device: str = "cpu") -> Data:
         raise SpecError(f"data={words!r} is unknown; expected {DATA}")
     cut = [tuple(part[: samples or None].to(device) for part in pair) for pair in parts]
     return Data(name=name, train=(cut[0][0], cut[0][1]), test=(cut[1][0], cut[1][1]))
+
+
+def absent(words: str) -> bool:
+    """Whether words ask for CIFAR-10 where there is none."""
+    name, _, rest = words.partition(":")
+    return name == "cifar10" and bool(rest) and not cifar.present(Path(rest))
+
+
+def _noise(samples: int, seed: int) -> Pair:
+    """Images float32 [N, 3, 32, 32] without any meaning, and classes."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(samples, 3, 32, 32, generator=generator), torch.randint(10, (samples,), generator=generator)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,12 +166,25 @@ class Case:
 
 def trained(bench: Bench, net: Net, data: Data) -> Case:
     """Train a network, or find it; an interrupted training goes on after its last whole epoch."""
-    key = {**net.key, "data": data.key}
+    return _trained(bench, net, data, path=False)[0]
+
+
+def recorded(bench: Bench, net: Net, data: Data) -> tuple[Case, Path]:
+    """The same with a checkpoint before the first and after every epoch, and the folder that holds these."""
+    case, folder = _trained(bench, net, data, path=True)
+    return case, folder / PATH
+
+
+def _trained(bench: Bench, net: Net, data: Data, *, path: bool) -> tuple[Case, Path]:
+    key = {**net.key, "data": data.key, **({"recorded": True} if path else {})}
 
     def work(folder: Path) -> Mapping[str, Any]:
         model = net.fresh().to(bench.device)
         recipe = dataclasses.replace(net.recipe, seed=net.seed)
-        found = train(model, data.train, recipe, test=data.test, folder=folder, progress=False, name=net.label)
+        watch = _recording(folder / PATH, recipe) if path else None
+        found = train(
+            model, data.train, recipe, test=data.test, folder=folder, progress=False, name=net.label, watch=watch
+        )
         torch.save(model.state_dict(), folder / WEIGHTS)
         assert found.test is not None
         return {
@@ -155,10 +194,20 @@ def trained(bench: Bench, net: Net, data: Data) -> Case:
             "parameters": sum(p.numel() for p in model.parameters()),
         }  # fmt: skip
 
-    done = bench.stage(f"train {net.label} seed {net.seed}", key, work)
+    done = bench.stage(f"{'record' if path else 'train'} {net.label} seed {net.seed}", key, work)
     model = net.fresh().to(bench.device)
     model.load_state_dict(torch.load(done.folder / WEIGHTS, weights_only=True, map_location=bench.device))
-    return Case(net=net, model=model.eval(), scores=done.result, key=key, seconds=done.seconds)
+    return Case(net=net, model=model.eval(), scores=done.result, key=key, seconds=done.seconds), done.folder
+
+
+def _recording(folder: Path, recipe: Recipe) -> Callable[[int, nn.Module], None]:
+    """Keeps the network after every epoch; where a training goes on, so does its path."""
+    recorder = la.Recorder(folder)
+
+    def watch(epochs: int, model: nn.Module) -> None:
+        recorder.step(model, step=epochs, epoch=epochs, lr=recipe.lr_at(max(epochs - 1, 0)))
+
+    return watch
 
 
 def objective(case: Case, data: Data, *, samples: int, batchnorm: Mode = "frozen", split: str = "train") -> Objective:
@@ -216,31 +265,33 @@ def surface(bench: Bench, case: Case, data: Data, look: Look) -> xr.Dataset:
     return schema.load(done.folder / LANDSCAPE)
 
 
-def extremes(bench: Bench, case: Case, data: Data, *, samples: int, tolerance: float = 1e-3) -> dict[str, Any]:
+def extremes(
+    bench: Bench, case: Case, data: Data, *, samples: int, tolerance: float = 1e-3, most: int = 200
+) -> dict[str, Any]:
     """Smallest and largest eigenvalue of the Hessian at a trained network: ``low``, ``high`` and ``converged``."""
 
     def work(folder: Path) -> Mapping[str, Any]:
-        found = eigenvalues(objective(case, data, samples=samples), tolerance=tolerance)
+        found = eigenvalues(objective(case, data, samples=samples), tolerance=tolerance, most=most)
         return {
             "low": float(found.values[0]), "high": float(found.values[-1]),
             "converged": bool(found.converged.all()), "residual": float(found.residuals.max()),
         }  # fmt: skip
 
-    key = {"case": dict(case.key), "samples": samples, "tolerance": tolerance}
+    key = {"case": dict(case.key), "samples": samples, "tolerance": tolerance, "most": most}
     return bench.stage(f"eigenvalues of {case.net.label} seed {case.net.seed}", key, work).result
 
 
-def ratios(bench: Bench, case: Case, data: Data, look: Look) -> xr.Dataset:
+def ratios(bench: Bench, case: Case, data: Data, look: Look, *, most: int = 80) -> xr.Dataset:
     """The map of the ratio of extreme eigenvalues over a plane; resumable point by point."""
 
     def work(folder: Path) -> Mapping[str, Any]:
         here = objective(case, data, samples=look.samples)
         plane = la.Plane.random(here, seed=look.seed, axes=look.axes, by=look.by)
         grid = la.Grid(**dict.fromkeys(look.axes, (-look.span, look.span, look.points)))
-        found = curvature_map(here, plane, grid, tolerance=0.02, most=80, run=folder / "run", progress=False)
+        found = curvature_map(here, plane, grid, tolerance=0.02, most=most, run=folder / "run", progress=False)
         schema.save(found, folder / LANDSCAPE)
         return {}
 
-    key = {"case": dict(case.key), "look": dataclasses.asdict(look)}
+    key = {"case": dict(case.key), "look": dataclasses.asdict(look), "most": most}
     done = bench.stage(f"map curvature of {case.net.label} seed {case.net.seed}", key, work)
     return schema.load(done.folder / LANDSCAPE)

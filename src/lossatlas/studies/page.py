@@ -7,6 +7,8 @@ import html
 import io
 import itertools
 import json
+import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -16,6 +18,8 @@ import xarray as xr
 
 from lossatlas import atomic
 from lossatlas.draw import draw
+from lossatlas.draw.overlays import Path as Upon
+from lossatlas.draw.overlays import Points, Regions
 from lossatlas.draw.plot import Plot, plot_of
 from lossatlas.draw.report import Heading, Number, Picture, Table, report
 from lossatlas.results.landscape import value_names
@@ -24,6 +28,7 @@ from lossatlas.studies.study import Figure, Findings, Study
 FIGURES = "figures"
 TABLES = "tables"
 PAGE = "index.html"
+RESULTS = "results.md"
 
 
 def write_page(place: Path, study: Study, findings: Findings, found: Mapping[str, Any]) -> Path:
@@ -41,6 +46,8 @@ def write_page(place: Path, study: Study, findings: Findings, found: Mapping[str
     for figure in findings.figures:
         draw(figure.shown, place / FIGURES / f"{figure.name}.png", **figure.view)
         write_text(place / FIGURES / f"{figure.name}.csv", figure_csv(figure.shown))
+        if upon := [one for one in figure.view.get("overlays", ()) if not isinstance(one, Regions)]:
+            write_text(place / FIGURES / f"{figure.name}-upon.csv", _csv(["panel", "what", "x", "y"], _places(upon)))
     for table in findings.tables:
         write_text(
             place / TABLES / f"{table.name}.csv", _csv(list(table.rows[0]), (row.values() for row in table.rows))
@@ -127,6 +134,13 @@ def _points(plot: Plot) -> Iterator[list[Any]]:
                 yield [panel.title, series.label, float(series.x[place]), float(series.y[place]), *ends]
 
 
+def _places(upon: Iterable[Upon | Points]) -> Iterator[list[Any]]:
+    """The paths and points that are drawn upon a figure."""
+    for one in upon:
+        for x, y in zip(one.x, one.y, strict=True):
+            yield ["" if one.panel is None else one.panel, one.label, float(x), float(y)]
+
+
 def _csv(head: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:
     text = io.StringIO(newline="")
     writer = csv.writer(text)
@@ -142,7 +156,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_index(folder: Path) -> Path:
-    """Write the page that lists the studies whose pages lie in a folder.
+    """Write the page that lists the studies whose pages lie in a folder, and ``results.md`` with all verdicts.
 
     Args:
         folder: of one scale, with a folder for each study.
@@ -163,7 +177,44 @@ def write_index(folder: Path) -> Path:
     for name, text in (("style", style), ("title", "Studies of loss landscapes"), ("body", intro + body)):
         page = page.replace("{{" + name + "}}", text)
     write_text(folder / PAGE, page)
+    write_text(folder / RESULTS, results(_ordered(entries)))
     return folder / PAGE
+
+
+def results(entries: Sequence[Mapping[str, Any]]) -> str:
+    """All verdicts as a table in Markdown, one row each; a study is named in its first.
+
+    Args:
+        entries: what is recorded of each run, see :func:`lossatlas.studies.performance.recorded`.
+    """
+    lines = ["| study | claim | verdict | estimate |", "|---|---|---|---|"]
+    for entry in entries:
+        for place, one in enumerate(entry["verdicts"]):
+            name = f"`{entry['study']}`" if place == 0 else ""
+            cells = (name, _cell(one["claim"]), f"**{one['word']}**", _cell(estimate_words(one)))
+            lines.append(f"| {' | '.join(cells)} |")
+    dry = "A dry run: these numbers mean nothing.\n\n" if any(entry["dry"] for entry in entries) else ""
+    return dry + "\n".join(lines) + "\n"
+
+
+def _cell(words: str) -> str:
+    """Words for a cell of a table: no bars, and minus signs that are no hyphens."""
+    return re.sub(r"(?<![0-9A-Za-z])-(?=\d)|(?<=\de)-(?=\d)", "−", words.replace("|", "\\|"))
+
+
+def estimate_words(verdict: Mapping[str, Any]) -> str:
+    """Quantity, estimate, interval, p and n of a recorded verdict.
+
+    Example:
+        >>> found = {"quantity": "mean", "estimate": 0.5, "low": 0.4, "high": 0.6, "p": 0.002, "n": "9 networks"}
+        >>> estimate_words(found)
+        'mean: 0.5 (0.4 to 0.6), p = 0.002, n = 9 networks'
+    """
+    if not math.isfinite(verdict["estimate"]):
+        return f"{verdict['quantity']}: not known, n = {verdict['n']}"
+    ends = f" ({verdict['low']:.3g} to {verdict['high']:.3g})" if math.isfinite(verdict["low"]) else ""
+    p = f", p = {verdict['p']:.3g}" if math.isfinite(verdict["p"]) else ""
+    return f"{verdict['quantity']}: {verdict['estimate']:.3g}{ends}{p}, n = {verdict['n']}"
 
 
 def _ordered(entries: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

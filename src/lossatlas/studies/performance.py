@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from lossatlas.atomic import write_text
-from lossatlas.studies import page
+from lossatlas.studies import networks, page
 from lossatlas.studies.settings import assignments, described, reduced
 from lossatlas.studies.stages import Bench, Say
 from lossatlas.studies.study import Findings, Study
@@ -69,7 +69,7 @@ def perform(order: Order, say: Say = lambda words: None) -> Path:
     """
     device = order.device or ("cuda" if torch.cuda.is_available() else "cpu")
     bench = Bench(folder=order.folder / STAGES, device=device, say=say)
-    settings = reduced(order.settings) if order.dry else order.settings
+    settings = _reduced(order.settings, say) if order.dry else order.settings
     begun = time.perf_counter()
     findings = order.study.run(bench, settings)
     now = time.perf_counter() - begun
@@ -79,6 +79,16 @@ def perform(order: Order, say: Say = lambda words: None) -> Path:
     written = page.write_page(place, order.study, findings, found)
     write_text(place / FINDINGS, json.dumps(found, indent=1, ensure_ascii=False))
     return written
+
+
+def _reduced(settings: Any, say: Say) -> Any:
+    """Settings for a dry run, which needs no data that is not at hand."""
+    smaller = reduced(settings)
+    words = getattr(settings, "data", "")
+    if not networks.absent(words):
+        return smaller
+    say(f"{words} is not there: this dry run goes on with made-up images of the same shape")
+    return dataclasses.replace(smaller, data=networks.STAND_IN)
 
 
 def recorded(order: Order, findings: Findings, bench: Bench, settings: Any, seconds: float) -> dict[str, Any]:

@@ -40,7 +40,7 @@ class Settings(images.AbstractImages):
     epochs: int = work(60, least=1, about="at most")
     until: float = about(0.02, "training loss at which training stops; 0 never stops early")
     matched: float = about(0.05, "training loss above which a network counts as not trained")
-    points: int = work(17, least=5, power=0.5, about="along each axis of a landscape, from -1 to 1")
+    points: int = work(17, least=3, power=0.5, about="along each axis of a landscape, from -1 to 1")
 
 
 def nets(settings: Settings, data: Data) -> list[Net]:

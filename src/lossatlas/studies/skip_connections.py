@@ -30,8 +30,9 @@ class Settings(AbstractImages):
 
     depths: tuple[int, ...] = about((8, 14, 26), "layers, 6 n + 2")
     width: int = about(4, "channels of the first stage")
-    map_points: int = work(7, least=3, power=0.5, about="along each axis of the map of eigenvalues")
-    map_samples: int = work(100, least=32, power=2, about="training samples behind each eigenvalue of the map")
+    map_points: int = work(7, least=2, power=0.5, about="along each axis of the map of eigenvalues")
+    map_samples: int = work(100, least=4, power=2, about="training samples behind each eigenvalue of the map")
+    map_products: int = work(80, least=4, about="matrix-vector products at most at each point of the map")
     authors: str = about("../shared/data", "folder with the surface of the authors' own ResNet-56; left out if absent")
 
 
@@ -63,7 +64,7 @@ def run(bench: Bench, settings: Settings) -> Findings:
             shown.append(landscapes[0])
         if net.seed == 0 and row["depth"] == max(settings.depths):
             look = Look(points=settings.map_points, samples=settings.map_samples)
-            deepest.append(ratios(bench, case, data, look))
+            deepest.append(ratios(bench, case, data, look, most=settings.map_products))
     figures = [*_figures(rows, shown, deepest), *_authors(settings)]
     return Findings(
         verdicts=judge(rows, settings), figures=figures, tables=[networks_table(rows), _paper()], caveats=images.CAVEATS

@@ -17,7 +17,7 @@ from lossatlas.atomic import write_text
 from lossatlas.errors import SpecError
 
 DONE = "done.json"
-FORMAT = 1
+FORMAT = 2
 """Raised where stages of an older version no longer mean the same."""
 
 Say = Callable[[str], None]

@@ -25,7 +25,7 @@ PAPER = {1: (5.89, 13.31), 2: (5.07, 10.26), 4: (4.34, 9.69), 8: (3.93, 8.70)}
 class Settings(AbstractImages):
     """What can be set."""
 
-    depth: int = about(14, "layers, 6 n + 2")
+    depth: int = work(14, least=8, about="layers, 6 n + 2; a dry run has 8, since the widest network is costly")
     width: int = about(2, "channels of the first stage at factor 1")
     seeds: int = work(2, least=2, about="networks of each kind: initial weights and order of samples")
     factors: tuple[int, ...] = about((1, 2, 4, 8), "by which the width is multiplied")

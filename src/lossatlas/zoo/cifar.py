@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import codecs
 import pickle
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +38,23 @@ def read(root: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         SpecError: no such files, or one that is damaged or holds something else.
     """
-    for folder in (root, root / "cifar-10-batches-bin", root / "cifar-10-batches-py"):
-        binary = [folder / f"{name}.bin" for name in FILES[split]]
-        pickled = [folder / name for name in FILES[split]]
-        for paths, reader in ((binary, _binary), (pickled, _pickled)):
-            if paths[0].is_file():
-                parts = [reader(_existing(path)) for path in paths]
-                return np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])
+    for paths, ending in _layouts(root, split):
+        if paths[0].is_file():
+            parts = [_binary(_existing(path)) if ending else _pickled(_existing(path)) for path in paths]
+            return np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])
     raise SpecError(f"{root} has no CIFAR-10: expected {FILES[split][0]}.bin or {FILES[split][0]} in it")
+
+
+def present(root: Path) -> bool:
+    """Whether a folder holds CIFAR-10 in one of its layouts, whole or not."""
+    return any(paths[0].is_file() for paths, _ in _layouts(root, "train"))
+
+
+def _layouts(root: Path, split: str) -> Iterator[tuple[list[Path], str]]:
+    """The files of each layout, and what their names end in: nothing where they are pickled."""
+    for folder in (root, root / "cifar-10-batches-bin", root / "cifar-10-batches-py"):
+        for ending in (".bin", ""):
+            yield [folder / f"{name}{ending}" for name in FILES[split]], ending
 
 
 def read_fine(root: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
