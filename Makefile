@@ -72,6 +72,7 @@ bench: $(BENCH_READY)
 
 soak: $(READY)
 	$(BIN)/pytest -m "soak or slow" --count-kills 50 tests/sampling
+	$(BIN)/pytest -m soak tests/analysis tests/zoo
 
 clean:
 	rm -rf $(VENV) $(BENCH) site .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
 
@@ -361,3 +363,56 @@ def test_memory_does_not_grow_with_the_number_of_checkpoints(tmp_path):
     few, many = peak(4, size, tmp_path), peak(24, size, tmp_path)
     print(f"4 checkpoints {few:.0f} MiB, 24 checkpoints {many:.0f} MiB")
     assert many < few + 40  # 20 more checkpoints are 460 MiB
+
+
+LARGE = """
+import json, resource, sys, time, torch
+import lossatlas as la
+from safetensors.torch import save_file
+folder, distinct, count, size = sys.argv[1], *map(int, sys.argv[2:])
+generator = torch.Generator().manual_seed(0)
+rows = {f"layer{i}.weight": (size // 10 // 1000, 1000) for i in range(10)}
+if distinct:
+    point = {name: torch.randn(shape, generator=generator) for name, shape in rows.items()}
+    for i in range(distinct):
+        for name, shape in rows.items():
+            point[name] += torch.randn(shape, generator=generator)
+        save_file({name: tensor.bfloat16() for name, tensor in point.items()}, f"{folder}/{i}.safetensors")
+    sys.exit()
+seconds, last = {}, time.perf_counter()
+def lap(name):
+    global last
+    seconds[name], last = round(time.perf_counter() - last), time.perf_counter()
+path = la.Trajectory.open([f"{folder}/step-{i}.safetensors" for i in range(count)])
+shares = path.principal().shares
+lap("inner products")
+plane = path.plane()
+lap("directions")
+path.project(plane)
+lap("projection")
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print(json.dumps({"parameters": path.dimension, "peak MiB": round(peak), "seconds": seconds, "shares": shares.tolist()}))
+"""
+
+
+@pytest.mark.soak
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has other units elsewhere")
+def test_300_checkpoints_of_100_million_parameters_fit_into_2_gb(tmp_path, capsys):
+    """Thirty files of 200 MB in bfloat16, 6 GB, each ten times: memory and arithmetic are those of 300 files."""
+    distinct, count, size = 30, 300, 100_000_000
+    if shutil.disk_usage(tmp_path).free < 8e9:
+        pytest.skip("needs 8 GB of disk")
+
+    def program(*numbers: int) -> str:
+        arguments = [sys.executable, "-c", LARGE, str(tmp_path), *map(str, numbers)]
+        return subprocess.run(arguments, capture_output=True, text=True, check=True).stdout
+
+    program(distinct, 0, size)
+    for i in range(count):
+        (tmp_path / f"step-{i}.safetensors").symlink_to(tmp_path / f"{i * distinct // count}.safetensors")
+    found = json.loads(program(0, count, size))
+    with capsys.disabled():
+        print(f"\n{found}")
+    assert found["parameters"] == size
+    assert found["peak MiB"] < 2e9 / 2**20
+    assert found["shares"][0] == pytest.approx(0.61, abs=0.05)  # a random walk

@@ -84,3 +84,18 @@ def test_a_result_with_a_plot_is_drawn_and_bad_input_is_refused(tmp_path) -> Non
         Panel(series=[], x_label="", y_label="")
     with pytest.raises(la.SpecError, match="either x or y"):
         Mark()
+
+
+def test_points_stand_off_the_edge_and_a_single_value_has_short_numbers() -> None:
+    from lossatlas.draw import static_plot
+
+    value = Series(x=np.zeros(1), y=np.array([3.8909625]), low=[3.890962], high=[3.890963], style="points")
+    several = Series(x=np.arange(3.0), y=np.array([1.0, 2.0, 4.0]), style="points")
+    figure = static_plot.draw(
+        Plot(panels=[Panel(series=[one], x_label="model", y_label="value") for one in (value, several)])
+    )
+    single, many = figure.axes[:2]
+    assert np.ptp(single.get_ylim()) == pytest.approx(0.02 * 3.8909625, rel=1e-3)
+    assert many.get_xlim()[0] < -0.1
+    assert many.get_xlim()[1] > 2.1
+    assert many.get_ylim()[1] > 4.1

@@ -2,8 +2,8 @@ r"""How the loss curves at a point: its Hessian, as something that multiplies ve
 
 The matrix is :math:`H = ∂^2 L / ∂θ^2` of the mean loss over all samples, a short last batch weighing as much as it has
 samples, or the generalised Gauss-Newton matrix :math:`G = \frac{1}{N} \sum_i J_i^T (∂^2 ℓ / ∂f^2) J_i` (Schraudolph
-2002), which has no negative eigenvalue where the loss is convex in the outputs. Neither is ever formed: products with a
-vector cost about four evaluations each. BatchNorm is frozen.
+2002), which has no negative eigenvalue where the loss is convex in the outputs. Neither is ever formed: a product with
+a vector costs about nine evaluations, six where first derivatives are kept. BatchNorm is frozen.
 
 A network with ReLU has kinks. Derivatives do not see them; differences do, see
 :mod:`lossatlas.analysis.differences`.

@@ -86,9 +86,9 @@ def eigen_command(config: Path | None, **given: Any) -> None:
       What derivatives do not see (kinks of ReLU), along random directions:
         lossatlas eigen --config scan.toml --along --step 0.05
 
-    A product with the Hessian costs about nine evaluations of the loss. Both ends take some 20 to 60 of them, a trace
-    --probes, a point of the map about 10. With --map, --run is the folder of the map, and the same command resumes;
-    without it, --run names a run of `lossatlas sample` on the same model and data.
+    A product with the Hessian costs about nine evaluations of the loss, six where first derivatives are kept. Both ends
+    take some 20 to 60 of them, a trace --probes, a point of the map about 10. With --map, --run is the folder of the
+    map, and the same command resumes; without it, --run names a run of `lossatlas sample` on the same model and data.
     """
     from lossatlas.cli.scan import Scan
 

@@ -35,11 +35,22 @@ def draw(plot: Plot) -> Figure:
         _frame(sheet, axes, plot, panel)
         for series, colour in _coloured(plot, panel):
             _draw(axes, plot, panel, series, colour)
+        if all(series.style == "points" for series in panel.series):
+            _give_room(axes)
         for mark in panel.marks:
             _mark(axes, plot, mark)
         if panel.title:
             _heading(sheet, sheet.rectangle(index), plot, panel)
     return sheet.figure
+
+
+def _give_room(axes: Axes) -> None:
+    """Keep points off the edge, which would cut them in half, and the axis of a single value from its last digits."""
+    axes.margins(0.08)
+    low, high = axes.get_ylim()
+    least = 0.02 * abs(low + high) / 2
+    if axes.get_yscale() == "linear" and high - low < least:
+        axes.set_ylim((low + high - least) / 2, (low + high + least) / 2)
 
 
 def _coloured(plot: Plot, panel: Panel) -> Iterator[tuple[Series, str]]:

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from lossatlas.analysis.sharpness import average, curved, functional, worst
 from lossatlas.analysis.sharpness.definitions import DEFINITIONS, Name
-from lossatlas.analysis.sharpness.ranking import Correlation, correlation
+from lossatlas.analysis.sharpness.ranking import FEWEST, Correlation, correlation
 from lossatlas.analysis.sharpness.result import Sharpness
 from lossatlas.draw.plot import Panel, Plot, Series
 from lossatlas.draw.words import number
@@ -148,9 +148,11 @@ class Table:
     def _short(self) -> tuple[str, ...]:
         n = max((found.n for found in self.correlations.values()), default=0)
         claims = [found for found in self.correlations.values() if " over these models" in found.words]
+        rank = f"{len(claims)} intervals hold no 0; one in twenty does so by chance"
+        said = f"Fewer than {FEWEST} are too few for any claim" if n < FEWEST else rank
         return (
             f"n = {n} models, {len(self.correlations)} measures; τ is Kendall's with its 95 % bootstrap interval. "
-            f"{len(claims)} intervals hold no 0 where n is at least 8; one in twenty does so by chance.",
+            f"{said}.",
         )
 
     def _against(self, name: Name) -> Panel:
