@@ -143,5 +143,8 @@ def test_the_study_leaves_a_page_and_the_paths_as_numbers(tmp_path):
     upon = list(csv.DictReader((place / "figures/path-sgd-small-batch-upon.csv").open()))
     assert [row["panel"] for row in upon] == ["0"] * 5 + ["1"] * 5
     assert float(upon[4]["x"]) == float(upon[4]["y"]) == 0.0
-    assert len(list(csv.DictReader((place / "tables/trainings.csv").open()))) == 8
+    assert [len(list(csv.DictReader((place / f"tables/{name}.csv").open()))) for name in ("trainings", "surfaces")] == [
+        8,
+        8,
+    ]
     assert "| `trajectories` | Two directions hold more" in (tmp_path / "small/results.md").read_text()

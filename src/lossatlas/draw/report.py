@@ -37,6 +37,9 @@ from lossatlas.draw.plot import Plot, plot_of
 from lossatlas.draw.words import number
 from lossatlas.errors import SpecError
 
+COLUMN = 400.0
+"""Pictures wider than so many points have several panels, and are not made smaller than can be read."""
+
 _PLACE = '<section id="caption">'
 _STYLE = (
     "<style>.numbers{overflow-x:auto;margin:1rem 0}.numbers table{border-collapse:collapse;font-size:.9rem}"
@@ -164,7 +167,9 @@ def _figure(part: Picture) -> str:
     drawn, said = _drawn(part)
     image = base64.b64encode(drawn).decode("ascii")
     words = f"<p>{html.escape(part.words)}</p>" if part.words else ""
-    return f'<figure>{words}<img alt="{html.escape(said)}" src="data:image/svg+xml;base64,{image}"></figure>'
+    width = re.search(rb'<svg[^>]* width="([0-9.]+)pt"', drawn)
+    wide = ' class="wide"' if width and float(width[1]) > COLUMN else ""
+    return f'<figure{wide}>{words}<img alt="{html.escape(said)}" src="data:image/svg+xml;base64,{image}"></figure>'
 
 
 def _drawn(part: Picture) -> tuple[bytes, str]:

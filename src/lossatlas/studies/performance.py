@@ -111,7 +111,10 @@ def recorded(order: Order, findings: Findings, bench: Bench, settings: Any, seco
 
 def machine(device: str) -> Mapping[str, str]:
     """What it was run on: the class of machine, not which one."""
-    on = torch.cuda.get_device_name() if device.startswith("cuda") else f"{torch.get_num_threads()} processor threads"
+    threads = torch.get_num_threads()
+    on = f"{threads} processor thread{'s' * (threads > 1)}"
+    if device.startswith("cuda"):
+        on = torch.cuda.get_device_name()
     return {
         "device": f"{device}, {on}, {platform.machine()}",
         "software": f"lossatlas {version('lossatlas')}, torch {version('torch')}, Python {platform.python_version()}",

@@ -168,7 +168,7 @@ def run(bench: Bench, settings: Settings) -> Findings:
     return Findings(
         verdicts=judge(ways),
         figures=trajectory_figures.figures(ways, shown, KINDS),
-        tables=[trajectory_figures.table(ways)],
+        tables=trajectory_figures.tables(ways),
         caveats=CAVEATS,
     )
 

@@ -120,20 +120,27 @@ def _losses(shown: Mapping[str, PathLosses]) -> Plot:
     )
 
 
-def table(ways: Sequence[Way]) -> Numbers:
-    """All that is known of each path."""
-    return Numbers(
-        name="trainings",
-        rows=[_row(way) for way in ways],
-        note="Two directions: variance of the first two components about the mean of the path; random walk: mean of "
-        "walks with the same step lengths (95 % of them). About the last: the same about the last checkpoint. Random "
-        "plane: share of the variance, and in units of 2/P. Cosine of step and downward slope: mean before and after "
-        "the learning rate first falls. Off the plane: largest distance, as a share of the path's extent. Loss "
-        "hidden: mean factor by which the loss of the network exceeds that of the surface.",
-    )
+def tables(ways: Sequence[Way]) -> list[Numbers]:
+    """All that is known of each path: of its variance, and of the surface below it."""
+    return [
+        Numbers(
+            name="trainings",
+            rows=[_variance_row(way) for way in ways],
+            note="Two directions: variance of the first two components about the mean of the path; random walk: mean "
+            "of walks with the same step lengths (95 % of them). About the last: the same about the last checkpoint. "
+            "Random plane: share of the variance, and in units of 2/P.",
+        ),
+        Numbers(
+            name="surfaces",
+            rows=[_surface_row(way) for way in ways],
+            note="Cosine of step and downward slope: mean before and after the learning rate first falls. Off the "
+            "plane: largest distance, as a share of the path's extent. Loss hidden: mean factor by which the loss of "
+            "the network exceeds that of the surface.",
+        ),
+    ]
 
 
-def _row(way: Way) -> dict[str, str]:
+def _variance_row(way: Way) -> dict[str, str]:
     found = way.numbers
     return {
         "training": f"{way.kind}, seed {way.seed}",
@@ -143,8 +150,15 @@ def _row(way: Way) -> dict[str, str]:
         "random walk": f"{percent(found['walk'])} ({percent(found['low'])} to {percent(found['high'])})",
         "about the last": f"{percent(found['last'])}, walk {percent(found['last_walk'])}",
         "random plane": f"{100 * found['random']:.2g} % ({found['ratio']:.2f})",
-        "cosine before": f"{np.nanmean(way.cosines[: way.drop]):.2f}",
-        "cosine after": f"{np.nanmean(way.cosines[way.drop :]):.2f}" if way.drop < len(way.cosines) else "",
+    }
+
+
+def _surface_row(way: Way) -> dict[str, str]:
+    parts = {"before": way.cosines[: way.drop], "after": way.cosines[way.drop :]}
+    known = {name: values[np.isfinite(values)] for name, values in parts.items()}
+    return {
+        "training": f"{way.kind}, seed {way.seed}",
+        **{f"cosine {name}": f"{values.mean():.2f}" if len(values) else "" for name, values in known.items()},
         "off the plane": percent(float(way.off.max() / way.far.max())),
         "loss hidden": f"{10**way.hidden:.2g}",
     }
