@@ -17,6 +17,9 @@ DECADES = 2.0
 """Decades that values must span for a logarithmic scale."""
 
 
+TINTED = "The tint of a basin lies over the colours of the scale."
+
+
 def plot(found: Topology) -> Plot:
     """The merge tree beside the persistence diagram.
 
@@ -50,7 +53,7 @@ def overlay(found: Topology) -> list[Overlay]:
         raise SpecError(f"overlay: the field has {found.basins.ndim} axes; only maps, with two, have basins drawn upon")
     words = [f"{n}" for n in range(1, len(found.minima) + 1)] if len(found.minima) <= MOST_WORDS else []
     layers: list[Overlay] = [
-        Regions(cells=found.basins, label="basin", note=f"{found.words} {found.caveat}"),
+        Regions(cells=found.basins, label="basin (tinted)", note=f"{found.words} {TINTED} {found.caveat}"),
         _points(found.minima, "minimum", "circle", words),
     ]
     if found.saddles:
