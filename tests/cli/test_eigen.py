@@ -124,5 +124,6 @@ def test_bad_wishes_are_refused(here) -> None:
     assert "number of samples" in run("eigen", "--samples", "auto", code=2).output
     assert "frozen" in run("eigen", "--batchnorm", "recalibrated", code=2).output
     assert "float32" in run("eigen", "--dtype", "bfloat16", code=2).output
-    drawn = run("eigen", "--density", "--out", "d.svg", "--probes", 0)
+    drawn = run("eigen", "--density", "--vectors", 2, "--out", "d.svg", "--probes", 0)
     assert "drawn: d.svg" in drawn.output
+    assert "mean of 2 random vectors" in (here / "d.svg").read_text()

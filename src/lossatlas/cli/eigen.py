@@ -29,6 +29,7 @@ class Wish:
     tolerance: float | None
     probes: int
     density: bool
+    vectors: int
     map: bool
     along: bool
     step: float
@@ -56,6 +57,7 @@ class Wish:
 )
 @click.option("--probes", default=10, show_default=True, metavar="N", help="Random vectors for the trace; 0: no trace.")
 @click.option("--density", is_flag=True, help="The density of all eigenvalues, drawn with --out.")
+@click.option("--vectors", default=5, show_default=True, metavar="N", help="Random vectors for the density.")
 @click.option(
     "--map", is_flag=True, help="|λmin/λmax| on a grid (--x, --y; 9 by 9), drawn with --out, kept with --run."
 )
@@ -166,7 +168,7 @@ def _centre(scan: Any, wish: Wish) -> None:
             *_trace_numbers(matrix, wish, scan.seed),
             *_along_numbers(scan, wish, objective),
         ]
-        density = density_of(matrix, seed=scan.seed) if wish.density else None
+        density = density_of(matrix, probes=wish.vectors, seed=scan.seed) if wish.density else None
     kept = _keep(scan, wish, objective, ends, numbers)
     _say(wish, ends, numbers)
     for path in scan.out:
