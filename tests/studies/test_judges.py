@@ -135,6 +135,8 @@ def language_rows(effect: float, noise: Noise) -> list[Verdict]:
                     "radius": 0.2 + 0.05 * sign * effect + 0.01 * noise(),
                     "plateau": level,
                     "loss_plateau": level - 0.05 * effect + 0.01 * noise(),
+                    "risen": 0.0,
+                    "fallen": 0.1,
                     "tau": 0.8 + 0.05 * sign * effect + 0.01 * noise(),
                     "held_out": 0.4 + 0.2 * sign * effect + 0.02 * noise(),
                 }

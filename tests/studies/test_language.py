@@ -192,7 +192,7 @@ def test_a_start_that_was_not_trained_is_left_out_and_named():
                     Row(
                         label="n", of={"kind": kind, "start": f"{kind} {number}"}, seed=run, bend=0.0, valley=0.1,
                         scores={"train_loss": 1.0 if lost else 0.02, "held_out": 0.1},
-                        extra={"radius": 0.1, "plateau": 0.1, "loss_plateau": 0.1, "tau": 0.9},
+                        extra={"radius": 0.1, "plateau": 0.1, "loss_plateau": 0.1, "risen": 0.0, "fallen": 0.1, "tau": 0.9},
                     )
                 )  # fmt: skip
     first = language.judge(rows, [], settings)[0]

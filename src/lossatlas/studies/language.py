@@ -12,6 +12,7 @@ from lossatlas.studies.begun_words import Form, problems
 from lossatlas.studies.comparisons import agreement, compare, paired
 from lossatlas.studies.images import Row
 from lossatlas.studies.language_views import Shown, figures, tables
+from lossatlas.studies.measures import percent
 from lossatlas.studies.settings import about, work
 from lossatlas.studies.stages import Bench
 from lossatlas.studies.study import Findings, Study
@@ -174,7 +175,7 @@ def _width(own: Sequence[Row], settings: Settings, said: str) -> list[Verdict]:
             f"area with a loss less than {settings.rise:g} above the centre's, pretrained minus random",
         ),
         (
-            "So does the plateau of its score",
+            "The plateau of its score takes more of a plane",
             "plateau",
             "area with a score within the interval of the best, pretrained minus random",
         ),
@@ -218,7 +219,7 @@ def _both(own: Sequence[Row], said: str) -> list[Verdict]:
             quantity="area, score minus loss",
             unit="starts",
             two_sided=True,
-            caveat=INTERVALS,
+            caveat=INTERVALS + _beside(own),
         ),
         agreement(
             "The wider the valley of the loss, the wider the plateau of the score",
@@ -264,6 +265,17 @@ def _control(own: Sequence[Row], settings: Settings, said: str) -> list[Verdict]
     ]
 
 
+def _beside(own: Sequence[Row]) -> str:
+    """What becomes of the two plateaus where the set rise of the loss counts instead of its interval."""
+    risen, fallen = (by_start(own, what, *KINDS) for what in ("risen", "fallen"))
+    if not risen:
+        return ""
+    return (
+        " With the set rise of the loss in place of its interval, the score has left its plateau and the loss has not "
+        f"risen on {percent(statistics.fmean(fallen))} of the area, the reverse on {percent(statistics.fmean(risen))}."
+    )
+
+
 def _taus(own: Sequence[Row]) -> str:
     found = {kind: by_start(own, "tau", kind) for kind in KINDS}
     means = [f"{statistics.fmean(values):.2f} for {kind} starts" for kind, values in found.items() if values]
@@ -294,7 +306,7 @@ def caveats(rows: Sequence[Row], starts: Sequence[Start], settings: Settings) ->
         f"the centres, generation byte by byte differs by at most {off:.3g}.",
         f"Pretrained starts have read {settings.pretrain_steps} times {settings.pretrain_batch} blocks and reach "
         f"{min(read):.2f} to {max(read):.2f} nats per byte on the last tenth. They are no more than that: a large "
-        "model that has read much may behave otherwise.",
+        "model that has read much, as that of Hao et al. had, may behave otherwise.",
         "Loss and score are those of the problems that are learned; the scores at the centres are "
         f"{min(scores):.3g} to {max(scores):.3g}. Tuning stops at one loss for all, with one recipe, after the steps "
         "of the table. The mean over the two tunings of a start is one unit of the tests. There is one plane for each "

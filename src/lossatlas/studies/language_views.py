@@ -64,7 +64,7 @@ def figures(rows: Sequence[Row], shown: Shown) -> list[Figure]:
         Figure(
             name="cells",
             shown=_cells(shown),
-            words="Every cell of the two planes: its loss and its score.",
+            words="Every cell of these planes: its loss and its score.",
         ),
         Figure(
             name="lines",
@@ -97,19 +97,21 @@ def _outlines(fields: Sequence[np.ndarray], words: str) -> list[Regions]:
 
 
 def _cells(shown: Shown) -> Plot:
-    series = [
-        Series(
-            x=plane["loss"].values.ravel(),
-            y=100 * plane["solved"].values.ravel(),
-            label=f"{kind} start",
-            style="points",
-            color=place,
+    panels = [
+        Panel(
+            series=[
+                Series(
+                    x=plane["loss"].values.ravel(), y=100 * plane["solved"].values.ravel(), style="points", color=place
+                )
+            ],
+            x_label=LOSS,
+            x_scale="log",
+            y_label=SCORE,
+            title=f"{kind} start",
         )
         for place, (kind, plane) in enumerate(zip(SEEDS, shown.planes, strict=False))
     ]
-    panel = Panel(series=series, x_label=LOSS, x_scale="log", y_label=SCORE)
-    caption = "Each point is a cell. One loss goes with several scores."
-    return Plot(panels=[panel], caption=[caption])
+    return Plot(panels=panels, caption=["Each point is a cell of a plane."])
 
 
 def _lines(shown: Shown) -> Plot:
@@ -119,12 +121,13 @@ def _lines(shown: Shown) -> Plot:
         loss.append(Series(x=x, y=line["loss"].values, label=words, color=place))
         solved, low, high = (100 * line[name].values for name in ("solved", "solved_low", "solved_high"))
         score.append(Series(x=x, y=solved, low=low, high=high, label=words, color=place))
-    mark = Mark(y=float(np.mean(shown.losses)) + shown.rise, label="end of the valley")
+    mark = Mark(y=float(np.mean(shown.losses)) + shown.rise)
     panels = [
         Panel(series=loss, x_label=DIRECTION, y_label=LOSS, y_scale="log", marks=[mark]),
         Panel(series=score, x_label=DIRECTION, y_label=SCORE),
     ]
-    return Plot(panels=panels, caption=["One network and one direction of each kind."])
+    caption = "One network and one direction of each kind. Dotted: the loss at which the valley ends."
+    return Plot(panels=panels, caption=[caption])
 
 
 def _ways(ways: Sequence[Way]) -> Plot:
@@ -182,16 +185,22 @@ def tables(rows: Sequence[Row], ways: Sequence[Row]) -> list[Numbers]:
         Numbers(
             name="networks",
             rows=[_network(one) for one in rows],
-            note="Length: of all weights. Moved: distance from the start, as a share of its length. Valley: area with "
-            "a loss less than the set rise above the centre's. Plateau: area that the problems cannot tell from the "
-            "best, of the score and of the loss. Risen: area where the loss has left the valley and the score not its "
-            "plateau; fallen: the reverse. τ: Kendall's, of loss and score over the cells of the plane.",
+            note="Length: of all weights. Moved: distance from the start, as a share of its length. Loss: on the learned "
+            "problems, with its standard error over problems like these.",
+        ),
+        Numbers(
+            name="planes",
+            rows=[_plane(one) for one in rows],
+            note="Valley: area with a loss less than the set rise above the centre's. Plateau: area that the problems "
+            "cannot tell from the best, of the score and of the loss. Risen: area where the loss has left the valley "
+            "and the score not its plateau; fallen: the reverse. τ: Kendall's, of loss and score over the cells.",
         ),
         Numbers(
             name="ways",
             rows=[_way(one) for one in ways],
-            note="Barrier: the most that the loss, and the share of problems not solved, lie above the straight line "
-            "between the two ends. Apart: distance of the two networks, as a share of the first one's length.",
+            note="Larger loss: of the two ends. Barrier: the most that the loss, and the share of problems not solved, "
+            "lie above the straight line between the two ends. Apart: distance of the two networks, as a share of the "
+            "first one's length.",
         ),
     ]
 
@@ -205,6 +214,12 @@ def _network(one: Row) -> dict[str, str]:
         "loss": f"{one['train_loss']:.4f} ± {one['train_error']:.4f}",
         "solved": percent(one["score"]),
         "others solved": percent(one["held_out"]),
+    }
+
+
+def _plane(one: Row) -> dict[str, str]:
+    return {
+        "network": one.label,
         "radius": f"{one['radius']:.3f}",
         "valley": percent(one.valley),
         "plateau, score": percent(one["plateau"]),
@@ -219,7 +234,7 @@ def _way(one: Row) -> dict[str, str]:
     return {
         "from": str(one["kind"]),
         "networks": one.label,
-        "larger loss of the ends": f"{one['train_loss']:.4f}",
+        "larger loss": f"{one['train_loss']:.4f}",
         "apart": f"{one['apart']:.2f}",
         "barrier, loss": f"{one['barrier']:.3g}",
         "barrier, score": percent(one["score_barrier"]),

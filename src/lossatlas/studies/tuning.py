@@ -35,8 +35,8 @@ RUNS = 2
 BATCH = 256
 """Rows evaluated at once."""
 
-HELD_OUT_BLOCKS = 200
-"""Blocks of the held-out text behind its loss, at most."""
+HELD_OUT_BATCHES = 8
+"""As many batches of pretraining are taken of the held-out text for its loss, at most."""
 
 KINDS = ("pretrained", "random")
 CONTROL = "shuffled"
@@ -152,7 +152,8 @@ def pretrained_start(
         losses = fit(model, _on(text.train, bench.device), mean_loss, recipe, progress=False)
         torch.save(model.state_dict(), folder / WEIGHTS)
         x, y = _on(text.test, bench.device)
-        held_out = Objective(model, (x[:HELD_OUT_BLOCKS], y[:HELD_OUT_BLOCKS]), loss=cross_entropy)()["loss"]
+        rows = slice(HELD_OUT_BATCHES * recipe.batch_size)
+        held_out = Objective(model, (x[rows], y[rows]), loss=cross_entropy)()["loss"]
         return {"held_out_text_loss": held_out, "text_steps": len(losses)}
 
     done = bench.stage(f"pretrain {kind} {number}", key, work)
