@@ -185,8 +185,8 @@ def tables(rows: Sequence[Row], ways: Sequence[Row]) -> list[Numbers]:
         Numbers(
             name="networks",
             rows=[_network(one) for one in rows],
-            note="Length: of all weights. Moved: distance from the start, as a share of its length. Loss: on the learned "
-            "problems, with its standard error over problems like these.",
+            note="Length: of all weights. Moved: distance from the start, as a share of its length. Loss: on the "
+            "learned problems, with its standard error over problems like these.",
         ),
         Numbers(
             name="planes",
