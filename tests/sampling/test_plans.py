@@ -20,7 +20,7 @@ from lossatlas.sampling import calibration, choice, rewriting, staging, tracing
 from lossatlas.sampling.calibration import Calibration
 from lossatlas.sampling.capture import Captured
 from lossatlas.sampling.evaluator import Plain
-from lossatlas.sampling.graphs import Graphs, _cut
+from lossatlas.sampling.graphs import Graphs, cut
 from lossatlas.sampling.plans import Plan
 from lossatlas.sampling.staging import mixed, summed
 from lossatlas.sampling.tracing import UntraceableError
@@ -414,7 +414,7 @@ def test_every_worker_gets_as_many_parts_and_no_sample_is_lost() -> None:
     model = torch.nn.Linear(3, 2)
     data = (torch.arange(300.0).reshape(100, 3), torch.zeros(100, dtype=torch.long))
     objective = la.Objective(model, data, torch.nn.functional.cross_entropy, batch_size=100)
-    parts = [leaves[0] for leaves in _cut(objective, 40, workers=2)]
+    parts = [leaves[0] for leaves in cut(objective, 40, workers=2)]
     assert [len(part) for part in parts] == [25, 25, 25, 25]
     assert torch.equal(torch.cat(parts), data[0])
 

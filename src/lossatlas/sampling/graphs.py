@@ -191,10 +191,12 @@ class GraphWay:
         if not slots:
             return None
         last = objective.device.type == "cpu"
-        return Weights(slots, dtype=self._format, channels_last=last, points=self.points)
+        weights = Weights(slots, dtype=self._format, channels_last=last, points=self.points)
+        work.slots |= weights.rows()
+        return weights
 
     def _prepared(self, objective: Objective, work: rewriting.Program) -> Iterator[tuple[int, dict[str, Any]]]:
-        for leaves in _cut(objective, self.plan.micro, self.plan.workers):
+        for leaves in cut(objective, self.plan.micro, self.plan.workers):
             size = size_of(leaves)
             leaves = [_laid_out(_short(leaf, self._format, False), objective.device) for leaf in leaves]
             with torch.inference_mode():
@@ -233,7 +235,7 @@ def _laid_out(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.contiguous(memory_format=torch.channels_last) if last else tensor
 
 
-def _cut(objective: Objective, micro: int, workers: int = 1) -> Iterator[list[Tensor]]:
+def cut(objective: Objective, micro: int, workers: int = 1) -> Iterator[list[Tensor]]:
     """The data in parts of at most ``micro`` samples, all of nearly the same size, and as many for every worker."""
     batches = [pytree.tree_flatten(batch)[0] for batch in objective.batches]
     if micro and len(batches) > 1 and _can_join(batches):

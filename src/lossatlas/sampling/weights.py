@@ -87,6 +87,12 @@ class Weights:
             start += size
         return views
 
+    def rows(self) -> dict[str, Rows]:
+        """The pristine slots, as views into the one matrix that holds them: who keeps these need not keep their own."""
+        sizes = [math.prod(shape) for shape in self._shapes.values()]
+        flat = zip(self._shapes.items(), torch.split(self._rows, sizes, dim=1), strict=True)
+        return {name: Rows(self._view(part, shape)) for (name, shape), part in flat}
+
     def _view(self, flat: Tensor, shape: tuple[int, ...]) -> Tensor:
         lead = tuple(flat.shape[:-1])
         if not (self._last and len(shape) == 4):
