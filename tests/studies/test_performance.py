@@ -10,13 +10,16 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from lossatlas.cli import atlas
+from lossatlas.results.landscape import Axis, build
 from lossatlas.studies import ORDER, study
+from lossatlas.studies.page import view_of
 from lossatlas.studies.settings import described, reduced
-from lossatlas.studies.study import SCALES
+from lossatlas.studies.study import SCALES, Figure
 
 TINY = {
     "train_samples": 120, "depths": "8", "width": 2, "seeds": 2, "epochs": 2, "until": 0, "matched": 9,
@@ -86,6 +89,15 @@ def test_a_killed_study_goes_on_and_ends_with_the_same_findings(whole, tmp_path)
     for name in ("figures/landscapes.csv", "tables/networks.csv"):
         own = (tmp_path / "small/skip-connections" / name).read_text()
         assert own == (folder / "small/skip-connections" / name).read_text()
+
+
+def test_a_clip_below_all_values_is_left_out():
+    """Around networks that were hardly trained no loss is below the clip, and the page is drawn all the same."""
+    axis = Axis(coordinates=np.linspace(-1, 1, 3), length=1.0)
+    high = build({"x": axis, "y": axis}, {"loss": np.full((3, 3), 200.0)})
+    low = high.assign(loss=high["loss"] / 100)
+    assert view_of(Figure(name="f", shown=[high], words="", view={"clip": 12.0}))["clip"] == "auto"
+    assert view_of(Figure(name="f", shown=[high, low], words="", view={"clip": 12.0}))["clip"] == 12.0
 
 
 def test_every_study_says_what_it_asks_and_what_can_be_set():

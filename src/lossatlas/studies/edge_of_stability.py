@@ -41,6 +41,7 @@ class Settings:
     seeds: int = work(3, least=1, about="initial weights for each learning rate")
     steps: int = work(3000, least=20, about="steps of gradient descent, without momentum")
     every: int = about(60, "steps between two eigenvalues")
+    products: int = work(200, least=4, about="matrix-vector products at most for each eigenvalue")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +96,7 @@ def descend(bench: Bench, data: Data, settings: Settings, rate: float, seed: int
 
     key = {
         "data": data.key, "width": settings.width, "rate": rate, "seed": seed,
-        "steps": settings.steps, "every": settings.every,
+        "steps": settings.steps, "every": settings.every, "products": settings.products,
     }  # fmt: skip
     found = bench.stage(f"descend with rate {rate:g} seed {seed}", key, stage).result
     return Run(rate=rate, seed=seed, **{name: np.array(values) for name, values in found.items()})
@@ -107,7 +108,7 @@ def _descent(model: nn.Module, data: Data, settings: Settings, rate: float) -> I
     for step in range(settings.steps + 1):
         if step % settings.every == 0:
             here = la.Objective(model, data.train, loss=square, batch_size=len(y))
-            found = eigenvalues(here, tolerance=1e-3)
+            found = eigenvalues(here, tolerance=1e-3, most=settings.products)
             yield step, float(found.values[-1]), here()["loss"]
         gradients = torch.autograd.grad(square(model(x), y).mean(), parameters)
         with torch.no_grad():

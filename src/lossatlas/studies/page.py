@@ -14,6 +14,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from lossatlas import atomic
@@ -44,7 +45,7 @@ def write_page(place: Path, study: Study, findings: Findings, found: Mapping[str
         The page.
     """
     for figure in findings.figures:
-        draw(figure.shown, place / FIGURES / f"{figure.name}.png", **figure.view)
+        draw(figure.shown, place / FIGURES / f"{figure.name}.png", **view_of(figure))
         write_text(place / FIGURES / f"{figure.name}.csv", figure_csv(figure.shown))
         if upon := [one for one in figure.view.get("overlays", ()) if not isinstance(one, Regions)]:
             write_text(place / FIGURES / f"{figure.name}-upon.csv", _csv(["panel", "what", "x", "y"], _places(upon)))
@@ -68,7 +69,7 @@ def _parts(study: Study, findings: Findings, found: Mapping[str, Any]) -> Iterat
     yield _many(len(findings.verdicts))
     yield Heading("Figures and numbers")
     for figure in findings.figures:
-        yield Picture(figure.shown, words=figure.words, view=figure.view)
+        yield Picture(figure.shown, words=figure.words, view=view_of(figure))
     for table in findings.tables:
         yield Table(table.rows, note=table.note)
     yield Heading("Caveats")
@@ -139,6 +140,17 @@ def _places(upon: Iterable[Upon | Points]) -> Iterator[list[Any]]:
     for one in upon:
         for x, y in zip(one.x, one.y, strict=True):
             yield ["" if one.panel is None else one.panel, one.label, float(x), float(y)]
+
+
+def view_of(figure: Figure) -> Mapping[str, Any]:
+    """The view of a figure; a clip below all of its values, as around networks that were not trained, is left out."""
+    clip = figure.view.get("clip")
+    if plot_of(figure.shown) is not None or not isinstance(clip, (int, float)):
+        return figure.view
+    landscapes = [figure.shown] if isinstance(figure.shown, xr.Dataset) else list(figure.shown)
+    values = np.concatenate([one[figure.view.get("value", "loss")].values.ravel() for one in landscapes])
+    known = values[np.isfinite(values)]
+    return {**figure.view, "clip": "auto"} if len(known) and known.min() >= clip else figure.view
 
 
 def _csv(head: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:
