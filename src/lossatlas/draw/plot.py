@@ -33,6 +33,7 @@ class Series:
         style: "line", "points", "both", "bars" or "step".
         color: which of the theme's line colours, from 0; left out, the next one. -1 is the colour of faint text.
         dashed: whether the line is dashed, as for what is only expected.
+        names: of the points, one each, written beside them; empty for none.
 
     Raises:
         SpecError: lengths differ, or a style is unknown.
@@ -46,6 +47,7 @@ class Series:
     style: Style = "line"
     color: int | None = None
     dashed: bool = False
+    names: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if self.style not in get_args(Style):
@@ -54,6 +56,8 @@ class Series:
             values = getattr(self, name)
             if values is not None:
                 object.__setattr__(self, name, np.asarray(values, dtype=np.float64).reshape(-1))
+        if self.names and len(self.names) != len(self.x):
+            raise SpecError(f"series {self.label!r}: {len(self.names)} names for {len(self.x)} points; give one each")
         lengths = {len(values) for values in (self.x, self.y, self.low, self.high) if values is not None}
         if len(lengths) > 1 or (self.low is None) != (self.high is None):
             raise SpecError(f"series {self.label!r}: x, y, low and high need the same length, low and high each other")

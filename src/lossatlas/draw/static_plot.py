@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lossatlas.draw import static_names
 from lossatlas.draw.plot import Mark, Panel, Plot, Series, symmetric_below
 from lossatlas.draw.sheet import Entry, Margins, Sheet, shortened, text_width
 
@@ -39,6 +40,7 @@ def draw(plot: Plot) -> Figure:
             _give_room(axes)
         for mark in panel.marks:
             _mark(axes, plot, mark)
+        static_names.draw(axes, _coloured(plot, panel), plot.theme.small)
         if panel.title:
             _heading(sheet, sheet.rectangle(index), plot, panel)
     return sheet.figure

@@ -22,6 +22,7 @@ ORDER = (
     "flat-minima",
     "recurrent",
     "language",
+    "architecture-search",
     "edge-of-stability",
     "batch-statistics",
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Hashable, Mapping, Sequence
@@ -13,6 +14,9 @@ from lossatlas.analysis.kendall import kendall, signs, taus
 from lossatlas.errors import SpecError
 from lossatlas.studies import resampling
 from lossatlas.studies.verdicts import CANNOT_TELL, LEVEL, Groups, Verdict, decide, finite, lost, mean, verdict
+
+DEGREE = 3
+"""Of the polynomial that adjusts for a third number."""
 
 
 def compare(
@@ -202,6 +206,56 @@ def better(
     ends = resampling.ends(draws)
     word = decide(p, least, ends, 0.0, level, False)
     return verdict(claim, word, quantity, difference, ends, 0.0, p, n, how, caveat)
+
+
+def beyond(
+    claim: str,
+    measure: Sequence[float],
+    given: Sequence[float],
+    outcome: Sequence[float],
+    *,
+    quantity: str = "partial Kendall τ",
+    caveat: str = "",
+    unit: str = "networks",
+    level: float = LEVEL,
+    seed: int = 0,
+) -> Verdict:
+    """Does a measure order things as an outcome does, beyond what a third number says of both?
+
+    From the ranks of the measure and of the outcome their best cubic polynomial in the ranks of the third is taken
+    away; what is left of both is compared as by :func:`agreement`. A polynomial is no perfect adjustment.
+
+    Args:
+        claim: the claim that something is left.
+        measure: one value for each thing.
+        given: what is adjusted for.
+        outcome: what both may rank.
+        quantity: what τ is called.
+        caveat: what the verdict does not say.
+        unit: what the things are.
+        level: nominal rate.
+        seed: of random permutations and resamples.
+
+    Example:
+        >>> x = np.random.default_rng(0).normal(size=(3, 40))
+        >>> beyond("both know the third alone", x[0] + x[1], x[0], x[0] + x[2]).word
+        'not seen at this scale'
+    """
+    rows = _finite_rows(measure, given, outcome)
+    rest = [_rest(column, rows[1]).tolist() for column in (rows[0], rows[2])]
+    dropped = len(measure) - len(rows[0])
+    found = agreement(claim, *rest, quantity=quantity, caveat=caveat, unit=unit, level=level, seed=seed)
+    how = f"ranks adjusted by a cubic polynomial, {found.how}"
+    return dataclasses.replace(found, n=found.n + f" ({dropped} not finite, left out)" * (dropped > 0), how=how)
+
+
+def _rest(column: np.ndarray, given: np.ndarray) -> np.ndarray:
+    """What a polynomial in the ranks of another column leaves of the ranks, rounded so that equal ones stay equal."""
+    y, x = (scipy.stats.rankdata(values) / (len(values) + 1) for values in (column, given))
+    if len(np.unique(x)) <= DEGREE:
+        return np.asarray(y - y.mean())
+    fitted = np.polynomial.Polynomial.fit(x, y, DEGREE)
+    return np.asarray(np.round(y - fitted(x), 12))
 
 
 def _how(test: str, two_sided: bool) -> str:

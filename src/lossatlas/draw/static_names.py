@@ -1,0 +1,81 @@
+"""Where do the names of points stand, so that they lie upon no point and upon no other name?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lossatlas.draw.plot import Series
+from lossatlas.draw.sheet import Box, text_width, touch
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_SIDES = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1))
+_PLACES = (*_SIDES, *((right, far) for far in (2.5, -2.5, 4.0, -4.0) for right in (1, -1)))
+"""Right, left, above, below, the corners, and further up or down: where a name may stand, the first that is free."""
+
+
+def draw(axes: Axes, coloured: Iterable[tuple[Series, str]], size: float) -> None:
+    """Write the names of all points, once everything else is drawn and the axes are as they stay.
+
+    Args:
+        axes: the axes.
+        coloured: the series with their colours.
+        size: of the text, in points.
+    """
+    pairs = list(coloured)
+    if not any(series.names for series, _ in pairs):
+        return
+    axes.autoscale_view()  # else the axes would settle only when they are drawn
+    taken = [_around(place, size) for series, _ in pairs if series.style != "line" for place in _on_page(axes, series)]
+    for series, colour in pairs:
+        for place, name in zip(_on_page(axes, series), series.names, strict=bool(series.names)):
+            if not np.isfinite(place).all():
+                continue
+            side = next((s for s in _PLACES if _free(axes, _box(place, name, size, s), taken)), _PLACES[0])
+            taken.append(_box(place, name, size, side))
+            _write(axes, taken[-1], name, size, colour)
+
+
+def _on_page(axes: Axes, series: Series) -> Iterator[np.ndarray]:
+    """Places in points on the page."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    yield from axes.transData.transform(np.column_stack([series.x, series.y])) * 72.0 / figure.dpi
+
+
+def _around(place: np.ndarray, size: float) -> Box:
+    """What a point takes up."""
+    half = 0.3 * size
+    return place[0] - half, place[0] + half, place[1] - half, place[1] + half
+
+
+def _box(place: np.ndarray, name: str, size: float, side: tuple[float, float]) -> Box:
+    """What a name takes up beside a point."""
+    width, height, gap = text_width(name, size), 1.1 * size, 0.45 * size
+    right, up = side
+    left = place[0] + right * gap - width * (1 - right) / 2
+    low = place[1] + up * gap - height * (1 - np.clip(up, -1, 1)) / 2
+    return left, left + width, low, low + height
+
+
+def _free(axes: Axes, box: Box, taken: list[Box]) -> bool:
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    left, low, right, high = np.array(axes.bbox.extents) * 72.0 / figure.dpi
+    within = left < box[0] and box[1] < right + 2 and low < box[2] and box[3] < high + 2
+    return bool(within) and not any(touch(box, other) for other in taken)
+
+
+def _write(axes: Axes, box: Box, name: str, size: float, colour: str) -> None:
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    middle = np.array([(box[0] + box[1]) / 2, (box[2] + box[3]) / 2]) * figure.dpi / 72.0
+    x, y = axes.transAxes.inverted().transform(middle)
+    axes.text(
+        x, y, name, transform=axes.transAxes, fontsize=size, color=colour, ha="center", va="center_baseline", zorder=4,
+        parse_math=False,
+    )  # fmt: skip
