@@ -86,7 +86,6 @@ def test_a_result_with_a_plot_is_drawn_and_bad_input_is_refused(tmp_path) -> Non
         Mark()
 
 
-<<<<<<< HEAD
 def test_points_stand_off_the_edge_and_a_single_value_has_short_numbers() -> None:
     from lossatlas.draw import static_plot
 
@@ -100,7 +99,8 @@ def test_points_stand_off_the_edge_and_a_single_value_has_short_numbers() -> Non
     assert many.get_xlim()[0] < -0.1
     assert many.get_xlim()[1] > 2.1
     assert many.get_ylim()[1] > 4.1
-=======
+
+
 def test_names_of_points_stand_beside_them_and_touch_neither_each_other_nor_a_point() -> None:
     x = [1.0, 1.05, 1.1, 1.0, 5.0, 9.0]
     y = [0.50, 0.50, 0.51, 0.53, 0.0, 1.0]
@@ -117,4 +117,3 @@ def test_names_of_points_stand_beside_them_and_touch_neither_each_other_nor_a_po
         assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1
     with pytest.raises(la.SpecError, match="2 names for 3 points"):
         Series(x=[0, 1, 2], y=[0, 1, 2], names=("a", "b"))
->>>>>>> 01256c1 (A study of architecture search: early landscapes against cheaper predictors, and successive halving with and without)

@@ -249,7 +249,7 @@ def _searches(found: Searches, chosen: Predictor) -> list[Verdict]:
     for claim, own, rival in claims:
         begun = [statistics.fmean(found.begun[way]) for way in (own, rival)]
         caveat = (
-            f"At equal cost, scans paid for: the one began with {begun[0]:.1f} networks, the other with {begun[1]:.1f}; "
+            f"At equal cost, scans paid for: one began with {begun[0]:.1f} networks, the other with {begun[1]:.1f}; "
             "replayed on what was recorded of one pool of networks, with an interval for networks like those."
         )
         quantity = f"test error of the chosen network, “{WAYS[rival]}” minus “{WAYS[own]}”"

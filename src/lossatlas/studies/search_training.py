@@ -82,7 +82,7 @@ def split(words: str, *, train: int, validation: int, test: int, device: str) ->
         >>> [len(part[1]) for part in (found.train, found.validation, found.test)]
         [300, 300, 1197]
     """
-    data = load(words, device=device)
+    data = load(words, samples=train + validation + test, device=device)
     (x, y), seen = data.train, train + validation
     rest = tuple(torch.cat([held, part[seen:]])[:test] for held, part in zip(data.test, (x, y), strict=True))
     if len(y) < seen or len(rest[1]) < test:
