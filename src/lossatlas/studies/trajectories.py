@@ -306,6 +306,9 @@ def judge(ways: Sequence[Way]) -> list[Verdict]:
         f" First two components: {percent(min(shares))} to {percent(max(shares))} of the variance; random walks: "
         f"{percent(min(walked))} to {percent(max(walked))}."
     )
+    each = "; ".join(
+        f"{label} {100 * float(np.mean([way.excess for way in ways if way.kind == label])):+.1f}" for label in KINDS
+    )
     beyond = "More than a random walk says that steps know of each other, not that training takes place in a plane."
     slope = "In the plane alone, at the nearest point of the surface; each training is the mean over its steps."
     return [
@@ -314,7 +317,7 @@ def judge(ways: Sequence[Way]) -> list[Verdict]:
             [way.excess for way in ways],
             quantity="explained variance of the first two components, path minus random walk",
             unit=unit,
-            caveat=beyond + ranges,
+            caveat=beyond + ranges + f" By kind, in points of per cent: {each}.",
         ),
         compare(
             "Paths of small and of large batches differ in that excess",
