@@ -150,6 +150,10 @@ def test_every_network_stands_in_one_pair_of_its_own_start_and_one_of_two():
         assert len(names) == len(set(names)) == 16
 
 
+def test_a_single_start_of_a_kind_has_no_pair_of_two():
+    assert [kind for kind, _, _ in pairs(networks(1))] == ["one pretrained start", "one random start"]
+
+
 def test_the_numbers_of_a_plane_are_those_that_were_planted():
     """A loss |x|, a score that holds to |x| = 0.5 and is lost at once beyond; 1000 problems."""
     x = np.linspace(-1, 1, 21)

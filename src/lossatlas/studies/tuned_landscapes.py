@@ -113,7 +113,8 @@ def pairs(networks: list[Tuned]) -> list[tuple[str, Tuned, Tuned]]:
         numbers = sorted({one.start.number for one in networks if one.start.kind == kind})
         at = {(one.start.number, one.run): one for one in networks if one.start.kind == kind}
         found += [(ONE[kind], at[n, 0], at[n, 1]) for n in numbers]
-        found += [(TWO[kind], at[n, 0], at[m, 1]) for n, m in zip(numbers, numbers[1:] + numbers[:1], strict=True)]
+        around = zip(numbers, numbers[1:] + numbers[:1], strict=True)
+        found += [(TWO[kind], at[n, 0], at[m, 1]) for n, m in around if n != m]
     return found
 
 

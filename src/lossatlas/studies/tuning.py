@@ -35,7 +35,7 @@ RUNS = 2
 BATCH = 256
 """Rows evaluated at once."""
 
-HELD_OUT_BATCHES = 8
+HELD_OUT_BATCHES = 4
 """As many batches of pretraining are taken of the held-out text for its loss, at most."""
 
 KINDS = ("pretrained", "random")
