@@ -105,7 +105,9 @@ def test_names_of_points_stand_beside_them_and_touch_neither_each_other_nor_a_po
     x = [1.0, 1.05, 1.1, 1.0, 5.0, 9.0]
     y = [0.50, 0.50, 0.51, 0.53, 0.0, 1.0]
     names = ("training", "validation", "size", "gradient", "far away", "at the edge")
-    panel = Panel(series=[Series(x=x, y=y, style="points", names=names)], x_label="cost", y_label="τ")
+    # A line beside them, since axes with lines settle only when they are drawn.
+    series = [Series(x=[1, 9], y=[0.9, 0.9]), Series(x=x, y=y, style="points", names=names)]
+    panel = Panel(series=series, x_label="cost", y_label="τ")
     figure = static.figure(Plot(panels=[panel]))
     (axes,) = figure.axes
     figure.canvas.draw()

