@@ -44,9 +44,10 @@ class Settings:
     batch_size: int = about(25, "samples in a batch")
     augment: Augment = about("none", "none, crop or crop-flip")
     measure: str = about("radius", f"of the landscape, for the first verdict and the searches: {', '.join(LANDSCAPES)}")
-    scan_samples: int = work(100, least=32, about="training samples behind each value of the landscape")
+    scan_samples: int = work(100, least=16, about="training samples behind each value of the landscape")
     rise: float = about(0.2, "rise of the loss at which the radius ends")
-    directions: int = work(3, least=2, about="random directions for the radius")
+    directions: int = work(3, least=1, about="random directions for the radius")
+    products: int = work(30, least=4, about="Hessian-vector products at most for λmax")
     points: int = work(7, least=5, power=0.5, about="along each axis of the plane")
     span: float = about(0.5, "of the plane, from minus to plus so many times its filter-normalised directions")
     matched: float = about(0.1, "training loss at the end above which a network counts as not trained")
@@ -65,8 +66,9 @@ class Settings:
     def scan(self) -> Scan:
         """How each landscape is looked at."""
         return Scan(
-            samples=self.scan_samples, rise=self.rise, directions=self.directions, points=self.points, span=self.span
-        )
+            samples=self.scan_samples, rise=self.rise, directions=self.directions, points=self.points, span=self.span,
+            products=self.products,
+        )  # fmt: skip
 
     @property
     def designs(self) -> list[Design]:
@@ -290,7 +292,7 @@ STUDY = Study(
     small=Settings(),
     paper=Settings(
         data="cifar10:data/cifar10", train_samples=45_000, validation=5_000, test_samples=10_000, nets=162,
-        depths=(6, 12, 18), widths=(16, 32, 48), epochs=60, early=6, batch_size=128, augment="crop-flip",
+        depths=(6, 12, 18), widths=(16, 24, 32), epochs=60, early=6, batch_size=128, augment="crop-flip",
         scan_samples=2_000, directions=5, points=11, candidates=32,
     ),
     run=run,
