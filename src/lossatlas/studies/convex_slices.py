@@ -159,8 +159,9 @@ def _figures(rows: Sequence[Row], lines: Mapping[str, Mapping[str, np.ndarray]])
         Figure(
             name="line",
             shown=_line_plot(lines),
-            words="Along one random direction: curvature of the slice, between the extreme eigenvalues of the "
-            "Hessian at the same points. The slice is measured by differences, which see kinks of ReLU as well.",
+            words="Along one random direction: curvature of the slice beside the extreme eigenvalues of the Hessian at "
+            "the same points. The slice is measured by differences from point to point, which see the kinks of ReLU "
+            "in between; automatic differentiation does not, so the slice need not lie between the eigenvalues.",
         ),
     ]
 
