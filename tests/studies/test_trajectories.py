@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 import lossatlas as la
 from lossatlas.cli import atlas
-from lossatlas.studies import networks, trajectories
+from lossatlas.studies import networks, path_measures, trajectories
 from lossatlas.studies.networks import Net, load, recorded
 from lossatlas.studies.stages import Bench
 from lossatlas.studies.verdicts import LEVEL, NOT_SEEN, SEEN
@@ -36,7 +36,7 @@ def points_of(kind, seed):
 
 
 def way_of(kind, seed, optimizer, size):
-    numbers = trajectories.variance(path_of(points_of(kind, seed)), draws=60, seed=seed) | {"ratio": 1.0}
+    numbers = path_measures.variance(path_of(points_of(kind, seed)), draws=60, seed=seed) | {"ratio": 1.0}
     return trajectories.Way(
         optimizer=optimizer, size=size, seed=seed, numbers=numbers, cosines=np.full(3, 0.5), rates=np.ones(4),
         own=np.ones(4), surface=np.ones(4),
@@ -62,7 +62,7 @@ def test_a_path_that_drifts_is_seen_and_one_without_memory_is_not():
 
 def test_the_variance_is_that_of_a_singular_value_decomposition():
     points = points_of("drift", 0)
-    found = trajectories.variance(path_of(points), draws=10)
+    found = path_measures.variance(path_of(points), draws=10)
     for name, centre in (("share", points.mean(axis=0)), ("last", points[-1])):
         squares = np.linalg.svd(points - centre, compute_uv=False) ** 2
         assert found[name] == pytest.approx(squares[:2].sum() / squares.sum(), rel=1e-9)
@@ -70,7 +70,7 @@ def test_the_variance_is_that_of_a_singular_value_decomposition():
 
 
 def test_random_planes_hold_two_of_the_dimensions():
-    found = [trajectories.chance(path_of(points_of("walk", seed)), 20) for seed in range(12)]
+    found = [path_measures.chance(path_of(points_of("walk", seed)), 20) for seed in range(12)]
     assert np.mean([one["ratio"] for one in found]) == pytest.approx(1.0, abs=0.2)
     assert found[0]["random"] == pytest.approx(found[0]["ratio"] * 2 / DIMENSION)
 
@@ -88,7 +88,7 @@ def bowl():
 def test_the_way_down_a_bowl_has_cosine_one_and_a_contour_zero():
     here, plane = bowl()
     path = np.array([[4.0, 0.0], [2.0, 0.0], [2.0, 0.5], [2.0, 0.5], [3.0, 0.75], [0.0, 0.0], [1.0, 0.0]])
-    found = trajectories.downhill(here, plane, path)
+    found = path_measures.downhill(here, plane, path)
     assert found[:2] == pytest.approx([1.0, 0.0], abs=1e-6)
     assert np.isnan(found[2])  # nothing moves
     assert found[3:5] == pytest.approx([-1.0, 1.0], abs=1e-6)

@@ -9,20 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import xarray as xr
 
 import lossatlas as la
-from lossatlas.analysis import walks
-from lossatlas.analysis.curvature import Matrix
 from lossatlas.analysis.paths import Checkpoint, PathLosses, Projected
 from lossatlas.results import landscape as schema
-from lossatlas.space.charts import Recipe as Making
-from lossatlas.space.directions import Direction
 from lossatlas.studies import trajectory_figures
 from lossatlas.studies.comparisons import compare, paired
 from lossatlas.studies.measures import percent
 from lossatlas.studies.networks import DATA, Case, Data, Net, load, objective, recorded
+from lossatlas.studies.path_measures import WALKS, chance, downhill, random_plane, variance
 from lossatlas.studies.settings import about, work
 from lossatlas.studies.stages import Bench
 from lossatlas.studies.study import Findings, Study
@@ -36,9 +32,6 @@ KINDS = {
     "Adam, large batch": ("adam", "large"),
 }
 """Optimizer and batch of each kind of training."""
-
-WALKS = 200
-"""Random walks for each training."""
 
 CHANCE = (0.8, 1.25)
 """What a random plane holds of a path, in units of 2 / P, that counts as chance."""
@@ -85,9 +78,9 @@ class Way:
         size: of the batch, "small" or "large".
         seed: of the training.
         scores: of the training, see :class:`~lossatlas.studies.networks.Case`.
-        numbers: what :func:`variance` and :func:`chance` found, by name.
+        numbers: what :func:`~lossatlas.studies.path_measures.variance` and ``chance`` found, by name.
         rates: float64 [n], learning rate of the epoch before each checkpoint.
-        cosines: float64 [n - 1], see :func:`downhill`.
+        cosines: float64 [n - 1], see :func:`~lossatlas.studies.path_measures.downhill`.
         coordinates: float64 [n, 2], nearest point of the principal plane.
         off: float64 [n], distance from it, in parameter norm.
         far: float64 [n], distance from the last checkpoint.
@@ -207,67 +200,6 @@ def followed(
     )
 
 
-def variance(path: la.Trajectory, *, draws: int = WALKS, seed: int = 0) -> dict[str, float]:
-    """Explained variance of the first two components, beside random walks with the path's own step lengths.
-
-    Args:
-        path: the path.
-        draws: walks, in the path's own number of dimensions.
-        seed: of the walks.
-
-    Returns:
-        ``share`` of the path, ``walk`` the mean of the walks and ``low`` to ``high`` 95 % of them; ``last`` and
-        ``last_walk`` the same about the last checkpoint; ``dimension``.
-    """
-    rng, lengths = np.random.default_rng(seed), path.step_lengths
-    drawn = np.array(
-        [
-            [walks.shares(gram, centre, 2).sum() for centre in ("mean", "last")]
-            for gram in (_walk(lengths, path.dimension, rng) for _ in range(draws))
-        ]
-    )
-    low, high = np.quantile(drawn[:, 0], [0.025, 0.975])
-    return {
-        "share": float(walks.shares(path.gram, "mean", 2).sum()), "walk": float(drawn[:, 0].mean()),
-        "low": float(low), "high": float(high),
-        "last": float(walks.shares(path.gram, "last", 2).sum()), "last_walk": float(drawn[:, 1].mean()),
-        "dimension": float(path.dimension),
-    }  # fmt: skip
-
-
-def _walk(lengths: np.ndarray, dimension: int, rng: np.random.Generator) -> np.ndarray:
-    return walks.walk(lengths, walks.random_cosines(len(lengths), dimension, rng))
-
-
-def chance(path: la.Trajectory, planes: int) -> dict[str, float]:
-    """What random planes hold of the path's variance: ``random``, a share, and ``ratio``, in units of 2 / P."""
-    found = [path.contrast(seed=seed) for seed in range(planes)]
-    shares = np.array([one.share for one in found])
-    return {"random": float(shares.mean()), "ratio": float(shares.mean() / found[0].expected_share)}
-
-
-def downhill(here: la.Objective, plane: la.Plane, coordinates: np.ndarray) -> list[float]:
-    """Cosine of each step of a path in a plane with the way down the surface where the step begins.
-
-    Args:
-        here: whose loss the surface is.
-        plane: of directions at right angles, of length one.
-        coordinates: float64 [n, 2] of the path.
-
-    Returns:
-        n - 1 cosines: 1 straight down, 0 along a contour; not a number where the surface is flat or nothing moves.
-    """
-    matrix = Matrix(here)
-    axes = torch.stack([matrix.joined(direction) for direction in plane.directions.values()])
-    found = []
-    for at, step in zip(coordinates[:-1], np.diff(coordinates, axis=0), strict=True):
-        matrix.move(plane.at(dict(zip(plane.axes, at.tolist(), strict=True))))
-        down = -(axes @ matrix.joined(matrix.gradient())).numpy()
-        size = float(np.linalg.norm(down) * np.linalg.norm(step))
-        found.append(float(down @ step) / size if size > 0 else float("nan"))
-    return found
-
-
 def surfaces(
     bench: Bench, case: Case, data: Data, path: la.Trajectory, settings: Settings, way: Way
 ) -> tuple[list[xr.Dataset], np.ndarray]:
@@ -286,16 +218,6 @@ def surfaces(
     done = bench.stage(f"measure planes of {case.net.label} seed {case.net.seed}", key, stage)
     landscapes = [schema.load(done.folder / f"{name}.nc") for name in ("principal", "random")]
     return landscapes, np.array(done.result["path"], float)
-
-
-def random_plane(path: la.Trajectory, seed: int = 0) -> la.Plane:
-    """Two Gaussian directions in all parameters, of length one like those of the principal plane."""
-    plane = la.Plane.random(path.at(-1), seed=seed, by="none", still=())
-    directions = {
-        axis: Direction({name: tensor / plane.lengths[axis] for name, tensor in found.items()}, f"random direction {i}")
-        for i, (axis, found) in enumerate(plane.directions.items(), 1)
-    }
-    return la.Plane(plane.origin, directions, Making(seed=seed, by="none"))
 
 
 def judge(ways: Sequence[Way]) -> list[Verdict]:
