@@ -7,8 +7,12 @@ import dataclasses
 import numpy as np
 import scipy.stats
 
-from lossatlas.studies.images import Row
+import lossatlas as la
+from lossatlas.studies.charts import against
+from lossatlas.studies.images import Row, measured
+from lossatlas.studies.networks import Case, Net
 from lossatlas.studies.skip_connections import Settings, judge
+from lossatlas.studies.stages import Bench
 from lossatlas.studies.verdicts import CANNOT_TELL, LEVEL, NOT_SEEN, SEEN
 
 SETTINGS = Settings(depths=(8, 14, 26), seeds=3)
@@ -67,3 +71,16 @@ def test_of_networks_that_do_not_differ_no_more_than_the_nominal_rate_is_claimed
 def test_a_single_seed_cannot_tell():
     few = [row for row in rows(lambda depth, skip: 0.1 if skip else 0.9) if row.seed == 0]
     assert judge(few, dataclasses.replace(SETTINGS, seeds=1))[0].word == CANNOT_TELL
+
+
+def test_a_network_that_diverged_is_left_out_and_its_figures_are_drawn_without_it(tmp_path):
+    net = Net(label="plain", model="mlp", options={"depth": 8, "skip": False}, seed=0, recipe=SETTINGS.recipe)
+    scores = {"train_loss": float("nan"), "test_error": 0.9, "epochs": 1}
+    case = Case(net=net, model=la.zoo.model("mlp"), scores=scores, key={}, seconds=0.0)
+    lost, landscapes = measured(Bench(folder=tmp_path), case, None, SETTINGS)
+    own = [lost, *rows(lambda depth, skip: 0.1 if skip else 0.1 + depth / 40)]
+    assert landscapes == []
+    assert not any(tmp_path.iterdir())
+    assert "Left out" in judge(own, SETTINGS)[0].caveat
+    groups = {"residual": {"skip": True}, "plain": {"skip": False}}
+    la.draw(against(own, "depth", {"bend": "bends down"}, groups, x_label="layers"), tmp_path / "a.png")

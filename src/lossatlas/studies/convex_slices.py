@@ -51,7 +51,10 @@ def run(bench: Bench, settings: Settings) -> Findings:
     rows, lines = [], {}
     for net in nets(settings.networks, data.channels):
         case = trained(bench, net, data)
-        row, _ = measured(bench, case, data, settings)
+        row, landscapes = measured(bench, case, data, settings)
+        if not landscapes:
+            rows.append(row)
+            continue
         rows.append(replace(row, extra=slices(bench, case, data, settings)))
         if net.seed == 0 and row["depth"] == max(settings.depths):
             lines[net.label] = line(bench, case, data, settings)
@@ -151,7 +154,8 @@ def _figures(rows: Sequence[Row], lines: Mapping[str, Mapping[str, np.ndarray]])
                 ("shows", "slices that show it (%)"),
                 groups,
                 marks=[Mark(y=50.0, label="half of them")],
-                caption=f"Each point is a network, and {rows[0]['slices']} random planes through its minimum.",
+                caption="Each point is a network, and "
+                f"{shown[0]['slices'] if shown else 0} random planes through its minimum.",
             ),
             words="The negative curvature that the Hessian at a minimum has, and how many random slices through it "
             "show some.",

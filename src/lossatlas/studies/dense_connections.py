@@ -53,7 +53,7 @@ def run(bench: Bench, settings: Settings) -> Findings:
         row, landscapes = measured(bench, trained(bench, net, data), data, settings)
         rows.append(replace(row, extra={"kind": KINDS[net.model == "resnet"]}))
         if net.seed == 0:
-            shown.append(landscapes[0])
+            shown += landscapes[:1]
     return Findings(
         verdicts=judge(rows, settings),
         figures=_figures(rows, shown),

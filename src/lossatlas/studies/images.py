@@ -107,7 +107,9 @@ class Row:
 
 
 def measured(bench: Bench, case: Case, data: Data, settings: AbstractImages) -> tuple[Row, list[xr.Dataset]]:
-    """Look at a network: its landscapes and the extreme eigenvalues at its centre."""
+    """Look at a network: its landscapes and the extreme eigenvalues at its centre; of one that diverged, nothing."""
+    if case.diverged:
+        return _nothing(case), []
     landscapes = [surface(bench, case, data, look) for look in settings.looks]
     form = shape(landscapes)
     found = extremes(bench, case, data, samples=settings.eigen_samples, most=settings.products)
@@ -125,6 +127,14 @@ def measured(bench: Bench, case: Case, data: Data, settings: AbstractImages) -> 
         converged=found["converged"],
     )
     return row, landscapes
+
+
+def _nothing(case: Case) -> Row:
+    net, none = case.net, float("nan")
+    return Row(
+        label=net.label, of=dict(net.options), seed=net.seed, scores=dict(case.scores), bend=none, valley=none,
+        spread=none, low=none, high=none, converged=False,
+    )  # fmt: skip
 
 
 def fair(rows: Sequence[Row], by: str, matched: float) -> tuple[list[Row], str]:

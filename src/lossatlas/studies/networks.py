@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -157,6 +158,11 @@ class Case:
     scores: Mapping[str, float]
     key: Mapping[str, Any]
     seconds: float
+
+    @property
+    def diverged(self) -> bool:
+        """Whether training led where there is no loss: there is nothing to look at."""
+        return not math.isfinite(self.scores["train_loss"])
 
     @property
     def reached(self) -> bool:

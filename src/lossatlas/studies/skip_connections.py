@@ -61,8 +61,8 @@ def run(bench: Bench, settings: Settings) -> Findings:
         row, landscapes = measured(bench, case, data, settings)
         rows.append(row)
         if net.seed == 0:
-            shown.append(landscapes[0])
-        if net.seed == 0 and row["depth"] == max(settings.depths):
+            shown += landscapes[:1]
+        if landscapes and net.seed == 0 and row["depth"] == max(settings.depths):
             look = Look(points=settings.map_points, samples=settings.map_samples)
             deepest.append(ratios(bench, case, data, look, most=settings.map_products))
     figures = [*_figures(rows, shown, deepest), *_authors(settings)]

@@ -55,7 +55,7 @@ def run(bench: Bench, settings: Settings) -> Findings:
         row, landscapes = measured(bench, trained(bench, net, data), data, settings)
         rows.append(row)
         if net.seed == 0 and row["width"] in (settings.width, settings.width * max(settings.factors)):
-            shown.append(landscapes[0])
+            shown += landscapes[:1]
     return Findings(
         verdicts=judge(rows, settings),
         figures=_figures(rows, shown),
