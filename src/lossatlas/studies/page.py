@@ -178,7 +178,7 @@ def write_index(folder: Path) -> Path:
     """
     entries = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*/findings.json"))]
     body = "\n".join(_entry(entry) for entry in _ordered(entries))
-    total = sum(entry["stage_seconds"] for entry in entries)
+    total = sum({name: seconds for entry in entries for name, seconds in entry["stages"].items()}.values())
     intro = (
         f"<p>{len(entries)} stud{'y' if len(entries) == 1 else 'ies'}; their stages took {total / 60:.0f} minutes when "
         "they were run. “Seen” holds at the scale that was run and says nothing of others. Each verdict is at 5 %: of "
