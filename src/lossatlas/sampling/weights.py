@@ -80,18 +80,17 @@ class Weights:
         moved = torch.matmul(table, self._rows, out=self._buffer[: len(table)]).to(self._dtype)
         if self.points == 1:
             moved = moved[0]
-        views, start = {}, 0
-        for name, shape in self._shapes.items():
-            size = math.prod(shape)
-            views[name] = self._view(moved[..., start : start + size], shape)
-            start += size
-        return views
+        return self._views(moved)
 
     def rows(self) -> dict[str, Rows]:
         """The pristine slots, as views into the one matrix that holds them: who keeps these need not keep their own."""
+        return {name: Rows(view) for name, view in self._views(self._rows).items()}
+
+    def _views(self, flat: Tensor) -> dict[str, Tensor]:
+        """The tensors that lie side by side in [..., P], by name."""
         sizes = [math.prod(shape) for shape in self._shapes.values()]
-        flat = zip(self._shapes.items(), torch.split(self._rows, sizes, dim=1), strict=True)
-        return {name: Rows(self._view(part, shape)) for (name, shape), part in flat}
+        parts = zip(self._shapes.items(), torch.split(flat, sizes, dim=-1), strict=True)
+        return {name: self._view(part, shape) for (name, shape), part in parts}
 
     def _view(self, flat: Tensor, shape: tuple[int, ...]) -> Tensor:
         lead = tuple(flat.shape[:-1])
