@@ -135,6 +135,10 @@ def test_ways_are_kept_and_drawn_again_without_the_model(here, monkeypatch):
     assert facts["samples"] == 100
     assert facts["ways"]["trained chain of lines"]["folder"] == "kept/curve"
     assert "barrier" in run("info", "kept").stdout
+    run("report", "kept", "-o", "kept.html")
+    page = (here / "kept.html").read_text()
+    assert facts["barriers"]["straight line after alignment"] in page
+    assert page.count("<figure") == 2  # the ways, and the surface
     bad = ("draw", "kept", "-o", "a.svg")
     assert "take --value and --theme" in run(*bad, "--levels", "4", code=2).stderr
     assert "measured without" in run(*bad, "--value", "accuracy", code=2).stderr

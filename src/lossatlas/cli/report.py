@@ -20,8 +20,9 @@ def report_command(runs: tuple[str, ...], out: str, title: str) -> None:
 
     Of each slice the page says in words what it proves, and how the share of area that bends down depends on the
     threshold, and which minima and passes the field has. A folder of `lossatlas sample --seeds` gives the median over
-    seeds and their spread, a .json of `lossatlas sharpness --json` its measures of flatness. What
-    `lossatlas eigen --run RUN` found at the centre of a run stands beside it, with what it does not prove.
+    seeds and their spread, one of `lossatlas connect --run` the barriers and the loss along its ways, a .json of
+    `lossatlas sharpness --json` its measures of flatness. What `lossatlas eigen --run RUN` found at the centre of a run
+    stands beside it, with what it does not prove.
 
     \b
     Examples:
@@ -30,6 +31,7 @@ def report_command(runs: tuple[str, ...], out: str, title: str) -> None:
       lossatlas report runs/skip runs/noskip runs/map -o comparison.html --title "With and without skips"
     """
     import lossatlas as la
+    from lossatlas.analysis.connections import is_connection
     from lossatlas.analysis.uncertainty import Seeds, seed_folders
     from lossatlas.draw.report import report
     from lossatlas.draw.statement import flatness_statement, seeds_statement, statement
@@ -42,9 +44,26 @@ def report_command(runs: tuple[str, ...], out: str, title: str) -> None:
             parts += seeds_statement(several[run])
         elif run in flat:
             parts += flatness_statement(flat[run])
+        elif is_connection(run):
+            parts += _ways(run)
         else:
             parts += statement(la.open(run))
     click.echo(f"written: {report(out, title, parts)}")
+
+
+def _ways(run: str) -> list[Any]:
+    """What lies between two networks."""
+    import lossatlas as la
+    from lossatlas.analysis.connections import PLANE, known, overlays_of, ways_of
+    from lossatlas.analysis.filling import preview
+    from lossatlas.draw.report import Picture
+    from lossatlas.draw.statement import ways_statement
+
+    content, plane = known(run), Path(run) / PLANE
+    shown = None
+    if plane.is_dir():
+        shown = Picture(preview(la.open(plane)), view={"overlays": overlays_of(plane)})
+    return ways_statement(content["title"], content["barriers"], ways_of(run), shown)
 
 
 def _json(path: str) -> Any:

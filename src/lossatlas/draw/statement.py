@@ -12,6 +12,7 @@ import xarray as xr
 from lossatlas.analysis.convexity import Proof, proof
 from lossatlas.analysis.topology import topology
 from lossatlas.analysis.uncertainty import Seeds
+from lossatlas.draw.plot import Plot
 from lossatlas.draw.report import Heading, Number, Part, Picture, Table
 from lossatlas.draw.words import number, percent
 from lossatlas.errors import SpecError
@@ -73,6 +74,23 @@ def seeds_statement(found: Seeds) -> list[Part]:
         spread = Picture(medians, words="The standard deviation over seeds.", view={"value": f"{value}_spread"})
         pictures = [Picture(medians, words="The median over seeds."), spread]
     return [heading, *pictures, *map(found.words, value_names(first)), found.caveat]
+
+
+def ways_statement(title: str, barriers: Mapping[str, str], ways: Plot, surface: Picture | None) -> list[Part]:
+    """The parts of a report on the ways between two networks, as ``lossatlas connect`` keeps them.
+
+    Args:
+        title: heading.
+        barriers: the barrier of each way in words, by the words of the way.
+        ways: the loss along all of them; its caption holds what they do not prove.
+        surface: the plane through both networks with the curve upon it, where it was measured.
+
+    Returns:
+        Heading, table of barriers, pictures.
+    """
+    rows = [{"way": way, "barrier": words} for way, words in barriers.items()]
+    table = [Table(rows, note="± is the standard error over the samples.")] if rows else []
+    return [Heading(title), *table, Picture(ways), *([surface] if surface else [])]
 
 
 def flatness_statement(content: Mapping[str, Any]) -> list[Part]:
