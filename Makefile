@@ -24,12 +24,13 @@ RESULTS ?= benchmarks/results
 setup: $(READY)
 
 # torch comes first and alone: what depends on it must not choose another build.
-$(READY): pyproject.toml
+$(READY): pyproject.toml studies/pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lossatlas needs Python 3.11 or newer")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/pip install --quiet $(TORCH)
 	$(BIN)/pip install --quiet --group dev -e '.[all]'
+	$(BIN)/pip install --quiet --no-deps -e ./studies
 	$(BIN)/pip install --quiet --no-deps --upgrade --target $(VENV)/oracles --group oracles
 	touch $@
 
@@ -43,7 +44,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 
 types: $(READY)
-	$(BIN)/mypy src
+	$(BIN)/mypy
 
 layers: $(READY)
 	$(BIN)/lint-imports
@@ -72,7 +73,7 @@ bench: $(BENCH_READY)
 
 soak: $(READY)
 	$(BIN)/pytest -m "soak or slow" --count-kills 50 tests/sampling
-	$(BIN)/pytest -m soak tests/analysis tests/zoo
+	$(BIN)/pytest -m soak tests/paths tests/curvature tests/flatness tests/connect tests/zoo
 
 clean:
 	rm -rf $(VENV) $(BENCH) site .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 import lossatlas as la
+from lossatlas.evaluate.calibration import Calibration, calibrate
+from lossatlas.evaluate.evaluator import Plain
+from lossatlas.evaluate.graph.run import Graphs
+from lossatlas.evaluate.plans import Plan
 from lossatlas.results.landscape import Axis, Status, build
 from lossatlas.results.spec import Block
-from lossatlas.sampling.calibration import Calibration, calibrate
-from lossatlas.sampling.evaluator import Plain
-from lossatlas.sampling.graphs import Graphs
-from lossatlas.sampling.plans import Plan
 
 LONG = 10_000_000
 """Points of a run so long that every plan is worth a try."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import lossatlas as la
-from lossatlas.draw.plot import Mark, Panel, Plot, Series
+from lossatlas.figure.plot import Mark, Panel, Plot, Series
 
 WAYS = {
     "original": "original code's method",

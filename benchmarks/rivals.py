@@ -13,8 +13,8 @@ import numpy as np
 from scipy.interpolate import BarycentricInterpolator, RectBivariateSpline
 
 import lossatlas as la
-from lossatlas.analysis import surrogate
 from lossatlas.results.spec import Block
+from lossatlas.sampling import surrogate
 from lossatlas.sampling.adaptive import coarse_cells
 
 MOST = 1300

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 
 import lossatlas as la
-from lossatlas.analysis.steps import CAVEAT, compare
-from lossatlas.draw.plot import Mark, Panel, Plot, Series
+from lossatlas.field.steps import CAVEAT, compare
+from lossatlas.figure.plot import Mark, Panel, Plot, Series
 from lossatlas.objective.generation import Continuation, cloze
 from lossatlas.objective.language import cross_entropy
 from lossatlas.space.charts import Recipe

@@ -14,58 +14,62 @@ from lossatlas.errors import RunMismatchError, SpecError
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from lossatlas import metrics, zoo
-    from lossatlas.analysis import sharpness
-    from lossatlas.analysis.alignment import align
-    from lossatlas.analysis.connectivity import connect
-    from lossatlas.analysis.density import spectral_density
-    from lossatlas.analysis.spectrum import eigenvalues, trace
-    from lossatlas.analysis.topology import topology
-    from lossatlas.analysis.trajectories import Trajectory
-    from lossatlas.checkpoints import load_checkpoint
+    from lossatlas import directions, zoo
+    from lossatlas import flatness as sharpness
+    from lossatlas.connect.alignment import align
+    from lossatlas.connect.curve import connect
+    from lossatlas.curvature.density import spectral_density
+    from lossatlas.curvature.map import curvature_map
+    from lossatlas.curvature.spectrum import eigenvalues, trace
     from lossatlas.draw import View, draw
-    from lossatlas.objective import Objective
-    from lossatlas.record import Recorder
+    from lossatlas.field.topology import topology
+    from lossatlas.objective import Objective, metrics
+    from lossatlas.objective.checkpoints import load_checkpoint
+    from lossatlas.paths.record import Recorder
+    from lossatlas.paths.trajectories import Trajectory
     from lossatlas.results.reading import open
     from lossatlas.sampling.adaptive import Adaptive
-    from lossatlas.sampling.curvature_map import curvature_map
     from lossatlas.sampling.run import interpolate, sample
     from lossatlas.sampling.samplers import Grid
     from lossatlas.sampling.seeds import seeds
     from lossatlas.sampling.subset import sample_subset
-    from lossatlas.space import directions, filters
+    from lossatlas.space import filters
     from lossatlas.space.charts import Plane
     from lossatlas.space.normalize import normalize
 
-# Where each name lives. They are imported on first use: `lossatlas draw` and `lossatlas --help` never wait for torch.
+# Where each name lives, in which room; a room's own name stands for the whole module. They are imported on first use:
+# `lossatlas draw` and `lossatlas --help` never wait for torch.
 _HOMES = {
     "Objective": "objective",
-    "metrics": "",
-    "load_checkpoint": "checkpoints",
-    "Recorder": "record",
-    "Trajectory": "analysis.trajectories",
-    "align": "analysis.alignment",
-    "connect": "analysis.connectivity",
-    "directions": "space",
-    "filters": "space",
-    "normalize": "space.normalize",
+    "load_checkpoint": "objective.checkpoints",
     "Plane": "space.charts",
+    "normalize": "space.normalize",
     "Grid": "sampling.samplers",
     "Adaptive": "sampling.adaptive",
     "sample": "sampling.run",
     "sample_subset": "sampling.subset",
     "seeds": "sampling.seeds",
     "interpolate": "sampling.run",
-    "eigenvalues": "analysis.spectrum",
-    "trace": "analysis.spectrum",
-    "spectral_density": "analysis.density",
-    "curvature_map": "sampling.curvature_map",
-    "sharpness": "analysis",
-    "topology": "analysis.topology",
     "open": "results.reading",
     "View": "draw",
+    "topology": "field.topology",
+    "eigenvalues": "curvature.spectrum",
+    "trace": "curvature.spectrum",
+    "spectral_density": "curvature.density",
+    "curvature_map": "curvature.map",
+    "Recorder": "paths.record",
+    "Trajectory": "paths.trajectories",
+    "align": "connect.alignment",
+}
+
+_MODULES = {
+    "metrics": "objective.metrics",
+    "filters": "space.filters",
+    "directions": "directions",
+    "sharpness": "flatness",
+    "connect": "connect",  # a package that may be called, like the next
     "draw": "draw",
-    "zoo": "",
+    "zoo": "zoo",
 }
 
 __all__ = [
@@ -102,13 +106,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'lossatlas' has no attribute {name!r}")
-    home = _HOMES[name]
-    if name in ("metrics", "zoo", "directions", "filters", "sharpness"):
-        found: Any = importlib.import_module(".".join(part for part in ("lossatlas", home, name) if part))
+    if name in _MODULES:
+        found: Any = importlib.import_module(f"lossatlas.{_MODULES[name]}")
+    elif name in _HOMES:
+        found = getattr(importlib.import_module(f"lossatlas.{_HOMES[name]}"), name)
     else:
-        found = getattr(importlib.import_module(f"lossatlas.{home}"), name)
+        raise AttributeError(f"module 'lossatlas' has no attribute {name!r}")
     globals()[name] = found
     return found
 

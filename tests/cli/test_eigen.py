@@ -12,8 +12,8 @@ from click.testing import CliRunner
 from torch.nn import functional as F
 
 import lossatlas as la
-from lossatlas.analysis.convexity import slice_eigenvalues
 from lossatlas.cli import atlas
+from lossatlas.field.convexity import slice_eigenvalues
 
 USER = """
 import torch
@@ -94,7 +94,7 @@ def test_saved_eigenvectors_are_the_directions_of_a_slice(here) -> None:
 
 
 def test_the_map_is_kept_resumed_and_drawn(here, monkeypatch) -> None:
-    from lossatlas.sampling import curvature_map as module
+    from lossatlas.curvature import map as module
 
     original = module._Walker.visit
     calls = []

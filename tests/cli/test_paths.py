@@ -11,8 +11,8 @@ from click.testing import CliRunner
 from torch.nn import functional as F
 
 import lossatlas as la
-from lossatlas.analysis import curve_training
 from lossatlas.cli import atlas
+from lossatlas.connect import curve_training
 
 USER = """
 import lossatlas as la
@@ -121,7 +121,7 @@ def test_ways_are_kept_and_drawn_again_without_the_model(here, monkeypatch):
     first = run(*command)
     assert "kept: kept (lossatlas draw kept -o picture.html)" in first.stdout
     monkeypatch.setattr(la.Objective, "measure", lambda *_, **__: pytest.fail("measured again"), raising=True)
-    monkeypatch.setattr("lossatlas.analysis.curve_training._State.epoch", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr("lossatlas.connect.curve_training._State.epoch", lambda *_: pytest.fail("trained again"))
     run("draw", "kept", "-o", "again.svg", "-o", "again.html")
     picture = (here / "again.svg").read_text()
     for words in ("straight line", "straight line after alignment", "trained chain of lines"):

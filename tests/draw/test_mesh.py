@@ -11,9 +11,9 @@ import pytest
 import xarray as xr
 
 from lossatlas.draw import mesh, solid
-from lossatlas.draw.palettes import rgb
 from lossatlas.draw.view import View, compile
 from lossatlas.errors import SpecError
+from lossatlas.figure.palettes import rgb
 
 pyvista = pytest.importorskip("pyvista")
 trimesh = pytest.importorskip("trimesh")

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import lossatlas as la
-from lossatlas.draw.plot import Panel, Plot, Series
-from lossatlas.draw.report import Heading, Number, Picture, Table, report
+from lossatlas.draw.report import report
+from lossatlas.figure.parts import Heading, Number, Picture, Table
+from lossatlas.figure.plot import Panel, Plot, Series
 
 LINE = Series(x=np.arange(3), y=np.arange(3.0))
 PLOT = Plot(panels=[Panel(series=[LINE], x_label="x", y_label="y")], caption=["It proves <nothing>."])

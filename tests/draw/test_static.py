@@ -22,8 +22,8 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from lossatlas.draw import static
-from lossatlas.draw.palettes import THEMES
 from lossatlas.draw.view import View, compile
+from lossatlas.figure.palettes import THEMES
 
 Make = Callable[..., xr.Dataset]
 

@@ -134,7 +134,7 @@ def test_a_landscape_says_what_its_means_are_over():
 
 
 def test_the_gradient_is_that_of_the_mean_over_tokens():
-    from lossatlas.analysis.curvature import Matrix
+    from lossatlas.curvature.products import Matrix
 
     model = Bigram()
     gradient = Matrix(objective(model, batches(texts(), 2))).gradient()

@@ -11,13 +11,13 @@ import torch
 from torch import nn
 
 import lossatlas as la
-from lossatlas.analysis import surrogate
 from lossatlas.draw import static
 from lossatlas.draw.captions import caveat
 from lossatlas.draw.view import compile
 from lossatlas.errors import SpecError
 from lossatlas.results.landscape import Axis, Status, build
 from lossatlas.results.spec import Block
+from lossatlas.sampling import surrogate
 
 N = 51
 X, Y = np.meshgrid(np.linspace(-1, 1, N), np.linspace(-1, 1, N), indexing="ij")

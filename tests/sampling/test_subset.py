@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import lossatlas as la
-from lossatlas.draw.ranges import choose
+from lossatlas.figure.ranges import choose
 from lossatlas.objective.part import every, strata, taken
 from lossatlas.results.landscape import structured
 from lossatlas.sampling import subset

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 import lossatlas as la
 from lossatlas import SpecError
-from lossatlas.sampling.graphs import Graphs
-from lossatlas.sampling.plans import Plan
+from lossatlas.evaluate.graph.run import Graphs
+from lossatlas.evaluate.plans import Plan
 from lossatlas.space import filters
 
 

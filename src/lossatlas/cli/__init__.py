@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 import warnings
+from importlib.metadata import entry_points
 from typing import Any
 
 import click
@@ -30,6 +31,9 @@ COMMANDS = {
     "export": "Write files that the original code reads.",
 }
 MODULES = {"import": "interchange", "export": "interchange"}
+
+ELSEWHERE = {"study": "lossatlas-studies"}
+"""Commands that come with a distribution of their own, found through the entry points ``lossatlas.commands``."""
 
 BAD_INPUT = 2
 
@@ -61,6 +65,8 @@ class Atlas(click.Group):
         """Import one command."""
         if name not in COMMANDS:
             return None
+        if name in ELSEWHERE:
+            return _from_elsewhere(name)
         module = importlib.import_module(f"lossatlas.cli.{MODULES.get(name, name)}")
         command: click.Command = getattr(module, f"{name}_command")
         return command
@@ -82,6 +88,22 @@ class Atlas(click.Group):
                 raise BadInput(str(fault)) from fault
             except OSError as fault:
                 raise Failure(str(fault)) from fault
+
+
+def _from_elsewhere(name: str) -> click.Command:
+    """A command of another distribution, or one that says how to install it."""
+    for found in entry_points(group="lossatlas.commands", name=name):
+        command: click.Command = found.load()
+        return command
+    missing = f"`lossatlas {name}` comes with {ELSEWHERE[name]}; install it: pip install {ELSEWHERE[name]}"
+
+    @click.command(name, help=f"{COMMANDS[name]}  (not installed: pip install {ELSEWHERE[name]})")
+    @click.argument("words", nargs=-1, type=click.UNPROCESSED)
+    def absent(words: tuple[str, ...]) -> None:
+        raise MissingExtraError(missing)
+
+    absent.ignore_unknown_options = True
+    return absent
 
 
 def _show_note(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:

@@ -36,8 +36,8 @@ def compare_command(a: str, b: str, value: str, scale: str, out: tuple[str, ...]
     It compares two trained networks, not their kinds: that one architecture is flatter needs several of each.
     """
     import lossatlas as la
-    from lossatlas.analysis.uncertainty import Seeds, compare
     from lossatlas.draw import check_path
+    from lossatlas.field.uncertainty import Seeds, compare
 
     for path in out:
         check_path(path)

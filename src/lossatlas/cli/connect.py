@@ -84,7 +84,7 @@ class _Found:
     """What is found, printed as it is, and kept where a folder is named."""
 
     def __init__(self, objective: Any, ends: list[Any], steps: int, run: str) -> None:
-        from lossatlas.analysis.connections import folder_for
+        from lossatlas.connect.connections import folder_for
 
         self.objective, self.ends, self.steps = objective, ends, steps
         self.folder = folder_for(run) if run else None
@@ -94,7 +94,7 @@ class _Found:
         self.connection: Any = None
 
     def line(self, *, aligned: bool) -> None:
-        from lossatlas.analysis.barriers import CAVEAT
+        from lossatlas.connect.barriers import CAVEAT
 
         objective = self.objective
         first = "line-before-alignment" if aligned else "line"
@@ -118,7 +118,7 @@ class _Found:
         click.echo("Weight matching finds a local optimum: another start may find permutations that match better.")
 
     def _barrier(self, name: str) -> tuple[Any, Any]:
-        from lossatlas.analysis.barriers import barrier
+        from lossatlas.connect.barriers import barrier
 
         return barrier(self.objective, *self.ends, steps=self.steps, run=self.folder and self.folder / name)
 
@@ -129,7 +129,8 @@ class _Found:
 
     def connect(self, kind: str, bends: int, epochs: int, lr: float, *, seed: int) -> None:
         import lossatlas as la
-        from lossatlas.analysis.connectivity import TRAINED, Training
+        from lossatlas.connect.curve import TRAINED
+        from lossatlas.connect.curve_training import Training
 
         training = Training(epochs=epochs, lr=lr, seed=seed)
         options: dict[str, Any] = {"kind": kind, "bends": bends, "steps": self.steps, "training": training}
@@ -143,20 +144,20 @@ class _Found:
 
     @property
     def caption(self) -> tuple[str, ...]:
-        from lossatlas.analysis.barriers import CAVEAT
+        from lossatlas.connect.barriers import CAVEAT
 
         return (*(f"{name[0].upper()}{name[1:]}: {found.words}." for name, found in self.lines), CAVEAT)
 
     def plot(self) -> Any:
-        from lossatlas.analysis.connections import plot
-        from lossatlas.analysis.connectivity import TITLE
+        from lossatlas.connect.connections import plot
+        from lossatlas.connect.curve import TITLE
 
         return plot(self.ways, title=TITLE, caption=self.caption)
 
     def keep(self, upon: Sequence[Any] = ()) -> None:
         """Say in the folder what its ways are, and what is drawn upon its surface."""
-        from lossatlas.analysis.connections import note
-        from lossatlas.analysis.connectivity import TITLE
+        from lossatlas.connect.connections import note
+        from lossatlas.connect.curve import TITLE
 
         if self.folder is not None:
             there = {name: words for name, words in self.names.items() if (self.folder / name).is_dir()}
@@ -165,9 +166,10 @@ class _Found:
 
     def write(self, out: tuple[str, ...], plane: str | None, grid: int, page: str | None) -> None:
         import lossatlas as la
-        from lossatlas.analysis.barriers import CAVEAT
-        from lossatlas.analysis.connections import PLANE
-        from lossatlas.draw.report import Heading, Number, Picture, report
+        from lossatlas.connect.barriers import CAVEAT
+        from lossatlas.connect.connections import PLANE
+        from lossatlas.draw.report import report
+        from lossatlas.figure.parts import Heading, Number, Picture
 
         self.keep()
         for picture in out:

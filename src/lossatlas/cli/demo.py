@@ -146,13 +146,15 @@ def _network(name: str, skip: bool, plan: Plan, out: Path) -> tuple[Any, list[An
 
 def _numbers(landscapes: list[Any]) -> tuple[list[float], list[float]]:
     """Valley and negative curvature of each seed, all on the coarse grid, since both depend on the spacing."""
-    from lossatlas.analysis.convexity import negative_share, share_below
+    from lossatlas.field.convexity import negative_share, share_below
 
     coarse = [landscapes[0].isel(x=slice(None, None, 2), y=slice(None, None, 2)), *landscapes[1:]]
     return [share_below(one, 1.0) for one in coarse], [negative_share(one) for one in coarse]
 
 
 def _row(name: str, trained: Any, landscapes: list[Any]) -> Mapping[str, str]:
+    from lossatlas.figure.words import with_range
+
     valley, bent = _numbers(landscapes)
     return {
         "network": name,
@@ -163,12 +165,6 @@ def _row(name: str, trained: Any, landscapes: list[Any]) -> Mapping[str, str]:
         "area with loss < 1": with_range(valley),
         "area that bends down": with_range(bent),
     }
-
-
-def with_range(shares: list[float]) -> str:
-    """The mean of some shares, and the smallest and the largest, in percent."""
-    mean = sum(shares) / len(shares)
-    return f"{100 * mean:.0f} % ({100 * min(shares):.0f} to {100 * max(shares):.0f})"
 
 
 def _print_table(rows: list[Mapping[str, str]]) -> None:

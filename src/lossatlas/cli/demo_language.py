@@ -80,7 +80,7 @@ def run(out: Path, quick: bool) -> Path:
 def _network(name: str, plan: Plan, out: Path) -> tuple[Any, Any, Mapping[str, float]]:
     """Train one network; its plane, its score beside its loss on a line, and its numbers."""
     import lossatlas as la
-    from lossatlas.analysis.steps import compare
+    from lossatlas.field.steps import compare
     from lossatlas.zoo.fit import Recipe, fit
 
     folder = out / name.lower()

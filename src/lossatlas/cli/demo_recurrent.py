@@ -114,8 +114,8 @@ def _steps(data: Any, depth: int) -> Any:
 
 
 def _row(name: str, numbers: Mapping[str, float], landscapes: list[Any]) -> Mapping[str, str]:
-    from lossatlas.analysis.convexity import negative_share, share_below
-    from lossatlas.cli.demo import with_range
+    from lossatlas.field.convexity import negative_share, share_below
+    from lossatlas.figure.words import with_range
 
     return {
         "network": name,

@@ -41,9 +41,9 @@ def draw_command(runs: tuple[str, ...], out: tuple[str, ...], clip: str | None, 
       lossatlas draw runs/a -o a.glb          (Blender; .vtp and .vti for ParaView, .stl for printing)
     """
     import lossatlas as la
-    from lossatlas.analysis.connections import is_connection, overlays_of
-    from lossatlas.analysis.filling import preview
+    from lossatlas.connect.connections import is_connection, overlays_of
     from lossatlas.draw import check_path
+    from lossatlas.sampling.filling import preview
 
     for path in out:
         check_path(path)
@@ -66,7 +66,7 @@ def _draw_ways(
 ) -> None:
     """All ways between two networks on one picture."""
     import lossatlas as la
-    from lossatlas.analysis.connections import ways_of
+    from lossatlas.connect.connections import ways_of
 
     if len(runs) > 1:
         raise SpecError(f"{runs[0]} and others: ways between networks are drawn one folder at a time")

@@ -151,10 +151,10 @@ def _centre(scan: Any, wish: Wish) -> None:
     from tqdm import tqdm
 
     import lossatlas as la
-    from lossatlas.analysis.curvature import Matrix
-    from lossatlas.analysis.density import density_of
-    from lossatlas.analysis.spectrum import ends_of
     from lossatlas.cli.scan import build_model, build_objective
+    from lossatlas.curvature.density import density_of
+    from lossatlas.curvature.products import Matrix
+    from lossatlas.curvature.spectrum import ends_of
     from lossatlas.draw.report import report
     from lossatlas.draw.statement import statement
 
@@ -182,8 +182,8 @@ def _centre(scan: Any, wish: Wish) -> None:
 
 
 def _end_numbers(ends: Any) -> Iterator[Any]:
-    from lossatlas.analysis.spectrum import end_names
-    from lossatlas.draw.report import Number
+    from lossatlas.curvature.spectrum import end_names
+    from lossatlas.figure.parts import Number
 
     half = len(ends.values) // 2
     unit = "per squared parameter norm"
@@ -197,8 +197,8 @@ def _end_numbers(ends: Any) -> Iterator[Any]:
 
 
 def _trace_numbers(matrix: Any, wish: Wish, seed: int) -> Iterator[Any]:
-    from lossatlas.analysis.spectrum import trace_of
-    from lossatlas.draw.report import Number
+    from lossatlas.curvature.spectrum import trace_of
+    from lossatlas.figure.parts import Number
 
     if wish.probes:
         found = trace_of(matrix, probes=wish.probes, seed=seed)
@@ -207,9 +207,9 @@ def _trace_numbers(matrix: Any, wish: Wish, seed: int) -> Iterator[Any]:
 
 
 def _along_numbers(scan: Any, wish: Wish, objective: Any) -> Iterator[Any]:
-    from lossatlas.analysis.differences import along
     from lossatlas.cli.scan import build_plane
-    from lossatlas.draw.report import Number
+    from lossatlas.curvature.differences import along
+    from lossatlas.figure.parts import Number
 
     if not wish.along:
         return
@@ -241,7 +241,7 @@ def _keep(scan: Any, wish: Wish, objective: Any, ends: Any, numbers: list[Any]) 
         note_curvature(Path(scan.run), content, identity)
         said.append(f"Kept with the run {scan.run}.")
     if wish.save:
-        from lossatlas.space import directions
+        from lossatlas import directions
         from lossatlas.space.charts import Plane
         from lossatlas.space.planefile import save_directions
 

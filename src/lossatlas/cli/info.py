@@ -23,7 +23,7 @@ def info_command(run: str, as_json: bool) -> None:
       lossatlas info a.nc --json
     """
     import lossatlas as la
-    from lossatlas.analysis.connections import is_connection
+    from lossatlas.connect.connections import is_connection
     from lossatlas.results import reading
     from lossatlas.results.landscape import Status
 
@@ -49,7 +49,7 @@ def _say(facts: dict[str, Any], *, as_json: bool) -> None:
 def _ways(run: str) -> dict[str, Any]:
     """What is known of the ways between two networks."""
     import lossatlas as la
-    from lossatlas.analysis.connections import known
+    from lossatlas.connect.connections import known
 
     content = known(run)
     ways = {

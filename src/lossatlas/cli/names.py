@@ -32,11 +32,11 @@ from typing import Any
 from torch import nn
 from torch.nn import functional as F
 
-from lossatlas import metrics as known_metrics
 from lossatlas import zoo
 from lossatlas.errors import SpecError, unknown
 from lossatlas.extras import require
 from lossatlas.objective import calling, language
+from lossatlas.objective import metrics as known_metrics
 
 LOSSES: dict[str, Callable[..., Any] | None] = {
     "cross_entropy": F.cross_entropy,

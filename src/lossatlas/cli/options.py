@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
+from lossatlas.evaluate.plans import NAMES, PRECISIONS
 from lossatlas.objective.batchnorm import MODES
-from lossatlas.sampling.plans import NAMES, PRECISIONS
 from lossatlas.space.normalize import WAYS
 
 BOUNDS = click.Tuple([float, float, int])

@@ -31,10 +31,10 @@ def report_command(runs: tuple[str, ...], out: str, title: str) -> None:
       lossatlas report runs/skip runs/noskip runs/map -o comparison.html --title "With and without skips"
     """
     import lossatlas as la
-    from lossatlas.analysis.connections import is_connection
-    from lossatlas.analysis.uncertainty import Seeds, seed_folders
+    from lossatlas.connect.connections import is_connection
     from lossatlas.draw.report import report
     from lossatlas.draw.statement import flatness_statement, seeds_statement, statement
+    from lossatlas.field.uncertainty import Seeds, seed_folders
 
     several = {run: Seeds.open(run) for run in runs if seed_folders(run)}
     flat = {run: _json(run) for run in runs if run.endswith(".json")}
@@ -54,10 +54,10 @@ def report_command(runs: tuple[str, ...], out: str, title: str) -> None:
 def _ways(run: str) -> list[Any]:
     """What lies between two networks."""
     import lossatlas as la
-    from lossatlas.analysis.connections import PLANE, known, overlays_of, ways_of
-    from lossatlas.analysis.filling import preview
-    from lossatlas.draw.report import Picture
+    from lossatlas.connect.connections import PLANE, known, overlays_of, ways_of
     from lossatlas.draw.statement import ways_statement
+    from lossatlas.figure.parts import Picture
+    from lossatlas.sampling.filling import preview
 
     content, plane = known(run), Path(run) / PLANE
     shown = None

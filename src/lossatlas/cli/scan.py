@@ -15,14 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lossatlas.checkpoints import load_checkpoint, load_state, read_checkpoint
 from lossatlas.cli import names
 from lossatlas.errors import SpecError, unknown
+from lossatlas.evaluate.plans import NAMES, PRECISIONS
 from lossatlas.objective import Objective, batchnorm
 from lossatlas.objective.batches import map_tensors, size_of
 from lossatlas.objective.calling import TARGETS
+from lossatlas.objective.checkpoints import load_checkpoint, load_state, read_checkpoint
 from lossatlas.results import interchange
-from lossatlas.sampling.plans import NAMES, PRECISIONS
 from lossatlas.space import directions as ways
 from lossatlas.space.canonical import canonical
 from lossatlas.space.charts import Plane, Recipe

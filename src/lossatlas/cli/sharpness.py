@@ -107,7 +107,7 @@ def sharpness_command(config: Path | None, **given: Any) -> None:
 
 
 def _measures(given: Sequence[str]) -> tuple[Any, ...]:
-    from lossatlas.analysis.sharpness import MEASURES
+    from lossatlas.flatness import MEASURES
 
     if "all" in given:
         return tuple(MEASURES)
@@ -119,7 +119,7 @@ def _measures(given: Sequence[str]) -> tuple[Any, ...]:
 
 def _options(texts: Sequence[str], names: Sequence[str], seed: int | None) -> dict[str, dict[str, Any]]:
     """Options by measure: the seed where a measure has one, and what --set says."""
-    from lossatlas.analysis.sharpness import MEASURES
+    from lossatlas.flatness import MEASURES
 
     good = {name: [*inspect.signature(MEASURES[name]).parameters][2:] for name in names}  # type: ignore[index]
     found: dict[str, dict[str, Any]] = {name: {} for name in names}
@@ -166,7 +166,7 @@ def _table(
     *,
     progress: bool,
 ) -> Any:
-    from lossatlas.analysis import sharpness
+    from lossatlas import flatness as sharpness
     from lossatlas.cli.scan import Scan, build_model, build_objective
 
     models = {}
@@ -202,8 +202,8 @@ def _titles(checkpoints: Sequence[str]) -> list[str]:
 
 def _lines(found: Any, name: Any) -> Iterator[tuple[str, str]]:
     """What is said of one measure: words and their heads."""
-    from lossatlas.analysis.sharpness import DEFINITIONS
-    from lossatlas.draw.words import number
+    from lossatlas.figure.words import number
+    from lossatlas.flatness import DEFINITIONS
 
     what = DEFINITIONS[name]
     known = [one for one in found.results[name] if one is not None]
@@ -223,7 +223,7 @@ def _lines(found: Any, name: Any) -> Iterator[tuple[str, str]]:
 
 
 def _say(found: Any, *, as_json: bool) -> None:
-    from lossatlas.analysis.sharpness import DEFINITIONS
+    from lossatlas.flatness import DEFINITIONS
 
     if as_json:
         click.echo(json.dumps(_facts(found), indent=2, ensure_ascii=False))
@@ -259,8 +259,8 @@ def _facts(found: Any) -> dict[str, Any]:
 
 def _draw(found: Any, out: Sequence[str], wish: Wish) -> None:
     import lossatlas as la
-    from lossatlas.analysis.sharpness.page import parts
     from lossatlas.draw.report import report
+    from lossatlas.flatness.page import parts
 
     for path in out:
         click.echo(f"drawn: {la.draw(found, path)}", err=wish.json)

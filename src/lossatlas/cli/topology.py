@@ -78,7 +78,7 @@ def _facts(found: Any) -> dict[str, Any]:
 
 
 def _print(found: Any) -> None:
-    from lossatlas.draw.words import number
+    from lossatlas.figure.words import number
 
     click.echo(found.words)
     for kind in ("minima", "saddles", "maxima"):

@@ -62,7 +62,7 @@ def trajectory_command(
 
 
 def _print_path(path: Any, found: Any) -> None:
-    from lossatlas.analysis.paths import CAVEAT
+    from lossatlas.paths.findings import CAVEAT
 
     first, last = path.checkpoints[0], path.checkpoints[-1]
     click.echo(f"path: {len(path)} checkpoints, step {first.step} to {last.step}, {path.dimension:,} parameters")
@@ -93,8 +93,9 @@ def _measured(path: Any, told: dict[str, Any], grid: int, centre: str) -> tuple[
 
 
 def _page(target: str, found: Any, path: Any, landscape: Any, overlay: Any, along: Any) -> Path:
-    from lossatlas.analysis.paths import CAVEAT
-    from lossatlas.draw.report import Heading, Number, Picture, report
+    from lossatlas.draw.report import report
+    from lossatlas.figure.parts import Heading, Number, Picture
+    from lossatlas.paths.findings import CAVEAT
 
     parts = [
         f"{len(path)} checkpoints of {path.dimension:,} parameters. {path.contrast().words}",

@@ -26,10 +26,10 @@ from typing import Any
 
 from lossatlas.atomic import whole
 from lossatlas.draw import interactive, mesh, plot_page, static
-from lossatlas.draw.plot import Plot, plot_of
 from lossatlas.draw.scene import Scene
 from lossatlas.draw.view import View, compile
 from lossatlas.errors import SpecError, unknown
+from lossatlas.figure.plot import Plot, plot_of
 
 __all__ = ["Plot", "Scene", "View", "check_path", "compile", "draw"]
 
@@ -48,7 +48,7 @@ def draw(
     and those with the same title are runs of one model: their median and a band from the smallest to the largest.
 
     Args:
-        landscapes: one Landscape or several with the same number of axes; or a :class:`~lossatlas.draw.plot.Plot`, or
+        landscapes: one Landscape or several with the same number of axes; or a :class:`~lossatlas.figure.plot.Plot`, or
             any result that has a ``plot()``, which a View does not apply to.
         path: the file; its suffix chooses the back end. It is written whole or not at all.
         view: how it is seen.

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import xarray as xr
 
-from lossatlas.analysis.convexity import THRESHOLDS, Proof, centre_words, proof
-from lossatlas.draw.ranges import Range
 from lossatlas.draw.scene import Axis, Block, Caption, Curve
-from lossatlas.draw.words import number, percent
 from lossatlas.errors import SpecError
+from lossatlas.field.convexity import THRESHOLDS, Proof, centre_words, proof
+from lossatlas.figure.ranges import Range
+from lossatlas.figure.words import number, percent
 from lossatlas.results.landscape import Status, structured
 from lossatlas.results.quantities import quantity
 

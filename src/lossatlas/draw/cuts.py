@@ -10,8 +10,8 @@ import numpy as np
 import xarray as xr
 
 from lossatlas.draw.scene import Axis, Block, Curve
-from lossatlas.draw.words import number
 from lossatlas.errors import SpecError
+from lossatlas.figure.words import number
 from lossatlas.results.landscape import axis_names, value_names
 
 

@@ -14,12 +14,12 @@ import numpy as np
 from lossatlas import extras
 from lossatlas.draw import cuts
 from lossatlas.draw.captions import reason
-from lossatlas.draw.overlays import Path as Way
-from lossatlas.draw.overlays import Regions, borders
-from lossatlas.draw.palettes import THEMES, Theme, anchors
-from lossatlas.draw.ranges import Range
 from lossatlas.draw.scene import Axis, Block, Curve, Scene
 from lossatlas.draw.static_overlays import REGIONS, colour
+from lossatlas.figure.overlays import Path as Way
+from lossatlas.figure.overlays import Regions, borders
+from lossatlas.figure.palettes import THEMES, Theme, anchors
+from lossatlas.figure.ranges import Range
 
 SUFFIXES = (".html",)
 

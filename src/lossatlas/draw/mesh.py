@@ -10,10 +10,10 @@ import numpy as np
 
 from lossatlas import extras
 from lossatlas.draw import solid
-from lossatlas.draw.palettes import rgb
 from lossatlas.draw.scene import Block, Scene
-from lossatlas.draw.words import ascii_only
 from lossatlas.errors import SpecError
+from lossatlas.figure.palettes import rgb
+from lossatlas.figure.words import ascii_only
 
 SUFFIXES = (".vtp", ".vti", ".glb", ".stl")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lossatlas import extras
 from lossatlas.draw import static
-from lossatlas.draw.plot import Plot
+from lossatlas.figure.plot import Plot
 
 _PAGE = """<!doctype html>
 <html lang="en">

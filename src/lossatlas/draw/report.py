@@ -26,16 +26,16 @@ import os
 import re
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from importlib import resources
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from lossatlas.atomic import whole
-from lossatlas.draw.plot import Plot, plot_of
-from lossatlas.draw.words import number
 from lossatlas.errors import SpecError
+from lossatlas.figure.parts import Heading, Number, Part, Picture, Table
+from lossatlas.figure.plot import Plot, plot_of
+from lossatlas.figure.words import number
 
 COLUMN = 400.0
 """Pictures wider than so many points have several panels, and are not made smaller than can be read."""
@@ -47,61 +47,6 @@ _STYLE = (
     ".numbers th:first-child,.numbers td:first-child{text-align:left}.numbers th{font-weight:600}"
     ".numbers p{max-width:60rem;opacity:.8;font-size:.85rem}</style>"
 )
-
-
-@dataclass(frozen=True)
-class Heading:
-    """The heading of what follows."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Number:
-    """One number with what it does not prove.
-
-    Attributes:
-        name: what it is.
-        value: a number, or text where it has an error: "1200 ± 40".
-        caveat: what it proves and what it does not.
-        unit: its unit; empty where it has none.
-    """
-
-    name: str
-    value: float | str
-    caveat: str
-    unit: str = ""
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows with the same keys, the headings of the columns.
-
-    Attributes:
-        rows: one mapping for each row; numbers are written with three digits.
-        note: what the table does not prove, and what its columns mean; printed below.
-    """
-
-    rows: Sequence[Mapping[str, float | str]]
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Picture:
-    """Anything that :func:`lossatlas.draw` draws: Landscapes, plots, results with a ``plot()``.
-
-    Attributes:
-        shown: what is drawn; its own caption, with its caveat, is a part of the picture.
-        words: a paragraph above it.
-        view: options of :func:`lossatlas.draw`, such as ``{"scale": "log"}``.
-    """
-
-    shown: Any
-    words: str = ""
-    view: Mapping[str, Any] = field(default_factory=dict)
-
-
-Part = str | Heading | Number | Table | Picture
 
 
 def report(path: str | os.PathLike[str], title: str, parts: Iterable[Part | Any]) -> Path:

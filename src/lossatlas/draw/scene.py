@@ -8,9 +8,9 @@ from typing import Literal
 
 import numpy as np
 
-from lossatlas.draw.overlays import Overlay
-from lossatlas.draw.palettes import THEMES, Colours, Theme, ThemeName
-from lossatlas.draw.ranges import Range
+from lossatlas.figure.overlays import Overlay
+from lossatlas.figure.palettes import THEMES, Colours, Theme, ThemeName
+from lossatlas.figure.ranges import Range
 from lossatlas.results.landscape import Status
 
 Kind = Literal["line", "contour", "filled", "heat", "surface"]

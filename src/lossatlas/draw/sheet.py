@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from lossatlas.draw.palettes import Theme
+from lossatlas.figure.palettes import Theme
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from lossatlas.analysis.convexity import Proof, proof
-from lossatlas.analysis.topology import topology
-from lossatlas.analysis.uncertainty import Seeds
-from lossatlas.draw.plot import Plot
-from lossatlas.draw.report import Heading, Number, Part, Picture, Table
-from lossatlas.draw.words import number, percent
 from lossatlas.errors import SpecError
 from lossatlas.extras import MissingExtraError
+from lossatlas.field.convexity import Proof, proof
+from lossatlas.field.topology import topology
+from lossatlas.field.uncertainty import Seeds
+from lossatlas.figure.parts import Heading, Number, Part, Picture, Table
+from lossatlas.figure.plot import Plot
+from lossatlas.figure.words import number, percent
 from lossatlas.results.landscape import structured, value_names
 from lossatlas.results.quantities import quantity
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from lossatlas import extras
-from lossatlas.draw.plot import Plot
 from lossatlas.draw.scene import Scene
+from lossatlas.figure.plot import Plot
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lossatlas.draw.ranges import forward
 from lossatlas.draw.scene import Curve, Scene
 from lossatlas.draw.sheet import Entry, Margins, Sheet
 from lossatlas.draw.static_maps import HATCHES, hatch_key, heading, label_x, lengths, style_axes
+from lossatlas.figure.ranges import forward
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

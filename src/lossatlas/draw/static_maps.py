@@ -10,9 +10,9 @@ import numpy as np
 from lossatlas.draw import static_overlays
 from lossatlas.draw.captions import reason
 from lossatlas.draw.cuts import strips
-from lossatlas.draw.palettes import anchors, rgb
 from lossatlas.draw.scene import Axis, Block, Scene
 from lossatlas.draw.sheet import Box, Entry, Margins, Sheet, shortened, text_width, touch
+from lossatlas.figure.palettes import anchors, rgb
 from lossatlas.results.landscape import Status
 
 if TYPE_CHECKING:

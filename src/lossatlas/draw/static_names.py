@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lossatlas.draw.plot import Series
 from lossatlas.draw.sheet import Box, text_width, touch
+from lossatlas.figure.plot import Series
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.interpolate import RegularGridInterpolator
 
-from lossatlas.draw.overlays import Overlay, Path, Points, Regions, borders
 from lossatlas.draw.scene import Block, Scene
 from lossatlas.draw.sheet import Box, Entry, text_width, touch
+from lossatlas.figure.overlays import Overlay, Path, Points, Regions, borders
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

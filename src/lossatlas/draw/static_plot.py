@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lossatlas.draw import static_names
-from lossatlas.draw.plot import Mark, Panel, Plot, Series, symmetric_below
 from lossatlas.draw.sheet import Entry, Margins, Sheet, shortened, text_width
+from lossatlas.figure.plot import Mark, Panel, Plot, Series, symmetric_below
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

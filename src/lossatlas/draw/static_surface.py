@@ -8,10 +8,10 @@ import numpy as np
 
 from lossatlas.draw import relief, static_overlays
 from lossatlas.draw.cuts import strips
-from lossatlas.draw.palettes import rgb
 from lossatlas.draw.scene import Block, Scene
 from lossatlas.draw.sheet import Margins, Sheet, shortened, text_width
 from lossatlas.draw.static_maps import HATCHES, colour_bar, filled, hatch_key, heading
+from lossatlas.figure.palettes import rgb
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -11,11 +11,11 @@ import numpy as np
 import xarray as xr
 
 from lossatlas.draw import captions, cuts
-from lossatlas.draw.overlays import Overlay, check
-from lossatlas.draw.palettes import Colours, ThemeName
-from lossatlas.draw.ranges import Range, choose, round_levels
 from lossatlas.draw.scene import Block, Curve, Kind, Look, Scene
 from lossatlas.errors import SpecError, unknown
+from lossatlas.figure.overlays import Overlay, check
+from lossatlas.figure.palettes import Colours, ThemeName
+from lossatlas.figure.ranges import Range, choose, round_levels
 from lossatlas.results.landscape import axis_names, validate, value_names
 from lossatlas.results.quantities import Quantity, quantity
 
@@ -41,7 +41,7 @@ class View:
         camera: elevation and azimuth of the eye, in degrees.
         title: heading of the whole picture.
         points: show as dots which cells were evaluated, on maps; the others were interpolated.
-        overlays: paths, points and regions upon the field, see :mod:`lossatlas.draw.overlays`.
+        overlays: paths, points and regions upon the field, see :mod:`lossatlas.figure.overlays`.
 
     Raises:
         SpecError: a field has a value it cannot have; the message lists the good ones.

@@ -25,8 +25,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lossatlas.errors import SpecError, unknown
-from lossatlas.metrics import IGNORED, Weighted
 from lossatlas.objective import calling
+from lossatlas.objective.metrics import IGNORED, Weighted
 
 Kind = Literal["causal", "masked", "seq2seq"]
 KINDS: tuple[str, ...] = get_args(Kind)

@@ -30,7 +30,8 @@ class Objective:
 
     For parameters θ, N samples and a loss ℓ it is :math:`L(θ) = \frac{1}{N} \sum_i ℓ(f_θ(x_i), y_i)`, and the same
     mean for every metric. Means are weighted by sample, so the way the data is cut into batches does not matter. Where
-    the loss has a value for each token, the sample is the token: it returns :class:`lossatlas.metrics.Weighted`.
+    the loss has a value for each token, the sample is the token: it returns
+    :class:`lossatlas.objective.metrics.Weighted`.
 
     The model is never changed: all evaluations happen on a private copy. The data is read once, in order, and kept on
     the device while it fits into ``memory``.
@@ -41,8 +42,8 @@ class Objective:
         loss: ``(outputs, targets) -> scalar`` (a mean over samples) or one value for each sample, shape [N, ...].
             Left out, the model's own ``.loss`` is taken.
         metrics: by name, ``(outputs, targets) -> [N]``: one value for each sample (of type bool where it is a score of
-            0 or 1, which then gets a binomial interval), or :class:`lossatlas.metrics.Weighted`, or a
-            :class:`lossatlas.metrics.Derived` number.
+            0 or 1, which then gets a binomial interval), or :class:`lossatlas.objective.metrics.Weighted`, or a
+            :class:`lossatlas.objective.metrics.Derived` number.
         tasks: by name, ``model -> scores``: what the model does with problems of the task's own, see
             :mod:`lossatlas.objective.tasks`.
         forward: ``(model, batch) -> (outputs, targets)``; left out, :func:`lossatlas.objective.calling.forward`.
@@ -53,7 +54,7 @@ class Objective:
         training: evaluate in training mode instead of evaluation mode.
         in_place: move the model itself instead of a private copy, for one that fits into memory only once. Its weights
             are kept in a temporary file (in ``TMPDIR``) and put back bit for bit, also after an exception; see
-            :mod:`lossatlas.sampling.streaming`.
+            :mod:`lossatlas.evaluate.streaming`.
         autograd: let the forward pass take derivatives, as losses with derivatives of the network need.
         name: what to call the model in pictures.
         data_name: what to call the data in pictures.

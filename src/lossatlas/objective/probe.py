@@ -13,9 +13,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from lossatlas.errors import SpecError
-from lossatlas.metrics import IGNORED
 from lossatlas.objective import batchnorm, calling, reduction
 from lossatlas.objective.batches import fingerprint
+from lossatlas.objective.metrics import IGNORED
 from lossatlas.objective.objective import Objective
 
 TOLERANCE = 1e-6

@@ -10,12 +10,12 @@ import numpy as np
 import xarray as xr
 from scipy.spatial import KDTree
 
-from lossatlas.analysis import surrogate
-from lossatlas.analysis.filling import interpolated
-from lossatlas.draw.ranges import Range, choose
 from lossatlas.errors import SpecError, unknown
+from lossatlas.figure.ranges import Range, choose
 from lossatlas.results.landscape import Status, complete
 from lossatlas.results.spec import Block
+from lossatlas.sampling import surrogate
+from lossatlas.sampling.filling import interpolated
 from lossatlas.sampling.samplers import Grid, coarse_to_fine
 
 FIRST = {1: 9, 2: 6, 3: 5}
@@ -40,7 +40,7 @@ class Adaptive:
 
     It begins with a coarse grid, then goes where the stated error is largest, until every cell is within the
     tolerance by its stated error, which is calibrated on cells that were held out (see
-    :mod:`lossatlas.analysis.surrogate`). A surface that is rough at this spacing is evaluated whole, and says so. What
+    :mod:`lossatlas.sampling.surrogate`). A surface that is rough at this spacing is evaluated whole, and says so. What
     no sampler can see is a needle between the points it visited.
 
     Args:

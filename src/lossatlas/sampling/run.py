@@ -15,15 +15,15 @@ from torch import nn
 from tqdm import tqdm
 
 from lossatlas.errors import SpecError
+from lossatlas.evaluate import plans
+from lossatlas.evaluate.choice import choose
+from lossatlas.evaluate.evaluator import Evaluator, PlainWithErrors
 from lossatlas.objective import Objective
 from lossatlas.objective.probe import probe
 from lossatlas.objective.spread import error_names
 from lossatlas.results.landscape import Status
 from lossatlas.results.spec import RunSpec
 from lossatlas.results.store import MemoryRun, RunFolder
-from lossatlas.sampling import plans
-from lossatlas.sampling.choice import choose
-from lossatlas.sampling.evaluator import Evaluator, PlainWithErrors
 from lossatlas.sampling.provenance import run_spec
 from lossatlas.sampling.samplers import Grid, Queue, Sampler, check_axes
 from lossatlas.space.charts import Plane, Recipe
@@ -60,7 +60,7 @@ def sample(
             that belongs to another run is refused. Left out, the result is only returned.
         progress: show a progress bar on stderr; left out, where the run takes more than two seconds.
         block: points evaluated between two commits; left out, about two seconds' worth.
-        plan: how a point is evaluated, a name of :data:`lossatlas.sampling.plans.NAMES`. "auto" measures a few points
+        plan: how a point is evaluated, a name of :data:`lossatlas.evaluate.plans.NAMES`. "auto" measures a few points
             where a run is long, and takes the fastest plan that agrees with the plain evaluation to 1e-6.
         precision: "exact", or an approximation whose error is measured at five points and kept with the result:
             "bf16", "fp16", or on an NVIDIA GPU "tf32".

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from lossatlas.analysis.uncertainty import BELOW, Seeds
 from lossatlas.errors import SpecError
+from lossatlas.field.uncertainty import BELOW, Seeds
 from lossatlas.objective import Objective
 from lossatlas.sampling.run import sample
 from lossatlas.sampling.samplers import Sampler

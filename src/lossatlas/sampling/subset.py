@@ -23,18 +23,18 @@ import numpy as np
 import xarray as xr
 from tqdm import tqdm
 
-from lossatlas.analysis import surrogate
 from lossatlas.atomic import whole
-from lossatlas.draw.ranges import Range, choose
 from lossatlas.errors import SpecError
+from lossatlas.evaluate.evaluator import Plain
+from lossatlas.figure.ranges import Range, choose
 from lossatlas.objective import Objective
 from lossatlas.objective.part import every, strata, taken
 from lossatlas.objective.reduction import Derived
 from lossatlas.results.landscape import Status, structured, with_uncertainty
 from lossatlas.results.spec import Block
 from lossatlas.results.store import anchors_file
+from lossatlas.sampling import surrogate
 from lossatlas.sampling.adaptive import coarse_cells
-from lossatlas.sampling.evaluator import Plain
 from lossatlas.sampling.provenance import plane_fingerprint
 from lossatlas.sampling.run import sample
 from lossatlas.sampling.samplers import Queue, Sampler

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from lossatlas.errors import SpecError, unknown
+from lossatlas.errors import SpecError
 from lossatlas.objective import Objective, batchnorm
 from lossatlas.space import filters
 from lossatlas.space.normalize import STILL, By, check_direction, described, normalize
 from lossatlas.space.parameters import Parameters, difference, dot, norm, precise
 from lossatlas.space.recipes import Seeded as Seeded
 from lossatlas.space.recipes import generator_of
-from lossatlas.space.special import lora as lora
-from lossatlas.space.special import worst as worst
-
-if TYPE_CHECKING:
-    from lossatlas.analysis.spectrum import Eigen
-
-Which = Literal["largest", "smallest"]
 
 
 def random(
@@ -142,90 +135,6 @@ class Direction(dict[str, Tensor]):
     def __init__(self, tensors: Parameters, label: str) -> None:
         super().__init__(tensors)
         self.label = label
-
-
-def gradient(objective: Objective, parameters: Parameters | None = None) -> Direction:
-    """The gradient of the mean loss, as it is: coordinate -η is a step of gradient descent with learning rate η.
-
-    Args:
-        objective: whose loss.
-        parameters: the point; left out, the origin.
-
-    Returns:
-        Tensors by name: all that can be trained.
-
-    Raises:
-        SpecError: the gradient is zero, or the loss cannot be differentiated.
-
-    Example:
-        >>> objective = Objective(
-        ...     nn.Linear(1, 1, bias=False), (torch.ones(2, 1), torch.zeros(2, 1)), nn.functional.mse_loss
-        ... )
-        >>> point = {"weight": torch.tensor([[3.0]])}
-        >>> gradient(objective, point)["weight"].item()
-        6.0
-    """
-    from lossatlas.analysis.curvature import Matrix  # which needs this package itself
-
-    found = Matrix(objective, parameters).gradient()
-    if norm(found) == 0:
-        raise SpecError("gradient: it is zero here, and leads nowhere; take another point or another direction")
-    return Direction(found, f"gradient, of norm {norm(found):.3g}")
-
-
-def eigen(
-    source: Objective | Eigen,
-    parameters: Parameters | None = None,
-    *,
-    which: Which = "largest",
-    index: int = 0,
-    length: float = 1.0,
-    **options: Any,
-) -> Direction:
-    r"""An eigenvector of the Hessian: along it the surface has the curvature :math:`λ`.
-
-    It is not normalised by filter, since it would be no eigenvector then: coordinates are distances in parameter space
-    over ``length``.
-
-    Args:
-        source: an Objective, or what :func:`lossatlas.eigenvalues` found.
-        parameters: the point where an Objective is looked at; left out, its origin.
-        which: ``"largest"`` or ``"smallest"`` eigenvalue.
-        index: 0 for the outermost one, 1 for the next.
-        length: norm of the direction.
-        **options: of :func:`lossatlas.eigenvalues`, for an Objective.
-
-    Returns:
-        Tensors by name.
-
-    Raises:
-        SpecError: an unknown word, an eigenvector that was not computed, or a source of another kind.
-
-    Example:
-        >>> x, y = torch.diag(torch.tensor([3.0, 1.0])), torch.zeros(2, 1)
-        >>> objective = Objective(nn.Linear(2, 1, bias=False), (x, y), nn.functional.mse_loss)
-        >>> direction = eigen(objective)
-        >>> direction.label, direction["weight"].abs().round().tolist()
-        ('eigenvector of λmax = 9', [[1.0, 0.0]])
-    """
-    from lossatlas.analysis.spectrum import Eigen, eigenvalues  # which need this package themselves
-
-    if which not in get_args(Which):
-        raise unknown("which", which, get_args(Which))
-    if isinstance(source, Objective):
-        source = eigenvalues(source, parameters, **{"k": index + 1, **options})
-    if not isinstance(source, Eigen):
-        raise SpecError(f"source is a {type(source).__name__}; expected an Objective or a result of eigenvalues")
-    if not 0 <= index < len(source.values):
-        raise SpecError(
-            f"index={index}; {len(source.values)} eigenvectors were computed: ask eigenvalues for a larger k"
-        )
-    place = index if which == "smallest" else len(source.values) - 1 - index
-    name = "λmin" if which == "smallest" else "λmax"
-    label = f"eigenvector of {name if index == 0 else f'λ ({index + 1} from {name})'} = {source.values[place]:.3g}"
-    if not source.converged[place]:
-        label += f", residual {source.residuals[place]:.2g}"
-    return Direction({key: length * tensor for key, tensor in source.vectors[place].items()}, label)
 
 
 def tensors_of(model: nn.Module | Parameters) -> dict[str, Tensor]:

@@ -1,1 +1,0 @@
-"""What a sampled field means: numbers from a Landscape alone, without the model."""

@@ -1,0 +1,22 @@
+"""What lies between two networks: the barrier on a straight way, low curves round it, and units that correspond."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import Any
+
+
+class _Callable(ModuleType):
+    """This package, which may be called: ``lossatlas.connect`` is the name of the function and of its room.
+
+    Importing any part of a package binds the package to its name, so it has to do what the function does.
+    """
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        from lossatlas.connect.curve import connect
+
+        return connect(*args, **options)
+
+
+sys.modules[__name__].__class__ = _Callable

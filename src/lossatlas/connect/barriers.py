@@ -1,0 +1,174 @@
+r"""How high is the barrier on a way between two models?
+
+With :math:`L(x)` along the way, x from 0 to 1, its height is the most that the loss lies above the straight line
+between its two ends, :math:`\max_x [L(x) - (1 - x) L(0) - x L(1)]` (Entezari et al. 2022, arXiv 2110.06296). Frankle et
+al. 2020 (arXiv 1912.05671) subtract the mean of the ends instead, which is the same where both ends are equally good;
+it is given beside it.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import nn
+
+from lossatlas.connect.alignment import Alignment
+from lossatlas.errors import SpecError
+from lossatlas.figure.words import number
+from lossatlas.objective import Objective
+from lossatlas.results.landscape import Axis, build
+from lossatlas.sampling.run import interpolate
+from lossatlas.space.charts import Chart
+from lossatlas.space.curves import Curve
+from lossatlas.space.directions import tensors_of
+from lossatlas.space.parameters import Parameters
+
+CAVEAT = "A barrier on this way proves none on others: a curve, or a permutation, may join what a line does not."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Barrier:
+    """The height of a barrier, with its error.
+
+    Attributes:
+        height: above the line between the losses of the ends; 0 where the loss rises nowhere above it.
+        above_mean: the highest loss less the mean of the ends.
+        at: share of the way at which it is highest.
+        ends: losses of the two ends.
+        grid_error: how much higher a parabola through the highest point and its neighbours rises: what lies between
+            the points.
+        standard_error: of the height over samples like these, from each sample's own height at the highest point; NaN
+            where the samples are not known.
+        samples: how many samples.
+    """
+
+    height: float
+    above_mean: float
+    at: float
+    ends: tuple[float, float]
+    grid_error: float
+    standard_error: float = math.nan
+    samples: int = 0
+
+    @property
+    def words(self) -> str:
+        """The height, its errors and where it is, in a sentence."""
+        spread = f" ± {number(self.standard_error, 2)}" if math.isfinite(self.standard_error) else ""
+        ends = " and ".join(number(end) for end in self.ends)
+        return (
+            f"barrier {number(self.height)}{spread} at {number(self.at)} of the way, about "
+            f"{number(self.grid_error, 2)} higher between the points; ends {ends}"
+        )
+
+
+def height(way: xr.Dataset, value: str = "loss") -> Barrier:
+    """The height of the barrier along a sampled way.
+
+    Args:
+        way: a Landscape with one axis that holds 0 and 1, such as :func:`lossatlas.interpolate` gives.
+        value: which variable.
+
+    Returns:
+        The height, without an error over samples: a Landscape does not know them.
+
+    Raises:
+        SpecError: more axes, an end that is missing, or a value that is not finite: its height would be unknown.
+
+    Example:
+        >>> from lossatlas.results.landscape import Axis, build
+        >>> axis = Axis(coordinates=np.linspace(0, 1, 5), length=1.0)
+        >>> height(build({"x": axis}, {"loss": np.array([1.0, 2, 5, 3, 2])})).height
+        3.5
+    """
+    axes = way["status"].dims
+    if len(axes) != 1:
+        raise SpecError(f"way has the axes {list(axes)}; a barrier is measured along one")
+    x = way[axes[0]].values
+    inside = (x >= 0) & (x <= 1)
+    x, loss = x[inside], way[value].values[inside]
+    if len(x) < 3 or x[0] != 0 or x[-1] != 1:
+        raise SpecError("way does not run from 0 to 1 with a point between; sample x=(0, 1, 25)")
+    if not np.isfinite(loss).all():
+        raise SpecError(f"{int((~np.isfinite(loss)).sum())} of {len(loss)} points are not finite: no height is known")
+    above = loss - loss[0] - x * (loss[-1] - loss[0])
+    top = int(np.argmax(above))
+    return Barrier(
+        height=float(above[top]),
+        above_mean=float(loss.max() - (loss[0] + loss[-1]) / 2),
+        at=float(x[top]),
+        ends=(float(loss[0]), float(loss[-1])),
+        grid_error=_missed(x, above, top),
+    )
+
+
+def _missed(x: np.ndarray, above: np.ndarray, top: int) -> float:
+    """How far the parabola through a highest point and its neighbours rises above that point."""
+    if not 0 < top < len(x) - 1:
+        return 0.0
+    bend, slope, level = np.polyfit(x[top - 1 : top + 2] - x[top], above[top - 1 : top + 2], 2)
+    return float(max(level - slope**2 / (4 * bend) - above[top], 0.0)) if bend < 0 else 0.0
+
+
+def barrier(
+    objective: Objective,
+    a: nn.Module | Parameters,
+    b: nn.Module | Parameters,
+    *,
+    steps: int = 25,
+    run: str | os.PathLike[str] | None = None,
+) -> tuple[Barrier, xr.Dataset]:
+    """The barrier on the straight line between two models, with its error over samples.
+
+    Args:
+        objective: what is measured; its ``batchnorm`` says what becomes of running statistics on the way.
+        a: model or state dict at 0.
+        b: model or state dict at 1.
+        steps: number of points.
+        run: a folder that keeps every point; the same call resumes there.
+
+    Returns:
+        The barrier, and the Landscape along the way. An aligned copy of the first network itself has the barrier 0.
+
+    Raises:
+        SpecError: identical models, another architecture, or a loss that is not finite on the way.
+
+    Example:
+        >>> a, b = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
+        >>> _ = nn.init.constant_(a.weight, -1.0), nn.init.constant_(b.weight, 1.0)
+        >>> loss = lambda outputs, targets: (1 - outputs**2) ** 2
+        >>> objective = Objective(a, (torch.ones(4, 1), torch.zeros(4, 1)), loss)
+        >>> barrier(objective, a, b, steps=5)[0].height
+        1.0
+    """
+    ends = [{n: t for n, t in tensors_of(model).items() if n in objective.origin} for model in (a, b)]
+    if isinstance(b, Alignment) and all(torch.equal(ends[0][n].cpu(), t.cpu()) for n, t in ends[1].items()):
+        values = objective(ends[0])
+        x = Axis(coordinates=np.linspace(0, 1, steps), length=0.0, label="no way: the aligned network is the first one")
+        flat = build({"x": x}, {name: np.full(steps, value) for name, value in values.items()})
+        return height(flat), flat
+    way = interpolate(objective, a, b, steps=steps, run=run, progress=False)
+    line = Curve([{**objective.origin, **end} for end in ends], "polygon")
+    return with_error(height(way), objective, line), way
+
+
+def with_error(found: Barrier, objective: Objective, way: Chart) -> Barrier:
+    """The same barrier with its standard error over samples, where the loss has a value for each."""
+    try:
+        rows = [_each(objective, way.at({"x": x})) for x in (0.0, found.at, 1.0)]
+    except SpecError:
+        return found
+    own = rows[1] - (1 - found.at) * rows[0] - found.at * rows[2]
+    error = float(own.std(ddof=1) / math.sqrt(len(own))) if len(own) > 1 else math.nan
+    return Barrier(**{**vars(found), "standard_error": error, "samples": len(own)})
+
+
+def _each(objective: Objective, parameters: Parameters) -> np.ndarray:
+    """The loss of every sample at a point, float64 [N]."""
+    objective(parameters)  # moves the private copy there, and measures its statistics anew where they are recalibrated
+    found: np.ndarray = objective.each()[:, 0].numpy()
+    return found

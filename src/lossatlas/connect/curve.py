@@ -1,0 +1,297 @@
+r"""Is there a low way between two networks: a curve trained so that the loss is small all along it.
+
+The bends of a :class:`~lossatlas.space.curves.Curve` are trained to make :math:`E_{t ∼ U(0, 1)} L(θ(t))` small, with
+the two ends fixed: at each batch a t is drawn, and each bend moves against its weight at t times the gradient there
+(Garipov et al. 2018, arXiv 1802.10026; Draxler et al. 2018, arXiv 1803.00885).
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import pathlib
+import warnings
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import numpy as np
+import xarray as xr
+from torch import Tensor, nn
+
+from lossatlas.connect import barriers, connections
+from lossatlas.connect.barriers import Barrier
+from lossatlas.connect.curve_training import Training, train
+from lossatlas.errors import SpecError
+from lossatlas.figure.overlays import Path, Points
+from lossatlas.figure.plot import Plot
+from lossatlas.figure.words import percent
+from lossatlas.objective import Objective, batchnorm, reduction
+from lossatlas.objective.batches import fingerprint
+from lossatlas.results.landscape import About, Axis, Status
+from lossatlas.results.spec import Block, RunSpec
+from lossatlas.results.store import MemoryRun, RunFolder
+from lossatlas.sampling.provenance import subject_identity
+from lossatlas.sampling.run import interpolate
+from lossatlas.space.charts import Plane, Recipe
+from lossatlas.space.curvefile import save_curve
+from lossatlas.space.curves import Curve, Kind, midway
+from lossatlas.space.directions import tensors_of
+from lossatlas.space.parameters import Parameters, difference, dot, norm, precise
+
+TITLE = "Between two networks"
+TRAINED = {"bezier": "trained Bézier curve", "polygon": "trained chain of lines"}
+"""What trained ways are called."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Connection:
+    """A trained way between two networks, beside the straight line.
+
+    Attributes:
+        curve: the way.
+        landscape: loss and metrics along it, over the share of its length.
+        line: the same along the straight line.
+        barrier: of the way.
+        line_barrier: of the straight line.
+        batchnorm: what became of running statistics on both.
+        losses: float64 [epochs], mean loss over t in training.
+    """
+
+    curve: Curve
+    landscape: xr.Dataset
+    line: xr.Dataset
+    barrier: Barrier
+    line_barrier: Barrier
+    batchnorm: str
+    losses: np.ndarray
+
+    @property
+    def words(self) -> str:
+        """Both barriers, and how they were measured."""
+        mode = f" BatchNorm {self.batchnorm}." if self.batchnorm else ""
+        longer = self.curve.length / float(self.line["x"].attrs["length"])
+        return (
+            f"Straight line: {self.line_barrier.words}. Trained curve, {longer:.2f} times as long: "
+            f"{self.barrier.words}.{mode}"
+        )
+
+    def plot(self) -> Plot:
+        """The loss along the curve beside that along the line."""
+        ways = {"straight line": self.line, TRAINED[self.curve.kind]: self.landscape}
+        return connections.plot(ways, title=TITLE, caption=(self.words, barriers.CAVEAT))
+
+    def plane(self, axes: tuple[str, str] = ("x", "y")) -> Plane:
+        """The plane through both networks and the first bend: the first network at (0, 0), the second at (1, 0).
+
+        The second direction is at right angles to the first and as long, so that the picture has the same scale along
+        both and shows angles as they are.
+
+        Raises:
+            SpecError: a curve without a bend, or one that lies on the line.
+        """
+        points = self.curve.points
+        if len(points) < 3:
+            raise SpecError("the curve has no bend: it is the straight line, and spans no plane")
+        way, aside = difference(points[-1], points[0]), difference(points[1], points[0])
+        lean = dot(aside, way) / dot(way, way)
+        upright = {name: precise(aside[name]) - lean * precise(way[name]) for name in way}
+        if norm(upright) < 1e-6 * norm(way):
+            raise SpecError("the bend lies on the straight line: the curve spans no plane")
+        scale = norm(way) / norm(upright)
+        directions = {axes[0]: way, axes[1]: {n: (scale * t).to(way[n]) for n, t in upright.items()}}
+        labels = {axes[0]: "from the first network (0) to the second (1)", axes[1]: "towards the bend"}
+        return Plane(points[0], directions, Recipe(labels=labels, by="none"))
+
+    def bounds(self, points: int = 31, margin: float = 0.25) -> dict[str, tuple[float, float, int]]:
+        """Axes of :meth:`plane` that hold both networks and the curve, with room around."""
+        low, high = np.array([0.0, 0.0]), np.array([1.0, 0.0])
+        for row in self._over(self.plane(), np.linspace(0, 1, 41)):
+            low, high = np.minimum(low, row), np.maximum(high, row)
+        room = margin * float((high - low).max())
+        return {axis: (float(a - room), float(b + room), points) for axis, a, b in zip("xy", low, high, strict=True)}
+
+    def overlay(self, plane: Plane | None = None) -> list[Path | Points]:
+        """The curve and its two ends upon a plane with two axes.
+
+        Args:
+            plane: left out, :meth:`plane`. Of a curve that leaves it, the nearest points are shown, and the caption
+                says how far off it runs.
+        """
+        shown = plane or self.plane()
+        times = np.linspace(0, 1, 41)
+        way = self._over(shown, times)
+        gaps = [shown.project(self.curve.point(float(t))).residual for t in times]
+        off = f"The curve runs off this plane by up to {percent(max(gaps))} of the distance from its origin."
+        note = off if max(gaps) > 1e-3 else ""
+        return [
+            Path(x=way[:, 0], y=way[:, 1], label="trained curve", dots=False, note=note),
+            Points(x=way[[0, -1], 0], y=way[[0, -1], 1], label="the two networks", words=("first", "second")),
+        ]
+
+    def _over(self, plane: Plane, times: np.ndarray) -> np.ndarray:
+        rows = [plane.project(self.curve.point(float(t))).coordinates for t in times]
+        return np.array([[row[axis] for axis in plane.axes] for row in rows])
+
+
+def connect(
+    objective: Objective,
+    a: nn.Module | Parameters,
+    b: nn.Module | Parameters,
+    *,
+    kind: Kind = "bezier",
+    bends: int = 1,
+    steps: int = 25,
+    training: Training | None = None,
+    run: str | os.PathLike[str] | None = None,
+    progress: bool = False,
+) -> Connection:
+    """Train a low way between two networks, and measure it beside the straight line.
+
+    The objective's data is the training data. With ``batchnorm="recalibrated"`` the curve is trained with the
+    statistics of each batch and measured with those of all data at every point. With ``"frozen"`` all points have the
+    statistics of the objective's model, which at the other network are not its own; a warning says so.
+
+    Args:
+        objective: what is made small and measured.
+        a: model or state dict at one end.
+        b: at the other.
+        kind: ``"bezier"``, or ``"polygon"``, a chain of lines.
+        bends: number of points between the ends that are trained.
+        steps: points along each way at which it is measured.
+        training: how; left out, 60 epochs of SGD.
+        run: a folder that keeps the training every few seconds, and both ways as run folders, ``line`` and ``curve``,
+            the latter with ``curve.safetensors``. The same call goes on there after any interruption.
+        progress: show a progress bar on stderr.
+
+    Returns:
+        The curve, the Landscapes along it and along the line, and both barriers.
+
+    Raises:
+        SpecError: identical or different architectures, no bend, or a training that diverged.
+        RunMismatchError: the folder belongs to another connection; the message names the part that differs.
+
+    Example:
+        >>> import torch, lossatlas as la
+        >>> ends = [la.zoo.model("mlp", seed=seed, widths=(64, 8, 10)) for seed in (0, 1)]
+        >>> objective = la.Objective(ends[0], la.zoo.data("digits"), torch.nn.functional.cross_entropy)
+        >>> found = connect(objective, *ends, steps=3, training=Training(epochs=1))
+        >>> found.landscape["loss"].dims, found.curve.kind
+        (('x',), 'bezier')
+    """
+    if bends < 1:
+        raise SpecError(f"bends={bends}; expected at least one point to train between the ends")
+    if steps < 3:
+        raise SpecError(f"steps={steps}; expected at least 3 points along the way")
+    recipe = training or Training()
+    _check_statistics(objective)
+    ends = [_whole(objective, model) for model in (a, b)]
+    shares = np.linspace(0, 1, bends + 2)[1:-1].tolist()
+    curve = Curve([ends[0], *(midway(ends[0], ends[1], share) for share in shares), ends[1]], kind)
+    folder = None if run is None else connections.folder_for(run)
+    kept = None if folder is None else folder / "training.safetensors"
+    losses = train(objective, curve, recipe, progress=progress, kept=kept)
+    curve = Curve(curve.points, kind)  # its lengths are those of the trained points
+    ways = {name: None if folder is None else folder / name for name in ("curve", "line")}
+    landscape = along(objective, curve, steps=steps, run=ways["curve"])
+    line = interpolate(objective, *ends, steps=steps, run=ways["line"], progress=False)
+    straight = Curve(ends, "polygon")
+    found = Connection(
+        curve=curve,
+        landscape=landscape,
+        line=line,
+        barrier=barriers.with_error(barriers.height(landscape), objective, curve),
+        line_barrier=barriers.with_error(barriers.height(line), objective, straight),
+        batchnorm=objective.batchnorm if batchnorm.layers(objective.model) else "",
+        losses=losses,
+    )
+    if folder is not None:
+        named = {"line": "straight line", "curve": TRAINED[kind]}
+        heights = {"straight line": found.line_barrier.words, TRAINED[kind]: found.barrier.words}
+        connections.note(folder, named, title=TITLE, caption=(found.words, barriers.CAVEAT), barriers=heights)
+    return found
+
+
+def along(
+    objective: Objective, curve: Curve, *, steps: int = 25, run: str | os.PathLike[str] | None = None
+) -> xr.Dataset:
+    """Loss and metrics along a curve, at even shares of its length.
+
+    Args:
+        objective: what is measured.
+        curve: where.
+        steps: number of points.
+        run: a folder that keeps every point, and the curve as ``curve.safetensors``; the same call resumes there.
+
+    Returns:
+        A Landscape with the one dim ``x``, from 0 to 1.
+
+    Raises:
+        RunMismatchError: the folder holds another run.
+    """
+    spec = _spec(objective, curve, np.linspace(0, 1, steps))
+    with MemoryRun(spec) if run is None else RunFolder.begin(run, spec) as journal:
+        if run is not None:
+            save_curve(curve, pathlib.Path(run) / "curve.safetensors")
+        done = set(journal.told().indices.tolist())
+        for index, t in enumerate(curve.times(spec.axes["x"].coordinates)):
+            if index not in done:
+                journal.commit(_point(index, objective(curve.point(float(t))), spec.values))
+        return journal.finish()
+
+
+def _point(index: int, found: dict[str, float], names: tuple[str, ...]) -> Block:
+    row = np.array([[found[name] for name in names]])
+    status = Status.OK if np.isfinite(row).all() else Status.NON_FINITE
+    return Block(indices=np.array([index]), values=row, status=np.array([status], np.int8))
+
+
+def _spec(objective: Objective, curve: Curve, shares: np.ndarray) -> RunSpec:
+    """What is measured along a curve."""
+    points = fingerprint([dict(point) for point in curve.points]).hex()
+    label = {"bezier": "share of the Bézier curve", "polygon": "share of the chain of lines"}[curve.kind]
+    about = About(
+        title=objective.name,
+        model=type(objective.model).__name__,
+        data=objective.data_name,
+        loss="the model's own" if objective.loss is None else reduction.name_of(objective.loss),
+        samples=objective.samples,
+        normalisation="none",
+        batchnorm=objective.batchnorm if batchnorm.layers(objective.model) else "",
+        dtype=",".join(sorted({str(t.dtype).removeprefix("torch.") for t in curve.points[0].values()})),
+        device=objective.device.type,
+        centre=objective(curve.points[0]),
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        software=f"lossatlas {version('lossatlas')}",
+        provenance={"bends": len(curve.points) - 2, "kind": curve.kind},
+    )
+    return RunSpec(
+        identity={
+            **subject_identity(objective),
+            "metrics": [*objective.metrics],
+            "curve": points,
+            "points": len(shares),
+        },
+        axes={"x": Axis(coordinates=shares, length=curve.length, label=label)},
+        values=tuple(objective.names),
+        about=about,
+    )
+
+
+def _check_statistics(objective: Objective) -> None:
+    if objective.in_place:
+        raise SpecError("objective has in_place=True: a curve visits other weights; make it without in_place")
+    if objective.batchnorm == "frozen" and batchnorm.layers(objective.model):
+        warnings.warn(
+            "batchnorm='frozen': all points of the way get the running statistics of the objective's model, which fit "
+            "none but itself; make the Objective with batchnorm='recalibrated'",
+            stacklevel=3,
+        )
+
+
+def _whole(objective: Objective, model: nn.Module | Parameters) -> dict[str, Tensor]:
+    """All tensors of a point, in the order of the objective's origin."""
+    found = {name: tensor.detach() for name, tensor in tensors_of(model).items() if name in objective.origin}
+    missing = [name for name in objective.origin if name not in found]
+    if missing:
+        raise SpecError(f"another architecture: {len(missing)} tensors missing, first {missing[0]!r}")
+    return {name: found[name].to(objective.device).clone() for name in objective.origin}

@@ -1,0 +1,153 @@
+"""How the eigenvalues of a curvature matrix are spread: the spectral density, by stochastic Lanczos quadrature."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+import torch
+
+from lossatlas.curvature.products import Kind, Matrix, Which
+from lossatlas.curvature.subject import Subject
+from lossatlas.errors import SpecError
+from lossatlas.figure.plot import Panel, Plot, Series
+from lossatlas.figure.words import number
+from lossatlas.objective import Objective
+from lossatlas.space.parameters import Parameters
+
+
+@dataclass(frozen=True, kw_only=True)
+class Density:
+    """A spectral density.
+
+    Attributes:
+        eigenvalues: float64 [points], where it is given.
+        density: float64 [points], non-negative; its integral is 1.
+        standard_error: float64 [points], over the probes.
+        width: standard deviation of the Gaussian that every eigenvalue is smeared into.
+        nodes: float64 [probes * steps], Ritz values.
+        weights: float64 [probes * steps], their weights, which sum to 1.
+        probes: number of random vectors.
+        subject: what the matrix is of, and what it does not prove.
+    """
+
+    eigenvalues: np.ndarray
+    density: np.ndarray
+    standard_error: np.ndarray
+    width: float
+    nodes: np.ndarray
+    weights: np.ndarray
+    probes: int
+    subject: Subject
+
+    def plot(self) -> Plot:
+        """The logarithm of the density, with both ends marked; for :func:`lossatlas.draw`."""
+        one = 1.0 / (self.subject.size * self.width * math.sqrt(2 * math.pi))
+        seen = self.density > 0.1 * one  # what is lower is no tenth of an eigenvalue
+        band = [np.where(seen, np.maximum(self.density + s * self.standard_error, 0.1 * one), np.nan) for s in (-1, 1)]
+        low, high = band if self.probes > 1 else (None, None)
+        line = Series(x=self.eigenvalues, y=np.where(seen, self.density, np.nan), low=low, high=high)
+        ends = float(self.nodes.min()), float(self.nodes.max())
+        words = f"λmin {number(ends[0])} and λmax {number(ends[1])}"
+        marked = Series(x=np.array(ends), y=np.full(2, 0.1 * one), style="points", label=words)
+        reach = self.eigenvalues[[0, -1]]
+        single = Series(x=reach, y=np.full(2, one), label="height of one eigenvalue", color=-1, dashed=True)
+        panel = Panel(
+            series=[single, line, marked],
+            x_label="eigenvalue (loss per squared parameter norm)",
+            y_label="density (share of all eigenvalues)",
+            y_scale="log",
+        )
+        how = f"Each eigenvalue is smeared into a bell of standard deviation {number(self.width)}"
+        how += f"; mean of {self.probes} random vectors" + ("; band: standard error." if self.probes > 1 else ".")
+        unseen = "Eigenvalues that no random vector sees are missing, most of all single ones far from the bulk."
+        return Plot(panels=[panel], caption=[self.subject.words, how, unseen, *self.subject.caveats])
+
+
+def spectral_density(
+    objective: Objective,
+    parameters: Parameters | None = None,
+    *,
+    probes: int = 5,
+    steps: int = 40,
+    points: int = 400,
+    kind: Kind = "hessian",
+    tensors: Which = "all",
+    seed: int = 0,
+) -> Density:
+    """The density of the eigenvalues, by stochastic Lanczos quadrature (Ghorbani, Krishnan, Xiao 2019).
+
+    Args:
+        objective: whose loss.
+        parameters: the point; left out, the origin.
+        probes: number of random vectors.
+        steps: Lanczos steps for each of them, a matrix-vector product each.
+        points: where the density is given.
+        kind: ``"hessian"`` or ``"ggn"``.
+        tensors: ``"all"`` or ``"weights"``.
+        seed: of the random vectors.
+
+    Returns:
+        The density, smeared by a hundredth of the spectrum's width.
+
+    Raises:
+        SpecError: an unknown option, or too few probes, steps or points.
+    """
+    matrix = Matrix(objective, parameters, kind=kind, tensors=tensors)
+    return density_of(matrix, probes=probes, steps=steps, points=points, seed=seed)
+
+
+def density_of(matrix: Matrix, *, probes: int = 5, steps: int = 40, points: int = 400, seed: int = 0) -> Density:
+    """The density of the eigenvalues of a matrix at its point, see :func:`spectral_density`."""
+    for name, count, least in (("probes", probes, 1), ("steps", steps, 2), ("points", points, 2)):
+        if count < least:
+            raise SpecError(f"{name}={count}; expected at least {least}")
+    steps = min(steps, matrix.size)
+    random = np.random.default_rng(seed)
+    found = [_lanczos(matrix, random.normal(size=matrix.size), steps) for _ in range(probes)]
+    nodes = np.concatenate([node for node, _ in found])
+    width = max(float(np.ptp(nodes)) / 100, np.finfo(float).tiny)
+    grid = np.linspace(nodes.min() - 4 * width, nodes.max() + 4 * width, points)
+    each = np.array([_smeared(grid, node, weight, width) for node, weight in found])
+    error = each.std(axis=0, ddof=1) / math.sqrt(probes) if probes > 1 else np.full(points, np.nan)
+    return Density(
+        eigenvalues=grid,
+        density=each.mean(axis=0),
+        standard_error=error,
+        width=width,
+        nodes=nodes,
+        weights=np.concatenate([weight for _, weight in found]) / probes,
+        probes=probes,
+        subject=matrix.subject,
+    )
+
+
+def _smeared(grid: np.ndarray, nodes: np.ndarray, weights: np.ndarray, width: float) -> np.ndarray:
+    bells = np.exp(-(((grid[:, None] - nodes) / width) ** 2) / 2) / (width * math.sqrt(2 * math.pi))
+    return np.asarray(bells @ weights)
+
+
+def _lanczos(matrix: Matrix, start: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Lanczos' method: nodes and weights of a Gauss quadrature of the spectrum as the start sees it.
+
+    Every vector is put at right angles to all earlier ones; without it, eigenvalues that have converged come again.
+    """
+    basis = torch.empty(steps, matrix.size, dtype=matrix.dtype)
+    vector = torch.from_numpy(start / np.linalg.norm(start)).to(basis)
+    diagonal: list[float] = []
+    beside: list[float] = []
+    for step in range(steps):
+        basis[step] = vector
+        new = (matrix @ vector.double()).to(basis)
+        diagonal.append(float(new.double() @ vector.double()))
+        for _ in range(2):  # twice is enough
+            new -= basis[: step + 1].T @ (basis[: step + 1] @ new)
+        length = float(new.double().norm())
+        if step == steps - 1 or length <= 10 * torch.finfo(matrix.dtype).eps * max(map(abs, diagonal)):
+            break
+        beside.append(length)
+        vector = new / length
+    values, vectors = scipy.linalg.eigh_tridiagonal(np.array(diagonal), np.array(beside))
+    return values, vectors[0] ** 2

@@ -1,0 +1,90 @@
+"""How a loss bends along one direction: by derivatives, which do not see kinks, and by differences, which do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lossatlas.curvature.products import Matrix
+from lossatlas.errors import SpecError
+from lossatlas.objective import Objective
+from lossatlas.space.parameters import Parameters
+
+
+@dataclass(frozen=True, kw_only=True)
+class Along:
+    """Curvature along one direction, in two ways.
+
+    Attributes:
+        autodiff: :math:`d^T H d / ‖d‖^2` by derivatives, which do not see kinks.
+        difference: the same by central differences of the loss, which do.
+        rounding: how much of the difference rounding alone may be, :math:`4 ε L / h^2`.
+        step: how far apart they were taken, h, in parameter norm.
+        slope: :math:`g^T d / ‖d‖`.
+    """
+
+    autodiff: float
+    difference: float
+    rounding: float
+    step: float
+    slope: float
+
+
+def along(
+    objective: Objective,
+    direction: Parameters,
+    parameters: Parameters | None = None,
+    *,
+    step: float = 1e-2,
+) -> Along:
+    """Curvature along a direction by derivatives and by differences.
+
+    At a kink, as of ReLU, the slope jumps: the second derivative is zero on both sides of it, and does not exist at it.
+    Differences see the jump and pictures show it; derivatives do not.
+
+    Args:
+        objective: whose loss.
+        direction: tensors by name; those that cannot be trained do not move.
+        parameters: the point; left out, the origin.
+        step: of the differences, as a share of the direction. A large one measures the surface as a picture with such
+            steps shows it, a small one measures rounding.
+
+    Returns:
+        Both numbers, for a direction of length one.
+
+    Raises:
+        SpecError: the direction is zero, the step is not positive, or the loss has no second derivative.
+
+    Example:
+        >>> objective = Objective(
+        ...     torch.nn.Linear(1, 1, bias=False), (torch.ones(2, 1), torch.zeros(2, 1)), torch.nn.functional.mse_loss
+        ... )
+        >>> found = along(objective, {"weight": torch.ones(1, 1)})
+        >>> round(found.autodiff, 6), round(found.difference, 1)
+        (2.0, 2.0)
+    """
+    if not step > 0:
+        raise SpecError(f"step={step}; expected a positive share of the direction")
+    matrix = Matrix(objective, parameters)
+    vector = matrix.joined(direction)
+    length = float(vector.norm())
+    if length == 0:
+        raise SpecError("direction is zero in every tensor that can be trained")
+    unit = vector / length
+    apart = step * length
+    base = {**objective.origin, **(parameters or {})}
+    values = [objective(_shifted(base, matrix.named(unit), c * apart))["loss"] for c in (-1, 0, 1)]
+    return Along(
+        autodiff=float(unit @ (matrix @ unit)),
+        difference=(values[0] - 2 * values[1] + values[2]) / apart**2,
+        rounding=4 * torch.finfo(matrix.dtype).eps * max(map(abs, values)) / apart**2,
+        step=apart,
+        slope=float(matrix.joined(matrix.gradient()) @ unit),
+    )
+
+
+def _shifted(base: Mapping[str, Tensor], unit: Parameters, distance: float) -> dict[str, Tensor]:
+    return {**base, **{name: base[name] + distance * part.to(base[name]) for name, part in unit.items()}}

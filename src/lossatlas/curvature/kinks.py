@@ -1,0 +1,94 @@
+"""Which pieces of a loss have no second derivative: the kinks that exact derivatives do not see."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lossatlas.objective import Objective, calling
+
+_KINKS = {
+    "Relu": "ReLU",
+    "Threshold": "ReLU",
+    "LeakyRelu": "leaky ReLU",
+    "Prelu": "PReLU",
+    "RreluWithNoise": "RReLU",
+    "Hardtanh": "hardtanh",
+    "Hardsigmoid": "hardsigmoid",
+    "Hardswish": "hardswish",
+    "Hardshrink": "hardshrink",
+    "Softshrink": "softshrink",
+    "Clamp": "clamp",
+    "Abs": "absolute value",
+    "SmoothL1Loss": "smooth L1 loss",
+    "HuberLoss": "Huber loss",
+    "MultiMargin": "margin loss",
+    "MultilabelMargin": "margin loss",
+    "MaxPool": "max pooling",
+    "AdaptiveMaxPool": "max pooling",
+    "FractionalMaxPool": "max pooling",
+    "MaxBackward": "maximum",
+    "MinBackward": "minimum",
+    "Maximum": "maximum",
+    "Minimum": "minimum",
+    "Amax": "maximum",
+    "Amin": "minimum",
+    "Sort": "sorting",
+    "Topk": "sorting",
+}
+"""Beginnings of the names of nodes in a graph of derivatives, and what they are called."""
+
+
+def kinks(objective: Objective) -> tuple[str, ...]:
+    """The kinds of kinks between the parameters and the loss, read from the graph of one batch.
+
+    At a kink the slope jumps. Second derivatives are taken beside kinks and miss what all of them together do to the
+    surface: a network of ReLU and linear layers alone has a piecewise linear output, and yet its loss bends.
+    Differences see both, see :func:`lossatlas.curvature.differences.along`.
+
+    Args:
+        objective: whose loss.
+
+    Returns:
+        Words, each once, in alphabetical order; empty for a smooth loss.
+
+    Example:
+        >>> net = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU(), torch.nn.Linear(3, 1))
+        >>> kinks(Objective(net, (torch.ones(4, 2), torch.ones(4, 1)), torch.nn.functional.mse_loss))
+        ('ReLU',)
+    """
+    model = copy.deepcopy(objective.private)
+    for tensor in model.parameters():
+        tensor.requires_grad_(tensor.is_floating_point())
+    with objective.batches.seeded(0), torch.inference_mode(False), torch.enable_grad():
+        batch = next(iter(objective.batches))
+        outputs, targets = objective.forward(model, batch)
+        if objective.loss is None:
+            loss = calling.own_loss(outputs)
+        else:
+            loss = objective.loss(calling.predictions(outputs), targets)
+    return kinks_behind(loss)
+
+
+def kinks_behind(loss: Tensor) -> tuple[str, ...]:
+    """The same from a loss that has a graph."""
+    names = operations([loss])
+    return tuple(sorted({word for start, word in _KINKS.items() if any(name.startswith(start) for name in names)}))
+
+
+def operations(tensors: Iterable[Tensor | None]) -> set[str]:
+    """The names of all nodes in the graph behind some tensors, as torch calls them: ``"MulBackward0"``."""
+    found: set[str] = set()
+    seen: set[Any] = set()
+    pending: list[Any] = [tensor.grad_fn for tensor in tensors if tensor is not None]
+    while pending:
+        node = pending.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            found.add(type(node).__name__)
+            pending += [parent for parent, _ in node.next_functions]
+    return found

@@ -1,0 +1,80 @@
+"""What a curvature is of, and what its numbers do not prove."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lossatlas.objective import Objective, batchnorm
+from lossatlas.objective.reduction import name_of
+
+MATRICES = {"hessian": "Hessian", "ggn": "Gauss-Newton matrix"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What a curvature is of.
+
+    Attributes:
+        words: matrix, model, tensors, loss, samples and BatchNorm mode, as a picture says them.
+        kind: "hessian" or "ggn".
+        tensors: "all" or "weights".
+        size: number of parameters.
+        samples: number of samples of the mean.
+        kinks: what has no second derivative, see :func:`lossatlas.curvature.kinks.kinks`.
+        idle: names of tensors that do not enter the loss: every direction within them has eigenvalue 0.
+    """
+
+    words: str
+    kind: str
+    tensors: str
+    size: int
+    samples: int
+    kinks: tuple[str, ...] = ()
+    idle: tuple[str, ...] = ()
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """What no number of this matrix proves, in sentences."""
+        said = []
+        if self.kinks:
+            have = "has" if len(self.kinks) == 1 else "have"
+            said.append(
+                f"{_listed(self.kinks)} {have} kinks: second derivatives do not see them, the surface shows them."
+            )
+        if self.kind == "ggn":
+            said.append("Where the loss is convex in the outputs this matrix has no negative eigenvalue at any point.")
+        if self.tensors == "weights":
+            said.append("Biases and normalising layers stay: λmin of all tensors may be lower and λmax higher.")
+        if self.idle:
+            number = len(self.idle)
+            said.append(f"{number} tensor{'s' * (number > 1)} ({self.idle[0]}, …) do not enter the loss: eigenvalue 0.")
+        return tuple(said)
+
+
+def subject(
+    objective: Objective, *, kind: str, tensors: str, size: int, kinks: tuple[str, ...], idle: tuple[str, ...]
+) -> Subject:
+    """Describe the curvature of an objective; for the arguments see :class:`Subject`."""
+    loss = "its own loss" if objective.loss is None else name_of(objective.loss)
+    which = "parameters" if tensors == "all" else "weights (biases and norms still)"
+    parts = [
+        f"{MATRICES[kind]} of {objective.name}, {f'{size:,}'.replace(',', ' ')} {which}",
+        f"mean of {loss} over {objective.samples} samples of {objective.data_name}",
+    ]
+    if batchnorm.layers(objective.model):
+        parts.append(f"BatchNorm {objective.batchnorm}")
+    words = "; ".join(parts) + "."
+    return Subject(
+        words=words, kind=kind, tensors=tensors, size=size, samples=objective.samples, kinks=kinks, idle=idle
+    )
+
+
+def _listed(words: tuple[str, ...]) -> str:
+    """Words as a list, the first letter of a sentence.
+
+    Example:
+        >>> _listed(("ReLU", "max pooling"))
+        'ReLU and max pooling'
+    """
+    text = " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+    return text[:1].upper() + text[1:]

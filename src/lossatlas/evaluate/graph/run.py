@@ -1,0 +1,297 @@
+"""How a plan is carried out on a traced graph: batches prepared once, weights moved at once, values summed exactly."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from lossatlas.evaluate.graph import rewrite as rewriting
+from lossatlas.evaluate.graph import stage as staging
+from lossatlas.evaluate.graph import trace as tracing
+from lossatlas.evaluate.graph.capture import Captured
+from lossatlas.evaluate.graph.trace import UntraceableError
+from lossatlas.evaluate.graph.weights import Rows, Weights, rows_of
+from lossatlas.evaluate.plans import PRECISIONS, Plan
+from lossatlas.objective import Objective
+from lossatlas.objective.batches import size_of
+from lossatlas.space.charts import Plane
+
+STORED = 256 * 1024**2
+"""Bytes that values computed once for a plane may take."""
+
+
+class Graphs:
+    """Makes ways of evaluation for one objective on one plane; they share its traces.
+
+    Args:
+        objective: what is measured.
+        plane: where.
+    """
+
+    def __init__(self, objective: Objective, plane: Plane) -> None:
+        self.objective = objective
+        self.plane = plane
+
+    @functools.cached_property
+    def _exact(self) -> tracing.Trace:
+        return tracing.trace(self.objective)
+
+    def way(self, plan: Plan) -> GraphWay:
+        """The way that a plan describes.
+
+        Raises:
+            UntraceableError: there is no graph, or not for this plan.
+        """
+        dtype = PRECISIONS[plan.precision]
+        traced = self._exact if dtype is None else tracing.trace(self.objective, dtype)
+        return GraphWay(self.objective, self.plane, plan, traced)
+
+
+class GraphWay:
+    """Evaluates points of a plane on a traced graph.
+
+    Args:
+        objective: what is measured.
+        plane: where.
+        plan: how.
+        traced: the trace, in the format of the plan.
+
+    Raises:
+        UntraceableError: the plan cannot be carried out on this graph.
+    """
+
+    def __init__(self, objective: Objective, plane: Plane, plan: Plan, traced: tracing.Trace) -> None:
+        self.plan = plan
+        self.points = plan.points
+        self._axes = len(plane.axes)
+        self._complete = objective.completed
+        self._weighted = traced.weighted
+        self._width = len(objective.measured)
+        work = self._program(objective, plane, traced)
+        if plan.points == 1 and plan.name == "graph" and _has_onednn(objective.device):
+            rewriting.fuse_kernels(work)
+        if plan.points > 1:
+            rewriting.open_attention(work)
+        mixing = staging.summed if plan.name == "compiled" else staging.mixed
+        self._staged = staging.split(work, room=STORED, samples=objective.samples, mixing=mixing)
+        self._weights = self._weight_buffer(work, objective)
+        self._device = objective.device
+        self._batches = list(self._prepared(objective, work))
+        sizes = [size for size, _ in self._batches]
+        self._sizes = torch.tensor(sizes, dtype=torch.float64, device=self._device)
+        self._fixed |= self._packed(self._fixed)
+        self._call = self._callable()
+        self._pool = _pool(plan.workers) if plan.workers > 1 else None
+
+    def close(self) -> None:
+        """Let go of the threads."""
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    def values(self, coordinates: np.ndarray) -> np.ndarray:
+        """Loss and metrics at some points.
+
+        Args:
+            coordinates: float64 [n, k].
+
+        Returns:
+            float64 [n, number of values].
+        """
+        with _tf32(self.plan.precision == "tf32"):
+            parts = [
+                self._chunk(coordinates[start : start + self.points])
+                for start in range(0, len(coordinates), self.points)
+            ]
+        return self._complete(np.concatenate(parts))
+
+    def _chunk(self, coordinates: np.ndarray) -> np.ndarray:
+        count = len(coordinates)
+        if count < self.points:  # always the same shape: a compiled graph is made for one
+            coordinates = np.concatenate([coordinates, np.repeat(coordinates[-1:], self.points - count, axis=0)])
+        table = torch.from_numpy(np.hstack([np.ones((self.points, 1)), coordinates]))
+        with torch.inference_mode():
+            means = self._run(table.to(self._device, self._own))
+        return np.asarray(means[:count].cpu().numpy())
+
+    @functools.cached_property
+    def _run(self) -> Callable[[Tensor], Tensor]:
+        if not self.plan.captured:
+            return self._means
+        if self._device.type != "cuda":
+            raise RuntimeError(f"a CUDA graph needs a CUDA device; the objective is on {self._device.type}")
+        example = torch.ones(self.points, 1 + self._axes, dtype=self._own, device=self._device)
+        return Captured(self._means, example)
+
+    def _means(self, table: Tensor) -> Tensor:
+        """Values [n, V] from coordinates [n, 1 + k] on the device; kernels alone, so that they can be recorded."""
+        moved = self._weights.fill(table) if self._weights else {}
+        moved |= self._packed(moved)
+        coordinates = table.to(self._format)
+        moved[staging.COORDINATES] = coordinates if self.points > 1 else coordinates[0]
+        run = functools.partial(self._batch, moved)
+        results = list(map(run, self._batches) if self._pool is None else self._pool.map(run, self._batches))
+        found = torch.stack(results).movedim(0, -1)  # [V, batches] or [n, V, batches]
+        return self._mean(found, self._sizes).reshape(self.points, -1)
+
+    def _mean(self, table: Tensor, sizes: Tensor) -> Tensor:
+        """The weighted mean over batches; the weights that a value has of its own come after the values."""
+        if not self._weighted:
+            return table @ sizes / sizes.sum()
+        means, own = table[..., : self._width, :], table[..., self._width :, :]
+        weights = sizes.expand_as(means).clone()
+        weights[..., list(self._weighted), :] = own
+        return (means * weights).sum(-1) / weights.sum(-1)
+
+    def _packed(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Those tensors that a kernel wants laid out in its own way, once for all batches of a point."""
+        return {
+            name: rewriting.pack(tensors[name], layout, self._batches[0][0])
+            for name, layout in self._staged.work.packed.items()
+            if name in tensors
+        }
+
+    def _batch(self, moved: dict[str, Tensor], batch: tuple[int, dict[str, Any]]) -> Tensor:
+        with torch.inference_mode():
+            known = {**self._fixed, **batch[1], **moved}
+            value: Tensor = self._call(*[known[name] for name in self._inputs])[0]
+            return value.double()
+
+    def _program(self, objective: Objective, plane: Plane, traced: tracing.Trace) -> rewriting.Program:
+        device = objective.device
+        slots = {}
+        for name in plane.moving:
+            steps = [direction.get(name) for direction in plane.directions.values()]
+            slots[name] = rows_of(plane.origin[name].to(device), [None if s is None else s.to(device) for s in steps])
+        work = rewriting.program(traced, slots, {name: tensor.to(device) for name, tensor in plane.origin.items()})
+        if len({rows.tensors.dtype for rows in work.slots.values()}) > 1:
+            raise UntraceableError("the moved tensors have several formats")
+        rewriting.fold_norms(work)
+        return work
+
+    def _weight_buffer(self, work: rewriting.Program, objective: Objective) -> Weights | None:
+        inputs = set(self._staged.inputs)
+        slots = {name: rows for name, rows in work.slots.items() if name in inputs}
+        own = next(iter(work.slots.values())).tensors.dtype if work.slots else torch.float32
+        self._own, self._format = own, PRECISIONS[self.plan.precision] or own
+        self._inputs = self._staged.inputs
+        self._moved = set(slots)
+        work.slots = {
+            name: Rows(_short(rows.tensors, self._format, name in slots)) for name, rows in work.slots.items()
+        }
+        work.fixed = {
+            name: _laid_out(_short(t, self._format, False), objective.device) for name, t in work.fixed.items()
+        }
+        self._fixed = {name: tensor for name, tensor in work.fixed.items() if name in inputs}
+        if not slots:
+            return None
+        last = objective.device.type == "cpu"
+        weights = Weights(slots, dtype=self._format, channels_last=last, points=self.points)
+        work.slots |= weights.rows()
+        return weights
+
+    def _prepared(self, objective: Objective, work: rewriting.Program) -> Iterator[tuple[int, dict[str, Any]]]:
+        for leaves in cut(objective, self.plan.micro, self.plan.workers):
+            size = size_of(leaves)
+            leaves = [_laid_out(_short(leaf, self._format, False), objective.device) for leaf in leaves]
+            with torch.inference_mode():
+                yield size, self._staged.before(leaves)
+        work.slots = {name: rows for name, rows in work.slots.items() if name in self._moved}
+
+    def _callable(self) -> Callable[..., Any]:
+        call: Callable[..., Any] = self._staged.after
+        if self.points > 1:
+            mapped = (*self._moved, staging.COORDINATES)
+            call = torch.vmap(call, in_dims=tuple(0 if name in mapped else None for name in self._inputs))
+        if self.plan.name == "compiled":
+            mode = "reduce-overhead" if self._device.type == "cuda" else None
+            call = _with_room(torch.compile(call, dynamic=False, mode=mode))
+        return call
+
+
+def _with_room(compiled: Callable[..., Any]) -> Callable[..., Any]:
+    """Let torch compile as many plans as are tried; beyond its limit of eight it would run them slowly, uncompiled."""
+
+    def call(*arguments: Any) -> Any:
+        with torch._dynamo.config.patch(recompile_limit=64):
+            return compiled(*arguments)
+
+    return call
+
+
+def _short(tensor: Tensor, dtype: torch.dtype, keep: bool) -> Tensor:
+    """A floating-point tensor in the format of the plan, unless it is to be rounded later."""
+    return tensor if keep or not tensor.is_floating_point() else tensor.to(dtype)
+
+
+def _laid_out(tensor: Tensor, device: torch.device) -> Tensor:
+    """Images with their channels last, which is what convolutions on a CPU want."""
+    last = device.type == "cpu" and tensor.dim() == 4 and tensor.is_floating_point()
+    return tensor.contiguous(memory_format=torch.channels_last) if last else tensor
+
+
+def cut(objective: Objective, micro: int, workers: int = 1) -> Iterator[list[Tensor]]:
+    """The data in parts of at most ``micro`` samples, all of nearly the same size, and as many for every worker."""
+    batches = [pytree.tree_flatten(batch)[0] for batch in objective.batches]
+    if micro and len(batches) > 1 and _can_join(batches):
+        batches = [[torch.cat(parts) for parts in zip(*batches, strict=True)]]
+    for leaves in batches:
+        size = size_of(leaves)
+        count = -(-size // micro) if micro else 1
+        count = min(-(-count // workers) * workers, size)
+        if count == 1:
+            yield leaves
+            continue
+        if any(leaf.shape[:1] != (size,) for leaf in leaves):
+            raise UntraceableError("a tensor of the batch has no sample dimension, so it cannot be cut")
+        yield from (list(parts) for parts in zip(*(leaf.tensor_split(count) for leaf in leaves), strict=True))
+
+
+def _can_join(batches: list[list[Tensor]]) -> bool:
+    shapes = {tuple(leaf.shape[1:] for leaf in leaves) for leaves in batches}
+    return len(shapes) == 1 and all(leaf.shape[:1] == (size_of(leaves),) for leaves in batches for leaf in leaves)
+
+
+def _has_onednn(device: torch.device) -> bool:
+    return (
+        device.type == "cpu"
+        and bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
+        and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
+    )
+
+
+def _pool(workers: int) -> ThreadPoolExecutor:
+    """Threads with one core each. The number of cores that torch gives to later threads is put back."""
+    cores = torch.get_num_threads()
+    pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
+    started = [pool.submit(_wait_for, workers) for _ in range(workers)]
+    for future in started:
+        future.result()
+    torch.set_num_threads(cores)
+    return pool
+
+
+def _wait_for(workers: int) -> None:
+    """Long enough that the pool starts every thread instead of giving the next task to the first."""
+    import time
+
+    time.sleep(0.01 * workers)
+
+
+@contextlib.contextmanager
+def _tf32(wanted: bool) -> Iterator[None]:
+    """TF32 in matrix products and convolutions inside the block, and as it was before outside."""
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    try:
+        if wanted:
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before

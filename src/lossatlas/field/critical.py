@@ -1,0 +1,30 @@
+"""What a critical point of a field is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["minimum", "saddle", "maximum"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Critical:
+    """A minimum, saddle or maximum.
+
+    Attributes:
+        kind: which of them.
+        cell: its indices in the field.
+        coordinates: where it lies, by axis.
+        value: the value there.
+        persistence: how far it stands out; infinite for the lowest minimum.
+        boundary: whether it lies on the edge of the field, where the field may only be cut off.
+    """
+
+    kind: Kind
+    cell: tuple[int, ...]
+    coordinates: Mapping[str, float]
+    value: float
+    persistence: float
+    boundary: bool

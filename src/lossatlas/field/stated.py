@@ -1,0 +1,88 @@
+"""How far may the value of each cell be off, by what the field itself says: rounding, samples, interpolation."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import xarray as xr
+
+from lossatlas.figure.ranges import choose
+from lossatlas.results.landscape import structured
+
+ROUNDING = {
+    "float64": 2.2e-16,
+    "float32": 1.2e-7,
+    "tf32": 9.8e-4,
+    "float16": 9.8e-4,
+    "fp16": 9.8e-4,
+    "bfloat16": 7.8e-3,
+    "bf16": 7.8e-3,
+}
+"""Spacing of numbers around 1, by number format. TF32 has the mantissa of a half."""
+
+ROUNDINGS = 8
+"""How many spacings a mean may be off by the time it has gone through a network, where nobody has measured it."""
+
+STANDARD_ERRORS = 2.0
+"""Standard errors that count: about 95 % of a normal distribution lie within."""
+
+
+def stated_error(landscape: xr.Dataset, value: str = "loss") -> tuple[np.ndarray, str]:
+    """How far each value may be off, in its own unit, and in words what that is.
+
+    The sum of
+
+    - rounding: 8 spacings of the number format, or what a short format was measured to be off;
+    - two standard errors over the samples, where the Landscape has them (``sample(..., standard_error=True)``). All
+      cells see the same samples, so differences between cells are better known than this says;
+    - the stated error of cells that were interpolated or corrected from a part of the samples.
+
+    Args:
+        landscape: a Landscape.
+        value: which variable.
+
+    Returns:
+        float64, shaped like the field, and the words.
+
+    Example:
+        >>> from lossatlas.results.landscape import Axis, build
+        >>> axis = Axis(coordinates=np.array([0.0, 1.0]), length=1.0)
+        >>> error, words = stated_error(build({"x": axis}, {"loss": np.array([1.0, 1000.0])}))
+        >>> error.round(9).tolist(), words
+        ([9.6e-07, 0.00096], 'float32 rounding')
+    """
+    values = np.asarray(landscape[value].values, np.float64)
+    spacing, words = _rounding(landscape, value)
+    error = spacing * np.abs(values)
+    if (name := f"{value}_se") in landscape:
+        error = error + STANDARD_ERRORS * np.nan_to_num(landscape[name].values)
+        words += f", {STANDARD_ERRORS:g} standard errors over {landscape.attrs['samples']} samples"
+    if (name := f"{value}_uncertainty") in landscape:
+        error = error + _in_units(landscape, value, values, landscape[name].values)
+        words += ", the stated error of cells that were not evaluated on all samples"
+    return error, words
+
+
+def _rounding(landscape: xr.Dataset, value: str) -> tuple[float, str]:
+    dtype = str(landscape.attrs.get("dtype"))
+    measured = structured(landscape, "evaluation").get("error", {}).get(value, {}).get("largest relative")
+    if measured is not None:
+        return float(measured), f"{dtype} rounding as measured"
+    known = [ROUNDING[name] for name in dtype.split(",") if name in ROUNDING]
+    return ROUNDINGS * max(known, default=ROUNDING["float32"]), f"{dtype or 'float32'} rounding"
+
+
+def _in_units(landscape: xr.Dataset, value: str, values: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Errors that are shares of the range a picture shows, in the unit of the value."""
+    told = structured(landscape, "sampling")
+    scale: Literal["auto", "linear", "log"] = told.get("scale", "auto") if value == "loss" else "linear"
+    clip = told.get("clip", "auto") if value == "loss" else None
+    finite = values[np.isfinite(values)]
+    shown = choose(finite, scale=scale, clip=clip)
+    bottom, top = shown.limits
+    steps = np.nan_to_num(shares) * (top - bottom)
+    if shown.scale == "linear":
+        return np.asarray(steps)
+    constant = shown.linear_below if shown.scale == "symlog" else 0.0
+    return np.asarray((np.abs(values) + constant) * (10.0**steps - 1.0))

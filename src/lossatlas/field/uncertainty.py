@@ -1,0 +1,381 @@
+r"""How far may a landscape be off: the spread over direction seeds, and whether two models differ by more than it.
+
+Two things are uncertain in a picture. The samples: another draw of the data gives other means, by the standard error
+that ``sample(..., standard_error=True)`` puts beside every cell. The directions: another seed gives another plane. This
+module is about the second, and adds the first where it is known.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import scipy.stats
+import xarray as xr
+
+from lossatlas.errors import SpecError, unknown
+from lossatlas.figure.words import number, percent
+from lossatlas.results import reading
+from lossatlas.results.landscape import About, Axis, Status, axis_names, build, structured, value_names
+from lossatlas.results.store import SPEC
+
+FEW = 5
+"""Seeds below which an interval is said to be wide: Student's factor is 2.8 at five seeds and 12.7 at two."""
+
+LOGARITHMIC = 30.0
+"""From this ratio of the largest to the smallest value on, the mean of the logarithm is compared."""
+
+SPREAD = "_spread"
+BELOW = "seed-"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seeds:
+    """The same scan along several random directions.
+
+    Attributes:
+        runs: a Landscape for each seed, all on one grid.
+        seeds: the seeds, in the same order.
+
+    Raises:
+        SpecError: fewer than two runs, or runs of different grids or models.
+    """
+
+    runs: tuple[xr.Dataset, ...]
+    seeds: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        _check_alike(self.runs)
+        titles = {(str(run.attrs.get("title")), str(run.attrs.get("model")), _origin(run)) for run in self.runs}
+        if len(titles) > 1:
+            raise SpecError(f"runs are of different models ({', '.join(sorted(title for title, *_ in titles))})")
+
+    @classmethod
+    def open(cls, folder: str | os.PathLike[str]) -> Seeds:
+        """The runs below a folder that :func:`lossatlas.seeds` wrote.
+
+        Raises:
+            SpecError: the folder has no such runs.
+        """
+        found = {int(path.name.removeprefix(BELOW)): path for path in seed_folders(folder)}
+        if not found:
+            raise SpecError(f"{folder} has no runs seed-0, seed-1, …; lossatlas.seeds(..., run=folder) makes them")
+        return cls(runs=tuple(reading.open(found[seed]) for seed in sorted(found)), seeds=tuple(sorted(found)))
+
+    @property
+    def title(self) -> str:
+        """What the model is called."""
+        return str(self.runs[0].attrs.get("title") or "model")
+
+    def values(self, value: str = "loss") -> np.ndarray:
+        """All runs, float64 [seeds, *cells]; NaN stays NaN."""
+        return np.stack([run[value].values for run in self.runs])
+
+    def mean(self, value: str = "loss") -> xr.DataArray:
+        """The mean over seeds at every cell; NaN where a run has no finite value there."""
+        return self._cells(value, self._finite(value).mean(axis=0))
+
+    def median(self, value: str = "loss") -> xr.DataArray:
+        """The median over seeds at every cell; NaN where a run has no value."""
+        return self._cells(value, np.median(self.values(value), axis=0))
+
+    def spread(self, value: str = "loss") -> xr.DataArray:
+        """The standard deviation over seeds at every cell, with K - 1; NaN where a run has no finite value there."""
+        return self._cells(value, self._finite(value).std(axis=0, ddof=1))
+
+    def _finite(self, value: str) -> np.ndarray:
+        found = self.values(value)
+        return np.where(np.isfinite(found), found, np.nan)
+
+    def _cells(self, value: str, array: np.ndarray) -> xr.DataArray:
+        return self.runs[0][value].copy(data=array)
+
+    @property
+    def landscape(self) -> xr.Dataset:
+        """A Landscape of medians, with ``loss_spread`` and the like: the standard deviation over seeds.
+
+        ``la.draw(found.landscape, "median.png")``, and ``value="loss_spread"`` draws the spread.
+        """
+        first, k = self.runs[0], len(self.runs)
+        values: dict[str, np.ndarray] = {}
+        for name in value_names(first):
+            values[name] = self.median(name).values
+        for name in value_names(first):
+            values[name + SPREAD] = self.spread(name).values
+        axes = {
+            name: Axis(
+                coordinates=first[name].values,
+                length=float(np.mean([run[name].attrs["length"] for run in self.runs])),
+                label=f"{k} random directions",
+            )
+            for name in axis_names(first)
+        }
+        about = replace(_about(first), title=f"{self.title}, {k} direction seeds", cosines={}, seed=None)
+        found = build(axes, values, self._status(), about=about)
+        found.attrs["sampling"] = _verdict(self)
+        for name in value_names(first):
+            found[name + SPREAD].attrs["long_name"] = f"standard deviation of {name} over {k} seeds"
+        return found
+
+    def _status(self) -> np.ndarray:
+        """Ok where all runs are; else what the first run that is not says."""
+        table = np.stack([run["status"].values for run in self.runs])
+        fine = np.isin(table, (Status.OK, Status.INTERPOLATED))
+        which = np.argmin(fine, axis=0)
+        bad = np.take_along_axis(table, which[None], axis=0)[0]
+        whole = np.where((table == Status.INTERPOLATED).any(axis=0), Status.INTERPOLATED, Status.OK)
+        return np.asarray(np.where(fine.all(axis=0), whole, bad), np.int8)
+
+    def summary(self, value: str = "loss", scale: Literal["linear", "log"] = "linear") -> np.ndarray:
+        """One number for each seed: the mean over the grid's finite cells, of the value or of its logarithm, [K]."""
+        cells = np.isfinite(self.values(value)).all(axis=0)
+        return _summaries(self.values(value)[:, cells], scale)
+
+    def words(self, value: str = "loss") -> str:
+        """Mean and spread in a sentence.
+
+        Raises:
+            SpecError: no cell is finite in all runs.
+        """
+        per_seed = self.summary(value)
+        if not np.isfinite(per_seed).all():
+            raise SpecError(f"{value} is finite in no cell of all {len(self.runs)} runs; there is no spread to report")
+        mean, spread = self.mean(value), self.spread(value)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            share = (spread / np.abs(mean)).values
+        share = share[np.isfinite(share)]  # where the mean is 0 no share of it makes sense
+        at = np.unravel_index(int(np.nanargmax(spread.values)), spread.shape)
+        place = ", ".join(f"{axis} = {number(float(mean[axis][i]))}" for axis, i in zip(mean.dims, at, strict=True))
+        typical = percent(float(np.median(share)) if len(share) else 0.0)
+        return (
+            f"{value} of {self.title} over {len(self.runs)} direction seeds: mean over the grid "
+            f"{number(per_seed.mean())} ± {number(per_seed.std(ddof=1), 2)} (standard deviation over seeds); "
+            f"at a cell the seeds differ by {typical} of the mean (median over cells), "
+            f"at most by {number(float(spread.values[at]), 2)} at {place}."
+        )
+
+    @property
+    def caveat(self) -> str:
+        """What the spread does not say."""
+        few = f"{len(self.runs)} seeds know their spread poorly. " if len(self.runs) < FEW else ""
+        return (
+            f"{few}The spread is over random directions alone: another training run, other data or another "
+            "normalisation may differ by more, and no random direction shows what only few directions do."
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Whether two models differ by more than the spread over directions.
+
+    Attributes:
+        value: what was compared.
+        scale: "linear": means over the grid; "log": geometric means, so the difference is a factor.
+        difference: a minus b, or a over b.
+        low: lower end of the 95 % interval.
+        high: its upper end.
+        differ: whether the interval leaves out no difference (0, or a factor of 1).
+        words: the same in words.
+        caveat: what it does not say.
+    """
+
+    value: str
+    scale: Literal["linear", "log"]
+    difference: float
+    low: float
+    high: float
+    differ: bool
+    words: str
+    caveat: str
+
+
+def compare(
+    a: Seeds | Sequence[xr.Dataset],
+    b: Seeds | Sequence[xr.Dataset],
+    value: str = "loss",
+    *,
+    scale: Literal["auto", "linear", "log"] = "auto",
+) -> Comparison:
+    r"""Say whether two models differ by more than the spread over direction seeds.
+
+    For each seed the mean over the grid is one number. Both models' numbers are compared by Welch's interval (Welch
+    1947, Biometrika 34); where standard errors over samples are known, the mean of them over the grid, which the error
+    of the mean cannot exceed, is added:
+
+    .. math:: \bar a - \bar b ± t_{0.975} \sqrt{s_a^2 / K_a + s_b^2 / K_b + e_a^2 + e_b^2}
+
+    Args:
+        a: the runs of one model.
+        b: the runs of the other, on the same grid.
+        value: the loss or a metric.
+        scale: "linear", or "log" for the mean of the logarithm, so that a few high cells do not decide; "auto" takes
+            it where all values are positive and span more than a factor of 30.
+
+    Returns:
+        Difference and interval, in numbers and words.
+
+    Raises:
+        SpecError: fewer than two runs of a model, different grids, or no cell that is finite in all.
+
+    Example:
+        >>> axis = Axis(coordinates=np.linspace(-1, 1, 5), length=1.0)
+        >>> def runs(steepness, title):
+        ...     values = [(steepness + 0.1 * seed) * axis.coordinates**2 for seed in range(5)]
+        ...     return [build({"x": axis}, {"loss": one}, about=About(title=title)) for one in values]
+        >>> compare(runs(2.0, "sharp"), runs(1.0, "flat")).differ
+        True
+        >>> compare(runs(1.1, "A"), runs(1.0, "B")).differ
+        False
+    """
+    if scale not in ("auto", "linear", "log"):
+        raise unknown("scale", scale, ("auto", "linear", "log"))
+    sides = [_runs(side) for side in (a, b)]
+    for side in sides:
+        _check_alike(side)
+    _check_alike([sides[0][0], sides[1][0]])
+    tables = [np.stack([run[value].values for run in side]) for side in sides]
+    cells = np.isfinite(np.concatenate(tables)).all(axis=0)
+    if not cells.any():
+        raise SpecError(f"{value} is finite in no cell of all runs; there is nothing to compare")
+    tables = [table[:, cells] for table in tables]
+    used = _scale(tables, scale)
+    numbers = [_summaries(table, used) for table in tables]
+    errors = [_sample_error(side, value, cells, used) for side in sides]
+    difference, half = _welch(numbers, errors)
+    low, high = difference - half, difference + half
+    ends = (difference, low, high) if used == "linear" else tuple(math.exp(end) for end in (difference, low, high))
+    return Comparison(
+        value=value,
+        scale=used,
+        difference=ends[0],
+        low=ends[1],
+        high=ends[2],
+        differ=not low <= 0 <= high,
+        words=_comparison_words(sides, value, used, ends, differ=not low <= 0 <= high),
+        caveat=_comparison_caveat(sides, cells, errors),
+    )
+
+
+def seed_folders(folder: str | os.PathLike[str]) -> list[Path]:
+    """The run folders that :func:`lossatlas.seeds` made below a folder; empty where there are none."""
+    there = [path for path in Path(folder).glob(f"{BELOW}*") if (path / SPEC).is_file()]
+    return sorted(path for path in there if path.name.removeprefix(BELOW).lstrip("-").isdigit())
+
+
+def _runs(side: Seeds | Sequence[xr.Dataset]) -> tuple[xr.Dataset, ...]:
+    if isinstance(side, xr.Dataset):
+        raise SpecError("a and b need several runs each, of different direction seeds; got one Landscape")
+    return side.runs if isinstance(side, Seeds) else tuple(side)
+
+
+def _check_alike(runs: Sequence[xr.Dataset]) -> None:
+    if len(runs) < 2:
+        raise SpecError(f"{len(runs)} run has no spread; give at least two seeds, better {FEW}")
+    first = runs[0]
+    for run in runs[1:]:
+        axes = axis_names(run)
+        same = axes == axis_names(first) and value_names(run) == value_names(first)
+        if not same or any(not np.array_equal(run[axis].values, first[axis].values) for axis in axes):
+            raise SpecError("the runs have different grids or values; sample all of them with one grid")
+
+
+def _origin(run: xr.Dataset) -> str:
+    return str(structured(run, "provenance").get("fingerprints", {}).get("model", ""))
+
+
+def _about(run: xr.Dataset) -> About:
+    """What a run says of itself, without what belongs to its seed or its speed."""
+    names = ("title", "model", "data", "loss", "samples", "normalisation", "batchnorm", "dtype", "device", "software")
+    still = tuple(role for role in str(run.attrs.get("still", "")).split(",") if role)
+    return About(
+        **{name: run.attrs[name] for name in names},
+        still=still,
+        centre=structured(run, "centre"),
+        counts={name: count | {"zero_one": False} for name, count in structured(run, "counts").items()},
+    )
+
+
+def _verdict(found: Seeds) -> str:
+    seeds = ", ".join(map(str, found.seeds))
+    verdict = f"medians over direction seeds {seeds}; …{SPREAD} is their standard deviation"
+    return json.dumps({"kind": "seeds", "seeds": list(found.seeds), "verdict": verdict})
+
+
+def _summaries(table: np.ndarray, scale: str) -> np.ndarray:
+    """The mean over cells for each run, of the values or of their logarithms; table [K, cells]."""
+    if not table.shape[1]:
+        return np.full(len(table), np.nan)
+    return np.asarray((np.log(table) if scale == "log" else table).mean(axis=1))
+
+
+def _scale(tables: list[np.ndarray], scale: str) -> Literal["linear", "log"]:
+    smallest, largest = min(t.min() for t in tables), max(t.max() for t in tables)
+    if scale == "log" and smallest <= 0:
+        raise SpecError(f"scale='log': the smallest value is {smallest:g}, which has no logarithm; use 'linear'")
+    if scale == "log" or (scale == "auto" and smallest > 0 and largest > LOGARITHMIC * smallest):
+        return "log"
+    return "linear"
+
+
+def _sample_error(side: Sequence[xr.Dataset], value: str, cells: np.ndarray, scale: str) -> float | None:
+    """The mean over the grid of the standard error over samples; ``None`` where it is not known."""
+    if any(f"{value}_se" not in run for run in side):
+        return None
+    errors = np.stack([run[f"{value}_se"].values[cells] for run in side])
+    if scale == "log":
+        errors = errors / np.stack([run[value].values[cells] for run in side])
+    return float(errors.mean())
+
+
+def _welch(numbers: list[np.ndarray], errors: list[float | None]) -> tuple[float, float]:
+    """The difference of two means and half its 95 % interval."""
+    variances = [float(found.var(ddof=1)) / len(found) for found in numbers]
+    total = sum(variances)
+    free = [variance**2 / (len(found) - 1) for variance, found in zip(variances, numbers, strict=True)]
+    degrees = total**2 / sum(free) if sum(free) else math.inf
+    factor = float(scipy.stats.t.ppf(0.975, degrees))
+    beside = sum(error**2 for error in errors if error is not None)
+    return float(numbers[0].mean() - numbers[1].mean()), factor * math.sqrt(total + beside)
+
+
+def _comparison_words(
+    sides: Sequence[Sequence[xr.Dataset]], value: str, scale: str, ends: tuple[float, ...], *, differ: bool
+) -> str:
+    first, second = (str(side[0].attrs.get("title") or "model") for side in sides)
+    if first == second:
+        first, second = f"{first} (first)", f"{second} (second)"
+    difference, low, high = map(number, ends)
+    interval = f"95 % from {low} to {high}"
+    what = f"{value}, mean over the grid, {len(sides[0])} and {len(sides[1])} direction seeds"
+    if scale == "log":
+        said = f"{what} (geometric): {first} is {difference} times {second} ({interval})"
+    else:
+        said = f"{what}: {first} minus {second} is {difference} ({interval})"
+    if differ:
+        return f"{said}: they differ by more than the directions (and samples, where known) explain."
+    none = "a factor of 1" if scale == "log" else "0"
+    return f"{said}: no difference shown, the interval holds {none}."
+
+
+def _comparison_caveat(sides: Sequence[Sequence[xr.Dataset]], cells: np.ndarray, errors: Sequence[float | None]) -> str:
+    said = []
+    if missing := int((~cells).sum()):
+        said.append(f"{missing} of {cells.size} cells have no finite value in some run and are left out of both.")
+    if any(error is None for error in errors):
+        said.append("The error over samples is not in the interval: standard_error=True would give it.")
+    if min(map(len, sides)) < FEW:
+        said.append(f"With fewer than {FEW} seeds the interval is wide.")
+    data: list[Any] = [{str(run.attrs.get("data")) for run in side} for side in sides]
+    if data[0] != data[1]:
+        said.append("The models were measured on different data.")
+    said.append(
+        "It compares one trained network of each kind, over this grid alone: that their kinds differ needs several "
+        "trained networks of each."
+    )
+    return " ".join(said)

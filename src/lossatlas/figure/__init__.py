@@ -1,0 +1,1 @@
+"""The vocabulary of a picture: ranges, palettes, words, plots, overlays. No torch."""

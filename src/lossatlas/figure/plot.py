@@ -1,0 +1,180 @@
+"""What a plot of plain numbers is: panels of lines, points and bars with their words, apart from how they are drawn.
+
+A Landscape has a picture of its own, see :mod:`lossatlas.draw.view`. A spectrum, a barrier, a table of measures are
+plots: their results have a method ``plot()`` that returns one, and :func:`lossatlas.draw` takes either.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from lossatlas.errors import SpecError, unknown
+from lossatlas.figure.palettes import THEMES, Theme, ThemeName
+
+Style = Literal["line", "points", "both", "bars", "step"]
+Scale = Literal["linear", "log", "symlog"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """One line, cloud of points or row of bars.
+
+    Attributes:
+        x: float64 [n]; bars stand at them.
+        y: float64 [n]; NaN leaves a gap.
+        label: its words in the key; empty for none. The same words in several panels stand once.
+        low: float64 [n], lower end of a band, or of error bars for points and bars.
+        high: float64 [n], the upper end.
+        style: "line", "points", "both", "bars" or "step".
+        color: which of the theme's line colours, from 0; left out, the next one. -1 is the colour of faint text.
+        dashed: whether the line is dashed, as for what is only expected.
+        names: of the points, one each, written beside them; empty for none.
+
+    Raises:
+        SpecError: lengths differ, or a style is unknown.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    label: str = ""
+    low: np.ndarray | None = None
+    high: np.ndarray | None = None
+    style: Style = "line"
+    color: int | None = None
+    dashed: bool = False
+    names: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if self.style not in get_args(Style):
+            raise unknown("style", self.style, get_args(Style))
+        for name in ("x", "y", "low", "high"):
+            values = getattr(self, name)
+            if values is not None:
+                object.__setattr__(self, name, np.asarray(values, dtype=np.float64).reshape(-1))
+        if self.names and len(self.names) != len(self.x):
+            raise SpecError(f"series {self.label!r}: {len(self.names)} names for {len(self.x)} points; give one each")
+        lengths = {len(values) for values in (self.x, self.y, self.low, self.high) if values is not None}
+        if len(lengths) > 1 or (self.low is None) != (self.high is None):
+            raise SpecError(f"series {self.label!r}: x, y, low and high need the same length, low and high each other")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """A thin reference line across a panel, with a word at its end.
+
+    Attributes:
+        x: where an upright line stands; or
+        y: where a level line lies.
+        label: its words; empty for none.
+    """
+
+    x: float | None = None
+    y: float | None = None
+    label: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.x is None) == (self.y is None):
+            raise SpecError("mark: give either x or y")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """One pair of axes.
+
+    Attributes:
+        series: what is drawn, the last one on top.
+        x_label: the horizontal axis and its unit.
+        y_label: the vertical axis and its unit.
+        title: heading; empty for none.
+        x_scale: "linear", "log" or "symlog".
+        y_scale: the same for the vertical axis.
+        marks: reference lines.
+        x_ticks: words at positions, as for the names of bars; empty for numbers.
+    """
+
+    series: Sequence[Series]
+    x_label: str
+    y_label: str
+    title: str = ""
+    x_scale: Scale = "linear"
+    y_scale: Scale = "linear"
+    marks: Sequence[Mark] = ()
+    x_ticks: Sequence[tuple[float, str]] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("x_scale", "y_scale"):
+            if getattr(self, name) not in get_args(Scale):
+                raise unknown(name, getattr(self, name), get_args(Scale))
+        if not self.series:
+            raise SpecError(f"panel {self.title!r} has no series; give at least one")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plot:
+    """A whole picture of plain numbers.
+
+    Attributes:
+        panels: side by side, at most three in a row.
+        title: heading of the whole; empty for none.
+        caption: sentences printed below: what was measured and how, and what it does not prove.
+        theme_name: "light", "dark" or "talk".
+
+    Example:
+        >>> line = Series(x=np.arange(3), y=np.array([1.0, 4.0, 9.0]), label="squares")
+        >>> plot = Plot(panels=[Panel(series=[line], x_label="number", y_label="square")], caption=["An example."])
+        >>> plot.panels[0].series[0].label
+        'squares'
+    """
+
+    panels: Sequence[Panel]
+    title: str = ""
+    caption: Sequence[str] = field(default_factory=tuple)
+    theme_name: ThemeName = "light"
+
+    def __post_init__(self) -> None:
+        if not self.panels:
+            raise SpecError("plot has no panels; give at least one")
+        if self.theme_name not in THEMES:
+            raise unknown("theme", self.theme_name, THEMES)
+
+    @property
+    def theme(self) -> Theme:
+        """The theme as a table of colours and sizes."""
+        return THEMES[self.theme_name]
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """All that is to be printed below."""
+        return tuple(sentence for sentence in self.caption if sentence)
+
+
+def plot_of(source: Any) -> Plot | None:
+    """The plot that something is or has, or ``None``.
+
+    Example:
+        >>> plot_of(3) is None
+        True
+    """
+    if isinstance(source, Plot):
+        return source
+    made = getattr(source, "plot", None)
+    if callable(made) and not hasattr(source, "data_vars"):  # an xarray.Dataset has a plot of another kind
+        found = made()
+        return found if isinstance(found, Plot) else None
+    return None
+
+
+def symmetric_below(values: np.ndarray) -> float:
+    """Where a symmetric logarithm turns linear: at the smallest size but for outliers, 1 where there is none.
+
+    Example:
+        >>> symmetric_below(np.array([0.0, -10.0, 10.0, 10.0]))
+        10.0
+    """
+    sizes = np.abs(values[np.isfinite(values) & (values != 0)])
+    return float(10 ** math.floor(math.log10(np.quantile(sizes, 0.05)))) if len(sizes) else 1.0

@@ -1,0 +1,80 @@
+"""How a number is written on a picture."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+_LOWERED = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A number for a reader: at most ``digits`` digits, powers of ten raised, a true minus sign.
+
+    Args:
+        value: the number.
+        digits: significant digits.
+
+    Returns:
+        The text.
+
+    Example:
+        >>> [number(value) for value in (0.25, -52.7388, 1e10, 3.2e-7, 0.0, 1500)]
+        ['0.25', '−52.7', '10¹⁰', '3.2×10⁻⁷', '0', '1500']
+    """
+    if not math.isfinite(value):
+        return str(value)
+    if value == 0 or 1e-3 <= abs(value) < 1e5:
+        rounded = float(f"{value:.{digits}g}")
+        return f"{rounded:.10g}".replace("-", "−")
+    mantissa, _, exponent = f"{value:.{digits - 1}e}".partition("e")
+    mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
+    power = "10" + str(int(exponent)).translate(_RAISED)
+    return {"1": power, "-1": f"−{power}"}.get(mantissa, f"{mantissa}×{power}").replace("-", "−")
+
+
+def numbers(values: Sequence[float]) -> tuple[str, ...]:
+    """Numbers with as many digits as it takes to tell them apart, at least three.
+
+    Example:
+        >>> numbers([10000.1, 10000.2])
+        ('10000.1', '10000.2')
+    """
+    span = max(values, default=0.0) - min(values, default=0.0)
+    digits = 3
+    while digits < 17 and any(abs(float(f"{value:.{digits}g}") - value) > 1e-6 * span for value in values):
+        digits += 1
+    return tuple(number(value, digits) for value in values)
+
+
+def ascii_only(text: str) -> str:
+    r"""The same text for a format that knows no other letters.
+
+    Example:
+        >>> print(ascii_only("−3.2×10⁻⁷ · naïve"))
+        -3.2x10^-7 | na\xefve
+    """
+    plain = text.replace("×10", "x10").replace("−", "-").replace(" · ", " | ")
+    plain = re.sub("([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)", lambda raised: "^" + raised[1].translate(_LOWERED), plain)
+    return plain.encode("ascii", "backslashreplace").decode("ascii")
+
+
+def percent(share: float) -> str:
+    """A share as a percentage that is never rounded to nothing.
+
+    Example:
+        >>> percent(0.314), percent(0.0004), percent(0.0)
+        ('31 %', '0.04 %', '0 %')
+    """
+    value = 100.0 * share
+    if value == 0 or value >= 1:
+        return f"{min(value, 99.0) if value < 100 else value:.0f} %"
+    return f"{value:.1g} %"
+
+
+def with_range(shares: list[float]) -> str:
+    """The mean of some shares, and the smallest and the largest, in percent."""
+    mean = sum(shares) / len(shares)
+    return f"{100 * mean:.0f} % ({100 * min(shares):.0f} to {100 * max(shares):.0f})"

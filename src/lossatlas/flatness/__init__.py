@@ -1,0 +1,40 @@
+r"""How flat is the loss around a point: twelve measures, each with what leaves it as it is, and a table over models.
+
+Every measure is a function ``(objective, params=None, ...) -> Sharpness``. Most of them depend on the scale of the
+weights, which says nothing of the function (Dinh et al. 2017, arXiv 1703.04933): see :data:`DEFINITIONS` for what each
+is invariant to. None of them proves anything of generalisation; :func:`table` says how they rank over several models.
+"""
+
+from lossatlas.flatness.average import adaptive_average, lpf, radius
+from lossatlas.flatness.curved import lambda_max, relative_flatness, trace
+from lossatlas.flatness.definitions import DEFINITIONS, INVARIANCES, Definition
+from lossatlas.flatness.functional import fisher_rao, input_margin, spectral_margin
+from lossatlas.flatness.ranking import Correlation, correlation
+from lossatlas.flatness.result import Sharpness
+from lossatlas.flatness.table import MEASURES, Table, measure, table
+from lossatlas.flatness.worst import adaptive_worst, epsilon_sharpness, sam
+
+__all__ = [
+    "DEFINITIONS",
+    "INVARIANCES",
+    "MEASURES",
+    "Correlation",
+    "Definition",
+    "Sharpness",
+    "Table",
+    "adaptive_average",
+    "adaptive_worst",
+    "correlation",
+    "epsilon_sharpness",
+    "fisher_rao",
+    "input_margin",
+    "lambda_max",
+    "lpf",
+    "measure",
+    "radius",
+    "relative_flatness",
+    "sam",
+    "spectral_margin",
+    "table",
+    "trace",
+]

@@ -1,0 +1,49 @@
+"""What a measure of flatness gives: a number with its spread, how it was taken, and what it does not prove."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lossatlas.flatness.definitions import DEFINITIONS, Definition, Name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sharpness:
+    """One measure at one point.
+
+    Attributes:
+        measure: which one, a name of :data:`lossatlas.sharpness.DEFINITIONS`.
+        value: its value.
+        spread: of it; NaN where it is not a mean.
+        spread_is: what the spread is: a standard error over draws, a standard deviation over directions, …
+        settings: everything that the value depends on besides the network and the data.
+        evaluations: of the loss on all samples.
+        gradients: of the loss on all samples; a Hessian-vector product counts as two.
+        note: what a reader has to know of this value; mostly empty.
+    """
+
+    measure: Name
+    value: float
+    spread: float
+    spread_is: str
+    settings: Mapping[str, Any]
+    evaluations: float
+    gradients: float
+    note: str = ""
+
+    @property
+    def definition(self) -> Definition:
+        """Formula, paper, cost and invariances of the measure."""
+        return DEFINITIONS[self.measure]
+
+    @property
+    def invariances(self) -> tuple[str, ...]:
+        """Names of :data:`lossatlas.sharpness.INVARIANCES` that leave the value as it is."""
+        return self.definition.invariant_to
+
+    @property
+    def caveat(self) -> str:
+        """What the value does not prove."""
+        return " ".join(text for text in (self.note, self.definition.caveat) if text)

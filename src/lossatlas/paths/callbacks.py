@@ -1,0 +1,229 @@
+"""How Lightning and the Hugging Face Trainer record a path, and log a quick line: thin adapters.
+
+Neither library is imported before it is needed.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import xarray as xr
+from torch import nn
+
+from lossatlas.draw import draw
+from lossatlas.errors import SpecError, unknown
+from lossatlas.extras import MissingExtraError, require
+from lossatlas.objective import Objective
+from lossatlas.paths.record import Recorder, unwrapped
+from lossatlas.sampling.run import sample
+from lossatlas.sampling.samplers import Grid
+from lossatlas.space.charts import Plane
+
+When = Literal["step", "epoch"]
+WHEN = ("step", "epoch")
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuickLine:
+    """A line through the model as it is, along one random filter-normalised direction: the same seed every time.
+
+    The model in training is only read. With its own running statistics frozen, a line of 11 points costs 11 evaluations
+    of the data, so give it a few hundred samples.
+
+    Attributes:
+        data: as for :class:`~lossatlas.Objective`.
+        loss: as for :class:`~lossatlas.Objective`.
+        every: epochs from one line to the next.
+        points: of the line.
+        reach: it runs from minus to plus this, in multiples of the direction.
+        seed: of the direction.
+        options: further arguments of the Objective.
+
+    Example:
+        >>> import torch
+        >>> data = torch.ones(4, 2), torch.zeros(4, 1)
+        >>> line = QuickLine(data=data, loss=torch.nn.functional.mse_loss, points=5)
+        >>> line.sample(nn.Linear(2, 1))["loss"].shape
+        (5,)
+    """
+
+    data: Any
+    loss: Callable[..., Any] | None = None
+    every: int = 1
+    points: int = 11
+    reach: float = 1.0
+    seed: int = 0
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        if self.every < 1 or self.points < 2:
+            raise SpecError(f"every={self.every}, points={self.points}; expected at least 1 epoch and 2 points")
+
+    def sample(self, model: nn.Module) -> xr.Dataset:
+        """The line through a model as it is now."""
+        objective = Objective(unwrapped(model), self.data, self.loss, **self.options)
+        plane = Plane.random(objective, seed=self.seed, axes=("x",))
+        grid = Grid(x=(-self.reach, self.reach, self.points))
+        return sample(objective, plane, grid, progress=False, plan="plain")
+
+    def log(self, landscape: xr.Dataset, to: Any, step: int, name: str = "lossatlas/line") -> bool:
+        """Log the picture of a line.
+
+        Args:
+            landscape: from :meth:`sample`.
+            to: a ``SummaryWriter`` of TensorBoard, a run of Weights & Biases, or a Lightning logger of either.
+            step: at which it is shown.
+            name: under which it is shown.
+
+        Returns:
+            Whether it was logged: a logger that takes no pictures, such as one of CSV files, is passed over.
+        """
+        writer = getattr(to, "experiment", to)
+        with tempfile.TemporaryDirectory() as folder:
+            if callable(getattr(writer, "add_image", None)):
+                image = require("matplotlib.image", extra="draw", purpose="log a picture")
+                pixels = image.imread(draw(landscape, Path(folder) / "line.png"))
+                writer.add_image(name, pixels[..., :3], step, dataformats="HWC")
+                return True
+            wandb = sys.modules.get("wandb")
+            if wandb is not None and callable(getattr(writer, "log", None)):
+                picture = wandb.Image(str(draw(landscape, Path(folder) / "line.png")))
+                writer.log({name: picture, "lossatlas/step": step})
+                return True
+        return False
+
+
+def lightning(recorder: Recorder | None = None, *, when: When = "step", line: QuickLine | None = None) -> Any:
+    """A callback for Lightning that records the path, and logs a quick line to the trainer's loggers.
+
+    Args:
+        recorder: left out, no path is recorded. Its ``every`` counts optimizer steps or epochs, as ``when`` says.
+        when: ``"step"`` or ``"epoch"``.
+        line: left out, none is sampled.
+
+    Returns:
+        A ``Callback`` of the package in use, ``lightning`` or ``pytorch_lightning``.
+
+    Raises:
+        SpecError: an unknown ``when``.
+        ImportError: neither package is installed.
+    """
+    _check(when)
+    base: type[Any] = _lightning().Callback
+
+    class Path(base):  # type: ignore[misc]  # the base is known only now
+        """Records the path of a training."""
+
+        def __init__(self) -> None:
+            self.seen = -1
+            self.loss: float | None = None
+
+        def record(self, trainer: Any, module: Any) -> None:
+            number = trainer.global_step if when == "step" else trainer.current_epoch + (trainer.global_step > 0)
+            if recorder is None or not trainer.is_global_zero or number == self.seen:
+                return
+            self.seen = number
+            lr = trainer.optimizers[0] if trainer.optimizers else None
+            recorder.step(module, step=number, epoch=trainer.current_epoch, loss=self.loss, lr=lr)
+
+        def on_train_start(self, trainer: Any, module: Any) -> None:
+            self.record(trainer, module)
+
+        def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+            found = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
+            self.loss = None if found is None else float(found)
+            if when == "step":
+                self.record(trainer, module)
+
+        def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
+            if when == "epoch":
+                self.record(trainer, module)
+            if line is not None and trainer.is_global_zero and (trainer.current_epoch + 1) % line.every == 0:
+                landscape = line.sample(module)
+                for logger in trainer.loggers:
+                    line.log(landscape, logger, trainer.global_step)
+
+    return Path()
+
+
+def trainer(
+    recorder: Recorder | None = None, *, when: When = "step", line: QuickLine | None = None, to: Any = None
+) -> Any:
+    """A callback for the Hugging Face Trainer that records the path, and logs a quick line.
+
+    Args:
+        recorder: left out, no path is recorded. Its ``every`` counts optimizer steps or epochs, as ``when`` says.
+        when: ``"step"`` or ``"epoch"``.
+        line: left out, none is sampled.
+        to: where the line is logged, a ``SummaryWriter`` or a run of Weights & Biases; left out, the run of Weights &
+            Biases that is active, if there is one.
+
+    Returns:
+        A ``TrainerCallback``.
+
+    Raises:
+        SpecError: an unknown ``when``.
+        ImportError: transformers is not installed.
+    """
+    _check(when)
+    base: type[Any] = require("transformers", extra="hf", purpose="record a path with its Trainer").TrainerCallback
+
+    class Path(base):  # type: ignore[misc]  # the base is known only now
+        """Records the path of a training."""
+
+        def __init__(self) -> None:
+            self.loss: float | None = None
+
+        def record(self, state: Any, model: Any, lr: Any) -> None:
+            if recorder is None or not state.is_world_process_zero:
+                return
+            number = state.global_step if when == "step" else round(state.epoch or 0)
+            recorder.step(model, step=number, epoch=state.epoch or 0.0, loss=self.loss, lr=lr)
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **kw: Any) -> None:
+            self.record(state, kw["model"], kw.get("optimizer"))
+
+        def on_log(self, args: Any, state: Any, control: Any, **kw: Any) -> None:
+            self.loss = (kw.get("logs") or {}).get("loss", self.loss)
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **kw: Any) -> None:
+            if when == "step":
+                self.record(state, kw["model"], kw.get("optimizer"))
+
+        def on_epoch_end(self, args: Any, state: Any, control: Any, **kw: Any) -> None:
+            if when == "epoch":
+                self.record(state, kw["model"], kw.get("optimizer"))
+            if line is not None and state.is_world_process_zero and round(state.epoch) % line.every == 0:
+                target = to or getattr(sys.modules.get("wandb"), "run", None)
+                if target is not None:
+                    line.log(line.sample(kw["model"]), target, state.global_step)
+
+    return Path()
+
+
+def _check(when: str) -> None:
+    if when not in WHEN:
+        raise unknown("when", when, WHEN)
+
+
+def _lightning() -> Any:
+    """The Lightning in use: it has two names, and a callback of one is none to the other."""
+    for name in ("lightning.pytorch", "pytorch_lightning"):
+        if name in sys.modules:
+            return sys.modules[name]
+    try:
+        return require("lightning.pytorch", extra="", purpose="record a path with its Trainer")
+    except MissingExtraError:
+        pass
+    try:
+        return require("pytorch_lightning", extra="", purpose="record a path with its Trainer")
+    except MissingExtraError as missing:
+        raise MissingExtraError("lightning is needed to record a path with its Trainer: pip install lightning") from (
+            missing
+        )

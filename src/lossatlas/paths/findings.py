@@ -1,0 +1,297 @@
+"""What is found of a training run's path: results that hold numbers, and say what they prove."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lossatlas.errors import SpecError
+from lossatlas.figure.overlays import Path
+from lossatlas.figure.plot import Mark, Panel, Plot, Series
+from lossatlas.figure.words import number, percent
+from lossatlas.paths.walks import Centre, Null
+
+CAVEAT = (
+    "A path that is nearly flat proves little: a random walk with steps of the same length gives the shares beside it "
+    "in any large number of dimensions."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """What is known of one checkpoint.
+
+    Attributes:
+        step: of the training; its number in the list where nobody recorded it.
+        epoch: of the training, if known.
+        loss: of the training as it was recorded, perhaps of one batch, if known.
+        lr: learning rate, if known.
+        notes: whatever else was recorded.
+    """
+
+    step: int
+    epoch: float | None = None
+    loss: float | None = None
+    lr: float | None = None
+    notes: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Principal:
+    """The principal components of a path, beside what a random walk gives.
+
+    Attributes:
+        shares: float64 [k], explained share of the variance.
+        variances: float64 [k], mean squared coordinate along each.
+        weights: float64 [n, k]: direction j is the sum over checkpoints of weight times (checkpoint - last one).
+        coordinates: float64 [n, k], of each checkpoint about the last one, in parameter norm.
+        null: what a random walk with the same step lengths explains.
+        centre: about which point the variance is taken.
+    """
+
+    shares: np.ndarray
+    variances: np.ndarray
+    weights: np.ndarray
+    coordinates: np.ndarray
+    null: Null
+    centre: Centre
+
+    @property
+    def words(self) -> str:
+        """The explained variance and its null, in a sentence."""
+        about = "their mean" if self.centre == "mean" else "the last one"
+        path = ", ".join(f"{100 * share:.1f} %" for share in self.shares[:2])
+        walk = ", ".join(f"{100 * share:.1f} %" for share in self.null.shares[:2])
+        return (
+            f"The first components explain {path} of the variance of {len(self.weights)} checkpoints about {about}; "
+            f"a random walk with the same step lengths gives {walk}."
+        )
+
+    def plot(self) -> Plot:
+        """Explained variance by component, beside that of the random walk."""
+        number = np.arange(1, len(self.shares) + 1)
+        spread = f"a random walk; bars hold 90 % of {self.null.draws} draws"
+        series = [
+            Series(x=number, y=100 * self.shares, label="this path", style="bars", color=0),
+            Series(
+                x=number,
+                y=100 * self.null.shares,
+                low=100 * self.null.low,
+                high=100 * self.null.high,
+                label=spread,
+                style="points",
+                color=1,
+            ),
+        ]
+        panel = Panel(
+            series=series,
+            x_label="principal component",
+            y_label="explained variance, %",
+            x_ticks=[(float(n), str(n)) for n in number],
+        )
+        return Plot(panels=[panel], title="How flat is the path?", caption=(self.words, CAVEAT))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Projected:
+    """Where the checkpoints of a path lie over a plane.
+
+    Attributes:
+        axes: names of the plane's axes.
+        coordinates: float64 [n, k], the nearest point of the plane, in multiples of its directions.
+        residual: float64 [n], distance from the plane, in parameter norm.
+        distance: float64 [n], distance from the plane's origin, in parameter norm.
+    """
+
+    axes: tuple[str, ...]
+    coordinates: np.ndarray
+    residual: np.ndarray
+    distance: np.ndarray
+
+    @property
+    def share(self) -> np.ndarray:
+        """Residual as a share of the distance from the origin, float64 [n]; 0 at the origin."""
+        zeros = np.zeros_like(self.residual)
+        return np.asarray(np.divide(self.residual, self.distance, out=zeros, where=self.distance > 0))
+
+    def bounds(self, points: int = 41, margin: float = 0.15) -> dict[str, tuple[float, float, int]]:
+        """Axes that hold the path and the origin, with room around: ``la.Grid(**path.bounds())``.
+
+        Args:
+            points: along each axis.
+            margin: room on each side, as a share of what the path takes; an axis is at least a tenth as long as the
+                longest one.
+
+        Returns:
+            ``(low, high, points)`` by axis.
+
+        Raises:
+            SpecError: fewer than two points, or a negative margin.
+        """
+        if points < 2 or margin < 0:
+            raise SpecError(f"points={points}, margin={margin}; expected at least 2 points and a margin of at least 0")
+        low, high = np.minimum(self.coordinates.min(axis=0), 0), np.maximum(self.coordinates.max(axis=0), 0)
+        room = np.maximum(high - low, 0.1 * (high - low).max())
+        if not room.max() > 0:
+            raise SpecError("the path does not move in this plane; choose another one")
+        middle, half = (low + high) / 2, room * (0.5 + margin)
+        return {axis: (float(m - h), float(m + h), points) for axis, m, h in zip(self.axes, middle, half, strict=True)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contrast:
+    """What random directions see of a path.
+
+    Attributes:
+        cosines: of each random direction with the way from the first checkpoint to the last.
+        expected: mean size of such a cosine in this dimension, sqrt(2 / (π P)) (Li et al. 2018, section 7).
+        share: of the path's variance about its mean that the plane of the random directions holds.
+        expected_share: the same expected of a random plane, k / P.
+    """
+
+    cosines: tuple[float, ...]
+    expected: float
+    share: float
+    expected_share: float
+
+    @property
+    def words(self) -> str:
+        """The contrast in a sentence."""
+        found = ", ".join(f"{cosine:+.2g}" for cosine in self.cosines)
+        return (
+            f"Random directions meet the way from first to last at cosines {found} (expected size {self.expected:.2g}) "
+            f"and hold {percent(self.share)} of the path's variance (expected {percent(self.expected_share)})."
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PathLosses:
+    """The loss along a path: of the networks themselves, and of the surface below them.
+
+    Attributes:
+        checkpoints: what is known of each.
+        projected: where they lie over the plane.
+        own: by value ("loss" and metrics), float64 [n], at each checkpoint.
+        surface: by value, float64 [n], at the nearest point of the plane.
+    """
+
+    checkpoints: Sequence[Checkpoint]
+    projected: Projected
+    own: Mapping[str, np.ndarray]
+    surface: Mapping[str, np.ndarray]
+
+    @property
+    def drops(self) -> list[tuple[int, str]]:
+        """Where the learning rate fell to half or less: index of the first checkpoint after it, and its words.
+
+        Example:
+            >>> known = [Checkpoint(step=i, lr=lr) for i, lr in enumerate((0.1, 0.1, 0.01))]
+            >>> nowhere = Projected(axes=(), coordinates=np.zeros((3, 0)), residual=np.zeros(3), distance=np.zeros(3))
+            >>> PathLosses(checkpoints=known, projected=nowhere, own={}, surface={}).drops
+            [(2, 'lr ÷ 10')]
+        """
+        rates = [checkpoint.lr for checkpoint in self.checkpoints]
+        pairs = enumerate(itertools.pairwise(rates), 1)
+        return [(i, f"lr ÷ {number(a / b)}") for i, (a, b) in pairs if a and b and b <= a / 2]
+
+    @property
+    def words(self) -> str:
+        """How well the surface stands for the path, in a sentence."""
+        at, worst = int(np.nanargmax(self.projected.residual)), self._worst()
+        residual, extent = float(self.projected.residual[at]), float(self.projected.distance.max())
+        return (
+            f"The path lies off this plane by up to {number(residual)} in parameter norm ({self._name(at)}), "
+            f"{percent(residual / extent if extent else 0.0)} of its extent; the surface shows a loss of "
+            f"{number(float(self.surface['loss'][worst]))} where the network had "
+            f"{number(float(self.own['loss'][worst]))} ({self._name(worst)})."
+        )
+
+    def _worst(self) -> int:
+        """Where the surface misleads most: by the largest factor, or where losses are not positive, difference."""
+        own, surface = self.own["loss"], self.surface["loss"]
+        if (own > 0).all() and (surface > 0).all():
+            return int(np.nanargmax(np.abs(np.log(own / surface))))
+        return int(np.nanargmax(np.abs(own - surface)))
+
+    def overlay(self, label: str = "training path") -> Path:
+        """The path upon the surface, with epochs and learning-rate drops beside it.
+
+        Args:
+            label: in the key.
+
+        Raises:
+            SpecError: a plane with other than two axes.
+        """
+        coordinates = self.projected.coordinates
+        if coordinates.shape[1] != 2:
+            raise SpecError(f"the plane has {coordinates.shape[1]} axes; a path is drawn upon a plane with two")
+        words = self._drop_words()
+        words |= {i: text for i, text in self._epochs() if all(self._apart(i, other) for other in words)}
+        return Path(x=coordinates[:, 0], y=coordinates[:, 1], label=label, words=list(words.items()), note=self.words)
+
+    def plot(self) -> Plot:
+        """The loss of the networks beside that of the surface below them, and the distance between the two."""
+        x, unit = self._clock()
+        series = [
+            Series(x=x, y=self.own["loss"], label="the network itself", style="both", color=0),
+            Series(x=x, y=self.surface["loss"], label="the surface below it", style="both", color=1, dashed=True),
+        ]
+        noted = np.array([np.nan if c.loss is None else c.loss for c in self.checkpoints], float)
+        if np.isfinite(noted).any():
+            series.insert(0, Series(x=x, y=noted, label="as recorded in training", style="points", color=-1))
+        marks = [Mark(x=float(x[i]), label=text) for i, text in self.drops]
+        positive = all(np.nanmin(s.y) > 0 for s in series)
+        loss = Panel(series=series, x_label=unit, y_label="loss", y_scale="log" if positive else "linear", marks=marks)
+        distances = {"from the centre": self.projected.distance, "off the plane": self.projected.residual}
+        off = [
+            Series(x=x, y=y, label=label, style="both", color=color)
+            for (label, y), color in zip(distances.items(), (3, 2), strict=True)
+        ]
+        rest = Panel(series=off, x_label=unit, y_label="distance, parameter norm", marks=marks)
+        return Plot(panels=[loss, rest], title="What the surface shows of the path", caption=(self.words,))
+
+    def _drop_words(self) -> dict[int, str]:
+        """Learning-rate drops by checkpoint; those that lie close together share one text."""
+        heaps: list[list[tuple[int, str]]] = []
+        for drop in self.drops:
+            if heaps and not self._apart(heaps[-1][0][0], drop[0]):
+                heaps[-1].append(drop)
+            else:
+                heaps.append([drop])
+        x, unit = self._clock()
+        found = {}
+        for heap in heaps:
+            when = ", ".join(number(float(x[i])) for i, _ in heap)
+            what = " then ".join(dict.fromkeys(text for _, text in heap))
+            found[heap[0][0]] = f"{unit}{'s' if len(heap) > 1 else ''} {when}: {what}"
+        return found
+
+    def _clock(self) -> tuple[np.ndarray, str]:
+        if all(checkpoint.epoch is not None for checkpoint in self.checkpoints):
+            return np.array([checkpoint.epoch for checkpoint in self.checkpoints], float), "epoch"
+        return np.array([checkpoint.step for checkpoint in self.checkpoints], float), "step"
+
+    def _name(self, index: int) -> str:
+        x, unit = self._clock()
+        return f"{unit} {number(float(x[index]))}"
+
+    def _epochs(self) -> list[tuple[int, str]]:
+        """The first and last checkpoint, and a few between that are not crowded together."""
+        chosen: list[int] = [0, len(self.checkpoints) - 1]
+        steps = np.linalg.norm(np.diff(self.projected.coordinates, axis=0), axis=1)
+        travelled = np.concatenate([[0.0], np.cumsum(steps)])
+        for share in np.linspace(0, 1, 7)[1:-1]:
+            index = int(np.argmin(np.abs(travelled - share * travelled[-1])))
+            if all(self._apart(index, other) for other in chosen):
+                chosen.append(index)
+        return [(i, self._name(i)) for i in sorted(set(chosen))]
+
+    def _apart(self, a: int, b: int) -> bool:
+        """Whether two checkpoints are far enough from each other to carry words."""
+        coordinates = self.projected.coordinates
+        span = np.ptp(coordinates, axis=0).max() or 1.0
+        return bool(np.abs(coordinates[a] - coordinates[b]).max() > 0.2 * span)

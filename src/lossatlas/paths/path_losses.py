@@ -1,0 +1,86 @@
+"""What was the loss of the networks on a path, and what does the surface below them show instead?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lossatlas.errors import SpecError
+from lossatlas.objective import Objective, batchnorm
+from lossatlas.paths.findings import PathLosses
+from lossatlas.space.charts import Plane
+
+
+class Path(Protocol):
+    """A path of checkpoints: a :class:`~lossatlas.Trajectory`."""
+
+    @property
+    def shapes(self) -> Mapping[str, Any]:
+        """Of every parameter."""
+        ...
+
+    @property
+    def checkpoints(self) -> Any:
+        """What is recorded of each."""
+        ...
+
+    def project(self, plane: Plane, /) -> Any:
+        """Where each lies over a plane."""
+        ...
+
+    def at(self, index: int, /) -> dict[str, Tensor]:
+        """The parameters at a checkpoint."""
+        ...
+
+    def statistics(self, index: int, /) -> dict[str, Tensor]:
+        """The running statistics at a checkpoint."""
+        ...
+
+
+def measure(trajectory: Path, objective: Objective, plane: Plane) -> PathLosses:
+    """See :meth:`lossatlas.Trajectory.losses`."""
+    strangers = [name for name in trajectory.shapes if name not in objective.origin]
+    if strangers:
+        raise SpecError(f"the path has {strangers[0]!r}, which the objective's model lacks")
+    projected = trajectory.project(plane)
+    own: list[dict[str, float]] = []
+    surface: list[dict[str, float]] = []
+    for index, row in enumerate(projected.coordinates):
+        with _own_statistics(objective, trajectory.statistics(index)) as moved:
+            own.append(objective({**trajectory.at(index), **moved}))
+        point = plane.at(dict(zip(plane.axes, row.tolist(), strict=True)))
+        surface.append(objective({name: tensor for name, tensor in point.items() if name in objective.origin}))
+    return PathLosses(
+        checkpoints=trajectory.checkpoints,
+        projected=projected,
+        own={name: np.array([values[name] for values in own]) for name in objective.names},
+        surface={name: np.array([values[name] for values in surface]) for name in objective.names},
+    )
+
+
+@contextmanager
+def _own_statistics(objective: Objective, kept: Mapping[str, Tensor]) -> Iterator[dict[str, Tensor]]:
+    """Give the objective's private copy the running statistics of a checkpoint, and then its own back.
+
+    Yields:
+        The statistics that are coordinates of a point, where the objective interpolates them.
+    """
+    if objective.batchnorm == "interpolated":
+        yield {name: tensor for name, tensor in kept.items() if name in objective.origin}
+        return
+    places = batchnorm.statistics(objective.private)
+    before = {name: place.clone() for name, place in places.items()}
+    try:
+        with torch.no_grad():
+            for name, place in places.items():
+                place.copy_(kept.get(name, place))
+        yield {}
+    finally:
+        with torch.no_grad():
+            for name, place in places.items():
+                place.copy_(before[name])

@@ -1,0 +1,186 @@
+"""How many checkpoints are read side by side without holding them: a part of one tensor at a time.
+
+Files in the safetensors format are read with plain reads at the places their headers name. They are not mapped into
+memory, since mapped pages count as resident and would grow with the number of checkpoints.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from lossatlas.errors import SpecError
+from lossatlas.objective.checkpoints import read_checkpoint
+from lossatlas.space.directions import tensors_of
+
+BLOCK_BYTES = 2**26
+"""How much of all checkpoints together is in memory at once, in double precision."""
+
+FORMATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+
+
+class Source(Protocol):
+    """One checkpoint, tensor by tensor."""
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """The shape of each floating-point tensor."""
+        ...
+
+    def part(self, name: str, start: int, stop: int) -> Tensor:
+        """Some entries of a flattened tensor, in its own format."""
+        ...
+
+
+class Stored:
+    """A safetensors file; only its header is held.
+
+    Args:
+        path: the file.
+
+    Raises:
+        SpecError: it is missing or damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            with path.open("rb") as file:
+                length = int.from_bytes(file.read(8), "little")
+                header: dict[str, Any] = json.loads(file.read(length))
+        except OSError as fault:
+            raise SpecError(f"checkpoint {path} cannot be read: {fault.strerror}") from fault
+        except ValueError as fault:
+            raise SpecError(f"checkpoint {path} cannot be read as safetensors; truncated? ({fault})") from fault
+        kept = {n: e for n, e in header.items() if n != "__metadata__" and e["dtype"] in FORMATS}
+        self.shapes = {name: tuple(entry["shape"]) for name, entry in kept.items()}
+        self._formats = {name: FORMATS[entry["dtype"]] for name, entry in kept.items()}
+        self._starts = {name: 8 + length + entry["data_offsets"][0] for name, entry in kept.items()}
+
+    def part(self, name: str, start: int, stop: int) -> Tensor:
+        """Some entries of a flattened tensor."""
+        dtype = self._formats[name]
+        buffer = bytearray((stop - start) * dtype.itemsize)
+        with self.path.open("rb") as file:
+            file.seek(self._starts[name] + start * dtype.itemsize)
+            if file.readinto(buffer) != len(buffer):
+                raise SpecError(f"checkpoint {self.path} ends within {name!r}; truncated?")
+        return torch.frombuffer(buffer, dtype=dtype) if buffer else torch.empty(0, dtype=dtype)
+
+
+class Held:
+    """Tensors that are in memory anyway.
+
+    Args:
+        tensors: by name.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        self._tensors = {name: t.detach() for name, t in tensors.items() if t.is_floating_point()}
+        self.shapes = {name: tuple(tensor.shape) for name, tensor in self._tensors.items()}
+
+    def part(self, name: str, start: int, stop: int) -> Tensor:
+        """Some entries of a flattened tensor."""
+        return self._tensors[name].reshape(-1)[start:stop].cpu()
+
+
+class Stripped:
+    """A checkpoint of which only the tensors under a prefix count, by their names without it.
+
+    Args:
+        source: the whole checkpoint.
+        prefix: what their names begin with, such as ``"net."``.
+
+    Raises:
+        SpecError: no name begins with it.
+    """
+
+    def __init__(self, source: Source, prefix: str) -> None:
+        self._source, self._prefix = source, prefix
+        own = {name: shape for name, shape in source.shapes.items() if name.startswith(prefix)}
+        if not own:
+            raise SpecError(
+                f"prefix={prefix!r}: no tensor begins with it; the first is {next(iter(source.shapes), '')!r}"
+            )
+        self.shapes = {name.removeprefix(prefix): shape for name, shape in own.items()}
+
+    def part(self, name: str, start: int, stop: int) -> Tensor:
+        """Some entries of a flattened tensor."""
+        return self._source.part(self._prefix + name, start, stop)
+
+
+def source_of(item: Any) -> Source:
+    """A model, a state dict or a checkpoint file as something to read from.
+
+    A safetensors file is read a part at a time; other files are held whole.
+
+    Raises:
+        SpecError: it is none of these, or cannot be read.
+    """
+    if isinstance(item, (nn.Module, Mapping)):
+        return Held(tensors_of(item))
+    if not isinstance(item, (str, Path)):
+        raise SpecError(f"a checkpoint is a {type(item).__name__}; expected a file, a state dict or a model")
+    path = Path(item)
+    if path.is_dir() and (path / "model.safetensors").is_file():
+        path = path / "model.safetensors"
+    return Stored(path) if path.suffix == ".safetensors" else Held(read_checkpoint(path))
+
+
+def moving(source: Source) -> list[str]:
+    """The tensors that count as parameters where nobody says which are: all but running statistics."""
+    return [name for name in source.shapes if name.rpartition(".")[2] not in STATISTICS]
+
+
+def whole(source: Source, name: str) -> Tensor:
+    """A tensor in its own shape and format."""
+    shape = source.shapes[name]
+    found = source.part(name, 0, math.prod(shape)).reshape(shape)
+    return found if isinstance(source, Stored) else found.clone()
+
+
+def check_alike(sources: Sequence[Source], labels: Sequence[str]) -> None:
+    """Check that all checkpoints are of one architecture.
+
+    Raises:
+        SpecError: one has other tensors than the last; the message names checkpoint and tensor.
+    """
+    last = sources[-1].shapes
+    for source, label in zip(sources, labels, strict=True):
+        for name in (*last, *source.shapes):
+            here, there = source.shapes.get(name), last.get(name)
+            if here != there:
+                raise SpecError(
+                    f"{label} is of another architecture than {labels[-1]}: tensor {name!r} has shape {here} "
+                    f"instead of {there}"
+                )
+
+
+def blocks(sources: Sequence[Source], shapes: Mapping[str, tuple[int, ...]]) -> Iterator[tuple[str, int, int, Tensor]]:
+    """All checkpoints side by side, a part at a time.
+
+    Args:
+        sources: n checkpoints.
+        shapes: the tensors to read.
+
+    Yields:
+        Name, start and stop of a part of a flattened tensor, and its values, float64 [n, stop - start]. The memory of
+        one block does not depend on the number of checkpoints or their size.
+    """
+    width = max(BLOCK_BYTES // (8 * len(sources)), 1)
+    buffer = torch.empty(len(sources), width, dtype=torch.float64)
+    for name, shape in shapes.items():
+        size = math.prod(shape)
+        for start in range(0, size, width):
+            stop = min(start + width, size)
+            block = buffer[:, : stop - start]
+            for row, source in zip(block, sources, strict=True):
+                row.copy_(source.part(name, start, stop))
+            yield name, start, stop, block

@@ -1,0 +1,353 @@
+r"""Which way did a training run go: its principal plane, where the path lies in it, and what a random walk would give.
+
+With n checkpoints θ_i of P parameters, everything follows from the Gram matrix of the differences,
+:math:`G_{ij} = ⟨θ_i - θ_n, θ_j - θ_n⟩`, [n, n]. It is summed over parts of tensors, so neither the [n, P] matrix nor
+two whole checkpoints are ever in memory. The principal directions are combinations of checkpoints, with the
+eigenvectors of G as weights, and cost one more pass (Li et al. 2018, section 7).
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.linalg import blas
+from torch import Tensor, nn
+
+from lossatlas.errors import SpecError, unknown
+from lossatlas.objective import Objective
+from lossatlas.paths import path_losses, streams, walks
+from lossatlas.paths.findings import Checkpoint, Contrast, PathLosses, Principal, Projected
+from lossatlas.paths.record import LAYOUT, read_index
+from lossatlas.paths.walks import Centre
+from lossatlas.space import directions as ways
+from lossatlas.space.charts import Plane, Recipe
+from lossatlas.space.parameters import Parameters, precise
+
+SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
+TENSORS = ("all", "weights")
+
+
+class Trajectory:
+    """The checkpoints of a training run, read a part at a time. Make one with :meth:`open`.
+
+    Args:
+        sources: the checkpoints, in order.
+        checkpoints: what is known of each.
+        names: the tensors that make up a point of parameter space.
+
+    Attributes:
+        checkpoints: what is known of each.
+        shapes: of the tensors that make up a point, by name.
+        dimension: number of parameters P.
+
+    Raises:
+        SpecError: fewer than two checkpoints, or other shapes in one of them.
+    """
+
+    def __init__(
+        self, sources: Sequence[streams.Source], checkpoints: Sequence[Checkpoint], names: Iterable[str]
+    ) -> None:
+        if len(sources) < 2:
+            raise SpecError(
+                f"a path has {len(sources)} checkpoint; expected at least two, record more with lossatlas.Recorder"
+            )
+        streams.check_alike(sources, [f"checkpoint {i} (step {c.step})" for i, c in enumerate(checkpoints)])
+        self.checkpoints = tuple(checkpoints)
+        self.shapes = {name: sources[-1].shapes[name] for name in names}
+        self.dimension = sum(math.prod(shape) for shape in self.shapes.values())
+        self._sources = tuple(sources)
+        if not self.dimension:
+            raise SpecError("the checkpoints have no tensor that moves; expected floating-point parameters")
+
+    @classmethod
+    def open(
+        cls, source: str | os.PathLike[str] | Iterable[Any], *, tensors: str = "all", prefix: str = ""
+    ) -> Trajectory:
+        """Open a recorded path.
+
+        Args:
+            source: a folder of :class:`~lossatlas.Recorder`, a folder of checkpoint files or of folders
+                ``checkpoint-N`` (in the order of the numbers in their names), or a list of checkpoint files, state
+                dicts or models.
+            tensors: which make up a point: ``"all"`` parameters, or ``"weights"``, those of two and more dimensions,
+                as in the paper. Running statistics of BatchNorm never do.
+            prefix: only tensors whose names begin with it count, without it: ``"net."`` for the path of a module that
+                holds the network as its ``net``, as Lightning's do.
+
+        Returns:
+            The path.
+
+        Raises:
+            SpecError: nothing is there, fewer than two checkpoints, or checkpoints of different shapes.
+
+        Example:
+            >>> path = Trajectory.open([{"w": torch.tensor([float(i), i % 2])} for i in range(5)])
+            >>> len(path), path.dimension
+            (5, 2)
+        """
+        if tensors not in TENSORS:
+            raise unknown("tensors", tensors, TENSORS)
+        if isinstance(source, (str, os.PathLike)):
+            found, checkpoints, names = _folder(Path(source))
+        else:
+            found = [streams.source_of(item) for item in source]
+            checkpoints, names = [Checkpoint(step=i) for i in range(len(found))], None
+        if prefix:
+            found = [streams.Stripped(one, prefix) for one in found]
+            names = [n.removeprefix(prefix) for n in names if n.startswith(prefix)] if names is not None else None
+        if names is None:
+            names = streams.moving(found[-1]) if found else []
+        kept = [n for n in names if n in found[-1].shapes and (tensors == "all" or len(found[-1].shapes[n]) > 1)]
+        return cls(found, checkpoints, kept)
+
+    def __len__(self) -> int:
+        """The number of checkpoints."""
+        return len(self.checkpoints)
+
+    def at(self, index: int) -> dict[str, Tensor]:
+        """The parameters at a checkpoint; short formats (bfloat16, float16) come as float32."""
+        found = {name: streams.whole(self._sources[index], name) for name in self.shapes}
+        return {name: t.float() if t.dtype in (torch.bfloat16, torch.float16) else t for name, t in found.items()}
+
+    def statistics(self, index: int) -> dict[str, Tensor]:
+        """The running statistics of BatchNorm at a checkpoint, if they were kept."""
+        source = self._sources[index]
+        found = [name for name in source.shapes if name.rpartition(".")[2] in streams.STATISTICS]
+        return {name: streams.whole(source, name) for name in found}
+
+    def load(self, model: nn.Module, index: int = -1) -> None:
+        """Put a model, in place, where it was at a checkpoint: parameters and running means and variances.
+
+        Raises:
+            SpecError: the model has another architecture.
+        """
+        places = dict(model.named_parameters()) | dict(model.named_buffers())
+        found = {name: streams.whole(self._sources[index], name) for name in self._sources[index].shapes}
+        for name, tensor in found.items():
+            if name not in places or places[name].shape != tensor.shape:
+                raise SpecError(
+                    f"the path belongs to another architecture than {type(model).__name__}: it has {name!r} "
+                    f"of shape {tuple(tensor.shape)}; where its names have a prefix, open it with prefix=…"
+                )
+        with torch.no_grad():
+            for name, tensor in found.items():
+                places[name].copy_(tensor)
+
+    @functools.cached_property
+    def gram(self) -> np.ndarray:
+        """Inner products of the differences to the last checkpoint, float64 [n, n]; one pass over all checkpoints.
+
+        Raises:
+            SpecError: a checkpoint is not finite; the message names it.
+        """
+        total = np.zeros((len(self), len(self)), order="F")
+        for *_, block in streams.blocks(self._sources, self.shapes):
+            block -= block[-1:].clone()
+            total = blas.dsyrk(1.0, block.numpy().T, beta=1.0, c=total, trans=1, lower=0, overwrite_c=1)
+        bad = np.flatnonzero(~np.isfinite(np.diag(total)))
+        if len(bad):
+            at = -1 if bad[-1] == len(self) - 1 else int(bad[0])  # differences to a bad last one are all bad
+            raise SpecError(
+                f"checkpoint {at % len(self)} (step {self.checkpoints[at].step}) has values that are not finite; "
+                "leave it out of the path"
+            )
+        return np.asarray(np.triu(total) + np.triu(total, 1).T)
+
+    @property
+    def step_lengths(self) -> np.ndarray:
+        """Distance from each checkpoint to the next, float64 [n - 1]."""
+        squares, beside = np.diag(self.gram), np.diag(self.gram, 1)
+        return np.asarray(np.sqrt(np.maximum(squares[:-1] + squares[1:] - 2 * beside, 0.0)))
+
+    def principal(self, components: int = 6, *, centre: Centre = "mean", seed: int = 0) -> Principal:
+        """The principal components of the path, beside the random walk.
+
+        Args:
+            components: how many; fewer where the path has not as many.
+            centre: ``"mean"``, as a principal component analysis does, or ``"last"``: the differences to the last
+                checkpoint as they are, as the paper's text defines its matrix.
+            seed: of the random walks whose spread is shown.
+
+        Returns:
+            Shares, coordinates and the null.
+
+        Raises:
+            SpecError: an unknown centre, or a path that does not move.
+
+        Example:
+            >>> path = Trajectory.open([{"w": torch.tensor([float(i), i % 2])} for i in range(5)])
+            >>> path.principal(2).shares.round(2).tolist()
+            [0.89, 0.11]
+        """
+        matrix = walks.centred(self.gram, centre)
+        if components < 1:
+            raise SpecError(f"components={components}; expected at least 1")
+        total = float(np.trace(matrix))
+        if not total > 0:
+            raise SpecError("the path does not move: all its checkpoints are the same")
+        values, vectors = np.linalg.eigh(matrix)
+        kept = [i for i in range(len(values) - 1, -1, -1) if values[i] > 1e-12 * total][:components]
+        weights = vectors[:, kept] / np.sqrt(values[kept])
+        if centre == "last":
+            weights[-1] = 0.0
+        coordinates = self.gram @ weights
+        # An eigenvector has no sign of its own: the path comes in from the positive side.
+        turn = np.where(coordinates[0] < 0, -1.0, 1.0)
+        return Principal(
+            shares=values[kept] / total,
+            variances=values[kept] / len(self),
+            weights=weights * turn,
+            coordinates=coordinates * turn,
+            null=walks.null(self.step_lengths, self.dimension, centre=centre, components=len(kept), seed=seed),
+            centre=centre,
+        )
+
+    def directions(self, axes: Sequence[str] = ("x", "y"), *, centre: Centre = "mean") -> dict[str, ways.Direction]:
+        """The first principal directions, by axis, each of length one; one pass over all checkpoints.
+
+        Raises:
+            SpecError: the path has fewer components than there are axes.
+        """
+        found = self._principal(centre, len(axes))
+        weights = torch.from_numpy(np.ascontiguousarray(found.weights.T))
+        made = {axis: {name: torch.empty(math.prod(shape)) for name, shape in self.shapes.items()} for axis in axes}
+        for name, start, stop, block in streams.blocks(self._sources, self.shapes):
+            block -= block[-1:].clone()
+            for axis, row in zip(axes, weights @ block, strict=True):
+                made[axis][name][start:stop] = row
+        labels = _labels(found, axes)
+        return {
+            axis: ways.Direction({name: t.reshape(self.shapes[name]) for name, t in d.items()}, labels[axis])
+            for axis, d in made.items()
+        }
+
+    def _principal(self, centre: Centre, count: int) -> Principal:
+        found = self.principal(count, centre=centre)
+        if len(found.shares) < count:
+            raise SpecError(
+                f"axes: the path has {len(found.shares)} principal components, not {count}; its checkpoints lie on a "
+                "line, or record more of them"
+            )
+        return found
+
+    def plane(self, axes: Sequence[str] = ("x", "y"), *, centre: Centre = "mean") -> Plane:
+        """The principal plane through the last checkpoint; its directions have length one.
+
+        Args:
+            axes: one, two or three names.
+            centre: as for :meth:`principal`.
+
+        Returns:
+            The plane. Its labels name the explained variance beside that of a random walk.
+        """
+        return Plane(self.at(-1), self.directions(axes, centre=centre), Recipe(by="none"))
+
+    def project(self, plane: Plane) -> Projected:
+        r"""Where each checkpoint lies over a plane, for directions at any angle; one pass over all checkpoints.
+
+        With the plane's Gram matrix G and :math:`b_a = ⟨d_a, θ_i - θ_0⟩` the nearest point has the coordinates
+        :math:`c = G^{-1} b`, and the squared distance from it is :math:`‖θ_i - θ_0‖^2 - b^T c`.
+
+        Raises:
+            SpecError: the plane belongs to another architecture.
+        """
+        for name in plane.moving:
+            if name not in self.shapes:
+                raise SpecError(f"plane: it moves {name!r}, which the path does not have; open it with tensors='all'")
+        squares, products = torch.zeros(len(self)).double(), torch.zeros(len(self), len(plane.axes)).double()
+        for name, start, stop, block in streams.blocks(self._sources, self.shapes):
+            block -= precise(plane.origin[name].reshape(-1)[start:stop]).cpu()
+            squares += block.square().sum(dim=1)
+            for column, direction in enumerate(plane.directions.values()):
+                if name in direction:
+                    products[:, column] += block @ precise(direction[name].reshape(-1)[start:stop]).cpu()
+        b = products.numpy()
+        coordinates = np.linalg.solve(plane.gram, b.T).T
+        total = squares.numpy()
+        left = np.maximum(total - (b * coordinates).sum(axis=1), 0.0)
+        left[left < 1e-14 * total] = 0.0  # what rounding leaves of a point that lies in the plane
+        return Projected(axes=plane.axes, coordinates=coordinates, residual=np.sqrt(left), distance=np.sqrt(total))
+
+    def losses(self, objective: Objective, plane: Plane) -> PathLosses:
+        """Loss and metrics at every checkpoint, and at the nearest point of a plane: what the surface does not show.
+
+        Each checkpoint is evaluated with the running statistics of BatchNorm that were kept with it; the points of the
+        plane as the objective says.
+
+        Args:
+            objective: what is measured.
+            plane: over which the path lies, such as :meth:`plane`.
+
+        Returns:
+            Both values at each checkpoint, and how far it is from the plane.
+
+        Raises:
+            SpecError: the objective has another architecture.
+        """
+        return path_losses.measure(self, objective, plane)
+
+    def contrast(self, *, seed: int = 0) -> Contrast:
+        """What two random directions, Gaussian in all parameters, see of the path.
+
+        Args:
+            seed: of the directions.
+
+        Returns:
+            Cosines and share, beside what is expected in this dimension.
+        """
+        last: Parameters = self.at(-1)
+        plane = Plane.random(last, seed=seed, by="none", still=())
+        products = self.project(plane).coordinates @ plane.gram
+        way = math.sqrt(self.gram[0, 0])
+        if way == 0:
+            raise SpecError("the path ends where it began: it has no way from first to last")
+        lengths = np.array(list(plane.lengths.values()))
+        spread = np.cov(products.T, bias=True)
+        share = np.trace(np.linalg.solve(plane.gram, spread)) / np.trace(walks.centred(self.gram, "mean")) * len(self)
+        return Contrast(
+            cosines=tuple((products[0] / lengths / way).tolist()),
+            expected=math.sqrt(2 / (math.pi * self.dimension)),
+            share=float(share),
+            expected_share=len(plane.axes) / self.dimension,
+        )
+
+
+def _labels(found: Principal, axes: Sequence[str]) -> dict[str, str]:
+    return {
+        axis: f"principal direction {i + 1} ({100 * found.shares[i]:.0f} % of the variance, "
+        f"random walk {100 * found.null.shares[i]:.0f} %)"
+        for i, axis in enumerate(axes)
+    }
+
+
+def _folder(folder: Path) -> tuple[list[streams.Source], list[Checkpoint], list[str] | None]:
+    """The checkpoints of a folder: recorded ones, or whatever checkpoint files there are."""
+    if not folder.is_dir():
+        raise SpecError(f"{folder}: no such folder; expected one that lossatlas.Recorder wrote")
+    if (folder / LAYOUT).is_file():
+        layout, entries = read_index(folder)
+        known = [
+            Checkpoint(step=e["step"], epoch=e["epoch"], loss=e["loss"], lr=e["lr"], notes=e["notes"]) for e in entries
+        ]
+        return [streams.Stored(folder / entry["file"]) for entry in entries], known, layout["parameters"]
+    found = [p for p in folder.iterdir() if p.suffix in SUFFIXES or (p / "model.safetensors").is_file()]
+    if not found:
+        raise SpecError(f"{folder} holds no checkpoints; expected a folder of lossatlas.Recorder, or files {SUFFIXES}")
+    found.sort(key=_numbers)
+    steps = [int(n[-1]) if (n := re.findall(r"\d+", path.stem)) else i for i, path in enumerate(found)]
+    if len(set(steps)) < len(steps):
+        steps = list(range(len(found)))
+    return [streams.source_of(path) for path in found], [Checkpoint(step=step) for step in steps], None
+
+
+def _numbers(path: Path) -> list[Any]:
+    """A key that sorts 10 after 9."""
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", path.name)]

@@ -1,0 +1,75 @@
+"""What does a Landscape look like where nobody has been yet? Empty cells interpolated, each with its stated error."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import xarray as xr
+
+from lossatlas.figure.ranges import choose
+from lossatlas.results.landscape import Status, complete, value_names
+from lossatlas.sampling import surrogate
+
+TOLERANCE = 0.02
+
+
+def interpolated(
+    landscape: xr.Dataset, show: surrogate.Show = choose
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Values and stated errors of all cells, from those that were evaluated.
+
+    Args:
+        landscape: with cells that were not sampled.
+        show: how the loss is shown; metrics are shown linearly.
+
+    Returns:
+        By value, float64 [cells] in C order: the values, and the errors as shares of the shown range. Both are empty
+        where no cell is left to fill, or too few were evaluated to say anything.
+    """
+    status = landscape["status"].values
+    known = np.flatnonzero(status.ravel() == Status.OK)
+    if not (status == Status.NOT_SAMPLED).any() or len(known) < surrogate.fewest(status.ndim):
+        return {}, {}
+    cells = surrogate.places(status.shape)
+    found = {
+        name: surrogate.estimate(cells, known, landscape[name].values.ravel()[known], _shown(name, show))
+        for name in value_names(landscape)
+    }
+    return {name: one.values for name, one in found.items()}, {name: one.errors for name, one in found.items()}
+
+
+def _shown(name: str, show: surrogate.Show) -> surrogate.Show:
+    return show if name == "loss" else functools.partial(choose, scale="linear", clip=None)
+
+
+def preview(landscape: xr.Dataset) -> xr.Dataset:
+    """A first picture of a run that is not finished: the cells to come, interpolated and marked as such.
+
+    Args:
+        landscape: of an unfinished run.
+
+    Returns:
+        A Landscape whose caption says how much of it was evaluated; unchanged where nothing is missing, or too little
+        is known.
+
+    Example:
+        >>> from lossatlas.results.landscape import Axis, build
+        >>> x = np.linspace(-1, 1, 9)
+        >>> axes = {"x": Axis(coordinates=x, length=1.0)}
+        >>> coarse = build(axes, {"loss": np.where(np.arange(9) % 2, np.nan, x**2)}, (np.arange(9) + 1) % 2)
+        >>> bool(np.allclose(preview(coarse)["loss"], x**2))
+        True
+    """
+    filled, errors = interpolated(landscape)
+    if not filled:
+        return landscape
+    status = landscape["status"].values
+    evaluated = int((status != Status.NOT_SAMPLED).sum())
+    within = float(np.mean(next(iter(errors.values())) <= TOLERANCE))
+    verdict = (
+        f"unfinished: {evaluated} of {status.size} points evaluated so far, the others interpolated: "
+        f"{100 * within:.0f} % of the cells within {100 * TOLERANCE:g} % of the range, by held-out points"
+    )
+    facts = {"kind": "unfinished", "evaluated": evaluated, "cells": status.size, "within": within, "verdict": verdict}
+    return complete(landscape, filled, errors, facts)

@@ -1,0 +1,427 @@
+"""Do all plans give the value of the plain one, and is a wrong one refused?"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import math
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import lossatlas as la
+from lossatlas.errors import SpecError
+from lossatlas.evaluate import calibration, choice
+from lossatlas.evaluate.calibration import Calibration
+from lossatlas.evaluate.evaluator import Plain
+from lossatlas.evaluate.graph import rewrite as rewriting
+from lossatlas.evaluate.graph import stage as staging
+from lossatlas.evaluate.graph import trace as tracing
+from lossatlas.evaluate.graph.capture import Captured
+from lossatlas.evaluate.graph.run import Graphs, cut
+from lossatlas.evaluate.graph.stage import mixed, summed
+from lossatlas.evaluate.graph.trace import UntraceableError
+from lossatlas.evaluate.graph.weights import Rows, Weights
+from lossatlas.evaluate.plans import Plan
+
+POINTS = np.array([[0.0, 0.0], [0.3, -0.2], [-1.0, 1.0], [0.05, 0.4], [1.0, 0.2]])
+
+
+class Block(nn.Module):
+    """Two convolutions with norms, a skip connection and an activation that writes in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(4, 4, 3, padding=1, bias=False), nn.Conv2d(4, 4, 3, padding=1)
+        self.norms = nn.ModuleList([nn.BatchNorm2d(4), nn.BatchNorm2d(4)])
+        self.act = nn.ReLU(inplace=True)
+
+    def forward(self, x):
+        y = self.norms[1](self.second(self.act(self.norms[0](self.first(x)))))
+        return self.act(x + y)
+
+
+def conv_net() -> nn.Module:
+    net = nn.Sequential(
+        nn.Conv2d(3, 4, 3, stride=2), nn.BatchNorm2d(4), nn.ReLU(), Block(), nn.Flatten(), nn.LazyLinear(5)
+    )
+    net(torch.randn(2, 3, 9, 9))
+    for norm in (m for m in net.modules() if isinstance(m, nn.BatchNorm2d)):
+        nn.init.uniform_(norm.weight, 0.5, 2)
+        nn.init.normal_(norm.bias)
+        norm.running_mean.normal_()
+        norm.running_var.uniform_(0.2, 3)
+    return net.eval()
+
+
+def mlp() -> nn.Module:
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(60, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, 8), nn.Linear(8, 5)
+    ).eval()
+
+
+class Tied(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(60, 60), nn.Linear(60, 60)
+        self.b.weight = self.a.weight
+        self.out = nn.Linear(60, 5)
+
+    def forward(self, x):
+        return self.out(torch.relu(self.b(torch.relu(self.a(x)))))
+
+
+class Attention(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(20, 16)
+        self.layer = nn.TransformerEncoderLayer(16, 2, 32, dropout=0.1, batch_first=True)
+        self.out = nn.Linear(16, 5)
+
+    def forward(self, x):
+        return self.out(self.layer(self.embed(x)).mean(1))
+
+
+NETS = {
+    "convolutions": (conv_net, lambda n: torch.randn(n, 3, 9, 9)),
+    "mlp": (mlp, lambda n: torch.randn(n, 60)),
+    "tied": (Tied, lambda n: torch.randn(n, 60)),
+    "attention": (lambda: Attention().eval(), lambda n: torch.randint(0, 20, (n, 7))),
+    "resnet": (
+        lambda: la.zoo.model("resnet", depth=8, width=4, channels=1, seed=0).eval(),
+        lambda n: torch.randn(n, 1, 8, 8),
+    ),
+}
+PLANS = [
+    Plan(name="graph"),
+    Plan(name="graph", micro=7),
+    Plan(name="graph", micro=7, workers=2),
+    Plan(name="stacked", micro=23, points=3),
+]
+
+
+def objective_of(name: str, samples: int = 23, **options) -> la.Objective:
+    torch.manual_seed(0)
+    make, inputs = NETS[name]
+    data = inputs(samples), torch.randint(0, 5, (samples,))
+    return la.Objective(make(), data, F.cross_entropy, metrics={"error": la.metrics.error}, batch_size=10, **options)
+
+
+@pytest.mark.parametrize("still", [("bias", "norm"), ()], ids=["norms still", "all move"])
+@pytest.mark.parametrize("name", NETS)
+def test_every_plan_gives_the_value_of_the_plain_one(name, still):
+    objective = objective_of(name)
+    plane = la.Plane.random(objective, seed=1, still=still)
+    truth = Plain(objective, plane).values(POINTS)
+    graphs = Graphs(objective, plane)
+    for plan in PLANS:
+        way = graphs.way(plan)
+        assert way.values(POINTS) == pytest.approx(truth, rel=1e-6, abs=1e-12), str(plan)
+        way.close()
+
+
+def test_interpolated_statistics_move_in_the_graph_too():
+    objective = objective_of("convolutions", batchnorm="interpolated")
+    other = {name: tensor + 0.1 * torch.rand_like(tensor) for name, tensor in objective.origin.items()}
+    plane = la.Plane.towards(objective, other)
+    points = np.array([[0.0], [0.5], [1.0]])
+    truth = Plain(objective, plane).values(points)
+    assert Graphs(objective, plane).way(Plan(name="graph")).values(points) == pytest.approx(truth, rel=1e-6)
+
+
+def test_norms_are_folded_and_kernels_fused_only_where_that_is_exact():
+    objective = objective_of("convolutions")
+    for still, norms in ((("bias", "norm"), 3), (("bias",), 0)):
+        plane = la.Plane.random(objective, still=still)
+        slots = {
+            n: Rows(torch.stack([plane.origin[n], *(d[n] for d in plane.directions.values())])) for n in plane.moving
+        }
+        work = rewriting.program(tracing.trace(objective), slots, {})
+        assert rewriting.fold_norms(work) == norms
+        assert rewriting.fuse_kernels(work) == (3 if norms else 2)  # two whose input moves, for their packed weights
+
+
+class Summed(torch.nn.Module):
+    """A block whose input is read once more after the sum, or not."""
+
+    def __init__(self, again: bool) -> None:
+        super().__init__()
+        self.stem = torch.nn.Conv2d(1, 4, 3, padding=1)
+        self.inner, self.last = torch.nn.Conv2d(4, 4, 3, padding=1), torch.nn.Conv2d(4, 4, 3, padding=1)
+        self.out, self.again = torch.nn.Linear(4, 3), again
+
+    def forward(self, x):
+        first = torch.relu(self.stem(x))
+        second = torch.relu(self.last(torch.relu(self.inner(first))) + first)
+        return self.out((second + 3 * first if self.again else second).mean((2, 3)))
+
+
+@pytest.mark.skipif(not hasattr(torch.ops.mkldnn, "_convolution_pointwise"), reason="this build has no oneDNN")
+@pytest.mark.parametrize("again", [False, True])
+def test_a_sum_is_written_over_its_summand_only_where_nobody_reads_that_again(again):
+    torch.manual_seed(0)
+    objective = la.Objective(
+        Summed(again), (torch.randn(23, 1, 8, 8), torch.randint(0, 3, (23,))), F.cross_entropy, batch_size=10
+    )
+    plane = la.Plane.random(objective, seed=0)
+    way = Graphs(objective, plane).way(Plan(name="graph", micro=5))
+    names = [str(node.target) for node in way._staged.after.graph.nodes]
+    assert names.count("mkldnn._convolution_pointwise_.binary") == (0 if again else 1)
+    assert names.count("mkldnn._convolution_pointwise.binary") == (1 if again else 0)
+    assert set(way._staged.work.packed) == {f"p_model_{name}_weight" for name in ("stem", "inner", "last")}
+    truth = Plain(objective, plane).values(POINTS)
+    for _ in range(2):
+        assert way.values(POINTS) == pytest.approx(truth, rel=1e-6)
+
+
+class Recorder:
+    """Stands for ``torch.cuda``: a graph that, like the real one, writes into the memory it was recorded with."""
+
+    def __init__(self):
+        self.calls, self.replays, self.captured, self.work = 0, 0, None, None
+
+    def current_stream(self):
+        return self
+
+    Stream = current_stream
+
+    def wait_stream(self, other):
+        pass
+
+    @contextlib.contextmanager
+    def stream(self, aside):
+        yield
+
+    graph = stream
+
+    def CUDAGraph(self):
+        return self
+
+    def run(self, given):
+        self.calls += 1
+        return (given * 2).sum(1)
+
+    def replay(self):
+        self.replays += 1
+        self.captured._found.copy_((self.captured._given * 2).sum(1))
+
+
+def test_a_captured_function_is_replayed_on_its_own_memory():
+    fake = Recorder()
+    fake.captured = Captured(fake.run, torch.ones(2, 3), cuda=fake)
+    first = fake.captured(torch.full((2, 3), 2.0))
+    second = fake.captured(torch.zeros(2, 3))
+    assert first.tolist() == [12.0, 12.0]  # not overwritten by the second
+    assert second.tolist() == [0.0, 0.0]
+    assert (fake.calls, fake.replays) == (4, 2)
+
+
+def test_on_a_gpu_every_plan_is_tried_as_a_cuda_graph_too(monkeypatch):
+    objective = objective_of("mlp")
+    plane = la.Plane.random(objective, seed=0)
+    graphs = Graphs(objective, plane)
+    found = Calibration(plan=Plan(), seconds={"plain": 1.0})
+    search = calibration._Search(graphs, POINTS, POINTS, found, "auto", "exact", deadline=0.0)
+    assert search._captured(Plan(name="graph")) == [Plan(name="graph")]
+    objective.device = torch.device("cuda")
+    assert [plan.captured for plan in search._captured(Plan(name="graph"))] == [False, True]
+    assert [plan.captured for plan in search._captured(Plan(name="compiled"))] == [False]
+
+
+def test_a_cuda_graph_is_refused_without_a_cuda_device():
+    objective = objective_of("mlp")
+    way = Graphs(objective, la.Plane.random(objective, seed=0)).way(Plan(name="graph", captured=True))
+    with pytest.raises(RuntimeError, match="needs a CUDA device; the objective is on cpu"):
+        way.values(POINTS)
+
+
+def test_what_does_not_move_is_computed_once():
+    objective = objective_of("mlp")
+    for parameter in objective.model[1].parameters():
+        parameter.requires_grad_(False)
+    objective = la.Objective(objective.model, objective.batches.source, F.cross_entropy)
+    plane = la.Plane.random(objective, seed=0)
+    traced = tracing.trace(objective)
+    slots = {n: Rows(torch.stack([plane.origin[n], *(d[n] for d in plane.directions.values())])) for n in plane.moving}
+    work = rewriting.program(traced, slots, {})
+    staged = staging.split(work, room=1 << 20, samples=23)
+    left = [str(node.target) for node in staged.after.graph.nodes if node.op == "call_function"]
+    assert left.count("aten.linear.default") == 2  # the frozen one is gone
+    assert "aten.tanh.default" not in left
+    cramped = staging.split(work, room=0, samples=23)
+    assert "aten.tanh.default" in [str(node.target) for node in cramped.after.graph.nodes]
+    way = Graphs(objective, plane).way(Plan(name="graph"))
+    assert way.values(POINTS) == pytest.approx(Plain(objective, plane).values(POINTS), rel=1e-6)
+
+
+def test_the_first_layer_is_mixed_from_its_outputs_for_every_direction():
+    objective = objective_of("mlp")
+    plane = la.Plane.random(objective, still=())
+    way = Graphs(objective, plane).way(Plan(name="graph"))
+    targets = [node.target for node in way._staged.after.graph.nodes]
+    assert staging.mixed in targets
+    assert way.values(POINTS) == pytest.approx(Plain(objective, plane).values(POINTS), rel=1e-6)
+
+
+def test_weights_come_from_the_pristine_ones_at_every_point():
+    weights = Weights(
+        {"w": Rows(torch.randn(3, 4, 2, 3, 3)), "b": Rows(torch.randn(3, 4))}, dtype=torch.float32, channels_last=True
+    )
+    first = {name: tensor.clone() for name, tensor in weights.move(np.array([[0.0, 0.0]])).items()}
+    weights.move(np.array([[1e8, -1e8]]))
+    again = weights.move(np.array([[0.0, 0.0]]))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert again["w"].is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"training": True}, "random numbers"),
+        ({"autograd": True}, "derivatives"),
+        ({"batchnorm": "recalibrated"}, "anew at every point"),
+        ({"memory": 1}, "does not stay"),
+    ],
+)
+def test_what_has_no_graph_says_why(options, reason):
+    with pytest.raises(UntraceableError, match=reason):
+        tracing.trace(objective_of("convolutions", **options))
+
+
+def test_a_model_that_looks_at_its_weights_has_no_graph_and_is_sampled_plainly(monkeypatch):
+    class Looks(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.w = nn.Parameter(torch.ones(3))
+
+        def forward(self, x):
+            return x * self.w if float(self.w.sum()) > 0 else -x
+
+    objective = la.Objective(Looks(), (torch.randn(9, 3), torch.randn(9, 3)), F.mse_loss)
+    plane = la.Plane.random(objective, still=())
+    monkeypatch.setattr(choice, "WORTH_SECONDS", 0.0)
+    found = la.sample(objective, plane, la.Grid(x=(-2, 2, 3), y=(-2, 2, 3)))
+    how = json.loads(found.attrs["evaluation"])
+    assert how["in words"] == "plain"
+    assert all("torch.export" in reason for reason in how["refused"].values()), how["refused"]
+    assert how["refused"]
+    with pytest.raises(SpecError, match="plan='graph' .* cannot be used here: .*torch.export"):
+        la.sample(objective, plane, la.Grid(x=(-2, 2, 3), y=(-2, 2, 3)), plan="graph")
+
+
+def calibrated(objective, **options):
+    plane = la.Plane.random(objective)
+    axes = la.Grid(x=(-1, 1, 9), y=(-1, 1, 9)).axes
+    return calibration.calibrate(Plain(objective, plane), Graphs(objective, plane), axes, remaining=81, **options)
+
+
+def test_the_search_tries_several_plans_and_takes_the_fastest():
+    found = calibrated(objective_of("convolutions"))
+    assert len(found.seconds) > 2
+    assert found.seconds[str(found.plan)] == min(found.seconds.values())
+
+
+def test_a_plan_that_differs_is_refused(monkeypatch):
+    def wrong(work):
+        for name, rows in work.slots.items():
+            work.slots[name] = Rows(rows.tensors * (1 + 1e-4))
+        return 0
+
+    monkeypatch.setattr(rewriting, "fold_norms", wrong)
+    found = calibrated(objective_of("convolutions"))
+    assert found.plan.name == "plain"
+    assert all("differs from the plain" in reason or "not tried" in reason for reason in found.refused.values())
+
+
+def test_a_loss_that_weighs_batches_otherwise_is_not_cut():
+    """A mean over batch pairs changes with the batches, so only whole batches may be used."""
+    objective = objective_of("mlp")
+    objective.loss = lambda outputs, targets: (outputs.mean(0) ** 2).sum()
+    found = calibrated(objective)
+    assert found.plan.micro == 0
+    assert any("micro" not in name and "samples at once" in name for name in found.refused)
+
+
+def test_a_short_format_states_its_error_and_it_is_the_true_one(tmp_path):
+    objective = objective_of("convolutions")
+    plane = la.Plane.random(objective, seed=0)
+    grid = la.Grid(x=(-1, 1, 5), y=(-1, 1, 5))
+    exact = la.sample(objective, plane, grid, plan="plain")["loss"].values
+    found = la.sample(objective, plane, grid, precision="bf16", run=tmp_path / "run")
+    stated = json.loads(found.attrs["evaluation"])["error"]["loss"]["largest relative"]
+    true = np.abs(found["loss"].values / exact - 1)
+    assert 0 < stated < 0.1
+    at_corner = true[0, 0]
+    assert at_corner <= stated * 1.01 + 1e-9
+    assert found.attrs["dtype"] == "bf16"
+    with pytest.raises(la.RunMismatchError, match="precision is bf16 there and exact here"):
+        la.sample(objective, plane, grid, run=tmp_path / "run")
+
+
+def test_a_resumed_run_keeps_its_plan(tmp_path):
+    objective = objective_of("convolutions")
+    plane, grid = la.Plane.random(objective), la.Grid(x=(-1, 1, 4), y=(-1, 1, 4))
+    whole = la.sample(objective, plane, grid, plan="graph", run=tmp_path / "a")
+    kept = json.loads((tmp_path / "a" / "evaluation.json").read_text())
+    assert kept["plan"]["name"] == "graph"
+    (tmp_path / "a" / "journal.sqlite").unlink()
+    again = la.sample(objective, plane, grid, run=tmp_path / "a")
+    assert np.array_equal(whole["loss"].values, again["loss"].values)
+    with pytest.raises(SpecError, match="this run began with the plan 'graph"):
+        la.sample(objective, plane, grid, plan="stacked", run=tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"plan": "fast"}, "plan='fast' is unknown; choose one of: auto, plain, graph, stacked, compiled"),
+        ({"precision": "int8"}, "precision='int8' is unknown; choose one of: exact, tf32, bf16, fp16"),
+        ({"precision": "tf32"}, "needs an NVIDIA GPU"),
+        ({"precision": "bf16", "plan": "plain"}, "needs a graph"),
+    ],
+)
+def test_bad_plans_are_named(options, message):
+    objective = objective_of("mlp")
+    with pytest.raises(SpecError, match=message):
+        la.sample(objective, la.Plane.random(objective), la.Grid(x=(-1, 1, 3), y=(-1, 1, 3)), **options)
+
+
+def test_threads_and_model_are_as_before(request):
+    request.addfinalizer(functools.partial(torch.set_num_threads, torch.get_num_threads()))
+    torch.set_num_threads(3)
+    objective = objective_of("convolutions")
+    before = torch.get_num_threads()
+    way = Graphs(objective, la.Plane.random(objective)).way(Plan(name="graph", micro=5, workers=2))
+    way.values(POINTS)
+    way.close()
+    assert ThreadPoolExecutor(1).submit(torch.get_num_threads).result() == before
+    state = {name: tensor.clone() for name, tensor in objective.model.state_dict().items()}
+    la.sample(objective, la.Plane.random(objective), la.Grid(x=(-1, 1, 3), y=(-1, 1, 3)), plan="graph")
+    assert torch.get_num_threads() == before
+    assert all(torch.equal(tensor, state[name]) for name, tensor in objective.model.state_dict().items())
+
+
+def test_values_that_are_not_finite_pass_through_a_graph():
+    objective = objective_of("mlp")
+    plane = la.Plane.random(objective, still=())
+    values = Graphs(objective, plane).way(Plan(name="graph")).values(np.array([[1e38, 1e38]]))
+    assert not math.isfinite(values[0, 0])
+
+
+def test_every_worker_gets_as_many_parts_and_no_sample_is_lost() -> None:
+    model = torch.nn.Linear(3, 2)
+    data = (torch.arange(300.0).reshape(100, 3), torch.zeros(100, dtype=torch.long))
+    objective = la.Objective(model, data, torch.nn.functional.cross_entropy, batch_size=100)
+    parts = [leaves[0] for leaves in cut(objective, 40, workers=2)]
+    assert [len(part) for part in parts] == [25, 25, 25, 25]
+    assert torch.equal(torch.cat(parts), data[0])
+
+
+def test_sums_mix_the_outputs_of_an_affine_layer_as_a_product_does() -> None:
+    parts, at = torch.randn(3, 5, 4), torch.tensor([1.0, -0.3, 0.7])
+    torch.testing.assert_close(summed(at, parts), mixed(at, parts))

@@ -1,0 +1,121 @@
+"""Is a plot of plain numbers drawn as it says: its data, scales, words and marks, in every format."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import lossatlas as la
+from lossatlas.draw import static
+from lossatlas.figure.plot import Mark, Panel, Plot, Series
+
+
+def example() -> Plot:
+    x = np.linspace(0.1, 3, 30)
+    lines = Panel(
+        title="two lines",
+        series=[
+            Series(x=x, y=np.exp(-x), low=np.exp(-x) / 2, high=2 * np.exp(-x), label="measured"),
+            Series(x=x, y=1 / (1 + x), label="expected", dashed=True, color=-1),
+        ],
+        x_label="time, epochs",
+        y_label="loss",
+        y_scale="log",
+        marks=[Mark(x=1.5, label="learning rate ÷ 10"), Mark(y=0.1, label="goal")],
+    )
+    bars = Panel(
+        title="<b>bars & $x_1$",
+        series=[Series(x=range(4), y=[3, 1, 2, 4], low=[2, 1, 1, 3], high=[4, 2, 3, 5], style="bars", label="share")],
+        x_label="measure",
+        y_label="share, %",
+        x_ticks=[(i, name) for i, name in enumerate(("first", "a rather long name", "third", "another long one"))],
+    )
+    points = Panel(
+        series=[Series(x=[-100, 0, 100, 1000], y=[1, 2, np.nan, 4], style="both", label="measured")],
+        x_label="eigenvalue",
+        y_label="density",
+        x_scale="symlog",
+    )
+    return Plot(title="A plot", panels=[lines, bars, points], caption=["What was measured.", "What it does not prove."])
+
+
+def test_the_figure_holds_the_data_the_scales_and_the_words() -> None:
+    figure = static.figure(example())
+    lines, bars, points = figure.axes
+    assert lines.get_yscale() == "log"
+    assert points.get_xscale() == "symlog"
+    np.testing.assert_allclose(lines.lines[0].get_ydata(), np.exp(-np.linspace(0.1, 3, 30)))
+    assert [patch.get_height() for patch in bars.patches] == [3, 1, 2, 4]
+    words = {text.get_text() for axes in figure.axes for text in axes.texts} | {t.get_text() for t in figure.texts}
+    assert {"learning rate ÷ 10", "goal", "measured", "expected", "share", "<b>bars & $x_1$", "A plot"} <= words
+    assert any("does not prove" in word for word in words)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".pdf", ".svg", ".html"])
+def test_every_format_is_written_whole_and_twice_the_same(tmp_path, suffix) -> None:
+    first, second = (la.draw(example(), tmp_path / f"{i}{suffix}") for i in range(2))
+    assert first.stat().st_size > 5000
+    assert suffix == ".png" or first.read_bytes() == second.read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"0{suffix}", f"1{suffix}"]
+
+
+def test_text_is_escaped_on_a_page(tmp_path) -> None:
+    bad = "<script>alert(1)</script>"
+    panel = Panel(series=[Series(x=[0, 1], y=[0, 1], label=bad)], x_label=bad, y_label=bad, title=bad)
+    page = la.draw(Plot(panels=[panel], title=bad, caption=[bad]), tmp_path / "a.html").read_text()
+    assert "<script" not in page
+
+
+def test_a_result_with_a_plot_is_drawn_and_bad_input_is_refused(tmp_path) -> None:
+    class Result:
+        def plot(self) -> Plot:
+            return example()
+
+    assert la.draw(Result(), tmp_path / "a.svg", theme="dark").is_file()
+    with pytest.raises(la.SpecError, match="leave out clip"):
+        la.draw(Result(), tmp_path / "a.svg", clip=3)
+    with pytest.raises(la.SpecError, match=r"png, .pdf, .svg, .html"):
+        la.draw(Result(), tmp_path / "a.stl")
+    with pytest.raises(la.SpecError, match="same length"):
+        Series(x=[0, 1], y=[0])
+    with pytest.raises(la.SpecError, match="line, points, both, bars, step"):
+        Series(x=[0], y=[0], style="pie")  # type: ignore[arg-type]
+    with pytest.raises(la.SpecError, match="no series"):
+        Panel(series=[], x_label="", y_label="")
+    with pytest.raises(la.SpecError, match="either x or y"):
+        Mark()
+
+
+def test_points_stand_off_the_edge_and_a_single_value_has_short_numbers() -> None:
+    from lossatlas.draw import static_plot
+
+    value = Series(x=np.zeros(1), y=np.array([3.8909625]), low=[3.890962], high=[3.890963], style="points")
+    several = Series(x=np.arange(3.0), y=np.array([1.0, 2.0, 4.0]), style="points")
+    figure = static_plot.draw(
+        Plot(panels=[Panel(series=[one], x_label="model", y_label="value") for one in (value, several)])
+    )
+    single, many = figure.axes[:2]
+    assert np.ptp(single.get_ylim()) == pytest.approx(0.02 * 3.8909625, rel=1e-3)
+    assert many.get_xlim()[0] < -0.1
+    assert many.get_xlim()[1] > 2.1
+    assert many.get_ylim()[1] > 4.1
+
+
+def test_names_of_points_stand_beside_them_and_touch_neither_each_other_nor_a_point() -> None:
+    x = [1.0, 1.05, 1.1, 1.0, 5.0, 9.0]
+    y = [0.50, 0.50, 0.51, 0.53, 0.0, 1.0]
+    names = ("training", "validation", "size", "gradient", "far away", "at the edge")
+    # A line beside them, since axes with lines settle only when they are drawn.
+    series = [Series(x=[1, 9], y=[0.9, 0.9]), Series(x=x, y=y, style="points", names=names)]
+    panel = Panel(series=series, x_label="cost", y_label="τ")
+    figure = static.figure(Plot(panels=[panel]))
+    (axes,) = figure.axes
+    figure.canvas.draw()
+    assert sorted(text.get_text() for text in axes.texts if text.get_text() != "τ") == sorted(names)
+    boxes = [text.get_window_extent() for text in axes.texts if text.get_text() != "τ"]
+    for number, box in enumerate(boxes):
+        assert not any(box.shrunk(0.95, 0.95).overlaps(other.shrunk(0.95, 0.95)) for other in boxes[number + 1 :])
+        assert not any(box.contains(*place) for place in axes.transData.transform(np.column_stack([x, y])))
+        assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1
+    with pytest.raises(la.SpecError, match="2 names for 3 points"):
+        Series(x=[0, 1, 2], y=[0, 1, 2], names=("a", "b"))

@@ -1,0 +1,186 @@
+"""Do the callbacks record what the trainers do, and log a line without touching the training?"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+from torch.nn import functional as F
+
+import lossatlas as la
+from lossatlas.extras import MissingExtraError
+from lossatlas.paths import callbacks
+
+
+def pair() -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(20, 3, generator=generator), torch.randint(2, (20,), generator=generator)
+
+
+class Board:
+    """Stands for a SummaryWriter."""
+
+    def __init__(self) -> None:
+        self.pictures: list = []
+
+    def add_image(self, name, picture, step, dataformats) -> None:
+        self.pictures.append((name, picture.shape, step, dataformats))
+
+
+def line(**options) -> callbacks.QuickLine:
+    return callbacks.QuickLine(data=pair(), loss=F.cross_entropy, points=3, **options)
+
+
+def test_a_line_leaves_the_model_and_the_random_state_alone():
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(), nn.Linear(4, 2))
+    before, state = {n: t.clone() for n, t in model.state_dict().items()}, torch.get_rng_state()
+    landscape = line().sample(model)
+    assert model.training
+    assert all(torch.equal(before[n], t) for n, t in model.state_dict().items())
+    assert torch.equal(state, torch.get_rng_state())
+    board = Board()
+    assert line().log(landscape, board, 7)
+    ((name, shape, step, layout),) = board.pictures
+    assert (name, step, layout, shape[2]) == ("lossatlas/line", 7, "HWC", 3)
+    assert not line().log(landscape, object(), 7)
+
+
+def test_a_line_is_logged_to_tensorboard(tmp_path):
+    tensorboard = pytest.importorskip("torch.utils.tensorboard")
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    with tensorboard.SummaryWriter(tmp_path) as writer:
+        assert line().log(line().sample(nn.Linear(3, 2)), writer, 5)
+    events = reader.EventAccumulator(str(tmp_path)).Reload()
+    (picture,) = events.Images("lossatlas/line")
+    assert picture.step == 5
+    assert picture.encoded_image_string.startswith(b"\x89PNG")
+
+
+def test_a_line_is_logged_to_weights_and_biases_where_it_is_present(monkeypatch):
+    class Wandb:
+        @staticmethod
+        def Image(path):
+            return Path(path).read_bytes()
+
+    class Run:
+        def __init__(self) -> None:
+            self.logged: list = []
+
+        def log(self, content) -> None:
+            self.logged.append(content)
+
+    run = Run()
+    landscape = line().sample(nn.Linear(3, 2))
+    monkeypatch.delitem(sys.modules, "wandb", raising=False)
+    assert not line().log(landscape, run, 3)
+    monkeypatch.setitem(sys.modules, "wandb", Wandb)
+    assert line().log(landscape, run, 3)
+    (content,) = run.logged
+    assert content["lossatlas/line"].startswith(b"\x89PNG")
+    assert content["lossatlas/step"] == 3
+
+
+def test_a_missing_library_is_named(monkeypatch):
+    def missing(*_, **__):
+        raise MissingExtraError("none")
+
+    monkeypatch.setattr(callbacks, "require", missing)
+    for name in ("lightning.pytorch", "pytorch_lightning"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    with pytest.raises(MissingExtraError, match="pip install lightning"):
+        callbacks.lightning()
+
+
+def test_bad_options_are_named():
+    with pytest.raises(la.SpecError, match="choose one of: step, epoch"):
+        callbacks.lightning(when="batch")
+    with pytest.raises(la.SpecError, match="every=0"):
+        line(every=0)
+
+
+@pytest.mark.parametrize(("when", "steps"), [("step", [0, 1, 2, 3, 4, 5, 6]), ("epoch", [0, 1, 2])])
+def test_lightning_records_every_optimizer_step_or_epoch(tmp_path, when, steps, recwarn):
+    pl = pytest.importorskip("lightning.pytorch")
+
+    class Module(pl.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = nn.Linear(3, 2)
+
+        def forward(self, x):
+            return self.net(x)
+
+        def training_step(self, batch, index):
+            return F.cross_entropy(self.net(batch[0]), batch[1])
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=0.5)
+
+    pytest.importorskip("tensorboard")
+    loggers = pytest.importorskip("lightning.pytorch.loggers")
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(*pair()), batch_size=4)
+    recorder = la.Recorder(tmp_path / "path")
+    module = Module()
+    initial = module.net.weight.detach().clone()
+    logger = loggers.TensorBoardLogger(tmp_path / "logs")
+    trainer = pl.Trainer(
+        max_epochs=2,
+        callbacks=[callbacks.lightning(recorder, when=when, line=line(every=2))],
+        logger=[logger, loggers.CSVLogger(tmp_path / "csv")],
+        accelerator="cpu",
+        accumulate_grad_batches=2,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(module, loader)
+    assert [entry["step"] for entry in recorder.entries] == steps
+    first, last = (load_file(tmp_path / "path" / recorder.entries[i]["file"]) for i in (0, -1))
+    torch.testing.assert_close(first["net.weight"], initial, rtol=0, atol=0)
+    torch.testing.assert_close(last["net.weight"], module.net.weight.detach(), rtol=0, atol=0)
+    assert recorder.entries[-1]["lr"] == 0.5
+    assert recorder.entries[-1]["loss"] > 0
+    assert not [warning for warning in recwarn if "went back" in str(warning.message)]  # two batches make one step
+    events = reader.EventAccumulator(logger.log_dir).Reload()
+    assert [picture.step for picture in events.Images("lossatlas/line")] == [6]
+
+
+@pytest.mark.parametrize(("when", "steps"), [("step", [0, 1, 2, 3, 4, 5, 6]), ("epoch", [0, 1, 2])])
+def test_the_hugging_face_trainer_is_recorded(tmp_path, when, steps):
+    transformers = pytest.importorskip("transformers")
+    pytest.importorskip("accelerate")
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = nn.Linear(3, 2)
+
+        def forward(self, x, labels=None):
+            logits = self.net(x)
+            return {"loss": F.cross_entropy(logits, labels), "logits": logits}
+
+    x, y = pair()
+    data = [{"x": x[i], "labels": y[i]} for i in range(18)]
+    recorder = la.Recorder(tmp_path / "path")
+    model = Net()
+    initial = model.net.weight.detach().clone()
+    board = Board()
+    arguments = transformers.TrainingArguments(
+        output_dir=str(tmp_path / "out"), num_train_epochs=2, per_device_train_batch_size=6, logging_steps=1,
+        save_strategy="no", report_to=[], learning_rate=0.1, use_cpu=True, disable_tqdm=True,
+    )  # fmt: skip
+    look = callbacks.QuickLine(data=[{"x": x, "labels": y}], points=3, every=2)
+    callback = callbacks.trainer(recorder, when=when, line=look, to=board)
+    transformers.Trainer(model, arguments, train_dataset=data, callbacks=[callback]).train()
+    assert [entry["step"] for entry in recorder.entries] == steps
+    first, last = (load_file(tmp_path / "path" / recorder.entries[i]["file"]) for i in (0, -1))
+    torch.testing.assert_close(first["net.weight"], initial, rtol=0, atol=0)
+    torch.testing.assert_close(last["net.weight"], model.net.weight.detach(), rtol=0, atol=0)
+    assert recorder.entries[0]["lr"] >= recorder.entries[-1]["lr"]
+    assert recorder.entries[-1]["epoch"] == 2
+    assert [picture[2] for picture in board.pictures] == [6]

@@ -1,0 +1,86 @@
+"""Is the house as its plan says: no file imports in a circle, every room says what it answers, nothing outgrows a screen?"""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = {"lossatlas": ROOT / "src", "lossatlas_studies": ROOT / "studies" / "src"}
+FILES = {
+    ".".join(path.relative_to(source).with_suffix("").parts).removesuffix(".__init__"): path
+    for package, source in SOURCES.items()
+    for path in (source / package).rglob("*.py")
+}
+ROOMS = sorted(name for name, path in FILES.items() if path.name == "__init__.py" and name.count(".") == 1)
+NO_TORCH = ("figure", "field", "draw", "results")
+
+
+def imports(name: str, files: dict[str, Path]) -> set[str]:
+    """The files that a file imports, also inside its functions, but for those that only type checkers read."""
+    tree = ast.parse(files[name].read_text(encoding="utf-8"))
+    unread = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for inner in ast.walk(node)
+    }
+    found = set()
+    for node in ast.walk(tree):
+        if id(node) in unread:
+            continue
+        if isinstance(node, ast.ImportFrom) and node.module:
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {one if one in files else node.module for one in inner}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found & set(files) - {name}
+
+
+def circle(files: dict[str, Path]) -> list[str]:
+    sorter = graphlib.TopologicalSorter({name: imports(name, files) for name in files})
+    try:
+        sorter.prepare()
+    except graphlib.CycleError as fault:
+        return fault.args[1]
+    return []
+
+
+def test_no_files_import_each_other_in_a_circle():
+    # `lossatlas` itself offers every name lazily, so what asks it by name asks the room behind it.
+    assert circle({name: path for name, path in FILES.items() if name != "lossatlas"}) == []
+
+
+def test_a_circle_is_found(tmp_path):
+    for name, other in (("a", "b"), ("b", "c"), ("c", "a")):
+        (tmp_path / f"{name}.py").write_text(f"def f():\n    from {other} import f\n")
+    assert set(circle({name: tmp_path / f"{name}.py" for name in "abc"})) == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_room_says_what_it_answers(room):
+    words = ast.get_docstring(ast.parse(FILES[room].read_text(encoding="utf-8")))
+    assert words
+    assert len(words.splitlines()[0]) > 30
+
+
+@pytest.mark.parametrize("room", NO_TORCH)
+def test_pictures_and_results_need_no_torch(room):
+    names = [name for name in FILES if name.startswith(f"lossatlas.{room}")]
+    program = f"import sys, importlib; [importlib.import_module(n) for n in {names!r}]; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_files_and_functions_fit(name):
+    text = FILES[name].read_text(encoding="utf-8")
+    assert text.count("\n") <= 400
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert node.end_lineno - node.lineno < 80, node.name
