@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -84,3 +85,27 @@ def test_files_and_functions_fit(name):
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert node.end_lineno - node.lineno < 80, node.name
+
+
+def offered(tree: ast.Module) -> list[str] | None:
+    """What a file's `__all__` lists, or nothing where it has none."""
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return ast.literal_eval(node.value)
+    return None
+
+
+def made(tree: ast.Module) -> set[str]:
+    """The public functions and classes of a file."""
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+    return {node.name for node in tree.body if isinstance(node, kinds) and not node.name.startswith("_")}
+
+
+@pytest.mark.parametrize("name", sorted(name for name in FILES if name.startswith("lossatlas.")))
+def test_a_file_lists_what_it_offers(name):
+    tree = ast.parse(FILES[name].read_text(encoding="utf-8"))
+    listed = offered(tree)
+    assert made(tree) <= set(listed or ()), "add the new public name to __all__, or begin it with an underscore"
+    if listed is not None:
+        module = importlib.import_module(name)
+        assert [one for one in listed if not hasattr(module, one)] == []

@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+__all__ = ["whole", "write_text"]
+
 
 @contextlib.contextmanager
 def whole(target: Path, *, ending: str = "", durably: bool = False) -> Iterator[Path]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+__all__ = ["RunMismatchError", "SpecError", "unknown"]
+
 
 class SpecError(ValueError):
     """A request that cannot be met: it names the argument, what it got, what was expected and what to do.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
+__all__ = ["MissingExtraError", "require"]
+
 
 class MissingExtraError(ImportError):
     """An optional library is not installed; the message has the command that installs it."""

@@ -13,6 +13,8 @@ import click
 from lossatlas.errors import RunMismatchError, SpecError
 from lossatlas.extras import MissingExtraError
 
+__all__ = ["BAD_INPUT", "COMMANDS", "ELSEWHERE", "MODULES", "Atlas", "BadInput", "Failure", "atlas", "main"]
+
 COMMANDS = {
     "demo": "Train two small networks and look at their landscapes: the place to start.",
     "sample": "Measure the landscape of your own model.",

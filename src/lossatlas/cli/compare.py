@@ -7,6 +7,8 @@ from dataclasses import asdict
 
 import click
 
+__all__ = ["compare_command"]
+
 
 @click.command("compare")
 @click.argument("a")

@@ -14,6 +14,8 @@ from lossatlas.cli import Failure
 from lossatlas.cli.options import WHAT, flags, settings
 from lossatlas.errors import SpecError, unknown
 
+__all__ = ["CURVES", "connect_command"]
+
 CURVES = ("none", "bezier", "polygon")
 
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import click
 
+__all__ = ["CLIP", "NETWORKS", "NOTE", "QUICK", "Plan", "demo_command"]
+
 CLIP = 12.0
 """Loss above which the pictures are cut: where both surfaces are far from anything that was trained."""
 

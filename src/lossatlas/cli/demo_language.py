@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+__all__ = ["NETWORKS", "NOTE", "QUICK", "VALUES", "Plan", "run"]
+
 VALUES = {"loss": "log", "perplexity": "log", "accuracy": "linear"}
 """What is drawn, and on which scale."""
 

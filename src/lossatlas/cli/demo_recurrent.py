@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+__all__ = ["NETWORKS", "NOTE", "QUICK", "Plan", "run"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:

@@ -9,6 +9,8 @@ import click
 
 from lossatlas.errors import SpecError
 
+__all__ = ["draw_command"]
+
 
 @click.command("draw")
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")

@@ -15,6 +15,8 @@ from lossatlas.cli import Failure
 from lossatlas.cli.options import WHAT, flags, settings
 from lossatlas.errors import SpecError, unknown
 
+__all__ = ["SIDE", "WHERE", "Wish", "eigen_command"]
+
 WHERE = ("x", "y", "seed", "normalize", "still", "orthogonal", "towards", "directions")
 SIDE = 9
 

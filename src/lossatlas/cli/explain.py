@@ -10,6 +10,8 @@ import click
 
 from lossatlas.errors import SpecError, unknown
 
+__all__ = ["explain_command"]
+
 
 @click.command("explain")
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True)

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+__all__ = ["info_command"]
+
 
 @click.command("info")
 @click.argument("run")

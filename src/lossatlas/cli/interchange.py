@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+__all__ = ["export_command", "import_command"]
+
 
 @click.command("import")
 @click.argument("source", type=click.Path(path_type=Path))

@@ -38,6 +38,8 @@ from lossatlas.extras import require
 from lossatlas.objective import calling, language
 from lossatlas.objective import metrics as known_metrics
 
+__all__ = ["FORMS", "LOSSES", "METRICS", "Name", "data", "forward", "loss", "metric", "model", "parse"]
+
 LOSSES: dict[str, Callable[..., Any] | None] = {
     "cross_entropy": F.cross_entropy,
     "mse": F.mse_loss,

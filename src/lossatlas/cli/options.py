@@ -15,6 +15,8 @@ from lossatlas.evaluate.plans import NAMES, PRECISIONS
 from lossatlas.objective.batchnorm import MODES
 from lossatlas.space.normalize import WAYS
 
+__all__ = ["BOUNDS", "FLAGS", "WHAT", "WHERE", "flags", "settings"]
+
 BOUNDS = click.Tuple([float, float, int])
 
 

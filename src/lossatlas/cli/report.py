@@ -10,6 +10,8 @@ import click
 
 from lossatlas.errors import SpecError
 
+__all__ = ["report_command"]
+
 
 @click.command("report")
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")

@@ -13,6 +13,8 @@ from lossatlas.cli import Failure
 from lossatlas.cli.options import FLAGS, flags, settings
 from lossatlas.errors import SpecError
 
+__all__ = ["sample_command", "stopped"]
+
 
 @click.command("sample")
 @flags(FLAGS)

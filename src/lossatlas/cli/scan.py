@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import copy
-import functools
 import itertools
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -16,11 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from lossatlas.cli import names
+from lossatlas.cli.samples import first_inputs, first_samples, in_format
 from lossatlas.errors import SpecError, unknown
 from lossatlas.evaluate.plans import NAMES, PRECISIONS
 from lossatlas.objective import Objective, batchnorm
-from lossatlas.objective.batches import map_tensors, size_of
-from lossatlas.objective.calling import TARGETS
 from lossatlas.objective.checkpoints import load_checkpoint, load_state, read_checkpoint
 from lossatlas.results import interchange
 from lossatlas.space import directions as ways
@@ -28,6 +26,20 @@ from lossatlas.space.canonical import canonical
 from lossatlas.space.charts import Plane, Recipe
 from lossatlas.space.normalize import STILL, WAYS
 from lossatlas.space.planefile import load_directions, load_labels
+
+__all__ = [
+    "AXES",
+    "DTYPES",
+    "GIB",
+    "MANY",
+    "TOLERANCE",
+    "Scan",
+    "another",
+    "build_model",
+    "build_objective",
+    "build_plane",
+    "given_directions",
+]
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 GIB = 1024**3
@@ -160,7 +172,7 @@ class Scan:
         lines.append(f"data = names.data({self.data!r})")
         if self.canonical:
             lines += [
-                "from lossatlas.cli.scan import first_inputs",
+                "from lossatlas.cli.samples import first_inputs",
                 "from lossatlas.space.canonical import canonical",
                 "model = canonical(model, first_inputs(data)).model",
             ]
@@ -256,7 +268,7 @@ def build_objective(scan: Scan, model: nn.Module) -> Objective:
     if scan.samples:
         data = first_samples(data, scan.samples) if scan.samples != "auto" else data
     if scan.dtype:
-        data = _in_format(data, getattr(torch, scan.dtype))
+        data = in_format(data, getattr(torch, scan.dtype))
     if scan.canonical:
         model = canonical(model, first_inputs(data)).model
     return Objective(
@@ -336,58 +348,3 @@ def given_directions(path: str, objective: Objective, axes: Iterable[str]) -> di
 
 def _tensor(array: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array))
-
-
-def first_inputs(data: Any, count: int = 8) -> Any:
-    """Arguments of a call of the model: the first samples of some data, without what is compared with the outputs.
-
-    Example:
-        >>> first_inputs((torch.arange(20), torch.zeros(20)))[0].tolist()
-        [0, 1, 2, 3, 4, 5, 6, 7]
-    """
-    some = first_samples(data, count)
-    batch = some if isinstance(some, tuple) else some[0]
-    if isinstance(batch, Mapping):
-        return {key: value for key, value in batch.items() if key not in TARGETS}
-    return tuple(batch[:-1]) if isinstance(batch, (tuple, list)) and len(batch) > 1 else (batch,)
-
-
-def first_samples(data: Any, count: int) -> Any:
-    """The first samples of some data, in whatever shape it has.
-
-    Example:
-        >>> x, y = first_samples((torch.arange(6), torch.arange(6)), 2)
-        >>> x.tolist()
-        [0, 1]
-    """
-    if count < 1:
-        raise SpecError(f"--samples {count}; expected at least 1")
-    if isinstance(data, tuple) and all(isinstance(part, (Tensor, np.ndarray)) for part in data):
-        return tuple(part[:count] for part in data)
-    return list(_taken(data, count))
-
-
-def _taken(batches: Iterable[Any], count: int) -> Iterator[Any]:
-    left = count
-    for batch in batches:
-        size = size_of(batch)
-        keep = min(size, left)
-        yield batch if keep == size else map_tensors(functools.partial(_head, size=size, keep=keep), batch)
-        left -= keep
-        if not left:
-            return
-
-
-def _head(tensor: Tensor, *, size: int, keep: int) -> Tensor:
-    return tensor[:keep] if tensor.shape[:1] == (size,) else tensor
-
-
-def _in_format(data: Any, dtype: torch.dtype) -> Any:
-    """Floating-point tensors of some data in another format."""
-
-    def convert(tensor: Tensor) -> Tensor:
-        return tensor.to(dtype) if tensor.is_floating_point() else tensor
-
-    if isinstance(data, (tuple, Mapping)):
-        return map_tensors(convert, data)
-    return [map_tensors(convert, batch) for batch in data]

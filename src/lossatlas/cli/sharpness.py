@@ -15,6 +15,8 @@ import click
 from lossatlas.cli.options import WHAT, flags, settings
 from lossatlas.errors import SpecError, unknown
 
+__all__ = ["QUICK", "Wish", "sharpness_command"]
+
 QUICK = ("sam", "adaptive_worst", "adaptive_average", "fisher_rao", "trace", "input_margin")
 """What is measured where nothing is named: some 200 passes over the data together."""
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+__all__ = ["SHOWN", "topology_command"]
+
 SHOWN = 20
 """Critical points of a kind that are printed; all of them are in --json."""
 

@@ -9,6 +9,8 @@ import click
 
 from lossatlas.cli.options import WHAT, flags, settings
 
+__all__ = ["trajectory_command"]
+
 
 @click.command("trajectory")
 @click.option("--folder", required=True, metavar="FOLDER", help="What lossatlas.Recorder wrote, or checkpoint files.")

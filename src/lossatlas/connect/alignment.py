@@ -30,6 +30,8 @@ from lossatlas.objective.batches import map_tensors, tensors_of
 from lossatlas.space import directions as ways
 from lossatlas.space.parameters import Parameters, check_same_shapes
 
+__all__ = ["ROUNDS", "TOLERANCE", "Alignment", "align"]
+
 ROUNDS = 100
 TOLERANCE = 1e-6
 

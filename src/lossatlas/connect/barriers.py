@@ -28,6 +28,8 @@ from lossatlas.space.curves import Curve
 from lossatlas.space.directions import tensors_of
 from lossatlas.space.parameters import Parameters
 
+__all__ = ["CAVEAT", "Barrier", "barrier", "height", "with_error"]
+
 CAVEAT = "A barrier on this way proves none on others: a curve, or a permutation, may join what a line does not."
 
 

@@ -23,6 +23,8 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from lossatlas.connect.units import BINARY, ELEMENTWISE, IDLE, PAIRS, POOL_MODULES, POOLS, STEADY, Axis, Group
 
+__all__ = ["FIXED", "Channels"]
+
 FIXED = 0
 
 

@@ -23,6 +23,8 @@ from lossatlas.figure.plot import Mark, Panel, Plot, Series
 from lossatlas.results.reading import read
 from lossatlas.results.store import SPEC
 
+__all__ = ["CONNECTION", "PLANE", "folder_for", "is_connection", "known", "note", "overlays_of", "plot", "ways_of"]
+
 CONNECTION, PLANE = "connection.json", "plane"
 _KINDS = {"Path": overlays.Path, "Points": overlays.Points}
 

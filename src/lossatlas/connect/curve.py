@@ -38,6 +38,8 @@ from lossatlas.space.curves import Curve, Kind, midway
 from lossatlas.space.directions import tensors_of
 from lossatlas.space.parameters import Parameters, difference, dot, norm, precise
 
+__all__ = ["TITLE", "TRAINED", "Connection", "along", "connect"]
+
 TITLE = "Between two networks"
 TRAINED = {"bezier": "trained Bézier curve", "polygon": "trained chain of lines"}
 """What trained ways are called."""

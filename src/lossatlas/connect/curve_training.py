@@ -27,6 +27,8 @@ from lossatlas.results.spec import RunSpec
 from lossatlas.sampling.provenance import subject_identity
 from lossatlas.space.curves import Curve
 
+__all__ = ["SECONDS", "Training", "train"]
+
 SECONDS = 5.0
 """How much work of the training an interruption may cost, beside the epoch in which it comes."""
 

@@ -7,6 +7,20 @@ from dataclasses import dataclass
 
 from torch import nn
 
+__all__ = [
+    "BINARY",
+    "ELEMENTWISE",
+    "IDLE",
+    "PAIRS",
+    "POOLS",
+    "POOL_MODULES",
+    "STEADY",
+    "Axis",
+    "Group",
+    "axes_of",
+    "given",
+]
+
 _UNARY = """
 relu relu_ relu6 gelu silu tanh sigmoid elu selu celu leaky_relu hardtanh hardswish hardsigmoid mish softplus softsign
 dropout dropout1d dropout2d dropout3d alpha_dropout pow sqrt rsqrt exp log abs neg clamp square contiguous float to

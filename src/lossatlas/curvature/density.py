@@ -17,6 +17,8 @@ from lossatlas.figure.words import number
 from lossatlas.objective import Objective
 from lossatlas.space.parameters import Parameters
 
+__all__ = ["Density", "density_of", "spectral_density"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Density:

@@ -13,6 +13,8 @@ from lossatlas.errors import SpecError
 from lossatlas.objective import Objective
 from lossatlas.space.parameters import Parameters
 
+__all__ = ["Along", "along"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Along:

@@ -20,6 +20,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+__all__ = ["Convolution", "Quick", "Relu"]
+
 _DIMENSIONS: dict[Any, int] = {torch.conv1d: 1, torch.conv2d: 2, torch.conv3d: 3}
 _RELU = (F.relu, torch.relu, Tensor.relu)
 _PLAIN = (Tensor, torch.nn.Parameter)

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from lossatlas.objective import Objective, calling
 
+__all__ = ["kinks", "kinks_behind", "operations"]
+
 _KINKS = {
     "Relu": "ReLU",
     "Threshold": "ReLU",

@@ -33,6 +33,8 @@ from lossatlas.sampling.run import begun
 from lossatlas.sampling.samplers import Grid, check_axes
 from lossatlas.space.charts import Plane
 
+__all__ = ["PATIENCE_SECONDS", "VALUES", "curvature_map", "snake"]
+
 VALUES = ("loss", "ratio", "lambda_min", "lambda_max", "residual", "products")
 PATIENCE_SECONDS = 2.0
 

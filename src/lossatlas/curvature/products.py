@@ -30,6 +30,8 @@ from lossatlas.objective.batches import size_of
 from lossatlas.space import filters
 from lossatlas.space.parameters import Parameters
 
+__all__ = ["GIB", "KINDS", "WHICH", "Kind", "Matrix", "NotFiniteError", "Which", "chosen"]
+
 Which = Literal["all", "weights"]
 Kind = Literal["hessian", "ggn"]
 KINDS, WHICH = ("hessian", "ggn"), ("all", "weights")

@@ -17,6 +17,8 @@ from lossatlas.figure.plot import Mark, Panel, Plot, Series
 from lossatlas.objective import Objective
 from lossatlas.space.parameters import Parameters
 
+__all__ = ["Eigen", "Trace", "eigenvalues", "end_names", "ends_of", "trace", "trace_of"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Eigen:

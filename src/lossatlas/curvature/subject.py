@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from lossatlas.objective import Objective, batchnorm
 from lossatlas.objective.reduction import name_of
 
+__all__ = ["MATRICES", "Subject", "subject"]
+
 MATRICES = {"hessian": "Hessian", "ggn": "Gauss-Newton matrix"}
 
 

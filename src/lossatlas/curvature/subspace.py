@@ -16,6 +16,8 @@ from torch import Tensor
 
 from lossatlas.curvature.products import Matrix
 
+__all__ = ["FLOOR", "Pairs", "Subspace", "extreme"]
+
 FLOOR = 0.01
 """Eigenvalues smaller than this share of the largest are not told apart from it with more than its accuracy."""
 

@@ -15,6 +15,8 @@ from lossatlas.figure.words import number, percent
 from lossatlas.results.landscape import Status, structured
 from lossatlas.results.quantities import quantity
 
+__all__ = ["CAVEAT", "MANY", "NO_SLICE", "SHARED", "about", "caption", "caveat", "empty_words", "reason", "shown_words"]
+
 CAVEAT = "A slice that looks convex does not prove that the loss is."
 SHARED = "all cells share these, so differences between cells are better known."
 NO_SLICE = "A median over planes is no slice of the loss: it proves nothing of its convexity."

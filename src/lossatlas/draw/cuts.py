@@ -14,6 +14,8 @@ from lossatlas.errors import SpecError
 from lossatlas.figure.words import number
 from lossatlas.results.landscape import axis_names, value_names
 
+__all__ = ["block", "curves", "limits", "named_apart", "shared_values", "slices", "strips"]
+
 
 def block(landscape: xr.Dataset) -> Block:
     """A whole Landscape as arrays, its axes increasing."""

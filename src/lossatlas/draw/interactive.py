@@ -21,6 +21,8 @@ from lossatlas.figure.overlays import Regions, borders
 from lossatlas.figure.palettes import THEMES, Theme, anchors
 from lossatlas.figure.ranges import Range
 
+__all__ = ["SUFFIXES", "check", "in_script", "page", "payload", "write"]
+
 SUFFIXES = (".html",)
 
 

@@ -15,6 +15,8 @@ from lossatlas.errors import SpecError
 from lossatlas.figure.palettes import rgb
 from lossatlas.figure.words import ascii_only
 
+__all__ = ["GAP", "HEIGHT", "PRINT_BASE", "PRINT_SIDE", "SIDE", "SUFFIXES", "check", "factors", "sheets", "write"]
+
 SUFFIXES = (".vtp", ".vti", ".glb", ".stl")
 
 # The box around a surface: its longer horizontal side, and its height in parts of that.

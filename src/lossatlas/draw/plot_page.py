@@ -10,6 +10,8 @@ from lossatlas import extras
 from lossatlas.draw import static
 from lossatlas.figure.plot import Plot
 
+__all__ = ["fragment", "write"]
+
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>

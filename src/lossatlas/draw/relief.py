@@ -7,6 +7,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
+__all__ = [
+    "ALTITUDE",
+    "AMBIENT",
+    "DIFFUSE",
+    "GLOSS",
+    "LEFT_OF_EYE",
+    "Facets",
+    "facets",
+    "light",
+    "lit",
+    "vertex_normals",
+]
+
 # The light: from the left of the eye and above. The rest comes evenly from everywhere, so that no side is black.
 LEFT_OF_EYE, ALTITUDE = 80.0, 48.0
 AMBIENT, DIFFUSE, GLOSS = 0.60, 0.50, 0.10

@@ -37,6 +37,8 @@ from lossatlas.figure.parts import Heading, Number, Part, Picture, Table
 from lossatlas.figure.plot import Plot, plot_of
 from lossatlas.figure.words import number
 
+__all__ = ["COLUMN", "add_table", "report"]
+
 COLUMN = 400.0
 """Pictures wider than so many points have several panels, and are not made smaller than can be read."""
 

@@ -13,6 +13,8 @@ from lossatlas.figure.palettes import THEMES, Colours, Theme, ThemeName
 from lossatlas.figure.ranges import Range
 from lossatlas.results.landscape import Status
 
+__all__ = ["Axis", "Block", "Caption", "Curve", "Kind", "Look", "Scene"]
+
 Kind = Literal["line", "contour", "filled", "heat", "surface"]
 
 # A cell whose status is one of these has a value of its own. NON_FINITE says that one of the cell's values is not

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.text import Text
 
+__all__ = ["Box", "Entry", "Margins", "Printed", "Sheet", "shortened", "text_width", "touch"]
+
 _LINE = 1.3
 
 

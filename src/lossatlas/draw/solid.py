@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+__all__ = ["Sheet", "closed", "sheet", "triangles"]
+
 
 @dataclass(frozen=True)
 class Sheet:

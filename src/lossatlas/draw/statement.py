@@ -20,6 +20,8 @@ from lossatlas.figure.words import number, percent
 from lossatlas.results.landscape import structured, value_names
 from lossatlas.results.quantities import quantity
 
+__all__ = ["flatness_statement", "seeds_statement", "statement", "ways_statement"]
+
 
 def statement(landscape: xr.Dataset) -> list[Part]:
     """The parts of a report on one Landscape.

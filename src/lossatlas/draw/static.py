@@ -14,6 +14,8 @@ from lossatlas.figure.plot import Plot
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+__all__ = ["SUFFIXES", "check", "figure", "own_settings", "save", "write"]
+
 SUFFIXES = (".png", ".pdf", ".svg")
 
 # Fonts in a pdf stay text (42); a fixed salt and no date make the same scene the same file.

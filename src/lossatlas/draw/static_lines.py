@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+__all__ = ["STYLES", "draw", "name_axis"]
+
 STYLES = ("--", ":", "-.")
 
 

@@ -22,6 +22,21 @@ if TYPE_CHECKING:
     from matplotlib.contour import QuadContourSet
     from matplotlib.figure import Figure
 
+__all__ = [
+    "HATCHES",
+    "band_colours",
+    "colour_bar",
+    "colour_map",
+    "draw",
+    "fill",
+    "filled",
+    "hatch_key",
+    "heading",
+    "label_x",
+    "lengths",
+    "style_axes",
+]
+
 HATCHES = {
     Status.NOT_SAMPLED: "......",
     Status.OK: "////////",

@@ -13,6 +13,8 @@ from lossatlas.figure.plot import Series
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+__all__ = ["draw"]
+
 _SIDES = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1))
 _PLACES = (*_SIDES, *((right, far) for far in (2.5, -2.5, 4.0, -4.0) for right in (1, -1)))
 """Right, left, above, below, the corners, and further up or down: where a name may stand, the first that is free."""

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.text import Text
     from mpl_toolkits.mplot3d.axes3d import Axes3D  # type: ignore[import-untyped]
 
+__all__ = ["COLOURS", "REGIONS", "SYMBOLS", "colour", "draw", "draw_relief", "key", "lifted", "named_places"]
+
 SYMBOLS = {"circle": "o", "triangle": "^", "square": "s", "cross": "X"}
 # Warm, so that they stand out against the cool maps on which they lie.
 COLOURS = ("#ff5a36", "#ffc53d", "#ff8ad1", "#ffffff")

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+__all__ = ["ASPECT", "draw"]
+
 ASPECT = 0.72
 _THICK = 2.2
 

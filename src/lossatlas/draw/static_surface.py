@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from mpl_toolkits.mplot3d.axes3d import Axes3D  # type: ignore[import-untyped]
 
+__all__ = ["FACETS", "FLOOR", "HEIGHT", "draw"]
+
 # Depth of the floor below the surface in parts of the surface's height, and that height in parts of its width.
 FLOOR, HEIGHT = 0.40, 0.60
 # About how many facets lie along an axis after smoothing the mesh; more is not seen in print.

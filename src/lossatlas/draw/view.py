@@ -19,6 +19,8 @@ from lossatlas.figure.ranges import Range, choose, round_levels
 from lossatlas.results.landscape import axis_names, validate, value_names
 from lossatlas.results.quantities import Quantity, quantity
 
+__all__ = ["ColourOption", "KindOption", "ScaleOption", "View", "compile"]
+
 KindOption = Literal["auto", "line", "contour", "filled", "heat", "surface"]
 ScaleOption = Literal["auto", "linear", "log"]
 ColourOption = Literal["auto", "viridis", "cividis", "diverging"]

@@ -20,6 +20,18 @@ from lossatlas.evaluate.plans import Plan, batches_to_try, stacks_to_try, worker
 from lossatlas.objective import Objective
 from lossatlas.objective.batches import map_tensors
 
+__all__ = [
+    "COMPILE_SECONDS",
+    "SAMPLE_SECONDS",
+    "SHARE",
+    "TOLERANCE",
+    "Calibration",
+    "Way",
+    "calibrate",
+    "check_points",
+    "in_double",
+]
+
 TOLERANCE = 1e-6
 """Relative difference from the plain evaluation that an exact plan may have."""
 

@@ -17,6 +17,8 @@ from lossatlas.objective import Objective
 from lossatlas.results.store import MemoryRun, RunFolder
 from lossatlas.space.charts import Plane
 
+__all__ = ["WORTH_SECONDS", "choose"]
+
 WORTH_SECONDS = 10.0
 """Expected length of a plain run from which on it is worth looking for something faster."""
 

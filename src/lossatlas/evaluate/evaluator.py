@@ -18,6 +18,8 @@ from lossatlas.results.spec import Block
 from lossatlas.space.charts import Plane
 from lossatlas.space.parameters import combine
 
+__all__ = ["SHORT", "Evaluator", "Plain", "PlainWithErrors"]
+
 SHORT = (torch.bfloat16, torch.float16)
 
 

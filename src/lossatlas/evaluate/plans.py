@@ -10,6 +10,8 @@ import torch
 
 from lossatlas.errors import SpecError, unknown
 
+__all__ = ["NAMES", "PRECISIONS", "Plan", "batches_to_try", "check", "stacks_to_try", "workers_to_try"]
+
 NAMES = {
     "auto": "measure a few points each way and take the fastest that agrees; short runs are plain",
     "plain": "move a private copy of the model and call it, batch by batch",

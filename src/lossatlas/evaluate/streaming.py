@@ -31,6 +31,8 @@ from lossatlas.space import recipes
 from lossatlas.space.charts import Plane
 from lossatlas.space.parameters import combine
 
+__all__ = ["Pristine", "Streamed", "evaluation"]
+
 
 class Pristine:
     """The bits of some tensors, in a temporary file.

@@ -17,6 +17,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+__all__ = ["Merge", "Tree", "merge_tree"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Merge:

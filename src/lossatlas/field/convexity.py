@@ -16,6 +16,17 @@ import xarray as xr
 from lossatlas.errors import SpecError
 from lossatlas.results.landscape import Status, axis_names, structured
 
+__all__ = [
+    "THRESHOLDS",
+    "Proof",
+    "centre_words",
+    "negative_share",
+    "proof",
+    "share_below",
+    "slice_eigenvalues",
+    "violations",
+]
+
 
 def slice_eigenvalues(landscape: xr.Dataset, value: str = "loss") -> np.ndarray:
     r"""Eigenvalues of the slice's Hessian, by central differences, at every cell that has all its neighbours.

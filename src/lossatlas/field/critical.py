@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+__all__ = ["Critical", "Kind"]
+
 Kind = Literal["minimum", "saddle", "maximum"]
 
 

@@ -10,6 +10,8 @@ import xarray as xr
 from lossatlas.figure.ranges import choose
 from lossatlas.results.landscape import structured
 
+__all__ = ["ROUNDING", "ROUNDINGS", "STANDARD_ERRORS", "stated_error"]
+
 ROUNDING = {
     "float64": 2.2e-16,
     "float32": 1.2e-7,

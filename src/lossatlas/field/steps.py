@@ -27,6 +27,8 @@ from lossatlas.figure.parts import Number, Picture
 from lossatlas.figure.plot import Panel, Plot, Series
 from lossatlas.results.landscape import axis_names, structured, value_names
 
+__all__ = ["BORDERS", "CAVEAT", "Change", "Steps", "compare"]
+
 CAVEAT = "These numbers depend on the spacing of the grid and on the problems chosen."
 
 BORDERS = 0.1

@@ -30,6 +30,8 @@ from lossatlas.figure.plot import Plot
 from lossatlas.figure.words import number
 from lossatlas.results.landscape import Status, axis_names, validate, value_names
 
+__all__ = ["CAVEAT", "Topology", "topology"]
+
 CAVEAT = (
     "A minimum of a slice is none of the network: out of the slice the loss may fall on. "
     "Minima and saddles are sampled points: between two of them the loss may be lower or higher, and one on the edge "

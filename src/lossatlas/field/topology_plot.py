@@ -12,6 +12,8 @@ from lossatlas.field.critical import Critical
 from lossatlas.figure.overlays import Overlay, Points, Regions, Symbol
 from lossatlas.figure.plot import Panel, Plot, Scale, Series
 
+__all__ = ["DECADES", "MOST_WORDS", "NAMES", "TINTED", "Shape", "leaf_order", "overlay", "plot"]
+
 NAMES = ("minimum", "ring around a hill", "shell around a peak")
 
 DECADES = 2.0

@@ -25,6 +25,8 @@ from lossatlas.results import reading
 from lossatlas.results.landscape import About, Axis, Status, axis_names, build, structured, value_names
 from lossatlas.results.store import SPEC
 
+__all__ = ["BELOW", "FEW", "LOGARITHMIC", "SPREAD", "Comparison", "Seeds", "compare", "seed_folders"]
+
 FEW = 5
 """Seeds below which an interval is said to be wide: Student's factor is 2.8 at five seeds and 12.7 at two."""
 

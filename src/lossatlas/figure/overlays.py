@@ -10,6 +10,8 @@ import numpy as np
 
 from lossatlas.errors import SpecError, unknown
 
+__all__ = ["Overlay", "Path", "Points", "Regions", "Symbol", "borders", "check"]
+
 Symbol = Literal["circle", "triangle", "square", "cross"]
 
 

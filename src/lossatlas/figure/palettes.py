@@ -8,6 +8,8 @@ from typing import Literal
 
 import numpy as np
 
+__all__ = ["THEMES", "Colours", "Theme", "ThemeName", "anchors", "rgb"]
+
 ThemeName = Literal["light", "dark", "talk"]
 Colours = Literal["viridis", "cividis", "diverging"]
 

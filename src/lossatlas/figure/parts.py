@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+__all__ = ["Heading", "Number", "Part", "Picture", "Table"]
+
 
 @dataclass(frozen=True)
 class Heading:

@@ -16,6 +16,8 @@ import numpy as np
 from lossatlas.errors import SpecError, unknown
 from lossatlas.figure.palettes import THEMES, Theme, ThemeName
 
+__all__ = ["Mark", "Panel", "Plot", "Scale", "Series", "Style", "plot_of", "symmetric_below"]
+
 Style = Literal["line", "points", "both", "bars", "step"]
 Scale = Literal["linear", "log", "symlog"]
 

@@ -12,6 +12,8 @@ import numpy as np
 from lossatlas.errors import SpecError
 from lossatlas.figure.words import number, numbers
 
+__all__ = ["Range", "Scale", "choose", "forward", "round_levels"]
+
 Scale = Literal["linear", "log", "symlog"]
 
 # The automatic clip, step by step: (percent of cells taken for the bulk, how many times higher than the bulk the

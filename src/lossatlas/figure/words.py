@@ -6,6 +6,8 @@ import math
 import re
 from collections.abc import Sequence
 
+__all__ = ["ascii_only", "number", "numbers", "percent", "with_range"]
+
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _LOWERED = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
 

@@ -15,6 +15,8 @@ from lossatlas.objective import Objective
 from lossatlas.space.normalize import STILL, By
 from lossatlas.space.parameters import Parameters
 
+__all__ = ["FIRST", "GROWTH", "HALVINGS", "adaptive_average", "lpf", "radius"]
+
 FIRST = 0.01
 """Where the walk of a radius begins, in multiples of the direction."""
 

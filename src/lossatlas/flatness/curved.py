@@ -17,6 +17,8 @@ from lossatlas.objective import Objective
 from lossatlas.space import filters
 from lossatlas.space.parameters import Parameters
 
+__all__ = ["lambda_max", "relative_flatness", "trace"]
+
 
 def trace(
     objective: Objective,

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+__all__ = ["DEFINITIONS", "INVARIANCES", "Definition", "Name"]
+
 INVARIANCES = {
     "layers": "one layer times a constant and the next divided by it, between ReLUs (Dinh et al. 2017)",
     "units": "what enters a hidden unit times a constant and what leaves it divided by it, between ReLUs",

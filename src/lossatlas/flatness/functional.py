@@ -19,6 +19,8 @@ from lossatlas.objective.batches import map_tensors, size_of, tensors_of
 from lossatlas.space import filters
 from lossatlas.space.parameters import Parameters
 
+__all__ = ["fisher_rao", "input_margin", "spectral_margin"]
+
 
 def fisher_rao(objective: Objective, params: Parameters | None = None) -> Sharpness:
     r"""The Fisher-Rao norm (Liang et al. 2019), with the labels of the data.

@@ -17,6 +17,8 @@ from lossatlas.space import directions, filters
 from lossatlas.space.normalize import By, scaled_to
 from lossatlas.space.parameters import Parameters
 
+__all__ = ["Ground", "groups", "mean_and_error", "moved_copy"]
+
 
 class Ground:
     """The surroundings of a point: loss and gradient at a step away, all trainable tensors as one vector.

@@ -9,6 +9,8 @@ from lossatlas.flatness.definitions import DEFINITIONS, INVARIANCES, Name
 from lossatlas.flatness.table import CAVEAT
 from lossatlas.flatness.table import Table as Measured
 
+__all__ = ["definition", "parts"]
+
 
 def parts(found: Measured) -> list[Part]:
     """The parts of a report on a table of measures.

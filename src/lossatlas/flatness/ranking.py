@@ -12,6 +12,8 @@ import scipy.stats
 from lossatlas.errors import SpecError
 from lossatlas.flatness.kendall import signs, taus
 
+__all__ = ["FEWEST", "Correlation", "correlation"]
+
 FEWEST = 8
 """Models below which nothing is claimed: of four models in random order one pair of columns in twelve agrees wholly
 (in one direction or the other)."""

@@ -8,6 +8,8 @@ from typing import Any
 
 from lossatlas.flatness.definitions import DEFINITIONS, Definition, Name
 
+__all__ = ["Sharpness"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sharpness:

@@ -20,6 +20,8 @@ from lossatlas.flatness.result import Sharpness
 from lossatlas.objective import Objective
 from lossatlas.space.parameters import Parameters
 
+__all__ = ["CAVEAT", "MEASURES", "PATIENCE_SECONDS", "ROOM", "Table", "measure", "table"]
+
 MEASURES: Mapping[Name, Callable[..., Sharpness]] = {
     "epsilon_sharpness": worst.epsilon_sharpness,
     "sam": worst.sam,

@@ -17,6 +17,8 @@ from lossatlas.flatness.result import Sharpness
 from lossatlas.objective import Objective
 from lossatlas.space.parameters import Parameters
 
+__all__ = ["Norm", "Size", "adaptive_worst", "epsilon_sharpness", "sam"]
+
 Norm = Literal["l2", "linf"]
 Size = Literal["weight", "filter"]
 

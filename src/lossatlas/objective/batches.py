@@ -14,6 +14,8 @@ from torch import Tensor
 from lossatlas.errors import SpecError
 from lossatlas.objective.randomness import seeded
 
+__all__ = ["Batches", "fingerprint", "map_tensors", "size_of", "tensors_of"]
+
 
 def map_tensors(function: Callable[[Tensor], Any], batch: Any) -> Any:
     """Apply a function to every tensor of a nested batch; all else stays as it is.

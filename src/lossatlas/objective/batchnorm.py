@@ -21,6 +21,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from lossatlas.errors import SpecError
 from lossatlas.objective.batches import size_of
 
+__all__ = ["MODES", "STATISTICS", "Mode", "layers", "recalibrate", "statistics"]
+
 Mode = Literal["frozen", "recalibrated", "interpolated"]
 MODES: tuple[str, ...] = get_args(Mode)
 STATISTICS = ("running_mean", "running_var")

@@ -10,6 +10,8 @@ from torch import nn
 
 from lossatlas.errors import SpecError
 
+__all__ = ["TARGETS", "Forward", "forward", "own_loss", "predictions"]
+
 Forward = Callable[[nn.Module, Any], tuple[Any, Any]]
 """``forward(model, batch) -> (outputs, targets)``: what an Objective calls for each batch."""
 

@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 from lossatlas.errors import SpecError
 
+__all__ = ["INDEX", "PREFIXES", "WRAPPERS", "Loaded", "load_checkpoint", "load_state", "read_checkpoint"]
+
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "module")
 """Keys under which a checkpoint may keep its state dict: Lightning's first, then those of common training scripts."""
 

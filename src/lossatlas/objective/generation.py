@@ -18,6 +18,22 @@ from lossatlas.errors import SpecError, unknown
 from lossatlas.extras import require
 from lossatlas.objective import calling
 
+__all__ = [
+    "SCORES",
+    "TEXT_SCORES",
+    "Continuation",
+    "Score",
+    "Tokens",
+    "bleu",
+    "chrf",
+    "cloze",
+    "corpus_bleu",
+    "exact_match",
+    "greedy",
+    "token_f1",
+    "token_match",
+]
+
 Tokens = Sequence[int]
 Score = Callable[[Sequence[Any], Sequence[Any]], Any]
 """``(continuations, answers) -> [n]``, or a single number for a corpus score."""

@@ -28,6 +28,8 @@ from lossatlas.errors import SpecError, unknown
 from lossatlas.objective import calling
 from lossatlas.objective.metrics import IGNORED, Weighted
 
+__all__ = ["KINDS", "Forward", "Kind", "causal_labels", "cross_entropy", "kind_of", "packed", "padded"]
+
 Kind = Literal["causal", "masked", "seq2seq"]
 KINDS: tuple[str, ...] = get_args(Kind)
 

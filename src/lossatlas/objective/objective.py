@@ -19,6 +19,8 @@ from lossatlas.objective.batches import Batches, size_of
 from lossatlas.objective.tasks import Task, Tasks
 from lossatlas.results.landscape import Count
 
+__all__ = ["GIB", "Objective", "Watch"]
+
 GIB = 1024**3
 
 Watch = Callable[[Any, Any, int], None]

@@ -12,6 +12,8 @@ from lossatlas.errors import SpecError
 from lossatlas.objective.batches import map_tensors, size_of, tensors_of
 from lossatlas.objective.objective import Objective
 
+__all__ = ["every", "strata", "taken"]
+
 
 def strata(losses: np.ndarray) -> np.ndarray:
     """An order of the samples in which neighbours have alike losses at the anchors.

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from lossatlas.errors import SpecError
 from lossatlas.objective.batches import fingerprint
 
+__all__ = ["check_in_place", "local", "posed", "private_copy", "reshard", "same_memory", "weights_fingerprint"]
+
 
 def private_copy(model: nn.Module, *, device: torch.device, training: bool) -> nn.Module:
     """A copy that shares no memory with the model and records no gradients.

@@ -18,6 +18,8 @@ from lossatlas.objective.batches import fingerprint
 from lossatlas.objective.metrics import IGNORED
 from lossatlas.objective.objective import Objective
 
+__all__ = ["TOLERANCE", "Centre", "probe"]
+
 TOLERANCE = 1e-6
 """Relative difference between two evaluations that arithmetic in another order explains."""
 

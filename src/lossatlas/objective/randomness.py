@@ -9,6 +9,8 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
+__all__ = ["seeded"]
+
 
 @contextmanager
 def seeded(seed: int, *generators: torch.Generator | None) -> Iterator[None]:

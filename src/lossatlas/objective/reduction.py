@@ -15,6 +15,21 @@ from torch import Tensor
 from lossatlas.errors import SpecError
 from lossatlas.objective.batches import map_tensors
 
+__all__ = [
+    "Derived",
+    "Measure",
+    "Part",
+    "Weighted",
+    "looks_like",
+    "loss_each",
+    "loss_mean",
+    "metric_each",
+    "metric_mean",
+    "name_of",
+    "part",
+    "stated_reduction",
+]
+
 Measure = Callable[[Any, Any], "Tensor | Weighted"]
 
 

@@ -22,6 +22,8 @@ from lossatlas.errors import SpecError
 from lossatlas.objective import reduction
 from lossatlas.objective.objective import Objective
 
+__all__ = ["SUFFIX", "error_names", "measure_with_errors", "standard_errors"]
+
 SUFFIX = "_se"
 """What the name of a standard error ends in: ``loss_se`` stands beside ``loss``."""
 

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from lossatlas.errors import SpecError
 from lossatlas.results.landscape import Count
 
+__all__ = ["Task", "Tasks"]
+
 Task = Callable[[nn.Module], Any]
 """``task(model) -> scores``: one score for each problem, shape [n]; of type bool where a score is 0 or 1. A single
 number stands for itself, as a corpus score does. A task that gives several kinds of score has their ``names``, and

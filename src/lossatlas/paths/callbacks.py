@@ -24,6 +24,8 @@ from lossatlas.sampling.run import sample
 from lossatlas.sampling.samplers import Grid
 from lossatlas.space.charts import Plane
 
+__all__ = ["WHEN", "QuickLine", "When", "lightning", "trainer"]
+
 When = Literal["step", "epoch"]
 WHEN = ("step", "epoch")
 

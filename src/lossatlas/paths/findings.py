@@ -15,6 +15,8 @@ from lossatlas.figure.plot import Mark, Panel, Plot, Series
 from lossatlas.figure.words import number, percent
 from lossatlas.paths.walks import Centre, Null
 
+__all__ = ["CAVEAT", "Checkpoint", "Contrast", "PathLosses", "Principal", "Projected"]
+
 CAVEAT = (
     "A path that is nearly flat proves little: a random walk with steps of the same length gives the shares beside it "
     "in any large number of dimensions."

@@ -15,6 +15,8 @@ from lossatlas.objective import Objective, batchnorm
 from lossatlas.paths.findings import PathLosses
 from lossatlas.space.charts import Plane
 
+__all__ = ["Path", "measure"]
+
 
 class Path(Protocol):
     """A path of checkpoints: a :class:`~lossatlas.Trajectory`."""

@@ -22,6 +22,8 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from lossatlas.atomic import whole, write_text
 from lossatlas.errors import RunMismatchError, SpecError
 
+__all__ = ["FORMAT", "INDEX", "LAYOUT", "Recorder", "Schedule", "growing", "learning_rate", "read_index", "unwrapped"]
+
 FORMAT = 1
 LAYOUT, INDEX = "path.json", "index.jsonl"
 

@@ -19,6 +19,21 @@ from lossatlas.errors import SpecError
 from lossatlas.objective.checkpoints import read_checkpoint
 from lossatlas.space.directions import tensors_of
 
+__all__ = [
+    "BLOCK_BYTES",
+    "FORMATS",
+    "STATISTICS",
+    "Held",
+    "Source",
+    "Stored",
+    "Stripped",
+    "blocks",
+    "check_alike",
+    "moving",
+    "source_of",
+    "whole",
+]
+
 BLOCK_BYTES = 2**26
 """How much of all checkpoints together is in memory at once, in double precision."""
 

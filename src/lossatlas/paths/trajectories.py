@@ -31,6 +31,8 @@ from lossatlas.space import directions as ways
 from lossatlas.space.charts import Plane, Recipe
 from lossatlas.space.parameters import Parameters, precise
 
+__all__ = ["SUFFIXES", "TENSORS", "Trajectory"]
+
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 TENSORS = ("all", "weights")
 

@@ -19,6 +19,8 @@ from scipy import linalg
 
 from lossatlas.errors import unknown
 
+__all__ = ["CENTRES", "Centre", "Null", "centred", "null", "random_cosines", "shares", "walk"]
+
 Centre = Literal["mean", "last"]
 CENTRES: tuple[str, ...] = get_args(Centre)
 

@@ -27,6 +27,18 @@ from lossatlas.atomic import whole
 from lossatlas.errors import SpecError
 from lossatlas.results.landscape import About, Axis, Status, axis_names, build, value_names
 
+__all__ = [
+    "NAMES",
+    "NOT_COMPUTED",
+    "Result",
+    "is_directions",
+    "match",
+    "read_directions",
+    "read_surface",
+    "write_directions",
+    "write_surface",
+]
+
 Result = TypeVar("Result")
 
 NAMES = {"train_loss": "loss", "train_acc": "accuracy", "test_loss": "test_loss", "test_acc": "test_accuracy"}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+__all__ = ["clopper_pearson"]
+
 
 def clopper_pearson(shares: np.ndarray, number: int, *, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
     r"""The Clopper–Pearson interval of a share (Clopper and Pearson 1934, Biometrika 26).

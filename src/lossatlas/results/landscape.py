@@ -35,6 +35,26 @@ from lossatlas.atomic import whole
 from lossatlas.errors import SpecError
 from lossatlas.results.intervals import clopper_pearson
 
+__all__ = [
+    "ATTRIBUTES",
+    "ENGINE",
+    "SCHEMA",
+    "About",
+    "Axis",
+    "Count",
+    "Status",
+    "axis_names",
+    "build",
+    "complete",
+    "load",
+    "save",
+    "structured",
+    "validate",
+    "value_names",
+    "with_standard_error",
+    "with_uncertainty",
+]
+
 SCHEMA = 1
 ENGINE: Literal["h5netcdf"] = "h5netcdf"
 

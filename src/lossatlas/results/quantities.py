@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import xarray as xr
 
+__all__ = ["QUANTITIES", "Quantity", "mark", "quantity"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Quantity:

@@ -20,6 +20,8 @@ from lossatlas.results.landscape import Status
 from lossatlas.results.spec import Block, RunSpec
 from lossatlas.results.store import JOURNAL, RESULT, SPEC, assemble, read_curvature, read_evaluation, read_points
 
+__all__ = ["Progress", "open", "progress", "read"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:

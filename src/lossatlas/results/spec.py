@@ -14,6 +14,8 @@ import numpy as np
 from lossatlas.errors import SpecError
 from lossatlas.results.landscape import About, Axis
 
+__all__ = ["CENTRE_TOLERANCE", "FORMAT", "Block", "RunSpec"]
+
 FORMAT = 1
 CENTRE_TOLERANCE = 1e-6
 

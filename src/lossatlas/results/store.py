@@ -30,6 +30,25 @@ from lossatlas.results import quantities
 from lossatlas.results.landscape import Status
 from lossatlas.results.spec import Block, RunSpec
 
+__all__ = [
+    "ANCHORS",
+    "CURVATURE",
+    "EVALUATION",
+    "JOURNAL",
+    "LOCK",
+    "RESULT",
+    "SPEC",
+    "Complete",
+    "MemoryRun",
+    "RunFolder",
+    "anchors_file",
+    "assemble",
+    "note_curvature",
+    "read_curvature",
+    "read_evaluation",
+    "read_points",
+]
+
 SPEC, JOURNAL, RESULT, LOCK = "spec.json", "journal.sqlite", "landscape.nc", ".lock"
 EVALUATION, ANCHORS, CURVATURE = "evaluation.json", "anchors.npz", "curvature.json"
 

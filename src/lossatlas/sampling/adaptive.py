@@ -18,6 +18,8 @@ from lossatlas.sampling import surrogate
 from lossatlas.sampling.filling import interpolated
 from lossatlas.sampling.samplers import Grid, coarse_to_fine
 
+__all__ = ["FIRST", "GROWTH", "HOPELESS", "MANY", "PROBES", "Adaptive", "AdaptiveQueue", "coarse_cells"]
+
 FIRST = {1: 9, 2: 6, 3: 5}
 """Points along each axis to begin with, by the number of axes."""
 

@@ -11,6 +11,8 @@ from lossatlas.figure.ranges import choose
 from lossatlas.results.landscape import Status, complete, value_names
 from lossatlas.sampling import surrogate
 
+__all__ = ["TOLERANCE", "interpolated", "preview"]
+
 TOLERANCE = 0.02
 
 

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import numpy as np
 
+__all__ = ["BATCH", "ROUNDING", "sizes"]
+
 ROUNDING = 1e-9
 BATCH = 10_000
 """Places whose small systems are solved at once."""

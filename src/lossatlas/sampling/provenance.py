@@ -25,6 +25,8 @@ from lossatlas.sampling.samplers import Sampler
 from lossatlas.space import recipes
 from lossatlas.space.charts import Plane
 
+__all__ = ["plane_fingerprint", "run_spec", "subject_identity"]
+
 
 def run_spec(
     objective: Objective,

@@ -31,6 +31,8 @@ from lossatlas.space.directions import tensors_of
 from lossatlas.space.parameters import Parameters, difference, norm
 from lossatlas.space.planefile import save_directions
 
+__all__ = ["BLOCK_SECONDS", "PATIENCE_SECONDS", "begun", "interpolate", "sample"]
+
 BLOCK_SECONDS = 2.0
 """How much work an interruption may cost."""
 

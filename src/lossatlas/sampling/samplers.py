@@ -13,6 +13,8 @@ import xarray as xr
 from lossatlas.errors import SpecError
 from lossatlas.results.spec import Block
 
+__all__ = ["Grid", "GridQueue", "Queue", "Sampler", "check_axes", "coarse_to_fine"]
+
 
 def check_axes(axes: Iterable[str], plane: Iterable[str]) -> None:
     """Check that a sampler and a plane have the same axes, in whatever order.

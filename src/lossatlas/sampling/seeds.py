@@ -15,6 +15,8 @@ from lossatlas.sampling.samplers import Sampler
 from lossatlas.space.charts import Plane
 from lossatlas.space.normalize import STILL, By
 
+__all__ = ["seeds"]
+
 
 def seeds(
     objective: Objective,

@@ -40,6 +40,8 @@ from lossatlas.sampling.run import sample
 from lossatlas.sampling.samplers import Queue, Sampler
 from lossatlas.space.charts import Plane
 
+__all__ = ["BESIDE", "FEWEST", "PATIENCE_SECONDS", "Anchors", "Corrected", "sample_subset", "share"]
+
 FEWEST = 32
 """Samples that "auto" goes down to."""
 

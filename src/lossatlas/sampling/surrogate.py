@@ -27,6 +27,27 @@ from scipy.spatial import KDTree
 
 from lossatlas.sampling import holes
 
+__all__ = [
+    "AROUND",
+    "COVERED",
+    "DECADES",
+    "FLOOR",
+    "GROWS",
+    "NEIGHBOURS",
+    "ROUNDING",
+    "AsIs",
+    "Estimate",
+    "Guess",
+    "Show",
+    "Shown",
+    "Spline",
+    "estimate",
+    "fewest",
+    "held_out",
+    "places",
+    "quantile",
+]
+
 NEIGHBOURS = 20
 """Held-out errors that are averaged around a place."""
 

@@ -12,6 +12,8 @@ from lossatlas.objective import Objective
 from lossatlas.space.normalize import described
 from lossatlas.space.parameters import Parameters, norm
 
+__all__ = ["lora"]
+
 
 def lora(
     origin: Objective | nn.Module | Parameters, adapted: nn.Module, *, adapter: str = "default"

@@ -18,6 +18,8 @@ from lossatlas.space import recipes
 from lossatlas.space.normalize import STILL, By, check_direction, described
 from lossatlas.space.parameters import Parameters, check_same_shapes, combine, dot, norm, precise
 
+__all__ = ["STORED", "Chart", "Plane", "Projection", "Recipe"]
+
 STORED = 1024**3
 """Bytes of random directions from which on they are recipes rather than tensors."""
 

@@ -13,6 +13,8 @@ from lossatlas.errors import SpecError
 from lossatlas.space.curves import Curve
 from lossatlas.space.planefile import load_directions
 
+__all__ = ["load_curve", "save_curve"]
+
 
 def save_curve(curve: Curve, path: str | os.PathLike[str]) -> Path:
     """Write the points of a curve, whole or not at all.

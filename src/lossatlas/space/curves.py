@@ -23,6 +23,8 @@ from torch import Tensor
 from lossatlas.errors import SpecError, unknown
 from lossatlas.space.parameters import Parameters, check_same_shapes, combine, difference, dot
 
+__all__ = ["KINDS", "Curve", "Kind", "midway"]
+
 Kind = Literal["bezier", "polygon"]
 KINDS: tuple[str, ...] = get_args(Kind)
 _FINE = 1000

@@ -16,6 +16,8 @@ from lossatlas.space.parameters import Parameters, difference, dot, norm, precis
 from lossatlas.space.recipes import Seeded as Seeded
 from lossatlas.space.recipes import generator_of
 
+__all__ = ["Direction", "Path", "orthogonal", "principal", "random", "tensors_of", "towards"]
+
 
 def random(
     origin: Objective | nn.Module | Parameters,

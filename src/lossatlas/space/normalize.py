@@ -28,6 +28,8 @@ from lossatlas.objective import Objective
 from lossatlas.space import filters
 from lossatlas.space.parameters import Parameters, norm, parts, precise
 
+__all__ = ["STILL", "WAYS", "By", "check_direction", "check_moving", "described", "normalize", "scaled_to"]
+
 By = Literal["filter", "layer", "weight", "none", "head", "unit-filter", "unit-layer"]
 WAYS: tuple[str, ...] = get_args(By)
 STILL: tuple[str, ...] = ("bias", "norm")

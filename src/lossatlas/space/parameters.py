@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from lossatlas.errors import SpecError
 
+__all__ = ["PART", "Parameters", "check_same_shapes", "combine", "difference", "dot", "norm", "parts", "precise"]
+
 Parameters = Mapping[str, Tensor]
 """Tensors by name: a point or a direction in parameter space. A name that a direction lacks does not move."""
 

@@ -16,6 +16,8 @@ from lossatlas.errors import SpecError
 from lossatlas.space.charts import Plane
 from lossatlas.space.recipes import Seeded
 
+__all__ = ["Stored", "load_directions", "load_labels", "save_directions"]
+
 
 def save_directions(plane: Plane, path: str | os.PathLike[str]) -> Path:
     """Write the directions of a plane, whole or not at all; a file that is there already stays.

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from lossatlas.objective import Objective
     from lossatlas.space.normalize import By
 
+__all__ = ["PIECE", "STEP", "Seeded", "cut", "described", "generator_of", "gram", "pieces", "whole"]
+
 PIECE = 2**20
 """Numbers in a piece. Pieces begin at multiples of 16, where torch's generator of normal numbers begins anew too."""
 

@@ -17,6 +17,8 @@ import numpy as np
 
 from lossatlas.errors import SpecError
 
+__all__ = ["ADMITTED", "FILES", "MEAN", "RECORD", "STD", "present", "read", "read_fine"]
+
 MEAN = (125.3, 123.0, 113.9)
 STD = (63.0, 62.1, 66.7)
 """Mean and standard deviation of the channels that the paper's code uses, of values from 0 to 255."""

@@ -15,6 +15,8 @@ from lossatlas.errors import SpecError
 from lossatlas.extras import require
 from lossatlas.zoo import cifar, images, text
 
+__all__ = ["DATASETS", "DIGITS_TEST", "Pair", "cifar10", "cifar100", "digits", "npz", "prepared"]
+
 Pair = tuple[Tensor, Tensor]
 
 DIGITS_TEST = 360

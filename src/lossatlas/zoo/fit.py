@@ -20,6 +20,8 @@ from lossatlas.objective.batches import fingerprint
 from lossatlas.objective.private import weights_fingerprint
 from lossatlas.objective.randomness import seeded
 
+__all__ = ["FORMAT", "STATE", "Loss", "Recipe", "fit"]
+
 FORMAT = 1
 STATE = "fitted.pt"
 

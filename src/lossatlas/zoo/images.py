@@ -14,6 +14,8 @@ from torch import Tensor
 from lossatlas.errors import SpecError
 from lossatlas.extras import require
 
+__all__ = ["FILES", "GREY", "PICTURES", "Pair", "datasets", "fashion_mnist", "folder", "idx", "mnist"]
+
 Pair = tuple[Tensor, Tensor]
 
 GREY = {"mnist": (0.1307, 0.3081), "fashion_mnist": (0.2860, 0.3530)}

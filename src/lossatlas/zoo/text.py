@@ -21,6 +21,8 @@ from lossatlas.errors import SpecError
 from lossatlas.extras import require
 from lossatlas.objective.language import packed, padded
 
+__all__ = ["HELD_OUT", "TOKENIZERS", "Pair", "corpus", "reference", "text", "trained_bpe", "tsv"]
+
 Pair = tuple[Tensor, Tensor]
 
 HELD_OUT = 0.1

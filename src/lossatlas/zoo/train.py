@@ -20,6 +20,20 @@ from lossatlas.objective.batches import fingerprint
 from lossatlas.objective.private import weights_fingerprint
 from lossatlas.objective.randomness import seeded
 
+__all__ = [
+    "FORMAT",
+    "PADDING",
+    "STATE",
+    "Augment",
+    "Optimizer",
+    "Recipe",
+    "Scores",
+    "Trained",
+    "augmented",
+    "score",
+    "train",
+]
+
 FORMAT = 2
 STATE = "training.pt"
 

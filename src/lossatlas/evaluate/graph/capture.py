@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+__all__ = ["WARM_UP", "Captured"]
+
 WARM_UP = 3
 """Calls before the recording, in which libraries choose their kernels and take their memory."""
 

@@ -11,6 +11,23 @@ from torch import Tensor, fx
 from lossatlas.evaluate.graph.trace import Trace
 from lossatlas.evaluate.graph.weights import Rows
 
+__all__ = [
+    "CONVOLUTIONS",
+    "FOLDABLE",
+    "NORMS",
+    "Program",
+    "aten",
+    "attention",
+    "fold_norms",
+    "fuse_kernels",
+    "mkldnn",
+    "moving",
+    "open_attention",
+    "pack",
+    "placeholders",
+    "program",
+]
+
 aten = torch.ops.aten
 NORMS = (aten._native_batch_norm_legit_no_training.default, aten.batch_norm.default)
 mkldnn = torch.ops.mkldnn

@@ -24,6 +24,8 @@ from lossatlas.objective import Objective
 from lossatlas.objective.batches import size_of
 from lossatlas.space.charts import Plane
 
+__all__ = ["STORED", "GraphWay", "Graphs", "cut"]
+
 STORED = 256 * 1024**2
 """Bytes that values computed once for a plane may take."""
 

@@ -12,6 +12,8 @@ from torch import Tensor, fx
 
 from lossatlas.evaluate.graph.rewrite import FOLDABLE, Program, moving
 
+__all__ = ["COORDINATES", "FAN_IN", "Mixing", "Staged", "mixed", "split", "summed"]
+
 FAN_IN = 48
 """Inputs of a unit from which on it is cheaper to mix 1 + k stored outputs than to compute a new one."""
 

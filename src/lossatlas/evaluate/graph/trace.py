@@ -16,6 +16,8 @@ from torch.utils import _pytree as pytree
 from lossatlas.objective import Objective
 from lossatlas.objective.batches import map_tensors, size_of, tensors_of
 
+__all__ = ["HALF", "Trace", "UntraceableError", "cast", "trace", "why_not"]
+
 HALF = (torch.bfloat16, torch.float16)
 
 

@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+__all__ = ["Rows", "Weights", "rows_of"]
+
 
 @dataclass(frozen=True)
 class Rows:

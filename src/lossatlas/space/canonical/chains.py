@@ -18,6 +18,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from lossatlas.errors import SpecError
 
+__all__ = ["GAINS", "LAYERS", "Network", "Pair", "balance", "read"]
+
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 GAINS = (nn.LayerNorm, nn.RMSNorm)
 

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+__all__ = ["fold_batchnorm", "fold_gain", "replace", "unwrap"]
+
 
 def fold_batchnorm(model: nn.Module, layer: str, norm: str) -> None:
     r"""Put a BatchNorm with frozen statistics into the layer before it.

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from lossatlas.space.filters import attention
 
+__all__ = ["attentions", "settle"]
+
 
 @dataclass(frozen=True)
 class _Projection:

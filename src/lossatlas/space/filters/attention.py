@@ -19,6 +19,21 @@ from torch import Tensor, nn
 
 from lossatlas.space.filters.layout import Layout
 
+__all__ = [
+    "COUNTS",
+    "FUSED",
+    "INTERLEAVED",
+    "KEY",
+    "OUTPUT",
+    "QUERY",
+    "TRANSPOSED",
+    "VALUE",
+    "WIDTHS",
+    "head_width",
+    "is_transposed",
+    "within",
+]
+
 QUERY = frozenset(("q_proj", "query", "q", "wq", "to_q", "q_lin", "q_attn", "q_proj_weight"))
 KEY = frozenset(("k_proj", "key", "k", "wk", "to_k", "k_lin", "k_proj_weight"))
 VALUE = frozenset(("v_proj", "value", "v", "wv", "to_v", "v_lin", "v_proj_weight"))

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from lossatlas.space.parameters import precise
 
+__all__ = ["ROLES", "Layout", "LayoutRule", "Role", "WithinRule", "along", "whole"]
+
 Role = Literal["weight", "bias", "norm"]
 ROLES: tuple[Role, ...] = ("weight", "bias", "norm")
 

@@ -22,6 +22,8 @@ from torch import Tensor, nn
 from lossatlas.space.filters.attention import is_transposed
 from lossatlas.space.filters.layout import Layout, along
 
+__all__ = ["columns", "own"]
+
 _TOKENS = re.compile(r"(^|_)(tokens?|pos|position|positions|positional|embedding|embeddings|embed)(_|$)")
 _SCALES = re.compile(r"(^|_)(layer_scale|gamma|gain|logit_scale)(_?\d*)$")
 _EXPERTS = re.compile(r"Expert|MoE|Moe")

@@ -7,6 +7,8 @@ from torch.nn.modules.conv import _ConvTransposeNd
 
 from lossatlas.space.filters.layout import Layout, LayoutRule, WithinRule, along
 
+__all__ = ["BUILT_IN", "RULES", "WITHIN", "gates", "register", "rows", "transposed_convolution", "unregister"]
+
 
 def rows(module: nn.Module, name: str, tensor: Tensor) -> Layout:
     """One filter for each index of the first dimension."""

@@ -12,6 +12,8 @@ from lossatlas.errors import SpecError
 from lossatlas.space.filters.table import Row
 from lossatlas.space.filters.wrapped import quantised
 
+__all__ = ["matching", "without_quantised"]
+
 
 def matching(table: Mapping[str, Row], only: str | Iterable[str]) -> list[str]:
     """The tensors whose names fit a pattern; a tied tensor fits under each of its names.

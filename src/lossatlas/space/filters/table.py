@@ -14,6 +14,8 @@ from lossatlas.space.filters import attention, libraries, wrapped
 from lossatlas.space.filters.layout import ROLES, Layout, LayoutRule, Role, whole
 from lossatlas.space.filters.modules import BUILT_IN, RULES, WITHIN, rows
 
+__all__ = ["NORMS", "Row", "by_shape", "checked_still", "table"]
+
 NORMS: tuple[type[nn.Module], ...] = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 """Normalising layers. A class whose name ends in "Norm", as many models define, counts as one too."""
 

@@ -24,6 +24,8 @@ from torch.nn.utils import parametrize
 
 from lossatlas.space.filters.layout import Layout, along
 
+__all__ = ["Seen", "adapter", "gains", "quantised", "seen_through"]
+
 _PACKED = ("quantized", "bitsandbytes", "auto_gptq", "gptqmodel", "awq", "hqq", "quanto", "eetq", "aqlm")
 
 

@@ -8,6 +8,8 @@ from torch import nn
 
 from lossatlas.zoo.models import deep_resnet, densenet, mlp, recurrent, resnet, transformer, vgg, vision
 
+__all__ = ["MODELS"]
+
 MODELS: dict[str, Callable[..., nn.Module]] = {
     **resnet.BY_NAME,
     **deep_resnet.BY_NAME,

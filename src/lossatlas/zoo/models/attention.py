@@ -8,6 +8,8 @@ from torch.nn import functional as F
 
 from lossatlas.errors import SpecError
 
+__all__ = ["Attention", "merge_heads", "rotated", "split_heads"]
+
 
 class Attention(nn.Module):
     r"""Multi-head self-attention (Vaswani et al. 2017, arXiv 1706.03762, section 3.2).

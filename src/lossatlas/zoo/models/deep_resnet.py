@@ -15,6 +15,8 @@ from torch.nn import functional as F
 
 from lossatlas.zoo.models.resnet import Block, shortcut
 
+__all__ = ["BY_NAME", "EXPANSION", "Bottleneck", "DeepResNet"]
+
 EXPANSION = 4
 
 

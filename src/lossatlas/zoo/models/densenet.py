@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+__all__ = ["BY_NAME", "DenseLayer", "DenseNet", "Transition"]
+
 
 class DenseLayer(nn.Module):
     """A 1×1 and a 3×3 convolution, each after BatchNorm and ReLU; the outputs are put before the inputs.

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from lossatlas.errors import unknown
 
+__all__ = ["ACTIVATIONS", "BY_NAME", "MLP", "Activation", "DeepMLP"]
+
 Activation = Literal["relu", "tanh", "gelu"]
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
 

@@ -11,6 +11,8 @@ from torch.nn import functional as F
 
 from lossatlas.errors import SpecError, unknown
 
+__all__ = ["BY_NAME", "CELLS", "Cell", "RecurrentClassifier", "RecurrentLM"]
+
 Cell = Literal["rnn", "gru", "lstm"]
 CELLS: dict[str, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 

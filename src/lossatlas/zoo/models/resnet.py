@@ -15,6 +15,8 @@ from torch.nn import functional as F
 
 from lossatlas.errors import SpecError
 
+__all__ = ["BY_NAME", "DEPTHS", "WIDENINGS", "Block", "ResNet", "shortcut"]
+
 DEPTHS = (20, 32, 44, 56, 110)
 WIDENINGS = {56: (2, 4, 8), 110: (2, 4)}
 

@@ -11,6 +11,8 @@ from torch.nn import functional as F
 from lossatlas.errors import SpecError, unknown
 from lossatlas.zoo.models.attention import Attention, merge_heads, rotated, split_heads
 
+__all__ = ["BY_NAME", "NORMS", "Decoder", "DecoderBlock", "Encoder", "EncoderBlock", "Norm"]
+
 fx.wrap("rotated")  # one step of the graph: the angles come from the shape alone
 Norm = Literal["rms", "layer"]
 NORMS: dict[str, Callable[..., nn.Module]] = {"rms": nn.RMSNorm, "layer": nn.LayerNorm}

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+__all__ = ["BY_NAME", "VGG"]
+
 
 class VGG(nn.Module):
     """Groups of 3×3 convolutions, each followed by a maximum over 2×2 pixels.

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from lossatlas.errors import SpecError
 from lossatlas.zoo.models.transformer import EncoderBlock
 
+__all__ = ["BY_NAME", "Mixer", "MixerBlock", "ViT"]
+
 
 class ViT(nn.Module):
     """A vision transformer (Dosovitskiy et al. 2020, arXiv 2010.11929), classifying from the mean of its patches.
