@@ -55,7 +55,7 @@ tests: $(READY)
 	$(BIN)/pytest --cov --cov-report=term -n $(JOBS) --dist loadfile -m "not soak"
 
 docs: $(READY)
-	$(BIN)/mkdocs build --strict --quiet
+	$(BIN)/sphinx-build --fail-on-warning --quiet --builder html docs site
 
 # The packages we compare with have pins that would choose another torch, and libraries that play no part in a timing.
 $(BENCH_READY): pyproject.toml

@@ -76,7 +76,7 @@ class Seeds:
         return str(self.runs[0].attrs.get("title") or "model")
 
     def values(self, value: str = "loss") -> np.ndarray:
-        """All runs, float64 [seeds, *cells]; NaN stays NaN."""
+        """All runs, float64 [seeds, …cells]; NaN stays NaN."""
         return np.stack([run[value].values for run in self.runs])
 
     def mean(self, value: str = "loss") -> xr.DataArray:

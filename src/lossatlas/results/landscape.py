@@ -3,19 +3,19 @@
 A Landscape is an ``xarray.Dataset``. Its dimensions carry the names of the axes, so a value is asked for by
 coordinate and never by position: ``landscape["loss"].sel(x=0, y=0)``.
 
-==============  ==========  ===========================================================================
-variable        dims        meaning
-==============  ==========  ===========================================================================
-``x`` …         (x,)        coordinate, in multiples of the direction; one for each axis
-``x_length``    (x,)        the same, times the norm of the direction: distance in parameter space
-``loss``        (x, y, …)   the mean over samples, float64; ``kind`` is "loss"
-metric's name   (x, y, …)   the mean over samples, float64; ``kind`` is "metric"
-``…_uncertainty``  (x, y, …)  the stated error of an estimate, interpolated or from a part of the samples, as a share
-                            of the range a picture shows; 0 where it is exact; ``kind`` is "uncertainty"
-``…_se``        (x, y, …)   the standard error of a mean over samples, in its unit; ``kind`` is "standard error"
-``…_low``, ``…_high``  (x, y, …)  the Clopper–Pearson interval of a mean of scores of 0 or 1; ``kind`` is "interval"
-``status``      (x, y, …)   what became of the cell, see :class:`Status`; no value is ever repaired
-==============  ==========  ===========================================================================
+======================  ==========  =================================================================
+variable                dims        meaning
+======================  ==========  =================================================================
+``x`` …                 (x,)        coordinate, in multiples of the direction; one for each axis
+``x_length``            (x,)        the same, times the norm of the direction: distance in parameter space
+``loss``                (x, y, …)   the mean over samples, float64; ``kind`` is "loss"
+metric's name           (x, y, …)   the mean over samples, float64; ``kind`` is "metric"
+``…_uncertainty``       (x, y, …)   the stated error of an estimate, interpolated or from a part of the samples, as a
+                                    share of the range a picture shows; 0 where it is exact; ``kind`` is "uncertainty"
+``…_se``                (x, y, …)   the standard error of a mean over samples, in its unit; ``kind`` is "standard error"
+``…_low``, ``…_high``   (x, y, …)   the Clopper–Pearson interval of a mean of scores of 0 or 1; ``kind`` is "interval"
+``status``              (x, y, …)   what became of the cell, see :class:`Status`; no value is ever repaired
+======================  ==========  =================================================================
 """
 
 from __future__ import annotations

@@ -56,21 +56,21 @@ def model(name: str, *, seed: int | None = None, **options: Any) -> nn.Module:
 def data(name: str, *, split: str = "train", **options: Any) -> Any:
     """Load a data set, preprocessed, as an Objective takes it: mostly one pair of tensors.
 
-    =================  ======================================================  ==================================
-    name               what it is                                              options
-    =================  ======================================================  ==================================
+    =================  ========================================================  ==================================
+    name               what it is                                                options
+    =================  ========================================================  ==================================
     ``digits``         8×8 digits that come with scikit-learn
-    ``cifar10``        from a folder in its published layout; ``cifar100`` too  ``root``
-    ``mnist``          from a folder with its idx files; ``fashion_mnist`` too  ``path``
-    ``npz``            colour images x uint8 [N, H, W, 3] and classes y [N]     ``path``
-    ``folder``         pictures in a folder for each class                      ``path``, ``size``, ``mean``, ``std``
-    ``reference``      the language reference that comes with CPython, 0.5 MB   as ``text``, without ``path``
-    ``text``           a text file in blocks of bytes or BPE tokens             ``path``, ``block``, ``tokenizer``,
-                                                                                ``vocabulary``
-    ``tsv``            sentences with classes                                   ``path``, ``length``, ``tokenizer``,
-                                                                                ``sentence``, ``label``, ``batches``
-    ``datasets``       a data set of Hugging Face on disk                       ``path``, ``columns``, ``batch``
-    =================  ======================================================  ==================================
+    ``cifar10``        from a folder in its published layout; ``cifar100`` too   ``root``
+    ``mnist``          from a folder with its idx files; ``fashion_mnist`` too   ``path``
+    ``npz``            colour images x uint8 [N, H, W, 3] and classes y [N]      ``path``
+    ``folder``         pictures in a folder for each class                       ``path``, ``size``, ``mean``, ``std``
+    ``reference``      the language reference that comes with CPython, 0.5 MB    as ``text``, without ``path``
+    ``text``           a text file in blocks of bytes or BPE tokens              ``path``, ``block``, ``tokenizer``,
+                                                                                 ``vocabulary``
+    ``tsv``            sentences with classes                                    ``path``, ``length``, ``tokenizer``,
+                                                                                 ``sentence``, ``label``, ``batches``
+    ``datasets``       a data set of Hugging Face on disk                        ``path``, ``columns``, ``batch``
+    =================  ========================================================  ==================================
 
     Args:
         name: one of :func:`datasets`.

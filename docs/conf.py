@@ -1,0 +1,59 @@
+"""How the site is built: Sphinx with MyST, the mathematics bundled, no request to another host."""
+
+from __future__ import annotations
+
+import lossatlas
+
+project = "lossatlas"
+author = "The lossatlas authors"
+version = release = lossatlas.__version__
+copyright = "the lossatlas authors, MIT licence"
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.intersphinx",
+    "sphinx_copybutton",
+    "sphinx_design",
+    "sphinx-mathjax-offline",
+]
+myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist", "attrs_inline"]
+myst_heading_anchors = 3
+suppress_warnings = ["myst.header"]
+exclude_patterns = ["_build", "images/*.md"]
+
+# The reference lists what a module's `__all__` names, in the order of its source, and nothing else.
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_default_options = {"members": True}
+napoleon_google_docstring = True
+napoleon_use_ivar = True
+napoleon_use_rtype = False
+python_maximum_signature_line_length = 88
+add_module_names = False
+# Links to other projects are written with a base address and a list of names. The list is read from the network where
+# there is one; the site is built without it, and the names then stay plain words.
+intersphinx_mapping: dict[str, tuple[str, str | None]] = {}
+
+html_theme = "pydata_sphinx_theme"
+html_title = f"lossatlas {version}"
+html_favicon = "_static/logo.svg"
+html_context = {"default_mode": "auto"}
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_show_sourcelink = False
+html_copy_source = False
+html_theme_options = {
+    "logo": {"text": "lossatlas", "image_light": "_static/logo.svg", "image_dark": "_static/logo.svg"},
+    "navbar_align": "left",
+    "navbar_end": ["theme-switcher"],
+    "secondary_sidebar_items": ["page-toc"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+    "show_prev_next": True,
+    "pygments_light_style": "tango",
+    "pygments_dark_style": "monokai",
+}
+html_sidebars = {"index": []}

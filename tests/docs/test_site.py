@@ -1,0 +1,111 @@
+"""Is every page of the documentation what a reader should see: mathematics set, pictures there, no other host asked?"""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import re
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+CHROMIUM = Path("/usr/bin/chromium")
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no Chromium at {CHROMIUM}"),
+]
+RAW = re.compile(
+    r"\\\(|\\\[|\$\$|\\(?:frac|theta|alpha|sum|lambda|delta|eta)\b|:(?:math|class|func|mod|meth|data):|```|:::"
+)
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The site as `make docs` builds it, served on loopback."""
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "sphinx", "--fail-on-warning", "--quiet", "--builder", "html"]
+    done = subprocess.run([*command, str(ROOT / "docs"), str(folder)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    handler = functools.partial(Quiet, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield folder, f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def page():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        yield browser.new_page(viewport={"width": 1280, "height": 900})
+        browser.close()
+
+
+def faults_of(page, address, home):
+    """What a reader would stumble over on a page."""
+    faults = []
+    listeners = {
+        "console": lambda message: faults.append(f"console: {message.text}") if message.type == "error" else None,
+        "pageerror": lambda error: faults.append(f"script: {error}"),
+        "request": lambda request: (
+            faults.append(f"asks {request.url}") if not request.url.startswith((home, "data:", "blob:")) else None
+        ),
+        "response": lambda response: (
+            faults.append(f"{response.status} {response.url}") if response.status >= 400 else None
+        ),
+    }
+    for event, listener in listeners.items():
+        page.on(event, listener)
+    page.goto(address, wait_until="load")
+    page.evaluate("() => window.MathJax && window.MathJax.startup && window.MathJax.startup.promise")
+    article = page.locator("article").first
+    seen = article.evaluate(
+        "node => { const copy = node.cloneNode(true);"
+        " copy.querySelectorAll('pre, code, mjx-container, script').forEach(e => e.remove()); return copy.innerText; }"
+    )
+    faults += [f"raw markup: {seen[max(0, hit.start() - 30) : hit.end() + 30]!r}" for hit in RAW.finditer(seen)]
+    faults += article.evaluate(
+        "node => [...node.querySelectorAll('img')].filter(e => !e.complete || !e.naturalWidth).map(e => 'broken ' + e.src)"
+    )
+    faults += article.evaluate(
+        "node => [...node.querySelectorAll('.math')].filter(e => !e.querySelector('mjx-container'))"
+        ".map(e => 'mathematics not set: ' + e.textContent)"
+    )
+    faults += article.evaluate(
+        "node => [...node.querySelectorAll('mjx-merror')].map(e => 'wrong TeX: ' + e.textContent)"
+    )
+    for event, listener in listeners.items():
+        page.remove_listener(event, listener)
+    return faults
+
+
+def test_every_page_is_whole(site, page):
+    folder, home = site
+    pages = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.html") if "_static" not in path.parts)
+    assert len(pages) > 20
+    found = {
+        name: faults_of(page, f"{home}/{name}", home) for name in pages if name not in ("search.html", "genindex.html")
+    }
+    assert {name: faults for name, faults in found.items() if faults} == {}
+
+
+def test_a_page_with_raw_mathematics_is_found(site, page):
+    folder, home = site
+    text = r"<article><p>The loss \(L(\theta)\) of :math:`x`</p><img src='none.png'></article>"
+    (folder / "planted.html").write_text(text, encoding="utf-8")
+    faults = faults_of(page, f"{home}/planted.html", home)
+    (folder / "planted.html").unlink()
+    assert any("raw markup" in fault for fault in faults)
+    assert any("none.png" in fault for fault in faults)
