@@ -22,11 +22,19 @@ class RunMismatchError(RuntimeError):
     """A run folder holds another run: another model, data set, plane or setting. The message names which."""
 
 
-def unknown(argument: str, got: object, choices: Iterable[str]) -> SpecError:
-    """The error for an unknown option, which lists all the good ones.
+def unknown(argument: str, got: object, choices: Iterable[str]) -> str:
+    """The sentence about an unknown option, which lists all the good ones.
+
+    Args:
+        argument: the argument's name.
+        got: what it was given.
+        choices: what it may be.
+
+    Returns:
+        The sentence, for a :class:`SpecError`.
 
     Example:
-        >>> str(unknown("by", "row", ["filter", "layer"]))
+        >>> unknown("by", "row", ["filter", "layer"])
         "by='row' is unknown; choose one of: filter, layer"
     """
-    return SpecError(f"{argument}={got!r} is unknown; choose one of: {', '.join(choices)}")
+    return f"{argument}={got!r} is unknown; choose one of: {', '.join(choices)}"

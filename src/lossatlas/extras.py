@@ -25,6 +25,7 @@ def require(module: str, *, extra: str, purpose: str) -> ModuleType:
 
     Raises:
         MissingExtraError: the library is not installed; the message has the command that installs it.
+        ModuleNotFoundError: the library itself lacks one of its own requirements.
 
     Example:
         >>> require("no_such_library", extra="draw", purpose="draw a png")

@@ -55,7 +55,7 @@ def connect_command(
         lossatlas draw runs/ways/plane -o plane.html
     """
     if curve not in CURVES:
-        raise unknown("curve", curve, CURVES)
+        raise SpecError(unknown("curve", curve, CURVES))
     if plane and curve == "none":
         raise SpecError("--plane needs a curve: the plane goes through its bend; add --curve bezier")
     _check([*out, *([plane] if plane else [])])

@@ -42,7 +42,7 @@ class Wish:
     def __post_init__(self) -> None:
         for name, good in (("kind", ("hessian", "ggn")), ("tensors", ("all", "weights"))):
             if getattr(self, name) not in good:
-                raise unknown(name, getattr(self, name), good)
+                raise SpecError(unknown(name, getattr(self, name), good))
         if self.map and self.density:
             raise SpecError("--map and --density are two questions; ask them one after the other")
         if self.report and not self.report.endswith(".html"):

@@ -71,7 +71,7 @@ def _rows(model: Any, held: tuple[str, ...], only: tuple[str, ...], normalize: s
     from lossatlas.space import filters
 
     if normalize not in _LAYOUTS:
-        raise unknown("normalize", normalize, tuple(_LAYOUTS))
+        raise SpecError(unknown("normalize", normalize, tuple(_LAYOUTS)))
     table = filters.table(model)
     chosen = set(filters.matching(table, only)) if only else set(table)
     rows = [_row(row, held, row.name in chosen, normalize) for row in table.values()]

@@ -71,6 +71,9 @@ class Name:
 def parse(text: str, forms: str = FORMS) -> Name:
     """Take a name apart.
 
+    Returns:
+        The name in its parts.
+
     Raises:
         SpecError: it has no colon, or its arguments are no literals.
 
@@ -87,9 +90,9 @@ def parse(text: str, forms: str = FORMS) -> Name:
     try:
         call = ast.parse(f"f({rest}", mode="eval").body
         if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
-            raise ValueError("one pair of brackets, and names for all arguments")
+            raise SpecError("one pair of brackets, and names for all arguments")
         if any(keyword.arg is None for keyword in call.keywords):
-            raise ValueError("arguments need names")
+            raise SpecError("arguments need names")
         arguments = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
     except (SyntaxError, ValueError) as fault:
         raise SpecError(f"{text!r}: the arguments must be literals with names, as in zoo:resnet20(width=8)") from fault
@@ -98,6 +101,9 @@ def parse(text: str, forms: str = FORMS) -> Name:
 
 def model(text: str) -> nn.Module:
     """The model that a name stands for.
+
+    Returns:
+        The model, as its maker left it.
 
     Raises:
         SpecError: nothing of that name, or it makes no model.
@@ -116,6 +122,9 @@ def model(text: str) -> nn.Module:
 def data(text: str) -> Any:
     """The data that a name stands for, as an Objective takes it.
 
+    Returns:
+        Batches, or a tuple of tensors.
+
     Raises:
         SpecError: nothing of that name.
     """
@@ -132,6 +141,9 @@ def data(text: str) -> Any:
 def loss(text: str) -> Callable[..., Any] | None:
     """The loss that a name stands for: one of the known ones, or a callable of the user's.
 
+    Returns:
+        The loss, or ``None`` where the model has its own.
+
     Raises:
         SpecError: nothing of that name.
     """
@@ -146,6 +158,9 @@ def forward(loss_name: str) -> calling.Forward | None:
 def metric(text: str) -> tuple[str, Callable[..., Any]]:
     """The metric that a name stands for, and what to call it.
 
+    Returns:
+        The name and the metric.
+
     Raises:
         SpecError: nothing of that name.
     """
@@ -156,7 +171,7 @@ def metric(text: str) -> tuple[str, Callable[..., Any]]:
 
 def _function(argument: str, text: str, known: Mapping[str, Any]) -> Callable[..., Any]:
     if ":" not in text:
-        raise unknown(argument, text, [*known, "file.py:callable", "package.module:callable"])
+        raise SpecError(unknown(argument, text, [*known, "file.py:callable", "package.module:callable"]))
     name = parse(text)
     found = _found(name)
     if isinstance(found, type) or name.arguments:

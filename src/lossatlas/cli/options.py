@@ -160,6 +160,9 @@ WHERE = ("x", "y", "z", "seed", "normalize", "still", "only", "orthogonal", "can
 def flags(names: Iterable[str]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """A decorator that gives a command these flags, in this order; none has a default of its own.
 
+    Returns:
+        The decorator.
+
     Example:
         >>> @click.command()
         ... @flags(("model", "data"))
@@ -179,6 +182,9 @@ def flags(names: Iterable[str]) -> Callable[[Callable[..., None]], Callable[...,
 
 def settings(config: Path | None, given: dict[str, Any]) -> dict[str, Any]:
     """What a :class:`~lossatlas.cli.scan.Scan` is told: what the file says, overruled by the flags that were given.
+
+    Returns:
+        Values by the names of a Scan's fields, none for those that nobody gave.
 
     Raises:
         SpecError: the file is missing or damaged, or has an unknown key.

@@ -20,6 +20,9 @@ __all__ = ["first_inputs", "first_samples", "in_format"]
 def first_inputs(data: Any, count: int = 8) -> Any:
     """Arguments of a call of the model: the first samples of some data, without what is compared with the outputs.
 
+    Returns:
+        A mapping of keyword arguments, or a tuple of positional ones.
+
     Example:
         >>> first_inputs((torch.arange(20), torch.zeros(20)))[0].tolist()
         [0, 1, 2, 3, 4, 5, 6, 7]
@@ -33,6 +36,12 @@ def first_inputs(data: Any, count: int = 8) -> Any:
 
 def first_samples(data: Any, count: int) -> Any:
     """The first samples of some data, in whatever shape it has.
+
+    Returns:
+        A tuple of arrays as short, or a list of batches.
+
+    Raises:
+        SpecError: a number below one.
 
     Example:
         >>> x, y = first_samples((torch.arange(6), torch.arange(6)), 2)

@@ -92,11 +92,11 @@ class Scan:
         known = {"normalize": WAYS, "batchnorm": batchnorm.MODES, "plan": NAMES, "precision": PRECISIONS}
         for option, choices in known.items():
             if getattr(self, option) not in choices:
-                raise unknown(option, getattr(self, option), tuple(choices))
+                raise SpecError(unknown(option, getattr(self, option), tuple(choices)))
         if not isinstance(self.samples, int) and self.samples != "auto":
             raise SpecError(f"--samples {self.samples}; expected a number, or 'auto' for a corrected part of them")
         if self.dtype and self.dtype not in DTYPES:
-            raise unknown("dtype", self.dtype, DTYPES)
+            raise SpecError(unknown("dtype", self.dtype, DTYPES))
         if self.only and (self.directions or len(self.towards) == len(self.axes)):
             raise SpecError("--only says which tensors random directions move, and no direction is random here")
         if self.canonical and (self.directions or self.towards or self.batchnorm != "frozen"):
@@ -130,6 +130,9 @@ class Scan:
     @classmethod
     def from_toml(cls, path: Path) -> dict[str, Any]:
         """The settings in a TOML file, checked by name and type.
+
+        Returns:
+            Values by the names of the fields.
 
         Raises:
             SpecError: the file is missing or damaged, or a key or value is wrong; all good keys are listed.
@@ -328,6 +331,9 @@ def another(scan: Scan, objective: Objective, path: str) -> nn.Module:
 
 def given_directions(path: str, objective: Objective, axes: Iterable[str]) -> dict[str, dict[str, Tensor]]:
     """Directions from a file, of ours or of the original code, for the axes asked for.
+
+    Returns:
+        Tensors by name, by axis.
 
     Raises:
         SpecError: the file is none, belongs to another model, or lacks an axis.

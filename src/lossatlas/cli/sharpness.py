@@ -115,7 +115,7 @@ def _measures(given: Sequence[str]) -> tuple[Any, ...]:
         return tuple(MEASURES)
     for name in given:
         if name not in MEASURES:
-            raise unknown("measure", name, (*MEASURES, "all"))
+            raise SpecError(unknown("measure", name, (*MEASURES, "all")))
     return tuple(dict.fromkeys(given)) or QUICK
 
 
@@ -134,9 +134,9 @@ def _options(texts: Sequence[str], names: Sequence[str], seed: int | None) -> di
         if not equals or not option:
             raise SpecError(f"--set {text}; expected MEASURE.OPTION=VALUE, such as radius.rise=0.5")
         if name not in good:
-            raise unknown("--set: measure", name, tuple(names))
+            raise SpecError(unknown("--set: measure", name, tuple(names)))
         if option not in good[name]:
-            raise unknown(f"--set: option of {name}", option, tuple(good[name]))
+            raise SpecError(unknown(f"--set: option of {name}", option, tuple(good[name])))
         try:
             found[name][option] = ast.literal_eval(value)
         except (ValueError, SyntaxError):
@@ -191,6 +191,12 @@ def _table(
 
 def _titles(checkpoints: Sequence[str]) -> list[str]:
     """Short names of files, all different.
+
+    Returns:
+        A name for each file, in their order.
+
+    Raises:
+        SpecError: the same file twice.
 
     Example:
         >>> _titles(["runs/a/best.pt", "runs/b/best.pt"]), _titles(["a.pt", "b.pt"])

@@ -211,6 +211,9 @@ class _Matcher:
         """How alike are unit i of one network and unit j of the other, float64 [size, size].
 
         With ``known``, only tensors count whose other axes belong to known groups.
+
+        Returns:
+            Inner products of the units' weights, summed over the group's tensors.
         """
         size = self.groups[name].size
         total = np.zeros((size, size))
@@ -287,6 +290,9 @@ def _distance(a: Parameters, b: Parameters) -> float:
 
 def _checked(a: Objective | nn.Module, model: nn.Module, batch: Any, before: Parameters, after: Parameters) -> float:
     """The largest difference of the outputs of two sets of weights, as a share of their size.
+
+    Returns:
+        The share, at most what rounding explains.
 
     Raises:
         SpecError: it is more than rounding.

@@ -37,6 +37,9 @@ def is_connection(path: str | os.PathLike[str]) -> bool:
 def folder_for(path: str | os.PathLike[str]) -> Path:
     """A folder for what is found between two networks, made where it is missing.
 
+    Returns:
+        The folder.
+
     Raises:
         SpecError: it holds a run of another kind.
         OSError: it cannot be made.
@@ -78,6 +81,9 @@ def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def known(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What is said of the ways of a folder.
+
+    Returns:
+        The content of the file of ways.
 
     Raises:
         SpecError: the folder holds none, or the file is damaged.

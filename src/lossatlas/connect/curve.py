@@ -88,6 +88,9 @@ class Connection:
         The second direction is at right angles to the first and as long, so that the picture has the same scale along
         both and shows angles as they are.
 
+        Returns:
+            The plane, whose axes are named as asked.
+
         Raises:
             SpecError: a curve without a bend, or one that lies on the line.
         """
@@ -118,6 +121,9 @@ class Connection:
         Args:
             plane: left out, :meth:`plane`. Of a curve that leaves it, the nearest points are shown, and the caption
                 says how far off it runs.
+
+        Returns:
+            What ``la.draw(..., overlays=...)`` takes.
         """
         shown = plane or self.plane()
         times = np.linspace(0, 1, 41)

@@ -57,6 +57,9 @@ class Training:
     def lr_at(self, progress: float) -> float:
         """The rate at a share of the training: full to a half, then falling to a hundredth at nine tenths.
 
+        Returns:
+            The learning rate.
+
         Example:
             >>> [round(Training(lr=1.0).lr_at(share), 3) for share in (0.2, 0.7, 0.95)]
             [1.0, 0.505, 0.01]

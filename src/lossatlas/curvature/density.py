@@ -135,6 +135,9 @@ def _lanczos(matrix: Matrix, start: np.ndarray, steps: int) -> tuple[np.ndarray,
     """Lanczos' method: nodes and weights of a Gauss quadrature of the spectrum as the start sees it.
 
     Every vector is put at right angles to all earlier ones; without it, eigenvalues that have converged come again.
+
+    Returns:
+        Nodes, ascending, and weights, which sum to one; float64 [steps] or fewer.
     """
     basis = torch.empty(steps, matrix.size, dtype=matrix.dtype)
     vector = torch.from_numpy(start / np.linalg.norm(start)).to(basis)

@@ -92,7 +92,7 @@ def eigen(
         ('eigenvector of λmax = 9', [[1.0, 0.0]])
     """
     if which not in get_args(Which):
-        raise unknown("which", which, get_args(Which))
+        raise SpecError(unknown("which", which, get_args(Which)))
     if isinstance(source, Objective):
         source = eigenvalues(source, parameters, **{"k": index + 1, **options})
     if not isinstance(source, Eigen):

@@ -130,6 +130,9 @@ def _spread(order: np.ndarray, count: int) -> np.ndarray:
 def snake(shape: tuple[int, ...]) -> np.ndarray:
     """All cells of a grid, each beside the one before: flat indices in C order, int64.
 
+    Returns:
+        The order, int64 [cells].
+
     Example:
         >>> snake((2, 3)).tolist()
         [0, 1, 2, 5, 4, 3]
@@ -175,6 +178,9 @@ class _Walker:
         """A single vector finds both ends with the fewest products; most of it is the eigenvector that is hard to find.
 
         The random part keeps a new eigenvector, at right angles to both old ones, from being overlooked.
+
+        Returns:
+            A vector, [1, n], or ``None`` where no neighbour is known or wanted.
         """
         if self.last is None or not self.options["warm"]:
             return None

@@ -82,7 +82,7 @@ class Matrix:
         told: Callable[[], object] | None = None,
     ) -> None:
         if kind not in KINDS:
-            raise unknown("kind", kind, KINDS)
+            raise SpecError(unknown("kind", kind, KINDS))
         if objective.batchnorm == "recalibrated":
             raise SpecError("batchnorm='recalibrated': curvature is taken with frozen statistics; use 'frozen'")
         self.objective = objective
@@ -261,6 +261,10 @@ def _derivatives() -> Iterator[None]:
     """Derivatives of derivatives, with kernels that have them; what has none is named.
 
     The fast kernels of attention, and of recurrent networks on a GPU, have a first derivative and no second.
+
+    Raises:
+        SpecError: an operation has no second derivative.
+        RuntimeError: whatever else goes wrong in the model.
     """
     try:
         with (
@@ -311,11 +315,14 @@ def _own(outputs: Any, targets: Any) -> Tensor:
 def chosen(objective: Objective, tensors: Which) -> list[str]:
     """The names of the tensors that a curvature is taken over.
 
+    Returns:
+        Their names, in the model's order.
+
     Raises:
         SpecError: an unknown word, or none is left.
     """
     if tensors not in WHICH:
-        raise unknown("tensors", tensors, WHICH)
+        raise SpecError(unknown("tensors", tensors, WHICH))
     roles = ("bias", "norm") if tensors == "weights" else ()
     table = filters.table(objective.model)
     names = [name for name in objective.origin if name in table and table[name].moves(frozenset(roles))]

@@ -91,6 +91,9 @@ def _bars(places: np.ndarray, values: np.ndarray, residuals: np.ndarray, label: 
 def end_names(low: int, high: int) -> list[str]:
     """What the eigenvalues at both ends are called, ascending.
 
+    Returns:
+        ``low + high`` names.
+
     Example:
         >>> end_names(2, 2)
         ['λmin', 'λ2 from below', 'λ2 from above', 'λmax']
@@ -172,6 +175,9 @@ def ends_of(
 
     Returns:
         As :func:`eigenvalues`.
+
+    Raises:
+        SpecError: a number or tolerance that makes no sense.
     """
     if k < 1:
         raise SpecError(f"k={k}; expected at least one eigenvalue at either end")

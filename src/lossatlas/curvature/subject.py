@@ -74,6 +74,9 @@ def subject(
 def _listed(words: tuple[str, ...]) -> str:
     """Words as a list, the first letter of a sentence.
 
+    Returns:
+        The words, with commas and one "and".
+
     Example:
         >>> _listed(("ReLU", "max pooling"))
         'ReLU and max pooling'

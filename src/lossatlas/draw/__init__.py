@@ -91,7 +91,7 @@ def _plot_writer(plot: Plot, suffix: str, view: View | None, fields: dict[str, A
     if suffix == ".html":
         return lambda scratch: plot_page.write(plot, scratch)
     if suffix not in static.SUFFIXES:
-        raise unknown("suffix of path, for a plot,", suffix, (*static.SUFFIXES, ".html"))
+        raise SpecError(unknown("suffix of path, for a plot,", suffix, (*static.SUFFIXES, ".html")))
     static.check(plot, suffix)
     return lambda scratch: static.write(plot, scratch)
 
@@ -122,7 +122,7 @@ def check_path(path: str | os.PathLike[str]) -> str:
     """
     suffix = Path(path).suffix.lower()
     if suffix not in _BACK_ENDS:
-        raise unknown("suffix of path", suffix, _BACK_ENDS)
+        raise SpecError(unknown("suffix of path", suffix, _BACK_ENDS))
     return suffix
 
 
@@ -130,7 +130,7 @@ def _view(view: View | None, fields: dict[str, Any]) -> View:
     known = [field.name for field in dataclass_fields(View)]
     for name in fields:
         if name not in known:
-            raise unknown("field of View", name, known)
+            raise SpecError(unknown("field of View", name, known))
     return replace(view or View(), **fields)
 
 

@@ -164,6 +164,9 @@ def _normalisation(landscape: xr.Dataset) -> str:
 def _counts(landscape: xr.Dataset) -> str:
     """What the means are over, where that is not samples.
 
+    Returns:
+        A clause of the caption; empty where all means are over samples.
+
     Example:
         >>> _counts(xr.Dataset(attrs={"counts": '{"loss": {"unit": "token", "number": 96.0, "zero_one": false}}'}))
         'means over 96 tokens'
@@ -212,6 +215,9 @@ def _centre(landscapes: Sequence[xr.Dataset], blocks: Sequence[Block], value: st
 
 def shown_words(value: str, shown: Range, blocks: Sequence[Block]) -> str:
     """The range shown, the scale, and what was clipped.
+
+    Returns:
+        A sentence of the caption.
 
     Example:
         >>> shown = Range(scale="linear", low=0.1, high=12.0, levels=(), clipped=12.0, above=0.31)

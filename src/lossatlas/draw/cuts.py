@@ -87,6 +87,9 @@ def slices(volume: Block) -> list[Block]:
 def curves(blocks: Sequence[Block]) -> tuple[Curve, ...]:
     """Group blocks with one axis by title: the runs of one model.
 
+    Returns:
+        A curve for each title, in the order of the blocks.
+
     Raises:
         SpecError: runs with the same title are not on the same coordinates.
     """

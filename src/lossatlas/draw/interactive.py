@@ -86,6 +86,9 @@ def _resource(name: str) -> str:
 def in_script(content: Any) -> str:
     r"""JSON that may stand inside a script element: no character in it can end the element.
 
+    Returns:
+        The text.
+
     Example:
         >>> in_script({"title": "</script>"})
         '{"title":"\\u003c/script\\u003e"}'
@@ -99,6 +102,9 @@ def payload(scene: Scene) -> dict[str, Any]:
 
     Values are indexed ``[k][j][i]`` with i along the first axis, j along the second and k along the third: rows
     are y, as the plotting library has it.
+
+    Returns:
+        A mapping that :func:`in_script` takes.
     """
     values = list(dict.fromkeys(value for value, _, _ in scene.looks))
     blocks = scene.volumes or scene.panels

@@ -93,6 +93,9 @@ def factors(scene: Scene) -> tuple[float, float, float]:
 def sheets(scene: Scene) -> list[solid.Sheet]:
     """The surfaces of the panels side by side, with their lowest shown height at z = 0.
 
+    Returns:
+        A sheet for each panel.
+
     Raises:
         SpecError: a panel has no whole cell with values.
     """

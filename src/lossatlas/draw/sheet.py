@@ -205,6 +205,9 @@ Box = tuple[float, float, float, float]
 def touch(one: Box, other: Box) -> bool:
     """Whether two boxes share more than an edge.
 
+    Returns:
+        True where they overlap.
+
     Example:
         >>> touch((0, 2, 0, 2), (1, 3, 1, 3)), touch((0, 1, 0, 1), (1, 2, 0, 1))
         (True, False)
@@ -235,6 +238,9 @@ def _broken(word: str, size: float, weight: str, room: float) -> list[str]:
 
 def shortened(words: str, size: float, room: float) -> str:
     """Words with an ellipsis in the middle where they are wider than ``room`` points: names often differ at the end.
+
+    Returns:
+        The words, at most ``room`` points wide.
 
     Example:
         >>> shortened("a title far too long for its panel (seed 1)", 9.0, 110.0)

@@ -73,7 +73,7 @@ class View:
         options = {"kind": KindOption, "scale": ScaleOption, "colours": ColourOption, "theme": ThemeName}
         for name, option in options.items():
             if getattr(self, name) not in get_args(option):
-                raise unknown(name, getattr(self, name), get_args(option))
+                raise SpecError(unknown(name, getattr(self, name), get_args(option)))
         if not (self.clip is None or self.clip == "auto" or _is_number(self.clip)):
             raise SpecError(f"clip={self.clip!r} is no finite number; give a number, 'auto', or None for no clip")
         if not isinstance(self.levels, int) or not 1 <= self.levels <= 50:
@@ -156,7 +156,7 @@ def _checked(landscapes: xr.Dataset | Sequence[xr.Dataset], value: str) -> list[
             raise SpecError(f"landscapes holds a {type(source).__name__}; expected Landscapes (xarray.Dataset)")
         validate(source)
         if value not in value_names(source):
-            raise unknown("value", value, value_names(source))
+            raise SpecError(unknown("value", value, value_names(source)))
         short = [name for name in axis_names(source) if source.sizes[name] < 2]
         if short:
             raise SpecError(f"axis {short[0]!r} has {source.sizes[short[0]]} point; a picture needs at least 2")

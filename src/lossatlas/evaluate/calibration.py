@@ -90,6 +90,9 @@ class Calibration:
 def check_points(axes: Mapping[str, np.ndarray]) -> np.ndarray:
     """Points spread over a grid: nearest the origin, both ends of the diagonal, and two inside; float64 [5, k].
 
+    Returns:
+        Coordinates, a row for each point.
+
     Example:
         >>> check_points({"x": np.array([-1.0, 0.0, 1.0])})[:, 0].tolist()
         [0.0, -1.0, 1.0, 0.0, 0.0]

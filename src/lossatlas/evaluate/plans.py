@@ -76,9 +76,9 @@ def check(plan: str, precision: str, device: torch.device) -> None:
         SpecError: an unknown name (all good ones are listed), or a format that the device lacks.
     """
     if plan not in NAMES:
-        raise unknown("plan", plan, tuple(NAMES))
+        raise SpecError(unknown("plan", plan, tuple(NAMES)))
     if precision not in PRECISIONS:
-        raise unknown("precision", precision, tuple(PRECISIONS))
+        raise SpecError(unknown("precision", precision, tuple(PRECISIONS)))
     if precision == "tf32" and device.type != "cuda":
         raise SpecError(f"precision='tf32' needs an NVIDIA GPU; the objective is on {device.type}. Try 'bf16'")
     if precision != "exact" and plan == "plain":
@@ -89,6 +89,9 @@ def batches_to_try(device: torch.device, largest: int, samples: int) -> list[int
     """Numbers of samples at once worth a try: what fits a cache, or what fills a GPU; never more than there are.
 
     On a CPU no more than the user's own batch, whose activations are known to fit.
+
+    Returns:
+        Numbers of samples, the largest first.
 
     Example:
         >>> batches_to_try(torch.device("cpu"), largest=250, samples=500)
@@ -109,6 +112,9 @@ def stacks_to_try(seconds: float, samples: int) -> Iterator[tuple[int, int]]:
     """Numbers of points at once worth a try, each with a number of samples, where calling one point costs time.
 
     Together they should still fit a cache.
+
+    Yields:
+        Numbers of points, each with a number of samples.
 
     Example:
         >>> list(stacks_to_try(0.002, samples=500))

@@ -235,6 +235,9 @@ def _words(proves: bool, shares: Mapping[float, float], lambda_min: float | None
 def centre_words(lambda_min: float | None, proves: bool) -> str:
     """What the smallest eigenvalue of the full Hessian at the centre says; empty where it is not known.
 
+    Returns:
+        A sentence.
+
     Example:
         >>> centre_words(0.5, proves=False)
         'λmin = 0.5 at its centre: there the loss bends up in every direction, which says nothing of other points.'
@@ -260,6 +263,9 @@ def share_below(landscape: xr.Dataset, level: float, value: str = "loss") -> flo
     """Share of the sampled cells whose value lies below a level: how wide the valley is.
 
     Cells that are not finite count as above.
+
+    Returns:
+        A share between 0 and 1.
 
     Example:
         >>> from lossatlas.results.landscape import Axis, build

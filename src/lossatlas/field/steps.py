@@ -168,7 +168,7 @@ def compare(landscape: xr.Dataset, score: str, *, smooth: str = "loss", limit: f
     """
     for argument, name in (("score", score), ("smooth", smooth)):
         if name not in value_names(landscape):
-            raise unknown(argument, name, value_names(landscape))
+            raise SpecError(unknown(argument, name, value_names(landscape)))
     cut = landscape[smooth].values if limit is None else np.minimum(landscape[smooth].values, limit)
     return Steps(
         landscape=landscape,

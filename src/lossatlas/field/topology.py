@@ -85,6 +85,9 @@ class Topology:
     def barrier(self, a: int, b: int) -> float:
         """How far one has to climb from minimum number a to reach minimum number b.
 
+        Returns:
+            The height above minimum ``a``, in units of the field.
+
         Raises:
             SpecError: there is no minimum of that number.
         """
@@ -105,6 +108,9 @@ class Topology:
 
     def overlay(self) -> list[Overlay]:
         """The basins, minima and saddles, to be drawn upon a map: ``la.draw(landscape, "a.png", overlays=...)``.
+
+        Returns:
+            What ``la.draw`` takes as ``overlays=``.
 
         Raises:
             SpecError: the field has not two axes.
@@ -142,7 +148,7 @@ def topology(landscape: xr.Dataset, value: str = "loss", *, threshold: float | L
     """
     validate(landscape)
     if value not in value_names(landscape):
-        raise unknown("value", value, value_names(landscape))
+        raise SpecError(unknown("value", value, value_names(landscape)))
     if threshold != "auto" and not (isinstance(threshold, (int, float)) and 0 <= threshold < np.inf):
         raise SpecError(f"threshold={threshold!r}; expected a height in the unit of {value}, or 'auto'")
     values = np.ascontiguousarray(landscape[value].values, np.float64)

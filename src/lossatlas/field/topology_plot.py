@@ -98,6 +98,9 @@ def overlay(found: Shape) -> list[Overlay]:
     Args:
         found: the shape of a field with two axes.
 
+    Returns:
+        What ``la.draw`` takes as ``overlays=``.
+
     Raises:
         SpecError: the field has another number of axes.
     """

@@ -62,6 +62,9 @@ class Seeds:
     def open(cls, folder: str | os.PathLike[str]) -> Seeds:
         """The runs below a folder that :func:`lossatlas.seeds` wrote.
 
+        Returns:
+            The runs, side by side.
+
         Raises:
             SpecError: the folder has no such runs.
         """
@@ -141,6 +144,9 @@ class Seeds:
 
     def words(self, value: str = "loss") -> str:
         """Mean and spread in a sentence.
+
+        Returns:
+            The sentence.
 
         Raises:
             SpecError: no cell is finite in all runs.
@@ -236,7 +242,7 @@ def compare(
         False
     """
     if scale not in ("auto", "linear", "log"):
-        raise unknown("scale", scale, ("auto", "linear", "log"))
+        raise SpecError(unknown("scale", scale, ("auto", "linear", "log")))
     sides = [_runs(side) for side in (a, b)]
     for side in sides:
         _check_alike(side)

@@ -72,7 +72,7 @@ class Points:
     def __post_init__(self) -> None:
         _as_points(self)
         if self.symbol not in get_args(Symbol):
-            raise unknown("symbol", self.symbol, get_args(Symbol))
+            raise SpecError(unknown("symbol", self.symbol, get_args(Symbol)))
         if self.words and len(self.words) != len(self.x):
             raise SpecError(f"points {self.label!r}: {len(self.words)} words for {len(self.x)} points")
 
@@ -116,6 +116,9 @@ def check(overlays: Sequence[Overlay], shapes: Sequence[tuple[int, ...]]) -> tup
     Args:
         overlays: what is drawn upon them.
         shapes: number of cells along the axes of each panel.
+
+    Returns:
+        The same overlays, as a tuple.
 
     Raises:
         SpecError: something is no overlay, there is no such panel, or regions have another shape than their panel.

@@ -53,7 +53,7 @@ class Series:
 
     def __post_init__(self) -> None:
         if self.style not in get_args(Style):
-            raise unknown("style", self.style, get_args(Style))
+            raise SpecError(unknown("style", self.style, get_args(Style)))
         for name in ("x", "y", "low", "high"):
             values = getattr(self, name)
             if values is not None:
@@ -111,7 +111,7 @@ class Panel:
     def __post_init__(self) -> None:
         for name in ("x_scale", "y_scale"):
             if getattr(self, name) not in get_args(Scale):
-                raise unknown(name, getattr(self, name), get_args(Scale))
+                raise SpecError(unknown(name, getattr(self, name), get_args(Scale)))
         if not self.series:
             raise SpecError(f"panel {self.title!r} has no series; give at least one")
 
@@ -142,7 +142,7 @@ class Plot:
         if not self.panels:
             raise SpecError("plot has no panels; give at least one")
         if self.theme_name not in THEMES:
-            raise unknown("theme", self.theme_name, THEMES)
+            raise SpecError(unknown("theme", self.theme_name, THEMES))
 
     @property
     def theme(self) -> Theme:
@@ -157,6 +157,9 @@ class Plot:
 
 def plot_of(source: Any) -> Plot | None:
     """The plot that something is or has, or ``None``.
+
+    Returns:
+        The plot, or ``None``.
 
     Example:
         >>> plot_of(3) is None
@@ -173,6 +176,9 @@ def plot_of(source: Any) -> Plot | None:
 
 def symmetric_below(values: np.ndarray) -> float:
     """Where a symmetric logarithm turns linear: at the smallest size but for outliers, 1 where there is none.
+
+    Returns:
+        A positive threshold, in units of the values.
 
     Example:
         >>> symmetric_below(np.array([0.0, -10.0, 10.0, 10.0]))

@@ -40,6 +40,9 @@ def number(value: float, digits: int = 3) -> str:
 def numbers(values: Sequence[float]) -> tuple[str, ...]:
     """Numbers with as many digits as it takes to tell them apart, at least three.
 
+    Returns:
+        A text for each number.
+
     Example:
         >>> numbers([10000.1, 10000.2])
         ('10000.1', '10000.2')
@@ -54,6 +57,9 @@ def numbers(values: Sequence[float]) -> tuple[str, ...]:
 def ascii_only(text: str) -> str:
     r"""The same text for a format that knows no other letters.
 
+    Returns:
+        The text, in ASCII alone.
+
     Example:
         >>> print(ascii_only("−3.2×10⁻⁷ · naïve"))
         -3.2x10^-7 | na\xefve
@@ -65,6 +71,9 @@ def ascii_only(text: str) -> str:
 
 def percent(share: float) -> str:
     """A share as a percentage that is never rounded to nothing.
+
+    Returns:
+        The text, with a percent sign.
 
     Example:
         >>> percent(0.314), percent(0.0004), percent(0.0)

@@ -127,7 +127,7 @@ def relative_flatness(
     rows = filters.table(objective.model)
     weights = [name for name, row in rows.items() if row.role == "weight" and not row.frozen]
     if layer and layer not in weights:
-        raise unknown("layer", layer, weights)
+        raise SpecError(unknown("layer", layer, weights))
     if not weights:
         raise SpecError("layer: the model has no weight of two dimensions that can be trained")
     layer = layer or weights[-1]

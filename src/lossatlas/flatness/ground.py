@@ -91,6 +91,9 @@ class Ground:
 def groups(objective: Objective, size: int | None, seed: int) -> list[Objective]:
     """The objective on groups of so many samples, drawn without replacement; the whole where no size is given.
 
+    Returns:
+        An objective for each group.
+
     Raises:
         SpecError: a size that is no number of samples.
     """
@@ -115,6 +118,9 @@ def moved_copy(ground: Ground) -> nn.Module:
 
 def mean_and_error(values: list[float]) -> tuple[float, float]:
     """The mean of some draws and its standard error.
+
+    Returns:
+        The mean and its standard error; the error of a single draw is NaN.
 
     Example:
         >>> mean_and_error([1.0, 3.0])

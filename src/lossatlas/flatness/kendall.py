@@ -12,6 +12,9 @@ __all__ = ["kendall", "signs", "taus"]
 def kendall(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray) -> float:
     """Kendall's τ-b, with ties.
 
+    Returns:
+        The coefficient, from -1 to 1.
+
     Example:
         >>> round(kendall([1, 2, 3, 4], [1, 3, 2, 4]), 3)
         0.667

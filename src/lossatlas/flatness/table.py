@@ -65,7 +65,7 @@ def measure(name: Name, objective: Objective, params: Parameters | None = None, 
         SpecError: an unknown name; all good ones are listed.
     """
     if name not in MEASURES:
-        raise unknown("measure", name, get_args(Name))
+        raise SpecError(unknown("measure", name, get_args(Name)))
     return MEASURES[name](objective, params, **options)
 
 
@@ -240,7 +240,7 @@ def table(
         raise SpecError("models is empty; give objectives by name")
     for name in names:
         if name not in MEASURES:
-            raise unknown("measure", name, MEASURES)
+            raise SpecError(unknown("measure", name, MEASURES))
     if strangers := [name for name in options or {} if name not in names]:
         raise SpecError(f"options has {strangers[0]!r}, which is not measured; it is one of {', '.join(names)}")
     if against is not None and (lacking := [model for model in models if model not in against]):

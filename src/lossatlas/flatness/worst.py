@@ -163,9 +163,9 @@ def adaptive_worst(
         SpecError: an option that makes no sense, or a loss that is not finite.
     """
     if norm not in ("l2", "linf"):
-        raise unknown("norm", norm, ("l2", "linf"))
+        raise SpecError(unknown("norm", norm, ("l2", "linf")))
     if by not in ("weight", "filter"):
-        raise unknown("by", by, ("weight", "filter"))
+        raise SpecError(unknown("by", by, ("weight", "filter")))
     settings = {"rho": rho, "m": m, "steps": steps, "norm": norm, "by": by, "seed": seed}
     note = "By filter, rescaling units changes it." if by == "filter" else ""
     return _worst("adaptive_worst", objective, params, settings, by, note)

@@ -20,6 +20,9 @@ __all__ = ["Batches", "fingerprint", "map_tensors", "size_of", "tensors_of"]
 def map_tensors(function: Callable[[Tensor], Any], batch: Any) -> Any:
     """Apply a function to every tensor of a nested batch; all else stays as it is.
 
+    Returns:
+        The batch, nested as before.
+
     Example:
         >>> map_tensors(lambda t: t.shape[0], {"x": torch.zeros(3, 2), "name": "a"})
         {'x': 3, 'name': 'a'}
@@ -46,6 +49,9 @@ def tensors_of(batch: Any) -> list[Tensor]:
 
 def size_of(batch: Any) -> int:
     """The number of samples of a batch: the first dimension of its first tensor that has one.
+
+    Returns:
+        The number of samples.
 
     Raises:
         SpecError: the batch has no such tensor.

@@ -59,6 +59,9 @@ def _takes(model: nn.Module, argument: str) -> bool:
 def own_loss(outputs: Any) -> Any:
     """The loss that a model returned by itself, as ``.loss`` or ``["loss"]``.
 
+    Returns:
+        The loss, as the model gave it.
+
     Raises:
         SpecError: the outputs have none.
     """

@@ -104,6 +104,9 @@ def _device(model: nn.Module) -> torch.device:
 def exact_match(continuations: Sequence[Any], answers: Sequence[Any]) -> Tensor:
     """Whether a continuation is the answer, to the last token; bool [n].
 
+    Returns:
+        One for each continuation.
+
     Example:
         >>> exact_match([[1, 2], [1, 3]], [[1, 2], [1, 2]]).tolist()
         [True, False]
@@ -113,6 +116,9 @@ def exact_match(continuations: Sequence[Any], answers: Sequence[Any]) -> Tensor:
 
 def token_match(continuations: Sequence[Any], answers: Sequence[Any]) -> Tensor:
     """Share of the answer's positions that hold the right token; [n].
+
+    Returns:
+        Shares between 0 and 1.
 
     Example:
         >>> token_match([[1, 3]], [[1, 2]]).tolist()
@@ -128,6 +134,9 @@ def token_f1(continuations: Sequence[Any], answers: Sequence[Any]) -> Tensor:
     """Harmonic mean of precision and recall of tokens, whatever their order; [n].
 
     Source: the answer score of SQuAD (Rajpurkar et al. 2016, arXiv 1606.05250, section 6.1).
+
+    Returns:
+        Scores between 0 and 1.
 
     Example:
         >>> token_f1([["a", "b", "b"]], [["b", "a"]]).tolist()
@@ -243,7 +252,7 @@ class Continuation:
 def _known(name: str) -> Score:
     known = {**SCORES, **TEXT_SCORES}
     if name not in known:
-        raise unknown("scores", name, known)
+        raise SpecError(unknown("scores", name, known))
     return known[name]
 
 
@@ -254,6 +263,9 @@ def cloze(blocks: Tensor, *, prompt: int, answer: int) -> tuple[list[list[int]],
         blocks: int64 [n, T].
         prompt: tokens shown.
         answer: tokens wanted.
+
+    Returns:
+        Prompts and answers, a list of tokens for each block.
 
     Raises:
         SpecError: the blocks are shorter.

@@ -74,7 +74,7 @@ class Forward:
 
     def __init__(self, kind: Kind | None = None) -> None:
         if kind is not None and kind not in KINDS:
-            raise unknown("kind", kind, KINDS)
+            raise SpecError(unknown("kind", kind, KINDS))
         self.kind = kind
 
     def __call__(self, model: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
@@ -153,6 +153,9 @@ def padded(texts: list[Tensor], *, pad: int = 0, left: bool = False, length: int
         pad: token that fills the rest.
         left: put the padding before the text instead of behind it.
         length: of the batch; left out, that of its longest text. Batches of one length may take the fast plans.
+
+    Returns:
+        The batch, int64 [n, T] each.
 
     Example:
         >>> padded([torch.tensor([5, 6]), torch.tensor([7])])["labels"].tolist()

@@ -35,6 +35,9 @@ def error(outputs: Tensor, targets: Tensor) -> Tensor:
 def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
     """Classification accuracy of each sample, ``1 - error``; shapes as for :func:`error`.
 
+    Returns:
+        1 for a right sample and 0 for a wrong one, [N].
+
     Example:
         >>> import torch
         >>> accuracy(torch.tensor([[2.0, 1.0], [0.0, 3.0]]), torch.tensor([0, 0])).tolist()
@@ -64,6 +67,9 @@ def token_error(outputs: Tensor, targets: Tensor) -> Weighted:
 
 def token_accuracy(outputs: Tensor, targets: Tensor) -> Weighted:
     """Share of tokens that are the model's first choice, ``1 - token_error``; shapes as there.
+
+    Returns:
+        The share of each sample, weighted by its number of tokens.
 
     Example:
         >>> import torch

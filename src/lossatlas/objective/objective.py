@@ -104,7 +104,7 @@ class Objective:
         if not isinstance(model, nn.Module):
             raise SpecError(f"model is a {type(model).__name__}; expected a torch.nn.Module")
         if batchnorm not in bn.MODES:
-            raise unknown("batchnorm", batchnorm, bn.MODES)
+            raise SpecError(unknown("batchnorm", batchnorm, bn.MODES))
         self.model = model
         self.loss = loss
         self.metrics = _checked_metrics(metrics)
@@ -199,6 +199,9 @@ class Objective:
         Args:
             seed: what random numbers a stochastic model would draw; the global random state is left alone.
             watch: told outputs, targets and number of samples of every batch.
+
+        Returns:
+            Values by name, the loss first.
         """
         with self.posed(), self.batches.seeded(seed):
             if self.batchnorm == "recalibrated":
@@ -279,6 +282,9 @@ class Objective:
 
     def each(self) -> Tensor:
         """Loss and metrics of every sample where the private copy stands now, float64 [N, measured].
+
+        Returns:
+            A row for each sample; the columns are in the order of ``measured``.
 
         Raises:
             SpecError: the loss of a batch is not a mean over samples, or is the model's own.

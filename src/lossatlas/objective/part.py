@@ -59,6 +59,9 @@ def taken(objective: Objective, chosen: np.ndarray) -> Objective:
         objective: with all its data.
         chosen: int64 [n], increasing.
 
+    Returns:
+        An objective on the samples chosen, which shares the model.
+
     Raises:
         SpecError: a tensor of a batch has no sample dimension.
     """

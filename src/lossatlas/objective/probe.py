@@ -53,6 +53,7 @@ def probe(objective: Objective, origin: Mapping[str, Tensor] | None = None) -> C
         SpecError: the two evaluations differ (the message names the data order, augmentation, dropout layers,
             BatchNorm layers or the first module that differed), the loss at the centre is not finite, or the loss is
             a sum over samples.
+        RuntimeError: whatever else goes wrong in the model.
     """
     objective.assert_unchanged()
     start = time.perf_counter()

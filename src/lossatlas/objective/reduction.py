@@ -149,6 +149,9 @@ def loss_each(loss: Measure, outputs: Any, targets: Any, size: int) -> Tensor:
         targets: its targets.
         size: the number of samples N.
 
+    Returns:
+        The losses, in the order of the samples.
+
     Raises:
         SpecError: the loss of a batch is not the mean over its samples.
 
@@ -213,6 +216,9 @@ def metric_each(name: str, value: Any, size: int) -> Tensor:
 
 def metric_mean(name: str, value: Any, size: int) -> Tensor:
     """The mean of one batch of a metric: one value for each sample, shape [N], or :class:`Weighted`.
+
+    Returns:
+        The mean, float64 [].
 
     Raises:
         SpecError: the value has another shape.

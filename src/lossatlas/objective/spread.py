@@ -31,6 +31,9 @@ SUFFIX = "_se"
 def error_names(objective: Objective) -> tuple[str, ...]:
     """The names of the standard errors: of all that is measured batch by batch, the loss first.
 
+    Returns:
+        A name for each standard error.
+
     Raises:
         SpecError: one sample has no spread, a model's own loss has no samples, or a metric has such a name already.
     """

@@ -211,7 +211,7 @@ def trainer(
 
 def _check(when: str) -> None:
     if when not in WHEN:
-        raise unknown("when", when, WHEN)
+        raise SpecError(unknown("when", when, WHEN))
 
 
 def _lightning() -> Any:

@@ -225,6 +225,9 @@ class PathLosses:
         Args:
             label: in the key.
 
+        Returns:
+            What ``la.draw(..., overlays=...)`` takes.
+
         Raises:
             SpecError: a plane with other than two axes.
         """

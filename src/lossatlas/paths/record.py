@@ -241,6 +241,9 @@ class Recorder:
 def read_index(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The layout and the entries of a recorded path; a last line that was cut off does not count.
 
+    Returns:
+        The layout, and an entry for each checkpoint.
+
     Raises:
         SpecError: the folder holds no path, or its files are damaged.
     """
@@ -259,6 +262,9 @@ def read_index(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 def learning_rate(source: Any) -> float | None:
     """The learning rate that a number, an optimizer or a scheduler stands for; of the first group of parameters.
+
+    Returns:
+        The rate, or ``None`` where there is none to read.
 
     Raises:
         SpecError: something else.
@@ -280,6 +286,12 @@ def learning_rate(source: Any) -> float | None:
 
 def unwrapped(model: nn.Module) -> nn.Module:
     """The model inside DataParallel, DistributedDataParallel and torch.compile, so that names stay its own.
+
+    Returns:
+        The model that the user wrote.
+
+    Raises:
+        SpecError: it is no model.
 
     Example:
         >>> inner = nn.Linear(1, 1)

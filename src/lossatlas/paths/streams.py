@@ -136,6 +136,9 @@ def source_of(item: Any) -> Source:
 
     A safetensors file is read a part at a time; other files are held whole.
 
+    Returns:
+        Where to read its tensors.
+
     Raises:
         SpecError: it is none of these, or cannot be read.
     """

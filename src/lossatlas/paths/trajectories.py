@@ -96,7 +96,7 @@ class Trajectory:
             (5, 2)
         """
         if tensors not in TENSORS:
-            raise unknown("tensors", tensors, TENSORS)
+            raise SpecError(unknown("tensors", tensors, TENSORS))
         if isinstance(source, (str, os.PathLike)):
             found, checkpoints, names = _folder(Path(source))
         else:
@@ -215,6 +215,9 @@ class Trajectory:
     def directions(self, axes: Sequence[str] = ("x", "y"), *, centre: Centre = "mean") -> dict[str, ways.Direction]:
         """The first principal directions, by axis, each of length one; one pass over all checkpoints.
 
+        Returns:
+            Directions by axis, in the order of the variance they hold.
+
         Raises:
             SpecError: the path has fewer components than there are axes.
         """
@@ -257,6 +260,9 @@ class Trajectory:
 
         With the plane's Gram matrix G and :math:`b_a = ⟨d_a, θ_i - θ_0⟩` the nearest point has the coordinates
         :math:`c = G^{-1} b`, and the squared distance from it is :math:`‖θ_i - θ_0‖^2 - b^T c`.
+
+        Returns:
+            Coordinates and distances of all checkpoints.
 
         Raises:
             SpecError: the plane belongs to another architecture.
@@ -304,6 +310,9 @@ class Trajectory:
 
         Returns:
             Cosines and share, beside what is expected in this dimension.
+
+        Raises:
+            SpecError: the path ends where it began.
         """
         last: Parameters = self.at(-1)
         plane = Plane.random(last, seed=seed, by="none", still=())

@@ -17,7 +17,7 @@ from typing import Literal, get_args
 import numpy as np
 from scipy import linalg
 
-from lossatlas.errors import unknown
+from lossatlas.errors import SpecError, unknown
 
 __all__ = ["CENTRES", "Centre", "Null", "centred", "null", "random_cosines", "shares", "walk"]
 
@@ -62,7 +62,7 @@ def centred(gram: np.ndarray, centre: Centre) -> np.ndarray:
         [[1.0, 0.0], [0.0, 0.0]]
     """
     if centre not in CENTRES:
-        raise unknown("centre", centre, CENTRES)
+        raise SpecError(unknown("centre", centre, CENTRES))
     if centre == "last":
         moved = gram - gram[-1:, :]
         return np.asarray(moved - moved[:, -1:])
@@ -72,6 +72,9 @@ def centred(gram: np.ndarray, centre: Centre) -> np.ndarray:
 
 def shares(gram: np.ndarray, centre: Centre, components: int) -> np.ndarray:
     """Share of the variance of the first components, float64 [components].
+
+    Returns:
+        The shares, descending; together at most one.
 
     Example:
         >>> line = np.outer([0.0, 1.0, 2.0], [0.0, 1.0, 2.0])

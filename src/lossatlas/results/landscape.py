@@ -343,6 +343,9 @@ def save(landscape: xr.Dataset, path: str | os.PathLike[str]) -> Path:
 def load(path: str | os.PathLike[str]) -> xr.Dataset:
     """Read a Landscape from a netCDF file, wholly into memory.
 
+    Returns:
+        The Landscape, checked against the schema.
+
     Raises:
         SpecError: the file is missing, is no netCDF file, or holds something else.
     """

@@ -50,6 +50,9 @@ class Progress:
 def read(path: str | os.PathLike[str]) -> xr.Dataset:
     """The Landscape of a run folder, finished or not, while its writer goes on undisturbed.
 
+    Returns:
+        The Landscape; points to come have the status "not sampled".
+
     Raises:
         SpecError: not a run folder.
     """
@@ -86,6 +89,9 @@ def open(path: str | os.PathLike[str]) -> xr.Dataset:
 
 def progress(path: str | os.PathLike[str]) -> Progress:
     """How far a run is, while its writer goes on undisturbed.
+
+    Returns:
+        How many points there are, of how many.
 
     Raises:
         SpecError: not a run folder.

@@ -63,6 +63,9 @@ class RunSpec:
     def from_json(cls, text: str, source: Path) -> RunSpec:
         """Read a specification back.
 
+        Returns:
+            The specification.
+
         Raises:
             SpecError: the text is damaged or of another format; the message names the source.
         """
@@ -76,9 +79,9 @@ class RunSpec:
                 for name, axis in content["axes"].items()
             }
             return cls(identity=content["identity"], axes=axes, values=tuple(content["values"]), about=About(**about))
+        except SpecError:
+            raise
         except (KeyError, TypeError, ValueError) as fault:
-            if isinstance(fault, SpecError):
-                raise
             raise SpecError(f"{source} is damaged ({fault}); choose another folder") from fault
 
 
@@ -101,6 +104,9 @@ class Block:
     @classmethod
     def joined(cls, blocks: Sequence[Self], width: int) -> Self:
         """Several blocks as one, ordered by index; ``width`` values each, also where there is no block.
+
+        Returns:
+            One block.
 
         Example:
             >>> Block.joined([], 2).values.shape

@@ -202,6 +202,9 @@ class RunFolder:
         Args:
             complete: what is done to the Landscape of the journal first, such as filling cells nobody evaluated.
 
+        Returns:
+            The Landscape that was written.
+
         Raises:
             OSError: it cannot be written; the journal keeps every point.
         """
@@ -254,6 +257,9 @@ def _check_free(folder: Path) -> None:
 
 def anchors_file(folder: Path) -> Path:
     """Where a run on a part of the samples keeps what all of them gave; the folder is made where it is missing.
+
+    Returns:
+        The file, which may not exist yet.
 
     Raises:
         SpecError: the folder holds something else than a run.

@@ -76,7 +76,7 @@ class Adaptive:
         if not 0 < tolerance < 0.5:
             raise SpecError(f"tolerance={tolerance!r}; expected a share of the shown range, such as 0.02 (2 %)")
         if scale not in ("auto", "linear", "log"):
-            raise unknown("scale", scale, ("auto", "linear", "log"))
+            raise SpecError(unknown("scale", scale, ("auto", "linear", "log")))
         object.__setattr__(self, "axes", Grid(**axes).axes)
         object.__setattr__(self, "tolerance", float(tolerance))
         object.__setattr__(self, "scale", scale)

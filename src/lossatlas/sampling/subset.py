@@ -143,6 +143,9 @@ class Anchors:
 
         The error is what held-out anchors round there were wrong by, everywhere but right beside an anchor, since the
         correction may bend between two of them.
+
+        Returns:
+            The correction and its error, float64 [cells] each.
         """
         cells = surrogate.places(self.shape)
         found = surrogate.estimate(cells, self.cells, self._gaps(column, chosen), reach=BESIDE)
@@ -152,6 +155,9 @@ class Anchors:
         """Errors of the corrected loss at anchors that were held out, as shares of the shown range, float64 [A].
 
         Whether the picture will take a logarithm is not known yet, so the worse of both ways counts.
+
+        Returns:
+            An error for each anchor.
         """
         gaps = surrogate.held_out(surrogate.places(self.shape)[self.cells], self._gaps(0, chosen))
         means = self.table[:, :, 0].mean(axis=1)

@@ -116,6 +116,9 @@ class Estimate:
 def places(shape: tuple[int, ...]) -> np.ndarray:
     """The cells of a grid as points of a cube with sides of length 1, float64 [cells, axes], in C order.
 
+    Returns:
+        A row for each cell.
+
     Example:
         >>> places((2, 3)).tolist()
         [[0.0, 0.0], [0.0, 0.5], [0.0, 1.0], [1.0, 0.0], [1.0, 0.5], [1.0, 1.0]]
@@ -126,6 +129,9 @@ def places(shape: tuple[int, ...]) -> np.ndarray:
 
 def fewest(axes: int) -> int:
     """The number of evaluated cells that an estimate needs.
+
+    Returns:
+        The number.
 
     Example:
         >>> [fewest(axes) for axes in (1, 2, 3)]
@@ -172,6 +178,9 @@ def estimate(
 
 def held_out(points: np.ndarray, values: np.ndarray) -> np.ndarray:
     """By how much the spline through the other points misses each point, float64 [n].
+
+    Returns:
+        An error for each point.
 
     Example:
         >>> line = np.linspace(0, 1, 6)[:, None]
@@ -330,6 +339,9 @@ class _Scale:
 
 def quantile(values: np.ndarray, weights: np.ndarray, share: float) -> float:
     """The smallest value that is not below ``share`` of the weight.
+
+    Returns:
+        One of the values.
 
     Example:
         >>> quantile(np.array([3.0, 1.0, 2.0]), np.array([0.0, 1.0, 1.0]), 0.95)

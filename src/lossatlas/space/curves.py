@@ -56,7 +56,7 @@ class Curve:
     def __post_init__(self) -> None:
         """Check the points."""
         if self.kind not in KINDS:
-            raise unknown("kind", self.kind, KINDS)
+            raise SpecError(unknown("kind", self.kind, KINDS))
         if len(self.points) < 2:
             raise SpecError(f"points: {len(self.points)} given; a curve needs at least two")
         for point in self.points[1:]:
@@ -84,6 +84,9 @@ class Curve:
 
     def at(self, coordinates: Mapping[str, float]) -> dict[str, Tensor]:
         """The parameters at a share of the curve's length: ``{"x": 0.5}`` is half way.
+
+        Returns:
+            Tensors by name.
 
         Raises:
             SpecError: another axis than x.

@@ -65,7 +65,7 @@ def normalize(
         [5.0, 0.0]
     """
     if by not in WAYS:
-        raise unknown("by", by, WAYS)
+        raise SpecError(unknown("by", by, WAYS))
     roles = filters.checked_still(still)
     point, table = described(origin)
     check_direction(direction, point)

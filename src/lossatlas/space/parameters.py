@@ -22,6 +22,9 @@ PART = 2**22
 def dot(a: Parameters, b: Parameters) -> float:
     r"""Inner product :math:`\sum_{i} a_i b_i` over the names that both have.
 
+    Returns:
+        The product, summed in double precision.
+
     Example:
         >>> dot({"w": torch.tensor([1.0, 2.0])}, {"w": torch.tensor([3.0, 4.0]), "b": torch.ones(1)})
         11.0
@@ -37,6 +40,9 @@ def _products(a: Tensor, b: Tensor) -> Iterator[float]:
 
 def parts(tensor: Tensor) -> Sequence[Tensor]:
     """A tensor in parts whose doubles are small, or itself where it is small or spread over devices.
+
+    Returns:
+        Views of the tensor, which together are all of it.
 
     Example:
         >>> len(parts(torch.empty(3)))
@@ -56,6 +62,9 @@ def precise(tensor: Tensor) -> Tensor:
 def norm(a: Parameters) -> float:
     """Euclidean norm.
 
+    Returns:
+        The norm, summed in double precision.
+
     Example:
         >>> norm({"w": torch.tensor([3.0]), "b": torch.tensor([4.0])})
         5.0
@@ -65,6 +74,9 @@ def norm(a: Parameters) -> float:
 
 def combine(base: Tensor, steps: Iterable[tuple[float, Tensor]]) -> Tensor:
     """``base + c1 * d1 + c2 * d2 + …``, rounded once where the format is short (bfloat16, float16).
+
+    Returns:
+        A new tensor in the format of ``base``.
 
     Example:
         >>> combine(torch.ones(2), [(2.0, torch.ones(2)), (-1.0, torch.tensor([0.0, 1.0]))]).tolist()
@@ -78,6 +90,9 @@ def combine(base: Tensor, steps: Iterable[tuple[float, Tensor]]) -> Tensor:
 
 def difference(a: Parameters, b: Parameters) -> dict[str, Tensor]:
     """``a - b``, both with the same names and shapes.
+
+    Returns:
+        Tensors by name.
 
     Raises:
         SpecError: the names or shapes differ; the message has the first difference.

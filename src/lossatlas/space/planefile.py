@@ -60,6 +60,9 @@ def save_directions(plane: Plane, path: str | os.PathLike[str]) -> Path:
 def load_directions(path: str | os.PathLike[str]) -> dict[str, dict[str, Tensor]]:
     """Read directions: tensors by name, by axis.
 
+    Returns:
+        The directions.
+
     Raises:
         SpecError: the file is missing, damaged, or holds something else.
     """

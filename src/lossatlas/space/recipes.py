@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossatlas.errors import unknown
+from lossatlas.errors import SpecError, unknown
 from lossatlas.space.filters import Layout
 from lossatlas.space.parameters import Parameters, precise
 
@@ -77,7 +77,7 @@ class Seeded(Mapping[str, Tensor]):
         from lossatlas.space.normalize import WAYS, check_moving, described
 
         if by not in WAYS or by == "weight":
-            raise unknown("by", by, [way for way in WAYS if way != "weight"])
+            raise SpecError(unknown("by", by, [way for way in WAYS if way != "weight"]))
         roles = filters.checked_still(still)
         point, table = described(origin)
         only = (only,) if isinstance(only, str) else tuple(only)
@@ -98,6 +98,9 @@ class Seeded(Mapping[str, Tensor]):
 
         All of them lie in one piece of memory that is there before: small tensors that stay, made between large ones
         that go, would keep the system from using the room of the large ones again.
+
+        Returns:
+            The norms.
         """
         if self._by == "none" or self._by.startswith("unit"):
             return {}
@@ -147,6 +150,9 @@ class Seeded(Mapping[str, Tensor]):
         Args:
             name: of the tensor.
             ranges: as :meth:`ranges` gives them, or the whole tensor as one.
+
+        Yields:
+            The pieces, in order.
         """
         if list(ranges) != self.ranges(name):
             yield self[name].reshape(-1)
@@ -224,6 +230,9 @@ def pieces(direction: Parameters, name: str, ranges: Sequence[tuple[int, int]]) 
 
 def gram(directions: Sequence[Parameters]) -> np.ndarray:
     """The inner products of directions, float64 [k, k], every tensor of a recipe made once and let go.
+
+    Returns:
+        The matrix, symmetric.
 
     Example:
         >>> gram([{"w": torch.tensor([3.0, 4.0])}, {"w": torch.tensor([1.0, 0.0])}]).tolist()

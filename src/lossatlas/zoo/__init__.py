@@ -43,7 +43,7 @@ def model(name: str, *, seed: int | None = None, **options: Any) -> nn.Module:
         272474
     """
     if name not in MODELS:
-        raise unknown("model", name, MODELS)
+        raise SpecError(unknown("model", name, MODELS))
     try:
         if seed is None:
             return MODELS[name](**options)
@@ -89,9 +89,9 @@ def data(name: str, *, split: str = "train", **options: Any) -> Any:
         ((1437, 1, 8, 8), (1437,))
     """
     if name not in DATASETS:
-        raise unknown("data", name, DATASETS)
+        raise SpecError(unknown("data", name, DATASETS))
     if split not in ("train", "test"):
-        raise unknown("split", split, ("train", "test"))
+        raise SpecError(unknown("split", split, ("train", "test")))
     try:
         return DATASETS[name](split=split, **options)
     except TypeError as fault:

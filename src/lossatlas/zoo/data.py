@@ -28,6 +28,9 @@ def digits(*, split: str) -> Pair:
 
     Pixels are standardised with one mean and one standard deviation, those of the training part. The split is a fixed
     permutation. Source: E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998.
+
+    Returns:
+        Images, float32 [N, 1, 8, 8], and classes, int64 [N].
     """
     found = require("sklearn.datasets", extra="zoo", purpose="load the digits").load_digits()
     order = np.random.default_rng(0).permutation(len(found.target))

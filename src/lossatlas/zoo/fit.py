@@ -54,6 +54,9 @@ class Recipe:
     def lr_at(self, step: int) -> float:
         """The learning rate of a step, counted from 0.
 
+        Returns:
+            The rate.
+
         Example:
             >>> [round(Recipe(steps=100, lr=1.0).lr_at(step), 3) for step in (0, 9, 55, 99)]
             [0.1, 1.0, 0.5, 0.0]

@@ -56,6 +56,9 @@ def _one_of(folder: Path, name: str) -> Path:
 def idx(path: Path) -> np.ndarray:
     """An array of bytes in the idx format: two zeros, the type 8, the number of dimensions, their sizes, the values.
 
+    Returns:
+        The array, uint8.
+
     Raises:
         SpecError: another format or type, or a file of another length than its head says.
     """
@@ -139,6 +142,9 @@ def datasets(
         columns: two or more columns of numbers, the last one the target: batches are tuples of them. Left out, batches
             are mappings of all columns of numbers, as models of Hugging Face take them.
         batch: rows in a batch.
+
+    Returns:
+        The batches.
 
     Raises:
         SpecError: no such data set, split or column.

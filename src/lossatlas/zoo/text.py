@@ -37,6 +37,12 @@ def reference(*, split: str = "train", block: int = 128, tokenizer: str = "bytes
     It is the module ``pydoc_data.topics``: what ``help("while")`` prints. Copyright Python Software Foundation, under
     the PSF licence, which allows any use. It differs from one version of Python to the next; the fingerprint of the
     data says which one a run saw.
+
+    Returns:
+        Inputs and next tokens, int64 [N, T].
+
+    Raises:
+        SpecError: this Python comes without that module, or an unknown option.
     """
     try:
         topics = importlib.import_module("pydoc_data.topics").topics
@@ -73,6 +79,9 @@ def text(
 def corpus(content: str, split: str, block: int, tokenizer: str, vocabulary: int) -> Pair:
     """One long text as blocks of tokens; see :func:`text`.
 
+    Returns:
+        Inputs and next tokens, int64 [N, T].
+
     Raises:
         SpecError: a text shorter than a block, or an unknown tokenizer.
 
@@ -96,6 +105,9 @@ def _bytes(content: str) -> Tensor:
 
 def trained_bpe(content: str, vocabulary: int) -> Any:
     """A byte-level BPE tokenizer (Sennrich et al. 2016, arXiv 1508.07909) trained on a text, by the tokenizers library.
+
+    Returns:
+        The tokenizer.
 
     Raises:
         SpecError: fewer tokens than bytes.

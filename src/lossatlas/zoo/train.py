@@ -78,10 +78,13 @@ class Recipe:
     def __post_init__(self) -> None:
         for option, choices in (("optimizer", get_args(Optimizer)), ("augment", get_args(Augment))):
             if getattr(self, option) not in choices:
-                raise unknown(option, getattr(self, option), choices)
+                raise SpecError(unknown(option, getattr(self, option), choices))
 
     def lr_at(self, epoch: int) -> float:
         """The learning rate of an epoch, counted from 0.
+
+        Returns:
+            The rate.
 
         Example:
             >>> [Recipe().lr_at(epoch) for epoch in (0, 149, 150)]
@@ -188,6 +191,9 @@ def augmented(x: Tensor, how: Augment) -> Tensor:
     """Images [N, C, H, W], each cropped at random after padding, and mirrored at random where asked for.
 
     The padding is each channel's smallest value in the batch: black, where any image has a black pixel.
+
+    Returns:
+        New images of the same shape.
     """
     if how == "none":
         return x

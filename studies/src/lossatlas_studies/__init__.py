@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 
-from lossatlas.errors import unknown
+from lossatlas.errors import SpecError, unknown
 from lossatlas_studies.study import Study
 
 ORDER = (
@@ -36,6 +36,6 @@ def study(name: str) -> Study:
         SpecError: an unknown name; all good ones are listed.
     """
     if name not in ORDER:
-        raise unknown("study", name, ORDER)
+        raise SpecError(unknown("study", name, ORDER))
     found: Study = importlib.import_module(f"lossatlas_studies.{name.replace('-', '_')}").STUDY
     return found

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lossatlas.errors import unknown
+from lossatlas.errors import SpecError, unknown
 from lossatlas.zoo.train import Augment, Recipe
 from lossatlas_studies import search_charts
 from lossatlas_studies.comparisons import agreement, better, beyond
@@ -85,7 +85,7 @@ class Settings:
 def run(bench: Bench, settings: Settings) -> Findings:
     """Train, measure, judge."""
     if settings.measure not in LANDSCAPES:
-        raise unknown("measure", settings.measure, LANDSCAPES)
+        raise SpecError(unknown("measure", settings.measure, LANDSCAPES))
     data = settings.load(bench.device)
     rows = [_row(bench, design, data, settings) for design in settings.designs]
     found = replayed(rows, settings)

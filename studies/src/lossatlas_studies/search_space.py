@@ -68,9 +68,9 @@ class Network(nn.Module):
     ) -> None:
         super().__init__()
         if activation not in ACTIVATIONS:
-            raise unknown("activation", activation, ACTIVATIONS)
+            raise SpecError(unknown("activation", activation, ACTIVATIONS))
         if norm not in NORMS:
-            raise unknown("norm", norm, NORMS)
+            raise SpecError(unknown("norm", norm, NORMS))
         if depth < STAGES:
             raise SpecError(f"depth={depth}; expected at least {STAGES}, a layer for each resolution")
         if norm == "group" and width % GROUPS:

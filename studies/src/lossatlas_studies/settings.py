@@ -75,7 +75,7 @@ def changed(settings: S, assignments: Iterable[str]) -> S:
         if not sign:
             raise SpecError(f"--set {words}: expected NAME=VALUE, with a NAME out of {', '.join(known)}")
         if name not in known:
-            raise unknown("--set", name, known)
+            raise SpecError(unknown("--set", name, known))
         changes[name] = _typed(name, value.strip(), known[name])
     return dataclasses.replace(settings, **changes)  # type: ignore[type-var]
 

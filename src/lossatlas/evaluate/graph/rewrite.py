@@ -313,6 +313,9 @@ def attention(
 
     The arguments are those of ``torch.nn.functional.scaled_dot_product_attention``.
 
+    Returns:
+        The values mixed, with the shape of ``query`` but for its last dimension.
+
     Example:
         >>> q, k, v = torch.randn(3, 2, 4, 5, 8)
         >>> exact = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)

@@ -49,6 +49,9 @@ class Graphs:
     def way(self, plan: Plan) -> GraphWay:
         """The way that a plan describes.
 
+        Returns:
+            The way, ready to be asked for values.
+
         Raises:
             UntraceableError: there is no graph, or not for this plan.
         """

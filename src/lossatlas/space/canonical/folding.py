@@ -100,6 +100,9 @@ def _plain(module: nn.Module) -> list[str]:
 
     torch.nn.utils.parametrize.remove_parametrizations would take the tensors' properties off the class, which a copy
     shares with the user's model.
+
+    Returns:
+        The names of these tensors.
     """
     steps: Any = module.parametrizations
     with torch.no_grad():

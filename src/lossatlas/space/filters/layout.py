@@ -81,6 +81,9 @@ WithinRule = Callable[[nn.Module, str, Tensor], Layout | None]
 def along(tensor: Tensor, *dims: int, rule: str, **more: object) -> Layout:
     """The tensor as it is, with some of its dimensions numbering the filters.
 
+    Returns:
+        The layout.
+
     Example:
         >>> import torch
         >>> along(torch.zeros(3, 5), 1, rule="columns").count

@@ -24,6 +24,9 @@ def transposed_convolution(module: nn.Module, name: str, tensor: Tensor) -> Layo
     """Output channels of a transposed convolution, whose weight is stored [in, out / groups, ...].
 
     With g groups, output channel (j, o) sums over the input channels of group j only.
+
+    Returns:
+        The layout, whose filters are the output channels.
     """
     groups = int(module.groups)  # type: ignore[arg-type]
     shape = (groups, tensor.shape[0] // groups, *tensor.shape[1:])
@@ -38,6 +41,9 @@ def gates(module: nn.Module, name: str, tensor: Tensor) -> Layout:
 
     The gates' sigmoid and tanh leave no scale free, so scaling such a filter changes the function. What is free where a
     vanilla RNN has ReLU, see ``docs/filters.md``.
+
+    Returns:
+        The layout.
     """
     if "weight_hr" in name:
         return along(tensor, 0, rule="units of the projection")

@@ -164,6 +164,9 @@ def by_shape(parameters: Mapping[str, Tensor]) -> dict[str, Row]:
 
     Wrong for transposed convolutions, and vectors of normalising layers count as biases: pass the model where there
     is one.
+
+    Returns:
+        A row for each tensor, by name.
     """
     plain = nn.Module()
     return {
@@ -183,6 +186,9 @@ def by_shape(parameters: Mapping[str, Tensor]) -> dict[str, Row]:
 def checked_still(still: Iterable[str]) -> tuple[Role, ...]:
     """The roles held still, checked.
 
+    Returns:
+        The same roles, as a tuple.
+
     Raises:
         SpecError: a role that does not exist; the message lists those that do.
     """
@@ -191,5 +197,5 @@ def checked_still(still: Iterable[str]) -> tuple[Role, ...]:
     roles = tuple(still)
     for role in roles:
         if role not in ROLES:
-            raise unknown("still", role, ROLES)
+            raise SpecError(unknown("still", role, ROLES))
     return roles  # type: ignore[return-value]

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from lossatlas.errors import unknown
+from lossatlas.errors import SpecError, unknown
 
 __all__ = ["ACTIVATIONS", "BY_NAME", "MLP", "Activation", "DeepMLP"]
 
@@ -39,7 +39,7 @@ class MLP(nn.Module):
     ) -> None:
         super().__init__()
         if activation not in get_args(Activation):
-            raise unknown("activation", activation, ACTIVATIONS)
+            raise SpecError(unknown("activation", activation, ACTIVATIONS))
         layers: list[nn.Module] = []
         for inputs, outputs in itertools.pairwise(widths):
             layers.append(nn.Linear(inputs, outputs))
@@ -91,7 +91,7 @@ class DeepMLP(nn.Module):
     ) -> None:
         super().__init__()
         if activation not in get_args(Activation):
-            raise unknown("activation", activation, ACTIVATIONS)
+            raise SpecError(unknown("activation", activation, ACTIVATIONS))
         self.skip, self.depth = skip, depth
         self.first = nn.Linear(inputs, width)
         self.layers = nn.ModuleList(nn.Linear(width, width) for _ in range(1 if tied else depth))

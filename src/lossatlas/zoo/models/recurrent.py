@@ -109,7 +109,7 @@ class RecurrentLM(nn.Module):
 
 def _cells(cell: str) -> Callable[..., nn.RNNBase]:
     if cell not in get_args(Cell):
-        raise unknown("cell", cell, CELLS)
+        raise SpecError(unknown("cell", cell, CELLS))
     return CELLS[cell]
 
 

@@ -131,7 +131,7 @@ class Decoder(nn.Module):
         if dim % heads or heads % kv_heads:
             raise SpecError(f"heads={heads} must divide dim={dim}, and kv_heads={kv_heads} must divide heads")
         if norm not in get_args(Norm):
-            raise unknown("norm", norm, NORMS)
+            raise SpecError(unknown("norm", norm, NORMS))
         if hidden is None:
             hidden = 4 * round((8 / 3 if gated else 4) * dim / 4)
         self.tok_embeddings = nn.Embedding(vocabulary, dim)
