@@ -1,16 +1,21 @@
-"""Which way an adapter took: its merged change of the weights it adapts."""
+"""Which way an adapter took: from the base to where the adapter's own library merges it."""
 
 from __future__ import annotations
 
+import copy
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from lossatlas.errors import SpecError
+from lossatlas.extras import require
 from lossatlas.objective import Objective
+from lossatlas.space.directions import tensors_of
 from lossatlas.space.normalize import described
-from lossatlas.space.parameters import Parameters, norm
+from lossatlas.space.parameters import Parameters, norm, precise
 
 __all__ = ["lora"]
 
@@ -18,40 +23,232 @@ __all__ = ["lora"]
 def lora(
     origin: Objective | nn.Module | Parameters, adapted: nn.Module, *, adapter: str = "default"
 ) -> dict[str, Tensor]:
-    r"""The way that a LoRA adapter of peft took: its merged change :math:`\frac{α}{r} B A` of every weight it adapts.
+    """The way from a base model to the same model with an adapter of peft merged into it.
 
-    Nothing is normalised: coordinate 0 is the base, coordinate 1 the base with the adapter merged (Hu et al. 2021,
-    arXiv 2106.09685). Only the layers it adapts move.
+    Coordinate 0 is the base, coordinate 1 what peft itself makes of base and adapter: a copy is merged by peft and the
+    difference taken, so it holds for every kind of adapter that peft merges. For plain LoRA (Hu et al. 2021, arXiv
+    2106.09685) that is (α/r)·BA; PiSSA, OLoRA and their like change the base as well, DoRA has a magnitude besides, and
+    OFT and IA3 multiply. Biases and modules that were trained along move too. Nothing is normalised.
 
     Args:
-        origin: the base model, an Objective of it, or its tensors by name.
-        adapted: the model that peft wrapped.
+        origin: the base model as it was before peft wrapped it, an Objective of it, or its tensors by name.
+        adapted: the model that peft wrapped, or put adapters into. It is left as it is; a copy of it is made.
         adapter: its name there.
 
     Returns:
-        Tensors by the base's names.
+        Tensors by the base's names; those that the adapter leaves alone are left out.
 
     Raises:
-        SpecError: no such adapter, a change that is all zero, or a layer that the base lacks.
+        SpecError: no such adapter, one that peft cannot merge into weights, one that changes nothing, or an origin that
+            is not the base.
+        MissingExtraError: peft is not installed.
     """
     point, _ = described(origin)
+    if any(".base_layer." in name for name in point):
+        raise SpecError(
+            "origin is the adapted model itself; give the base as it was before peft wrapped it, since coordinate 0 is "
+            "the network without the adapter"
+        )
+    touched = _touched(adapted, adapter)
+    merged = tensors_of(_merged(adapted, adapter))
     found: dict[str, Tensor] = {}
-    for path, module in adapted.named_modules():
-        if adapter in getattr(module, "lora_A", {}) and callable(getattr(module, "get_delta_weight", None)):
-            delta = module.get_delta_weight(adapter).detach()
-            name = _base_name(path, point)
-            found[name] = delta.to(point[name].device).reshape(point[name].shape)
+    for name, end in merged.items():
+        if name not in point:
+            if name.rpartition(".")[2] in ("running_mean", "running_var"):
+                continue
+            raise SpecError(f"origin has no {name!r}, which the merged model has{_why_missing(name, point)}")
+        step = _step(end, point[name], name)
+        if touched.holds(name):
+            if bool((step != 0).any()):
+                found[name] = step
+        elif not _same(end, point[name], step):
+            raise SpecError(
+                f"origin is not the base of this adapter: {name!r}, which the adapter leaves alone, differs. Give the "
+                "base model it was trained on; for the way to any other model take directions.towards(origin, merged)"
+            )
     if not found:
-        known = sorted({name for m in adapted.modules() for name in getattr(m, "lora_A", {})})
-        raise SpecError(f"adapter={adapter!r}: no layer has it; the model has {known or 'no LoRA adapter'}")
-    if norm(found) == 0:
-        raise SpecError(f"adapter={adapter!r} changes nothing yet: its B is zero; train it first")
+        raise SpecError(f"adapter={adapter!r} changes nothing yet: merged, it is the base; train it first")
+    if not norm(found) < float("inf"):
+        raise SpecError(f"adapter={adapter!r}: merged, it has weights that are not finite; its training diverged")
     return found
 
 
-def _base_name(path: str, point: Mapping[str, Any]) -> str:
-    plain = path.removeprefix("base_model.model.")
-    for name in (f"{plain}.weight", f"{plain}.base_layer.weight", f"{path}.base_layer.weight"):
-        if name in point:
-            return name
-    raise SpecError(f"origin: the adapter's layer {plain!r} is not there; it has {sorted(point)[:4]} …")
+class _Touched:
+    """Which tensors of the base an adapter may change.
+
+    Args:
+        layers: paths of modules that it changes or replaces.
+        tensors: names of tensors that were trained beside it.
+        biases: whether all biases may have been.
+    """
+
+    def __init__(self, layers: set[str], tensors: set[str], *, biases: bool) -> None:
+        self._layers = layers
+        self._tensors = tensors
+        self._biases = biases
+
+    def holds(self, name: str) -> bool:
+        """Whether it may change a tensor."""
+        steps = name.split(".")
+        inside = any(".".join(steps[:i]) in self._layers for i in range(len(steps)))
+        return inside or name in self._tensors or (self._biases and steps[-1] == "bias")
+
+
+def _touched(adapted: nn.Module, adapter: str) -> _Touched:
+    """What an adapter may change.
+
+    Returns:
+        Layers, tensors and biases.
+
+    Raises:
+        SpecError: the model has no such adapter.
+    """
+    if not isinstance(adapted, nn.Module):
+        raise SpecError(f"adapted is a {type(adapted).__name__}; expected the model that peft wrapped")
+    configs = getattr(adapted, "peft_config", None)
+    layers, aside = _kinds()
+    inner: nn.Module = _inner(adapted)
+    wrapped = {path: part for path, part in inner.named_modules() if isinstance(part, (*layers, *aside))}
+    known = set(configs) if isinstance(configs, Mapping) else _names(wrapped)
+    if adapter not in known:
+        raise SpecError(f"adapter={adapter!r}: no layer has it; the model has {sorted(known) or 'no adapter of peft'}")
+    config = configs[adapter] if isinstance(configs, Mapping) else None
+    trained = {name for name, tensor in inner.named_parameters() if tensor.requires_grad}
+    bias = getattr(config, "bias", "none")
+    return _Touched(set(wrapped), trained, biases=isinstance(bias, str) and bias != "none")
+
+
+def _kinds() -> tuple[Any, Any]:
+    """The classes of peft that stand in for a layer: adapters, and what is trained whole beside them."""
+    tuners = require("peft.tuners.tuners_utils", extra="hf", purpose="merge an adapter")
+    other = require("peft.utils.other", extra="hf", purpose="merge an adapter")
+    aside = getattr(other, "AuxiliaryTrainingWrapper", other.ModulesToSaveWrapper)
+    return (tuners.BaseTunerLayer,), (aside,)
+
+
+def _names(wrapped: Mapping[str, Any]) -> set[str]:
+    """The names of the adapters in some layers."""
+    found: set[str] = set()
+    for part in wrapped.values():
+        for attribute in getattr(part, "adapter_layer_names", ()):
+            held: Any = getattr(part, attribute, None)
+            found |= set(held.keys()) if hasattr(held, "keys") else set()
+    return found
+
+
+def _inner(model: nn.Module) -> nn.Module:
+    """The model inside the wrappers of peft, adapters and all."""
+    base = getattr(model, "get_base_model", None)
+    if callable(base):
+        found = base()
+    else:
+        tuner = require("peft.tuners.tuners_utils", extra="hf", purpose="merge an adapter").BaseTuner
+        found = model.model if isinstance(model, tuner) else model
+    return found if isinstance(found, nn.Module) else model
+
+
+def _merged(adapted: nn.Module, adapter: str) -> nn.Module:
+    """A copy of the base with the adapter merged into it, by peft.
+
+    Returns:
+        The merged model.
+
+    Raises:
+        SpecError: peft cannot merge it.
+    """
+    configs = getattr(adapted, "peft_config", None)
+    kind = str(getattr(getattr(configs[adapter], "peft_type", None), "value", "adapter")) if configs else "adapter"
+    if kind in _BY_INPUT:
+        raise SpecError(f"adapter={adapter!r}: {kind} mixes adapters anew for every input, so no weights stand for it")
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            twin: Any = copy.deepcopy(adapted)
+            if callable(getattr(twin, "merge_and_unload", None)):
+                _activated(twin, adapter)
+                merged: nn.Module = twin.merge_and_unload(adapter_names=[adapter])
+            else:
+                merged = _merged_in_place(twin, adapter)
+    except Exception as fault:
+        words = (str(fault).strip().splitlines() or [type(fault).__name__])[0]
+        raise SpecError(
+            f"adapter={adapter!r}: peft cannot merge this {kind} into weights ({words}); a direction needs an adapter "
+            "that becomes a change of the weights"
+        ) from fault
+    layers, aside = _kinds()
+    if left := [path for path, part in merged.named_modules() if isinstance(part, (*layers, *aside))]:
+        raise SpecError(
+            f"adapter={adapter!r}: peft cannot merge this {kind} into weights ({left[0]!r} stays as it is); a "
+            "direction needs an adapter that becomes a change of the weights"
+        )
+    return merged
+
+
+_BY_INPUT = ("XLORA", "POLY")
+"""Kinds that are another network for every input: what peft merges of them is not what they compute."""
+
+
+def _activated(model: Any, adapter: str) -> None:
+    """Make an adapter the only one in use; what another one merged is taken out again."""
+    layers, _ = _kinds()
+    merged = {name for part in model.modules() if isinstance(part, layers) for name in part.merged_adapters}
+    if merged - {adapter}:
+        model.unmerge_adapter()
+    if list(getattr(model, "active_adapters", [adapter])) != [adapter]:
+        model.set_adapter(adapter)
+
+
+def _merged_in_place(model: nn.Module, adapter: str) -> nn.Module:
+    """Merge the adapters of a model that has them in its layers and no wrapper of peft's around it."""
+    layers, aside = _kinds()
+    wrapped = [path for path, part in model.named_modules() if isinstance(part, (*layers, *aside))]
+    outer = [path for path in wrapped if not any(path.startswith(f"{other}.") for other in wrapped)]
+    if not outer:
+        raise ValueError("its layers have no adapter: prompts and prefixes are inputs, not weights")
+    for path in outer:
+        layer: Any = model.get_submodule(path)
+        for part in layer.modules():
+            if isinstance(part, (*layers, *aside)):
+                part.set_adapter(adapter)  # type: ignore[attr-defined]
+        if hasattr(layer, "unload_and_optionally_merge_module"):
+            bare = layer.unload_and_optionally_merge_module(merge=True, safe_merge=False, adapter_names=[adapter])
+        else:
+            layer.merge(adapter_names=[adapter])
+            bare = layer.get_base_layer()
+        parent, _, name = path.rpartition(".")
+        setattr(model.get_submodule(parent), name, bare)
+    return model
+
+
+def _step(end: Tensor, start: Tensor, name: str) -> Tensor:
+    """From one tensor to another, not rounded to a short format.
+
+    Returns:
+        The difference.
+
+    Raises:
+        SpecError: they differ in shape, or hold no numbers that can be moved.
+    """
+    if end.shape != start.shape:
+        raise SpecError(
+            f"origin is not the base of this adapter: {name!r} has shape {tuple(start.shape)}, merged "
+            f"{tuple(end.shape)}"
+        )
+    if not (end.is_floating_point() or end.is_complex()) or end.dtype.itemsize < 2:
+        raise SpecError(f"{name!r} is held as {end.dtype} and cannot be moved; load the base in a floating format")
+    if start.is_complex():
+        return end.to(start) - start
+    step = precise(end.to(start.device)) - precise(start)
+    return step.to(start.device, torch.float64 if start.dtype == torch.float64 else torch.float32)
+
+
+def _same(end: Tensor, start: Tensor, step: Tensor) -> bool:
+    """Whether two tensors are one, but for the number format of the shorter."""
+    grain = max(torch.finfo(end.dtype).eps, torch.finfo(start.dtype).eps)
+    return norm({"": step}) <= (grain if end.dtype != start.dtype else 0.0) * norm({"": start})
+
+
+def _why_missing(name: str, point: Mapping[str, Any]) -> str:
+    if name.endswith(("lm_head.weight", "decoder.weight", "embed_tokens.weight", "wte.weight")):
+        return ": merging gives the tied weights values of their own; load the base with tie_word_embeddings=False"
+    return f"; it has {sorted(point)[:4]} …"
