@@ -300,6 +300,11 @@ def _format(tensors: Parameters) -> torch.dtype:
     for name, tensor in tensors.items():
         if tensor.dtype not in (torch.float32, torch.float64):
             form = str(tensor.dtype).removeprefix("torch.")
+            if tensor.is_complex():
+                raise SpecError(
+                    f"{name!r} is {form}: curvature is offered along real numbers alone; keep its real and imaginary "
+                    "parts as real weights (torch.view_as_complex in forward)"
+                )
             raise SpecError(
                 f"{name!r} is {form}: second derivatives in a short number format are rounding; give the model in "
                 "float32 (model.float(), or --dtype float32)"

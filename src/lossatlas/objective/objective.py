@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lossatlas.errors import SpecError, unknown
 from lossatlas.objective import batchnorm as bn
-from lossatlas.objective import calling, private, reduction
+from lossatlas.objective import calling, private, reduction, wrappers
 from lossatlas.objective.batches import Batches, size_of
 from lossatlas.objective.tasks import Task, Tasks
 from lossatlas.results.landscape import Count
@@ -39,7 +39,8 @@ class Objective:
     the device while it fits into ``memory``.
 
     Args:
-        model: any module. Its parameters, as they are now, are the origin.
+        model: any module. Its parameters, as they are now, are the origin; of a wrapper (DataParallel, DDP,
+            ``torch.compile``, Fabric) the network inside.
         data: a DataLoader, any re-iterable of batches, or a tuple ``(x, y)`` of tensors with one row for each sample.
         loss: ``(outputs, targets) -> scalar`` (a mean over samples) or one value for each sample, shape [N, ...].
             Left out, the model's own ``.loss`` is taken.
@@ -105,7 +106,8 @@ class Objective:
             raise SpecError(f"model is a {type(model).__name__}; expected a torch.nn.Module")
         if batchnorm not in bn.MODES:
             raise SpecError(unknown("batchnorm", batchnorm, bn.MODES))
-        self.model = model
+        self.model = model = wrappers.unwrapped(model)
+        wrappers.check_ready(model)
         self.loss = loss
         self.metrics = _checked_metrics(metrics)
         self.tasks = Tasks(tasks or {}, taken=self.metrics)

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from lossatlas.errors import SpecError
 from lossatlas.objective import Objective, batchnorm
+from lossatlas.objective.wrappers import unwrapped
 from lossatlas.space import filters
-from lossatlas.space.normalize import STILL, By, check_direction, described, normalize
+from lossatlas.space.normalize import STILL, By, check_direction, described, normalize, plain
 from lossatlas.space.parameters import Parameters, difference, dot, norm, precise
 from lossatlas.space.recipes import Seeded as Seeded
-from lossatlas.space.recipes import generator_of
+from lossatlas.space.recipes import drawn_in, generator_of
 
 __all__ = ["Direction", "Path", "orthogonal", "principal", "random", "tensors_of", "towards"]
 
@@ -58,14 +59,13 @@ def random(
     """
     point, table = described(origin)
     chosen = filters.matching(table, only) if only else filters.without_quantised(origin, table)
-    gaussian = {name: _gaussian(point[name], f"{seed}/{stream}/{name}") for name in chosen}
+    called = plain(origin)
+    gaussian = {name: _gaussian(point[name], f"{seed}/{stream}/{called.get(name, name)}") for name in chosen}
     return normalize(gaussian, origin, by=by, still=still)
 
 
 def _gaussian(like: Tensor, key: str) -> Tensor:
-    # Weights in a short format are moved in float32 and rounded once, so their directions are not rounded to it.
-    drawn = torch.float64 if like.dtype == torch.float64 else torch.float32
-    return torch.randn(like.shape, generator=generator_of(key), dtype=drawn).to(like.device)
+    return torch.randn(like.shape, generator=generator_of(key), dtype=drawn_in(like.dtype)).to(like.device)
 
 
 def towards(origin: Objective | nn.Module | Parameters, other: nn.Module | Parameters) -> dict[str, Tensor]:
@@ -142,6 +142,7 @@ class Direction(dict[str, Tensor]):
 def tensors_of(model: nn.Module | Parameters) -> dict[str, Tensor]:
     """The parameters and running statistics of a model, or a mapping as it is."""
     if isinstance(model, nn.Module):
+        model = unwrapped(model)
         parameters = {name: tensor.detach() for name, tensor in model.named_parameters()}
         return parameters | batchnorm.statistics(model)
     if isinstance(model, Mapping):

@@ -25,10 +25,11 @@ from torch import Tensor, nn
 
 from lossatlas.errors import SpecError, unknown
 from lossatlas.objective import Objective
+from lossatlas.objective.wrappers import plain_name, plain_names, unwrapped
 from lossatlas.space import filters
 from lossatlas.space.parameters import Parameters, norm, parts, precise
 
-__all__ = ["STILL", "WAYS", "By", "check_direction", "check_moving", "described", "normalize", "scaled_to"]
+__all__ = ["STILL", "WAYS", "By", "check_direction", "check_moving", "described", "normalize", "plain", "scaled_to"]
 
 By = Literal["filter", "layer", "weight", "none", "head", "unit-filter", "unit-layer"]
 WAYS: tuple[str, ...] = get_args(By)
@@ -100,10 +101,18 @@ def described(origin: Objective | nn.Module | Parameters) -> tuple[Parameters, d
     if isinstance(origin, Objective):
         return origin.origin, filters.table(origin.model)
     if isinstance(origin, nn.Module):
-        return {name: p.detach() for name, p in origin.named_parameters()}, filters.table(origin)
+        model = unwrapped(origin)
+        return {name: p.detach() for name, p in model.named_parameters()}, filters.table(model)
     if isinstance(origin, Mapping):
         return origin, filters.by_shape(origin)
     raise SpecError(f"origin is a {type(origin).__name__}; expected an Objective, a model or tensors by name")
+
+
+def plain(origin: Objective | nn.Module | Parameters) -> dict[str, str]:
+    """What each tensor of an origin is called without wrappers, by its name: what random numbers are seeded by."""
+    if isinstance(origin, Mapping):
+        return {name: plain_name(name) for name in origin}
+    return plain_names(origin.model if isinstance(origin, Objective) else unwrapped(origin))
 
 
 def check_direction(direction: Parameters, origin: Parameters) -> None:
@@ -121,6 +130,10 @@ def check_direction(direction: Parameters, origin: Parameters) -> None:
             )
         if not origin[name].dtype.is_floating_point and not origin[name].dtype.is_complex:
             raise SpecError(f"direction[{name!r}]: the origin holds it as {origin[name].dtype}, which cannot be moved")
+        if tensor.is_complex() and not origin[name].is_complex():
+            raise SpecError(
+                f"direction[{name!r}] is {tensor.dtype}, and the origin {origin[name].dtype}: it has no room"
+            )
         if not all(bool(torch.isfinite(part).all()) for part in parts(tensor)):
             raise SpecError(f"direction[{name!r}] has values that are not finite; every point on it would be NaN")
 

@@ -10,7 +10,18 @@ from torch import Tensor, nn
 
 from lossatlas.errors import SpecError
 
-__all__ = ["PART", "Parameters", "check_same_shapes", "combine", "difference", "dot", "norm", "parts", "precise"]
+__all__ = [
+    "PART",
+    "Parameters",
+    "check_same_shapes",
+    "combine",
+    "difference",
+    "dot",
+    "inner",
+    "norm",
+    "parts",
+    "precise",
+]
 
 Parameters = Mapping[str, Tensor]
 """Tensors by name: a point or a direction in parameter space. A name that a direction lacks does not move."""
@@ -21,6 +32,8 @@ PART = 2**22
 
 def dot(a: Parameters, b: Parameters) -> float:
     r"""Inner product :math:`\sum_{i} a_i b_i` over the names that both have.
+
+    A complex number counts as its two real parts: :math:`\operatorname{Re} \sum_i \bar a_i b_i`.
 
     Returns:
         The product, summed in double precision.
@@ -35,7 +48,15 @@ def dot(a: Parameters, b: Parameters) -> float:
 def _products(a: Tensor, b: Tensor) -> Iterator[float]:
     """The inner product of two tensors, a part at a time: doubles of a whole embedding would take gigabytes."""
     for one, other in zip(parts(a), parts(b), strict=True):
-        yield float(torch.sum(precise(one) * precise(other)))
+        yield inner(one, other)
+
+
+def inner(one: Tensor, other: Tensor) -> float:
+    """The inner product of two tensors of one shape, summed in double precision; of complex ones, its real part."""
+    a, b = precise(one), precise(other)
+    if a.is_complex() or b.is_complex():
+        return float(torch.sum(a.conj() * b).real)
+    return float(torch.sum(a * b))
 
 
 def parts(tensor: Tensor) -> Sequence[Tensor]:
@@ -56,7 +77,8 @@ def parts(tensor: Tensor) -> Sequence[Tensor]:
 
 def precise(tensor: Tensor) -> Tensor:
     """The tensor in double precision; on the CPU where its device has none (Apple's GPU)."""
-    return (tensor.cpu() if tensor.device.type == "mps" else tensor).detach().double()
+    own = (tensor.cpu() if tensor.device.type == "mps" else tensor).detach()
+    return own.to(torch.complex128) if own.is_complex() else own.double()
 
 
 def norm(a: Parameters) -> float:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from lossatlas.errors import SpecError, unknown
 from lossatlas.space.filters import Layout
-from lossatlas.space.parameters import Parameters, precise
+from lossatlas.space.parameters import Parameters, inner, precise
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from lossatlas.objective import Objective
     from lossatlas.space.normalize import By
 
-__all__ = ["PIECE", "STEP", "Seeded", "cut", "described", "generator_of", "gram", "pieces", "whole"]
+__all__ = ["PIECE", "STEP", "Seeded", "cut", "described", "drawn_in", "generator_of", "gram", "pieces", "whole"]
 
 PIECE = 2**20
 """Numbers in a piece. Pieces begin at multiples of 16, where torch's generator of normal numbers begins anew too."""
@@ -74,7 +74,7 @@ class Seeded(Mapping[str, Tensor]):
         only: str | Iterable[str] = (),
     ) -> None:
         from lossatlas.space import filters
-        from lossatlas.space.normalize import WAYS, check_moving, described
+        from lossatlas.space.normalize import WAYS, check_moving, described, plain
 
         if by not in WAYS or by == "weight":
             raise SpecError(unknown("by", by, [way for way in WAYS if way != "weight"]))
@@ -87,7 +87,8 @@ class Seeded(Mapping[str, Tensor]):
         self._key = f"{seed}/{stream}"
         self._by = by
         self._shapes = {name: tuple(point[name].shape) for name in moving}
-        self._drawn = {name: torch.float64 if point[name].dtype == torch.float64 else torch.float32 for name in moving}
+        self._drawn = {name: drawn_in(point[name].dtype) for name in moving}
+        self._called = plain(origin)
         self._layouts = {name: _layout(table[name].layout, by) for name in moving}
         self._wanted = self._wanted_norms(point)
         held = f"still {','.join(roles)}" + (f", only {','.join(only)}" if only else "")
@@ -158,7 +159,7 @@ class Seeded(Mapping[str, Tensor]):
             yield self[name].reshape(-1)
             return
         generator, layout, wanted, at = (
-            generator_of(f"{self._key}/{name}"),
+            generator_of(f"{self._key}/{self._called.get(name, name)}"),
             self._layouts[name],
             self._wanted.get(name),
             0,
@@ -174,6 +175,20 @@ class Seeded(Mapping[str, Tensor]):
             # A filter that is zero points nowhere, and stays: to give it a length would be to invent a direction.
             factor = torch.where(norms > 0, goal / norms, 0.0)
             yield _scaled(layout, drawn, factor)
+
+
+def drawn_in(dtype: torch.dtype) -> torch.dtype:
+    """The format of a random direction: that of the weights, and single precision for shorter ones.
+
+    Weights in a short format are moved in float32 and rounded once, so their directions are not rounded to it. The
+    direction of complex weights is complex: its real and imaginary parts are independent.
+
+    Returns:
+        The format.
+    """
+    if dtype.is_complex:
+        return torch.complex128 if dtype == torch.complex128 else torch.complex64
+    return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 def generator_of(key: str) -> torch.Generator:
@@ -245,7 +260,7 @@ def gram(directions: Sequence[Parameters]) -> np.ndarray:
         ranges = cut(directions, name, size)
         for parts in zip(*(pieces(directions[number], name, ranges) for number in own), strict=True):
             for (i, a), (j, b) in itertools.combinations_with_replacement(zip(own, parts, strict=True), 2):
-                sums.setdefault((i, j), []).append(float(torch.sum(precise(a) * precise(b))))
+                sums.setdefault((i, j), []).append(inner(a, b))
     table = np.zeros((len(directions), len(directions)))
     for (i, j), found in sums.items():
         table[i, j] = table[j, i] = math.fsum(found)

@@ -67,8 +67,8 @@ class Layout:
     def norms(self, tensor: Tensor) -> Tensor:
         """The norm of each filter, shaped to broadcast against ``tensor.reshape(shape)``."""
         inside = tuple(dim for dim in range(len(self.shape)) if dim not in self.dims)
-        viewed = precise(tensor.reshape(self.shape))
-        return viewed.square().sum(inside, keepdim=True).sqrt() if inside else viewed.abs()
+        viewed = precise(tensor.reshape(self.shape)).abs()  # of a complex number, its length in the plane
+        return viewed.square().sum(inside, keepdim=True).sqrt() if inside else viewed
 
 
 LayoutRule = Callable[[nn.Module, str, Tensor], Layout]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from lossatlas.errors import SpecError, unknown
+from lossatlas.objective.wrappers import unwrapped
 from lossatlas.space.filters import attention, libraries, wrapped
 from lossatlas.space.filters.layout import ROLES, Layout, LayoutRule, Role, whole
 from lossatlas.space.filters.modules import BUILT_IN, RULES, WITHIN, rows
@@ -58,7 +59,7 @@ def table(model: nn.Module) -> dict[str, Row]:
     """The filters of every parameter of a model, tied tensors once, in the order of ``named_parameters``.
 
     Args:
-        model: any module.
+        model: any module; of a wrapper such as DataParallel, the network inside.
 
     Returns:
         A row for each parameter, by name.
@@ -67,6 +68,7 @@ def table(model: nn.Module) -> dict[str, Row]:
         >>> [(row.name, row.role, row.layout.count) for row in table(nn.Linear(3, 5)).values()]
         [('weight', 'weight', 5), ('bias', 'bias', 1)]
     """
+    model = unwrapped(model)
     owners: dict[int, Row] = {}
     aliases: dict[int, list[str]] = {}
     modules = dict(model.named_modules())
