@@ -113,13 +113,112 @@ def test_every_a_function_or_a_growing_distance_says_which_steps(tmp_path):
         assert [entry["step"] for entry in recorder.entries] == expected
 
 
-def test_a_resumed_recording_goes_on_where_it_was(tmp_path):
-    trained(tmp_path / "path", steps=3)
-    recorder = la.Recorder(tmp_path / "path")
-    assert recorder.count == 3
-    model = nn.Sequential(net(), nn.Dropout(0.5), nn.Linear(2, 2))
-    recorder.step(model)
-    assert [entry["step"] for entry in la.Recorder(tmp_path / "path").entries] == [0, 1, 2, 3]
+class Run:
+    """A small training that can be recorded, interrupted, and begun again."""
+
+    def __init__(self, seed: int = 0, lr: float = 0.1) -> None:
+        torch.manual_seed(seed)
+        self.model = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 3))
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=lr, momentum=0.9)
+        generator = torch.Generator().manual_seed(9)
+        self.x, self.y = torch.randn(30, 8, generator=generator), torch.randint(3, (30,), generator=generator)
+
+    def go(self, steps: int) -> None:
+        for _ in range(steps):
+            self.optimizer.zero_grad()
+            F.cross_entropy(self.model(self.x), self.y).backward()
+            self.optimizer.step()
+
+    def recorded(self, recorder, epochs, *, numbered: bool = False, told: bool = True) -> None:
+        for epoch in epochs:
+            self.go(1)
+            recorder.step(self.model, **({"step": epoch} if numbered else {}), **({"epoch": epoch} if told else {}))
+
+
+def steps_in(folder) -> list[int]:
+    return [entry["step"] for entry in la.Recorder(folder, resume=True).entries]
+
+
+@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize("numbered", [True, False])
+def test_a_resumed_recording_goes_on_where_it_was(tmp_path, numbered, told):
+    run = Run()
+    run.recorded(la.Recorder(tmp_path), range(6), numbered=numbered, told=told)
+    recorder = la.Recorder(tmp_path)
+    assert recorder.count == 6
+    run.recorded(recorder, range(6, 10), numbered=numbered, told=told)
+    assert steps_in(tmp_path) == list(range(10))
+
+
+def test_a_recording_in_bfloat16_is_gone_on_with(tmp_path):
+    run = Run(lr=1e-4)
+    run.recorded(la.Recorder(tmp_path, bf16=True), range(6))
+    run.recorded(la.Recorder(tmp_path, bf16=True), range(6, 8))
+    assert steps_in(tmp_path) == list(range(8))
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize("recorded", [1, 2, 30])
+def test_another_training_in_the_same_folder_is_refused_and_nothing_lost(tmp_path, seed, told, recorded):
+    first = Run()
+    recorder = la.Recorder(tmp_path, every=2)
+    recorder.step(first.model, **({"epoch": 0} if told else {}))
+    first.recorded(recorder, range(1, 2 * recorded), told=told)
+    before = steps_in(tmp_path)
+    again = Run(seed=seed, lr=0.01)
+    if seed == 0 and recorded == 1:
+        return  # a single checkpoint, and the same weights: nothing can tell, and nothing is glued
+    with pytest.raises(la.RunMismatchError, match="Two trainings are not one path.*overwrite=True"):
+        la.Recorder(tmp_path, every=2).step(again.model, **({"epoch": 0} if told else {}))
+    assert steps_in(tmp_path) == before
+
+
+def test_another_training_is_refused_even_where_its_first_call_is_not_due(tmp_path):
+    Run().recorded(la.Recorder(tmp_path, every=2), range(20))
+    other = Run(seed=3)
+    other.go(1)
+    with pytest.raises(la.RunMismatchError, match="not one path"):
+        la.Recorder(tmp_path, every=7).step(other.model)
+
+
+def test_a_training_begun_again_with_numbered_steps_replaces_the_first(tmp_path):
+    Run().recorded(la.Recorder(tmp_path, every=2), range(1, 21), numbered=True)
+    with pytest.warns(UserWarning, match="went back to step 1; 10 checkpoints"):
+        Run(seed=1).recorded(la.Recorder(tmp_path, every=5), range(1, 11), numbered=True)
+    assert steps_in(tmp_path) == [5, 10]
+
+
+def test_a_path_is_replaced_when_asked_for(tmp_path):
+    Run().recorded(la.Recorder(tmp_path), range(8))
+    recorder = la.Recorder(tmp_path, overwrite=True)
+    assert recorder.entries == []
+    assert steps_in(tmp_path) == list(range(8))  # nothing is lost before there is something new
+    other = nn.Linear(2, 1)
+    with pytest.warns(UserWarning, match="8 checkpoints of an earlier training, steps 0 to 7, are replaced"):
+        recorder.step(other, epoch=0)
+    recorder.step(other, epoch=1)
+    assert steps_in(tmp_path) == [0, 1]
+    assert len(list(tmp_path.glob("*.safetensors"))) == 2
+    assert len(la.Trajectory.open(tmp_path).shapes) == 2
+    with pytest.raises(la.SpecError, match="choose one of them"):
+        la.Recorder(tmp_path, overwrite=True, resume=True)
+
+
+def test_a_path_is_gone_on_with_from_anywhere_when_asked_for(tmp_path):
+    Run().recorded(la.Recorder(tmp_path), range(8))
+    la.Recorder(tmp_path, resume=True).step(Run(seed=5).model, epoch=0)
+    assert steps_in(tmp_path) == list(range(9))
+
+
+def test_a_path_that_ended_in_nan_is_not_gone_on_with_in_silence(tmp_path):
+    run = Run()
+    recorder = la.Recorder(tmp_path)
+    run.recorded(recorder, range(4))
+    nn.init.constant_(run.model[0].weight, float("nan"))
+    recorder.step(run.model, epoch=4)
+    with pytest.raises(la.RunMismatchError):
+        la.Recorder(tmp_path).step(Run().model)
 
 
 def test_a_training_that_went_back_replaces_what_came_after(tmp_path):
@@ -140,7 +239,7 @@ def test_a_line_cut_off_by_a_crash_is_dropped(tmp_path):
     trained(tmp_path / "path", steps=3)
     index = tmp_path / "path" / "index.jsonl"
     index.write_text(index.read_text()[:-10])
-    recorder = la.Recorder(tmp_path / "path")
+    recorder = la.Recorder(tmp_path / "path", resume=True)
     assert [entry["step"] for entry in recorder.entries] == [0, 1]
     recorder.step(nn.Sequential(net(), nn.Dropout(0.5), nn.Linear(2, 2)))
     assert [json.loads(line)["step"] for line in index.read_text().splitlines()] == [0, 1, 2]

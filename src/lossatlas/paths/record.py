@@ -8,6 +8,7 @@ its line, so an interruption of any kind leaves a folder that is shorter, never 
 from __future__ import annotations
 
 import json
+import math
 import os
 import warnings
 from collections.abc import Callable, Mapping
@@ -21,6 +22,7 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from lossatlas.atomic import whole, write_text
 from lossatlas.errors import RunMismatchError, SpecError
+from lossatlas.paths import going_on
 
 __all__ = ["FORMAT", "INDEX", "LAYOUT", "Recorder", "Schedule", "growing", "learning_rate", "read_index", "unwrapped"]
 
@@ -68,8 +70,9 @@ class Recorder:
     The model is only read: its weights, mode, gradients and the global random state stay as they are. Under
     ``torch.distributed`` only the first process writes.
 
-    A folder that holds a path already is gone on with. Where the training went back to an earlier step, as after a
-    crash, the checkpoints from there on are replaced, with a warning.
+    A folder that holds a path already is gone on with by a training that goes on from about where the path ended. Where
+    it went back to an earlier step, as after a crash, the checkpoints from there on are replaced, with a warning.
+    Another training is refused at its first step, so that two never become one path.
 
     Args:
         folder: made where it is missing.
@@ -77,6 +80,8 @@ class Recorder:
         bf16: keep the weights in bfloat16: half the disk, with a relative error of at most 2^-8 in every weight. Steps
             that are smaller than this vanish, so do not use it for the end of a run with a small learning rate.
         tensors: ``"all"``, or ``"trainable"``, as for adapters beside a frozen model.
+        overwrite: replace the path that the folder holds, at the first checkpoint, with a warning.
+        resume: go on with the path that the folder holds, wherever the weights are.
 
     Attributes:
         count: the next step, where none is told.
@@ -101,17 +106,26 @@ class Recorder:
         every: int | Schedule = 1,
         bf16: bool = False,
         tensors: str = "all",
+        overwrite: bool = False,
+        resume: bool = False,
     ) -> None:
         if not callable(every) and (isinstance(every, bool) or not isinstance(every, int) or every < 1):
             raise SpecError(f"every={every!r}; expected a whole number of at least 1, or a function of the step")
         if tensors not in ("all", "trainable"):
             raise SpecError(f"tensors={tensors!r} is unknown; choose one of: all, trainable")
+        if overwrite and resume:
+            raise SpecError("overwrite=True and resume=True: a path is replaced or gone on with; choose one of them")
         self.folder = Path(folder)
         self._keeps: Schedule = every if callable(every) else lambda step: step % every == 0
         self._bf16 = bf16
         self._tensors = tensors
         self._layout: dict[str, Any] | None = None
         self.entries = self._begin()
+        self._replaced: list[dict[str, Any]] = []
+        if overwrite:
+            self._layout, self._replaced, self.entries = None, self.entries, []
+        self._undecided = bool(self.entries) and not resume
+        self._begins = math.inf
         self.count = self.entries[-1]["step"] + 1 if self.entries else 0
 
     def step(
@@ -126,6 +140,8 @@ class Recorder:
     ) -> bool:
         """Keep the model if this step is due.
 
+        The first call in a folder that holds a path decides whether this training goes on with it.
+
         Args:
             model: as it is now.
             step: number of the step; left out, one more than the last.
@@ -136,8 +152,12 @@ class Recorder:
 
         Returns:
             Whether it was kept.
+
+        Raises:
+            RunMismatchError: the folder holds the path of another training, or of another architecture.
         """
         number = self.count if step is None else int(step)
+        self._decide(model, number, epoch)
         self.count = number + 1
         if not self._keeps(number):
             return False
@@ -159,17 +179,16 @@ class Recorder:
             Whether it was kept: not where another process of ``torch.distributed`` does.
 
         Raises:
-            RunMismatchError: the folder holds the path of another architecture.
+            RunMismatchError: the folder holds the path of another training, or of another architecture.
             SpecError: a note that JSON cannot hold.
             OSError: the disk is full or failing; what was kept before is safe.
         """
         number = self.count if step is None else int(step)
+        self._decide(model, number, epoch)
         self.count = max(self.count, number + 1)
         if _other_process():
             return False
-        plain = unwrapped(model)
-        content, parameters = _content(plain, trainable=self._tensors == "trainable")
-        self._agree(content, parameters)
+        content, parameters = _content(unwrapped(model), trainable=self._tensors == "trainable")
         file_name = f"step-{number:09d}.safetensors"
         entry = {
             "step": number,
@@ -180,7 +199,10 @@ class Recorder:
             "file": file_name,
         }
         line = _line(entry)
-        self._cut(number)
+        self._replace()
+        self._agree(content, parameters)
+        self._cut(int(min(number, self._begins)))
+        self._begins = math.inf
         kept = {name: t.to(torch.bfloat16) if self._bf16 and name in parameters else t for name, t in content.items()}
         with whole(self.folder / file_name, durably=True) as scratch:
             save_file(_apart(kept), scratch)
@@ -200,6 +222,35 @@ class Recorder:
         if "".join(map(_line, entries)) != text:  # the last line was cut off
             self._rewrite(entries)
         return entries
+
+    def _decide(self, model: nn.Module, step: int, epoch: float | None) -> None:
+        """At the first call, tell a training that goes on from another one; whatever it did before is cut off.
+
+        Raises:
+            RunMismatchError: it is another one.
+        """
+        if not self._undecided or _other_process():
+            return
+        content, parameters = _content(unwrapped(model), trainable=self._tensors == "trainable")
+        self._agree(content, parameters)
+        if stays := [entry for entry in self.entries if entry["step"] < step]:
+            going_on.check(self.folder, stays, {name: content[name] for name in parameters}, epoch=epoch)
+        self._undecided, self._begins = False, step
+
+    def _replace(self) -> None:
+        """Remove the path of an earlier training, as asked for."""
+        if not self._replaced:
+            return
+        first, last = self._replaced[0]["step"], self._replaced[-1]["step"]
+        warnings.warn(
+            f"{self.folder}: overwrite=True: {len(self._replaced)} checkpoints of an earlier training, steps {first} "
+            f"to {last}, are replaced",
+            stacklevel=4,
+        )
+        self._rewrite([])
+        for entry in self._replaced:
+            (self.folder / entry["file"]).unlink(missing_ok=True)
+        self._replaced = []
 
     def _agree(self, content: Mapping[str, Tensor], parameters: list[str]) -> None:
         """Write the layout of a new path, or check it against the one that is there."""
@@ -255,6 +306,8 @@ def read_index(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
             raise SpecError(f"{folder / LAYOUT} has format {layout['format']}; this version reads format {FORMAT}")
         text = (folder / INDEX).read_text(encoding="utf-8") if (folder / INDEX).exists() else ""
         entries = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+        if strange := [entry["file"] for entry in entries if Path(entry["file"]).name != entry["file"]]:
+            raise SpecError(f"{folder} is damaged (a checkpoint outside of it: {strange[0]!r}); choose another folder")
     except (ValueError, KeyError, TypeError) as fault:
         raise SpecError(f"{folder} is damaged ({fault}); choose another folder") from fault
     return layout, entries
