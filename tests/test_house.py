@@ -5,11 +5,14 @@ from __future__ import annotations
 import ast
 import graphlib
 import importlib
+import inspect
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+import lossatlas
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = {"lossatlas": ROOT / "src", "lossatlas_studies": ROOT / "studies" / "src"}
@@ -109,3 +112,10 @@ def test_a_file_lists_what_it_offers(name):
     if listed is not None:
         module = importlib.import_module(name)
         assert [one for one in listed if not hasattr(module, one)] == []
+
+
+@pytest.mark.parametrize("name", ["directions", "draw", "filters", "metrics", "sharpness", "zoo"])
+def test_a_module_that_users_meet_lists_its_public_names_alone(name):
+    module = getattr(lossatlas, name)
+    assert dir(module) == sorted(module.__all__)
+    assert not [one for one in dir(module) if inspect.ismodule(getattr(module, one))]

@@ -10,3 +10,7 @@ from lossatlas.space.directions import Direction, orthogonal, principal, random,
 from lossatlas.space.recipes import Seeded
 
 __all__ = ["Direction", "Seeded", "eigen", "gradient", "lora", "orthogonal", "principal", "random", "towards", "worst"]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

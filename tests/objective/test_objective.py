@@ -271,9 +271,9 @@ def test_bad_arguments_are_named(case):
 
 def test_parameters_of_another_shape_or_name_are_named():
     objective = la.Objective(classifier(), samples(), loss=F.cross_entropy)
-    with pytest.raises(SpecError, match=r"parameters\['0.weight'\] has shape \(3,\); expected shape \(8, 4\)"):
+    with pytest.raises(SpecError, match=r"params\['0.weight'\] has shape \(3,\); expected shape \(8, 4\)"):
         objective({"0.weight": torch.zeros(3)})
-    with pytest.raises(SpecError, match=r"parameters\['w'\].*expected one of"):
+    with pytest.raises(SpecError, match=r"params\['w'\].*expected one of"):
         objective({"w": torch.zeros(3)})
 
 

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 import lossatlas as la
 from lossatlas import SpecError
 from lossatlas.space import filters
+from lossatlas.space.filters.modules import RULES
 
 CASES = [
     (nn.Conv1d(3, 5, 2), 5),
@@ -132,7 +133,7 @@ def test_a_rule_registered_for_a_class_holds_for_its_subclasses():
     try:
         assert filters.table(Derived(3, 5))["weight"].layout.count == 3
     finally:
-        del filters.RULES[Columns]
+        del RULES[Columns]
 
 
 @settings(max_examples=25, deadline=None)

@@ -43,11 +43,11 @@ def explain_command(
     """
     from lossatlas.cli import names
     from lossatlas.space import canonical as forms
-    from lossatlas.space import filters
+    from lossatlas.space.filters.table import checked_still
     from lossatlas.space.normalize import STILL
 
     roles = tuple(role for entry in still for role in entry.split(","))
-    held = filters.checked_still(() if roles == ("none",) else roles or STILL)
+    held = checked_still(() if roles == ("none",) else roles or STILL)
     if sizes:
         lines = [_sizes(model, held, only, normalize) for model in models]
         click.echo(json.dumps(lines, indent=2) if as_json else _markdown(lines))

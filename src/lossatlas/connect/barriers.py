@@ -123,6 +123,7 @@ def barrier(
     *,
     steps: int = 25,
     run: str | os.PathLike[str] | None = None,
+    progress: bool | None = None,
 ) -> tuple[Barrier, xr.Dataset]:
     """The barrier on the straight line between two models, with its error over samples.
 
@@ -132,6 +133,7 @@ def barrier(
         b: model or state dict at 1.
         steps: number of points.
         run: a folder that keeps every point; the same call resumes there.
+        progress: show a progress bar; left out, where it takes more than two seconds.
 
     Returns:
         The barrier, and the Landscape along the way. An aligned copy of the first network itself has the barrier 0.
@@ -153,7 +155,7 @@ def barrier(
         x = Axis(coordinates=np.linspace(0, 1, steps), length=0.0, label="no way: the aligned network is the first one")
         flat = build({"x": x}, {name: np.full(steps, value) for name, value in values.items()})
         return height(flat), flat
-    way = interpolate(objective, a, b, steps=steps, run=run, progress=False)
+    way = interpolate(objective, a, b, steps=steps, run=run, progress=progress)
     line = Curve([{**objective.origin, **end} for end in ends], "polygon")
     return with_error(height(way), objective, line), way
 
@@ -169,8 +171,8 @@ def with_error(found: Barrier, objective: Objective, way: Chart) -> Barrier:
     return Barrier(**{**vars(found), "standard_error": error, "samples": len(own)})
 
 
-def _each(objective: Objective, parameters: Parameters) -> np.ndarray:
+def _each(objective: Objective, params: Parameters) -> np.ndarray:
     """The loss of every sample at a point, float64 [N]."""
-    objective(parameters)  # moves the private copy there, and measures its statistics anew where they are recalibrated
+    objective(params)  # moves the private copy there, and measures its statistics anew where they are recalibrated
     found: np.ndarray = objective.each()[:, 0].numpy()
     return found

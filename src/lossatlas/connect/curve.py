@@ -151,7 +151,7 @@ def connect(
     steps: int = 25,
     training: Training | None = None,
     run: str | os.PathLike[str] | None = None,
-    progress: bool = False,
+    progress: bool | None = None,
 ) -> Connection:
     """Train a low way between two networks, and measure it beside the straight line.
 
@@ -169,7 +169,7 @@ def connect(
         training: how; left out, 60 epochs of SGD.
         run: a folder that keeps the training every few seconds, and both ways as run folders, ``line`` and ``curve``,
             the latter with ``curve.safetensors``. The same call goes on there after any interruption.
-        progress: show a progress bar on stderr.
+        progress: show progress bars on stderr; left out, where a part takes more than two seconds.
 
     Returns:
         The curve, the Landscapes along it and along the line, and both barriers.
@@ -201,7 +201,7 @@ def connect(
     curve = Curve(curve.points, kind)  # its lengths are those of the trained points
     ways = {name: None if folder is None else folder / name for name in ("curve", "line")}
     landscape = along(objective, curve, steps=steps, run=ways["curve"])
-    line = interpolate(objective, *ends, steps=steps, run=ways["line"], progress=False)
+    line = interpolate(objective, *ends, steps=steps, run=ways["line"], progress=progress)
     straight = Curve(ends, "polygon")
     found = Connection(
         curve=curve,

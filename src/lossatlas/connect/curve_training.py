@@ -27,10 +27,13 @@ from lossatlas.results.spec import RunSpec
 from lossatlas.sampling.provenance import subject_identity
 from lossatlas.space.curves import Curve
 
-__all__ = ["SECONDS", "Training", "train"]
+__all__ = ["PATIENCE_SECONDS", "SECONDS", "Training", "train"]
 
 SECONDS = 5.0
 """How much work of the training an interruption may cost, beside the epoch in which it comes."""
+
+PATIENCE_SECONDS = 2.0
+"""How long a training may take before it shows a progress bar unasked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +71,7 @@ class Training:
 
 
 def train(
-    objective: Objective, curve: Curve, recipe: Training, *, progress: bool, kept: Path | None = None
+    objective: Objective, curve: Curve, recipe: Training, *, progress: bool | None = None, kept: Path | None = None
 ) -> np.ndarray:
     """Move the inner points of a curve, in place.
 
@@ -76,7 +79,7 @@ def train(
         objective: what is made small.
         curve: what is moved.
         recipe: how.
-        progress: show a progress bar.
+        progress: show a progress bar; left out, where it takes more than two seconds.
         kept: a file from which an interrupted training goes on, with the same numbers bit for bit.
 
     Returns:
@@ -91,7 +94,8 @@ def train(
     with objective.batches.seeded(recipe.seed):
         shelf.load(state)
         epochs = range(len(state.losses), recipe.epochs)
-        for epoch in tqdm(epochs, unit="epoch", initial=epochs.start, total=recipe.epochs, disable=not progress):
+        hidden, delay = progress is False, 0.0 if progress else PATIENCE_SECONDS
+        for epoch in tqdm(epochs, unit="epoch", initial=epochs.start, total=recipe.epochs, disable=hidden, delay=delay):
             state.losses.append(state.epoch(epoch))
             if not math.isfinite(state.losses[-1]):
                 raise SpecError(f"the training of the curve diverged in epoch {epoch}; lower lr={recipe.lr}")

@@ -70,7 +70,7 @@ class Density:
 
 def spectral_density(
     objective: Objective,
-    parameters: Parameters | None = None,
+    params: Parameters | None = None,
     *,
     probes: int = 5,
     steps: int = 40,
@@ -83,7 +83,7 @@ def spectral_density(
 
     Args:
         objective: whose loss.
-        parameters: the point; left out, the origin.
+        params: the point; left out, the origin.
         probes: number of random vectors.
         steps: Lanczos steps for each of them, a matrix-vector product each.
         points: where the density is given.
@@ -97,7 +97,7 @@ def spectral_density(
     Raises:
         SpecError: an unknown option, or too few probes, steps or points.
     """
-    matrix = Matrix(objective, parameters, kind=kind, tensors=tensors)
+    matrix = Matrix(objective, params, kind=kind, tensors=tensors)
     return density_of(matrix, probes=probes, steps=steps, points=points, seed=seed)
 
 

@@ -38,7 +38,7 @@ class Along:
 def along(
     objective: Objective,
     direction: Parameters,
-    parameters: Parameters | None = None,
+    params: Parameters | None = None,
     *,
     step: float = 1e-2,
 ) -> Along:
@@ -50,7 +50,7 @@ def along(
     Args:
         objective: whose loss.
         direction: tensors by name; those that cannot be trained do not move.
-        parameters: the point; left out, the origin.
+        params: the point; left out, the origin.
         step: of the differences, as a share of the direction. A large one measures the surface as a picture with such
             steps shows it, a small one measures rounding.
 
@@ -70,14 +70,14 @@ def along(
     """
     if not step > 0:
         raise SpecError(f"step={step}; expected a positive share of the direction")
-    matrix = Matrix(objective, parameters)
+    matrix = Matrix(objective, params)
     vector = matrix.joined(direction)
     length = float(vector.norm())
     if length == 0:
         raise SpecError("direction is zero in every tensor that can be trained")
     unit = vector / length
     apart = step * length
-    base = {**objective.origin, **(parameters or {})}
+    base = {**objective.origin, **(params or {})}
     values = [objective(_shifted(base, matrix.named(unit), c * apart))["loss"] for c in (-1, 0, 1)]
     return Along(
         autodiff=float(unit @ (matrix @ unit)),

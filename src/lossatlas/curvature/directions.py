@@ -27,12 +27,12 @@ __all__ = ["Which", "eigen", "gradient", "worst"]
 Which = Literal["largest", "smallest"]
 
 
-def gradient(objective: Objective, parameters: Parameters | None = None) -> Direction:
+def gradient(objective: Objective, params: Parameters | None = None) -> Direction:
     """The gradient of the mean loss, as it is: coordinate -η is a step of gradient descent with learning rate η.
 
     Args:
         objective: whose loss.
-        parameters: the point; left out, the origin.
+        params: the point; left out, the origin.
 
     Returns:
         Tensors by name: all that can be trained.
@@ -49,7 +49,7 @@ def gradient(objective: Objective, parameters: Parameters | None = None) -> Dire
         >>> gradient(objective, point)["weight"].item()
         6.0
     """
-    found = Matrix(objective, parameters).gradient()
+    found = Matrix(objective, params).gradient()
     if norm(found) == 0:
         raise SpecError("gradient: it is zero here, and leads nowhere; take another point or another direction")
     return Direction(found, f"gradient, of norm {norm(found):.3g}")
@@ -57,7 +57,7 @@ def gradient(objective: Objective, parameters: Parameters | None = None) -> Dire
 
 def eigen(
     source: Objective | Eigen,
-    parameters: Parameters | None = None,
+    params: Parameters | None = None,
     *,
     which: Which = "largest",
     index: int = 0,
@@ -71,7 +71,7 @@ def eigen(
 
     Args:
         source: an Objective, or what :func:`lossatlas.eigenvalues` found.
-        parameters: the point where an Objective is looked at; left out, its origin.
+        params: the point where an Objective is looked at; left out, its origin.
         which: ``"largest"`` or ``"smallest"`` eigenvalue.
         index: 0 for the outermost one, 1 for the next.
         length: norm of the direction.
@@ -94,7 +94,7 @@ def eigen(
     if which not in get_args(Which):
         raise SpecError(unknown("which", which, get_args(Which)))
     if isinstance(source, Objective):
-        source = eigenvalues(source, parameters, **{"k": index + 1, **options})
+        source = eigenvalues(source, params, **{"k": index + 1, **options})
     if not isinstance(source, Eigen):
         raise SpecError(f"source is a {type(source).__name__}; expected an Objective or a result of eigenvalues")
     if not 0 <= index < len(source.values):

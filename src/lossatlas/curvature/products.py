@@ -47,7 +47,7 @@ class Matrix:
 
     Args:
         objective: whose loss.
-        parameters: the point; names left out are at the origin.
+        params: the point; names left out are at the origin.
         kind: ``"hessian"`` or ``"ggn"``.
         tensors: ``"all"`` that can be trained, or ``"weights"``: without biases and normalising layers, the tensors
             that filter-normalised directions move.
@@ -74,7 +74,7 @@ class Matrix:
     def __init__(
         self,
         objective: Objective,
-        parameters: Parameters | None = None,
+        params: Parameters | None = None,
         *,
         kind: Kind = "hessian",
         tensors: Which = "all",
@@ -103,15 +103,15 @@ class Matrix:
         self.dtype = _format(dict(zip(self.names, self._moved, strict=True)))
         self.memory = memory
         self._told = told
-        self.move(parameters or {})
+        self.move(params or {})
 
-    def move(self, parameters: Parameters) -> None:
+    def move(self, params: Parameters) -> None:
         """Go to another point; names left out are at the origin."""
         self._kept: dict[int, tuple[Any, ...]] = {}
         self._room = self.memory
         with torch.no_grad():
             for name, place in self._places.items():
-                place.copy_(parameters.get(name, self.objective.origin[name]))
+                place.copy_(params.get(name, self.objective.origin[name]))
 
     @property
     def subject(self) -> Subject:

@@ -105,7 +105,7 @@ def end_names(low: int, high: int) -> list[str]:
 
 def eigenvalues(
     objective: Objective,
-    parameters: Parameters | None = None,
+    params: Parameters | None = None,
     *,
     k: int = 1,
     kind: Kind = "hessian",
@@ -121,7 +121,7 @@ def eigenvalues(
 
     Args:
         objective: whose loss.
-        parameters: the point; left out, the origin.
+        params: the point; left out, the origin.
         k: how many at either end.
         kind: ``"hessian"`` or ``"ggn"``.
         tensors: ``"all"`` or ``"weights"``.
@@ -150,7 +150,7 @@ def eigenvalues(
         >>> [round(float(value), 4) + 0.0 for value in found.values]
         [0.0, 5.0]
     """
-    matrix = Matrix(objective, parameters, kind=kind, tensors=tensors)
+    matrix = Matrix(objective, params, kind=kind, tensors=tensors)
     return ends_of(matrix, k=k, tolerance=tolerance, seed=seed, most=most)
 
 
@@ -228,7 +228,7 @@ class Trace:
 
 def trace(
     objective: Objective,
-    parameters: Parameters | None = None,
+    params: Parameters | None = None,
     *,
     probes: int = 30,
     kind: Kind = "hessian",
@@ -239,7 +239,7 @@ def trace(
 
     Args:
         objective: whose loss.
-        parameters: the point; left out, the origin.
+        params: the point; left out, the origin.
         probes: number of random vectors, each a matrix-vector product; at least 2.
         kind: ``"hessian"`` or ``"ggn"``.
         tensors: ``"all"`` or ``"weights"``.
@@ -257,7 +257,7 @@ def trace(
         >>> round(trace(objective, probes=2).value, 6)
         2.0
     """
-    return trace_of(Matrix(objective, parameters, kind=kind, tensors=tensors), probes=probes, seed=seed)
+    return trace_of(Matrix(objective, params, kind=kind, tensors=tensors), probes=probes, seed=seed)
 
 
 def trace_of(matrix: Matrix, *, probes: int = 30, seed: int = 0) -> Trace:

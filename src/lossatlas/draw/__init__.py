@@ -33,6 +33,11 @@ from lossatlas.figure.plot import Plot, plot_of
 
 __all__ = ["Plot", "Scene", "View", "check_path", "compile", "draw"]
 
+
+def __dir__() -> list[str]:
+    return list(__all__)
+
+
 _BACK_ENDS = {suffix: back_end for back_end in (static, interactive, mesh) for suffix in back_end.SUFFIXES}
 
 

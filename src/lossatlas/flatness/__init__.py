@@ -38,3 +38,7 @@ __all__ = [
     "table",
     "trace",
 ]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -25,7 +25,7 @@ class Ground:
 
     Args:
         objective: whose loss.
-        parameters: the point; names left out are at the origin.
+        params: the point; names left out are at the origin.
 
     Attributes:
         home: the point, float64 [n].
@@ -37,9 +37,9 @@ class Ground:
         SpecError: nothing can be trained, or the loss is not finite at the point.
     """
 
-    def __init__(self, objective: Objective, parameters: Parameters | None) -> None:
+    def __init__(self, objective: Objective, params: Parameters | None) -> None:
         self.objective = objective
-        self.base = {**objective.origin, **(parameters or {})}
+        self.base = {**objective.origin, **(params or {})}
         self.matrix = Matrix(objective, self.base)
         self.home = self.matrix.joined(self.base)
         self.evaluations = 0.0

@@ -9,6 +9,11 @@ from lossatlas.objective.reduction import Derived, Weighted
 
 __all__ = ["Derived", "Weighted", "accuracy", "error", "perplexity", "token_accuracy", "token_error"]
 
+
+def __dir__() -> list[str]:
+    return list(__all__)
+
+
 IGNORED = -100
 """A target of no token: padding, a prompt, a position that was not masked. It counts for nothing."""
 

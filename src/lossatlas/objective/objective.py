@@ -163,11 +163,11 @@ class Objective:
         """The tensors of the private copy that ``origin`` names: writing into them moves the copy."""
         return _origin(self.private, statistics=self.batchnorm == "interpolated")
 
-    def __call__(self, parameters: Mapping[str, Tensor] | None = None) -> dict[str, float]:
+    def __call__(self, params: Mapping[str, Tensor] | None = None) -> dict[str, float]:
         """Loss and metrics at a point.
 
         Args:
-            parameters: tensors by name, shaped like those of ``origin``; names left out stay at the origin.
+            params: tensors by name, shaped like those of ``origin``; names left out stay at the origin.
 
         Returns:
             The mean over all samples of the loss and of each metric, by name.
@@ -176,15 +176,15 @@ class Objective:
             SpecError: a name or a shape that the model does not have.
         """
         point = dict(self.origin)
-        for name, tensor in (parameters or {}).items():
+        for name, tensor in (params or {}).items():
             if name not in point or point[name].shape != tensor.shape:
                 expected = f"shape {tuple(point[name].shape)}" if name in point else f"one of {sorted(point)[:5]} …"
-                raise SpecError(f"parameters[{name!r}] has shape {tuple(tensor.shape)}; expected {expected}")
+                raise SpecError(f"params[{name!r}] has shape {tuple(tensor.shape)}; expected {expected}")
             point[name] = tensor
         for name, place in self.places.items():
             if self.in_place and not private.same_memory(point[name], place):
                 raise SpecError(
-                    "parameters: in_place=True measures around the model's own weights alone; load the others into "
+                    "params: in_place=True measures around the model's own weights alone; load the others into "
                     "the model before the Objective is made"
                 )
             if not self.in_place:

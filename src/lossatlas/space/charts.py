@@ -163,13 +163,13 @@ class Plane:
             point[name] = combine(self.origin[name], steps)
         return point
 
-    def project(self, parameters: nn.Module | Parameters) -> Projection:
+    def project(self, params: nn.Module | Parameters) -> Projection:
         r"""The nearest point of the plane, for directions at any angle.
 
         Solves :math:`G c = b` with the Gram matrix :math:`G_{ab} = ⟨d_a, d_b⟩` and :math:`b_a = ⟨d_a, θ - θ_0⟩`.
 
         Args:
-            parameters: a model, or tensors by name; names left out are at the origin.
+            params: a model, or tensors by name; names left out are at the origin.
 
         Returns:
             Coordinates and residual.
@@ -177,7 +177,7 @@ class Plane:
         Raises:
             SpecError: a tensor of another shape.
         """
-        tensors = {name: t for name, t in ways.tensors_of(parameters).items() if name in self.origin}
+        tensors = {name: t for name, t in ways.tensors_of(params).items() if name in self.origin}
         home = {name: self.origin[name] for name in tensors}
         check_same_shapes(tensors, home)
         gap = {name: precise(tensors[name]).to(home[name].device) - precise(home[name]) for name in home}

@@ -12,6 +12,7 @@ from lossatlas.errors import SpecError
 from lossatlas.objective import Objective, batchnorm
 from lossatlas.objective.wrappers import unwrapped
 from lossatlas.space import filters
+from lossatlas.space.filters.selection import without_quantised
 from lossatlas.space.normalize import STILL, By, check_direction, described, normalize, plain
 from lossatlas.space.parameters import Parameters, difference, dot, norm, precise
 from lossatlas.space.recipes import Seeded as Seeded
@@ -23,7 +24,7 @@ __all__ = ["Direction", "Path", "orthogonal", "principal", "random", "tensors_of
 def random(
     origin: Objective | nn.Module | Parameters,
     *,
-    seed: int,
+    seed: int = 0,
     stream: str = "x",
     by: By = "filter",
     still: Iterable[str] = STILL,
@@ -58,7 +59,7 @@ def random(
         True
     """
     point, table = described(origin)
-    chosen = filters.matching(table, only) if only else filters.without_quantised(origin, table)
+    chosen = filters.matching(table, only) if only else without_quantised(origin, table)
     called = plain(origin)
     gaussian = {name: _gaussian(point[name], f"{seed}/{stream}/{called.get(name, name)}") for name in chosen}
     return normalize(gaussian, origin, by=by, still=still)

@@ -27,6 +27,7 @@ from lossatlas.errors import SpecError, unknown
 from lossatlas.objective import Objective
 from lossatlas.objective.wrappers import plain_name, plain_names, unwrapped
 from lossatlas.space import filters
+from lossatlas.space.filters.table import by_shape, checked_still
 from lossatlas.space.parameters import Parameters, norm, parts, precise
 
 __all__ = ["STILL", "WAYS", "By", "check_direction", "check_moving", "described", "normalize", "plain", "scaled_to"]
@@ -67,7 +68,7 @@ def normalize(
     """
     if by not in WAYS:
         raise SpecError(unknown("by", by, WAYS))
-    roles = filters.checked_still(still)
+    roles = checked_still(still)
     point, table = described(origin)
     check_direction(direction, point)
     moving = {name: tensor for name, tensor in direction.items() if name in table and table[name].moves(roles)}
@@ -104,7 +105,7 @@ def described(origin: Objective | nn.Module | Parameters) -> tuple[Parameters, d
         model = unwrapped(origin)
         return {name: p.detach() for name, p in model.named_parameters()}, filters.table(model)
     if isinstance(origin, Mapping):
-        return origin, filters.by_shape(origin)
+        return origin, by_shape(origin)
     raise SpecError(f"origin is a {type(origin).__name__}; expected an Objective, a model or tensors by name")
 
 

@@ -67,21 +67,23 @@ class Seeded(Mapping[str, Tensor]):
         self,
         origin: Objective | nn.Module | Parameters,
         *,
-        seed: int,
+        seed: int = 0,
         stream: str = "x",
         by: By = "filter",
         still: Iterable[str] = ("bias", "norm"),
         only: str | Iterable[str] = (),
     ) -> None:
         from lossatlas.space import filters
+        from lossatlas.space.filters.selection import without_quantised
+        from lossatlas.space.filters.table import checked_still
         from lossatlas.space.normalize import WAYS, check_moving, described, plain
 
         if by not in WAYS or by == "weight":
             raise SpecError(unknown("by", by, [way for way in WAYS if way != "weight"]))
-        roles = filters.checked_still(still)
+        roles = checked_still(still)
         point, table = described(origin)
         only = (only,) if isinstance(only, str) else tuple(only)
-        chosen = filters.matching(table, only) if only else filters.without_quantised(origin, table)
+        chosen = filters.matching(table, only) if only else without_quantised(origin, table)
         moving = [name for name in chosen if table[name].moves(roles)]
         check_moving(moving, table, by, roles)
         self._key = f"{seed}/{stream}"

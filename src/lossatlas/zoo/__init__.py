@@ -14,6 +14,10 @@ from lossatlas.zoo.models import MODELS
 __all__ = ["data", "datasets", "model", "models"]
 
 
+def __dir__() -> list[str]:
+    return list(__all__)
+
+
 def models() -> tuple[str, ...]:
     """The names that :func:`model` knows."""
     return tuple(MODELS)

@@ -24,23 +24,19 @@ A rule for a class of your own:
 from __future__ import annotations
 
 from lossatlas.space.filters.layout import ROLES, Layout, LayoutRule, Role, WithinRule, along, whole
-from lossatlas.space.filters.modules import RULES, register, rows, unregister
-from lossatlas.space.filters.selection import matching, without_quantised
-from lossatlas.space.filters.table import NORMS, Row, by_shape, checked_still, table
+from lossatlas.space.filters.modules import register, rows, unregister
+from lossatlas.space.filters.selection import matching
+from lossatlas.space.filters.table import Row, table
 from lossatlas.space.filters.wrapped import quantised
 
 __all__ = [
-    "NORMS",
     "ROLES",
-    "RULES",
     "Layout",
     "LayoutRule",
     "Role",
     "Row",
     "WithinRule",
     "along",
-    "by_shape",
-    "checked_still",
     "matching",
     "quantised",
     "register",
@@ -48,5 +44,8 @@ __all__ = [
     "table",
     "unregister",
     "whole",
-    "without_quantised",
 ]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
