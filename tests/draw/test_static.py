@@ -313,4 +313,6 @@ def test_the_authors_surface_is_drawn_the_right_way_round(shared_data: Path, mak
     row, column = np.unravel_index(np.argmax(np.asarray(mesh.get_array())), (51, 51))  # type: ignore[attr-defined]
     highest = landscape["loss"].stack(cell=("x", "y")).idxmax().item()
     assert (stored["x"][column], stored["y"][row]) == highest
-    assert re.match(r"Loss from 9\.24×10⁻⁴ to 52\.7, linear scale\.", compile(landscape, View(clip=None)).caption.shown)
+    assert re.match(
+        r"Loss from 9\.24×10⁻⁴ to 52\.7, logarithmic scale\.", compile(landscape, View(clip=None)).caption.shown
+    )

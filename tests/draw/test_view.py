@@ -214,3 +214,105 @@ def test_an_axis_of_one_point_is_refused() -> None:
     axes = {name: Axis(coordinates=np.array(c), length=1.0) for name, c in (("x", [0.0]), ("y", [0.0, 1.0]))}
     with pytest.raises(SpecError, match="axis 'x' has 1 point; a picture needs at least 2"):
         compile(build(axes, {"loss": np.zeros((1, 2))}))
+
+
+def test_a_second_axis_is_never_clipped(line: Make) -> None:
+    t = np.linspace(-1, 1, 51)
+    peak, blown = 0.1 + 0.89 * np.exp(-((t / 0.12) ** 2)), np.append(np.ones(50), 1e9)
+    for clip in ("auto", None, 2.0):
+        shown = compile(line(0.01 + 30 * t**2, t=t, metrics={"accuracy": peak}), View(clip=clip)).beside_range  # type: ignore[arg-type]
+        assert shown is not None
+        assert (shown.low, shown.high, shown.clipped) == (peak.min(), peak.max(), None)
+    shown = compile(line(t**2, t=t, metrics={"perplexity": blown})).beside_range
+    assert shown is not None
+    assert (shown.high, shown.clipped) == (1e9, None)
+
+
+@pytest.mark.parametrize("name", ["accuracy", "test_accuracy", "top5", "token_error", "val-acc"])
+def test_a_score_is_linear_and_whole_whatever_its_values(make: Make, name: str) -> None:
+    score = np.full((9, 7), 1e-3)
+    score[4, 3] = 1.0
+    shown = compile(make(np.ones((9, 7)), metrics={name: score}), View(value=name)).range
+    assert (shown.scale, shown.low, shown.high, shown.clipped) == ("linear", 1e-3, 1.0, None)
+
+
+def test_a_metric_without_ends_is_no_score(make: Make) -> None:
+    norm = np.geomspace(1e-3, 1, 63).reshape(9, 7)
+    assert compile(make(np.ones((9, 7)), metrics={"norm": norm}), View(value="norm")).range.scale == "log"
+
+
+@pytest.mark.parametrize("label", ["towards B", "from the first model (0) to the second (1)"])
+def test_the_way_between_two_networks_is_linear_unless_asked(label: str) -> None:
+    t = np.linspace(0, 1, 21)
+    for lowest in (1e-4, 0.0099, 0.0101, 0.1):
+        axis = Axis(coordinates=t, length=1.0, label=label)
+        way = build({"x": axis}, {"loss": lowest + 4 * t * (1 - t)})
+        assert compile(way).range.scale == "linear"
+        assert compile(way, View(scale="log")).range.scale == "log"
+
+
+def test_of_compared_curves_none_is_cut_away(line: Make) -> None:
+    t = np.linspace(-1, 1, 21)
+    curves = {"A": 0.02 + t**2, "B": 0.03 + 1.1 * t**2, "C": 2.31 + 0.02 * t}
+    for outlier in (1.0, 1e4, 1e9):
+        scene = compile([line(outlier ** (name == "C") * values, t=t, title=name) for name, values in curves.items()])
+        assert scene.range.clipped is None
+        for curve in scene.curves:
+            heights = scene.range.heights(curve.median("loss"))
+            assert ((heights >= scene.range.limits[0]) & (heights <= scene.range.limits[1])).all()
+
+
+def test_a_single_run_that_blew_up_does_not_hide_the_others(line: Make) -> None:
+    t = np.linspace(-1, 1, 21)
+    runs = [line(1 + seed + t**2, t=t, title="A") for seed in range(4)]
+    assert compile([*runs, line(np.full(21, 1e12), t=t, title="A")]).range.clipped is not None
+    assert compile([*runs, line(np.full(21, 1e12), t=t, title="B")]).range.clipped is None
+
+
+def test_a_test_loss_stands_on_the_axis_of_the_loss(line: Make) -> None:
+    t = np.linspace(-1, 1, 21)
+    scene = compile(line(1 + t**2, t=t, metrics={"test_loss": 5 + t**2, "accuracy": np.full(21, 0.5)}))
+    assert (scene.alongside, scene.beside) == (("test_loss",), ("accuracy",))
+    assert scene.range.high == 6.0
+
+
+def test_both_ends_of_a_range_may_be_given_by_hand(make: Make) -> None:
+    field = make(np.linspace(1.0, 3.0, 12).reshape(4, 3))
+    shown = compile(field, View(vmin=0.0, vmax=5.0)).range
+    assert (shown.low, shown.high) == (0.0, 5.0)
+    scene = compile(field, View(vmin=1.5, vmax=2.5))
+    assert "clipped at 2.5" in scene.caption.shown
+    assert "floor at 1.5" in scene.caption.shown
+    with pytest.raises(SpecError, match=r"vmin=2\.0 is not below vmax=1\.0"):
+        View(vmin=2.0, vmax=1.0)
+    with pytest.raises(SpecError, match=r"clip=2\.0 and vmax=3\.0 both end the range"):
+        View(clip=2.0, vmax=3.0)
+    with pytest.raises(SpecError, match="vmin=nan is no finite number"):
+        View(vmin=float("nan"))
+
+
+def test_values_minus_their_centres_are_compared_by_how_far_they_rise(line: Make) -> None:
+    t = np.linspace(-1, 1, 21)
+    one, other = line(0.1 + t**2, t=t, title="A"), line(7 + 2 * t**2, t=t, title="B", centre={"loss": 7.0})
+    scene = compile([one, other], View(minus_centre=True))
+    first, second = (curve.median("loss") for curve in scene.curves)
+    assert first == pytest.approx(t**2)
+    assert second == pytest.approx(2 * t**2)
+    assert scene.label == "loss − centre"
+    assert scene.caption.shown.startswith("Loss − centre from 0 to 2, linear scale")
+    assert "loss 7" in scene.caption.centre
+    nowhere = line(t**2, t=np.linspace(0.5, 1, 21))
+    with pytest.raises(SpecError, match="minus_centre: 'A' has no known loss at the centre"):
+        compile(nowhere, View(minus_centre=True))
+
+
+def test_a_slice_says_where_it_lies_and_marks_only_a_centre_that_is_in_it(volume: xr.Dataset) -> None:
+    for z, marked in ((0.1, False), (1.0, False)):
+        scene = compile(volume.sel(z=z))
+        assert scene.panels[0].note == f"z = {z:g}"
+        assert scene.panels[0].marks_centre is marked
+        assert f"slice at z = {z:g}" in scene.caption.axes
+    through = compile(volume.sel(x=0.0, z=1.0))
+    assert through.curves[0].members[0].note == "x = 0, z = 1"
+    assert not through.curves[0].members[0].marks_centre
+    assert compile(volume.sel(y=0.0)).panels[0].marks_centre

@@ -97,7 +97,7 @@ def test_a_network_without_shortcuts_is_covered_by_its_stated_error():
 
 
 def test_a_bowl_needs_few_points_and_is_right():
-    truth = 0.1 + X**2 + 2 * Y**2 + 0.3 * np.sin(2 * X + Y)
+    truth = 0.5 + X**2 + 2 * Y**2 + 0.3 * np.sin(2 * X + Y)
     points, true, covered, _ = judged(truth, square(tolerance=0.02))
     assert points <= 60
     assert true.max() <= 0.02

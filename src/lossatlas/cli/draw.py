@@ -21,6 +21,11 @@ __all__ = ["draw_command"]
 @click.option("--kind", metavar="KIND", help="auto (default), line, contour, filled, heat, surface.")
 @click.option("--scale", metavar="SCALE", help="auto (default), linear, log.")
 @click.option("--clip", metavar="VALUE", help="Largest value shown: auto (default), none, or a number.")
+@click.option("--vmin", type=float, metavar="VALUE", help="Lower end of the range by hand.")
+@click.option("--vmax", type=float, metavar="VALUE", help="Upper end by hand; it may lie above all values.")
+@click.option(
+    "--minus-centre", is_flag=True, default=None, help="Draw the value minus its value at the centre, for comparisons."
+)
 @click.option("--levels", type=int, metavar="N", help="About how many contour lines (12).")
 @click.option("--theme", metavar="THEME", help="light (default), dark, talk.")
 @click.option("--title", metavar="TEXT", help="Heading of the picture.")
@@ -38,6 +43,8 @@ def draw_command(runs: tuple[str, ...], out: tuple[str, ...], clip: str | None, 
       lossatlas draw runs/a -o a.html -o a.pdf
       lossatlas draw runs/a -o surface.svg --kind surface --scale log
       lossatlas draw runs/skip runs/noskip -o comparison.html
+      lossatlas draw runs/a -o a.png --vmin 0 --vmax 3      (the same range in every picture)
+      lossatlas draw runs/a runs/b -o b.png --minus-centre  (how far the loss rises above each centre)
       lossatlas draw runs/a -o error.png --value error
       lossatlas draw runs/ways -o ways.png    (what lossatlas connect --run kept)
       lossatlas draw runs/a -o a.glb          (Blender; .vtp and .vti for ParaView, .stl for printing)
@@ -72,7 +79,7 @@ def _draw_ways(
 
     if len(runs) > 1:
         raise SpecError(f"{runs[0]} and others: ways between networks are drawn one folder at a time")
-    if unfit := [f"--{name}" for name, given in rest.items() if given]:
+    if unfit := [f"--{name.replace('_', '-')}" for name, given in rest.items() if given]:
         raise SpecError(f"{', '.join(unfit)}: ways between networks take --value and --theme; leave it out")
     view: dict[str, Any] = {"theme": theme} if theme else {}
     for path in out:

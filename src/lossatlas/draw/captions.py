@@ -40,6 +40,7 @@ def caption(
     value: str,
     shown: Range,
     *,
+    label: str = "",
     notes: str = "",
 ) -> Caption:
     """Write the caption.
@@ -50,6 +51,7 @@ def caption(
         curves: the curves, where there are any.
         value: what is drawn.
         shown: the range shown.
+        label: what the picture calls the value; left out, its name.
         notes: what the overlays say of themselves.
 
     Returns:
@@ -59,7 +61,7 @@ def caption(
         about=about(landscapes),
         axes=_axes(blocks),
         centre=_centre(landscapes, blocks, value),
-        shown=shown_words(value, shown, blocks),
+        shown=shown_words(value, shown, blocks, label),
         runs=_runs(curves),
         empty=empty_words(value, blocks),
         notes=" ".join(filter(None, [_sample_error(landscapes, value), notes])),
@@ -195,8 +197,10 @@ def _axes(blocks: Sequence[Block]) -> str:
     parts = []
     for name, axes in by_name.items():
         labels = ", ".join(_unique(axis.label for axis in axes))
-        lengths = ", ".join(_unique(number(axis.length) for axis in axes))
-        parts.append(f"{name}: {labels} of length {lengths}")
+        lengths = ", ".join(_unique(number(axis.length) for axis in axes if np.isfinite(axis.length)))
+        parts.append(f"{name}: {labels} of {f'length {lengths}' if lengths else 'unknown length'}")
+    cuts = _unique(block.note for block in blocks)
+    parts += [f"slice at {' / '.join(cuts)}"] if cuts else []
     return _sentence("; ".join(parts))
 
 
@@ -213,7 +217,7 @@ def _centre(landscapes: Sequence[xr.Dataset], blocks: Sequence[Block], value: st
     return f"{mark} marks the centre, {value} {', '.join(words)}."
 
 
-def shown_words(value: str, shown: Range, blocks: Sequence[Block]) -> str:
+def shown_words(value: str, shown: Range, blocks: Sequence[Block], label: str = "") -> str:
     """The range shown, the scale, and what was clipped.
 
     Returns:
@@ -227,13 +231,13 @@ def shown_words(value: str, shown: Range, blocks: Sequence[Block]) -> str:
     finite = [block.values[value][block.drawable(value)] for block in blocks]
     finite = [array for array in finite if array.size]
     if blocks and not finite:
-        return f"{_capital(value)}: no cell has a finite value."
+        return f"{_capital(label or value)}: no cell has a finite value."
     if finite and min(a.min() for a in finite) == max(a.max() for a in finite):
-        return f"{_capital(value)} is {number(float(finite[0].flat[0]))} in every cell."
+        return f"{_capital(label or value)} is {number(float(finite[0].flat[0]))} in every cell."
     scale = {"linear": "linear scale", "log": "logarithmic scale"}.get(
         shown.scale, f"symmetric logarithmic scale, linear below {number(shown.linear_below)}"
     )
-    words = f"{_capital(value)} from {number(shown.low)} to {number(shown.high)}, {scale}"
+    words = f"{_capital(label or value)} from {number(shown.low)} to {number(shown.high)}, {scale}"
     if shown.why:
         words += f" ({shown.why})"
     if shown.clipped is not None:

@@ -12,23 +12,51 @@ import xarray as xr
 from lossatlas.draw.scene import Axis, Block, Curve
 from lossatlas.errors import SpecError
 from lossatlas.figure.words import number
-from lossatlas.results.landscape import axis_names, value_names
+from lossatlas.results.landscape import axis_names, cut_at, structured, value_names
 
-__all__ = ["block", "curves", "limits", "named_apart", "shared_values", "slices", "strips"]
+__all__ = ["block", "curves", "limits", "minus_centre", "named_apart", "shared_values", "slices", "strips"]
 
 
 def block(landscape: xr.Dataset) -> Block:
-    """A whole Landscape as arrays, its axes increasing."""
+    """A whole Landscape as arrays, its axes increasing; one that was cut out of a larger one says where it lies."""
     names = axis_names(landscape)
     ordered = landscape.sortby(list(names))
     axes = tuple(_axis(ordered, name) for name in names)
+    cut = cut_at(landscape)
     return Block(
         title=str(landscape.attrs.get("title") or "model"),
         axes=axes,
         values={name: ordered[name].transpose(*names).to_numpy() for name in value_names(ordered)},
         status=ordered["status"].transpose(*names).to_numpy(),
-        marks_centre=all(_holds_zero(axis) for axis in axes),
+        note=", ".join(f"{name} = {number(coordinate)}" for name, coordinate in cut.items()),
+        marks_centre=all(_holds_zero(axis) for axis in axes) and not any(cut.values()),
     )
+
+
+def minus_centre(entry: Block, landscape: xr.Dataset, value: str) -> Block:
+    """A block with a value minus its value at the centre.
+
+    Args:
+        entry: the block.
+        landscape: where it comes from.
+        value: the value.
+
+    Returns:
+        A new block.
+
+    Raises:
+        SpecError: neither does the Landscape know its value at the centre, nor was it evaluated there.
+    """
+    centre = structured(landscape, "centre").get(value)
+    if centre is None and entry.marks_centre:
+        at = tuple(np.flatnonzero(axis.coordinates == 0.0) for axis in entry.axes)
+        if all(len(place) for place in at) and entry.drawable(value)[np.ix_(*at)].all():
+            centre = float(entry.values[value][np.ix_(*at)].flat[0])
+    if centre is None:
+        raise SpecError(
+            f"minus_centre: {entry.title!r} has no known {value} at the centre; evaluate it at 0, or leave it out"
+        )
+    return replace(entry, values={**entry.values, value: entry.values[value] - centre})
 
 
 def _axis(landscape: xr.Dataset, name: str) -> Axis:

@@ -112,6 +112,8 @@ def payload(scene: Scene) -> dict[str, Any]:
         "heading": scene.title,
         "kind": scene.kind,
         "value": scene.value,
+        "label": scene.label,
+        "alongside": scene.alongside,
         "values": values,
         "log": scene.range.scale != "linear",
         "clip": scene.range.clipped is not None or scene.range.floored is not None,

@@ -171,6 +171,7 @@ class Scene:
         kind: what is drawn.
         title: heading of the whole; empty where the panels' titles say it all.
         value: name of what is the height and the colour.
+        label: its words on axes and in captions, as "loss − centre".
         range: what part of the value is shown.
         colours: the colour map.
         theme: colours of the page and sizes.
@@ -179,6 +180,7 @@ class Scene:
         panels: blocks with two axes, one for each picture; empty for curves.
         curves: one for each model; empty for panels.
         volumes: blocks with three axes, whole; the panels are their slices.
+        alongside: names of further values of curves on the first axis, as a test loss.
         beside: names of further values: on the second axis of curves, in the hover of a page.
         beside_range: range of these on the second axis.
         limits: by name of an axis, the range of coordinates that all panels share.
@@ -190,6 +192,7 @@ class Scene:
     kind: Kind
     title: str
     value: str
+    label: str
     range: Range
     colours: Colours
     theme_name: ThemeName
@@ -198,6 +201,7 @@ class Scene:
     panels: tuple[Block, ...]
     curves: tuple[Curve, ...]
     volumes: tuple[Block, ...]
+    alongside: tuple[str, ...]
     beside: tuple[str, ...]
     beside_range: Range | None
     limits: Mapping[str, tuple[float, float]]

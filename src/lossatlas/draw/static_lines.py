@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from lossatlas.draw.scene import Curve, Scene
 from lossatlas.draw.sheet import Entry, Margins, Sheet
 from lossatlas.draw.static_maps import HATCHES, hatch_key, heading, label_x, lengths, style_axes
-from lossatlas.figure.ranges import forward
+from lossatlas.figure.ranges import Range, forward
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,18 +30,24 @@ def draw(scene: Scene) -> Figure:
     Returns:
         The figure.
     """
-    twin = scene.beside[: len(STYLES)]
+    same = scene.alongside[: len(STYLES)]
+    twin = scene.beside[: len(STYLES) - len(same)]
+    styles = dict(zip((*same, *twin), STYLES, strict=False))
     single = len(scene.curves) == 1
     margins = Margins(left=4.4, right=4.4 if twin else 1.4, top=5.6 if single else 4.6, bottom=3.3)
-    sheet = Sheet(scene, 1, 0.66, margins, [*_key(scene, twin), *hatch_key(scene)])
+    sheet = Sheet(scene, 1, 0.66, margins, [*_key(scene, styles), *hatch_key(scene)])
     axes = sheet.axes(sheet.rectangle(0))
     second = axes.twinx() if twin else None
     for index, curve in enumerate(scene.curves):
         colour = scene.theme.lines[index % len(scene.theme.lines)]
         _draw_curve(axes, scene, curve, colour)
-        if second is not None:
-            for name, style in zip(twin, STYLES, strict=False):
-                _draw_metric(second, scene, curve, name, colour, style)
+        for name in same:
+            _draw_metric(axes, curve, name, scene.range, colour=colour, style=styles[name], stroke=scene.theme.stroke)
+        for name in twin:
+            shown = scene.beside_range
+            assert second is not None
+            assert shown is not None
+            _draw_metric(second, curve, name, shown, colour=colour, style=styles[name], stroke=scene.theme.stroke)
     _frame(sheet, axes, scene)
     if second is not None:
         _frame_second(second, scene, twin)
@@ -53,7 +60,7 @@ def draw(scene: Scene) -> Figure:
 def _draw_curve(axes: Axes, scene: Scene, curve: Curve, colour: str) -> None:
     """The median as a line, the runs as a band; what is clipped leaves through the top of the picture."""
     stack = (curve.median(scene.value), *curve.band(scene.value))
-    line, low, high = (forward(values, scene.range.scale, scene.range.linear_below) for values in stack)
+    line, low, high = (_leaving(values, scene.range) for values in stack)
     x = curve.axis.coordinates
     alone = _alone(line)
     axes.plot(x, line, color=colour, linewidth=2.2 * scene.theme.stroke, zorder=3)
@@ -62,17 +69,27 @@ def _draw_curve(axes: Axes, scene: Scene, curve: Curve, colour: str) -> None:
         axes.fill_between(x, low, high, color=colour, alpha=0.22, linewidth=0, zorder=2)
 
 
+def _leaving(values: np.ndarray, shown: Range) -> np.ndarray:
+    """Heights of values, also of those beyond the range, so that a line is seen leaving through its edge."""
+    bottom, top = shown.limits
+    with np.errstate(divide="ignore", invalid="ignore"):
+        heights = forward(values, shown.scale, shown.linear_below)
+    lost = np.isfinite(values) & ~np.isfinite(heights)  # zero and below, where a logarithm was asked for
+    return np.where(lost, bottom - 10 * (top - bottom), heights)
+
+
 def _alone(line: np.ndarray) -> np.ndarray:
     """Points without a neighbour, which a line would not show."""
     padded = np.isfinite(np.concatenate([[np.nan], line, [np.nan]]))
     return np.asarray(padded[1:-1] & ~padded[:-2] & ~padded[2:])
 
 
-def _draw_metric(axes: Axes, scene: Scene, curve: Curve, name: str, colour: str, style: str) -> None:
+def _draw_metric(axes: Axes, curve: Curve, name: str, shown: Range, *, colour: str, style: str, stroke: float) -> None:
     x = curve.axis.coordinates
-    axes.plot(x, curve.median(name), style, color=colour, linewidth=1.6 * scene.theme.stroke, zorder=2.5)
+    axes.plot(x, _leaving(curve.median(name), shown), style, color=colour, linewidth=1.6 * stroke, zorder=2.5)
     if len(curve.members) > 1:
-        axes.fill_between(x, *curve.band(name), color=colour, alpha=0.12, linewidth=0, zorder=1.5)
+        low, high = (_leaving(edge, shown) for edge in curve.band(name))
+        axes.fill_between(x, low, high, color=colour, alpha=0.12, linewidth=0, zorder=1.5)
 
 
 def _frame(sheet: Sheet, axes: Axes, scene: Scene) -> None:
@@ -80,14 +97,15 @@ def _frame(sheet: Sheet, axes: Axes, scene: Scene) -> None:
     bottom, top = scene.range.limits
     pad = 0.04 * (top - bottom)
     axes.set(xlim=scene.limits[axis.name], facecolor=theme.paper)
-    # A clipped line has to be seen leaving, so there is no room above the clip.
-    axes.set_ylim(bottom - pad, top if scene.range.clipped is not None else top + pad)
+    # A clipped line has to be seen leaving, so there is no room beyond the cut.
+    bottom, top = bottom - pad * (scene.range.floored is None), top + pad * (scene.range.clipped is None)
+    axes.set_ylim(bottom, top)
     style_axes(axes, scene)
     ticks, labels = scene.range.ticks(7)
     axes.set_yticks(ticks, labels)
     axes.minorticks_off()
     label_x(sheet, axes, scene, axis)
-    name_axis(axes, scene, scene.value, side="left")
+    name_axis(axes, scene, scene.label, side="left")
     if len({(curve.axis.name, curve.axis.length) for curve in scene.curves}) == 1:
         lengths(axes, scene, axis, "x")
     if all(member.marks_centre for curve in scene.curves for member in curve.members):
@@ -133,7 +151,7 @@ def _hatch(axes: Axes, scene: Scene) -> None:
                     span.set_gid(f"hatched-{status.name.lower()}")
 
 
-def _key(scene: Scene, twin: tuple[str, ...]) -> list[Entry]:
+def _key(scene: Scene, styles: Mapping[str, str]) -> list[Entry]:
     """Colours stand for models, where there are several; styles of line for what was measured."""
     theme = scene.theme
     width = 2.2 * theme.stroke
@@ -143,6 +161,6 @@ def _key(scene: Scene, twin: tuple[str, ...]) -> list[Entry]:
     ]
     measured = [
         Entry(words=name, style={"color": theme.ink, "linewidth": width, "linestyle": style})
-        for name, style in zip((scene.value, *twin), ("-", *STYLES), strict=False)
+        for name, style in ((scene.label, "-"), *styles.items())
     ]
-    return [*(models if len(models) > 1 else []), *(measured if twin else [])]
+    return [*(models if len(models) > 1 else []), *(measured if styles else [])]

@@ -325,7 +325,7 @@ def colour_bar(sheet: Sheet, scene: Scene) -> None:
     bar.outline.set(edgecolor=theme.faint, linewidth=theme.stroke)
     left, low, _, high = sheet.bar_rectangle()
     reach = 4.0 * sheet.unit  # how far a long name may begin to the left of the bar
-    name = shortened(scene.value, theme.text, 72.0 * (sheet.width - left + reach))
+    name = shortened(scene.label, theme.text, 72.0 * (sheet.width - left + reach))
     start = min(left, sheet.width - text_width(name, theme.text) / 72.0)
     sheet.text(start, low + high + 0.7 * sheet.unit, name, theme.text, theme.ink)
     if scene.range.clipped is not None:

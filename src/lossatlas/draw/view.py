@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
 import xarray as xr
 
-from lossatlas.draw import captions, cuts
-from lossatlas.draw.scene import Block, Curve, Kind, Look, Scene
+from lossatlas.draw import captions, cuts, shown
+from lossatlas.draw.scene import Block, Curve, Kind, Scene
 from lossatlas.errors import SpecError, unknown
 from lossatlas.figure.overlays import Overlay, check
 from lossatlas.figure.palettes import Colours, ThemeName
-from lossatlas.figure.ranges import Range, choose, round_levels
 from lossatlas.results.landscape import axis_names, validate, value_names
-from lossatlas.results.quantities import Quantity, quantity
+from lossatlas.results.quantities import quantity
 
 __all__ = ["ColourOption", "KindOption", "ScaleOption", "View", "compile"]
 
@@ -34,8 +33,13 @@ class View:
         value: what is the height and the colour: "loss" or the name of a metric.
         kind: what is drawn. "auto" is "line" for one axis and "filled" for more.
         scale: "log" is taken only of positive values; where there are others the scale is a symmetric logarithm
-            and the caption says so. "auto" takes the scale on which the bulk of the cells is seen better.
-        clip: largest value shown. "auto" cuts only what would hide the valley, ``None`` cuts nothing.
+            and the caption says so. "auto" takes the logarithm where positive values span more than two decades within
+            what is shown; scores between 0 and 1 and ways between networks are linear.
+        clip: largest value shown, or the largest there is. "auto" cuts only a minority of cells far above all others,
+            and never a score between 0 and 1; ``None`` cuts nothing, on no axis.
+        vmin: lower end of the range by hand.
+        vmax: upper end of the range by hand; unlike ``clip`` it may lie above all values.
+        minus_centre: draw the value minus its value at the centre, each Landscape by its own.
         levels: about how many contour lines.
         colours: "auto" is viridis for a loss and cividis for a metric; "diverging" is symmetric around zero, for a
             value whose zero means something.
@@ -61,6 +65,9 @@ class View:
     kind: KindOption = "auto"
     scale: ScaleOption = "auto"
     clip: float | Literal["auto"] | None = "auto"
+    vmin: float | None = None
+    vmax: float | None = None
+    minus_centre: bool = False
     levels: int = 12
     colours: ColourOption = "auto"
     theme: ThemeName = "light"
@@ -76,10 +83,20 @@ class View:
                 raise SpecError(unknown(name, getattr(self, name), get_args(option)))
         if not (self.clip is None or self.clip == "auto" or _is_number(self.clip)):
             raise SpecError(f"clip={self.clip!r} is no finite number; give a number, 'auto', or None for no clip")
+        self._check_ends()
         if not isinstance(self.levels, int) or not 1 <= self.levels <= 50:
             raise SpecError(f"levels={self.levels!r}: expected a whole number from 1 to 50")
         if len(self.camera) != 2 or not all(map(_is_number, self.camera)):
             raise SpecError(f"camera={self.camera!r}: expected (elevation, azimuth) in degrees, as (34, -52)")
+
+    def _check_ends(self) -> None:
+        for name in ("vmin", "vmax"):
+            if (end := getattr(self, name)) is not None and not _is_number(end):
+                raise SpecError(f"{name}={end!r} is no finite number; give a number, or None for the end of the values")
+        if self.vmin is not None and self.vmax is not None and not self.vmin < self.vmax:
+            raise SpecError(f"vmin={self.vmin!r} is not below vmax={self.vmax!r}; give the lower end as vmin")
+        if self.vmax is not None and _is_number(self.clip):
+            raise SpecError(f"clip={self.clip!r} and vmax={self.vmax!r} both end the range; give one of them")
 
 
 def _is_number(value: object) -> bool:
@@ -116,18 +133,22 @@ def compile(landscapes: xr.Dataset | Sequence[xr.Dataset], view: View | None = N
     dimensions = len(axis_names(sources[0]))
     kind = _kind(view.kind, dimensions)
     whole = cuts.named_apart([cuts.block(source) for source in sources], sources, merge=dimensions == 1)
+    if view.minus_centre:
+        whole = [cuts.minus_centre(block, source, view.value) for block, source in zip(whole, sources, strict=True)]
     panels, curves, volumes = _parts(whole, dimensions)
-    looks = _looks(whole, curves, view, sources)
-    shown = _chosen(looks, view, whole, sources)
+    label = f"{view.value} − centre" if view.minus_centre else view.value
+    same, beside = shown.companions(sources, view.value) if curves else ((), shown.others(sources, view.value))
+    seen = shown.Seen(sources=sources, blocks=whole, curves=curves, value=view.value, label=label, alongside=same)
+    looks = shown.looks(seen, view)
+    first = shown.chosen(looks, seen, view)
     flat = [(len(panel.axes[0].coordinates), len(panel.axes[1].coordinates)) for panel in panels]
     overlays = check(view.overlays, [] if volumes else flat)
-    apart = quantity(sources[0], view.value) is not None  # values of other units do not go on one second axis
-    beside = () if apart else tuple(name for name in cuts.shared_values(sources) if name != view.value)
     return Scene(
         kind=kind,
         title=view.title,
         value=view.value,
-        range=shown,
+        label=label,
+        range=first,
         colours=_colours(view, sources[0]),
         theme_name=view.theme,
         shows_points=view.points,
@@ -135,13 +156,20 @@ def compile(landscapes: xr.Dataset | Sequence[xr.Dataset], view: View | None = N
         panels=panels,
         curves=curves,
         volumes=volumes,
+        alongside=same,
         beside=beside,
-        beside_range=_beside_range(whole, beside) if curves and beside else None,
+        beside_range=shown.beside_range(seen, beside) if curves and beside else None,
         limits=cuts.limits(whole),
         looks=looks,
         overlays=overlays,
         caption=captions.caption(
-            sources, whole, curves, view.value, shown, notes=" ".join(entry.note for entry in overlays if entry.note)
+            sources,
+            whole,
+            curves,
+            view.value,
+            first,
+            label=label,
+            notes=" ".join(entry.note for entry in overlays if entry.note),
         ),
     )
 
@@ -197,57 +225,6 @@ def _parts(whole: Sequence[Block], dimensions: int) -> tuple[tuple[Block, ...], 
     if dimensions == 2:
         return tuple(whole), (), ()
     return tuple(part for block in whole for part in cuts.slices(block)), (), tuple(whole)
-
-
-def _looks(
-    whole: Sequence[Block], curves: Sequence[Curve], view: View, sources: Sequence[xr.Dataset]
-) -> Mapping[tuple[str, str, bool], Look]:
-    """Every value on both scales, clipped and not, so that a reader may switch."""
-    looks = {}
-    for value in cuts.shared_values(sources):
-        finite = _finite(whole, value)
-        clip = view.clip if value == view.value and view.clip is not None else "auto"
-        centred = view.colours == "diverging" and value == view.value
-        for scale in get_args(Literal["linear", "log"]):
-            for clipped in (True, False):
-                shown = choose(finite, scale=scale, clip=clip if clipped else None, levels=view.levels, centred=centred)
-                shown = _on_known_ends(shown, finite, quantity(sources[0], value), view)
-                words = captions.shown_words(value, shown, whole)
-                looks[value, scale, clipped] = Look(value=value, range=shown, words=words)
-    return looks
-
-
-def _on_known_ends(shown: Range, values: np.ndarray, known: Quantity | None, view: View) -> Range:
-    """A linear scale from zero to a round end, so that two maps drawn apart can be compared by their colours."""
-    if known is None or not known.ends or shown.scale != "linear" or view.clip != "auto" or not len(values):
-        return shown
-    high = next((end for end in known.ends if values.max() <= end), None)
-    if high is None:  # beyond the last end
-        return shown
-    levels = round_levels(0.0, high, view.levels)
-    return replace(shown, low=0.0, high=high, levels=levels, clipped=None, floored=None, above=0.0, below=0.0)
-
-
-def _chosen(
-    looks: Mapping[tuple[str, str, bool], Look], view: View, whole: Sequence[Block], sources: Sequence[xr.Dataset]
-) -> Range:
-    if view.scale != "auto":
-        return looks[view.value, view.scale, view.clip is not None].range
-    centred = view.colours == "diverging"
-    finite = _finite(whole, view.value)
-    known = quantity(sources[0], view.value)
-    if known is not None and known.ends:
-        return looks[view.value, "linear", view.clip is not None].range
-    return choose(finite, scale="auto", clip=view.clip, levels=view.levels, centred=centred)
-
-
-def _finite(whole: Sequence[Block], value: str) -> np.ndarray:
-    return np.concatenate([block.values[value][block.drawable(value)] for block in whole])
-
-
-def _beside_range(whole: Sequence[Block], beside: Sequence[str]) -> Range:
-    """One linear scale for all metrics on the second axis; a metric is not clipped unless it blows up."""
-    return choose(np.concatenate([_finite(whole, name) for name in beside]), scale="linear", levels=6)
 
 
 def _colours(view: View, source: xr.Dataset) -> Colours:

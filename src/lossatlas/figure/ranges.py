@@ -1,4 +1,4 @@
-"""Which range of values is shown: limits, clip, scale, round-number levels, decided once for every back end."""
+"""Which range of values is shown: limits, clip and scale, decided once for every back end."""
 
 from __future__ import annotations
 
@@ -10,23 +10,28 @@ from typing import Literal
 import numpy as np
 
 from lossatlas.errors import SpecError
+from lossatlas.figure.levels import Scale, round_levels
 from lossatlas.figure.words import number, numbers
 
-__all__ = ["Range", "Scale", "choose", "forward", "round_levels"]
+__all__ = ["FAR", "FAR_ON_A_LINE", "Range", "choose", "forward"]
 
-Scale = Literal["linear", "log", "symlog"]
+FAR = 10.0
+"""On a map, cells may be clipped that are more than so many times as large as all others."""
+FAR_ON_A_LINE = 1e3
+"""The same on a line, where a barrier is the point of the picture."""
 
-# The automatic clip, step by step: (percent of cells taken for the bulk, how many times higher than the bulk the
-# largest value may reach before it is cut, where the cut is then made in multiples of the bulk). The last steps
-# act only on surfaces that have blown up on most of the plane.
-_CLIP_STEPS = {
-    "linear": ((95, 3.0, 2.0), (75, 5.0, 3.0), (50, 30.0, 3.0), (25, 100.0, 3.0)),
-    "log": ((95, 2.0, 1.5), (75, 2.0, 1.5), (50, 6.0, 3.0), (25, 10.0, 5.0)),
-}
-# A logarithm is taken unasked only where it spreads the cells clearly better than a linear scale does.
-_CLEARLY = 1.5
-# Linear stays the choice of "auto" while its clip hides no more than this share of the cells.
-_HIDDEN = 0.05
+# A clip never cuts so large a share of the cells or more: only a minority is cut.
+_MINORITY = 0.5
+# How wide the gap below the cells that are cut must be, in spans of what is left.
+_GAP = {"linear": 0.5, "log": 1.0, "symlog": 1.0}
+# What is left must have a shape of its own (a span of this share of its size), or a barrier between flat ends would be
+# cut; beyond this factor the cells have blown up whatever is left.
+_SHAPE, _BLOWN_UP = 0.1, 1e6
+# Decades of positive values beyond which "auto" takes the logarithm.
+_DECADES = 2.0
+# With values of both signs or zero, "auto" takes the symmetric logarithm where half of the sizes are so much smaller
+# than the largest.
+_HIDDEN = 1e3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,12 +116,15 @@ def forward(values: np.ndarray, scale: Scale, linear_below: float = math.nan) ->
 
 
 def choose(
-    values: np.ndarray,
+    values: np.ndarray | Sequence[np.ndarray],
     *,
     scale: Literal["auto", "linear", "log"] = "auto",
     clip: float | Literal["auto"] | None = "auto",
     levels: int = 9,
     centred: bool = False,
+    vmin: float | None = None,
+    vmax: float | None = None,
+    far: float = FAR,
 ) -> Range:
     """Choose what is shown of these values.
 
@@ -124,43 +132,94 @@ def choose(
     scale is a symmetric logarithm and :attr:`Range.why` says so; nothing is added to the values.
 
     Args:
-        values: float [n], the finite values of all cells of all landscapes that are compared.
-        scale: "auto" takes the scale on which the middle half of the cells fills the larger part of the range.
-        clip: largest value shown; "auto" cuts off only what would hide the valley, ``None`` cuts nothing.
+        values: float array of finite values; or a list of such arrays, one for each of what is compared, each of which
+            stays as visible as it would be alone.
+        scale: "auto" takes the logarithm where positive values span more than two decades within what is shown, and
+            the linear scale otherwise.
+        clip: largest value shown, or the largest there is; "auto" cuts off only a minority of the cells that is
+            ``far`` times as large as all others, with a gap of at least half the span of what is left; ``None`` cuts
+            nothing.
         levels: about how many round levels.
         centred: make the range symmetric around zero, for a diverging map.
+        vmin: lower end of the range, whatever the values are.
+        vmax: upper end of the range, whatever the values are.
+        far: how many times as large as all others the values are that "auto" may clip.
 
     Returns:
         The range.
 
     Raises:
-        SpecError: ``clip`` is not above the smallest value.
+        SpecError: ``clip`` or ``vmax`` is not above the smallest value, or ``vmin`` not below the largest.
 
     Example:
         >>> bowl_with_a_cliff = np.append(np.linspace(0.1, 8.0, 99), 1e10)
         >>> shown = choose(bowl_with_a_cliff)
         >>> shown.scale, shown.low, shown.high, shown.above
         ('linear', 0.1, 8.0, 0.01)
+        >>> choose(np.linspace(1.78, 2.06, 9), vmin=0.0, vmax=3.0).levels
+        (0.5, 1.0, 1.5, 2.0, 2.5)
     """
-    values = np.sort(np.asarray(values, float).ravel())
-    if not len(values):
+    groups = _groups(values)
+    if not groups:
         return Range(scale="linear", low=0.0, high=1.0, levels=())
-    if values[0] == values[-1]:
-        return _constant(values[0])
+    every = np.sort(np.concatenate(groups))
+    if every[0] == every[-1] and vmin is None and vmax is None:
+        return _constant(every[0])
+    asked = _Asked(clip=clip, vmin=vmin, vmax=vmax, far=far, levels=levels, centred=centred)
+    asked.check(every)
     if scale == "linear" or centred:
-        return _on("linear", values, clip, levels, centred=centred)
-    positive = bool(values[0] > 0)
-    curved: Scale = "log" if positive else "symlog"
-    why = "" if positive else "values at or below zero have no logarithm"
+        return _on("linear", groups, every, asked)
+    positive = bool((every[0] if vmin is None else vmin) > 0)
     if scale == "log":
-        return _on(curved, values, clip, levels, why=why)
-    linear = _on("linear", values, clip, levels)
-    hidden = linear.above > _HIDDEN
-    if not positive:
-        return _on("symlog", values, clip, levels) if hidden else linear
-    logarithmic = _on("log", values, clip, levels)
-    better = _spread(logarithmic, values) > _CLEARLY * _spread(linear, values)
-    return logarithmic if hidden or better else linear
+        why = "" if positive else "values at or below zero have no logarithm"
+        return _on("log" if positive else "symlog", groups, every, asked, why)
+    if positive:
+        logarithmic = _on("log", groups, every, asked)
+        if math.log10(logarithmic.high / logarithmic.low) > _DECADES + 1e-9:
+            return logarithmic
+        return _on("linear", groups, every, asked)
+    linear = _on("linear", groups, every, asked)
+    return _on("symlog", groups, every, asked) if _hides(linear, every) else linear
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """What :func:`choose` was asked for."""
+
+    clip: float | Literal["auto"] | None
+    vmin: float | None
+    vmax: float | None
+    far: float
+    levels: int
+    centred: bool
+
+    def check(self, values: np.ndarray) -> None:
+        """Refuse ends that leave nothing to show."""
+        for name, end in (("clip", self.clip), ("vmax", self.vmax)):
+            if isinstance(end, (int, float)) and not end > values[0]:
+                good = {"clip": "a number between that and {}, None, or 'auto'", "vmax": "a larger number"}[name]
+                raise SpecError(
+                    f"{name}={end!r} is not above the smallest value {number(values[0])}; "
+                    f"choose {good.format(number(values[-1]))}"
+                )
+        if self.vmin is not None and not self.vmin < values[-1]:
+            raise SpecError(
+                f"vmin={self.vmin!r} is not below the largest value {number(values[-1])}; choose a smaller number"
+            )
+
+
+def _groups(values: np.ndarray | Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Sorted arrays, those without any value left out."""
+    arrays = [values] if isinstance(values, np.ndarray) else list(values)
+    if arrays and not isinstance(arrays[0], np.ndarray):  # a list of plain numbers
+        arrays = [np.asarray(arrays, float)]
+    return [np.sort(np.asarray(array, float).ravel()) for array in arrays if np.size(array)]
+
+
+def _hides(linear: Range, values: np.ndarray) -> bool:
+    """Whether a linear scale leaves more than half of the values that are not zero within a thousandth of it."""
+    sizes = np.abs(values[(values != 0) & (values >= linear.low) & (values <= linear.high)])
+    return len(sizes) > 0 and float(sizes.max()) > _HIDDEN * float(np.median(sizes))
 
 
 def _constant(value: float) -> Range:
@@ -168,57 +227,57 @@ def _constant(value: float) -> Range:
     return Range(scale="linear", low=value - pad, high=value + pad, levels=(float(value),))
 
 
-def _on(
-    scale: Scale,
-    values: np.ndarray,
-    clip: float | Literal["auto"] | None,
-    levels: int,
-    *,
-    centred: bool = False,
-    why: str = "",
-) -> Range:
+def _on(scale: Scale, groups: Sequence[np.ndarray], every: np.ndarray, asked: _Asked, why: str = "") -> Range:
     """The range on a given scale, from sorted values."""
-    below = _linear_below(values) if scale == "symlog" else math.nan
-    low, high = float(values[0]), float(values[-1])
-    if clip == "auto":
-        low, high = _floor(values, scale), _ceiling(values, scale)
-    elif clip is not None:
-        if not clip > values[0]:
-            raise SpecError(
-                f"clip={clip!r} is not above the smallest value {number(values[0])}; "
-                f"choose a number between that and {number(values[-1])}, None, or 'auto'"
-            )
-        high = min(high, float(clip))
-    if centred:
-        high = max(abs(low), abs(high))
+    below = _linear_below(every) if scale == "symlog" else math.nan
+    low, high = float(every[0]), float(every[-1])
+    if asked.clip == "auto":
+        low = min(_floor(group, scale, below, asked.far) for group in groups)
+        high = max(_ceiling(group, scale, below, asked.far) for group in groups)
+    elif asked.clip is not None:
+        high = min(high, float(asked.clip))
+    if asked.centred:
+        high = max(abs(low), abs(high), *(abs(end) for end in (asked.vmin, asked.vmax) if end is not None))
         low = -high
+    low = low if asked.vmin is None else float(asked.vmin)
+    high = high if asked.vmax is None else float(asked.vmax)
+    if not low < high:  # one end by hand, beyond the other of its own accord
+        low, high = (low, float(every[-1])) if asked.vmax is None else (min(float(every[0]), high), high)
     return Range(
         scale=scale,
         low=low,
         high=high,
-        levels=round_levels(low, high, levels, scale=scale, linear_below=below),
-        clipped=high if values[-1] > high else None,
-        floored=low if values[0] < low else None,
-        above=float(np.mean(values > high)),
-        below=float(np.mean(values < low)),
+        levels=round_levels(low, high, asked.levels, scale=scale, linear_below=below),
+        clipped=high if every[-1] > high else None,
+        floored=low if every[0] < low else None,
+        above=float(np.mean(every > high)),
+        below=float(np.mean(every < low)),
         linear_below=below,
         why=why,
     )
 
 
-def _ceiling(values: np.ndarray, scale: Scale) -> float:
-    """The automatic clip: cut what lies so far out that the bulk would be a single colour."""
-    constant = _linear_below(values) if scale == "symlog" else math.nan
-    heights = forward(values, scale, constant)
-    bottom = heights[np.searchsorted(values, _floor(values, scale))]
-    kept = len(values)
-    for share, far, cut in _CLIP_STEPS["linear" if scale == "linear" else "log"]:
-        bulk = np.percentile(heights, share) - bottom
-        if bulk > 0 and heights[kept - 1] - bottom > far * bulk:
-            kept = int(np.searchsorted(heights, bottom + cut * bulk, side="right"))
+def _ceiling(values: np.ndarray, scale: Scale, linear_below: float, far: float) -> float:
+    """The automatic clip of sorted values: the largest of those that are left."""
+    kept = _kept(values, scale, linear_below, far)
     if kept == len(values):
         return float(values[-1])
-    return _rounded_up(float(values[kept - 1]), float(values[kept - 1] - values[0]))
+    return min(_rounded_up(float(values[kept - 1]), float(values[kept - 1] - values[0])), float(values[kept]))
+
+
+def _kept(values: np.ndarray, scale: Scale, linear_below: float, far: float) -> int:
+    """How many of the sorted values are shown: all but a minority that lies far above all others."""
+    total = len(values)
+    kept = np.arange(math.floor(total * _MINORITY) + 1, total)
+    if not len(kept) or (scale == "log" and values[0] <= 0):
+        return total
+    heights = forward(values, scale, linear_below)
+    first, last = values[kept], values[kept - 1]  # the first value that would be cut, the last that would be left
+    gap, span = heights[kept] - heights[kept - 1], heights[kept - 1] - heights[0]
+    size = np.maximum(abs(values[0]), np.abs(last))
+    shaped = (last - values[0] >= _SHAPE * size) | (first > _BLOWN_UP * size)
+    cut = (gap >= _GAP[scale] * span) & (first > far * size) & shaped
+    return int(kept[cut][0]) if cut.any() else total
 
 
 def _rounded_up(value: float, span: float) -> float:
@@ -227,99 +286,15 @@ def _rounded_up(value: float, span: float) -> float:
     return float(f"{math.ceil(value / step) * step:.12g}") if step else value
 
 
-def _floor(values: np.ndarray, scale: Scale) -> float:
+def _floor(values: np.ndarray, scale: Scale, linear_below: float, far: float) -> float:
     """The automatic floor, which is the smallest value unless a few cells lie absurdly far below all others."""
-    low, first, *rest = np.percentile(values, [0, 1, 25, 50, 75])
-    if scale == "log":
-        return float(values[np.searchsorted(values, first / 1e3)]) if low < first / 1e3 else float(low)
-    far = -1e3 * float(np.max(np.abs(rest)))
-    return float(values[np.searchsorted(values, far)]) if low < far < 0 else float(low)
+    if scale != "log":
+        return -_ceiling(-values[::-1], scale, linear_below, far)
+    limit = np.percentile(values, 1) / (100 * far)
+    return float(values[np.searchsorted(values, limit)]) if 0 < values[0] < limit else float(values[0])
 
 
 def _linear_below(values: np.ndarray) -> float:
     """The constant of symlog: a power of ten near the lower decile of the magnitudes that are not zero."""
     magnitudes = np.abs(values[values != 0])
     return float(10.0 ** math.floor(math.log10(np.percentile(magnitudes, 10))))
-
-
-def _spread(shown: Range, values: np.ndarray) -> float:
-    """Part of the range that the middle half of the cells fills."""
-    first, third = np.percentile(shown.heights(values), [25, 75])
-    bottom, top = shown.limits
-    return float((third - first) / (top - bottom)) if top > bottom else 0.0
-
-
-def round_levels(
-    low: float, high: float, count: int, *, scale: Scale = "linear", linear_below: float = math.nan
-) -> tuple[float, ...]:
-    """Round numbers strictly between two values: about ``count`` of them, never more than twice as many.
-
-    Args:
-        low: smallest value.
-        high: largest value.
-        count: how many are wanted.
-        scale: the scale they should look even on.
-        linear_below: the constant of symlog.
-
-    Returns:
-        Increasing values.
-
-    Example:
-        >>> round_levels(0.0, 53.0, 9)
-        (5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 35.0, 40.0, 45.0, 50.0)
-        >>> round_levels(0.003, 53.0, 9, scale="log")
-        (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
-    """
-    if not high > low or count < 1:
-        return ()
-    if scale == "log":
-        return _log_levels(low, high, count)
-    if scale == "symlog":
-        return _symlog_levels(low, high, count, linear_below)
-    return _linear_levels(low, high, count)
-
-
-def _linear_levels(low: float, high: float, count: int) -> tuple[float, ...]:
-    step = min(_steps(low, high), key=lambda step: abs(_fit(low, high, step) - count))
-    first, last = math.floor(low / step), math.ceil(high / step)
-    # Rounding removes the 0.30000000000000004 of a product.
-    decimals = 1 - math.floor(math.log10(step))
-    candidates = (round(index * step, decimals) for index in range(first, last + 1))
-    return tuple(level for level in candidates if low < level < high)
-
-
-def _steps(low: float, high: float) -> Sequence[float]:
-    power = math.floor(math.log10(high - low))
-    return [factor * 10.0**exponent for exponent in range(power - 2, power + 1) for factor in (1, 2, 5)]
-
-
-def _fit(low: float, high: float, step: float) -> int:
-    return math.ceil(high / step) - math.floor(low / step) - 1
-
-
-def _log_levels(low: float, high: float, count: int) -> tuple[float, ...]:
-    decades = math.log10(high / low)
-    if decades < 0.7:
-        return _linear_levels(low, high, count)
-    return tuple(level for level in _round_magnitudes(low, high, decades, count) if low < level < high)
-
-
-def _symlog_levels(low: float, high: float, count: int, linear_below: float) -> tuple[float, ...]:
-    """Zero, and the same round magnitudes on both sides of it."""
-    reach = [max(math.log10(side / linear_below), 0.0) if side > 0 else 0.0 for side in (high, -low)]
-    largest = linear_below * 10.0 ** max(reach)
-    magnitudes = _round_magnitudes(linear_below, largest, sum(reach) + 1.0, count)
-    levels = {0.0, *magnitudes, *(-magnitude for magnitude in magnitudes)}
-    inside = tuple(sorted(level for level in levels if low < level < high))
-    return inside if len(inside) > 2 else _linear_levels(low, high, count)
-
-
-def _round_magnitudes(low: float, high: float, decades: float, count: int) -> list[float]:
-    """1-2-5, 1-3 or powers of ten from low to high, as dense as ``count`` lines on so many decades allow."""
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    per_decade = 1.6 * count / decades
-    factors = (1, 2, 5) if per_decade >= 3 else (1, 3) if per_decade >= 2 else (1,)
-    stride = max(1, math.ceil(decades / count)) if factors == (1,) else 1
-    kept = [power for power in powers if power % stride == 0]
-    candidates = [float(f"{factor}e{power}") for power in kept for factor in factors]
-    return [candidate for candidate in candidates if low <= candidate <= high]

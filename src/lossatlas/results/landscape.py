@@ -46,6 +46,7 @@ __all__ = [
     "axis_names",
     "build",
     "complete",
+    "cut_at",
     "load",
     "save",
     "structured",
@@ -283,6 +284,21 @@ def _status_attributes() -> dict[str, Any]:
 def axis_names(landscape: xr.Dataset) -> tuple[str, ...]:
     """The names of the axes, in the order of the arrays' dimensions."""
     return tuple(str(name) for name in landscape["status"].dims)
+
+
+def cut_at(landscape: xr.Dataset) -> dict[str, float]:
+    """Where a slice of a larger Landscape lies: the coordinates of the axes that were cut away, by name.
+
+    Returns:
+        Coordinates by name; empty for a whole Landscape.
+
+    Example:
+        >>> axis = Axis(coordinates=np.array([0.0, 1.0]), length=1.0)
+        >>> cut_at(build({"x": axis, "y": axis}, {"loss": np.ones((2, 2))}).sel(y=1.0))
+        {'y': 1.0}
+    """
+    single = [str(name) for name, coordinate in landscape.coords.items() if coordinate.ndim == 0]
+    return {name: float(landscape.coords[name]) for name in single if f"{name}_length" in single}
 
 
 def value_names(landscape: xr.Dataset) -> tuple[str, ...]:

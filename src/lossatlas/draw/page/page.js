@@ -24,6 +24,8 @@
   const look = (value = state.value) =>
     data.looks[`${state.log ? "log" : "linear"}|${state.clip ? "clip" : "whole"}|${value}`];
 
+  const label = () => (state.value === data.value ? data.label : state.value);
+
   const forward = (value, shown) => {
     if (value === null) return null;
     if (shown.scale === "log") return Math.log10(value);
@@ -71,7 +73,7 @@
 
   const bar = (shown) => ({
     thickness: 11, outlinewidth: 0, len: 0.86, x: 1.02, xpad: 4, tickmode: "array", tickvals: shown.ticks,
-    ticktext: shown.labels, title: { text: plain(state.value), side: "top" }, tickfont: { size: size() - 1 },
+    ticktext: shown.labels, title: { text: plain(label()), side: "top" }, tickfont: { size: size() - 1 },
   });
 
   const coordinate = (axis, limits) => ({
@@ -313,6 +315,8 @@
     const shown = look();
     const ink = theme();
     const others = data.values.filter((value) => value !== state.value).slice(0, DASHES.length);
+    const along = state.value === data.value ? data.alongside : [];
+    const second = others.filter((value) => !along.includes(value));
     const traces = [];
     data.curves.forEach((curve, index) => {
       const colour = ink.lines[index % ink.lines.length];
@@ -327,7 +331,7 @@
         traces.push({ type: "scatter", mode: "lines", name: plain(data.curves.length > 1 ? `${curve.title}: ${value}` : value), x, y: curve.median[value].map(map), yaxis: axis, text, hoverinfo: dash ? "skip" : "text", line: { color: colour, width: dash ? 1.6 : 2.4, dash: dash || "solid" } });
       };
       draw(state.value, "", "y", (v) => forward(v, shown));
-      others.forEach((value, style) => draw(value, DASHES[style], "y2", (v) => v));
+      others.forEach((value, style) => draw(value, DASHES[style], along.includes(value) ? "y" : "y2", along.includes(value) ? (v) => forward(v, shown) : (v) => v));
       const span = [shown.bottom - 10 * Math.abs(shown.top - shown.bottom), shown.top + 10 * Math.abs(shown.top - shown.bottom)];
       for (const [left, right, reason] of curve.empty[state.value])
         traces.push({ type: "scatter", mode: "lines", x: [left, right, right, left, left], y: [span[0], span[0], span[1], span[1], span[0]], fill: "toself", line: { width: 0 }, hoverinfo: "skip", showlegend: false, name: reason, fillcolor: ink.paper, fillpattern: { shape: PATTERNS[reason], fgcolor: ink.faint, bgcolor: ink.paper, size: 6, solidity: 0.25 } });
@@ -340,14 +344,17 @@
       ...look3d(ink), showlegend: true, legend: { orientation: "h", y: -0.16, yanchor: "top", traceorder: "normal" }, uirevision: "kept", margin: { l: 58, r: 58, t: 70, b: 110 }, hovermode: "closest",
       xaxis: { ...style, ...coordinate(axis, data.limits[axis.name]) },
       yaxis: { ...style, range: [shown.bottom - pad, shown.clipped ? shown.top : shown.top + pad], tickmode: "array", tickvals: shown.ticks, ticktext: shown.labels },
-      annotations: [name(state.value, 0, "right")],
+      annotations: [name(label(), 0, "right")],
       shapes: data.curves.every((curve) => curve.centre) ? [{ type: "line", x0: 0, x1: 0, yref: "paper", y0: 0, y1: 1, line: { color: ink.faint, width: 1, dash: "dot" } }] : [],
     };
-    if (others.length && data.beside) {
-      const room = 0.04 * (data.beside.top - data.beside.bottom);
-      layout.yaxis2 = { ...style, overlaying: "y", side: "right", showgrid: false, range: [data.beside.bottom - room, data.beside.top + room], tickmode: "array", tickvals: data.beside.ticks, ticktext: data.beside.labels };
+    if (second.length && (data.beside || state.value !== data.value)) {
+      layout.yaxis2 = { ...style, overlaying: "y", side: "right", showgrid: false };
       if (state.value !== data.value) Object.assign(layout.yaxis2, { autorange: true, tickmode: "auto" });
-      layout.annotations.push({ ...name(others.join(", "), 1, "right"), xshift: 54, yshift: 38 });
+      else {
+        const room = 0.04 * (data.beside.top - data.beside.bottom);
+        Object.assign(layout.yaxis2, { range: [data.beside.bottom - room, data.beside.top + room], tickmode: "array", tickvals: data.beside.ticks, ticktext: data.beside.labels });
+      }
+      layout.annotations.push({ ...name(second.join(", "), 1, "right"), xshift: 54, yshift: 38 });
     }
     if (axis.length && data.curves.every((curve) => curve.axis.length === axis.length)) {
       layout.xaxis2 = { ...style, overlaying: "x", side: "top", showgrid: false, tickmode: "auto", nticks: 6, range: data.limits[axis.name].map((c) => c * axis.length), title: { text: "length in parameter norm", standoff: 4 } };
