@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ __all__ = ["trajectory_command"]
 
 
 @click.command("trajectory")
-@click.option("--folder", required=True, metavar="FOLDER", help="What lossatlas.Recorder wrote, or checkpoint files.")
+@click.option("--folder", required=True, metavar="FOLDER", help="What lossatlas.Recorder wrote, or checkpoints.")
 @flags(WHAT)
 @flags(("metric", "x", "y", "plan", "precision", "run", "title"))
 @click.option("--grid", type=int, default=31, show_default=True, help="Points along each axis; they hold the path.")
@@ -44,7 +45,9 @@ def trajectory_command(
     import lossatlas as la
 
     _check([*out, *(picture for picture in (variance, losses) if picture)])
-    path = la.Trajectory.open(folder, tensors=tensors, prefix=prefix)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what was left out is printed
+        path = la.Trajectory.open(folder, tensors=tensors, prefix=prefix)
     found = path.principal(centre=centre)  # type: ignore[arg-type]  # checked there
     _print_path(path, found)
     if variance:
@@ -68,6 +71,8 @@ def _print_path(path: Any, found: Any) -> None:
 
     first, last = path.checkpoints[0], path.checkpoints[-1]
     click.echo(f"path: {len(path)} checkpoints, step {first.step} to {last.step}, {path.dimension:,} parameters")
+    if path.left_out:
+        click.echo(f"left out: {', '.join(path.left_out)}")
     click.echo(f"{'component':>9} {'variance':>9} {'random walk':>12} {'90 % of walks':>18}")
     null = found.null
     for i, share in enumerate(found.shares):

@@ -276,8 +276,9 @@ class PathLosses:
         return found
 
     def _clock(self) -> tuple[np.ndarray, str]:
-        if all(checkpoint.epoch is not None for checkpoint in self.checkpoints):
-            return np.array([checkpoint.epoch for checkpoint in self.checkpoints], float), "epoch"
+        epochs = [checkpoint.epoch for checkpoint in self.checkpoints if checkpoint.epoch is not None]
+        if len(set(epochs)) == len(self.checkpoints):  # several checkpoints of one epoch are told apart by their steps
+            return np.array(epochs, float), "epoch"
         return np.array([checkpoint.step for checkpoint in self.checkpoints], float), "step"
 
     def _name(self, index: int) -> str:

@@ -24,11 +24,13 @@ __all__ = [
     "FORMATS",
     "STATISTICS",
     "Held",
+    "Sharded",
     "Source",
     "Stored",
     "Stripped",
     "blocks",
     "check_alike",
+    "inside",
     "moving",
     "source_of",
     "whole",
@@ -38,6 +40,10 @@ BLOCK_BYTES = 2**26
 """How much of all checkpoints together is in memory at once, in double precision."""
 
 FORMATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+SHARDS = "model.safetensors.index.json"
+_WEIGHTS = (
+    "model.safetensors", SHARDS, "pytorch_model.bin", "adapter_model.safetensors", "adapter_model.bin",
+)  # fmt: skip
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
@@ -88,6 +94,32 @@ class Stored:
             if file.readinto(buffer) != len(buffer):
                 raise SpecError(f"checkpoint {self.path} ends within {name!r}; truncated?")
         return torch.frombuffer(buffer, dtype=dtype) if buffer else torch.empty(0, dtype=dtype)
+
+
+class Sharded:
+    """The files of one model, of which an index says which holds what.
+
+    Args:
+        index: the index, in the layout of Hugging Face.
+
+    Raises:
+        SpecError: it is damaged, or names a file that is missing or elsewhere.
+    """
+
+    def __init__(self, index: Path) -> None:
+        try:
+            places: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+            names = sorted(set(places.values()))
+        except (ValueError, KeyError, TypeError, AttributeError) as fault:
+            raise SpecError(f"checkpoint {index} is damaged ({fault})") from fault
+        if strange := [name for name in names if Path(name).name != name]:
+            raise SpecError(f"checkpoint {index} names a file outside of its folder: {strange[0]!r}")
+        self._owners = {key: one for name in names for one in [Stored(index.parent / name)] for key in one.shapes}
+        self.shapes = {key: one.shapes[key] for key, one in self._owners.items()}
+
+    def part(self, name: str, start: int, stop: int) -> Tensor:
+        """Some entries of a flattened tensor."""
+        return self._owners[name].part(name, start, stop)
 
 
 class Held:
@@ -147,9 +179,16 @@ def source_of(item: Any) -> Source:
     if not isinstance(item, (str, Path)):
         raise SpecError(f"a checkpoint is a {type(item).__name__}; expected a file, a state dict or a model")
     path = Path(item)
-    if path.is_dir() and (path / "model.safetensors").is_file():
-        path = path / "model.safetensors"
+    if path.is_dir():
+        path = inside(path) or path
+    if path.name == SHARDS:
+        return Sharded(path)
     return Stored(path) if path.suffix == ".safetensors" else Held(read_checkpoint(path))
+
+
+def inside(folder: Path) -> Path | None:
+    """The weights in a folder in the layout of Hugging Face, a whole model's before an adapter's, if there are any."""
+    return next((folder / name for name in _WEIGHTS if (folder / name).is_file()), None)
 
 
 def moving(source: Source) -> list[str]:
@@ -161,7 +200,7 @@ def whole(source: Source, name: str) -> Tensor:
     """A tensor in its own shape and format."""
     shape = source.shapes[name]
     found = source.part(name, 0, math.prod(shape)).reshape(shape)
-    return found if isinstance(source, Stored) else found.clone()
+    return found if isinstance(source, (Stored, Sharded)) else found.clone()
 
 
 def check_alike(sources: Sequence[Source], labels: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import math
 import os
-import re
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,17 +23,15 @@ from torch import Tensor, nn
 
 from lossatlas.errors import SpecError, unknown
 from lossatlas.objective import Objective
-from lossatlas.paths import path_losses, streams, walks
+from lossatlas.paths import folders, path_losses, streams, walks
 from lossatlas.paths.findings import Checkpoint, Contrast, PathLosses, Principal, Projected
-from lossatlas.paths.record import LAYOUT, read_index
 from lossatlas.paths.walks import Centre
 from lossatlas.space import directions as ways
 from lossatlas.space.charts import Plane, Recipe
 from lossatlas.space.parameters import Parameters, precise
 
-__all__ = ["SUFFIXES", "TENSORS", "Trajectory"]
+__all__ = ["TENSORS", "Trajectory"]
 
-SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 TENSORS = ("all", "weights")
 
 
@@ -49,6 +47,7 @@ class Trajectory:
         checkpoints: what is known of each.
         shapes: of the tensors that make up a point, by name.
         dimension: number of parameters P.
+        left_out: files of the folder that do not belong to the path, each with the reason.
 
     Raises:
         SpecError: fewer than two checkpoints, or other shapes in one of them.
@@ -65,6 +64,7 @@ class Trajectory:
         self.checkpoints = tuple(checkpoints)
         self.shapes = {name: sources[-1].shapes[name] for name in names}
         self.dimension = sum(math.prod(shape) for shape in self.shapes.values())
+        self.left_out: tuple[str, ...] = ()
         self._sources = tuple(sources)
         if not self.dimension:
             raise SpecError("the checkpoints have no tensor that moves; expected floating-point parameters")
@@ -77,8 +77,9 @@ class Trajectory:
 
         Args:
             source: a folder of :class:`~lossatlas.Recorder`, a folder of checkpoint files or of folders
-                ``checkpoint-N`` (in the order of the numbers in their names), or a list of checkpoint files, state
-                dicts or models.
+                ``checkpoint-N`` (in the order of the steps that they recorded, or of the numbers in their names; what
+                has no number, as ``best`` and ``last``, is left out with a warning), or a list of checkpoint files,
+                state dicts or models in order.
             tensors: which make up a point: ``"all"`` parameters, or ``"weights"``, those of two and more dimensions,
                 as in the paper. Running statistics of BatchNorm never do.
             prefix: only tensors whose names begin with it count, without it: ``"net."`` for the path of a module that
@@ -98,17 +99,22 @@ class Trajectory:
         if tensors not in TENSORS:
             raise SpecError(unknown("tensors", tensors, TENSORS))
         if isinstance(source, (str, os.PathLike)):
-            found, checkpoints, names = _folder(Path(source))
+            here = folders.checkpoints_in(Path(source))
+            found, checkpoints, names, left_out = here.sources, here.checkpoints, here.names, here.left_out
+            if left_out:
+                warnings.warn(f"{source}: left out of the path: {', '.join(left_out)}", stacklevel=2)
         else:
             found = [streams.source_of(item) for item in source]
-            checkpoints, names = [Checkpoint(step=i) for i in range(len(found))], None
+            checkpoints, names, left_out = [Checkpoint(step=i) for i in range(len(found))], None, ()
         if prefix:
             found = [streams.Stripped(one, prefix) for one in found]
             names = [n.removeprefix(prefix) for n in names if n.startswith(prefix)] if names is not None else None
         if names is None:
             names = streams.moving(found[-1]) if found else []
         kept = [n for n in names if n in found[-1].shapes and (tensors == "all" or len(found[-1].shapes[n]) > 1)]
-        return cls(found, checkpoints, kept)
+        made = cls(found, checkpoints, kept)
+        made.left_out = left_out
+        return made
 
     def __len__(self) -> int:
         """The number of checkpoints."""
@@ -337,28 +343,3 @@ def _labels(found: Principal, axes: Sequence[str]) -> dict[str, str]:
         f"random walk {100 * found.null.shares[i]:.0f} %)"
         for i, axis in enumerate(axes)
     }
-
-
-def _folder(folder: Path) -> tuple[list[streams.Source], list[Checkpoint], list[str] | None]:
-    """The checkpoints of a folder: recorded ones, or whatever checkpoint files there are."""
-    if not folder.is_dir():
-        raise SpecError(f"{folder}: no such folder; expected one that lossatlas.Recorder wrote")
-    if (folder / LAYOUT).is_file():
-        layout, entries = read_index(folder)
-        known = [
-            Checkpoint(step=e["step"], epoch=e["epoch"], loss=e["loss"], lr=e["lr"], notes=e["notes"]) for e in entries
-        ]
-        return [streams.Stored(folder / entry["file"]) for entry in entries], known, layout["parameters"]
-    found = [p for p in folder.iterdir() if p.suffix in SUFFIXES or (p / "model.safetensors").is_file()]
-    if not found:
-        raise SpecError(f"{folder} holds no checkpoints; expected a folder of lossatlas.Recorder, or files {SUFFIXES}")
-    found.sort(key=_numbers)
-    steps = [int(n[-1]) if (n := re.findall(r"\d+", path.stem)) else i for i, path in enumerate(found)]
-    if len(set(steps)) < len(steps):
-        steps = list(range(len(found)))
-    return [streams.source_of(path) for path in found], [Checkpoint(step=step) for step in steps], None
-
-
-def _numbers(path: Path) -> list[Any]:
-    """A key that sorts 10 after 9."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", path.name)]
