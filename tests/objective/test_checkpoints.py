@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import pickle
+import sys
+import types
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +15,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from lossatlas import SpecError, load_checkpoint
-from lossatlas.objective.checkpoints import read_checkpoint
+from lossatlas.objective.checkpoints import load_state, read_checkpoint
 
 
 def net(width: int = 5) -> nn.Module:
@@ -31,9 +35,25 @@ WRAPPINGS = {
     "data parallel": (lambda s: prefixed("module.", s), "module."),
     "compiled": (lambda s: prefixed("_orig_mod.", s), "_orig_mod."),
     "compiled in parallel": (lambda s: {"model": prefixed("module._orig_mod.", s)}, "module._orig_mod."),
+    "averaged weights beside those of the optimizer": (
+        lambda s: {"swa": {"shadow": s}, "optimizer": {"state": {0: {"exp_avg": torch.ones(5, 3)}}}},
+        "",
+    ),
+    "a list": (lambda s: [s, 0.9], ""),
+    "fabric": (lambda s: {"app": prefixed("_forward_module.", s)}, "_forward_module."),
+    "fsdp, layer by layer": (
+        lambda s: {f"_fsdp_wrapped_module.{n.replace('.', '._fsdp_wrapped_module.', 1)}": t for n, t in s.items()},
+        "_fsdp_wrapped_module.",
+    ),
+    "compiled layer by layer": (lambda s: {n.replace(".", "._orig_mod.", 1): t for n, t in s.items()}, ""),
+    "a part in parallel": (lambda s: {n.replace(".", ".module.", 1): t for n, t in s.items()}, ""),
+    "a policy": (lambda s: {"policy": prefixed("actor.body.", s), "epoch": torch.tensor(3)}, "actor.body."),
+    "a counter at the top": (lambda s: {**s, "global_step": torch.tensor(7)}, ""),
+    "a measure inside": (lambda s: prefixed("model.", s) | {"train_loss_fn.weight": torch.ones(2)}, "model."),
 }
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("case", WRAPPINGS)
 def test_every_wrapping_is_taken_off(case, tmp_path):
     wrap, prefix = WRAPPINGS[case]
@@ -50,10 +70,6 @@ def test_a_model_whose_own_names_begin_with_a_prefix():
         def __init__(self):
             super().__init__()
             self.model = net()
-
-    from pathlib import Path
-
-    from lossatlas.objective.checkpoints import load_state
 
     source, target = Wrapped(), Wrapped()
     assert load_state(target, source.state_dict(), source=Path("a")).prefix == ""
@@ -164,3 +180,229 @@ def test_files_without_tensors_and_missing_files_are_named(tmp_path):
     torch.save([1, 2], tmp_path / "b.pt")
     with pytest.raises(SpecError, match="it holds a list"):
         read_checkpoint(tmp_path / "b.pt")
+
+
+def test_averaged_weights_from_torch_itself_are_found(tmp_path):
+    source, target = net(), net()
+    torch.save(torch.optim.swa_utils.AveragedModel(source).state_dict(), tmp_path / "a.pt")
+    assert load_checkpoint(target, tmp_path / "a.pt").prefix == "module."
+    assert torch.equal(source[2].weight, target[2].weight)
+
+
+def test_a_model_saved_twice_is_loaded_by_the_key_that_is_named_and_never_guessed(tmp_path):
+    last, average, model = net().state_dict(), net().state_dict(), net()
+    torch.save({"state_dict": last, "state_dict_ema": prefixed("module.", average)}, tmp_path / "a.pt")
+    with pytest.raises(
+        SpecError, match=r"2 times, with different values: key='state_dict'; key='state_dict_ema' prefix="
+    ):
+        load_checkpoint(model, tmp_path / "a.pt")
+    assert load_checkpoint(model, tmp_path / "a.pt", key="state_dict_ema").key == "state_dict_ema"
+    assert torch.equal(model[0].weight, average["0.weight"])
+    torch.save({"q": last, "k": last}, tmp_path / "b.pt")
+    assert load_checkpoint(model, tmp_path / "b.pt").key == "q"
+    torch.save(prefixed("encoder_q.", last) | prefixed("encoder_k.", average), tmp_path / "c.pt")
+    with pytest.raises(SpecError, match="prefix='encoder_q.'; key='' prefix='encoder_k.'"):
+        load_checkpoint(model, tmp_path / "c.pt")
+    with pytest.warns(UserWarning, match="tensors beside the model's were left out"):
+        load_checkpoint(model, tmp_path / "c.pt", prefix="encoder_k")
+    assert torch.equal(model[0].weight, average["0.weight"])
+    with pytest.raises(
+        SpecError, match="key='ema': nothing is under it in .* which has the keys state_dict, state_dict_ema"
+    ):
+        load_checkpoint(model, tmp_path / "a.pt", key="ema")
+    with pytest.raises(SpecError, match=r"prefix='teacher.': it stands before no name of the model.*encoder_q"):
+        load_checkpoint(model, tmp_path / "c.pt", prefix="teacher.")
+
+
+def test_dictionaries_of_parts_are_one_model():
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.backbone, self.head = net(), nn.Linear(2, 2)
+
+    source, target = Two(), Two()
+    parts = {"backbone": source.backbone.state_dict(), "head": source.head.state_dict(), "optim": {"lr": torch.ones(1)}}
+    load_state(target, parts, source=Path("a"))
+    assert torch.equal(source.head.weight, target.head.weight)
+    assert torch.equal(source.backbone[0].weight, target.backbone[0].weight)
+
+
+def test_a_network_within_the_model_is_filled_from_a_file_of_the_network_alone():
+    class Lit(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = nn.ModuleDict({"net": net()})
+
+    source, target = net(), Lit()
+    load_state(target, source.state_dict(), source=Path("a"))
+    assert torch.equal(source[0].weight, target.model["net"][0].weight)
+
+
+def test_an_encoder_is_found_beside_its_projector_and_what_is_left_out_is_said(tmp_path):
+    source, target = net(), net()
+    torch.save({**prefixed("encoder.", source.state_dict()), "projector.weight": torch.ones(2)}, tmp_path / "a.pt")
+    with pytest.warns(UserWarning, match=r"1 tensors beside the model's were left out \(projector.weight\)"):
+        loaded = load_checkpoint(target, tmp_path / "a.pt")
+    assert (loaded.prefix, loaded.ignored) == ("encoder.", ("projector.weight",))
+    assert torch.equal(source[0].weight, target[0].weight)
+
+
+def test_a_layer_of_a_larger_network_is_not_taken_for_the_model(tmp_path):
+    torch.save(nn.Sequential(nn.Linear(3, 5), nn.Linear(5, 2)).state_dict(), tmp_path / "a.pt")
+    with pytest.raises(
+        SpecError,
+        match=r"has all tensors of Linear, and 2 among them that .* \(1.weight, 1.bias\): the weights of another",
+    ):
+        load_checkpoint(nn.Linear(3, 5), tmp_path / "a.pt")
+    load_checkpoint(nn.Linear(3, 5), tmp_path / "a.pt", prefix="0.")
+
+
+def test_a_larger_network_is_refused_for_that_reason(tmp_path):
+    deeper = nn.Sequential(*net(), nn.Linear(2, 2))
+    torch.save({"state_dict": deeper.state_dict()}, tmp_path / "a.pt")
+    with pytest.raises(
+        SpecError, match=r"has all tensors of Sequential, and 2 among them that .* no place for \(3.weight"
+    ):
+        load_checkpoint(net(), tmp_path / "a.pt")
+    model = net()
+    assert load_checkpoint(model, tmp_path / "a.pt", partial=True).ignored == ("3.weight", "3.bias")
+    assert torch.equal(model[0].weight, deeper[0].weight)
+
+
+def test_partial_loads_what_fits_and_says_what_did_not(tmp_path):
+    source, target = nn.Sequential(nn.Linear(3, 5), nn.Linear(5, 7)), nn.Sequential(nn.Linear(3, 5), nn.Linear(5, 2))
+    kept = target[1].weight.detach().clone()
+    torch.save(source.state_dict(), tmp_path / "a.pt")
+    with pytest.raises(SpecError, match=r"2 have another shape.*partial=True \(--partial\) loads what fits"):
+        load_checkpoint(target, tmp_path / "a.pt")
+    loaded = load_checkpoint(target, tmp_path / "a.pt", partial=True)
+    assert (loaded.tensors, loaded.absent) == (2, ("1.weight", "1.bias"))
+    assert "2 of the model's not in the file (1.weight, 1.bias)" in loaded.words()
+    assert torch.equal(source[0].weight, target[0].weight)
+    assert torch.equal(kept, target[1].weight)
+    with pytest.raises(
+        SpecError, match=r"has none of the names of Conv2d: its own are weight, bias; those of the file"
+    ):
+        torch.save({"kernel": torch.ones(2)}, tmp_path / "b.pt")
+        load_checkpoint(nn.Conv2d(1, 1, 1), tmp_path / "b.pt", partial=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda t: (t * 50).to(torch.int8),
+            "'0.weight' is int8, and Sequential has it as float32: integers in the place",
+        ),
+        (lambda t: t > 0, "'0.weight' is bool, and Sequential has it as float32: integers"),
+        (lambda t: t.to(torch.cfloat), "'0.weight' is complex64, and Sequential has it as float32, without imaginary"),
+        (
+            lambda t: torch.quantize_per_tensor(t.float(), 0.1, 0, torch.qint8),
+            "'0.weight' is qint8, and Sequential has it as float32: integers",
+        ),
+    ],
+)
+@pytest.mark.parametrize("partial", [True, False])
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+def test_what_has_no_room_in_the_weights_is_never_loaded(change, message, partial):
+    model = net()
+    before = copy.deepcopy(model.state_dict())
+    state = {n: change(t) if n == "0.weight" else t for n, t in net().state_dict().items()}
+    with pytest.raises(SpecError, match=message):
+        load_state(model, state, source=Path("a"), partial=partial)
+    assert all(torch.equal(a, b) for a, b in zip(before.values(), model.state_dict().values(), strict=True))
+
+
+def test_a_counter_saved_as_a_float_is_taken_if_it_is_whole():
+    state = net().state_dict()
+    load_state(net(), {n: t.float() for n, t in state.items()}, source=Path("a"))
+    with pytest.raises(SpecError, match="'1.num_batches_tracked' is float32 with fractions"):
+        load_state(net(), {**state, "1.num_batches_tracked": torch.tensor(0.5)}, source=Path("a"))
+
+
+class Tied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed, self.head = nn.Embedding(7, 3), nn.Linear(3, 7, bias=False)
+        self.head.weight = self.embed.weight
+
+
+def test_tied_weights_need_to_be_there_once_and_must_agree():
+    for name in ("embed.weight", "head.weight"):
+        model = Tied()
+        loaded = load_state(model, {name: torch.ones(7, 3)}, source=Path("a"))
+        assert bool((model.head.weight == 1).all())
+        assert loaded.absent == tuple({"embed.weight", "head.weight"} - {name})
+    model, before = Tied(), None
+    before = model.head.weight.detach().clone()
+    with pytest.raises(SpecError, match=r"ties 'head.weight' to 'embed.weight', and the file has different values"):
+        load_state(model, {"embed.weight": torch.ones(7, 3), "head.weight": torch.zeros(7, 3)}, source=Path("a"))
+    assert torch.equal(before, model.head.weight)
+
+
+def test_folders_of_torch_shards_by_index_and_by_number(tmp_path):
+    source = net()
+    names = list(source.state_dict())
+    parts = [{n: source.state_dict()[n] for n in chosen} for chosen in (names[:3], names[3:])]
+    files = [f"pytorch_model-0000{i}-of-00002.bin" for i in (1, 2)]
+    for part, file in zip(parts, files, strict=True):
+        torch.save(part, tmp_path / file)
+    for _ in range(2):
+        target = net()
+        load_checkpoint(target, tmp_path)
+        assert torch.equal(source[2].bias, target[2].bias)
+        where = {n: file for part, file in zip(parts, files, strict=True) for n in part}
+        (tmp_path / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": where}))
+    (tmp_path / "pytorch_model.bin.index.json").unlink()
+    (tmp_path / files[1]).unlink()
+    with pytest.raises(SpecError, match="part 2 of 2 is missing"):
+        load_checkpoint(net(), tmp_path)
+
+
+def test_folders_that_cannot_be_read_say_what_they_are(tmp_path):
+    (tmp_path / "__0_0.distcp").write_bytes(b"")
+    with pytest.raises(SpecError, match="torch.distributed.checkpoint, in shards"):
+        load_checkpoint(net(), tmp_path)
+    (tmp_path / "__0_0.distcp").rename(tmp_path / "epoch3.pt")
+    with pytest.raises(SpecError, match="name the file itself; it has epoch3.pt"):
+        load_checkpoint(net(), tmp_path)
+
+
+def test_a_wrapped_model_is_filled_from_a_plain_file_and_the_other_way_round(tmp_path):
+    source = net()
+    for wrap in (nn.DataParallel, torch.optim.swa_utils.AveragedModel, lambda m: torch.compile(m, backend="eager")):
+        target = net()
+        load_state(wrap(target), source.state_dict(), source=Path("a"))
+        again = net()
+        load_state(again, wrap(source).state_dict(), source=Path("a"))
+        if wrap is not torch.optim.swa_utils.AveragedModel:  # which copies
+            assert torch.equal(source[0].weight, target[0].weight)
+        assert torch.equal(source[0].weight, again[0].weight)
+
+
+def test_a_module_saved_within_a_dictionary_needs_trust_and_its_code(tmp_path, monkeypatch):
+    source, target = net(), net()
+    torch.save({"model": source, "ema": None}, tmp_path / "a.pt")
+    with pytest.raises(SpecError, match="trust_pickle=True"):
+        load_checkpoint(target, tmp_path / "a.pt")
+    load_checkpoint(target, tmp_path / "a.pt", trust_pickle=True)
+    assert torch.equal(source[0].weight, target[0].weight)
+    gone = types.ModuleType("gone_with_the_code")
+    exec("from torch import nn\nclass Net(nn.Module): pass", gone.__dict__)
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "gone_with_the_code", gone)
+        gone.Net.__module__ = "gone_with_the_code"
+        torch.save(gone.Net(), tmp_path / "b.pt")
+    with pytest.raises(SpecError, match=r"needs code that is not here \(No module named 'gone_with_the_code'\)"):
+        load_checkpoint(target, tmp_path / "b.pt", trust_pickle=True)
+
+
+def test_without_a_model_the_weights_are_the_largest_dictionary_that_is_no_training_state(tmp_path):
+    state = {"weight": torch.ones(1), "bias": torch.ones(1)}
+    moments = {"exp_avg": torch.ones(1), "exp_avg_sq": torch.ones(1), "step": torch.ones(1)}
+    torch.save({"params_ema": state, "optimizer": {"state": {0: moments}}}, tmp_path / "a.pt")
+    assert list(read_checkpoint(tmp_path / "a.pt")) == ["weight", "bias"]
+    torch.save({"params": state, "params_ema": state}, tmp_path / "b.pt")
+    with pytest.raises(SpecError, match="weights under several keys, 'params', 'params_ema'; say which"):
+        read_checkpoint(tmp_path / "b.pt")
+    assert list(read_checkpoint(tmp_path / "b.pt", key="params")) == ["weight", "bias"]

@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
-import pickle
-import zipfile
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lossatlas.errors import SpecError
+from lossatlas.objective import hub
+from lossatlas.objective.contents import Contents, contents_of, read_checkpoint, read_contents
+from lossatlas.objective.matching import Match, lacking, match, places, some
+from lossatlas.objective.wrappers import check_ready, unwrapped
 
-__all__ = ["INDEX", "PREFIXES", "WRAPPERS", "Loaded", "load_checkpoint", "load_state", "read_checkpoint"]
-
-WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "module")
-"""Keys under which a checkpoint may keep its state dict: Lightning's first, then those of common training scripts."""
-
-PREFIXES = ("module.", "model.", "net.", "network.", "backbone.", "_orig_mod.")
-"""What wrappers put before the names: DataParallel, Lightning modules, torch.compile."""
-
-INDEX = "model.safetensors.index.json"
+__all__ = ["Loaded", "load_checkpoint", "load_state", "read_checkpoint"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,34 +27,68 @@ class Loaded:
     Attributes:
         tensors: number of tensors copied.
         prefix: what was taken off the names in the file.
-        absent: tensors of the model that old files lack by right (``num_batches_tracked``).
-        ignored: entries of the file that the model does not have; only with ``strict=False``.
+        absent: tensors of the model that were not in the file: by right (``num_batches_tracked`` in old files, further
+            names of tied tensors), and with ``partial=True`` all others, which keep their values.
+        ignored: entries beside the model's own that were left out: of losses and metrics, under other prefixes, and
+            with ``strict=False`` any others.
+        key: the dictionary within the file.
+        by: the library that translated the file's names, where one did.
     """
 
     tensors: int
     prefix: str
     absent: tuple[str, ...]
     ignored: tuple[str, ...]
+    key: str = ""
+    by: str = ""
+
+    def words(self) -> str:
+        """One line for a reader.
+
+        Returns:
+            How many tensors came from where, and what was left out.
+        """
+        parts = [f"{self.tensors} tensors"]
+        parts += [f"under key {self.key!r}"] if self.key else []
+        parts += [f"with names after {self.prefix!r}"] if self.prefix else []
+        parts += [f"by {self.by}"] if self.by else []
+        parts += [f"{len(self.absent)} of the model's not in the file ({some(self.absent)})"] if self.absent else []
+        parts += [f"{len(self.ignored)} of the file left out ({some(self.ignored)})"] if self.ignored else []
+        return "; ".join(parts)
 
 
 def load_checkpoint(
-    model: nn.Module, path: str | os.PathLike[str], *, trust_pickle: bool = False, strict: bool = True
+    model: nn.Module,
+    path: str | os.PathLike[str],
+    *,
+    trust_pickle: bool = False,
+    strict: bool = True,
+    key: str = "",
+    prefix: str = "",
+    partial: bool = False,
 ) -> Loaded:
     """Load a checkpoint into a model. Everything is checked first, so the model is never left half loaded.
 
+    The weights are found by comparing names with the model's: under whatever keys, after whatever prefix. Tied tensors
+    need be there only once. A file of transformers or peft whose names differ from the model's is translated by that
+    library; the folder of an adapter is merged into a base model by peft.
+
     Args:
-        model: changed in place.
-        path: a state dict (``.pt``, ``.pth``, ``.bin``), a ``.safetensors`` file, a Lightning checkpoint, a dictionary
-            with ``state_dict``, or a folder in the layout of Hugging Face. Prefixes such as ``module.`` are found by
-            comparison with the model.
+        model: changed in place; of a wrapper such as DataParallel, the network inside.
+        path: a file of ``torch.save`` (``.pt``, ``.pth``, ``.bin``, ``.ckpt``), a ``.safetensors`` file, or a folder as
+            Hugging Face lays it out, in one file, in several, or of an adapter.
         trust_pickle: run the code in the file, if there is any. Only for files you made yourself.
-        strict: refuse entries that the model does not have.
+        strict: refuse entries among the model's that the model does not have.
+        key: the dictionary within the file, such as ``"state_dict_ema"``; needed where several fit.
+        prefix: what stands before the model's names, such as ``"encoder."``; needed where several fit.
+        partial: load what fits by name and shape, and leave the rest of the model as it is.
 
     Returns:
         What was loaded.
 
     Raises:
-        SpecError: the file is missing, damaged, holds code, or belongs to another architecture.
+        SpecError: the file is missing, damaged, holds code or the model several times, belongs to another architecture,
+            or holds integers where the model has floating-point numbers.
 
     Example:
         >>> import tempfile
@@ -75,10 +100,24 @@ def load_checkpoint(
         >>> model.weight.tolist()
         [[1.0, 1.0]]
     """
-    return load_state(model, read_checkpoint(path, trust_pickle=trust_pickle), source=Path(path), strict=strict)
+    network = unwrapped(model)
+    if hub.is_adapter_folder(Path(path)) and not hub.is_adapted(network):
+        merged = contents_of(hub.merged(network, Path(path)), Path(path))
+        return _load(network, merged, strict=True, key="", prefix="", partial=False, by="peft (adapter merged)")
+    contents = read_contents(path, trust_pickle=trust_pickle)
+    return _load(network, contents, strict=strict, key=key, prefix=prefix, partial=partial)
 
 
-def load_state(model: nn.Module, state: Mapping[str, Tensor], *, source: Path, strict: bool = True) -> Loaded:
+def load_state(
+    model: nn.Module,
+    state: Mapping[str, Tensor],
+    *,
+    source: Path,
+    strict: bool = True,
+    key: str = "",
+    prefix: str = "",
+    partial: bool = False,
+) -> Loaded:
     """Copy a state dict into a model, after checking all of it.
 
     Args:
@@ -86,6 +125,9 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor], *, source: Path, s
         state: tensors by name, with or without a prefix.
         source: what to call it in messages.
         strict: refuse entries that the model does not have.
+        key: the dictionary within the state that counts.
+        prefix: what stands before the model's names.
+        partial: load what fits, and leave the rest of the model as it is.
 
     Returns:
         What was loaded.
@@ -93,147 +135,109 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor], *, source: Path, s
     Raises:
         SpecError: another architecture; the message counts and shows what differs.
     """
-    wanted = model.state_dict()
-    prefix = _prefix(state, wanted)
-    found = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
-    absent = tuple(name for name in wanted if name not in found and name.endswith("num_batches_tracked"))
-    missing = [name for name in wanted if name not in found and name not in absent]
-    extra = [name for name in found if name not in wanted]
-    reshaped = [name for name in wanted if name in found and found[name].shape != wanted[name].shape]
-    if missing or reshaped or (extra and strict):
-        raise SpecError(_difference(source, type(model).__name__, missing, extra, reshaped, found, wanted))
+    contents = contents_of(dict(state), source)
+    return _load(unwrapped(model), contents, strict=strict, key=key, prefix=prefix, partial=partial)
+
+
+def _load(
+    model: nn.Module, contents: Contents, *, strict: bool, key: str, prefix: str, partial: bool, by: str = ""
+) -> Loaded:
+    check_ready(model)
+    wanted = places(model)
+    matched = match(contents, wanted, key=key, prefix=prefix)
+    if not partial and (reason := _misfit(contents.source, model, matched, wanted, strict)):
+        translated = None if by else hub.translated(model, contents)
+        if translated is None:
+            raise SpecError(reason)
+        return _load(model, translated.contents, strict=strict, key="", prefix="", partial=False, by=translated.by)
+    fitting = {name: t for name, t in matched.found.items() if t.shape == wanted[name].shape}
+    if not fitting:
+        raise SpecError(_misfit(contents.source, model, matched, wanted, strict))
+    _check_kinds(contents.source, model, fitting, wanted)
+    _check_ties(contents.source, model, fitting, wanted)
     with torch.no_grad():
-        for name, place in wanted.items():
-            if name in found:
-                place.copy_(found[name])
-    return Loaded(tensors=len(wanted) - len(absent), prefix=prefix, absent=absent, ignored=tuple(extra))
-
-
-def _prefix(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str:
-    """The prefix, perhaps of several parts, under which most of the model's names are found."""
-    candidates = {""}
-    for name in state:
-        prefix = ""
-        while start := next((p for p in PREFIXES if name.startswith(p, len(prefix))), None):
-            prefix += start
-            candidates.add(prefix)
-    return max(sorted(candidates, key=len), key=lambda prefix: sum(prefix + name in state for name in wanted))
-
-
-def _difference(
-    source: Path,
-    model: str,
-    missing: list[str],
-    extra: list[str],
-    reshaped: list[str],
-    found: Mapping[str, Tensor],
-    wanted: Mapping[str, Tensor],
-) -> str:
-    parts = []
-    if missing:
-        parts.append(f"{len(missing)} of {len(wanted)} tensors are missing ({_some(missing)})")
-    if extra:
-        parts.append(f"{len(extra)} are unexpected ({_some(extra)})")
-    if reshaped:
-        shapes = [f"{n} {tuple(found[n].shape)} instead of {tuple(wanted[n].shape)}" for n in reshaped]
-        parts.append(f"{len(reshaped)} have another shape ({_some(shapes)})")
-    return f"{source} belongs to another architecture than {model}: {'; '.join(parts)}. The model was not changed"
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
-
-
-def read_checkpoint(path: str | os.PathLike[str], *, trust_pickle: bool = False) -> dict[str, Tensor]:
-    """Read the tensors of a checkpoint, by name, on the CPU.
-
-    Args:
-        path: as for :func:`load_checkpoint`.
-        trust_pickle: run the code in the file, if there is any.
-
-    Returns:
-        Tensors by name, with any prefix still on.
-
-    Raises:
-        SpecError: the file is missing, damaged, holds code, or has no tensors.
-    """
-    source = Path(path)
-    if source.is_dir():
-        return _folder(source)
-    if not source.is_file():
-        raise SpecError(f"checkpoint {source}: no such file")
-    if source.suffix == ".safetensors":
-        return _safetensors(source)
-    content = _torch_file(source, trust_pickle)
-    if isinstance(content, nn.Module):
-        content = content.state_dict()
-    return _state_dict(source, content)
-
-
-def _safetensors(source: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(source)
-    except (SafetensorError, OSError) as fault:
-        raise SpecError(f"checkpoint {source} cannot be read as safetensors; truncated? ({fault})") from fault
-
-
-def _folder(source: Path) -> dict[str, Tensor]:
-    """A folder in the layout of Hugging Face: one safetensors file, or an index of several."""
-    index = source / INDEX
-    try:
-        names = sorted(set(json.loads(index.read_text())["weight_map"].values())) if index.is_file() else []
-    except (ValueError, KeyError) as fault:
-        raise SpecError(f"checkpoint {index} is damaged ({fault})") from fault
-    files = [source / name for name in names] or [source / "model.safetensors"]
-    for file in files:
-        if not file.is_file() or file.parent != source:
-            raise SpecError(f"checkpoint {source} is a folder without {file.name}; name the file itself")
-    return {name: tensor for file in files for name, tensor in _safetensors(file).items()}
-
-
-def _torch_file(source: Path, trust_pickle: bool) -> Any:
-    try:
-        return torch.load(source, map_location="cpu", weights_only=not trust_pickle)
-    except pickle.UnpicklingError as fault:
-        if "Weights only load failed" in str(fault) and _looks_whole(source):
-            raise SpecError(
-                f"checkpoint {source} holds more than tensors, and reading it would run code from the file "
-                f"({_reason(fault)}). Save a state dict instead; or, only if you made the file yourself, read it with "
-                "trust_pickle=True (--trust-pickle)"
-            ) from fault
-        raise SpecError(f"checkpoint {source} cannot be read; truncated or damaged? ({_reason(fault)})") from fault
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, ImportError) as fault:
-        raise SpecError(f"checkpoint {source} cannot be read; truncated or damaged? ({_reason(fault)})") from fault
-
-
-def _looks_whole(source: Path) -> bool:
-    """Whether the file is a whole archive of torch.save, or a whole bare pickle."""
-    if zipfile.is_zipfile(source):
-        return True
-    content = source.read_bytes()
-    return content[:1] == b"\x80" and content.endswith(b".")
-
-
-def _reason(fault: BaseException) -> str:
-    """The line of torch's long message that says what is wrong."""
-    lines = [line.strip() for line in str(fault).splitlines() if line.strip()]
-    telling = [line for line in lines if "WeightsUnpickler error" in line or "Unsupported" in line]
-    return (telling or lines or [type(fault).__name__])[0][:160]
-
-
-def _state_dict(source: Path, content: Any) -> dict[str, Tensor]:
-    """The state dict within whatever a training script saved."""
-    for _ in range(3):
-        if not isinstance(content, Mapping):
-            break
-        tensors = {name: value for name, value in content.items() if isinstance(value, Tensor)}
-        inner = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), None)
-        if inner is None or len(tensors) > len(inner):
-            if tensors:
-                return {str(name): tensor for name, tensor in tensors.items()}
-            break
-        content = inner
-    keys = (
-        f"the keys {sorted(map(str, content))[:5]}" if isinstance(content, Mapping) else f"a {type(content).__name__}"
+        for name, tensor in fitting.items():
+            wanted[name].copy_(tensor)
+    if matched.beside and not by:
+        warnings.warn(
+            f"checkpoint {contents.source}: {len(matched.beside)} tensors beside the model's were left out "
+            f"({some(matched.beside)})",
+            stacklevel=3,
+        )
+    return Loaded(
+        tensors=len(fitting),
+        key=matched.key,
+        prefix=matched.prefix,
+        absent=tuple(name for name in wanted if name not in fitting),
+        ignored=matched.extra + matched.beside + matched.measures,
+        by=by,
     )
-    raise SpecError(f"checkpoint {source} has no tensors: it holds {keys}; expected a state dict or one of {WRAPPERS}")
+
+
+def _misfit(source: Path, model: nn.Module, matched: Match, wanted: Mapping[str, Tensor], strict: bool) -> str:
+    """Why a match cannot be loaded as it is; empty if it can."""
+    found, name = matched.found, type(model).__name__
+    if not wanted:
+        return f"model {name} has no tensors to load"
+    if not found:
+        own = f"its own are {some(wanted)}; those of the file {some(matched.extra)}"
+        return f"{source} has none of the names of {name}: {own}. The model was not changed"
+    lost = lacking(found, wanted)
+    missing = [n for n in lost if n not in found]
+    reshaped = [f"{n} {tuple(found[n].shape)} instead of {tuple(wanted[n].shape)}" for n in lost if n in found]
+    extra = matched.extra if strict else ()
+    if extra and not lost:
+        return (
+            f"{source} has all tensors of {name}, and {len(extra)} among them that {name} has no place for "
+            f"({some(extra)}): the weights of another network, whose function they change. If they do not matter, "
+            "partial=True (--partial) leaves them out. The model was not changed"
+        )
+    parts = [f"{len(missing)} of {len(wanted)} tensors are missing ({some(missing)})"] if missing else []
+    parts += [f"{len(extra)} are unexpected ({some(extra)})"] if extra else []
+    parts += [f"{len(reshaped)} have another shape ({some(reshaped)})"] if reshaped else []
+    if not missing and not reshaped:
+        return ""
+    where = f" under {matched.key!r}" if matched.key else ""
+    where += f" after {matched.prefix!r}" if matched.prefix else ""
+    return (
+        f"{source} belongs to another architecture than {name}{',' + where if where else ''}: {'; '.join(parts)}. "
+        "partial=True (--partial) loads what fits. The model was not changed"
+    )
+
+
+def _check_kinds(source: Path, model: nn.Module, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    """Integers are no weights, a complex number has no room in a real one, and a fraction none in a counter."""
+    name = type(model).__name__
+    for entry, tensor in found.items():
+        here, there = str(tensor.dtype).removeprefix("torch."), str(wanted[entry].dtype).removeprefix("torch.")
+        place = wanted[entry]
+        if tensor.is_quantized or (_real(place) and not _real(tensor)):
+            raise SpecError(
+                f"{source}: {entry!r} is {here}, and {name} has it as {there}: integers in the place of weights are "
+                "codes of a quantised model, and their scales are elsewhere; save the model in floating point. The "
+                "model was not changed"
+            )
+        if tensor.is_complex() and not place.is_complex():
+            raise SpecError(f"{source}: {entry!r} is {here}, and {name} has it as {there}, without imaginary part")
+        if _real(tensor) and not _real(place) and not bool((tensor == tensor.round()).all()):
+            raise SpecError(f"{source}: {entry!r} is {here} with fractions, and {name} has it as {there}")
+
+
+def _real(tensor: Tensor) -> bool:
+    """Whether it can hold a weight: floating-point or complex numbers."""
+    return tensor.is_floating_point() or tensor.is_complex()
+
+
+def _check_ties(source: Path, model: nn.Module, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    """What the model ties must be the same in the file, or the last of the values would win."""
+    first: dict[tuple[int, object], str] = {}
+    for entry, tensor in found.items():
+        place = wanted[entry]
+        if not place.numel() or place.layout != torch.strided or place.is_meta:
+            continue
+        other = first.setdefault((place.data_ptr(), (tuple(place.shape), place.stride())), entry)
+        if other != entry and not torch.equal(found[other].to(place), tensor.to(place)):
+            raise SpecError(
+                f"{source}: {type(model).__name__} ties {entry!r} to {other!r}, and the file has different values for "
+                "them: there they are not tied. Make the model without tying its weights. The model was not changed"
+            )

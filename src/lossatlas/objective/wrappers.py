@@ -7,7 +7,7 @@ names, seeds, filters and checkpoints are those of the network inside: one seed 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
@@ -82,11 +82,12 @@ def _warn_of_precision(model: nn.Module) -> None:
         )
 
 
-def plain_names(model: nn.Module) -> dict[str, str]:
-    """What each parameter is called without what wrappers within the model put into its name.
+def plain_names(model: nn.Module, names: Iterable[str] | None = None) -> dict[str, str]:
+    """What tensors are called without what wrappers within the model put into their names.
 
     Args:
         model: any module.
+        names: of tensors; left out, those of all parameters.
 
     Returns:
         The plain name, by the name it has.
@@ -102,7 +103,8 @@ def plain_names(model: nn.Module) -> dict[str, str]:
         for kind in _kinds(module)
         if kind in INSIDE
     }
-    return {name: _without(name, inner) for name, _ in model.named_parameters()}
+    listed = [name for name, _ in model.named_parameters()] if names is None else names
+    return {name: _without(name, inner) for name in listed}
 
 
 def _without(name: str, inner: set[str]) -> str:

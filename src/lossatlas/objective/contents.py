@@ -1,0 +1,285 @@
+"""What tensors a checkpoint holds, a file or a folder, and under which keys: read without running its code."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import re
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from lossatlas.errors import SpecError
+
+__all__ = ["FIRST", "TRAINING", "Contents", "Entry", "contents_of", "read_checkpoint", "read_contents"]
+
+DEPTH = 8
+"""How deep dictionaries may lie in one another."""
+
+FOLDERS = ("model", "pytorch_model", "adapter_model", "diffusion_pytorch_model")
+"""What libraries call the weights in a folder, before ``.safetensors``, ``.bin`` and the index of several files."""
+
+FIRST = ("state_dict", "model_state_dict", "model", "net", "module")
+"""Keys that are taken before others where no model is there to compare with, and several hold as many tensors."""
+
+_PART = re.compile(r"^(.*)-(\d+)-of-(\d+)\.(safetensors|bin)$")
+TRAINING = re.compile(r"optim|sched|scaler|rng", re.IGNORECASE)
+"""Keys of what a training needs to go on, which is no weight of the network."""
+
+
+class Entry(NamedTuple):
+    """One tensor of a checkpoint.
+
+    Attributes:
+        key: the keys that lead to its dictionary, joined by dots; empty at the top.
+        name: its name there.
+        tensor: itself, on the CPU.
+    """
+
+    key: str
+    name: str
+    tensor: Tensor
+
+    @property
+    def full(self) -> str:
+        """Keys and name joined by dots."""
+        return f"{self.key}.{self.name}" if self.key else self.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """What a checkpoint holds.
+
+    Attributes:
+        source: the file or folder, for messages.
+        entries: all tensors, however deep.
+        keys: what is at the top, for messages.
+        arguments: the arguments that built the model, where a Lightning file has them (``hyper_parameters``).
+        argument: the one argument that they are, where they were given as one.
+    """
+
+    source: Path
+    entries: tuple[Entry, ...]
+    keys: tuple[str, ...] = ()
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    argument: str = ""
+
+    def by_key(self) -> dict[str, dict[str, Tensor]]:
+        """The tensors of each dictionary that holds some, by its keys."""
+        found: dict[str, dict[str, Tensor]] = {}
+        for entry in self.entries:
+            found.setdefault(entry.key, {})[entry.name] = entry.tensor
+        return found
+
+
+def read_contents(path: str | os.PathLike[str], *, trust_pickle: bool = False) -> Contents:
+    """Read a checkpoint, on the CPU.
+
+    Args:
+        path: a file of ``torch.save`` or safetensors, or a folder as Hugging Face lays it out, in one file or several.
+        trust_pickle: run the code in the file, if there is any.
+
+    Returns:
+        Its tensors and keys.
+
+    Raises:
+        SpecError: the file is missing, damaged, holds code, or has no tensors.
+    """
+    source = Path(path)
+    if source.is_dir():
+        merged = {name: t for file in _files(source) for name, t in _plain(file, trust_pickle).items()}
+        return contents_of(merged, source)
+    if not source.is_file():
+        raise SpecError(f"checkpoint {source}: no such file")
+    return contents_of(_content(source, trust_pickle), source)
+
+
+def _content(source: Path, trust_pickle: bool) -> Any:
+    return _safetensors(source) if source.suffix == ".safetensors" else _torch_file(source, trust_pickle)
+
+
+def contents_of(content: Any, source: Path) -> Contents:
+    """Find all tensors in what a training script saved: dictionaries in dictionaries, lists, whole modules.
+
+    Args:
+        content: what was saved.
+        source: what to call it in messages.
+
+    Returns:
+        Tensors and keys.
+
+    Raises:
+        SpecError: no tensors.
+    """
+    entries = tuple(_walk(content, ()))
+    top = content if isinstance(content, Mapping) else {}
+    if not entries:
+        what = f"the keys {sorted(map(str, top))[:5]}" if top else f"a {type(content).__name__}"
+        raise SpecError(
+            f"checkpoint {source} has no tensors: it holds {what}; expected a state dict, perhaps in others"
+        )
+    arguments = top.get("hyper_parameters")
+    return Contents(
+        source=source,
+        entries=entries,
+        keys=tuple(map(str, top)),
+        arguments={str(k): v for k, v in arguments.items()} if isinstance(arguments, Mapping) else {},
+        argument=str(top.get("hparams_name") or ""),
+    )
+
+
+def _walk(content: Any, path: tuple[str, ...]) -> Iterator[Entry]:
+    if isinstance(content, Tensor):
+        if path:
+            yield Entry(".".join(path[:-1]), path[-1], content.detach())
+        return
+    if isinstance(content, nn.Module):
+        content = content.state_dict()
+    elif isinstance(content, (list, tuple)):
+        content = dict(enumerate(content))
+    if isinstance(content, Mapping) and len(path) < DEPTH:
+        for key, value in content.items():
+            yield from _walk(value, (*path, str(key)))
+
+
+def read_checkpoint(path: str | os.PathLike[str], *, trust_pickle: bool = False, key: str = "") -> dict[str, Tensor]:
+    """Read the weights in a checkpoint, by name, on the CPU, where there is no model to compare them with.
+
+    Args:
+        path: as for :func:`lossatlas.load_checkpoint`.
+        trust_pickle: run the code in the file, if there is any.
+        key: the dictionary within the file that holds them; left out, the one with the most tensors that is not a
+            training state.
+
+    Returns:
+        Tensors by name, with any prefix still on.
+
+    Raises:
+        SpecError: the file is missing, damaged, holds code, has no tensors, or as many under several keys.
+    """
+    found = read_contents(path, trust_pickle=trust_pickle)
+    groups = found.by_key()
+    if key:
+        own = {e.full.removeprefix(f"{key}."): e.tensor for e in found.entries if e.full.startswith(f"{key}.")}
+        if not own:
+            raise SpecError(f"key={key!r}: checkpoint {found.source} has no such key; it has {_shown(groups)}")
+        return own
+    weights = {k: g for k, g in groups.items() if not TRAINING.search(k)} or groups
+    most = max(map(len, weights.values()))
+    largest = [k for k, group in weights.items() if len(group) == most]
+    known = [k for word in FIRST for k in largest if k.rpartition(".")[2] == word]
+    if len(largest) > 1 and not known and "" not in largest:
+        raise SpecError(
+            f"checkpoint {found.source} has weights under several keys, {_shown(largest)}; say which, key=…"
+        )
+    return weights["" if "" in largest else (known or largest)[0]]
+
+
+def _shown(keys: Any) -> str:
+    return ", ".join(repr(key) for key in list(keys)[:6])
+
+
+def _files(folder: Path) -> list[Path]:
+    """The files of weights in a folder: one, or those that an index or their numbers name."""
+    for name in FOLDERS:
+        for suffix in (".safetensors", ".bin"):
+            index = folder / f"{name}{suffix}.index.json"
+            if index.is_file():
+                return [_inside(folder, part) for part in _indexed(index)]
+            if (folder / f"{name}{suffix}").is_file():
+                return [folder / f"{name}{suffix}"]
+    if parts := _numbered(folder):
+        return parts
+    if (folder / ".metadata").is_file() or any(folder.glob("*.distcp")):
+        raise SpecError(
+            f"checkpoint {folder} is one of torch.distributed.checkpoint, in shards of several processes; join them "
+            "first: python -m torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER model.pt"
+        )
+    others = [p for p in sorted(folder.iterdir()) if p.suffix in (".safetensors", ".pt", ".pth", ".bin", ".ckpt")]
+    named = f"; it has {', '.join(p.name for p in others[:4])}" if others else ""
+    raise SpecError(f"checkpoint {folder} is a folder without model.safetensors; name the file itself{named}")
+
+
+def _indexed(index: Path) -> list[str]:
+    try:
+        return sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError) as fault:
+        raise SpecError(f"checkpoint {index} is damaged ({fault})") from fault
+
+
+def _inside(folder: Path, name: str) -> Path:
+    file = folder / name
+    if not file.is_file() or file.parent != folder:
+        raise SpecError(f"checkpoint {folder} is a folder without {file.name}; name the file itself")
+    return file
+
+
+def _numbered(folder: Path) -> list[Path]:
+    """Files ``…-00001-of-00003.safetensors`` without an index, if none is missing."""
+    found = [(path, match) for path in sorted(folder.iterdir()) if (match := _PART.match(path.name))]
+    if not found:
+        return []
+    stem, total, suffix = found[0][1][1], int(found[0][1][3]), found[0][1][4]
+    own = {int(m[2]): path for path, m in found if (m[1], int(m[3]), m[4]) == (stem, total, suffix)}
+    missing = [number for number in range(1, total + 1) if number not in own]
+    if missing:
+        raise SpecError(f"checkpoint {folder}: part {missing[0]} of {total} is missing")
+    return [own[number] for number in range(1, total + 1)]
+
+
+def _plain(file: Path, trust_pickle: bool) -> dict[str, Tensor]:
+    """The state dict that one file of a folder is."""
+    content = _content(file, trust_pickle)
+    if not isinstance(content, Mapping):
+        raise SpecError(f"checkpoint {file} holds a {type(content).__name__}; expected tensors by name")
+    return {str(name): tensor for name, tensor in content.items() if isinstance(tensor, Tensor)}
+
+
+def _safetensors(source: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(source)
+    except (SafetensorError, OSError) as fault:
+        raise SpecError(f"checkpoint {source} cannot be read as safetensors; truncated? ({fault})") from fault
+
+
+def _torch_file(source: Path, trust_pickle: bool) -> Any:
+    try:
+        return torch.load(source, map_location="cpu", weights_only=not trust_pickle)
+    except pickle.UnpicklingError as fault:
+        if "Weights only load failed" in str(fault) and _looks_whole(source):
+            raise SpecError(
+                f"checkpoint {source} holds more than tensors, and reading it would run code from the file "
+                f"({_reason(fault)}). Save a state dict instead; or, only if you made the file yourself, read it with "
+                "trust_pickle=True (--trust-pickle)"
+            ) from fault
+        raise SpecError(f"checkpoint {source} cannot be read; truncated or damaged? ({_reason(fault)})") from fault
+    except (ImportError, AttributeError) as fault:
+        raise SpecError(
+            f"checkpoint {source} needs code that is not here ({_reason(fault)}): a whole object was saved, and its "
+            "class cannot be imported. Put that code on PYTHONPATH, or save a state dict where it is there"
+        ) from fault
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as fault:
+        raise SpecError(f"checkpoint {source} cannot be read; truncated or damaged? ({_reason(fault)})") from fault
+
+
+def _looks_whole(source: Path) -> bool:
+    """Whether the file is a whole archive of torch.save, or a whole bare pickle."""
+    if zipfile.is_zipfile(source):
+        return True
+    content = source.read_bytes()
+    return content[:1] == b"\x80" and content.endswith(b".")
+
+
+def _reason(fault: BaseException) -> str:
+    """The line of torch's long message that says what is wrong."""
+    lines = [line.strip() for line in str(fault).splitlines() if line.strip()]
+    telling = [line for line in lines if "WeightsUnpickler error" in line or "Unsupported" in line]
+    return (telling or lines or [type(fault).__name__])[0][:160]

@@ -1,0 +1,151 @@
+"""How transformers and peft put their own files into a model, where names in the file are not those in the model."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from lossatlas.errors import SpecError
+from lossatlas.extras import require
+from lossatlas.objective.contents import Contents, contents_of
+from lossatlas.objective.randomness import seeded
+
+__all__ = ["Translated", "is_adapted", "is_adapter_folder", "merged", "translated"]
+
+ADAPTER = "adapter_config.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Translated:
+    """A checkpoint under the model's own names.
+
+    Attributes:
+        contents: its tensors.
+        by: the library that translated it.
+    """
+
+    contents: Contents
+    by: str
+
+
+def is_adapted(model: nn.Module) -> bool:
+    """Whether a model is one that peft wrapped."""
+    return _is(model, "peft.peft_model.PeftModel")
+
+
+def is_adapter_folder(path: Path) -> bool:
+    """Whether a folder holds an adapter of peft."""
+    return path.is_dir() and (path / ADAPTER).is_file()
+
+
+def _is(model: nn.Module, kind: str) -> bool:
+    return any(f"{base.__module__}.{base.__qualname__}" == kind for base in type(model).__mro__)
+
+
+def translated(model: nn.Module, contents: Contents) -> Translated | None:
+    """A checkpoint as the library that wrote it would load it.
+
+    Args:
+        model: the model it is for; left as it is.
+        contents: what the file holds.
+
+    Returns:
+        All tensors of the model by its own names; none where no library knows the file, or the file lacks some.
+    """
+    state = {entry.full: entry.tensor for entry in contents.entries}
+    found = _adapter(model, state) if is_adapted(model) else None
+    if found is None and _is(model, "transformers.modeling_utils.PreTrainedModel"):
+        found = _converted(model, state)
+    if found is None:
+        return None
+    return Translated(contents=contents_of(found[0], contents.source), by=found[1])
+
+
+def _adapter(model: nn.Module, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], str] | None:
+    """An adapter's own tensors put into a copy of the adapted model."""
+    peft = require("peft", extra="hf", purpose="load an adapter")
+    own = peft.get_peft_model_state_dict(model)
+    if set(own) != set(state) or any(own[name].shape != tensor.shape for name, tensor in state.items()):
+        return None
+    twin = copy.deepcopy(model)
+    peft.set_peft_model_state_dict(twin, {name: tensor.clone() for name, tensor in state.items()})
+    return dict(twin.state_dict()), "peft"
+
+
+def _converted(model: Any, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], str] | None:
+    """A state dict of another version of transformers, under the names of this one."""
+    with _quiet("transformers"), seeded(0):
+        try:
+            made, report = type(model).from_pretrained(
+                None, config=copy.deepcopy(model.config), state_dict=dict(state), output_loading_info=True,
+                torch_dtype=model.dtype,
+            )  # fmt: skip
+        except (RuntimeError, ValueError, KeyError, OSError, TypeError):
+            return None
+    if any(report.get(kind) for kind in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs")):
+        return None
+    return dict(made.state_dict()), "transformers"
+
+
+def merged(model: nn.Module, folder: Path) -> dict[str, Tensor]:
+    """A base model's weights with the adapter in a folder merged into them, as peft merges it.
+
+    Args:
+        model: the base; left as it is.
+        folder: of ``save_pretrained``.
+
+    Returns:
+        The state dict.
+
+    Raises:
+        SpecError: the adapter does not fit the model, or cannot be merged.
+        MissingExtraError: peft is not installed.
+    """
+    peft = require("peft", extra="hf", purpose=f"load the adapter {folder}")
+    _check_weights(folder)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        try:
+            adapted = peft.PeftModel.from_pretrained(copy.deepcopy(model), str(folder))
+        except (RuntimeError, ValueError, KeyError, TypeError, OSError) as fault:
+            raise SpecError(
+                f"adapter {folder} does not fit {type(model).__name__}: {str(fault).splitlines()[0]}"
+            ) from fault
+    if lost := [str(w.message) for w in told if "missing adapter keys" in str(w.message)]:
+        raise SpecError(f"adapter {folder} does not fit {type(model).__name__}: {lost[0].splitlines()[0][:200]}")
+    try:
+        return dict(adapted.merge_and_unload().state_dict())
+    except (AttributeError, NotImplementedError, ValueError) as fault:
+        raise SpecError(
+            f"adapter {folder} cannot be merged into weights ({str(fault).splitlines()[0]}); give the adapted model "
+            "itself as model"
+        ) from fault
+
+
+def _check_weights(folder: Path) -> None:
+    if not any((folder / f"adapter_model{suffix}").is_file() for suffix in (".safetensors", ".bin")):
+        raise SpecError(f"adapter {folder} has no adapter_model.safetensors")
+
+
+@contextmanager
+def _quiet(library: str) -> Iterator[None]:
+    """A library without its progress bars and hints."""
+    tools = require(f"{library}.utils.logging", extra="hf", purpose="load a model")
+    logger = logging.getLogger(library)
+    level, bars = logger.level, tools.is_progress_bar_enabled()
+    tools.disable_progress_bar()
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        if bars:
+            tools.enable_progress_bar()
