@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import json
 import warnings
 
 import pytest
 import torch
 
 import lossatlas as la
+from lossatlas.cli import names
 
 transformers = pytest.importorskip("transformers")
 peft = pytest.importorskip("peft")
@@ -145,3 +147,19 @@ def test_an_adapter_of_another_model_is_refused(tmp_path):
     (tmp_path / "adapter_model.safetensors").unlink()
     with pytest.raises(la.SpecError, match="has no adapter_model.safetensors"):
         la.load_checkpoint(gpt2(), tmp_path)
+
+
+def test_the_name_of_an_adapter_folder_is_the_adapted_model_on_its_base(tmp_path):
+    base = gpt2()
+    base.save_pretrained(tmp_path / "base")
+    source = adapted(transformers.GPT2LMHeadModel.from_pretrained(tmp_path / "base"))
+    source.save_pretrained(tmp_path / "adapter")
+    found = names.model(f"hf:{tmp_path / 'adapter'}")
+    assert same(source, found)
+    row = la.directions.random(found, seed=0, only="*lora_*")
+    assert row
+    config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    config["base_model_name_or_path"] = str(tmp_path / "gone")
+    (tmp_path / "adapter" / "adapter_config.json").write_text(json.dumps(config))
+    with pytest.raises(la.SpecError, match="its base .*gone"):
+        names.model(f"hf:{tmp_path / 'adapter'}")

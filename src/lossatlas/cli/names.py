@@ -8,7 +8,7 @@
 ``timm:NAME``                   a model of timm
 ``hf:NAME-or-folder``           a model of Hugging Face transformers
 ``images.npz``                  (data) arrays x uint8 [N, H, W, 3] and y [N]
-``text.txt``                    (data) a text in blocks of 128 bytes
+``text.txt``                    (data) a text in blocks of 128 bytes, or of a model's own tokens (``hf:``)
 ``sentences.tsv``               (data) columns ``sentence`` and ``label``
 ==============================  =====================================================
 
@@ -21,10 +21,12 @@ import ast
 import difflib
 import importlib
 import importlib.util
+import inspect
+import json
 import sys
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -35,10 +37,25 @@ from torch.nn import functional as F
 from lossatlas import zoo
 from lossatlas.errors import SpecError, unknown
 from lossatlas.extras import require
-from lossatlas.objective import calling, language
+from lossatlas.objective import calling, hub, language
 from lossatlas.objective import metrics as known_metrics
+from lossatlas.objective.contents import read_contents
+from lossatlas.objective.randomness import seeded
 
-__all__ = ["FORMS", "LOSSES", "METRICS", "Name", "data", "forward", "loss", "metric", "model", "parse"]
+__all__ = [
+    "FORMS",
+    "LOSSES",
+    "METRICS",
+    "Name",
+    "data",
+    "folder",
+    "forward",
+    "has_weights",
+    "loss",
+    "metric",
+    "model",
+    "parse",
+]
 
 LOSSES: dict[str, Callable[..., Any] | None] = {
     "cross_entropy": F.cross_entropy,
@@ -99,8 +116,17 @@ def parse(text: str, forms: str = FORMS) -> Name:
     return Name(text=text, source=source, target=target, arguments=arguments)
 
 
-def model(text: str) -> nn.Module:
+def model(text: str, *, checkpoint: str = "", trust_pickle: bool = False) -> nn.Module:
     """The model that a name stands for.
+
+    Args:
+        text: the name.
+        checkpoint: a file whose ``hyper_parameters``, as Lightning writes them, a class or function of the user's is
+            called with, as far as it takes them; arguments in the name win.
+        trust_pickle: run the code in that file, if there is any.
+
+    Returns:
+        The model.
 
     Returns:
         The model, as its maker left it.
@@ -111,12 +137,53 @@ def model(text: str) -> nn.Module:
     name = parse(text)
     if name.source in _LIBRARIES:
         return _LIBRARIES[name.source](name)
-    made = _called(name, _found(name), (nn.Module,))
+    found = _found(name)
+    if checkpoint and not isinstance(found, nn.Module) and callable(found):
+        name = replace(name, arguments={**_stored(found, checkpoint, trust_pickle), **name.arguments})
+    made = _called(name, found, (nn.Module,))
     if not isinstance(made, nn.Module):
         raise SpecError(
             f"{text!r} gave a {type(made).__name__}; expected a torch.nn.Module or a function returning one"
         )
     return made
+
+
+class _Settings(dict[str, Any]):
+    """Hyper-parameters that were given as one argument, by key and by attribute."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+def _stored(found: Callable[..., Any], checkpoint: str, trust_pickle: bool) -> dict[str, Any]:
+    """The arguments in a checkpoint that a class or function takes."""
+    try:
+        takes = inspect.signature(found).parameters.values()
+    except (TypeError, ValueError):
+        return {}
+    if not takes or not Path(checkpoint).is_file() or Path(checkpoint).suffix == ".safetensors":
+        return {}
+    contents = read_contents(checkpoint, trust_pickle=trust_pickle)
+    known = {name: value for name, value in contents.arguments.items() if not name.startswith("_")}
+    named = {p.name for p in takes if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    if known and contents.argument in named:
+        return {contents.argument: _Settings(known)}
+    everything = any(p.kind is p.VAR_KEYWORD for p in takes)
+    return {name: value for name, value in known.items() if everything or name in named}
+
+
+def folder(text: str) -> str:
+    """The folder, or name at the hub, in ``hf:NAME-or-folder(…)``."""
+    return parse(text).target if ":" in text else text
+
+
+def has_weights(folder: str) -> bool:
+    """Whether a model of Hugging Face comes with weights: a folder with files of them, or a name at the hub."""
+    path = Path(folder)
+    return not path.is_dir() or any(path.glob("*.safetensors")) or any(path.glob("*.bin"))
 
 
 def data(text: str) -> Any:
@@ -263,18 +330,46 @@ def _made(name: Name, make: Callable[..., Any], options: dict[str, Any], known: 
 
 def _from_hub(name: Name) -> nn.Module:
     """A Hugging Face model, by the first class its configuration names; random weights where there are none."""
+    if hub.is_adapter_folder(Path(name.target)):
+        return _adapted(name)
     library = require("transformers", extra="hf", purpose=f"make {name.text}")
     try:
         config = library.AutoConfig.from_pretrained(name.target)
         kind = getattr(library, (config.architectures or ["AutoModel"])[0])
-        folder = Path(name.target)
-        if folder.is_dir() and not any(folder.glob("*.safetensors")) and not any(folder.glob("*.bin")):
-            made: nn.Module = kind(config) if kind is not library.AutoModel else kind.from_config(config)
+        if has_weights(name.target):
+            made, report = kind.from_pretrained(name.target, output_loading_info=True, **name.arguments)
         else:
-            made = kind.from_pretrained(name.target, **name.arguments)
+            with seeded(0):
+                made, report = (kind.from_config if kind is library.AutoModel else kind)(config), {}
     except (OSError, ValueError, AttributeError) as fault:
         raise SpecError(f"{name.text!r} cannot be loaded: {str(fault).splitlines()[0]}") from fault
-    return made
+    if missing := sorted(map(str, report.get("missing_keys") or ())):
+        raise SpecError(
+            f"{name.text!r}: {len(missing)} weights of {type(made).__name__} are not in it ({', '.join(missing[:3])}), "
+            "and would be random; the folder's config.json names another class than wrote its weights"
+        )
+    network: nn.Module = made
+    return network.eval()
+
+
+def _adapted(name: Name) -> nn.Module:
+    """The adapted model of a folder of peft, on the base that its configuration names."""
+    library = require("peft", extra="hf", purpose=f"make {name.text}")
+    folder = Path(name.target)
+    base = json.loads((folder / hub.ADAPTER).read_text(encoding="utf-8")).get("base_model_name_or_path") or ""
+    if not base:
+        raise SpecError(
+            f"{name.text!r} is an adapter and does not say of which base; give --model BASE --checkpoint {folder}"
+        )
+    try:
+        network = _from_hub(replace(name, text=f"hf:{base}", target=base))
+        made: nn.Module = library.PeftModel.from_pretrained(network, str(folder), is_trainable=True)
+    except (SpecError, OSError, ValueError, RuntimeError) as fault:
+        raise SpecError(
+            f"{name.text!r} is an adapter, and its base {base} cannot be loaded or does not fit "
+            f"({str(fault).splitlines()[0]}); give the base by --model, and --checkpoint {folder}"
+        ) from fault
+    return made.eval()
 
 
 _LIBRARIES: dict[str, Callable[[Name], nn.Module]] = {

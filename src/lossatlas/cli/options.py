@@ -50,6 +50,11 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
     "trust_pickle": click.option(
         "--trust-pickle", is_flag=True, default=None, help="Run code in the checkpoint. Only for your own files."
     ),
+    "key": click.option("--key", metavar="KEY", help="The dictionary within the checkpoint, where several fit."),
+    "prefix": click.option("--prefix", metavar="TEXT", help="What stands before the model's names in the checkpoint."),
+    "partial": click.option(
+        "--partial", is_flag=True, default=None, help="Load what fits of the checkpoint, and leave the rest as it is."
+    ),
     "data": click.option(
         "--data", metavar="NAME", help="file.py:callable, package.module:callable, zoo:NAME, images.npz, text.txt"
     ),
@@ -62,6 +67,15 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
         "--metric",
         metavar="NAME",
         help="error, accuracy, token_error, token_accuracy, perplexity or file.py:callable; may be repeated.",
+    ),
+    "block": click.option(
+        "--block",
+        type=int,
+        metavar="N",
+        help="Tokens in a block of text.txt, for a model of hf: (the model's own length).",
+    ),
+    "tokenizer": click.option(
+        "--tokenizer", metavar="FOLDER", help="Where the tokenizer for text.txt is, if not in the folder of hf:."
     ),
     "samples": click.option(
         "--samples",
@@ -148,7 +162,8 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
 """Every flag, by its name in Python."""
 
 WHAT = (
-    "config", "model", "checkpoint", "trust_pickle", "data", "loss", "samples", "batch_size", "memory", "device",
+    "config", "model", "checkpoint", "trust_pickle", "key", "prefix", "partial", "data", "block", "tokenizer", "loss",
+    "samples", "batch_size", "memory", "device",
     "dtype", "batchnorm", "in_place",
 )  # fmt: skip
 """The names of the flags that say what is measured: ``@flags(WHAT)``."""

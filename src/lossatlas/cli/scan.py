@@ -5,21 +5,24 @@ from __future__ import annotations
 import copy
 import itertools
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
+import click
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lossatlas.cli import names
+from lossatlas.cli import corpus as corpora
+from lossatlas.cli import names, program
 from lossatlas.cli.samples import first_inputs, first_samples, in_format
 from lossatlas.errors import SpecError, unknown
 from lossatlas.evaluate.plans import NAMES, PRECISIONS
 from lossatlas.objective import Objective, batchnorm
-from lossatlas.objective.checkpoints import load_checkpoint, load_state, read_checkpoint
+from lossatlas.objective.checkpoints import load_checkpoint
+from lossatlas.objective.wrappers import unwrapped
 from lossatlas.results import interchange
 from lossatlas.space import directions as ways
 from lossatlas.space.canonical import canonical
@@ -38,7 +41,9 @@ __all__ = [
     "build_model",
     "build_objective",
     "build_plane",
+    "called",
     "given_directions",
+    "load_into",
 ]
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
@@ -55,6 +60,11 @@ class Scan:
     data: str = ""
     checkpoint: str = ""
     trust_pickle: bool = False
+    key: str = ""
+    prefix: str = ""
+    partial: bool = False
+    block: int = 0
+    tokenizer: str = ""
     loss: str = "cross_entropy"
     metric: tuple[str, ...] = ()
     samples: int | Literal["auto"] = 0
@@ -95,6 +105,7 @@ class Scan:
                 raise SpecError(unknown(option, getattr(self, option), tuple(choices)))
         if not isinstance(self.samples, int) and self.samples != "auto":
             raise SpecError(f"--samples {self.samples}; expected a number, or 'auto' for a corrected part of them")
+        self._check_text()
         if self.dtype and self.dtype not in DTYPES:
             raise SpecError(unknown("dtype", self.dtype, DTYPES))
         if self.only and (self.directions or len(self.towards) == len(self.axes)):
@@ -109,6 +120,20 @@ class Scan:
         self._check_uncertainty()
         if len(self.towards) > len(self.axes):
             raise SpecError(f"--towards is given {len(self.towards)} times for the axes {list(self.axes)}")
+
+    def _check_text(self) -> None:
+        text = corpora.wanted(self.model, self.data)
+        for option in ("block", "tokenizer"):
+            if getattr(self, option) and not text:
+                raise SpecError(f"--{option} goes with --model hf:FOLDER and --data text.txt, whose tokens it cuts")
+        if self.block < 0 or self.block == 1:
+            raise SpecError(f"--block {self.block}; expected at least 2 tokens")
+        if text and self.loss not in ("cross_entropy", "tokens", "own"):
+            raise SpecError(
+                f"--loss {self.loss} with a text: a language model is measured by token (--loss tokens) or by its own"
+            )
+        if self.checkpoint == "" and (self.key or self.prefix or self.partial):
+            raise SpecError("--key, --prefix and --partial say what of a --checkpoint is loaded; none is named")
 
     def _check_uncertainty(self) -> None:
         if self.seeds and (self.directions or self.towards or self.adaptive or self.samples == "auto"):
@@ -160,71 +185,12 @@ class Scan:
 
     def to_python(self) -> str:
         """The Python program that does the same."""
-        metrics = ", ".join(f"names.metric({text!r})" for text in self.metric)
-        options = f'batchnorm="{self.batchnorm}", batch_size={self.batch_size}'
-        options += ", in_place=True" if self.in_place else ""
-        options += f", forward=names.forward({self.loss!r})" if self.loss == "tokens" else ""
-        lines = [
-            "import lossatlas as la",
-            "from lossatlas.cli import names",
-            "",
-            f"model = names.model({self.model!r})",
-        ]
-        if self.checkpoint:
-            lines.append(f"la.load_checkpoint(model, {self.checkpoint!r})")
-        lines.append(f"data = names.data({self.data!r})")
-        if self.canonical:
-            lines += [
-                "from lossatlas.cli.samples import first_inputs",
-                "from lossatlas.space.canonical import canonical",
-                "model = canonical(model, first_inputs(data)).model",
-            ]
-        lines += [
-            f"objective = la.Objective(model, data, loss=names.loss({self.loss!r}), "
-            f"metrics=dict([{metrics}]), {options})",
-            *self._plane_lines(),
-            f"grid = {self._sampler_line()}",
-            *self._measuring_lines(),
-        ]
-        return "\n".join(lines)
+        return program.to_python(self, TOLERANCE)
 
-    def _sampler_line(self) -> str:
-        axes = ", ".join(f"{axis}={bounds}" for axis, bounds in self.axes.items())
-        return f"la.Adaptive({axes}, tolerance={self.adaptive})" if self.adaptive else f"la.Grid({axes})"
-
-    def _measuring_lines(self) -> Iterator[str]:
-        how = f"run={self.run or None!r}, plan={self.plan!r}, precision={self.precision!r}"
-        how += ", standard_error=True" if self.standard_error else ""
-        if not self.seeds:
-            yield f"landscape = la.{self._call()}{how})"
-            yield from (f"la.draw(landscape, {path!r})" for path in self.out)
-            return
-        still = f'by="{self.normalize}", still={self.still}, only={self.only}, orthogonal={self.orthogonal}'
-        yield f"found = la.seeds(objective, grid, range({self.seed}, {self.seed + self.seeds}), {still}, {how})"
-        yield "print(found.words(), found.caveat)"
-        drawn = "runs" if len(self.axes) == 1 else "landscape"
-        yield from (f"la.draw(found.{drawn}, {path!r})" for path in self.out)
-
-    def _call(self) -> str:
-        if self.samples != "auto":
-            return "sample(objective, plane, grid, "
-        return f"sample_subset(objective, plane, grid, tolerance={self.adaptive or TOLERANCE}, "
-
-    def _plane_lines(self) -> Iterator[str]:
-        axes = tuple(self.axes)
-        options = f'by="{self.normalize}", still={self.still}' + (f", only={self.only}" if self.only else "")
-        if self.directions:
-            yield "from lossatlas.cli.scan import given_directions"
-            yield f"plane = la.Plane(objective.origin, given_directions({self.directions!r}, objective, {axes}))"
-        elif self.towards:
-            yield f"others = [names.model({self.model!r}) for _ in range({len(self.towards)})]"
-            yield f"for other, path in zip(others, {self.towards}): la.load_checkpoint(other, path)"
-            yield f"plane = la.Plane.towards(objective, *others, axes={axes})"
-        else:
-            yield (
-                f"plane = la.Plane.random(objective, seed={self.seed}, axes={axes}, {options}, "
-                f"orthogonal={self.orthogonal})"
-            )
+    @property
+    def measured_by(self) -> str:
+        """The loss by name; by token where a language model reads a text."""
+        return "tokens" if self.loss == "cross_entropy" and corpora.wanted(self.model, self.data) else self.loss
 
 
 MANY = ("metric", "still", "only", "towards", "out")
@@ -259,15 +225,28 @@ def _toml(value: Any) -> str:
 
 def build_model(scan: Scan) -> nn.Module:
     """The model, with its checkpoint loaded and in the format asked for."""
-    model = names.model(scan.model)
+    model = names.model(scan.model, checkpoint=scan.checkpoint, trust_pickle=scan.trust_pickle)
     if scan.checkpoint:
-        load_checkpoint(model, scan.checkpoint, trust_pickle=scan.trust_pickle)
+        load_into(scan, model, scan.checkpoint)
     return model.to(getattr(torch, scan.dtype)) if scan.dtype else model
+
+
+def load_into(scan: Scan, model: nn.Module, path: str) -> None:
+    """Load a checkpoint into a model, and say what of it was not taken as it stands."""
+    options: dict[str, Any] = {"key": scan.key, "prefix": scan.prefix, "partial": scan.partial}
+    loaded = load_checkpoint(model, path, trust_pickle=scan.trust_pickle, **options)
+    if loaded.key or loaded.prefix or loaded.by or loaded.ignored or loaded.absent:
+        click.echo(f"{path}: {loaded.words()}", err=True)
 
 
 def build_objective(scan: Scan, model: nn.Module) -> Objective:
     """The objective: model, data, loss and metrics."""
-    data = names.data(scan.data)
+    loss, text = scan.measured_by, None
+    if corpora.wanted(scan.model, scan.data):
+        options: dict[str, Any] = {"block": scan.block, "tokenizer": scan.tokenizer, "rows": scan.batch_size}
+        text = corpora.corpus(model, names.folder(scan.model), scan.data, own=loss == "own", **options)
+        click.echo(f"text:    {text.words}", err=True)
+    data = names.data(scan.data) if text is None else text.batches
     if scan.samples:
         data = first_samples(data, scan.samples) if scan.samples != "auto" else data
     if scan.dtype:
@@ -277,17 +256,27 @@ def build_objective(scan: Scan, model: nn.Module) -> Objective:
     return Objective(
         model,
         data,
-        loss=names.loss(scan.loss),
+        loss=names.loss(loss),
         metrics=dict(names.metric(text) for text in scan.metric),
-        forward=names.forward(scan.loss),
+        forward=text.forward if text is not None and loss == "tokens" else names.forward(loss),
         batchnorm=scan.batchnorm,
         in_place=scan.in_place,
         device=scan.device or None,
         memory=int(scan.memory * GIB),
         batch_size=scan.batch_size,
-        name=scan.title or _short(scan.model) + (", canonical form" if scan.canonical else ""),
+        name=scan.title or called(scan, model) + (", canonical form" if scan.canonical else ""),
         data_name=_short(scan.data),
     )
+
+
+def called(scan: Scan, model: nn.Module) -> str:
+    """What a model is called in pictures; one of Hugging Face says whose weights it has."""
+    if not scan.model.startswith("hf:"):
+        return _short(scan.model)
+    kind, folder = type(unwrapped(model)).__name__, names.folder(scan.model)
+    if scan.checkpoint:
+        return f"{kind} of {folder}"
+    return f"{kind}, {'pretrained' if names.has_weights(folder) else 'random'} weights of {folder}"
 
 
 def _short(name: str) -> str:
@@ -325,7 +314,7 @@ def build_plane(scan: Scan, objective: Objective) -> Plane:
 def another(scan: Scan, objective: Objective, path: str) -> nn.Module:
     """The same network with the weights of another checkpoint."""
     other = copy.deepcopy(objective.model)
-    load_state(other, read_checkpoint(path, trust_pickle=scan.trust_pickle), source=Path(path))
+    load_into(scan, other, path)
     return other
 
 

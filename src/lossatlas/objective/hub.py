@@ -18,7 +18,7 @@ from lossatlas.extras import require
 from lossatlas.objective.contents import Contents, contents_of
 from lossatlas.objective.randomness import seeded
 
-__all__ = ["Translated", "is_adapted", "is_adapter_folder", "merged", "translated"]
+__all__ = ["ADAPTER", "Translated", "is_adapted", "is_adapter_folder", "merged", "translated"]
 
 ADAPTER = "adapter_config.json"
 

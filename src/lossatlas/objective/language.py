@@ -17,6 +17,7 @@ with weight 0 for a label of -100. Padding and the way the data is cut into batc
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
@@ -28,7 +29,17 @@ from lossatlas.errors import SpecError, unknown
 from lossatlas.objective import calling
 from lossatlas.objective.metrics import IGNORED, Weighted
 
-__all__ = ["KINDS", "Forward", "Kind", "causal_labels", "cross_entropy", "kind_of", "packed", "padded"]
+__all__ = [
+    "KINDS",
+    "Forward",
+    "Kind",
+    "causal_labels",
+    "cross_entropy",
+    "head_of",
+    "kind_of",
+    "packed",
+    "padded",
+]
 
 Kind = Literal["causal", "masked", "seq2seq"]
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -53,10 +64,44 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Weighted:
 
 
 def kind_of(model: nn.Module) -> Kind:
-    """The kind of a Hugging Face model, from its configuration and the name of its class."""
-    if getattr(getattr(model, "config", None), "is_encoder_decoder", False):
+    """The kind of a Hugging Face model, from its configuration and class; an adapted one as its base."""
+    base = _base(model)
+    if getattr(getattr(base, "config", None), "is_encoder_decoder", False):
         return "seq2seq"
-    return "masked" if "MaskedLM" in type(model).__name__ else "causal"
+    return "masked" if "MaskedLM" in type(base).__name__ else "causal"
+
+
+def head_of(model: nn.Module) -> Kind:
+    """The kind of a model that must have a language head.
+
+    Args:
+        model: of Hugging Face.
+
+    Returns:
+        Its kind.
+
+    Raises:
+        SpecError: a model with another head, or with none.
+    """
+    base = _base(model)
+    name = type(base).__name__
+    if hasattr(base, "config") and _HEADS.search(name) and not _OTHER.search(name):
+        return kind_of(model)
+    raise SpecError(
+        f"{name} has no language head, so a text has no loss; expected a causal, masked or sequence-to-sequence model "
+        "(…ForCausalLM, …ForMaskedLM, …ForConditionalGeneration), or batches of your own, --data file.py:callable"
+    )
+
+
+_HEADS = re.compile(r"CausalLM|MaskedLM|LMHead|ConditionalGeneration|ForGeneration")
+_OTHER = re.compile(r"DoubleHeads|Speech|Vision|Image|Audio|Whisper")
+
+
+def _base(model: nn.Module) -> nn.Module:
+    """The model within an adapter of peft; itself elsewhere."""
+    base = getattr(model, "get_base_model", None)
+    found: nn.Module = base() if callable(base) else model
+    return found
 
 
 class Forward:

@@ -1,0 +1,112 @@
+"""Which Python program does what a scan on the command line does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from lossatlas.cli import corpus, names
+
+__all__ = ["to_python"]
+
+
+def to_python(scan: Any, tolerance: float) -> str:
+    """Write the Python program that does what a scan does.
+
+    Args:
+        scan: a :class:`lossatlas.cli.scan.Scan`.
+        tolerance: of a subset, where none is given.
+
+    Returns:
+        The program.
+    """
+    metrics = ", ".join(f"names.metric({text!r})" for text in scan.metric)
+    options = f'batchnorm="{scan.batchnorm}", batch_size={scan.batch_size}'
+    options += ", in_place=True" if scan.in_place else ""
+    loss = scan.measured_by
+    if corpus.wanted(scan.model, scan.data):
+        options += ", forward=text.forward" if loss == "tokens" else ""
+    else:
+        options += f", forward=names.forward({loss!r})" if loss == "tokens" else ""
+    lines = [
+        "import lossatlas as la",
+        "from lossatlas.cli import names",
+        "",
+        f"model = names.model({scan.model!r}{_built_from(scan)})",
+    ]
+    if scan.checkpoint:
+        lines.append(f"la.load_checkpoint(model, {scan.checkpoint!r}{_loading(scan)})")
+    if corpus.wanted(scan.model, scan.data):
+        lines += [
+            "from lossatlas.cli.corpus import corpus",
+            f"text = corpus(model, {names.folder(scan.model)!r}, {scan.data!r}, block={scan.block}, "
+            f"tokenizer={scan.tokenizer!r}, rows={scan.batch_size}, own={scan.loss == 'own'})",
+            "data = text.batches",
+        ]
+    else:
+        lines.append(f"data = names.data({scan.data!r})")
+    if scan.canonical:
+        lines += [
+            "from lossatlas.cli.samples import first_inputs",
+            "from lossatlas.space.canonical import canonical",
+            "model = canonical(model, first_inputs(data)).model",
+        ]
+    lines += [
+        f"objective = la.Objective(model, data, loss=names.loss({loss!r}), metrics=dict([{metrics}]), {options})",
+        *_plane_lines(scan),
+        f"grid = {_sampler_line(scan)}",
+        *_measuring_lines(scan, tolerance),
+    ]
+    return "\n".join(lines)
+
+
+def _built_from(scan: Any) -> str:
+    trust = ", trust_pickle=True" if scan.trust_pickle else ""
+    return f", checkpoint={scan.checkpoint!r}{trust}" if scan.checkpoint else ""
+
+
+def _loading(scan: Any) -> str:
+    told = {"key": scan.key, "prefix": scan.prefix, "partial": scan.partial, "trust_pickle": scan.trust_pickle}
+    return "".join(f", {name}={value!r}" for name, value in told.items() if value)
+
+
+def _sampler_line(scan: Any) -> str:
+    axes = ", ".join(f"{axis}={bounds}" for axis, bounds in scan.axes.items())
+    return f"la.Adaptive({axes}, tolerance={scan.adaptive})" if scan.adaptive else f"la.Grid({axes})"
+
+
+def _measuring_lines(scan: Any, tolerance: float) -> Iterator[str]:
+    how = f"run={scan.run or None!r}, plan={scan.plan!r}, precision={scan.precision!r}"
+    how += ", standard_error=True" if scan.standard_error else ""
+    if not scan.seeds:
+        yield f"landscape = la.{_call(scan, tolerance)}{how})"
+        yield from (f"la.draw(landscape, {path!r})" for path in scan.out)
+        return
+    still = f'by="{scan.normalize}", still={scan.still}, only={scan.only}, orthogonal={scan.orthogonal}'
+    yield f"found = la.seeds(objective, grid, range({scan.seed}, {scan.seed + scan.seeds}), {still}, {how})"
+    yield "print(found.words(), found.caveat)"
+    drawn = "runs" if len(scan.axes) == 1 else "landscape"
+    yield from (f"la.draw(found.{drawn}, {path!r})" for path in scan.out)
+
+
+def _call(scan: Any, tolerance: float) -> str:
+    if scan.samples != "auto":
+        return "sample(objective, plane, grid, "
+    return f"sample_subset(objective, plane, grid, tolerance={scan.adaptive or tolerance}, "
+
+
+def _plane_lines(scan: Any) -> Iterator[str]:
+    axes = tuple(scan.axes)
+    options = f'by="{scan.normalize}", still={scan.still}' + (f", only={scan.only}" if scan.only else "")
+    if scan.directions:
+        yield "from lossatlas.cli.scan import given_directions"
+        yield f"plane = la.Plane(objective.origin, given_directions({scan.directions!r}, objective, {axes}))"
+    elif scan.towards:
+        yield f"others = [names.model({scan.model!r}) for _ in range({len(scan.towards)})]"
+        yield f"for other, path in zip(others, {scan.towards}): la.load_checkpoint(other, path{_loading(scan)})"
+        yield f"plane = la.Plane.towards(objective, *others, axes={axes})"
+    else:
+        yield (
+            f"plane = la.Plane.random(objective, seed={scan.seed}, axes={axes}, {options}, "
+            f"orthogonal={scan.orthogonal})"
+        )
