@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from lossatlas.draw import mesh, solid
+from lossatlas.draw import mesh, rim, solid
 from lossatlas.draw.view import View, compile
 from lossatlas.errors import SpecError
 from lossatlas.figure.palettes import rgb
+from lossatlas.results.landscape import Status
 
 pyvista = pytest.importorskip("pyvista")
 trimesh = pytest.importorskip("trimesh")
@@ -28,15 +29,17 @@ def written(landscapes: Any, path: Path, **view: Any) -> Path:
 
 def test_a_vtp_holds_values_as_measured_at_their_coordinates(tilted: xr.Dataset, tmp_path: Path) -> None:
     read = pyvista.read(written(tilted, tmp_path / "a.vtp", clip=30.0, scale="linear"))
-    assert read.n_points == 15
-    assert read.n_cells == 8
-    assert np.array_equal(read["loss"], read["x"] + 10 * read["y"])
-    assert read["loss"].max() == 42
+    measured = read["status"] == int(Status.OK)
+    assert measured.sum() == 10  # five of the fifteen points lie above the clip
+    assert read["loss"] == pytest.approx(read["x"] + 10 * read["y"])
+    assert read["loss"][measured].max() == 22
+    assert set(read["status"][~measured]) == {int(Status.INTERPOLATED)}
     assert read["error"] == pytest.approx(read["y"] / 8)
     # x spans 4 with norm 2 and y spans 3 with norm 3: in parameter space 8 by 9, of which the longer side is 2.
-    assert read.bounds == pytest.approx((-2 * 4 / 9, 2 * 4 / 9, 2 / 3, 8 / 3, 0, 1.2))
+    assert read.bounds == pytest.approx((-2 * 4 / 9, 2 * 4 / 9, 2 / 3, 3.2 * 2 / 3, 0, 1.2))
     factor = float(read.field_data["height_factor"][0])
-    assert read.points[:, 2] == pytest.approx((np.minimum(read["loss"], 30) - 8) * factor, abs=1e-6)
+    assert read.points[:, 2] == pytest.approx((read["loss"] - 8) * factor, abs=1e-6)
+    assert read.points[:, 2].max() == pytest.approx(1.2)
     assert "clipped at 30" in read.field_data["caption"][0]
 
 
@@ -96,7 +99,7 @@ def test_a_cell_without_a_value_is_a_hole(make: Make, tmp_path: Path, suffix: st
     path = written(make(loss), tmp_path / f"a{suffix}")
     if suffix == ".vtp":
         read = pyvista.read(path)
-        assert (read.n_points, read.n_cells) == (29, 20 - 4)
+        assert (read.n_points, read.n_cells) == (29, 2 * (20 - 4))
         assert np.isfinite(read.points).all()
     else:
         (shape,) = trimesh.load(path).geometry.values()
@@ -128,8 +131,8 @@ def test_an_stl_is_a_closed_body_of_the_stated_size(make: Make, tmp_path: Path, 
 
 
 def test_the_volume_of_a_flat_body_is_its_box() -> None:
-    surface = solid.sheet(np.linspace(0, 2, 4), np.linspace(0, 3, 5), np.full((4, 5), 1.5))
-    vertices, faces = solid.closed(surface, base=0.5)
+    surface = rim.surface(np.linspace(0, 2, 4), np.linspace(0, 3, 5), np.full((4, 5), 1.5))
+    vertices, faces = solid.closed(surface.points, surface.triangles, base=0.5)
     assert trimesh.Trimesh(vertices, faces, process=False).volume == pytest.approx(2 * 3 * 2.0)
 
 

@@ -29,9 +29,29 @@ __all__ = ["draw_command"]
 @click.option("--levels", type=int, metavar="N", help="About how many contour lines (12).")
 @click.option("--theme", metavar="THEME", help="light (default), dark, talk.")
 @click.option("--title", metavar="TEXT", help="Heading of the picture.")
+@click.option("--contours", is_flag=True, default=None, help="Draw the contour lines upon the relief as well.")
+@click.option(
+    "--camera",
+    nargs=2,
+    type=float,
+    metavar="ELEVATION AZIMUTH",
+    help="The eye, in degrees; left out, from where the valley is seen best.",
+)
+@click.option("--render", is_flag=True, help="Render the relief with soft light: some seconds (png, pdf, svg).")
+@click.option("--bare", is_flag=True, help="With --render: the relief alone, without words (png).")
+@click.option("--transparent", is_flag=True, help="With --render: without the paper.")
 @click.option("--points", is_flag=True, default=None, help="Show which points were evaluated (after --adaptive).")
 @click.option("--holes", is_flag=True, help="Leave what is not evaluated yet empty, instead of interpolating it.")
-def draw_command(runs: tuple[str, ...], out: tuple[str, ...], clip: str | None, holes: bool, **fields: Any) -> None:
+def draw_command(
+    runs: tuple[str, ...],
+    out: tuple[str, ...],
+    clip: str | None,
+    holes: bool,
+    render: bool,
+    bare: bool,
+    transparent: bool,
+    **fields: Any,
+) -> None:
     """Draw one or more results: run folders, finished or not, .nc files, or the folder of `lossatlas connect`.
 
     Several results share axes, levels, colours and camera. Of a run that is not finished, the points to come are
@@ -45,17 +65,21 @@ def draw_command(runs: tuple[str, ...], out: tuple[str, ...], clip: str | None, 
       lossatlas draw runs/skip runs/noskip -o comparison.html
       lossatlas draw runs/a -o a.png --vmin 0 --vmax 3      (the same range in every picture)
       lossatlas draw runs/a runs/b -o b.png --minus-centre  (how far the loss rises above each centre)
+      lossatlas draw runs/a -o cover.png --render --bare --transparent
       lossatlas draw runs/a -o error.png --value error
       lossatlas draw runs/ways -o ways.png    (what lossatlas connect --run kept)
       lossatlas draw runs/a -o a.glb          (Blender; .vtp and .vti for ParaView, .stl for printing)
     """
     import lossatlas as la
     from lossatlas.connect.connections import is_connection, overlays_of
-    from lossatlas.draw import check_path
+    from lossatlas.draw import Render, check_path
     from lossatlas.sampling.filling import preview
 
     for path in out:
         check_path(path)
+    how: Any = Render(words=not bare, transparent=transparent) if render else False
+    if (bare or transparent) and not render:
+        raise SpecError("--bare and --transparent say how a relief is rendered; give --render as well")
     if any(is_connection(run) for run in runs):
         _draw_ways(runs, out, clip=clip, holes=holes, **fields)
         return
@@ -67,7 +91,7 @@ def draw_command(runs: tuple[str, ...], out: tuple[str, ...], clip: str | None, 
         view["overlays"] = upon
     landscapes = [la.open(run) if holes else preview(la.open(run)) for run in runs]
     for path in out:
-        click.echo(f"drawn: {la.draw(landscapes if len(landscapes) > 1 else landscapes[0], path, **view)}")
+        click.echo(f"drawn: {la.draw(landscapes if len(landscapes) > 1 else landscapes[0], path, render=how, **view)}")
 
 
 def _draw_ways(

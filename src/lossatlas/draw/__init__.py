@@ -26,12 +26,13 @@ from typing import Any
 
 from lossatlas.atomic import whole
 from lossatlas.draw import interactive, mesh, plot_page, static
+from lossatlas.draw.render import Render
 from lossatlas.draw.scene import Scene
 from lossatlas.draw.view import View, compile
 from lossatlas.errors import SpecError, unknown
 from lossatlas.figure.plot import Plot, plot_of
 
-__all__ = ["Plot", "Scene", "View", "check_path", "compile", "draw"]
+__all__ = ["Plot", "Render", "Scene", "View", "check_path", "compile", "draw"]
 
 
 def __dir__() -> list[str]:
@@ -45,6 +46,8 @@ def draw(
     landscapes: Any,
     path: str | os.PathLike[str],
     view: View | None = None,
+    *,
+    render: Render | bool = False,
     **fields: Any,
 ) -> Path:
     """Draw one Landscape, or several for comparison, into a file.
@@ -57,6 +60,8 @@ def draw(
             any result that has a ``plot()``, which a View does not apply to.
         path: the file; its suffix chooses the back end. It is written whole or not at all.
         view: how it is seen.
+        render: have the relief rendered, with soft light and occlusion in its hollows (png, pdf, svg); a
+            :class:`Render` says how. It takes some seconds.
         **fields: fields of :class:`View`, which take precedence: ``draw(landscape, "a.png", scale="log", clip=10)``.
 
     Returns:
@@ -82,10 +87,23 @@ def draw(
     plot = plot_of(landscapes)
     if plot is not None:
         return _written(target, _plot_writer(plot, suffix, view, fields))
+    if render is not False:
+        return _written(target, _rendered(landscapes, suffix, _view(view, fields), render))
     scene = compile(landscapes, _view(view, fields))
     back_end = _BACK_ENDS[suffix]
     back_end.check(scene, suffix)
     return _written(target, lambda scratch: back_end.write(scene, scratch))
+
+
+def _rendered(landscapes: Any, suffix: str, view: View, render: Render | bool) -> Callable[[Path], None]:
+    if suffix not in static.SUFFIXES:
+        raise SpecError(unknown("suffix of path, for a rendered relief,", suffix, static.SUFFIXES))
+    if view.kind not in ("auto", "surface"):
+        raise SpecError(f"render: a relief is rendered, and kind={view.kind!r} is none; leave out kind or render")
+    scene = compile(landscapes, replace(view, kind="surface"))
+    static.check(scene, suffix)
+    how = render if isinstance(render, Render) else Render()
+    return lambda scratch: static.write(scene, scratch, suffix=suffix, how=how)
 
 
 def _plot_writer(plot: Plot, suffix: str, view: View | None, fields: dict[str, Any]) -> Callable[[Path], None]:

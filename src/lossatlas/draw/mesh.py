@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from lossatlas import extras
-from lossatlas.draw import solid
+from lossatlas.draw import rim, solid
 from lossatlas.draw.scene import Block, Scene
 from lossatlas.errors import SpecError
 from lossatlas.figure.palettes import rgb
 from lossatlas.figure.words import ascii_only
+from lossatlas.results.landscape import Status
 
 __all__ = ["GAP", "HEIGHT", "PRINT_BASE", "PRINT_SIDE", "SIDE", "SUFFIXES", "check", "factors", "sheets", "write"]
 
@@ -55,9 +56,10 @@ def check(scene: Scene, suffix: str) -> None:
 def write(scene: Scene, path: Path) -> None:
     """Write a mesh.
 
-    Heights are those of the picture: clipped, on its scale, and stretched to a box. The values as they were
-    measured are point data of vtp and vti, and the factor between height and value is stored in each file. A cell
-    without a value is a hole in vtp, glb and stl, and NaN in vti.
+    Heights are those of the picture: on its scale, stretched to a box, and cut off at the clip along its contour line.
+    The values as they were measured are point data of vtp and vti, and the factor between height and value is stored
+    in each file. On the rim of a vtp they are interpolated, as their status says. A cell without a value is a hole in
+    vtp, glb and stl, and NaN in vti.
 
     Args:
         scene: what is drawn, from :func:`lossatlas.draw.view.compile`.
@@ -90,27 +92,27 @@ def factors(scene: Scene) -> tuple[float, float, float]:
     return sides[0][1] * scale, sides[1][1] * scale, HEIGHT * SIDE / (top - bottom)
 
 
-def sheets(scene: Scene) -> list[solid.Sheet]:
-    """The surfaces of the panels side by side, with their lowest shown height at z = 0.
+def sheets(scene: Scene) -> list[rim.Surface]:
+    """The surfaces of the panels side by side, with their lowest shown height at z = 0, cut off at the clip.
 
     Returns:
-        A sheet for each panel.
+        One surface for each panel.
 
     Raises:
         SpecError: a panel has no whole cell with values.
     """
     by_x, by_y, by_z = factors(scene)
-    bottom, _ = scene.range.limits
+    bottom, top = scene.range.limits
     x_low, x_high = scene.limits[scene.panels[0].axes[0].name]
     step = (x_high - x_low) * by_x * (1 + GAP)
     found = []
     for index, panel in enumerate(scene.panels):
         x, y = (axis.coordinates for axis in panel.axes)
-        heights = (panel.heights(scene.value, scene.range) - bottom) * by_z
-        sheet = solid.sheet(x * by_x + index * step, y * by_y, heights)
-        if not len(sheet.quads):
+        heights = (panel.heights(scene.value, scene.range, beyond=1.0) - bottom) * by_z
+        surface = rim.surface(x * by_x + index * step, y * by_y, heights, top=(top - bottom) * by_z)
+        if not len(surface.triangles):
             raise SpecError(f"landscape {panel.title!r}: no four neighbouring cells have a value, so no surface")
-        found.append(sheet)
+        found.append(surface)
     return found
 
 
@@ -133,10 +135,11 @@ def _write_vtp(scene: Scene, path: Path) -> None:
     pyvista = extras.require("pyvista", extra="mesh", purpose="write a .vtp file")
     parts = []
     for index, (panel, sheet) in enumerate(zip(scene.panels, sheets(scene), strict=True)):
-        faces = np.column_stack([np.full(len(sheet.quads), 4), sheet.quads])
-        part = pyvista.PolyData(sheet.points, faces=faces.ravel())
+        part = pyvista.PolyData.from_regular_faces(sheet.points, sheet.triangles)
         for name, array in _point_data(scene, panel).items():
-            part.point_data[name] = array.reshape(-1)[sheet.kept]
+            part.point_data[name] = sheet.carry(np.asarray(array, float))
+        on_rim = np.where(sheet.share == 0, panel.status.reshape(-1)[sheet.ends[:, 0]], int(Status.INTERPOLATED))
+        part.point_data["status"] = on_rim.astype(panel.status.dtype)
         part.point_data["landscape"] = np.full(len(sheet.points), index, np.int32)
         parts.append(part)
     whole = parts[0] if len(parts) == 1 else parts[0].append_polydata(*parts[1:])
@@ -185,12 +188,11 @@ def _write_glb(scene: Scene, path: Path) -> None:
     bottom, top = scene.range.limits
     collection = trimesh.Scene(metadata=_facts(scene))
     for panel, sheet in zip(scene.panels, sheets(scene), strict=True):
-        heights = panel.heights(scene.value, scene.range).reshape(-1)[sheet.kept]
-        colours = rgb((heights - bottom) / (top - bottom), scene.colours)
+        colours = rgb(sheet.points[:, 2] / ((top - bottom) * factors(scene)[2]), scene.colours)
         x, y, z = sheet.points.T
         shape = trimesh.Trimesh(
             vertices=np.column_stack([x, z, -y]),
-            faces=solid.triangles(sheet.quads),
+            faces=sheet.triangles,
             vertex_colors=np.column_stack([np.round(255 * colours), np.full(len(colours), 255)]).astype(np.uint8),
             process=False,
             metadata=_facts(scene),
@@ -205,7 +207,7 @@ def _write_stl(scene: Scene, path: Path) -> None:
     parts = []
     scale = PRINT_SIDE / SIDE
     for sheet in sheets(scene):
-        vertices, faces = solid.closed(sheet, base=PRINT_BASE / scale)
+        vertices, faces = solid.closed(sheet.points, sheet.triangles, base=PRINT_BASE / scale)
         parts.append(trimesh.Trimesh(vertices=vertices * scale, faces=faces, process=False))
     written = bytearray(trimesh.util.concatenate(parts).export(file_type="stl"))
     words = f"lossatlas {scene.value} {scene.range.scale}, mm per unit of height {factors(scene)[2] * scale:.6g}"

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lossatlas.draw import rim
+
 __all__ = [
     "ALTITUDE",
     "AMBIENT",
@@ -14,6 +16,7 @@ __all__ = [
     "GLOSS",
     "LEFT_OF_EYE",
     "Facets",
+    "contour_lines",
     "facets",
     "light",
     "lit",
@@ -27,10 +30,10 @@ AMBIENT, DIFFUSE, GLOSS = 0.60, 0.50, 0.10
 
 @dataclass(frozen=True)
 class Facets:
-    """Quadrilaterals of a surface.
+    """Triangles of a surface.
 
     Attributes:
-        corners: float64 [m, 4, 3], positions in units of the axes.
+        corners: float64 [m, 3, 3], positions in units of the axes.
         heights: float64 [m], mean height of each.
         normals: float64 [m, 3], unit normals in the box the surface is drawn in.
     """
@@ -45,9 +48,8 @@ def facets(
 ) -> Facets:
     """Cut a surface into facets, smaller than the cells so that the light runs smoothly over them.
 
-    Heights inside a cell are bilinear in its four corners, then cut off at the top of the box, so that the edge of a
-    clipped surface runs between the points and not in steps from one to the next. A cell with a corner that has no
-    height is a hole.
+    The surface ends at the top of the box in a rim, along the contour line of that height. A cell with a corner that
+    has no height is a hole.
 
     Args:
         x: float64 [nx].
@@ -62,31 +64,41 @@ def facets(
         The facets.
     """
     scale = size / np.array([np.ptp(x), np.ptp(y), top - bottom])
-    normals = vertex_normals(x * scale[0], y * scale[1], heights * scale[2])
-    grid_x, grid_y = np.meshgrid(x, y, indexing="ij")
-    vertices = np.concatenate([np.stack([grid_x, grid_y, heights], axis=-1), normals], axis=-1)
-    fine = _refined(vertices, max(1, round(along / len(x))), max(1, round(along / len(y))))
-    corners = np.stack([fine[:-1, :-1], fine[1:, :-1], fine[1:, 1:], fine[:-1, 1:]], axis=-2).reshape(-1, 4, 6)
-    corners = corners[np.isfinite(corners).all(axis=(1, 2))]
-    cut = (corners[..., 2] >= top).all(axis=1)
-    corners[..., 2] = np.minimum(corners[..., 2], top)
-    corners[cut, :, 3:] = [0.0, 0.0, 1.0]
-    directions = corners[..., 3:].mean(axis=1)
+    fine_x, fine_y, fine = rim.refined(x, y, heights, max(1, round(along / max(len(x), len(y)))))
+    made = rim.surface(fine_x, fine_y, fine, top=top)
+    normals = made.carry(vertex_normals(fine_x * scale[0], fine_y * scale[1], fine * scale[2]))
+    directions = normals[made.triangles].mean(axis=1)
     directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
-    return Facets(corners[..., :3], corners[..., 2].mean(axis=1), directions)
+    corners = made.points[made.triangles]
+    return Facets(corners, corners[..., 2].mean(axis=1), directions)
 
 
-def _refined(vertices: np.ndarray, times_x: int, times_y: int) -> np.ndarray:
-    """Insert points between those of a grid, bilinearly; a NaN spreads over the cells it touches."""
-    for axis, times in ((0, times_x), (1, times_y)):
-        count = vertices.shape[axis]
-        whole, part = np.divmod(np.arange((count - 1) * times + 1), times)
-        part = (part / times).reshape([-1 if a == axis else 1 for a in range(vertices.ndim)])
-        after = np.minimum(whole + 1, count - 1)
-        start, end = vertices.take(whole, axis=axis), vertices.take(after, axis=axis)
-        # Exactly on a point its own value counts alone: a NaN next to it must not reach it.
-        vertices = np.where(part == 0, start, start * (1 - part) + end * part)
-    return vertices
+def contour_lines(corners: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """Pieces of the lines on which a surface of triangles has a height.
+
+    Args:
+        corners: float64 [m, 3, 3].
+        levels: float64 [n], heights.
+
+    Returns:
+        float64 [k, 2, 3], one piece for each triangle and level that cross.
+
+    Example:
+        >>> ramp = np.array([[[0.0, 0, 0], [1, 0, 1], [0, 1, 0]]])
+        >>> contour_lines(ramp, np.array([0.5])).tolist()
+        [[[0.5, 0.0, 0.5], [0.5, 0.5, 0.5]]]
+    """
+    pieces = [np.zeros((0, 2, 3))]
+    for level in levels:
+        above = corners[..., 2] > level
+        count = above.sum(axis=1)
+        crossed = (count == 1) | (count == 2)
+        alone = np.where(count == 1, above.argmax(axis=1), (~above).argmax(axis=1))[crossed]
+        turned = corners[crossed][np.arange(len(alone))[:, None], (alone[:, None] + np.arange(3)) % 3]
+        start, ends = turned[:, :1], turned[:, 1:]
+        part = (level - start[..., 2:]) / (ends[..., 2:] - start[..., 2:])
+        pieces.append(start + part * (ends - start))
+    return np.concatenate(pieces)
 
 
 def vertex_normals(x: np.ndarray, y: np.ndarray, heights: np.ndarray) -> np.ndarray:

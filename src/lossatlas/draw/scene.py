@@ -13,7 +13,10 @@ from lossatlas.figure.palettes import THEMES, Colours, Theme, ThemeName
 from lossatlas.figure.ranges import Range
 from lossatlas.results.landscape import Status
 
-__all__ = ["Axis", "Block", "Caption", "Curve", "Kind", "Look", "Scene"]
+__all__ = ["RELIEF_HEIGHT", "Axis", "Block", "Caption", "Curve", "Kind", "Look", "Scene"]
+
+RELIEF_HEIGHT = 0.60
+"""Height of the box of a relief, in parts of its width."""
 
 Kind = Literal["line", "contour", "filled", "heat", "surface"]
 
@@ -176,6 +179,7 @@ class Scene:
         colours: the colour map.
         theme: colours of the page and sizes.
         shows_points: whether maps show which cells were evaluated.
+        shows_contours: whether the relief carries its contour lines.
         camera: elevation and azimuth of the eye in degrees, for the 3-D surface.
         panels: blocks with two axes, one for each picture; empty for curves.
         curves: one for each model; empty for panels.
@@ -197,6 +201,7 @@ class Scene:
     colours: Colours
     theme_name: ThemeName
     shows_points: bool
+    shows_contours: bool
     camera: tuple[float, float]
     panels: tuple[Block, ...]
     curves: tuple[Curve, ...]

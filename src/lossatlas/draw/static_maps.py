@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "HATCHES",
     "band_colours",
+    "band_levels",
     "colour_bar",
     "colour_map",
     "draw",
@@ -121,9 +122,7 @@ def _line_colours(scene: Scene) -> dict[str, Any]:
 
 def filled(axes: Axes, scene: Scene, x: Axis, y: Axis, heights: np.ndarray, **style: Any) -> QuadContourSet:
     """Fill between the levels; the lowest and the highest band reach to the limits of the range."""
-    bottom, top = scene.range.limits
-    inner = scene.range.heights(np.array(scene.range.levels))
-    levels = np.unique(np.concatenate([[bottom], inner[(inner > bottom) & (inner < top)], [top]]))
+    levels = band_levels(scene)
     return axes.contourf(
         x.coordinates,
         y.coordinates,
@@ -132,6 +131,13 @@ def filled(axes: Axes, scene: Scene, x: Axis, y: Axis, heights: np.ndarray, **st
         colors=[tuple(colour) for colour in band_colours(scene, levels)],
         **style,
     )
+
+
+def band_levels(scene: Scene) -> np.ndarray:
+    """float64 [bands + 1]: the heights between which the bands lie, with both ends of the range."""
+    bottom, top = scene.range.limits
+    inner = scene.range.heights(np.array(scene.range.levels))
+    return np.unique(np.concatenate([[bottom], inner[(inner > bottom) & (inner < top)], [top]]))
 
 
 def band_colours(scene: Scene, levels: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.text import Text
     from mpl_toolkits.mplot3d.axes3d import Axes3D  # type: ignore[import-untyped]
 
-__all__ = ["COLOURS", "REGIONS", "SYMBOLS", "colour", "draw", "draw_relief", "key", "lifted", "named_places"]
+__all__ = ["COLOURS", "REGIONS", "SYMBOLS", "colour", "dense", "draw", "draw_relief", "key", "lifted", "named_places"]
 
 SYMBOLS = {"circle": "o", "triangle": "^", "square": "s", "cross": "X"}
 # Warm, so that they stand out against the cool maps on which they lie.
@@ -61,7 +61,7 @@ def _on_page(axes: Axes, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def _crosses(axes: Axes, path: Path, box: Box) -> float:
     """How far a path runs through a box, in points."""
-    places = _on_page(axes, *_dense(path))
+    places = _on_page(axes, *dense(path))
     x, y = (places[1:] + places[:-1]).T / 2
     inside = (box[0] < x) & (x < box[1]) & (box[2] < y) & (y < box[3])
     return float(np.linalg.norm(np.diff(places, axis=0), axis=1)[inside].sum())
@@ -77,7 +77,7 @@ def draw_relief(axes: Axes3D, scene: Scene, panel: Block, number: int, heights: 
             axes.plot(x, y, np.full(len(x), floor), color="white", linewidth=1.2 * scene.theme.stroke, zorder=1.5)
             continue
         shade = colour(scene.overlays, index)
-        over = lifted(panel, heights, *_dense(overlay))
+        over = lifted(panel, heights, *dense(overlay))
         _line_and_dots(axes.plot, scene, overlay, shade, (overlay.x, overlay.y, np.full(len(overlay.x), floor)), 2)
         if isinstance(overlay, Path):
             axes.plot(*over, color=shade, linewidth=1.8 * scene.theme.stroke, zorder=6)
@@ -109,7 +109,7 @@ def lifted(panel: Block, heights: np.ndarray, x: np.ndarray, y: np.ndarray) -> t
     return x, y, surface(np.column_stack([x, y]))
 
 
-def _dense(overlay: Path | Points) -> tuple[np.ndarray, np.ndarray]:
+def dense(overlay: Path | Points) -> tuple[np.ndarray, np.ndarray]:
     """A path with points between its own, so that it follows the surface."""
     if isinstance(overlay, Points) or len(overlay.x) < 2:
         return overlay.x, overlay.y

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lossatlas.draw import relief, static_overlays
+from lossatlas.draw.camera import visible
 from lossatlas.draw.cuts import strips
-from lossatlas.draw.scene import Block, Scene
+from lossatlas.draw.render import Projection, Render, render
+from lossatlas.draw.scene import RELIEF_HEIGHT, Block, Scene
 from lossatlas.draw.sheet import Margins, Sheet, shortened, text_width
 from lossatlas.draw.static_maps import HATCHES, colour_bar, filled, hatch_key, heading
 from lossatlas.figure.palettes import rgb
@@ -17,19 +21,20 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from mpl_toolkits.mplot3d.axes3d import Axes3D  # type: ignore[import-untyped]
 
-__all__ = ["FACETS", "FLOOR", "HEIGHT", "draw"]
+__all__ = ["FACETS", "FLOOR", "bare", "draw", "whole_view"]
 
-# Depth of the floor below the surface in parts of the surface's height, and that height in parts of its width.
-FLOOR, HEIGHT = 0.40, 0.60
+# Depth of the floor below the surface in parts of the surface's height.
+FLOOR = 0.40
 # About how many facets lie along an axis after smoothing the mesh; more is not seen in print.
 FACETS = 200
 
 
-def draw(scene: Scene) -> Figure:
+def draw(scene: Scene, how: Render | None = None) -> Figure:
     """Draw all panels from the same side, under the same light, with one colour bar.
 
     Args:
         scene: a scene of kind "surface".
+        how: have the reliefs rendered, instead of drawn by matplotlib.
 
     Returns:
         The figure.
@@ -42,6 +47,13 @@ def draw(scene: Scene) -> Figure:
         rectangle = sheet.rectangle(index)
         axes: Axes3D = sheet.axes(rectangle, projection="3d", computed_zorder=False)
         _frame(axes, scene, panel)
+        if how is not None:
+            axes.set_proj_type("ortho")
+            axes.grid(visible=False)  # it would lie upon the picture instead of behind it
+            _hatch(axes, scene, panel)
+            _fit(sheet, axes, rectangle)
+            _rendered(sheet, axes, scene, index, how)
+            continue
         _panel(axes, scene, panel)
         heights = panel.heights(scene.value, scene.range)
         static_overlays.draw_relief(axes, scene, panel, index, heights, _floor(scene))
@@ -65,7 +77,7 @@ def _panel(axes: Axes3D, scene: Scene, panel: Block) -> None:
         style = {"markersize": scene.theme.small, "color": "white", "markeredgewidth": 1.5 * scene.theme.stroke}
         axes.plot([0], [0], [_floor(scene)], "+", zorder=2, **style)
     x, y = panel.axes
-    size, along = np.array([1.0, 1.0, HEIGHT]), round(FACETS / len(scene.panels) ** 0.5)
+    size, along = np.array([1.0, 1.0, RELIEF_HEIGHT]), round(FACETS / len(scene.panels) ** 0.5)
     steep = panel.heights(scene.value, scene.range, beyond=1.0)
     mesh = relief.facets(x.coordinates, y.coordinates, steep, bottom, top, size=size, along=along)
     if not len(mesh.corners):
@@ -77,6 +89,23 @@ def _panel(axes: Axes3D, scene: Scene, panel: Block) -> None:
     surface = Poly3DCollection(mesh.corners, facecolors=colours, edgecolors=colours, linewidths=0.2, zorder=3)
     surface.set(rasterized=True, clip_on=False)
     axes.add_collection3d(surface, autolim=False)
+    if scene.shows_contours:
+        _drape(axes, scene, steep, mesh.corners)
+
+
+def _drape(axes: Axes3D, scene: Scene, heights: np.ndarray, corners: np.ndarray) -> None:
+    """Contour lines upon the surface, without those behind it."""
+    from mpl_toolkits.mplot3d.art3d import Line3DCollection
+
+    bottom, top = scene.range.limits
+    levels = scene.range.heights(np.asarray(scene.range.levels))
+    lines = relief.contour_lines(corners, levels[(levels > bottom) & (levels < top)])
+    low = np.array([axis[0] for axis in (axes.get_xlim(), axes.get_ylim())] + [bottom])
+    high = np.array([axis[1] for axis in (axes.get_xlim(), axes.get_ylim())] + [top])
+    middles = (lines.mean(axis=1) - low) / (high - low) * [1.0, 1.0, RELIEF_HEIGHT]
+    seen = visible(middles, (heights - bottom) / (top - bottom), scene.camera, height=RELIEF_HEIGHT)
+    style = {"colors": "#00000099", "linewidths": 0.7 * scene.theme.stroke, "capstyle": "round"}
+    axes.add_collection3d(Line3DCollection(lines[seen], zorder=3.5, **style), autolim=False)
 
 
 def _hatch(axes: Axes3D, scene: Scene, panel: Block) -> None:
@@ -99,7 +128,7 @@ def _frame(axes: Axes3D, scene: Scene, panel: Block) -> None:
     theme, (x, y) = scene.theme, panel.axes
     axes.set(xlim=scene.limits[x.name], ylim=scene.limits[y.name], facecolor="none")
     axes.set_zlim(_floor(scene), scene.range.limits[1])
-    axes.set_box_aspect((1, 1, HEIGHT * (1 + FLOOR)))
+    axes.set_box_aspect((1, 1, RELIEF_HEIGHT * (1 + FLOOR)))
     axes.view_init(*scene.camera)
     ticks, labels = scene.range.ticks(6)
     axes.set_xticks(_inner_ticks(*scene.limits[x.name]))
@@ -118,6 +147,19 @@ def _frame(axes: Axes3D, scene: Scene, panel: Block) -> None:
         axis.label.set(fontsize=theme.text, color=theme.ink, rotation=0, parse_math=False)
         axis.labelpad = 2.1 * theme.small - 21.0
         axis.set_rotate_label(False)
+    _name_height(axes, scene)
+
+
+def _name_height(axes: Axes3D, scene: Scene) -> None:
+    """Write what the height is above the upper end of its axis, on whichever side matplotlib draws that."""
+    axes.get_figure(root=True).draw_without_rendering()
+    x, y = (np.asarray(part) for part in axes.zaxis.line.get_data())
+    top = int(np.argmax(y))
+    axes.annotate(
+        shortened(scene.label, scene.theme.text, 90.0), (x[top], y[top]), (0, 0.5 * scene.theme.small),
+        textcoords="offset points", ha="center", va="bottom", fontsize=scene.theme.text, color=scene.theme.ink,
+        parse_math=False, annotation_clip=False, gid="height",
+    )  # fmt: skip
 
 
 def _inner_ticks(low: float, high: float) -> list[float]:
@@ -148,3 +190,62 @@ def _fit(sheet: Sheet, axes: Axes3D, rectangle: tuple[float, float, float, float
     corner = centre + scale * (np.array([left, bottom]) - middle)
     new = (corner[0] / sheet.width, corner[1] / sheet.height, scale * side / sheet.width, scale * side / sheet.height)
     axes.set_position(new)
+
+
+def _rendered(sheet: Sheet, axes: Axes3D, scene: Scene, index: int, how: Render) -> None:
+    """Put the rendered relief behind the axes, exactly where they would have drawn it."""
+    from mpl_toolkits.mplot3d.proj3d import proj_transform
+
+    figure = sheet.figure
+    view = whole_view(scene)
+    right, up, _ = view.frame
+    box = np.array([(x, y, z) for x in (0, 1) for y in (0, 1) for z in (0, RELIEF_HEIGHT * (1 + FLOOR))])
+    corners = np.array([(x, y, z) for x in axes.get_xlim() for y in axes.get_ylim() for z in axes.get_zlim()])
+    flat_x, flat_y, _ = proj_transform(*corners.T, axes.get_proj())
+    placed = axes.transData.transform(np.column_stack([flat_x, flat_y]))
+    # A parallel projection is linear, so two of its corners say where all of it lies.
+    across = box @ right
+    unit = np.ptp(placed[:, 0]) / np.ptp(across)
+    origin = placed[0] - unit * np.array([across[0], (box @ up)[0]])
+    low, high = origin + unit * view.low, origin + unit * view.high
+    scale = scene.theme.dpi / figure.dpi
+    pixels = (math.ceil(scale * (high - low)[0]), math.ceil(scale * (high - low)[1]))
+    image = render(scene, scene.panels[index], index, view, pixels, how, floor=FLOOR)
+    left, bottom = low / figure.dpi / (sheet.width, sheet.height)
+    width, height = (high - low) / figure.dpi / (sheet.width, sheet.height)
+    behind = figure.add_axes((left, bottom, width, height), zorder=-1, gid=f"rendered-{index}")
+    behind.set_axis_off()
+    behind.imshow(image, aspect="auto", interpolation="none")
+
+
+def whole_view(scene: Scene) -> Projection:
+    """The view that holds the whole box of a relief."""
+    view = Projection(camera=scene.camera, low=np.zeros(2), high=np.zeros(2))
+    right, up, _ = view.frame
+    box = np.array([(x, y, z) for x in (0, 1) for y in (0, 1) for z in (0, RELIEF_HEIGHT * (1 + FLOOR))])
+    flat = np.column_stack([box @ right, box @ up])
+    return replace(view, low=flat.min(axis=0) - 0.02, high=flat.max(axis=0) + 0.02)
+
+
+def bare(scene: Scene, how: Render) -> np.ndarray:
+    """Rendered reliefs side by side, and nothing else.
+
+    Args:
+        scene: a scene of kind "surface".
+        how: how wide, and what is in the picture.
+
+    Returns:
+        uint8 [height, width, 4].
+    """
+    view = whole_view(scene)
+    across, tall = view.high - view.low
+    width = how.width // len(scene.panels)
+    pixels = (width, round(width * tall / across))
+    parts = [render(scene, panel, i, view, pixels, how, floor=FLOOR) for i, panel in enumerate(scene.panels)]
+    whole = np.concatenate(parts, axis=1)
+    if how.transparent:
+        return whole
+    paper = np.array([int(scene.theme.paper[i : i + 2], 16) for i in (1, 3, 5)])
+    share = whole[..., 3:] / 255
+    solid = np.round(whole[..., :3] * share + paper * (1 - share))
+    return np.concatenate([solid, np.full((*solid.shape[:2], 1), 255)], axis=-1).astype(np.uint8)

@@ -10,11 +10,12 @@ from typing import Any, Literal, get_args
 import numpy as np
 import xarray as xr
 
-from lossatlas.draw import captions, cuts, shown
-from lossatlas.draw.scene import Block, Curve, Kind, Scene
+from lossatlas.draw import camera, captions, cuts, shown
+from lossatlas.draw.scene import RELIEF_HEIGHT, Block, Curve, Kind, Scene
 from lossatlas.errors import SpecError, unknown
 from lossatlas.figure.overlays import Overlay, check
 from lossatlas.figure.palettes import Colours, ThemeName
+from lossatlas.figure.ranges import Range
 from lossatlas.results.landscape import axis_names, validate, value_names
 from lossatlas.results.quantities import quantity
 
@@ -44,7 +45,8 @@ class View:
         colours: "auto" is viridis for a loss and cividis for a metric; "diverging" is symmetric around zero, for a
             value whose zero means something.
         theme: "light" and "dark" have the sizes of a paper's column (7 to 9 points), "talk" those of a slide.
-        camera: elevation and azimuth of the eye, in degrees.
+        camera: elevation and azimuth of the eye, in degrees; "auto" looks from where the valley is seen best.
+        contours: draw the contour lines upon the relief as well.
         title: heading of the whole picture.
         points: show as dots which cells were evaluated, on maps; the others were interpolated.
         overlays: paths, points and regions upon the field, see :mod:`lossatlas.figure.overlays`.
@@ -71,7 +73,8 @@ class View:
     levels: int = 12
     colours: ColourOption = "auto"
     theme: ThemeName = "light"
-    camera: tuple[float, float] = (34.0, -52.0)
+    camera: tuple[float, float] | Literal["auto"] = "auto"
+    contours: bool = False
     title: str = ""
     points: bool = False
     overlays: Sequence[Overlay] = ()
@@ -86,8 +89,8 @@ class View:
         self._check_ends()
         if not isinstance(self.levels, int) or not 1 <= self.levels <= 50:
             raise SpecError(f"levels={self.levels!r}: expected a whole number from 1 to 50")
-        if len(self.camera) != 2 or not all(map(_is_number, self.camera)):
-            raise SpecError(f"camera={self.camera!r}: expected (elevation, azimuth) in degrees, as (34, -52)")
+        if self.camera != "auto" and (len(self.camera) != 2 or not all(map(_is_number, self.camera))):
+            raise SpecError(f"camera={self.camera!r}: expected 'auto' or (elevation, azimuth) in degrees, as (34, -52)")
 
     def _check_ends(self) -> None:
         for name in ("vmin", "vmax"):
@@ -152,7 +155,8 @@ def compile(landscapes: xr.Dataset | Sequence[xr.Dataset], view: View | None = N
         colours=_colours(view, sources[0]),
         theme_name=view.theme,
         shows_points=view.points,
-        camera=(float(view.camera[0]), float(view.camera[1])),
+        shows_contours=view.contours,
+        camera=_camera(view, kind, panels, first),
         panels=panels,
         curves=curves,
         volumes=volumes,
@@ -172,6 +176,16 @@ def compile(landscapes: xr.Dataset | Sequence[xr.Dataset], view: View | None = N
             notes=" ".join(entry.note for entry in overlays if entry.note),
         ),
     )
+
+
+def _camera(view: View, kind: Kind, panels: Sequence[Block], drawn: Range) -> tuple[float, float]:
+    if view.camera != "auto":
+        return float(view.camera[0]), float(view.camera[1])
+    if kind != "surface":
+        return camera.USUAL
+    bottom, top = drawn.limits
+    heights = [panel.heights(view.value, drawn, beyond=1.0) for panel in panels]
+    return camera.chosen([(each - bottom) / (top - bottom) for each in heights], height=RELIEF_HEIGHT)
 
 
 def _checked(landscapes: xr.Dataset | Sequence[xr.Dataset], value: str) -> list[xr.Dataset]:
