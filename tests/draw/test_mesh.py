@@ -120,7 +120,7 @@ def test_an_stl_is_a_closed_body_of_the_stated_size(make: Make, tmp_path: Path, 
     loss = np.add.outer(np.linspace(-1, 1, 12) ** 2, np.linspace(-1, 1, 12) ** 2)
     for cell in HOLES[holes]:
         loss[cell] = np.nan
-    body = trimesh.load(written(make(loss, lengths=(2.0, 2.0)), tmp_path / "a.stl"))
+    body = trimesh.load(written(make(loss, lengths=(2.0, 2.0)), tmp_path / "a.stl", scale="linear"))
     assert body.is_watertight
     assert body.is_winding_consistent
     assert body.volume > 0
