@@ -17,7 +17,7 @@ X, Y = np.linspace(-1, 1, 6), np.linspace(0, 3, 5)
 
 def area(made: rim.Surface) -> float:
     a, b, c = np.moveaxis(made.points[made.triangles], 1, 0)
-    return float((np.cross((b - a)[:, :2], (c - a)[:, :2]) / 2).sum())
+    return float(np.cross(b - a, c - a)[:, 2].sum() / 2)
 
 
 def test_a_plane_is_cut_along_its_own_contour_line():
@@ -37,7 +37,7 @@ def test_whatever_the_heights_the_triangles_face_up_end_at_the_top_and_cover_wha
     rest = rim.surface(np.arange(5.0), np.arange(6.0), -heights, top=-top)
     if len(made.triangles):
         a, b, c = np.moveaxis(made.points[made.triangles], 1, 0)
-        assert np.cross((b - a)[:, :2], (c - a)[:, :2]).min() >= -1e-12
+        assert np.cross(b - a, c - a)[:, 2].min() >= -1e-12
         assert made.points[:, 2].max() <= top + 1e-9
     # Below and above the top together are the whole grid, where no triangle lies exactly at it.
     if not (np.abs(heights - top) < 1e-9).any():

@@ -23,7 +23,7 @@ Make = Callable[..., xr.Dataset]
         ("clip", "most", "clip='most' is no finite number"),
         ("clip", float("nan"), "clip=nan is no finite number"),
         ("levels", 0, "levels=0: expected a whole number from 1 to 50"),
-        ("camera", (1.0,), r"camera=\(1.0,\): expected \(elevation, azimuth\)"),
+        ("camera", (1.0,), r"camera=\(1.0,\): expected 'auto' or \(elevation, azimuth\)"),
     ],
 )
 def test_a_bad_field_lists_the_good_ones(field: str, bad: object, message: str) -> None:
