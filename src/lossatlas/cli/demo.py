@@ -179,9 +179,9 @@ def _print_table(rows: list[Mapping[str, str]]) -> None:
 
 NOTE = (
     "Shares of the square from -1 to 1 along both directions: mean over pairs of random directions, smallest and "
-    "largest in brackets. An area bends down where the slice's own Hessian has a negative eigenvalue above 5 % of the "
-    "positive one. That Hessian is of second differences between neighbouring points: it compares, and proves nothing "
-    "by itself; what a slice proves stands below its picture. Both networks were trained to the same loss on the "
+    "largest in brackets. An area bends down where three neighbouring points on a line break the inequality of convex "
+    "functions by more than rounding, and the slice bends down by more than 5 % of how it bends up. "
+    "Both networks were trained to the same loss on the "
     "digits of scikit-learn."
 )
 

@@ -49,9 +49,9 @@ NOTE = (
     "The digits of scikit-learn; the recurrent nets read {per} pixels at each of {depth} steps with one matrix, the "
     "others have all pixels at once and {depth} layers with a matrix each. Each was trained until the mean loss of 50 "
     "steps was below {until}. Areas are shares of the square from -1 to 1: mean over {seeds} pairs of random "
-    "directions, smallest and largest in brackets. An area bends down where the slice's own Hessian has a negative "
-    "eigenvalue above 5 % of the positive one; it is of second differences between points, which compare and prove "
-    "nothing. The recurrent nets are bounded by tanh, the others not, so this area must not be compared between the "
+    "directions, smallest and largest in brackets. An area bends down where three neighbouring points on a line break "
+    "the inequality of convex functions by more than rounding, and the slice bends down by more than 5 % of how it "
+    "bends up. The recurrent nets are bounded by tanh, the others not, so this area must not be compared between the "
     "two kinds. One training of each net: the table compares these four alone."
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import xarray as xr
@@ -114,16 +114,38 @@ def caveat(landscapes: Sequence[xr.Dataset], value: str) -> str:
     known = _at_centre(proofs)
     if not any(found.proves for found in proofs):
         return f"{CAVEAT} {known}".rstrip()
+    bends = _bending(landscapes, proofs)
+    if all(found.proves for found in proofs):
+        return f"{_broken(proofs)} {bends} {known}".rstrip()
+    return f"{bends} {CAVEAT} {known}".rstrip()
+
+
+def _broken(proofs: Sequence[Proof]) -> str:
+    """That the losses are not convex, by how much, and what that exceeds."""
+    broken = [found.inequality for found in proofs if found.inequality is not None]
+    if len(broken) == 1:
+        return f"The loss is not convex: {broken[0].words}."
+    sizes = _listed([one.difference for one in broken], number)
+    noise = _listed([one.noise for one in broken], lambda value: number(value, 2))
+    return (
+        f"None of the losses is convex: second differences of {sizes}, where a convex function has none below 0 and "
+        f"rounding explains {noise}."
+    )
+
+
+def _bending(landscapes: Sequence[xr.Dataset], proofs: Sequence[Proof]) -> str:
+    """How much of the area bends down, in a sentence that holds where something does but not by much."""
     shares = [found.shares[THRESHOLDS[1]] for found in proofs if found.shares]
     where = _looked_at(landscapes, proofs)
-    each = " / ".join(map(percent, shares))
-    if len(shares) > MANY:
-        each = f"{percent(min(shares))} to {percent(max(shares))}"
-    bends = f"{each} of {where} bends down by more than 5 % of how it bends up"
-    bends += "" if max(shares) else ", some of it by less"
-    if all(found.proves for found in proofs):
-        return f"{bends}: the loss is not convex. {known}".rstrip()
-    return f"{bends}. {CAVEAT} {known}".rstrip()
+    if not max(shares):
+        return f"Nowhere does {where} bend down by more than 5 % of how it bends up."
+    return _sentence(f"{_listed(shares, percent)} of {where} bends down by more than 5 % of how it bends up")
+
+
+def _listed(values: Sequence[float], written: Callable[[float], str]) -> str:
+    if len(values) > MANY:
+        return f"{written(min(values))} to {written(max(values))}"
+    return " / ".join(map(written, values))
 
 
 def _looked_at(landscapes: Sequence[xr.Dataset], proofs: Sequence[Proof]) -> str:

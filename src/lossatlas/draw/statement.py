@@ -38,7 +38,7 @@ def statement(landscape: xr.Dataset) -> list[Part]:
         >>> axis = Axis(coordinates=np.linspace(-1, 1, 9), length=1.0)
         >>> parts = statement(build({"x": axis}, {"loss": axis.coordinates**2}, about=About(title="Bowl")))
         >>> parts[0].text, parts[-1]
-        ('Bowl', 'This slice proves nothing: it bends down nowhere.')
+        ('Bowl', 'This slice proves nothing: it bends down nowhere by more than rounding.')
     """
     title = str(landscape.attrs.get("title") or "Landscape")
     if any(quantity(landscape, name) for name in value_names(landscape)):

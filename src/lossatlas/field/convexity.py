@@ -6,7 +6,6 @@ proves nothing: the Hessian of the full function can have many negative eigenval
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,11 +13,15 @@ import numpy as np
 import xarray as xr
 
 from lossatlas.errors import SpecError
-from lossatlas.results.landscape import Status, axis_names, structured
+from lossatlas.field.inequality import Inequality, evaluated, spacing, strongest, violations, window
+from lossatlas.field.rounding import measured
+from lossatlas.figure.words import percent
+from lossatlas.results.landscape import axis_names, structured
 
 __all__ = [
     "THRESHOLDS",
     "Proof",
+    "bending_words",
     "centre_words",
     "negative_share",
     "proof",
@@ -53,13 +56,13 @@ def slice_eigenvalues(landscape: xr.Dataset, value: str = "loss") -> np.ndarray:
         >>> slice_eigenvalues(saddle)[0, 0].round(9).tolist()
         [-2.0, 6.0]
     """
-    steps = [_step(landscape, axis) for axis in axis_names(landscape)]
+    steps = [spacing(landscape, axis) for axis in axis_names(landscape)]
     field = np.asarray(landscape[value].values, np.float64)
     rank = field.ndim
     hessian = np.empty((*(n - 2 for n in field.shape), rank, rank))
 
     def shifted(*offset: int) -> np.ndarray:
-        return _window(field, offset)
+        return window(field, offset)
 
     unit = np.eye(rank, dtype=int)
     with np.errstate(invalid="ignore", over="ignore"):
@@ -76,88 +79,52 @@ def slice_eigenvalues(landscape: xr.Dataset, value: str = "loss") -> np.ndarray:
 
 
 def negative_share(landscape: xr.Dataset, value: str = "loss", *, threshold: float = 0.05) -> float:
-    r"""Share of the slice's area where it bends downwards by more than a share of how it bends upwards.
+    r"""Share of the slice's area where it bends downwards, provably, and by more than a share of how it bends up.
 
-    Counts the cells with :math:`λ_{min} < 0` and :math:`|λ_{min}| > t\,|λ_{max}|`, the ratio that the paper maps
-    (Li et al. 2018, section 6), here of the slice's own Hessian.
+    Counts the cells that break the inequality of convex functions by more than rounding explains, see
+    :func:`lossatlas.field.inequality.violations`, and where :math:`|λ_{min}| > t\,|λ_{max}|` of the slice's own
+    Hessian, the ratio that the paper maps (Li et al. 2018, section 6). It is 0 for every convex function; the Hessian
+    alone is not, as differences across a coarse grid mix up directions. Cells beside one that was interpolated, or is
+    not finite, are left out.
 
     Args:
         landscape: a Landscape.
         value: which variable.
-        threshold: the ratio t; with 0 rounding alone makes flat places count.
+        threshold: the ratio t.
 
     Returns:
-        A share of the cells whose Hessian is known, 0 to 1.
+        A share of the cells whose neighbours were all evaluated, 0 to 1.
 
     Raises:
-        SpecError: as for :func:`slice_eigenvalues`, or no cell is known.
-    """
-    eigenvalues = slice_eigenvalues(landscape, value)
-    known = np.isfinite(eigenvalues).all(axis=-1)
-    if not known.any():
-        raise SpecError(f"{value!r}: no cell has finite neighbours on all sides, so the slice has no Hessian")
-    lowest, highest = eigenvalues[known][:, 0], eigenvalues[known][:, -1]
-    return float(np.mean((lowest < 0) & (np.abs(lowest) > threshold * np.abs(highest))))
-
-
-def violations(landscape: xr.Dataset, value: str = "loss") -> np.ndarray:
-    r"""Where the slice breaks the inequality that every convex function obeys, by more than rounding explains.
-
-    A convex function has :math:`L(c - h) - 2 L(c) + L(c + h) ≥ 0` for every step h, short or long, so one cell that
-    breaks it proves the loss non-convex. Steps go to the neighbours along each axis and each diagonal. The slice's
-    Hessian alone proves nothing: between the points of a grid, :math:`(x + y)^4`, which is convex, seems to bend down.
-
-    Args:
-        landscape: a Landscape, evenly spaced.
-        value: which variable.
-
-    Returns:
-        bool ``[n_x - 2, n_y - 2, …]``; cells beside one that is not finite are ``False``.
+        SpecError: as for :func:`slice_eigenvalues`, or no cell has neighbours that were evaluated.
 
     Example:
         >>> from lossatlas.results.landscape import Axis, build
-        >>> x = np.linspace(-1, 1, 5)
+        >>> x = np.linspace(-1, 1, 8)
         >>> axis = Axis(coordinates=x, length=1.0)
-        >>> field = build({"x": axis, "y": axis}, {"loss": (x[:, None] + x[None, :]) ** 4})
-        >>> bool((slice_eigenvalues(field) < 0).any()), bool(violations(field).any())
-        (True, False)
+        >>> negative_share(build({"x": axis, "y": axis}, {"loss": (x[:, None] + x[None, :]) ** 4}))
+        0.0
     """
-    for axis in axis_names(landscape):
-        _step(landscape, axis)
-    field = np.asarray(landscape[value].values, np.float64)
-    finite = np.abs(field[np.isfinite(field)])
-    usual = float(np.median(finite)) if len(finite) else 0.0
-    epsilon = _ROUNDING.get(str(landscape.attrs.get("dtype")), 1.2e-7)
-    middle = _window(field, (0,) * field.ndim)
-    found = np.zeros(middle.shape, bool)
-    with np.errstate(invalid="ignore", over="ignore"):
-        for step in itertools.product((-1, 0, 1), repeat=field.ndim):
-            if step <= (0,) * field.ndim:  # each line through the cell once
-                continue
-            before, after = (_window(field, tuple(sign * s for s in step)) for sign in (-1, 1))
-            # Where the loss is near zero its rounding is not: that of the outputs stays.
-            size = np.maximum(np.maximum(np.abs(before), np.abs(after)), np.maximum(np.abs(middle), usual))
-            found |= before - 2 * middle + after < -8 * epsilon * size
-    return found
+    sure, down, eigenvalues = _bending(landscape, value)
+    if not sure.any():
+        raise SpecError(f"{value!r}: no cell has finite neighbours on all sides, so the slice has no Hessian")
+    return _share(down[sure], eigenvalues[sure], threshold)
 
 
-def _window(field: np.ndarray, offset: tuple[int, ...]) -> np.ndarray:
-    """The field at a fixed step from every inner cell."""
-    return field[tuple(slice(1 + o, n - 1 + o) for o, n in zip(offset, field.shape, strict=True))]
+def _share(down: np.ndarray, eigenvalues: np.ndarray, threshold: float) -> float:
+    lowest, highest = eigenvalues[:, 0], eigenvalues[:, -1]
+    return float(np.mean(down & (-lowest > threshold * np.abs(highest))))
+
+
+def _bending(landscape: xr.Dataset, value: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """By inner cell: whether all around it was evaluated, whether it breaks the inequality, its own Hessian."""
+    eigenvalues = slice_eigenvalues(landscape, value)
+    sure = _evaluated_around(landscape, value) & np.isfinite(eigenvalues).all(axis=-1)
+    return sure, violations(landscape, value), eigenvalues
 
 
 THRESHOLDS = (0.01, 0.05, 0.2)
 """Ratios at which the share of area is given, to show what the threshold does; the middle one is that of captions."""
-
-_ROUNDING = {
-    "float64": 2.2e-16,
-    "float32": 1.2e-7,
-    "float16": 9.8e-4,
-    "bfloat16": 7.8e-3,
-    "bf16": 7.8e-3,
-    "fp16": 9.8e-4,
-    "tf32": 9.8e-4,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,14 +133,15 @@ class Proof:
 
     Attributes:
         proves: whether some cell bends down by more than rounding can explain: the loss is not convex.
-        shares: by threshold t, the share of the area that bends down, with :math:`|λ_{min}| > t\,|λ_{max}|` of the
-            slice's own Hessian.
+        inequality: the broken inequality that proves it; None where nothing is proved.
+        shares: by threshold t, the share of the area that bends down, see :func:`negative_share`.
         cells: number of cells that were looked at: those whose neighbours were all evaluated.
         lambda_min: smallest eigenvalue of the full Hessian at the centre, where it is known.
         words: the statement.
     """
 
     proves: bool
+    inequality: Inequality | None
     shares: Mapping[float, float]
     cells: int
     lambda_min: float | None
@@ -183,9 +151,10 @@ class Proof:
 def proof(landscape: xr.Dataset, value: str = "loss", *, lambda_min: float | None = None) -> Proof:
     r"""Whether a slice proves the loss non-convex, in numbers and in words.
 
-    The proof is a cell that breaks the inequality of convex functions, see :func:`violations`. Shares of the area count
-    the cells that do, and whose own Hessian has :math:`|λ_{min}| > t\,|λ_{max}|`. Cells beside one that was
-    interpolated, or is not finite, are left out: an estimate proves nothing.
+    The proof is a cell that breaks the inequality of convex functions, see
+    :func:`lossatlas.field.inequality.violations`. Where :func:`lossatlas.sample` made the Landscape, it evaluated the
+    three points of the strongest again in double precision, and nothing that this refuted is claimed. Cells beside one
+    that was interpolated, or is not finite, are left out: an estimate proves nothing.
 
     Args:
         landscape: a Landscape, evenly spaced.
@@ -203,32 +172,77 @@ def proof(landscape: xr.Dataset, value: str = "loss", *, lambda_min: float | Non
         >>> from lossatlas.results.landscape import Axis, build
         >>> axis = Axis(coordinates=np.linspace(-1, 1, 9), length=1.0)
         >>> bowl = build({"x": axis}, {"loss": axis.coordinates**2})
-        >>> print(proof(bowl, lambda_min=-3.0).words)
-        This slice proves nothing: it bends down nowhere. λmin = -3 at its centre: the loss is not convex all the same.
+        >>> print(proof(bowl, lambda_min=-3.0).words.partition("the loss")[0] + "…")
+        This slice proves nothing: it bends down nowhere by more than rounding. λmin = -3 at its centre: …
     """
     if structured(landscape, "sampling").get("kind") == "seeds":
         raise SpecError("a median over direction seeds is no slice of the loss; ask a single seed's run")
     if lambda_min is None:
         lambda_min = structured(landscape, "curvature").get("lambda_min")
-    eigenvalues = slice_eigenvalues(landscape, value)
-    sure = _evaluated_around(landscape) & np.isfinite(eigenvalues).all(axis=-1)
-    lowest, highest = eigenvalues[sure][:, 0], eigenvalues[sure][:, -1]
-    down = violations(landscape, value)[sure]
-    shares = {t: float(np.mean(down & (-lowest > t * np.abs(highest)))) if len(down) else 0.0 for t in THRESHOLDS}
-    proves = bool(down.any())
-    words = _words(proves, shares, lambda_min) if len(down) else ""
-    return Proof(proves=proves, shares=shares, cells=len(down), lambda_min=lambda_min, words=words)
+    sure, down, eigenvalues = _bending(landscape, value)
+    inequality = _proved(landscape, value)
+    shares = {t: _share(down[sure], eigenvalues[sure], t) if sure.any() else 0.0 for t in THRESHOLDS}
+    words = _words(inequality, shares, lambda_min) if sure.any() or inequality else ""
+    return Proof(
+        proves=inequality is not None,
+        inequality=inequality,
+        shares=shares,
+        cells=int(sure.sum()),
+        lambda_min=lambda_min,
+        words=words,
+    )
 
 
-def _words(proves: bool, shares: Mapping[float, float], lambda_min: float | None) -> str:
-    known = centre_words(lambda_min, proves)
+def _proved(landscape: xr.Dataset, value: str) -> Inequality | None:
+    """What was found broken in double precision, where the Landscape knows; else what its own values break."""
+    seen = strongest(landscape, value)
+    told = measured(landscape, value).get("proof")
+    if seen is None or not told:
+        return seen
+    return Inequality(
+        points=tuple(dict(zip(told["axes"], point, strict=True)) for point in told["points"]),
+        values=(told["values"][0], told["values"][1], told["values"][2]),
+        noise=told["noise"],
+        known=told["known"],
+        double=told["double"],
+    )
+
+
+def _words(inequality: Inequality | None, shares: Mapping[float, float], lambda_min: float | None) -> str:
+    known = centre_words(lambda_min, inequality is not None)
     known = f" {known}" if known else ""
-    if not proves:
-        return f"This slice proves nothing: it bends down nowhere.{known}"
-    low, middle, high = (f"{100 * share:.3g} %" for share in shares.values())
+    if inequality is None:
+        return f"This slice proves nothing: it bends down nowhere by more than rounding.{known}"
+    return f"This slice proves the loss non-convex: {inequality.words}. {bending_words(shares)}{known}"
+
+
+def bending_words(shares: Mapping[float, float]) -> str:
+    """How much of the area bends down, by threshold, in a sentence that does not contradict a proof.
+
+    Args:
+        shares: by threshold, as of a :class:`Proof`.
+
+    Returns:
+        A sentence.
+
+    Example:
+        >>> bending_words({0.01: 0.5, 0.05: 0.25, 0.2: 0.0}).partition(" (")[2]
+        '50 % by more than 1 %, none by more than 20 %).'
+        >>> bending_words({0.01: 0.0, 0.05: 0.0, 0.2: 0.0})
+        'Nowhere does it bend down by as much as 1 % of how it bends up.'
+    """
+    some = {t: share for t, share in shares.items() if share}
+    if not some:
+        return f"Nowhere does it bend down by as much as {100 * min(shares):g} % of how it bends up."
+    middle = THRESHOLDS[1] if some.get(THRESHOLDS[1]) else min(some)
+    others = [
+        f"{percent(share) if share else 'none'} by more than {100 * t:g} %"
+        for t, share in shares.items()
+        if t != middle
+    ]
     return (
-        f"This slice proves the loss non-convex: {middle} of its area bends down by more than 5 % of how it bends up "
-        f"({low} by more than 1 %, {high} by more than 20 %).{known}"
+        f"{percent(some[middle])} of its area bends down by more than {100 * middle:g} % of how it bends up "
+        f"({', '.join(others)})."
     )
 
 
@@ -250,11 +264,9 @@ def centre_words(lambda_min: float | None, proves: bool) -> str:
     return f"λmin = {lambda_min:.3g} at its centre" + ("." if proves else ": the loss is not convex all the same.")
 
 
-def _evaluated_around(landscape: xr.Dataset) -> np.ndarray:
+def _evaluated_around(landscape: xr.Dataset, value: str) -> np.ndarray:
     """bool, shape of the inner cells: all of the 3 × 3 (× 3) cells around were evaluated exactly."""
-    exact = landscape["status"].values == Status.OK
-    if "loss_uncertainty" in landscape:
-        exact = exact & (landscape["loss_uncertainty"].values == 0)
+    exact = evaluated(landscape, value)
     windows = np.lib.stride_tricks.sliding_window_view(exact, (3,) * exact.ndim)
     return np.asarray(windows.all(axis=tuple(range(exact.ndim, 2 * exact.ndim))))
 
@@ -275,12 +287,3 @@ def share_below(landscape: xr.Dataset, level: float, value: str = "loss") -> flo
     """
     field = landscape[value].values
     return float(np.mean(field < level))
-
-
-def _step(landscape: xr.Dataset, axis: str) -> float:
-    steps = np.diff(landscape[axis].values)
-    if len(steps) < 2:
-        raise SpecError(f"axis {axis!r} has {len(steps) + 1} points; a second difference needs at least 3")
-    if not np.allclose(steps, steps[0], rtol=1e-6):
-        raise SpecError(f"axis {axis!r} has uneven steps; sample an evenly spaced grid to take differences")
-    return float(steps.mean())

@@ -7,24 +7,11 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 
+from lossatlas.field.rounding import SPACING, SPACINGS, measured, rounding
 from lossatlas.figure.ranges import choose
 from lossatlas.results.landscape import structured
 
-__all__ = ["ROUNDING", "ROUNDINGS", "STANDARD_ERRORS", "stated_error"]
-
-ROUNDING = {
-    "float64": 2.2e-16,
-    "float32": 1.2e-7,
-    "tf32": 9.8e-4,
-    "float16": 9.8e-4,
-    "fp16": 9.8e-4,
-    "bfloat16": 7.8e-3,
-    "bf16": 7.8e-3,
-}
-"""Spacing of numbers around 1, by number format. TF32 has the mantissa of a half."""
-
-ROUNDINGS = 8
-"""How many spacings a mean may be off by the time it has gone through a network, where nobody has measured it."""
+__all__ = ["STANDARD_ERRORS", "stated_error"]
 
 STANDARD_ERRORS = 2.0
 """Standard errors that count: about 95 % of a normal distribution lie within."""
@@ -35,7 +22,8 @@ def stated_error(landscape: xr.Dataset, value: str = "loss") -> tuple[np.ndarray
 
     The sum of
 
-    - rounding: 8 spacings of the number format, or what a short format was measured to be off;
+    - rounding as it was measured, see :func:`lossatlas.field.rounding.rounding`; where it was not, 8 spacings of the
+      number format, or what a short format was measured to be off;
     - two standard errors over the samples, where the Landscape has them (``sample(..., standard_error=True)``). All
       cells see the same samples, so differences between cells are better known than this says;
     - the stated error of cells that were interpolated or corrected from a part of the samples.
@@ -55,8 +43,7 @@ def stated_error(landscape: xr.Dataset, value: str = "loss") -> tuple[np.ndarray
         ([9.6e-07, 0.00096], 'float32 rounding')
     """
     values = np.asarray(landscape[value].values, np.float64)
-    spacing, words = _rounding(landscape, value)
-    error = spacing * np.abs(values)
+    error, words = _rounding(landscape, value, values)
     if (name := f"{value}_se") in landscape:
         error = error + STANDARD_ERRORS * np.nan_to_num(landscape[name].values)
         words += f", {STANDARD_ERRORS:g} standard errors over {landscape.attrs['samples']} samples"
@@ -66,13 +53,17 @@ def stated_error(landscape: xr.Dataset, value: str = "loss") -> tuple[np.ndarray
     return error, words
 
 
-def _rounding(landscape: xr.Dataset, value: str) -> tuple[float, str]:
+def _rounding(landscape: xr.Dataset, value: str, values: np.ndarray) -> tuple[np.ndarray, str]:
+    if measured(landscape, value):
+        error, words = rounding(landscape, value)
+        return np.where(np.isfinite(error), error, np.abs(values)), words
     dtype = str(landscape.attrs.get("dtype"))
-    measured = structured(landscape, "evaluation").get("error", {}).get(value, {}).get("largest relative")
-    if measured is not None:
-        return float(measured), f"{dtype} rounding as measured"
-    known = [ROUNDING[name] for name in dtype.split(",") if name in ROUNDING]
-    return ROUNDINGS * max(known, default=ROUNDING["float32"]), f"{dtype or 'float32'} rounding"
+    relative = structured(landscape, "evaluation").get("error", {}).get(value, {}).get("largest relative")
+    if relative is not None:
+        return float(relative) * np.abs(values), f"{dtype} rounding as measured"
+    known = [SPACING[name] for name in dtype.split(",") if name in SPACING]
+    spacing = SPACINGS * max(known, default=SPACING["float32"])
+    return spacing * np.abs(values), f"{dtype or 'float32'} rounding"
 
 
 def _in_units(landscape: xr.Dataset, value: str, values: np.ndarray, shares: np.ndarray) -> np.ndarray:

@@ -52,6 +52,7 @@ __all__ = [
     "structured",
     "validate",
     "value_names",
+    "with_evaluation",
     "with_standard_error",
     "with_uncertainty",
 ]
@@ -272,6 +273,20 @@ def with_standard_error(landscape: xr.Dataset, name: str, errors: np.ndarray) ->
     """Put the standard error of a mean over samples beside it, in its own unit; in place."""
     words = f"standard error of {name} over {landscape.attrs['samples']} samples"
     landscape[f"{name}_se"] = (landscape["status"].dims, errors, {"kind": "standard error", "long_name": words})
+
+
+def with_evaluation(landscape: xr.Dataset, told: Mapping[str, Any]) -> xr.Dataset:
+    """The same Landscape, with something more said of how its points were evaluated.
+
+    Args:
+        landscape: a Landscape; it is left as it is.
+        told: JSON values by name.
+
+    Returns:
+        A shallow copy.
+    """
+    told = {**structured(landscape, "evaluation"), **told}
+    return landscape.assign_attrs(evaluation=json.dumps(told, sort_keys=True))
 
 
 def _status_attributes() -> dict[str, Any]:

@@ -24,6 +24,7 @@ from lossatlas.objective.spread import error_names
 from lossatlas.results.landscape import Status
 from lossatlas.results.spec import RunSpec
 from lossatlas.results.store import MemoryRun, RunFolder
+from lossatlas.sampling.noise import note_rounding
 from lossatlas.sampling.provenance import run_spec
 from lossatlas.sampling.samplers import Grid, Queue, Sampler, check_axes
 from lossatlas.space.charts import Plane, Recipe
@@ -119,6 +120,7 @@ def sample(
             decisive = [at for at, name in enumerate(spec.values) if name not in objective.derived]
             evaluator = Evaluator(way, plane, len(spec.values), decisive)
             _loop(evaluator, grid.start(told), axes, journal, bar, block or _block_size(seconds))
+        note_rounding(journal, objective, plane, show=show)
         return journal.finish(grid.finish)
 
 

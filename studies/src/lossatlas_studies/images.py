@@ -188,8 +188,8 @@ def _table_row(row: Row) -> dict[str, str]:
 
 
 SLICES = (
-    "The share that bends down is of the slice's own Hessian, by second differences between points: it compares "
-    "networks at one spacing, and is no proof, neither where it is large nor where it is zero."
+    "The share that bends down counts cells where the inequality of convex functions is broken by more than rounding "
+    "explains: it compares networks at one spacing, and proves nothing where it is zero."
 )
 
 CAVEATS = (

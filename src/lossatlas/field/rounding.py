@@ -1,0 +1,113 @@
+"""How far may rounding have moved each value of a field: as measured, or as its number format lets one expect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from lossatlas.results.landscape import structured
+
+__all__ = ["SPACING", "measured", "rounding"]
+
+SPACING = {
+    "float64": 2.2e-16,
+    "float32": 1.2e-7,
+    "tf32": 9.8e-4,
+    "float16": 9.8e-4,
+    "fp16": 9.8e-4,
+    "bfloat16": 7.8e-3,
+    "bf16": 7.8e-3,
+}
+"""Spacing of numbers around 1, by number format. TF32 has the mantissa of a half."""
+
+SPACINGS = 8
+"""How many spacings a value may be off by the time it has gone through a network, where nobody has measured it."""
+
+MARGIN = 2.0
+"""How much larger than at the points where it was measured the rounding may be elsewhere."""
+
+_SUMMED = {"float64": 500.0}
+"""By format, how much larger than the largest value the things summed may be where nobody has measured it. In double
+precision even this is nothing beside what a picture shows; in a shorter format only a small part of the largest value
+is allowed for, or nothing could be told there."""
+
+
+def measured(landscape: xr.Dataset, value: str = "loss") -> dict[str, Any]:
+    """What ``sample`` recorded of the rounding of a value; empty where it recorded nothing.
+
+    ==============  ==================================================================================================
+    key             meaning
+    ==============  ==================================================================================================
+    ``sizes``       absolute values at the points where it was measured, ascending
+    ``errors``      how far rounding moved each of them
+    ``factor``      by how much all errors were raised, because double precision refuted something larger
+    ``against``     in words, what the values were held against
+    ``formats``     the floating formats that took part in an evaluation
+    ``proof``       the inequality of convex functions that is broken in double precision, where one is
+    ``refuted``     number of broken inequalities that double precision mended
+    ==============  ==================================================================================================
+
+    Args:
+        landscape: a Landscape.
+        value: which variable.
+
+    Returns:
+        The record.
+    """
+    found: Mapping[str, Any] = structured(landscape, "evaluation").get("rounding", {})
+    return dict(found.get(value, {}))
+
+
+def rounding(landscape: xr.Dataset, value: str = "loss") -> tuple[np.ndarray, str]:
+    r"""How far rounding may have moved each value, in its own unit, and in words how that is known.
+
+    Rounding scales with what was summed, not with the sum, so it is taken from what :func:`lossatlas.sample` measured:
+    the largest error at a point with at most the next larger value, twice, and never less than 8 spacings of the value
+    in double precision. Where nothing was measured, 8 spacings of the number format are assumed.
+
+    Args:
+        landscape: a Landscape.
+        value: which variable.
+
+    Returns:
+        float64, shaped like the field; infinite where double precision refuted all that stood out of it.
+
+    Example:
+        >>> from lossatlas.results.landscape import Axis, build
+        >>> axis = Axis(coordinates=np.array([0.0, 1.0]), length=1.0)
+        >>> error, words = rounding(build({"x": axis}, {"loss": np.array([1.0, 1000.0])}))
+        >>> error.round(9).tolist(), words
+        ([0.00048048, 0.00096], '8 spacings of float32, assumed')
+    """
+    size = np.abs(np.asarray(landscape[value].values, np.float64))
+    told = measured(landscape, value)
+    if told:
+        return _envelope(size, told), f"rounding measured {told['against']}"
+    formats = [name for name in str(landscape.attrs.get("dtype")).split(",") if name in SPACING]
+    coarsest = max(formats, key=SPACING.__getitem__, default="float32")
+    return SPACINGS * SPACING[coarsest] * _assumed(size, coarsest), f"{SPACINGS} spacings of {coarsest}, assumed"
+
+
+def _assumed(size: np.ndarray, coarsest: str) -> np.ndarray:
+    """What may have been summed to get each value, where nobody has measured it."""
+    finite = size[np.isfinite(size)]
+    if not len(finite):
+        return size
+    if coarsest in _SUMMED:
+        return np.asarray(np.maximum(size, _SUMMED[coarsest] * float(finite.max())))
+    return np.asarray(np.maximum(size, max(float(np.median(finite)), 0.01 * float(finite.max()))))
+
+
+def _envelope(size: np.ndarray, told: Mapping[str, Any]) -> np.ndarray:
+    """The largest measured error at a point whose value is at most the next larger one that was measured."""
+    size = np.where(np.isfinite(size), size, 0.0)
+    sizes, errors = np.asarray(told["sizes"], float), np.asarray(told["errors"], float)
+    largest = np.maximum.accumulate(errors)
+    at = np.minimum(np.searchsorted(sizes, size), len(sizes) - 1)
+    beyond = np.maximum(size / max(float(sizes[-1]), np.finfo(float).tiny), 1.0)  # larger than all that were measured
+    floor = SPACINGS * SPACING["float64"] * size
+    factor = told.get("factor", 1.0)
+    return np.asarray((MARGIN * largest[at] * beyond + floor) * (np.inf if factor is None else factor))
