@@ -115,8 +115,7 @@ def sample(
             plan="plain" if errors else plan,
             precision=precision,
         )
-        way = way if exact is None else exact
-        with contextlib.closing(way), _bar(remaining, len(told.indices), show) as bar:
+        with contextlib.closing(exact or way) as way, _bar(remaining, len(told.indices), show) as bar:
             decisive = [at for at, name in enumerate(spec.values) if name not in objective.derived]
             evaluator = Evaluator(way, plane, len(spec.values), decisive)
             _loop(evaluator, grid.start(told), axes, journal, bar, block or _block_size(seconds))
