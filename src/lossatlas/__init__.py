@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from lossatlas.objective.checkpoints import load_checkpoint
     from lossatlas.paths.record import Recorder
     from lossatlas.paths.trajectories import Trajectory
+    from lossatlas.results.arrays import landscape
     from lossatlas.results.reading import open
     from lossatlas.sampling.adaptive import Adaptive
     from lossatlas.sampling.run import interpolate, sample
@@ -50,6 +51,7 @@ _HOMES = {
     "sample_subset": "sampling.subset",
     "seeds": "sampling.seeds",
     "interpolate": "sampling.run",
+    "landscape": "results.arrays",
     "open": "results.reading",
     "View": "draw",
     "topology": "field.topology",
@@ -90,6 +92,7 @@ __all__ = [
     "eigenvalues",
     "filters",
     "interpolate",
+    "landscape",
     "load_checkpoint",
     "metrics",
     "normalize",

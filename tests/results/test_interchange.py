@@ -129,3 +129,43 @@ def test_the_authors_files(shared_data, tmp_path):
     np.testing.assert_allclose(back["loss"], surface["loss"], rtol=1e-12)
     directions = interchange.read_directions(shared_data / "resnet56_dir.h5")
     assert [len(arrays) for arrays in directions.values()] == [173, 173]
+
+
+def written(path, **content):
+    with h5py.File(path, "w") as file:
+        for name, array in content.items():
+            file[name] = array
+    return path
+
+
+def test_a_file_of_test_values_alone_is_read_and_says_so(tmp_path):
+    path = written(tmp_path / "s.h5", xcoordinates=[0.0, 1.0], test_loss=[2.0, 3.0], test_acc=[50.0, 25.0])
+    surface = interchange.read_surface(path)
+    assert surface["loss"].values.tolist() == [2.0, 3.0]
+    assert surface["accuracy"].values.tolist() == [0.5, 0.25]
+    assert surface.attrs["data"] == "test set"
+    both = written(tmp_path / "b.h5", xcoordinates=[0.0, 1.0], train_loss=[1.0, 1.0], test_loss=[2.0, 3.0])
+    assert interchange.read_surface(both)["test_loss"].values.tolist() == [2.0, 3.0]
+
+
+@pytest.mark.parametrize("value", ["train_acc", "train_loss", "test_acc"])
+def test_a_file_of_one_value_alone_is_read(tmp_path, value):
+    path = written(tmp_path / "s.h5", xcoordinates=[0.0, 1.0], **{value: [50.0, 25.0]})
+    assert list(interchange.read_surface(path)) == [value.split("_")[1].replace("acc", "accuracy"), "status"]
+
+
+def test_other_axes_names_and_plain_arrays_are_read(tmp_path):
+    path = written(tmp_path / "s.h5", alpha_coordinates=[0.0, 1.0], beta_coordinates=[0.0, 1.0, 2.0], train_loss=[[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]])  # fmt: skip
+    surface = interchange.read_surface(path)
+    assert surface["loss"].dims == ("alpha", "beta")
+    assert float(surface["loss"].sel(alpha=1, beta=2)) == 5.0
+    plain = interchange.read_surface(
+        written(tmp_path / "p.h5", x=[0.0, 1.0], y=[0.0, 1.0, 2.0], loss=np.arange(6.0).reshape(2, 3))
+    )
+    assert float(plain["loss"].sel(x=1, y=2)) == 5.0
+
+
+def test_what_the_original_layout_does_not_know_is_unknown(tmp_path):
+    surface = interchange.read_surface(written(tmp_path / "s.h5", xcoordinates=[0.0, 1.0], train_loss=[2.0, 3.0]))
+    assert (surface.attrs["dtype"], surface.attrs["device"], surface.attrs["samples"]) == ("unknown", "unknown", 0)
+    assert np.isnan(surface["x_length"]).all()

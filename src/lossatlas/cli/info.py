@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def _ways(run: str) -> dict[str, Any]:
 
 
 def _facts(landscape: Any) -> dict[str, Any]:
-    from lossatlas.results.landscape import axis_names, structured
+    from lossatlas.results.landscape import axis_names, cut_at, structured
 
     plain = (
         "title",
@@ -84,14 +85,22 @@ def _facts(landscape: Any) -> dict[str, Any]:
     )
     axes = {
         name: f"{len(landscape[name])} points from {float(landscape[name][0]):g} to {float(landscape[name][-1]):g}, "
-        f"{landscape[name].attrs['long_name']}, length {landscape[name].attrs['length']:.6g}"
+        f"{landscape[name].attrs['long_name']}, length {_length(landscape[name].attrs['length'])}"
         for name in axis_names(landscape)
     }
     facts = {name: landscape.attrs[name] for name in plain if landscape.attrs[name] != ""} | {"axes": axes}
+    if not landscape.attrs["samples"]:
+        facts["samples"] = "unknown"
+    if cut := cut_at(landscape):
+        facts["slice at"] = cut
     for name in ("centre", "cosines", "sampling", "evaluation", "provenance"):
         facts[name] = structured(landscape, name)
     facts["curvature"] = {k: v for k, v in structured(landscape, "curvature").items() if k != "numbers"}
     return facts | {"created": landscape.attrs["created"], "software": landscape.attrs["software"]}
+
+
+def _length(norm: float) -> str:
+    return f"{norm:.6g}" if math.isfinite(norm) else "unknown"
 
 
 def _print(facts: dict[str, Any], indent: str = "") -> None:

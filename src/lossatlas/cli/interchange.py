@@ -1,35 +1,67 @@
-"""`lossatlas import` and `lossatlas export`: files of the original code."""
+"""`lossatlas import` and `lossatlas export`: numbers of other programs, and files of the original code."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 __all__ = ["export_command", "import_command"]
 
 
+_SUFFIXES = (".h5", ".hdf5", ".npz", ".csv", ".tsv", ".txt")
+
+
 @click.command("import")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="The file to write; left out, next to the source.")
 @click.option("--model", metavar="NAME", help="For directions: the model whose parameters they belong to.")
-def import_command(source: Path, out: Path | None, model: str | None) -> None:
-    """Read a surface (to .nc) or directions (to .safetensors) of the original code from SOURCE, an .h5 file.
+@click.option(
+    "--axis",
+    "axes",
+    multiple=True,
+    metavar="COLUMN",
+    help="A column of coordinates, where not x, y, …; repeat it.",
+)
+@click.option("--title", metavar="TEXT", help="What pictures call the model; left out, the name of the file.")
+@click.option("--data", metavar="TEXT", help="Where the data is from, for captions.")
+@click.option("--samples", type=click.IntRange(min=1), metavar="N", help="Samples behind each mean, where you know it.")
+def import_command(source: Path, out: Path | None, model: str | None, **about: Any) -> None:
+    """Read numbers of other programs from SOURCE: tables and arrays, files of the original code.
+
+    \b
+    .csv .tsv .txt   a row for each point: coordinates, loss, other values; names in the first row
+    .npz             arrays x, y, loss, …: a grid (loss[i, j] at x[i], y[j]) or a table
+    .h5 .hdf5        a surface of the original code, or its directions (with --model)
+
+    Surfaces become a .nc file, directions a .safetensors file. What the source does not say, such as the length of a
+    direction or the number of samples, stays unknown.
 
     \b
     Examples:
       lossatlas import surface.h5 -o surface.nc       then: lossatlas draw surface.nc -o surface.html
+      lossatlas import table.csv --axis alpha --axis beta --samples 10000
       lossatlas import directions.h5 --model zoo:resnet56 -o directions.safetensors
     """
-    from lossatlas.results import interchange, landscape
+    from lossatlas.errors import SpecError
+    from lossatlas.results import arrays, interchange, landscape
 
-    if not interchange.is_directions(source):
-        surface = interchange.read_surface(source)
-        click.echo(f"written: {landscape.save(surface, out or source.with_suffix('.nc'))}")
-        return
-    if model is None:
+    if source.suffix.lower() not in _SUFFIXES:
+        raise click.UsageError(f"{source}: an ending that is not known; expected one of {', '.join(_SUFFIXES)}")
+    given: dict[str, Any] = {name: value for name, value in about.items() if value}
+    if source.suffix.lower() not in (".h5", ".hdf5"):
+        found = arrays.read_table(source, **given)
+    elif not interchange.is_directions(source):
+        if given.pop("axes", ()):
+            raise SpecError("--axis: the axes of an .h5 surface are named in it; leave it out")
+        found = interchange.read_surface(source).assign_attrs(given)
+    elif model is None:
         raise click.UsageError(f"{source} holds directions without names; --model NAME says whose they are")
-    _import_directions(source, out or source.with_suffix(".safetensors"), model)
+    else:
+        _import_directions(source, out or source.with_suffix(".safetensors"), model)
+        return
+    click.echo(f"written: {landscape.save(found, out or source.with_suffix('.nc'))}")
 
 
 def _import_directions(source: Path, out: Path, model: str) -> None:

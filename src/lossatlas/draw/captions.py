@@ -85,7 +85,7 @@ def about(landscapes: Sequence[xr.Dataset]) -> str:
     parts = [
         _common(landscapes, "model"),
         _common(landscapes, "data"),
-        _common(landscapes, "samples", after=" samples"),
+        _samples(landscapes),
         " / ".join(_unique(map(_counts, landscapes))),
         _common(landscapes, "loss"),
         " / ".join(_unique(map(_normalisation, landscapes))),
@@ -169,6 +169,13 @@ def _common(landscapes: Sequence[xr.Dataset], attribute: str, before: str = "", 
     found = _unique(str(landscape.attrs.get(attribute, "")) for landscape in landscapes)
     found = [entry for entry in found if entry and not (attribute == "samples" and entry == "0")]
     return f"{before}{', '.join(found)}{after}" if found else ""
+
+
+def _samples(landscapes: Sequence[xr.Dataset]) -> str:
+    """The number of samples; that it is unknown, where even the number format is."""
+    known = _common(landscapes, "samples", after=" samples")
+    imported = any(one.attrs.get("dtype") == "unknown" and not one.attrs.get("samples") for one in landscapes)
+    return known or ("number of samples unknown" if imported else "")
 
 
 def _unique(entries: Iterable[str]) -> list[str]:

@@ -132,6 +132,7 @@ def compile(landscapes: xr.Dataset | Sequence[xr.Dataset], view: View | None = N
         ('line', 'linear', 0.0, 1.0)
     """
     view = view or View()
+    view = _on_what_there_is(landscapes, view)
     sources, view = _named(_checked(landscapes, view.value), view)
     dimensions = len(axis_names(sources[0]))
     kind = _kind(view.kind, dimensions)
@@ -206,6 +207,16 @@ def _checked(landscapes: xr.Dataset | Sequence[xr.Dataset], value: str) -> list[
     if len(numbers) > 1:
         raise SpecError(f"landscapes have {' and '.join(map(str, numbers))} axes; draw these in separate pictures")
     return sources
+
+
+def _on_what_there_is(landscapes: xr.Dataset | Sequence[xr.Dataset], view: View) -> View:
+    """Where there is no loss, as in a table of accuracies, the first value is drawn unless another is asked for."""
+    sources = [landscapes] if isinstance(landscapes, xr.Dataset) else list(landscapes)
+    known = [set(value_names(one)) for one in sources if isinstance(one, xr.Dataset)]
+    if view.value != "loss" or not known or any("loss" in names for names in known):
+        return view
+    first = next((name for name in value_names(sources[0]) if all(name in names for names in known)), "loss")
+    return replace(view, value=first)
 
 
 def _with_error_as_value(source: Any, value: str) -> Any:

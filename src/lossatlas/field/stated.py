@@ -63,7 +63,8 @@ def _rounding(landscape: xr.Dataset, value: str, values: np.ndarray) -> tuple[np
         return float(relative) * np.abs(values), f"{dtype} rounding as measured"
     known = [SPACING[name] for name in dtype.split(",") if name in SPACING]
     spacing = SPACINGS * max(known, default=SPACING["float32"])
-    return spacing * np.abs(values), f"{dtype or 'float32'} rounding"
+    words = f"{dtype} rounding" if known else "float32 rounding, assumed"
+    return spacing * np.abs(values), words
 
 
 def _in_units(landscape: xr.Dataset, value: str, values: np.ndarray, shares: np.ndarray) -> np.ndarray:

@@ -25,6 +25,7 @@ import xarray as xr
 
 from lossatlas.atomic import whole
 from lossatlas.errors import SpecError
+from lossatlas.results.arrays import UNKNOWN, landscape
 from lossatlas.results.landscape import About, Axis, Status, axis_names, build, value_names
 
 __all__ = [
@@ -45,6 +46,7 @@ NAMES = {"train_loss": "loss", "train_acc": "accuracy", "test_loss": "test_loss"
 """Names of the variables there and here. Accuracies are percentages there and fractions here."""
 
 NOT_COMPUTED = -1.0
+_ENDING = "coordinates"
 
 
 def read_surface(path: str | os.PathLike[str]) -> xr.Dataset:
@@ -56,8 +58,9 @@ def read_surface(path: str | os.PathLike[str]) -> xr.Dataset:
         path: the ``.h5`` file.
 
     Returns:
-        A Landscape with ``loss`` and ``accuracy`` (and ``test_loss``, ``test_accuracy`` where they are). The length of
-        the directions is unknown there, so the second scale is 1 for 1.
+        A Landscape with ``loss`` and ``accuracy`` (and ``test_loss``, ``test_accuracy`` where they are). A file with
+        values of the test set alone gives these as ``loss`` and ``accuracy``, and says so. What the file does not know,
+        the length of the directions, number of samples, number format and device, stays unknown.
 
     Raises:
         SpecError: the file is missing, damaged, or no surface.
@@ -66,24 +69,51 @@ def read_surface(path: str | os.PathLike[str]) -> xr.Dataset:
 
 
 def _surface(file: h5py.File, path: Path) -> xr.Dataset:
-    axes = {axis: np.asarray(file[f"{axis}coordinates"], np.float64) for axis in "xy" if f"{axis}coordinates" in file}
+    ends = sorted(name for name in file if name.endswith(_ENDING) and name != _ENDING)
+    axes = {name.removesuffix(_ENDING).strip("_"): np.asarray(file[name], np.float64) for name in ends}
     stored = {name: np.asarray(file[name], np.float64) for name in NAMES if name in file}
-    if "x" not in axes or "train_loss" not in stored:
-        raise SpecError(f"{path} is no surface: it has {sorted(file)}; expected xcoordinates and train_loss")
+    if not axes and not stored:
+        return _plain(file, path)
+    if not 1 <= len(axes) <= 2 or not stored:
+        raise SpecError(
+            f"{path} is no surface: it has {sorted(file)}; expected xcoordinates (and ycoordinates) and one of "
+            f"{', '.join(NAMES)}"
+        )
     size = int(np.prod([len(coordinates) for coordinates in axes.values()]))
     for name, array in stored.items():
         if array.size != size:
             raise SpecError(f"{path}: {name} has {array.size} values; the coordinates need {size}")
     skipped = np.all([array == NOT_COMPUTED for array in stored.values()], axis=0)
-    columns = {NAMES[name]: np.where(skipped, np.nan, _scale(name) * array) for name, array in stored.items()}
+    testing = not any(name.startswith("train") for name in stored)
+    called = {name: NAMES[name].removeprefix("test_") if testing else NAMES[name] for name in stored}
+    columns = {called[name]: np.where(skipped, np.nan, _scale(name) * array) for name, array in stored.items()}
     finite = np.all([np.isfinite(array) for array in columns.values()], axis=0)
     status = np.where(skipped, Status.NOT_SAMPLED, np.where(finite, Status.OK, Status.NON_FINITE))
     return build(
-        {axis: Axis(coordinates=c, length=1.0, label="direction") for axis, c in axes.items()},
+        {axis: Axis(coordinates=c, length=np.nan, label="direction") for axis, c in axes.items()},
         {name: _from_meshgrid(array, axes) for name, array in columns.items()},
         _from_meshgrid(status, axes),
-        about=About(title=path.stem, software="the original code", provenance={"source": path.name}),
+        about=About(
+            title=path.stem,
+            data="test set" if testing else "",
+            dtype=UNKNOWN,
+            device=UNKNOWN,
+            software="the original code",
+            provenance={"source": path.name},
+        ),
     )
+
+
+def _plain(file: h5py.File, path: Path) -> xr.Dataset:
+    """A file that holds arrays of coordinates and values under their own names."""
+    columns = {name: np.asarray(entry) for name, entry in file.items() if isinstance(entry, h5py.Dataset)}
+    columns = {name: array for name, array in columns.items() if array.ndim and array.dtype.kind in "fiub"}
+    if len(columns) < 2:
+        raise SpecError(f"{path} is no surface: it has {sorted(file)}; expected xcoordinates and train_loss, or arrays")
+    try:
+        return landscape(title=path.stem, source=path.name, **columns)
+    except SpecError as fault:
+        raise SpecError(f"{path}: {fault}") from fault
 
 
 def write_surface(

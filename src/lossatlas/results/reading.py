@@ -82,8 +82,8 @@ def open(path: str | os.PathLike[str]) -> xr.Dataset:
     source = Path(path)
     if source.is_dir():
         return read(source)
-    if source.suffix in (".h5", ".hdf5"):
-        raise SpecError(f"{source} looks like a file of the original code: lossatlas import {source} -o landscape.nc")
+    if source.suffix.lower() in (".h5", ".hdf5", ".npz", ".csv", ".tsv", ".txt"):
+        raise SpecError(f"{source} comes from another program: lossatlas import {source} -o landscape.nc")
     return schema.load(source)
 
 
