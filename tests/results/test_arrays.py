@@ -57,7 +57,7 @@ def test_what_the_source_does_not_say_is_unknown_and_draws_no_second_scale(tmp_p
     assert np.isnan(found["x_length"]).all()
     words = " ".join(compile(found).sentences)
     assert "direction of unknown length" in words
-    assert "number of samples unknown" in words
+    assert "Number of samples unknown" in words
     assert "nan" not in words
     figure = la.draw(found, tmp_path / "a.svg").read_text()
     assert "length in parameter norm" not in figure

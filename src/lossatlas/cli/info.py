@@ -68,7 +68,8 @@ def _ways(run: str) -> dict[str, Any]:
 
 
 def _facts(landscape: Any) -> dict[str, Any]:
-    from lossatlas.results.landscape import axis_names, cut_at, structured
+    from lossatlas.field.lowest import lowest
+    from lossatlas.results.landscape import axis_names, cut_at, structured, value_names
 
     plain = (
         "title",
@@ -96,6 +97,8 @@ def _facts(landscape: Any) -> dict[str, Any]:
     for name in ("centre", "cosines", "sampling", "evaluation", "provenance"):
         facts[name] = structured(landscape, name)
     facts["curvature"] = {k: v for k, v in structured(landscape, "curvature").items() if k != "numbers"}
+    found = lowest(landscape, value_names(landscape)[0])
+    facts["lowest"] = "unknown" if found is None else found.words
     return facts | {"created": landscape.attrs["created"], "software": landscape.attrs["software"]}
 
 

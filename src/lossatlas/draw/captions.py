@@ -10,8 +10,9 @@ import xarray as xr
 from lossatlas.draw.scene import Axis, Block, Caption, Curve
 from lossatlas.errors import SpecError
 from lossatlas.field.convexity import THRESHOLDS, Proof, centre_words, proof
+from lossatlas.field.lowest import lowest
 from lossatlas.figure.ranges import Range
-from lossatlas.figure.words import number, percent
+from lossatlas.figure.words import apart, number, percent
 from lossatlas.results.landscape import Status, structured
 from lossatlas.results.quantities import quantity
 
@@ -60,7 +61,7 @@ def caption(
     return Caption(
         about=about(landscapes),
         axes=_axes(blocks),
-        centre=_centre(landscapes, blocks, value),
+        centre=" ".join(filter(None, [_centre(landscapes, blocks, value), _lowest(landscapes, value)])),
         shown=shown_words(value, shown, blocks, label),
         runs=_runs(curves),
         empty=empty_words(value, blocks),
@@ -94,7 +95,8 @@ def about(landscapes: Sequence[xr.Dataset]) -> str:
         ", ".join(_unique(map(_precision, landscapes))),
         "; ".join(_unique(str(structured(one, "sampling").get("verdict", "")) for one in landscapes)),
     ]
-    return _sentence(" · ".join(part for part in parts if part))
+    words = _sentence(" · ".join(part for part in parts if part))
+    return _capital(words) if words.startswith("number of samples") else words
 
 
 def caveat(landscapes: Sequence[xr.Dataset], value: str) -> str:
@@ -246,6 +248,17 @@ def _centre(landscapes: Sequence[xr.Dataset], blocks: Sequence[Block], value: st
     return f"{mark} marks the centre, {value} {', '.join(words)}."
 
 
+def _lowest(landscapes: Sequence[xr.Dataset], value: str) -> str:
+    """Where a loss is lowest, of one Landscape; of several, how many have points below their centre."""
+    if any(landscape[value].attrs.get("kind") != "loss" for landscape in landscapes):
+        return ""
+    found = [one for one in (lowest(landscape, value) for landscape in landscapes) if one is not None]
+    if len(landscapes) == 1:
+        return found[0].words if found else ""
+    below = sum(one.below_centre for one in found)
+    return f"{below} of {len(landscapes)} have points that are lower than their centre." if below else ""
+
+
 def shown_words(value: str, shown: Range, blocks: Sequence[Block], label: str = "") -> str:
     """The range shown, the scale, and what was clipped.
 
@@ -266,7 +279,8 @@ def shown_words(value: str, shown: Range, blocks: Sequence[Block], label: str = 
     scale = {"linear": "linear scale", "log": "logarithmic scale"}.get(
         shown.scale, f"symmetric logarithmic scale, linear below {number(shown.linear_below)}"
     )
-    words = f"{_capital(label or value)} from {number(shown.low)} to {number(shown.high)}, {scale}"
+    low, high = apart(shown.low, shown.high)
+    words = f"{_capital(label or value)} from {low} to {high}, {scale}"
     if shown.why:
         words += f" ({shown.why})"
     if shown.clipped is not None:

@@ -14,7 +14,7 @@ from lossatlas.errors import SpecError
 from lossatlas.figure.words import number
 from lossatlas.results.landscape import axis_names, cut_at, structured, value_names
 
-__all__ = ["block", "curves", "limits", "minus_centre", "named_apart", "shared_values", "slices", "strips"]
+__all__ = ["alone", "block", "curves", "limits", "minus_centre", "named_apart", "shared_values", "slices", "strips"]
 
 
 def block(landscape: xr.Dataset) -> Block:
@@ -149,6 +149,27 @@ def limits(blocks: Sequence[Block]) -> dict[str, tuple[float, float]]:
 def shared_values(landscapes: Sequence[xr.Dataset]) -> tuple[str, ...]:
     """The values that all Landscapes have, the loss first."""
     return tuple(name for name in value_names(landscapes[0]) if all(name in value_names(other) for other in landscapes))
+
+
+def alone(heights: np.ndarray) -> np.ndarray:
+    """The points that no contour and no facet reaches: those that are a corner of no cell with four values.
+
+    Args:
+        heights: float64 [nx, ny]; NaN where there is no value.
+
+    Returns:
+        bool, same shape.
+
+    Example:
+        >>> alone(np.array([[1.0, 2.0, np.nan], [3.0, 4.0, np.nan], [np.nan, np.nan, 5.0]])).sum()
+        np.int64(1)
+    """
+    there = np.isfinite(heights)
+    cells = there[:-1, :-1] & there[1:, :-1] & there[:-1, 1:] & there[1:, 1:]
+    reached = np.zeros(there.shape, bool)
+    for i, j in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        reached[i : i + cells.shape[0], j : j + cells.shape[1]] |= cells
+    return np.asarray(there & ~reached)
 
 
 def strips(mask: np.ndarray) -> list[tuple[int, int, int]]:

@@ -12,6 +12,7 @@ import xarray as xr
 from lossatlas.errors import SpecError
 from lossatlas.extras import MissingExtraError
 from lossatlas.field.convexity import Proof, proof
+from lossatlas.field.lowest import lowest
 from lossatlas.field.topology import topology
 from lossatlas.field.uncertainty import Seeds
 from lossatlas.figure.parts import Heading, Number, Part, Picture, Table
@@ -51,6 +52,7 @@ def statement(landscape: xr.Dataset) -> list[Part]:
         Heading(title),
         Picture(landscape),
         *_sample_errors(landscape),
+        *_lowest(landscape),
         *_shape(landscape),
         *_proved(landscape),
         *_known(structured(landscape, "curvature")),
@@ -142,6 +144,12 @@ def _sample_errors(landscape: xr.Dataset) -> list[Part]:
             )
             said.append(Number(f"standard error of {name}", float(errors.max()), caveat))
     return said
+
+
+def _lowest(landscape: xr.Dataset) -> list[Part]:
+    """Where the field is lowest."""
+    found = lowest(landscape, value_names(landscape)[0])
+    return [found.words] if found is not None else []
 
 
 def _shape(landscape: xr.Dataset) -> list[Part]:

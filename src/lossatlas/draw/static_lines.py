@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lossatlas.draw.scene import Curve, Scene
-from lossatlas.draw.sheet import Entry, Margins, Sheet
-from lossatlas.draw.static_maps import HATCHES, hatch_key, heading, label_x, lengths, style_axes
+from lossatlas.draw.sheet import Entry, Margins, Sheet, text_width
+from lossatlas.draw.static_axes import label_x, lengths, style_axes
+from lossatlas.draw.static_maps import HATCHES, hatch_key, heading
 from lossatlas.figure.ranges import Range, forward
 
 if TYPE_CHECKING:
@@ -34,7 +35,9 @@ def draw(scene: Scene) -> Figure:
     twin = scene.beside[: len(STYLES) - len(same)]
     styles = dict(zip((*same, *twin), STYLES, strict=False))
     single = len(scene.curves) == 1
-    margins = Margins(left=4.4, right=4.4 if twin else 1.4, top=5.6 if single else 4.6, bottom=3.3)
+    left = max(4.4, 1.6 + _widest(scene, scene.range))
+    right = max(4.4, 1.6 + _widest(scene, scene.beside_range)) if twin and scene.beside_range else 1.4
+    margins = Margins(left=left, right=right, top=5.6 if single else 4.6, bottom=3.3)
     sheet = Sheet(scene, 1, 0.66, margins, [*_key(scene, styles), *hatch_key(scene)])
     axes = sheet.axes(sheet.rectangle(0))
     second = axes.twinx() if twin else None
@@ -55,6 +58,12 @@ def draw(scene: Scene) -> Figure:
     if single:
         heading(sheet, sheet.rectangle(0), scene.curves[0].members[0])
     return sheet.figure
+
+
+def _widest(scene: Scene, shown: Range) -> float:
+    """Width of the widest label, in multiples of the small text."""
+    size = scene.theme.small
+    return max((text_width(label, size) for label in shown.ticks(7)[1]), default=0.0) / size
 
 
 def _draw_curve(axes: Axes, scene: Scene, curve: Curve, colour: str) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lossatlas.draw import static_overlays
 from lossatlas.draw.captions import reason
-from lossatlas.draw.cuts import strips
+from lossatlas.draw.cuts import alone, strips
 from lossatlas.draw.scene import Axis, Block, Scene
 from lossatlas.draw.sheet import Box, Entry, Margins, Sheet, shortened, text_width, touch
+from lossatlas.draw.static_axes import bar_width, label_x, lengths, side_margins, style_axes
 from lossatlas.figure.palettes import anchors, rgb
 from lossatlas.results.landscape import Status
 
@@ -33,9 +34,7 @@ __all__ = [
     "filled",
     "hatch_key",
     "heading",
-    "label_x",
-    "lengths",
-    "style_axes",
+    "point_colours",
 ]
 
 HATCHES = {
@@ -59,7 +58,10 @@ def draw(scene: Scene) -> Figure:
     """
     noted = any(panel.note for panel in scene.panels)
     own_y = not _same_y(scene)
-    margins = Margins(left=3.0, right=3.2 + 2.8 * own_y, top=5.6 + 1.4 * noted, bottom=3.3, bar=5.4)
+    left, right = side_margins(scene, [panel.axes[1] for panel in scene.panels])
+    margins = Margins(
+        left=left, right=right + (left - 0.2) * own_y, top=5.6 + 1.4 * noted, bottom=3.3, bar=bar_width(scene)
+    )
     sheet = Sheet(scene, len(scene.panels), _aspect(scene), margins, [*static_overlays.key(scene), *hatch_key(scene)])
     for index, panel in enumerate(scene.panels):
         axes = sheet.axes(sheet.rectangle(index))
@@ -83,6 +85,8 @@ def fill(axes: Axes, scene: Scene, panel: Block) -> None:
     elif np.isfinite(heights).any():
         _contours(axes, scene, x, y, heights)
     _hatch(axes, scene, panel)
+    if scene.kind != "heat":
+        _alone(axes, scene, panel, heights)
     if scene.shows_points:
         at = np.nonzero(panel.evaluated)
         size = 0.45 * scene.theme.small
@@ -113,9 +117,27 @@ def _contours(axes: Axes, scene: Scene, x: Axis, y: Axis, heights: np.ndarray) -
     _label(axes, scene, lines, dict(zip(levels, labels, strict=True)))
 
 
+def _alone(axes: Axes, scene: Scene, panel: Block, heights: np.ndarray) -> None:
+    """Points between which nothing can be drawn, since their neighbours have no value, as dots of their colour."""
+    i, j = np.nonzero(alone(heights))
+    if not len(i):
+        return
+    x, y = (axis.coordinates for axis in panel.axes)
+    colours, size = point_colours(scene, heights[i, j]), 0.9 * scene.theme.small
+    style: dict[str, Any] = {"edgecolors": scene.theme.faint, "linewidths": 0.5 * scene.theme.stroke, "zorder": 2.2}
+    axes.scatter(x[i], y[j], s=size**2 / 2, c=colours, gid="alone", **style)
+
+
+def point_colours(scene: Scene, heights: np.ndarray) -> np.ndarray:
+    """float64 [points, 3]: the colours of heights."""
+    bottom, top = scene.range.limits
+    return rgb(np.clip((heights - bottom) / (top - bottom), 0, 1), scene.colours)
+
+
 def _line_colours(scene: Scene) -> dict[str, Any]:
-    if scene.kind == "filled":
-        return {"colors": "white", "alpha": 0.75}
+    if scene.kind == "filled":  # on a logarithmic map, heights below zero are no negative values
+        solid = {"linestyles": "solid"} if scene.range.scale == "log" else {}
+        return {"colors": "white", "alpha": 0.75, **solid}
     bottom, top = scene.range.limits
     return {"cmap": colour_map(scene), "vmin": bottom, "vmax": top}
 
@@ -254,46 +276,6 @@ def _frame(sheet: Sheet, axes: Axes, scene: Scene, panel: Block, *, first: bool)
     lengths(axes, scene, y, "y")
 
 
-def style_axes(axes: Axes, scene: Scene) -> None:
-    """Thin frame, small ticks, the theme's colours."""
-    theme = scene.theme
-    axes.tick_params(
-        labelsize=theme.small, width=theme.stroke, length=0.35 * theme.small, colors=theme.ink, pad=0.3 * theme.small
-    )
-    for spine in axes.spines.values():
-        spine.set(color=theme.faint, linewidth=theme.stroke)
-    axes.locator_params(nbins=5)
-
-
-def label_x(sheet: Sheet, axes: Axes, scene: Scene, axis: Axis) -> None:
-    """The horizontal axis: its name and unit, the name alone where the panel is narrow."""
-    theme, room = scene.theme, 72.0 * sheet.panel_width
-    long = f"{axis.name} (multiples of the direction)"
-    words = long if text_width(long, theme.text) <= room else shortened(axis.name, theme.text, room)
-    axes.set_xlabel(words, labelpad=1.5, fontsize=theme.text, color=theme.ink, parse_math=False)
-
-
-def lengths(axes: Axes, scene: Scene, axis: Axis, which: Literal["x", "y"]) -> None:
-    """The second scale: distance in parameter space, where the norm of the direction is known."""
-    if not (math.isfinite(axis.length) and axis.length > 0):
-        return
-    theme, norm = scene.theme, axis.length
-    functions = (lambda c: c * norm, lambda d: d / norm)
-    second = (
-        axes.secondary_xaxis("top", functions=functions)
-        if which == "x"
-        else axes.secondary_yaxis("right", functions=functions)
-    )
-    second.tick_params(
-        labelsize=theme.small, width=theme.stroke, length=0.35 * theme.small, colors=theme.faint, pad=0.3 * theme.small
-    )
-    for spine in second.spines.values():
-        spine.set(color=theme.faint, linewidth=theme.stroke)
-    second.locator_params(axis=which, nbins=5)
-    if which == "x":
-        second.set_xlabel("length in parameter norm", fontsize=theme.small, color=theme.faint, labelpad=2)
-
-
 def heading(sheet: Sheet, rectangle: tuple[float, float, float, float], panel: Block) -> None:
     """The model's name over a panel, and the coordinate a slice was cut at."""
     theme = sheet.theme
@@ -334,10 +316,12 @@ def colour_bar(sheet: Sheet, scene: Scene) -> None:
     name = shortened(scene.label, theme.text, 72.0 * (sheet.width - left + reach))
     start = min(left, sheet.width - text_width(name, theme.text) / 72.0)
     sheet.text(start, low + high + 0.7 * sheet.unit, name, theme.text, theme.ink)
-    if scene.range.clipped is not None:
-        axes.annotate(
-            "▲", (0.5, 1), (0, 0.5), "axes fraction", "offset points", ha="center", color=theme.faint, fontsize=3
-        )
+    for cut, end, mark in ((scene.range.clipped, 1, "▲"), (scene.range.floored, 0, "▼")):
+        if cut is not None:
+            axes.annotate(
+                mark, (0.5, end), (0, 0.5 if end else -0.5), "axes fraction", "offset points", ha="center",
+                va="bottom" if end else "top", color=theme.faint, fontsize=3,
+            )  # fmt: skip
 
 
 def hatch_key(scene: Scene) -> list[Entry]:

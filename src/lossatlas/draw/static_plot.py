@@ -9,7 +9,9 @@ import numpy as np
 
 from lossatlas.draw import static_names
 from lossatlas.draw.sheet import Entry, Margins, Sheet, shortened, text_width
+from lossatlas.figure.levels import round_levels
 from lossatlas.figure.plot import Mark, Panel, Plot, Series, symmetric_below
+from lossatlas.figure.words import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,12 +42,26 @@ def draw(plot: Plot) -> Figure:
             _draw(axes, plot, panel, series, colour)
         if all(series.style == "points" for series in panel.series):
             _give_room(axes)
+        _short_scales(axes, panel)
         for mark in panel.marks:
             _mark(axes, plot, mark)
         static_names.draw(axes, _coloured(plot, panel), plot.theme.small)
         if panel.title:
             _heading(sheet, sheet.rectangle(index), plot, panel)
     return sheet.figure
+
+
+def _short_scales(axes: Axes, panel: Panel) -> None:
+    """A logarithmic axis of less than two decades has ticks between the powers of ten."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    ends = axes.get_xlim(), axes.get_ylim()
+    for axis, scale, (low, high) in zip((axes.xaxis, axes.yaxis), (panel.x_scale, panel.y_scale), ends, strict=True):
+        if scale != "log" or low <= 0 or high >= 100 * low or (axis is axes.xaxis and panel.x_ticks):
+            continue
+        axis.set_major_locator(FixedLocator(round_levels(low, high, 6, scale="log")))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
+        axis.set_minor_locator(NullLocator())
 
 
 def _give_room(axes: Axes) -> None:

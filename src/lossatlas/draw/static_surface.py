@@ -10,12 +10,14 @@ import numpy as np
 
 from lossatlas.draw import relief, static_overlays
 from lossatlas.draw.camera import visible
-from lossatlas.draw.cuts import strips
+from lossatlas.draw.cuts import alone, strips
 from lossatlas.draw.render import Projection, Render, render
 from lossatlas.draw.scene import RELIEF_HEIGHT, Block, Scene
 from lossatlas.draw.sheet import Margins, Sheet, shortened, text_width
-from lossatlas.draw.static_maps import HATCHES, colour_bar, filled, hatch_key, heading
+from lossatlas.draw.static_axes import bar_width
+from lossatlas.draw.static_maps import HATCHES, colour_bar, filled, hatch_key, heading, point_colours
 from lossatlas.figure.palettes import rgb
+from lossatlas.figure.words import number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,7 +42,7 @@ def draw(scene: Scene, how: Render | None = None) -> Figure:
         The figure.
     """
     noted = any(panel.note for panel in scene.panels)
-    margins = Margins(left=0.6, right=0.6, top=3.2 + 1.4 * noted, bottom=0.6, bar=5.4)
+    margins = Margins(left=0.6, right=0.6, top=3.2 + 1.4 * noted, bottom=0.6, bar=bar_width(scene))
     sheet = Sheet(scene, len(scene.panels), 0.92, margins, [*static_overlays.key(scene), *hatch_key(scene)])
     for index, panel in enumerate(scene.panels):
         heading(sheet, sheet.rectangle(index), panel)
@@ -80,6 +82,12 @@ def _panel(axes: Axes3D, scene: Scene, panel: Block) -> None:
     size, along = np.array([1.0, 1.0, RELIEF_HEIGHT]), round(FACETS / len(scene.panels) ** 0.5)
     steep = panel.heights(scene.value, scene.range, beyond=1.0)
     mesh = relief.facets(x.coordinates, y.coordinates, steep, bottom, top, size=size, along=along)
+    lonely = np.nonzero(alone(heights))
+    if len(lonely[0]):  # above the floor, where the surface has no facet
+        z, colours = heights[lonely], point_colours(scene, heights[lonely])
+        places = x.coordinates[lonely[0]], y.coordinates[lonely[1]], z
+        style = {"s": 0.3 * scene.theme.small**2, "depthshade": False, "linewidths": 0, "zorder": 3}
+        axes.scatter(*places, c=colours, gid="alone", **style)
     if not len(mesh.corners):
         return
     filled(axes, scene, x, y, heights, zdir="z", offset=_floor(scene), zorder=1).set_clip_on(False)
@@ -131,8 +139,9 @@ def _frame(axes: Axes3D, scene: Scene, panel: Block) -> None:
     axes.set_box_aspect((1, 1, RELIEF_HEIGHT * (1 + FLOOR)))
     axes.view_init(*scene.camera)
     ticks, labels = scene.range.ticks(6)
-    axes.set_xticks(_inner_ticks(*scene.limits[x.name]))
-    axes.set_yticks(_inner_ticks(*scene.limits[y.name]))
+    for axis, name in ((axes.xaxis, x.name), (axes.yaxis, y.name)):
+        places = _inner_ticks(*scene.limits[name])
+        axis.set_ticks(places, [number(place, 4) for place in places])
     axes.set_zticks(ticks, labels)
     widest = max((text_width(label, theme.small) for label in labels), default=0.0)
     # Matplotlib adds 8 points to the distance of a tick's label and 21 to that of an axis's label.
@@ -167,7 +176,9 @@ def _inner_ticks(low: float, high: float) -> list[float]:
     from matplotlib.ticker import MaxNLocator
 
     room = 0.08 * (high - low)
-    return [float(tick) for tick in MaxNLocator(5).tick_values(low, high) if low + room < tick < high - room]
+    long = max(len(number(end, 4)) for end in (low, high)) > 6  # labels of neighbours would touch
+    every = MaxNLocator(3 if long else 5).tick_values(low, high)
+    return [float(tick) for tick in every if low + room < tick < high - room]
 
 
 def _fit(sheet: Sheet, axes: Axes3D, rectangle: tuple[float, float, float, float]) -> None:
@@ -183,7 +194,8 @@ def _fit(sheet: Sheet, axes: Axes3D, rectangle: tuple[float, float, float, float
     flat_x, flat_y, _ = proj_transform(*corners.T, axes.get_proj())
     placed = axes.transData.transform(np.column_stack([flat_x, flat_y])) / figure.dpi
     low, high = placed.min(axis=0), placed.max(axis=0)
-    room = np.array([[2.4, 2.2], [3.6, 0.2]]) * sheet.unit
+    beside = max((text_width(label.get_text(), sheet.theme.small) for label in axes.get_zticklabels()), default=0.0)
+    room = np.array([[2.4, 2.2], [max(3.6, 1.6 + beside / sheet.theme.small), 0.2]]) * sheet.unit
     inner_low, inner_high = np.array([left, bottom]) + room[0], np.array([left + width, bottom + height]) - room[1]
     scale = float(np.min((inner_high - inner_low) / (high - low)))
     centre, middle = (inner_low + inner_high) / 2, (low + high) / 2

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 
-__all__ = ["ascii_only", "number", "numbers", "percent", "with_range"]
+__all__ = ["apart", "ascii_only", "number", "numbers", "percent", "with_range"]
 
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _LOWERED = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
@@ -52,6 +52,24 @@ def numbers(values: Sequence[float]) -> tuple[str, ...]:
     while digits < 17 and any(abs(float(f"{value:.{digits}g}") - value) > 1e-6 * span for value in values):
         digits += 1
     return tuple(number(value, digits) for value in values)
+
+
+def apart(low: float, high: float) -> tuple[str, str]:
+    """Two numbers with three digits, or as many as it takes to tell how far they lie apart.
+
+    Returns:
+        The texts.
+
+    Example:
+        >>> apart(0.0123456, 52.7388), apart(2.30199, 2.30202)
+        (('0.0123', '52.7'), ('2.30199', '2.30202'))
+    """
+    digits, distance = 3, high - low
+    while digits < 12 and abs(float(f"{high:.{digits}g}") - float(f"{low:.{digits}g}") - distance) > 0.05 * abs(
+        distance
+    ):
+        digits += 1
+    return number(low, digits), number(high, digits)
 
 
 def ascii_only(text: str) -> str:

@@ -106,8 +106,8 @@ def _surface(file: h5py.File, path: Path) -> xr.Dataset:
 
 def _plain(file: h5py.File, path: Path) -> xr.Dataset:
     """A file that holds arrays of coordinates and values under their own names."""
-    columns = {name: np.asarray(entry) for name, entry in file.items() if isinstance(entry, h5py.Dataset)}
-    columns = {name: array for name, array in columns.items() if array.ndim and array.dtype.kind in "fiub"}
+    arrays = {name: np.asarray(entry) for name, entry in file.items() if isinstance(entry, h5py.Dataset)}
+    columns: dict[str, Any] = {n: array for n, array in arrays.items() if array.ndim and array.dtype.kind in "fiub"}
     if len(columns) < 2:
         raise SpecError(f"{path} is no surface: it has {sorted(file)}; expected xcoordinates and train_loss, or arrays")
     try:

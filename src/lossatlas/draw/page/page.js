@@ -181,6 +181,9 @@
       mark3d(ink),
       ...over(block, shown, ink),
     ];
+    const own = heights(block, shown, 0), lonely = alone(own), [bx, by] = block.axes.map((axis) => axis.coordinates);
+    if (lonely.length) traces.push({ type: "scatter3d", name: "alone", mode: "markers", hoverinfo: "skip", x: lonely.map(([i]) => bx[i]), y: lonely.map(([, j]) => by[j]), z: lonely.map(([i, j]) => own[j][i]),
+      marker: { size: 4, color: lonely.map(([i, j]) => own[j][i]), colorscale: colours(), cmin: shown.bottom, cmax: shown.top } });
     // The library cannot draw a surface that has no point at all.
     if (!z.flat().some((v) => v !== null)) traces.splice(0, 2);
     return { traces, layout: scene(block, shown, ink, { range: [floor - 0.01 * (shown.top - floor), shown.top + 0.01 * (shown.top - floor)], tickmode: "array", tickvals: shown.ticks, ticktext: shown.labels, title: { text: "" } }, 0.75) };
@@ -246,6 +249,14 @@
     line: { color: ink.ink, width: 3 }, marker: { color: "#ff5a36", size: 5, line: { width: 0 } },
   });
 
+  /* The points that no contour and no facet reaches: those that are a corner of no cell with four values. */
+  const alone = (z) => {
+    const there = (i, j) => z[j] !== undefined && z[j][i] !== undefined && z[j][i] !== null;
+    const whole = (i, j) => there(i, j) && there(i + 1, j) && there(i, j + 1) && there(i + 1, j + 1);
+    return z.flatMap((row, j) => row.map((_, i) => [i, j])).filter(([i, j]) =>
+      there(i, j) && ![[i, j], [i - 1, j], [i, j - 1], [i - 1, j - 1]].some(([m, n]) => whole(m, n)));
+  };
+
   const flat = (block) => {
     const shown = look();
     const ink = theme();
@@ -267,6 +278,9 @@
           contours: { type: "constraint", operation: "=", value: level },
           line: { smoothing: 0, width: lines ? 1.6 : 0.8, color: lines ? colourAt((level - shown.bottom) / (shown.top - shown.bottom)) : "rgba(255,255,255,0.75)" }, fillcolor: "rgba(0,0,0,0)" });
     traces.push(...hatching(block, k, ink));
+    const lonely = data.kind === "heat" ? [] : alone(z);
+    if (lonely.length) traces.push({ type: "scatter", name: "alone", mode: "markers", hoverinfo: "skip", x: lonely.map(([i]) => x.coordinates[i]), y: lonely.map(([, j]) => y.coordinates[j]),
+      marker: { size: 8, color: lonely.map(([i, j]) => z[j][i]), colorscale: colours(), cmin: shown.bottom, cmax: shown.top, line: { width: 0.5, color: ink.faint } } });
     if (block.evaluated) {
       const at = { x: [], y: [] };
       block.evaluated[k].forEach((row, j) => row.forEach((seen, i) => { if (seen) { at.x.push(x.coordinates[i]); at.y.push(y.coordinates[j]); } }));
@@ -328,7 +342,7 @@
           traces.push({ type: "scatter", mode: "lines", x, y: low, yaxis: axis, line: { width: 0 }, hoverinfo: "skip", showlegend: false });
           traces.push({ type: "scatter", mode: "lines", x, y: high, yaxis: axis, line: { width: 0 }, fill: "tonexty", fillcolor: colour + (dash ? "1c" : "33"), hoverinfo: "skip", showlegend: false });
         }
-        traces.push({ type: "scatter", mode: "lines", name: plain(data.curves.length > 1 ? `${curve.title}: ${value}` : value), x, y: curve.median[value].map(map), yaxis: axis, text, hoverinfo: dash ? "skip" : "text", line: { color: colour, width: dash ? 1.6 : 2.4, dash: dash || "solid" } });
+        traces.push({ type: "scatter", mode: "lines", name: plain(data.curves.length > 1 ? `${curve.title}: ${value === state.value ? label() : value}` : value === state.value ? label() : value), x, y: curve.median[value].map(map), yaxis: axis, text, hoverinfo: dash ? "skip" : "text", line: { color: colour, width: dash ? 1.6 : 2.4, dash: dash || "solid" } });
       };
       draw(state.value, "", "y", (v) => forward(v, shown));
       others.forEach((value, style) => draw(value, DASHES[style], along.includes(value) ? "y" : "y2", along.includes(value) ? (v) => forward(v, shown) : (v) => v));
@@ -344,7 +358,7 @@
       ...look3d(ink), showlegend: true, legend: { orientation: "h", y: -0.16, yanchor: "top", traceorder: "normal" }, uirevision: "kept", margin: { l: 58, r: 58, t: 70, b: 110 }, hovermode: "closest",
       xaxis: { ...style, ...coordinate(axis, data.limits[axis.name]) },
       yaxis: { ...style, range: [shown.bottom - pad, shown.clipped ? shown.top : shown.top + pad], tickmode: "array", tickvals: shown.ticks, ticktext: shown.labels },
-      annotations: [name(label(), 0, "right")],
+      annotations: [label().length > 8 ? { ...name(label(), 0, "left"), xshift: -50 } : name(label(), 0, "right")],
       shapes: data.curves.every((curve) => curve.centre) ? [{ type: "line", x0: 0, x1: 0, yref: "paper", y0: 0, y1: 1, line: { color: ink.faint, width: 1, dash: "dot" } }] : [],
     };
     if (second.length && (data.beside || state.value !== data.value)) {

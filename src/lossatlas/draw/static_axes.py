@@ -1,0 +1,100 @@
+"""How the axes of a printed picture are labelled, and how much room their labels need."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+from lossatlas.draw.scene import Axis, Scene
+from lossatlas.draw.sheet import Sheet, shortened, text_width
+from lossatlas.figure.words import number
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["bar_width", "label_x", "lengths", "side_margins", "style_axes"]
+
+_TICKS = 5
+
+
+def style_axes(axes: Axes, scene: Scene) -> None:
+    """Thin frame, small ticks, the theme's colours."""
+    theme = scene.theme
+    axes.tick_params(
+        labelsize=theme.small, width=theme.stroke, length=0.35 * theme.small, colors=theme.ink, pad=0.3 * theme.small
+    )
+    for spine in axes.spines.values():
+        spine.set(color=theme.faint, linewidth=theme.stroke)
+    axes.locator_params(nbins=_TICKS)
+    axes.locator_params(axis="x", nbins=_horizontal_ticks(axes, theme.small))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(_short)
+
+
+def _short(value: float, _: float = 0.0) -> str:
+    return number(value, 4)
+
+
+def _horizontal_ticks(axes: Axes, size: float, by: float = 1.0) -> int:
+    """As many ticks as there is room for beside each other, five at most."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    room = 72.0 * axes.get_position().width * figure.get_figwidth() / size
+    return int(min(_TICKS, max(2, room // (_widest(axes.get_xlim(), by, size) + 1.5))))
+
+
+def label_x(sheet: Sheet, axes: Axes, scene: Scene, axis: Axis) -> None:
+    """The horizontal axis: its name and unit, the name alone where the panel is narrow."""
+    theme, room = scene.theme, 72.0 * sheet.panel_width
+    long = f"{axis.name} (multiples of the direction)"
+    words = long if text_width(long, theme.text) <= room else shortened(axis.name, theme.text, room)
+    axes.set_xlabel(words, labelpad=1.5, fontsize=theme.text, color=theme.ink, parse_math=False)
+
+
+def lengths(axes: Axes, scene: Scene, axis: Axis, which: Literal["x", "y"]) -> None:
+    """The second scale: distance in parameter space, where the norm of the direction is known."""
+    if not (math.isfinite(axis.length) and axis.length > 0):
+        return
+    theme, norm = scene.theme, axis.length
+    functions = (lambda c: c * norm, lambda d: d / norm)
+    second = (
+        axes.secondary_xaxis("top", functions=functions)
+        if which == "x"
+        else axes.secondary_yaxis("right", functions=functions)
+    )
+    second.tick_params(
+        labelsize=theme.small, width=theme.stroke, length=0.35 * theme.small, colors=theme.faint, pad=0.3 * theme.small
+    )
+    for spine in second.spines.values():
+        spine.set(color=theme.faint, linewidth=theme.stroke)
+    second.locator_params(axis=which, nbins=_TICKS if which == "y" else _horizontal_ticks(axes, theme.small, norm))
+    (second.xaxis if which == "x" else second.yaxis).set_major_formatter(_short)
+    if which == "x":
+        second.set_xlabel("length in parameter norm", fontsize=theme.small, color=theme.faint, labelpad=2)
+
+
+def side_margins(scene: Scene, vertical: Sequence[Axis]) -> tuple[float, float]:
+    """Room left and right of a panel for the labels of its vertical axis, in multiples of the small text."""
+    size = scene.theme.small
+    lengths = [axis.length if math.isfinite(axis.length) else 0.0 for axis in vertical]
+    widest = [max(_widest(scene.limits[axis.name], by, size) for axis, by in zip(vertical, bys, strict=True))
+        for bys in ([1.0] * len(lengths), lengths)]  # fmt: skip
+    return max(3.0, 1.1 + widest[0]), max(3.2, 1.3 + widest[1])
+
+
+def _widest(limits: tuple[float, float], by: float, size: float) -> float:
+    """Width of the widest label of an axis, in multiples of the size of its text."""
+    from matplotlib.ticker import MaxNLocator
+
+    low, high = sorted((limits[0] * by, limits[1] * by))
+    ticks = [
+        tick for tick in MaxNLocator(_TICKS, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high) if low <= tick <= high
+    ]
+    return max((text_width(_short(tick), size) for tick in ticks), default=0.0) / size
+
+
+def bar_width(scene: Scene) -> float:
+    """Room for the colour bar and its labels, in multiples of the small text."""
+    widest = max((text_width(label, scene.theme.small) for label in scene.range.ticks(16)[1]), default=0.0)
+    return max(5.4, 3.2 + widest / scene.theme.small)

@@ -1,0 +1,125 @@
+"""Where a field is lowest, and whether its centre is a minimum of it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from lossatlas.field.rounding import rounding
+from lossatlas.figure.words import apart, number
+from lossatlas.results.landscape import Status, axis_names, cut_at, structured
+
+__all__ = ["Lowest", "lowest"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lowest:
+    """The lowest of the evaluated points of a field.
+
+    Attributes:
+        value: what is lowest there.
+        at: its coordinates by axis.
+        centre: the value at the centre; ``None`` where it is unknown, or the centre is not in the field.
+        below_centre: whether it is lower than the centre, beyond rounding.
+        centre_is_minimum: whether no point beside the centre is lower than it, beyond rounding; ``None`` where that is
+            unknown.
+    """
+
+    value: float
+    at: Mapping[str, float]
+    centre: float | None
+    below_centre: bool
+    centre_is_minimum: bool | None
+
+    @property
+    def words(self) -> str:
+        """One sentence.
+
+        Example:
+            >>> Lowest(value=0.1, at={"x": 0.2}, centre=0.3, below_centre=True, centre_is_minimum=False).words
+            'Lowest point: 0.1 at x = 0.2; the centre, 0.3, is not a minimum of this slice.'
+        """
+        least, centre = apart(self.value, self.value if self.centre is None else self.centre)
+        where = ", ".join(f"{name} = {number(coordinate)}" for name, coordinate in self.at.items())
+        if self.centre is None:
+            return f"Lowest point: {least} at {where}."
+        if not self.below_centre:
+            beyond = "" if self.value >= self.centre else " by more than rounding"
+            return f"No evaluated point is lower than the centre{beyond}."
+        told = {
+            False: "is not a minimum of this slice",
+            True: "is no higher than the points beside it",
+            None: "is not the lowest",
+        }[self.centre_is_minimum]
+        return f"Lowest point: {least} at {where}; the centre, {centre}, {told}."
+
+
+def lowest(landscape: xr.Dataset, value: str = "loss") -> Lowest | None:
+    """Find the lowest of the evaluated points, and compare it with the centre where the field contains that.
+
+    The centre is compared with the points of the grid around it, so a minimum between the points is not seen.
+
+    Args:
+        landscape: of any number of axes; a slice of a larger one knows where it lies.
+        value: the value.
+
+    Returns:
+        What is lowest; ``None`` where no point has a finite value.
+
+    Example:
+        >>> from lossatlas.results.landscape import Axis, build
+        >>> axis = Axis(coordinates=np.linspace(-1, 1, 5), length=1.0)
+        >>> found = lowest(build({"x": axis}, {"loss": (axis.coordinates - 0.5) ** 2}))
+        >>> found.at, found.centre_is_minimum
+        ({'x': 0.5}, False)
+    """
+    names = axis_names(landscape)
+    values = landscape[value].transpose(*names).to_numpy()
+    status = landscape["status"].transpose(*names).to_numpy()
+    known = np.isfinite(values) & np.isin(status, (int(Status.OK), int(Status.NON_FINITE)))
+    if not known.any():
+        return None
+    coordinates = [landscape[name].to_numpy() for name in names]
+    index = np.unravel_index(int(np.argmin(np.where(known, values, np.inf))), values.shape)
+    at = {name: float(axis[i]) for name, axis, i in zip(names, coordinates, index, strict=True)}
+    least = float(values[index])
+    centre, beside = _around_centre(landscape, value, values, known, coordinates)
+    if centre is None:
+        return Lowest(value=least, at=at, centre=None, below_centre=False, centre_is_minimum=None)
+    errors = np.broadcast_to(rounding(landscape, value)[0], values.shape)
+    near = tuple(int(np.argmin(np.abs(axis))) for axis in coordinates)
+    noise = float(errors[index] + errors[near])
+    return Lowest(
+        value=least,
+        at=at,
+        centre=centre,
+        below_centre=least < centre - noise,
+        centre_is_minimum=bool(np.all(beside >= centre - noise)) if len(beside) else None,
+    )
+
+
+def _around_centre(
+    landscape: xr.Dataset, value: str, values: np.ndarray, known: np.ndarray, coordinates: list[np.ndarray]
+) -> tuple[float | None, np.ndarray]:
+    """The value at the centre, and those of the evaluated points next to it."""
+    if any(cut_at(landscape).values()) or not all(axis.min() <= 0 <= axis.max() for axis in coordinates):
+        return None, np.zeros(0)
+    near = []
+    for axis in coordinates:
+        if (axis == 0).any():
+            (zero,) = np.flatnonzero(axis == 0)[:1]
+            near.append([i for i in (zero - 1, zero, zero + 1) if 0 <= i < len(axis)])
+        else:
+            sides = np.where(axis < 0, axis, -np.inf).argmax(), np.where(axis > 0, axis, np.inf).argmin()
+            near.append([int(side) for side in sides])
+    cells = list(itertools.product(*near))
+    here = [cell for cell in cells if all(axis[i] == 0 for axis, i in zip(coordinates, cell, strict=True))]
+    centre = structured(landscape, "centre").get(value)
+    if centre is None and here and known[here[0]]:
+        centre = float(values[here[0]])
+    beside = [float(values[cell]) for cell in cells if cell not in here and known[cell]]
+    return (None if centre is None else float(centre)), np.array(beside)
