@@ -89,9 +89,9 @@ def test_a_centre_that_is_not_finite_is_refused(value):
 def test_a_loss_that_is_a_sum_is_refused_and_a_weighted_mean_warned_of():
     with pytest.raises(SpecError, match="is a sum over samples"):
         probe(la.Objective(plain(), data(), loss=lambda o, t: F.cross_entropy(o, t, reduction="sum")))
-    weighted = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 20.0, 400.0]))
+    weights = torch.tensor([1.0, 20.0, 400.0])
     with pytest.warns(UserWarning, match="depends on how the data is cut into batches"):
-        probe(la.Objective(plain(), data(), loss=weighted))
+        probe(la.Objective(plain(), data(), loss=lambda o, t: F.cross_entropy(o, t, weight=weights)))
 
 
 def test_values_at_the_centre_are_those_of_the_model():
@@ -101,3 +101,109 @@ def test_values_at_the_centre_are_those_of_the_model():
     assert centre.values["loss"] == pytest.approx(float(F.cross_entropy(model(x), y)), rel=1e-6)
     assert centre.values["error"] == pytest.approx(float((model(x).argmax(1) != y).float().mean()))
     assert centre.seconds > 0
+
+
+class Watched(nn.Module):
+    """Keeps a running maximum, as observers of fake quantisation do."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("top", torch.zeros(()))
+
+    def forward(self, x):
+        self.top = 0.9 * self.top + 0.1 * x.abs().max().detach()
+        return x * self.top
+
+
+class Counter(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        return x / self.calls
+
+
+class Outside(nn.Module):
+    """Draws noise between two layers of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(4, 4), nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.b(self.a(x) + torch.randn_like(x))
+
+
+def before(model, batch):
+    return model(batch[0] + torch.randn_like(batch[0])), batch[1]
+
+
+def after(model, batch):
+    outputs = model(batch[0])
+    return outputs + torch.rand(()), batch[1]
+
+
+def noisy_targets(model, batch):
+    return model(batch[0]), torch.randint(3, batch[1].shape)
+
+
+def in_place(model, batch):
+    return model(batch[0].add_(0.1)), batch[1]
+
+
+BLAMED = {
+    "noise before the model": (plain, before, F.cross_entropy, r"random numbers in forward=, before the model"),
+    "noise after the model": (plain, after, F.mse_loss, r"random numbers in forward=, after the model"),
+    "noise in the targets": (plain, noisy_targets, F.cross_entropy, r"random numbers in forward=, which makes targets"),
+    "noise between layers": (Outside, None, F.cross_entropy, r"random numbers in the model's own forward"),
+    "a buffer": (
+        lambda: nn.Sequential(nn.Linear(4, 4), Watched(), nn.Linear(4, 3)),
+        None,
+        F.cross_entropy,
+        r"module '1' \(Watched\), which changes its buffer 'top' at every call",
+    ),
+    "a counter": (
+        lambda: nn.Sequential(nn.Linear(4, 4), Counter(), nn.Linear(4, 3)),
+        None,
+        F.cross_entropy,
+        r"module '1' \(Counter\), which changes its attribute 'calls' at every call",
+    ),
+    "noise in the loss": (
+        plain,
+        None,
+        lambda o, t: F.cross_entropy(o, t) + torch.rand(()),
+        r"random numbers in the loss",
+    ),
+    "a batch written to": (
+        plain,
+        in_place,
+        F.cross_entropy,
+        r"the batch, which the model or forward= changes in place",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BLAMED)
+def test_what_changed_is_named_and_not_what_came_after_it(case):
+    model, forward, loss, words = BLAMED[case]
+    x, y = data()
+    y = torch.randn(40, 3) if loss is F.mse_loss else y
+    with pytest.raises(SpecError, match=words):
+        probe(la.Objective(model(), (x, y), loss=loss, forward=forward, batch_size=15))
+
+
+def test_noise_in_the_last_batch_alone_is_found():
+    def forward(model, batch):
+        x = batch[0]
+        return model(x + torch.randn_like(x) if len(x) < 15 else x), batch[1]
+
+    with pytest.raises(SpecError, match="random numbers in forward=, before the model"):
+        probe(la.Objective(plain(), data(), loss=F.cross_entropy, forward=forward, batch_size=15))
+
+
+def test_a_metric_that_differs_is_named_with_its_values():
+    metrics = {"odd": lambda o, t: torch.rand(len(t))}
+    with pytest.raises(SpecError, match=r"\(odd 0\.\d+ and 0\.\d+\) because of random numbers in metric 'odd'"):
+        probe(la.Objective(plain(), data(), loss=F.cross_entropy, metrics=metrics))

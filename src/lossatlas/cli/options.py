@@ -94,6 +94,15 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
     "dtype": click.option(
         "--dtype", metavar="NAME", help="float16, bfloat16, float32 or float64; left out, that of the model."
     ),
+    "size": click.option(
+        "--size", type=int, metavar="N", help="Samples in every batch, where neither targets nor losses tell it."
+    ),
+    "autograd": click.option(
+        "--autograd",
+        is_flag=True,
+        default=None,
+        help="Let the model or the loss take derivatives, by inputs (a PINN) or by weights (MAML).",
+    ),
     "in_place": click.option(
         "--in-place",
         is_flag=True,
@@ -164,7 +173,7 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
 WHAT = (
     "config", "model", "checkpoint", "trust_pickle", "key", "prefix", "partial", "data", "block", "tokenizer", "loss",
     "samples", "batch_size", "memory", "device",
-    "dtype", "batchnorm", "in_place",
+    "dtype", "batchnorm", "size", "autograd", "in_place",
 )  # fmt: skip
 """The names of the flags that say what is measured: ``@flags(WHAT)``."""
 

@@ -22,6 +22,8 @@ def to_python(scan: Any, tolerance: float) -> str:
     """
     metrics = ", ".join(f"names.metric({text!r})" for text in scan.metric)
     options = f'batchnorm="{scan.batchnorm}", batch_size={scan.batch_size}'
+    options += f", size={scan.size}" if scan.size else ""
+    options += ", autograd=True" if scan.autograd else ""
     options += ", in_place=True" if scan.in_place else ""
     loss = scan.measured_by
     if corpus.wanted(scan.model, scan.data):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lossatlas.errors import SpecError
+from lossatlas.objective import calling, counting
 from lossatlas.objective.batches import map_tensors, size_of
 from lossatlas.objective.calling import TARGETS
 
@@ -41,7 +42,7 @@ def first_samples(data: Any, count: int) -> Any:
         A tuple of arrays as short, or a list of batches.
 
     Raises:
-        SpecError: a number below one.
+        SpecError: a number below one, or one that ends within a batch that cannot be cut.
 
     Example:
         >>> x, y = first_samples((torch.arange(6), torch.arange(6)), 2)
@@ -58,12 +59,25 @@ def first_samples(data: Any, count: int) -> Any:
 def _taken(batches: Iterable[Any], count: int) -> Iterator[Any]:
     left = count
     for batch in batches:
-        size = size_of(batch)
+        size = _size(batch)
         keep = min(size, left)
+        if keep < size and size_of(batch) != size:
+            raise SpecError(
+                f"--samples: a batch of {size} samples cannot be cut into single ones; choose a number at which a "
+                "batch ends, or make smaller batches"
+            )
         yield batch if keep == size else map_tensors(functools.partial(_head, size=size, keep=keep), batch)
         left -= keep
         if not left:
             return
+
+
+def _size(batch: Any) -> int:
+    """The samples of a batch, by its targets where they tell."""
+    try:
+        return counting.count(batch, None, calling.targets(batch))
+    except SpecError:
+        return size_of(batch)
 
 
 def _head(tensor: Tensor, *, size: int, keep: int) -> Tensor:

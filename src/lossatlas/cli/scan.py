@@ -21,6 +21,7 @@ from lossatlas.cli.samples import first_inputs, first_samples, in_format
 from lossatlas.errors import SpecError, unknown
 from lossatlas.evaluate.plans import NAMES, PRECISIONS
 from lossatlas.objective import Objective, batchnorm
+from lossatlas.objective.batches import batches_of
 from lossatlas.objective.checkpoints import load_checkpoint
 from lossatlas.objective.wrappers import unwrapped
 from lossatlas.results import interchange
@@ -73,6 +74,8 @@ class Scan:
     device: str = ""
     dtype: str = ""
     batchnorm: batchnorm.Mode = "frozen"
+    size: int = 0
+    autograd: bool = False
     in_place: bool = False
     x: tuple[float, float, int] | None = None
     y: tuple[float, float, int] | None = None
@@ -247,6 +250,8 @@ def build_objective(scan: Scan, model: nn.Module) -> Objective:
         text = corpora.corpus(model, names.folder(scan.model), scan.data, own=loss == "own", **options)
         click.echo(f"text:    {text.words}", err=True)
     data = names.data(scan.data) if text is None else text.batches
+    if not isinstance(data, (tuple, list)):
+        data = batches_of(data, scan.batch_size)
     if scan.samples:
         data = first_samples(data, scan.samples) if scan.samples != "auto" else data
     if scan.dtype:
@@ -260,6 +265,8 @@ def build_objective(scan: Scan, model: nn.Module) -> Objective:
         metrics=dict(names.metric(text) for text in scan.metric),
         forward=text.forward if text is not None and loss == "tokens" else names.forward(loss),
         batchnorm=scan.batchnorm,
+        size=scan.size or None,
+        autograd=scan.autograd,
         in_place=scan.in_place,
         device=scan.device or None,
         memory=int(scan.memory * GIB),

@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from lossatlas.atomic import whole
 from lossatlas.errors import RunMismatchError, SpecError
-from lossatlas.objective import Objective, batchnorm, calling, reduction
-from lossatlas.objective.batches import fingerprint, size_of
+from lossatlas.objective import Objective, batchnorm, means
+from lossatlas.objective.batches import fingerprint
 from lossatlas.results.landscape import About
 from lossatlas.results.spec import RunSpec
 from lossatlas.sampling.provenance import subject_identity
@@ -113,6 +113,7 @@ class _State:
     """
 
     def __init__(self, objective: Objective, curve: Curve, recipe: Training) -> None:
+        means.check(objective)
         self.objective, self.curve, self.recipe = objective, curve, recipe
         self.model = copy.deepcopy(objective.private)
         places = dict(self.model.named_parameters())
@@ -137,7 +138,8 @@ class _State:
             group["lr"] = self.recipe.lr_at(number / max(self.recipe.epochs, 1))
         total = 0.0
         for batch in self._batches():
-            total += size_of(batch) * self._step(float(self.rng.random()), batch)
+            size, loss = self._step(float(self.rng.random()), batch)
+            total += size * loss
             self.optimizer.step()
         return total / self.objective.samples
 
@@ -147,30 +149,22 @@ class _State:
         else:
             yield from (self._held[i] for i in self.rng.permutation(len(self._held)))
 
-    def _step(self, t: float, batch: Any) -> float:
-        """The loss of one batch at t; each bend is left with its gradient."""
+    def _step(self, t: float, batch: Any) -> tuple[int, float]:
+        """The samples of a batch and its loss at t; each bend is left with its gradient."""
         weights = self.curve.weights(t).tolist()
         with torch.no_grad():
             for name, place in self._places.items():
                 place.copy_(sum(w * point[name] for w, point in zip(weights, self.curve.points, strict=True)))
         names = list(self.inner[0])
         with torch.enable_grad():
-            loss = _loss(self.objective, self.model, batch)
+            outputs, targets = self.objective.forward(self.model, batch)
+            part = self.objective.loss_part(outputs, targets, batch, weighing=self.objective.weighing)
             parameters = dict(self.model.named_parameters())
-            found = torch.autograd.grad(loss, [parameters[name] for name in names], allow_unused=True)
+            found = torch.autograd.grad(part.mean, [parameters[name] for name in names], allow_unused=True)
         for weight, bend in zip(weights[1:-1], self.inner, strict=True):
             for name, gradient in zip(names, found, strict=True):
                 bend[name].grad = None if gradient is None else weight * gradient
-        return float(loss.detach())
-
-
-def _loss(objective: Objective, model: nn.Module, batch: Any) -> Tensor:
-    """The mean loss of a batch."""
-    outputs, targets = objective.forward(model, batch)
-    if objective.loss is None:
-        return calling.own_loss(outputs).mean()  # type: ignore[no-any-return]
-    value = objective.loss(calling.predictions(outputs), targets)
-    return reduction.loss_mean(objective.loss, value, size_of(batch))
+        return part.samples, float(part.mean.detach())
 
 
 def _identity(objective: Objective, curve: Curve, recipe: Training) -> RunSpec:

@@ -17,7 +17,7 @@ from torch import Tensor
 from lossatlas.curvature.products import Matrix
 from lossatlas.curvature.spectrum import Eigen, eigenvalues
 from lossatlas.errors import SpecError, unknown
-from lossatlas.objective import Objective
+from lossatlas.objective import Objective, means
 from lossatlas.space.directions import Direction, random
 from lossatlas.space.normalize import STILL, By, normalize
 from lossatlas.space.parameters import Parameters, combine, norm
@@ -136,7 +136,8 @@ def worst(
         Tensors by name, normalised: coordinate 1 is a step as long as a random direction's.
 
     Raises:
-        SpecError: a radius or a number of steps that is not positive, or a model that is moved in place.
+        SpecError: a radius or a number of steps that is not positive, a model that is moved in place, a loss that is a
+            sum over samples, or one that is not finite at the radius.
 
     Example:
         >>> from torch import nn
@@ -174,6 +175,7 @@ class _Slope:
         self._objective = objective
         self._model = copy.deepcopy(objective.private).train(objective.training)
         self._places = dict(self._model.named_parameters())
+        means.check(objective)
         self._shares = objective.shares()
 
     def at(self, direction: Parameters, radius: float) -> tuple[float, dict[str, Tensor]]:
@@ -181,14 +183,20 @@ class _Slope:
         moved = [self._places[name] for name in direction]
         with torch.no_grad():
             for name, place in self._places.items():
-                place.requires_grad_(name in direction)
+                place.requires_grad_(name in direction or (objective.autograd and place.requires_grad))
                 step = [(radius, direction[name])] if name in direction else []
                 place.copy_(combine(objective.origin[name], step))
         total = 0.0
         sums: list[Tensor] = [torch.zeros_like(place) for place in moved]
         with objective.batches.seeded(0):
             for share, batch in zip(self._shares, objective.batches, strict=True):
+                if not share:  # a batch whose targets are all ignored has no loss
+                    continue
                 loss = objective.parts(batch, self._model)[0].mean
+                if not bool(torch.isfinite(loss)):
+                    raise SpecError(
+                        f"the loss of a batch is {float(loss.detach())} near the origin; take a smaller radius"
+                    )
                 found = torch.autograd.grad(loss, moved, allow_unused=True)
                 total += share * float(loss.detach())
                 for gathered, part in zip(sums, found, strict=True):

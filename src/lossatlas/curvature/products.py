@@ -25,8 +25,7 @@ from lossatlas.curvature.kernels import Quick
 from lossatlas.curvature.kinks import kinks_behind, operations
 from lossatlas.curvature.subject import Subject, subject
 from lossatlas.errors import SpecError, unknown
-from lossatlas.objective import Objective, batchnorm, calling, reduction
-from lossatlas.objective.batches import size_of
+from lossatlas.objective import Objective, batchnorm, calling, means
 from lossatlas.space import filters
 from lossatlas.space.parameters import Parameters
 
@@ -92,6 +91,7 @@ class Matrix:
         self._tensors = tensors
         self._idle: tuple[str, ...] = ()
         self._kinks: tuple[str, ...] = ()
+        means.check(objective)
         self._shares = objective.shares()
         self._model = copy.deepcopy(objective.private).train(objective.training)
         parts = {**dict(self._model.named_parameters()), **batchnorm.statistics(self._model)}
@@ -161,17 +161,20 @@ class Matrix:
     def _batches(self) -> Iterator[tuple[float, Any]]:
         """The batches, and what the mean of each counts for."""
         with self.objective.batches.seeded(0):
-            yield from zip(self._shares, self.objective.batches, strict=True)
+            for share, batch in zip(self._shares, self.objective.batches, strict=True):
+                if share:  # a batch whose targets are all ignored has no loss
+                    yield share, batch
 
     def _loss(self, batch: Any) -> tuple[Tensor, Any]:
         """The mean loss of a batch, and the outputs that it is a function of; ``None`` for a model's own loss."""
         objective = self.objective
         outputs, targets = objective.forward(self._model, batch)
         shown = None if objective.loss is None else calling.predictions(outputs)
-        if objective.loss is None:
-            loss = reduction.loss_mean(_own, calling.own_loss(outputs), size_of(batch))
-        else:
-            loss = reduction.loss_mean(objective.loss, objective.loss(shown, targets), size_of(batch))
+        loss = objective.loss_part(outputs, targets, batch, weighing=objective.weighing).mean
+        if not bool(torch.isfinite(loss)):
+            raise NotFiniteError(
+                f"curvature is not finite here: the loss of a batch is {float(loss.detach())} at this point"
+            )
         if not loss.requires_grad:
             raise SpecError(
                 "the loss has no derivative by any of the tensors: something on the way is an integer, an argmax, a "
@@ -310,11 +313,6 @@ def _format(tensors: Parameters) -> torch.dtype:
                 "float32 (model.float(), or --dtype float32)"
             )
     return torch.float64 if any(t.dtype == torch.float64 for t in tensors.values()) else torch.float32
-
-
-def _own(outputs: Any, targets: Any) -> Tensor:
-    loss: Tensor = calling.own_loss(outputs)
-    return loss
 
 
 def chosen(objective: Objective, tensors: Which) -> list[str]:

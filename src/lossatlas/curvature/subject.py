@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lossatlas.objective import Objective, batchnorm
+from lossatlas.objective import Objective
 from lossatlas.objective.reduction import name_of
 
 __all__ = ["MATRICES", "Subject", "subject"]
@@ -63,8 +63,8 @@ def subject(
         f"{MATRICES[kind]} of {objective.name}, {f'{size:,}'.replace(',', ' ')} {which}",
         f"mean of {loss} over {objective.samples} samples of {objective.data_name}",
     ]
-    if batchnorm.layers(objective.model):
-        parts.append(f"BatchNorm {objective.batchnorm}")
+    if objective.batchnorm_words:
+        parts.append(f"BatchNorm {objective.batchnorm_words}")
     words = "; ".join(parts) + "."
     return Subject(
         words=words, kind=kind, tensors=tensors, size=size, samples=objective.samples, kinks=kinks, idle=idle

@@ -121,7 +121,9 @@ class Reference:
         self.plane = plane
         self.wide = wide
         self.formats: set[str] = set()
-        self._model = copy.deepcopy(objective.private).requires_grad_(requires_grad=False)
+        self._model = copy.deepcopy(objective.private)
+        if not objective.autograd:
+            self._model.requires_grad_(requires_grad=False)
         if wide:
             for tensor in (*self._model.parameters(), *self._model.buffers()):
                 tensor.data = _widened(tensor.data)
@@ -146,7 +148,7 @@ class Reference:
             arithmetic = Arithmetic(wide=self.wide, shake=shake)
             with arithmetic:
                 if objective.batchnorm == "recalibrated":
-                    batchnorm.recalibrate(self._model, objective.batches, objective.forward)
+                    batchnorm.recalibrate(self._model, objective.batches, objective.sizes, objective.forward)
                 for batch in objective.batches:
                     part = objective.parts(map_tensors(_widened, batch) if self.wide else batch, self._model)[0]
                     weight = float(part.weight)

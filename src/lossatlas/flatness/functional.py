@@ -15,7 +15,7 @@ from lossatlas.errors import SpecError
 from lossatlas.flatness.ground import Ground, moved_copy
 from lossatlas.flatness.result import Sharpness
 from lossatlas.objective import Objective, calling, reduction
-from lossatlas.objective.batches import map_tensors, size_of, tensors_of
+from lossatlas.objective.batches import map_tensors, tensors_of
 from lossatlas.space import filters
 from lossatlas.space.parameters import Parameters
 
@@ -72,9 +72,9 @@ def _slopes(ground: Ground) -> Iterator[Tensor]:
     assert loss is not None
     moved = [place for name, place in model.named_parameters() if name in ground.matrix.names]
     with objective.batches.seeded(0):
-        for batch in objective.batches:
+        for size, batch in zip(objective.sizes, objective.batches, strict=True):
             outputs, targets = objective.forward(model, batch)
-            each = reduction.loss_each(loss, calling.predictions(outputs), targets, size_of(batch))
+            each = reduction.loss_each(loss, calling.predictions(outputs), targets, size)
             probe = torch.zeros_like(each, requires_grad=True)
             back = torch.autograd.grad(each, moved, probe, create_graph=True, allow_unused=True)
             parts = [(g * p.detach()).sum() for g, p in zip(back, moved, strict=True) if g is not None]

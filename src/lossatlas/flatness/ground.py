@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lossatlas.curvature.products import Matrix
 from lossatlas.errors import SpecError
-from lossatlas.objective import Objective
+from lossatlas.objective import Objective, means
 from lossatlas.objective.part import taken
 from lossatlas.space import directions, filters
 from lossatlas.space.normalize import By, scaled_to
@@ -95,12 +95,13 @@ def groups(objective: Objective, size: int | None, seed: int) -> list[Objective]
         An objective for each group.
 
     Raises:
-        SpecError: a size that is no number of samples.
+        SpecError: a size that is no number of samples, or a loss that is a sum over them.
     """
     if size is None:
         return [objective]
     if not 1 <= size <= objective.samples:
         raise SpecError(f"m={size}; expected a number of samples from 1 to {objective.samples}, or None for all")
+    means.check(objective)
     order = np.random.default_rng(seed).permutation(objective.samples)
     return [taken(objective, np.sort(part)) for part in np.split(order, range(size, objective.samples, size))]
 
@@ -111,8 +112,9 @@ def moved_copy(ground: Ground) -> nn.Module:
     with torch.no_grad():
         for name, place in model.named_parameters():
             place.copy_(ground.base[name])
+    autograd = ground.objective.autograd
     for name, place in model.named_parameters():
-        place.requires_grad_(name in ground.matrix.names)
+        place.requires_grad_(name in ground.matrix.names or (autograd and place.requires_grad))
     return model
 
 

@@ -10,45 +10,22 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from lossatlas.errors import SpecError
+from lossatlas.objective.containers import map_tensors, moved, tensors_of
+from lossatlas.objective.hashing import fingerprint
 from lossatlas.objective.randomness import seeded
 
-__all__ = ["Batches", "fingerprint", "map_tensors", "size_of", "tensors_of"]
+__all__ = ["Batches", "batches_of", "fingerprint", "map_tensors", "size_of", "tensors_of"]
 
-
-def map_tensors(function: Callable[[Tensor], Any], batch: Any) -> Any:
-    """Apply a function to every tensor of a nested batch; all else stays as it is.
-
-    Returns:
-        The batch, nested as before.
-
-    Example:
-        >>> map_tensors(lambda t: t.shape[0], {"x": torch.zeros(3, 2), "name": "a"})
-        {'x': 3, 'name': 'a'}
-    """
-    if isinstance(batch, Tensor):
-        return function(batch)
-    if isinstance(batch, np.ndarray):
-        return function(torch.from_numpy(batch))
-    if isinstance(batch, Mapping):
-        return {key: map_tensors(function, value) for key, value in batch.items()}
-    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
-        return type(batch)(*(map_tensors(function, value) for value in batch))
-    if isinstance(batch, (tuple, list)):
-        return type(batch)(map_tensors(function, value) for value in batch)
-    return batch
-
-
-def tensors_of(batch: Any) -> list[Tensor]:
-    """All tensors of a nested batch, in order."""
-    found: list[Tensor] = []
-    map_tensors(found.append, batch)
-    return found
+Rows = (Tensor, np.ndarray)
 
 
 def size_of(batch: Any) -> int:
-    """The number of samples of a batch: the first dimension of its first tensor that has one.
+    """The rows of a batch: the first dimension of its first tensor that has one.
+
+    Whether a row is a sample is another question, see :mod:`lossatlas.objective.counting`.
 
     Returns:
         The number of samples.
@@ -62,75 +39,71 @@ def size_of(batch: Any) -> int:
     raise SpecError(f"data: a batch of type {type(batch).__name__} holds no tensor with a sample dimension")
 
 
-def fingerprint(batch: Any) -> bytes:
-    """A hash of every value, shape and type in a batch."""
-    digest = hashlib.blake2b(digest_size=16)
-    _digest(batch, digest)
-    return digest.digest()
-
-
-def _digest(part: Any, digest: Any) -> None:
-    if isinstance(part, (Tensor, np.ndarray)):
-        if hasattr(part, "full_tensor"):  # spread over processes
-            part = part.full_tensor()
-        tensor = torch.as_tensor(part).detach().cpu().contiguous()
-        digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data if tensor.numel() else b"")
-    elif isinstance(part, Mapping):
-        for key in part:
-            digest.update(str(key).encode())
-            _digest(part[key], digest)
-    elif isinstance(part, (tuple, list)):
-        for item in part:
-            _digest(item, digest)
-    else:
-        digest.update(repr(part).encode())
-
-
 class Batches:
     """The data of an objective. Iterating gives its batches, on the device, always in the same order.
 
     Args:
-        source: a DataLoader, any re-iterable of batches, or a tuple of tensors with one row for each sample.
+        source: a DataLoader, a Dataset, any re-iterable of batches, or tensors with one row for each sample, in a tuple
+            or by name.
         device: where the batches are wanted.
         memory: how many bytes of data may be kept on the device; beyond that it is read anew at every pass.
-        batch_size: rows in a batch where ``source`` is a tuple of tensors.
+        batch_size: rows in a batch where ``source`` is of tensors, or a Dataset.
+        look: shown each batch while the data is read for the first time.
 
     Attributes:
-        samples: number of samples.
-        sizes: number of samples of each batch.
+        number: of batches.
         kept: whether the data is held on the device.
         fingerprint: hash of all batches, as text.
 
     Raises:
-        SpecError: no data, or data that can be read only once.
+        SpecError: no data, data that can be read only once, or a Dataset whose items make no batch.
     """
 
-    def __init__(self, source: Any, *, device: torch.device, memory: int, batch_size: int) -> None:
-        self.source = _batched(source, batch_size)
+    def __init__(
+        self,
+        source: Any,
+        *,
+        device: torch.device,
+        memory: int,
+        batch_size: int,
+        look: Callable[[Any], object] = lambda batch: None,
+    ) -> None:
+        self.source = batches_of(source, batch_size)
+        self._collated = self.source is not source and isinstance(self.source, DataLoader)
         self.device = device
-        self.samples = 0
-        self.sizes: list[int] = []
+        self.number = 0
         self.kept = True
         self._held: list[Any] = []
         with self.seeded(0):
-            self._read_once(memory)
+            self._read_once(memory, look)
 
-    def _read_once(self, memory: int) -> None:
+    def _read_once(self, memory: int, look: Callable[[Any], object]) -> None:
         digest = hashlib.blake2b(digest_size=16)
         held_bytes = 0
-        for batch in self.source:
-            self.sizes.append(size_of(batch))
-            self.samples += self.sizes[-1]
+        for batch in self._read():
+            look(batch)
+            self.number += 1
             digest.update(fingerprint(batch))
-            held_bytes += sum(tensor.numel() * tensor.element_size() for tensor in tensors_of(batch))
+            held_bytes += sum(tensor.numel() * tensor.element_size() for tensor in map(_dense, tensors_of(batch)))
             if held_bytes > memory:
                 self.kept, self._held = False, []
             if self.kept:
-                self._held.append(self._on_device(batch))
-        if self.samples == 0:
+                self._held.append(moved(batch, self.device))
+        if not self.number:
             raise SpecError("data is empty: it gave no sample; expected a DataLoader, a list of batches or (x, y)")
         self.fingerprint = digest.hexdigest()
+
+    def _read(self) -> Iterator[Any]:
+        """A pass over the source."""
+        try:
+            yield from self.source
+        except (TypeError, RuntimeError, KeyError) as fault:
+            if not self._collated:
+                raise
+            words = str(fault).splitlines()[0]
+            raise SpecError(
+                f"data: the items of the Dataset make no batch ({words}); pass a DataLoader with a collate_fn that does"
+            ) from fault
 
     def seeded(self, seed: int) -> AbstractContextManager[None]:
         """The global random state, and the DataLoader's own generator, under a seed and put back afterwards."""
@@ -141,15 +114,24 @@ class Batches:
         with self.seeded(seed):
             return [_rows(batch) for batch in self.source]
 
-    def _on_device(self, batch: Any) -> Any:
-        return map_tensors(lambda tensor: tensor.to(self.device, non_blocking=True), batch)
-
     def __iter__(self) -> Iterator[Any]:
         if self.kept:
             yield from self._held
-        else:
-            for batch in self.source:
-                yield self._on_device(batch)
+            return
+        number = 0
+        for batch in self._read():
+            number += 1
+            yield moved(batch, self.device)
+        if number != self.number:
+            raise SpecError(
+                f"data gave {self.number} batches at first and {number} now, and it is read again at every point; pass "
+                "data that gives the same each time, or let it be kept: memory=, in bytes (--memory, in GiB)"
+            )
+
+
+def _dense(tensor: Tensor) -> Tensor:
+    """What of a tensor takes memory, nearly."""
+    return tensor if tensor.layout in (torch.strided, torch.jagged) else tensor.detach().values()
 
 
 def _rows(batch: Any) -> list[bytes]:
@@ -157,28 +139,64 @@ def _rows(batch: Any) -> list[bytes]:
     return [fingerprint([t[i] for t in tensors_of(batch) if t.shape[:1] == (size,)]) for i in range(size)]
 
 
-def _batched(source: Any, batch_size: int) -> Iterable[Any]:
-    """The source as a re-iterable of batches."""
-    if isinstance(source, tuple) and source and all(isinstance(part, (Tensor, np.ndarray)) for part in source):
+def batches_of(source: Any, batch_size: int) -> Iterable[Any]:
+    """Some data as batches: what is no list of batches yet is cut.
+
+    Args:
+        source: as for :class:`Batches`.
+        batch_size: rows in a batch, where it is cut.
+
+    Returns:
+        A re-iterable.
+
+    Raises:
+        SpecError: the source is of no such kind.
+    """
+    if batch_size < 1:
+        raise SpecError(f"batch_size={batch_size}; expected at least 1")
+    if isinstance(source, tuple) and source and all(isinstance(part, Rows) for part in source):
         return _split(tuple(torch.as_tensor(part) for part in source), batch_size)
-    if isinstance(source, (Tensor, np.ndarray)):
+    if isinstance(source, Rows):
         return _split((torch.as_tensor(source),), batch_size)
-    if isinstance(source, Mapping) or not isinstance(source, Iterable):
+    if type(source) is TensorDataset:
+        return _split(source.tensors, batch_size)
+    if isinstance(source, Mapping) and source and all(isinstance(part, Rows) for part in source.values()):
+        parts = _split(tuple(torch.as_tensor(part) for part in source.values()), batch_size)
+        return [dict(zip(source, part, strict=True)) for part in parts]
+    if _is_dataset(source):
+        return DataLoader(source, batch_size=batch_size)
+    _check_source(source)
+    return source  # type: ignore[no-any-return]
+
+
+def _is_dataset(source: Any) -> bool:
+    """Whether single samples are read from it: a Dataset of torch, or of the Hugging Face library."""
+    theirs = type(source).__module__.partition(".")[0] == "datasets" and hasattr(source, "set_format")
+    return isinstance(source, (Dataset, IterableDataset)) or theirs
+
+
+def _check_source(source: Any) -> None:
+    one_batch = not isinstance(source, (list, DataLoader)) and callable(getattr(type(source), "to", None))
+    if one_batch or isinstance(source, Mapping):
         raise SpecError(
-            f"data is a {type(source).__name__}; expected a DataLoader, a list of batches or a tuple (x, y) of tensors"
+            f"data is a {type(source).__name__}, which looks like one batch; pass [data], a list of batches"
+        )
+    if isinstance(source, (str, bytes)) or not isinstance(source, Iterable):
+        raise SpecError(
+            f"data is a {type(source).__name__}; expected a DataLoader, a Dataset, a list of batches or a tuple (x, y) "
+            "of tensors"
         )
     # iter(source) would tell too, but it makes a DataLoader draw a seed from the user's generator.
     if hasattr(source, "__next__"):
         raise SpecError(
             f"data is a {type(source).__name__}, which can be read only once; pass list(data) or the DataLoader itself"
         )
-    return source
 
 
 def _split(parts: tuple[Tensor, ...], batch_size: int) -> list[tuple[Tensor, ...]]:
+    if any(part.layout is not torch.strided or not part.dim() for part in parts):
+        raise SpecError("data: a tensor without rows, or a sparse one, cannot be cut; pass a list of batches")
     lengths = [len(part) for part in parts]
     if len(set(lengths)) != 1:
         raise SpecError(f"data: the tensors have {lengths} rows; a tuple of tensors needs one row for each sample")
-    if batch_size < 1:
-        raise SpecError(f"batch_size={batch_size}; expected at least 1")
     return list(zip(*(torch.split(part, batch_size) for part in parts), strict=True)) if lengths[0] else []

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lossatlas.errors import SpecError
-from lossatlas.objective.batches import size_of
 
 __all__ = ["MODES", "STATISTICS", "Mode", "layers", "recalibrate", "statistics"]
 
@@ -46,19 +45,21 @@ def statistics(model: nn.Module) -> dict[str, Tensor]:
     }
 
 
-def _measured(call: Callable[[nn.Module, Any], Any], model: nn.Module, batch: Any) -> None:
+def _measured(call: Callable[[nn.Module, Any], Any], model: nn.Module, batch: Any, size: int) -> None:
     try:
         call(model, batch)
     except ValueError as fault:
         if "more than 1 value per channel" not in str(fault):
             raise
         raise SpecError(
-            f"batchnorm='recalibrated': a batch of {size_of(batch)} sample has no variance; choose another batch size, "
+            f"batchnorm='recalibrated': a batch of {size} sample has no variance; choose another batch size, "
             "so that the last batch has at least two samples"
         ) from fault
 
 
-def recalibrate(model: nn.Module, batches: Iterable[Any], call: Callable[[nn.Module, Any], Any]) -> None:
+def recalibrate(
+    model: nn.Module, batches: Iterable[Any], sizes: Iterable[int], call: Callable[[nn.Module, Any], Any]
+) -> None:
     r"""Measure the running statistics of a model again, over all the data.
 
     After batch b of n_b samples the running value is moved by the momentum n_b / (n_1 + … + n_b), which makes it the
@@ -67,6 +68,7 @@ def recalibrate(model: nn.Module, batches: Iterable[Any], call: Callable[[nn.Mod
     Args:
         model: a private copy; its running statistics are replaced, and its mode is put back.
         batches: the data.
+        sizes: samples of each batch.
         call: called with the model and a batch.
 
     Raises:
@@ -79,12 +81,12 @@ def recalibrate(model: nn.Module, batches: Iterable[Any], call: Callable[[nn.Mod
         for module in own.values():
             module.reset_running_stats()
             module.train()
-        for batch in batches:
-            seen += size_of(batch)
+        for size, batch in zip(sizes, batches, strict=True):
+            seen += size
             for module in own.values():
-                module.momentum = size_of(batch) / seen
+                module.momentum = size / max(seen, 1)
             with torch.no_grad():
-                _measured(call, model, batch)
+                _measured(call, model, batch, size)
     finally:
         for name, module in own.items():
             module.train(before[name][0])

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import nn
+from torch.nn.utils.rnn import PackedSequence
 
 from lossatlas.errors import SpecError
 
-__all__ = ["TARGETS", "Forward", "forward", "own_loss", "predictions"]
+__all__ = ["TARGETS", "Forward", "forward", "own_loss", "predictions", "target_name", "targets"]
 
 Forward = Callable[[nn.Module, Any], tuple[Any, Any]]
 """``forward(model, batch) -> (outputs, targets)``: what an Objective calls for each batch."""
@@ -41,14 +42,36 @@ def forward(model: nn.Module, batch: Any) -> tuple[Any, Any]:
         >>> outputs.shape, targets.shape
         (torch.Size([5, 3]), torch.Size([5]))
     """
+    found = targets(batch)
     if isinstance(batch, Mapping):
-        name = next((name for name in TARGETS if name in batch), None)
-        named = {key: value for key, value in batch.items() if key != name or _takes(model, key)}
-        return model(**named), None if name is None else batch[name]
-    if isinstance(batch, (tuple, list)):
+        own = target_name(batch)
+        named = {key: value for key, value in batch.items() if key != own or _takes(model, key)}
+        return model(**named), found
+    if isinstance(batch, (tuple, list)) and not isinstance(batch, PackedSequence):
         inputs = batch[:-1] if len(batch) > 1 else batch
-        return model(*inputs), batch[-1]
-    return model(batch), batch
+        return model(*inputs), found
+    return model(batch), found
+
+
+def targets(batch: Any) -> Any:
+    """What :func:`forward` compares the outputs with, without a call of the model.
+
+    Returns:
+        The targets; None where a mapping has none.
+
+    Example:
+        >>> targets({"x": 1, "labels": 2})
+        2
+    """
+    if isinstance(batch, Mapping):
+        name = target_name(batch)
+        return None if name is None else batch[name]
+    return batch[-1] if isinstance(batch, (tuple, list)) and not isinstance(batch, PackedSequence) else batch
+
+
+def target_name(batch: Mapping[str, Any]) -> str | None:
+    """The key of a mapping that holds its targets."""
+    return next((name for name in TARGETS if name in batch), None)
 
 
 def _takes(model: nn.Module, argument: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from lossatlas.errors import SpecError, unknown
+from lossatlas.objective import arguments, calling, census, counting, losses, private, reduction, wrappers
 from lossatlas.objective import batchnorm as bn
-from lossatlas.objective import calling, private, reduction, wrappers
-from lossatlas.objective.batches import Batches, size_of
+from lossatlas.objective.batches import Batches
 from lossatlas.objective.tasks import Task, Tasks
 from lossatlas.results.landscape import Count
 
@@ -41,7 +41,9 @@ class Objective:
     Args:
         model: any module. Its parameters, as they are now, are the origin; of a wrapper (DataParallel, DDP,
             ``torch.compile``, Fabric) the network inside.
-        data: a DataLoader, any re-iterable of batches, or a tuple ``(x, y)`` of tensors with one row for each sample.
+        data: a DataLoader, a Dataset, any re-iterable of batches, or tensors with one row for each sample, as a tuple
+            ``(x, y)`` or by name. A batch is any object: containers keep their class, tensors are moved to the device
+            wherever they are found, and what ``forward`` gets is otherwise what the data gave.
         loss: ``(outputs, targets) -> scalar`` (a mean over samples) or one value for each sample, shape [N, ...].
             Left out, the model's own ``.loss`` is taken.
         metrics: by name, ``(outputs, targets) -> [N]``: one value for each sample (of type bool where it is a score of
@@ -58,7 +60,10 @@ class Objective:
         in_place: move the model itself instead of a private copy, for one that fits into memory only once. Its weights
             are kept in a temporary file (in ``TMPDIR``) and put back bit for bit, also after an exception; see
             :mod:`lossatlas.evaluate.streaming`.
-        autograd: let the forward pass take derivatives, as losses with derivatives of the network need.
+        autograd: let the forward pass take derivatives, by the inputs (a PINN) or by the weights (a step of MAML).
+        size: the number of samples in every batch, or a function of a batch that gives it. Left out, it is that of the
+            targets, or of the loss where that has one value for each sample; what cannot be read so is refused. Batches
+            that are seeds, or a loss over pairs, need it.
         name: what to call the model in pictures.
         data_name: what to call the data in pictures.
 
@@ -66,6 +71,7 @@ class Objective:
         origin: the parameters (tied tensors once), detached, by name; with ``batchnorm="interpolated"`` also the
             running statistics.
         samples: number of samples N.
+        sizes: number of samples of each batch.
         names: ``("loss", *metrics, *scores of tasks)``.
         measured: those of them that are measured batch by batch: without derived numbers and tasks.
 
@@ -99,6 +105,7 @@ class Objective:
         training: bool = False,
         autograd: bool = False,
         in_place: bool = False,
+        size: counting.Size | None = None,
         name: str | None = None,
         data_name: str | None = None,
     ) -> None:
@@ -109,7 +116,7 @@ class Objective:
         self.model = model = wrappers.unwrapped(model)
         wrappers.check_ready(model)
         self.loss = loss
-        self.metrics = _checked_metrics(metrics)
+        self.metrics = arguments.checked_metrics(metrics)
         self.tasks = Tasks(tasks or {}, taken=self.metrics)
         self.forward = forward or calling.forward
         self.batchnorm = batchnorm
@@ -118,10 +125,14 @@ class Objective:
         self.in_place = in_place
         if in_place:
             private.check_in_place(model, batchnorm)
-        self.device = _device(model, device)
-        self.batches = Batches(data, device=self.device, memory=memory, batch_size=batch_size)
+        self.device = arguments.device_of(model, device)
+        self.size = counting.checked(size)
+        plain, weighing = self.forward is calling.forward, reduction.by_target(loss)
+        self._look = census.Look(self.size, plain=plain, weighing=weighing)
+        self.batches = Batches(data, device=self.device, memory=memory, batch_size=batch_size, look=self._look)
+        self.mean_checked = False
         self.name = name or type(model).__name__
-        self.data_name = data_name or _data_name(data)
+        self.data_name = data_name or arguments.data_name(data)
         self.origin = _origin(model, statistics=batchnorm == "interpolated")
         self.fingerprint = private.weights_fingerprint(model)
         self._counts: dict[str, Count] = {}
@@ -129,7 +140,29 @@ class Objective:
     @property
     def samples(self) -> int:
         """The number of samples behind each mean."""
-        return self.batches.samples
+        return sum(self.sizes)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The number of samples of each batch."""
+        return self._census.sizes
+
+    @functools.cached_property
+    def _census(self) -> census.Census:
+        return census.take(self, self._look)
+
+    @functools.cached_property
+    def weighing(self) -> reduction.ByTarget | None:
+        """How the loss weighs targets, where it is a mean of torch's own in which they do not all count the same."""
+        known = self._look.weighing
+        return known if known is not None and (known.classes is not None or self._census.uneven) else None
+
+    @property
+    def batchnorm_words(self) -> str:
+        """What BatchNorm normalised by, for a caption; empty where the model has none with statistics."""
+        if not bn.layers(self.model):
+            return ""
+        return "by the statistics of each batch (training mode)" if self.training else self.batchnorm
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -156,7 +189,7 @@ class Objective:
         """The copy on which everything is evaluated, at the origin until somebody moves it."""
         if self.in_place:
             return self.model
-        return private.private_copy(self.model, device=self.device, training=self.training)
+        return private.private_copy(self.model, device=self.device, training=self.training, autograd=self.autograd)
 
     @functools.cached_property
     def places(self) -> dict[str, Tensor]:
@@ -207,7 +240,7 @@ class Objective:
         """
         with self.posed(), self.batches.seeded(seed):
             if self.batchnorm == "recalibrated":
-                bn.recalibrate(self.private, self.batches, self.forward)
+                bn.recalibrate(self.private, self.batches, self.sizes, self.forward)
             with self.grad_mode():
                 found = self.mean(self.batches, watch)
                 scores = self.tasks(self.private)
@@ -251,11 +284,14 @@ class Objective:
                 columns[name] = metric(columns[metric.of])
         return np.stack([columns[name] for name in self.completed_names], axis=1)
 
-    def parts(self, batch: Any, model: nn.Module | None = None, watch: Watch | None = None) -> list[reduction.Part]:
+    def parts(
+        self, batch: Any, model: nn.Module | None = None, watch: Watch | None = None, size: int | None = None
+    ) -> list[reduction.Part]:
         """The mean of one batch, and what it weighs, for all that is measured; of the private copy or another model."""
         outputs, targets = self.forward(self.private if model is None else model, batch)
-        size, shown = size_of(batch), calling.predictions(outputs)
-        parts = [self._loss_part(outputs, shown, targets, size)]
+        shown = calling.predictions(outputs)
+        parts = [self.loss_part(outputs, targets, batch, size, weighing=self.weighing)]
+        size = parts[0].samples if size is None else size
         for name in self.measured[1:]:
             value = self.metrics[name](shown, targets)
             parts.append(reduction.part(reduction.metric_mean(name, value, size), value, size))
@@ -263,24 +299,39 @@ class Objective:
             watch(shown, targets, size)
         return parts
 
-    def _loss_part(self, outputs: Any, shown: Any, targets: Any, size: int) -> reduction.Part:
-        if self.loss is None:
-            value: Any = calling.own_loss(outputs)
-            return reduction.part(reduction.loss_mean(_model_loss, value, size), value, size)
-        value = self.loss(shown, targets)
-        return reduction.part(reduction.loss_mean(self.loss, value, size), value, size)
+    def loss_part(
+        self,
+        outputs: Any,
+        targets: Any,
+        batch: Any,
+        size: int | None = None,
+        weighing: reduction.ByTarget | None = None,
+    ) -> reduction.Part:
+        """The mean loss of one batch, and what it weighs.
+
+        Args:
+            outputs: of the model.
+            targets: of the batch.
+            batch: itself.
+            size: its samples; left out, they are counted.
+            weighing: how the targets weigh, where they do not all weigh the same.
+
+        Returns:
+            The part of the loss.
+
+        Raises:
+            SpecError: the loss has a shape that makes no mean, or the samples cannot be counted.
+        """
+        return losses.loss_part(self, outputs, targets, batch, size, weighing)
+
+    @functools.cached_property
+    def separate(self) -> bool:
+        """Whether each value of the loss belongs to one row of the outputs, though there are fewer or more of them."""
+        return losses.separate(self)
 
     def shares(self) -> list[float]:
         """What each batch's mean loss counts for in the loss: shares that sum to 1."""
-        sizes: list[float] = [float(size) for size in self.batches.sizes]
-        with self.posed(), self.batches.seeded(0), self.grad_mode():
-            for number, batch in enumerate(self.batches):
-                outputs, targets = self.forward(self.private, batch)
-                part = self._loss_part(outputs, calling.predictions(outputs), targets, size_of(batch))
-                if part.unit == "sample":
-                    break
-                sizes[number] = float(part.weight_on(self.device))
-        return [size / sum(sizes) for size in sizes]
+        return losses.shares(self)
 
     def each(self) -> Tensor:
         """Loss and metrics of every sample where the private copy stands now, float64 [N, measured].
@@ -297,7 +348,8 @@ class Objective:
         with self.posed(), self.batches.seeded(0), self.grad_mode():
             for batch in self.batches:
                 outputs, targets = self.forward(self.private, batch)
-                shown, size = calling.predictions(outputs), size_of(batch)
+                shown = calling.predictions(outputs)
+                size = self.loss_part(outputs, targets, batch).samples
                 columns = [reduction.loss_each(self.loss, shown, targets, size)]
                 columns += [
                     reduction.metric_each(name, self.metrics[name](shown, targets), size) for name in self.measured[1:]
@@ -305,9 +357,28 @@ class Objective:
                 rows.append(torch.stack(columns, dim=1).detach().cpu())
         return torch.cat(rows)
 
-    def grad_mode(self) -> AbstractContextManager[Any]:
-        """Inference mode, or gradients where the objective needs them."""
-        return torch.enable_grad() if self.autograd else torch.inference_mode()
+    @contextlib.contextmanager
+    def grad_mode(self) -> Iterator[None]:
+        """Inference mode, or gradients where the objective needs them.
+
+        Yields:
+            Nothing.
+
+        Raises:
+            SpecError: the model or the loss takes derivatives, and ``autograd`` is not set.
+            RuntimeError: whatever else goes wrong in the model.
+        """
+        try:
+            with torch.enable_grad() if self.autograd else torch.inference_mode():
+                yield
+        except RuntimeError as fault:
+            words = str(fault).splitlines()[0] if str(fault) else ""
+            if self.autograd or not ("does not require grad" in words or "nference" in words):
+                raise
+            raise SpecError(
+                f"the forward pass or the loss takes derivatives ({words}); pass autograd=True, or --autograd on the "
+                "command line"
+            ) from fault
 
     def assert_unchanged(self) -> None:
         """Check that the model is still where the objective found it.
@@ -320,37 +391,6 @@ class Objective:
                 "objective: the model's weights changed after the Objective was made, so its origin is no longer the "
                 "model; make a new Objective, or copy.deepcopy the model before training on"
             )
-
-
-def _model_loss(outputs: Any, targets: Any) -> Tensor:
-    loss: Tensor = calling.own_loss(outputs)
-    return loss
-
-
-def _checked_metrics(metrics: Mapping[str, Any] | None) -> dict[str, Any]:
-    checked = dict(metrics or {})
-    for name, metric in checked.items():
-        if name in ("loss", "status") or not name.isidentifier():
-            raise SpecError(f"metrics: {name!r} cannot name a metric; choose an identifier other than loss and status")
-        if not callable(metric):
-            raise SpecError(f"metrics[{name!r}] is a {type(metric).__name__}; expected a callable (outputs, targets)")
-        if isinstance(metric, reduction.Derived) and (
-            isinstance(checked.get(metric.of), reduction.Derived) or metric.of not in ("loss", *checked)
-        ):
-            raise SpecError(f"metrics[{name!r}] is derived from {metric.of!r}, which is not measured")
-    return checked
-
-
-def _device(model: nn.Module, device: str | torch.device | None) -> torch.device:
-    if device is not None:
-        return torch.device(device)
-    tensors = (*model.parameters(), *model.buffers())
-    return tensors[0].device if tensors else torch.device("cpu")
-
-
-def _data_name(data: Any) -> str:
-    dataset = getattr(data, "dataset", None)
-    return type(dataset).__name__ if dataset is not None else "tensors" if isinstance(data, tuple) else "batches"
 
 
 def _origin(model: nn.Module, *, statistics: bool) -> dict[str, Tensor]:

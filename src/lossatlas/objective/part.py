@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lossatlas.errors import SpecError
-from lossatlas.objective.batches import map_tensors, size_of, tensors_of
+from lossatlas.objective.batches import map_tensors, tensors_of
 from lossatlas.objective.objective import Objective
 
 __all__ = ["every", "strata", "taken"]
@@ -66,13 +66,12 @@ def taken(objective: Objective, chosen: np.ndarray) -> Objective:
         SpecError: a tensor of a batch has no sample dimension.
     """
     batches, start = [], 0
-    for batch in objective.batches:
-        size = size_of(batch)
+    for size, batch in zip(objective.sizes, objective.batches, strict=True):
         rows = torch.from_numpy(chosen[(chosen >= start) & (chosen < start + size)] - start)
         if len(rows):
             batches.append(_rows(batch, size, rows.to(objective.device)))
         start += size
-    return Objective(
+    part = Objective(
         objective.model,
         batches,
         objective.loss,
@@ -87,9 +86,12 @@ def taken(objective: Objective, chosen: np.ndarray) -> Objective:
         name=objective.name,
         data_name=objective.data_name,
     )
+    part.mean_checked = objective.mean_checked  # what was said of all is not said again of a part
+    return part
 
 
 def _rows(batch: Any, size: int, rows: Tensor) -> Any:
-    if any(tensor.shape[:1] != (size,) for tensor in tensors_of(batch)):
+    tensors = tensors_of(batch)
+    if not tensors or any(tensor.shape[:1] != (size,) for tensor in tensors):
         raise SpecError("data: a tensor of the batch has no sample dimension, so no part of the samples can be taken")
     return map_tensors(lambda tensor: tensor[rows.to(tensor.device)], batch)

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from lossatlas.errors import SpecError
-from lossatlas.objective.batches import fingerprint
+from lossatlas.objective.hashing import fingerprint
 
 __all__ = ["check_in_place", "local", "posed", "private_copy", "reshard", "same_memory", "weights_fingerprint"]
 
 
-def private_copy(model: nn.Module, *, device: torch.device, training: bool) -> nn.Module:
-    """A copy that shares no memory with the model and records no gradients.
+@torch.inference_mode(False)  # tensors made in inference mode could never be written to outside of it
+def private_copy(model: nn.Module, *, device: torch.device, training: bool, autograd: bool = False) -> nn.Module:
+    """A copy that shares no memory with the model and records no gradients unless asked to.
 
     Tensors that are not leaves (``weight_g`` style attributes) cannot be deep-copied by torch, so every tensor is
     handed to the copy beforehand.
@@ -26,6 +27,7 @@ def private_copy(model: nn.Module, *, device: torch.device, training: bool) -> n
         model: any module.
         device: where the copy lives.
         training: leave Dropout, BatchNorm and their like in training mode.
+        autograd: let the weights that can be trained be differentiated by.
 
     Returns:
         The copy, in evaluation mode unless ``training``.
@@ -42,7 +44,12 @@ def private_copy(model: nn.Module, *, device: torch.device, training: bool) -> n
         twin = copy.deepcopy(model, memo)
     except (TypeError, RuntimeError, NotImplementedError) as fault:
         raise SpecError(f"model {type(model).__name__} cannot be copied (copy.deepcopy): {fault}") from fault
-    return twin.requires_grad_(False).to(device).train(training)
+    twin.requires_grad_(False).to(device).train(training)
+    if autograd:
+        trained = dict(model.named_parameters())
+        for name, tensor in twin.named_parameters():
+            tensor.requires_grad_(trained[name].requires_grad)
+    return twin
 
 
 def check_in_place(model: nn.Module, batchnorm: str) -> None:

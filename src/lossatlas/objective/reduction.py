@@ -10,23 +10,27 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from lossatlas.errors import SpecError
-from lossatlas.objective.batches import map_tensors
+from lossatlas.objective.containers import map_tensors
 
 __all__ = [
+    "ByTarget",
     "Derived",
     "Measure",
     "Part",
     "Weighted",
-    "looks_like",
+    "by_target",
+    "length",
     "loss_each",
     "loss_mean",
     "metric_each",
     "metric_mean",
     "name_of",
     "part",
+    "separate",
     "stated_reduction",
 ]
 
@@ -90,12 +94,14 @@ class Part(NamedTuple):
         weight: of the batch; a number of samples, or a tensor.
         unit: what the mean is over.
         zero_one: whether it is a mean of scores of 0 or 1.
+        samples: of the batch, whatever the mean is over.
     """
 
     mean: Tensor
     weight: int | Tensor
     unit: str
     zero_one: bool
+    samples: int
 
     def weight_on(self, device: torch.device) -> Tensor:
         """The weight as a scalar tensor."""
@@ -106,17 +112,51 @@ class Part(NamedTuple):
 def part(mean: Tensor, value: Any, size: int) -> Part:
     """A batch's value with its weight: that of its tokens, say, or else the number of its samples."""
     if isinstance(value, Weighted):
-        return Part(mean, value.total(), value.unit, zero_one=False)
-    return Part(mean, size, "sample", zero_one=value.dtype == torch.bool)
+        return Part(mean, value.total(), value.unit, zero_one=False, samples=size)
+    return Part(mean, size, "sample", zero_one=value.dtype == torch.bool, samples=size)
 
 
-def loss_mean(loss: Measure, value: Any, size: int) -> Tensor:
+def length(value: Any) -> int | None:
+    """How many values a loss gave, along the first dimension; None where it is one number."""
+    values = value.values if isinstance(value, Weighted) else value
+    return values.shape[0] if isinstance(values, Tensor) and values.dim() else None
+
+
+def separate(loss: Measure, outputs: Any, targets: Any) -> bool:
+    """Whether the first and the last value of a loss depend on one row of the outputs each.
+
+    So a loss that leaves some samples out is told from one that has mixed them up.
+
+    Returns:
+        Whether they do.
+
+    Example:
+        >>> x, y = torch.ones(4, 2), torch.zeros(4, 2)
+        >>> separate(lambda o, t: (o - t).square()[:3].mean(1), x, y), separate(lambda o, t: (o - t).mean(0), x, y)
+        (True, False)
+    """
+    if not isinstance(outputs, Tensor) or not outputs.is_floating_point() or not outputs.dim():
+        return False
+    with torch.inference_mode(False), torch.enable_grad():
+        leaf = outputs.detach().clone().requires_grad_(True)
+        values = loss(leaf, map_tensors(torch.clone, targets))
+        if not isinstance(values, Tensor) or not values.requires_grad or not values.numel():
+            return False
+        for value in (values[0], values[-1]):
+            slope = torch.autograd.grad(value.sum(), leaf, retain_graph=True)[0]
+            if int(slope.reshape(len(leaf), -1).any(dim=1).sum()) != 1:
+                return False
+    return True
+
+
+def loss_mean(loss: Measure, value: Any, size: int, *, told: bool = False) -> Tensor:
     """The mean loss of one batch.
 
     Args:
         loss: the function that gave the value; only its stated ``reduction`` is looked at.
         value: a scalar (reduced already), one value for each sample, shape [N] or [N, ...], or :class:`Weighted`.
         size: the number of samples N.
+        told: whether the user said so, and there may be more or fewer values.
 
     Returns:
         A scalar.
@@ -130,10 +170,10 @@ def loss_mean(loss: Measure, value: Any, size: int) -> Tensor:
         raise SpecError(f"loss {name_of(loss)} returned a {type(value).__name__}; expected a tensor")
     if value.dim() == 0:
         return value / size if stated_reduction(loss) == "sum" else value
-    if value.shape[0] != size:
+    if value.shape[0] != size and not told:
         raise SpecError(
             f"loss {name_of(loss)} returned shape {tuple(value.shape)} for {size} samples; "
-            f"expected a scalar or [{size}, ...], one value for each sample"
+            f"expected a scalar or [{size}, ...], one value for each sample (or size=, if {size} is not their number)"
         )
     return value.double().mean()
 
@@ -251,38 +291,63 @@ def name_of(function: Any) -> str:
     return name
 
 
-def looks_like(loss: Measure, outputs: Any, targets: Any) -> str:
-    """Whether a scalar loss is a mean over samples, found by cutting one batch in two.
+@dataclass(frozen=True, kw_only=True)
+class ByTarget:
+    """A mean of torch's own that is weighted by target: by class, and without the targets that are ignored.
 
-    Args:
-        loss: a loss that returns a scalar.
-        outputs: outputs of one batch; any nesting of tensors with the samples first.
-        targets: its targets.
+    Attributes:
+        classes: weight of each class; None where all weigh the same.
+        ignored: a target that counts for nothing.
+    """
+
+    classes: Tensor | None
+    ignored: int
+
+    @property
+    def unit(self) -> str:
+        """What the mean is over."""
+        return "target" if self.classes is None else "class-weighted target"
+
+    def leaves_out(self, targets: Any) -> bool:
+        """Whether some of a batch's targets count for nothing."""
+        return _numbers(targets) and bool((targets == self.ignored).any())
+
+    def weight(self, targets: Any) -> Tensor | None:
+        """What a batch counts for, float64; None where its targets are no class numbers."""
+        if not _numbers(targets):
+            return None
+        exact = torch.float32 if targets.device.type == "mps" else torch.float64  # Apple's GPU has no doubles
+        counted: Tensor = targets != self.ignored
+        if self.classes is None:
+            return counted.sum().to(exact)
+        each = self.classes.to(targets.device, exact)[torch.where(counted, targets, 0)]
+        total: Tensor = torch.where(counted, each, 0.0).sum()
+        return total
+
+
+def _numbers(targets: Any) -> bool:
+    return isinstance(targets, Tensor) and not targets.is_floating_point() and targets.dim() > 0
+
+
+def by_target(loss: Any) -> ByTarget | None:
+    """How a cross entropy or a negative log-likelihood of torch weighs its targets.
 
     Returns:
-        ``"mean"``, ``"sum"``, ``"neither"``, or ``"unknown"`` where the batch cannot be cut.
+        The weights; None for any other loss, and for one that is no mean.
 
     Example:
-        >>> import torch
-        >>> x, y = torch.arange(6.0), torch.zeros(6)
-        >>> looks_like(torch.nn.MSELoss(reduction="sum"), x, y)
-        'sum'
+        >>> weights = torch.tensor([1.0, 3.0])
+        >>> by_target(nn.CrossEntropyLoss(weight=weights)).weight(torch.tensor([0, 1, 1, -100]))
+        tensor(7., dtype=torch.float64)
     """
-    size = next((t.shape[0] for t in _flat(outputs) if t.dim()), 0)
-    cut = size // 3
-    if cut < 1 or any(t.shape[:1] != (size,) for t in (*_flat(outputs), *_flat(targets))):
-        return "unknown"
-    first = map_tensors(lambda t: t[:cut], (outputs, targets))
-    second = map_tensors(lambda t: t[cut:], (outputs, targets))
-    values: list[Any] = [loss(*part) for part in ((outputs, targets), first, second)]
-    whole, a, b = (float(value) for value in values)
-    tolerance = 200 * torch.finfo(values[0].dtype).eps * abs(whole)
-    if abs(whole - (cut * a + (size - cut) * b) / size) <= tolerance:
-        return "mean"
-    return "sum" if abs(whole - (a + b)) <= tolerance else "neither"
-
-
-def _flat(part: Any) -> list[Tensor]:
-    found: list[Tensor] = []
-    map_tensors(found.append, part)
-    return found
+    told: dict[str, Any] = {}
+    while isinstance(loss, functools.partial) and not loss.args:
+        told = {**loss.keywords, **told}
+        loss = loss.func
+    if isinstance(loss, nn.Module) and type(loss).forward in (nn.CrossEntropyLoss.forward, nn.NLLLoss.forward):
+        told = {name: getattr(loss, name) for name in ("weight", "ignore_index", "reduction")}
+    elif loss not in (F.cross_entropy, F.nll_loss):
+        return None
+    if told.get("reduction", "mean") != "mean" or {"reduce", "size_average"} & set(told):
+        return None
+    return ByTarget(classes=told.get("weight"), ignored=told.get("ignore_index", -100))

@@ -69,7 +69,7 @@ ATTRIBUTES: dict[str, str] = {
     "samples": "number of samples behind each mean",
     "normalisation": "filter, layer, weight, none, head, unit-filter, unit-layer; empty where nothing was normalised",
     "still": "roles of tensors that do not move, separated by commas",
-    "batchnorm": "frozen, recalibrated or interpolated; empty where the model has none",
+    "batchnorm": "frozen, recalibrated or interpolated, or by the statistics of each batch; empty without BatchNorm",
     "seed": "seed of the random directions; empty where there is none",
     "dtype": "number format of the evaluation",
     "device": "kind of device of the evaluation",

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lossatlas.objective import Objective, batchnorm
+from lossatlas.objective import Objective
 from lossatlas.objective.batches import fingerprint
 from lossatlas.objective.probe import Centre
 from lossatlas.objective.reduction import name_of
@@ -88,7 +88,6 @@ def _identity(objective: Objective, plane: Plane, axes: Mapping[str, np.ndarray]
 
 def _about(objective: Objective, plane: Plane, centre: Centre, precision: str) -> About:
     recipe = plane.recipe
-    has_statistics = bool(batchnorm.layers(objective.model))
     return About(
         title=objective.name,
         model=type(objective.model).__name__,
@@ -98,7 +97,7 @@ def _about(objective: Objective, plane: Plane, centre: Centre, precision: str) -
         counts={name: asdict(count) for name, count in objective.counts.items()},
         normalisation=recipe.by,
         still=recipe.still,
-        batchnorm=objective.batchnorm if has_statistics else "",
+        batchnorm=objective.batchnorm_words,
         seed=recipe.seed,
         dtype=_dtype(plane) if precision == "exact" else precision,
         device=objective.device.type,

@@ -61,10 +61,15 @@ class _Values(nn.Module):
     def forward(self, *leaves: Tensor) -> Tensor:
         objective, layout = self._measure
         batch = pytree.tree_unflatten(list(leaves), layout)
-        parts = objective.parts(batch, self.model)
+        parts = objective.parts(batch, self.model, size=size_of(batch))
         own = {number: part.weight for number, part in enumerate(parts) if isinstance(part.weight, Tensor)}
         self.seen.weighted = tuple(own)
         return torch.stack([part.mean.double() for part in parts] + [weight.double() for weight in own.values()])
+
+
+def _rows_of(batch: Any) -> int:
+    """The rows of a batch, 0 where nothing in it has any."""
+    return size_of(batch) if any(tensor.dim() for tensor in tensors_of(batch)) else 0
 
 
 def why_not(objective: Objective) -> str:
@@ -79,6 +84,8 @@ def why_not(objective: Objective) -> str:
         return "BatchNorm is measured anew at every point"
     if not objective.batches.kept:
         return "the data does not stay on the device"
+    if any(_rows_of(batch) != size for batch, size in zip(objective.batches, objective.sizes, strict=True)):
+        return "the samples are not the rows of a batch"
     if len({tuple(leaf.shape[1:] for leaf in tensors_of(batch)) for batch in objective.batches}) > 1:
         return "the batches differ in more than their number of samples"
     if any(layer.running_mean is None for layer in objective.private.modules() if isinstance(layer, _BatchNorm)):

@@ -1,0 +1,201 @@
+"""Is a loss a mean over samples, so that the way the data is cut into batches does not matter?
+
+Asked once for each objective, by everything that measures it. Three things are looked at, in several batches: what the
+loss says of itself; whether the samples of a batch enter it one by one, seen from its second derivatives by the
+outputs, for which it is called with a batch of its own and nothing else; and only where they do, whether the values of
+the parts of a batch add up to a mean.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lossatlas.errors import SpecError
+from lossatlas.objective import calling, reduction
+from lossatlas.objective.containers import map_tensors, tensors_of
+from lossatlas.objective.metrics import IGNORED
+from lossatlas.objective.objective import Objective
+
+__all__ = ["check", "kind_of"]
+
+KNOWN = ("sum", "none")
+"""Reductions that a loss states and that are dealt with: a sum is divided, single values are averaged."""
+
+BATCHES = 3
+"""How many batches are looked at, spread over the data."""
+
+
+def check(objective: Objective) -> None:
+    """Refuse a loss that is a sum over samples, and warn once of one that is not their mean.
+
+    Args:
+        objective: what is to be measured.
+
+    Raises:
+        SpecError: the loss is a sum.
+    """
+    if objective.mean_checked:
+        return
+    if objective.loss is None:
+        _check_own_loss(objective)
+    elif reduction.by_target(objective.loss) is None and reduction.stated_reduction(objective.loss) not in KNOWN:
+        _check_reduction(objective)
+    objective.mean_checked = True
+
+
+def _check_reduction(objective: Objective) -> None:
+    name = reduction.name_of(objective.loss)
+    found = _kinds(objective)
+    if "sum" in found:
+        raise SpecError(
+            f"loss {name} is a sum over samples, so its value depends on the batch size; "
+            "use reduction='mean' or reduction='none'"
+        )
+    if "batch" in found:
+        warnings.warn(
+            f"loss {name} takes the samples of a batch together (contrastive? Dice?): what is measured is a mean over "
+            "batches, and depends on how the data is cut into batches",
+            stacklevel=5,
+        )
+    elif "neither" in found:
+        warnings.warn(
+            f"loss {name} is not a mean over samples (class weights? ignored targets?): its value depends on how the "
+            "data is cut into batches. torch.nn.CrossEntropyLoss(weight=..., ignore_index=...) itself, without a "
+            "function around it, is weighted by target and does not",
+            stacklevel=5,
+        )
+
+
+def _kinds(objective: Objective) -> set[str]:
+    """What the loss looks like in several batches."""
+    loss = objective.loss
+    assert loss is not None
+    last = objective.batches.number - 1
+    looked = {round(last * part / (BATCHES - 1)) for part in range(BATCHES)}
+    found = set()
+    with objective.posed(), objective.batches.seeded(0), objective.grad_mode():
+        for number, batch in enumerate(objective.batches):
+            if number in looked:
+                outputs, targets = objective.forward(objective.private, batch)
+                found.add(kind_of(loss, calling.predictions(outputs), targets))
+            if "each" in found:
+                break
+    return found
+
+
+def kind_of(loss: reduction.Measure, outputs: Any, targets: Any) -> str:
+    """What the loss of a batch is of its samples.
+
+    Args:
+        loss: of an Objective.
+        outputs: outputs of one batch; any nesting of tensors with the samples first.
+        targets: its targets.
+
+    Returns:
+        ``"each"`` (a value for each sample), ``"mean"``, ``"sum"``, ``"neither"`` (the samples do not count the same),
+        ``"batch"`` (they enter it together), or ``"unknown"`` where neither derivatives nor parts of the batch tell.
+
+    Example:
+        >>> x, y = torch.arange(6.0), torch.zeros(6)
+        >>> kind_of(torch.nn.MSELoss(reduction="sum"), x, y), kind_of(lambda o, t: (o * o.flip(0)).mean(), x, y)
+        ('sum', 'batch')
+    """
+    with torch.inference_mode(False), torch.enable_grad():
+        leaves: list[Tensor] = []
+        try:
+            value = loss(map_tensors(lambda t: _leaf(t, leaves), outputs), map_tensors(torch.clone, targets))
+        except Exception:  # a loss of the user's that wants outputs without a history
+            leaves, value = [], loss(outputs, targets)
+        if isinstance(value, reduction.Weighted) or not isinstance(value, Tensor) or value.dim() > 0:
+            return "each"
+        said = _by_derivatives(value, leaves)
+    return said if said in ("sum", "batch") else _by_parts(loss, outputs, targets, value.detach())
+
+
+def _leaf(tensor: Tensor, leaves: list[Tensor]) -> Tensor:
+    """The outputs as something to differentiate by, which the loss may write into."""
+    twin = tensor.detach().clone()
+    if twin.is_floating_point() and twin.dim():
+        leaves.append(twin.requires_grad_(True))
+        return twin.clone()
+    return twin
+
+
+def _by_derivatives(value: Tensor, leaves: list[Tensor]) -> str:
+    """``"batch"`` where a sample changes the slope by another, ``"sum"`` where torch's own loss says so."""
+    size = len(leaves[0]) if leaves else 0
+    if not value.requires_grad or size < 2:
+        return "unknown"
+    if getattr(value.grad_fn, "_saved_reduction", 1) == 2:
+        return "sum"
+    if any(len(tensor) != size for tensor in leaves):
+        return "unknown"
+    try:
+        return "batch" if _entangled(value, leaves) else "unknown"
+    except RuntimeError:  # something without a second derivative
+        return "unknown"
+
+
+def _entangled(value: Tensor, leaves: list[Tensor]) -> bool:
+    """Whether a mixed second derivative by an even and an odd sample is not zero."""
+    slopes = torch.autograd.grad(value, leaves, create_graph=True, allow_unused=True)
+    generator = torch.Generator().manual_seed(0)
+    along = torch.zeros((), dtype=torch.float64)
+    for slope in slopes:
+        if slope is not None and slope.requires_grad:
+            weights = torch.randn(slope[::2].shape, generator=generator, dtype=torch.float64)
+            along = along + (slope[::2].double().cpu() * weights).sum()
+    if not along.requires_grad:
+        return False
+    found = [bend for bend in torch.autograd.grad(along, leaves, allow_unused=True) if bend is not None]
+    own = max((float(bend[::2].abs().max()) for bend in found), default=0.0)
+    mixed = max((float(bend[1::2].abs().max()) for bend in found), default=0.0)
+    noise = max((torch.finfo(bend.dtype).eps for bend in found), default=0.0)
+    return mixed > 100 * noise * max(own, torch.finfo(torch.float32).tiny)
+
+
+def _by_parts(loss: reduction.Measure, outputs: Any, targets: Any, value: Tensor) -> str:
+    """Cut one batch in two, and see what the losses of the parts make of that of the whole."""
+    tensors = [*tensors_of(outputs), *tensors_of(targets)]
+    size = next((t.shape[0] for t in tensors_of(outputs) if t.dim()), 0)
+    cut = max(1, size // 3)
+    if size < 2 or any(t.shape[:1] != (size,) for t in tensors):
+        return "unknown"
+    pieces = [map_tensors(_taker(rows), (outputs, targets)) for rows in (slice(cut), slice(cut, size))]
+    try:
+        whole, a, b = (float(value), *(float(loss(*piece)) for piece in pieces))  # type: ignore[arg-type]
+        eps = torch.finfo(value.dtype).eps
+    except Exception:  # a loss of the user's that takes whole batches alone
+        return "unknown"
+    if not all(map(math.isfinite, (whole, a, b))):
+        return "unknown"
+    tolerance = 200 * eps * max(abs(whole), abs(a), abs(b))
+    if abs(whole - (cut * a + (size - cut) * b) / size) <= tolerance:
+        return "mean"
+    return "sum" if abs(whole - (a + b)) <= tolerance else "neither"
+
+
+def _taker(rows: slice) -> Callable[[Tensor], Tensor]:
+    return lambda tensor: tensor[rows]
+
+
+def _check_own_loss(objective: Objective) -> None:
+    """A model's own loss is a mean over the labels that count, and their number may differ from batch to batch."""
+    if objective.batches.number < 2 or not objective.batches.kept:
+        return
+    found = [batch.get("labels") for batch in objective.batches if isinstance(batch, Mapping)]
+    labels: list[Tensor] = [label for label in found if isinstance(label, Tensor) and label.dim() and len(label)]
+    shares = {int((label != IGNORED).sum()) / len(label) for label in labels}
+    if len(shares) > 1:
+        warnings.warn(
+            "loss=None: the model's own loss is a mean over the labels of a batch that are not -100, and the batches "
+            "have different numbers of them, so a batch with more padding weighs more by token; pass "
+            "forward=language.Forward(), loss=language.cross_entropy (lossatlas.objective.language), or --loss tokens",
+            stacklevel=5,
+        )

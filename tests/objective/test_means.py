@@ -1,0 +1,245 @@
+"""Does every measure know whether the loss is a mean over samples, and does the question do no harm?"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import lossatlas as la
+from lossatlas import SpecError
+from lossatlas.objective import means
+
+WEIGHTS = torch.tensor([0.2, 1.0, 3.0], dtype=torch.float64)
+
+
+def rows(n: int = 9) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(n, 4, generator=generator, dtype=torch.float64)
+    return x, torch.randint(3, (n,), generator=generator)
+
+
+def linear(outputs: int = 3) -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Linear(4, outputs).double()
+
+
+def in_sum(outputs, targets):
+    return F.cross_entropy(outputs, targets, reduction="sum")
+
+
+def by_hand(outputs, targets):
+    return (outputs.logsumexp(1) - outputs.gather(1, targets[:, None])[:, 0]).sum()
+
+
+def by_class(outputs, targets):
+    return F.cross_entropy(outputs, targets, weight=WEIGHTS)
+
+
+MEASURES = {
+    "eigenvalues": lambda o: la.eigenvalues(o, k=1),
+    "trace": lambda o: la.trace(o, probes=2),
+    "spectral_density": lambda o: la.spectral_density(o, probes=1, steps=3),
+    "gradient": lambda o: la.directions.gradient(o),
+    "worst": lambda o: la.directions.worst(o, steps=1),
+    "eigen": lambda o: la.directions.eigen(o),
+    "curvature_map": lambda o: la.curvature_map(o, la.Plane.random(o, axes=("x",)), la.Grid(x=(-1, 1, 2))),
+    "sample": lambda o: la.sample(o, la.Plane.random(o, axes=("x",)), la.Grid(x=(-1, 1, 2)), progress=False),
+    **{name: functools.partial(la.sharpness.measure, name) for name in la.sharpness.MEASURES},
+}
+EACH = ("fisher_rao",)
+
+
+@pytest.mark.parametrize("batch", [9, 4, 2])
+@pytest.mark.parametrize("loss", [in_sum, by_hand])
+def test_a_sum_is_refused_by_every_measure_whatever_the_batches(loss, batch):
+    for measure in MEASURES.values():
+        with pytest.raises(SpecError, match="is a sum over samples"):
+            measure(la.Objective(linear(), rows(), loss, batch_size=batch))
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_class_weights_in_a_function_are_warned_of_by_every_measure(measure):
+    objective = la.Objective(linear(), rows(), by_class, batch_size=2)
+    if measure in EACH:  # asks for the loss of every sample
+        with pytest.raises(SpecError, match="is not the mean over its samples"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            MEASURES[measure](objective)
+        return
+    with pytest.warns(UserWarning, match="depends on how the data is cut into batches"):
+        MEASURES[measure](objective)
+
+
+def test_it_is_said_once_for_an_objective():
+    objective = la.Objective(linear(), rows(), by_class, batch_size=4)
+    with pytest.warns(UserWarning, match="not a mean over samples"):
+        la.eigenvalues(objective, k=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        la.trace(objective, probes=2)
+
+
+IGNORING = rows()[1].index_fill(0, torch.tensor([0, 1, 2, 5]), 1)
+OWN = {
+    "class weights": (nn.CrossEntropyLoss(weight=WEIGHTS), rows()[1]),
+    "class weights in a partial": (functools.partial(F.cross_entropy, weight=WEIGHTS), rows()[1]),
+    "ignored targets": (nn.CrossEntropyLoss(ignore_index=1), IGNORING),
+    "both": (nn.CrossEntropyLoss(weight=WEIGHTS, ignore_index=1, label_smoothing=0.1), IGNORING),
+    "ignored by default": (F.cross_entropy, torch.where(IGNORING == 1, -100, IGNORING)),
+}
+
+
+@pytest.mark.parametrize("case", OWN)
+@pytest.mark.parametrize("batch", [1, 2, 4])
+def test_torchs_own_weighted_means_do_not_depend_on_the_batches(case, batch):
+    loss, y = OWN[case]
+    x, model = rows()[0], linear()
+    cut = la.Objective(model, (x, y), loss, batch_size=batch)
+    whole = la.Objective(model, (x, y), loss)
+    truth = loss(model(x), y)
+    hessian = torch.autograd.functional.hessian(lambda w: loss(F.linear(x, w, model.bias), y), model.weight.detach())
+    diagonal = float(hessian.reshape(12, 12).trace())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert cut()["loss"] == pytest.approx(float(truth.detach()), rel=1e-12)
+        by_weights = la.eigenvalues(cut, tensors="weights", k=6).values
+        assert by_weights == pytest.approx(la.eigenvalues(whole, tensors="weights", k=6).values, rel=1e-6, abs=1e-9)
+        dense = torch.linalg.eigvalsh(hessian.reshape(12, 12))
+        assert by_weights[-1] == pytest.approx(float(dense[-1]), rel=1e-6)
+        assert diagonal == pytest.approx(float(dense.sum()))
+        plane = la.Plane.random(cut, axes=("x",))
+        got = la.sample(cut, plane, la.Grid(x=(0, 1, 2)), progress=False)
+    moved = plane.at({"x": 1.0})
+    there = loss(F.linear(x, moved["weight"], moved["bias"]), y)
+    assert float(got["loss"].sel(x=1)) == pytest.approx(float(there.detach()), rel=1e-12)
+
+
+@pytest.mark.parametrize("plan", ["plain", "graph"])
+def test_ignored_pixels_that_lie_unevenly_in_the_batches_are_weighed(plan):
+    torch.manual_seed(3)
+    model, x, y = nn.Conv2d(3, 4, 3, padding=1), torch.randn(9, 3, 6, 6), torch.randint(0, 4, (9, 6, 6))
+    y[:4, :, 1:] = 255
+    loss = nn.CrossEntropyLoss(ignore_index=255)
+    objective = la.Objective(model, (x, y), loss, batch_size=4)
+    plane = la.Plane.random(objective, axes=("x",))
+    found = la.sample(objective, plane, la.Grid(x=(-1, 1, 3)), progress=False, plan=plan)
+    assert float(found["loss"].sel(x=0)) == pytest.approx(float(loss(model(x), y).detach()), rel=1e-6)
+    assert objective.counts["loss"].unit == "target"
+    assert objective.counts["loss"].number == int((y != 255).sum())
+
+
+def test_ignored_targets_within_a_function_are_seen_in_a_later_batch():
+    x, y = rows(12)
+    y[9:11] = -100
+    with pytest.warns(UserWarning, match="not a mean over samples"):
+        means.check(la.Objective(linear(), (x, y), lambda o, t: F.cross_entropy(o, t), batch_size=4))
+
+
+@pytest.mark.parametrize("batch", [20, 16, 8])
+def test_a_contrastive_loss_is_called_with_its_own_batches_alone_and_told_of_once(batch):
+    a = torch.randn(20, 6, generator=torch.Generator().manual_seed(0))
+    seen = []
+
+    def forward(model, pair):
+        return torch.cat([model(pair[0]), model(pair[1])]), None
+
+    def ntxent(z, _):
+        seen.append(len(z))
+        z, n = F.normalize(z), len(z) // 2
+        places = torch.arange(n)
+        return F.cross_entropy(z @ z.T / 0.5 - 1e9 * torch.eye(2 * n), torch.cat([places + n, places]))
+
+    objective = la.Objective(nn.Linear(6, 4), (a, a + 0.1), ntxent, forward=forward, batch_size=batch)
+    with pytest.warns(UserWarning, match="what is measured is a mean over batches") as told:
+        la.sample(objective, la.Plane.random(objective, axes=("x",)), la.Grid(x=(-1, 1, 3)), progress=False)
+    assert len([one for one in told if "mean over batches" in str(one.message)]) == 1
+    assert set(seen) == {2 * size for size in objective.sizes}
+
+
+QUIET = {
+    "squares": lambda o, t: (o.sum(1) - t).square().mean(),
+    "absolute": lambda o, t: (o.sum(1) - t).abs().mean(),
+    "linear": lambda o, t: o.mean(),
+    "by hand": lambda o, t: by_hand(o, t) / len(t),
+    "hinge": lambda o, t: F.multi_margin_loss(o, t),
+    "written to": lambda o, t: o.sub_(1).square().mean(),
+}
+
+
+@pytest.mark.parametrize("loss", QUIET)
+@pytest.mark.parametrize("batch", [1, 2, 9])
+def test_means_over_samples_are_not_warned_of(loss, batch):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        means.check(la.Objective(linear(), rows(), QUIET[loss], batch_size=batch))
+
+
+def test_losses_that_cannot_be_looked_into_do_no_harm():
+    x, y = rows()
+
+    def wants_numbers(outputs, targets):
+        return torch.tensor(float(outputs.numpy().mean()))
+
+    def wants_all(outputs, targets):
+        assert len(outputs) == 9
+        return outputs.square().mean()
+
+    for loss in (wants_numbers, wants_all):
+        means.check(la.Objective(linear(), (x, y), loss))
+
+
+@pytest.mark.parametrize("measure", ["eigenvalues", "trace", "gradient", "worst"])
+def test_a_batch_whose_loss_is_not_a_number_is_seen_by_curvature(measure):
+    x, y = rows()[0], torch.zeros(9, 1, dtype=torch.float64)
+    y[7] = torch.nan  # the Hessian of squares does not feel it
+    objective = la.Objective(linear(1), (x, y), F.mse_loss, batch_size=4)
+    with pytest.raises(SpecError, match="loss of a batch is nan"):
+        MEASURES[measure](objective)
+
+
+def test_pictures_and_curvature_say_what_batchnorm_did():
+    torch.manual_seed(0)
+    x, y = rows()
+    model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 3)).double()
+    told = {}
+    for training in (False, True):
+        objective = la.Objective(model, (x, y), F.cross_entropy, training=training)
+        plane = la.Plane.random(objective, axes=("x",))
+        landscape = la.sample(objective, plane, la.Grid(x=(-1, 1, 3)), progress=False)
+        told[training] = (landscape.attrs["batchnorm"], la.eigenvalues(objective, k=1).subject.words)
+    assert told[False][0] == "frozen"
+    assert "BatchNorm frozen" in told[False][1]
+    assert told[True][0] == "by the statistics of each batch (training mode)"
+    assert "BatchNorm by the statistics of each batch" in told[True][1]
+    assert "frozen" not in told[True][1]
+
+
+def maml(model, batch):
+    xs, ys, xq, yq = (part[0] for part in batch)
+    weights = dict(model.named_parameters())
+    slopes = torch.autograd.grad(F.mse_loss(model(xs), ys), list(weights.values()), create_graph=True)
+    after = {name: w - 0.1 * g for (name, w), g in zip(weights.items(), slopes, strict=True)}
+    return torch.func.functional_call(model, after, (xq,))[None], yq[None]
+
+
+def test_a_gradient_step_within_the_loss_works_with_autograd_and_curvature_goes_through_it():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(1, 4), nn.Tanh(), nn.Linear(4, 1)).double()
+    tasks = [tuple(torch.randn(1, 5, 1).double() for _ in range(4)) for _ in range(3)]
+    with pytest.raises(SpecError, match="pass autograd=True, or --autograd"):
+        la.Objective(model, tasks, F.mse_loss, forward=maml)()
+    objective = la.Objective(model, tasks, F.mse_loss, forward=maml, autograd=True)
+    truth = [float(F.mse_loss(*maml(model, task)).detach()) for task in tasks]
+    assert objective()["loss"] == pytest.approx(np.mean(truth), rel=1e-12)
+    plane = la.Plane.random(objective, axes=("x",))
+    landscape = la.sample(objective, plane, la.Grid(x=(-1, 1, 3)), progress=False)
+    assert float(landscape["loss"].sel(x=0)) == pytest.approx(np.mean(truth), rel=1e-12)
+    for tensors in ("all", "weights"):
+        assert np.isfinite(la.eigenvalues(objective, k=1, tensors=tensors).values).all()
+    assert la.sharpness.sam(objective).value > 0
+    assert all(p.grad is None and p.requires_grad for p in model.parameters())
