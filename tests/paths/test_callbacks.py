@@ -184,3 +184,77 @@ def test_the_hugging_face_trainer_is_recorded(tmp_path, when, steps):
     assert recorder.entries[0]["lr"] >= recorder.entries[-1]["lr"]
     assert recorder.entries[-1]["epoch"] == 2
     assert [picture[2] for picture in board.pictures] == [6]
+
+
+class Broken:
+    """Stands for a recorder on a full disk."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def step(self, *arguments, **named) -> None:
+        self.calls += 1
+        raise OSError("no space left on device")
+
+
+@pytest.mark.parametrize("library", ["lightning", "transformers"])
+def test_what_fails_in_a_callback_is_warned_of_once_and_the_training_goes_on(library, tmp_path):
+    bad = callbacks.QuickLine(data=[torch.full((4, 3), torch.nan)], loss=F.mse_loss, points=3)
+    recorder, x, y = Broken(), *pair()
+    if library == "lightning":
+        pl = pytest.importorskip("lightning.pytorch")
+
+        class Module(pl.LightningModule):
+            def __init__(self) -> None:
+                super().__init__()
+                self.net = nn.Linear(3, 2)
+
+            def forward(self, x):
+                return self.net(x)
+
+            def training_step(self, batch, index):
+                return {"loss": F.cross_entropy(self.net(batch[0]), batch[1])}
+
+            def configure_optimizers(self):
+                return torch.optim.SGD(self.parameters(), lr=0.5)
+
+        model = Module()
+        loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), batch_size=5)
+        trainer = pl.Trainer(
+            max_epochs=2, callbacks=[callbacks.lightning(recorder, line=bad)], logger=False, accelerator="cpu",
+            enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        )  # fmt: skip
+
+        def train():
+            trainer.fit(model, loader)
+            return trainer.global_step
+    else:
+        transformers = pytest.importorskip("transformers")
+        pytest.importorskip("accelerate")
+
+        class Net(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.net = nn.Linear(3, 2)
+
+            def forward(self, x, labels=None):
+                logits = self.net(x)
+                return {"loss": F.cross_entropy(logits, labels), "logits": logits}
+
+        arguments = transformers.TrainingArguments(
+            output_dir=str(tmp_path / "out"), num_train_epochs=2, per_device_train_batch_size=5, logging_steps=1,
+            save_strategy="no", report_to=[], use_cpu=True, disable_tqdm=True,
+        )  # fmt: skip
+        data = [{"x": x[i], "labels": y[i]} for i in range(20)]
+        callback = callbacks.trainer(recorder, line=bad, to=Board())
+        loop = transformers.Trainer(Net(), arguments, train_dataset=data, callbacks=[callback])
+
+        def train():
+            return loop.train().global_step
+
+    with pytest.warns(UserWarning, match="the training goes on") as told:
+        assert train() == 8
+    said = [str(one.message) for one in told if "the training goes on" in str(one.message)]
+    assert recorder.calls >= 8
+    assert len([words for words in said if "path was not recorded" in words and "no space left" in words]) == 1
+    assert len([words for words in said if "no line was logged" in words]) == 1

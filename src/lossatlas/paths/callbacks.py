@@ -1,12 +1,15 @@
 """How Lightning and the Hugging Face Trainer record a path, and log a quick line: thin adapters.
 
-Neither library is imported before it is needed.
+Neither library is imported before it is needed. A training is worth more than its picture: whatever fails here is
+warned of, once for each reason, and the training goes on.
 """
 
 from __future__ import annotations
 
+import functools
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,6 +77,11 @@ class QuickLine:
         grid = Grid(x=(-self.reach, self.reach, self.points))
         return sample(objective, plane, grid, progress=False, plan="plain")
 
+    def show(self, model: nn.Module, to: Any, step: int) -> None:
+        """Log the line through a model as it is now, where there is something to log it to."""
+        if to is not None:
+            self.log(self.sample(model), to, step)
+
     def log(self, landscape: xr.Dataset, to: Any, step: int, name: str = "lossatlas/line") -> bool:
         """Log the picture of a line.
 
@@ -126,6 +134,7 @@ def lightning(recorder: Recorder | None = None, *, when: When = "step", line: Qu
             self.seen = -1
             self.loss: float | None = None
 
+        @_harmless
         def record(self, trainer: Any, module: Any) -> None:
             number = trainer.global_step if when == "step" else trainer.current_epoch + (trainer.global_step > 0)
             if recorder is None or not trainer.is_global_zero or number == self.seen:
@@ -138,14 +147,17 @@ def lightning(recorder: Recorder | None = None, *, when: When = "step", line: Qu
             self.record(trainer, module)
 
         def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-            found = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
-            self.loss = None if found is None else float(found)
+            self.loss = _number(outputs.get("loss") if isinstance(outputs, Mapping) else outputs)
             if when == "step":
                 self.record(trainer, module)
 
         def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
             if when == "epoch":
                 self.record(trainer, module)
+            self.show(trainer, module)
+
+        @_harmless
+        def show(self, trainer: Any, module: Any) -> None:
             if line is not None and trainer.is_global_zero and (trainer.current_epoch + 1) % line.every == 0:
                 landscape = line.sample(module)
                 for logger in trainer.loggers:
@@ -182,6 +194,7 @@ def trainer(
         def __init__(self) -> None:
             self.loss: float | None = None
 
+        @_harmless
         def record(self, state: Any, model: Any, lr: Any) -> None:
             if recorder is None or not state.is_world_process_zero:
                 return
@@ -192,7 +205,7 @@ def trainer(
             self.record(state, kw["model"], kw.get("optimizer"))
 
         def on_log(self, args: Any, state: Any, control: Any, **kw: Any) -> None:
-            self.loss = (kw.get("logs") or {}).get("loss", self.loss)
+            self.loss = _number((kw.get("logs") or {}).get("loss", self.loss))
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kw: Any) -> None:
             if when == "step":
@@ -201,12 +214,40 @@ def trainer(
         def on_epoch_end(self, args: Any, state: Any, control: Any, **kw: Any) -> None:
             if when == "epoch":
                 self.record(state, kw["model"], kw.get("optimizer"))
+            self.show(state, kw["model"])
+
+        @_harmless
+        def show(self, state: Any, model: Any) -> None:
             if line is not None and state.is_world_process_zero and round(state.epoch) % line.every == 0:
-                target = to or getattr(sys.modules.get("wandb"), "run", None)
-                if target is not None:
-                    line.log(line.sample(kw["model"]), target, state.global_step)
+                line.show(model, to or getattr(sys.modules.get("wandb"), "run", None), state.global_step)
 
     return Path()
+
+
+def _harmless(hook: Callable[..., None]) -> Callable[..., None]:
+    """A part of a callback whose failure is warned of, once for each reason, and stops nothing."""
+    said: set[str] = set()
+    doing = {"record": "the path was not recorded", "show": "no line was logged"}[hook.__name__]
+
+    @functools.wraps(hook)
+    def safe(*arguments: Any) -> None:
+        try:
+            hook(*arguments)
+        except Exception as fault:
+            words = f"{type(fault).__name__}: {str(fault) or 'without a message'}"
+            if words not in said:
+                said.add(words)
+                warnings.warn(f"lossatlas: {doing} here, and the training goes on ({words})", stacklevel=2)
+
+    return safe
+
+
+def _number(loss: Any) -> float | None:
+    """A loss as a number; None where it is none."""
+    try:
+        return None if loss is None else float(loss)
+    except (TypeError, ValueError, RuntimeError):
+        return None
 
 
 def _check(when: str) -> None:
