@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -111,6 +112,17 @@ def test_python_that_is_printed_does_the_same(here):
     program = sample(*arguments, "--run", "b", "--print-python").stdout
     exec(compile(program, "printed", "exec"), {})  # the program is the thing under test
     np.testing.assert_array_equal(la.open("a")["loss"].values, la.open("b")["loss"].values)
+
+
+def test_a_toml_file_says_how_its_pictures_are_drawn(here):
+    text = sample(*GRID, "--out", "a.svg", "--print-config").stdout
+    (here / "scan.toml").write_text(text + '\n[view]\nvmin = 0\nvmax = 9.5\nclip = "none"\n')
+    assert "Loss from 0 to 9.5" not in sample(*GRID, "--out", "b.svg").stdout
+    run("sample", "--config", "scan.toml")
+    assert "from 0 to 9.5" in re.sub(r"<[^>]*>|\s+", " ", (here / "a.svg").read_text())
+    again = run("sample", "--config", "scan.toml", "--print-config").stdout
+    assert again.endswith('[view]\nvmin = 0\nvmax = 9.5\nclip = "none"\n')
+    assert "'a.svg', vmin=0, vmax=9.5, clip=None" in run("sample", "--config", "scan.toml", "--print-python").stdout
 
 
 def test_a_toml_file_says_the_same_and_flags_win_over_it(here):
@@ -339,6 +351,9 @@ def test_bad_checkpoints_are_named(here):
         ("modle = 'a'", "unknown key 'modle'; the good ones are model, data, checkpoint"),
         ("seed = 'a'", "seed = 'a' is a str; expected a int"),
         ("orthogonal = 1", "orthogonal = 1 is a int; expected a bool"),
+        ("[view]\nvman = 1", "'vman' is unknown; choose one of: value, kind, scale, clip, vmin, vmax"),
+        ("[view]\nscale = 'ln'", "scale='ln' is unknown; choose one of: auto, linear, log"),
+        ("view = 3", "expected a table [view]"),
         ("x = [0, 1]", "expected x = [low, high, points]"),
     ],
 )

@@ -80,15 +80,16 @@ def _sampler_line(scan: Any) -> str:
 def _measuring_lines(scan: Any, tolerance: float) -> Iterator[str]:
     how = f"run={scan.run or None!r}, plan={scan.plan!r}, precision={scan.precision!r}"
     how += ", standard_error=True" if scan.standard_error else ""
+    seen = "".join(f", {name}={value!r}" for name, value in scan.view.items())
     if not scan.seeds:
         yield f"landscape = la.{_call(scan, tolerance)}{how})"
-        yield from (f"la.draw(landscape, {path!r})" for path in scan.out)
+        yield from (f"la.draw(landscape, {path!r}{seen})" for path in scan.out)
         return
     still = f'by="{scan.normalize}", still={scan.still}, only={scan.only}, orthogonal={scan.orthogonal}'
     yield f"found = la.seeds(objective, grid, range({scan.seed}, {scan.seed + scan.seeds}), {still}, {how})"
     yield "print(found.words(), found.caveat)"
     drawn = "runs" if len(scan.axes) == 1 else "landscape"
-    yield from (f"la.draw(found.{drawn}, {path!r})" for path in scan.out)
+    yield from (f"la.draw(found.{drawn}, {path!r}{seen})" for path in scan.out)
 
 
 def _call(scan: Any, tolerance: float) -> str:

@@ -68,7 +68,7 @@ def _measure(scan: Any) -> None:
         raise Failure(stopped(scan.run)) from None
     _report(scan, landscape)
     for path in scan.out:
-        click.echo(f"drawn: {la.draw(landscape, path)}")
+        click.echo(f"drawn: {la.draw(landscape, path, **scan.view)}")
 
 
 def _over_seeds(scan: Any, objective: Any) -> None:
@@ -89,10 +89,10 @@ def _over_seeds(scan: Any, objective: Any) -> None:
     click.echo(found.caveat)
     for path in scan.out:
         if len(grid.shape) == 1:
-            click.echo(f"drawn: {la.draw(found.runs, path)} (median and band)")
+            click.echo(f"drawn: {la.draw(found.runs, path, **scan.view)} (median and band)")
             continue
         beside = Path(path).with_stem(f"{Path(path).stem}-spread")
-        click.echo(f"drawn: {la.draw(found.landscape, path)} (median)")
+        click.echo(f"drawn: {la.draw(found.landscape, path, **scan.view)} (median)")
         click.echo(f"drawn: {la.draw(found.landscape, beside, value='loss_spread')} (standard deviation over seeds)")
     if scan.run:
         click.echo(f"kept: {scan.run}/seed-* (lossatlas compare {shlex.quote(scan.run)} OTHER)")

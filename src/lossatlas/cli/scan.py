@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import itertools
 import tomllib
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from lossatlas.cli import corpus as corpora
 from lossatlas.cli import names, program
 from lossatlas.cli.samples import first_inputs, first_samples, in_format
+from lossatlas.cli.seen import view_fields
 from lossatlas.errors import SpecError, unknown
 from lossatlas.evaluate.plans import NAMES, PRECISIONS
 from lossatlas.objective import Objective, batchnorm
@@ -96,6 +97,7 @@ class Scan:
     run: str = ""
     out: tuple[str, ...] = ()
     title: str = ""
+    view: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check what is told before anything is loaded."""
@@ -177,14 +179,20 @@ class Scan:
             name = key.replace("-", "_")
             if name not in defaults:
                 raise SpecError(f"{path}: unknown key {key!r}; the good ones are {', '.join(defaults)}")
+            if name == "view":
+                settings[name] = view_fields(path, value)
+                continue
             settings[name] = _typed(path, key, value, defaults[name], many=name in MANY)
         return settings
 
     def to_toml(self) -> str:
         """The TOML file that says the same."""
         defaults = {entry.name: entry.default for entry in fields(self)}
-        told = {key: value for key, value in asdict(self).items() if value != defaults[key]}
-        return "\n".join(f"{key} = {_toml(value)}" for key, value in told.items())
+        told = {name: getattr(self, name) for name in defaults if name != "view"}
+        lines = [f"{key} = {_toml(value)}" for key, value in told.items() if value != defaults[key]]
+        if self.view:
+            lines += ["", "[view]", *(f"{key} = {_toml(value)}" for key, value in self.view.items())]
+        return "\n".join(lines)
 
     def to_python(self) -> str:
         """The Python program that does the same."""
@@ -220,6 +228,8 @@ def _typed(path: Path, key: str, value: Any, default: Any, *, many: bool) -> Any
 def _toml(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if value is None:  # as a clip may be
+        return '"none"'
     if isinstance(value, tuple):
         return "[" + ", ".join(_toml(entry) for entry in value) + "]"
     # A JSON-like text is a TOML text for everything but control characters, which no setting has.
