@@ -235,6 +235,7 @@ def _keep(scan: Any, wish: Wish, objective: Any, ends: Any, numbers: list[Any]) 
         identity = {**subject_identity(objective), "centre": {"loss": objective()["loss"]}}
         content = {
             "lambda_min": float(ends.values[0]),
+            "lambda_min_error": float(ends.errors[0]),
             "lambda_max": float(ends.values[-1]),
             "converged": bool(ends.converged.all()),
             "about": ends.subject.words,

@@ -20,6 +20,10 @@ from lossatlas.space.parameters import Parameters
 __all__ = ["Density", "density_of", "spectral_density"]
 
 
+_ROUNDING = 1e-5
+"""Eigenvalues that differ by less than about this share of the largest are one line."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Density:
     """A spectral density.
@@ -44,6 +48,11 @@ class Density:
     probes: int
     subject: Subject
 
+    @property
+    def single(self) -> bool:
+        """Whether all eigenvalues that were seen are one, but for rounding: zero for a loss that is linear."""
+        return _is_single(self.nodes)
+
     def plot(self) -> Plot:
         """The logarithm of the density, with both ends marked; for :func:`lossatlas.draw`."""
         one = 1.0 / (self.subject.size * self.width * math.sqrt(2 * math.pi))
@@ -54,6 +63,9 @@ class Density:
         ends = float(self.nodes.min()), float(self.nodes.max())
         words = f"λmin {number(ends[0])} and λmax {number(ends[1])}"
         marked = Series(x=np.array(ends), y=np.full(2, 0.1 * one), style="points", label=words)
+        if self.single:
+            words = f"all eigenvalues that were seen are {number(float(np.mean(self.nodes)))}"
+            marked = Series(x=np.array([np.mean(self.nodes)]), y=np.array([0.1 * one]), style="points", label=words)
         reach = self.eigenvalues[[0, -1]]
         single = Series(x=reach, y=np.full(2, one), label="height of one eigenvalue", color=-1, dashed=True)
         panel = Panel(
@@ -92,7 +104,7 @@ def spectral_density(
         seed: of the random vectors.
 
     Returns:
-        The density, smeared by a hundredth of the spectrum's width.
+        The density, smeared by a hundredth of the spectrum's width; a spectrum of one value is a peak of its own.
 
     Raises:
         SpecError: an unknown option, or too few probes, steps or points.
@@ -110,7 +122,7 @@ def density_of(matrix: Matrix, *, probes: int = 5, steps: int = 40, points: int 
     random = np.random.default_rng(seed)
     found = [_lanczos(matrix, random.normal(size=matrix.size), steps) for _ in range(probes)]
     nodes = np.concatenate([node for node, _ in found])
-    width = max(float(np.ptp(nodes)) / 100, np.finfo(float).tiny)
+    width = _width(nodes)
     grid = np.linspace(nodes.min() - 4 * width, nodes.max() + 4 * width, points)
     each = np.array([_smeared(grid, node, weight, width) for node, weight in found])
     error = each.std(axis=0, ddof=1) / math.sqrt(probes) if probes > 1 else np.full(points, np.nan)
@@ -124,6 +136,16 @@ def density_of(matrix: Matrix, *, probes: int = 5, steps: int = 40, points: int 
         probes=probes,
         subject=matrix.subject,
     )
+
+
+def _is_single(nodes: np.ndarray) -> bool:
+    return float(np.ptp(nodes)) <= _ROUNDING * (float(np.abs(nodes).max()) or 1.0)
+
+
+def _width(nodes: np.ndarray) -> float:
+    """A hundredth of the spectrum; where that is one value but for rounding, a hundredth of it, or of 1 for zero."""
+    size = float(np.abs(nodes).max()) or 1.0
+    return size / 100 if _is_single(nodes) else max(float(np.ptp(nodes)) / 100, _ROUNDING * size)
 
 
 def _smeared(grid: np.ndarray, nodes: np.ndarray, weights: np.ndarray, width: float) -> np.ndarray:

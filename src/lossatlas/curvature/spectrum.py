@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lossatlas.curvature.products import Kind, Matrix, Which
 from lossatlas.curvature.subject import Subject
-from lossatlas.curvature.subspace import Pairs, extreme
+from lossatlas.curvature.subspace import FLOOR, Pairs, completed, extreme
 from lossatlas.errors import SpecError
 from lossatlas.figure.plot import Mark, Panel, Plot, Series
 from lossatlas.objective import Objective
@@ -29,7 +29,10 @@ class Eigen:
         vectors: unit vectors as tensors by name, one for each value.
         residuals: float64 [m], :math:`‖H v - λ v‖ / s` with s the size of λ, or a hundredth of the largest where λ is
             smaller than that.
-        converged: bool [m], whether the residual is within the tolerance asked for.
+        converged: bool [m], whether the residual is within the tolerance asked for, and, of all but the outermost at
+            either end, whether none was passed over before it.
+        complete: whether the space at right angles to the vectors was searched and holds nothing further out than the
+            last of them: so many copies of a multiple eigenvalue there are. Not asked where there is one at either end.
         products: matrix-vector products it took.
         subject: what the matrix is of, and what it does not prove.
     """
@@ -40,6 +43,13 @@ class Eigen:
     converged: np.ndarray
     products: int
     subject: Subject
+    complete: bool = True
+
+    @property
+    def errors(self) -> np.ndarray:
+        """float64 [m], :math:`‖H v - λ v‖`: so near to each value there is an eigenvalue."""
+        sizes = np.abs(self.values)
+        return np.asarray(self.residuals * np.maximum(sizes, FLOOR * sizes.max()))
 
     @property
     def ratio(self) -> float:
@@ -56,7 +66,16 @@ class Eigen:
     def caveats(self) -> tuple[str, ...]:
         """What these numbers do not prove, in sentences."""
         said = ["The true λmin may be lower and the true λmax higher: an iteration finds both from inside."]
-        if not self.converged.all():
+        low, error = float(self.values[0]), float(self.errors[0])
+        if low >= -error:
+            near = max(error, -low)
+            said.append(f"No eigenvalue below -{near:.2g} was found; that is no proof that there is none.")
+        if not self.complete:
+            said.append(
+                "Whether eigenvalues were passed over, as copies of a multiple one, was not settled: all but the "
+                "outermost ones may be too far in."
+            )
+        if (self.residuals > 0).any() and not self.converged.all() and self.complete:
             worst = float(self.residuals.max())
             said.append(f"Not converged after {self.products} products: residuals up to {worst:.2g} of an eigenvalue.")
         return (*said, *self.subject.caveats)
@@ -118,6 +137,8 @@ def eigenvalues(
 
     A small residual proves that there is an eigenvalue so near; that none lies further out is likely, since random
     vectors find the ends first, and not proved. The smallest value is never too low and the largest never too high.
+    With k above 1, multiple eigenvalues come as often as they are there: the space at right angles to the vectors is
+    searched again from another random vector, which about doubles the cost.
 
     Args:
         objective: whose loss.
@@ -128,7 +149,8 @@ def eigenvalues(
         tolerance: wanted residual, relative to the size of each eigenvalue; one smaller than a hundredth of the
             largest is held against that hundredth. The error of an eigenvalue is about the square of it.
         seed: of the vector to begin with.
-        most: matrix-vector products after which it gives up; what it has then says how good it is.
+        most: matrix-vector products after which it gives up; what it has then says how good it is. With k above 1 the
+            search for what was passed over may take as many again.
 
     Returns:
         Values, vectors, residuals and whether they have converged.
@@ -183,18 +205,22 @@ def ends_of(
         raise SpecError(f"k={k}; expected at least one eigenvalue at either end")
     if not tolerance > 0:
         raise SpecError(f"tolerance={tolerance}; expected a positive share of the largest eigenvalue")
-    before = matrix.products
-    if matrix.size <= max(2 * k + 2, 24):
+    before, complete = matrix.products, True
+    if matrix.size <= max(2 * k + 2, 24 if k == 1 else 64):  # as cheap as an iteration, and nothing is passed over
         found = _dense(matrix, k)
     else:
         generator = torch.Generator().manual_seed(seed)
         random = torch.randn(1, matrix.size, generator=generator, dtype=torch.float64)
         found = extreme(matrix, random if start is None else start, k=k, tolerance=tolerance, most=most)
+        if k > 1:
+            found, complete = completed(matrix, found, k=k, tolerance=tolerance, most=most, seed=seed)
+    inner = np.isin(np.arange(len(found.values)), (0, len(found.values) - 1), invert=True)
     return Eigen(
         values=found.values,
         vectors=tuple(matrix.named(vector) for vector in found.vectors),
         residuals=found.residuals / found.sizes,
-        converged=found.residuals <= tolerance * found.sizes,
+        converged=(found.residuals <= tolerance * found.sizes) & (complete | ~inner),
+        complete=complete,
         products=matrix.products - before,
         subject=matrix.subject,
     )

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lossatlas.curvature.products import Matrix
 
-__all__ = ["FLOOR", "Pairs", "Subspace", "extreme"]
+__all__ = ["FLOOR", "Pairs", "Subspace", "completed", "extreme"]
 
 FLOOR = 0.01
 """Eigenvalues smaller than this share of the largest are not told apart from it with more than its accuracy."""
@@ -43,8 +43,7 @@ class Pairs:
         Held against the largest alone, a random vector in the cluster around zero would pass for the smallest
         eigenvector; held against each alone, an eigenvalue near zero would never be good enough.
         """
-        sizes = np.abs(self.values)
-        return np.asarray(np.maximum(sizes, max(FLOOR * sizes.max(), np.finfo(float).tiny)))
+        return _sizes(self.values, self.values)
 
 
 class Subspace:
@@ -53,11 +52,15 @@ class Subspace:
     Args:
         matrix: multiplies vectors.
         room: at most so many vectors; as many products are kept, both in the format of the model.
+        outside: unit vectors at right angles to each other, [m, n]: only the space at right angles to them is looked
+            at, and the matrix is what it is there.
     """
 
-    def __init__(self, matrix: Matrix, room: int) -> None:
+    def __init__(self, matrix: Matrix, room: int, outside: Tensor | None = None) -> None:
         self.matrix = matrix
-        self.room = min(room, matrix.size)
+        self._outside = torch.empty(0, matrix.size, dtype=matrix.dtype) if outside is None else outside.to(matrix.dtype)
+        self.size = matrix.size - len(self._outside)
+        self.room = min(room, self.size)
         self.count = 0
         self._vectors = torch.empty(self.room, matrix.size, dtype=matrix.dtype)
         self._products = torch.empty_like(self._vectors)
@@ -73,11 +76,14 @@ class Subspace:
         basis = self._vectors[: self.count]
         for _ in range(2):  # twice is enough
             vector = vector - basis.T @ (basis @ vector)
+            vector = vector - self._outside.T @ (self._outside @ vector)
         left = vector.norm()
         if left < 100 * torch.finfo(vector.dtype).eps:
             return False
         self._vectors[self.count] = vector / left
         product = self.matrix @ self._vectors[self.count].double()
+        aside = self._outside.double()
+        product = product - aside.T @ (aside @ product)
         self._products[self.count] = product.to(vector)
         self.count += 1
         row = [float(earlier.double() @ product) for earlier in self._vectors[: self.count]]
@@ -106,7 +112,16 @@ class Subspace:
         self._small[: self.count, : self.count] = np.diag(values[kept])
 
 
-def extreme(matrix: Matrix, start: Tensor, *, k: int, tolerance: float, most: int, room: int = 40) -> Pairs:
+def extreme(
+    matrix: Matrix,
+    start: Tensor,
+    *,
+    k: int,
+    tolerance: float,
+    most: int,
+    room: int = 40,
+    outside: Tensor | None = None,
+) -> Pairs:
     """The k smallest and the k largest eigenpairs.
 
     Args:
@@ -116,20 +131,21 @@ def extreme(matrix: Matrix, start: Tensor, *, k: int, tolerance: float, most: in
         tolerance: wanted residual, relative to :attr:`Pairs.sizes`.
         most: products after which it gives up.
         room: vectors that are kept at most.
+        outside: see :class:`Subspace`.
 
     Returns:
         The pairs, with their true residuals.
     """
-    space = Subspace(matrix, max(room, 4 * k + 4, len(start) + 2))
+    space = Subspace(matrix, max(room, 4 * k + 4, len(start) + 2), outside)
     used = 0
     for vector in start:
         used += space.add(vector)
     while True:
         found, rest = space.ends(k, k)
         shares = found.residuals / found.sizes
-        if space.count >= min(2 * k + 2, matrix.size) and (shares <= tolerance).all():
+        if space.count >= min(2 * k + 2, space.size) and (shares <= tolerance).all():
             return found
-        if used >= most or space.count == matrix.size:
+        if used >= most or space.count == space.size:
             return found
         if space.count == space.room:
             space.shrink(max(k + 2, space.room // 4))
@@ -139,3 +155,60 @@ def extreme(matrix: Matrix, start: Tensor, *, k: int, tolerance: float, most: in
             if not space.add(torch.randn(matrix.size, generator=generator, dtype=torch.float64)):
                 return found
         used += 1
+
+
+def completed(matrix: Matrix, found: Pairs, *, k: int, tolerance: float, most: int, seed: int) -> tuple[Pairs, bool]:
+    """Pairs to which copies and neighbours are added that were passed over.
+
+    From one vector, an iteration sees one vector of each eigenspace: of an eigenvalue that is there ten times it finds
+    one, and then the next smaller ones, all converged. So the space at right angles to what was found is searched from
+    another random vector, until nothing in it lies further out than the last of the k.
+
+    Args:
+        matrix: multiplies vectors.
+        found: k pairs at either end.
+        k: how many at either end.
+        tolerance: wanted residual, relative to :attr:`Pairs.sizes`.
+        most: products after which it gives up.
+        seed: of the random vectors.
+
+    Returns:
+        The pairs, and whether the search came to its end.
+    """
+    begun, generator = matrix.products, torch.Generator().manual_seed(seed + 1)
+    while True:
+        if matrix.products - begun >= most:
+            return found, False
+        aside = torch.randn(1, matrix.size, generator=generator, dtype=torch.float64)
+        for accuracy in (10 * tolerance, tolerance):  # a tenth of the accuracy often tells that nothing is there
+            outer = extreme(
+                matrix, aside, k=1, tolerance=accuracy, most=most - (matrix.products - begun), outside=found.vectors
+            )
+            missed, aside = _beyond(found, outer, k, tolerance), outer.vectors
+            if missed or not _beyond(found, outer, k, tolerance, reach=outer.residuals):
+                break
+        sure = bool((outer.residuals <= accuracy * _sizes(outer.values, found.values)).all())
+        if not missed:
+            return found, sure
+        start = torch.cat([found.vectors, outer.vectors[missed]])
+        found = extreme(matrix, start, k=k, tolerance=tolerance, most=most - (matrix.products - begun))
+
+
+def _beyond(found: Pairs, aside: Pairs, k: int, tolerance: float, reach: np.ndarray | None = None) -> list[int]:
+    """Which of the pairs aside lie further out than the last of k at their end, or may within their reach.
+
+    Returns:
+        Places among the pairs aside.
+    """
+    grain = max(tolerance**2, 100 * torch.finfo(found.vectors.dtype).eps)
+    slack = grain * _sizes(found.values, found.values)
+    more = np.zeros(len(aside.values)) if reach is None else reach
+    low = aside.values[0] - more[0] < found.values[k - 1] - slack[k - 1]
+    high = aside.values[-1] + more[-1] > found.values[-k] + slack[-k]
+    return sorted({place for place, is_out in ((0, low), (len(aside.values) - 1, high)) if is_out})
+
+
+def _sizes(values: np.ndarray, all_values: np.ndarray) -> np.ndarray:
+    """What residuals are held against, where the largest eigenvalue is among others."""
+    floor = max(FLOOR * float(np.abs(all_values).max()), float(np.finfo(float).tiny))
+    return np.asarray(np.maximum(np.abs(values), floor))

@@ -161,7 +161,7 @@ def _looked_at(landscapes: Sequence[xr.Dataset], proofs: Sequence[Proof]) -> str
 def _at_centre(proofs: Sequence[Proof]) -> str:
     """The smallest eigenvalues of the full Hessians, where they are known."""
     if len(proofs) == 1:
-        return centre_words(proofs[0].lambda_min, proofs[0].proves)
+        return centre_words(proofs[0].lambda_min, proofs[0].proves, proofs[0].lambda_min_error)
     known = [found.lambda_min for found in proofs]
     words = " / ".join("unknown" if one is None else number(one) for one in known)
     return "" if all(one is None for one in known) else f"λmin at the centres: {words}."

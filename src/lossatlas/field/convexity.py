@@ -138,6 +138,7 @@ class Proof:
         cells: number of cells that were looked at: those whose neighbours were all evaluated.
         lambda_min: smallest eigenvalue of the full Hessian at the centre, where it is known.
         words: the statement.
+        lambda_min_error: so near to it there is an eigenvalue: its residual.
     """
 
     proves: bool
@@ -146,6 +147,7 @@ class Proof:
     cells: int
     lambda_min: float | None
     words: str
+    lambda_min_error: float = 0.0
 
 
 def proof(landscape: xr.Dataset, value: str = "loss", *, lambda_min: float | None = None) -> Proof:
@@ -177,12 +179,14 @@ def proof(landscape: xr.Dataset, value: str = "loss", *, lambda_min: float | Non
     """
     if structured(landscape, "sampling").get("kind") == "seeds":
         raise SpecError("a median over direction seeds is no slice of the loss; ask a single seed's run")
+    error = 0.0
     if lambda_min is None:
-        lambda_min = structured(landscape, "curvature").get("lambda_min")
+        noted = structured(landscape, "curvature")
+        lambda_min, error = noted.get("lambda_min"), float(noted.get("lambda_min_error", 0.0))
     sure, down, eigenvalues = _bending(landscape, value)
     inequality = _proved(landscape, value)
     shares = {t: _share(down[sure], eigenvalues[sure], t) if sure.any() else 0.0 for t in THRESHOLDS}
-    words = _words(inequality, shares, lambda_min) if sure.any() or inequality else ""
+    words = _words(inequality, shares, lambda_min, error) if sure.any() or inequality else ""
     return Proof(
         proves=inequality is not None,
         inequality=inequality,
@@ -190,6 +194,7 @@ def proof(landscape: xr.Dataset, value: str = "loss", *, lambda_min: float | Non
         cells=int(sure.sum()),
         lambda_min=lambda_min,
         words=words,
+        lambda_min_error=error,
     )
 
 
@@ -208,8 +213,8 @@ def _proved(landscape: xr.Dataset, value: str) -> Inequality | None:
     )
 
 
-def _words(inequality: Inequality | None, shares: Mapping[float, float], lambda_min: float | None) -> str:
-    known = centre_words(lambda_min, inequality is not None)
+def _words(inequality: Inequality | None, shares: Mapping[float, float], lambda_min: float | None, error: float) -> str:
+    known = centre_words(lambda_min, inequality is not None, error)
     known = f" {known}" if known else ""
     if inequality is None:
         return f"This slice proves nothing: it bends down nowhere by more than rounding.{known}"
@@ -246,7 +251,7 @@ def bending_words(shares: Mapping[float, float]) -> str:
     )
 
 
-def centre_words(lambda_min: float | None, proves: bool) -> str:
+def centre_words(lambda_min: float | None, proves: bool, error: float = 0.0) -> str:
     """What the smallest eigenvalue of the full Hessian at the centre says; empty where it is not known.
 
     Returns:
@@ -254,13 +259,18 @@ def centre_words(lambda_min: float | None, proves: bool) -> str:
 
     Example:
         >>> centre_words(0.5, proves=False)
-        'λmin = 0.5 at its centre: there the loss bends up in every direction, which says nothing of other points.'
+        'λmin = 0.5 at its centre: no direction that bends down was found there, which is no proof that there is none.'
+        >>> centre_words(-1e-9, proves=False, error=1e-6)
+        'No eigenvalue below -1e-06 was found at its centre, which is no proof that there is none.'
     """
     if lambda_min is None:
         return ""
-    if lambda_min >= 0:
-        up = "there the loss bends up in every direction, which says nothing of other points"
-        return f"λmin = {lambda_min:.3g} at its centre: {up}."
+    if lambda_min > error:
+        none = "no direction that bends down was found there, which is no proof that there is none"
+        return f"λmin = {lambda_min:.3g} at its centre: {none}."
+    if lambda_min >= -error:
+        near = max(error, abs(lambda_min))
+        return f"No eigenvalue below {-near:.3g} was found at its centre, which is no proof that there is none."
     return f"λmin = {lambda_min:.3g} at its centre" + ("." if proves else ": the loss is not convex all the same.")
 
 
