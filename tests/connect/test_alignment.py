@@ -319,3 +319,46 @@ def test_a_permuted_copy_of_the_authors_network_is_recovered(shared_data):
     assert found.before > 20
     assert found.after < 1e-6  # a few channels are dead: their numbers are all but zero, and interchangeable
     assert found.checked < 1e-10
+
+
+def normed(norm: nn.Module) -> nn.Module:
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1), norm, nn.ReLU(), nn.Conv2d(6, 5, 3, padding=1), nn.ReLU(), nn.Flatten(),
+        nn.Linear(5 * 16, 4),
+    )  # fmt: skip
+    for tensor in (*norm.parameters(), *norm.buffers()):
+        if tensor.is_floating_point():
+            tensor.data = torch.rand_like(tensor) + 0.5
+    return net.eval()
+
+
+@pytest.mark.parametrize(
+    "norm",
+    [
+        nn.GroupNorm(1, 6),
+        nn.GroupNorm(6, 6),
+        nn.InstanceNorm2d(6, affine=True),
+        nn.InstanceNorm2d(6),
+        nn.InstanceNorm2d(6, affine=True, track_running_stats=True),
+        nn.LayerNorm([6, 4, 4]),
+        nn.BatchNorm2d(6),
+    ],
+    ids=lambda norm: str(norm)[:40],
+)
+def test_norms_that_treat_units_alike_let_them_be_permuted(norm):
+    model = normed(norm)
+    assert sorted(group.size for group in Channels(model).groups.values()) == [5, 6]
+    twin, _ = scrambled(model)
+    x = torch.randn(7, 3, 4, 4)
+    assert not torch.equal(twin[0].weight, model[0].weight)
+    torch.testing.assert_close(twin(x), model(x), rtol=1e-4, atol=1e-5)
+    found = la.align(model, twin, check=x)
+    assert found.after < 1e-5 < found.before
+    assert found.checked < 1e-6
+
+
+def test_units_of_one_group_of_several_stay():
+    model = normed(nn.GroupNorm(2, 6))
+    assert [group.size for group in Channels(model).groups.values()] == [5]
+    assert any("GroupNorm" in reason for reason in Channels(model).reasons)

@@ -20,6 +20,7 @@ from typing import Any
 from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.nn.modules.instancenorm import _InstanceNorm
 
 from lossatlas.connect.units import BINARY, ELEMENTWISE, IDLE, PAIRS, POOL_MODULES, POOLS, STEADY, Axis, Group
 
@@ -269,16 +270,36 @@ class Channels:
         return _Flow(group, 1)
 
     def _norm(self, module: Any, flow: _Flow) -> _Flow | None:
-        """BatchNorm along dimension 1; LayerNorm and RMSNorm along the last one treat all units alike."""
+        # BatchNorm and InstanceNorm go along dimension 1, LayerNorm and RMSNorm treat all units of the last one alike.
+        # GroupNorm ties the units of a group: with one group all are alike, with one for each unit none is tied to
+        # another, and with others only whole groups could move, and those stay.
         if self._root(flow.group) == FIXED:
             return flow
-        along_last = isinstance(module, (nn.LayerNorm, nn.RMSNorm))
-        flat = isinstance(module, nn.BatchNorm1d) and flow.dim == -1
-        if flow.block != 1 or (along_last and (flow.dim != -1 or len(module.normalized_shape) != 1)):
+        if flow.block != 1:
             return None
-        if not along_last and flow.dim != 1 and not flat:
+        if isinstance(module, (nn.LayerNorm, nn.RMSNorm)):
+            if flow.dim == 1 and self._over_all(module):
+                return self._whole(module, flow)
+            if flow.dim != -1 or len(module.normalized_shape) != 1:
+                return None
+        elif isinstance(module, nn.GroupNorm):
+            if module.num_groups not in (1, module.num_channels):
+                return None
+        elif flow.dim != 1 and not (isinstance(module, nn.BatchNorm1d) and flow.dim == -1):
             return None
         for name in ("weight", "bias", "running_mean", "running_var"):
+            self._claim(getattr(module, name, None), 0, flow.group)
+        return flow
+
+    def _over_all(self, module: Any) -> bool:
+        """Whether a norm is over channels and all places: ``LayerNorm([C, H, W])``."""
+        return len(module.normalized_shape) > 1
+
+    def _whole(self, module: Any, flow: _Flow) -> _Flow | None:
+        """A norm over channels and places, whose weights have the channels first."""
+        if module.normalized_shape[0] != self._sizes[self._root(flow.group)]:
+            return None
+        for name in ("weight", "bias"):
             self._claim(getattr(module, name, None), 0, flow.group)
         return flow
 
@@ -303,7 +324,7 @@ _RULES: tuple[tuple[Any, Any], ...] = (
     (nn.Linear, Channels._linear),
     ("Conv1D", Channels._conv1d_of_transformers),
     (_ConvNd, Channels._convolution),
-    ((_BatchNorm, nn.LayerNorm, nn.RMSNorm), Channels._norm),
+    ((_BatchNorm, _InstanceNorm, nn.LayerNorm, nn.RMSNorm, nn.GroupNorm), Channels._norm),
     (nn.Embedding, Channels._embedding),
     (STEADY, Channels._steady),
     (POOL_MODULES, Channels._pool),
