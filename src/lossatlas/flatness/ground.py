@@ -70,7 +70,7 @@ class Ground:
         """A Gaussian vector, scaled to the weights of the point, float64 [n]; the same for the same tensors' names."""
         raw = directions.random(self.objective, seed=seed, stream=f"draw {number}", by="none", still=still)
         rows = filters.table(self.objective.model)
-        scaled = {name: scaled_to(part, self.base[name], rows[name].layout, by) for name, part in raw.items()}
+        scaled = {n: scaled_to(p, self.base[n], rows[n].layout, by, rows[n].through) for n, p in raw.items()}
         return self.matrix.joined(scaled)
 
     def sizes(self, by: By) -> Tensor:

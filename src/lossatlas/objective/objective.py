@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lossatlas.errors import SpecError, unknown
-from lossatlas.objective import arguments, calling, census, counting, losses, private, reduction, wrappers
+from lossatlas.objective import arguments, calling, census, counting, losses, mixing, private, reduction, wrappers
 from lossatlas.objective import batchnorm as bn
 from lossatlas.objective.batches import Batches
 from lossatlas.objective.tasks import Task, Tasks
@@ -131,6 +131,7 @@ class Objective:
         self._look = census.Look(self.size, plain=plain, weighing=weighing)
         self.batches = Batches(data, device=self.device, memory=memory, batch_size=batch_size, look=self._look)
         self.mean_checked = False
+        mixing.warn_of_mixing(model, self.batches.number, training=training)
         self.name = name or type(model).__name__
         self.data_name = data_name or arguments.data_name(data)
         self.origin = _origin(model, statistics=batchnorm == "interpolated")

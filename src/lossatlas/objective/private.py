@@ -44,6 +44,9 @@ def private_copy(model: nn.Module, *, device: torch.device, training: bool, auto
         twin = copy.deepcopy(model, memo)
     except (TypeError, RuntimeError, NotImplementedError) as fault:
         raise SpecError(f"model {type(model).__name__} cannot be copied (copy.deepcopy): {fault}") from fault
+    for module in twin.modules():
+        if isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
+            module.sparse = False  # the same values; sparse gradients have no products with a Hessian
     twin.requires_grad_(False).to(device).train(training)
     if autograd:
         trained = dict(model.named_parameters())

@@ -227,7 +227,9 @@ class Plane:
         still, only = tuple(still), (only,) if isinstance(only, str) else tuple(only)
         drawn: dict[str, Any] = {}
         if stored is None:
-            stored = orthogonal or by == "weight" or _bytes(described(origin)[0]) * len(axes) < STORED
+            point, table = described(origin)
+            between = any(row.through is not None for row in table.values())
+            stored = orthogonal or by == "weight" or between or _bytes(point) * len(axes) < STORED
         if orthogonal and not stored:
             raise SpecError("orthogonal=True turns the directions as tensors; leave stored out")
         for axis in axes:

@@ -73,7 +73,10 @@ def normalize(
     check_direction(direction, point)
     moving = {name: tensor for name, tensor in direction.items() if name in table and table[name].moves(roles)}
     check_moving(moving, table, by, roles)
-    scaled = {name: scaled_to(tensor, point[name], table[name].layout, by) for name, tensor in moving.items()}
+    scaled = {
+        name: scaled_to(tensor, point[name], table[name].layout, by, table[name].through)
+        for name, tensor in moving.items()
+    }
     if norm(scaled) == 0:
         raise SpecError("direction has norm zero: no point but the origin lies on it")
     return scaled
@@ -90,6 +93,13 @@ def check_moving(moving: Collection[str], table: Mapping[str, filters.Row], by: 
             f"still={still}: no tensor of the direction is left to move; "
             "hold fewer roles still, or unfreeze the model with model.requires_grad_(True)"
         )
+    for name in moving:
+        if table[name].refused:
+            raise SpecError(
+                f"{name!r} cannot move at random: it is {table[name].refused}, so a step in it is not a step in the "
+                "weight that the layer sees. Put the weight in its place on a copy "
+                "(torch.nn.utils.parametrize.remove_parametrizations), or name what may move (only=, --only)"
+            )
     if by == "head" and not any(table[name].layout.heads for name in moving):
         raise SpecError(
             "by='head': no tensor of the direction belongs to attention whose heads are known; "
@@ -139,15 +149,22 @@ def check_direction(direction: Parameters, origin: Parameters) -> None:
             raise SpecError(f"direction[{name!r}] has values that are not finite; every point on it would be NaN")
 
 
-def scaled_to(direction: Tensor, weights: Tensor, layout: filters.Layout, by: By) -> Tensor:
+def scaled_to(
+    direction: Tensor, weights: Tensor, layout: filters.Layout, by: By, through: filters.Through | None = None
+) -> Tensor:
     """One tensor of a direction scaled to the weights it will be added to, see :func:`normalize`."""
     if by == "none":
-        return direction.detach().clone()
+        return (through.kept(direction) if through else direction).detach().clone()
     if by == "weight":
-        return direction.detach() * weights.to(direction)
+        if through is not None and through.mask is None:
+            raise SpecError("by='weight': a weight behind a parametrization has no scale of its own; use by='filter'")
+        seen = through.weight(weights) if through else weights
+        return direction.detach() * seen.to(direction)
     layout = layout.by_layer if by.endswith("layer") else layout.by_head if by == "head" else layout
-    own = layout.norms(direction.detach())
-    wanted = torch.ones_like(own) if by.startswith("unit") else layout.norms(weights).to(own)
+    moved = through.kept(direction) if through else direction
+    own = layout.norms(through.step(weights, direction) if through else direction.detach())
+    goal = through.weight(weights) if through else weights
+    wanted = torch.ones_like(own) if by.startswith("unit") else layout.norms(goal).to(own)
     # A filter that is zero points nowhere, and stays: to give it a length would be to invent a direction.
     factor = torch.where(own > 0, wanted / own, 0.0)
-    return (precise(direction).reshape(layout.shape) * factor).to(direction).reshape(direction.shape)
+    return (precise(moved).reshape(layout.shape) * factor).to(moved).reshape(moved.shape)

@@ -86,6 +86,10 @@ class Seeded(Mapping[str, Tensor]):
         chosen = filters.matching(table, only) if only else without_quantised(origin, table)
         moving = [name for name in chosen if table[name].moves(roles)]
         check_moving(moving, table, by, roles)
+        if between := [name for name in moving if table[name].through is not None]:
+            raise SpecError(
+                f"{between[0]!r} is pruned or parametrised, and its direction needs the whole tensor: stored=True"
+            )
         self._key = f"{seed}/{stream}"
         self._by = by
         self._shapes = {name: tuple(point[name].shape) for name in moving}

@@ -27,6 +27,7 @@ from lossatlas.space.filters.layout import ROLES, Layout, LayoutRule, Role, With
 from lossatlas.space.filters.modules import register, rows, unregister
 from lossatlas.space.filters.selection import matching
 from lossatlas.space.filters.table import Row, table
+from lossatlas.space.filters.through import Through
 from lossatlas.space.filters.wrapped import quantised
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "LayoutRule",
     "Role",
     "Row",
+    "Through",
     "WithinRule",
     "along",
     "matching",

@@ -14,6 +14,7 @@ from lossatlas.objective.wrappers import unwrapped
 from lossatlas.space.filters import attention, libraries, wrapped
 from lossatlas.space.filters.layout import ROLES, Layout, LayoutRule, Role, whole
 from lossatlas.space.filters.modules import BUILT_IN, RULES, WITHIN, rows
+from lossatlas.space.filters.through import Through, through
 
 __all__ = ["NORMS", "Row", "by_shape", "checked_still", "table"]
 
@@ -38,6 +39,8 @@ class Row:
         reason: why the default rule is used, or why the tensor never moves.
         frozen: the tensor has ``requires_grad=False`` and never moves.
         also: further names of the same tensor, where it is tied.
+        through: the mask or function between the tensor and its layer, whose filters count.
+        refused: why the tensor does not move at random, though it could be trained.
     """
 
     name: str
@@ -49,6 +52,8 @@ class Row:
     reason: str = ""
     frozen: bool = False
     also: tuple[str, ...] = field(default=())
+    through: Through | None = field(default=None, compare=False, repr=False)
+    refused: str = ""
 
     def moves(self, still: Iterable[str]) -> bool:
         """Whether the tensor moves when the given roles are held still."""
@@ -93,6 +98,7 @@ def _row(modules: Mapping[str, nn.Module], path: str, name: str, tensor: Tensor)
     module = modules.get(seen.path, modules[path])
     layout, reason = _layout(modules, seen, tensor)
     role = layout.role or _role(module, tensor)
+    between, refused = through(modules, path, name, tensor, layout)
     return Row(
         name=f"{path}.{name}" if path else name,
         shape=tuple(tensor.shape),
@@ -102,6 +108,8 @@ def _row(modules: Mapping[str, nn.Module], path: str, name: str, tensor: Tensor)
         default=bool(reason) and role == "weight",
         reason=reason if role == "weight" else "",
         frozen=not tensor.requires_grad,
+        through=between,
+        refused=refused,
     )
 
 

@@ -8,8 +8,9 @@
   like the gain of a normalising layer; where it moves, each number is a filter.
 - **Spectral norm** divides a matrix by its largest singular value, so the whole matrix is free in its scale. The
   filters are those of the layer.
-- **Another parametrization** leaves no scale free that is known here. The filters are those of the layer where the
-  tensor behind has the shape of the weight.
+- **Another parametrization**, or a mask, leaves no scale free that is known here. The filters are those of the layer
+  where the tensor behind has the shape of the weight, and their norms those that the layer sees, see
+  :mod:`lossatlas.space.filters.through`.
 """
 
 from __future__ import annotations
