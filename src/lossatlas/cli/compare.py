@@ -39,18 +39,24 @@ def compare_command(a: str, b: str, value: str, scale: str, out: tuple[str, ...]
     """
     import lossatlas as la
     from lossatlas.draw import check_path
+    from lossatlas.field.ruggedness import MEASURES, over_seeds
     from lossatlas.field.uncertainty import Seeds, compare
 
     for path in out:
         check_path(path)
     sides = Seeds.open(a), Seeds.open(b)
     found = compare(*sides, value, scale=scale)  # type: ignore[arg-type]
+    rugged = [over_seeds(side.runs) for side in sides] if "loss" in sides[0].runs[0] else []
     if as_json:
-        click.echo(json.dumps(asdict(found), indent=2, ensure_ascii=False))
+        measures = [{name: asdict(one) for name, one in side.items()} for side in rugged]
+        told = {**asdict(found), "ruggedness": measures}
+        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
     else:
         for side in sides:
             click.echo(side.words(value))
         click.echo(f"{found.words}\n{found.caveat}")
+        for name, what in MEASURES.items() if rugged else ():
+            click.echo(f"{what}: {' against '.join(side[name].words for side in rugged)}")
     flat = sides[0].runs[0]["status"].ndim == 1
     shown = [run for side in sides for run in side.runs] if flat else [side.landscape for side in sides]
     for path in out:

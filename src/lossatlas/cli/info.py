@@ -94,6 +94,7 @@ def _facts(landscape: Any) -> dict[str, Any]:
         facts["samples"] = "unknown"
     if cut := cut_at(landscape):
         facts["slice at"] = cut
+    facts |= _shape(landscape)
     for name in ("centre", "cosines", "sampling", "evaluation", "provenance"):
         facts[name] = structured(landscape, name)
     facts["curvature"] = {k: v for k, v in structured(landscape, "curvature").items() if k != "numbers"}
@@ -104,6 +105,23 @@ def _facts(landscape: Any) -> dict[str, Any]:
 
 def _length(norm: float) -> str:
     return f"{norm:.6g}" if math.isfinite(norm) else "unknown"
+
+
+def _shape(landscape: Any) -> dict[str, Any]:
+    """How rugged the loss is and what the slice proves; what cannot be said is left out."""
+    import contextlib
+
+    from lossatlas.errors import SpecError
+    from lossatlas.field.convexity import proof
+    from lossatlas.field.ruggedness import ruggedness
+
+    if landscape.data_vars.get("loss") is None or landscape["loss"].attrs.get("kind") != "loss":
+        return {}
+    facts: dict[str, Any] = {}
+    with contextlib.suppress(SpecError):  # too few points, or uneven ones
+        facts["ruggedness"] = ruggedness(landscape).words.removeprefix("Ruggedness: ")
+        facts["proves"] = proof(landscape).words
+    return facts
 
 
 def _print(facts: dict[str, Any], indent: str = "") -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
@@ -11,6 +12,7 @@ from lossatlas.draw.scene import Axis, Block, Caption, Curve
 from lossatlas.errors import SpecError
 from lossatlas.field.convexity import THRESHOLDS, Proof, centre_words, proof
 from lossatlas.field.lowest import lowest
+from lossatlas.field.ruggedness import ruggedness
 from lossatlas.figure.ranges import Range
 from lossatlas.figure.words import apart, number, percent
 from lossatlas.results.landscape import Status, structured
@@ -65,9 +67,31 @@ def caption(
         shown=shown_words(value, shown, blocks, label),
         runs=_runs(curves),
         empty=empty_words(value, blocks),
-        notes=" ".join(filter(None, [_sample_error(landscapes, value), notes])),
+        notes=" ".join(filter(None, [_sample_error(landscapes, value), *_rugged(landscapes, value), notes])),
         caveat=caveat(landscapes, value),
     )
+
+
+def _rugged(landscapes: Sequence[xr.Dataset], value: str) -> list[str]:
+    """How rugged the loss is; of several slices, each in turn."""
+    if any(landscape[value].attrs.get("kind") != "loss" or quantity(landscape, value) for landscape in landscapes):
+        return []
+    if any(structured(landscape, "sampling").get("kind") == "seeds" for landscape in landscapes):
+        return []
+    try:
+        found = [ruggedness(landscape, value) for landscape in landscapes]
+    except SpecError:  # too few points, or uneven ones
+        return []
+    if len(found) == 1:
+        return [found[0].words]
+    if any(math.isnan(one.descent) for one in found):
+        return []
+    falls, behind = _listed([one.descent for one in found], percent), _listed([one.behind for one in found], percent)
+    minima = _listed([one.minima for one in found], lambda count: f"{count:.0f}" if count >= 0 else "unknown")
+    return [
+        f"Ruggedness: {falls} of the variation along rays from the centre falls after a rise; {behind} of the area "
+        f"lies behind a ridge; {minima} minima besides the lowest (each 0 where a loss is convex).",
+    ]
 
 
 def _sample_error(landscapes: Sequence[xr.Dataset], value: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from lossatlas.errors import SpecError
 from lossatlas.extras import MissingExtraError
 from lossatlas.field.convexity import Proof, proof
 from lossatlas.field.lowest import lowest
+from lossatlas.field.ruggedness import MEASURES, PROVES, over_seeds
 from lossatlas.field.topology import topology
 from lossatlas.field.uncertainty import Seeds
 from lossatlas.figure.parts import Heading, Number, Part, Picture, Table
@@ -38,7 +39,7 @@ def statement(landscape: xr.Dataset) -> list[Part]:
         >>> from lossatlas.results.landscape import About, Axis, build
         >>> axis = Axis(coordinates=np.linspace(-1, 1, 9), length=1.0)
         >>> parts = statement(build({"x": axis}, {"loss": axis.coordinates**2}, about=About(title="Bowl")))
-        >>> parts[0].text, parts[-1]
+        >>> parts[0].text, parts[-2]
         ('Bowl', 'This slice proves nothing: it bends down nowhere by more than rounding.')
     """
     title = str(landscape.attrs.get("title") or "Landscape")
@@ -55,6 +56,7 @@ def statement(landscape: xr.Dataset) -> list[Part]:
         *_lowest(landscape),
         *_shape(landscape),
         *_proved(landscape),
+        *_rugged([landscape]),
         *_known(structured(landscape, "curvature")),
     ]
 
@@ -77,7 +79,8 @@ def seeds_statement(found: Seeds) -> list[Part]:
         value = value_names(first)[0]
         spread = Picture(medians, words="The standard deviation over seeds.", view={"value": f"{value}_spread"})
         pictures = [Picture(medians, words="The median over seeds."), spread]
-    return [heading, *pictures, *map(found.words, value_names(first)), found.caveat]
+    rugged = _rugged(found.runs)
+    return [heading, *pictures, *map(found.words, value_names(first)), *rugged, found.caveat]
 
 
 def ways_statement(title: str, barriers: Mapping[str, str], ways: Plot, surface: Picture | None) -> list[Part]:
@@ -150,6 +153,22 @@ def _lowest(landscape: xr.Dataset) -> list[Part]:
     """Where the field is lowest."""
     found = lowest(landscape, value_names(landscape)[0])
     return [found.words] if found is not None else []
+
+
+def _rugged(landscapes: Sequence[xr.Dataset]) -> list[Part]:
+    """How rugged the loss is, and what each measure proves."""
+    if any("loss" not in one for one in landscapes):
+        return []
+    try:
+        found = over_seeds(landscapes)
+    except SpecError:  # too few points, or uneven ones
+        return []
+    rows = [
+        {"ruggedness": MEASURES[name], "value": spread.words, "what it proves": PROVES[name]}
+        for name, spread in found.items()
+    ]
+    over = f" Mean over {len(landscapes)} direction seeds, Student's 95 % interval." if len(landscapes) > 1 else ""
+    return [Table(rows, note=f"Each is 0 for every convex loss. They depend on the spacing of the grid.{over}")]
 
 
 def _shape(landscape: xr.Dataset) -> list[Part]:
