@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lossatlas.curvature.map import curvature_map
     from lossatlas.curvature.spectrum import eigenvalues, trace
     from lossatlas.draw import View, draw
+    from lossatlas.draw.film import animate
     from lossatlas.field.topology import topology
     from lossatlas.objective import Objective, metrics
     from lossatlas.objective.checkpoints import load_checkpoint
@@ -54,6 +55,7 @@ _HOMES = {
     "landscape": "results.arrays",
     "open": "results.reading",
     "View": "draw",
+    "animate": "draw.film",
     "topology": "field.topology",
     "eigenvalues": "curvature.spectrum",
     "trace": "curvature.spectrum",
@@ -85,6 +87,7 @@ __all__ = [
     "Trajectory",
     "View",
     "align",
+    "animate",
     "connect",
     "curvature_map",
     "directions",

@@ -24,10 +24,11 @@ __all__ = ["trajectory_command"]
 @click.option("--out", multiple=True, metavar="PICTURE", help="The path upon the surface. May be repeated.")
 @click.option("--variance", metavar="PICTURE", help="Explained variance beside that of a random walk.")
 @click.option("--losses", metavar="PICTURE", help="Loss of the networks, loss of the surface, distance between them.")
+@click.option("--film", metavar="FILM", help="The path growing over the surface: .mp4, .gif, .webp.")
 @click.option("--report", metavar="PAGE", help="All of it on one html page.")
 def trajectory_command(
     folder: str, config: Path | None, grid: int, centre: str, tensors: str, prefix: str,
-    out: tuple[str, ...], variance: str | None, losses: str | None, report: str | None, **given: Any,
+    out: tuple[str, ...], variance: str | None, losses: str | None, film: str | None, report: str | None, **given: Any,
 ) -> None:  # fmt: skip
     """Say which way a training run went: explained variance, its random-walk null, the path upon the surface.
 
@@ -53,8 +54,8 @@ def trajectory_command(
     if variance:
         click.echo(f"drawn: {la.draw(found, variance)}")
     if not given.get("model") and not config:
-        if out or losses or report:
-            click.echo("note: --out, --losses and --report need --model and --data", err=True)
+        if out or losses or film or report:
+            click.echo("note: --out, --losses, --film and --report need --model and --data", err=True)
         return
     overlay, landscape, along = _measured(path, settings(config, given), grid, centre)
     click.echo(along.words)
@@ -62,6 +63,10 @@ def trajectory_command(
         click.echo(f"drawn: {la.draw(landscape, picture, overlays=[overlay])}")
     if losses:
         click.echo(f"drawn: {la.draw(along, losses)}")
+    if film:
+        from lossatlas.draw.film import Grow, animate
+
+        click.echo(f"filmed: {animate(landscape, film, Grow(path=along))}")
     if report:
         click.echo(f"written: {_page(report, found, path, landscape, overlay, along)}")
 

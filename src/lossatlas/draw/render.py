@@ -17,11 +17,10 @@ from lossatlas.errors import SpecError
 from lossatlas.figure.overlays import Path, Points, Regions
 from lossatlas.figure.palettes import rgb
 
-__all__ = ["Projection", "Render", "render"]
+__all__ = ["Projection", "Render", "Stage"]
 
-# How many vertices lie along an axis: more is not seen.
-_VERTICES = 420
-_FLOOR_VERTICES = 600
+# How many vertices lie along an axis for each pixel of the picture's width, and at most: more is not seen.
+_DENSITY, _FLOOR_DENSITY, _MOST = 0.45, 0.65, 600
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,59 +70,58 @@ class Projection:
         return right, np.cross(ahead, right), ahead
 
 
-def render(
-    scene: Scene, panel: Block, number: int, view: Projection, pixels: tuple[int, int], how: Render, *, floor: float
-) -> np.ndarray:
-    """Render one relief.
+class Stage:
+    """One relief, set up once and looked at from anywhere.
 
     Args:
         scene: what is drawn.
-        panel: which of its panels.
-        number: its place among them.
-        view: what is seen.
-        pixels: width and height.
+        number: which of its panels.
         how: what is in the picture.
         floor: depth of the map below the surface, in parts of the surface's height.
-
-    Returns:
-        uint8 [height, width, 4], transparent where nothing is.
+        pixels: width and height of a picture.
 
     Raises:
         MissingExtraError: pyvista is not installed; the message has the command that installs it.
     """
-    pyvista = extras.require("pyvista", extra="mesh", purpose="render a relief")
-    # Where there is no screen VTK finds another way by itself, and says so on stderr.
-    with pyvista.vtk_verbosity("off"):
-        return _photographed(pyvista, scene, panel, number, view, pixels, how, floor=floor)
+
+    def __init__(self, scene: Scene, number: int, how: Render, *, floor: float, pixels: tuple[int, int]) -> None:
+        self._pyvista = extras.require("pyvista", extra="mesh", purpose="render a relief")
+        # Where there is no screen VTK finds another way by itself, and says so on stderr.
+        with self._pyvista.vtk_verbosity("off"):
+            # Twice the size, then the mean of four pixels: smooth edges, also against nothing.
+            size = (2 * pixels[0], 2 * pixels[1])
+            self._plotter = self._pyvista.Plotter(off_screen=True, window_size=size, lighting="none")
+            box = _Box(scene, scene.panels[number], floor)
+            self._lines = _surface(self._pyvista, self._plotter, box, along=_vertices(pixels, _DENSITY))
+            if how.floor:
+                _map(self._pyvista, self._plotter, box, along=_vertices(pixels, _FLOOR_DENSITY))
+            _overlays(self._pyvista, self._plotter, box, number, floor=how.floor)
+            self._plotter.enable_ssao(radius=0.12, bias=0.022, kernel_size=64, blur=True)
+
+    def picture(self, view: Projection) -> np.ndarray:
+        """What is seen, uint8 [height, width, 4], transparent where nothing is."""
+        pyvista, plotter = self._pyvista, self._plotter
+        with pyvista.vtk_verbosity("off"):
+            plotter.remove_all_lights()
+            _light(pyvista, plotter, view)
+            # A hair's breadth towards the eye, or half of each line would be inside the surface.
+            lines = self._lines + 0.0025 * view.frame[2]
+            actor = _drawn_lines(pyvista, plotter, lines, "#101018", 2.2, opacity=0.7)
+            _aim(plotter, view)
+            plotter.render()
+            image = np.asarray(plotter.screenshot(return_img=True, transparent_background=False))[..., :3]
+            depth = np.asarray(plotter.get_image_depth())
+            if actor is not None:
+                plotter.remove_actor(actor, render=False)
+        return _reduced(image, np.isfinite(depth))
+
+    def close(self) -> None:
+        """Give back what the window took."""
+        self._plotter.close()
 
 
-def _photographed(
-    pyvista: Any,
-    scene: Scene,
-    panel: Block,
-    number: int,
-    view: Projection,
-    pixels: tuple[int, int],
-    how: Render,
-    *,
-    floor: float,
-) -> np.ndarray:
-    # Twice the size, then the mean of four pixels: smooth edges, also against nothing.
-    plotter = pyvista.Plotter(off_screen=True, window_size=(2 * pixels[0], 2 * pixels[1]), lighting="none")
-    try:
-        _light(pyvista, plotter, view)
-        box = _Box(scene, panel, floor)
-        _surface(pyvista, plotter, box, view)
-        if how.floor:
-            _map(pyvista, plotter, box)
-        _overlays(pyvista, plotter, box, number, floor=how.floor)
-        _aim(plotter, view)
-        plotter.enable_ssao(radius=0.12, bias=0.022, kernel_size=64, blur=True)
-        image = np.asarray(plotter.screenshot(return_img=True, transparent_background=False))[..., :3]
-        depth = np.asarray(plotter.get_image_depth())
-    finally:
-        plotter.close()
-    return _reduced(image, np.isfinite(depth))
+def _vertices(pixels: tuple[int, int], density: float) -> int:
+    return max(60, min(_MOST, round(density * pixels[0])))
 
 
 class _Box:
@@ -150,11 +148,13 @@ class _Box:
         return np.column_stack([flat, z])
 
 
-def _surface(pyvista: Any, plotter: Any, box: _Box, view: Projection) -> None:
-    x, y, fine = box.refined(box.heights, _VERTICES)
+def _surface(pyvista: Any, plotter: Any, box: _Box, *, along: int) -> np.ndarray:
+    """Put the surface on the stage; what comes back are the pieces of the contour lines upon it."""
+    x, y, fine = box.refined(box.heights, along)
     made = rim.surface(x, y, box.z(fine), top=float(box.z(np.array(box.top))))
+    nothing = np.zeros((0, 2, 3))
     if not len(made.triangles):
-        return
+        return nothing
     mesh = pyvista.PolyData.from_regular_faces(made.points, made.triangles)
     mesh.point_data["Normals"] = made.carry(relief.vertex_normals(x, y, box.z(fine)))
     mesh.point_data.active_normals_name = "Normals"
@@ -162,25 +162,27 @@ def _surface(pyvista: Any, plotter: Any, box: _Box, view: Projection) -> None:
     mesh.point_data["colours"] = np.round(255 * rgb(shares, box.scene.colours)).astype(np.uint8)
     style = {"ambient": 0.42, "diffuse": 0.66, "specular": 0.16, "specular_power": 22}
     plotter.add_mesh(mesh, scalars="colours", rgb=True, smooth_shading=True, **style)
-    if box.scene.shows_contours:
-        levels = box.z(box.scene.range.heights(np.asarray(box.scene.range.levels)))
-        inside = levels[(levels > box.depth) & (levels < box.depth + RELIEF_HEIGHT)]
-        pieces = relief.contour_lines(made.points[made.triangles], inside) + 0.0025 * view.frame[2]
-        _lines(pyvista, plotter, pieces, "#101018", 2.2, opacity=0.7)
+    if not box.scene.shows_contours:
+        return nothing
+    levels = box.z(box.scene.range.heights(np.asarray(box.scene.range.levels)))
+    inside = levels[(levels > box.depth) & (levels < box.depth + RELIEF_HEIGHT)]
+    return relief.contour_lines(made.points[made.triangles], inside)
 
 
-def _lines(pyvista: Any, plotter: Any, pieces: np.ndarray, shade: str, width: float, opacity: float = 1.0) -> None:
+def _drawn_lines(
+    pyvista: Any, plotter: Any, pieces: np.ndarray, shade: str, width: float, opacity: float = 1.0
+) -> Any | None:
     if not len(pieces):
-        return
+        return None
     cells = np.column_stack([np.full(len(pieces), 2), np.arange(2 * len(pieces)).reshape(-1, 2)])
     mesh = pyvista.PolyData(pieces.reshape(-1, 3), lines=cells.ravel())
-    plotter.add_mesh(mesh, color=shade, line_width=width, opacity=opacity, lighting=False)
+    return plotter.add_mesh(mesh, color=shade, line_width=width, opacity=opacity, lighting=False, render=False)
 
 
-def _map(pyvista: Any, plotter: Any, box: _Box) -> None:
+def _map(pyvista: Any, plotter: Any, box: _Box, *, along: int) -> None:
     """The contour map on the floor, in the bands of the printed one."""
     shown = box.panel.heights(box.scene.value, box.scene.range)
-    x, y, fine = box.refined(shown, _FLOOR_VERTICES)
+    x, y, fine = box.refined(shown, along)
     made = rim.surface(x, y, fine)
     if not len(made.triangles):
         return

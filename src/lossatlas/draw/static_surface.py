@@ -11,7 +11,7 @@ import numpy as np
 from lossatlas.draw import relief, static_overlays
 from lossatlas.draw.camera import visible
 from lossatlas.draw.cuts import alone, strips
-from lossatlas.draw.render import Projection, Render, render
+from lossatlas.draw.render import Projection, Render, Stage
 from lossatlas.draw.scene import RELIEF_HEIGHT, Block, Scene
 from lossatlas.draw.sheet import Margins, Sheet, shortened, text_width
 from lossatlas.draw.static_axes import bar_width
@@ -23,20 +23,27 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from mpl_toolkits.mplot3d.axes3d import Axes3D  # type: ignore[import-untyped]
 
-__all__ = ["FACETS", "FLOOR", "bare", "draw", "whole_view"]
+__all__ = ["FACETS", "FLOOR", "Stages", "bare", "draw", "whole_view"]
 
 # Depth of the floor below the surface in parts of the surface's height.
 FLOOR = 0.40
+Stages = dict[tuple[int, tuple[int, int]], Stage]
+
 # About how many facets lie along an axis after smoothing the mesh; more is not seen in print.
 FACETS = 200
 
 
-def draw(scene: Scene, how: Render | None = None) -> Figure:
+def draw(
+    scene: Scene, how: Render | None = None, *, stages: Stages | None = None, dpi: float = 0.0, steady: bool = False
+) -> Figure:
     """Draw all panels from the same side, under the same light, with one colour bar.
 
     Args:
         scene: a scene of kind "surface".
         how: have the reliefs rendered, instead of drawn by matplotlib.
+        stages: reliefs that are set up already, by the number of their panel and their size; new ones are added.
+        dpi: of the rendered reliefs; left out, the theme's.
+        steady: leave room for the box from every side, so that one that turns keeps its size.
 
     Returns:
         The figure.
@@ -53,8 +60,9 @@ def draw(scene: Scene, how: Render | None = None) -> Figure:
             axes.set_proj_type("ortho")
             axes.grid(visible=False)  # it would lie upon the picture instead of behind it
             _hatch(axes, scene, panel)
-            _fit(sheet, axes, rectangle)
-            _rendered(sheet, axes, scene, index, how)
+            _fit(sheet, axes, rectangle, steady=steady)
+            view = whole_view(scene, steady=steady)
+            _rendered(sheet, axes, scene, index, view, how, stages, dpi or scene.theme.dpi)
             continue
         _panel(axes, scene, panel)
         heights = panel.heights(scene.value, scene.range)
@@ -181,7 +189,7 @@ def _inner_ticks(low: float, high: float) -> list[float]:
     return [float(tick) for tick in every if low + room < tick < high - room]
 
 
-def _fit(sheet: Sheet, axes: Axes3D, rectangle: tuple[float, float, float, float]) -> None:
+def _fit(sheet: Sheet, axes: Axes3D, rectangle: tuple[float, float, float, float], *, steady: bool = False) -> None:
     """Move and scale the axes so that the box, with room for its labels, fills the rectangle."""
     from mpl_toolkits.mplot3d.proj3d import proj_transform  # type: ignore[import-untyped]
 
@@ -190,7 +198,8 @@ def _fit(sheet: Sheet, axes: Axes3D, rectangle: tuple[float, float, float, float
     side = min(width, height)
     axes.set_position((left / sheet.width, bottom / sheet.height, side / sheet.width, side / sheet.height))
     axes.apply_aspect()
-    corners = np.array([(x, y, z) for x in axes.get_xlim() for y in axes.get_ylim() for z in axes.get_zlim()])
+    low, high = np.array([axes.get_xlim(), axes.get_ylim(), axes.get_zlim()]).T
+    corners = low + _outline(steady) * (high - low)
     flat_x, flat_y, _ = proj_transform(*corners.T, axes.get_proj())
     placed = axes.transData.transform(np.column_stack([flat_x, flat_y])) / figure.dpi
     low, high = placed.min(axis=0), placed.max(axis=0)
@@ -204,12 +213,20 @@ def _fit(sheet: Sheet, axes: Axes3D, rectangle: tuple[float, float, float, float
     axes.set_position(new)
 
 
-def _rendered(sheet: Sheet, axes: Axes3D, scene: Scene, index: int, how: Render) -> None:
+def _rendered(
+    sheet: Sheet,
+    axes: Axes3D,
+    scene: Scene,
+    index: int,
+    view: Projection,
+    how: Render,
+    stages: Stages | None,
+    dpi: float,
+) -> None:
     """Put the rendered relief behind the axes, exactly where they would have drawn it."""
     from mpl_toolkits.mplot3d.proj3d import proj_transform
 
     figure = sheet.figure
-    view = whole_view(scene)
     right, up, _ = view.frame
     box = np.array([(x, y, z) for x in (0, 1) for y in (0, 1) for z in (0, RELIEF_HEIGHT * (1 + FLOOR))])
     corners = np.array([(x, y, z) for x in axes.get_xlim() for y in axes.get_ylim() for z in axes.get_zlim()])
@@ -220,9 +237,9 @@ def _rendered(sheet: Sheet, axes: Axes3D, scene: Scene, index: int, how: Render)
     unit = np.ptp(placed[:, 0]) / np.ptp(across)
     origin = placed[0] - unit * np.array([across[0], (box @ up)[0]])
     low, high = origin + unit * view.low, origin + unit * view.high
-    scale = scene.theme.dpi / figure.dpi
-    pixels = (math.ceil(scale * (high - low)[0]), math.ceil(scale * (high - low)[1]))
-    image = render(scene, scene.panels[index], index, view, pixels, how, floor=FLOOR)
+    scale = dpi / figure.dpi
+    pixels = (round(scale * (high - low)[0]), round(scale * (high - low)[1]))
+    image = _picture(scene, index, view, pixels, how, stages)
     left, bottom = low / figure.dpi / (sheet.width, sheet.height)
     width, height = (high - low) / figure.dpi / (sheet.width, sheet.height)
     behind = figure.add_axes((left, bottom, width, height), zorder=-1, gid=f"rendered-{index}")
@@ -230,11 +247,34 @@ def _rendered(sheet: Sheet, axes: Axes3D, scene: Scene, index: int, how: Render)
     behind.imshow(image, aspect="auto", interpolation="none")
 
 
-def whole_view(scene: Scene) -> Projection:
-    """The view that holds the whole box of a relief."""
+def _picture(
+    scene: Scene, index: int, view: Projection, pixels: tuple[int, int], how: Render, stages: Stages | None = None
+) -> np.ndarray:
+    """One relief; a stage that nobody keeps is struck at once."""
+    if stages is None:
+        stage = Stage(scene, index, how, floor=FLOOR, pixels=pixels)
+        try:
+            return stage.picture(view)
+        finally:
+            stage.close()
+    if (index, pixels) not in stages:
+        stages[index, pixels] = Stage(scene, index, how, floor=FLOOR, pixels=pixels)
+    return stages[index, pixels].picture(view)
+
+
+def _outline(steady: bool) -> np.ndarray:
+    """float64 [n, 3]: the corners of a box of side 1, or the cylinder around it, which looks alike from every side."""
+    turns = np.linspace(0, 2 * np.pi, 72, endpoint=False)
+    around = 0.5 + np.column_stack([np.cos(turns), np.sin(turns)]) * math.sqrt(0.5)
+    flat = around if steady else np.array([(0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0)])
+    return np.concatenate([np.column_stack([flat, np.full(len(flat), z)]) for z in (0.0, 1.0)])
+
+
+def whole_view(scene: Scene, *, steady: bool = False) -> Projection:
+    """The view that holds the whole box of a relief, or the cylinder around it."""
     view = Projection(camera=scene.camera, low=np.zeros(2), high=np.zeros(2))
     right, up, _ = view.frame
-    box = np.array([(x, y, z) for x in (0, 1) for y in (0, 1) for z in (0, RELIEF_HEIGHT * (1 + FLOOR))])
+    box = _outline(steady) * [1.0, 1.0, RELIEF_HEIGHT * (1 + FLOOR)]
     flat = np.column_stack([box @ right, box @ up])
     return replace(view, low=flat.min(axis=0) - 0.02, high=flat.max(axis=0) + 0.02)
 
@@ -253,7 +293,7 @@ def bare(scene: Scene, how: Render) -> np.ndarray:
     across, tall = view.high - view.low
     width = how.width // len(scene.panels)
     pixels = (width, round(width * tall / across))
-    parts = [render(scene, panel, i, view, pixels, how, floor=FLOOR) for i, panel in enumerate(scene.panels)]
+    parts = [_picture(scene, index, view, pixels, how) for index in range(len(scene.panels))]
     whole = np.concatenate(parts, axis=1)
     if how.transparent:
         return whole

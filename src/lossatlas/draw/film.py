@@ -1,0 +1,353 @@
+"""How a landscape moves: a surface that turns, one that becomes another, a zoom, a training run that grows."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import xarray as xr
+from tqdm import tqdm
+
+from lossatlas import extras
+from lossatlas.atomic import whole
+from lossatlas.draw import static, static_surface
+from lossatlas.draw.render import Render
+from lossatlas.draw.scene import Block, Scene
+from lossatlas.draw.view import View, compile
+from lossatlas.errors import SpecError, unknown
+from lossatlas.figure import overlays as upon
+from lossatlas.figure.plot import Mark, Plot
+
+__all__ = ["SUFFIXES", "Film", "Grow", "Morph", "Turn", "Walked", "Zoom", "animate"]
+
+SUFFIXES = (".mp4", ".gif", ".webp", "")
+"""The kinds of film; a name without an ending is a folder of numbered png files."""
+
+_PATIENCE = 2.0
+
+
+class Film(Protocol):
+    """What happens in a film."""
+
+    def frames(self, scenes: Sequence[xr.Dataset], view: View, times: np.ndarray, dpi: float) -> Iterator[np.ndarray]:
+        """One picture, uint8 [height, width, 3], for each time from 0 to 1."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """The surface turns before the eye, once round.
+
+    Attributes:
+        degrees: how far it turns.
+    """
+
+    degrees: float = 360.0
+
+    def frames(self, scenes: Sequence[xr.Dataset], view: View, times: np.ndarray, dpi: float) -> Iterator[np.ndarray]:
+        """Yield the frames; see :class:`Film`."""
+        scene = compile(scenes if len(scenes) > 1 else scenes[0], replace(view, kind="surface"))
+        stages: static_surface.Stages = {}
+        try:
+            for time in times:
+                turned = (scene.camera[0], scene.camera[1] + self.degrees * float(time))
+                yield _relief(replace(scene, camera=turned), dpi, stages, steady=True)
+        finally:
+            for stage in stages.values():
+                stage.close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Morph:
+    """One surface becomes another over the same coordinates, and rests at both ends.
+
+    What lies between is drawn, not measured: the mean of the two, of their logarithms on a logarithmic scale.
+    """
+
+    def frames(self, scenes: Sequence[xr.Dataset], view: View, times: np.ndarray, dpi: float) -> Iterator[np.ndarray]:
+        """Yield the frames; see :class:`Film`.
+
+        Raises:
+            SpecError: other than two landscapes, or two over other coordinates.
+        """
+        if len(scenes) != 2:
+            raise SpecError(f"a morph goes from one landscape to another, got {len(scenes)}; give two")
+        both = compile(scenes, replace(view, kind="surface"))
+        start, end = both.panels
+        if any(not np.array_equal(a.coordinates, b.coordinates) for a, b in zip(start.axes, end.axes, strict=True)):
+            raise SpecError("a morph needs both landscapes over the same coordinates; sample them on one grid")
+        for time in times:
+            share = (1 - math.cos(math.pi * min(max(1.25 * float(time) - 0.125, 0.0), 1.0))) / 2
+            mixed = _mixed(start, end, share, both)
+            yield _relief(replace(both, panels=(mixed,)), dpi)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Zoom:
+    """The map closes in on the centre.
+
+    Attributes:
+        factor: how many times closer the last frame is.
+    """
+
+    factor: float = 8.0
+
+    def frames(self, scenes: Sequence[xr.Dataset], view: View, times: np.ndarray, dpi: float) -> Iterator[np.ndarray]:
+        """Yield the frames; see :class:`Film`.
+
+        Raises:
+            SpecError: a factor that leaves fewer than three points along an axis.
+        """
+        if not self.factor > 1:
+            raise SpecError(f"factor={self.factor}: expected more than 1")
+        for time in times:
+            near = float(self.factor ** float(time))
+            cut = [_cropped(scene, near) for scene in scenes]
+            scene = compile(cut if len(cut) > 1 else cut[0], view)
+            reach = {name: (low / near, high / near) for name, (low, high) in self._whole(scenes, view).limits.items()}
+            yield _page(static.figure(replace(scene, limits=reach)), dpi)
+
+    def _whole(self, scenes: Sequence[xr.Dataset], view: View) -> Scene:
+        return compile(scenes if len(scenes) > 1 else scenes[0], view)
+
+
+class Walked(Protocol):
+    """A training run over a plane: what ``la.Trajectory(…).losses(…)`` found."""
+
+    @property
+    def checkpoints(self) -> Sequence[Any]:
+        """What is known of each."""
+        ...
+
+    def overlay(self) -> upon.Path:
+        """The path upon the surface."""
+        ...
+
+    def plot(self) -> Plot:
+        """The losses along it."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grow:
+    """A training run grows over its surface, with its losses beside it.
+
+    Attributes:
+        path: what was found of the run, from :meth:`lossatlas.Trajectory.losses`.
+    """
+
+    path: Walked
+
+    def frames(self, scenes: Sequence[xr.Dataset], view: View, times: np.ndarray, dpi: float) -> Iterator[np.ndarray]:
+        """Yield the frames; see :class:`Film`.
+
+        Raises:
+            SpecError: more than one landscape.
+        """
+        if len(scenes) != 1:
+            raise SpecError(f"a training run grows over one landscape, got {len(scenes)}")
+        drawn, known = self.path.overlay(), self.path.checkpoints
+        plot = replace(
+            self.path.plot(), panels=self.path.plot().panels[:1], caption=(), theme_name=view.theme, title=""
+        )
+        ticks = plot.panels[0].series[0].x
+        last = len(known) - 1
+        for time in times:
+            at = min(1.15 * float(time), 1.0) * last
+            done = replace(view, overlays=[*view.overlays, _up_to(drawn, at)])
+            left = _page(static.figure(compile(scenes[0], done)), dpi)
+            now = float(np.interp(at, np.arange(len(ticks)), ticks))
+            marked = replace(plot.panels[0], marks=[Mark(x=now, label=_clock(known[int(at)]))])
+            yield _beside(left, _page(static.figure(replace(plot, panels=[marked])), dpi))
+
+
+def animate(
+    landscapes: xr.Dataset | Sequence[xr.Dataset],
+    path: str | os.PathLike[str],
+    film: Film | None = None,
+    *,
+    seconds: float = 6.0,
+    rate: int = 24,
+    width: int = 960,
+    view: View | None = None,
+    progress: bool | None = None,
+    **options: Any,
+) -> Path:
+    """Make a film of one landscape or of several.
+
+    Args:
+        landscapes: one Landscape with two axes, or several.
+        path: ``.mp4``, ``.gif``, ``.webp``, or a folder for numbered png files.
+        film: what happens: a :class:`Turn` (left out), :class:`Morph`, :class:`Zoom` or :class:`Grow`.
+        seconds: its length.
+        rate: frames per second.
+        width: of a frame, in pixels; of a training run, of each of its two halves.
+        view: how it is seen.
+        progress: a bar; left out, one where it takes more than two seconds.
+        **options: fields of :class:`View`, which take precedence.
+
+    Returns:
+        The path.
+
+    Raises:
+        SpecError: an unknown ending or field, or numbers that make no film.
+        MissingExtraError: a library is not installed; the message has the command that installs it.
+
+    Example:
+        >>> import tempfile
+        >>> from lossatlas.results import landscape as schema
+        >>> axis = schema.Axis(coordinates=np.linspace(-1, 1, 9), length=2.0)
+        >>> bowl = schema.build({"x": axis, "y": axis}, {"loss": axis.coordinates[:, None] ** 2 + axis.coordinates**2})
+        >>> target = animate(bowl, f"{tempfile.mkdtemp()}/zoom.gif", Zoom(factor=2), seconds=0.2, rate=10, width=200)
+        >>> target.name
+        'zoom.gif'
+    """
+    target = Path(path)
+    _check(target, seconds, rate, width)
+    known = [field.name for field in fields(View)]
+    for name in options:
+        if name not in known:
+            raise SpecError(unknown("field of View", name, known))
+    seen = replace(view or View(), **options)
+    scenes = [landscapes] if isinstance(landscapes, xr.Dataset) else list(landscapes)
+    count = max(2, round(seconds * rate))
+    first = compile(scenes[0], seen)
+    inches = first.theme.column if len(scenes) == 1 or isinstance(film, Morph) else first.theme.page
+    made = (film or Turn()).frames(scenes, seen, np.linspace(0, 1, count), width / inches)
+    shown = tqdm(made, total=count, unit="frame", disable=progress is False, delay=_PATIENCE if progress is None else 0)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _write(_of_one_size(shown), target, rate)
+    return target
+
+
+def _of_one_size(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Frames on the paper of the first: a caption that takes one line more or less would change their height."""
+    paper: np.ndarray | None = None
+    for frame in frames:
+        if paper is None:
+            paper = np.full_like(frame, frame[0, 0])
+        sheet = paper.copy()
+        height, width = min(sheet.shape[0], frame.shape[0]), min(sheet.shape[1], frame.shape[1])
+        sheet[:height, :width] = frame[:height, :width]
+        yield sheet
+
+
+def _check(target: Path, seconds: float, rate: int, width: int) -> None:
+    if target.suffix.lower() not in SUFFIXES:
+        raise SpecError(unknown("suffix of path", target.suffix, [one or "(a folder)" for one in SUFFIXES]))
+    if not 0 < seconds <= 600 or not 1 <= rate <= 120 or not 100 <= width <= 4000:
+        raise SpecError(
+            f"seconds={seconds}, rate={rate}, width={width}; expected up to 600 seconds, 1 to 120 frames per second "
+            "and 100 to 4000 pixels"
+        )
+
+
+def _write(frames: Iterable[np.ndarray], target: Path, rate: int) -> None:
+    suffix = target.suffix.lower()
+    if not suffix:
+        from matplotlib.image import imsave
+
+        target.mkdir(exist_ok=True)
+        for number, frame in enumerate(frames):
+            imsave(target / f"{number:05d}.png", frame)
+        return
+    with whole(target, ending=suffix) as scratch:
+        if suffix == ".mp4":
+            _write_mp4(frames, scratch, rate)
+        else:
+            _write_pillow(frames, scratch, rate)
+
+
+def _write_mp4(frames: Iterable[np.ndarray], target: Path, rate: int) -> None:
+    ffmpeg = extras.require("imageio_ffmpeg", extra="film", purpose="write an .mp4 film")
+    writer = None
+    for frame in frames:
+        even = frame[: frame.shape[0] // 2 * 2, : frame.shape[1] // 2 * 2]  # H.264 needs even sides
+        if writer is None:
+            size = (even.shape[1], even.shape[0])
+            writer = ffmpeg.write_frames(str(target), size, fps=rate, macro_block_size=2, quality=8)
+            writer.send(None)
+        writer.send(np.ascontiguousarray(even))
+    if writer is not None:
+        writer.close()
+
+
+def _write_pillow(frames: Iterable[np.ndarray], target: Path, rate: int) -> None:
+    pillow = extras.require("PIL.Image", extra="draw", purpose="write a .gif or .webp film")
+    images = [pillow.fromarray(frame) for frame in frames]
+    images[0].save(target, save_all=True, append_images=images[1:], duration=round(1000 / rate), loop=0)
+
+
+def _relief(
+    scene: Scene, dpi: float, stages: static_surface.Stages | None = None, *, steady: bool = False
+) -> np.ndarray:
+    with static.own_settings():
+        return _page(static_surface.draw(scene, Render(), stages=stages, dpi=dpi, steady=steady), dpi)
+
+
+def _page(figure: Any, dpi: float) -> np.ndarray:
+    """A figure as pixels, uint8 [height, width, 3]."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    figure.set_dpi(dpi)
+    with static.own_settings():
+        canvas: Any = FigureCanvasAgg(figure)
+        canvas.draw()
+        return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _beside(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Two pictures side by side on the paper of the first."""
+    height = max(left.shape[0], right.shape[0])
+    paper = left[0, 0]
+    parts = []
+    for part in (left, right):
+        sheet = np.empty((height, part.shape[1], 3), np.uint8)
+        sheet[:] = paper
+        sheet[: part.shape[0]] = part
+        parts.append(sheet)
+    return np.concatenate(parts, axis=1)
+
+
+def _mixed(start: Block, end: Block, share: float, scene: Scene) -> Block:
+    a, b = start.values[scene.value], end.values[scene.value]
+    if scene.range.scale == "log":
+        with np.errstate(divide="ignore", invalid="ignore"):
+            value = np.exp((1 - share) * np.log(a) + share * np.log(b))
+    else:
+        value = (1 - share) * a + share * b
+    title = f"{start.title} → {end.title}, {100 * share:.0f} %"
+    return replace(start, title=title, values={**start.values, scene.value: value})
+
+
+def _cropped(scene: xr.Dataset, near: float) -> xr.Dataset:
+    """The part of a landscape within a share of its reach, and one point further."""
+    kept: dict[Any, slice] = {}
+    for name in scene["status"].dims:
+        x = scene[name].values
+        inside = np.flatnonzero((x >= x[0] / near) & (x <= x[-1] / near))
+        if len(inside) < 3:
+            raise SpecError(f"factor: {near:.3g} times closer leaves fewer than three points along {name!r}")
+        kept[name] = slice(max(inside[0] - 1, 0), inside[-1] + 2)
+    return scene.isel(kept)
+
+
+def _up_to(path: upon.Path, at: float) -> upon.Path:
+    """A path up to a place between two of its points."""
+    whole_points, part = int(at), at - int(at)
+    x, y = path.x[: whole_points + 1], path.y[: whole_points + 1]
+    if part > 0:
+        x = np.append(x, x[-1] + part * (path.x[whole_points + 1] - x[-1]))
+        y = np.append(y, y[-1] + part * (path.y[whole_points + 1] - y[-1]))
+    words = [(index, text) for index, text in path.words if index <= whole_points]
+    return replace(path, x=x, y=y, words=words, note="")
+
+
+def _clock(checkpoint: Any) -> str:
+    epoch = getattr(checkpoint, "epoch", None)
+    return f"step {checkpoint.step}" if epoch is None else f"epoch {epoch:.4g}"
