@@ -406,3 +406,17 @@ def test_without_a_model_the_weights_are_the_largest_dictionary_that_is_no_train
     with pytest.raises(SpecError, match="weights under several keys, 'params', 'params_ema'; say which"):
         read_checkpoint(tmp_path / "b.pt")
     assert list(read_checkpoint(tmp_path / "b.pt", key="params")) == ["weight", "bias"]
+
+
+def test_a_sketch_without_memory_is_not_called_loaded():
+    with pytest.raises(SpecError, match="is only a sketch: '0.weight' is on the meta device"):
+        load_state(net().to("meta"), net().state_dict(), source=Path("a"))
+
+
+def test_arrays_of_numpy_load_where_the_file_is_trusted(tmp_path):
+    source, target = net(), net()
+    torch.save({"params": {name: t.numpy() for name, t in source.state_dict().items()}}, tmp_path / "a.pt")
+    with pytest.raises(SpecError, match="trust_pickle=True"):
+        load_checkpoint(target, tmp_path / "a.pt")
+    load_checkpoint(target, tmp_path / "a.pt", trust_pickle=True)
+    assert torch.equal(source[0].weight, target[0].weight)

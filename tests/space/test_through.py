@@ -7,11 +7,13 @@ import copy
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations, parametrize, prune
 
 import lossatlas as la
+from lossatlas.cli import atlas
 from lossatlas.objective.private import private_copy
 
 
@@ -134,3 +136,27 @@ def test_embeddings_with_sparse_gradients_have_a_landscape_and_a_curvature():
     assert la.eigenvalues(found).values[-1] == pytest.approx(la.eigenvalues(expected).values[-1])
     assert found() == expected()
     assert model[0].sparse
+
+
+def test_a_pruned_network_goes_towards_another_checkpoint_on_the_command_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.py").write_text(
+        "import torch\n"
+        "from torch import nn\n"
+        "from torch.nn.utils import prune\n"
+        "def net():\n"
+        "    torch.manual_seed(0)\n"
+        "    model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3))\n"
+        "    prune.l1_unstructured(model[0], 'weight', amount=0.5)\n"
+        "    return model\n"
+        "def data(): return torch.ones(4, 6), torch.tensor([0, 1, 2, 0])\n"
+    )
+    other = pruned()
+    with torch.no_grad():
+        other[2].weight.add_(1)
+    torch.save(other.state_dict(), "b.pt")
+    command = ["sample", "--model", "own.py:net", "--data", "own.py:data", "--towards", "b.pt", "--x", "0", "1", "3"]
+    found = CliRunner().invoke(atlas, [*command, "--run", "run"])
+    assert found.exit_code == 0, found.output
+    expected = F.cross_entropy(other(torch.ones(4, 6)), torch.tensor([0, 1, 2, 0]))
+    assert float(la.open("run")["loss"].sel(x=1)) == pytest.approx(expected.item(), rel=1e-5)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -24,6 +23,7 @@ from lossatlas.evaluate.plans import NAMES, PRECISIONS
 from lossatlas.objective import Objective, batchnorm
 from lossatlas.objective.batches import batches_of
 from lossatlas.objective.checkpoints import load_checkpoint
+from lossatlas.objective.private import private_copy
 from lossatlas.objective.wrappers import unwrapped
 from lossatlas.results import interchange
 from lossatlas.space import directions as ways
@@ -330,7 +330,9 @@ def build_plane(scan: Scan, objective: Objective) -> Plane:
 
 def another(scan: Scan, objective: Objective, path: str) -> nn.Module:
     """The same network with the weights of another checkpoint."""
-    other = copy.deepcopy(objective.model)
+    other = private_copy(objective.model, device=torch.device("cpu"), training=False)
+    for mine, own in zip(other.parameters(), objective.model.parameters(), strict=True):
+        mine.requires_grad_(own.requires_grad)
     load_into(scan, other, path)
     return other
 

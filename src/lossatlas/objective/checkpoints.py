@@ -144,6 +144,11 @@ def _load(
 ) -> Loaded:
     check_ready(model)
     wanted = places(model)
+    if sketched := [name for name, tensor in wanted.items() if tensor.is_meta]:
+        raise SpecError(
+            f"model {type(model).__name__} is only a sketch: {sketched[0]!r} is on the meta device and holds "
+            "nothing; model.to_empty(device='cpu') makes room first"
+        )
     matched = match(contents, wanted, key=key, prefix=prefix)
     if not partial and (reason := _misfit(contents.source, model, matched, wanted, strict)):
         translated = None if by else hub.translated(model, contents)

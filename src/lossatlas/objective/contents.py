@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -140,6 +141,10 @@ def _walk(content: Any, path: tuple[str, ...]) -> Iterator[Entry]:
     if isinstance(content, Tensor):
         if path:
             yield Entry(".".join(path[:-1]), path[-1], content.detach())
+        return
+    if isinstance(content, np.ndarray) and content.dtype.kind in "biufc":
+        own = np.array(content, dtype=content.dtype.newbyteorder("="), order="C")
+        yield from _walk(torch.from_numpy(own), path)
         return
     if isinstance(content, nn.Module):
         content = content.state_dict()
