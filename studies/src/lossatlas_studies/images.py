@@ -8,6 +8,7 @@ from typing import Any
 
 import xarray as xr
 
+from lossatlas.field.ruggedness import over_seeds
 from lossatlas.zoo.train import Augment, Recipe
 from lossatlas_studies.measures import percent, shape
 from lossatlas_studies.networks import DATA, Case, Data, Look, extremes, load, surface
@@ -82,6 +83,7 @@ class Row:
         low: smallest eigenvalue at the centre.
         high: largest eigenvalue.
         converged: whether both had converged.
+        rugged: how rugged the landscapes are, by measure in words with an interval over pairs of directions.
         extra: what else a study wants to know of it, by name.
     """
 
@@ -96,6 +98,7 @@ class Row:
     low: float = 0.0
     high: float = 0.0
     converged: bool = True
+    rugged: Mapping[str, str] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Any:
@@ -125,6 +128,7 @@ def measured(bench: Bench, case: Case, data: Data, settings: AbstractImages) -> 
         low=found["low"],
         high=found["high"],
         converged=found["converged"],
+        rugged={name: spread.words for name, spread in over_seeds(landscapes).items()},
     )
     return row, landscapes
 
@@ -166,9 +170,11 @@ def networks_table(rows: Sequence[Row]) -> Numbers:
     return Numbers(
         name="networks",
         rows=[_table_row(row) for row in rows],
-        note="Bends down: mean over pairs of directions (each). Valley: area with loss below 1. Spread: median over "
-        "cells of the standard deviation of the loss over directions, relative to its mean. λ: extreme eigenvalues "
-        "of the Hessian at the centre; a star marks those that had not converged.",
+        note="Bends down: mean over pairs of directions (each). The next three are 0 for every convex loss: what falls "
+        "after a rise along rays from the centre, the area behind a ridge, inner minima that a ridge parts from a "
+        "lower point, with Student's 95 % interval over pairs of directions. Valley: area with loss below 1. Spread: "
+        "median over cells of the standard deviation of the loss over directions, relative to its mean. λ: "
+        "extreme eigenvalues of the Hessian at the centre; a star marks those that had not converged.",
     )
 
 
@@ -180,6 +186,9 @@ def _table_row(row: Row) -> dict[str, str]:
         "training loss": f"{row.scores['train_loss']:.4f}",
         "test error": percent(row.scores["test_error"]),
         "bends down": f"{percent(row.bend)} ({', '.join(percent(share) for share in row.bends)})",
+        "falls after a rise": row.rugged.get("descent", "not known"),
+        "behind a ridge": row.rugged.get("behind", "not known"),
+        "minima besides lowest": row.rugged.get("minima", "not known"),
         "valley": percent(row.valley),
         "spread": f"{row.spread:.2f}",
         "λmin": f"{row.low:.3g}{star}",
