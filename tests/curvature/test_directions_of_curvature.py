@@ -116,3 +116,24 @@ def test_a_map_of_the_ratio_has_a_fixed_scale_and_its_caveat(tmp_path) -> None:
     assert compile(line, View(value="ratio")).beside == ()
     la.draw(line, tmp_path / "line.svg", value="ratio")
     la.draw(found, tmp_path / "map.html", value="ratio")
+
+
+@pytest.mark.parametrize("best", [0, 2, 5])
+def test_the_worst_direction_is_the_worst_that_was_visited_and_not_the_last(monkeypatch, best):
+    from lossatlas.curvature import directions as ways
+
+    visited = []
+
+    def at(self, direction, radius):
+        visited.append({name: tensor.clone() for name, tensor in direction.items()})
+        generator = torch.Generator().manual_seed(len(visited))
+        slope = {name: torch.randn(tensor.shape, generator=generator) for name, tensor in direction.items()}
+        return (9.0 if len(visited) == best + 1 else 1.0 / len(visited)), slope
+
+    monkeypatch.setattr(ways._Slope, "at", at)
+    objective = la.Objective(
+        torch.nn.Linear(4, 3), (torch.randn(5, 4), torch.randn(5, 3)), torch.nn.functional.mse_loss
+    )
+    found = la.directions.worst(objective, steps=5)
+    assert len(visited) == 6
+    torch.testing.assert_close(dict(found), visited[best], rtol=0, atol=0)

@@ -416,3 +416,12 @@ def test_300_checkpoints_of_100_million_parameters_fit_into_2_gb(tmp_path, capsy
     assert found["parameters"] == size
     assert found["peak MiB"] < 2e9 / 2**20
     assert found["shares"][0] == pytest.approx(0.61, abs=0.05)  # a random walk
+
+
+@pytest.mark.parametrize("off", [1e-2, 1e-4, 1e-6])
+def test_a_small_distance_from_the_plane_is_not_cut_to_zero(off):
+    points = [{"w": torch.tensor([0.0, 0, 0]).double()}, {"w": torch.tensor([1.0, off, 0]).double()}]
+    plane = la.Plane(points[0], {"x": {"w": torch.tensor([1.0, 0, 0]).double()}})
+    found = la.Trajectory.open(points).project(plane)
+    assert found.residual[1] == pytest.approx(off, rel=1e-3)
+    assert found.residual[0] == 0
