@@ -168,7 +168,7 @@ def _centre(scan: Any, wish: Wish) -> None:
         numbers = [
             *_end_numbers(ends),
             *_trace_numbers(matrix, wish, scan.seed),
-            *_along_numbers(scan, wish, objective),
+            *_along_numbers(scan, wish, objective, also=bool(ends.subject.surrogates)),
         ]
         density = density_of(matrix, probes=wish.vectors, seed=scan.seed) if wish.density else None
     kept = _keep(scan, wish, objective, ends, numbers)
@@ -208,12 +208,13 @@ def _trace_numbers(matrix: Any, wish: Wish, seed: int) -> Iterator[Any]:
         yield Number("trace", f"{found.value:.4g} ± {found.standard_error:.2g}", words, "per squared parameter norm")
 
 
-def _along_numbers(scan: Any, wish: Wish, objective: Any) -> Iterator[Any]:
+def _along_numbers(scan: Any, wish: Wish, objective: Any, *, also: bool) -> Iterator[Any]:
+    """Differences beside derivatives: asked for, or where derivatives are known to be surrogates."""
     from lossatlas.cli.scan import build_plane
     from lossatlas.curvature.differences import along
     from lossatlas.figure.parts import Number
 
-    if not wish.along:
+    if not (wish.along or also):
         return
     plane = build_plane(scan, objective)
     unit = "per squared parameter norm"

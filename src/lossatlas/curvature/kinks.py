@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lossatlas.objective import Objective, calling
 
-__all__ = ["kinks", "kinks_behind", "operations"]
+__all__ = ["kinks", "kinks_behind", "operations", "surrogates_behind"]
 
 _KINKS = {
     "Relu": "ReLU",
@@ -43,6 +43,39 @@ _KINKS = {
     "Topk": "sorting",
 }
 """Beginnings of the names of nodes in a graph of derivatives, and what they are called."""
+
+
+_STEPS = {
+    "Round": "rounding",
+    "Floor": "rounding",
+    "Ceil": "rounding",
+    "Trunc": "rounding",
+    "Sign": "sign",
+    "FakeQuantize": "fake quantisation",
+}
+"""The same for what has steps: its derivative is zero between them, or a stand-in."""
+
+
+def surrogates_behind(loss: Tensor) -> tuple[str, ...]:
+    """What has steps, or a derivative that somebody wrote by hand, from a loss that has a graph.
+
+    A straight-through estimator that is written with ``detach`` leaves no trace in the graph and is not found.
+
+    Returns:
+        Words, each once, in alphabetical order.
+
+    Example:
+        >>> weight = torch.ones(2, requires_grad=True)
+        >>> surrogates_behind(torch.round(weight).sum())
+        ('rounding',)
+    """
+    found = set()
+    for kind in _kinds([loss]):
+        found |= {word for start, word in _STEPS.items() if kind.__name__.startswith(start)}
+        author = getattr(kind, "_forward_cls", None)
+        if author is not None and not author.__module__.startswith("lossatlas."):
+            found.add(f"{author.__name__} (a derivative written by hand)")
+    return tuple(sorted(found))
 
 
 def kinks(objective: Objective) -> tuple[str, ...]:
@@ -84,13 +117,18 @@ def kinks_behind(loss: Tensor) -> tuple[str, ...]:
 
 def operations(tensors: Iterable[Tensor | None]) -> set[str]:
     """The names of all nodes in the graph behind some tensors, as torch calls them: ``"MulBackward0"``."""
-    found: set[str] = set()
+    return {kind.__name__ for kind in _kinds(tensors)}
+
+
+def _kinds(tensors: Iterable[Tensor | None]) -> set[type[Any]]:
+    """The classes of all nodes in the graph behind some tensors."""
+    found: set[type[Any]] = set()
     seen: set[Any] = set()
     pending: list[Any] = [tensor.grad_fn for tensor in tensors if tensor is not None]
     while pending:
         node = pending.pop()
         if node is not None and node not in seen:
             seen.add(node)
-            found.add(type(node).__name__)
+            found.add(type(node))
             pending += [parent for parent, _ in node.next_functions]
     return found

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -22,7 +23,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lossatlas.curvature.kernels import Quick
-from lossatlas.curvature.kinks import kinks_behind, operations
+from lossatlas.curvature.kinks import kinks_behind, operations, surrogates_behind
 from lossatlas.curvature.subject import Subject, subject
 from lossatlas.errors import SpecError, unknown
 from lossatlas.objective import Objective, batchnorm, calling, means
@@ -91,6 +92,7 @@ class Matrix:
         self._tensors = tensors
         self._idle: tuple[str, ...] = ()
         self._kinks: tuple[str, ...] = ()
+        self._surrogates: tuple[str, ...] = ()
         means.check(objective)
         self._shares = objective.shares()
         self._model = copy.deepcopy(objective.private).train(objective.training)
@@ -117,7 +119,8 @@ class Matrix:
     def subject(self) -> Subject:
         """What it is the curvature of; kinks and idle tensors are known after the first product."""
         known: dict[str, Any] = {"kinks": self._kinks, "idle": self._idle}
-        return subject(self.objective, kind=self.kind, tensors=self._tensors, size=self.size, **known)
+        found = subject(self.objective, kind=self.kind, tensors=self._tensors, size=self.size, **known)
+        return replace(found, surrogates=self._surrogates)
 
     def __matmul__(self, vector: Tensor) -> Tensor:
         """The product with a vector, float64 [n] to float64 [n], in the model's own format inside."""
@@ -190,6 +193,7 @@ class Matrix:
             with Quick():
                 loss, outputs = self._loss(batch)
             self._kinks = self._kinks or kinks_behind(loss)
+            self._surrogates = self._surrogates or surrogates_behind(loss)
             if self.kind == "hessian":
                 made: tuple[Any, ...] = torch.autograd.grad(loss, self._moved, create_graph=True, allow_unused=True)
                 if number == 0:

@@ -24,6 +24,8 @@ class Subject:
         samples: number of samples of the mean.
         kinks: what has no second derivative, see :func:`lossatlas.curvature.kinks.kinks`.
         idle: names of tensors that do not enter the loss: every direction within them has eigenvalue 0.
+        surrogates: what has steps, or a derivative written by hand, see
+            :func:`lossatlas.curvature.kinks.surrogates_behind`.
     """
 
     words: str
@@ -33,6 +35,7 @@ class Subject:
     samples: int
     kinks: tuple[str, ...] = ()
     idle: tuple[str, ...] = ()
+    surrogates: tuple[str, ...] = ()
 
     @property
     def caveats(self) -> tuple[str, ...]:
@@ -42,6 +45,12 @@ class Subject:
             have = "has" if len(self.kinks) == 1 else "have"
             said.append(
                 f"{_listed(self.kinks)} {have} kinks: second derivatives do not see them, the surface shows them."
+            )
+        if self.surrogates:
+            said.append(
+                f"{_listed(self.surrogates)}: steps have no derivative, so what is derived here is zero or a surrogate "
+                "(as of a straight-through estimator), and may not be the curvature of this loss; differences are "
+                "(lossatlas.curvature.differences.along, --along)."
             )
         if self.kind == "ggn":
             said.append("Where the loss is convex in the outputs this matrix has no negative eigenvalue at any point.")

@@ -1,0 +1,56 @@
+"""Is a derivative that is none of the loss named as what it is?"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import lossatlas as la
+
+
+class StraightThrough(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return torch.round(x)
+
+    @staticmethod
+    def backward(ctx, slope):
+        return slope * 1
+
+
+class Net(nn.Module):
+    def __init__(self, step) -> None:
+        super().__init__()
+        self.first, self.last, self.step = nn.Linear(3, 8), nn.Linear(8, 2), step
+
+    def forward(self, x):
+        return self.last(self.first(x) + self.step(self.first(x)))
+
+
+def caveats(step) -> str:
+    torch.manual_seed(0)
+    objective = la.Objective(Net(step), (torch.randn(20, 3), torch.randn(20, 2)), F.mse_loss)
+    return " ".join(la.eigenvalues(objective).caveats)
+
+
+@pytest.mark.parametrize(
+    ("step", "word"),
+    [
+        (torch.round, "Rounding"),
+        (torch.floor, "Rounding"),
+        (torch.sign, "Sign"),
+        (StraightThrough.apply, "StraightThrough (a derivative written by hand)"),
+        (lambda x: torch.fake_quantize_per_tensor_affine(x, 0.1, 0, -128, 127), "Fake quantisation"),
+    ],
+)
+def test_steps_and_derivatives_written_by_hand_are_named(step, word):
+    said = caveats(step)
+    assert f"{word}: steps have no derivative" in said
+    assert "may not be the curvature of this loss" in said
+
+
+@pytest.mark.parametrize("step", [torch.tanh, torch.relu, lambda x: x])
+def test_honest_derivatives_are_not(step):
+    assert "surrogate" not in caveats(step)
