@@ -75,6 +75,13 @@ def test_class_weights_in_a_function_are_warned_of_by_every_measure(measure):
         MEASURES[measure](objective)
 
 
+@pytest.mark.parametrize("loss", [by_class, lambda o, t: (by_class(o, t) * 2) / 2])
+def test_weights_that_balance_in_one_cut_are_seen(loss):
+    y = torch.tensor([2, 1, 2, 2, 2, 1, 2, 2, 1])  # weights of 7 in the first third, and of 14 in the rest
+    with pytest.warns(UserWarning, match="not a mean over samples"):
+        means.check(la.Objective(linear(), (rows()[0], y), loss))
+
+
 def test_it_is_said_once_for_an_objective():
     objective = la.Objective(linear(), rows(), by_class, batch_size=4)
     with pytest.warns(UserWarning, match="not a mean over samples"):

@@ -78,24 +78,25 @@ def _kinds(objective: Objective) -> set[str]:
     assert loss is not None
     last = objective.batches.number - 1
     looked = {round(last * part / (BATCHES - 1)) for part in range(BATCHES)}
-    found = set()
+    found: set[str] = set()
     with objective.posed(), objective.batches.seeded(0), objective.grad_mode():
         for number, batch in enumerate(objective.batches):
             if number in looked:
                 outputs, targets = objective.forward(objective.private, batch)
-                found.add(kind_of(loss, calling.predictions(outputs), targets))
+                found.add(kind_of(loss, calling.predictions(outputs), targets, cuts=1 if found else 2))
             if "each" in found:
                 break
     return found
 
 
-def kind_of(loss: reduction.Measure, outputs: Any, targets: Any) -> str:
+def kind_of(loss: reduction.Measure, outputs: Any, targets: Any, *, cuts: int = 2) -> str:
     """What the loss of a batch is of its samples.
 
     Args:
         loss: of an Objective.
         outputs: outputs of one batch; any nesting of tensors with the samples first.
         targets: its targets.
+        cuts: ways in which the batch is cut in two, at most 2; weights may balance in one by chance.
 
     Returns:
         ``"each"`` (a value for each sample), ``"mean"``, ``"sum"``, ``"neither"`` (the samples do not count the same),
@@ -115,7 +116,17 @@ def kind_of(loss: reduction.Measure, outputs: Any, targets: Any) -> str:
         if isinstance(value, reduction.Weighted) or not isinstance(value, Tensor) or value.dim() > 0:
             return "each"
         said = _by_derivatives(value, leaves)
-    return said if said in ("sum", "batch") else _by_parts(loss, outputs, targets, value.detach())
+        value = value.detach()
+    if said != "unknown":
+        return said
+    size = next((t.shape[0] for t in tensors_of(outputs) if t.dim()), 0)
+    tensors = [*tensors_of(outputs), *tensors_of(targets)]
+    if size < 2 or any(t.shape[:1] != (size,) for t in tensors):
+        return "unknown"
+    third = max(1, size // 3)
+    ways = [(slice(third), slice(third, size)), (slice(0, size, 2), slice(1, size, 2))][: cuts if size > 2 else 1]
+    found = [_by_parts(loss, outputs, targets, value, parts) for parts in ways]
+    return next((kind for kind in found if kind != "mean"), "mean")
 
 
 def _leaf(tensor: Tensor, leaves: list[Tensor]) -> Tensor:
@@ -128,7 +139,7 @@ def _leaf(tensor: Tensor, leaves: list[Tensor]) -> Tensor:
 
 
 def _by_derivatives(value: Tensor, leaves: list[Tensor]) -> str:
-    """``"batch"`` where a sample changes the slope by another, ``"sum"`` where torch's own loss says so."""
+    """``"batch"`` where a sample changes the slope by another; what torch's own loss says of sums and of weights."""
     size = len(leaves[0]) if leaves else 0
     if not value.requires_grad or size < 2:
         return "unknown"
@@ -137,9 +148,14 @@ def _by_derivatives(value: Tensor, leaves: list[Tensor]) -> str:
     if any(len(tensor) != size for tensor in leaves):
         return "unknown"
     try:
-        return "batch" if _entangled(value, leaves) else "unknown"
+        if _entangled(value, leaves):
+            return "batch"
     except RuntimeError:  # something without a second derivative
+        pass
+    weights = getattr(value.grad_fn, "_saved_weight", None)
+    if not isinstance(weights, Tensor) or "NllLoss" not in type(value.grad_fn).__name__:
         return "unknown"
+    return "neither" if len(set(weights.tolist())) > 1 else "unknown"
 
 
 def _entangled(value: Tensor, leaves: list[Tensor]) -> bool:
@@ -160,14 +176,10 @@ def _entangled(value: Tensor, leaves: list[Tensor]) -> bool:
     return mixed > 100 * noise * max(own, torch.finfo(torch.float32).tiny)
 
 
-def _by_parts(loss: reduction.Measure, outputs: Any, targets: Any, value: Tensor) -> str:
+def _by_parts(loss: reduction.Measure, outputs: Any, targets: Any, value: Tensor, parts: tuple[slice, slice]) -> str:
     """Cut one batch in two, and see what the losses of the parts make of that of the whole."""
-    tensors = [*tensors_of(outputs), *tensors_of(targets)]
-    size = next((t.shape[0] for t in tensors_of(outputs) if t.dim()), 0)
-    cut = max(1, size // 3)
-    if size < 2 or any(t.shape[:1] != (size,) for t in tensors):
-        return "unknown"
-    pieces = [map_tensors(_taker(rows), (outputs, targets)) for rows in (slice(cut), slice(cut, size))]
+    pieces = [map_tensors(_taker(rows), (outputs, targets)) for rows in parts]
+    size, cut = (next(len(t) for t in tensors_of(held) if t.dim()) for held in (outputs, pieces[0]))
     try:
         whole, a, b = (float(value), *(float(loss(*piece)) for piece in pieces))  # type: ignore[arg-type]
         eps = torch.finfo(value.dtype).eps
@@ -182,7 +194,7 @@ def _by_parts(loss: reduction.Measure, outputs: Any, targets: Any, value: Tensor
 
 
 def _taker(rows: slice) -> Callable[[Tensor], Tensor]:
-    return lambda tensor: tensor[rows]
+    return lambda tensor: tensor[rows].clone()  # a loss may write into it
 
 
 def _check_own_loss(objective: Objective) -> None:
