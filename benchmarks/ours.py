@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 import lossatlas as la
-from lossatlas.evaluate.calibration import Calibration, calibrate
-from lossatlas.evaluate.evaluator import Plain
-from lossatlas.evaluate.graph.run import Graphs
+from lossatlas.evaluate.agreement import Agreement, check_points
+from lossatlas.evaluate.calibration import Calibration, fastest
+from lossatlas.evaluate.choice import Ways
 from lossatlas.evaluate.plans import Plan
 from lossatlas.results.landscape import Axis, Status, build
 from lossatlas.results.spec import Block
@@ -28,10 +28,14 @@ def chosen(objective: la.Objective, plane: la.Plane, precision: str) -> tuple[An
 
 def calibrated(objective: la.Objective, plane: la.Plane, precision: str) -> tuple[Any, Calibration]:
     """The way that a long run would take, and what was measured to find it."""
-    axes = dict.fromkeys(plane.axes, np.linspace(-1, 1, 51))
-    plain, graphs = Plain(objective, plane), Graphs(objective, plane)
-    found = calibrate(plain, graphs, axes, remaining=LONG, precision=precision)
-    return (plain if found.plan.name == "plain" else graphs.way(found.plan)), found
+    points = check_points(dict.fromkeys(plane.axes, np.linspace(-1, 1, 51)))
+    ways = Ways(objective, plane)
+    plain, start = ways.way(Plan()), time.perf_counter()
+    held = Agreement(objective, plane, points, plain.values(points))
+    each = (time.perf_counter() - start) / len(points)
+    found = Calibration(plan=Plan(), seconds={"plain": each})
+    fastest(ways, objective, held, found, each=each, remaining=LONG, precision=precision)
+    return ways.way(found.plan), found
 
 
 def picture(path: Path, tolerance: float = 0.02) -> dict[str, float]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lossatlas.curvature.spectrum import eigenvalues, trace
     from lossatlas.draw import View, draw
     from lossatlas.draw.film import animate
+    from lossatlas.evaluate.plans import Plan
     from lossatlas.field.topology import topology
     from lossatlas.objective import Objective, metrics
     from lossatlas.objective.checkpoints import load_checkpoint
@@ -31,10 +32,11 @@ if TYPE_CHECKING:
     from lossatlas.results.arrays import landscape
     from lossatlas.results.reading import open
     from lossatlas.sampling.adaptive import Adaptive
+    from lossatlas.sampling.former import sample_subset
     from lossatlas.sampling.run import interpolate, sample
     from lossatlas.sampling.samplers import Grid
     from lossatlas.sampling.seeds import seeds
-    from lossatlas.sampling.subset import sample_subset
+    from lossatlas.sampling.subset import Subset
     from lossatlas.space import filters
     from lossatlas.space.charts import Plane
     from lossatlas.space.normalize import normalize
@@ -49,7 +51,9 @@ _HOMES = {
     "Grid": "sampling.samplers",
     "Adaptive": "sampling.adaptive",
     "sample": "sampling.run",
-    "sample_subset": "sampling.subset",
+    "sample_subset": "sampling.former",
+    "Subset": "sampling.subset",
+    "Plan": "evaluate.plans",
     "seeds": "sampling.seeds",
     "interpolate": "sampling.run",
     "landscape": "results.arrays",
@@ -80,10 +84,12 @@ __all__ = [
     "Adaptive",
     "Grid",
     "Objective",
+    "Plan",
     "Plane",
     "Recorder",
     "RunMismatchError",
     "SpecError",
+    "Subset",
     "Trajectory",
     "View",
     "align",

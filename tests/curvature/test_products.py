@@ -20,6 +20,7 @@ from lossatlas.curvature.spectrum import eigenvalues, trace
 from lossatlas.curvature.subspace import extreme
 from lossatlas.field.convexity import proof
 from lossatlas.results.landscape import Axis, build
+from lossatlas.space.curves import Curve
 
 
 def small(batch_size: int = 100, samples: int = 250) -> la.Objective:
@@ -165,7 +166,7 @@ def test_the_map_is_the_eigenvalues(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    "where", [("_Walker", "visit"), ("_Shelf", "keep"), ("RunFolder", "commit"), ("_Shelf", "only")], ids="-".join
+    "where", [("Ends", "visit"), ("_Shelf", "keep"), ("RunFolder", "commit"), ("_Shelf", "only")], ids="-".join
 )
 def test_an_interrupted_map_goes_on_bit_for_bit(tmp_path, monkeypatch, where) -> None:
     from lossatlas.curvature import map as module
@@ -437,3 +438,49 @@ def test_the_authors_network_has_the_ends_that_scipy_finds_on_curvlinops(shared_
         assert float((product - value * flat).norm()) < 2e-2 * max(abs(value), 0.01 * ours.values[-1])
     highest = scipy.sparse.linalg.eigsh(theirs.to_scipy(), k=1, which="LA", tol=1e-3, return_eigenvectors=False)
     assert ours.values[-1] == pytest.approx(float(highest[0]), rel=1e-3)
+
+
+def raising_at(number: int) -> la.Objective:
+    """A loss that raises at one point: the third call after the probe of the centre, and so on."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(3, 6), nn.Tanh(), nn.Linear(6, 2))
+    calls = []
+
+    def loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        calls.append(1)
+        if float(outputs.detach().abs().max()) > number:
+            raise RuntimeError("the loss met what it cannot take")
+        return F.cross_entropy(outputs, targets)
+
+    return la.Objective(net, (torch.randn(12, 3), torch.randint(0, 2, (12,))), loss)
+
+
+def test_a_map_whose_loss_raises_at_a_point_goes_on_as_a_scan_does(tmp_path) -> None:
+    objective = raising_at(1000)
+    plane = la.Plane(objective, {"x": {"2.bias": torch.tensor([1.0, 1.0])}})
+    grid = la.Grid(x=(-1, 3, 5))
+    whole = la.curvature_map(objective, plane, grid)
+    far = la.Plane(objective, {"x": {"2.bias": torch.tensor([1.0, 1.0])}})
+    one = raising_at(3)  # only x=3 has an output that large
+    found = la.curvature_map(one, far, grid, run=tmp_path / "map")
+    assert found["status"].values.tolist() == [1, 1, 1, 1, 3]
+    assert np.isnan(found["lambda_max"].values[-1])
+    np.testing.assert_array_equal(found["lambda_max"].values[:4], whole["lambda_max"].values[:4])
+    import sqlite3
+
+    note = sqlite3.connect(tmp_path / "map" / "journal.sqlite").execute("SELECT note FROM points WHERE i = 4")
+    assert note.fetchone()[0] == "RuntimeError: the loss met what it cannot take"
+
+
+def test_a_map_takes_an_adaptive_sampler_and_a_curve() -> None:
+    objective = small()
+    plane = la.Plane.random(objective, seed=0)
+    sampler = la.Adaptive(x=(-0.1, 0.1, 9), y=(-0.1, 0.1, 9), tolerance=0.2)
+    few = la.curvature_map(objective, plane, sampler)
+    assert 25 <= int((few["status"] == 1).sum()) < 81
+    assert int((few["status"] == 5).sum()) > 0
+    assert np.isfinite(few["lambda_max"].values[few["status"].values == 1]).all()
+    points = [dict(objective.origin), {name: t + 0.1 for name, t in objective.origin.items()}]
+    along = la.curvature_map(objective, Curve(points, "polygon"), la.Grid(x=(0, 1, 3)), tolerance=1e-4)
+    exact = np.linalg.eigvalsh(dense(Matrix(objective, points[1])))
+    assert float(along["lambda_max"][-1]) == pytest.approx(exact[-1], rel=1e-3)

@@ -16,9 +16,9 @@ from torch.nn import functional as F
 
 import lossatlas as la
 from lossatlas.errors import SpecError
-from lossatlas.evaluate import calibration, choice
-from lossatlas.evaluate.calibration import Calibration
-from lossatlas.evaluate.evaluator import Plain
+from lossatlas.evaluate import agreement, choice, rule
+from lossatlas.evaluate.agreement import Agreement, check_points
+from lossatlas.evaluate.calibration import Calibration, fastest
 from lossatlas.evaluate.graph import rewrite as rewriting
 from lossatlas.evaluate.graph import stage as staging
 from lossatlas.evaluate.graph import trace as tracing
@@ -27,6 +27,7 @@ from lossatlas.evaluate.graph.run import Graphs, cut
 from lossatlas.evaluate.graph.stage import mixed, summed
 from lossatlas.evaluate.graph.trace import UntraceableError
 from lossatlas.evaluate.graph.weights import Rows, Weights
+from lossatlas.evaluate.plain import Plain
 from lossatlas.evaluate.plans import Plan
 
 POINTS = np.array([[0.0, 0.0], [0.3, -0.2], [-1.0, 1.0], [0.05, 0.4], [1.0, 0.2]])
@@ -221,16 +222,11 @@ def test_a_captured_function_is_replayed_on_its_own_memory():
     assert (fake.calls, fake.replays) == (4, 2)
 
 
-def test_on_a_gpu_every_plan_is_tried_as_a_cuda_graph_too(monkeypatch):
-    objective = objective_of("mlp")
-    plane = la.Plane.random(objective, seed=0)
-    graphs = Graphs(objective, plane)
-    found = Calibration(plan=Plan(), seconds={"plain": 1.0})
-    search = calibration._Search(graphs, POINTS, POINTS, found, "auto", "exact", deadline=0.0)
-    assert search._captured(Plan(name="graph")) == [Plan(name="graph")]
-    objective.device = torch.device("cuda")
-    assert [plan.captured for plan in search._captured(Plan(name="graph"))] == [False, True]
-    assert [plan.captured for plan in search._captured(Plan(name="compiled"))] == [False]
+def test_on_a_gpu_every_plan_is_tried_as_a_cuda_graph_too():
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    assert rule.captured(Plan(name="graph"), cpu) == [Plan(name="graph")]
+    assert [plan.captured for plan in rule.captured(Plan(name="graph"), cuda)] == [False, True]
+    assert [plan.captured for plan in rule.captured(Plan(name="compiled"), cuda)] == [False]
 
 
 def test_a_cuda_graph_is_refused_without_a_cuda_device():
@@ -310,20 +306,62 @@ def test_a_model_that_looks_at_its_weights_has_no_graph_and_is_sampled_plainly(m
     assert how["in words"] == "plain"
     assert all("torch.export" in reason for reason in how["refused"].values()), how["refused"]
     assert how["refused"]
+    assert how["chosen"] == "by rule"
     with pytest.raises(SpecError, match="plan='graph' .* cannot be used here: .*torch.export"):
         la.sample(objective, plane, la.Grid(x=(-2, 2, 3), y=(-2, 2, 3)), plan="graph")
 
 
-def calibrated(objective, **options):
+class Slow:
+    """Makes ways whose points take as long as a table says, on a clock of its own: no test waits for a machine."""
+
+    def __init__(self, objective, plane, seconds):
+        self.graphs, self.seconds, self.now = Graphs(objective, plane), seconds, 0.0
+
+    def clock(self):
+        return self.now
+
+    def way(self, plan):
+        way, maker = self.graphs.way(plan), self
+
+        class Timed:
+            def values(self, coordinates):
+                maker.now += maker.seconds(plan) * len(coordinates)
+                return way.values(coordinates)
+
+            close = way.close
+
+        return Timed()
+
+
+def calibrated(objective, seconds=lambda plan: 1e-3, **options):
+    """The plan that the clock chooses, where a plain point takes 10 ms and another as long as it is said to."""
     plane = la.Plane.random(objective)
-    axes = la.Grid(x=(-1, 1, 9), y=(-1, 1, 9)).axes
-    return calibration.calibrate(Plain(objective, plane), Graphs(objective, plane), axes, remaining=81, **options)
+    points = check_points(la.Grid(x=(-1, 1, 9), y=(-1, 1, 9)).axes)
+    truth = Plain(objective, plane).values(points)
+    maker = Slow(objective, plane, seconds)
+    found = Calibration(plan=Plan(), seconds={"plain": 0.01})
+    held = Agreement(objective, plane, points, truth)
+    fastest(maker, objective, held, found, each=0.01, remaining=81, clock=maker.clock, **options)
+    return found
 
 
 def test_the_search_tries_several_plans_and_takes_the_fastest():
-    found = calibrated(objective_of("convolutions"))
-    assert len(found.seconds) > 2
-    assert found.seconds[str(found.plan)] == min(found.seconds.values())
+    quick = Plan(name="stacked", micro=23, points=16)
+    found = calibrated(objective_of("convolutions"), lambda plan: 1e-4 if plan == quick else 1e-3)
+    assert found.plan == quick
+    assert found.seconds[str(quick)] == pytest.approx(1e-4)
+    assert len(found.seconds) > 3
+    assert found.chosen == "by the clock"
+
+
+def test_where_nothing_is_faster_the_search_stays_with_the_plain_way():
+    assert calibrated(objective_of("convolutions"), lambda plan: 0.02).plan == Plan()
+
+
+def test_a_search_that_has_had_its_share_of_the_time_tries_no_more():
+    found = calibrated(objective_of("convolutions"), lambda plan: 3.0)
+    assert sum("not tried: the search had taken its share" in reason for reason in found.refused.values()) > 1
+    assert len(found.seconds) == 2  # the plain way, and the first plan
 
 
 def test_a_plan_that_differs_is_refused(monkeypatch):
@@ -379,7 +417,7 @@ def test_a_resumed_run_keeps_its_plan(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"plan": "fast"}, "plan='fast' is unknown; choose one of: auto, plain, graph, stacked, compiled"),
+        ({"plan": "fast"}, "plan='fast' is unknown; choose one of: auto, fastest, plain, graph, stacked, compiled"),
         ({"precision": "int8"}, "precision='int8' is unknown; choose one of: exact, tf32, bf16, fp16"),
         ({"precision": "tf32"}, "needs an NVIDIA GPU"),
         ({"precision": "bf16", "plan": "plain"}, "needs a graph"),
@@ -425,3 +463,66 @@ def test_every_worker_gets_as_many_parts_and_no_sample_is_lost() -> None:
 def test_sums_mix_the_outputs_of_an_affine_layer_as_a_product_does() -> None:
     parts, at = torch.randn(3, 5, 4), torch.tensor([1.0, -0.3, 0.7])
     torch.testing.assert_close(summed(at, parts), mixed(at, parts))
+
+
+def test_a_small_loss_may_be_twice_as_far_from_double_precision_as_the_plain_one_and_no_further(monkeypatch):
+    objective = objective_of("mlp")
+    plane = la.Plane.random(objective, seed=0)
+    double, truth = np.array([[1.0, 0.0]]), np.array([[1.0 + 1e-5, 0.0]])  # plain: 1e-5 off, as of a tiny loss
+    monkeypatch.setattr(agreement, "in_double", lambda *_: double[0])
+    held = Agreement(objective, plane, np.zeros((1, 2)), truth)
+    assert held.reason_against(np.array([[1.0 - 1.9e-5, 0.0]])) == ""
+    assert "differs from the plain evaluation" in held.reason_against(np.array([[1.0 - 2.1e-5, 0.0]]))
+    assert "differs from the plain evaluation" in held.reason_against(np.array([[1.0 + 1e-4, 0.0]]))
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"plan": {"name": "graph"', '{"plan": {"speed": 3}}', None])
+def test_a_run_whose_plan_is_no_longer_known_is_not_gone_on_with_by_another(tmp_path, damage):
+    objective = objective_of("convolutions")
+    plane, grid = la.Plane.random(objective), la.Grid(x=(-1, 1, 4), y=(-1, 1, 4))
+    la.sample(objective, plane, grid, plan="graph", run=tmp_path / "a")
+    kept = tmp_path / "a" / "evaluation.json"
+    kept.unlink() if damage is None else kept.write_text(damage)
+    with pytest.raises(SpecError, match=r"evaluation\.json is missing or damaged, so the plan by which 16 points"):
+        la.sample(objective, plane, grid, run=tmp_path / "a")
+
+
+def test_two_fresh_runs_follow_the_same_plan_however_fast_the_machine_seems(tmp_path, monkeypatch):
+    """The plain evaluation seems to take a microsecond in one run and a minute in the other."""
+    objective = objective_of("convolutions")
+    plane, grid = la.Plane.random(objective, seed=0), la.Grid(x=(-1, 1, 4), y=(-1, 1, 4))
+    monkeypatch.setattr(choice, "WORTH_SECONDS", 0.0)
+    found = []
+    for step in (1e-6, 60.0):
+        now = iter(range(10**9))
+        monkeypatch.setattr("time.perf_counter", lambda step=step, now=now: step * next(now))
+        found.append(la.sample(objective, plane, grid, progress=False))
+    first, second = found
+    plans = [json.loads(one.attrs["evaluation"])["in words"] for one in found]
+    assert plans[0] == plans[1] != "plain"
+    assert first["loss"].values.tobytes() == second["loss"].values.tobytes()
+    assert json.loads(first.attrs["evaluation"])["chosen"] == "by rule"
+
+
+def test_the_rule_counts_work_and_ends_with_the_plain_way():
+    tiny, wide = objective_of("mlp"), objective_of("mlp", samples=2300)
+    assert 0 < rule.reckoned(tiny) < rule.reckoned(wide)
+    assert rule.reckoned(tiny) == rule.reckoned(tiny)
+    short = rule.plans_for(tiny, points=9, seconds=0.001, wanted="auto", precision="exact")
+    assert short[0].name == "stacked"
+    assert short[-1] == Plan()
+    heavy = rule.plans_for(wide, points=9, seconds=1.0, wanted="auto", precision="exact")
+    assert {plan.name for plan in heavy} == {"graph", "plain"}
+    assert Plan() not in rule.plans_for(wide, points=9, seconds=1.0, wanted="auto", precision="bf16")
+
+
+def test_a_plan_of_ones_own_is_carried_out_as_it_is():
+    objective = objective_of("mlp")
+    plane, grid = la.Plane.random(objective), la.Grid(x=(-1, 1, 3), y=(-1, 1, 3))
+    own = la.Plan(name="stacked", micro=11, points=2)
+    how = json.loads(la.sample(objective, plane, grid, plan=own).attrs["evaluation"])
+    assert (how["in words"], how["chosen"]) == (str(own), "as asked for")
+    with pytest.raises(SpecError, match=r"plan.name='auto' is unknown; choose one of: plain, graph"):
+        la.sample(objective, plane, grid, plan=la.Plan(name="auto"))
+    with pytest.raises(SpecError, match="plan is a int; expected a name"):
+        la.sample(objective, plane, grid, plan=3)

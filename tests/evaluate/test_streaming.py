@@ -194,7 +194,9 @@ def test_what_in_place_cannot_do_is_refused(options, message):
     with pytest.raises(SpecError, match="around the model's own weights alone"):
         la.sample(objective, la.Plane.random(decoder(), axes=("x",)), la.Grid(x=(-1, 1, 3)))
     with pytest.raises(SpecError, match="puts the weights back"):
-        la.sample_subset(objective, la.Plane.random(objective), la.Grid(x=(-1, 1, 15), y=(-1, 1, 15)), samples=3)
+        la.sample(
+            objective, la.Plane.random(objective), la.Grid(x=(-1, 1, 15), y=(-1, 1, 15)), samples=la.Subset(size=3)
+        )
 
 
 def test_a_model_that_is_not_in_memory_is_refused():

@@ -161,7 +161,7 @@ def test_a_corrected_part_of_equal_blocks_keeps_perplexity_the_exponential_of_th
     x, y = packed(torch.randint(11, (1201,), generator=generator), 8)
     found = la.Objective(Bigram(), (x, y), loss=cross_entropy, metrics=METRICS)
     grid = la.Grid(x=(-1, 1, 15), y=(-1, 1, 15))
-    landscape = la.sample_subset(found, la.Plane.random(found, seed=0), grid, samples=75, plan="plain")
+    landscape = la.sample(found, la.Plane.random(found, seed=0), grid, samples=la.Subset(size=75), plan="plain")
     np.testing.assert_allclose(landscape["perplexity"], np.exp(landscape["loss"]), rtol=1e-12)
     whole = la.sample(found, la.Plane.random(found, seed=0), la.Grid(x=(-1, 1, 3), y=(-1, 1, 3)))
     corner = landscape["loss"].sel(x=[-1, 0, 1], y=[-1, 0, 1])

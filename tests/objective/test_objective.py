@@ -289,3 +289,14 @@ def test_metric_and_loss_of_the_wrong_shape_are_named():
         objective()
     with pytest.raises(SpecError, match="loss=None, but the model's output"):
         la.Objective(classifier(), samples())()
+
+
+def test_an_objective_that_travelled_moves_its_own_copy():
+    import pickle
+
+    torch.manual_seed(0)
+    objective = la.Objective(nn.Linear(2, 1), (torch.randn(5, 2), torch.randn(5, 1)), F.mse_loss)
+    moved = {name: tensor + 1 for name, tensor in objective.origin.items()}
+    here = objective(moved)  # after this the private copy exists, and would travel with its links cut
+    assert pickle.loads(pickle.dumps(objective))(moved) == here
+    assert here != objective()

@@ -157,3 +157,20 @@ def test_an_unwritable_folder_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):
         scan(tmp_path / "file" / "run")
+
+
+@pytest.mark.parametrize(
+    ("factor", "same"), [(1 + 1e-7, True), (1 + 1e-5, False), (1 - 1e-3, False), (1 + 9e-3, False)]
+)
+def test_the_centre_tells_runs_apart_from_a_millionth_on(factor, same, tmp_path):
+    def loss(outputs, targets):
+        return scale[0] * F.cross_entropy(outputs, targets)
+
+    scale = [1.0]
+    scan(tmp_path / "run", small(loss=loss))
+    scale[0] = factor
+    if same:
+        scan(tmp_path / "run", small(loss=loss))
+    else:
+        with pytest.raises(RunMismatchError, match="centre loss is"):
+            scan(tmp_path / "run", small(loss=loss))

@@ -34,7 +34,7 @@ GRID = la.Grid(x=(-1, 1, 17), y=(-1, 1, 17))
 def test_auto_keeps_the_tolerance_with_few_samples(trained: la.Objective) -> None:
     plane = la.Plane.random(trained, seed=1)
     exact = la.sample(trained, plane, GRID)
-    found = la.sample_subset(trained, plane, GRID, tolerance=0.02)
+    found = la.sample(trained, plane, GRID, samples=la.Subset(tolerance=0.02))
     facts = structured(found, "sampling")
     assert facts["samples"] < trained.samples / 4
     error = subset.share(choose(exact["loss"].values.ravel()), exact["loss"].values, found["loss"].values)
@@ -56,7 +56,7 @@ def test_the_stated_error_covers_the_true_one(trained: la.Objective) -> None:
         plane = la.Plane.random(trained, seed=seed)
         exact = la.sample(trained, plane, GRID)["loss"].values
         for start in range(2):
-            found = la.sample_subset(trained, plane, GRID, samples=100, seed=start)
+            found = la.sample(trained, plane, GRID, samples=la.Subset(size=100, seed=start))
             error = subset.share(choose(exact.ravel()), exact, found["loss"].values)
             covered.append(np.mean(error <= found["loss_uncertainty"].values + 1e-7))
     assert np.mean(covered) > 0.9
@@ -64,7 +64,7 @@ def test_the_stated_error_covers_the_true_one(trained: la.Objective) -> None:
 
 def test_anchors_are_exact(trained: la.Objective) -> None:
     plane = la.Plane.random(trained, seed=1)
-    found = la.sample_subset(trained, plane, GRID, samples=100)
+    found = la.sample(trained, plane, GRID, samples=la.Subset(size=100))
     for x, y in ((0.0, 0.0), (-1.0, 1.0)):
         exact = trained(plane.at({"x": x, "y": y}))
         cell = found.sel(x=x, y=y)
@@ -75,18 +75,18 @@ def test_anchors_are_exact(trained: la.Objective) -> None:
 
 def test_a_run_goes_on_with_the_anchors_it_kept(trained: la.Objective, tmp_path, monkeypatch) -> None:
     plane = la.Plane.random(trained, seed=1)
-    first = la.sample_subset(trained, plane, GRID, samples=100, run=tmp_path / "run")
+    first = la.sample(trained, plane, GRID, samples=la.Subset(size=100), run=tmp_path / "run")
     monkeypatch.setattr(la.Objective, "each", lambda self: pytest.fail("the anchors were evaluated again"))
-    again = la.sample_subset(trained, plane, GRID, samples=100, run=tmp_path / "run")
+    again = la.sample(trained, plane, GRID, samples=la.Subset(size=100), run=tmp_path / "run")
     assert first["loss"].equals(again["loss"])
     with pytest.raises(la.RunMismatchError, match="subset"):
-        la.sample_subset(trained, plane, GRID, samples=200, run=tmp_path / "run")
+        la.sample(trained, plane, GRID, samples=la.Subset(size=200), run=tmp_path / "run")
 
 
 def test_it_goes_together_with_adaptive_points(trained: la.Objective) -> None:
     plane = la.Plane.random(trained, seed=1)
     sampler = la.Adaptive(x=(-1, 1, 17), y=(-1, 1, 17), tolerance=0.05, scale="log")
-    found = la.sample_subset(trained, plane, sampler, samples=200)
+    found = la.sample(trained, plane, sampler, samples=la.Subset(size=200))
     words = structured(found, "sampling")["verdict"]
     assert "points evaluated" in words
     assert "200 of 1437 samples" in words
@@ -97,7 +97,7 @@ def test_it_goes_together_with_adaptive_points(trained: la.Objective) -> None:
 
 def test_all_samples_are_taken_where_half_would_not_do(trained: la.Objective) -> None:
     plane = la.Plane.random(trained, seed=1)
-    found = la.sample_subset(trained, plane, GRID, tolerance=1e-5)
+    found = la.sample(trained, plane, GRID, samples=la.Subset(tolerance=1e-5))
     exact = la.sample(trained, plane, GRID)
     assert found["loss"].equals(exact["loss"])
     assert "all 1437 samples" in structured(found, "sampling")["verdict"]
@@ -133,9 +133,9 @@ class Spread(nn.Module):
 def test_what_cannot_be_split_into_samples_is_refused(trained: la.Objective) -> None:
     plane = la.Plane.random(trained, seed=1)
     with pytest.raises(la.SpecError, match="below the 1437"):
-        la.sample_subset(trained, plane, GRID, samples=1437)
+        la.sample(trained, plane, GRID, samples=la.Subset(size=1437))
     with pytest.raises(la.SpecError, match="gains nothing"):
-        la.sample_subset(trained, plane, la.Grid(x=(-1, 1, 5), y=(-1, 1, 5)), samples=100)
+        la.sample(trained, plane, la.Grid(x=(-1, 1, 5), y=(-1, 1, 5)), samples=la.Subset(size=100))
     odd = la.Objective(trained.model, trained.batches.source, Spread())
     with pytest.raises(la.SpecError, match="not the mean over its samples"):
-        la.sample_subset(odd, plane, GRID, samples=100)
+        la.sample(odd, plane, GRID, samples=la.Subset(size=100))

@@ -95,7 +95,7 @@ def _measuring_lines(scan: Any, tolerance: float) -> Iterator[str]:
 def _call(scan: Any, tolerance: float) -> str:
     if scan.samples != "auto":
         return "sample(objective, plane, grid, "
-    return f"sample_subset(objective, plane, grid, tolerance={scan.adaptive or tolerance}, "
+    return f"sample(objective, plane, grid, samples=la.Subset(tolerance={scan.adaptive or tolerance}), "
 
 
 def _plane_lines(scan: Any) -> Iterator[str]:

@@ -104,7 +104,8 @@ def _sampled(scan: Any, objective: Any, plane: Any, grid: Any) -> Any:
 
     options: dict[str, Any] = {"run": scan.run or None, "plan": scan.plan, "precision": scan.precision}
     if scan.samples == "auto":
-        return la.sample_subset(objective, plane, grid, tolerance=scan.adaptive or TOLERANCE, **options)
+        subset = la.Subset(tolerance=scan.adaptive or TOLERANCE)
+        return la.sample(objective, plane, grid, samples=subset, **options)
     return la.sample(objective, plane, grid, standard_error=scan.standard_error, **options)
 
 

@@ -7,12 +7,9 @@ the two ends fixed: at each batch a t is drawn, and each bend moves against its 
 
 from __future__ import annotations
 
-import datetime
 import os
-import pathlib
 import warnings
 from dataclasses import dataclass
-from importlib.metadata import version
 
 import numpy as np
 import xarray as xr
@@ -25,15 +22,10 @@ from lossatlas.errors import SpecError
 from lossatlas.figure.overlays import Path, Points
 from lossatlas.figure.plot import Plot
 from lossatlas.figure.words import percent
-from lossatlas.objective import Objective, batchnorm, reduction
-from lossatlas.objective.batches import fingerprint
-from lossatlas.results.landscape import About, Axis, Status
-from lossatlas.results.spec import Block, RunSpec
-from lossatlas.results.store import MemoryRun, RunFolder
-from lossatlas.sampling.provenance import subject_identity
-from lossatlas.sampling.run import interpolate
+from lossatlas.objective import Objective, batchnorm
+from lossatlas.sampling.run import interpolate, sample
+from lossatlas.sampling.samplers import Grid
 from lossatlas.space.charts import Plane, Recipe
-from lossatlas.space.curvefile import save_curve
 from lossatlas.space.curves import Curve, Kind, midway
 from lossatlas.space.directions import tensors_of
 from lossatlas.space.parameters import Parameters, difference, dot, norm, precise
@@ -235,54 +227,9 @@ def along(
 
     Raises:
         RunMismatchError: the folder holds another run.
+        SpecError: bad input, or a first end whose loss is not finite.
     """
-    spec = _spec(objective, curve, np.linspace(0, 1, steps))
-    with MemoryRun(spec) if run is None else RunFolder.begin(run, spec) as journal:
-        if run is not None:
-            save_curve(curve, pathlib.Path(run) / "curve.safetensors")
-        done = set(journal.told().indices.tolist())
-        for index, t in enumerate(curve.times(spec.axes["x"].coordinates)):
-            if index not in done:
-                journal.commit(_point(index, objective(curve.point(float(t))), spec.values))
-        return journal.finish()
-
-
-def _point(index: int, found: dict[str, float], names: tuple[str, ...]) -> Block:
-    row = np.array([[found[name] for name in names]])
-    status = Status.OK if np.isfinite(row).all() else Status.NON_FINITE
-    return Block(indices=np.array([index]), values=row, status=np.array([status], np.int8))
-
-
-def _spec(objective: Objective, curve: Curve, shares: np.ndarray) -> RunSpec:
-    """What is measured along a curve."""
-    points = fingerprint([dict(point) for point in curve.points]).hex()
-    label = {"bezier": "share of the Bézier curve", "polygon": "share of the chain of lines"}[curve.kind]
-    about = About(
-        title=objective.name,
-        model=type(objective.model).__name__,
-        data=objective.data_name,
-        loss="the model's own" if objective.loss is None else reduction.name_of(objective.loss),
-        samples=objective.samples,
-        normalisation="none",
-        batchnorm=objective.batchnorm if batchnorm.layers(objective.model) else "",
-        dtype=",".join(sorted({str(t.dtype).removeprefix("torch.") for t in curve.points[0].values()})),
-        device=objective.device.type,
-        centre=objective(curve.points[0]),
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        software=f"lossatlas {version('lossatlas')}",
-        provenance={"bends": len(curve.points) - 2, "kind": curve.kind},
-    )
-    return RunSpec(
-        identity={
-            **subject_identity(objective),
-            "metrics": [*objective.metrics],
-            "curve": points,
-            "points": len(shares),
-        },
-        axes={"x": Axis(coordinates=shares, length=curve.length, label=label)},
-        values=tuple(objective.names),
-        about=about,
-    )
+    return sample(objective, curve, Grid(x=(0, 1, steps)), run=run, progress=False)
 
 
 def _check_statistics(objective: Objective) -> None:

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 import xarray as xr
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
@@ -24,25 +27,29 @@ from lossatlas.curvature.products import Kind, Matrix, NotFiniteError, Which
 from lossatlas.curvature.spectrum import Eigen, ends_of
 from lossatlas.curvature.subject import MATRICES
 from lossatlas.errors import SpecError
+from lossatlas.evaluate.evaluator import FAULTS
+from lossatlas.evaluate.way import UnmeasuredError
 from lossatlas.objective import Objective
 from lossatlas.objective.probe import probe
 from lossatlas.results.landscape import Status
 from lossatlas.results.spec import Block, RunSpec
+from lossatlas.sampling.executors import HERE, Work
+from lossatlas.sampling.loop import PATIENCE_SECONDS, Places, visit
 from lossatlas.sampling.provenance import run_spec
-from lossatlas.sampling.run import begun
-from lossatlas.sampling.samplers import Grid, check_axes
-from lossatlas.space.charts import Plane
+from lossatlas.sampling.run import begun, check_question
+from lossatlas.sampling.samplers import Grid, GridQueue, Queue, Sampler
+from lossatlas.space.charts import Chart
+from lossatlas.space.facts import origin_of
 
-__all__ = ["PATIENCE_SECONDS", "VALUES", "curvature_map", "snake"]
+__all__ = ["VALUES", "Ends", "curvature_map", "snake"]
 
 VALUES = ("loss", "ratio", "lambda_min", "lambda_max", "residual", "products")
-PATIENCE_SECONDS = 2.0
 
 
 def curvature_map(
     objective: Objective,
-    plane: Plane,
-    grid: Grid,
+    chart: Chart,
+    sampler: Sampler,
     *,
     tensors: Which = "all",
     kind: Kind = "hessian",
@@ -54,12 +61,12 @@ def curvature_map(
     run: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
 ) -> xr.Dataset:
-    r"""Extreme eigenvalues of the curvature at every point of a grid.
+    r"""Extreme eigenvalues of the curvature at every point that a sampler asks for.
 
     Args:
         objective: whose loss.
-        plane: where.
-        grid: which points.
+        chart: where: a plane, a curve, or any other chart, as for :func:`lossatlas.sample`.
+        sampler: which points: a :class:`~lossatlas.Grid`, or an :class:`~lossatlas.Adaptive`, which looks at the loss.
         tensors: ``"all"`` or ``"weights"``.
         kind: ``"hessian"`` or ``"ggn"``.
         tolerance: wanted residual, relative to each eigenvalue as in :func:`lossatlas.eigenvalues`. Eigenvalues are
@@ -76,7 +83,7 @@ def curvature_map(
         A Landscape with ``loss``, ``ratio`` (:math:`|λ_{min}/λ_{max}|`, 0 where no eigenvalue is negative),
         ``lambda_min``, ``lambda_max``, ``residual`` (the larger of both, as of :func:`lossatlas.eigenvalues`) and
         ``products``, the matrix-vector products each point took. A point that has not converged has failed; it keeps
-        what was found.
+        what was found. A point that raises has failed too, and the others go on.
 
     Raises:
         SpecError: bad input.
@@ -90,35 +97,56 @@ def curvature_map(
         >>> bool((found["lambda_min"] <= found["lambda_max"]).all())
         True
     """
-    if not isinstance(grid, Grid):
-        raise SpecError(f"grid is a {type(grid).__name__}; a map of curvature needs a lossatlas.Grid")
-    check_axes(grid.axes, plane.axes)
-    matrix = Matrix(objective, plane.origin, kind=kind, tensors=tensors)
+    check_question(objective, chart, sampler)
+    if not tolerance > 0:
+        raise SpecError(f"tolerance={tolerance}; expected a positive share of the largest eigenvalue")
+    matrix = Matrix(objective, origin_of(chart), kind=kind, tensors=tensors)
     options = {"kind": kind, "tensors": tensors, "tolerance": tolerance, "most": most, "warm": warm, "seed": seed}
-    spec = _spec(objective, plane, grid, options)
-    with begun(run, spec, plane) as journal:
-        shelf = _Shelf(None if run is None else Path(run))
+    centre = probe(objective, origin_of(chart))
+    spec = _spec(run_spec(objective, chart, sampler, centre), options)
+    places = Places(sampler.axes, chart.axes)
+    with begun(run, spec, chart) as journal:
         told = journal.told()
-        order = snake(grid.shape)
-        pending = order[~np.isin(order, told.indices)]
-        walker = _Walker(matrix, plane, grid, options)
-        walker.last = shelf.vectors_of(int(order[len(told.indices) - 1])) if len(told.indices) else None
-        again = _spread(order, checks if warm else 0)
-        count, done = len(order) + len(again), len(told.indices)
-        delay = 0.0 if progress else PATIENCE_SECONDS
-        with tqdm(total=count, initial=done, unit="point", disable=progress is False, delay=delay) as bar:
-            for index in map(int, pending):
-                block = walker.visit(index)
-                shelf.keep(index, walker.last)  # first, so that the next point of a resumed run begins with the same
-                journal.commit(block)
-                shelf.only(index)
-                bar.update()
-            cold = {}
-            for index in map(int, again):
-                cold[index] = walker.solved_cold(index)
-                bar.update()
-        journal.note_evaluation(_evaluation(journal.told(), options, cold))
-        return journal.finish()
+        shelf = _Shelf(None if run is None else Path(run))
+        way = Ends(matrix, chart, options, last=shelf.vectors_after(len(told.indices)))
+        visit(
+            Work(make=partial(_itself, way), width=len(VALUES), decisive=tuple(range(len(VALUES))), in_order=warm),
+            places,
+            _snaking(sampler, told),
+            _Remembering(journal, shelf, way, len(told.indices)),
+            HERE,
+            seconds=centre.seconds * most,
+            done=len(told.indices),
+            size=journal.size,
+            progress=progress,
+        )
+        found = journal.told()
+        if len(found.indices) > len(told.indices) or not journal.evaluation:
+            again = _spread(_walked(sampler, found.indices), checks if warm else 0)
+            cold = {int(index): way.solved_cold(places.of(index[None])[0]) for index in _shown(again, progress)}
+            journal.note_evaluation(_evaluation(found, options, cold))
+        return journal.finish(sampler.finish)
+
+
+def _itself(way: Ends) -> Ends:
+    return way
+
+
+def _snaking(sampler: Sampler, told: Block) -> Queue:
+    """The points of a grid one beside the other; any other sampler has an order of its own."""
+    if not isinstance(sampler, Grid):
+        return sampler.start(told)
+    order = snake(sampler.shape)
+    return GridQueue(order[~np.isin(order, told.indices)])
+
+
+def _walked(sampler: Sampler, indices: np.ndarray) -> np.ndarray:
+    return snake(sampler.shape) if isinstance(sampler, Grid) else indices
+
+
+def _shown(again: np.ndarray, progress: bool | None) -> Any:
+    delay = 0.0 if progress else PATIENCE_SECONDS
+    return tqdm(again, unit="check", disable=progress is False, delay=delay, leave=False)
 
 
 def _spread(order: np.ndarray, count: int) -> np.ndarray:
@@ -144,35 +172,74 @@ def snake(shape: tuple[int, ...]) -> np.ndarray:
     return cells.astype(np.int64)
 
 
-class _Walker:
-    """Goes from point to point and remembers the last eigenvectors, ``[2, n]``."""
+class Ends:
+    """The way of a map: both ends of the spectrum at a point, from where the point before ended.
 
-    def __init__(self, matrix: Matrix, plane: Plane, grid: Grid, options: dict[str, Any]) -> None:
+    Args:
+        matrix: the curvature.
+        chart: where.
+        options: of :func:`curvature_map`, by name.
+        last: eigenvectors to begin with, [2, n].
+    """
+
+    def __init__(self, matrix: Matrix, chart: Chart, options: Mapping[str, Any], last: Tensor | None = None) -> None:
         self.matrix = matrix
-        self.plane = plane
-        self.grid = grid
+        self.chart = chart
         self.options = options
-        self.last: Tensor | None = None
+        self.last = last
 
-    def visit(self, index: int) -> Block:
-        """Eigenvalues at one cell."""
-        parameters = self._at(index)
+    def values(self, coordinates: np.ndarray) -> np.ndarray:
+        """Loss, ratio, both ends, residual and products at some points.
+
+        Args:
+            coordinates: float64 [n, k], in the order of the chart's axes.
+
+        Returns:
+            float64 [n, 6].
+
+        Raises:
+            UnmeasuredError: the curvature is not finite, or the iteration has not converged.
+        """
+        return np.stack([self.visit(row) for row in coordinates])
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def visit(self, row: np.ndarray) -> np.ndarray:
+        """The values at one point.
+
+        Returns:
+            float64 [6], as ``VALUES`` names them.
+
+        Raises:
+            UnmeasuredError: the curvature is not finite, or the iteration has not converged.
+        """
+        start, self.last = self._start(), None
+        parameters = self._at(row)
         loss = self.matrix.objective(parameters)["loss"]
         self.matrix.move(parameters)
         try:
-            found = self._solved(self._start())
+            found = self._solved(start)
         except NotFiniteError as fault:
-            self.last = None
-            return _block(index, np.array([[loss, *[np.nan] * 5]]), Status.NON_FINITE, str(fault))
+            nothing = np.array([loss, *[np.nan] * 5])
+            raise UnmeasuredError(str(fault), nothing, Status.NON_FINITE) from fault
         ends = found.vectors[0], found.vectors[-1]
         self.last = torch.stack([self.matrix.joined(vector).to(self.matrix.dtype) for vector in ends])
         low, high, worst = float(found.values[0]), float(found.values[-1]), float(found.residuals.max())
-        values = np.array([[loss, found.ratio, low, high, worst, found.products]])
+        values = np.array([loss, found.ratio, low, high, worst, found.products])
         if not np.isfinite(values).all():
-            return _block(index, values, Status.NON_FINITE, "no eigenvalue is positive")
-        if found.converged.all():
-            return _block(index, values, Status.OK, "")
-        return _block(index, values, Status.FAILED, f"not converged after {self.options['most']} products: {worst:.1e}")
+            raise UnmeasuredError("no eigenvalue is positive", values, Status.NON_FINITE)
+        if not found.converged.all():
+            raise UnmeasuredError(f"not converged after {self.options['most']} products: {worst:.1e}", values)
+        return values
+
+    def solved_cold(self, row: np.ndarray) -> Eigen | None:
+        """Both ends from a random vector; ``None`` where there are none."""
+        try:
+            self.matrix.move(self._at(row))
+            return self._solved(None)
+        except (NotFiniteError, *FAULTS):
+            return None
 
     def _start(self) -> Tensor | None:
         """A single vector finds both ends with the fewest products; most of it is the eigenvector that is hard to find.
@@ -190,21 +257,35 @@ class _Walker:
         start: Tensor = low + 0.3 * high + 0.3 * random / random.norm()
         return start[None]
 
-    def solved_cold(self, index: int) -> Eigen | None:
-        """The same from a random vector; ``None`` where the curvature is not finite."""
-        self.matrix.move(self._at(index))
-        try:
-            return self._solved(None)
-        except NotFiniteError:
-            return None
-
-    def _at(self, index: int) -> dict[str, Tensor]:
-        where = np.unravel_index(index, self.grid.shape)
-        return self.plane.at({a: float(c[at]) for (a, c), at in zip(self.grid.axes.items(), where, strict=True)})
+    def _at(self, row: np.ndarray) -> dict[str, Tensor]:
+        return self.chart.at(dict(zip(self.chart.axes, row.tolist(), strict=True)))
 
     def _solved(self, start: Tensor | None) -> Eigen:
         options = {name: self.options[name] for name in ("tolerance", "most", "seed")}
         return ends_of(self.matrix, start=start, **options)
+
+
+class _Keeper(Protocol):
+    """Where blocks are kept."""
+
+    def commit(self, block: Block) -> None: ...
+
+
+@dataclass
+class _Remembering:
+    """A journal that keeps, beside each block, where the way stood after it: a resumed run begins there."""
+
+    journal: _Keeper
+    shelf: _Shelf
+    way: Ends
+    count: int
+
+    def commit(self, block: Block) -> None:
+        """Put down the eigenvectors first, so that none are missing for a block that is kept."""
+        self.count += len(block.indices)
+        self.shelf.keep(self.count, self.way.last)
+        self.journal.commit(block)
+        self.shelf.only(self.count)
 
 
 class _Shelf:
@@ -217,38 +298,38 @@ class _Shelf:
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
 
-    def vectors_of(self, index: int) -> Tensor | None:
-        """The eigenvectors of a point, where they were kept."""
-        if self._folder is None or not self._file(index).is_file():
+    def vectors_after(self, count: int) -> Tensor | None:
+        """The eigenvectors of the point that was the last of so many, where they were kept and can be read."""
+        if self._folder is None or not self._file(count).is_file():
             return None
-        return load_file(self._file(index))["vectors"]
+        try:
+            with safe_open(self._file(count), framework="pt") as file:
+                found: Tensor = file.get_tensor("vectors")
+                return found
+        except (SafetensorError, OSError):
+            return None
 
-    def keep(self, index: int, vectors: Tensor | None) -> None:
+    def keep(self, count: int, vectors: Tensor | None) -> None:
         """Put down the eigenvectors of a point."""
         if self._folder is None or vectors is None:
             return
-        with whole(self._file(index)) as scratch:
+        with whole(self._file(count)) as scratch:
             save_file({"vectors": vectors.contiguous()}, scratch)
 
-    def only(self, index: int) -> None:
+    def only(self, count: int) -> None:
         """Drop those of all other points."""
         if self._folder is not None:
             for file in self._folder.glob("eigenvectors-*.safetensors"):
-                if file != self._file(index):
+                if file != self._file(count):
                     file.unlink()
 
-    def _file(self, index: int) -> Path:
+    def _file(self, count: int) -> Path:
         assert self._folder is not None
-        return self._folder / f"eigenvectors-{index}.safetensors"
+        return self._folder / f"eigenvectors-{count}.safetensors"
 
 
-def _block(index: int, values: np.ndarray, status: Status, note: str) -> Block:
-    return Block(indices=np.array([index]), values=values, status=np.array([status], np.int8), notes=(note,))
-
-
-def _spec(objective: Objective, plane: Plane, grid: Grid, options: dict[str, Any]) -> RunSpec:
-    spec = run_spec(objective, plane, grid, probe(objective, plane.origin), "exact")
-    return replace(spec, values=VALUES, identity={**spec.identity, "curvature": options})
+def _spec(spec: RunSpec, options: Mapping[str, Any]) -> RunSpec:
+    return replace(spec, values=VALUES, identity={**spec.identity, "curvature": dict(options)})
 
 
 def _evaluation(told: Block, options: dict[str, Any], cold: dict[int, Eigen | None]) -> dict[str, Any]:

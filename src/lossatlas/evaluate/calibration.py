@@ -1,42 +1,24 @@
-"""Which plan is fastest here, and is it right: a short measurement before a long run."""
+"""Which plan is carried out: the first of the rule's that is right, or, where the clock is asked, the fastest."""
 
 from __future__ import annotations
 
-import copy
 import math
-import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
-import torch
 
 from lossatlas.errors import SpecError
-from lossatlas.evaluate.graph.run import Graphs
+from lossatlas.evaluate.agreement import Agreement
 from lossatlas.evaluate.graph.trace import UntraceableError
-from lossatlas.evaluate.plans import Plan, batches_to_try, stacks_to_try, workers_to_try
+from lossatlas.evaluate.plans import Plan, stacks_to_try
+from lossatlas.evaluate.rule import COMPILE_SECONDS, can_compile, captured, graphs
+from lossatlas.evaluate.way import Way
 from lossatlas.objective import Objective
-from lossatlas.objective.batches import map_tensors
 
-__all__ = [
-    "COMPILE_SECONDS",
-    "SAMPLE_SECONDS",
-    "SHARE",
-    "TOLERANCE",
-    "Calibration",
-    "Way",
-    "calibrate",
-    "check_points",
-    "in_double",
-]
-
-TOLERANCE = 1e-6
-"""Relative difference from the plain evaluation that an exact plan may have."""
-
-COMPILE_SECONDS = 120.0
-"""Expected length of a run from which on compiling is worth its half minute."""
+__all__ = ["Calibration", "Clock", "fastest", "first_right"]
 
 SAMPLE_SECONDS = 0.02
 """Length of a timing of one plan; shorter ones would favour plans that happened to run undisturbed."""
@@ -44,25 +26,25 @@ SAMPLE_SECONDS = 0.02
 SHARE = 0.08
 """Share of the expected length of a plain run that the search may take."""
 
+Found = TypeVar("Found")
 
-class Way(Protocol):
-    """Something that evaluates points."""
+Clock = Callable[[], float]
+"""What says how late it is, in seconds."""
 
-    def values(self, coordinates: np.ndarray) -> np.ndarray:
-        """Float64 [n, k] to float64 [n, number of values]."""
-        ...
 
-    def close(self) -> None:
-        """Let go of what is held."""
-        ...
+class _Maker(Protocol):
+    """Makes the way that a plan describes."""
+
+    def way(self, plan: Plan) -> Way: ...
 
 
 @dataclass(kw_only=True)
 class Calibration:
-    """What was measured.
+    """What was found out about the plans.
 
     Attributes:
         plan: the plan chosen.
+        chosen: how: "by rule", "by the clock", "as asked for".
         seconds: seconds for each point, by plan in words.
         refused: why a plan was not taken, by plan in words.
         error: of a short format, by value: the largest and the median relative difference from the exact value.
@@ -70,6 +52,7 @@ class Calibration:
     """
 
     plan: Plan
+    chosen: str = "by rule"
     seconds: dict[str, float] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     error: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -80,6 +63,7 @@ class Calibration:
         return {
             "plan": self.plan.to_json(),
             "in words": str(self.plan),
+            "chosen": self.chosen,
             "seconds per point": {name: float(f"{s:.4g}") for name, s in self.seconds.items()},
             "refused": self.refused,
             "error": self.error,
@@ -87,68 +71,63 @@ class Calibration:
         }
 
 
-def check_points(axes: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Points spread over a grid: nearest the origin, both ends of the diagonal, and two inside; float64 [5, k].
+def first_right(maker: _Maker, plans: list[Plan], agreement: Agreement, found: Calibration, *, asked: str) -> None:
+    """Take the first plan that can be carried out and agrees with the plain evaluation. No clock is asked.
 
-    Returns:
-        Coordinates, a row for each point.
+    Args:
+        maker: makes the ways.
+        plans: best first; the plain one needs no check.
+        agreement: what to agree with.
+        found: gets the plan, its error and what was refused.
+        asked: what the user asked for, in words.
 
-    Example:
-        >>> check_points({"x": np.array([-1.0, 0.0, 1.0])})[:, 0].tolist()
-        [0.0, -1.0, 1.0, 0.0, 0.0]
+    Raises:
+        SpecError: none of the plans can be carried out.
     """
-    parts = []
-    for number, coordinates in enumerate(axes.values()):
-        inside = [round(share * (len(coordinates) - 1)) for share in ((0.31, 0.62), (0.73, 0.36), (0.45, 0.84))[number]]
-        parts.append(coordinates[[int(np.argmin(np.abs(coordinates))), 0, -1, *inside]])
-    return np.stack(parts, axis=1)
+    found.points = len(agreement.points)
+    for plan in plans:
+        if plan.name == "plain":
+            found.plan = plan
+            return
+        values = _tried(maker, plan, found, lambda way: way.values(agreement.points))
+        if values is not None and _right(plan, values, agreement, found):
+            found.plan = plan
+            return
+    raise SpecError(_unusable(asked, found))
 
 
-def calibrate(
-    plain: Way,
-    graphs: Graphs,
-    axes: Mapping[str, np.ndarray],
+def fastest(
+    maker: _Maker,
+    objective: Objective,
+    agreement: Agreement,
+    found: Calibration,
     *,
+    each: float,
     remaining: int,
-    wanted: str = "auto",
     precision: str = "exact",
-) -> Calibration:
+    clock: Clock = time.perf_counter,
+) -> None:
     """Measure a few points each way, and take the fastest way that agrees with the plain one.
 
     Args:
-        plain: the plain evaluation.
-        graphs: makes the others.
-        axes: coordinates of every axis.
+        maker: makes the ways.
+        objective: what is measured.
+        agreement: what to agree with.
+        found: gets the plan, its error, the seconds of each and what was refused.
+        each: seconds of one plain evaluation.
         remaining: number of points still to evaluate.
-        wanted: a name of ``plans.NAMES``; anything but "auto" is taken even where it is slower.
         precision: a name of ``plans.PRECISIONS``.
-
-    Returns:
-        The measurement.
+        clock: what says how late it is.
 
     Raises:
-        SpecError: the plan that was asked for cannot be carried out, or is wrong.
+        SpecError: no plan can be carried out in this precision.
     """
-    points = check_points(axes)
-    start = time.perf_counter()
-    truth = plain.values(points)
-    each = (time.perf_counter() - start) / len(points)
-    found = Calibration(plan=Plan(), seconds={"plain": each}, points=len(points))
-    search = _Search(graphs, points, truth, found, wanted, precision, deadline=start + _budget(remaining * each))
-    search.run(each, remaining)
+    found.points, found.chosen = len(agreement.points), "by the clock"
+    search = _Search(maker, objective, agreement, found, precision, clock)
+    search.run(each, remaining, deadline=clock() + max(5.0, SHARE * remaining * each))
     if search.best is None:
-        if wanted != "auto" or precision != "exact":
-            reasons = "; ".join(sorted(set(found.refused.values()))) or "nothing to try"
-            raise SpecError(f"plan={wanted!r} with precision={precision!r} cannot be used here: {reasons}")
-        return found
+        raise SpecError(_unusable(f"plan='fastest' with precision={precision!r}", found))
     found.plan = search.best
-    if precision != "exact":
-        found.error = search.errors[str(search.best)]
-    return found
-
-
-def _budget(expected: float) -> float:
-    return max(5.0, SHARE * expected)
 
 
 class _Search:
@@ -156,185 +135,99 @@ class _Search:
 
     def __init__(
         self,
-        graphs: Graphs,
-        points: np.ndarray,
-        truth: np.ndarray,
+        maker: _Maker,
+        objective: Objective,
+        agreement: Agreement,
         found: Calibration,
-        wanted: str,
         precision: str,
-        *,
-        deadline: float,
+        clock: Clock,
     ) -> None:
-        self.graphs = graphs
-        self.points = points
-        self.truth = truth
-        self.found = found
-        self.wanted = wanted
-        self.precision = precision
-        self.deadline = deadline
-        self.errors: dict[str, dict[str, dict[str, float]]] = {}
-        plain_may_win = wanted == "auto" and precision == "exact"
-        self.best: Plan | None = Plan() if plain_may_win else None
-        self.time = found.seconds["plain"] if plain_may_win else math.inf
+        self.maker, self.objective, self.agreement, self.found = maker, objective, agreement, found
+        self.precision, self.clock = precision, clock
+        self.best: Plan | None = Plan() if precision == "exact" else None
+        self.time = math.inf
 
-    def run(self, each: float, remaining: int) -> None:
+    def run(self, each: float, remaining: int, deadline: float) -> None:
         """Try all that is worth it, in time."""
-        for plan in self._graphs():
-            for variant in self._captured(plan):
-                self._try(variant)
-        fastest = min(self.time, each)
-        stacks = list(stacks_to_try(fastest, self.graphs.objective.samples))
-        if self.wanted in ("auto", "stacked"):
-            self._stacked("stacked", stacks)
-        if self.wanted == "compiled" or (self.wanted == "auto" and fastest * remaining > COMPILE_SECONDS):
-            if not _can_compile(self.graphs.objective.device):
-                self.found.refused["compiled"] = "no C++ compiler was found"
-                return
-            self._stacked("compiled", [(1, min(self.graphs.objective.samples, 1000)), *stacks])
+        if self.best is not None:
+            self.time = each
+        for plan in self._plans(each, remaining):
+            for variant in captured(plan, self.objective.device):
+                if self.best is not None and self.clock() > deadline:
+                    self.found.refused.setdefault(str(variant), "not tried: the search had taken its share of the time")
+                else:
+                    self._try(variant)
 
-    def _stacked(self, name: str, stacks: list[tuple[int, int]]) -> None:
-        whole = _uncuttable(self.found)
-        for points, micro in stacks:
-            plan = Plan(name=name, micro=0 if whole else micro, points=points, precision=self.precision)
-            for each in self._captured(plan):
-                self._try(each)
-
-    def _captured(self, plan: Plan) -> list[Plan]:
-        """A plan, and on a GPU the same as a CUDA graph; what is compiled makes its own."""
-        on_gpu = self.graphs.objective.device.type == "cuda" and plan.name != "compiled"
-        return [plan, replace(plan, captured=True)] if on_gpu else [plan]
-
-    def _graphs(self) -> Iterator[Plan]:
-        if self.wanted not in ("auto", "graph"):
-            return
-        objective = self.graphs.objective
-        largest = _largest(objective)
-        sizes = batches_to_try(objective.device, largest, objective.samples)
-        for workers in workers_to_try(objective.device):
-            for micro in sizes:
-                if micro * workers <= max(objective.samples, micro):
-                    yield Plan(name="graph", micro=micro, workers=workers, precision=self.precision)
+    def _plans(self, each: float, remaining: int) -> Iterator[Plan]:
+        yield from graphs(self.objective, self.precision)
         yield Plan(name="graph", precision=self.precision)  # as the batches come, where they cannot be cut
+        quick = min(self.time, each)
+        stacks = list(stacks_to_try(quick, self.objective.samples))
+        yield from self._stacked("stacked", stacks)
+        if quick * remaining > COMPILE_SECONDS:
+            if can_compile(self.objective.device):
+                yield from self._stacked("compiled", [(1, min(self.objective.samples, 1000)), *stacks])
+            else:
+                self.found.refused["compiled"] = "no C++ compiler was found"
+
+    def _stacked(self, name: str, stacks: list[tuple[int, int]]) -> Iterator[Plan]:
+        whole = any("cannot be cut" in reason or "differs" in reason for reason in self.found.refused.values())
+        for points, micro in stacks:
+            yield Plan(name=name, micro=0 if whole else micro, points=points, precision=self.precision)
 
     def _try(self, plan: Plan) -> None:
-        if self.best is not None and time.perf_counter() > self.deadline:
-            self.found.refused.setdefault(str(plan), "not tried: the search had taken its share of the time")
+        points = np.resize(self.agreement.points, (plan.points, self.agreement.points.shape[1]))
+
+        def measured(way: Way) -> tuple[np.ndarray, float]:
+            return way.values(self.agreement.points), _timed(lambda: way.values(points), self.clock) / plan.points
+
+        pair = _tried(self.maker, plan, self.found, measured)
+        if pair is None or not _right(plan, pair[0], self.agreement, self.found, better=pair[1] < self.time):
             return
-        try:
-            way = self.graphs.way(plan)
-        except UntraceableError as fault:
-            self.found.refused[str(plan)] = str(fault)
-            return
-        try:
-            self._measure(plan, way)
-        except (RuntimeError, NotImplementedError, ValueError, TypeError) as fault:  # an operation without this form
-            self.found.refused[str(plan)] = f"{type(fault).__name__}: {str(fault).splitlines()[0][:120]}"
-        finally:
-            way.close()
-
-    def _measure(self, plan: Plan, way: Way) -> None:
-        values = way.values(self.points)
-        if plan.precision == "exact":
-            if reason := self._disagreement(values):
-                self.found.refused[str(plan)] = reason
-                return
-        else:
-            self.errors[str(plan)] = _errors(self.graphs.objective.names, values, self.truth)
-        seconds = _timed(lambda: way.values(np.resize(self.points, (plan.points, self.points.shape[1])))) / plan.points
-        self.found.seconds[str(plan)] = seconds
-        if seconds < self.time:
-            self.best, self.time = plan, seconds
-
-    def _disagreement(self, values: np.ndarray) -> str:
-        """Where a plan differs from the plain evaluation by more than rounding; empty where it does not."""
-        same = (values == self.truth) | (np.isnan(values) & np.isnan(self.truth))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            off = np.where(same, 0.0, np.abs(values - self.truth) / np.abs(self.truth))
-        for row in np.flatnonzero((~(off <= TOLERANCE)).any(axis=1)):
-            if not self._as_exact(values[row], int(row)):
-                return f"differs from the plain evaluation by {np.nanmax(off[row]):.1e} relative at a check point"
-        return ""
-
-    def _as_exact(self, values: np.ndarray, row: int) -> bool:
-        """Whether a value is as near to that in double precision as the plain one; a small loss is mostly rounding."""
-        double = self._in_double(row)
-        if double is None:
-            return False
-        allowed = np.maximum(2 * np.abs(self.truth[row] - double), TOLERANCE * np.abs(double))
-        return bool((np.abs(values - double) <= allowed).all())
-
-    def _in_double(self, row: int) -> np.ndarray | None:
-        if not hasattr(self, "_doubles"):
-            self._doubles: dict[int, np.ndarray | None] = {}
-        if row not in self._doubles:
-            point = dict(zip(self.graphs.plane.axes, self.points[row], strict=True))
-            self._doubles[row] = in_double(self.graphs.objective, self.graphs.plane.at(point))
-        return self._doubles[row]
+        self.found.seconds[str(plan)] = pair[1]
+        if pair[1] < self.time:
+            self.best, self.time = plan, pair[1]
 
 
-def in_double(objective: Objective, parameters: Mapping[str, Any]) -> np.ndarray | None:
-    """Loss and metrics in double precision, float64 [number of values]; None where the model does not take it."""
-    if objective.device.type == "mps":
-        return None
-    model = copy.deepcopy(objective.private).double()
-    places = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    rows, weights = [], []
+def _tried(maker: _Maker, plan: Plan, found: Calibration, use: Callable[[Way], Found]) -> Found | None:
+    """What a plan's way is used for; ``None`` where it cannot be carried out, and why is noted."""
     try:
-        with torch.inference_mode():
-            for name, tensor in parameters.items():
-                places[name].copy_(tensor)
-            for batch in objective.batches:
-                batch = map_tensors(lambda t: t.double() if t.is_floating_point() else t, batch)
-                parts = objective.parts(batch, model)
-                rows.append([float(part.mean) for part in parts])
-                weights.append([float(part.weight) for part in parts])
-    except (RuntimeError, TypeError, SpecError):
+        way = maker.way(plan)
+    except UntraceableError as fault:
+        found.refused[str(plan)] = str(fault)
         return None
-    means = np.average(np.array(rows), axis=0, weights=np.array(weights))
-    return np.asarray(objective.completed(means[None])[0])
+    try:
+        return use(way)
+    except (RuntimeError, NotImplementedError, ValueError, TypeError) as fault:  # an operation without this form
+        found.refused[str(plan)] = f"{type(fault).__name__}: {str(fault).splitlines()[0][:120]}"
+        return None
+    finally:
+        way.close()
 
 
-def _tensors(batch: Any) -> list[torch.Tensor]:
-    found: list[torch.Tensor] = []
-    map_tensors(found.append, batch)
-    return found
+def _right(plan: Plan, values: np.ndarray, agreement: Agreement, found: Calibration, *, better: bool = True) -> bool:
+    """Whether an exact plan agrees; the error of a short one is noted."""
+    if plan.precision != "exact":
+        found.error = agreement.errors(values) if better else found.error
+        return True
+    if reason := agreement.reason_against(values):
+        found.refused[str(plan)] = reason
+    return not reason
 
 
-def _errors(names: tuple[str, ...], values: np.ndarray, truth: np.ndarray) -> dict[str, dict[str, float]]:
-    """How far values in a short format are from the exact ones: relative for the loss, absolute for shares."""
-    found = {}
-    for column, name in enumerate(names):
-        gap = np.abs(values[:, column] - truth[:, column])
-        size = np.abs(truth[:, column])
-        relative = np.divide(gap, size, out=np.zeros_like(gap), where=size > 0)
-        found[name] = {
-            "largest relative": float(f"{np.max(relative):.3g}"),
-            "median relative": float(f"{np.median(relative):.3g}"),
-            "largest absolute": float(f"{np.max(gap):.3g}"),
-        }
-    return found
+def _unusable(asked: str, found: Calibration) -> str:
+    reasons = "; ".join(sorted(set(found.refused.values()))) or "nothing to try"
+    return f"{asked} cannot be used here: {reasons}"
 
 
-def _timed(run: Callable[[], Any]) -> float:
+def _timed(run: Callable[[], Any], clock: Clock) -> float:
     """Seconds of a call: the best of two samples after a first, so long that other work hits all alike."""
     times: list[float] = []
     repeats = 1
     for _ in range(3):
-        start = time.perf_counter()
+        start = clock()
         for _ in range(repeats):
             run()
-        times.append((time.perf_counter() - start) / repeats)
+        times.append((clock() - start) / repeats)
         repeats = max(1, min(20, int(SAMPLE_SECONDS / max(times[-1], 1e-9))))
     return min(times[1:])
-
-
-def _largest(objective: Objective) -> int:
-    return max(max((len(t) for t in _tensors(batch) if t.dim()), default=1) for batch in objective.batches)
-
-
-def _uncuttable(found: Calibration) -> bool:
-    return any("cannot be cut" in reason or "differs" in reason for reason in found.refused.values())
-
-
-def _can_compile(device: torch.device) -> bool:
-    return device.type == "cuda" or any(shutil.which(name) for name in ("g++", "clang++", "cl"))

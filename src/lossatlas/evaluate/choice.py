@@ -1,99 +1,222 @@
-"""Which plan a run follows: the one it began with, the one asked for, or the fastest found."""
+"""Which plan a run follows: the one it began with, the one asked for, or the rule's; and the way it stands for."""
 
 from __future__ import annotations
 
+import functools
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
 from lossatlas.errors import SpecError
 from lossatlas.evaluate import streaming
-from lossatlas.evaluate.calibration import Calibration, Way, calibrate
-from lossatlas.evaluate.evaluator import Plain
+from lossatlas.evaluate.agreement import Agreement, check_points
+from lossatlas.evaluate.calibration import Calibration, fastest, first_right
 from lossatlas.evaluate.graph.run import Graphs
-from lossatlas.evaluate.graph.trace import UntraceableError
+from lossatlas.evaluate.graph.trace import UntraceableError, why_not
+from lossatlas.evaluate.plain import Plain, PlainWithErrors
 from lossatlas.evaluate.plans import Plan
+from lossatlas.evaluate.rule import WORTH_SECONDS, captured, plans_for, reckoned
+from lossatlas.evaluate.way import Way
 from lossatlas.objective import Objective
-from lossatlas.results.store import MemoryRun, RunFolder
-from lossatlas.space.charts import Plane
+from lossatlas.results.spec import Block
+from lossatlas.space.charts import Chart, Plane
 
-__all__ = ["WORTH_SECONDS", "choose"]
-
-WORTH_SECONDS = 10.0
-"""Expected length of a plain run from which on it is worth looking for something faster."""
+__all__ = ["Chosen", "Ways", "choose"]
 
 
-def choose(
-    objective: Objective,
-    plane: Plane,
-    axes: Mapping[str, np.ndarray],
-    journal: RunFolder | MemoryRun,
-    remaining: int,
-    seconds: float,
-    *,
-    plan: str,
-    precision: str,
-) -> tuple[Way, float]:
-    """The way to evaluate the points of a run.
+class _Journal(Protocol):
+    """Where the choice is kept."""
 
-    A run that goes on does so with the plan it began with, where that was made on the same kind of device: then the
-    values are the same bit for bit, however often it was interrupted.
+    size: int
+
+    @property
+    def evaluation(self) -> dict[str, Any]: ...
+
+    def note_evaluation(self, evaluation: dict[str, Any]) -> None: ...
+
+    def told(self) -> Block: ...
+
+
+@dataclass(frozen=True)
+class Ways:
+    """Makes ways of evaluation for one objective on one chart. It may travel: what it has traced stays behind.
 
     Args:
         objective: what is measured.
-        plane: where.
+        chart: where.
+        errors: whether every value has its standard error beside it; then there is the plain way alone.
+    """
+
+    objective: Objective
+    chart: Chart
+    errors: bool = False
+
+    def way(self, plan: Plan) -> Way:
+        """The way that a plan describes.
+
+        Returns:
+            The way; close it in the end.
+
+        Raises:
+            UntraceableError: there is no graph, or not for this plan.
+            SpecError: the chart belongs to another architecture, or the plan needs a plane and there is none.
+        """
+        if self.objective.in_place:
+            return streaming.Streamed(self.objective, _plane(self.chart, "in_place=True"))
+        if self.errors:
+            return PlainWithErrors(self.objective, self.chart)
+        return Plain(self.objective, self.chart) if plan.name == "plain" else self._graphs.way(plan)
+
+    def carried_out(self, plan: Plan) -> Way:
+        """The way of a plan that is settled.
+
+        Returns:
+            The way; close it in the end.
+
+        Raises:
+            SpecError: it cannot be carried out here.
+        """
+        try:
+            return self.way(plan)
+        except UntraceableError as fault:
+            raise SpecError(
+                f"plan: this run follows the plan '{plan}', which cannot be carried out here ({fault}); go on where it "
+                "began, or begin another run folder"
+            ) from fault
+
+    @functools.cached_property
+    def _graphs(self) -> Graphs:
+        return Graphs(self.objective, _plane(self.chart, "a plan on a graph"))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the traces: they are made again where they are needed."""
+        return {name: value for name, value in self.__dict__.items() if name != "_graphs"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """The plan of a run.
+
+    Attributes:
+        plan: what is carried out.
+        seconds: what a point is expected to take, for the size of a block.
+    """
+
+    plan: Plan
+    seconds: float
+
+
+def choose(
+    ways: Ways,
+    axes: Mapping[str, np.ndarray],
+    journal: _Journal,
+    seconds: float,
+    *,
+    plan: str | Plan = "auto",
+    precision: str = "exact",
+) -> Chosen:
+    """The plan by which the points of a run are evaluated.
+
+    A run that goes on does so with the plan it began with, where that was made on the same kind of device: then the
+    values are the same bit for bit, however often it was interrupted. A new run's is the rule's
+    (:mod:`lossatlas.evaluate.rule`), so two fresh runs have the same one, whatever the machine is doing; the clock
+    decides only where ``plan="fastest"`` asks for it.
+
+    Args:
+        ways: makes the ways.
         axes: coordinates of every axis.
         journal: where the choice is kept.
-        remaining: number of points still to evaluate.
-        seconds: time of one plain evaluation.
-        plan: a name of ``plans.NAMES``.
+        seconds: measured for one plain evaluation; no choice depends on it but that of "fastest".
+        plan: a name of ``plans.NAMES``, or a plan.
         precision: a name of ``plans.PRECISIONS``.
 
     Returns:
-        The way, and the seconds it takes for a point.
+        The plan.
 
     Raises:
-        SpecError: the plan that was asked for cannot be carried out, or is wrong.
+        SpecError: the plan that was asked for cannot be carried out, or is wrong; or the plan of the points that are
+            there already is not known any more.
     """
+    objective = ways.objective
+    device = {"device": objective.device.type, "asked for": str(plan)}
     if objective.in_place:
         if plan not in ("auto", "plain") or precision != "exact":
             raise SpecError(f"plan={plan!r}, precision={precision!r}: in_place=True has the plan 'plain' alone, exact")
-        journal.note_evaluation(streaming.evaluation(seconds) | {"device": objective.device.type, "asked for": plan})
-        return streaming.Streamed(objective, plane), seconds
-    plain, graphs = Plain(objective, plane), Graphs(objective, plane)
-    kept = _kept(journal, objective, plan)
+        journal.note_evaluation(streaming.evaluation(seconds) | device)
+        return Chosen(plan=Plan(), seconds=seconds)
+    kept = _kept(ways, journal, plan)
     if kept is not None:
-        way = plain if kept.name == "plain" else _again(graphs, kept)
-        if way is not None:
-            return way, seconds
-    short = plan == "auto" and precision == "exact" and remaining * seconds < WORTH_SECONDS
-    if plan == "plain" or short:
-        found = Calibration(plan=Plan(), seconds={"plain": seconds})
+        return Chosen(plan=kept, seconds=seconds)
+    found = _found(ways, axes, journal, seconds, plan, precision)
+    journal.note_evaluation(found.to_json() | device)
+    return Chosen(plan=found.plan, seconds=found.seconds.get(str(found.plan), seconds))
+
+
+def _found(
+    ways: Ways, axes: Mapping[str, np.ndarray], journal: _Journal, seconds: float, plan: str | Plan, precision: str
+) -> Calibration:
+    asked = "by rule" if plan == "auto" else "as asked for"
+    found = Calibration(plan=Plan(), seconds={"plain": seconds}, chosen=asked)
+    objective, chart = ways.objective, ways.chart
+    name = plan if isinstance(plan, str) else plan.name
+    if name == "plain" or ways.errors:
+        return found
+    if not isinstance(chart, Plane):
+        if name in ("auto", "fastest") and precision == "exact":
+            return found
+        raise SpecError(f"plan={name!r} needs a Plane; along a {type(chart).__name__} leave plan and precision out")
+    if reason := why_not(objective):
+        if name == "auto" and precision == "exact":
+            found.refused = {"graph": reason}
+            return found
+        raise SpecError(f"plan={name!r} with precision={precision!r} cannot be used here: {reason}")
+    expected = reckoned(objective)
+    if name == "auto" and precision == "exact" and expected * journal.size < WORTH_SECONDS:
+        return found
+    points = check_points({axis: axes[axis] for axis in chart.axes})
+    start = time.perf_counter()
+    agreement = Agreement(objective, chart, points, ways.way(Plan()).values(points))
+    found.seconds["plain"] = each = (time.perf_counter() - start) / len(points)
+    if name == "fastest":
+        remaining = journal.size - len(journal.told().indices)
+        fastest(ways, objective, agreement, found, each=each, remaining=remaining, precision=precision)
+        return found
+    if isinstance(plan, Plan):
+        plans = [plan]
     else:
-        found = calibrate(plain, graphs, axes, remaining=remaining, wanted=plan, precision=precision)
-    journal.note_evaluation(found.to_json() | {"device": objective.device.type, "asked for": plan})
-    chosen = plain if found.plan.name == "plain" else graphs.way(found.plan)
-    return chosen, found.seconds[str(found.plan)]
+        wanted = plans_for(objective, points=journal.size, seconds=expected, wanted=plan, precision=precision)
+        plans = [variant for one in wanted for variant in captured(one, objective.device)[::-1]]
+    first_right(ways, plans, agreement, found, asked=f"plan={str(plan)!r} with precision={precision!r}")
+    return found
 
 
-def _kept(journal: RunFolder | MemoryRun, objective: Objective, plan: str) -> Plan | None:
+def _kept(ways: Ways, journal: _Journal, plan: str | Plan) -> Plan | None:
+    """The plan that a run began with; ``None`` for one that begins, or goes on on another kind of device."""
     there = journal.evaluation
-    if there.get("device") != objective.device.type:
-        return None
     try:
-        kept = Plan(**there["plan"])
-    except (KeyError, TypeError):
+        kept, device = Plan(**there["plan"]), there["device"]
+    except (KeyError, TypeError) as fault:
+        if done := len(journal.told().indices):
+            raise SpecError(
+                f"run: evaluation.json is missing or damaged, so the plan by which {done} points were evaluated is not "
+                "known, and values by another plan would differ in the last digits; choose another folder, or delete "
+                "this one's journal.sqlite to evaluate all points again"
+            ) from fault
         return None
-    if plan not in ("auto", kept.name):
+    if device != ways.objective.device.type:
+        return None
+    if plan not in ("auto", "fastest", kept.name, kept):
         raise SpecError(
-            f"plan={plan!r}: this run began with the plan '{kept}', and its values would differ in the last digits; "
-            f"leave plan out, or begin another run folder"
+            f"plan={str(plan)!r}: this run began with the plan '{kept}', and its values would differ in the last "
+            f"digits; leave plan out, or begin another run folder"
         )
     return kept
 
 
-def _again(graphs: Graphs, plan: Plan) -> Way | None:
-    try:
-        return graphs.way(plan)
-    except UntraceableError:
-        return None
+def _plane(chart: Chart, what: str) -> Plane:
+    if not isinstance(chart, Plane):
+        raise SpecError(f"{what} needs a Plane; got a {type(chart).__name__}")
+    return chart

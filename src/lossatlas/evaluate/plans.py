@@ -10,16 +10,20 @@ import torch
 
 from lossatlas.errors import SpecError, unknown
 
-__all__ = ["NAMES", "PRECISIONS", "Plan", "batches_to_try", "check", "stacks_to_try", "workers_to_try"]
+__all__ = ["CARRIED_OUT", "NAMES", "PRECISIONS", "Plan", "batches_to_try", "check", "stacks_to_try", "workers_to_try"]
 
 NAMES = {
-    "auto": "measure a few points each way and take the fastest that agrees; short runs are plain",
+    "auto": "by a rule of model, data and grid, without a clock: short runs are plain, others take a graph that agrees",
+    "fastest": "measure a few points each way and take the fastest that agrees; another run may take another way",
     "plain": "move a private copy of the model and call it, batch by batch",
     "graph": "run the traced graph: norms folded, kernels fused, the constant part computed once, cache-sized batches",
     "stacked": "the graph, for several points at once",
     "compiled": "the graph, compiled by torch.compile (needs a C++ compiler, or CUDA)",
 }
-"""What ``plan=`` and ``--plan`` take."""
+"""What ``plan=`` and ``--plan`` take, beside a :class:`Plan`."""
+
+CARRIED_OUT = ("plain", "graph", "stacked", "compiled")
+"""Those of them that say themselves what is done: what a :class:`Plan` may be named."""
 
 PRECISIONS: dict[str, torch.dtype | None] = {
     "exact": None,
@@ -69,12 +73,23 @@ class Plan:
         return asdict(self)
 
 
-def check(plan: str, precision: str, device: torch.device) -> None:
+def check(plan: str | Plan, precision: str, device: torch.device) -> str:
     """Check what the user asks for.
+
+    Returns:
+        The precision: that of a plan which has one of its own, else the one asked for.
 
     Raises:
         SpecError: an unknown name (all good ones are listed), or a format that the device lacks.
     """
+    if isinstance(plan, Plan):
+        if plan.name not in CARRIED_OUT:
+            raise SpecError(unknown("plan.name", plan.name, CARRIED_OUT))
+        if precision not in ("exact", plan.precision):
+            raise SpecError(f"precision={precision!r} beside {plan!r}; leave precision out, the plan has its own")
+        precision, plan = plan.precision, plan.name
+    if not isinstance(plan, str):
+        raise SpecError(f"plan is a {type(plan).__name__}; expected a name ({', '.join(NAMES)}) or a lossatlas.Plan")
     if plan not in NAMES:
         raise SpecError(unknown("plan", plan, tuple(NAMES)))
     if precision not in PRECISIONS:
@@ -83,6 +98,7 @@ def check(plan: str, precision: str, device: torch.device) -> None:
         raise SpecError(f"precision='tf32' needs an NVIDIA GPU; the objective is on {device.type}. Try 'bf16'")
     if precision != "exact" and plan == "plain":
         raise SpecError(f"precision={precision!r} needs a graph; choose plan='auto', 'graph', 'stacked' or 'compiled'")
+    return precision
 
 
 def batches_to_try(device: torch.device, largest: int, samples: int) -> list[int]:

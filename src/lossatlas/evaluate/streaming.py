@@ -88,12 +88,16 @@ class Streamed:
                 )
         self.objective = objective
         self.plane = plane
+        self._closed = False
         self._directions = list(plane.directions.values())
         self._places = {name: objective.places[name] for name in plane.moving}
         self._pristine = Pristine({name: local(place) for name, place in self._places.items()})
 
     def close(self) -> None:
-        """Put the model back, bit for bit."""
+        """Put the model back, bit for bit; once."""
+        if self._closed:
+            return
+        self._closed = True
         reshard(self.objective.model)
         with torch.no_grad():
             for name, place in self._places.items():

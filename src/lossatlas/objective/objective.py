@@ -27,13 +27,12 @@ Watch = Callable[[Any, Any, int], None]
 """What looks on while a mean is taken: ``(outputs, targets, number of samples)`` of every batch."""
 
 
-class Objective:
+class Objective(private.Travelling):
     r"""The function whose landscape is wanted.
 
     For parameters θ, N samples and a loss ℓ it is :math:`L(θ) = \frac{1}{N} \sum_i ℓ(f_θ(x_i), y_i)`, and the same
     mean for every metric. Means are weighted by sample, so the way the data is cut into batches does not matter. Where
-    the loss has a value for each token, the sample is the token: it returns
-    :class:`lossatlas.objective.metrics.Weighted`.
+    the loss has a value for each token, a sample is a token (:class:`lossatlas.objective.metrics.Weighted`).
 
     The model is never changed: all evaluations happen on a private copy. The data is read once, in order, and kept on
     the device while it fits into ``memory``.
@@ -209,6 +208,15 @@ class Objective:
         Raises:
             SpecError: a name or a shape that the model does not have.
         """
+        self.move(params)
+        return self.measure()
+
+    def move(self, params: Mapping[str, Tensor] | None = None) -> None:
+        """Put the private copy at a point; names left out go to the origin.
+
+        Raises:
+            SpecError: a name or a shape that the model does not have.
+        """
         point = dict(self.origin)
         for name, tensor in (params or {}).items():
             if name not in point or point[name].shape != tensor.shape:
@@ -217,13 +225,9 @@ class Objective:
             point[name] = tensor
         for name, place in self.places.items():
             if self.in_place and not private.same_memory(point[name], place):
-                raise SpecError(
-                    "params: in_place=True measures around the model's own weights alone; load the others into "
-                    "the model before the Objective is made"
-                )
+                raise SpecError(private.ELSEWHERE)
             if not self.in_place:
                 place.copy_(point[name])
-        return self.measure()
 
     def posed(self) -> AbstractContextManager[None]:
         """The mode in which the model is evaluated: of itself where it is moved in place, and put back afterwards."""
@@ -388,10 +392,7 @@ class Objective:
             SpecError: the model was changed since; its origin would silently be another one.
         """
         if private.weights_fingerprint(self.model) != self.fingerprint:
-            raise SpecError(
-                "objective: the model's weights changed after the Objective was made, so its origin is no longer the "
-                "model; make a new Objective, or copy.deepcopy the model before training on"
-            )
+            raise SpecError(private.CHANGED)
 
 
 def _origin(model: nn.Module, *, statistics: bool) -> dict[str, Tensor]:

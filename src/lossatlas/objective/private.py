@@ -6,6 +6,7 @@ import copy
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,37 @@ from torch import Tensor, nn
 from lossatlas.errors import SpecError
 from lossatlas.objective.hashing import fingerprint
 
-__all__ = ["check_in_place", "local", "posed", "private_copy", "reshard", "same_memory", "weights_fingerprint"]
+__all__ = [
+    "CHANGED",
+    "ELSEWHERE",
+    "Travelling",
+    "check_in_place",
+    "local",
+    "posed",
+    "private_copy",
+    "reshard",
+    "same_memory",
+    "weights_fingerprint",
+]
+
+
+CHANGED = (
+    "objective: the model's weights changed after the Objective was made, so its origin is no longer the model; make a "
+    "new Objective, or copy.deepcopy the model before training on"
+)
+
+ELSEWHERE = (
+    "params: in_place=True measures around the model's own weights alone; load the others into the model before the "
+    "Objective is made"
+)
+
+
+class Travelling:
+    """What leaves its private copy behind when it is pickled."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the copy and its tensors, which share memory: both are made again where it arrives."""
+        return {name: value for name, value in self.__dict__.items() if name not in ("private", "places")}
 
 
 @torch.inference_mode(False)  # tensors made in inference mode could never be written to outside of it

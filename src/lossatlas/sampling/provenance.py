@@ -16,31 +16,30 @@ import numpy as np
 import torch
 
 from lossatlas.objective import Objective
-from lossatlas.objective.batches import fingerprint
 from lossatlas.objective.probe import Centre
 from lossatlas.objective.reduction import name_of
 from lossatlas.results.landscape import About, Axis
 from lossatlas.results.spec import RunSpec
 from lossatlas.sampling.samplers import Sampler
-from lossatlas.space import recipes
-from lossatlas.space.charts import Plane
+from lossatlas.space.charts import Chart
+from lossatlas.space.facts import Facts, facts
 
-__all__ = ["plane_fingerprint", "run_spec", "subject_identity"]
+__all__ = ["run_spec", "subject_identity"]
 
 
 def run_spec(
     objective: Objective,
-    plane: Plane,
+    chart: Chart,
     sampler: Sampler,
     centre: Centre,
-    precision: str,
+    precision: str = "exact",
     errors: tuple[str, ...] = (),
 ) -> RunSpec:
     """Describe a run.
 
     Args:
         objective: what is measured.
-        plane: where.
+        chart: where.
         sampler: which points; its axes are in the order of the dimensions.
         centre: the values at the origin.
         precision: number format of the evaluation, a name of ``plans.PRECISIONS``.
@@ -49,19 +48,18 @@ def run_spec(
     Returns:
         Identity, axes and description.
     """
-    labels, axes = plane.recipe.labels, sampler.axes
+    axes = sampler.axes
+    known = facts(chart, axes)
     return RunSpec(
-        identity=_identity(objective, plane, axes, centre)
+        identity=_identity(objective, known, axes, centre)
         | {"precision": precision, "sampler": dict(sampler.identity)}
         | ({"standard errors": list(errors)} if errors else {}),
         axes={
-            name: Axis(
-                coordinates=coordinates, length=plane.lengths[name], label=labels.get(name, f"given direction {name}")
-            )
+            name: Axis(coordinates=coordinates, length=known.lengths[name], label=known.labels[name])
             for name, coordinates in axes.items()
         },
         values=(*objective.names, *errors),
-        about=_about(objective, plane, centre, precision),
+        about=_about(objective, known, centre, precision),
     )
 
 
@@ -75,19 +73,18 @@ def subject_identity(objective: Objective) -> dict[str, str]:
     }
 
 
-def _identity(objective: Objective, plane: Plane, axes: Mapping[str, np.ndarray], centre: Centre) -> dict[str, Any]:
+def _identity(objective: Objective, known: Facts, axes: Mapping[str, np.ndarray], centre: Centre) -> dict[str, Any]:
     return {
         **subject_identity(objective),
         "metrics": [*objective.metrics, *objective.tasks.names],
         "training mode": objective.training,
-        "plane": plane_fingerprint(plane),
+        **known.identity,
         "grid": {name: _grid_line(coordinates) for name, coordinates in axes.items()},
         "centre": centre.values,
     }
 
 
-def _about(objective: Objective, plane: Plane, centre: Centre, precision: str) -> About:
-    recipe = plane.recipe
+def _about(objective: Objective, known: Facts, centre: Centre, precision: str) -> About:
     return About(
         title=objective.name,
         model=type(objective.model).__name__,
@@ -95,17 +92,17 @@ def _about(objective: Objective, plane: Plane, centre: Centre, precision: str) -
         loss=_loss_name(objective),
         samples=objective.samples,
         counts={name: asdict(count) for name, count in objective.counts.items()},
-        normalisation=recipe.by,
-        still=recipe.still,
+        normalisation=known.by,
+        still=known.still,
         batchnorm=objective.batchnorm_words,
-        seed=recipe.seed,
-        dtype=_dtype(plane) if precision == "exact" else precision,
+        seed=known.seed,
+        dtype=known.dtype if precision == "exact" else precision,
         device=objective.device.type,
         centre=centre.values,
-        cosines=plane.cosines,
+        cosines=known.cosines,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         software=f"lossatlas {version('lossatlas')}",
-        provenance=_provenance(objective, centre),
+        provenance=_provenance(objective, centre) | dict(known.more),
     )
 
 
@@ -127,16 +124,6 @@ def _loss_name(objective: Objective) -> str:
     return "the model's own" if objective.loss is None else name_of(objective.loss)
 
 
-def _dtype(plane: Plane) -> str:
-    return ",".join(sorted({str(plane.origin[name].dtype).removeprefix("torch.") for name in plane.moving}))
-
-
 def _grid_line(coordinates: np.ndarray) -> str:
     digest = hashlib.blake2b(coordinates.astype("<f8").tobytes(), digest_size=4).hexdigest()
     return f"{len(coordinates)} points from {coordinates[0]:g} to {coordinates[-1]:g} ({digest})"
-
-
-def plane_fingerprint(plane: Plane) -> str:
-    """A hash of the origin and of every direction."""
-    directions = {axis: recipes.described(direction) for axis, direction in plane.directions.items()}
-    return fingerprint([dict(plane.origin), directions]).hex()

@@ -1,4 +1,4 @@
-"""The loop over points, the only one: ask, evaluate, store, tell."""
+"""The question a run answers: what is this objective, over this chart, at these points?"""
 
 from __future__ import annotations
 
@@ -6,71 +6,70 @@ import contextlib
 import os
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import xarray as xr
 from torch import nn
-from tqdm import tqdm
 
 from lossatlas.errors import SpecError
 from lossatlas.evaluate import plans
-from lossatlas.evaluate.choice import choose
-from lossatlas.evaluate.evaluator import Evaluator, PlainWithErrors
+from lossatlas.evaluate.choice import Ways, choose
+from lossatlas.evaluate.plans import Plan
 from lossatlas.objective import Objective
-from lossatlas.objective.probe import probe
+from lossatlas.objective.probe import Centre, probe
 from lossatlas.objective.spread import error_names
-from lossatlas.results.landscape import Status
 from lossatlas.results.spec import RunSpec
 from lossatlas.results.store import MemoryRun, RunFolder
+from lossatlas.sampling.executors import HERE, Executor, Work
+from lossatlas.sampling.loop import PATIENCE_SECONDS, Places, visit
 from lossatlas.sampling.noise import note_rounding
 from lossatlas.sampling.provenance import run_spec
-from lossatlas.sampling.samplers import Grid, Queue, Sampler, check_axes
-from lossatlas.space.charts import Plane, Recipe
+from lossatlas.sampling.samplers import Grid, Sampler, check_axes
+from lossatlas.sampling.subset import Subset, reduced
+from lossatlas.space.charts import Chart, Plane, Recipe
 from lossatlas.space.directions import tensors_of
+from lossatlas.space.facts import origin_of, save
 from lossatlas.space.parameters import Parameters, difference, norm
-from lossatlas.space.planefile import save_directions
 
-__all__ = ["BLOCK_SECONDS", "PATIENCE_SECONDS", "begun", "interpolate", "sample"]
-
-BLOCK_SECONDS = 2.0
-"""How much work an interruption may cost."""
-
-PATIENCE_SECONDS = 2.0
-"""How long a run may take before it shows a progress bar unasked."""
+__all__ = ["begun", "check_question", "interpolate", "sample"]
 
 
 def sample(
     objective: Objective,
-    plane: Plane,
-    grid: Sampler,
+    chart: Chart,
+    sampler: Sampler,
     *,
     run: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
     block: int | None = None,
-    plan: str = "auto",
+    plan: str | Plan = "auto",
     precision: str = "exact",
     standard_error: bool = False,
+    samples: Subset | None = None,
+    executor: Executor = HERE,
 ) -> xr.Dataset:
-    r"""Evaluate an objective over a plane: :math:`L(θ_0 + \sum_a c_a d_a)` at every point c that the grid asks for.
+    r"""Evaluate an objective at every point that a sampler asks for: on a plane :math:`L(θ_0 + \sum_a c_a d_a)`.
 
     Args:
         objective: what is measured.
-        plane: where; its axes are those of the grid.
-        grid: which points: a :class:`~lossatlas.Grid` or an :class:`~lossatlas.Adaptive`.
+        chart: where: a :class:`~lossatlas.Plane`, a :class:`~lossatlas.space.curves.Curve`, or any object with
+            ``axes`` and ``at(coordinates)`` (:class:`lossatlas.space.charts.Chart`); its axes are those of the sampler.
+        sampler: which points: a :class:`~lossatlas.Grid` or an :class:`~lossatlas.Adaptive`.
         run: a folder that keeps every finished block. The same call resumes there after any interruption; a folder
             that belongs to another run is refused. Left out, the result is only returned.
         progress: show a progress bar on stderr; left out, where the run takes more than two seconds.
         block: points evaluated between two commits; left out, about two seconds' worth.
-        plan: how a point is evaluated, a name of :data:`lossatlas.evaluate.plans.NAMES`. "auto" measures a few points
-            where a run is long, and takes the fastest plan that agrees with the plain evaluation to 1e-6.
+        plan: how a point is evaluated, a name of :data:`lossatlas.evaluate.plans.NAMES` or a :class:`~lossatlas.Plan`.
+            "auto" follows a rule of model, data and grid: two runs of the same question give the same bits. "fastest"
+            measures a few points each way. Both take only what agrees with the plain evaluation to 1e-6.
         precision: "exact", or an approximation whose error is measured at five points and kept with the result:
             "bf16", "fp16", or on an NVIDIA GPU "tf32".
         standard_error: put the standard error over the samples beside every mean (``loss_se``, ``error_se``), from the
-            value of each sample, see :mod:`lossatlas.objective.spread`. The plan is then "plain": faster ones give
-            means alone. It says how far another draw of as many samples would be; all cells see the same samples, so
-            differences between cells are better known.
+            value of each sample, see :mod:`lossatlas.objective.spread`; the plan is then "plain". It says how far
+            another draw of as many samples would be; differences between cells are better known.
+        samples: measure on a part of the data, corrected to all of it: a :class:`~lossatlas.Subset`.
+        executor: who evaluates the blocks (:mod:`lossatlas.sampling.executors`); left out, this process.
 
     Returns:
         A Landscape, with dims named after the axes: ``landscape["loss"].sel(x=0, y=0)``.
@@ -90,87 +89,117 @@ def sample(
         >>> round(float(landscape["loss"].sel(x=1)), 6)
         1.0
     """
-    axes = grid.axes
-    check_axes(axes, plane.axes)
+    check_question(objective, chart, sampler, executor, block)
+    precision = plans.check(plan, precision, objective.device)
+    if samples is not None:
+        _check_subset(samples, standard_error)
+        objective, sampler = reduced(objective, chart, sampler, samples, run=run, progress=progress, executor=executor)
+    errors = _error_names(objective, sampler, plan, precision) if standard_error else ()
+    centre = _probed(objective, chart)
+    spec = run_spec(objective, chart, sampler, centre, precision, errors)
+    ways = _ways(objective, chart, errors)
+    with begun(run, spec, chart) as journal:
+        told = journal.told()
+        chosen = choose(ways, sampler.axes, journal, centre.seconds, plan=plan, precision=precision)
+        visit(
+            _work(ways, chosen.plan, spec.values),
+            Places(sampler.axes, chart.axes),
+            sampler.start(told),
+            journal,
+            executor,
+            seconds=chosen.seconds,
+            done=len(told.indices),
+            size=journal.size,
+            block=block,
+            progress=progress,
+        )
+        note_rounding(journal, objective, chart, show=_shown(progress, journal.size * centre.seconds))
+        return journal.finish(sampler.finish)
+
+
+def check_question(
+    objective: Objective, chart: Chart, sampler: Sampler, executor: Executor = HERE, block: int | None = None
+) -> None:
+    """Check that what is asked is an objective, a chart and a sampler of the same axes, and how it is asked.
+
+    Raises:
+        SpecError: one of them is something else; the message says how to make it.
+    """
+    if not isinstance(objective, Objective):
+        raise SpecError(
+            f"objective is a {type(objective).__name__}; expected a lossatlas.Objective, made as "
+            "la.Objective(model, data, loss=torch.nn.functional.cross_entropy)"
+        )
+    if not (callable(getattr(chart, "at", None)) and hasattr(chart, "axes")):
+        raise SpecError(
+            f"chart is a {type(chart).__name__}; expected a plane such as la.Plane.random(objective, seed=0), a curve, "
+            "or an object with axes and at(coordinates)"
+        )
+    if not (callable(getattr(sampler, "start", None)) and hasattr(sampler, "axes")):
+        raise SpecError(
+            f"sampler is a {type(sampler).__name__}; expected points such as la.Grid(x=(-1, 1, 51), y=(-1, 1, 51))"
+        )
+    if not callable(getattr(executor, "start", None)):
+        raise SpecError(
+            f"executor is a {type(executor).__name__}; expected an object with start(work), or leave it out"
+        )
     if block is not None and block < 1:
         raise SpecError(f"block={block}; expected at least one point")
-    plans.check(plan, precision, objective.device)
-    errors = _error_names(objective, grid, plan, precision) if standard_error else ()
-    centre = probe(objective, plane.origin)
-    for note in centre.notes:
-        warnings.warn(note, stacklevel=2)
-    spec = run_spec(objective, plane, grid, centre, precision, errors)
-    exact = PlainWithErrors(objective, plane) if errors else None  # refuses before a folder is made
-    with begun(run, spec, plane) as journal:
-        told = journal.told()
-        remaining = journal.size - len(told.indices)
-        show = progress if progress is not None else remaining * centre.seconds > PATIENCE_SECONDS
-        way, seconds = choose(
-            objective,
-            plane,
-            axes,
-            journal,
-            remaining,
-            centre.seconds,
-            plan="plain" if errors else plan,
-            precision=precision,
-        )
-        with contextlib.closing(exact or way) as way, _bar(remaining, len(told.indices), show) as bar:
-            decisive = [at for at, name in enumerate(spec.values) if name not in objective.derived]
-            evaluator = Evaluator(way, plane, len(spec.values), decisive)
-            _loop(evaluator, grid.start(told), axes, journal, bar, block or _block_size(seconds))
-        note_rounding(journal, objective, plane, show=show)
-        return journal.finish(grid.finish)
+    check_axes(sampler.axes, chart.axes)
 
 
 @contextlib.contextmanager
-def begun(run: str | os.PathLike[str] | None, spec: RunSpec, plane: Plane) -> Iterator[RunFolder | MemoryRun]:
-    """The journal of a run, in its folder beside the directions of its plane, or in memory where it has none."""
+def begun(run: str | os.PathLike[str] | None, spec: RunSpec, chart: Chart) -> Iterator[RunFolder | MemoryRun]:
+    """The journal of a run, in its folder beside what the chart is made again from, or in memory where it has none."""
     with RunFolder.begin(run, spec) if run is not None else MemoryRun(spec) as journal:
         if run is not None:
-            save_directions(plane, Path(run) / "directions.safetensors")
+            save(chart, Path(run))
         yield journal
 
 
-def _error_names(objective: Objective, grid: Sampler, plan: str, precision: str) -> tuple[str, ...]:
-    if plan not in ("auto", "plain") or precision != "exact" or objective.in_place:
+def _shown(progress: bool | None, seconds: float) -> bool:
+    return seconds > PATIENCE_SECONDS if progress is None else progress
+
+
+def _probed(objective: Objective, chart: Chart) -> Centre:
+    centre = probe(objective, origin_of(chart))
+    for note in centre.notes:
+        warnings.warn(note, stacklevel=3)
+    return centre
+
+
+def _ways(objective: Objective, chart: Chart, errors: tuple[str, ...]) -> Ways:
+    ways = Ways(objective, chart, errors=bool(errors))
+    if errors:
+        ways.way(Plan()).close()  # refuses before a folder is made
+    return ways
+
+
+def _work(ways: Ways, plan: Plan, names: tuple[str, ...]) -> Work:
+    decisive = tuple(at for at, name in enumerate(names) if name not in ways.objective.derived)
+    return Work(make=partial(ways.carried_out, plan), width=len(names), decisive=decisive)
+
+
+def _check_subset(samples: Subset, standard_error: bool) -> None:
+    if not isinstance(samples, Subset):
+        raise SpecError(
+            f"samples={samples!r}; expected a lossatlas.Subset, such as la.Subset(size=500), or leave it out"
+        )
+    if standard_error:
+        raise SpecError("standard_error=True needs every sample's value; a Subset states its own error: leave one out")
+
+
+def _error_names(objective: Objective, sampler: Sampler, plan: str | Plan, precision: str) -> tuple[str, ...]:
+    if plan not in ("auto", "plain", Plan()) or precision != "exact" or objective.in_place:
         raise SpecError(
             "standard_error=True needs every sample's value: leave out plan, precision and in_place, which give means"
         )
-    if not isinstance(grid, Grid):
+    if not isinstance(sampler, Grid):
         raise SpecError(
-            f"standard_error=True: a {type(grid).__name__} leaves cells unevaluated, which have no samples; use a Grid"
+            f"standard_error=True: a {type(sampler).__name__} leaves cells unevaluated, which have no samples; use a "
+            "Grid"
         )
     return error_names(objective)
-
-
-def _loop(
-    evaluator: Evaluator,
-    queue: Queue,
-    axes: Any,
-    journal: RunFolder | MemoryRun,
-    bar: tqdm[Any],
-    size: int,
-) -> None:
-    failures = 0
-    while len(indices := queue.ask(size)):
-        found = evaluator.block(indices, axes)
-        journal.commit(found)
-        queue.tell(found)
-        bar.update(len(indices))
-        failures += int(np.sum(found.status == Status.FAILED))
-        if failures:
-            bar.set_postfix(failed=failures)
-    bar.total = bar.n  # an adaptive run needs fewer points than its grid has
-    bar.refresh()
-
-
-def _block_size(seconds: float) -> int:
-    return int(np.clip(BLOCK_SECONDS / max(seconds, 1e-6), 1, 500))
-
-
-def _bar(remaining: int, done: int, show: bool) -> contextlib.AbstractContextManager[Any]:
-    return tqdm(total=remaining + done, initial=done, unit="point", smoothing=0.1, disable=not show, dynamic_ncols=True)
 
 
 def interpolate(

@@ -16,21 +16,24 @@ from lossatlas.results.spec import Block
 __all__ = ["Grid", "GridQueue", "Queue", "Sampler", "check_axes", "coarse_to_fine"]
 
 
-def check_axes(axes: Iterable[str], plane: Iterable[str]) -> None:
-    """Check that a sampler and a plane have the same axes, in whatever order.
+def check_axes(axes: Iterable[str], chart: Iterable[str]) -> None:
+    """Check that a sampler and a chart have the same axes, in whatever order.
 
     Raises:
         SpecError: they differ.
     """
-    if set(axes) != set(plane):
-        raise SpecError(f"grid has the axes {list(axes)}, the plane {list(plane)}; they must be the same")
+    if set(axes) != set(chart):
+        raise SpecError(f"grid has the axes {list(axes)}, the plane {list(chart)}; they must be the same")
 
 
 class Queue(Protocol):
     """The points of one run that are still to come."""
 
     def ask(self, count: int) -> np.ndarray:
-        """The next points, at most ``count``, as flat indices int64 in C order of the axes; none when finished."""
+        """The next points, at most ``count``, as flat indices int64 in C order of the axes; none when finished.
+
+        Points that were asked for and not told yet may be asked for again: the loop sends them off once.
+        """
         ...
 
     def tell(self, block: Block) -> None:

@@ -1,9 +1,9 @@
-"""How much does a picture depend on its directions: one scan along several random planes."""
+"""How much does a picture depend on its directions: one scan along several planes."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from lossatlas.objective import Objective
 from lossatlas.sampling.run import sample
 from lossatlas.sampling.samplers import Sampler
 from lossatlas.space.charts import Plane
+from lossatlas.space.facts import plane_identity
 from lossatlas.space.normalize import STILL, By
 
 __all__ = ["seeds"]
@@ -21,7 +22,7 @@ __all__ = ["seeds"]
 def seeds(
     objective: Objective,
     grid: Sampler,
-    seeds: Iterable[int] = range(5),
+    seeds: Iterable[int] | Iterable[Plane] = range(5),
     *,
     by: By = "filter",
     still: Iterable[str] = STILL,
@@ -35,7 +36,8 @@ def seeds(
     Args:
         objective: what is measured.
         grid: which points, the same for all; its axes are those of the planes.
-        seeds: of the directions, at least two different ones.
+        seeds: of the directions, at least two different ones; or the planes themselves, which then have their own
+            normalisation, and count by the seed of their recipe, or from 0 where they have none.
         by: normalisation, as for :meth:`lossatlas.Plane.random`, likewise the next three.
         still: roles of tensors that do not move.
         only: patterns of names of the tensors that may move.
@@ -49,7 +51,7 @@ def seeds(
         as its median and a band, ``la.draw(found.landscape, "median.png")`` a plane's medians.
 
     Raises:
-        SpecError: fewer than two seeds, a seed twice, or an option that makes no sense.
+        SpecError: fewer than two seeds or planes, one twice, or an option that makes no sense.
         RunMismatchError: a folder holds another run.
 
     Example:
@@ -60,14 +62,32 @@ def seeds(
         >>> found.mean().dims, float(found.spread().sel(x=0)) < 1e-6 < float(found.spread().sel(x=1))
         (('x',), True)
     """
-    wanted = [int(seed) for seed in seeds]
-    if len(wanted) < 2 or len(set(wanted)) < len(wanted):
+    wanted: list[Any] = list(seeds)
+    if any(isinstance(one, Plane) for one in wanted):
+        planes = _given(wanted)
+    else:
+        planes = {
+            seed: Plane.random(
+                objective, seed=seed, axes=tuple(grid.axes), by=by, still=still, only=only, orthogonal=orthogonal
+            )
+            for seed in map(int, wanted)
+        }
+    if len(planes) < 2 or len(planes) < len(wanted):
         raise SpecError(f"seeds={wanted}; expected at least two different seeds, such as range(5)")
     runs = []
-    for seed in wanted:
-        plane = Plane.random(
-            objective, seed=seed, axes=tuple(grid.axes), by=by, still=still, only=only, orthogonal=orthogonal
-        )
+    for seed, plane in planes.items():
         folder = None if run is None else Path(run) / f"{BELOW}{seed}"
         runs.append(sample(objective, plane, grid, run=folder, **options))
-    return Seeds(runs=tuple(runs), seeds=tuple(wanted))
+    return Seeds(runs=tuple(runs), seeds=tuple(planes))
+
+
+def _given(planes: Sequence[object]) -> dict[int, Plane]:
+    """Planes by their seeds, where each has one of its own, else by their place."""
+    found = [plane for plane in planes if isinstance(plane, Plane)]
+    if len(found) < len(planes) or len(found) < 2:
+        raise SpecError(f"seeds: {len(found)} planes of {len(planes)} entries; expected two or more planes, or seeds")
+    if len({plane_identity(plane) for plane in found}) < len(found):
+        raise SpecError("seeds: a plane is given twice; their spread would be too small")
+    own = [plane.recipe.seed for plane in found]
+    numbers = [seed for seed in own if seed is not None]
+    return dict(zip(numbers if len(set(numbers)) == len(found) else range(len(found)), found, strict=True))

@@ -7,40 +7,41 @@ point c is
 
 where r is interpolated between the anchors and g is the logarithm for a positive loss: a control variate. The subset is
 the same at every point, for a fresh one would make a smooth surface look rough. It is stratified: samples are ordered
-so that neighbours have alike losses at the anchors, and every so-manyth is taken.
+so that neighbours have alike losses at the anchors, and every n-th is taken.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
-from tqdm import tqdm
 
-from lossatlas.atomic import whole
 from lossatlas.errors import SpecError
-from lossatlas.evaluate.evaluator import Plain
+from lossatlas.evaluate.plain import PlainEach
 from lossatlas.figure.ranges import Range, choose
 from lossatlas.objective import Objective
 from lossatlas.objective.part import every, strata, taken
 from lossatlas.objective.reduction import Derived
 from lossatlas.results.landscape import Status, structured, with_uncertainty
 from lossatlas.results.spec import Block
-from lossatlas.results.store import anchors_file
 from lossatlas.sampling import surrogate
 from lossatlas.sampling.adaptive import coarse_cells
-from lossatlas.sampling.provenance import plane_fingerprint
-from lossatlas.sampling.run import sample
-from lossatlas.sampling.samplers import Queue, Sampler
-from lossatlas.space.charts import Plane
+from lossatlas.sampling.anchors import AnchorTable
+from lossatlas.sampling.executors import HERE, Executor, Work
+from lossatlas.sampling.loop import Places, visit
+from lossatlas.sampling.samplers import GridQueue, Queue, Sampler
+from lossatlas.space.charts import Chart
+from lossatlas.space.facts import facts, origin_of
 
-__all__ = ["BESIDE", "FEWEST", "PATIENCE_SECONDS", "Anchors", "Corrected", "sample_subset", "share"]
+__all__ = ["BESIDE", "FEWEST", "Anchors", "Corrected", "Subset", "reduced", "share"]
 
 FEWEST = 32
 """Samples that "auto" goes down to."""
@@ -48,74 +49,91 @@ FEWEST = 32
 BESIDE = 0.25
 """Share of the way to the next anchor from which on an anchor says nothing exact any more."""
 
-PATIENCE_SECONDS = 2.0
 
-
-def sample_subset(
-    objective: Objective,
-    plane: Plane,
-    grid: Sampler,
-    *,
-    samples: int | Literal["auto"] = "auto",
-    tolerance: float = 0.02,
-    seed: int = 0,
-    run: str | os.PathLike[str] | None = None,
-    progress: bool | None = None,
-    plan: str = "auto",
-    precision: str = "exact",
-) -> xr.Dataset:
-    """Sample a plane on a part of the data, corrected to all of it, with a stated error at every cell.
+@dataclass(frozen=True, kw_only=True)
+class Subset:
+    """Measure on a part of the data, corrected to all of it, with a stated error at every cell.
 
     All samples are evaluated at some anchors (37 in a plane); a fixed subset everywhere. What the correction between
-    two anchors may be wrong by is known from anchors that were held out, in turn.
+    two anchors may be wrong by is known from anchors that were held out, in turn. The Landscape gets
+    ``loss_uncertainty``, the stated error of every cell as a share of the shown range.
 
-    Args:
-        objective: what is measured, with all its data.
-        plane: where.
-        grid: which points.
-        samples: size of the subset; "auto" takes the smallest whose held-out errors are within the tolerance, and all
+    Attributes:
+        size: samples of the subset; "auto" takes the smallest whose held-out errors are within the tolerance, and all
             samples where half of them would not do.
         tolerance: wanted error, as a share of the range that a picture shows.
         seed: where in its stratum a sample is taken.
-        run: run folder, as for :func:`lossatlas.sample`; the anchors are kept there too.
-        progress: as for :func:`lossatlas.sample`.
-        plan: as for :func:`lossatlas.sample`.
-        precision: as for :func:`lossatlas.sample`.
-
-    Returns:
-        A Landscape with ``loss_uncertainty``, the stated error of every cell as a share of the shown range.
 
     Raises:
-        SpecError: a size that is no subset, a grid too small to gain from one, a loss that single samples do not have.
+        SpecError: a size or a tolerance that makes no sense.
 
     Example:
         >>> import torch, lossatlas as la
         >>> net, data = la.zoo.model("mlp"), la.zoo.data("digits")
         >>> objective = la.Objective(net, data, loss=torch.nn.functional.cross_entropy)
-        >>> plane = la.Plane.random(objective, seed=0)
-        >>> found = sample_subset(objective, plane, la.Grid(x=(-1, 1, 15), y=(-1, 1, 15)), samples=300)
+        >>> plane, grid = la.Plane.random(objective, seed=0), la.Grid(x=(-1, 1, 15), y=(-1, 1, 15))
+        >>> found = la.sample(objective, plane, grid, samples=Subset(size=300))
         >>> found.attrs["samples"], bool((found["loss_uncertainty"] > 0).any())
         (300, True)
     """
-    if samples != "auto" and not 0 < samples < objective.samples:
-        raise SpecError(f"samples={samples!r}; expected 'auto' or a number below the {objective.samples} there are")
-    if not 0 < tolerance < 0.5:
-        raise SpecError(f"tolerance={tolerance!r}; expected a share of the shown range, such as 0.02 (2 %)")
-    cells = coarse_cells(grid.axes)
-    total = int(np.prod([len(c) for c in grid.axes.values()]))
+
+    size: int | Literal["auto"] = "auto"
+    tolerance: float = 0.02
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        if self.size != "auto" and not (isinstance(self.size, int) and self.size > 0):
+            raise SpecError(f"Subset(size={self.size!r}); expected 'auto' or a number of samples, such as size=500")
+        if not 0 < self.tolerance < 0.5:
+            raise SpecError(f"tolerance={self.tolerance!r}; expected a share of the shown range, such as 0.02 (2 %)")
+
+
+def reduced(
+    objective: Objective,
+    chart: Chart,
+    sampler: Sampler,
+    subset: Subset,
+    *,
+    run: str | os.PathLike[str] | None = None,
+    progress: bool | None = None,
+    executor: Executor = HERE,
+) -> tuple[Objective, Sampler]:
+    """What a run on a subset measures, and at which points: the loss on the subset, corrected when it is finished.
+
+    Args:
+        objective: what is measured, with all its data.
+        chart: where.
+        sampler: which points.
+        subset: how many samples.
+        run: run folder, which keeps the anchors.
+        progress: as for :func:`lossatlas.sample`.
+        executor: who evaluates the anchors.
+
+    Returns:
+        The objective on the subset and a sampler that corrects; where all samples are needed, both as they were.
+
+    Raises:
+        SpecError: a size that is no subset, a grid too small to gain from one, a loss that single samples do not have.
+    """
+    if subset.size != "auto" and not subset.size < objective.samples:
+        raise SpecError(f"samples={subset.size!r}; expected 'auto' or a number below the {objective.samples} there are")
+    cells = coarse_cells(sampler.axes)
+    total = int(np.prod([len(c) for c in sampler.axes.values()]))
     if total < 3 * len(cells):
-        raise SpecError(f"samples={samples!r}: a grid of {total} points gains nothing from a subset; leave samples out")
-    anchors = _anchors(objective, plane, grid, cells, run, progress)
+        raise SpecError(
+            f"samples={subset.size!r}: a grid of {total} points gains nothing from a subset; leave samples out"
+        )
+    anchors = _anchors(objective, chart, sampler, cells, run, progress, executor)
     order = strata(anchors.table[:, :, 0])
-    count = _smallest(anchors, order, tolerance) if samples == "auto" else samples
-    options: dict[str, Any] = {"run": run, "progress": progress, "plan": plan, "precision": precision}
+    count = _smallest(anchors, order, subset.tolerance) if subset.size == "auto" else subset.size
     if count is None:
-        return sample(objective, plane, _Noted(grid, anchors.all_needed(tolerance)), **options)
-    chosen = np.sort(every(order, count, seed))
-    part = taken(objective, chosen)
+        return objective, _Noted(sampler, anchors.all_needed(subset.tolerance))
+    chosen = np.sort(every(order, count, subset.seed))
     derived = {name: metric for name, metric in objective.metrics.items() if isinstance(metric, Derived)}
-    corrected = Corrected(grid, anchors, chosen, tolerance, centre=objective(plane.origin), derived=derived)
-    return sample(part, plane, corrected, **options)
+    centre = objective(origin_of(chart))
+    corrected = Corrected(sampler, anchors, chosen, subset.tolerance, centre=centre, derived=derived)
+    return taken(objective, chosen), corrected
 
 
 @dataclass(frozen=True)
@@ -290,44 +308,42 @@ def _smallest(anchors: Anchors, order: np.ndarray, tolerance: float) -> int | No
 
 def _anchors(
     objective: Objective,
-    plane: Plane,
-    grid: Sampler,
+    chart: Chart,
+    sampler: Sampler,
     cells: np.ndarray,
     run: str | os.PathLike[str] | None,
     progress: bool | None,
+    executor: Executor,
 ) -> Anchors:
     """Evaluate every sample at the anchors, or read what an earlier call kept."""
-    shape = tuple(len(c) for c in grid.axes.values())
-    columns = np.unravel_index(cells, shape)
-    points = {axis: grid.axes[axis][at] for axis, at in zip(grid.axes, columns, strict=True)}
-    coordinates = np.stack([points[axis] for axis in plane.axes], axis=1)
-    table = _kept_table(objective, plane, coordinates, run, progress)
-    good = np.isfinite(table[:, :, 0]).all(axis=1)
+    width = objective.samples * len(objective.measured)
+    places = Places(sampler.axes, chart.axes)
+    own = [objective.fingerprint, objective.batches.fingerprint, json.dumps(facts(chart, sampler.axes).identity)]
+    table = AnchorTable(None if run is None else Path(run), [*own, places.of(cells).tobytes().hex()], width)
+    told = table.told()
+    pending = cells[~np.isin(cells, told.indices)]
+    if len(pending):
+        PlainEach(objective, chart)  # refuses what cannot be visited
+        objective.move(origin_of(chart))
+        start = time.perf_counter()
+        objective.each()  # what has no loss for each sample says so once, not at every anchor
+        seconds = time.perf_counter() - start
+        work = Work(make=partial(PlainEach, objective, chart), width=width, decisive=tuple(range(width)))
+        visit(
+            work,
+            places,
+            GridQueue(pending),
+            table,
+            executor,
+            seconds=seconds,
+            done=len(told.indices),
+            size=len(cells),
+            progress=progress,
+        )
+        told = table.told()
+    rows = told.values.reshape(len(told.indices), objective.samples, len(objective.measured))
+    good = np.isfinite(rows[:, :, 0]).all(axis=1)
+    shape = tuple(len(c) for c in sampler.axes.values())
     if good.sum() < len(shape) + 4:
         raise SpecError(f"samples: the loss is finite at only {good.sum()} of {len(cells)} anchors; leave samples out")
-    return Anchors(shape, cells[good], table[good], objective.measured)
-
-
-def _kept_table(
-    objective: Objective,
-    plane: Plane,
-    coordinates: np.ndarray,
-    run: str | os.PathLike[str] | None,
-    progress: bool | None,
-) -> np.ndarray:
-    own = [objective.fingerprint, objective.batches.fingerprint, plane_fingerprint(plane), coordinates.tobytes().hex()]
-    kept = None if run is None else anchors_file(Path(run))
-    if kept is not None and kept.is_file():
-        there = np.load(kept, allow_pickle=False)
-        if there["of"].tolist() == own:
-            return np.asarray(there["table"])
-    plain = Plain(objective, plane)
-    rows = []
-    for row in tqdm(coordinates, unit="anchor", disable=progress is False, delay=PATIENCE_SECONDS, dynamic_ncols=True):
-        plain.move(dict(zip(plane.axes, row.tolist(), strict=True)))
-        rows.append(objective.each().numpy())
-    table = np.stack(rows)
-    if kept is not None:
-        with whole(kept) as scratch, scratch.open("wb") as file:
-            np.savez(file, of=np.array(own), table=table)
-    return table
+    return Anchors(shape, told.indices[good], rows[good], objective.measured)

@@ -1,0 +1,140 @@
+"""How a point is evaluated plainly: the private copy moved there, and called batch by batch. The reference for all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lossatlas.errors import SpecError
+from lossatlas.objective import Objective
+from lossatlas.objective.spread import measure_with_errors
+from lossatlas.space.charts import Chart, Plane
+from lossatlas.space.parameters import combine
+
+__all__ = ["Plain", "PlainEach", "PlainWithErrors"]
+
+SHORT = (torch.bfloat16, torch.float16)
+
+
+class Plain:
+    """Evaluates points of a chart by moving the private copy of the model and calling it, batch by batch.
+
+    On a plane the copy is moved in place, by two or three operations over all tensors at once, each time from the
+    pristine weights; nothing is added up from point to point, so no error grows with the length of a run. On any other
+    chart it is put where the chart says.
+
+    Args:
+        objective: what is measured.
+        chart: where.
+
+    Raises:
+        SpecError: the chart belongs to another architecture.
+    """
+
+    def __init__(self, objective: Objective, chart: Chart) -> None:
+        if objective.in_place:
+            raise SpecError("in_place=True: points are visited by sample() alone, which puts the weights back")
+        self.objective = objective
+        self.chart = chart
+        self._mover = _OnPlane(objective, chart) if isinstance(chart, Plane) else _Anywhere(objective, chart)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def values(self, coordinates: np.ndarray) -> np.ndarray:
+        """Loss and metrics at some points.
+
+        Args:
+            coordinates: float64 [n, k], in the order of the chart's axes.
+
+        Returns:
+            float64 [n, number of values].
+        """
+        rows = []
+        for row in coordinates:
+            self._mover.move(dict(zip(self.chart.axes, row.tolist(), strict=True)))
+            rows.append(self._measured())
+        return np.array(rows, np.float64).reshape(len(coordinates), -1)
+
+    def _measured(self) -> list[float]:
+        """The values where the copy stands."""
+        return list(self.objective.measure().values())
+
+
+class PlainWithErrors(Plain):
+    """The same with a standard error beside every value, from the values of all samples.
+
+    Args:
+        objective: what is measured.
+        chart: where.
+
+    Raises:
+        SpecError: single samples have no loss: the point where the copy stands is tried at once.
+    """
+
+    def __init__(self, objective: Objective, chart: Chart) -> None:
+        super().__init__(objective, chart)
+        self._measured()
+
+    def _measured(self) -> list[float]:
+        values, errors = measure_with_errors(self.objective)
+        return [*values.values(), *errors.values()]
+
+
+class PlainEach(Plain):
+    """The loss and the metrics of every sample by itself: rows of the table [N, measured], one after the other."""
+
+    def _measured(self) -> list[float]:
+        found: list[float] = self.objective.each().flatten().tolist()
+        return found
+
+
+class _OnPlane:
+    """Moves the private copy over a plane."""
+
+    def __init__(self, objective: Objective, plane: Plane) -> None:
+        strangers = [name for name in plane.origin if name not in objective.origin]
+        if strangers:
+            raise SpecError(f"plane: its tensor {strangers[0]!r} is not in the objective's model")
+        self._places = objective.places
+        for name, place in self._places.items():
+            place.copy_(plane.origin.get(name, objective.origin[name]))
+        device = objective.device
+        self._base = {name: plane.origin[name].to(device) for name in plane.moving}
+        self._short = any(tensor.dtype in SHORT for tensor in self._base.values())
+        self._directions = {
+            axis: {name: _beside(tensor, self._base[name]) for name, tensor in direction.items()}
+            for axis, direction in plane.directions.items()
+        }
+
+    def move(self, point: Mapping[str, float]) -> None:
+        places = self._places
+        with torch.no_grad():
+            if self._short:
+                for name, base in self._base.items():
+                    steps = [(point[axis], d[name]) for axis, d in self._directions.items() if name in d]
+                    places[name].copy_(combine(base, steps))
+                return
+            torch._foreach_copy_([places[name] for name in self._base], list(self._base.values()))
+            for axis, direction in self._directions.items():
+                moved = [places[name] for name in direction]
+                torch._foreach_add_(moved, list(direction.values()), alpha=point[axis])
+
+
+class _Anywhere:
+    """Puts the private copy where a chart says."""
+
+    def __init__(self, objective: Objective, chart: Chart) -> None:
+        self._objective = objective
+        self._chart = chart
+
+    def move(self, point: Mapping[str, float]) -> None:
+        self._objective.move(self._chart.at(point))
+
+
+def _beside(step: Tensor, base: Tensor) -> Tensor:
+    """A direction where the weights are; in their format, unless that is short and the sum is rounded only once."""
+    return step.to(base.device) if base.dtype in SHORT else step.to(base)

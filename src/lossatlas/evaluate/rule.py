@@ -1,0 +1,122 @@
+"""Which plans are worth carrying out here, best first: a rule by model, data and number of points, never by the clock.
+
+Two fresh runs of the same question must agree bit for bit, whatever else the machine does, so the plan that "auto"
+takes may not depend on how long anything took. What a point costs is counted instead: the floating-point operations of
+one batch and the number of calls, at rates of an ordinary processor (``docs/fast.md`` has the measurements that the
+thresholds come from). The true speed may be off by a factor of three; the order of the plans rarely is.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from lossatlas.evaluate.plans import Plan, batches_to_try, stacks_to_try, workers_to_try
+from lossatlas.objective import Objective
+from lossatlas.objective.batches import map_tensors
+
+__all__ = ["COMPILE_SECONDS", "WORTH_SECONDS", "can_compile", "captured", "graphs", "largest", "plans_for", "reckoned"]
+
+WORTH_SECONDS = 10.0
+"""Reckoned length of a plain run from which on something faster is worth its beginning."""
+
+COMPILE_SECONDS = 120.0
+"""Reckoned length of a run from which on compiling is worth its half minute."""
+
+RATE = {"cpu": 5e10, "cuda": 1e13}
+"""Floating-point operations a second that are reckoned with, by kind of device; of others as of a CPU."""
+
+CALL_SECONDS = 1e-5
+"""What calling one operation is reckoned to cost."""
+
+
+def reckoned(objective: Objective) -> float:
+    """What one plain evaluation of all samples is reckoned to take, in seconds: the same on every day.
+
+    Args:
+        objective: what is measured; its data stays on the device.
+
+    Returns:
+        Seconds, as they are reckoned.
+    """
+    batch = next(iter(objective.batches))
+    counter, calls = FlopCounterMode(display=False), _Calls()  # type: ignore[no-untyped-call]
+    with objective.posed(), objective.batches.seeded(0), torch.no_grad(), counter, calls:
+        objective.parts(batch)
+    arithmetic = counter.get_total_flops() / RATE.get(objective.device.type, RATE["cpu"])
+    return float(objective.batches.number * (arithmetic + calls.number * CALL_SECONDS))
+
+
+class _Calls(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the operations that torch is asked for."""
+
+    number = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        self.number += 1
+        return function(*args, **(kwargs or {}))
+
+
+def plans_for(objective: Objective, *, points: int, seconds: float, wanted: str, precision: str) -> list[Plan]:
+    """The plans to try, best first.
+
+    Args:
+        objective: what is measured.
+        points: number of points of the whole run, those that are done already too.
+        seconds: reckoned for one plain evaluation.
+        wanted: a name of ``plans.NAMES``.
+        precision: a name of ``plans.PRECISIONS``.
+
+    Returns:
+        The first that can be carried out and agrees with the plain evaluation is the one; "auto" ends with plain.
+    """
+    small = list(stacks_to_try(seconds, objective.samples))[::-1]
+    stacks = small or [(4, min(objective.samples, 1000))]
+    found: list[Plan] = []
+    if wanted == "compiled" or (
+        wanted == "auto" and small and seconds * points > COMPILE_SECONDS and can_compile(objective.device)
+    ):
+        found += [Plan(name="compiled", micro=micro, points=n, precision=precision) for n, micro in stacks]
+    if wanted == "compiled":
+        found.append(Plan(name="compiled", micro=min(objective.samples, 1000), precision=precision))
+    if wanted == "stacked" or (wanted == "auto" and small):
+        found += [Plan(name="stacked", micro=micro, points=n, precision=precision) for n, micro in stacks]
+    if wanted in ("auto", "graph"):
+        found += sorted(graphs(objective, precision), key=lambda plan: (-plan.workers, abs(plan.micro - 50)))
+    uncut = [Plan(**{**plan.to_json(), "micro": 0, "workers": 1}) for plan in found if plan.micro]
+    found += [plan for number, plan in enumerate(uncut) if plan not in (*found, *uncut[:number])]
+    if wanted == "auto" and precision == "exact":
+        found.append(Plan())
+    return found
+
+
+def graphs(objective: Objective, precision: str) -> Iterator[Plan]:
+    """Plans on a graph, one point at a time: batches of a few sizes, with a thread for each core or without."""
+    sizes = batches_to_try(objective.device, largest(objective), objective.samples)
+    for workers in workers_to_try(objective.device):
+        for micro in sizes:
+            if micro * workers <= max(objective.samples, micro):
+                yield Plan(name="graph", micro=micro, workers=workers, precision=precision)
+
+
+def captured(plan: Plan, device: torch.device) -> list[Plan]:
+    """A plan, and on a GPU the same as a CUDA graph; what is compiled makes its own."""
+    on_gpu = device.type == "cuda" and plan.name != "compiled"
+    return [plan, Plan(**{**plan.to_json(), "captured": True})] if on_gpu else [plan]
+
+
+def largest(objective: Objective) -> int:
+    """The samples of the largest batch."""
+    found: list[torch.Tensor] = []
+    for batch in objective.batches:
+        map_tensors(found.append, batch)
+    return max((len(tensor) for tensor in found if tensor.dim()), default=1)
+
+
+def can_compile(device: torch.device) -> bool:
+    """Whether there is a compiler for this device."""
+    return device.type == "cuda" or any(shutil.which(name) for name in ("g++", "clang++", "cl"))

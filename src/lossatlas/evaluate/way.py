@@ -1,0 +1,55 @@
+"""What is evaluated at points: the protocol that values, standard errors, samples and curvature all follow."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from lossatlas.results.landscape import Status
+
+__all__ = ["UnmeasuredError", "Way"]
+
+
+class Way(Protocol):
+    """Something that evaluates points, on one device.
+
+    What every implementation promises (each is a test in ``tests/evaluate/test_ways.py``): a row depends on its
+    own coordinates, not on the rows beside it; the same call gives the same bits; at the origin it gives the value of
+    the objective; the user's model is left as it was; :meth:`close` may be called twice.
+    """
+
+    def values(self, coordinates: np.ndarray) -> np.ndarray:
+        """The values at some points.
+
+        Args:
+            coordinates: float64 [n, k], in the order of the chart's axes, n at least 1.
+
+        Returns:
+            float64 [n, number of values].
+
+        Raises:
+            UnmeasuredError: a point has no full value; what was found travels along. Any other exception of a point
+                makes that point failed too.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of what is held."""
+        ...
+
+
+class UnmeasuredError(Exception):
+    """Why a point has no full value, with what was found there. It never reaches the user.
+
+    Args:
+        note: why, in words.
+        row: float64 [number of values]; NaN where nothing was found.
+        status: what the point is.
+    """
+
+    def __init__(self, note: str, row: np.ndarray, status: Status = Status.FAILED) -> None:
+        super().__init__(note)
+        self.note = note
+        self.row = row
+        self.status = status

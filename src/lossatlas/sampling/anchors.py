@@ -1,0 +1,69 @@
+"""How the values of every sample at the anchors are kept: one file, whole after each block."""
+
+from __future__ import annotations
+
+import time
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from lossatlas.atomic import whole
+from lossatlas.results.spec import Block
+from lossatlas.results.store import anchors_file
+
+__all__ = ["AnchorTable"]
+
+WRITE_SECONDS = 2.0
+"""How much work an interruption may cost: the file is written whole each time."""
+
+
+class AnchorTable:
+    """A journal of wide rows, in ``anchors.npz`` of a run folder, or in memory.
+
+    Args:
+        folder: the run folder; ``None`` where nothing is kept.
+        of: what the rows belong to; those of something else, or a damaged file, are not read.
+        width: numbers in a row.
+    """
+
+    def __init__(self, folder: Path | None, of: Sequence[str], width: int) -> None:
+        self._file = None if folder is None else anchors_file(folder)
+        self._of = list(of)
+        self._width = width
+        self._blocks = self._read()
+        self._written = time.monotonic()
+
+    def told(self) -> Block:
+        """Everything committed so far, ordered by index; on the disk when this returns."""
+        found = Block.joined(self._blocks, self._width)
+        self._write(found)
+        return found
+
+    def commit(self, block: Block) -> None:
+        """Keep a block; it is on the disk at the latest two seconds after the one before."""
+        self._blocks.append(block)
+        if time.monotonic() - self._written > WRITE_SECONDS:
+            self.told()
+
+    def _read(self) -> list[Block]:
+        if self._file is None or not self._file.is_file():
+            return []
+        try:
+            with np.load(self._file, allow_pickle=False) as there:
+                if there["of"].tolist() != self._of:
+                    return []
+                rows, status = there["values"], there["status"]
+                if rows.ndim != 2 or rows.shape[1] != self._width:
+                    return []
+                return [Block(indices=there["indices"], values=rows, status=status)]
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError):
+            return []  # evaluated again: nothing of it is lost but time
+
+    def _write(self, found: Block) -> None:
+        self._written = time.monotonic()
+        if self._file is None or not len(found.indices):
+            return
+        with whole(self._file) as scratch, scratch.open("wb") as file:
+            np.savez(file, of=np.array(self._of), indices=found.indices, values=found.values, status=found.status)

@@ -1,0 +1,149 @@
+"""The loop over points, the only one: ask, evaluate, store, tell."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from tqdm import tqdm
+
+from lossatlas.evaluate.evaluator import Answer
+from lossatlas.results.landscape import Status
+from lossatlas.results.spec import Block
+from lossatlas.sampling.executors import Executor, Pending, Session, Work
+from lossatlas.sampling.samplers import Queue
+
+__all__ = ["PATIENCE_SECONDS", "Journal", "Places", "visit"]
+
+BLOCK_SECONDS = 2.0
+"""How much work an interruption may cost."""
+
+PATIENCE_SECONDS = 2.0
+"""How long a run may take before it shows a progress bar unasked."""
+
+
+class Journal(Protocol):
+    """Where every finished block is kept, in the order in which the points were asked for."""
+
+    def commit(self, block: Block) -> None:
+        """Keep a block; it is safe when this returns."""
+        ...
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the cells of a grid are.
+
+    Args:
+        axes: coordinates of every axis, in the order of the dimensions.
+        order: the names of the axes in the order of the chart.
+
+    Example:
+        >>> places = Places({"x": np.array([0.0, 1.0]), "y": np.array([5.0, 6.0, 7.0])}, ("y", "x"))
+        >>> places.of(np.array([0, 4])).tolist()
+        [[5.0, 0.0], [6.0, 1.0]]
+    """
+
+    axes: Mapping[str, np.ndarray]
+    order: Sequence[str]
+
+    def of(self, indices: np.ndarray) -> np.ndarray:
+        """The coordinates of some cells.
+
+        Args:
+            indices: flat indices, int64 [n], in C order of the axes.
+
+        Returns:
+            float64 [n, k], in the order of the chart.
+        """
+        at = np.unravel_index(indices, tuple(len(c) for c in self.axes.values()))
+        columns = {axis: self.axes[axis][cells] for axis, cells in zip(self.axes, at, strict=True)}
+        return np.stack([columns[axis] for axis in self.order], axis=1)
+
+
+def visit(
+    work: Work,
+    places: Places,
+    queue: Queue,
+    journal: Journal,
+    executor: Executor,
+    *,
+    seconds: float,
+    done: int = 0,
+    size: int = 0,
+    block: int | None = None,
+    progress: bool | None = None,
+) -> None:
+    """Evaluate all points that a queue asks for, block by block, and keep each in the journal.
+
+    As many blocks are under way as the executor has room for; they are committed and told in the order in which they
+    were asked for.
+
+    Args:
+        work: what the points are evaluated with.
+        places: where they are.
+        queue: which come next.
+        journal: where they are kept.
+        executor: who evaluates them.
+        seconds: what a point is expected to take.
+        done: number of points that are there already.
+        size: number of points of the whole grid.
+        block: points of a block; left out, as many as take about two seconds.
+        progress: show a progress bar; left out, where the rest is expected to take more than two seconds.
+
+    Raises:
+        OSError: the journal cannot be written; what was committed before is safe.
+    """
+    count = block or int(np.clip(BLOCK_SECONDS / max(seconds, 1e-6), 1, 500))
+    show = (size - done) * seconds > PATIENCE_SECONDS if progress is None else progress
+    with executor.start(work) as session, _bar(size, done, show) as bar:
+        under_way = _UnderWay(session, places, queue, block=1 if work.in_order else count, in_order=work.in_order)
+        _go(under_way, queue, journal, bar)
+
+
+class _UnderWay:
+    """The blocks that were asked for and have not been told yet, the oldest first."""
+
+    def __init__(self, session: Session, places: Places, queue: Queue, *, block: int, in_order: bool) -> None:
+        self._session, self._places, self._queue = session, places, queue
+        self._block, self._in_order = block, in_order
+        self._blocks: deque[tuple[np.ndarray, Pending]] = deque()
+
+    def oldest(self) -> tuple[np.ndarray, Answer] | None:
+        """The next block in the order of asking, waited for; before that, all that there is room for is sent off."""
+        while len(self._blocks) < (1 if self._in_order else self._session.room):
+            indices = self._queue.ask(self._block)
+            for sent, _ in self._blocks:  # a queue that waits to be told may ask for the same points again
+                indices = indices[~np.isin(indices, sent)]
+            if not len(indices):
+                break
+            self._blocks.append((indices, self._session.submit(self._places.of(indices))))
+        if not self._blocks:
+            return None
+        indices, pending = self._blocks.popleft()
+        return indices, pending.result()
+
+
+def _go(under_way: _UnderWay, queue: Queue, journal: Journal, bar: Any) -> None:
+    failures = 0
+    while (block := under_way.oldest()) is not None:
+        indices, answer = block
+        found = Block(
+            indices=np.asarray(indices, np.int64), values=answer.values, status=answer.status, notes=answer.notes
+        )
+        journal.commit(found)
+        queue.tell(found)
+        bar.update(len(indices))
+        failures += int(np.sum(found.status == Status.FAILED))
+        if failures:
+            bar.set_postfix(failed=failures)
+    bar.total = bar.n  # an adaptive run needs fewer points than its grid has
+    bar.refresh()
+
+
+def _bar(size: int, done: int, show: bool) -> contextlib.AbstractContextManager[Any]:
+    return tqdm(total=size, initial=done, unit="point", smoothing=0.1, disable=not show, dynamic_ncols=True)

@@ -1,0 +1,235 @@
+"""Does every way of evaluation keep the promises of the protocol?"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import lossatlas as la
+from lossatlas.curvature.map import Ends
+from lossatlas.curvature.products import Matrix
+from lossatlas.evaluate.evaluator import Evaluator
+from lossatlas.evaluate.graph.run import Graphs
+from lossatlas.evaluate.plain import Plain, PlainEach, PlainWithErrors
+from lossatlas.evaluate.plans import Plan
+from lossatlas.evaluate.streaming import Streamed
+from lossatlas.evaluate.way import UnmeasuredError
+from lossatlas.objective.spread import measure_with_errors
+from lossatlas.results.landscape import Status
+from lossatlas.space.curves import Curve
+
+POINTS = np.array([[0.0, 0.0], [0.3, -0.2], [-0.5, 0.5], [0.05, 0.4]])
+
+
+class WayContract:
+    """Inherit, and say what is made: ``objective()``, ``chart(objective)`` and ``way(objective, chart)``."""
+
+    EXACT = 1e-6
+    """Relative difference that another company of points may make."""
+
+    def objective(self) -> la.Objective:
+        raise NotImplementedError
+
+    def chart(self, objective):
+        return la.Plane.random(objective, seed=1)
+
+    def way(self, objective, chart):
+        raise NotImplementedError
+
+    def expected(self, objective, chart) -> np.ndarray:
+        """The values at the origin."""
+        return np.array(list(objective().values()))
+
+    @pytest.fixture
+    def made(self):
+        objective = self.objective()
+        chart = self.chart(objective)
+        way = self.way(objective, chart)
+        yield objective, chart, way
+        way.close()
+
+    def points(self, chart) -> np.ndarray:
+        return POINTS[:, : len(chart.axes)]
+
+    def test_values_are_float64_with_a_row_for_each_point(self, made):
+        _, chart, way = made
+        for count in (1, 3):
+            values = way.values(self.points(chart)[:count])
+            assert values.dtype == np.float64
+            assert values.shape[0] == count
+            assert values.ndim == 2
+
+    def test_the_same_call_gives_the_same_bits(self, made):
+        objective, chart, way = made
+        first = way.values(self.points(chart))
+        way.close()
+        again = self.way(objective, chart)
+        np.testing.assert_array_equal(again.values(self.points(chart)), first)
+        again.close()
+
+    def test_a_row_depends_on_its_own_point_alone(self, made):
+        _, chart, way = made
+        points = self.points(chart)
+        together = way.values(points)
+        backwards = way.values(points[::-1])[::-1]
+        alone = np.concatenate([way.values(row[None]) for row in points])
+        np.testing.assert_allclose(backwards, together, rtol=self.EXACT, atol=1e-12)
+        np.testing.assert_allclose(alone, together, rtol=self.EXACT, atol=1e-12)
+
+    def test_at_the_origin_it_is_the_value_of_the_objective(self, made):
+        objective, chart, way = made
+        found = way.values(np.zeros((1, len(chart.axes))))[0]
+        np.testing.assert_allclose(found, self.expected(objective, chart), rtol=max(self.EXACT, 1e-6), atol=1e-12)
+
+    def test_the_model_is_left_as_it_was(self, made):
+        objective, chart, way = made
+        before = {name: tensor.clone() for name, tensor in objective.model.state_dict().items()}
+        random, mode = torch.get_rng_state(), objective.model.training
+        way.values(self.points(chart))
+        way.close()
+        way.close()  # twice does no harm
+        assert all(torch.equal(tensor, before[name]) for name, tensor in objective.model.state_dict().items())
+        assert torch.equal(torch.get_rng_state(), random)
+        assert objective.model.training == mode
+
+
+def objective(**options) -> la.Objective:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3)).eval()
+    data = torch.randn(25, 4), torch.randint(3, (25,))
+    return la.Objective(net, data, F.cross_entropy, metrics={"error": la.metrics.error}, batch_size=10, **options)
+
+
+class TestPlain(WayContract):
+    def objective(self):
+        return objective()
+
+    def way(self, objective, chart):
+        return Plain(objective, chart)
+
+
+class TestPlainOnACurve(TestPlain):
+    def chart(self, objective):
+        bend, end = ({n: t + s * torch.ones_like(t) for n, t in objective.origin.items()} for s in (0.1, 0.2))
+        return Curve([dict(objective.origin), bend, end], "bezier")
+
+    def points(self, chart):
+        return np.array([[0.0], [0.4], [0.7], [1.0]])
+
+
+class TestPlainOnAnyChart(TestPlain):
+    def chart(self, objective):
+        class Circle:
+            axes = ("t",)
+
+            def at(self, coordinates):
+                swing = np.sin(coordinates.get("t", 0.0))
+                return {name: t + swing * torch.ones_like(t) for name, t in objective.origin.items()}
+
+        return Circle()
+
+
+class TestWithErrors(WayContract):
+    def objective(self):
+        return objective()
+
+    def way(self, objective, chart):
+        return PlainWithErrors(objective, chart)
+
+    def expected(self, objective, chart):
+        objective.move()
+        values, errors = measure_with_errors(objective)
+        return np.array([*values.values(), *errors.values()])
+
+
+class TestEach(WayContract):
+    def objective(self):
+        return objective()
+
+    def way(self, objective, chart):
+        return PlainEach(objective, chart)
+
+    def expected(self, objective, chart):
+        objective.move()
+        return objective.each().numpy().ravel()
+
+
+class TestGraph(WayContract):
+    PLAN = Plan(name="graph", micro=7)
+
+    def objective(self):
+        return objective()
+
+    def way(self, objective, chart):
+        return Graphs(objective, chart).way(self.PLAN)
+
+
+class TestStacked(TestGraph):
+    PLAN = Plan(name="stacked", micro=25, points=3)
+
+
+class TestWorkers(TestGraph):
+    PLAN = Plan(name="graph", micro=7, workers=2)
+
+
+class TestStreamed(WayContract):
+    def objective(self):
+        return objective(in_place=True)
+
+    def way(self, objective, chart):
+        return Streamed(objective, chart)
+
+
+class TestCurvature(WayContract):
+    EXACT = 2e-2  # the iteration ends within a residual, from wherever it begins
+
+    def objective(self):
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Linear(3, 6), nn.Tanh(), nn.Linear(6, 2)).double()
+        data = torch.randn(12, 3).double(), torch.randint(0, 2, (12,))
+        return la.Objective(net, data, F.cross_entropy)
+
+    def way(self, objective, chart):
+        options = {"tolerance": 1e-6, "most": 200, "seed": 0, "warm": True}
+        return _Ends(Ends(Matrix(objective, objective.origin), chart, options))
+
+    def expected(self, objective, chart):
+        found = la.eigenvalues(objective, tolerance=1e-8)
+        low, high = found.values[0], found.values[-1]
+        return np.array([objective()["loss"], max(-low, 0) / high, low, high])
+
+
+class _Ends:
+    """The ends without residual and products, which tell how the iteration went."""
+
+    def __init__(self, way):
+        self._way = way
+        self.close = way.close
+
+    def values(self, coordinates):
+        return self._way.values(coordinates)[:, :4]
+
+
+class Odd:
+    """Raises where x is 1, finds a part where x is 2, and is not finite where x is 3."""
+
+    def values(self, coordinates):
+        if (coordinates == 1).any():
+            raise RuntimeError("no")
+        if (coordinates == 2).any():
+            raise UnmeasuredError("half", np.array([5.0, np.nan]))
+        return np.hstack([np.where(coordinates == 3, np.inf, coordinates), coordinates])
+
+    def close(self):
+        pass
+
+
+def test_a_point_that_fails_takes_no_other_with_it_and_keeps_what_was_found():
+    answer = Evaluator(Odd(), 2).answer(np.array([[0.0], [1.0], [2.0], [3.0]]))
+    assert answer.status.tolist() == [Status.OK, Status.FAILED, Status.FAILED, Status.NON_FINITE]
+    assert answer.notes == ("", "RuntimeError: no", "half", "")
+    assert answer.values[2, 0] == 5.0
+    assert np.isnan(answer.values[1]).all()
