@@ -10,7 +10,6 @@ import scipy.stats
 
 from lossatlas import SpecError
 from lossatlas_studies.architecture_search import STUDY, Settings, judge, replayed, run
-from lossatlas_studies.comparisons import beyond
 from lossatlas_studies.halving import better_search
 from lossatlas_studies.images import Row
 from lossatlas_studies.proxies import BASELINES, BY_NAME, LANDSCAPES, PREDICTORS
@@ -115,26 +114,6 @@ def test_the_gain_of_a_search_shrinks_with_what_its_scan_costs():
     np.testing.assert_allclose(
         dear.seconds["landscape ties"].mean(), dear.seconds["plain"].mean(), rtol=0.2
     )  # fmt: skip
-
-
-def test_what_both_know_of_a_third_number_alone_is_no_agreement_beyond_it():
-    runs, claims = 100, 0
-    for seed in range(runs):
-        rng = np.random.default_rng(seed)
-        given = rng.normal(size=40)
-        claims += beyond("c", given + rng.normal(size=40), given, np.exp(given) + rng.normal(size=40)).word == SEEN
-    assert claims <= scipy.stats.binom.ppf(0.999, runs, LEVEL)
-
-
-def test_what_is_known_beyond_a_third_number_is_seen_and_values_that_are_missing_are_counted():
-    rng = np.random.default_rng(0)
-    given, more = rng.normal(size=(2, 40))
-    measure = given + more
-    assert beyond("c", measure, given, given + more + 0.3 * rng.normal(size=40)).word == SEEN
-    assert beyond("c", measure, given, given - more + 0.3 * rng.normal(size=40)).word == NOT_SEEN
-    measure[3] = np.nan
-    found = beyond("c", measure, given, given + more)
-    assert found.word == SEEN and found.n == "39 networks (1 not finite, left out)"
 
 
 def test_networks_that_did_not_train_are_left_out_of_one_verdict_and_counted():

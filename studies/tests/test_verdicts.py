@@ -179,3 +179,43 @@ def test_groups_with_different_blocks_are_refused():
 
 def test_an_opposite_effect_is_named():
     assert compare("c", [0.0, 1, 2, 1], [7.0, 8, 9, 8], quantity="q").words.endswith("wholly on the other side.")
+
+
+def of_settings(seed):
+    """Two numbers that five settings of four networks each move at random, and that know nothing of each other."""
+    rng = normal(seed)
+    settings = np.repeat(np.arange(5), 4)
+    measure, outcome = (rng.normal(size=5)[settings] + 0.3 * rng.normal(size=20) for _ in range(2))
+    return settings, measure, outcome
+
+
+def test_settings_that_move_two_numbers_are_permuted_as_settings_and_not_as_networks():
+    runs, by_setting, by_network = 60, 0, 0
+    for seed in range(runs):
+        settings, measure, outcome = of_settings(seed)
+        by_setting += agreement("c", measure, outcome, settings=settings.tolist(), seed=seed).word == SEEN
+        by_network += agreement("c", measure, outcome, seed=seed).word == SEEN
+    assert by_setting <= scipy.stats.binom.ppf(0.999, runs, LEVEL)
+    assert by_network > scipy.stats.binom.ppf(0.999, runs, LEVEL)  # what settings are given for
+
+
+def test_an_agreement_of_settings_says_how_many_and_is_seen_where_it_is_planted():
+    settings = np.repeat(np.arange(6), 3).tolist()
+    rng = normal(0)
+    measure = np.array(settings) + 0.1 * rng.normal(size=18)
+    outcome = 2 * np.array(settings) + 0.1 * rng.normal(size=18)
+    outcome[4] = np.nan
+    found = agreement("c", measure, outcome, settings=settings)
+    assert found.word == SEEN
+    assert found.n == "6 settings of 17 networks (1 not finite, left out)"
+    assert agreement("c", measure[:9], outcome[:9], settings=settings[:9]).word == CANNOT_TELL
+
+
+@pytest.mark.soak
+def test_of_a_thousand_nulls_of_settings_no_more_are_claimed_than_the_level_allows():
+    runs = 1000
+    claims = 0
+    for seed in range(runs):
+        settings, measure, outcome = of_settings(10_000 + seed)
+        claims += agreement("c", measure, outcome, settings=settings.tolist(), seed=seed).word == SEEN
+    assert claims <= scipy.stats.binom.ppf(0.999, runs, LEVEL)

@@ -12,7 +12,7 @@ import numpy as np
 from lossatlas.errors import SpecError, unknown
 from lossatlas.zoo.train import Augment, Recipe
 from lossatlas_studies import search_charts
-from lossatlas_studies.comparisons import agreement, better, beyond
+from lossatlas_studies.comparisons import agreement, better
 from lossatlas_studies.halving import WAYS, Pool, Searches, Way, better_search, rungs, searches
 from lossatlas_studies.images import Row
 from lossatlas_studies.networks import DATA
@@ -162,7 +162,6 @@ def _verdicts(rows: Sequence[Row], settings: Settings, found: Searches) -> list[
         _all(rivals, settings, chosen),
         _alone(rows, chosen, "Early in training", "all networks", _ONE),
         *rivals,
-        *_beyond(rows, chosen),
         _learned(rows, settings, chosen),
         *_searches(found, chosen),
     ]
@@ -203,20 +202,6 @@ def _alone(rows: Sequence[Row], chosen: Predictor, when: str, which: str, caveat
         quantity=f"Kendall τ of {chosen.words}, turned so that flat is good, and test error, {which}",
         caveat=caveat,
     )
-
-
-def _beyond(rows: Sequence[Row], chosen: Predictor) -> list[Verdict]:
-    return [
-        beyond(
-            f"It says something of the final test error that the {BY_NAME[name].words} does not",
-            risk(rows, chosen),
-            risk(rows, BY_NAME[name]),
-            [row["test_error"] for row in rows],
-            quantity=f"partial Kendall τ of {chosen.words} and test error, given the {BY_NAME[name].words}",
-            caveat="The adjustment is by a polynomial of ranks and leaves a little of what it takes away.",
-        )
-        for name in ("early_train_loss", "early_val_loss")
-    ]
 
 
 def _learned(rows: Sequence[Row], settings: Settings, chosen: Predictor) -> Verdict:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import math
 from collections.abc import Hashable, Mapping, Sequence
@@ -14,9 +13,6 @@ from lossatlas.errors import SpecError
 from lossatlas.flatness.kendall import kendall, signs, taus
 from lossatlas_studies import resampling
 from lossatlas_studies.verdicts import CANNOT_TELL, LEVEL, Groups, Verdict, decide, finite, lost, mean, verdict
-
-DEGREE = 3
-"""Of the polynomial that adjusts for a third number."""
 
 
 def compare(
@@ -120,6 +116,7 @@ def agreement(
     measure: Sequence[float],
     outcome: Sequence[float],
     *,
+    settings: Sequence[Hashable] | None = None,
     quantity: str = "Kendall τ",
     caveat: str = "",
     unit: str = "networks",
@@ -129,10 +126,15 @@ def agreement(
 ) -> Verdict:
     """Does a measure order things as an outcome does? Kendall's τ-b, permutation test, bootstrap over the things.
 
+    Several networks of one setting share what the setting does to both numbers: dealt out as if they were independent,
+    they make an agreement of any two settings that differ in both. With ``settings`` the means of each setting are
+    compared, so that settings are permuted, not networks.
+
     Args:
         claim: the claim that τ is above zero.
         measure: one value for each thing.
         outcome: the other; things with a value that is not finite in either are left out, and counted.
+        settings: the setting of each thing, where several have the same; left out, each has its own.
         quantity: what τ is called.
         caveat: what the verdict does not say.
         unit: what the things are.
@@ -145,10 +147,11 @@ def agreement(
         'seen at this scale'
     """
     x, y = _finite_rows(measure, outcome)
-    n, how = (
-        f"{len(x)} {unit}{lost(measure, outcome)}",
-        _how("permutation test", two_sided),
-    )
+    n, how = f"{len(x)} {unit}{lost(measure, outcome)}", _how("permutation test", two_sided)
+    if settings is not None:
+        whole = np.isfinite(np.asarray(measure, float) + np.asarray(outcome, float))
+        x, y = _means([setting for setting, known in zip(settings, whole.tolist(), strict=True) if known], x, y)
+        n, how = f"{len(x)} settings of {n}", _how("permutation test over settings", two_sided)
     if len(x) < 4 or min(np.ptp(x), np.ptp(y)) == 0:
         return verdict(claim, CANNOT_TELL, quantity, math.nan, (math.nan,) * 2, 0.0, math.nan, n, how, caveat)
     rng = np.random.default_rng(seed)
@@ -208,54 +211,12 @@ def better(
     return verdict(claim, word, quantity, difference, ends, 0.0, p, n, how, caveat)
 
 
-def beyond(
-    claim: str,
-    measure: Sequence[float],
-    given: Sequence[float],
-    outcome: Sequence[float],
-    *,
-    quantity: str = "partial Kendall τ",
-    caveat: str = "",
-    unit: str = "networks",
-    level: float = LEVEL,
-    seed: int = 0,
-) -> Verdict:
-    """Does a measure order things as an outcome does, beyond what a third number says of both?
-
-    From the ranks of the measure and of the outcome their best cubic polynomial in the ranks of the third is taken
-    away; what is left of both is compared as by :func:`agreement`. A polynomial is no perfect adjustment.
-
-    Args:
-        claim: the claim that something is left.
-        measure: one value for each thing.
-        given: what is adjusted for.
-        outcome: what both may rank.
-        quantity: what τ is called.
-        caveat: what the verdict does not say.
-        unit: what the things are.
-        level: nominal rate.
-        seed: of random permutations and resamples.
-
-    Example:
-        >>> x = np.random.default_rng(0).normal(size=(3, 40))
-        >>> beyond("both know the third alone", x[0] + x[1], x[0], x[0] + x[2]).word
-        'not seen at this scale'
-    """
-    rows = _finite_rows(measure, given, outcome)
-    rest = [_rest(column, rows[1]).tolist() for column in (rows[0], rows[2])]
-    dropped = len(measure) - len(rows[0])
-    found = agreement(claim, *rest, quantity=quantity, caveat=caveat, unit=unit, level=level, seed=seed)
-    how = f"ranks adjusted by a cubic polynomial, {found.how}"
-    return dataclasses.replace(found, n=found.n + f" ({dropped} not finite, left out)" * (dropped > 0), how=how)
-
-
-def _rest(column: np.ndarray, given: np.ndarray) -> np.ndarray:
-    """What a polynomial in the ranks of another column leaves of the ranks, rounded so that equal ones stay equal."""
-    y, x = (scipy.stats.rankdata(values) / (len(values) + 1) for values in (column, given))
-    if len(np.unique(x)) <= DEGREE:
-        return np.asarray(y - y.mean())
-    fitted = np.polynomial.Polynomial.fit(x, y, DEGREE)
-    return np.asarray(np.round(y - fitted(x), 12))
+def _means(settings: Sequence[Hashable], *columns: np.ndarray) -> list[np.ndarray]:
+    """The means over things of the same setting, in the order in which settings first come."""
+    places = {setting: place for place, setting in enumerate(dict.fromkeys(settings))}
+    of = np.array([places[setting] for setting in settings], int)
+    counts = np.bincount(of)
+    return [np.bincount(of, weights=column) / counts for column in columns]
 
 
 def _how(test: str, two_sided: bool) -> str:

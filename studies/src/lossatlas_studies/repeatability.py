@@ -78,7 +78,12 @@ def judge(rows: Sequence[Row], settings: Settings) -> list[Verdict]:
     pairs = [(row, twin) for row in own for twin in own if row.seed == twin.seed and row["skip"] < twin["skip"]]
     bends = [plain > residual for a, b in pairs for plain, residual in zip(a.bends, b.bends, strict=True)]
     valleys = [plain < residual for a, b in pairs for plain, residual in zip(a["valleys"], b["valleys"], strict=True)]
-    caveat = "Directions are independent given the networks; the networks are few." + said
+    count = len(pairs)
+    unit = f"pairs of directions, around {count} pair{'s' * (count != 1)} of networks"
+    caveat = (
+        "The trials are pairs of directions, independent given the networks: the interval is about directions around "
+        "these networks and says nothing of other networks." + said
+    )
     return [
         share(
             "One pair of random directions is enough to see which of two networks has skip connections: the other one "
@@ -87,7 +92,7 @@ def judge(rows: Sequence[Row], settings: Settings) -> list[Verdict]:
             len(bends),
             above=RIGHT,
             quantity=f"share of pairs of directions on which it does, against {RIGHT:.0%}",
-            unit="pairs of directions",
+            unit=unit,
             caveat=SLICES + " " + caveat,
         ),
         share(
@@ -96,7 +101,7 @@ def judge(rows: Sequence[Row], settings: Settings) -> list[Verdict]:
             len(valleys),
             above=RIGHT,
             quantity=f"share of pairs of directions on which it is, against {RIGHT:.0%}",
-            unit="pairs of directions",
+            unit=unit,
             caveat=caveat,
         ),
     ]

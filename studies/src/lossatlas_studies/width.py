@@ -77,6 +77,7 @@ def judge(rows: Sequence[Row], settings: Settings) -> list[Verdict]:
                 f"{words} networks: the wider, the less non-convex",
                 width,
                 [-row.bend for row in kind],
+                settings=width,
                 quantity=f"Kendall τ of width and area that does not bend down, {KINDS[skip]} networks",
                 caveat=SLICES + said,
             ),
@@ -84,6 +85,7 @@ def judge(rows: Sequence[Row], settings: Settings) -> list[Verdict]:
                 f"{words} networks: the wider, the wider the valley",
                 width,
                 [row.valley for row in kind],
+                settings=width,
                 quantity=f"Kendall τ of width and area with loss below 1, {KINDS[skip]} networks",
                 caveat="The valley is measured in filter-normalised units, whose length in parameters grows with width."
                 + said,
@@ -92,6 +94,7 @@ def judge(rows: Sequence[Row], settings: Settings) -> list[Verdict]:
                 f"{words} networks: the wider, the smaller the test error",
                 width,
                 [-row["test_error"] for row in kind],
+                settings=width,
                 quantity=f"Kendall τ of width and test accuracy, {KINDS[skip]} networks",
                 caveat="Wider networks have more parameters; this is not at equal cost." + said,
             ),
