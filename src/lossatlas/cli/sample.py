@@ -119,7 +119,7 @@ def _check_pictures(paths: tuple[str, ...]) -> None:
 
 def _announce(scan: Any, objective: Any, plane: Any, grid: Any) -> None:
     lines = {
-        "model": f"{scan.model}{f' from {scan.checkpoint}' if scan.checkpoint else ' with its initial weights'}",
+        "model": f"{scan.model} from {scan.checkpoint}" if scan.checkpoint else _initial(scan.model, objective.name),
         "data": f"{scan.data}, {objective.samples} samples{_which(scan.samples)}",
         "grid": " × ".join(map(str, grid.shape)) + f" = {_product(grid.shape)} points",
         "cosine": ", ".join(f"{pair} {value:+.4f}" for pair, value in plane.cosines.items()),
@@ -128,6 +128,11 @@ def _announce(scan: Any, objective: Any, plane: Any, grid: Any) -> None:
     for name, text in lines.items():
         if text:
             click.echo(f"{name + ':':8} {text}", err=True)
+
+
+def _initial(model: str, name: str) -> str:
+    """A model without a checkpoint; the name of one of Hugging Face says whose weights it has."""
+    return name if model.startswith("hf:") else f"{model} with its initial weights"
 
 
 def _which(samples: int | str) -> str:
