@@ -290,10 +290,10 @@ def called(scan: Scan, model: nn.Module) -> str:
     """What a model is called in pictures; one of Hugging Face says whose weights it has."""
     if not scan.model.startswith("hf:"):
         return _short(scan.model)
-    kind, folder = type(unwrapped(model)).__name__, names.folder(scan.model)
+    folder = names.folder(scan.model)
     if scan.checkpoint:
-        return f"{kind} of {folder}"
-    return f"{kind}, {'pretrained' if names.has_weights(folder) else 'random'} weights of {folder}"
+        return f"{type(unwrapped(model)).__name__} of {folder}"
+    return f"{'pretrained' if names.has_weights(folder) else 'random'} weights of {folder}"
 
 
 def _short(name: str) -> str:
