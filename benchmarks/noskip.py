@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 import lossatlas as la
-from lossatlas.zoo.train import Recipe, train
+from lossatlas.zoo.train import TrainRecipe, train
 
 IMAGES = 300
 
@@ -30,7 +30,7 @@ def main() -> None:
     asked = parser.parse_args()
     x, y = la.zoo.data("digits")
     net = la.zoo.model(asked.network, seed=0, channels=1, width=8)
-    recipe = Recipe(epochs=asked.epochs, lr=0.05, drops=(0.5, 0.8), until=0.02)
+    recipe = TrainRecipe(epochs=asked.epochs, lr=0.05, drops=(0.5, 0.8), until=0.02)
     found = train(net, (x, y), recipe, test=la.zoo.data("digits", split="test"))
     print(f"{asked.network}: {found.epochs} epochs, train {found.train}, test {found.test}")
     objective = la.Objective(net, (x[:IMAGES], y[:IMAGES]), loss=torch.nn.functional.cross_entropy)

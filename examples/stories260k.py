@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 import lossatlas as la
-from lossatlas.field.steps import CAVEAT, compare
+from lossatlas.field.steps import CAVEAT, steps_of
 from lossatlas.figure.plot import Mark, Panel, Plot, Series
 from lossatlas.objective.generation import Continuation, cloze
 from lossatlas.objective.language import cross_entropy
@@ -163,7 +163,7 @@ def beside(lines: dict[str, Any]) -> Plot:
                 marks=marks,
             )
         )
-    found = {label: compare(line, "greedy_exact", limit=float(np.log(512))) for label, line in lines.items()}
+    found = {label: steps_of(line, "greedy_exact", limit=float(np.log(512))) for label, line in lines.items()}
     caption = [*(f"{label}: {steps.words}." for label, steps in found.items()), CAVEAT, BAND]
     return Plot(panels=panels, title="A language model of 260,032 parameters", caption=caption)
 
@@ -178,7 +178,7 @@ def main(folder: Path, out: Path) -> None:
     for value, scale in {"loss": "linear", "perplexity": "log", "accuracy": "linear", "greedy_exact": "linear"}.items():
         la.draw(landscape, out / f"{value}.png", value=value, scale=scale, clip=None, levels=8)
     la.draw(landscape, out / "index.html")
-    print(compare(landscape, "greedy_exact", limit=float(np.log(512))).sentence)
+    print(steps_of(landscape, "greedy_exact", limit=float(np.log(512))).sentence)
     many = measured(model, (x[:8], y[:8]), texts=(x, y), problems=256)
     ways = {
         "random (most-case)": (la.directions.random(many, seed=0), 0.4),

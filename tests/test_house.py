@@ -119,3 +119,11 @@ def test_a_module_that_users_meet_lists_its_public_names_alone(name):
     module = getattr(lossatlas, name)
     assert dir(module) == sorted(module.__all__)
     assert not [one for one in dir(module) if inspect.ismodule(getattr(module, one))]
+
+
+@pytest.mark.parametrize("name", ["Axis", "Block", "Plan", "Recipe", "Way", "compare", "whole"])
+def test_a_name_means_one_thing(name):
+    kinds = ast.FunctionDef | ast.ClassDef
+    trees = {file: ast.parse(path.read_text(encoding="utf-8")) for file, path in FILES.items()}
+    meant = [file for file, tree in trees.items() for n in tree.body if isinstance(n, kinds) and n.name == name]
+    assert len(meant) <= 1

@@ -7,11 +7,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["whole", "write_text"]
+__all__ = ["replacing", "write_text"]
 
 
 @contextlib.contextmanager
-def whole(target: Path, *, ending: str = "", durably: bool = False) -> Iterator[Path]:
+def replacing(target: Path, *, ending: str = "", durably: bool = False) -> Iterator[Path]:
     """A path to write to, which takes the place of ``target`` when the block ends well, and is gone when it does not.
 
     Args:
@@ -28,7 +28,7 @@ def whole(target: Path, *, ending: str = "", durably: bool = False) -> Iterator[
     Example:
         >>> import tempfile
         >>> target = Path(tempfile.mkdtemp()) / "a.txt"
-        >>> with whole(target) as scratch:
+        >>> with replacing(target) as scratch:
         ...     _ = scratch.write_text("all of it")
         >>> target.read_text(), len(list(target.parent.iterdir()))
         ('all of it', 1)
@@ -47,5 +47,5 @@ def whole(target: Path, *, ending: str = "", durably: bool = False) -> Iterator[
 
 def write_text(target: Path, text: str) -> None:
     """Write a small text file whole or not at all, durably."""
-    with whole(target, durably=True) as scratch:
+    with replacing(target, durably=True) as scratch:
         scratch.write_text(text, encoding="utf-8")

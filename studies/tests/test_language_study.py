@@ -12,7 +12,7 @@ from lossatlas import SpecError, zoo
 from lossatlas.objective.generation import Continuation
 from lossatlas.objective.language import cross_entropy
 from lossatlas.results.landscape import Axis, build
-from lossatlas.zoo.fit import Recipe, fit
+from lossatlas.zoo.fit import FitRecipe, fit
 from lossatlas_studies import language
 from lossatlas_studies.begun_words import Form, begun_words, exact, problems
 from lossatlas_studies.images import Row
@@ -44,7 +44,7 @@ def learned(text):
     """A small decoder that has learned some problems and not others, and the problems."""
     (task,) = problems(text.unread, (40,), Form(context=6, longest=8))
     model = zoo.model("decoder", seed=0, **DECODER)
-    fit(model, (task.x, task.y), mean_loss, Recipe(steps=400, lr=1e-2, batch_size=20), progress=False)
+    fit(model, (task.x, task.y), mean_loss, FitRecipe(steps=400, lr=1e-2, batch_size=20), progress=False)
     return model, task
 
 
@@ -121,7 +121,7 @@ def test_tuning_leaves_the_start_alone_is_found_again_and_differs_between_runs(t
     bench = Bench(folder=tmp_path, device="cpu")
     start = random_start(bench, 0, DECODER)
     before = {name: tensor.clone() for name, tensor in start.model.state_dict().items()}
-    recipe = Recipe(steps=3, batch_size=8)
+    recipe = FitRecipe(steps=3, batch_size=8)
     first, other = (tuned(bench, start, number, task, held_out, recipe) for number in (0, 1))
     assert all(torch.equal(before[name], tensor) for name, tensor in start.model.state_dict().items())
     assert moved(first.model, other.model) > 0

@@ -8,8 +8,8 @@ import scipy.stats
 import torch
 
 from lossatlas import zoo
-from lossatlas.zoo.train import Recipe
-from lossatlas_studies.comparisons import agreement, compare
+from lossatlas.zoo.train import TrainRecipe
+from lossatlas_studies.comparisons import agreement, larger
 from lossatlas_studies.measures import shape
 from lossatlas_studies.networks import Data, Look, Net, surface, trained
 from lossatlas_studies.stages import Bench
@@ -31,7 +31,9 @@ def measured(tmp_path_factory):
         shuffled = y[:64][torch.from_numpy(np.random.default_rng(seed).permutation(64))]
         data = Data(name="shuffled digits", train=(x[:64], shuffled), test=test)
         options = {"widths": [64, 8, 10]}
-        case = trained(bench, Net(label="n", model="mlp", options=options, seed=seed, recipe=Recipe(epochs=3)), data)
+        case = trained(
+            bench, Net(label="n", model="mlp", options=options, seed=seed, recipe=TrainRecipe(epochs=3)), data
+        )
         landscape = surface(bench, case, data, Look(points=7, samples=64))
         form = shape([landscape])
         found.append((form.bend, float(landscape["loss"].mean()), case.scores["test_error"]))
@@ -44,7 +46,7 @@ def test_arbitrary_groups_of_networks_do_not_differ_more_often_than_the_nominal_
         claims = 0
         for run in range(RUNS):
             order = np.random.default_rng(run).permutation(NETWORKS)
-            claims += compare("c", values[order[:6]], values[order[6:12]], quantity="q", seed=run).word == SEEN
+            claims += larger("c", values[order[:6]], values[order[6:12]], quantity="q", seed=run).word == SEEN
         assert claims <= scipy.stats.binom.ppf(0.999, RUNS, LEVEL)
 
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from lossatlas import SpecError
 from lossatlas.zoo.models.mlp import ACTIVATIONS
-from lossatlas.zoo.train import Recipe
+from lossatlas.zoo.train import TrainRecipe
 from lossatlas_studies import search_training
 from lossatlas_studies.proxies import Scan, before_training, gradient_norm, scanned, synflow
 from lossatlas_studies.search_space import NORMS, Design, Network, space
@@ -75,7 +75,7 @@ def data():
     return split("digits", train=60, validation=40, test=50, device="cpu")
 
 
-RECIPE = Recipe(epochs=4, lr=1e-2, batch_size=30, optimizer="adam", drops=())
+RECIPE = TrainRecipe(epochs=4, lr=1e-2, batch_size=30, optimizer="adam", drops=())
 
 
 def test_an_interrupted_training_ends_with_the_curve_of_one_that_was_not(tmp_path, monkeypatch):
@@ -172,7 +172,7 @@ def test_the_gradient_norm_is_that_of_differences_and_leaves_statistics_alone():
 
 def test_proxies_before_training_do_not_depend_on_training(tmp_path):
     bench = Bench(folder=tmp_path, device="cpu")
-    trials = [tried(bench, DESIGN, data(), Recipe(epochs=n, batch_size=30), 1) for n in (1, 2)]
+    trials = [tried(bench, DESIGN, data(), TrainRecipe(epochs=n, batch_size=30), 1) for n in (1, 2)]
     one, other = (before_training(bench, trial, data(), 30) for trial in trials)
     assert one == other
     assert sum(name.startswith("proxies") for name in bench.used) == 1

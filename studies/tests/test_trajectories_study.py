@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 import lossatlas as la
 from lossatlas.cli import atlas
-from lossatlas.zoo.train import Recipe
+from lossatlas.zoo.train import TrainRecipe
 from lossatlas_studies import networks, path_measures, trajectories
 from lossatlas_studies.networks import Net, load, recorded
 from lossatlas_studies.stages import Bench
@@ -107,7 +107,7 @@ def test_steps_are_parted_where_the_learning_rate_falls():
 
 def test_a_recorded_training_that_was_stopped_leaves_the_same_path(tmp_path, monkeypatch):
     data = load("digits", samples=60)
-    net = Net(label="n", model="mlp", options={"widths": [64, 8, 10]}, recipe=Recipe(epochs=4, batch_size=20))
+    net = Net(label="n", model="mlp", options={"widths": [64, 8, 10]}, recipe=TrainRecipe(epochs=4, batch_size=20))
     whole = recorded(Bench(folder=tmp_path / "a", device="cpu"), net, data)[1]
     train = networks.train
 

@@ -10,7 +10,7 @@ import scipy.stats
 
 from lossatlas import SpecError
 from lossatlas.flatness.kendall import kendall
-from lossatlas_studies.comparisons import agreement, better, compare, paired
+from lossatlas_studies.comparisons import agreement, better, larger, paired
 from lossatlas_studies.verdicts import CANNOT_TELL, LEVEL, NOT_SEEN, SEEN, beyond_null, share, within
 
 BLOCKS = ("8", "14", "26")
@@ -27,7 +27,7 @@ def blocks(rng, shift=0.0, size=3):
 
 def compared(seed, shift):
     rng = normal(seed)
-    return compare("c", blocks(rng, shift), blocks(rng), quantity="q", seed=seed)
+    return larger("c", blocks(rng, shift), blocks(rng), quantity="q", seed=seed)
 
 
 def flipped(seed, shift):
@@ -79,9 +79,9 @@ def test_two_sided_verdicts_keep_their_rate_as_well():
     claims = 0
     for seed in range(runs):
         rng = normal(seed)
-        claims += compare("c", rng.normal(size=5), rng.normal(size=5), quantity="q", two_sided=True).word == SEEN
+        claims += larger("c", rng.normal(size=5), rng.normal(size=5), quantity="q", two_sided=True).word == SEEN
     assert claims <= scipy.stats.binom.ppf(0.999, runs, LEVEL)
-    low = compare("c", [1.0, 2, 3, 2, 1], [9.0, 8, 9, 8, 9], quantity="q", two_sided=True)
+    low = larger("c", [1.0, 2, 3, 2, 1], [9.0, 8, 9, 8, 9], quantity="q", two_sided=True)
     assert (low.word, low.estimate) == (SEEN, pytest.approx(-6.8))
 
 
@@ -95,10 +95,10 @@ def test_equivalence_at_the_edge_of_its_range_is_claimed_at_no_more_than_the_nom
 
 def test_the_permutation_test_by_hand():
     """Three against three: of the twenty ways to deal them out, one is as extreme."""
-    found = compare("c", [3.0, 4.0, 5.0], [0.0, 1.0, 2.0], quantity="q")
+    found = larger("c", [3.0, 4.0, 5.0], [0.0, 1.0, 2.0], quantity="q")
     assert found.p == pytest.approx(1 / 20)
     assert found.word == SEEN
-    blocks = compare("c", {"a": [3.0, 4.0], "b": [13.0, 14.0]}, {"a": [0.0, 1.0], "b": [10.0, 11.0]}, quantity="q")
+    blocks = larger("c", {"a": [3.0, 4.0], "b": [13.0, 14.0]}, {"a": [0.0, 1.0], "b": [10.0, 11.0]}, quantity="q")
     assert (blocks.p, blocks.estimate) == (pytest.approx(1 / 36), pytest.approx(3.0))
 
 
@@ -115,7 +115,7 @@ def test_dealing_out_agrees_with_the_library():
     other = scipy.stats.permutation_test(
         (a, b), lambda x, y: x.mean() - y.mean(), alternative="greater", n_resamples=np.inf
     )
-    assert compare("c", a, b, quantity="q").p == pytest.approx(other.pvalue)
+    assert larger("c", a, b, quantity="q").p == pytest.approx(other.pvalue)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -145,9 +145,9 @@ def test_the_bootstrap_interval_covers_the_truth_about_as_often_as_it_says(seed)
 @pytest.mark.parametrize(
     "verdict",
     [
-        compare("c", [5.0, 6.0], [1.0, 2.0], quantity="q"),
-        compare("c", {"a": [5.0, 6.0, 7.0], "b": [1.0]}, {"a": [1.0, 2.0, 3.0], "b": [1.0]}, quantity="q"),
-        compare("c", [], [], quantity="q"),
+        larger("c", [5.0, 6.0], [1.0, 2.0], quantity="q"),
+        larger("c", {"a": [5.0, 6.0, 7.0], "b": [1.0]}, {"a": [1.0, 2.0, 3.0], "b": [1.0]}, quantity="q"),
+        larger("c", [], [], quantity="q"),
         paired("c", [1.0, 2.0, 3.0, 4.0], quantity="q"),
         paired("c", [], quantity="q"),
         agreement("c", [1, 2, 3], [1, 2, 3]),
@@ -166,7 +166,7 @@ def test_too_few_to_tell_is_said_and_not_decided(verdict):
 
 
 def test_values_that_are_not_finite_are_left_out_and_counted():
-    found = compare("c", [3.0, 4.0, 5.0, math.nan], [0.0, 1.0, 2.0], quantity="q")
+    found = larger("c", [3.0, 4.0, 5.0, math.nan], [0.0, 1.0, 2.0], quantity="q")
     assert found.word == SEEN
     assert found.n == "3 against 3 (1 not finite, left out)"
     assert "(2 not finite, left out)" in agreement("c", [1, 2, 3, 4, 5, np.inf], [1, 2, 3, 4, 5, np.nan]).n
@@ -174,11 +174,11 @@ def test_values_that_are_not_finite_are_left_out_and_counted():
 
 def test_groups_with_different_blocks_are_refused():
     with pytest.raises(SpecError, match=r"blocks \['a'\] and \['b'\]"):
-        compare("c", {"a": [1.0]}, {"b": [1.0]}, quantity="q")
+        larger("c", {"a": [1.0]}, {"b": [1.0]}, quantity="q")
 
 
 def test_an_opposite_effect_is_named():
-    assert compare("c", [0.0, 1, 2, 1], [7.0, 8, 9, 8], quantity="q").words.endswith("wholly on the other side.")
+    assert larger("c", [0.0, 1, 2, 1], [7.0, 8, 9, 8], quantity="q").words.endswith("wholly on the other side.")
 
 
 def of_settings(seed):

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 import lossatlas as la
 from lossatlas.curvature.density import spectral_density
-from lossatlas.curvature.differences import along
+from lossatlas.curvature.differences import curvature_along
 from lossatlas.curvature.kinks import kinks
 from lossatlas.curvature.products import Matrix
 from lossatlas.curvature.spectrum import eigenvalues, trace
@@ -137,7 +137,7 @@ def test_differences_see_the_kinks_that_derivatives_do_not() -> None:
 
     b = torch.linspace(-1, 1, 20001, dtype=torch.float64)[:, None]
     objective = la.Objective(Kinks(), (b, torch.zeros_like(b)), lambda f, y: f.mean(), batch_size=30000)
-    found = along(objective, {"w": torch.ones(1, dtype=torch.float64)}, step=0.1)
+    found = curvature_along(objective, {"w": torch.ones(1, dtype=torch.float64)}, step=0.1)
     assert found.autodiff == pytest.approx(0, abs=1e-9)
     assert found.difference == pytest.approx(0.5, rel=0.02)  # one kink of height 1 for every 2 / 20001
     assert found.slope == pytest.approx(0.5, rel=1e-3)

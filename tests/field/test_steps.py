@@ -7,7 +7,7 @@ import pytest
 
 import lossatlas as la
 from lossatlas import SpecError
-from lossatlas.field.steps import compare
+from lossatlas.field.steps import steps_of
 from lossatlas.results.landscape import About, Axis, Count, build
 
 
@@ -22,14 +22,14 @@ def landscape(shape, **values):
 
 
 def test_a_slope_and_a_step_on_a_line():
-    found = compare(landscape((21,), loss=lambda x: 3 * x, solved=lambda x: (x > 0.31) * 1.0), "solved")
+    found = steps_of(landscape((21,), loss=lambda x: 3 * x, solved=lambda x: (x > 0.31) * 1.0), "solved")
     assert (found.smooth.steepest, found.score.steepest) == (pytest.approx(1 / 20), 1)
     assert (found.smooth.concentration, found.score.concentration) == (pytest.approx(0.1), 1)
     assert "100 % of its range across its steepest border" in found.sentence
 
 
 def test_a_slope_and_a_step_on_a_plane():
-    found = compare(landscape((21, 11), loss=lambda x, y: x + 0 * y, solved=lambda x, y: (x > 0.31) * 1.0), "solved")
+    found = steps_of(landscape((21, 11), loss=lambda x, y: x + 0 * y, solved=lambda x, y: (x > 0.31) * 1.0), "solved")
     assert found.smooth.borders == 20 * 11 + 21 * 10
     assert found.score.steepest == 1
     assert found.score.concentration == 1
@@ -39,25 +39,25 @@ def test_a_slope_and_a_step_on_a_plane():
 
 def test_a_limit_takes_away_the_far_corner():
     spike = landscape((21,), loss=lambda x: np.where(x > 0.95, 1000.0, x + 1), solved=lambda x: (x > 0.31) * 1.0)
-    assert compare(spike, "solved").smooth.steepest > 0.99
-    assert compare(spike, "solved", limit=2.0).smooth.steepest == pytest.approx(0.05, rel=0.1)
+    assert steps_of(spike, "solved").smooth.steepest > 0.99
+    assert steps_of(spike, "solved", limit=2.0).smooth.steepest == pytest.approx(0.05, rel=0.1)
 
 
 def test_cells_without_a_value_do_not_count():
     holes = landscape((21,), loss=lambda x: np.where(np.abs(x) < 0.01, np.nan, x), solved=lambda x: (x > 0.31) * 1.0)
-    assert compare(holes, "solved").smooth.borders == 18
+    assert steps_of(holes, "solved").smooth.borders == 18
 
 
 def test_what_cannot_be_compared_is_refused():
     flat = landscape((5,), loss=lambda x: 0 * x, solved=lambda x: x)
     with pytest.raises(SpecError, match="'loss' has the same value in every cell"):
-        compare(flat, "solved")
+        steps_of(flat, "solved")
     with pytest.raises(SpecError, match="score='f1' is unknown; choose one of: loss, solved"):
-        compare(flat, "f1")
+        steps_of(flat, "f1")
 
 
 def test_the_plot_has_the_scores_interval(tmp_path):
-    found = compare(
+    found = steps_of(
         landscape((9, 9), loss=lambda x, y: x**2 + y**2, solved=lambda x, y: (x**2 + y**2 < 0.5) * 1.0), "solved"
     )
     plot = found.plot()

@@ -244,7 +244,7 @@ def test_a_model_changed_after_the_objective_was_made_is_refused():
 
 
 BAD = {
-    "model": (dict(model=3), "model is a int; expected a torch.nn.Module"),
+    "model": (dict(model=3), r"model is an int \(3\); expected a torch.nn.Module"),
     "batchnorm": (
         dict(batchnorm="thawed"),
         "batchnorm='thawed' is unknown; choose one of: frozen, recalibrated, inter",

@@ -7,14 +7,14 @@ import torch
 
 import lossatlas as la
 from lossatlas import RunMismatchError, SpecError
-from lossatlas.zoo.fit import STATE, Recipe, fit
+from lossatlas.zoo.fit import STATE, FitRecipe, fit
 
 LOSS = torch.nn.functional.cross_entropy
 
 
 def trained(folder=None, **options):
     model = la.zoo.model("mlp", seed=0)
-    recipe = Recipe(**{"steps": 40, "lr": 1e-2, **options})
+    recipe = FitRecipe(**{"steps": 40, "lr": 1e-2, **options})
     return model, fit(model, la.zoo.data("digits"), LOSS, recipe, folder=folder, progress=False)
 
 

@@ -11,9 +11,9 @@ from torch.nn import functional as F
 
 import lossatlas as la
 from lossatlas import RunMismatchError, SpecError
-from lossatlas.zoo.train import Recipe, score, train
+from lossatlas.zoo.train import TrainRecipe, score, train
 
-RECIPE = Recipe(epochs=4, batch_size=32, lr=0.05)
+RECIPE = TrainRecipe(epochs=4, batch_size=32, lr=0.05)
 
 
 def data(n: int = 100) -> tuple[torch.Tensor, torch.Tensor]:
@@ -28,8 +28,16 @@ def model() -> nn.Module:
 
 
 def test_the_papers_schedule():
-    assert [Recipe().lr_at(e) for e in (0, 149, 150, 224, 225, 274, 275)] == [0.1, 0.1, 0.01, 0.01, 0.001, 0.001, 1e-4]
-    assert [Recipe(epochs=12).lr_at(e) for e in (5, 6, 9, 11)] == [0.1, 0.01, 0.001, 1e-4]
+    assert [TrainRecipe().lr_at(e) for e in (0, 149, 150, 224, 225, 274, 275)] == [
+        0.1,
+        0.1,
+        0.01,
+        0.01,
+        0.001,
+        0.001,
+        1e-4,
+    ]
+    assert [TrainRecipe(epochs=12).lr_at(e) for e in (5, 6, 9, 11)] == [0.1, 0.01, 0.001, 1e-4]
 
 
 def test_two_steps_by_hand():

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-__all__ = ["CLIP", "NETWORKS", "NOTE", "QUICK", "Plan", "demo_command"]
+__all__ = ["CLIP", "NETWORKS", "NOTE", "QUICK", "Effort", "demo_command"]
 
 CLIP = 12.0
 """Loss above which the pictures are cut: where both surfaces are far from anything that was trained."""
@@ -23,7 +23,7 @@ NETWORKS = {"with skip connections": True, "without": False}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class Effort:
     """How much the demo does. Found by trial: deep enough for skips to matter, small enough for two minutes.
 
     Attributes:
@@ -52,7 +52,7 @@ class Plan:
         return (self.points + 1) // 2
 
 
-QUICK = Plan(depth=8, epochs=12, until=0.2, samples=100, points=9, seeds=2)
+QUICK = Effort(depth=8, epochs=12, until=0.2, samples=100, points=9, seeds=2)
 
 
 @click.command("demo")
@@ -106,7 +106,7 @@ def _one_thread() -> Iterator[None]:
 
 def _skips(out: Path, quick: bool) -> Path:
     """With and without skip connections; the page."""
-    plan = QUICK if quick else Plan()
+    plan = QUICK if quick else Effort()
     found = {name: _network(name, skip, plan, out) for name, skip in NETWORKS.items()}
     rows = [_row(name, *parts) for name, parts in found.items()]
     _print_table(rows)
@@ -115,17 +115,17 @@ def _skips(out: Path, quick: bool) -> Path:
     return _draw([landscapes[0] for _, landscapes in found.values()], rows, plan, out)
 
 
-def _network(name: str, skip: bool, plan: Plan, out: Path) -> tuple[Any, list[Any]]:
+def _network(name: str, skip: bool, plan: Effort, out: Path) -> tuple[Any, list[Any]]:
     """Train one network and measure its landscape over several pairs of directions."""
     import torch
 
     import lossatlas as la
-    from lossatlas.zoo.train import Recipe, train
+    from lossatlas.zoo.train import TrainRecipe, train
 
     folder = out / ("skip" if skip else "noskip")
     data, test = la.zoo.data("digits"), la.zoo.data("digits", split="test")
     model = la.zoo.model("resnet", depth=plan.depth, width=plan.width, channels=1, skip=skip, seed=0)
-    recipe = Recipe(epochs=plan.epochs, lr=plan.lr, until=plan.until)
+    recipe = TrainRecipe(epochs=plan.epochs, lr=plan.lr, until=plan.until)
     trained = train(model, data, recipe, test=test, folder=folder, name=f"training {name}")
     x, y = (part[: plan.samples] for part in data)
     objective = la.Objective(
@@ -223,7 +223,7 @@ def _claim(what: str, more: list[float], less: list[float]) -> str:
     return f"Not seen clearly: that the network without skip connections {what} (the seeds overlap)."
 
 
-def _draw(landscapes: list[Any], rows: list[Mapping[str, str]], plan: Plan, out: Path) -> Path:
+def _draw(landscapes: list[Any], rows: list[Mapping[str, str]], plan: Effort, out: Path) -> Path:
     import lossatlas as la
     from lossatlas.draw.report import add_table
 

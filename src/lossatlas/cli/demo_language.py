@@ -9,14 +9,14 @@ from typing import Any
 
 import click
 
-__all__ = ["NETWORKS", "NOTE", "QUICK", "VALUES", "Plan", "run"]
+__all__ = ["NETWORKS", "NOTE", "QUICK", "VALUES", "Effort", "run"]
 
 VALUES = {"loss": "log", "perplexity": "log", "accuracy": "linear"}
 """What is drawn, and on which scale."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class Effort:
     """How much the demo does.
 
     Attributes:
@@ -40,7 +40,7 @@ class Plan:
     line: int = 25
 
 
-QUICK = Plan(steps=30, blocks=4, points=7, tasks=8, line=7)
+QUICK = Effort(steps=30, blocks=4, points=7, tasks=8, line=7)
 
 NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "transformer": ("decoder", {"vocabulary": 256, "dim": 64, "layers": 2}),
@@ -61,7 +61,7 @@ def run(out: Path, quick: bool) -> Path:
     import lossatlas as la
     from lossatlas.draw.report import add_table
 
-    plan = QUICK if quick else Plan()
+    plan = QUICK if quick else Effort()
     found = {name: _network(name, plan, out) for name in NETWORKS}
     planes = [landscape for landscape, _, _ in found.values()]
     rows = [_row(name, *parts) for name, parts in found.items()]
@@ -79,17 +79,17 @@ def run(out: Path, quick: bool) -> Path:
     return add_table(page, rows, NOTE.format(line=plan.line, even=even))
 
 
-def _network(name: str, plan: Plan, out: Path) -> tuple[Any, Any, Mapping[str, float]]:
+def _network(name: str, plan: Effort, out: Path) -> tuple[Any, Any, Mapping[str, float]]:
     """Train one network; its plane, its score beside its loss on a line, and its numbers."""
     import lossatlas as la
-    from lossatlas.field.steps import compare
-    from lossatlas.zoo.fit import Recipe, fit
+    from lossatlas.field.steps import steps_of
+    from lossatlas.zoo.fit import FitRecipe, fit
 
     folder = out / name.lower()
     train, test = (la.zoo.data("reference", block=plan.block, split=split) for split in ("train", "test"))
     kind, options = NETWORKS[name]
     model = la.zoo.model(kind, seed=0, **options)
-    recipe = Recipe(steps=plan.steps, lr=5e-3, batch_size=16)
+    recipe = FitRecipe(steps=plan.steps, lr=5e-3, batch_size=16)
     fit(model, train, _mean_loss, recipe, folder=folder, name=f"training the {name}")
     objective = _objective(model, train, plan, name, tasks=False)
     grid = la.Grid(x=(-plan.half, plan.half, plan.points), y=(-plan.half, plan.half, plan.points))
@@ -104,7 +104,7 @@ def _network(name: str, plan: Plan, out: Path) -> tuple[Any, Any, Mapping[str, f
     )
     held_out = _objective(model, test, plan, name, tasks=False)()
     told = float(line["greedy_exact"].max()) > 0
-    steps = compare(line, "greedy_exact", limit=_guess()) if told else None
+    steps = steps_of(line, "greedy_exact", limit=_guess()) if told else None
     return plane, steps, {**solving(), "held out": held_out["loss"]}
 
 
@@ -121,7 +121,7 @@ def _mean_loss(outputs: Any, targets: Any) -> Any:
     return F.cross_entropy(outputs.flatten(0, 1), targets.flatten())
 
 
-def _objective(model: Any, data: Any, plan: Plan, name: str, *, tasks: bool) -> Any:
+def _objective(model: Any, data: Any, plan: Effort, name: str, *, tasks: bool) -> Any:
     import torch
 
     import lossatlas as la

@@ -9,11 +9,11 @@ from typing import Any
 
 import click
 
-__all__ = ["NETWORKS", "NOTE", "QUICK", "Plan", "run"]
+__all__ = ["NETWORKS", "NOTE", "QUICK", "Effort", "run"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class Effort:
     """How much the demo does.
 
     Attributes:
@@ -35,7 +35,7 @@ class Plan:
     seeds: int = 3
 
 
-QUICK = Plan(steps=60, samples=60, points=7, seeds=1)
+QUICK = Effort(steps=60, samples=60, points=7, seeds=1)
 
 NETWORKS: dict[str, tuple[str, str]] = {
     "vanilla RNN": ("rnn", "steps"),
@@ -61,7 +61,7 @@ def run(out: Path, quick: bool) -> Path:
     import lossatlas as la
     from lossatlas.draw.report import add_table
 
-    plan = QUICK if quick else Plan()
+    plan = QUICK if quick else Effort()
     found = {name: _network(name, plan, out) for name in NETWORKS}
     shown = [landscapes[0] for _, landscapes in found.values()]
     title = f"Shortcuts over time and over depth: four nets of {plan.depth} steps or layers"
@@ -75,12 +75,12 @@ def run(out: Path, quick: bool) -> Path:
     return add_table(page, rows, note)
 
 
-def _network(name: str, plan: Plan, out: Path) -> tuple[Mapping[str, float], list[Any]]:
+def _network(name: str, plan: Effort, out: Path) -> tuple[Mapping[str, float], list[Any]]:
     """Train one network and measure its landscape over several pairs of directions."""
     import torch
 
     import lossatlas as la
-    from lossatlas.zoo.fit import Recipe, fit
+    from lossatlas.zoo.fit import FitRecipe, fit
 
     folder = out / name.split()[-1].lower()
     kind, unit = NETWORKS[name]
@@ -89,7 +89,7 @@ def _network(name: str, plan: Plan, out: Path) -> tuple[Mapping[str, float], lis
     options = options or {"depth": plan.depth, "width": plan.width}
     model = la.zoo.model(kind, seed=0, **options)
     loss = torch.nn.functional.cross_entropy
-    recipe = Recipe(steps=plan.steps, until=plan.until)
+    recipe = FitRecipe(steps=plan.steps, until=plan.until)
     losses = fit(model, train, loss, recipe, folder=folder, name=f"training: {name}")
 
     def objective(data: Any) -> Any:

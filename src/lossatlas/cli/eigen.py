@@ -87,7 +87,7 @@ def eigen_command(config: Path | None, **given: Any) -> None:
       The slice along the eigenvectors of both ends:
         lossatlas eigen --config scan.toml --save ends.safetensors
         lossatlas sample --config scan.toml --directions ends.safetensors --out ends.png
-      What derivatives do not see (kinks of ReLU), along random directions:
+      What derivatives do not see (kinks of ReLU), curvature_along random directions:
         lossatlas eigen --config scan.toml --along --step 0.05
 
     A product with the Hessian costs about nine evaluations of the loss, six where first derivatives are kept. Both ends
@@ -211,7 +211,7 @@ def _trace_numbers(matrix: Any, wish: Wish, seed: int) -> Iterator[Any]:
 def _along_numbers(scan: Any, wish: Wish, objective: Any, *, also: bool) -> Iterator[Any]:
     """Differences beside derivatives: asked for, or where derivatives are known to be surrogates."""
     from lossatlas.cli.scan import build_plane
-    from lossatlas.curvature.differences import along
+    from lossatlas.curvature.differences import curvature_along
     from lossatlas.figure.parts import Number
 
     if not (wish.along or also):
@@ -219,7 +219,7 @@ def _along_numbers(scan: Any, wish: Wish, objective: Any, *, also: bool) -> Iter
     plane = build_plane(scan, objective)
     unit = "per squared parameter norm"
     for axis, direction in plane.directions.items():
-        found = along(objective, direction, step=wish.step)
+        found = curvature_along(objective, direction, step=wish.step)
         apart = f"steps of {wish.step:g} of the direction ({found.step:.3g} in parameter norm)"
         yield Number(f"along {axis}, by derivatives", found.autodiff, "does not see kinks", unit)
         words = f"{apart}; rounding up to {found.rounding:.1g}; sees kinks, and the slope's change within the step"

@@ -110,20 +110,21 @@ def sharpness_command(config: Path | None, **given: Any) -> None:
 
 def _measures(given: Sequence[str]) -> tuple[Any, ...]:
     from lossatlas.flatness import MEASURES
+    from lossatlas.flatness.door import known
 
     if "all" in given:
         return tuple(MEASURES)
     for name in given:
-        if name not in MEASURES:
-            raise SpecError(unknown("measure", name, (*MEASURES, "all")))
+        if name not in known():
+            raise SpecError(unknown("measure", name, (*known(), "all")))
     return tuple(dict.fromkeys(given)) or QUICK
 
 
 def _options(texts: Sequence[str], names: Sequence[str], seed: int | None) -> dict[str, dict[str, Any]]:
     """Options by measure: the seed where a measure has one, and what --set says."""
-    from lossatlas.flatness import MEASURES
+    from lossatlas.flatness.table import measure_of
 
-    good = {name: [*inspect.signature(MEASURES[name]).parameters][2:] for name in names}  # type: ignore[index]
+    good = {name: [*inspect.signature(measure_of(name)).parameters][2:] for name in names}
     found: dict[str, dict[str, Any]] = {name: {} for name in names}
     for name in names:
         if seed is not None and "seed" in good[name]:
@@ -211,9 +212,9 @@ def _titles(checkpoints: Sequence[str]) -> list[str]:
 def _lines(found: Any, name: Any) -> Iterator[tuple[str, str]]:
     """What is said of one measure: words and their heads."""
     from lossatlas.figure.words import number
-    from lossatlas.flatness import DEFINITIONS
+    from lossatlas.flatness.door import definition_of
 
-    what = DEFINITIONS[name]
+    what = definition_of(name)
     known = [one for one in found.results[name] if one is not None]
     yield "definition", f"{what.formula} ({what.source})"
     if known:
@@ -231,14 +232,14 @@ def _lines(found: Any, name: Any) -> Iterator[tuple[str, str]]:
 
 
 def _say(found: Any, *, as_json: bool) -> None:
-    from lossatlas.flatness import DEFINITIONS
+    from lossatlas.flatness.door import definition_of
 
     if as_json:
         click.echo(json.dumps(_facts(found), indent=2, ensure_ascii=False))
         return
     width = max(len(model) for model in found.models)
     for name, row in zip(found.results, found.rows(), strict=True):
-        click.echo(f"\n{DEFINITIONS[name].title} ({name}; flatter is {DEFINITIONS[name].flatter})")
+        click.echo(f"\n{definition_of(name).title} ({name}; flatter is {definition_of(name).flatter})")
         for model in found.models:
             click.echo(f"  {model:{width}}  {row[model]}")
         for head, words in _lines(found, name):

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from lossatlas.connect import units
 from lossatlas.connect.channels import Channels
-from lossatlas.connect.units import Axis, Group
+from lossatlas.connect.units import Group, UnitAxis
 from lossatlas.errors import SpecError
 from lossatlas.objective import Objective, calling
 from lossatlas.objective.batches import map_tensors, tensors_of
@@ -200,7 +200,7 @@ class _Matcher:
         """Inner product of the two networks over the tensors that move."""
         return math.fsum(float(np.vdot(self.a[name], self._moved(name, permutations))) for name in self.by_tensor)
 
-    def _moved(self, name: str, permutations: Mapping[str, np.ndarray], but: Axis | None = None) -> np.ndarray:
+    def _moved(self, name: str, permutations: Mapping[str, np.ndarray], but: UnitAxis | None = None) -> np.ndarray:
         array = self.b[name]
         for group, axis in self.by_tensor[name]:
             if axis is not but:
@@ -260,7 +260,7 @@ def _assigned(gain: np.ndarray) -> np.ndarray:
     return np.asarray(linear_sum_assignment(gain, maximize=True)[1])
 
 
-def _rows(array: np.ndarray, axis: Axis, size: int) -> np.ndarray:
+def _rows(array: np.ndarray, axis: UnitAxis, size: int) -> np.ndarray:
     """A tensor with one row for each unit."""
     return np.moveaxis(array, axis.dim, 0).reshape(size, -1)
 

@@ -22,7 +22,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 
-from lossatlas.connect.units import BINARY, ELEMENTWISE, IDLE, PAIRS, POOL_MODULES, POOLS, STEADY, Axis, Group
+from lossatlas.connect.units import BINARY, ELEMENTWISE, IDLE, PAIRS, POOL_MODULES, POOLS, STEADY, Group, UnitAxis
 
 __all__ = ["FIXED", "Channels"]
 
@@ -115,11 +115,11 @@ class Channels:
                 self._join(FIXED, self._claims.setdefault((str(name), dim), (FIXED, 1))[0])
 
     def _collected(self) -> dict[str, Group]:
-        axes: dict[int, list[Axis]] = {}
+        axes: dict[int, list[UnitAxis]] = {}
         for (name, dim), (group, block) in self._claims.items():
             root = self._root(group)
             if root != FIXED and self._sizes[root] > 1:
-                axes.setdefault(root, []).append(Axis(tensor=name, dim=dim, block=block))
+                axes.setdefault(root, []).append(UnitAxis(tensor=name, dim=dim, block=block))
         return {found[0].tensor: Group(size=self._sizes[root], axes=tuple(found)) for root, found in axes.items()}
 
     # Reading a model: its graph where there is one, otherwise its parts.

@@ -23,6 +23,7 @@ from lossatlas.figure.overlays import Path, Points
 from lossatlas.figure.plot import Plot
 from lossatlas.figure.words import percent
 from lossatlas.objective import Objective, batchnorm
+from lossatlas.objective.given import check_objective
 from lossatlas.sampling.run import interpolate, sample
 from lossatlas.sampling.samplers import Grid
 from lossatlas.space.charts import Plane, Recipe
@@ -233,6 +234,7 @@ def along(
 
 
 def _check_statistics(objective: Objective) -> None:
+    check_objective(objective)
     if objective.in_place:
         raise SpecError("objective has in_place=True: a curve visits other weights; make it without in_place")
     if objective.batchnorm == "frozen" and batchnorm.layers(objective.model):

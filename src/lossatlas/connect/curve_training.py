@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from lossatlas.atomic import whole
+from lossatlas.atomic import replacing
 from lossatlas.errors import RunMismatchError, SpecError
 from lossatlas.objective import Objective, batchnorm, means
 from lossatlas.objective.batches import fingerprint
@@ -223,7 +223,7 @@ class _Shelf:
         found |= {name: generator.get_state() for name, generator in _generators(state).items()}
         order = json.dumps(state.rng.bit_generator.state)
         metadata = {"identity": json.dumps(dict(self._spec.identity)), "order": order}
-        with whole(self._file) as scratch:
+        with replacing(self._file) as scratch:
             save_file(found, scratch, metadata=metadata)
         self._last = time.monotonic()
 

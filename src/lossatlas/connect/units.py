@@ -15,8 +15,8 @@ __all__ = [
     "POOLS",
     "POOL_MODULES",
     "STEADY",
-    "Axis",
     "Group",
+    "UnitAxis",
     "axes_of",
     "given",
 ]
@@ -59,7 +59,7 @@ IDLE = frozenset({"size", "getattr", "dim", "eq", "_assert", "_assert_is_none"})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Axis:
+class UnitAxis:
     """One axis of a tensor that carries the units of a group.
 
     Attributes:
@@ -83,12 +83,12 @@ class Group:
     """
 
     size: int
-    axes: tuple[Axis, ...]
+    axes: tuple[UnitAxis, ...]
 
 
-def axes_of(groups: Mapping[str, Group]) -> dict[str, list[tuple[str, Axis]]]:
+def axes_of(groups: Mapping[str, Group]) -> dict[str, list[tuple[str, UnitAxis]]]:
     """The axes that move, by tensor: which group, and where."""
-    found: dict[str, list[tuple[str, Axis]]] = {}
+    found: dict[str, list[tuple[str, UnitAxis]]] = {}
     for name, group in groups.items():
         for axis in group.axes:
             found.setdefault(axis.tensor, []).append((name, axis))
@@ -100,5 +100,5 @@ def given(
 ) -> Iterator[tuple[str, Group]]:
     """Groups that a user names: ``{"hidden": [("fc1.weight", 0), ("fc1.bias", 0), ("fc2.weight", 1)]}``."""
     for name, axes in groups.items():
-        found = tuple(Axis(tensor=tensor, dim=dim) for tensor, dim in axes)
+        found = tuple(UnitAxis(tensor=tensor, dim=dim) for tensor, dim in axes)
         yield name, Group(size=shapes[found[0].tensor][found[0].dim], axes=found)

@@ -13,11 +13,11 @@ from lossatlas.errors import SpecError
 from lossatlas.objective import Objective
 from lossatlas.space.parameters import Parameters
 
-__all__ = ["Along", "along"]
+__all__ = ["CurvatureAlong", "curvature_along"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Along:
+class CurvatureAlong:
     """Curvature along one direction, in two ways.
 
     Attributes:
@@ -35,13 +35,13 @@ class Along:
     slope: float
 
 
-def along(
+def curvature_along(
     objective: Objective,
     direction: Parameters,
     params: Parameters | None = None,
     *,
     step: float = 1e-2,
-) -> Along:
+) -> CurvatureAlong:
     """Curvature along a direction by derivatives and by differences.
 
     At a kink, as of ReLU, the slope jumps: the second derivative is zero on both sides of it, and does not exist at it.
@@ -64,7 +64,7 @@ def along(
         >>> objective = Objective(
         ...     torch.nn.Linear(1, 1, bias=False), (torch.ones(2, 1), torch.zeros(2, 1)), torch.nn.functional.mse_loss
         ... )
-        >>> found = along(objective, {"weight": torch.ones(1, 1)})
+        >>> found = curvature_along(objective, {"weight": torch.ones(1, 1)})
         >>> round(found.autodiff, 6), round(found.difference, 1)
         (2.0, 2.0)
     """
@@ -79,7 +79,7 @@ def along(
     apart = step * length
     base = {**objective.origin, **(params or {})}
     values = [objective(_shifted(base, matrix.named(unit), c * apart))["loss"] for c in (-1, 0, 1)]
-    return Along(
+    return CurvatureAlong(
         autodiff=float(unit @ (matrix @ unit)),
         difference=(values[0] - 2 * values[1] + values[2]) / apart**2,
         rounding=4 * torch.finfo(matrix.dtype).eps * max(map(abs, values)) / apart**2,

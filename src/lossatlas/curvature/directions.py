@@ -18,6 +18,7 @@ from lossatlas.curvature.products import Matrix
 from lossatlas.curvature.spectrum import Eigen, eigenvalues
 from lossatlas.errors import SpecError, unknown
 from lossatlas.objective import Objective, means
+from lossatlas.objective.given import check_objective
 from lossatlas.space.directions import Direction, random
 from lossatlas.space.normalize import STILL, By, normalize
 from lossatlas.space.parameters import Parameters, combine, norm
@@ -150,6 +151,7 @@ def worst(
     """
     if not radius > 0 or steps < 1:
         raise SpecError(f"radius={radius}, steps={steps}; expected a positive radius and at least one step")
+    check_objective(objective)
     if objective.in_place:
         raise SpecError("in_place=True: gradients need a private copy; leave it out, or use random directions")
     slope = _Slope(objective)

@@ -83,7 +83,7 @@ def kinks(objective: Objective) -> tuple[str, ...]:
 
     At a kink the slope jumps. Second derivatives are taken beside kinks and miss what all of them together do to the
     surface: a network of ReLU and linear layers alone has a piecewise linear output, and yet its loss bends.
-    Differences see both, see :func:`lossatlas.curvature.differences.along`.
+    Differences see both, see :func:`lossatlas.curvature.differences.curvature_along`.
 
     Args:
         objective: whose loss.

@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from lossatlas.atomic import whole
+from lossatlas.atomic import replacing
 from lossatlas.curvature.products import Kind, Matrix, NotFiniteError, Which
 from lossatlas.curvature.spectrum import Eigen, ends_of
 from lossatlas.curvature.subject import MATRICES
@@ -313,7 +313,7 @@ class _Shelf:
         """Put down the eigenvectors of a point."""
         if self._folder is None or vectors is None:
             return
-        with whole(self._file(count)) as scratch:
+        with replacing(self._file(count)) as scratch:
             save_file({"vectors": vectors.contiguous()}, scratch)
 
     def only(self, count: int) -> None:

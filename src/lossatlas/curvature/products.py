@@ -27,6 +27,7 @@ from lossatlas.curvature.kinks import kinks_behind, operations, surrogates_behin
 from lossatlas.curvature.subject import Subject, subject
 from lossatlas.errors import SpecError, unknown
 from lossatlas.objective import Objective, batchnorm, calling, means
+from lossatlas.objective.given import check_objective, check_params
 from lossatlas.space import filters
 from lossatlas.space.parameters import Parameters
 
@@ -81,6 +82,8 @@ class Matrix:
         memory: int = 2 * GIB,
         told: Callable[[], object] | None = None,
     ) -> None:
+        check_objective(objective)
+        check_params(params)
         if kind not in KINDS:
             raise SpecError(unknown("kind", kind, KINDS))
         if objective.batchnorm == "recalibrated":

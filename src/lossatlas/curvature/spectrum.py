@@ -13,6 +13,7 @@ from lossatlas.curvature.products import Kind, Matrix, Which
 from lossatlas.curvature.subject import Subject
 from lossatlas.curvature.subspace import FLOOR, Pairs, completed, extreme
 from lossatlas.errors import SpecError
+from lossatlas.expected import check_kind
 from lossatlas.figure.plot import Mark, Panel, Plot, Series
 from lossatlas.objective import Objective
 from lossatlas.space.parameters import Parameters
@@ -201,6 +202,8 @@ def ends_of(
     Raises:
         SpecError: a number or tolerance that makes no sense.
     """
+    check_kind("k", k, int, "how many eigenvalues at either end")
+    check_kind("tolerance", tolerance, (int, float), "a share, such as 0.01")
     if k < 1:
         raise SpecError(f"k={k}; expected at least one eigenvalue at either end")
     if not tolerance > 0:

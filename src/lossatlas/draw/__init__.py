@@ -24,12 +24,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from lossatlas.atomic import whole
-from lossatlas.draw import interactive, mesh, plot_page, static
+from lossatlas.atomic import replacing
+from lossatlas.draw import plot_page, static
 from lossatlas.draw.render import Render
+from lossatlas.draw.renderer import renderer_of, suffixes
 from lossatlas.draw.scene import Scene
 from lossatlas.draw.view import View, compile
 from lossatlas.errors import SpecError, unknown
+from lossatlas.expected import check_kind, path_of
 from lossatlas.figure.plot import Plot, plot_of
 
 __all__ = ["Plot", "Render", "Scene", "View", "check_path", "compile", "draw"]
@@ -37,9 +39,6 @@ __all__ = ["Plot", "Render", "Scene", "View", "check_path", "compile", "draw"]
 
 def __dir__() -> list[str]:
     return list(__all__)
-
-
-_BACK_ENDS = {suffix: back_end for back_end in (static, interactive, mesh) for suffix in back_end.SUFFIXES}
 
 
 def draw(
@@ -82,15 +81,16 @@ def draw(
         ...     draw(bowl, f"{folder}/bowl.svg", kind="contour").name
         'bowl.svg'
     """
-    target = Path(path)
-    suffix = check_path(path)
+    target = path_of("path", path)
+    suffix = check_path(target)
+    check_kind("view", view or View(), View, "a lossatlas.View, or its fields as keywords")
     plot = plot_of(landscapes)
     if plot is not None:
         return _written(target, _plot_writer(plot, suffix, view, fields))
     if render is not False:
         return _written(target, _rendered(landscapes, suffix, _view(view, fields), render))
     scene = compile(landscapes, _view(view, fields))
-    back_end = _BACK_ENDS[suffix]
+    back_end = renderer_of(suffix)
     back_end.check(scene, suffix)
     return _written(target, lambda scratch: back_end.write(scene, scratch))
 
@@ -123,7 +123,7 @@ def _written(target: Path, write: Callable[[Path], None]) -> Path:
     """Write a file whole or not at all."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with whole(target, ending=target.suffix.lower()) as scratch:
+        with replacing(target, ending=target.suffix.lower()) as scratch:
             write(scratch)
     except OSError as fault:
         reason = fault.strerror or str(fault)
@@ -143,9 +143,9 @@ def check_path(path: str | os.PathLike[str]) -> str:
     Raises:
         SpecError: an unknown suffix; all good ones are listed.
     """
-    suffix = Path(path).suffix.lower()
-    if suffix not in _BACK_ENDS:
-        raise SpecError(unknown("suffix of path", suffix, _BACK_ENDS))
+    suffix = path_of("path", path).suffix.lower()
+    if suffix not in suffixes():
+        raise SpecError(unknown("suffix of path", suffix, suffixes()))
     return suffix
 
 

@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 import xarray as xr
 
-from lossatlas.draw.scene import Axis, Block, Caption, Curve
+from lossatlas.draw.scene import Caption, Cells, Curve, PictureAxis
 from lossatlas.errors import SpecError
 from lossatlas.field.convexity import THRESHOLDS, Proof, centre_words, proof
 from lossatlas.field.lowest import lowest
 from lossatlas.field.ruggedness import ruggedness
-from lossatlas.field.stated import another_view
 from lossatlas.figure.ranges import Range
 from lossatlas.figure.words import apart, number, percent
 from lossatlas.results.landscape import Status, structured
@@ -39,7 +38,7 @@ _REASONS = {
 
 def caption(
     landscapes: Sequence[xr.Dataset],
-    blocks: Sequence[Block],
+    blocks: Sequence[Cells],
     curves: Sequence[Curve],
     value: str,
     shown: Range,
@@ -65,7 +64,7 @@ def caption(
         about=about(landscapes),
         axes=_axes(blocks),
         centre=" ".join(filter(None, [_centre(landscapes, blocks, value), _lowest(landscapes, value)])),
-        shown=shown_words(value, shown, blocks, label, landscapes),
+        shown=shown_words(value, shown, blocks, label),
         runs=_runs(curves),
         empty=empty_words(value, blocks),
         notes=" ".join(filter(None, [_sample_error(landscapes, value), *_rugged(landscapes, value), notes])),
@@ -245,8 +244,8 @@ def _precision(landscape: xr.Dataset) -> str:
     return f"{name}: loss within {share:.2g} % at {how.get('check points', 0)} check points"
 
 
-def _axes(blocks: Sequence[Block]) -> str:
-    by_name: dict[str, list[Axis]] = {}
+def _axes(blocks: Sequence[Cells]) -> str:
+    by_name: dict[str, list[PictureAxis]] = {}
     for block in blocks:
         for axis in block.axes:
             by_name.setdefault(axis.name, []).append(axis)
@@ -260,7 +259,7 @@ def _axes(blocks: Sequence[Block]) -> str:
     return _sentence("; ".join(parts))
 
 
-def _centre(landscapes: Sequence[xr.Dataset], blocks: Sequence[Block], value: str) -> str:
+def _centre(landscapes: Sequence[xr.Dataset], blocks: Sequence[Cells], value: str) -> str:
     marked = [source for source, block in zip(landscapes, blocks, strict=True) if block.marks_centre]
     found = [structured(source, "centre").get(value) for source in marked]
     known = [float(centre) for centre in found if isinstance(centre, (int, float))]
@@ -284,10 +283,8 @@ def _lowest(landscapes: Sequence[xr.Dataset], value: str) -> str:
     return f"{below} of {len(landscapes)} have points that are lower than their centre." if below else ""
 
 
-def shown_words(
-    value: str, shown: Range, blocks: Sequence[Block], label: str = "", landscapes: Sequence[xr.Dataset] = ()
-) -> str:
-    """The range shown, the scale, what was clipped, and the stated errors where they were for another view.
+def shown_words(value: str, shown: Range, blocks: Sequence[Cells], label: str = "") -> str:
+    """The range shown, the scale, and what was clipped.
 
     Returns:
         A sentence of the caption.
@@ -316,10 +313,10 @@ def shown_words(
     if shown.floored is not None:
         words += f"; floor at {number(shown.floored)}: {percent(shown.below)} of cells below"
         words += f", down to {number(min(float(a.min()) for a in finite))}" if finite else ""
-    return " ".join([_sentence(words), *_unique(another_view(one, shown, value) for one in landscapes)])
+    return _sentence(words)
 
 
-def empty_words(value: str, blocks: Sequence[Block]) -> str:
+def empty_words(value: str, blocks: Sequence[Cells]) -> str:
     """How many cells are hatched, and why.
 
     Returns:

@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 import xarray as xr
 
-from lossatlas.draw.scene import Axis, Block, Curve
+from lossatlas.draw.scene import Cells, Curve, PictureAxis
 from lossatlas.errors import SpecError
 from lossatlas.figure.words import number
 from lossatlas.results.landscape import axis_names, cut_at, structured, value_names
@@ -17,13 +17,13 @@ from lossatlas.results.landscape import axis_names, cut_at, structured, value_na
 __all__ = ["alone", "block", "curves", "limits", "minus_centre", "named_apart", "shared_values", "slices", "strips"]
 
 
-def block(landscape: xr.Dataset) -> Block:
+def block(landscape: xr.Dataset) -> Cells:
     """A whole Landscape as arrays, its axes increasing; one that was cut out of a larger one says where it lies."""
     names = axis_names(landscape)
     ordered = landscape.sortby(list(names))
     axes = tuple(_axis(ordered, name) for name in names)
     cut = cut_at(landscape)
-    return Block(
+    return Cells(
         title=str(landscape.attrs.get("title") or "model"),
         axes=axes,
         values={name: ordered[name].transpose(*names).to_numpy() for name in value_names(ordered)},
@@ -33,7 +33,7 @@ def block(landscape: xr.Dataset) -> Block:
     )
 
 
-def minus_centre(entry: Block, landscape: xr.Dataset, value: str) -> Block:
+def minus_centre(entry: Cells, landscape: xr.Dataset, value: str) -> Cells:
     """A block with a value minus its value at the centre.
 
     Args:
@@ -59,18 +59,18 @@ def minus_centre(entry: Block, landscape: xr.Dataset, value: str) -> Block:
     return replace(entry, values={**entry.values, value: entry.values[value] - centre})
 
 
-def _axis(landscape: xr.Dataset, name: str) -> Axis:
+def _axis(landscape: xr.Dataset, name: str) -> PictureAxis:
     coordinate = landscape[name]
     label = str(coordinate.attrs.get("long_name", "direction"))
     length = float(coordinate.attrs.get("length", np.nan))
-    return Axis(name=name, label=label, coordinates=coordinate.to_numpy().astype(float), length=length)
+    return PictureAxis(name=name, label=label, coordinates=coordinate.to_numpy().astype(float), length=length)
 
 
-def _holds_zero(axis: Axis) -> bool:
+def _holds_zero(axis: PictureAxis) -> bool:
     return bool(axis.coordinates[0] <= 0.0 <= axis.coordinates[-1])
 
 
-def named_apart(blocks: Sequence[Block], landscapes: Sequence[xr.Dataset], *, merge: bool) -> list[Block]:
+def named_apart(blocks: Sequence[Cells], landscapes: Sequence[xr.Dataset], *, merge: bool) -> list[Cells]:
     """Give blocks with the same title different ones, by seed or by number, unless they are runs to be merged."""
     titles = [entry.title for entry in blocks]
     if merge or len(set(titles)) == len(titles):
@@ -85,7 +85,7 @@ def named_apart(blocks: Sequence[Block], landscapes: Sequence[xr.Dataset], *, me
     ]
 
 
-def slices(volume: Block) -> list[Block]:
+def slices(volume: Cells) -> list[Cells]:
     """The three slices of a volume that lie nearest to its origin, each with the coordinate it was cut at.
 
     Args:
@@ -100,7 +100,7 @@ def slices(volume: Block) -> list[Block]:
         axis = volume.axes[cut]
         index = int(np.argmin(np.abs(axis.coordinates)))
         found.append(
-            Block(
+            Cells(
                 title=volume.title,
                 axes=tuple(volume.axes[position] for position in kept),
                 values={name: array.take(index, axis=cut) for name, array in volume.values.items()},
@@ -112,7 +112,7 @@ def slices(volume: Block) -> list[Block]:
     return found
 
 
-def curves(blocks: Sequence[Block]) -> tuple[Curve, ...]:
+def curves(blocks: Sequence[Cells]) -> tuple[Curve, ...]:
     """Group blocks with one axis by title: the runs of one model.
 
     Returns:
@@ -121,7 +121,7 @@ def curves(blocks: Sequence[Block]) -> tuple[Curve, ...]:
     Raises:
         SpecError: runs with the same title are not on the same coordinates.
     """
-    groups: dict[str, list[Block]] = {}
+    groups: dict[str, list[Cells]] = {}
     for entry in blocks:
         groups.setdefault(entry.title, []).append(entry)
     for title, members in groups.items():
@@ -135,7 +135,7 @@ def curves(blocks: Sequence[Block]) -> tuple[Curve, ...]:
     )
 
 
-def limits(blocks: Sequence[Block]) -> dict[str, tuple[float, float]]:
+def limits(blocks: Sequence[Cells]) -> dict[str, tuple[float, float]]:
     """By name of an axis, the range that holds the coordinates of all blocks."""
     found: dict[str, tuple[float, float]] = {}
     for entry in blocks:

@@ -14,10 +14,10 @@ import xarray as xr
 from tqdm import tqdm
 
 from lossatlas import extras
-from lossatlas.atomic import whole
+from lossatlas.atomic import replacing
 from lossatlas.draw import static, static_surface
 from lossatlas.draw.render import Render
-from lossatlas.draw.scene import Block, Scene
+from lossatlas.draw.scene import Cells, Scene
 from lossatlas.draw.view import View, compile
 from lossatlas.errors import SpecError, unknown
 from lossatlas.figure import overlays as upon
@@ -256,7 +256,7 @@ def _write(frames: Iterable[np.ndarray], target: Path, rate: int) -> None:
         for number, frame in enumerate(frames):
             imsave(target / f"{number:05d}.png", frame)
         return
-    with whole(target, ending=suffix) as scratch:
+    with replacing(target, ending=suffix) as scratch:
         if suffix == ".mp4":
             _write_mp4(frames, scratch, rate)
         else:
@@ -314,7 +314,7 @@ def _beside(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     return np.concatenate(parts, axis=1)
 
 
-def _mixed(start: Block, end: Block, share: float, scene: Scene) -> Block:
+def _mixed(start: Cells, end: Cells, share: float, scene: Scene) -> Cells:
     a, b = start.values[scene.value], end.values[scene.value]
     if scene.range.scale == "log":
         with np.errstate(divide="ignore", invalid="ignore"):

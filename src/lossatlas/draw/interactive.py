@@ -14,7 +14,7 @@ import numpy as np
 from lossatlas import extras
 from lossatlas.draw import cuts
 from lossatlas.draw.captions import reason
-from lossatlas.draw.scene import Axis, Block, Curve, Scene
+from lossatlas.draw.scene import Cells, Curve, PictureAxis, Scene
 from lossatlas.draw.static_overlays import REGIONS, colour
 from lossatlas.figure.overlays import Path as Way
 from lossatlas.figure.overlays import Regions, borders
@@ -189,7 +189,7 @@ def _look(shown: Range) -> dict[str, Any]:
     }
 
 
-def _axis(axis: Axis) -> dict[str, Any]:
+def _axis(axis: PictureAxis) -> dict[str, Any]:
     known = np.isfinite(axis.length) and axis.length > 0
     return {
         "name": axis.name,
@@ -199,7 +199,7 @@ def _axis(axis: Axis) -> dict[str, Any]:
     }
 
 
-def _block(block: Block, values: Sequence[str], *, shows_points: bool = False) -> dict[str, Any]:
+def _block(block: Cells, values: Sequence[str], *, shows_points: bool = False) -> dict[str, Any]:
     """A panel, or a volume as one panel for each coordinate of its third axis."""
     volume = len(block.axes) == 3
     return {
@@ -227,7 +227,7 @@ def _plain(array: np.ndarray) -> Any:
     return plain.tolist()
 
 
-def _reasons(block: Block, value: str) -> Mapping[str, Any]:
+def _reasons(block: Cells, value: str) -> Mapping[str, Any]:
     """For the hover: indices ``[k, j, i]`` of cells without a value, by reason."""
     return {
         reason(status): np.argwhere(mask[..., None] if mask.ndim == 2 else mask)[:, ::-1].tolist()
@@ -235,9 +235,9 @@ def _reasons(block: Block, value: str) -> Mapping[str, Any]:
     }
 
 
-def _layers(block: Block) -> list[Block]:
+def _layers(block: Cells) -> list[Cells]:
     return [
-        Block(
+        Cells(
             title=block.title,
             axes=block.axes[:2],
             values={name: array[..., k] for name, array in block.values.items()},
@@ -247,7 +247,7 @@ def _layers(block: Block) -> list[Block]:
     ]
 
 
-def _hatched(block: Block, value: str) -> dict[str, list[tuple[float, float, float, float]]]:
+def _hatched(block: Cells, value: str) -> dict[str, list[tuple[float, float, float, float]]]:
     """By reason, the hatched rectangles: left, right, low, high."""
     edges = [axis.edges for axis in block.axes]
     return {reason(status): _boxes(mask, *edges) for status, mask in block.hatched(value).items()}

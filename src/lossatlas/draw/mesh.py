@@ -10,7 +10,7 @@ import numpy as np
 
 from lossatlas import extras
 from lossatlas.draw import rim, solid
-from lossatlas.draw.scene import Block, Scene
+from lossatlas.draw.scene import Cells, Scene
 from lossatlas.errors import SpecError
 from lossatlas.figure.palettes import rgb
 from lossatlas.figure.words import ascii_only
@@ -149,7 +149,7 @@ def _write_vtp(scene: Scene, path: Path) -> None:
     whole.save(path)
 
 
-def _point_data(scene: Scene, panel: Block) -> dict[str, np.ndarray]:
+def _point_data(scene: Scene, panel: Cells) -> dict[str, np.ndarray]:
     """Values as measured, the heights of the view before stretching, coordinates and status; all [nx, ny, ...]."""
     data = {name: np.asarray(array, float) for name, array in panel.values.items()}
     data[f"{scene.value} as shown"] = panel.heights(scene.value, scene.range)

@@ -10,7 +10,7 @@ import numpy as np
 
 from lossatlas import extras
 from lossatlas.draw import relief, rim
-from lossatlas.draw.scene import RELIEF_HEIGHT, Block, Scene
+from lossatlas.draw.scene import RELIEF_HEIGHT, Cells, Scene
 from lossatlas.draw.static_maps import band_colours, band_levels
 from lossatlas.draw.static_overlays import colour, dense, lifted
 from lossatlas.errors import SpecError
@@ -127,7 +127,7 @@ def _vertices(pixels: tuple[int, int], density: float) -> int:
 class _Box:
     """The surface of a panel in a box of width and depth 1 whose floor is at z = 0."""
 
-    def __init__(self, scene: Scene, panel: Block, floor: float) -> None:
+    def __init__(self, scene: Scene, panel: Cells, floor: float) -> None:
         self.scene, self.panel = scene, panel
         self.depth = floor * RELIEF_HEIGHT
         self.bottom, self.top = scene.range.limits

@@ -13,7 +13,7 @@ from lossatlas.figure.palettes import THEMES, Colours, Theme, ThemeName
 from lossatlas.figure.ranges import Range
 from lossatlas.results.landscape import Status
 
-__all__ = ["RELIEF_HEIGHT", "Axis", "Block", "Caption", "Curve", "Kind", "Look", "Scene"]
+__all__ = ["RELIEF_HEIGHT", "Caption", "Cells", "Curve", "Kind", "Look", "PictureAxis", "Scene"]
 
 RELIEF_HEIGHT = 0.60
 """Height of the box of a relief, in parts of its width."""
@@ -26,7 +26,7 @@ _HAS_VALUES = (int(Status.OK), int(Status.NON_FINITE), int(Status.INTERPOLATED))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Axis:
+class PictureAxis:
     """One axis of a picture.
 
     Attributes:
@@ -49,7 +49,7 @@ class Axis:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Block:
+class Cells:
     """Values over one, two or three axes: what all panels have in common.
 
     Attributes:
@@ -62,7 +62,7 @@ class Block:
     """
 
     title: str
-    axes: tuple[Axis, ...]
+    axes: tuple[PictureAxis, ...]
     values: Mapping[str, np.ndarray]
     status: np.ndarray
     note: str = ""
@@ -103,8 +103,8 @@ class Curve:
     """
 
     title: str
-    axis: Axis
-    members: tuple[Block, ...]
+    axis: PictureAxis
+    members: tuple[Cells, ...]
 
     def stack(self, value: str) -> np.ndarray:
         """float64 [runs, n]: values of the runs; NaN where a run has none."""
@@ -203,9 +203,9 @@ class Scene:
     shows_points: bool
     shows_contours: bool
     camera: tuple[float, float]
-    panels: tuple[Block, ...]
+    panels: tuple[Cells, ...]
     curves: tuple[Curve, ...]
-    volumes: tuple[Block, ...]
+    volumes: tuple[Cells, ...]
     alongside: tuple[str, ...]
     beside: tuple[str, ...]
     beside_range: Range | None

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from lossatlas.draw import captions, cuts
-from lossatlas.draw.scene import Block, Curve, Look
+from lossatlas.draw.scene import Cells, Curve, Look
 from lossatlas.figure.levels import round_levels
 from lossatlas.figure.ranges import FAR, FAR_ON_A_LINE, Range, choose
 from lossatlas.results.landscape import structured
@@ -75,7 +75,7 @@ class Seen:
     """
 
     sources: Sequence[xr.Dataset]
-    blocks: Sequence[Block]
+    blocks: Sequence[Cells]
     curves: Sequence[Curve]
     value: str
     label: str
@@ -133,7 +133,7 @@ def looks(seen: Seen, asked: Asked) -> Mapping[tuple[str, str, bool], Look]:
         for scale in get_args(Literal["linear", "log"]):
             for clipped in (True, False):
                 shown = _on_known_ends(_range(seen, asked, value, scale, clipped=clipped), seen, asked, value)
-                words = captions.shown_words(value, shown, seen.blocks, _label(seen, value), seen.sources)
+                words = captions.shown_words(value, shown, seen.blocks, _label(seen, value))
                 found[value, scale, clipped] = Look(value=value, range=shown, words=words)
     return found
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from lossatlas.draw.scene import Axis, Scene
+from lossatlas.draw.scene import PictureAxis, Scene
 from lossatlas.draw.sheet import Sheet, shortened, text_width
 from lossatlas.figure.words import number
 
@@ -44,7 +44,7 @@ def _horizontal_ticks(axes: Axes, size: float, by: float = 1.0) -> int:
     return int(min(_TICKS, max(2, room // (_widest(axes.get_xlim(), by, size) + 1.5))))
 
 
-def label_x(sheet: Sheet, axes: Axes, scene: Scene, axis: Axis) -> None:
+def label_x(sheet: Sheet, axes: Axes, scene: Scene, axis: PictureAxis) -> None:
     """The horizontal axis: its name and unit, the name alone where the panel is narrow."""
     theme, room = scene.theme, 72.0 * sheet.panel_width
     long = f"{axis.name} (multiples of the direction)"
@@ -52,7 +52,7 @@ def label_x(sheet: Sheet, axes: Axes, scene: Scene, axis: Axis) -> None:
     axes.set_xlabel(words, labelpad=1.5, fontsize=theme.text, color=theme.ink, parse_math=False)
 
 
-def lengths(axes: Axes, scene: Scene, axis: Axis, which: Literal["x", "y"]) -> None:
+def lengths(axes: Axes, scene: Scene, axis: PictureAxis, which: Literal["x", "y"]) -> None:
     """The second scale: distance in parameter space, where the norm of the direction is known."""
     if not (math.isfinite(axis.length) and axis.length > 0):
         return
@@ -74,7 +74,7 @@ def lengths(axes: Axes, scene: Scene, axis: Axis, which: Literal["x", "y"]) -> N
         second.set_xlabel("length in parameter norm", fontsize=theme.small, color=theme.faint, labelpad=2)
 
 
-def side_margins(scene: Scene, vertical: Sequence[Axis]) -> tuple[float, float]:
+def side_margins(scene: Scene, vertical: Sequence[PictureAxis]) -> tuple[float, float]:
     """Room left and right of a panel for the labels of its vertical axis, in multiples of the small text."""
     size = scene.theme.small
     lengths = [axis.length if math.isfinite(axis.length) else 0.0 for axis in vertical]

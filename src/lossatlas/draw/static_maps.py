@@ -10,7 +10,7 @@ import numpy as np
 from lossatlas.draw import static_overlays
 from lossatlas.draw.captions import reason
 from lossatlas.draw.cuts import alone, strips
-from lossatlas.draw.scene import Axis, Block, Scene
+from lossatlas.draw.scene import Cells, PictureAxis, Scene
 from lossatlas.draw.sheet import Box, Entry, Margins, Sheet, shortened, text_width, touch
 from lossatlas.draw.static_axes import bar_width, label_x, lengths, side_margins, style_axes
 from lossatlas.figure.palettes import anchors, rgb
@@ -73,7 +73,7 @@ def draw(scene: Scene) -> Figure:
     return sheet.figure
 
 
-def fill(axes: Axes, scene: Scene, panel: Block) -> None:
+def fill(axes: Axes, scene: Scene, panel: Cells) -> None:
     """Draw the values of one panel: array axis 0 is x, axis 1 is y."""
     heights = panel.heights(scene.value, scene.range)
     x, y = panel.axes
@@ -100,7 +100,7 @@ def fill(axes: Axes, scene: Scene, panel: Block) -> None:
             axes.plot(0, 0, "+", color=colour, markersize=theme.small, markeredgewidth=stroke, zorder=5)
 
 
-def _contours(axes: Axes, scene: Scene, x: Axis, y: Axis, heights: np.ndarray) -> None:
+def _contours(axes: Axes, scene: Scene, x: PictureAxis, y: PictureAxis, heights: np.ndarray) -> None:
     levels, labels = scene.range.heights(np.array(scene.range.levels)), scene.range.ticks(99)[1]
     if scene.kind == "filled":
         filled(axes, scene, x, y, heights)
@@ -117,7 +117,7 @@ def _contours(axes: Axes, scene: Scene, x: Axis, y: Axis, heights: np.ndarray) -
     _label(axes, scene, lines, dict(zip(levels, labels, strict=True)))
 
 
-def _alone(axes: Axes, scene: Scene, panel: Block, heights: np.ndarray) -> None:
+def _alone(axes: Axes, scene: Scene, panel: Cells, heights: np.ndarray) -> None:
     """Points between which nothing can be drawn, since their neighbours have no value, as dots of their colour."""
     i, j = np.nonzero(alone(heights))
     if not len(i):
@@ -142,7 +142,9 @@ def _line_colours(scene: Scene) -> dict[str, Any]:
     return {"cmap": colour_map(scene), "vmin": bottom, "vmax": top}
 
 
-def filled(axes: Axes, scene: Scene, x: Axis, y: Axis, heights: np.ndarray, **style: Any) -> QuadContourSet:
+def filled(
+    axes: Axes, scene: Scene, x: PictureAxis, y: PictureAxis, heights: np.ndarray, **style: Any
+) -> QuadContourSet:
     """Fill between the levels; the lowest and the highest band reach to the limits of the range."""
     levels = band_levels(scene)
     return axes.contourf(
@@ -207,7 +209,7 @@ def _box(x: float, y: float, words: str, size: float) -> Box:
     return x - half, x + half, y - 0.7 * size, y + 0.7 * size
 
 
-def _hatch(axes: Axes, scene: Scene, panel: Block) -> None:
+def _hatch(axes: Axes, scene: Scene, panel: Cells) -> None:
     """Hatch the cells without a value. No contour reaches half-way to such a cell, so there the hatching does."""
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path
@@ -226,12 +228,12 @@ def _corners(left: float, right: float, low: float, high: float) -> list[tuple[f
     return [(left, low), (right, low), (right, high), (left, high), (left, low)]
 
 
-def _own(axis: Axis) -> tuple[np.ndarray, np.ndarray]:
+def _own(axis: PictureAxis) -> tuple[np.ndarray, np.ndarray]:
     """Both borders of every cell."""
     return axis.edges[:-1], axis.edges[1:]
 
 
-def _reach(axis: Axis) -> tuple[np.ndarray, np.ndarray]:
+def _reach(axis: PictureAxis) -> tuple[np.ndarray, np.ndarray]:
     """Both neighbours of every cell."""
     padded = np.concatenate([axis.coordinates[:1], axis.coordinates, axis.coordinates[-1:]])
     return padded[:-2], padded[2:]
@@ -259,7 +261,7 @@ def _same_y(scene: Scene) -> bool:
     return len({panel.axes[1].name for panel in scene.panels}) == 1
 
 
-def _frame(sheet: Sheet, axes: Axes, scene: Scene, panel: Block, *, first: bool) -> None:
+def _frame(sheet: Sheet, axes: Axes, scene: Scene, panel: Cells, *, first: bool) -> None:
     """Ticks in multiples of the direction, and in length on the opposite sides."""
     theme, (x, y) = scene.theme, panel.axes
     axes.set(xlim=scene.limits[x.name], ylim=scene.limits[y.name], facecolor=theme.paper)
@@ -276,7 +278,7 @@ def _frame(sheet: Sheet, axes: Axes, scene: Scene, panel: Block, *, first: bool)
     lengths(axes, scene, y, "y")
 
 
-def heading(sheet: Sheet, rectangle: tuple[float, float, float, float], panel: Block) -> None:
+def heading(sheet: Sheet, rectangle: tuple[float, float, float, float], panel: Cells) -> None:
     """The model's name over a panel, and the coordinate a slice was cut at."""
     theme = sheet.theme
     left, bottom, width, height = rectangle

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.interpolate import RegularGridInterpolator
 
-from lossatlas.draw.scene import Block, Scene
+from lossatlas.draw.scene import Cells, Scene
 from lossatlas.draw.sheet import Box, Entry, text_width, touch
 from lossatlas.figure.overlays import Overlay, Path, Points, Regions, borders
 
@@ -25,7 +25,7 @@ COLOURS = ("#ff5a36", "#ffc53d", "#ff8ad1", "#ffffff")
 REGIONS = ("#ffffff", "#ff8a5c", "#5cc8ff", "#ffd84d", "#c08aff", "#6fe3a1", "#ff7ab8", "#a0a0a0")
 
 
-def draw(axes: Axes, scene: Scene, panel: Block, number: int) -> None:
+def draw(axes: Axes, scene: Scene, panel: Cells, number: int) -> None:
     """Draw the overlays of one panel of a map."""
     taken: list[Box] = []
     before = list(axes.texts)
@@ -67,7 +67,7 @@ def _crosses(axes: Axes, path: Path, box: Box) -> float:
     return float(np.linalg.norm(np.diff(places, axis=0), axis=1)[inside].sum())
 
 
-def draw_relief(axes: Axes3D, scene: Scene, panel: Block, number: int, heights: np.ndarray, floor: float) -> None:
+def draw_relief(axes: Axes3D, scene: Scene, panel: Cells, number: int, heights: np.ndarray, floor: float) -> None:
     """Draw paths and points twice: on the surface, and on the map below it. Regions lie on the map alone."""
     for index, overlay in enumerate(scene.overlays):
         if overlay.panel not in (None, number):
@@ -102,7 +102,7 @@ def colour(overlays: Sequence[Overlay], index: int) -> str:
     return COLOURS[before % len(COLOURS)]
 
 
-def lifted(panel: Block, heights: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, ...]:
+def lifted(panel: Cells, heights: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, ...]:
     """Places with the height of the surface there; NaN beyond it."""
     known = tuple(axis.coordinates for axis in panel.axes)
     surface = RegularGridInterpolator(known, heights, bounds_error=False, fill_value=np.nan)
@@ -190,7 +190,7 @@ def _fits(axes: Axes, box: Box) -> bool:
     return bool(left < box[0] and box[1] < right and low < box[2] and box[3] < high)
 
 
-def _regions(axes: Axes, scene: Scene, panel: Block, overlay: Regions) -> None:
+def _regions(axes: Axes, scene: Scene, panel: Cells, overlay: Regions) -> None:
     from matplotlib.colors import ListedColormap
 
     x, y = (axis.edges for axis in panel.axes)

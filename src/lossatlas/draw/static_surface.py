@@ -12,7 +12,7 @@ from lossatlas.draw import relief, static_overlays
 from lossatlas.draw.camera import visible
 from lossatlas.draw.cuts import alone, strips
 from lossatlas.draw.render import Projection, Render, Stage
-from lossatlas.draw.scene import RELIEF_HEIGHT, Block, Scene
+from lossatlas.draw.scene import RELIEF_HEIGHT, Cells, Scene
 from lossatlas.draw.sheet import Margins, Sheet, shortened, text_width
 from lossatlas.draw.static_axes import bar_width
 from lossatlas.draw.static_maps import HATCHES, colour_bar, filled, hatch_key, heading, point_colours
@@ -77,7 +77,7 @@ def _floor(scene: Scene) -> float:
     return bottom - FLOOR * (top - bottom)
 
 
-def _panel(axes: Axes3D, scene: Scene, panel: Block) -> None:
+def _panel(axes: Axes3D, scene: Scene, panel: Cells) -> None:
     from mpl_toolkits.mplot3d.art3d import Poly3DCollection  # type: ignore[import-untyped]
 
     heights = panel.heights(scene.value, scene.range)
@@ -124,7 +124,7 @@ def _drape(axes: Axes3D, scene: Scene, heights: np.ndarray, corners: np.ndarray)
     axes.add_collection3d(Line3DCollection(lines[seen], zorder=3.5, **style), autolim=False)
 
 
-def _hatch(axes: Axes3D, scene: Scene, panel: Block) -> None:
+def _hatch(axes: Axes3D, scene: Scene, panel: Cells) -> None:
     """On the floor, hatch the cells without a value; in the surface they are holes."""
     from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
@@ -140,7 +140,7 @@ def _hatch(axes: Axes3D, scene: Scene, panel: Block) -> None:
         axes.add_collection3d(patches, autolim=False)
 
 
-def _frame(axes: Axes3D, scene: Scene, panel: Block) -> None:
+def _frame(axes: Axes3D, scene: Scene, panel: Cells) -> None:
     theme, (x, y) = scene.theme, panel.axes
     axes.set(xlim=scene.limits[x.name], ylim=scene.limits[y.name], facecolor="none")
     axes.set_zlim(_floor(scene), scene.range.limits[1])

@@ -11,8 +11,9 @@ import numpy as np
 import xarray as xr
 
 from lossatlas.draw import camera, captions, cuts, shown
-from lossatlas.draw.scene import RELIEF_HEIGHT, Block, Curve, Kind, Scene
+from lossatlas.draw.scene import RELIEF_HEIGHT, Cells, Curve, Kind, Scene
 from lossatlas.errors import SpecError, unknown
+from lossatlas.expected import LANDSCAPE, check_kind, described_type
 from lossatlas.figure.overlays import Overlay, check
 from lossatlas.figure.palettes import Colours, ThemeName
 from lossatlas.figure.ranges import Range
@@ -132,6 +133,7 @@ def compile(landscapes: xr.Dataset | Sequence[xr.Dataset], view: View | None = N
         ('line', 'linear', 0.0, 1.0)
     """
     view = view or View()
+    check_kind("landscapes", landscapes, (xr.Dataset, Sequence), f"{LANDSCAPE}; several as a list")
     view = _on_what_there_is(landscapes, view)
     sources, view = _named(_checked(landscapes, view.value), view)
     dimensions = len(axis_names(sources[0]))
@@ -179,7 +181,7 @@ def compile(landscapes: xr.Dataset | Sequence[xr.Dataset], view: View | None = N
     )
 
 
-def _camera(view: View, kind: Kind, panels: Sequence[Block], drawn: Range) -> tuple[float, float]:
+def _camera(view: View, kind: Kind, panels: Sequence[Cells], drawn: Range) -> tuple[float, float]:
     if view.camera != "auto":
         return float(view.camera[0]), float(view.camera[1])
     if kind != "surface":
@@ -196,7 +198,7 @@ def _checked(landscapes: xr.Dataset | Sequence[xr.Dataset], value: str) -> list[
     sources = [_with_error_as_value(source, value) for source in sources]
     for source in sources:
         if not isinstance(source, xr.Dataset):
-            raise SpecError(f"landscapes holds a {type(source).__name__}; expected Landscapes (xarray.Dataset)")
+            raise SpecError(f"landscapes holds {described_type(source)}; expected {LANDSCAPE}")
         validate(source)
         if value not in value_names(source):
             raise SpecError(unknown("value", value, value_names(source)))
@@ -244,7 +246,7 @@ def _kind(kind: KindOption, dimensions: int) -> Kind:
     return kind
 
 
-def _parts(whole: Sequence[Block], dimensions: int) -> tuple[tuple[Block, ...], tuple[Curve, ...], tuple[Block, ...]]:
+def _parts(whole: Sequence[Cells], dimensions: int) -> tuple[tuple[Cells, ...], tuple[Curve, ...], tuple[Cells, ...]]:
     if dimensions == 1:
         return (), cuts.curves(whole), ()
     if dimensions == 2:

@@ -148,7 +148,7 @@ class Streamed:
         steps = []
         for coordinate, direction in zip(point, self._directions, strict=True):
             if name in direction:
-                full = recipes.whole(direction[name]).to(own.device)
+                full = recipes.gathered(direction[name]).to(own.device)
                 part = local(distribute_tensor(full, place.device_mesh, place.placements))
                 steps.append((coordinate, part.reshape(-1)))
         base = self._pristine.read(name, 0, own.numel()).to(own.device)

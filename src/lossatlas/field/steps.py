@@ -27,7 +27,7 @@ from lossatlas.figure.parts import Number, Picture
 from lossatlas.figure.plot import Panel, Plot, Series
 from lossatlas.results.landscape import axis_names, structured, value_names
 
-__all__ = ["BORDERS", "CAVEAT", "Change", "Steps", "compare"]
+__all__ = ["BORDERS", "CAVEAT", "Change", "Steps", "steps_of"]
 
 CAVEAT = "These numbers depend on the spacing of the grid and on the problems chosen."
 
@@ -58,7 +58,7 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True)
 class Steps:
-    """A smooth value beside a score, see :func:`compare`.
+    """A smooth value beside a score, see :func:`steps_of`.
 
     Attributes:
         landscape: what was measured.
@@ -143,7 +143,7 @@ class Steps:
         return Series(x=line[axis].values, y=y, label=label, low=low, high=high, style=style)  # type: ignore[arg-type]
 
 
-def compare(landscape: xr.Dataset, score: str, *, smooth: str = "loss", limit: float | None = None) -> Steps:
+def steps_of(landscape: xr.Dataset, score: str, *, smooth: str = "loss", limit: float | None = None) -> Steps:
     """Hold a task's score against the loss, on a line, a plane or a space.
 
     Args:
@@ -162,7 +162,7 @@ def compare(landscape: xr.Dataset, score: str, *, smooth: str = "loss", limit: f
         >>> from lossatlas.results.landscape import Axis, build
         >>> x = np.linspace(0, 1, 11)
         >>> values = {"loss": x, "solved": (x < 0.55).astype(float)}
-        >>> found = compare(build({"x": Axis(coordinates=x, length=1.0)}, values), "solved")
+        >>> found = steps_of(build({"x": Axis(coordinates=x, length=1.0)}, values), "solved")
         >>> round(found.smooth.steepest, 3), found.score.steepest
         (0.1, 1.0)
     """

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from lossatlas.errors import SpecError, unknown
+from lossatlas.expected import check_kind
 
 __all__ = ["Overlay", "Path", "Points", "Regions", "Symbol", "borders", "check"]
 
@@ -129,6 +130,7 @@ def check(overlays: Sequence[Overlay], shapes: Sequence[tuple[int, ...]]) -> tup
         ...
         lossatlas.errors.SpecError: overlays: regions '' have shape [2, 2] and the panel has [3, 2]
     """
+    check_kind("overlays", overlays, Sequence, "a list of Path, Points and Regions of lossatlas.figure.overlays")
     for overlay in overlays:
         if not isinstance(overlay, (Path, Points, Regions)):
             raise SpecError(f"overlays holds a {type(overlay).__name__}; expected Path, Points or Regions")

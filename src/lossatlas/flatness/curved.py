@@ -14,6 +14,7 @@ from lossatlas.errors import SpecError, unknown
 from lossatlas.flatness.ground import mean_and_error
 from lossatlas.flatness.result import Sharpness
 from lossatlas.objective import Objective
+from lossatlas.objective.given import check_objective
 from lossatlas.space import filters
 from lossatlas.space.parameters import Parameters
 
@@ -124,6 +125,7 @@ def relative_flatness(
     """
     if probes < 2:
         raise SpecError(f"probes={probes}; a standard error needs at least 2")
+    check_objective(objective)
     rows = filters.table(objective.model)
     weights = [name for name, row in rows.items() if row.role == "weight" and not row.frozen]
     if layer and layer not in weights:

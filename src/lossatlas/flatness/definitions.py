@@ -15,20 +15,8 @@ INVARIANCES = {
 }
 """Ways to change the weights that leave the function as it is, by name."""
 
-Name = Literal[
-    "epsilon_sharpness",
-    "sam",
-    "adaptive_worst",
-    "adaptive_average",
-    "radius",
-    "lpf",
-    "relative_flatness",
-    "fisher_rao",
-    "trace",
-    "lambda_max",
-    "input_margin",
-    "spectral_margin",
-]
+Name = str
+"""What a measure is called: a name of :data:`DEFINITIONS`, or of an entry point of another distribution."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from lossatlas.flatness.ground import Ground, moved_copy
 from lossatlas.flatness.result import Sharpness
 from lossatlas.objective import Objective, calling, reduction
 from lossatlas.objective.batches import map_tensors, tensors_of
+from lossatlas.objective.given import check_objective
 from lossatlas.space import filters
 from lossatlas.space.parameters import Parameters
 
@@ -48,6 +49,7 @@ def fisher_rao(objective: Objective, params: Parameters | None = None) -> Sharpn
         >>> round(found.value**2, 4)
         34.0
     """
+    check_objective(objective)
     if objective.loss is None:
         raise SpecError("loss=None: a model's own loss is one number for a batch; pass loss=... to see each sample")
     ground = Ground(objective, params)
@@ -108,6 +110,7 @@ def input_margin(objective: Objective, params: Parameters | None = None, *, quan
         >>> input_margin(Objective(model, data, torch.nn.functional.cross_entropy)).value
         3.0
     """
+    check_objective(objective)
     if objective.training:
         raise SpecError("training=True: the samples of a batch depend on each other, so none has a slope of its own")
     ground = Ground(objective, params)

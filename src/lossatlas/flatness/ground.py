@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from lossatlas.curvature.products import Matrix
 from lossatlas.errors import SpecError
 from lossatlas.objective import Objective, means
+from lossatlas.objective.given import check_objective, check_params
 from lossatlas.objective.part import taken
 from lossatlas.space import directions, filters
 from lossatlas.space.normalize import By, scaled_to
@@ -38,6 +39,8 @@ class Ground:
     """
 
     def __init__(self, objective: Objective, params: Parameters | None) -> None:
+        check_objective(objective)
+        check_params(params)
         self.objective = objective
         self.base = {**objective.origin, **(params or {})}
         self.matrix = Matrix(objective, self.base)
@@ -97,6 +100,7 @@ def groups(objective: Objective, size: int | None, seed: int) -> list[Objective]
     Raises:
         SpecError: a size that is no number of samples, or a loss that is a sum over them.
     """
+    check_objective(objective)
     if size is None:
         return [objective]
     if not 1 <= size <= objective.samples:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lossatlas.figure.parts import Heading, Part, Picture, Table
-from lossatlas.flatness.definitions import DEFINITIONS, INVARIANCES, Name
+from lossatlas.flatness.definitions import INVARIANCES, Name
+from lossatlas.flatness.door import definition_of
 from lossatlas.flatness.table import CAVEAT
 from lossatlas.flatness.table import Table as Measured
 
@@ -33,7 +34,7 @@ def parts(found: Measured) -> list[Part]:
 
 def definition(name: Name) -> Mapping[str, str]:
     """A row on one measure: what it is, what it costs, what leaves it as it is, what it does not prove."""
-    what = DEFINITIONS[name]
+    what = definition_of(name)
     return {
         "measure": what.title,
         "definition": what.formula,

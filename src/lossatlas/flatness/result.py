@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lossatlas.flatness.definitions import DEFINITIONS, Definition, Name
+from lossatlas.flatness.definitions import Definition, Name
+from lossatlas.flatness.door import definition_of
 
 __all__ = ["Sharpness"]
 
@@ -16,7 +17,7 @@ class Sharpness:
     """One measure at one point.
 
     Attributes:
-        measure: which one, a name of :data:`lossatlas.sharpness.DEFINITIONS`.
+        measure: which one, a name of :data:`lossatlas.sharpness.DEFINITIONS`, or of a measure from elsewhere.
         value: its value.
         spread: of it; NaN where it is not a mean.
         spread_is: what the spread is: a standard error over draws, a standard deviation over directions, …
@@ -38,7 +39,7 @@ class Sharpness:
     @property
     def definition(self) -> Definition:
         """Formula, paper, cost and invariances of the measure."""
-        return DEFINITIONS[self.measure]
+        return definition_of(self.measure)
 
     @property
     def invariances(self) -> tuple[str, ...]:

@@ -5,22 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from lossatlas.errors import SpecError, unknown
+from lossatlas.expected import check_kind
 from lossatlas.figure.plot import Panel, Plot, Series
 from lossatlas.figure.words import number
 from lossatlas.flatness import average, curved, functional, worst
-from lossatlas.flatness.definitions import DEFINITIONS, Name
+from lossatlas.flatness.definitions import Name
+from lossatlas.flatness.door import definition_of, from_elsewhere, known
 from lossatlas.flatness.ranking import FEWEST, Correlation, correlation
 from lossatlas.flatness.result import Sharpness
 from lossatlas.objective import Objective
+from lossatlas.objective.given import check_objective
 from lossatlas.space.parameters import Parameters
 
-__all__ = ["CAVEAT", "MEASURES", "PATIENCE_SECONDS", "ROOM", "Table", "measure", "table"]
+__all__ = ["CAVEAT", "MEASURES", "PATIENCE_SECONDS", "ROOM", "Table", "measure", "measure_of", "table"]
 
 MEASURES: Mapping[Name, Callable[..., Sharpness]] = {
     "epsilon_sharpness": worst.epsilon_sharpness,
@@ -53,7 +56,7 @@ def measure(name: Name, objective: Objective, params: Parameters | None = None, 
     """One measure by its name.
 
     Args:
-        name: a key of :data:`MEASURES`.
+        name: a key of :data:`MEASURES`, or a measure that another distribution brings.
         objective: whose loss.
         params: the point; left out, the origin.
         **options: of the measure.
@@ -64,9 +67,22 @@ def measure(name: Name, objective: Objective, params: Parameters | None = None, 
     Raises:
         SpecError: an unknown name; all good ones are listed.
     """
-    if name not in MEASURES:
-        raise SpecError(unknown("measure", name, get_args(Name)))
-    return MEASURES[name](objective, params, **options)
+    return measure_of(name)(objective, params, **options)
+
+
+def measure_of(name: Name) -> Callable[..., Sharpness]:
+    """What takes a measure, whoever brings it.
+
+    Args:
+        name: of the measure.
+
+    Returns:
+        A callable ``(objective, params=None, **options)``.
+
+    Raises:
+        SpecError: an unknown name; all good ones are listed.
+    """
+    return MEASURES[name] if name in MEASURES else from_elsewhere(name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,11 +114,11 @@ class Table:
         return [self._row(name) for name in self.results]
 
     def _row(self, name: Name) -> dict[str, str]:
-        row = {"measure": DEFINITIONS[name].title}
+        row = {"measure": definition_of(name).title}
         for model, one in zip(self.models, self.results[name], strict=True):
             row[model] = "–" if one is None else _with_spread(one)
-        row["invariant to rescaling"] = ", ".join(DEFINITIONS[name].invariant_to) or "nothing"
-        row["flatter is"] = DEFINITIONS[name].flatter
+        row["invariant to rescaling"] = ", ".join(definition_of(name).invariant_to) or "nothing"
+        row["flatter is"] = definition_of(name).flatter
         if name in self.correlations:
             found = self.correlations[name]
             row[f"Kendall τ with {self.against_name}"] = _with_interval(found)
@@ -116,7 +132,7 @@ class Table:
             said.append(
                 f"{len(said)} measures were tried: at 95 % one in twenty seems to rank by chance where none does."
             )
-        failed = [f"{DEFINITIONS[name].title} not everywhere: {why}" for name, why in self.failures.items()]
+        failed = [f"{definition_of(name).title} not everywhere: {why}" for name, why in self.failures.items()]
         notes = {one.note for column in self.results.values() for one in column if one is not None and one.note}
         return (*said, *failed, *sorted(notes), CAVEAT)
 
@@ -134,7 +150,7 @@ class Table:
         kinds: dict[str, list[str]] = {}
         for name, column in self.results.items():
             for kind in {one.spread_is for one in column if one is not None and one.spread_is}:
-                kinds.setdefault(kind, []).append(DEFINITIONS[name].title)
+                kinds.setdefault(kind, []).append(definition_of(name).title)
         words = "; ".join(f"{kind} ({', '.join(of)})" for kind, of in kinds.items())
         return f"Bars: {words}." if words else ""
 
@@ -169,7 +185,7 @@ class Table:
             color=0,
         )
         return Panel(
-            title=DEFINITIONS[name].title,
+            title=definition_of(name).title,
             series=[points],
             x_label=self.against_name,
             y_label=_with_interval(self.correlations[name], short=True),
@@ -181,10 +197,10 @@ class Table:
         places = np.arange(len(self.models))
         points = Series(x=places, y=self.column(name), low=low, high=high, style="points", color=0)
         return Panel(
-            title=DEFINITIONS[name].title,
+            title=definition_of(name).title,
             series=[points],
             x_label="",
-            y_label=f"flatter is {DEFINITIONS[name].flatter}",
+            y_label=f"flatter is {definition_of(name).flatter}",
             y_scale=_scale(self.column(name), low),
             x_ticks=list(zip(places.astype(float).tolist(), self._ticks(), strict=True)),
         )
@@ -212,7 +228,7 @@ def table(
 
     Args:
         models: objectives by what to call them: the same data, another model each.
-        measures: names of :data:`MEASURES`; none given means all of them.
+        measures: names of :data:`MEASURES`, or of other distributions; none given means all of ours.
         against: by model, a number that the measures may go with, such as the test error.
         against_name: what that number is.
         options: by measure, its options.
@@ -235,12 +251,15 @@ def table(
         >>> found.correlations["trace"].words.split(" (")[0]
         'trace of the Hessian and test error: n = 3 models are too few for any claim'
     """
+    check_kind("models", models, Mapping, 'objectives by name, such as {"mine": la.Objective(…)}')
+    for model, objective in models.items():
+        check_objective(objective, f"models[{model!r}]")
     names = tuple(measures) or tuple(MEASURES)
     if not models:
         raise SpecError("models is empty; give objectives by name")
     for name in names:
-        if name not in MEASURES:
-            raise SpecError(unknown("measure", name, MEASURES))
+        if name not in known():
+            raise SpecError(unknown("measure", name, known()))
     if strangers := [name for name in options or {} if name not in names]:
         raise SpecError(f"options has {strangers[0]!r}, which is not measured; it is one of {', '.join(names)}")
     if against is not None and (lacking := [model for model in models if model not in against]):
@@ -256,14 +275,14 @@ def table(
             results[name].append(None)
             failures[name] = f"{model}: {fault}"
     columns = {name: [math.nan if one is None else one.value for one in found] for name, found in results.items()}
-    known = [against[model] for model in models] if against is not None else []
+    given = [against[model] for model in models] if against is not None else []
     return Table(
         models=tuple(models),
         results={name: tuple(found) for name, found in results.items()},
         against=dict(against or {}),
         against_name=against_name,
         correlations={
-            name: correlation(column, known, names=(DEFINITIONS[name].title, against_name), seed=seed)
+            name: correlation(column, given, names=(definition_of(name).title, against_name), seed=seed)
             for name, column in columns.items()
             if against is not None
         },

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lossatlas.errors import SpecError
+from lossatlas.expected import check_kind, described_type
 from lossatlas.objective import reduction
 
-__all__ = ["checked_metrics", "data_name", "device_of"]
+__all__ = ["check_callables", "checked_metrics", "checked_params", "data_name", "device_of"]
 
 
 def checked_metrics(metrics: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -26,8 +27,11 @@ def checked_metrics(metrics: Mapping[str, Any] | None) -> dict[str, Any]:
     Raises:
         SpecError: a name that is taken or cannot be one, no callable, or a number derived from nothing.
     """
-    checked = dict(metrics or {})
+    given = {} if metrics is None else metrics
+    check_kind("metrics", given, Mapping, 'callables by name, such as {"error": la.metrics.error}')
+    checked = dict(given)
     for name, metric in checked.items():
+        check_kind("metrics: a name", name, str, "an identifier, such as 'error'")
         if name in ("loss", "status") or not name.isidentifier():
             raise SpecError(f"metrics: {name!r} cannot name a metric; choose an identifier other than loss and status")
         if not callable(metric):
@@ -39,10 +43,51 @@ def checked_metrics(metrics: Mapping[str, Any] | None) -> dict[str, Any]:
     return checked
 
 
+def check_callables(model: Any, loss: Any, forward: Any) -> None:
+    """Check that a model is one, and that a loss and a forward are callables or left out.
+
+    Raises:
+        SpecError: one of them is something else, such as a name or a class of losses.
+    """
+    check_kind("model", model, nn.Module, "a torch.nn.Module")
+    if isinstance(loss, type) and issubclass(loss, nn.Module):
+        raise SpecError(f"loss is {described_type(loss)}; expected a callable (outputs, targets): {loss.__name__}()")
+    if loss is not None and not callable(loss):
+        raise SpecError(
+            f"loss is {described_type(loss)}; expected a callable (outputs, targets), such as "
+            "torch.nn.functional.cross_entropy, or None where the model gives its own"
+        )
+    if forward is not None and not callable(forward):
+        raise SpecError(f"forward is {described_type(forward)}; expected a callable (model, batch) -> outputs, targets")
+
+
+def checked_params(params: Any) -> Mapping[str, Tensor]:
+    """A point: tensors by name, none where it is left out.
+
+    Args:
+        params: as given.
+
+    Returns:
+        The same.
+
+    Raises:
+        SpecError: it is something else, or holds something else.
+    """
+    given = {} if params is None else params
+    check_kind("params", given, Mapping, "tensors by name, as in objective.origin")
+    for name, tensor in given.items():
+        check_kind(f"params[{name!r}]", tensor, Tensor, "a tensor")
+    checked: Mapping[str, Tensor] = given
+    return checked
+
+
 def device_of(model: nn.Module, device: str | torch.device | None) -> torch.device:
     """The device asked for, or where the model is."""
     if device is not None:
-        return torch.device(device)
+        try:
+            return torch.device(device)
+        except (RuntimeError, TypeError) as fault:
+            raise SpecError(f"device={device!r}: expected one that torch knows, such as 'cpu' or 'cuda:0'") from fault
     tensors = (*model.parameters(), *model.buffers())
     return tensors[0].device if tensors else torch.device("cpu")
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from lossatlas.errors import SpecError
+from lossatlas.expected import check_kind
 from lossatlas.objective.containers import map_tensors, moved, tensors_of
 from lossatlas.objective.hashing import fingerprint
 from lossatlas.objective.randomness import seeded
@@ -68,6 +69,8 @@ class Batches:
         batch_size: int,
         look: Callable[[Any], object] = lambda batch: None,
     ) -> None:
+        check_kind("batch_size", batch_size, int, "a number of samples")
+        check_kind("memory", memory, int, "a number of bytes")
         self.source = batches_of(source, batch_size)
         self._collated = self.source is not source and isinstance(self.source, DataLoader)
         self.device = device

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lossatlas.errors import SpecError
+from lossatlas.expected import check_kind, path_of
 from lossatlas.objective import hub
 from lossatlas.objective.contents import Contents, contents_of, read_checkpoint, read_contents
 from lossatlas.objective.matching import Match, lacking, match, places, some
@@ -100,11 +101,13 @@ def load_checkpoint(
         >>> model.weight.tolist()
         [[1.0, 1.0]]
     """
+    check_kind("model", model, nn.Module, "a torch.nn.Module")
+    source = path_of("path", path)
     network = unwrapped(model)
-    if hub.is_adapter_folder(Path(path)) and not hub.is_adapted(network):
-        merged = contents_of(hub.merged(network, Path(path)), Path(path))
+    if hub.is_adapter_folder(source) and not hub.is_adapted(network):
+        merged = contents_of(hub.merged(network, source), source)
         return _load(network, merged, strict=True, key="", prefix="", partial=False, by="peft (adapter merged)")
-    contents = read_contents(path, trust_pickle=trust_pickle)
+    contents = read_contents(source, trust_pickle=trust_pickle)
     return _load(network, contents, strict=strict, key=key, prefix=prefix, partial=partial)
 
 

@@ -108,15 +108,14 @@ class Objective(private.Travelling):
         name: str | None = None,
         data_name: str | None = None,
     ) -> None:
-        if not isinstance(model, nn.Module):
-            raise SpecError(f"model is a {type(model).__name__}; expected a torch.nn.Module")
+        arguments.check_callables(model, loss, forward)
         if batchnorm not in bn.MODES:
             raise SpecError(unknown("batchnorm", batchnorm, bn.MODES))
         self.model = model = wrappers.unwrapped(model)
         wrappers.check_ready(model)
         self.loss = loss
         self.metrics = arguments.checked_metrics(metrics)
-        self.tasks = Tasks(tasks or {}, taken=self.metrics)
+        self.tasks = Tasks({} if tasks is None else tasks, taken=self.metrics)
         self.forward = forward or calling.forward
         self.batchnorm = batchnorm
         self.training = training
@@ -218,7 +217,7 @@ class Objective(private.Travelling):
             SpecError: a name or a shape that the model does not have.
         """
         point = dict(self.origin)
-        for name, tensor in (params or {}).items():
+        for name, tensor in arguments.checked_params(params).items():
             if name not in point or point[name].shape != tensor.shape:
                 expected = f"shape {tuple(point[name].shape)}" if name in point else f"one of {sorted(point)[:5]} …"
                 raise SpecError(f"params[{name!r}] has shape {tuple(tensor.shape)}; expected {expected}")
@@ -245,7 +244,7 @@ class Objective(private.Travelling):
         """
         with self.posed(), self.batches.seeded(seed):
             if self.batchnorm == "recalibrated":
-                bn.recalibrate(self.private, self.batches, self.forward)
+                bn.recalibrate(self.private, self.batches, self.sizes, self.forward)
             with self.grad_mode():
                 found = self.mean(self.batches, watch)
                 scores = self.tasks(self.private)

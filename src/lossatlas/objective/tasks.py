@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from lossatlas.errors import SpecError
+from lossatlas.expected import check_kind
 from lossatlas.results.landscape import Count
 
 __all__ = ["Task", "Tasks"]
@@ -43,6 +44,7 @@ class Tasks:
     """
 
     def __init__(self, given: Mapping[str, Task], *, taken: Iterable[str] = ()) -> None:
+        check_kind("tasks", given, Mapping, 'callables (model) -> scores by name, such as {"solved": task}')
         self.given = dict(given)
         self.counts: dict[str, Count] = {}
         self._names: dict[str, dict[str, str]] = {}

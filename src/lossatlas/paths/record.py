@@ -20,8 +20,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
-from lossatlas.atomic import whole, write_text
+from lossatlas.atomic import replacing, write_text
 from lossatlas.errors import RunMismatchError, SpecError
+from lossatlas.expected import path_of
 from lossatlas.paths import going_on
 
 __all__ = ["FORMAT", "INDEX", "LAYOUT", "Recorder", "Schedule", "growing", "learning_rate", "read_index", "unwrapped"]
@@ -115,7 +116,7 @@ class Recorder:
             raise SpecError(f"tensors={tensors!r} is unknown; choose one of: all, trainable")
         if overwrite and resume:
             raise SpecError("overwrite=True and resume=True: a path is replaced or gone on with; choose one of them")
-        self.folder = Path(folder)
+        self.folder = path_of("folder", folder)
         self._keeps: Schedule = every if callable(every) else lambda step: step % every == 0
         self._bf16 = bf16
         self._tensors = tensors
@@ -204,7 +205,7 @@ class Recorder:
         self._cut(int(min(number, self._begins)))
         self._begins = math.inf
         kept = {name: t.to(torch.bfloat16) if self._bf16 and name in parameters else t for name, t in content.items()}
-        with whole(self.folder / file_name, durably=True) as scratch:
+        with replacing(self.folder / file_name, durably=True) as scratch:
             save_file(_apart(kept), scratch)
         with (self.folder / INDEX).open("a", encoding="utf-8") as file:
             file.write(line)

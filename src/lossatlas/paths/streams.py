@@ -33,7 +33,7 @@ __all__ = [
     "inside",
     "moving",
     "source_of",
-    "whole",
+    "tensor_of",
 ]
 
 BLOCK_BYTES = 2**26
@@ -196,7 +196,7 @@ def moving(source: Source) -> list[str]:
     return [name for name in source.shapes if name.rpartition(".")[2] not in STATISTICS]
 
 
-def whole(source: Source, name: str) -> Tensor:
+def tensor_of(source: Source, name: str) -> Tensor:
     """A tensor in its own shape and format."""
     shape = source.shapes[name]
     found = source.part(name, 0, math.prod(shape)).reshape(shape)

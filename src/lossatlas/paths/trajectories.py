@@ -22,6 +22,7 @@ from scipy.linalg import blas
 from torch import Tensor, nn
 
 from lossatlas.errors import SpecError, unknown
+from lossatlas.expected import check_kind
 from lossatlas.objective import Objective
 from lossatlas.paths import folders, path_losses, streams, walks
 from lossatlas.paths.findings import Checkpoint, Contrast, PathLosses, Principal, Projected
@@ -104,6 +105,7 @@ class Trajectory:
             if left_out:
                 warnings.warn(f"{source}: left out of the path: {', '.join(left_out)}", stacklevel=2)
         else:
+            check_kind("source", source, Iterable, "the folder of a Recorder, or a list of checkpoints")
             found = [streams.source_of(item) for item in source]
             checkpoints, names, left_out = [Checkpoint(step=i) for i in range(len(found))], None, ()
         if prefix:
@@ -122,14 +124,14 @@ class Trajectory:
 
     def at(self, index: int) -> dict[str, Tensor]:
         """The parameters at a checkpoint; short formats (bfloat16, float16) come as float32."""
-        found = {name: streams.whole(self._sources[index], name) for name in self.shapes}
+        found = {name: streams.tensor_of(self._sources[index], name) for name in self.shapes}
         return {name: t.float() if t.dtype in (torch.bfloat16, torch.float16) else t for name, t in found.items()}
 
     def statistics(self, index: int) -> dict[str, Tensor]:
         """The running statistics of BatchNorm at a checkpoint, if they were kept."""
         source = self._sources[index]
         found = [name for name in source.shapes if name.rpartition(".")[2] in streams.STATISTICS]
-        return {name: streams.whole(source, name) for name in found}
+        return {name: streams.tensor_of(source, name) for name in found}
 
     def load(self, model: nn.Module, index: int = -1) -> None:
         """Put a model, in place, where it was at a checkpoint: parameters and running means and variances.
@@ -138,7 +140,7 @@ class Trajectory:
             SpecError: the model has another architecture.
         """
         places = dict(model.named_parameters()) | dict(model.named_buffers())
-        found = {name: streams.whole(self._sources[index], name) for name in self._sources[index].shapes}
+        found = {name: streams.tensor_of(self._sources[index], name) for name in self._sources[index].shapes}
         for name, tensor in found.items():
             if name not in places or places[name].shape != tensor.shape:
                 raise SpecError(

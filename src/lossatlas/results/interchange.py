@@ -23,7 +23,7 @@ import h5py
 import numpy as np
 import xarray as xr
 
-from lossatlas.atomic import whole
+from lossatlas.atomic import replacing
 from lossatlas.errors import SpecError
 from lossatlas.results.arrays import UNKNOWN, landscape
 from lossatlas.results.landscape import About, Axis, Status, axis_names, build, value_names
@@ -268,6 +268,6 @@ def _reading(path: Path, read: Callable[[h5py.File, Path], Result]) -> Result:
 
 
 def _writing(path: Path, write: Callable[[Any], None]) -> Path:
-    with whole(path) as scratch, h5py.File(scratch, "w") as file:
+    with replacing(path) as scratch, h5py.File(scratch, "w") as file:
         write(file)
     return path

@@ -31,8 +31,9 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from lossatlas.atomic import whole
+from lossatlas.atomic import replacing
 from lossatlas.errors import SpecError
+from lossatlas.expected import LANDSCAPE, check_kind
 from lossatlas.results.intervals import clopper_pearson
 
 __all__ = [
@@ -334,6 +335,7 @@ def validate(landscape: xr.Dataset) -> None:
     Raises:
         SpecError: a variable or coordinate is missing, has other dimensions, or an attribute is not of the schema.
     """
+    check_kind("landscape", landscape, xr.Dataset, LANDSCAPE)
     if "status" not in landscape:
         raise SpecError("not a Landscape: the variable 'status' is missing; build one with lossatlas.sample")
     strangers = sorted(set(map(str, landscape.attrs)) - ATTRIBUTES.keys())
@@ -351,7 +353,7 @@ def validate(landscape: xr.Dataset) -> None:
 
 
 def save(landscape: xr.Dataset, path: str | os.PathLike[str]) -> Path:
-    """Write a Landscape to a netCDF file, whole or not at all.
+    """Write a Landscape to a netCDF file, replacing or not at all.
 
     Args:
         landscape: a valid Landscape.
@@ -366,7 +368,7 @@ def save(landscape: xr.Dataset, path: str | os.PathLike[str]) -> Path:
     validate(landscape)
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with whole(target) as scratch:
+    with replacing(target) as scratch:
         landscape.to_netcdf(scratch, engine=ENGINE)
     return target
 

@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 
 from lossatlas.errors import SpecError
+from lossatlas.expected import path_of
 from lossatlas.results import landscape as schema
 from lossatlas.results.landscape import Status
 from lossatlas.results.spec import Block, RunSpec
@@ -79,7 +80,7 @@ def open(path: str | os.PathLike[str]) -> xr.Dataset:
     Raises:
         SpecError: nothing there, or something else.
     """
-    source = Path(path)
+    source = path_of("path", path)
     if source.is_dir():
         return read(source)
     if source.suffix.lower() in (".h5", ".hdf5", ".npz", ".csv", ".tsv", ".txt"):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lossatlas.atomic import whole
+from lossatlas.atomic import replacing
 from lossatlas.results.spec import Block
 from lossatlas.results.store import anchors_file
 
@@ -65,5 +65,5 @@ class AnchorTable:
         self._written = time.monotonic()
         if self._file is None or not len(found.indices):
             return
-        with whole(self._file) as scratch, scratch.open("wb") as file:
+        with replacing(self._file) as scratch, scratch.open("wb") as file:
             np.savez(file, of=np.array(self._of), indices=found.indices, values=found.values, status=found.status)

@@ -12,13 +12,17 @@ import numpy as np
 from torch import Tensor, nn
 
 from lossatlas.errors import SpecError
+from lossatlas.expected import check_kind
 from lossatlas.objective import Objective
+from lossatlas.objective.given import check_tensors
 from lossatlas.space import directions as ways
 from lossatlas.space import recipes
 from lossatlas.space.normalize import STILL, By, check_direction, described
 from lossatlas.space.parameters import Parameters, check_same_shapes, combine, dot, norm, precise
 
 __all__ = ["STORED", "Chart", "Plane", "Projection", "Recipe"]
+
+DIRECTION = 'such as {"x": la.directions.random(objective, seed=0)}'
 
 STORED = 1024**3
 """Bytes of random directions from which on they are recipes rather than tensors."""
@@ -97,9 +101,14 @@ class Plane:
         """Check the directions against the origin and each other."""
         if isinstance(self.origin, Objective):
             object.__setattr__(self, "origin", self.origin.origin)
+        check_tensors("origin", self.origin)
+        check_kind("directions", self.directions, Mapping, f"directions by axis, {DIRECTION}")
+        check_kind("recipe", self.recipe, Recipe, "a lossatlas.space.charts.Recipe")
         if not 1 <= len(self.directions) <= 3:
             raise SpecError(f"directions has {len(self.directions)} axes; expected one, two or three")
         for axis, direction in self.directions.items():
+            check_kind("directions: the name of an axis", axis, str, "an identifier, such as 'x'")
+            check_kind(f"directions[{axis!r}]", direction, Mapping, f"tensors by name, {DIRECTION}")
             if not axis.isidentifier() or axis in ("loss", "status"):
                 raise SpecError(f"directions: {axis!r} cannot name an axis; choose an identifier such as 'x'")
             if isinstance(direction, recipes.Seeded):
@@ -154,6 +163,9 @@ class Plane:
         Raises:
             SpecError: an axis that the plane lacks.
         """
+        check_kind("coordinates", coordinates, Mapping, 'numbers by axis, such as {"x": 0.5, "y": -0.2}')
+        for axis, number in coordinates.items():
+            check_kind(f"coordinates[{axis!r}]", number, (int, float, np.number), "a number")
         unknown = sorted(set(coordinates) - set(self.axes))
         if unknown:
             raise SpecError(f"coordinates: the plane has no axis {unknown[0]!r}; it has {list(self.axes)}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from lossatlas.atomic import whole
+from lossatlas.atomic import replacing
 from lossatlas.errors import SpecError
 from lossatlas.space.curves import Curve
 from lossatlas.space.planefile import load_directions
@@ -17,7 +17,7 @@ __all__ = ["load_curve", "save_curve"]
 
 
 def save_curve(curve: Curve, path: str | os.PathLike[str]) -> Path:
-    """Write the points of a curve, whole or not at all.
+    """Write the points of a curve, replacing or not at all.
 
     Args:
         curve: the curve; its kind travels in the file's metadata.
@@ -32,7 +32,7 @@ def save_curve(curve: Curve, path: str | os.PathLike[str]) -> Path:
         for number, point in enumerate(curve.points)
         for name, tensor in point.items()
     }
-    with whole(target) as scratch:
+    with replacing(target) as scratch:
         save_file(tensors, scratch, metadata={"kind": curve.kind})
     return target
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lossatlas.errors import SpecError
+from lossatlas.expected import described_type
 from lossatlas.objective import Objective, batchnorm
 from lossatlas.objective.wrappers import unwrapped
 from lossatlas.space import filters
@@ -125,6 +126,8 @@ def principal(trajectory: Path, *, axes: Sequence[str] = ("x", "y"), centre: str
         >>> principal(path, axes=("x",))["x"]["w"].abs().round(decimals=6).tolist()
         [1.0, 0.0]
     """
+    if not callable(getattr(trajectory, "directions", None)):
+        raise SpecError(f"trajectory is {described_type(trajectory)}; expected la.Trajectory.open(folder)")
     return trajectory.directions(axes, centre=centre)
 
 
@@ -148,7 +151,7 @@ def tensors_of(model: nn.Module | Parameters) -> dict[str, Tensor]:
         return parameters | batchnorm.statistics(model)
     if isinstance(model, Mapping):
         return dict(model)
-    raise SpecError(f"expected a model or tensors by name, got a {type(model).__name__}")
+    raise SpecError(f"got {described_type(model)}; expected a model or tensors by name")
 
 
 def orthogonal(

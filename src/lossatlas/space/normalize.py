@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from lossatlas.errors import SpecError, unknown
 from lossatlas.objective import Objective
+from lossatlas.objective.given import check_tensors
 from lossatlas.objective.wrappers import plain_name, plain_names, unwrapped
 from lossatlas.space import filters
 from lossatlas.space.filters.table import by_shape, checked_still
@@ -132,6 +133,7 @@ def check_direction(direction: Parameters, origin: Parameters) -> None:
     Raises:
         SpecError: it does not; the message names the first tensor at fault.
     """
+    check_tensors("direction", direction)
     for name, tensor in direction.items():
         if name not in origin:
             raise SpecError(f"direction has {name!r}, which the origin lacks; it has {sorted(origin)[:4]} …")

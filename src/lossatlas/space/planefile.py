@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lossatlas.atomic import whole
+from lossatlas.atomic import replacing
 from lossatlas.errors import SpecError
 from lossatlas.space.charts import Plane
 from lossatlas.space.recipes import Seeded
@@ -20,7 +20,7 @@ __all__ = ["Stored", "load_directions", "load_labels", "save_directions"]
 
 
 def save_directions(plane: Plane, path: str | os.PathLike[str]) -> Path:
-    """Write the directions of a plane, whole or not at all; a file that is there already stays.
+    """Write the directions of a plane, replacing or not at all; a file that is there already stays.
 
     Directions that are recipes are written as such, a line of text for each, beside where the file would be.
 
@@ -52,7 +52,7 @@ def save_directions(plane: Plane, path: str | os.PathLike[str]) -> Path:
         "seed": seed,
         "still": ",".join(recipe.still),
     }
-    with whole(target) as scratch:
+    with replacing(target) as scratch:
         save_file(tensors, scratch, metadata=metadata)
     return target
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from lossatlas.objective import Objective
     from lossatlas.space.normalize import By
 
-__all__ = ["PIECE", "STEP", "Seeded", "cut", "described", "drawn_in", "generator_of", "gram", "pieces", "whole"]
+__all__ = ["PIECE", "STEP", "Seeded", "cut", "described", "drawn_in", "gathered", "generator_of", "gram", "pieces"]
 
 PIECE = 2**20
 """Numbers in a piece. Pieces begin at multiples of 16, where torch's generator of normal numbers begins anew too."""
@@ -114,7 +114,7 @@ class Seeded(Mapping[str, Tensor]):
         sizes = [self._layouts[name].count for name in self._shapes]
         wanted = dict(zip(self._shapes, torch.split(torch.empty(sum(sizes), dtype=torch.float64), sizes), strict=True))
         for name, norms in wanted.items():
-            layout, flat, at = self._layouts[name], whole(point[name]).detach().reshape(-1), 0
+            layout, flat, at = self._layouts[name], gathered(point[name]).detach().reshape(-1), 0
             for start, end in self.ranges(name):
                 part = _norms(layout, flat[start:end])
                 norms[at : at + len(part)] = part
@@ -226,7 +226,7 @@ def _scaled(layout: Layout, flat: Tensor, factor: Tensor) -> Tensor:
     return (precise(flat).reshape(part.shape) * factor.reshape(shape)).to(flat).reshape(-1)
 
 
-def whole(tensor: Tensor) -> Tensor:
+def gathered(tensor: Tensor) -> Tensor:
     """All of a tensor, also where it is spread over processes (DTensor)."""
     full: Tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
     return full

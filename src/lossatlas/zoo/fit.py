@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from lossatlas.atomic import whole
+from lossatlas.atomic import replacing
 from lossatlas.errors import RunMismatchError, SpecError
 from lossatlas.objective.batches import fingerprint
 from lossatlas.objective.private import weights_fingerprint
 from lossatlas.objective.randomness import seeded
 
-__all__ = ["FORMAT", "STATE", "Loss", "Recipe", "fit"]
+__all__ = ["FORMAT", "STATE", "FitRecipe", "Loss", "fit"]
 
 FORMAT = 1
 STATE = "fitted.pt"
@@ -29,7 +29,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class FitRecipe:
     """How to train.
 
     Attributes:
@@ -58,7 +58,7 @@ class Recipe:
             The rate.
 
         Example:
-            >>> [round(Recipe(steps=100, lr=1.0).lr_at(step), 3) for step in (0, 9, 55, 99)]
+            >>> [round(FitRecipe(steps=100, lr=1.0).lr_at(step), 3) for step in (0, 9, 55, 99)]
             [0.1, 1.0, 0.5, 0.0]
         """
         warm = max(1, self.steps // 10)
@@ -71,7 +71,7 @@ def fit(
     model: nn.Module,
     data: tuple[Tensor, Tensor],
     loss: Loss,
-    recipe: Recipe,
+    recipe: FitRecipe,
     *,
     folder: str | os.PathLike[str] | None = None,
     progress: bool = True,
@@ -106,7 +106,7 @@ def fit(
 
 
 def _steps(
-    model: nn.Module, data: tuple[Tensor, Tensor], loss: Loss, recipe: Recipe, name: str, progress: bool
+    model: nn.Module, data: tuple[Tensor, Tensor], loss: Loss, recipe: FitRecipe, name: str, progress: bool
 ) -> list[float]:
     model.train()
     optimizer = torch.optim.Adam(model.parameters(), lr=recipe.lr)
@@ -131,10 +131,10 @@ def _steps(
 
 
 def _save(path: Path, identity: Mapping[str, Any], model: nn.Module, losses: list[float]) -> None:
-    """Write the result, whole or not at all."""
+    """Write the result, replacing or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     state = {"format": FORMAT, "identity": dict(identity), "losses": losses, "model": model.state_dict()}
-    with whole(path) as scratch:
+    with replacing(path) as scratch:
         torch.save(state, scratch)
 
 

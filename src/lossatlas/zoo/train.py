@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from lossatlas.atomic import whole
+from lossatlas.atomic import replacing
 from lossatlas.errors import RunMismatchError, SpecError, unknown
 from lossatlas.objective.batches import fingerprint
 from lossatlas.objective.private import weights_fingerprint
@@ -26,8 +26,8 @@ __all__ = [
     "STATE",
     "Augment",
     "Optimizer",
-    "Recipe",
     "Scores",
+    "TrainRecipe",
     "Trained",
     "augmented",
     "score",
@@ -44,7 +44,7 @@ PADDING = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class TrainRecipe:
     """How to train. The defaults are those of the paper (Li et al. 2018, section 5 and its code).
 
     Attributes:
@@ -87,7 +87,7 @@ class Recipe:
             The rate.
 
         Example:
-            >>> [Recipe().lr_at(epoch) for epoch in (0, 149, 150)]
+            >>> [TrainRecipe().lr_at(epoch) for epoch in (0, 149, 150)]
             [0.1, 0.1, 0.01]
         """
         passed = sum(epoch >= round(drop * self.epochs) for drop in self.drops)
@@ -122,7 +122,7 @@ class Trained:
 def train(
     model: nn.Module,
     data: tuple[Tensor, Tensor],
-    recipe: Recipe,
+    recipe: TrainRecipe,
     *,
     test: tuple[Tensor, Tensor] | None = None,
     folder: str | os.PathLike[str] | None = None,
@@ -175,7 +175,7 @@ def train(
     )
 
 
-def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+def _optimizer(model: nn.Module, recipe: TrainRecipe) -> torch.optim.Optimizer:
     if recipe.optimizer == "adam":
         return torch.optim.Adam(model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
     return torch.optim.SGD(
@@ -223,12 +223,12 @@ def score(model: nn.Module, data: tuple[Tensor, Tensor], *, batch_size: int = 50
     return Scores(loss=loss / len(data[1]), error=wrong / len(data[1]))
 
 
-def _done(model: nn.Module, data: tuple[Tensor, Tensor], recipe: Recipe) -> bool:
+def _done(model: nn.Module, data: tuple[Tensor, Tensor], recipe: TrainRecipe) -> bool:
     return recipe.until > 0 and score(model, data).loss < recipe.until
 
 
 def _epoch(
-    model: nn.Module, data: tuple[Tensor, Tensor], recipe: Recipe, optimizer: torch.optim.Optimizer, epoch: int
+    model: nn.Module, data: tuple[Tensor, Tensor], recipe: TrainRecipe, optimizer: torch.optim.Optimizer, epoch: int
 ) -> float:
     """One pass over the data in a fresh order; the mean loss over its samples."""
     model.train()
@@ -247,7 +247,7 @@ def _epoch(
     return float(total) / len(y)
 
 
-def _identity(model: nn.Module, data: tuple[Tensor, Tensor], recipe: Recipe) -> dict[str, Any]:
+def _identity(model: nn.Module, data: tuple[Tensor, Tensor], recipe: TrainRecipe) -> dict[str, Any]:
     return {
         "model": weights_fingerprint(model),
         "data": fingerprint(list(data)).hex(),
@@ -258,7 +258,7 @@ def _identity(model: nn.Module, data: tuple[Tensor, Tensor], recipe: Recipe) -> 
 def _save(
     path: Path, identity: Mapping[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer, losses: list[float]
 ) -> None:
-    """Write the state, whole or not at all."""
+    """Write the state, replacing or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     state = {
         "format": FORMAT,
@@ -267,7 +267,7 @@ def _save(
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
     }
-    with whole(path) as scratch:
+    with replacing(path) as scratch:
         torch.save(state, scratch)
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import importlib
 
+from lossatlas.doors import brought, names_of
 from lossatlas.errors import SpecError, unknown
+from lossatlas.expected import described_type
 from lossatlas_studies.study import Study
 
 ORDER = (
@@ -26,16 +28,30 @@ ORDER = (
     "edge-of-stability",
     "batch-statistics",
 )
-"""The studies by name, in the order of the index."""
+"""The studies of this distribution by name, in the order of the index."""
+
+GROUP = "lossatlas.studies"
+"""The door: an entry point of this group is named as its study, and stands for a :class:`Study`."""
+
+
+def names() -> tuple[str, ...]:
+    """All studies: our own, then those that other distributions bring."""
+    return (*ORDER, *(name for name in names_of(GROUP) if name not in ORDER))
 
 
 def study(name: str) -> Study:
     """A study by name.
 
     Raises:
-        SpecError: an unknown name; all good ones are listed.
+        SpecError: an unknown name; all good ones are listed. Or what another distribution brings is no study of this
+            name, or cannot be imported.
     """
+    if name not in names():
+        raise SpecError(unknown("study", name, names()))
     if name not in ORDER:
-        raise SpecError(unknown("study", name, ORDER))
+        other = brought(GROUP, name)
+        if not isinstance(other, Study) or other.name != name:
+            raise SpecError(f"{GROUP}: {name!r} is {described_type(other)}; expected a Study with name={name!r}")
+        return other
     found: Study = importlib.import_module(f"lossatlas_studies.{name.replace('-', '_')}").STUDY
     return found

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from lossatlas.errors import SpecError, unknown
-from lossatlas.zoo.train import Augment, Recipe
+from lossatlas.zoo.train import Augment, TrainRecipe
 from lossatlas_studies import search_charts
 from lossatlas_studies.comparisons import agreement, better
-from lossatlas_studies.halving import WAYS, Pool, Searches, Way, better_search, rungs, searches
+from lossatlas_studies.halving import WAYS, Pool, Searches, SearchWay, better_search, rungs, searches
 from lossatlas_studies.images import Row
 from lossatlas_studies.networks import DATA
 from lossatlas_studies.proxies import BASELINES, BY_NAME, LANDSCAPES, Predictor, Scan, before_training, scanned
@@ -55,9 +55,9 @@ class Settings:
     searches: int = work(2000, least=20, about="searches, each on other networks in another order")
 
     @property
-    def recipe(self) -> Recipe:
+    def recipe(self) -> TrainRecipe:
         """How all networks are trained."""
-        return Recipe(
+        return TrainRecipe(
             epochs=self.epochs, lr=self.lr, batch_size=self.batch_size, augment=self.augment,
             optimizer="adam", weight_decay=0.0, drops=(0.6, 0.85),
         )  # fmt: skip
@@ -215,7 +215,7 @@ def _learned(rows: Sequence[Row], settings: Settings, chosen: Predictor) -> Verd
 
 
 def _searches(found: Searches, chosen: Predictor) -> list[Verdict]:
-    claims: tuple[tuple[str, Way, Way], ...] = (
+    claims: tuple[tuple[str, SearchWay, SearchWay], ...] = (
         (
             f"Successive halving that orders ties by the {chosen.words} finds better networks than the same without",
             "landscape ties",

@@ -14,9 +14,9 @@ import lossatlas as la
 from lossatlas.figure.plot import Panel, Plot, Series
 from lossatlas.results import landscape as schema
 from lossatlas.space import filters
-from lossatlas.zoo.train import Augment, Recipe
+from lossatlas.zoo.train import Augment, TrainRecipe
 from lossatlas_studies.charts import cloud
-from lossatlas_studies.comparisons import agreement, compare
+from lossatlas_studies.comparisons import agreement, larger
 from lossatlas_studies.images import Row
 from lossatlas_studies.measures import percent
 from lossatlas_studies.networks import DATA, LANDSCAPE, Case, Data, Look, Net, load, objective, surface, trained
@@ -56,10 +56,10 @@ class Settings:
     directions: int = work(3, least=1, about="random directions of each normalisation for each network")
     samples: int = work(600, least=8, power=2, about="training samples behind each value")
 
-    def recipe(self, size: str, decay: float) -> Recipe:
+    def recipe(self, size: str, decay: float) -> TrainRecipe:
         """How a network is trained."""
         batch = self.small_batch if size == "small" else self.large_batch
-        return Recipe(epochs=self.epochs, lr=self.lr, batch_size=batch, weight_decay=decay, augment=self.augment)
+        return TrainRecipe(epochs=self.epochs, lr=self.lr, batch_size=batch, weight_decay=decay, augment=self.augment)
 
 
 def net(settings: Settings, channels: int, size: str, decay: float, seed: int) -> Net:
@@ -166,7 +166,7 @@ def judge(rows: Sequence[Row]) -> list[Verdict]:
     none, some = sorted({row["decay"] for row in rows})
     line = "Training loss on the straight line between a small- and a large-batch network, one line for each seed."
     return [
-        compare(
+        larger(
             "On the unnormalised line, which of the two minima looks sharper depends on weight decay: the "
             "large-batch one without it, the small-batch one with it",
             _gaps(rows, none),
@@ -175,7 +175,7 @@ def judge(rows: Sequence[Row]) -> list[Verdict]:
             unit="lines",
             caveat=line + " The order itself is in the next two verdicts.",
         ),
-        compare(
+        larger(
             f"On the line at decay {none:g}, the large-batch minimum is the sharper one",
             _logs(rows, none, "large", "line"),
             _logs(rows, none, "small", "line"),
@@ -183,7 +183,7 @@ def judge(rows: Sequence[Row]) -> list[Verdict]:
             unit="networks",
             caveat=line,
         ),
-        compare(
+        larger(
             f"On the line at decay {some:g}, the small-batch minimum is the sharper one",
             _logs(rows, some, "small", "line"),
             _logs(rows, some, "large", "line"),
@@ -191,7 +191,7 @@ def judge(rows: Sequence[Row]) -> list[Verdict]:
             unit="networks",
             caveat=line,
         ),
-        compare(
+        larger(
             "Along filter-normalised directions, large-batch minima are the sharper ones whatever the decay",
             {decay: _logs(rows, decay, "large", "filter") for decay in (none, some)},
             {decay: _logs(rows, decay, "small", "filter") for decay in (none, some)},

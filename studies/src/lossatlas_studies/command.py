@@ -50,13 +50,13 @@ def study_command(
       lossatlas study --all --scale small --jobs 2
       lossatlas study skip-connections --scale paper --dry-run
     """
-    from lossatlas_studies import ORDER
+    from lossatlas_studies import names
 
     if listing:
         _list(name, scale)
         return
     if everything == bool(name):
-        raise SpecError(f"name a study or give --all; the studies are {', '.join(ORDER)}")
+        raise SpecError(f"name a study or give --all; the studies are {', '.join(names())}")
     if everything and sets:
         raise SpecError("--set is for one study; name it instead of --all")
     if jobs and not everything:
@@ -88,11 +88,11 @@ def _one(name: str, scale: str, sets: tuple[str, ...], dry: bool, out: Path, dev
 def _all(words: list[str], jobs: int, folder: Path) -> None:
     """Every study as the command that does it alone, and the index; what failed is told at the end."""
     from lossatlas.cli import Failure
-    from lossatlas_studies import ORDER
+    from lossatlas_studies import names
     from lossatlas_studies.page import write_index
     from lossatlas_studies.together import run_together
 
-    commands = {name: [sys.executable, "-m", "lossatlas", "study", name, *words] for name in ORDER}
+    commands = {name: [sys.executable, "-m", "lossatlas", "study", name, *words] for name in names()}
     ended = run_together(commands, jobs, lambda line: click.echo(line, err=True))
     failed = [one for one in ended if one.code]
     if len(failed) < len(ended):
@@ -114,11 +114,11 @@ def _say_verdicts(folder: Path) -> None:
 
 
 def _list(name: str | None, scale: str) -> None:
-    from lossatlas_studies import ORDER, study
+    from lossatlas_studies import names, study
     from lossatlas_studies.settings import described
 
     if name is None:
-        for each in ORDER:
+        for each in names():
             click.echo(f"{each:24}{study(each).title}")
         return
     found = study(name)

@@ -15,7 +15,7 @@ from lossatlas_studies import resampling
 from lossatlas_studies.verdicts import CANNOT_TELL, LEVEL, Groups, Verdict, decide, finite, lost, mean, verdict
 
 
-def compare(
+def larger(
     claim: str,
     more: Groups,
     less: Groups,

@@ -9,7 +9,7 @@ import xarray as xr
 
 from lossatlas_studies import images
 from lossatlas_studies.charts import cloud
-from lossatlas_studies.comparisons import compare
+from lossatlas_studies.comparisons import larger
 from lossatlas_studies.images import CLIP, SLICES, Row, fair, measured, networks_table
 from lossatlas_studies.networks import Net, trained
 from lossatlas_studies.settings import about
@@ -76,7 +76,7 @@ def judge(rows: Sequence[Row], settings: Settings) -> list[Verdict]:
     own, said = fair(rows, "kind", settings.matched)
     by = {kind: [row for row in own if row["kind"] == kind] for kind in KINDS}
     return [
-        compare(
+        larger(
             "At the same training loss, the plain network's landscape is the more non-convex",
             [row.bend for row in by["plain"]],
             [row.bend for row in by["dense"]],
@@ -84,7 +84,7 @@ def judge(rows: Sequence[Row], settings: Settings) -> list[Verdict]:
             unit="networks",
             caveat=SLICES + said,
         ),
-        compare(
+        larger(
             "The dense network has the wider valley",
             [row.valley for row in by["dense"]],
             [row.valley for row in by["plain"]],
@@ -92,7 +92,7 @@ def judge(rows: Sequence[Row], settings: Settings) -> list[Verdict]:
             unit="networks",
             caveat="In filter-normalised units." + said,
         ),
-        compare(
+        larger(
             "The plain network has the larger test error",
             [row["test_error"] for row in by["plain"]],
             [row["test_error"] for row in by["dense"]],

@@ -15,9 +15,9 @@ from torch import Tensor
 import lossatlas as la
 from lossatlas.extras import require
 from lossatlas.figure.plot import Panel, Plot, Series
-from lossatlas.zoo.train import Recipe, score
+from lossatlas.zoo.train import TrainRecipe, score
 from lossatlas_studies.charts import cloud
-from lossatlas_studies.comparisons import agreement, compare
+from lossatlas_studies.comparisons import agreement, larger
 from lossatlas_studies.images import Row
 from lossatlas_studies.measures import percent
 from lossatlas_studies.networks import DATA, Case, Data, Look, Net, load, objective, surface, trained
@@ -138,7 +138,7 @@ def net(settings: Settings, task: Task, share: float, seed: int) -> Net:
     name = "mlp"
     if not plane and settings.model == "resnet":
         name, options = "resnet", {"depth": 20, "width": w, "channels": task.clean.channels}
-    recipe = Recipe(
+    recipe = TrainRecipe(
         epochs=settings.spiral_epochs if plane else settings.epochs,
         lr=settings.lr,
         until=settings.until,
@@ -222,7 +222,7 @@ def judge(rows: Sequence[Row], settings: Settings) -> list[Verdict]:
                 quantity="Kendall τ of filter-normalised radius and test accuracy",
                 caveat=pooled,
             ),
-            compare(
+            larger(
                 f"On {task}, clean minima are flatter than those that fit the same data and were poisoned",
                 [row["radius"] for row in own if row["share"] == least],
                 [row["radius"] for row in own if row["share"] == most],

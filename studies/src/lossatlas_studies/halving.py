@@ -13,8 +13,8 @@ import scipy.stats
 from lossatlas.errors import SpecError
 from lossatlas_studies.verdicts import CANNOT_TELL, LEVEL, Verdict, decide, verdict
 
-Way = Literal["plain", "landscape ties", "loss ties", "landscape first"]
-WAYS: Mapping[Way, str] = {
+SearchWay = Literal["plain", "landscape ties", "loss ties", "landscape first"]
+WAYS: Mapping[SearchWay, str] = {
     "plain": "validation error alone",
     "landscape ties": "landscape among ties",
     "loss ties": "validation loss among ties",
@@ -22,7 +22,7 @@ WAYS: Mapping[Way, str] = {
 }
 """How a search cuts, and the words for it."""
 
-SCANS: tuple[Way, ...] = ("landscape ties", "landscape first")
+SCANS: tuple[SearchWay, ...] = ("landscape ties", "landscape first")
 """The ways that pay for a scan of every network they begin with."""
 
 FEWEST = 8
@@ -68,7 +68,7 @@ def rungs(early: int, epochs: int) -> tuple[int, ...]:
     return (*found, epochs)
 
 
-def search(pool: Pool, nets: np.ndarray, way: Way) -> tuple[int, float]:
+def search(pool: Pool, nets: np.ndarray, way: SearchWay) -> tuple[int, float]:
     """Train all, keep the better half, train those for as long again, and so on; at the end the best one is chosen.
 
     Args:
@@ -90,7 +90,7 @@ def search(pool: Pool, nets: np.ndarray, way: Way) -> tuple[int, float]:
     return int(left[0]), seconds
 
 
-def _order(pool: Pool, left: np.ndarray, epochs: int, keep: int, way: Way) -> np.ndarray:
+def _order(pool: Pool, left: np.ndarray, epochs: int, keep: int, way: SearchWay) -> np.ndarray:
     """The networks that are left, the best first; equal ones as their validation loss has them."""
     errors, losses, risk = pool.val_errors[left, epochs], pool.val_losses[left, epochs], pool.risk[left]
     if way == "landscape first":
@@ -134,16 +134,16 @@ class Searches:
     """
 
     used: np.ndarray
-    test: Mapping[Way, np.ndarray]
-    seconds: Mapping[Way, np.ndarray]
-    begun: Mapping[Way, np.ndarray]
+    test: Mapping[SearchWay, np.ndarray]
+    seconds: Mapping[SearchWay, np.ndarray]
+    begun: Mapping[SearchWay, np.ndarray]
     best: float
 
-    def regret(self, way: Way) -> np.ndarray:
+    def regret(self, way: SearchWay) -> np.ndarray:
         """How much larger the test error of the chosen network is than the smallest in the pool, by search."""
         return np.asarray(self.test[way] - self.best)
 
-    def saved(self, way: Way, rival: Way) -> np.ndarray:
+    def saved(self, way: SearchWay, rival: SearchWay) -> np.ndarray:
         """How much smaller it is than what a rival chose, by search."""
         return np.asarray(self.test[rival] - self.test[way])
 
@@ -185,7 +185,7 @@ def searches(pool: Pool, *, candidates: int, count: int, seed: int = 0) -> Searc
     )
 
 
-def _at_cost(pool: Pool, nets: np.ndarray, way: Way, budget: float) -> tuple[int, float, int]:
+def _at_cost(pool: Pool, nets: np.ndarray, way: SearchWay, budget: float) -> tuple[int, float, int]:
     """The search whose cost is nearest to the budget: what it chose, what it cost, and with how many it began."""
     best: tuple[int, float, int] | None = None
     for begun in range(len(nets), 0, -1):
@@ -199,7 +199,14 @@ def _at_cost(pool: Pool, nets: np.ndarray, way: Way, budget: float) -> tuple[int
 
 
 def better_search(
-    claim: str, found: Searches, way: Way, rival: Way, *, quantity: str, caveat: str = "", level: float = LEVEL
+    claim: str,
+    found: Searches,
+    way: SearchWay,
+    rival: SearchWay,
+    *,
+    quantity: str,
+    caveat: str = "",
+    level: float = LEVEL,
 ) -> Verdict:
     """Does one way to search choose better networks than another, for networks like those of the pool?
 
@@ -254,7 +261,7 @@ def _error(values: np.ndarray, used: np.ndarray) -> float:
     return math.sqrt(max(spread - added, 0.0) + chance)
 
 
-def summary(found: Searches, ways: Sequence[Way] = tuple(WAYS)) -> list[dict[str, str]]:
+def summary(found: Searches, ways: Sequence[SearchWay] = tuple(WAYS)) -> list[dict[str, str]]:
     """What each way came to, as words for a table."""
     rows = []
     for way in ways:

@@ -9,7 +9,7 @@ from typing import Any
 import xarray as xr
 
 from lossatlas.field.ruggedness import over_seeds
-from lossatlas.zoo.train import Augment, Recipe
+from lossatlas.zoo.train import Augment, TrainRecipe
 from lossatlas_studies.measures import percent, shape
 from lossatlas_studies.networks import DATA, Case, Data, Look, extremes, load, surface
 from lossatlas_studies.settings import about, work
@@ -43,9 +43,9 @@ class AbstractImages:
     products: int = work(200, least=4, about="matrix-vector products at most for the eigenvalues at a minimum")
 
     @property
-    def recipe(self) -> Recipe:
+    def recipe(self) -> TrainRecipe:
         """How all networks are trained."""
-        return Recipe(
+        return TrainRecipe(
             epochs=self.epochs, lr=self.lr, until=self.until, batch_size=self.batch_size, augment=self.augment
         )
 

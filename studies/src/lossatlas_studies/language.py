@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lossatlas.zoo.fit import Recipe
+from lossatlas.zoo.fit import FitRecipe
 from lossatlas_studies import images
 from lossatlas_studies.begun_words import Form, problems
-from lossatlas_studies.comparisons import agreement, compare, paired
+from lossatlas_studies.comparisons import agreement, larger, paired
 from lossatlas_studies.images import Row
 from lossatlas_studies.language_views import Shown, figures, tables
 from lossatlas_studies.measures import percent
@@ -87,14 +87,14 @@ class Settings:
         return {"vocabulary": 256, "dim": self.dim, "layers": self.layers, "heads": self.heads}
 
     @property
-    def pretraining(self) -> Recipe:
+    def pretraining(self) -> FitRecipe:
         """How the text is learned."""
-        return Recipe(steps=self.pretrain_steps, lr=self.pretrain_lr, batch_size=self.pretrain_batch)
+        return FitRecipe(steps=self.pretrain_steps, lr=self.pretrain_lr, batch_size=self.pretrain_batch)
 
     @property
-    def tuning(self) -> Recipe:
+    def tuning(self) -> FitRecipe:
         """How the task is learned, whatever the start."""
-        return Recipe(steps=self.tune_steps, lr=self.tune_lr, batch_size=self.tune_batch, until=self.until)
+        return FitRecipe(steps=self.tune_steps, lr=self.tune_lr, batch_size=self.tune_batch, until=self.until)
 
 
 def run(bench: Bench, settings: Settings) -> Findings:
@@ -181,7 +181,7 @@ def _width(own: Sequence[Row], settings: Settings, said: str) -> list[Verdict]:
         ),
     )
     return [
-        compare(
+        larger(
             claim,
             by_start(own, what, "pretrained"),
             by_start(own, what, "random"),
@@ -195,7 +195,7 @@ def _width(own: Sequence[Row], settings: Settings, said: str) -> list[Verdict]:
 
 def _ways(barrier: Mapping[str, Sequence[float]]) -> list[Verdict]:
     return [
-        compare(
+        larger(
             f"Two networks tuned from one pretrained start have a lower barrier between them than two from {words}",
             barrier[other],
             barrier[ONE["pretrained"]],
@@ -229,7 +229,7 @@ def _both(own: Sequence[Row], said: str) -> list[Verdict]:
             unit="starts",
             caveat="Pretrained and random starts are pooled: what differs between them can make an agreement.",
         ),
-        compare(
+        larger(
             "Pretraining changes how alike loss and score rank the cells of a plane",
             by_start(own, "tau", "pretrained"),
             by_start(own, "tau", "random"),
@@ -238,7 +238,7 @@ def _both(own: Sequence[Row], said: str) -> list[Verdict]:
             two_sided=True,
             caveat=_taus(own) + " Cells where nothing is solved are ties, and count for less.",
         ),
-        compare(
+        larger(
             "A pretrained start solves more of the problems that it was not tuned on",
             by_start(own, "held_out", "pretrained"),
             by_start(own, "held_out", "random"),
@@ -253,7 +253,7 @@ def _control(own: Sequence[Row], settings: Settings, said: str) -> list[Verdict]
     if not settings.control:
         return []
     return [
-        compare(
+        larger(
             "It matters what was read: a start that has read the text ends in a flatter minimum than one that has read "
             "its bytes in random order",
             by_start(own, "radius", "pretrained"),

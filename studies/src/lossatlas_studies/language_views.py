@@ -14,7 +14,7 @@ from lossatlas_studies.charts import cloud
 from lossatlas_studies.images import Row
 from lossatlas_studies.measures import percent
 from lossatlas_studies.study import Figure, Numbers
-from lossatlas_studies.tuned_landscapes import ONE, TWO, Way, plateau
+from lossatlas_studies.tuned_landscapes import ONE, TWO, Link, plateau
 from lossatlas_studies.tuning import SEEDS
 
 LOSS = "loss (nats per token)"
@@ -39,7 +39,7 @@ class Shown:
     planes: Sequence[xr.Dataset]
     lines: Sequence[xr.Dataset]
     losses: Sequence[float]
-    ways: Sequence[Way]
+    ways: Sequence[Link]
     problems: int
     rise: float
 
@@ -130,7 +130,7 @@ def _lines(shown: Shown) -> Plot:
     return Plot(panels=panels, caption=[caption])
 
 
-def _ways(ways: Sequence[Way]) -> Plot:
+def _ways(ways: Sequence[Link]) -> Plot:
     loss, score = [], []
     seen: set[str] = set()
     for one in ways:

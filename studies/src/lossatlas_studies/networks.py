@@ -25,7 +25,7 @@ from lossatlas.objective.batches import fingerprint
 from lossatlas.objective.batchnorm import Mode
 from lossatlas.results import landscape as schema
 from lossatlas.zoo import cifar
-from lossatlas.zoo.train import Recipe, train
+from lossatlas.zoo.train import TrainRecipe, train
 from lossatlas_studies.stages import Bench
 
 Pair = tuple[Tensor, Tensor]
@@ -128,7 +128,7 @@ class Net:
     model: str
     options: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
-    recipe: Recipe = field(default_factory=Recipe)
+    recipe: TrainRecipe = field(default_factory=TrainRecipe)
 
     def fresh(self) -> nn.Module:
         """The network before training."""
@@ -206,7 +206,7 @@ def _trained(bench: Bench, net: Net, data: Data, *, path: bool) -> tuple[Case, P
     return Case(net=net, model=model.eval(), scores=done.result, key=key, seconds=done.seconds), done.folder
 
 
-def _recording(folder: Path, recipe: Recipe) -> Callable[[int, nn.Module], None]:
+def _recording(folder: Path, recipe: TrainRecipe) -> Callable[[int, nn.Module], None]:
     """Keeps the network after every epoch; where a training goes on, so does its path."""
     recorder = la.Recorder(folder)
 

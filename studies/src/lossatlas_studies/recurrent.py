@@ -13,7 +13,7 @@ import xarray as xr
 from lossatlas.curvature.products import Matrix
 from lossatlas_studies import images
 from lossatlas_studies.charts import against, cloud
-from lossatlas_studies.comparisons import agreement, compare
+from lossatlas_studies.comparisons import agreement, larger
 from lossatlas_studies.images import CLIP, SLICES, Row, grouped, measured, networks_table
 from lossatlas_studies.networks import Case, Data, Net, objective, trained
 from lossatlas_studies.settings import about, work
@@ -126,7 +126,7 @@ def judge(rows: Sequence[Row], settings: Settings) -> list[Verdict]:
     shared = sorted({row["depth"] for row in plain if row["tied"]} & {row["depth"] for row in plain if not row["tied"]})
     tying = [row for row in plain if row["depth"] in shared]
     return [
-        compare(
+        larger(
             "Without the additive path, landscapes are more non-convex, with tied and with untied weights",
             grouped(own, "block", "bend", skip=False),
             grouped(own, "block", "bend", skip=True),
@@ -134,7 +134,7 @@ def judge(rows: Sequence[Row], settings: Settings) -> list[Verdict]:
             unit="networks",
             caveat=SLICES + said,
         ),
-        compare(
+        larger(
             "Among plain networks, tied ones are the more non-convex",
             grouped(tying, "depth", "bend", tied=True),
             grouped(tying, "depth", "bend", tied=False),
@@ -150,7 +150,7 @@ def judge(rows: Sequence[Row], settings: Settings) -> list[Verdict]:
             quantity="Kendall τ of |log10 of the ratio of gradient norms| and area that bends down",
             caveat="Depths and kinds are pooled: what differs between them can make an agreement." + said,
         ),
-        compare(
+        larger(
             "A recurrent network without gates is more non-convex than one with an additive cell (LSTM)",
             [row.bend for row in cells["rnn"]],
             [row.bend for row in cells["lstm"]],

@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from lossatlas.atomic import whole
+from lossatlas.atomic import replacing
 from lossatlas.errors import SpecError
 from lossatlas.objective.batches import fingerprint
-from lossatlas.zoo.train import Recipe, score, train
+from lossatlas.zoo.train import TrainRecipe, score, train
 from lossatlas_studies.networks import Pair, load
 from lossatlas_studies.search_space import Design
 from lossatlas_studies.stages import Bench
@@ -124,7 +124,7 @@ class Trial:
         return model.eval()
 
 
-def tried(bench: Bench, design: Design, data: Split, recipe: Recipe, early: int) -> Trial:
+def tried(bench: Bench, design: Design, data: Split, recipe: TrainRecipe, early: int) -> Trial:
     """Train a design, or find it; an interrupted training goes on after its last whole epoch."""
     recipe = dataclasses.replace(recipe, seed=design.number)
     key = {"design": dataclasses.asdict(design), "data": data.key, "recipe": dataclasses.asdict(recipe), "early": early}
@@ -171,10 +171,10 @@ class _Watch:
         if epoch == self.early:
             looked = self.now()
             entry |= {"train_loss": score(model, self.data.train).loss, "train_look": self.now() - looked}
-            with whole(self.folder / EARLY) as scratch:
+            with replacing(self.folder / EARLY) as scratch:
                 torch.save(model.state_dict(), scratch)
         self.seen[str(epoch)] = entry
-        with whole(self.folder / CURVE) as scratch:
+        with replacing(self.folder / CURVE) as scratch:
             scratch.write_text(json.dumps(self.seen), encoding="utf-8")
         self.since = self.now()
 

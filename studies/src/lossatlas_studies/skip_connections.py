@@ -11,7 +11,7 @@ import xarray as xr
 from lossatlas.results.interchange import read_surface
 from lossatlas_studies import images
 from lossatlas_studies.charts import against
-from lossatlas_studies.comparisons import agreement, compare
+from lossatlas_studies.comparisons import agreement, larger
 from lossatlas_studies.images import CLIP, KINDS, SLICES, AbstractImages, Row, fair, grouped, measured, networks_table
 from lossatlas_studies.measures import percent, shape
 from lossatlas_studies.networks import Look, Net, ratios, trained
@@ -76,7 +76,7 @@ def judge(rows: Sequence[Row], settings: Settings) -> list[Verdict]:
     own, said = fair(rows, "depth", settings.matched)
     plain = [row for row in own if not row["skip"]]
     return [
-        compare(
+        larger(
             "At the same training loss, plain networks have the more non-convex landscapes",
             grouped(own, "depth", "bend", skip=False),
             grouped(own, "depth", "bend", skip=True),
@@ -91,7 +91,7 @@ def judge(rows: Sequence[Row], settings: Settings) -> list[Verdict]:
             quantity="Kendall τ of depth and share of area that bends down, plain networks",
             caveat=SLICES + said,
         ),
-        compare(
+        larger(
             "Plain networks have the larger test error",
             grouped(own, "depth", "test_error", skip=False),
             grouped(own, "depth", "test_error", skip=True),

@@ -14,9 +14,9 @@ import xarray as xr
 import lossatlas as la
 from lossatlas.paths.findings import Checkpoint, PathLosses, Projected
 from lossatlas.results import landscape as schema
-from lossatlas.zoo.train import Augment, Recipe
+from lossatlas.zoo.train import Augment, TrainRecipe
 from lossatlas_studies import trajectory_figures
-from lossatlas_studies.comparisons import compare, paired
+from lossatlas_studies.comparisons import larger, paired
 from lossatlas_studies.measures import percent
 from lossatlas_studies.networks import DATA, Case, Data, Net, load, objective, recorded
 from lossatlas_studies.path_measures import WALKS, chance, downhill, random_plane, variance
@@ -57,9 +57,9 @@ class Settings:
     random_planes: int = work(20, least=2, about="random planes for each path")
     points: int = work(25, least=3, power=0.5, about="along each axis of a landscape, which holds the path")
 
-    def recipe(self, optimizer: str, size: str) -> Recipe:
+    def recipe(self, optimizer: str, size: str) -> TrainRecipe:
         """How a network is trained."""
-        return Recipe(
+        return TrainRecipe(
             epochs=self.epochs,
             lr=self.lr if optimizer == "sgd" else self.adam_lr,
             optimizer="sgd" if optimizer == "sgd" else "adam",
@@ -70,7 +70,7 @@ class Settings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Way:
+class Course:
     """What is known of one training's path of n checkpoints.
 
     Attributes:
@@ -131,17 +131,17 @@ class Way:
         return PathLosses(checkpoints=known, projected=place, own={"loss": self.own}, surface={"loss": self.surface})
 
 
-def before(way: Way) -> np.ndarray:
+def before(way: Course) -> np.ndarray:
     """The cosines of the steps before the learning rate falls."""
     return way.cosines[: way.drop]
 
 
-def late(way: Way) -> np.ndarray:
+def late(way: Course) -> np.ndarray:
     """Those of the second half of these."""
     return way.cosines[way.drop // 2 : way.drop]
 
 
-def after(way: Way) -> np.ndarray:
+def after(way: Course) -> np.ndarray:
     """Those of the steps since."""
     return way.cosines[way.drop :]
 
@@ -175,7 +175,7 @@ def net(settings: Settings, channels: int, label: str, seed: int) -> Net:
 
 def followed(
     bench: Bench, case: Case, data: Data, path: la.Trajectory, settings: Settings, kind: tuple[str, str]
-) -> Way:
+) -> Course:
     """All numbers about one path."""
 
     def stage(folder: Path) -> Mapping[str, Any]:
@@ -195,13 +195,13 @@ def followed(
     found = bench.stage(f"follow {case.net.label} seed {case.net.seed}", key, stage).result
     arrays = {name: np.array(found[name], float) for name in found if name != "numbers"}
     optimizer, size = kind
-    return Way(
+    return Course(
         optimizer=optimizer, size=size, seed=case.net.seed, scores=case.scores, numbers=found["numbers"], **arrays
     )
 
 
 def surfaces(
-    bench: Bench, case: Case, data: Data, path: la.Trajectory, settings: Settings, way: Way
+    bench: Bench, case: Case, data: Data, path: la.Trajectory, settings: Settings, way: Course
 ) -> tuple[list[xr.Dataset], np.ndarray]:
     """The loss over the principal plane and over a random one, of the same extent, and the path's place in that."""
 
@@ -220,7 +220,7 @@ def surfaces(
     return landscapes, np.array(done.result["path"], float)
 
 
-def judge(ways: Sequence[Way]) -> list[Verdict]:
+def judge(ways: Sequence[Course]) -> list[Verdict]:
     """What the paths say."""
     unit = "trainings"
     shares, walked = ([way.numbers[name] for way in ways] for name in ("share", "walk"))
@@ -241,7 +241,7 @@ def judge(ways: Sequence[Way]) -> list[Verdict]:
             unit=unit,
             caveat=beyond + ranges + f" By kind, in points of per cent: {each}.",
         ),
-        compare(
+        larger(
             "Paths of small and of large batches differ in that excess",
             _by_optimizer(ways, "large", lambda way: way.excess),
             _by_optimizer(ways, "small", lambda way: way.excess),
@@ -250,7 +250,7 @@ def judge(ways: Sequence[Way]) -> list[Verdict]:
             two_sided=True,
             caveat="At the same number of epochs, so large batches take fewer steps.",
         ),
-        compare(
+        larger(
             "Paths of SGD and of Adam differ in that excess",
             {size: [way.excess for way in ways if (way.optimizer, way.size) == ("adam", size)] for size in SIZES},
             {size: [way.excess for way in ways if (way.optimizer, way.size) == ("sgd", size)] for size in SIZES},
@@ -281,7 +281,7 @@ def judge(ways: Sequence[Way]) -> list[Verdict]:
             unit=unit,
             caveat=slope,
         ),
-        compare(
+        larger(
             "Before the learning rate falls, paths of small batches have turned along the contours more than paths "
             "of large ones",
             _by_optimizer(ways, "large", lambda way: _mean(late(way) ** 2)),
@@ -304,7 +304,7 @@ def judge(ways: Sequence[Way]) -> list[Verdict]:
 SIZES = ("small", "large")
 
 
-def _by_optimizer(ways: Sequence[Way], size: str, measure: Callable[[Way], float]) -> dict[str, list[float]]:
+def _by_optimizer(ways: Sequence[Course], size: str, measure: Callable[[Course], float]) -> dict[str, list[float]]:
     return {
         optimizer: [measure(way) for way in ways if (way.optimizer, way.size) == (optimizer, size)]
         for optimizer in ("sgd", "adam")

@@ -16,13 +16,13 @@ from lossatlas_studies.measures import percent
 from lossatlas_studies.study import Figure, Numbers
 
 if TYPE_CHECKING:
-    from lossatlas_studies.trajectories import Way
+    from lossatlas_studies.trajectories import Course
 
 CLIP = 12.0
 Shown = tuple[PathLosses, list[xr.Dataset], np.ndarray]
 
 
-def figures(ways: Sequence[Way], shown: Mapping[str, Shown], kinds: Mapping[str, Any]) -> list[Figure]:
+def figures(ways: Sequence[Course], shown: Mapping[str, Shown], kinds: Mapping[str, Any]) -> list[Figure]:
     """All figures of the study."""
     return [
         Figure(
@@ -60,7 +60,7 @@ def _plane(label: str, along: PathLosses, landscapes: list[xr.Dataset], random: 
     )
 
 
-def _variance(ways: Sequence[Way], kinds: Mapping[str, Any]) -> Plot:
+def _variance(ways: Sequence[Course], kinds: Mapping[str, Any]) -> Plot:
     place = np.arange(len(kinds), dtype=float)
     own = [[way for way in ways if way.kind == label] for label in kinds]
     shares = [np.array([100 * way.numbers["share"] for way in group]) for group in own]
@@ -86,7 +86,7 @@ def _variance(ways: Sequence[Way], kinds: Mapping[str, Any]) -> Plot:
     return Plot(panels=[panel], caption=[f"{len(own[0])} trainings of each kind; variance about the mean of a path."])
 
 
-def _angles(ways: Sequence[Way], kinds: Mapping[str, Any]) -> Plot:
+def _angles(ways: Sequence[Course], kinds: Mapping[str, Any]) -> Plot:
     series = []
     for number, label in enumerate(kinds):
         own = np.array([way.cosines for way in ways if way.kind == label])
@@ -120,7 +120,7 @@ def _losses(shown: Mapping[str, PathLosses]) -> Plot:
     )
 
 
-def tables(ways: Sequence[Way]) -> list[Numbers]:
+def tables(ways: Sequence[Course]) -> list[Numbers]:
     """All that is known of each path: of its variance, and of the surface below it."""
     return [
         Numbers(
@@ -140,7 +140,7 @@ def tables(ways: Sequence[Way]) -> list[Numbers]:
     ]
 
 
-def _variance_row(way: Way) -> dict[str, str]:
+def _variance_row(way: Course) -> dict[str, str]:
     found = way.numbers
     return {
         "training": f"{way.kind}, seed {way.seed}",
@@ -153,7 +153,7 @@ def _variance_row(way: Way) -> dict[str, str]:
     }
 
 
-def _surface_row(way: Way) -> dict[str, str]:
+def _surface_row(way: Course) -> dict[str, str]:
     parts = {"before": way.cosines[: way.drop], "after": way.cosines[way.drop :]}
     known = {name: values[np.isfinite(values)] for name, values in parts.items()}
     return {

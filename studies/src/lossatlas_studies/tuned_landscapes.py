@@ -88,7 +88,7 @@ def radius(bench: Bench, one: Tuned, task: Problems, look: Around) -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Way:
+class Link:
     """The straight line between two tuned networks.
 
     Attributes:
@@ -118,7 +118,7 @@ def pairs(networks: list[Tuned]) -> list[tuple[str, Tuned, Tuned]]:
     return found
 
 
-def way(bench: Bench, kind: str, a: Tuned, b: Tuned, task: Problems, look: Around) -> Way:
+def way(bench: Bench, kind: str, a: Tuned, b: Tuned, task: Problems, look: Around) -> Link:
     """Loss and score on the straight line between two networks."""
 
     def stage(folder: Path) -> Mapping[str, Any]:
@@ -129,7 +129,7 @@ def way(bench: Bench, kind: str, a: Tuned, b: Tuned, task: Problems, look: Aroun
 
     key = {"a": dict(a.key), "b": dict(b.key), "points": look.way_points}
     done = bench.stage(f"way from {a.name} to {b.name}", key, stage)
-    return Way(
+    return Link(
         kind=kind,
         ends=(a.name, b.name),
         landscape=schema.load(done.folder / LANDSCAPE),
@@ -188,7 +188,7 @@ def row(one: Tuned, field: xr.Dataset, distance: float, *, number: int, rise: fl
     )
 
 
-def joined(one: Way) -> Row:
+def joined(one: Link) -> Row:
     """The numbers of a way: barriers of the loss and of the share of problems that are not solved."""
     missed = one.landscape.assign(missed=1 - one.landscape["solved"])
     return Row(

@@ -22,7 +22,7 @@ from lossatlas.objective.batches import fingerprint
 from lossatlas.objective.generation import Continuation
 from lossatlas.objective.language import cross_entropy, packed
 from lossatlas.objective.metrics import IGNORED
-from lossatlas.zoo.fit import Recipe, fit
+from lossatlas.zoo.fit import FitRecipe, fit
 from lossatlas_studies.begun_words import Problems, exact
 from lossatlas_studies.stages import Bench
 
@@ -140,7 +140,7 @@ def random_start(bench: Bench, number: int, decoder: Mapping[str, Any]) -> Start
 
 
 def pretrained_start(
-    bench: Bench, number: int, decoder: Mapping[str, Any], text: Corpus, recipe: Recipe, *, kind: str = "pretrained"
+    bench: Bench, number: int, decoder: Mapping[str, Any], text: Corpus, recipe: FitRecipe, *, kind: str = "pretrained"
 ) -> Start:
     """A decoder that has learned to go on with a text."""
     seed = SEEDS[kind] + number
@@ -187,7 +187,7 @@ class Tuned:
         return f"{self.start.name}, tuning {self.run}"
 
 
-def tuned(bench: Bench, start: Start, run: int, task: Problems, held_out: Problems, recipe: Recipe) -> Tuned:
+def tuned(bench: Bench, start: Start, run: int, task: Problems, held_out: Problems, recipe: FitRecipe) -> Tuned:
     """Tune a start on a task.
 
     Args:

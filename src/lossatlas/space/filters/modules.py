@@ -5,6 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvTransposeNd
 
+from lossatlas.errors import SpecError
+from lossatlas.expected import described_type
 from lossatlas.space.filters.layout import Layout, LayoutRule, WithinRule, along
 
 __all__ = ["BUILT_IN", "RULES", "WITHIN", "gates", "register", "rows", "transposed_convolution", "unregister"]
@@ -88,6 +90,9 @@ def register(module_type: type[nn.Module], rule: LayoutRule | WithinRule, *, wit
         within: ask the rule for the tensors of all submodules too, under names such as ``"query.weight"``; it returns
             none for those that it leaves to the other rules. The nearest module around a tensor decides.
 
+    Raises:
+        SpecError: the class is none of modules, or the rule is no callable.
+
     Example:
         >>> from lossatlas.space import filters
         >>> class Columns(nn.Linear):
@@ -97,6 +102,10 @@ def register(module_type: type[nn.Module], rule: LayoutRule | WithinRule, *, wit
         3
         >>> filters.unregister(Columns)
     """
+    if not isinstance(module_type, type) or not issubclass(module_type, nn.Module):
+        raise SpecError(f"module_type is {described_type(module_type)}; expected a class of torch.nn.Module")
+    if not callable(rule):
+        raise SpecError(f"rule is {described_type(rule)}; expected a callable (module, name, tensor) -> Layout")
     (WITHIN if within else RULES)[module_type] = rule  # type: ignore[assignment]
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from lossatlas.errors import SpecError, unknown
+from lossatlas.expected import check_kind
 from lossatlas.objective.wrappers import unwrapped
 from lossatlas.space.filters import attention, libraries, wrapped
 from lossatlas.space.filters.layout import ROLES, Layout, LayoutRule, Role, whole
@@ -73,6 +74,7 @@ def table(model: nn.Module) -> dict[str, Row]:
         >>> [(row.name, row.role, row.layout.count) for row in table(nn.Linear(3, 5)).values()]
         [('weight', 'weight', 5), ('bias', 'bias', 1)]
     """
+    check_kind("model", model, nn.Module, "a torch.nn.Module")
     model = unwrapped(model)
     owners: dict[int, Row] = {}
     aliases: dict[int, list[str]] = {}

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lossatlas.zoo.models.resnet import Block, shortcut
+from lossatlas.zoo.models.resnet import BasicBlock, shortcut
 
 __all__ = ["BY_NAME", "EXPANSION", "Bottleneck", "DeepResNet"]
 
@@ -82,7 +82,7 @@ class DeepResNet(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(channels, width, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
-        make, grows = (Bottleneck, EXPANSION) if bottleneck else (Block, 1)
+        make, grows = (Bottleneck, EXPANSION) if bottleneck else (BasicBlock, 1)
         inputs = width
         for stage, count in enumerate(blocks):
             middle = width * 2**stage

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from lossatlas.errors import SpecError
 
-__all__ = ["BY_NAME", "DEPTHS", "WIDENINGS", "Block", "ResNet", "shortcut"]
+__all__ = ["BY_NAME", "DEPTHS", "WIDENINGS", "BasicBlock", "ResNet", "shortcut"]
 
 DEPTHS = (20, 32, 44, 56, 110)
 WIDENINGS = {56: (2, 4, 8), 110: (2, 4)}
@@ -28,7 +28,7 @@ def shortcut(inputs: int, outputs: int, stride: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), nn.BatchNorm2d(outputs))
 
 
-class Block(nn.Module):
+class BasicBlock(nn.Module):
     """Two 3×3 convolutions, and a shortcut around them unless ``skip`` is false.
 
     Args:
@@ -93,8 +93,8 @@ class ResNet(nn.Module):
 
 
 def _stage(inputs: int, outputs: int, blocks: int, stride: int, skip: bool) -> nn.Sequential:
-    first = Block(inputs, outputs, stride, skip=skip)
-    return nn.Sequential(first, *(Block(outputs, outputs, 1, skip=skip) for _ in range(blocks - 1)))
+    first = BasicBlock(inputs, outputs, stride, skip=skip)
+    return nn.Sequential(first, *(BasicBlock(outputs, outputs, 1, skip=skip) for _ in range(blocks - 1)))
 
 
 BY_NAME: Mapping[str, Callable[..., nn.Module]] = (

@@ -1,0 +1,1 @@
+"""What another distribution brings to lossatlas, a file for each door."""

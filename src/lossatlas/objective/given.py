@@ -1,0 +1,62 @@
+"""Is what a function was given an objective, a point of it, a chart: and how are these made?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from lossatlas.errors import SpecError
+from lossatlas.expected import check_kind, described_type
+from lossatlas.objective.objective import Objective
+
+__all__ = ["check_chart", "check_objective", "check_params", "check_tensors"]
+
+MADE = "a lossatlas.Objective, made as la.Objective(model, data, loss=torch.nn.functional.cross_entropy)"
+
+
+def check_objective(objective: Any, argument: str = "objective") -> None:
+    """Check that an argument is an Objective.
+
+    Raises:
+        SpecError: it is something else, such as a model; the message says how an Objective is made.
+    """
+    check_kind(argument, objective, Objective, MADE)
+
+
+def check_params(params: Any, argument: str = "params") -> None:
+    """Check that an argument is a point: tensors by name, or nothing.
+
+    Raises:
+        SpecError: it is something else; the message says how the tensors of a model are given.
+    """
+    if params is not None:
+        check_tensors(argument, params)
+
+
+def check_tensors(argument: str, got: Any) -> None:
+    """Check that an argument is tensors by name.
+
+    Raises:
+        SpecError: it is something else, or holds something else.
+    """
+    how = "; of a model: dict(model.named_parameters())" if isinstance(got, nn.Module) else ""
+    if not isinstance(got, Mapping):
+        raise SpecError(f"{argument} is {described_type(got)}; expected tensors by name{how}")
+    if isinstance(got, dict):  # any other mapping makes its tensors when they are asked for
+        for name, tensor in got.items():
+            check_kind(f"{argument}[{name!r}]", tensor, Tensor, "a tensor")
+
+
+def check_chart(plane: Any, argument: str = "plane") -> None:
+    """Check that an argument turns coordinates into parameters.
+
+    Raises:
+        SpecError: it is something else; the message says how a plane is made.
+    """
+    if not (callable(getattr(plane, "at", None)) and hasattr(plane, "axes")):
+        raise SpecError(
+            f"{argument} is {described_type(plane)}; expected a lossatlas.Plane, made as "
+            "la.Plane.random(objective, seed=0)"
+        )
