@@ -79,7 +79,7 @@ def test_one_good_baseline_is_enough_to_refute_the_first_claim_and_is_named():
 
 def test_with_nothing_planted_no_verdict_claims_more_than_its_rate():
     runs = 20
-    claims = np.zeros(14)
+    claims = np.zeros(12)
     for seed in range(runs):
         claims += [word == SEEN for word in words(planted(seed, landscape=None, rivals=None, n=30), FEW)]
     assert (claims <= scipy.stats.binom.ppf(0.9995, runs, LEVEL)).all()
