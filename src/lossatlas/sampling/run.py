@@ -17,6 +17,7 @@ from lossatlas.evaluate import plans
 from lossatlas.evaluate.choice import Ways, choose
 from lossatlas.evaluate.plans import Plan
 from lossatlas.objective import Objective
+from lossatlas.objective.given import check_objective
 from lossatlas.objective.probe import Centre, probe
 from lossatlas.objective.spread import error_names
 from lossatlas.results.spec import RunSpec
@@ -239,6 +240,7 @@ def interpolate(
         >>> la.interpolate(objective, a, b, steps=5)["loss"].dims
         ('x',)
     """
+    check_objective(objective)
     given = [tensors_of(model) for model in (a, b)]
     ends = [{name: tensors[name] for name in objective.origin if name in tensors} for tensors in given]
     direction = difference(ends[1], objective.origin | ends[0])
