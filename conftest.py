@@ -40,7 +40,7 @@ def _leave(namespace: dict[str, Any]) -> None:
 
 pytest_collect_file = Sybil(
     parsers=[PythonCodeBlockParser()],
-    patterns=["README.md", "docs/*.md", "docs/how-to/*.md"],
+    patterns=["README.md", "docs/*.md", "docs/tutorial/*.md", "docs/how-to/*.md", "docs/explanation/*.md"],
     setup=_enter,
     teardown=_leave,
 ).pytest()

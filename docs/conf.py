@@ -57,3 +57,23 @@ html_theme_options = {
     "pygments_dark_style": "monokai",
 }
 html_sidebars = {"index": []}
+
+
+# The reference lists `lossatlas.sample`; a reference to `lossatlas.sampling.run.sample`, where it lives, leads there.
+_PUBLIC = {f"lossatlas.{home}.{name}": f"lossatlas.{name}" for name, home in lossatlas._HOMES.items()} | {
+    "lossatlas.draw.view.View": "lossatlas.View",
+    "lossatlas.objective.objective.Objective": "lossatlas.Objective",
+}
+
+
+def _known_as(app, env, node, contents):  # type: ignore[no-untyped-def]
+    public = _PUBLIC.get(node.get("reftarget", "").lstrip("."))
+    if node.get("refdomain") != "py" or public is None:
+        return None
+    found = env.domains["py"].resolve_any_xref(env, node["refdoc"], app.builder, public, node, contents)
+    return found[0][1] if found else None
+
+
+def setup(app):  # type: ignore[no-untyped-def]
+    """Sphinx calls this."""
+    app.connect("missing-reference", _known_as)

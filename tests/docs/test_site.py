@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no Chromium at {CHROMIUM}"),
 ]
 RAW = re.compile(
-    r"\\\(|\\\[|\$\$|\\(?:frac|theta|alpha|sum|lambda|delta|eta)\b|:(?:math|class|func|mod|meth|data):|```|:::"
+    r"\\\(|\\\[|\$\$|\\(?:frac|theta|alpha|sum|lambda|delta|eta)\b|:(?:math|class|func|mod|meth|data):|```|:::|!!! "
 )
 
 

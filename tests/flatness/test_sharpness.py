@@ -448,7 +448,7 @@ def test_bad_input_is_refused(several) -> None:
 
 
 def test_the_docs_table_says_of_each_measure_what_its_definition_says() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "flatness.md").read_text()
+    text = (Path(__file__).parents[2] / "docs" / "explanation" / "flatness.md").read_text()
     for name, what in sharpness.DEFINITIONS.items():
         row = next(line for line in text.splitlines() if line.startswith(f"| `{name}` |"))
         cells = [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", row)[2:-1]]

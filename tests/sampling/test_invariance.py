@@ -94,7 +94,7 @@ def test_layer_normalisation_knows_layers_but_not_filters():
 
 
 def test_rescaling_single_units_changes_even_the_filter_normalised_surface():
-    """The limit that docs/limits.md states."""
+    """The limit that docs/explanation/limits.md states."""
     model = convolutional()
     assert np.max(np.abs(surface(scaled_units(model)) / surface(model) - 1)) > 0.05
 

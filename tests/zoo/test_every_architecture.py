@@ -242,7 +242,7 @@ def test_the_table_in_the_docs_is_what_the_command_prints():
 
     from lossatlas.cli import atlas
 
-    page = Path(__file__).parents[2].joinpath("docs", "filters.md").read_text(encoding="utf-8")
+    page = Path(__file__).parents[2].joinpath("docs", "explanation", "filters.md").read_text(encoding="utf-8")
     names = [f"zoo:{name}" for name in la.zoo.models() if name != "resnet"]
     printed = CliRunner().invoke(atlas, ["explain", "--sizes", *names]).stdout
     assert printed in page

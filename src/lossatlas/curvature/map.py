@@ -70,7 +70,7 @@ def curvature_map(
         tensors: ``"all"`` or ``"weights"``.
         kind: ``"hessian"`` or ``"ggn"``.
         tolerance: wanted residual, relative to each eigenvalue as in :func:`lossatlas.eigenvalues`. Eigenvalues are
-            better than residuals: with 0.1 ratios were found within 3 % (``docs/curvature.md``).
+            better than residuals: with 0.1 ratios were found within 3 % (``docs/measured.md``).
         most: matrix-vector products at a point after which it has failed, and says so.
         warm: begin with a mixture of both eigenvectors of the neighbour and a random vector.
         checks: with warm starts, so many points are solved again from a random vector. By how much the values differ,

@@ -42,7 +42,7 @@ def gates(module: nn.Module, name: str, tensor: Tensor) -> Layout:
     vanilla RNN. Layers and directions have tensors of their own. A projection (``weight_hr``) has no gates.
 
     The gates' sigmoid and tanh leave no scale free, so scaling such a filter changes the function. What is free where a
-    vanilla RNN has ReLU, see ``docs/filters.md``.
+    vanilla RNN has ReLU, see ``docs/explanation/filters.md``.
 
     Returns:
         The layout.
