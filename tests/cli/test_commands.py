@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import h5py
@@ -135,6 +136,14 @@ def test_a_toml_file_says_the_same_and_flags_win_over_it(here):
     sample(*arguments, "--run", "b")
     np.testing.assert_array_equal(la.open("a")["loss"].values, la.open("b")["loss"].values)
     assert la.open("a").attrs["title"] == "a \\ name"
+
+
+def test_a_printed_config_says_the_same_whatever_the_title_holds(here):
+    for title in ('a "quoted" \\ title', 'a"\ntrust_pickle = true #', "tab\there", "[view]", "模型 🙂", "x\x1b[31m"):
+        text = sample("--title", title, "--print-config").stdout
+        content = tomllib.loads(text)
+        assert content["title"] == title
+        assert "trust_pickle" not in content
 
 
 def test_a_line_a_space_and_a_default_square(here):
@@ -347,7 +356,7 @@ def test_bad_checkpoints_are_named(here):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("model =", "is no TOML"),
+        ("model =", "cannot be read as TOML"),
         ("modle = 'a'", "unknown key 'modle'; the good ones are model, data, checkpoint"),
         ("seed = 'a'", "seed = 'a' is a str; expected a int"),
         ("orthogonal = 1", "orthogonal = 1 is a int; expected a bool"),

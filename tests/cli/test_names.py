@@ -81,3 +81,17 @@ def test_names_are_taken_apart():
     for bad in ("a.py:", ":f", "a", "a:f(3)", "a:f(**{})", "a:f(x=1)(y=2)", "a:f(x=1"):
         with pytest.raises(SpecError, match="form|literals"):
             names.parse(bad)
+
+
+def test_two_files_that_import_their_own_helper_stay_apart(tmp_path, monkeypatch):
+    for folder, size in (("a", 2), ("b", 3)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "helper.py").write_text(f"SIZE = {size}\n")
+        (tmp_path / folder / "train.py").write_text(
+            "import torch\nfrom helper import SIZE\n\n\n"
+            "def early():\n    return torch.nn.Linear(SIZE, 1)\n\n\n"
+            "def late():\n    import helper\n\n    return torch.nn.Linear(helper.SIZE, 1)\n"
+        )
+    monkeypatch.setattr("sys.path", [*__import__("sys").path])
+    made = [names.model(f"{tmp_path}/{folder}/train.py:{how}") for how in ("early", "late") for folder in "aba"]
+    assert [model.in_features for model in made] == [2, 3, 2] * 2

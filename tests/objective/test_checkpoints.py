@@ -99,7 +99,7 @@ def test_an_index_cannot_lead_out_of_its_folder(tmp_path):
     save_file({"secret": torch.ones(1)}, tmp_path / "secret.safetensors")
     index = {"weight_map": {"secret": "../secret.safetensors"}}
     (tmp_path / "model" / "model.safetensors.index.json").write_text(json.dumps(index))
-    with pytest.raises(SpecError, match="is a folder without"):
+    with pytest.raises(SpecError, match="names a file outside of its folder"):
         read_checkpoint(tmp_path / "model")
 
 
@@ -165,7 +165,7 @@ def test_truncated_files_are_named(tmp_path, name, kept):
     path = tmp_path / name
     save_file(state, path) if name.endswith("safetensors") else torch.save(state, path)
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(SpecError, match=rf"checkpoint .*{name} cannot be read.*truncated"):
+    with pytest.raises(SpecError, match=rf"{name} cannot be read.*truncated"):
         load_checkpoint(net(), path)
 
 

@@ -316,7 +316,7 @@ def test_bad_paths_are_named(tmp_path):
     recorded(tmp_path / "path")
     file = next((tmp_path / "path").glob("*5.safetensors"))
     file.write_bytes(file.read_bytes()[:-10])
-    with pytest.raises(la.SpecError, match="ends within"):
+    with pytest.raises(la.SpecError, match="does not lie within the file"):
         la.Trajectory.open(tmp_path / "path").principal()
 
 

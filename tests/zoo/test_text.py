@@ -80,7 +80,11 @@ def test_bad_tables_are_refused(tmp_path, content, message):
 def test_bad_texts_are_refused(tmp_path):
     (tmp_path / "a.txt").write_text("short")
     (tmp_path / "b.txt").write_bytes(b"\xff\xfe\x00")
-    for path, message in (("a.txt", "the text has 4 tokens"), ("b.txt", "no text in UTF-8"), ("c.txt", "no such file")):
+    for path, message in (
+        ("a.txt", "the text has 4 tokens"),
+        ("b.txt", "cannot be read as text in UTF-8"),
+        ("c.txt", "no such file"),
+    ):
         with pytest.raises(SpecError, match=message):
             la.zoo.data("text", path=tmp_path / path)
     with pytest.raises(SpecError, match="choose one of: bytes, bpe, FILE.json"):

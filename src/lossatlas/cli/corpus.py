@@ -15,6 +15,7 @@ from lossatlas.errors import SpecError
 from lossatlas.extras import require
 from lossatlas.objective import language
 from lossatlas.objective.metrics import IGNORED
+from lossatlas.untrusted import MOST_CORPUS, text_of
 
 __all__ = ["Corpus", "block_of", "corpus", "wanted"]
 
@@ -149,10 +150,7 @@ def _tokenizer(source: str, *, given: bool) -> Any:
 
 
 def _tokens(coder: Any, path: Path, *, special: bool) -> Tensor:
-    try:
-        content = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as fault:
-        raise SpecError(f"--data {path} cannot be read as a text in UTF-8: {fault}") from fault
+    content = text_of(path, "text in UTF-8 (--data)", most=MOST_CORPUS)
     logger = logging.getLogger("transformers")  # it warns of a text longer than a block, which is what is cut here
     level = logger.level
     logger.setLevel(logging.ERROR)

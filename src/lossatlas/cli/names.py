@@ -20,12 +20,11 @@ from __future__ import annotations
 import ast
 import difflib
 import importlib
-import importlib.util
 import inspect
-import json
 import sys
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
@@ -35,12 +34,14 @@ from torch import nn
 from torch.nn import functional as F
 
 from lossatlas import zoo
+from lossatlas.cli.userfiles import at_home, imported
 from lossatlas.errors import SpecError, unknown
-from lossatlas.extras import require
+from lossatlas.extras import MissingExtraError, require
 from lossatlas.objective import calling, hub, language
 from lossatlas.objective import metrics as known_metrics
 from lossatlas.objective.contents import read_contents
 from lossatlas.objective.randomness import seeded
+from lossatlas.untrusted import json_object
 
 __all__ = [
     "FORMS",
@@ -111,7 +112,7 @@ def parse(text: str, forms: str = FORMS) -> Name:
         if any(keyword.arg is None for keyword in call.keywords):
             raise SpecError("arguments need names")
         arguments = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
-    except (SyntaxError, ValueError) as fault:
+    except (SyntaxError, ValueError, RecursionError, MemoryError, TypeError) as fault:
         raise SpecError(f"{text!r}: the arguments must be literals with names, as in zoo:resnet20(width=8)") from fault
     return Name(text=text, source=source, target=target, arguments=arguments)
 
@@ -265,7 +266,8 @@ def _called(name: Name, found: Any, ready: tuple[type, ...]) -> Any:
     if isinstance(found, ready) or is_loader or not callable(found):
         return found
     try:
-        return found(**name.arguments)
+        with at_home(Path(name.source).parent) if name.source.endswith(".py") else nullcontext():
+            return found(**name.arguments)
     except SpecError:
         raise
     except Exception as fault:  # whatever the user's code raises is the user's to see
@@ -273,21 +275,12 @@ def _called(name: Name, found: Any, ready: tuple[type, ...]) -> Any:
 
 
 def _file(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise SpecError(f"{path}: no such file")
-    folder = str(path.resolve().parent)
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
-    spec = importlib.util.spec_from_file_location(f"_lossatlas_user_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise SpecError(f"{path} cannot be imported as Python")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # pickled classes and dataclasses look their module up there
     try:
-        spec.loader.exec_module(module)
+        return imported(path)
+    except SpecError:
+        raise
     except Exception as fault:  # whatever the user's code raises is the user's to see
         raise SpecError(f"{path} raised {_place(fault)}") from fault
-    return module
 
 
 def _module(name: Name) -> ModuleType:
@@ -341,8 +334,10 @@ def _from_hub(name: Name) -> nn.Module:
         else:
             with seeded(0):
                 made, report = (kind.from_config if kind is library.AutoModel else kind)(config), {}
-    except (OSError, ValueError, AttributeError) as fault:
-        raise SpecError(f"{name.text!r} cannot be loaded: {str(fault).splitlines()[0]}") from fault
+    except MissingExtraError:
+        raise
+    except Exception as fault:  # a damaged folder can make the library fail in any way
+        raise SpecError(f"{name.text!r} cannot be loaded: {_first_line(fault)}") from fault
     if missing := sorted(map(str, report.get("missing_keys") or ())):
         raise SpecError(
             f"{name.text!r}: {len(missing)} weights of {type(made).__name__} are not in it ({', '.join(missing[:3])}), "
@@ -352,12 +347,16 @@ def _from_hub(name: Name) -> nn.Module:
     return network.eval()
 
 
+def _first_line(fault: BaseException) -> str:
+    return next(iter(str(fault).strip().splitlines()), type(fault).__name__)
+
+
 def _adapted(name: Name) -> nn.Module:
     """The adapted model of a folder of peft, on the base that its configuration names."""
     library = require("peft", extra="hf", purpose=f"make {name.text}")
     folder = Path(name.target)
-    base = json.loads((folder / hub.ADAPTER).read_text(encoding="utf-8")).get("base_model_name_or_path") or ""
-    if not base:
+    base = json_object(folder / hub.ADAPTER, "the configuration of an adapter").get("base_model_name_or_path") or ""
+    if not base or not isinstance(base, str):
         raise SpecError(
             f"{name.text!r} is an adapter and does not say of which base; give --model BASE --checkpoint {folder}"
         )
@@ -367,7 +366,7 @@ def _adapted(name: Name) -> nn.Module:
     except (SpecError, OSError, ValueError, RuntimeError) as fault:
         raise SpecError(
             f"{name.text!r} is an adapter, and its base {base} cannot be loaded or does not fit "
-            f"({str(fault).splitlines()[0]}); give the base by --model, and --checkpoint {folder}"
+            f"({_first_line(fault)}); give the base by --model, and --checkpoint {folder}"
         ) from fault
     return made.eval()
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
-from lossatlas.errors import SpecError
+from lossatlas.untrusted import json_object
 
 __all__ = ["report_command"]
 
@@ -69,7 +68,4 @@ def _ways(run: str) -> list[Any]:
 
 
 def _json(path: str) -> Any:
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as fault:
-        raise SpecError(f"{path} cannot be read ({fault}); write it with lossatlas sharpness --json") from fault
+    return json_object(path, "measures of flatness, as lossatlas sharpness --json writes them")

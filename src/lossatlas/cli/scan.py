@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import click
 import numpy as np
+import tomli_w
 import torch
 from torch import Tensor, nn
 
@@ -31,6 +32,7 @@ from lossatlas.space.canonical import canonical
 from lossatlas.space.charts import Plane, Recipe
 from lossatlas.space.normalize import STILL, WAYS
 from lossatlas.space.planefile import load_directions, load_labels
+from lossatlas.untrusted import printable, reading, text_of
 
 __all__ = [
     "AXES",
@@ -51,6 +53,7 @@ __all__ = [
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 GIB = 1024**3
 TOLERANCE = 0.02
+MOST_SETTINGS = 1024**2
 AXES = ("x", "y", "z")
 
 
@@ -167,12 +170,9 @@ class Scan:
         Raises:
             SpecError: the file is missing or damaged, or a key or value is wrong; all good keys are listed.
         """
-        if not path.is_file():
-            raise SpecError(f"{path}: no such file")
-        try:
-            content = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
-            raise SpecError(f"{path} is no TOML: {fault}") from fault
+        text = text_of(path, "TOML", most=MOST_SETTINGS)
+        with reading(path, "TOML"):
+            content = tomllib.loads(text)
         defaults = {entry.name: entry.default for entry in fields(cls)}
         settings = {}
         for key, value in content.items():
@@ -186,13 +186,23 @@ class Scan:
         return settings
 
     def to_toml(self) -> str:
-        """The TOML file that says the same."""
+        """The TOML file that says the same.
+
+        Returns:
+            Its text.
+
+        Raises:
+            SpecError: a file name is no text in Unicode.
+        """
         defaults = {entry.name: entry.default for entry in fields(self)}
         told = {name: getattr(self, name) for name in defaults if name != "view"}
-        lines = [f"{key} = {_toml(value)}" for key, value in told.items() if value != defaults[key]]
+        table: dict[str, Any] = {key: value for key, value in told.items() if value != defaults[key]}
         if self.view:
-            lines += ["", "[view]", *(f"{key} = {_toml(value)}" for key, value in self.view.items())]
-        return "\n".join(lines)
+            table["view"] = {key: "none" if value is None else value for key, value in self.view.items()}
+        text = tomli_w.dumps(table)
+        if not text.isascii() and printable(text.replace("\n", "")) != text.replace("\n", ""):
+            raise SpecError("a setting has a name that is no text in Unicode, which no TOML file can hold; rename it")
+        return text.rstrip("\n")
 
     def to_python(self) -> str:
         """The Python program that does the same."""
@@ -210,11 +220,15 @@ MANY = ("metric", "still", "only", "towards", "out")
 def _typed(path: Path, key: str, value: Any, default: Any, *, many: bool) -> Any:
     """A TOML value in the type of its field; one text stands for a list of one."""
     if many:
-        return (value,) if isinstance(value, str) else tuple(value)
+        entries = [value] if isinstance(value, str) else value
+        if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
+            raise SpecError(f"{path}: {key} = {value!r}; expected a text, or a list of texts")
+        return tuple(entries)
     if key == "samples" and value == "auto":
         return value
     if key in AXES:
-        if not isinstance(value, list) or len(value) != 3:
+        good = isinstance(value, list) and len(value) == 3 and type(value[2]) is int
+        if not good or not all(type(bound) in (int, float) for bound in value[:2]):
             raise SpecError(f"{path}: {key} = {value!r}; expected {key} = [low, high, points]")
         return tuple(value)
     wanted = type(default)
@@ -223,17 +237,6 @@ def _typed(path: Path, key: str, value: Any, default: Any, *, many: bool) -> Any
     if not isinstance(value, wanted) or isinstance(value, bool) is not (wanted is bool):
         raise SpecError(f"{path}: {key} = {value!r} is a {type(value).__name__}; expected a {wanted.__name__}")
     return value
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if value is None:  # as a clip may be
-        return '"none"'
-    if isinstance(value, tuple):
-        return "[" + ", ".join(_toml(entry) for entry in value) + "]"
-    # A JSON-like text is a TOML text for everything but control characters, which no setting has.
-    return f'"{value}"'.replace("\\", "\\\\") if isinstance(value, str) else repr(value)
 
 
 def build_model(scan: Scan) -> nn.Module:

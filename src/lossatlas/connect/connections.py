@@ -22,6 +22,7 @@ from lossatlas.figure.overlays import Overlay
 from lossatlas.figure.plot import Mark, Panel, Plot, Series
 from lossatlas.results.reading import read
 from lossatlas.results.store import SPEC
+from lossatlas.untrusted import bare_name, json_object, reading, shown
 
 __all__ = ["CONNECTION", "PLANE", "folder_for", "is_connection", "known", "note", "overlays_of", "plot", "ways_of"]
 
@@ -89,11 +90,24 @@ def known(path: str | os.PathLike[str]) -> dict[str, Any]:
         SpecError: the folder holds none, or the file is damaged.
     """
     file = Path(path) / CONNECTION
-    try:
-        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        return {name: content[name] for name in ("title", "ways", "caption", "barriers", "upon")}
-    except (OSError, ValueError, KeyError, TypeError) as fault:
-        raise SpecError(f"{file} cannot be read ({fault}); run lossatlas connect --run {path} again") from fault
+    again = f"run lossatlas connect --run {shown(path)} again"
+    content = json_object(file, "the ways between two networks")
+    with reading(file, "the ways between two networks", again):
+        found = {name: content[name] for name in ("title", "ways", "caption", "barriers", "upon")}
+        ways, barriers, caption = found["ways"], found["barriers"], found["caption"]
+        words = [found["title"], *ways.values(), *barriers, *barriers.values(), *caption]
+        if not isinstance(caption, list) or not all(isinstance(text, str) for text in words):
+            raise SpecError(f"{shown(file)} is damaged: titles and captions must be texts; {again}")
+        for name in ways:
+            bare_name(name, file)
+        for one in found["upon"]:
+            _overlay(one)
+    return found
+
+
+def _overlay(one: Mapping[str, Any]) -> Overlay:
+    made: Overlay = _KINDS[one["kind"]](**{key: value for key, value in one.items() if key != "kind"})
+    return made
 
 
 def ways_of(path: str | os.PathLike[str], value: str = "loss") -> Plot:
@@ -119,8 +133,8 @@ def overlays_of(path: str | os.PathLike[str]) -> list[Overlay]:
     folder = Path(path)
     if folder.name != PLANE or not is_connection(folder.parent):
         return []
-    shown = known(folder.parent)["upon"]
-    return [_KINDS[one["kind"]](**{key: value for key, value in one.items() if key != "kind"}) for one in shown]
+    told = known(folder.parent)["upon"]
+    return [_overlay(one) for one in told]
 
 
 def plot(ways: Mapping[str, Any], *, title: str, caption: tuple[str, ...], value: str = "loss") -> Plot:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from lossatlas.errors import SpecError
 from lossatlas.expected import check_kind, described_type
 from lossatlas.objective import reduction
+from lossatlas.results.naming import check_names
 
 __all__ = ["check_callables", "checked_metrics", "checked_params", "data_name", "device_of"]
 
@@ -32,8 +33,9 @@ def checked_metrics(metrics: Mapping[str, Any] | None) -> dict[str, Any]:
     checked = dict(given)
     for name, metric in checked.items():
         check_kind("metrics: a name", name, str, "an identifier, such as 'error'")
-        if name in ("loss", "status") or not name.isidentifier():
-            raise SpecError(f"metrics: {name!r} cannot name a metric; choose an identifier other than loss and status")
+        if name == "loss" or not name.isidentifier():
+            raise SpecError(f"metrics: {name!r} cannot name a metric; choose an identifier other than loss")
+        check_names("metrics", [name])
         if not callable(metric):
             raise SpecError(f"metrics[{name!r}] is a {type(metric).__name__}; expected a callable (outputs, targets)")
         if isinstance(metric, reduction.Derived) and (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pickle
 import re
@@ -14,11 +13,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lossatlas.errors import SpecError
+from lossatlas.untrusted import bare_name, check_zip, json_object, reading, safetensors_header
 
 __all__ = ["FIRST", "TRAINING", "Contents", "Entry", "contents_of", "read_checkpoint", "read_contents"]
 
@@ -214,10 +213,9 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _indexed(index: Path) -> list[str]:
-    try:
-        return sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, TypeError, AttributeError) as fault:
-        raise SpecError(f"checkpoint {index} is damaged ({fault})") from fault
+    content = json_object(index, "an index of a checkpoint")
+    with reading(index, "an index of a checkpoint"):
+        return sorted({bare_name(name, index) for name in content["weight_map"].values()})
 
 
 def _inside(folder: Path, name: str) -> Path:
@@ -249,13 +247,13 @@ def _plain(file: Path, trust_pickle: bool) -> dict[str, Tensor]:
 
 
 def _safetensors(source: Path) -> dict[str, Tensor]:
-    try:
+    safetensors_header(source)
+    with reading(source, "safetensors", "truncated or damaged?"):
         return load_file(source)
-    except (SafetensorError, OSError) as fault:
-        raise SpecError(f"checkpoint {source} cannot be read as safetensors; truncated? ({fault})") from fault
 
 
 def _torch_file(source: Path, trust_pickle: bool) -> Any:
+    check_zip(source)
     try:
         return torch.load(source, map_location="cpu", weights_only=not trust_pickle)
     except pickle.UnpicklingError as fault:
@@ -271,7 +269,7 @@ def _torch_file(source: Path, trust_pickle: bool) -> Any:
             f"checkpoint {source} needs code that is not here ({_reason(fault)}): a whole object was saved, and its "
             "class cannot be imported. Put that code on PYTHONPATH, or save a state dict where it is there"
         ) from fault
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as fault:
+    except Exception as fault:  # a damaged file can fail in any way
         raise SpecError(f"checkpoint {source} cannot be read; truncated or damaged? ({_reason(fault)})") from fault
 
 

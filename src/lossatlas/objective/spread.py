@@ -43,10 +43,7 @@ def error_names(objective: Objective) -> tuple[str, ...]:
         )
     if objective.samples < 2:
         raise SpecError("standard_error=True: one sample has no spread; give at least two, or leave it out")
-    names = tuple(name + SUFFIX for name in objective.measured)
-    if taken := [name for name in names if name in objective.names]:
-        raise SpecError(f"metrics has {taken[0]!r}, which is the name of a standard error; call it something else")
-    return names
+    return tuple(name + SUFFIX for name in objective.measured)
 
 
 def measure_with_errors(objective: Objective, seed: int = 0) -> tuple[dict[str, float], dict[str, float]]:

@@ -54,7 +54,7 @@ class Tasks:
             own = getattr(task, "names", None)
             self._names[name] = {score: f"{name}_{score}" for score in own} if own else {"": name}
         self.names = tuple(name for scores in self._names.values() for name in scores.values())
-        wrong = [n for n in self.names if n in (*taken, "loss", "status") or not n.isidentifier()]
+        wrong = [n for n in self.names if n in (*taken, "loss") or not n.isidentifier()]
         if wrong or len(set(self.names)) < len(self.names):
             raise SpecError(
                 f"tasks: {(wrong or list(self.names))[0]!r} cannot name a score; choose an identifier that no other "

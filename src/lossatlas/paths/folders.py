@@ -19,8 +19,8 @@ import torch
 from lossatlas.errors import SpecError
 from lossatlas.paths import naming, streams
 from lossatlas.paths.findings import Checkpoint
+from lossatlas.paths.index import LAYOUT, read_index
 from lossatlas.paths.naming import When
-from lossatlas.paths.record import LAYOUT, read_index
 
 __all__ = ["SUFFIXES", "Found", "checkpoints_in"]
 

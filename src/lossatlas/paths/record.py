@@ -12,7 +12,6 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,11 +23,9 @@ from lossatlas.atomic import replacing, write_text
 from lossatlas.errors import RunMismatchError, SpecError
 from lossatlas.expected import path_of
 from lossatlas.paths import going_on
+from lossatlas.paths.index import FORMAT, INDEX, LAYOUT, file_of, read_index
 
-__all__ = ["FORMAT", "INDEX", "LAYOUT", "Recorder", "Schedule", "growing", "learning_rate", "read_index", "unwrapped"]
-
-FORMAT = 1
-LAYOUT, INDEX = "path.json", "index.jsonl"
+__all__ = ["Recorder", "Schedule", "growing", "learning_rate", "unwrapped"]
 
 Schedule = Callable[[int], bool]
 """Whether a step is kept."""
@@ -190,7 +187,7 @@ class Recorder:
         if _other_process():
             return False
         content, parameters = _content(unwrapped(model), trainable=self._tensors == "trainable")
-        file_name = f"step-{number:09d}.safetensors"
+        file_name = file_of(number)
         entry = {
             "step": number,
             "epoch": epoch,
@@ -288,30 +285,6 @@ class Recorder:
     def _rewrite(self, entries: list[dict[str, Any]]) -> None:
         text = "".join(map(_line, entries))
         write_text(self.folder / INDEX, text)
-
-
-def read_index(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The layout and the entries of a recorded path; a last line that was cut off does not count.
-
-    Returns:
-        The layout, and an entry for each checkpoint.
-
-    Raises:
-        SpecError: the folder holds no path, or its files are damaged.
-    """
-    if not (folder / LAYOUT).is_file():
-        raise SpecError(f"{folder} holds no path of a training ({LAYOUT} is missing); lossatlas.Recorder writes one")
-    try:
-        layout = json.loads((folder / LAYOUT).read_text(encoding="utf-8"))
-        if layout["format"] != FORMAT:
-            raise SpecError(f"{folder / LAYOUT} has format {layout['format']}; this version reads format {FORMAT}")
-        text = (folder / INDEX).read_text(encoding="utf-8") if (folder / INDEX).exists() else ""
-        entries = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
-        if strange := [entry["file"] for entry in entries if Path(entry["file"]).name != entry["file"]]:
-            raise SpecError(f"{folder} is damaged (a checkpoint outside of it: {strange[0]!r}); choose another folder")
-    except (ValueError, KeyError, TypeError) as fault:
-        raise SpecError(f"{folder} is damaged ({fault}); choose another folder") from fault
-    return layout, entries
 
 
 def learning_rate(source: Any) -> float | None:

@@ -6,7 +6,6 @@ memory, since mapped pages count as resident and would grow with the number of c
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from lossatlas.errors import SpecError
 from lossatlas.objective.checkpoints import read_checkpoint
 from lossatlas.space.directions import tensors_of
+from lossatlas.untrusted import bare_name, json_object, reading, safetensors_header
 
 __all__ = [
     "BLOCK_BYTES",
@@ -72,18 +72,11 @@ class Stored:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            with path.open("rb") as file:
-                length = int.from_bytes(file.read(8), "little")
-                header: dict[str, Any] = json.loads(file.read(length))
-        except OSError as fault:
-            raise SpecError(f"checkpoint {path} cannot be read: {fault.strerror}") from fault
-        except ValueError as fault:
-            raise SpecError(f"checkpoint {path} cannot be read as safetensors; truncated? ({fault})") from fault
+        header = safetensors_header(path)
         kept = {n: e for n, e in header.items() if n != "__metadata__" and e["dtype"] in FORMATS}
         self.shapes = {name: tuple(entry["shape"]) for name, entry in kept.items()}
         self._formats = {name: FORMATS[entry["dtype"]] for name, entry in kept.items()}
-        self._starts = {name: 8 + length + entry["data_offsets"][0] for name, entry in kept.items()}
+        self._starts = {name: entry["data_offsets"][0] for name, entry in kept.items()}
 
     def part(self, name: str, start: int, stop: int) -> Tensor:
         """Some entries of a flattened tensor."""
@@ -107,13 +100,9 @@ class Sharded:
     """
 
     def __init__(self, index: Path) -> None:
-        try:
-            places: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-            names = sorted(set(places.values()))
-        except (ValueError, KeyError, TypeError, AttributeError) as fault:
-            raise SpecError(f"checkpoint {index} is damaged ({fault})") from fault
-        if strange := [name for name in names if Path(name).name != name]:
-            raise SpecError(f"checkpoint {index} names a file outside of its folder: {strange[0]!r}")
+        content = json_object(index, "an index of a checkpoint")
+        with reading(index, "an index of a checkpoint"):
+            names = sorted({bare_name(name, index) for name in content["weight_map"].values()})
         self._owners = {key: one for name in names for one in [Stored(index.parent / name)] for key in one.shapes}
         self.shapes = {key: one.shapes[key] for key, one in self._owners.items()}
 

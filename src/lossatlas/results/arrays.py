@@ -14,6 +14,8 @@ import xarray as xr
 
 from lossatlas.errors import SpecError
 from lossatlas.results.landscape import About, Axis, Status, build
+from lossatlas.results.naming import check_axes, check_names
+from lossatlas.untrusted import check_zip, reading, text_of
 
 __all__ = ["UNKNOWN", "landscape", "read_table"]
 
@@ -74,9 +76,8 @@ def landscape(
     values = _with_loss([name for name in arrays if name not in names])
     if not values:
         raise SpecError(f"columns {list(arrays)}: no values beside the coordinates {list(names)}; give loss=")
-    taken = [name for name in arrays if name in ("status", *(f"{axis}_length" for axis in names))]
-    if taken:
-        raise SpecError(f"column {taken[0]!r}: the name has a meaning of its own in a Landscape; give it another")
+    check_names("columns", values.values(), axes=names)
+    check_axes(names)
     coordinates, grids, status = _on_grid(arrays, names, list(values))
     about = About(
         title=title, model=model, data=data, samples=samples, dtype=UNKNOWN, device=UNKNOWN, software=source,
@@ -232,24 +233,20 @@ def read_table(path: str | os.PathLike[str], *, axes: Sequence[str] = (), **abou
 
 def _arrays(source: Path) -> dict[str, np.ndarray]:
     """The arrays of numbers in a file; single numbers and texts are left out."""
-    try:
-        with np.load(source, allow_pickle=False) as file:
-            found = {name: file[name] for name in file.files}
-    except (OSError, ValueError, KeyError, EOFError) as fault:
-        raise SpecError(f"{source} cannot be read as arrays (npz): {fault}") from fault
+    check_zip(source)
+    with reading(source, "arrays (npz)"), np.load(source, allow_pickle=False) as file:
+        found = {name: file[name] for name in file.files}
     return {name: array for name, array in found.items() if array.ndim and array.dtype.kind in "fiub"}
 
 
 def _columns(source: Path) -> dict[str, list[float]]:
-    try:
-        text = source.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as fault:
-        raise SpecError(f"{source} is no text ({fault}); expected csv, tsv, or npz") from fault
+    text = text_of(source, "text (csv, tsv)")
     lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     if not lines:
         raise SpecError(f"{source} is empty; expected a row of names and a row for each point")
     mark = next((mark for mark in ("\t", ";", ",") if mark in lines[0]), None)
-    rows = list(csv.reader(lines, delimiter=mark)) if mark else [line.split() for line in lines]
+    with reading(source, "a table"):
+        rows = list(csv.reader(lines, delimiter=mark)) if mark else [line.split() for line in lines]
     head = [entry.strip() for entry in rows[0]]
     if all(_is_number(entry) for entry in head):
         if not 2 <= len(head) <= 4:

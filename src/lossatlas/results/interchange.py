@@ -27,6 +27,7 @@ from lossatlas.atomic import replacing
 from lossatlas.errors import SpecError
 from lossatlas.results.arrays import UNKNOWN, landscape
 from lossatlas.results.landscape import About, Axis, Status, axis_names, build, value_names
+from lossatlas.untrusted import hdf5
 
 __all__ = [
     "NAMES",
@@ -256,15 +257,8 @@ def is_directions(path: str | os.PathLike[str]) -> bool:
 
 
 def _reading(path: Path, read: Callable[[h5py.File, Path], Result]) -> Result:
-    if not path.is_file():
-        raise SpecError(f"{path}: no such file")
-    try:
-        with h5py.File(path, "r") as file:
-            return read(file, path)
-    except SpecError:
-        raise
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as fault:
-        raise SpecError(f"{path} cannot be read as a file of the original code (HDF5): {fault}") from fault
+    with hdf5(path, "a file of the original code (HDF5)") as file:
+        return read(file, path)
 
 
 def _writing(path: Path, write: Callable[[Any], None]) -> Path:

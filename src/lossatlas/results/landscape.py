@@ -34,7 +34,10 @@ import xarray as xr
 from lossatlas.atomic import replacing
 from lossatlas.errors import SpecError
 from lossatlas.expected import LANDSCAPE, check_kind
+from lossatlas.results.checked import check_contents, plain_attributes
 from lossatlas.results.intervals import clopper_pearson
+from lossatlas.results.naming import check_names
+from lossatlas.untrusted import check_hdf5, reading, shown
 
 __all__ = [
     "ATTRIBUTES",
@@ -185,7 +188,7 @@ def build(
         A valid Landscape.
 
     Raises:
-        SpecError: an array has another shape than the axes.
+        SpecError: an array has another shape than the axes, or a name is taken.
 
     Example:
         >>> axis = Axis(coordinates=np.array([-1.0, 0.0, 1.0]), length=2.0)
@@ -196,6 +199,7 @@ def build(
         [1, 1, 2]
     """
     dims = tuple(axes)
+    check_names("values", values, axes=dims, endings=())
     shape = tuple(len(axis.coordinates) for axis in axes.values())
     for name, array in values.items():
         if np.shape(array) != shape:
@@ -382,19 +386,13 @@ def load(path: str | os.PathLike[str]) -> xr.Dataset:
     Raises:
         SpecError: the file is missing, is no netCDF file, or holds something else.
     """
-    source = Path(path)
-    if not source.is_file():
-        raise SpecError(f"{source}: no such file")
-    try:
-        landscape = xr.load_dataset(source, engine=ENGINE)
-    except (OSError, ValueError, KeyError) as fault:
-        raise SpecError(f"{source} cannot be read as a Landscape (netCDF): {fault}") from fault
-    for part in (landscape, *(landscape[name] for name in landscape.variables)):
-        part.attrs = {name: _plain(value) for name, value in part.attrs.items()}
-    validate(landscape)
+    check_hdf5(path, "a Landscape (netCDF)")
+    with reading(path, "a Landscape (netCDF)"):
+        landscape = xr.load_dataset(Path(path), engine=ENGINE)
+        plain_attributes(landscape)
+        try:
+            validate(landscape)
+            check_contents(landscape)
+        except SpecError as fault:
+            raise SpecError(f"{shown(path)}: {fault}") from fault
     return landscape
-
-
-def _plain(value: Any) -> Any:
-    """A number of Python where netCDF gave one of NumPy."""
-    return value.item() if isinstance(value, np.generic) else value

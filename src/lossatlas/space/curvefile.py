@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from lossatlas.atomic import replacing
 from lossatlas.errors import SpecError
 from lossatlas.space.curves import Curve
 from lossatlas.space.planefile import load_directions
+from lossatlas.untrusted import reading, safetensors_header
 
 __all__ = ["load_curve", "save_curve"]
 
@@ -57,9 +57,13 @@ def load_curve(path: str | os.PathLike[str]) -> Curve:
     """
     source = Path(path)
     points = load_directions(source)
-    try:
-        with safe_open(source, framework="pt") as file:
-            kind = (file.metadata() or {})["kind"]
-        return Curve([points[str(number)] for number in range(len(points))], kind)
-    except (KeyError, SafetensorError) as fault:
-        raise SpecError(f"{source} holds no curve: {fault} is missing; it was not written by save_curve") from fault
+    kind = safetensors_header(source).get("__metadata__", {}).get("kind")
+    missing = [str(number) for number in range(len(points)) if str(number) not in points]
+    if kind is None or missing:
+        what = "'kind'" if kind is None else f"point {missing[0]}"
+        raise SpecError(f"{source} holds no curve: {what} is missing; it was not written by save_curve")
+    with reading(source, "a curve"):
+        try:
+            return Curve([points[str(number)] for number in range(len(points))], kind)
+        except SpecError as fault:
+            raise SpecError(f"{source}: {fault}") from fault

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -15,6 +15,7 @@ from lossatlas.atomic import replacing
 from lossatlas.errors import SpecError
 from lossatlas.space.charts import Plane
 from lossatlas.space.recipes import Seeded
+from lossatlas.untrusted import reading, safetensors_header
 
 __all__ = ["Stored", "load_directions", "load_labels", "save_directions"]
 
@@ -67,19 +68,20 @@ def load_directions(path: str | os.PathLike[str]) -> dict[str, dict[str, Tensor]
         SpecError: the file is missing, damaged, or holds something else.
     """
     source = Path(path)
-    if not source.is_file():
-        raise SpecError(f"{source}: no such file")
+    entries = _entries(source)
+    if strange := [key for key in entries if "/" not in key]:
+        raise SpecError(f"{source}: entry {strange[0]!r} is no direction; expected names like 'x/layer.weight'")
     directions: dict[str, dict[str, Tensor]] = {}
-    try:
-        with safe_open(source, framework="pt") as file:
-            for key in file.keys():  # noqa: SIM118 - a safetensors file is no mapping
-                axis, slash, name = key.partition("/")
-                if not slash:
-                    raise SpecError(f"{source}: entry {key!r} is no direction; expected names like 'x/layer.weight'")
-                directions.setdefault(axis, {})[name] = file.get_tensor(key)
-    except SafetensorError as fault:
-        raise SpecError(f"{source} cannot be read as safetensors: {fault}") from fault
+    with reading(source, "safetensors"), safe_open(source, framework="pt") as file:
+        for key in entries:
+            axis, _, name = key.partition("/")
+            directions.setdefault(axis, {})[name] = file.get_tensor(key)
     return directions
+
+
+def _entries(path: Path) -> list[str]:
+    """The names of the tensors in a file of safetensors, checked to lie in it."""
+    return sorted(name for name in safetensors_header(path) if name != "__metadata__")
 
 
 class Stored(Mapping[str, Tensor]):
@@ -95,13 +97,7 @@ class Stored(Mapping[str, Tensor]):
 
     def __init__(self, path: str | os.PathLike[str], axis: str) -> None:
         self._path, self._axis = Path(path), axis
-        if not self._path.is_file():
-            raise SpecError(f"{self._path}: no such file")
-        try:
-            with safe_open(self._path, framework="pt") as file:
-                entries = list(file.keys())
-        except SafetensorError as fault:
-            raise SpecError(f"{self._path} cannot be read as safetensors: {fault}") from fault
+        entries = _entries(self._path)
         self._names = [name for entry in entries for own, _, name in [entry.partition("/")] if own == axis]
         if not self._names:
             raise SpecError(f"{self._path} has no direction {axis!r}; its entries are {entries[:3]} …")
@@ -115,7 +111,7 @@ class Stored(Mapping[str, Tensor]):
     def __getitem__(self, name: str) -> Tensor:
         if name not in self._names:
             raise KeyError(name)
-        with safe_open(self._path, framework="pt") as file:
+        with reading(self._path, "safetensors"), safe_open(self._path, framework="pt") as file:
             tensor: Tensor = file.get_tensor(f"{self._axis}/{name}")
             return tensor
 
@@ -123,8 +119,7 @@ class Stored(Mapping[str, Tensor]):
 def load_labels(path: str | os.PathLike[str]) -> dict[str, str]:
     """What the axes of a file of directions are called, where it says so; empty where it does not."""
     try:
-        with safe_open(Path(path), framework="pt") as file:
-            labels: dict[str, str] = json.loads((file.metadata() or {}).get("labels", "{}"))
-    except (SafetensorError, OSError, ValueError):
+        labels = json.loads(safetensors_header(path).get("__metadata__", {}).get("labels", "{}"))
+    except (SpecError, ValueError, RecursionError):
         return {}
-    return labels
+    return {axis: str(words) for axis, words in labels.items()} if isinstance(labels, dict) else {}

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lossatlas.errors import SpecError
 from lossatlas.extras import require
+from lossatlas.untrusted import check_zip, reading
 from lossatlas.zoo import cifar, images, text
 
 __all__ = ["DATASETS", "DIGITS_TEST", "Pair", "cifar10", "cifar100", "digits", "npz", "prepared"]
@@ -51,12 +52,11 @@ def npz(*, split: str = "train", path: str | os.PathLike[str]) -> Pair:
     source = Path(path)
     if not source.is_file():
         raise SpecError(f"{source}: no such file")
-    try:
-        with np.load(source, allow_pickle=False) as stored:
-            x, y = stored["x"], stored["y"]
-    except (OSError, ValueError, KeyError) as fault:
-        raise SpecError(f"{source} cannot be read as .npz with arrays x and y: {fault}") from fault
-    if x.dtype != np.uint8 or x.ndim != 4 or x.shape[3] != 3 or len(x) != len(y):
+    check_zip(source)
+    with reading(source, ".npz with arrays x and y"), np.load(source, allow_pickle=False) as stored:
+        x, y = stored["x"], stored["y"]
+    good = x.dtype == np.uint8 and x.ndim == 4 and x.shape[3] == 3 and min(x.shape) > 0 and y.dtype.kind in "iub"
+    if not good or y.shape != x.shape[:1]:
         raise SpecError(f"{source}: x is {x.dtype} {x.shape}, y {y.shape}; expected x uint8 [N, H, W, 3] and y [N]")
     return prepared(x, y)
 

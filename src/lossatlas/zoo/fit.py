@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -142,7 +141,7 @@ def _found(path: Path, identity: Mapping[str, Any], model: nn.Module) -> list[fl
     try:
         state = torch.load(path, weights_only=True)
         there, losses = state["identity"], [float(loss) for loss in state["losses"]]
-    except (RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as fault:
+    except Exception as fault:  # a damaged file can fail in any way
         raise SpecError(f"{path} is no result of a training ({fault}); choose another folder") from fault
     differing = [key for key in identity if there.get(key) != identity[key]]
     if differing:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import io
+import math
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ from torch import Tensor
 
 from lossatlas.errors import SpecError
 from lossatlas.extras import require
+from lossatlas.untrusted import LARGE, reading
 
 __all__ = ["FILES", "GREY", "PICTURES", "Pair", "datasets", "fashion_mnist", "folder", "idx", "mnist"]
 
@@ -62,17 +66,19 @@ def idx(path: Path) -> np.ndarray:
     Raises:
         SpecError: another format or type, or a file of another length than its head says.
     """
-    try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError) as fault:
-        raise SpecError(f"{path} cannot be read; truncated or damaged? ({fault})") from fault
+    opened = gzip.open if path.suffix == ".gz" else io.open
+    with reading(path, "idx", "truncated or damaged?"), opened(path, "rb") as file:
+        most = LARGE + 100 * path.stat().st_size
+        raw = file.read(most + 1)
+        if len(raw) > most:
+            raise SpecError(f"{path} holds more than {most:,} bytes; it is no data set in the idx format")
     if len(raw) < 4 or raw[:3] != b"\x00\x00\x08":
         raise SpecError(
             f"{path} is no idx file of bytes: it begins with {raw[:4].hex()}, expected 000008 and dimensions"
         )
     head = 4 + 4 * raw[3]
     shape = tuple(int.from_bytes(raw[start : start + 4], "big") for start in range(4, head, 4))
-    if len(raw) != head + int(np.prod(shape)):
+    if len(raw) != head + math.prod(shape):
         raise SpecError(f"{path} has {len(raw)} bytes; its head says {shape}; it is truncated or damaged")
     return np.frombuffer(raw, np.uint8, offset=head).reshape(shape)
 
@@ -115,11 +121,10 @@ def _split_folder(root: Path, split: str) -> Path:
 
 
 def _picture(library: Any, path: Path, size: int) -> np.ndarray:
-    try:
+    with reading(path, "a picture"), warnings.catch_warnings():
+        warnings.simplefilter("error", library.DecompressionBombWarning)
         with library.open(path) as opened:
             image = opened.convert("RGB")
-    except OSError as fault:
-        raise SpecError(f"{path} cannot be read as a picture: {fault}") from fault
     scale = size / min(image.size)
     width, height = (max(size, round(side * scale)) for side in image.size)
     image = image.resize((width, height), library.Resampling.BILINEAR)

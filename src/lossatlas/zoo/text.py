@@ -20,6 +20,7 @@ from torch import Tensor
 from lossatlas.errors import SpecError
 from lossatlas.extras import require
 from lossatlas.objective.language import packed, padded
+from lossatlas.untrusted import MOST_CORPUS, reading, text_of
 
 __all__ = ["HELD_OUT", "TOKENIZERS", "Pair", "corpus", "reference", "text", "trained_bpe", "tsv"]
 
@@ -130,16 +131,12 @@ def _tokenizer_file(path: str) -> Any:
     if not Path(path).is_file():
         raise SpecError(f"tokenizer {path}: no such file")
     library = require("tokenizers", extra="text", purpose=f"read {path}")
-    return library.Tokenizer.from_file(path)
+    with reading(path, "a tokenizer"):
+        return library.Tokenizer.from_file(path)
 
 
 def _read(path: Path) -> str:
-    if not path.is_file():
-        raise SpecError(f"{path}: no such file")
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as fault:
-        raise SpecError(f"{path} is no text in UTF-8: {fault}") from fault
+    return text_of(path, "text in UTF-8", most=MOST_CORPUS)
 
 
 def tsv(
