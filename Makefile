@@ -4,6 +4,7 @@
 #   make bench   time a point against the other ways there are, in an environment of its own (about half an hour);
 #                DATA=FOLDER names the folder with the authors' network, see benchmarks/README.md
 #   make test    lint, types, layers, tests with coverage, documentation
+#   make page    build the interactive page again after a change in web/
 #
 # TORCH chooses the build of PyTorch, for instance: make setup TORCH="torch --index-url <a CUDA index>"
 
@@ -19,7 +20,7 @@ DATA ?=
 DEVICE ?= cpu
 RESULTS ?= benchmarks/results
 
-.PHONY: setup demo test lint types layers tests docs bench soak clean
+.PHONY: setup demo test lint types layers tests web page docs bench soak clean
 
 setup: $(READY)
 
@@ -37,7 +38,7 @@ $(READY): pyproject.toml studies/pyproject.toml
 demo: $(READY)
 	$(BIN)/lossatlas demo
 
-test: lint types layers tests docs
+test: lint types layers tests web docs
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -53,6 +54,13 @@ layers: $(READY)
 tests: $(READY)
 	rm -f .coverage .coverage.*
 	$(BIN)/pytest --cov --cov-report=term -n $(JOBS) --dist loadfile -m "not soak"
+
+# The page's own checks: types, ESLint, vitest, and whether the page in the package was built from web/.
+web: $(READY)
+	$(BIN)/python web/bundle.py --test
+
+page: $(READY)
+	$(BIN)/python web/bundle.py
 
 docs: $(READY)
 	$(BIN)/sphinx-build --fail-on-warning --quiet --builder html docs site
@@ -76,4 +84,4 @@ soak: $(READY)
 	$(BIN)/pytest -m soak tests/paths tests/curvature tests/flatness tests/connect tests/zoo studies/tests/test_verdicts.py
 
 clean:
-	rm -rf $(VENV) $(BENCH) site .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf web/node_modules $(VENV) $(BENCH) site .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis

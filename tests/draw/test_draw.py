@@ -79,7 +79,6 @@ def test_a_failed_write_leaves_the_old_file_and_no_scratch(
     ("suffix", "library", "extra"),
     [
         ("png", "matplotlib", "draw"),
-        ("html", "plotly", "html"),
         ("vtp", "pyvista", "mesh"),
         ("stl", "trimesh", "mesh"),
     ],
@@ -97,7 +96,7 @@ def test_a_missing_library_names_its_extra(
 def test_importing_draw_brings_in_no_heavy_library() -> None:
     code = (
         "import sys, lossatlas.draw; "
-        "heavy = {'torch', 'matplotlib', 'plotly', 'pyvista', 'trimesh'} & set(sys.modules); assert not heavy, heavy"
+        "heavy = {'torch', 'matplotlib', 'pyvista', 'trimesh'} & set(sys.modules); assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import re
 from collections.abc import Callable
@@ -10,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 import xarray as xr
 
 from lossatlas.draw import interactive
 from lossatlas.draw.view import View, compile
+from lossatlas.results.landscape import with_standard_error
 
 Make = Callable[..., xr.Dataset]
 
@@ -25,7 +27,7 @@ class Elements(HTMLParser):
     def __init__(self, page: str) -> None:
         super().__init__()
         self.found: list[tuple[str, dict[str, str | None]]] = []
-        self.data = ""
+        self.data = self.arrays = self.code = self.style = ""
         self.title = ""
         self._inside: tuple[str, dict[str, str | None]] = ("", {})
         self.feed(page)
@@ -40,12 +42,31 @@ class Elements(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self._inside == ("script", {"type": "application/json", "id": "data"}):
             self.data += data
+        if self._inside == ("script", {"type": "application/octet-stream", "id": "arrays"}):
+            self.arrays += data
+        if self._inside == ("script", {}):
+            self.code += data
+        if self._inside == ("style", {}):
+            self.style += data
         if self._inside[0] == "title":
             self.title += data
 
 
 def content(page: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(Elements(page).data)
+    """What the page draws, with its arrays as lists."""
+    elements = Elements(page)
+    numbers = base64.b64decode(elements.arrays)
+
+    def opened(part: Any) -> Any:
+        if isinstance(part, dict) and set(part) == {"$"}:
+            place, kind, shape = part["$"]
+            dtype = {"f8": "<f8", "u1": "u1"}[kind]
+            return np.frombuffer(numbers, dtype, int(np.prod(shape)), place).reshape(shape).tolist()
+        if isinstance(part, dict):
+            return {name: opened(inner) for name, inner in part.items()}
+        return [opened(inner) for inner in part] if isinstance(part, list) else part
+
+    found: dict[str, Any] = opened(json.loads(elements.data))
     return found
 
 
@@ -68,35 +89,70 @@ def test_nothing_is_loaded_from_a_network(bowl: xr.Dataset) -> None:
     for tag, attributes in Elements(page).found:
         for name in ("src", "href", "action", "data", "srcset", "poster"):
             assert (attributes.get(name) or "data:").startswith("data:"), f"<{tag} {name}={attributes.get(name)!r}>"
-    own = "".join(interactive._resource(name) for name in ("page.html", "page.css", "page.js"))
-    assert not re.search(r"https?:|//[a-z]+\.[a-z]|@import|url\((?!data:)", own)
+    own = page[: page.index("<style>")] + page[page.index("</style>") : page.index('<script type="application/json"')]
+    assert not re.search(r"https?:|//[a-z]+\.[a-z]|@import|url\((?!data:)", own + interactive._resource("atlas.css"))
 
 
-HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)> & \u2028 {{code}}"
+def test_the_page_runs_its_own_code_alone(bowl: xr.Dataset) -> None:
+    elements = Elements(interactive.page(compile(bowl)))
+    (policy,) = [
+        attributes["content"] or "" for tag, attributes in elements.found if attributes.get("http-equiv") is not None
+    ]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    for text, directive in ((elements.code, "script-src"), (elements.style, "style-src")):
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert f"{directive} 'sha256-{digest}'" in policy
+
+
+def test_a_surface_of_51_by_51_weighs_less_than_900_kb(make: Make) -> None:
+    page = interactive.page(compile(make(np.random.default_rng(0).normal(size=(51, 51)))))
+    assert len(page.encode()) < 900_000
+
+
+def test_the_code_cannot_end_its_element(bowl: xr.Dataset) -> None:
+    assert not re.search(r"</script|<!--", interactive._resource("atlas.js"), re.IGNORECASE)
+
+
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)> & \u2028 {{code}} <!-- "
 
 
 def test_what_users_wrote_cannot_become_part_of_the_page(make: Make) -> None:
     values = np.arange(12.0).reshape(4, 3)
     landscape = make(values, title=HOSTILE, model=HOSTILE, data=HOSTILE, metrics={HOSTILE: values})
     page = interactive.page(compile(landscape, View(title=HOSTILE)))
-    plain = interactive.page(compile(make(values)))
+    tame = make(values, title="a", model="b", data="c", metrics={"d": values})
+    plain = interactive.page(compile(tame, View(title="e")))
     assert [tag for tag, _ in Elements(page).found] == [tag for tag, _ in Elements(plain).found]
     assert content(page)["blocks"][0]["title"] == HOSTILE
     assert Elements(page).title == HOSTILE
     assert "<img src=x" not in page
 
 
-def test_cells_without_a_value_are_null_and_say_why(make: Make) -> None:
+def test_every_cell_keeps_its_value_and_its_status(make: Make) -> None:
     loss = np.arange(12.0).reshape(4, 3)
     loss[1, 2], loss[3, 0] = np.nan, np.inf
     status = np.where(np.isfinite(loss), 1, 2)
     status[0, 0] = 3
-    (block,) = content(interactive.page(compile(make(loss, status=status))))["blocks"]
-    (rows,) = block["values"]["loss"]
-    assert [(j, i) for j in range(3) for i in range(4) if rows[j][i] is None] == [(0, 0), (0, 3), (2, 1)]
-    assert block["why"]["loss"] == {"not finite": [[0, 2, 1], [0, 0, 3]], "failed": [[0, 0, 0]]}
-    (boxes,) = block["hatched"]["loss"]
-    assert boxes["failed"] == [[-1.0, pytest.approx(-2 / 3), -1.0, -0.5]]
+    data = content(interactive.page(compile(make(loss, status=status))))
+    (block,) = data["blocks"]
+    assert np.array_equal(np.array(block["values"]["loss"])[0].T, loss, equal_nan=True)
+    assert np.array_equal(np.array(block["status"])[0].T, status)
+    assert {number: data["reasons"][number] for number in "023"} == {
+        "0": "not sampled", "2": "not finite", "3": "failed"
+    }  # fmt: skip
+
+
+def test_what_is_said_of_errors_stands_beside_the_value(make: Make) -> None:
+    landscape = make(np.arange(12.0).reshape(4, 3), samples=5)
+    with_standard_error(landscape, "loss", np.arange(12.0).reshape(4, 3) / 100)
+    (block,) = content(interactive.page(compile(landscape)))["blocks"]
+    assert np.array(block["errors"]["loss"]["standard error"])[0].T[3, 2] == 0.11
+
+
+def test_where_it_comes_from_is_on_the_page(bowl: xr.Dataset) -> None:
+    (facts,) = content(interactive.page(compile(bowl)))["facts"]
+    assert (facts["model"], facts["samples"], facts["seed"]) == ("Quadratic", "1500", "7")
 
 
 def test_both_scales_with_and_without_clip_are_there_for_every_value(bowl: xr.Dataset) -> None:
@@ -119,8 +175,8 @@ def test_the_page_opens_with_the_range_of_the_scene(make: Make) -> None:
 def test_curves_carry_median_and_band(line: Make) -> None:
     scene = compile([line([1.0, 5.0, np.nan]), line([3.0, 4.0, np.nan])])
     (curve,) = content(interactive.page(scene))["curves"]
-    assert curve["median"]["loss"] == [2.0, 4.5, None]
-    assert curve["band"]["loss"] == [[1.0, 4.0, None], [3.0, 5.0, None]]
+    assert np.array_equal(curve["median"]["loss"], [2.0, 4.5, np.nan], equal_nan=True)
+    assert np.array_equal(curve["band"]["loss"], [[1.0, 4.0, np.nan], [3.0, 5.0, np.nan]], equal_nan=True)
     assert curve["empty"]["loss"] == [[0.75, 1.0, "not finite"]]
 
 

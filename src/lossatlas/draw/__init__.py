@@ -7,7 +7,7 @@ range, clip, scale, levels, colours and words have been decided once.
 suffix                       what it is                             extra
 ===========================  =====================================  ==================================
 ``.png`` ``.pdf`` ``.svg``   a printed picture, by matplotlib       ``pip install 'lossatlas[draw]'``
-``.html``                    one page that works offline            ``pip install 'lossatlas[html]'``
+``.html``                    one page that works offline            none
 ``.vtp`` ``.vti``            for ParaView                           ``pip install 'lossatlas[mesh]'``
 ``.glb`` ``.stl``            for Blender, and for printing a model  ``pip install 'lossatlas[mesh]'``
 ===========================  =====================================  ==================================

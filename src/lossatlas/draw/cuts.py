@@ -30,7 +30,20 @@ def block(landscape: xr.Dataset) -> Cells:
         status=ordered["status"].transpose(*names).to_numpy(),
         note=", ".join(f"{name} = {number(coordinate)}" for name, coordinate in cut.items()),
         marks_centre=all(_holds_zero(axis) for axis in axes) and not any(cut.values()),
+        errors={value: found for value in value_names(ordered) if (found := _errors(ordered, value, names))},
     )
+
+
+_SAID = {"se": "standard error", "uncertainty": "stated error", "low": "95 % from", "high": "95 % to"}
+
+
+def _errors(landscape: xr.Dataset, value: str, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """What stands beside a value, by its words."""
+    return {
+        words: landscape[f"{value}_{ending}"].transpose(*names).to_numpy()
+        for ending, words in _SAID.items()
+        if f"{value}_{ending}" in landscape.data_vars
+    }
 
 
 def minus_centre(entry: Cells, landscape: xr.Dataset, value: str) -> Cells:
@@ -105,6 +118,10 @@ def slices(volume: Cells) -> list[Cells]:
                 axes=tuple(volume.axes[position] for position in kept),
                 values={name: array.take(index, axis=cut) for name, array in volume.values.items()},
                 status=volume.status.take(index, axis=cut),
+                errors={
+                    name: {words: array.take(index, axis=cut) for words, array in said.items()}
+                    for name, said in volume.errors.items()
+                },
                 note=f"{axis.name} = {number(float(axis.coordinates[index]))}",
                 marks_centre=volume.marks_centre and axis.coordinates[index] == 0.0,
             )

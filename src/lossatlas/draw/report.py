@@ -43,12 +43,6 @@ COLUMN = 400.0
 """Pictures wider than so many points have several panels, and are not made smaller than can be read."""
 
 _PLACE = '<section id="caption">'
-_STYLE = (
-    "<style>.numbers{overflow-x:auto;margin:1rem 0}.numbers table{border-collapse:collapse;font-size:.9rem}"
-    ".numbers th,.numbers td{padding:.25rem .8rem;text-align:right;border-bottom:1px solid #8884}"
-    ".numbers th:first-child,.numbers td:first-child{text-align:left}.numbers th{font-weight:600}"
-    ".numbers p{max-width:60rem;opacity:.8;font-size:.85rem}</style>"
-)
 
 
 def report(path: str | os.PathLike[str], title: str, parts: Iterable[Part | Any]) -> Path:
@@ -149,7 +143,7 @@ def add_table(path: Path, rows: Sequence[Mapping[str, str]], note: str = "") -> 
     page = path.read_text(encoding="utf-8")
     if _PLACE not in page or not rows:
         raise SpecError(f"{path} is no page of lossatlas.draw, or the table has no rows")
-    path.write_text(page.replace(_PLACE, _STYLE + _table(rows, note) + _PLACE, 1), encoding="utf-8")
+    path.write_text(page.replace(_PLACE, _table(rows, note) + _PLACE, 1), encoding="utf-8")
     return path
 
 

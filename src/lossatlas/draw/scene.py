@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -59,6 +59,7 @@ class Cells:
         status: int8, same shape.
         note: where the block was cut out of a larger one: "z = 0".
         marks_centre: whether the origin lies inside, so that the centre is marked.
+        errors: by value, what is said of how exact it is: float64 arrays of the same shape by their words.
     """
 
     title: str
@@ -67,6 +68,7 @@ class Cells:
     status: np.ndarray
     note: str = ""
     marks_centre: bool = False
+    errors: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
 
     def drawable(self, value: str) -> np.ndarray:
         """bool, same shape: the cells that have a finite value."""
@@ -191,6 +193,7 @@ class Scene:
         looks: what a reader may switch to, by (value, "linear" or "log", clipped).
         overlays: what is drawn upon the panels.
         caption: the words.
+        facts: for each Landscape, what it says of where it comes from, as words by name.
     """
 
     kind: Kind
@@ -213,6 +216,7 @@ class Scene:
     looks: Mapping[tuple[str, str, bool], Look]
     overlays: tuple[Overlay, ...]
     caption: Caption
+    facts: tuple[Mapping[str, str], ...] = ()
 
     @property
     def theme(self) -> Theme:

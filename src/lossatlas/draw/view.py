@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from lossatlas.draw import camera, captions, cuts, shown
+from lossatlas.draw.facts import facts
 from lossatlas.draw.scene import RELIEF_HEIGHT, Cells, Curve, Kind, Scene
 from lossatlas.errors import SpecError, unknown
 from lossatlas.expected import LANDSCAPE, check_kind, described_type
@@ -178,6 +179,7 @@ def compile(landscapes: xr.Dataset | Sequence[xr.Dataset], view: View | None = N
             label=label,
             notes=" ".join(entry.note for entry in overlays if entry.note),
         ),
+        facts=tuple(map(facts, sources)),
     )
 
 

@@ -1,0 +1,65 @@
+"""What does a Landscape say of where it comes from? Words by name, for the page that shows them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import xarray as xr
+
+from lossatlas.results.landscape import structured
+
+__all__ = ["facts"]
+
+_PLAIN = (
+    "title",
+    "model",
+    "data",
+    "loss",
+    "samples",
+    "normalisation",
+    "still",
+    "batchnorm",
+    "seed",
+    "dtype",
+    "device",
+    "created",
+    "software",
+)
+_STRUCTURED = ("counts", "cosines", "sampling", "curvature", "evaluation", "provenance")
+
+
+def facts(landscape: xr.Dataset) -> dict[str, str]:
+    """What is known of a Landscape, the structured attributes entry by entry; what is not known is left out.
+
+    Args:
+        landscape: a Landscape.
+
+    Returns:
+        Words by name, in the order of the schema.
+
+    Example:
+        >>> import numpy as np
+        >>> from lossatlas.results.landscape import About, Axis, build
+        >>> axis = Axis(coordinates=np.array([0.0, 1.0]), length=1.0)
+        >>> about = About(model="Net", samples=10, provenance={"command": "lossatlas sample"})
+        >>> known = facts(build({"x": axis}, {"loss": np.ones(2)}, about=about))
+        >>> known["model"], known["samples"], known["provenance: command"]
+        ('Net', '10', 'lossatlas sample')
+    """
+    known = {name: str(landscape.attrs.get(name, "")) for name in _PLAIN}
+    known["samples"] = "" if known["samples"] == "0" else known["samples"]
+    for name in _STRUCTURED:
+        known |= _entries(name, structured(landscape, name))
+    return {name: words for name, words in known.items() if words}
+
+
+def _entries(name: str, content: Mapping[str, Any]) -> dict[str, str]:
+    """One line for each entry; what is longer than a line is left to the file."""
+    lines = {f"{name}: {key}": _words(value) for key, value in content.items() if key != "numbers"}
+    return {key: words for key, words in lines.items() if len(words) <= 400}
+
+
+def _words(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)

@@ -1,0 +1,197 @@
+/** How do the pictures of a page stand together? One state, one cursor, one range for all. */
+
+import { useEffect, useMemo, useReducer, useRef } from "preact/hooks";
+import { Colourbar, Controls } from "./controls";
+import type { Block, Content } from "./data";
+import { distance, Field, measured, position } from "./field";
+import { Map2D } from "./map";
+import { Curves, curveWords, Section } from "./plots";
+import { exact, number } from "./ranges";
+import { cameras, reliefs, Solid } from "./solid";
+import { begin, label, shown as rangeOf, type Change, type State } from "./state";
+
+function cosine(content: Content, index: number, block: Block): number | null {
+  const facts = content.facts[index] ?? content.facts[0] ?? {};
+  const [a, b] = block.axes.map((axis) => axis.name);
+  const found = facts[`cosines: ${a},${b}`] ?? facts[`cosines: ${b},${a}`];
+  return found === undefined || Number.isNaN(Number(found)) ? null : Number(found);
+}
+
+/** What lies under the cursor, for every panel. */
+export function readout(content: Content, state: State): string[] {
+  if (!state.place) return [];
+  if (content.curves.length) return curveWords(content, state.place.x);
+  const { x, y } = state.place;
+  const words: string[] = [];
+  content.blocks.forEach((block, index) => {
+    const cell = new Field(block, state.value, state.layer).nearest(x, y);
+    const place = block.axes.map((axis, n) => axis.coordinates[[cell.i, cell.j, state.layer][n]!]!);
+    const far = distance(block.axes, place, cosine(content, index, block));
+    const where = [...block.axes.map((axis, n) => position(axis, place[n]!)), ...(far === null ? [] : [`distance from the centre ${number(far, 4)}`])].join(", ");
+    if (index === 0 || content.blocks.length === 1) words.push(where);
+    const found = measured(content, block, state.layer, cell).join(", ");
+    words.push(content.blocks.length > 1 ? `${block.title}: ${found}` : found);
+  });
+  return words;
+}
+
+function Readout({ content, state }: { content: Content; state: State }) {
+  const words = readout(content, state);
+  return (
+    <output id="readout" aria-live="polite">
+      {words.length === 0 && <p class="hint">Point at a picture: the same place is marked in all of them. Click a map to keep it, or walk with the arrow keys.</p>}
+      {words.map((line, n) => <p key={n} dir="auto">{line}</p>)}
+      {state.kept && <p class="hint">Kept; click the map or press Escape to let it go.</p>}
+    </output>
+  );
+}
+
+function Key({ content, state }: { content: Content; state: State }) {
+  const found = new Set<string>();
+  for (const block of content.blocks) {
+    const field = new Field(block, state.value, state.layer);
+    for (let j = 0; j < field.ny; j++)
+      for (let i = 0; i < field.nx; i++) {
+        const why = field.empty(i, j) ?? (field.status(i, j) === 5 ? 5 : null);
+        if (why !== null) found.add(String(why));
+      }
+  }
+  return (
+    <ul class="key" id="key">
+      {[...found].sort().map((status) => (
+        <li key={status} data-status={status}><i class={`hatch s${status}`} />{content.reasons[status]}{status === "5" && ": between the evaluated points"}</li>
+      ))}
+      {content.overlays.map((one, n) => one.label && <li key={`o${n}`}>{one.kind !== "regions" && <svg width="22" height="10" aria-hidden="true"><line x1="0" x2="22" y1="5" y2="5" stroke={one.colour} stroke-width="3" /></svg>}<bdi>{one.label}</bdi></li>)}
+    </ul>
+  );
+}
+
+/** The values along both axes through the cursor, as a table for those who do not see the pictures. */
+function Table({ content, state }: { content: Content; state: State }) {
+  const block = content.blocks[0];
+  if (!block) return null;
+  const field = new Field(block, state.value, state.layer);
+  const cell = state.place ? field.nearest(state.place.x, state.place.y) : field.nearest(0, 0);
+  const row = (along: 0 | 1) =>
+    [...(along === 0 ? field.x : field.y)].map((c, k) => {
+      const [i, j] = along === 0 ? [k, cell.j] : [cell.i, k];
+      const why = field.empty(i, j);
+      return <tr key={k}><th scope="row">{number(c, 4)}</th><td>{why === null ? exact(field.at(i, j)) : content.reasons[String(why)]}</td></tr>;
+    });
+  return (
+    <details id="table">
+      <summary>Values as a table</summary>
+      <div class="tables">
+        {([0, 1] as const).map((along) => (
+          <table key={along}>
+            <caption>{label(content, state)} of <bdi>{block.title}</bdi> along {block.axes[along]!.name}, through the cursor</caption>
+            <thead><tr><th scope="col">{block.axes[along]!.name}</th><th scope="col">{label(content, state)}</th></tr></thead>
+            <tbody>{row(along)}</tbody>
+          </table>
+        ))}
+      </div>
+    </details>
+  );
+}
+
+function Provenance({ content }: { content: Content }) {
+  if (!content.facts.length) return null;
+  return (
+    <details id="provenance">
+      <summary>Where it comes from</summary>
+      {content.facts.map((facts, n) => (
+        <dl key={n}>
+          {Object.entries(facts).map(([name, words]) => [<dt key={`t${name}`}>{name}</dt>, <dd key={name} dir="auto">{words}</dd>])}
+        </dl>
+      ))}
+    </details>
+  );
+}
+
+export function save(name: string, kind: string, text: BlobPart): void {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([text], { type: kind }));
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
+
+/** All cells of all panels: coordinates, status and values. */
+export function csv(content: Content): string {
+  const quoted = (text: string): string => `"${text.replace(/"/g, '""')}"`;
+  const axes = content.blocks[0]!.axes.map((axis) => quoted(axis.name));
+  const lines = [["landscape", ...axes, "status", ...content.values.map(quoted)].join(",")];
+  for (const block of content.blocks) {
+    const [nx, ny] = [block.axes[0]!.coordinates.length, block.axes[1]!.coordinates.length];
+    block.status.data.forEach((status, p) => {
+      const at = [p % nx, Math.floor(p / nx) % ny, Math.floor(p / (nx * ny))];
+      const place = block.axes.map((axis, n) => String(axis.coordinates[at[n]!]));
+      const name = status === 1 ? "ok" : (content.reasons[String(status)] ?? "");
+      lines.push([quoted(block.title), ...place, name, ...content.values.map((value) => String(block.values[value]!.data[p]))].join(","));
+    });
+  }
+  return lines.join("\n") + "\n";
+}
+
+function Saving({ content }: { content: Content }) {
+  if (!content.blocks.length) return null;
+  const picture = (): void => reliefs[0]?.canvas.toBlob((blob) => blob && save("landscape.png", "image/png", blob));
+  return (
+    <p class="saving">
+      <button type="button" id="save-png" onClick={picture}>Save the relief (png)</button>{" "}
+      <button type="button" id="save-csv" onClick={() => save("landscape.csv", "text/csv", csv(content))}>Save all values (csv)</button>
+    </p>
+  );
+}
+
+export function App({ content }: { content: Content }) {
+  const [state, change] = useReducer((old: State, what: Change) => ({ ...old, ...what }), content, begin);
+  const latest = useRef(state);
+  latest.current = state;
+  const kept = useMemo(() => cameras(() => latest.current.locked), []);
+  const shown = useMemo(() => rangeOf(content, state), [content, state.value, state.log, state.clip, state.low, state.high]);
+  useEffect(() => {
+    document.documentElement.toggleAttribute("data-dark", state.dark);
+    document.documentElement.toggleAttribute("data-talk", content.theme === "talk");
+  }, [state.dark]);
+  useEffect(() => {
+    const words = document.getElementById("shown");
+    if (words) words.textContent = shown.words;
+    document.documentElement.dataset["ready"] = "";
+    Object.assign(window, { lossatlas: { content, state, shown, reliefs, change } });
+  });
+  const given = { content, state, shown, change };
+  return (
+    <div class={content.blocks.length > 1 ? "several" : "alone"}>
+      <header>
+        {content.heading && <h1 dir="auto">{content.heading}</h1>}
+        <Controls {...given} />
+      </header>
+      <Colourbar {...given} />
+      <p class="hidden" aria-live="polite" id="range-words">{shown.words}</p>
+      <main>
+        {content.curves.length > 0 && <section class="card"><Curves {...given} /></section>}
+        {content.blocks.map((block, index) => (
+          <section class="card" key={index}>
+            <h2 dir="auto">{block.title}{block.note && <small> {block.note}</small>}</h2>
+            <div class="plots">
+              <Solid {...given} block={block} index={index} cameras={kept} />
+              <Map2D {...given} block={block} index={index} />
+            </div>
+          </section>
+        ))}
+      </main>
+      <Readout content={content} state={state} />
+      {content.blocks.length > 0 && (
+        <div class="sections">
+          <Section {...given} blocks={content.blocks} along={0} />
+          <Section {...given} blocks={content.blocks} along={1} />
+        </div>
+      )}
+      <Key content={content} state={state} />
+      <Table content={content} state={state} />
+      <Provenance content={content} />
+      <Saving content={content} />
+    </div>
+  );
+}

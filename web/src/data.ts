@@ -1,0 +1,143 @@
+/** What does the page get? The types of its content, and how packed arrays become typed ones. */
+
+export type ScaleName = "linear" | "log" | "symlog";
+
+export interface Look {
+  scale: ScaleName;
+  low: number;
+  high: number;
+  linear_below: number | null;
+  bottom: number;
+  top: number;
+  levels: number[];
+  ticks: number[];
+  labels: string[];
+  clipped: boolean;
+  words: string;
+}
+
+export interface Axis {
+  name: string;
+  label: string;
+  coordinates: Float64Array;
+  length: number | null;
+}
+
+/** A typed array with its shape; blocks have [k, j, i]. */
+export interface Numbers {
+  shape: number[];
+  data: Float64Array;
+}
+
+export interface Block {
+  title: string;
+  note: string;
+  axes: Axis[];
+  centre: boolean;
+  status: { shape: number[]; data: Uint8Array };
+  values: Record<string, Numbers>;
+  errors: Record<string, Record<string, Numbers>>;
+}
+
+export interface Curve {
+  title: string;
+  axis: Axis;
+  runs: number;
+  centre: boolean;
+  median: Record<string, Float64Array>;
+  band: Record<string, Float64Array[]>;
+  empty: Record<string, [number, number, string][]>;
+}
+
+interface Common {
+  panel: number | null;
+  label: string;
+}
+export interface Way extends Common {
+  kind: "path";
+  x: Float64Array;
+  y: Float64Array;
+  words: string[];
+  colour: string;
+  dots: boolean;
+}
+export interface Places extends Common {
+  kind: "points";
+  x: Float64Array;
+  y: Float64Array;
+  words: string[];
+  colour: string;
+  symbol: "circle" | "triangle" | "square" | "cross";
+}
+export interface Regions extends Common {
+  kind: "regions";
+  cells: Numbers;
+}
+export type Overlay = Way | Places | Regions;
+
+export interface Theme {
+  paper: string;
+  ink: string;
+  faint: string;
+  lines: string[];
+}
+
+export interface Content {
+  heading: string;
+  kind: string;
+  value: string;
+  label: string;
+  alongside: string[];
+  values: string[];
+  log: boolean;
+  clip: boolean;
+  theme: "light" | "dark" | "talk";
+  themes: Record<"light" | "dark" | "talk", Theme>;
+  regions: string[];
+  maps: Record<string, string[]>;
+  colours: Record<string, string>;
+  camera: [number, number];
+  limits: Record<string, [number, number]>;
+  looks: Record<string, Look>;
+  first: Look;
+  beside: Omit<Look, "words"> | null;
+  reasons: Record<string, string>;
+  points: boolean;
+  contours: boolean;
+  blocks: Block[];
+  overlays: Overlay[];
+  curves: Curve[];
+  facts: Record<string, string>[];
+  caption: Record<string, string>;
+}
+
+type Packed = { $: [number, "f8" | "u1", number[]] };
+
+function isPacked(part: object): part is Packed {
+  return Array.isArray((part as { $?: unknown }).$) && Object.keys(part).length === 1;
+}
+
+/** Arrays of one dimension become typed arrays, those of more keep their shape beside them. */
+export function unpack(content: unknown, bytes: ArrayBuffer): Content {
+  const opened = (part: unknown): unknown => {
+    if (Array.isArray(part)) return part.map(opened);
+    if (part === null || typeof part !== "object") return part;
+    if (isPacked(part)) {
+      const [offset, kind, shape] = part.$;
+      const size = shape.reduce((a, b) => a * b, 1);
+      const data = kind === "f8" ? new Float64Array(bytes, offset, size) : new Uint8Array(bytes, offset, size);
+      return shape.length === 1 ? data : { shape, data };
+    }
+    return Object.fromEntries(Object.entries(part).map(([name, inner]) => [name, opened(inner)]));
+  };
+  return opened(content) as Content;
+}
+
+/** The content that stands inside the page; nothing where the page is served. */
+export function inside(page: Document): Content | null {
+  const words = page.getElementById("data")?.textContent;
+  if (!words) return null;
+  const text = atob(page.getElementById("arrays")?.textContent ?? "");
+  const bytes = Uint8Array.from(text, (letter) => letter.charCodeAt(0));
+  return unpack(JSON.parse(words), bytes.buffer);
+}

@@ -1,0 +1,268 @@
+/** How is a field drawn from above? Colours, contour lines, marks, axes and the cursor, with true aspect. */
+
+import { scaleLinear } from "d3-scale";
+import { useEffect, useRef, useState } from "preact/hooks";
+import type { Block, Content, Overlay } from "./data";
+import { Field } from "./field";
+import { contours, refined, surface } from "./mesh";
+import { hatch, heights, picture, ramp } from "./paint";
+import { number, type Shown } from "./ranges";
+import { aspect, label, theme, type Change, type State } from "./state";
+
+interface Given {
+  content: Content;
+  state: State;
+  block: Block;
+  index: number;
+  shown: Shown;
+  change: (what: Change) => void;
+}
+
+const MARGIN = { left: 52, right: 8, top: 8, bottom: 40 };
+
+export function upon(content: Content, index: number): Overlay[] {
+  return content.overlays.filter((one) => one.panel === null || one.panel === index);
+}
+
+/** Where the map lies inside its canvas, and how coordinates become pixels. */
+function frame(content: Content, block: Block, width: number): { px: (x: number) => number; py: (y: number) => number; x: (p: number) => number; y: (p: number) => number; inner: [number, number]; height: number } {
+  const inner = Math.max(60, width - MARGIN.left - MARGIN.right);
+  const tall = Math.round(Math.min(inner / aspect(content, block.axes).ratio, 1.5 * inner));
+  const [a, b] = [content.limits[block.axes[0]!.name]!, content.limits[block.axes[1]!.name]!];
+  const px = scaleLinear(a, [MARGIN.left, MARGIN.left + inner]);
+  const py = scaleLinear(b, [MARGIN.top + tall, MARGIN.top]);
+  return { px, py, x: (p) => px.invert(p), y: (p) => py.invert(p), inner: [inner, tall], height: tall + MARGIN.top + MARGIN.bottom };
+}
+
+type Frame = ReturnType<typeof frame>;
+
+function drawField(context: CanvasRenderingContext2D, given: Given, field: Field, at: Frame, density: number): void {
+  const { content, state, shown } = given;
+  const ink = theme(content, state);
+  const colours = ramp(content.maps[state.colours ?? content.colours[state.value] ?? "viridis"]!);
+  const [left, right] = [at.px(field.x[0]!), at.px(field.x[field.nx - 1]!)];
+  const [top, bottom] = [at.py(field.y[field.ny - 1]!), at.py(field.y[0]!)];
+  const size: [number, number] = [Math.max(2, Math.round((right - left) * density)), Math.max(2, Math.round((bottom - top) * density))];
+  if (content.kind !== "contour") context.drawImage(picture(field, shown, colours, size, !state.smooth), left, top, right - left, bottom - top);
+  hatch(context, field, at.px, at.py, ink.faint);
+  if (!state.contours) return;
+  const grid = { x: field.x, y: field.y, z: heights(field, shown, 1) };
+  const times = state.smooth ? Math.max(1, Math.round(160 / Math.max(field.nx, field.ny))) : 1;
+  const made = surface(refined(grid, times), shown.top);
+  contours(made, shown.levels).forEach((pieces, n) => {
+    const [red, green, blue] = colours((shown.levels[n]! - shown.bottom) / (shown.top - shown.bottom));
+    context.strokeStyle = content.kind === "contour" ? `rgb(${red},${green},${blue})` : "rgba(255,255,255,.55)";
+    context.lineWidth = content.kind === "contour" ? 1.5 : 0.8;
+    stroke(context, pieces, at);
+  });
+  context.strokeStyle = "rgba(255,255,255,.9)";
+  context.lineWidth = 1.6;
+  stroke(context, made.rim, at);
+}
+
+function stroke(context: CanvasRenderingContext2D, pieces: Float32Array, at: Frame): void {
+  context.beginPath();
+  for (let n = 0; n < pieces.length; n += 6) {
+    context.moveTo(at.px(pieces[n]!), at.py(pieces[n + 1]!));
+    context.lineTo(at.px(pieces[n + 3]!), at.py(pieces[n + 4]!));
+  }
+  context.stroke();
+}
+
+function drawMarks(context: CanvasRenderingContext2D, given: Given, field: Field, at: Frame): void {
+  const { content, state } = given;
+  const dot = (x: number, y: number, radius: number, fill: string, edge: string): void => {
+    context.beginPath();
+    context.arc(at.px(x), at.py(y), radius, 0, 7);
+    context.fillStyle = fill;
+    context.fill();
+    context.strokeStyle = edge;
+    context.stroke();
+  };
+  context.lineWidth = 0.7;
+  if (state.points)
+    for (let j = 0; j < field.ny; j++)
+      for (let i = 0; i < field.nx; i++) {
+        const status = field.status(i, j);
+        if (status === 0 || status === 5) continue;
+        dot(field.x[i]!, field.y[j]!, 1.3, "#fff", "rgba(0,0,0,.55)");
+      }
+  for (const one of upon(content, given.index)) drawOverlay(context, content, state, one, field, at);
+  if (field.block.centre) {
+    context.strokeStyle = "#fff";
+    context.lineWidth = 1.8;
+    context.beginPath();
+    const [cx, cy] = [at.px(0), at.py(0)];
+    context.moveTo(cx - 5, cy);
+    context.lineTo(cx + 5, cy);
+    context.moveTo(cx, cy - 5);
+    context.lineTo(cx, cy + 5);
+    context.stroke();
+  }
+}
+
+function drawOverlay(context: CanvasRenderingContext2D, content: Content, state: State, one: Overlay, field: Field, at: Frame): void {
+  if (one.kind === "regions") {
+    for (let j = 0; j < field.ny; j++)
+      for (let i = 0; i < field.nx; i++) {
+        const region = one.cells.data[j * field.nx + i]!;
+        if (region < 0) continue;
+        context.fillStyle = content.regions[region % content.regions.length]! + "55";
+        const half = (c: Float64Array, n: number): [number, number] => [(c[Math.max(n - 1, 0)]! + c[n]!) / 2, (c[Math.min(n + 1, c.length - 1)]! + c[n]!) / 2];
+        const [[x0, x1], [y0, y1]] = [half(field.x, i), half(field.y, j)];
+        context.fillRect(at.px(x0), at.py(y1), at.px(x1) - at.px(x0), at.py(y0) - at.py(y1));
+      }
+    return;
+  }
+  const last = one.kind === "path" && state.time !== null ? Math.round(state.time * (one.x.length - 1)) : one.x.length - 1;
+  context.lineJoin = "round";
+  if (one.kind === "path")
+    for (const [width, colour] of [[4, "rgba(0,0,0,.55)"], [2, one.colour]] as const) {
+      context.lineWidth = width;
+      context.strokeStyle = colour;
+      context.beginPath();
+      for (let n = 0; n <= last; n++) context.lineTo(at.px(one.x[n]!), at.py(one.y[n]!));
+      context.stroke();
+    }
+  context.font = "12px system-ui, sans-serif";
+  for (let n = 0; n <= last; n++) {
+    const [x, y] = [at.px(one.x[n]!), at.py(one.y[n]!)];
+    if (one.kind === "points" || one.dots || (state.time !== null && n === last)) {
+      context.beginPath();
+      context.arc(x, y, one.kind === "points" || (state.time !== null && n === last) ? 4.5 : 2, 0, 7);
+      context.fillStyle = one.colour;
+      context.fill();
+      context.lineWidth = 0.8;
+      context.strokeStyle = "#000";
+      context.stroke();
+    }
+    if (!one.words[n]) continue;
+    context.lineWidth = 3;
+    context.strokeStyle = "rgba(0,0,0,.6)";
+    context.fillStyle = "#fff";
+    const right = x > at.px.call(null, content.limits[field.axis(0).name]![1]) - 90;
+    context.textAlign = right ? "right" : "left";
+    context.strokeText(one.words[n]!, x + (right ? -8 : 8), y - 7);
+    context.fillText(one.words[n]!, x + (right ? -8 : 8), y - 7);
+  }
+}
+
+function drawAxes(context: CanvasRenderingContext2D, given: Given, at: Frame): void {
+  const { content, state, block } = given;
+  const ink = theme(content, state);
+  const [x, y] = [block.axes[0]!, block.axes[1]!];
+  const [bottom, right] = [MARGIN.top + at.inner[1], MARGIN.left + at.inner[0]];
+  context.strokeStyle = ink.faint;
+  context.lineWidth = 1;
+  context.strokeRect(MARGIN.left - 0.5, MARGIN.top - 0.5, at.inner[0] + 1, at.inner[1] + 1);
+  context.fillStyle = ink.faint;
+  context.font = "11px system-ui, sans-serif";
+  context.textAlign = "center";
+  context.textBaseline = "top";
+  for (const tick of scaleLinear().domain(content.limits[x.name]!).ticks(5)) context.fillText(number(tick), at.px(tick), bottom + 6);
+  context.textAlign = "right";
+  context.textBaseline = "middle";
+  for (const tick of scaleLinear().domain(content.limits[y.name]!).ticks(5)) context.fillText(number(tick), MARGIN.left - 6, at.py(tick));
+  context.fillStyle = ink.ink;
+  context.font = "12px system-ui, sans-serif";
+  context.textAlign = "center";
+  context.textBaseline = "alphabetic";
+  context.fillText(x.name, (MARGIN.left + right) / 2, bottom + 34);
+  context.save();
+  context.translate(14, (MARGIN.top + bottom) / 2);
+  context.rotate(-Math.PI / 2);
+  context.fillText(y.name, 0, 0);
+  context.restore();
+}
+
+function drawCursor(canvas: HTMLCanvasElement, given: Given, at: Frame, density: number): void {
+  const context = canvas.getContext("2d")!;
+  context.setTransform(density, 0, 0, density, 0, 0);
+  context.clearRect(0, 0, canvas.width, canvas.height);
+  const place = given.state.place;
+  if (!place) return;
+  const [cx, cy] = [at.px(place.x), at.py(place.y)];
+  for (const [width, colour] of [[3, "rgba(0,0,0,.45)"], [1.2, "#fff"]] as const) {
+    context.lineWidth = width;
+    context.strokeStyle = colour;
+    context.beginPath();
+    context.moveTo(MARGIN.left, cy);
+    context.lineTo(MARGIN.left + at.inner[0], cy);
+    context.moveTo(cx, MARGIN.top);
+    context.lineTo(cx, MARGIN.top + at.inner[1]);
+    context.stroke();
+    context.beginPath();
+    context.arc(cx, cy, 5, 0, 7);
+    context.stroke();
+  }
+}
+
+export function useWidth(): [{ current: HTMLDivElement | null }, number] {
+  const box = useRef<HTMLDivElement | null>(null);
+  const [width, setWidth] = useState(0);
+  useEffect(() => {
+    if (!box.current) return;
+    const watch = new ResizeObserver((seen) => setWidth(Math.floor(seen[0]!.contentRect.width)));
+    watch.observe(box.current);
+    return () => watch.disconnect();
+  }, []);
+  return [box, width];
+}
+
+export function Map2D(given: Given) {
+  const { content, state, block, shown } = given;
+  const [box, width] = useWidth();
+  const ground = useRef<HTMLCanvasElement>(null);
+  const top = useRef<HTMLCanvasElement>(null);
+  const density = Math.min(window.devicePixelRatio || 1, 2);
+  const at = frame(content, block, Math.min(width || 300, 620));
+  const full = at.inner[0] + MARGIN.left + MARGIN.right;
+  const field = new Field(block, state.value, state.layer);
+  useEffect(() => {
+    const context = ground.current?.getContext("2d");
+    if (!context || !width) return;
+    context.setTransform(density, 0, 0, density, 0, 0);
+    context.clearRect(0, 0, full, at.height);
+    drawField(context, given, field, at, density);
+    drawMarks(context, given, field, at);
+    drawAxes(context, given, at);
+  }, [width, shown, state.value, state.colours, state.dark, state.layer, state.contours, state.points, state.smooth, state.time, block]);
+  useEffect(() => {
+    if (top.current && width) drawCursor(top.current, given, at, density);
+  });
+  const go = (x: number, y: number, kept: boolean): void => {
+    const cell = field.nearest(x, y);
+    given.change({ place: { x: field.x[cell.i]!, y: field.y[cell.j]! }, kept });
+  };
+  const point = (event: PointerEvent, kept: boolean): void => {
+    if (state.kept && !kept) return;
+    const area = top.current!.getBoundingClientRect();
+    go(at.x(event.clientX - area.left), at.y(event.clientY - area.top), kept);
+  };
+  const key = (event: KeyboardEvent): void => {
+    const steps: Record<string, [number, number]> = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
+    const turn = steps[event.key];
+    if (event.key === "Escape") given.change({ kept: false, place: null });
+    if (!turn) return;
+    event.preventDefault();
+    const from = state.place ? field.nearest(state.place.x, state.place.y) : field.nearest(0, 0);
+    const far = event.shiftKey ? 5 : 1;
+    const clamp = (n: number, size: number): number => Math.min(Math.max(n, 0), size - 1);
+    const [i, j] = state.place ? [clamp(from.i + far * turn[0], field.nx), clamp(from.j + far * turn[1], field.ny)] : [from.i, from.j];
+    go(field.x[i]!, field.y[j]!, true);
+  };
+  const words = `Map of ${label(content, state)} over ${block.axes[0]!.name} and ${block.axes[1]!.name}, ${block.title}. Arrow keys move the cursor, Escape lets it go.`;
+  return (
+    <div class="map" ref={box}>
+      <div class="stack" style={{ width: `${full}px`, height: `${at.height}px` }}>
+        <canvas ref={ground} width={full * density} height={at.height * density} style={{ width: `${full}px`, height: `${at.height}px` }} aria-hidden="true" />
+        <canvas
+          ref={top} class="cursor" tabIndex={0} role="img" aria-label={words} data-panel={given.index}
+          width={full * density} height={at.height * density} style={{ width: `${full}px`, height: `${at.height}px` }}
+          onPointerMove={(event) => point(event, false)} onPointerDown={(event) => point(event, !state.kept)} onKeyDown={key}
+        />
+      </div>
+      <p class="small">{aspect(content, block.axes).norm ? "Both axes to one scale of parameter norm." : "Axes in multiples of their directions."}</p>
+    </div>
+  );
+}

@@ -1,0 +1,273 @@
+/** Where does a surface end, and where do its contour lines run? Triangles over a grid, cut at the clip. */
+
+export interface Grid {
+  x: Float64Array;
+  y: Float64Array;
+  /** [j * nx + i]; NaN where there is none. */
+  z: Float64Array;
+}
+
+export interface Surface {
+  /** [x, y, z] of every point. */
+  points: Float32Array;
+  triangles: Uint32Array;
+  /** For every point, the two places of the grid it lies between and how far along. */
+  ends: Uint32Array;
+  share: Float32Array;
+  /** Pieces of the line along which the surface was cut, [x, y, z] twice each. */
+  rim: Float32Array;
+}
+
+/** Slopes of the shape-preserving cubic of Fritsch and Butland (1984), as SciPy's PchipInterpolator has them. */
+function slopes(x: Float64Array, y: Float64Array): Float64Array {
+  const n = x.length;
+  const out = new Float64Array(n);
+  const step = (k: number): number => x[k + 1]! - x[k]!;
+  const rise = (k: number): number => (y[k + 1]! - y[k]!) / step(k);
+  if (n === 2) return out.fill(rise(0));
+  for (let k = 1; k < n - 1; k++) {
+    const [before, after] = [rise(k - 1), rise(k)];
+    if (before * after <= 0) continue;
+    const [a, b] = [2 * step(k) + step(k - 1), step(k) + 2 * step(k - 1)];
+    out[k] = (a + b) / (a / before + b / after);
+  }
+  const edge = (h0: number, h1: number, d0: number, d1: number): number => {
+    const found = ((2 * h0 + h1) * d0 - h0 * d1) / (h0 + h1);
+    if (Math.sign(found) !== Math.sign(d0)) return 0;
+    if (Math.sign(d0) !== Math.sign(d1) && Math.abs(found) > 3 * Math.abs(d0)) return 3 * d0;
+    return found;
+  };
+  out[0] = edge(step(0), step(1), rise(0), rise(1));
+  out[n - 1] = edge(step(n - 2), step(n - 3), rise(n - 2), rise(n - 3));
+  return out;
+}
+
+/** A row with further points between its own, on the cubic through them. */
+function finer(x: Float64Array, y: Float64Array, times: number): Float64Array {
+  const out = new Float64Array((x.length - 1) * times + 1);
+  const slope = slopes(x, y);
+  for (let k = 0; k < x.length - 1; k++) {
+    const h = x[k + 1]! - x[k]!;
+    for (let s = 0; s < times; s++) {
+      const t = s / times;
+      const [t2, t3] = [t * t, t * t * t];
+      out[k * times + s] =
+        s === 0
+          ? y[k]!
+          : (2 * t3 - 3 * t2 + 1) * y[k]! + (t3 - 2 * t2 + t) * h * slope[k]! + (3 * t2 - 2 * t3) * y[k + 1]! + (t3 - t2) * h * slope[k + 1]!;
+    }
+  }
+  out[out.length - 1] = y[y.length - 1]!;
+  return out;
+}
+
+function spread(coordinates: Float64Array, times: number): Float64Array {
+  const out = new Float64Array((coordinates.length - 1) * times + 1);
+  for (let n = 0; n < out.length; n++) {
+    const k = Math.floor(n / times);
+    const part = (n % times) / times;
+    out[n] = part ? coordinates[k]! * (1 - part) + coordinates[k + 1]! * part : coordinates[k]!;
+  }
+  return out;
+}
+
+/** The nearest height in place of a missing one; only to interpolate beside a hole. */
+function filled(grid: Grid): Float64Array {
+  const [nx, ny] = [grid.x.length, grid.y.length];
+  const out = grid.z.slice();
+  let front: number[] = [];
+  for (let p = 0; p < out.length; p++) if (!Number.isNaN(out[p])) front.push(p);
+  while (front.length) {
+    const next: number[] = [];
+    for (const p of front) {
+      const i = p % nx;
+      const j = Math.floor(p / nx);
+      for (const [di, dj] of [[-1, 0], [1, 0], [0, -1], [0, 1]] as const) {
+        if (i + di < 0 || i + di >= nx || j + dj < 0 || j + dj >= ny) continue;
+        const q = p + di + dj * nx;
+        if (!Number.isNaN(out[q])) continue;
+        out[q] = out[p]!;
+        next.push(q);
+      }
+    }
+    front = next;
+  }
+  return out;
+}
+
+/** Insert points between those of a grid, without new hills or hollows along an axis; holes stay holes. */
+export function refined(grid: Grid, times: number): Grid {
+  const [nx, ny] = [grid.x.length, grid.y.length];
+  if (times <= 1 || grid.z.every((z) => Number.isNaN(z))) return grid;
+  const whole = filled(grid);
+  const [x, y] = [spread(grid.x, times), spread(grid.y, times)];
+  const [mx, my] = [x.length, y.length];
+  const rows = Array.from({ length: ny }, (_, j) => finer(grid.x, whole.subarray(j * nx, (j + 1) * nx), times));
+  const z = new Float64Array(mx * my);
+  const column = new Float64Array(ny);
+  for (let i = 0; i < mx; i++) {
+    for (let j = 0; j < ny; j++) column[j] = rows[j]![i]!;
+    finer(grid.y, column, times).forEach((value, j) => (z[j * mx + i] = value));
+  }
+  const touched = (i: number, j: number): boolean => {
+    if (i < 0 || j < 0 || i >= nx - 1 || j >= ny - 1) return true;
+    const p = j * nx + i;
+    return [p, p + 1, p + nx, p + nx + 1].some((q) => Number.isNaN(grid.z[q]));
+  };
+  if (grid.z.some((value) => Number.isNaN(value)))
+    for (let j = 0; j < my; j++)
+      for (let i = 0; i < mx; i++) {
+        const [a, b] = [Math.floor(i / times), Math.floor(j / times)];
+        const [c, d] = [i % times ? a : a - 1, j % times ? b : b - 1];
+        if (touched(a, b) && touched(c, b) && touched(a, d) && touched(c, d)) z[j * mx + i] = NaN;
+      }
+  return { x, y, z };
+}
+
+/** Two triangles for each whole cell, parted along its flatter diagonal. */
+function halves(grid: Grid): number[] {
+  const [nx, ny] = [grid.x.length, grid.y.length];
+  const z = grid.z;
+  const out: number[] = [];
+  for (let j = 0; j < ny - 1; j++)
+    for (let i = 0; i < nx - 1; i++) {
+      const [a, b] = [j * nx + i, j * nx + i + 1];
+      const [c, d] = [b + nx, a + nx];
+      if (Number.isNaN(z[a]! + z[b]! + z[c]! + z[d]!)) continue;
+      if (Math.abs(z[a]! - z[c]!) > Math.abs(z[b]! - z[d]!)) out.push(b, c, d, b, d, a);
+      else out.push(a, b, c, a, c, d);
+    }
+  return out;
+}
+
+/** The surface of all cells whose four corners have a height, cut along the contour line of the top. */
+export function surface(grid: Grid, top: number): Surface {
+  const nx = grid.x.length;
+  const ends: number[] = [];
+  const share: number[] = [];
+  const own = new Map<number, number>();
+  const crossed = new Map<string, number>();
+  const point = (p: number): number => {
+    let found = own.get(p);
+    if (found === undefined) {
+      own.set(p, (found = share.length));
+      ends.push(p, p);
+      share.push(0);
+    }
+    return found;
+  };
+  const cut = (p: number, q: number): number => {
+    const [a, b] = p < q ? [p, q] : [q, p];
+    const key = `${a},${b}`;
+    let found = crossed.get(key);
+    if (found === undefined) {
+      crossed.set(key, (found = share.length));
+      ends.push(a, b);
+      share.push((top - grid.z[a]!) / (grid.z[b]! - grid.z[a]!));
+    }
+    return found;
+  };
+  const triangles: number[] = [];
+  const rim: number[] = [];
+  const whole = halves(grid);
+  for (let t = 0; t < whole.length; t += 3) {
+    const corners = [whole[t]!, whole[t + 1]!, whole[t + 2]!];
+    const above = corners.map((p) => grid.z[p]! > top);
+    const count = above.filter(Boolean).length;
+    if (count === 0) triangles.push(...corners.map(point));
+    if (count === 0 || count === 3) continue;
+    // The corner that lies alone on its side of the top comes first.
+    const alone = above.indexOf(count === 1);
+    const [a, b, c] = [0, 1, 2].map((n) => corners[(alone + n) % 3]!) as [number, number, number];
+    const [first, last] = [cut(a, b), cut(a, c)];
+    if (count === 1) triangles.push(first, point(b), point(c), first, point(c), last);
+    else triangles.push(point(a), first, last);
+    rim.push(first, last);
+  }
+  const points = new Float32Array(share.length * 3);
+  share.forEach((s, n) => {
+    const [p, q] = [ends[2 * n]!, ends[2 * n + 1]!];
+    const mix = (a: number, b: number): number => (s === 0 ? a : a * (1 - s) + b * s);
+    points[3 * n] = mix(grid.x[p % nx]!, grid.x[q % nx]!);
+    points[3 * n + 1] = mix(grid.y[Math.floor(p / nx)]!, grid.y[Math.floor(q / nx)]!);
+    points[3 * n + 2] = s === 0 ? grid.z[p]! : top;
+  });
+  const line = new Float32Array(rim.length * 3);
+  rim.forEach((p, n) => line.set(points.subarray(3 * p, 3 * p + 3), 3 * n));
+  return { points, triangles: Uint32Array.from(triangles), ends: Uint32Array.from(ends), share: Float32Array.from(share), rim: line };
+}
+
+/** Pieces of the lines on which a surface has a height: [x, y, z] twice each. */
+export function contours(made: Surface, levels: number[]): Float32Array[] {
+  const { points, triangles } = made;
+  return levels.map((level) => {
+    const out: number[] = [];
+    for (let t = 0; t < triangles.length; t += 3) {
+      const corners = [triangles[t]!, triangles[t + 1]!, triangles[t + 2]!];
+      const above = corners.map((p) => points[3 * p + 2]! > level);
+      const count = above.filter(Boolean).length;
+      if (count === 0 || count === 3) continue;
+      const alone = above.indexOf(count === 1);
+      const a = corners[alone]!;
+      for (const b of [corners[(alone + 1) % 3]!, corners[(alone + 2) % 3]!]) {
+        const part = (level - points[3 * a + 2]!) / (points[3 * b + 2]! - points[3 * a + 2]!);
+        for (let k = 0; k < 2; k++) out.push(points[3 * a + k]! + part * (points[3 * b + k]! - points[3 * a + k]!));
+        out.push(level);
+      }
+    }
+    return Float32Array.from(out);
+  });
+}
+
+/** Unit normals [x, y, z] at the points of a grid, the mean over the whole cells around each; upright where there is none. */
+export function normals(grid: Grid): Float32Array {
+  const [nx, ny] = [grid.x.length, grid.y.length];
+  const out = new Float32Array(nx * ny * 3);
+  for (let j = 0; j < ny - 1; j++)
+    for (let i = 0; i < nx - 1; i++) {
+      const p = j * nx + i;
+      const [a, b, c, d] = [grid.z[p]!, grid.z[p + 1]!, grid.z[p + nx + 1]!, grid.z[p + nx]!];
+      if (Number.isNaN(a + b + c + d)) continue;
+      const sx = (b - a + c - d) / (2 * (grid.x[i + 1]! - grid.x[i]!));
+      const sy = (d - a + c - b) / (2 * (grid.y[j + 1]! - grid.y[j]!));
+      const norm = Math.hypot(sx, sy, 1);
+      for (const q of [p, p + 1, p + nx, p + nx + 1]) {
+        out[3 * q]! -= sx / norm;
+        out[3 * q + 1]! -= sy / norm;
+        out[3 * q + 2]! += 1 / norm;
+      }
+    }
+  for (let q = 0; q < nx * ny; q++) {
+    const norm = Math.hypot(out[3 * q]!, out[3 * q + 1]!, out[3 * q + 2]!);
+    if (norm > 0) for (let k = 0; k < 3; k++) out[3 * q + k]! /= norm;
+    else out[3 * q + 2] = 1;
+  }
+  return out;
+}
+
+/** How much of the sky each point of a grid sees, 0 to 1: the horizon in eight directions. */
+export function occlusion(grid: Grid): Float32Array {
+  const [nx, ny] = [grid.x.length, grid.y.length];
+  const out = new Float32Array(nx * ny).fill(1);
+  const reach = Math.max(2, Math.round(0.16 * Math.max(nx, ny)));
+  const ways = [[1, 0], [-1, 0], [0, 1], [0, -1], [1, 1], [-1, 1], [1, -1], [-1, -1]] as const;
+  for (let j = 0; j < ny; j++)
+    for (let i = 0; i < nx; i++) {
+      const p = j * nx + i;
+      const here = grid.z[p]!;
+      if (Number.isNaN(here)) continue;
+      let sky = 0;
+      for (const [di, dj] of ways) {
+        let steep = 0;
+        for (let s = 1; s <= reach; s += 1 + (s >> 2)) {
+          const [a, b] = [i + s * di, j + s * dj];
+          if (a < 0 || b < 0 || a >= nx || b >= ny) break;
+          const rise = grid.z[b * nx + a]! - here;
+          if (rise > 0) steep = Math.max(steep, rise / Math.hypot(grid.x[a]! - grid.x[i]!, grid.y[b]! - grid.y[j]!));
+        }
+        sky += 1 - steep / Math.hypot(1, steep);
+      }
+      out[p] = sky / ways.length;
+    }
+  return out;
+}

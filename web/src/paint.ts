@@ -1,0 +1,106 @@
+/** Which colour has each place of a field? A picture of its heights, with marks where there is no value. */
+
+import { edges, inside, type Field } from "./field";
+import { height, type Shown } from "./ranges";
+
+export type Colours = (part: number) => [number, number, number];
+
+/** A colour map from its evenly spaced points. */
+export function ramp(points: string[]): Colours {
+  const table = points.map((text) => [1, 3, 5].map((at) => parseInt(text.slice(at, at + 2), 16)));
+  return (part) => {
+    const along = Math.min(Math.max(part, 0), 1) * (table.length - 1);
+    const k = Math.min(Math.floor(along), table.length - 2);
+    const share = along - k;
+    const [a, b] = [table[k]!, table[k + 1]!];
+    return [0, 1, 2].map((c) => a[c]! + share * (b[c]! - a[c]!)) as [number, number, number];
+  };
+}
+
+export function heights(field: Field, shown: Shown, beyond = 0): Float64Array {
+  return field.grid((value) => height(value, shown, beyond));
+}
+
+/** A canvas with the field, y upwards: smooth between points, or one colour for each cell; clear where there is none. */
+export function picture(field: Field, shown: Shown, colours: Colours, size: [number, number], cells: boolean): HTMLCanvasElement {
+  const canvas = document.createElement("canvas");
+  const [width, tall] = size;
+  canvas.width = width;
+  canvas.height = tall;
+  const context = canvas.getContext("2d")!;
+  const image = context.createImageData(width, tall);
+  const raised = heights(field, shown);
+  const span = shown.top - shown.bottom || 1;
+  const columns = stretch(field.x, width);
+  const rows = stretch(field.y, tall);
+  for (let row = 0; row < tall; row++) {
+    const [j, b] = rows[tall - 1 - row]!;
+    for (let column = 0; column < width; column++) {
+      const [i, a] = columns[column]!;
+      const p = (b < 0.5 ? j : j + 1) * field.nx + (a < 0.5 ? i : i + 1);
+      let found = raised[p]!;
+      if (!cells && !Number.isNaN(found)) {
+        const q = j * field.nx + i;
+        const low = raised[q]! * (1 - a) + raised[q + 1]! * a;
+        const mixed = low * (1 - b) + (raised[q + field.nx]! * (1 - a) + raised[q + field.nx + 1]! * a) * b;
+        found = Number.isNaN(mixed) ? found : mixed;
+      }
+      if (Number.isNaN(found)) continue;
+      const [red, green, blue] = colours((found - shown.bottom) / span);
+      image.data.set([red, green, blue, 255], (row * width + column) * 4);
+    }
+  }
+  context.putImageData(image, 0, 0);
+  return canvas;
+}
+
+function stretch(coordinates: Float64Array, pixels: number): [number, number][] {
+  const [low, high] = [coordinates[0]!, coordinates[coordinates.length - 1]!];
+  return Array.from({ length: pixels }, (_, n) => inside(coordinates, Math.min(low + ((n + 0.5) / pixels) * (high - low), high)));
+}
+
+/** Strokes in the cells that have no value, by reason: dots, one diagonal, two, or lines. */
+export function hatch(context: CanvasRenderingContext2D, field: Field, px: (x: number) => number, py: (y: number) => number, ink: string): void {
+  const [ex, ey] = [edges(field.x), edges(field.y)];
+  context.save();
+  context.strokeStyle = context.fillStyle = ink;
+  context.lineWidth = 1;
+  for (const status of [0, 2, 3, 4]) {
+    context.save();
+    context.beginPath();
+    let any = false;
+    for (let j = 0; j < field.ny; j++)
+      for (let i = 0; i < field.nx; i++) {
+        if (field.empty(i, j) !== status) continue;
+        any = true;
+        const [left, top] = [px(ex[i]!), py(ey[j + 1]!)];
+        context.rect(left, top, px(ex[i + 1]!) - left, py(ey[j]!) - top);
+      }
+    if (any) {
+      context.clip();
+      strokes(context, status);
+    }
+    context.restore();
+  }
+  context.restore();
+}
+
+function strokes(context: CanvasRenderingContext2D, status: number): void {
+  const { width, height: tall } = context.canvas;
+  context.globalAlpha = status === 0 ? 0.5 : 0.8;
+  context.beginPath();
+  if (status === 0) {
+    for (let y = 3; y < tall; y += 7) for (let x = 3; x < width; x += 7) context.rect(x, y, 1.2, 1.2);
+    context.fill();
+    return;
+  }
+  if (status === 4) for (let y = 0; y < tall; y += 6) line(context, 0, y, width, y);
+  else for (let x = -tall; x < width; x += 6) line(context, x, tall, x + tall, 0);
+  if (status === 3) for (let x = 0; x < width + tall; x += 6) line(context, x, tall, x - tall, 0);
+  context.stroke();
+}
+
+function line(context: CanvasRenderingContext2D, x0: number, y0: number, x1: number, y1: number): void {
+  context.moveTo(x0, y0);
+  context.lineTo(x1, y1);
+}

@@ -1,0 +1,182 @@
+/** How does a reader turn a relief? Canvas, keys, and labels that follow the box. */
+
+import { scaleLinear } from "d3-scale";
+import { useEffect, useRef, useState } from "preact/hooks";
+import type { Block, Content } from "./data";
+import { Field } from "./field";
+import { upon, useWidth } from "./map";
+import { ramp } from "./paint";
+import { number, type Shown } from "./ranges";
+import { Relief, type Pose } from "./relief";
+import { aspect, label, theme, type Change, type State } from "./state";
+
+export interface Cameras {
+  add(relief: Relief): () => void;
+}
+
+/** Reliefs that take each other's pose while they are locked. */
+export function cameras(locked: () => boolean): Cameras {
+  const all = new Set<Relief>();
+  let busy = false;
+  return {
+    add(relief) {
+      const first = [...all][0];
+      all.add(relief);
+      if (first && locked()) relief.take(first.pose());
+      relief.onPose = (pose: Pose) => {
+        if (busy || !locked()) return;
+        busy = true;
+        for (const other of all) if (other !== relief) other.take(pose);
+        busy = false;
+      };
+      return () => all.delete(relief);
+    },
+  };
+}
+
+interface Given {
+  content: Content;
+  state: State;
+  block: Block;
+  index: number;
+  shown: Shown;
+  cameras: Cameras;
+  change: (what: Change) => void;
+}
+
+/** All reliefs of the page, for tests and for the picture that is saved. */
+export const reliefs: Relief[] = [];
+
+const VIEWS: Record<string, [number, number]> = { "1": [89.9, -90], "2": [0, -90], "3": [0, 0] };
+
+function pressed(relief: Relief, event: KeyboardEvent, given: Given): boolean {
+  const far = event.shiftKey ? 15 : 5;
+  if (event.key === "ArrowLeft") relief.turn(-far, 0);
+  else if (event.key === "ArrowRight") relief.turn(far, 0);
+  else if (event.key === "ArrowUp") relief.turn(0, far);
+  else if (event.key === "ArrowDown") relief.turn(0, -far);
+  else if (event.key === "+" || event.key === "=") relief.turn(0, 0, 1.1);
+  else if (event.key === "-") relief.turn(0, 0, 1 / 1.1);
+  else if (event.key === "0") relief.look(given.content.camera);
+  else if (event.key === "o") given.change({ flat: !given.state.flat });
+  else if (VIEWS[event.key]) relief.look(VIEWS[event.key]!);
+  else return false;
+  return true;
+}
+
+/** Words beside the edges of the box that lie nearest to the eye. */
+function place(relief: Relief, content: Content, block: Block, shown: Shown, into: HTMLDivElement, words: string): void {
+  const { depth, floor, tall } = relief.frameOf;
+  const [a, b] = [0.5, depth / 2];
+  const found: [string, number, number, string][] = [];
+  const near = (one: [number, number], two: [number, number]): [number, number] => (relief.project(...one, floor)[2] < relief.project(...two, floor)[2] ? one : two);
+  const away = 0.1;
+  const [, sy] = near([0, -b], [0, b]);
+  const [sx] = near([-a, 0], [a, 0]);
+  const put = (text: string, x: number, y: number, z: number, kind: string): void => {
+    const [left, top] = relief.project(x, y, z);
+    found.push([text, left, top, kind]);
+  };
+  const axis = (which: 0 | 1): void => {
+    const { name } = block.axes[which]!;
+    const limits = content.limits[name]!;
+    const scale = scaleLinear(limits, which ? [-b, b] : [-a, a]);
+    const out = which ? sx + Math.sign(sx) * away * 0.6 : sy + Math.sign(sy) * away * 0.6;
+    for (const tick of scale.ticks(4)) {
+      if (Math.abs(scale(tick)) > 0.9 * (which ? b : a)) continue;
+      put(number(tick), which ? out : scale(tick), which ? scale(tick) : out, floor, "tick");
+    }
+    const far = which ? sx + Math.sign(sx) * 2 * away : sy + Math.sign(sy) * 2 * away;
+    put(name, which ? far : 0, which ? 0 : far, floor, "name");
+  };
+  axis(0);
+  axis(1);
+  // Heights stand at the corner that is leftmost on the picture.
+  const corners: [number, number][] = [[-a, -b], [a, -b], [a, b], [-a, b]];
+  const left = corners.reduce((one, two) => (relief.project(...one, 0)[0] < relief.project(...two, 0)[0] ? one : two));
+  const upright = relief.project(...left, 0)[1] - relief.project(...left, tall)[1];
+  const step = Math.max(1, Math.ceil((shown.ticks.length * 15) / Math.max(upright, 1)));
+  if (upright > 30)
+    shown.ticks.forEach((tick, n) => {
+      if (n % step) return;
+      put(shown.labels[n]!, left[0] * 1.05, left[1] * 1.05, ((tick - shown.bottom) / (shown.top - shown.bottom || 1)) * tall, "height");
+    });
+  if (upright > 30) put(words, left[0] * 1.05, left[1] * 1.05, tall * 1.14, "height name");
+  into.replaceChildren(
+    ...found.map(([text, x, y, kind]) => {
+      const span = document.createElement("span");
+      span.textContent = text;
+      span.className = kind;
+      span.style.left = `${x}px`;
+      span.style.top = `${y}px`;
+      return span;
+    }),
+  );
+}
+
+export function Solid(given: Given) {
+  const { content, state, block, index, shown } = given;
+  const [box, width] = useWidth();
+  const canvas = useRef<HTMLCanvasElement>(null);
+  const labels = useRef<HTMLDivElement>(null);
+  const relief = useRef<Relief | null>(null);
+  const [broken, setBroken] = useState(false);
+  useEffect(() => {
+    try {
+      relief.current = new Relief(canvas.current!);
+    } catch {
+      setBroken(true);
+      return;
+    }
+    const made = relief.current;
+    reliefs.push(made);
+    made.size();
+    made.look(content.camera);
+    const leave = given.cameras.add(made);
+    return () => {
+      leave();
+      reliefs.splice(reliefs.indexOf(made), 1);
+      made.free();
+    };
+  }, []);
+  useEffect(() => relief.current?.size(), [width]);
+  useEffect(() => relief.current?.flat(state.flat), [state.flat]);
+  useEffect(() => {
+    const ink = theme(content, state);
+    relief.current?.draw({
+      field: new Field(block, state.value, state.layer), shown, colours: ramp(content.maps[state.colours ?? content.colours[state.value] ?? "viridis"]!),
+      overlays: upon(content, index), limits: [content.limits[block.axes[0]!.name]!, content.limits[block.axes[1]!.name]!],
+      depth: 1 / aspect(content, block.axes).ratio, ink: ink.ink, faint: ink.faint, dark: state.dark,
+      contours: state.contours, points: state.points, floor: state.floor, smooth: state.smooth, time: state.time,
+    });
+  }, [shown, state.value, state.colours, state.dark, state.layer, state.contours, state.points, state.floor, state.smooth, state.time, block]);
+  useEffect(() => {
+    const made = relief.current;
+    if (!made) return;
+    made.onFrame = () => labels.current && place(made, content, block, shown, labels.current, label(content, state));
+    made.mark(state.place);
+  });
+  const point = (event: PointerEvent): void => {
+    if (event.buttons || state.kept) return;
+    const found = relief.current?.pick(event.clientX, event.clientY);
+    if (!found) return;
+    const field = new Field(block, state.value, state.layer);
+    const cell = field.nearest(found.x, found.y);
+    given.change({ place: { x: field.x[cell.i]!, y: field.y[cell.j]! } });
+  };
+  const words = `Relief of ${label(content, state)}, ${block.title}. Arrow keys turn it, plus and minus zoom, 0 resets, 1 to 3 look from above, the front and the side, o changes the projection.`;
+  return (
+    <div class="solid" ref={box}>
+      <canvas
+        ref={canvas} tabIndex={0} role="img" aria-label={words} data-relief={index}
+        onPointerMove={point} onDblClick={() => given.change({ kept: !state.kept })}
+        onKeyDown={(event) => {
+          if (event.key === "Escape") given.change({ kept: false, place: null });
+          if (relief.current && pressed(relief.current, event, given)) event.preventDefault();
+        }}
+      />
+      <div class="labels" ref={labels} aria-hidden="true" />
+      {broken && <p class="small">This browser offers no WebGL: the relief is left out, the map shows the same.</p>}
+    </div>
+  );
+}

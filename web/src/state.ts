@@ -1,0 +1,112 @@
+/** What has the reader chosen? One state for all pictures of a page. */
+
+import type { Content, Theme } from "./data";
+import { backward, between, forward, said, type Shown } from "./ranges";
+
+export interface Place {
+  x: number;
+  y: number;
+}
+
+export interface State {
+  value: string;
+  log: boolean;
+  clip: boolean;
+  /** Ends by hand, in units of the value. */
+  low: number | null;
+  high: number | null;
+  colours: string | null;
+  dark: boolean;
+  layer: number;
+  place: Place | null;
+  kept: boolean;
+  contours: boolean;
+  points: boolean;
+  smooth: boolean;
+  floor: boolean;
+  flat: boolean;
+  locked: boolean;
+  /** How far along its path a training run is, 0 to 1; null where all of it is shown. */
+  time: number | null;
+}
+
+export type Change = Partial<State>;
+
+export function begin(content: Content): State {
+  return {
+    value: content.value,
+    log: content.log,
+    clip: content.clip,
+    low: null,
+    high: null,
+    colours: null,
+    dark: content.theme === "dark",
+    layer: Math.floor((content.blocks[0]?.axes[2]?.coordinates.length ?? 1) / 2),
+    place: null,
+    kept: false,
+    contours: true,
+    points: content.points,
+    smooth: content.kind !== "heat",
+    floor: true,
+    flat: false,
+    locked: true,
+    time: null,
+  };
+}
+
+export function theme(content: Content, state: State): Theme {
+  return content.themes[state.dark ? "dark" : "light"];
+}
+
+export function label(content: Content, state: State): string {
+  return state.value === content.value ? content.label : state.value;
+}
+
+function look(content: Content, state: State, clip: boolean): Shown {
+  if (state.value === content.value && state.log === content.log && clip === content.clip) return content.first;
+  return content.looks[`${state.log ? "log" : "linear"}|${clip ? "clip" : "whole"}|${state.value}`]!;
+}
+
+/** Both ends of all there is, on the scale of now: where the sliders run. */
+export function whole(content: Content, state: State): Shown {
+  return look(content, state, false);
+}
+
+export function shown(content: Content, state: State): Shown {
+  const base = look(content, state, state.clip);
+  if (state.low === null && state.high === null) return base;
+  const low = state.low ?? base.low;
+  const high = state.high ?? base.high;
+  const values = content.blocks.flatMap((block) => [...(block.values[state.value]?.data ?? [])]);
+  return between(base, low, high, said(label(content, state), low, high, base.scale, values));
+}
+
+const STEPS = 1000;
+
+/** Where an end stands on its slider, 0 to 1000. */
+export function step(range: Shown, value: number): number {
+  const part = (forward(value, range.scale, range.linear_below) - range.bottom) / (range.top - range.bottom || 1);
+  return Math.round(Math.min(Math.max(part, 0), 1) * STEPS);
+}
+
+export function valueAt(range: Shown, at: number): number {
+  if (at <= 0) return range.low;
+  if (at >= STEPS) return range.high;
+  const height = range.bottom + (at / STEPS) * (range.top - range.bottom);
+  return Number(backward(height, range.scale, range.linear_below).toPrecision(4));
+}
+
+/** Width over height of a map: lengths in parameter space where both are known and not too unlike. */
+export function aspect(content: Content, axes: { name: string; length: number | null }[]): { ratio: number; norm: boolean } {
+  const spans = axes.slice(0, 2).map((axis) => {
+    const [low, high] = content.limits[axis.name] ?? [0, 1];
+    return { span: high - low, length: axis.length };
+  });
+  const [a, b] = [spans[0]!, spans[1]!];
+  if (a.length !== null && b.length !== null) {
+    const ratio = (a.span * a.length) / (b.span * b.length);
+    if (ratio > 0.3 && ratio < 3.4) return { ratio, norm: true };
+  }
+  const plain = a.span / b.span;
+  return { ratio: plain > 0.3 && plain < 3.4 ? plain : 1, norm: false };
+}
