@@ -15,7 +15,7 @@ from lossatlas_studies.skip_connections import Settings, judge
 from lossatlas_studies.stages import Bench
 from lossatlas_studies.verdicts import CANNOT_TELL, LEVEL, NOT_SEEN, SEEN
 
-SETTINGS = Settings(depths=(8, 14, 26), seeds=3)
+SETTINGS = Settings(depths=(8, 14, 20, 26), seeds=3)
 
 
 def rows(bend, loss=lambda depth, skip: 0.004, seed=0):
@@ -44,6 +44,11 @@ def test_chaos_of_deep_plain_networks_is_seen():
     assert words(found) == [SEEN, SEEN, NOT_SEEN]
 
 
+def test_three_depths_are_too_few_to_tell_a_trend_from_chance():
+    three = [row for row in rows(lambda depth, skip: 0.1 if skip else 0.1 + depth / 40) if row["depth"] != 20]
+    assert words(judge(three, SETTINGS))[1] == CANNOT_TELL
+
+
 def test_the_opposite_is_not_seen():
     found = judge(rows(lambda depth, skip: 0.6 if skip else 0.6 - depth / 50), SETTINGS)
     assert words(found)[:2] == [NOT_SEEN, NOT_SEEN]
@@ -54,7 +59,7 @@ def test_a_depth_that_cannot_be_trained_is_left_out_and_named():
         return 1.5 if depth == 26 and not skip else 0.004
 
     found = judge(rows(lambda depth, skip: 0.1 if skip else 0.5, loss), SETTINGS)
-    assert found[0].n == "6 against 6 networks"
+    assert found[0].n == "9 against 9 networks"
     assert "did not reach a training loss of 0.02: depth 26." in found[0].caveat
     none = judge(rows(lambda depth, skip: 0.1, lambda depth, skip: 1.5), SETTINGS)
     assert set(words(none)) == {CANNOT_TELL}

@@ -37,7 +37,7 @@ def points_of(kind, seed):
 
 def way_of(kind, seed, optimizer, size):
     numbers = path_measures.variance(path_of(points_of(kind, seed)), draws=60, seed=seed) | {"ratio": 1.0}
-    return trajectories.Way(
+    return trajectories.Course(
         optimizer=optimizer, size=size, seed=seed, numbers=numbers, cosines=np.full(3, 0.5), rates=np.ones(4),
         own=np.ones(4), surface=np.ones(4),
     )  # fmt: skip
@@ -96,7 +96,7 @@ def test_the_way_down_a_bowl_has_cosine_one_and_a_contour_zero():
 
 
 def test_steps_are_parted_where_the_learning_rate_falls():
-    way = trajectories.Way(
+    way = trajectories.Course(
         optimizer="sgd", size="small", seed=0, numbers={}, rates=np.array([1, 1, 1, 1, 1, 0.1, 0.1]),
         cosines=np.arange(6.0),
     )  # fmt: skip

@@ -13,9 +13,14 @@ from torch import nn
 from torch.nn import functional as F
 
 import lossatlas as la
+from lossatlas.draw.captions import caveat
+from lossatlas.draw.statement import statement
 from lossatlas.field.convexity import negative_share, proof
+from lossatlas.field.inequality import violations
 from lossatlas.field.rounding import rounding
+from lossatlas.field.ruggedness import ruggedness
 from lossatlas.sampling import noise
+from lossatlas.space.curves import Curve
 
 RUNS = 2000
 LOSSES = {"logistic": F.cross_entropy, "hinge": F.multi_margin_loss, "L1": F.l1_loss, "squared": F.mse_loss}
@@ -187,13 +192,76 @@ def test_a_model_without_double_precision_is_shaken_in_its_own(monkeypatch):
 
     real = noise.Reference.__init__
     monkeypatch.setattr(noise.Reference, "__init__", refused)
-    x = torch.linspace(-1, 1, 20)[:, None]
-    objective = la.Objective(nn.Linear(1, 1), (x, x), F.mse_loss)
+    x = torch.randn(200, 10, generator=torch.Generator().manual_seed(0)) + 1000
+    model = nn.Linear(10, 1)
+    objective = la.Objective(model, (x, model(x).detach() + 0.01), F.l1_loss)
     landscape = la.sample(
-        objective, la.Plane.random(objective, axes=("x",), seed=0), la.Grid(x=(-1, 1, 9)), progress=False
+        objective, la.Plane.random(objective, axes=("x",), seed=0), la.Grid(x=(-1e-5, 1e-5, 9)), progress=False
     )
     found = proof(landscape)
     assert not found.proves
     allowed, words = rounding(landscape)
     assert words == "rounding measured at 4 points by moving every operation by one spacing of its format"
-    assert 0 < allowed.max() < 1e-4
+    assert 1e-5 < allowed.max() < 0.1
+
+
+@pytest.fixture
+def evaluations(monkeypatch):
+    """Every evaluation that the measurement of rounding makes."""
+    made, real = [], noise.Reference.loss
+
+    def counted(self, *given):
+        made.append(given)
+        return real(self, *given)
+
+    monkeypatch.setattr(noise.Reference, "loss", counted)
+    return made
+
+
+def test_where_nothing_stands_out_nothing_is_evaluated(evaluations):
+    x = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
+    objective = la.Objective(nn.Linear(4, 1), (x, x.sum(1, keepdim=True)), F.mse_loss)
+    landscape = la.sample(objective, la.Plane.random(objective, seed=0), la.Grid(x=(-1, 1, 5), y=(-1, 1, 5)))
+    assert not proof(landscape).proves
+    assert not evaluations
+
+
+def test_what_stands_out_costs_its_three_points_and_one_move(evaluations):
+    x = torch.linspace(-2, 2, 40)[:, None]
+    torch.manual_seed(0)
+    objective = la.Objective(nn.Sequential(nn.Linear(1, 4), nn.Tanh(), nn.Linear(4, 1)), (x, x**2), F.mse_loss)
+    landscape = la.sample(objective, la.Plane.random(objective, seed=0), la.Grid(x=(-2, 2, 5), y=(-2, 2, 5)))
+    assert proof(landscape).inequality.double
+    assert len(evaluations) == 4
+
+
+@pytest.mark.parametrize("kind", ["bezier", "polygon"])
+def test_bending_along_a_curve_proves_nothing(kind):
+    """A convex loss, zero at both bends of the way and not between: it rises and falls along the curve."""
+    ends = [{"weight": torch.tensor([point])} for point in ([-1.0, 0.0], [0.0, 3.0], [1.0, 0.0])]
+    objective = la.Objective(nn.Linear(2, 1, bias=False), (torch.eye(2), torch.zeros(2, 1)), F.mse_loss)
+    landscape = la.sample(objective, Curve(ends, kind), la.Grid(x=(0, 1, 21)))
+    for ask in (proof, negative_share, ruggedness, violations):
+        with pytest.raises(la.SpecError, match="not on a straight slice"):
+            ask(landscape)
+    words = "even a convex loss may rise and fall"
+    assert words in caveat([landscape], "loss")
+    assert words in str(statement(landscape))
+    straight = la.sample(objective, Curve(ends[::2], kind), la.Grid(x=(0, 1, 21)))
+    assert not proof(straight).proves
+    assert ruggedness(straight).cells == 21
+
+
+def test_a_chart_of_ones_own_proves_nothing():
+    class Circle:
+        axes = ("t",)
+
+        def at(self, point):
+            t = torch.tensor(point["t"])
+            return {"weight": torch.stack([3 * t.cos(), t.sin()])[None]}
+
+    objective = la.Objective(nn.Linear(2, 1, bias=False), (torch.eye(2), torch.zeros(2, 1)), F.mse_loss)
+    landscape = la.sample(objective, Circle(), la.Grid(t=(0, 6, 31)))
+    with pytest.raises(la.SpecError, match="along a Circle"):
+        proof(landscape)
+    assert "Along a Circle even a convex loss" in caveat([landscape], "loss")

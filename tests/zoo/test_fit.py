@@ -7,7 +7,7 @@ import torch
 
 import lossatlas as la
 from lossatlas import RunMismatchError, SpecError
-from lossatlas.zoo.fit import STATE, FitRecipe, fit
+from lossatlas.zoo.fit import STATE, FitRecipe, fit, reached
 
 LOSS = torch.nn.functional.cross_entropy
 
@@ -46,3 +46,18 @@ def test_a_kept_result_is_found_and_another_one_refused(tmp_path):
     (tmp_path / STATE).write_bytes(b"none")
     with pytest.raises(SpecError, match="is no result of a training"):
         trained(tmp_path)
+
+
+def test_a_network_that_misses_its_loss_trains_on(tmp_path):
+    once = {"steps": 10, "until": 0.5, "window": 5}
+    _, short = trained(**once)
+    assert len(short) == 10
+    assert not reached(short, FitRecipe(**once))
+    _, losses = trained(tmp_path, **once, rounds=20)
+    assert losses[:10] == short
+    assert 10 < len(losses) < 200
+    assert reached(losses, FitRecipe(**once, rounds=20))
+    assert trained(tmp_path, **once, rounds=20)[1] == losses
+    recipe = FitRecipe(**once, rounds=2)
+    assert [recipe.lr_at(step) for step in range(10, 20)] == [recipe.lr_at(step) for step in range(10)]
+    assert FitRecipe(steps=30, rounds=5).most == 30

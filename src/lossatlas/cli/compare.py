@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict
+from typing import Any
 
 import click
 
@@ -46,7 +48,7 @@ def compare_command(a: str, b: str, value: str, scale: str, out: tuple[str, ...]
         check_path(path)
     sides = Seeds.open(a), Seeds.open(b)
     found = compare(*sides, value, scale=scale)  # type: ignore[arg-type]
-    rugged = [over_seeds(side.runs) for side in sides] if "loss" in sides[0].runs[0] else []
+    rugged = [over_seeds(side.runs) for side in sides] if _straight(sides) else []
     if as_json:
         measures = [{name: asdict(one) for name, one in side.items()} for side in rugged]
         told = {**asdict(found), "ruggedness": measures}
@@ -61,3 +63,10 @@ def compare_command(a: str, b: str, value: str, scale: str, out: tuple[str, ...]
     shown = [run for side in sides for run in side.runs] if flat else [side.landscape for side in sides]
     for path in out:
         click.echo(f"drawn: {la.draw(shown, path, value=value)}", err=as_json)
+
+
+def _straight(sides: Iterable[Any]) -> bool:
+    """Whether all are losses on straight slices, which alone have a ruggedness."""
+    from lossatlas.field.inequality import bent
+
+    return all("loss" in run and not bent(run) for side in sides for run in side.runs)

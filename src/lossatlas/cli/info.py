@@ -113,10 +113,13 @@ def _shape(landscape: Any) -> dict[str, Any]:
 
     from lossatlas.errors import SpecError
     from lossatlas.field.convexity import proof
+    from lossatlas.field.inequality import bent
     from lossatlas.field.ruggedness import ruggedness
 
     if landscape.data_vars.get("loss") is None or landscape["loss"].attrs.get("kind") != "loss":
         return {}
+    if along := bent(landscape):
+        return {"proves": f"nothing: along a {along} even a convex loss may rise and fall"}
     facts: dict[str, Any] = {}
     with contextlib.suppress(SpecError):  # too few points, or uneven ones
         facts["ruggedness"] = ruggedness(landscape).words.removeprefix("Ruggedness: ")

@@ -11,6 +11,7 @@ import xarray as xr
 from lossatlas.draw.scene import Caption, Cells, Curve, PictureAxis
 from lossatlas.errors import SpecError
 from lossatlas.field.convexity import THRESHOLDS, Proof, centre_words, proof
+from lossatlas.field.inequality import bent
 from lossatlas.field.lowest import lowest
 from lossatlas.field.ruggedness import ruggedness
 from lossatlas.figure.ranges import Range
@@ -133,6 +134,12 @@ def caveat(landscapes: Sequence[xr.Dataset], value: str) -> str:
         return f"{_capital(words)}: {SHARED}" if words.startswith("standard error") else ""
     if any(structured(landscape, "sampling").get("kind") == "seeds" for landscape in landscapes):
         return NO_SLICE
+    if along := _unique(bent(landscape) for landscape in landscapes):
+        straight = [landscape for landscape in landscapes if not bent(landscape)]
+        curved = (
+            f"Along a {' or a '.join(along)} even a convex loss may rise and fall: that proves nothing of the loss."
+        )
+        return " ".join(filter(None, [caveat(straight, value) if straight else "", curved]))
     try:
         proofs = [proof(landscape, value) for landscape in landscapes]
     except SpecError:  # too few points, or uneven ones, for second differences

@@ -12,6 +12,7 @@ import xarray as xr
 from lossatlas.errors import SpecError
 from lossatlas.extras import MissingExtraError
 from lossatlas.field.convexity import Proof, proof
+from lossatlas.field.inequality import bent
 from lossatlas.field.lowest import lowest
 from lossatlas.field.ruggedness import MEASURES, PROVES, over_seeds
 from lossatlas.field.topology import topology
@@ -184,6 +185,8 @@ def _shape(landscape: xr.Dataset) -> list[Part]:
 
 
 def _proved(landscape: xr.Dataset) -> list[Part]:
+    if along := bent(landscape):
+        return [f"Along a {along} even a convex loss may rise and fall: that proves nothing of the loss."]
     try:
         found = proof(landscape)
     except SpecError as fault:  # too few points, or uneven ones

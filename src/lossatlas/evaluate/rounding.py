@@ -44,7 +44,8 @@ class Arithmetic(TorchDispatchMode):  # type: ignore[no-untyped-call]
         shake: seed of random moves by one spacing of the format, of operands and results; left out, nothing moves.
 
     Attributes:
-        formats: names of the floating formats of all results.
+        formats: names of the floating formats of all operands and results, before any of them was widened, and of
+            those that operations name.
 
     Example:
         >>> x = torch.tensor([1.0, 2.0], dtype=torch.float64)
@@ -69,6 +70,7 @@ class Arithmetic(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         given: tuple[Any, ...] = (args, dict(kwargs or {}))
+        tree_map(self.note, given)
         if func._schema.is_mutable:
             return func(*given[0], **given[1])
         views = bool(getattr(func, "is_view", False))
@@ -79,12 +81,16 @@ class Arithmetic(TorchDispatchMode):  # type: ignore[no-untyped-call]
         found = func(*given[0], **given[1])
         if self.wide:
             found = tree_map(_widened, found)
-        tree_map(self._note, found)
+        else:
+            tree_map(self.note, found)
         return tree_map(self._moved, found) if self._seed is not None and not views else found
 
-    def _note(self, part: Any) -> None:
-        if isinstance(part, Tensor) and (part.is_floating_point() or part.is_complex()):
-            self.formats.add(str(part.dtype).removeprefix("torch."))
+    def note(self, part: Any) -> Any:
+        """Note the format of a tensor, or one that an operation names."""
+        kind = part if isinstance(part, torch.dtype) else part.dtype if isinstance(part, Tensor) else None
+        if kind is not None and (kind.is_floating_point or kind.is_complex):
+            self.formats.add(str(kind).removeprefix("torch."))
+        return part
 
     def _moved(self, part: Any) -> Any:
         if not isinstance(part, Tensor) or not part.is_floating_point() or part.layout is not torch.strided:
@@ -113,23 +119,29 @@ class Reference:
     Args:
         objective: what is measured.
         plane: where.
-        wide: in double precision; left out, in the model's own formats.
+        wide: in double precision; if not, in the model's own formats.
     """
 
     def __init__(self, objective: Objective, plane: Plane, *, wide: bool) -> None:
         self.objective = objective
         self.plane = plane
         self.wide = wide
-        self.formats: set[str] = set()
+        self._seen = Arithmetic()
         self._model = copy.deepcopy(objective.private)
         if not objective.autograd:
             self._model.requires_grad_(requires_grad=False)
-        if wide:
-            for tensor in (*self._model.parameters(), *self._model.buffers()):
+        for tensor in (*self._model.parameters(), *self._model.buffers()):
+            self._seen.note(tensor)
+            if wide:
                 tensor.data = _widened(tensor.data)
         self._places = {**dict(self._model.named_parameters()), **dict(self._model.named_buffers())}
         for name in objective.origin:
             self._places[name].copy_(plane.origin.get(name, objective.origin[name]))
+
+    @property
+    def formats(self) -> set[str]:
+        """Names of the floating formats of the model, its data and its operations, as far as they were seen."""
+        return self._seen.formats
 
     def loss(self, point: Mapping[str, float], shake: int | None = None) -> float:
         """The loss at a point.
@@ -150,11 +162,12 @@ class Reference:
                 if objective.batchnorm == "recalibrated":
                     batchnorm.recalibrate(self._model, objective.batches, objective.sizes, objective.forward)
                 for batch in objective.batches:
+                    map_tensors(self._seen.note, batch)
                     part = objective.parts(map_tensors(_widened, batch) if self.wide else batch, self._model)[0]
                     weight = float(part.weight)
                     total += weight * float(part.mean)
                     weights += weight
-        self.formats |= arithmetic.formats
+        self._seen.formats |= arithmetic.formats - ({"float64", "complex128"} if self.wide else set())
         return total / weights
 
     def _move(self, point: Mapping[str, float]) -> None:

@@ -13,7 +13,15 @@ import numpy as np
 import xarray as xr
 
 from lossatlas.errors import SpecError
-from lossatlas.field.inequality import Inequality, evaluated, spacing, strongest, violations, window
+from lossatlas.field.inequality import (
+    Inequality,
+    check_straight,
+    evaluated,
+    spacing,
+    strongest,
+    violations,
+    window,
+)
 from lossatlas.field.rounding import measured
 from lossatlas.figure.words import percent
 from lossatlas.results.landscape import axis_names, structured
@@ -46,7 +54,7 @@ def slice_eigenvalues(landscape: xr.Dataset, value: str = "loss") -> np.ndarray:
         float64 ``[n_x - 2, n_y - 2, …, k]``, ascending along the last axis; NaN where a neighbour is not finite.
 
     Raises:
-        SpecError: fewer than 3 points, or uneven spacing.
+        SpecError: fewer than 3 points, uneven spacing, or points along a curve, which have no slice.
 
     Example:
         >>> from lossatlas.results.landscape import Axis, build
@@ -56,6 +64,7 @@ def slice_eigenvalues(landscape: xr.Dataset, value: str = "loss") -> np.ndarray:
         >>> slice_eigenvalues(saddle)[0, 0].round(9).tolist()
         [-2.0, 6.0]
     """
+    check_straight(landscape)
     steps = [spacing(landscape, axis) for axis in axis_names(landscape)]
     field = np.asarray(landscape[value].values, np.float64)
     rank = field.ndim
@@ -125,6 +134,10 @@ def _bending(landscape: xr.Dataset, value: str) -> tuple[np.ndarray, np.ndarray,
 
 THRESHOLDS = (0.01, 0.05, 0.2)
 """Ratios at which the share of area is given, to show what the threshold does; the middle one is that of captions."""
+
+
+UNSTATED = 1e-3
+"""A smallest eigenvalue nearer to 0 proves nothing where its error is not stated."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,9 +275,13 @@ def centre_words(lambda_min: float | None, proves: bool, error: float = 0.0) -> 
         'λmin = 0.5 at its centre: no direction that bends down was found there, which is no proof that there is none.'
         >>> centre_words(-1e-9, proves=False, error=1e-6)
         'No eigenvalue below -1e-06 was found at its centre, which is no proof that there is none.'
+        >>> centre_words(-1e-9, proves=False)
+        'λmin = -1e-09 at its centre, of an error that is not known: that proves nothing.'
     """
     if lambda_min is None:
         return ""
+    if -UNSTATED <= lambda_min < 0 and not proves and not error > 0:
+        return f"λmin = {lambda_min:.3g} at its centre, of an error that is not known: that proves nothing."
     if lambda_min > error:
         none = "no direction that bends down was found there, which is no proof that there is none"
         return f"λmin = {lambda_min:.3g} at its centre: {none}."

@@ -12,9 +12,9 @@ import xarray as xr
 from lossatlas.errors import SpecError
 from lossatlas.field.rounding import rounding
 from lossatlas.figure.words import number
-from lossatlas.results.landscape import Status, axis_names
+from lossatlas.results.landscape import Status, axis_names, structured
 
-__all__ = ["Inequality", "evaluated", "spacing", "strongest", "violations", "window"]
+__all__ = ["Inequality", "bent", "check_straight", "evaluated", "spacing", "strongest", "violations", "window"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,7 @@ def violations(landscape: xr.Dataset, value: str = "loss") -> np.ndarray:
         bool ``[n_x - 2, n_y - 2, …]``; cells beside one that is not finite, or was not evaluated, are ``False``.
 
     Raises:
-        SpecError: fewer than 3 points along an axis, or uneven spacing.
+        SpecError: fewer than 3 points along an axis, uneven spacing, or points that do not lie on a straight slice.
 
     Example:
         >>> from lossatlas.results.landscape import Axis, build
@@ -100,7 +100,7 @@ def strongest(landscape: xr.Dataset, value: str = "loss") -> Inequality | None:
         It, or None where no inequality is broken by more than rounding explains.
 
     Raises:
-        SpecError: fewer than 3 points along an axis, or uneven spacing.
+        SpecError: fewer than 3 points along an axis, uneven spacing, or points that do not lie on a straight slice.
 
     Example:
         >>> from lossatlas.results.landscape import Axis, build
@@ -133,6 +133,7 @@ def strongest(landscape: xr.Dataset, value: str = "loss") -> Inequality | None:
 
 def _excesses(landscape: xr.Dataset, value: str) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:
     """By step: how much each inner cell breaks the inequality, in multiples of what rounding explains; 0 elsewhere."""
+    check_straight(landscape)
     for axis in axis_names(landscape):
         spacing(landscape, axis)
     field = np.asarray(landscape[value].values, np.float64)
@@ -156,6 +157,45 @@ def evaluated(landscape: xr.Dataset, value: str = "loss") -> np.ndarray:
     if (name := f"{value}_uncertainty") in landscape:
         exact = exact & (landscape[name].values == 0)
     return np.asarray(exact)
+
+
+def bent(landscape: xr.Dataset) -> str:
+    """What the points lie along where that is not a straight slice: on it even a convex loss may rise and fall.
+
+    Args:
+        landscape: a Landscape.
+
+    Returns:
+        What it is, such as "Bézier curve"; empty for a line, a plane, a volume.
+
+    Example:
+        >>> import lossatlas as la, torch
+        >>> points = [{"weight": torch.tensor([[x, y]])} for x, y in ((-1.0, 1.0), (0.0, -1.0), (1.0, 1.0))]
+        >>> model, data = torch.nn.Linear(2, 1, bias=False), (torch.eye(2), torch.zeros(2, 1))
+        >>> objective = la.Objective(model, data, torch.nn.functional.mse_loss)
+        >>> bent(la.sample(objective, la.space.curves.Curve(points), la.Grid(x=(0, 1, 5))))
+        'Bézier curve'
+    """
+    told = structured(landscape, "provenance")
+    if "bends" in told:
+        return {"polygon": "chain of lines"}.get(str(told.get("kind")), "Bézier curve") if told["bends"] else ""
+    return str(told.get("chart", ""))
+
+
+def check_straight(landscape: xr.Dataset) -> None:
+    """Check that the points lie on a straight slice, on which a convex loss is convex.
+
+    Args:
+        landscape: a Landscape.
+
+    Raises:
+        SpecError: they lie along something else, see :func:`bent`.
+    """
+    if along := bent(landscape):
+        raise SpecError(
+            f"the points lie along a {along}, not on a straight slice: that the loss rises and falls there proves "
+            "nothing, a convex loss may do so too; measure a line or a plane"
+        )
 
 
 def window(field: np.ndarray, offset: tuple[int, ...]) -> np.ndarray:

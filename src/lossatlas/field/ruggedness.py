@@ -19,7 +19,7 @@ import xarray as xr
 
 from lossatlas.errors import SpecError
 from lossatlas.field.basins import merge_tree
-from lossatlas.field.inequality import evaluated, spacing
+from lossatlas.field.inequality import check_straight, evaluated, spacing
 from lossatlas.field.rounding import rounding
 from lossatlas.figure.words import number, percent
 from lossatlas.results.landscape import axis_names, cut_at
@@ -69,6 +69,11 @@ class Ruggedness:
     cells: int
 
     @property
+    def proves(self) -> bool:
+        """Whether any measure is above 0: the loss is not convex."""
+        return self.descent > 0 or self.behind > 0 or self.minima > 0
+
+    @property
     def words(self) -> str:
         """All measures in a sentence."""
         parts = []
@@ -98,7 +103,7 @@ def ruggedness(landscape: xr.Dataset, value: str = "loss") -> Ruggedness:
         The measures.
 
     Raises:
-        SpecError: fewer than 3 points along an axis, or uneven spacing.
+        SpecError: fewer than 3 points along an axis, uneven spacing, or points along a curve.
 
     Example:
         >>> from lossatlas.results.landscape import Axis, build
@@ -112,6 +117,7 @@ def ruggedness(landscape: xr.Dataset, value: str = "loss") -> Ruggedness:
         >>> wells.minima, wells.persistence
         (1, 1.0)
     """
+    check_straight(landscape)
     field = np.asarray(landscape[value].values, np.float64)
     noise, _ = rounding(landscape, value)
     usable = evaluated(landscape, value) & np.isfinite(noise)

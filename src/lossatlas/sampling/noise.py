@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from lossatlas.errors import SpecError
 from lossatlas.evaluate.rounding import Reference
 from lossatlas.field.inequality import Inequality, evaluated, strongest
 from lossatlas.field.rounding import SPACING
+from lossatlas.field.ruggedness import ruggedness
 from lossatlas.objective import Objective
 from lossatlas.results.landscape import axis_names, with_evaluation
 from lossatlas.results.store import MemoryRun, RunFolder, assemble
@@ -40,17 +41,24 @@ SHAKES = 2
 MARGIN = 8.0
 """How many times the largest move found the rounding of a value evaluated in double precision may be."""
 
+PLAIN = 100.0
+"""How many times what a single move explains is so much that no further one is looked at."""
+
+EXACT = 64 * SPACING["float64"]
+"""As near to double precision, as a share of the value, is only what was evaluated in it."""
+
 _FAULTS = (RuntimeError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError, AssertionError, SpecError)
 
 
 def note_rounding(journal: RunFolder | MemoryRun, objective: Objective, plane: object, *, show: bool = False) -> None:
     """Keep with a run how far rounding moves its loss, and the inequality that its slice proves broken.
 
-    At some cells, from the smallest to the largest value, the loss is evaluated again in double precision, see
-    :mod:`lossatlas.evaluate.rounding`. Then the inequality of convex functions that stands out the most is looked at
-    in double precision, at its three points. Where that refutes it, the rounding is larger than was thought and is
-    raised; after four that were refuted, nothing is claimed. A model that cannot be evaluated so is shaken in its own
-    formats instead. Nothing is measured of a model that is moved in place.
+    Where the values break no inequality of convex functions by more than the least that rounding can be, there is
+    nothing to prove, and nothing is measured. Else the inequality that stands out the most is looked at in double
+    precision, at its three points, see :mod:`lossatlas.evaluate.rounding`. Where that refutes it, rounding is measured
+    at some cells, from the smallest to the largest value, and what still stands out is looked at in turn; each that is
+    refuted raises the rounding, and after four nothing is claimed. A model that cannot be evaluated so is shaken in its
+    own formats instead. Nothing is measured of a model that is moved in place.
 
     Args:
         journal: of the run; a record that is there already is kept.
@@ -61,7 +69,7 @@ def note_rounding(journal: RunFolder | MemoryRun, objective: Objective, plane: o
     if "rounding" in journal.evaluation or objective.in_place or not isinstance(plane, Plane):
         return
     landscape = assemble(journal.spec, journal.told(), journal.evaluation)
-    if not evaluated(landscape).any():
+    if not evaluated(landscape).any() or not _stands_out(landscape):
         return
     for wide in (True, False):
         with contextlib.suppress(torch.OutOfMemoryError, *_FAULTS), _bar(show) as bar:
@@ -70,6 +78,27 @@ def note_rounding(journal: RunFolder | MemoryRun, objective: Objective, plane: o
             found = _Measurement(objective, plane, landscape, bar, wide=wide).record()
             journal.note_evaluation({**journal.evaluation, "rounding": {"loss": found}})
             return
+
+
+def _stands_out(landscape: xr.Dataset) -> bool:
+    """Whether anything stands out of the least that rounding can be; true where that cannot be told."""
+    least = _with(landscape, _least(landscape))
+    try:
+        return strongest(least) is not None or ruggedness(least).proves
+    except SpecError:  # uneven points, or too few
+        return True
+
+
+def _least(landscape: xr.Dataset) -> dict[str, Any]:
+    """A record of the least rounding: half a spacing of the smallest value."""
+    size = np.abs(landscape["loss"].values[evaluated(landscape)])
+    double = str(landscape.attrs.get("dtype")) in ("float64", "complex128")
+    errors = [0.0 if double else SPACING["float32"] / 2 * float(size.min())]
+    return {"sizes": [float(size.max())], "errors": errors, "factor": 1.0, "against": "", "formats": []}
+
+
+def _with(landscape: xr.Dataset, found: Mapping[str, Any]) -> xr.Dataset:
+    return with_evaluation(landscape, {"rounding": {"loss": found}})
 
 
 def _bar(show: bool) -> tqdm[Any]:
@@ -86,33 +115,55 @@ class _Measurement:
         self.bar = bar
         self.wide = wide
         self.reference = Reference(objective, plane, wide=wide)
-        self.native = self.reference if not wide else Reference(objective, plane, wide=False)
         self.axes = axis_names(landscape)
 
     def record(self) -> dict[str, Any]:
         """The record, as :func:`lossatlas.field.rounding.measured` says."""
-        cells = list(self._cells())
-        formats = self._formats(cells[0])
-        exact = set(formats) <= {"float64", "complex128"}
-        values = np.array([float(self.landscape["loss"].values[cell]) for cell in cells])
-        errors = np.array([self._error(cell, shaken=exact or not self.wide) for cell in cells])
-        found: dict[str, Any] = {
-            "sizes": np.abs(values).tolist(),
-            "errors": np.maximum.accumulate(errors).tolist(),
-            "factor": 1.0,
-            "against": self._against(exact, len(cells)),
-            "formats": formats,
-            "proof": None,
-            "refuted": 0,
-        }
         with contextlib.suppress(SpecError):  # a grid without second differences proves nothing
+            seen = strongest(_with(self.landscape, _least(self.landscape)))
+            if seen is not None and (found := self._at_three(seen)) is not None:
+                return found
+        cells = list(self._cells())
+        values = np.array([float(self.landscape["loss"].values[cell]) for cell in cells])
+        told = [self._error(cell) for cell in cells]
+        found = self._content(values, np.array([error for error, _ in told]), all(shaken for _, shaken in told))
+        with contextlib.suppress(SpecError):
             self._prove(found)
         return found
 
-    def _against(self, exact: bool, count: int) -> str:
-        if exact or not self.wide:
-            return f"at {count} points by moving every operation by one spacing of its format"
-        return f"at {count} points against double precision"
+    def _at_three(self, seen: Inequality) -> dict[str, Any] | None:
+        """The record of a run whose strongest inequality double precision confirms; None where it does not."""
+        again = self._again(seen)
+        if -again.difference <= again.noise:
+            return None
+        moved = np.abs(np.array(again.values) - seen.values)
+        error = 2 * max(float(moved.max()), again.noise / (4 * MARGIN))  # three points may agree by luck
+        shaken = not self.wide or bool((moved <= EXACT * np.abs(seen.values)).all())
+        found = self._content(np.sort(np.abs(seen.values)), np.full(3, error), shaken)
+        found["proof"] = self._proof(again)
+        return found if strongest(_with(self.landscape, found)) is not None else None
+
+    def _content(self, values: np.ndarray, errors: np.ndarray, shaken: bool) -> dict[str, Any]:
+        how = "by moving every operation by one spacing of its format" if shaken else "against double precision"
+        return {
+            "sizes": np.abs(values).tolist(),
+            "errors": np.maximum.accumulate(errors).tolist(),
+            "factor": 1.0,
+            "against": f"at {len(values)} points {how}",
+            "formats": sorted(self.reference.formats) or ["float64"],
+            "proof": None,
+            "refuted": 0,
+        }
+
+    def _proof(self, again: Inequality) -> dict[str, Any]:
+        return {
+            "axes": list(self.axes),
+            "points": [list(point.values()) for point in again.points],
+            "values": list(again.values),
+            "noise": again.noise,
+            "known": again.known,
+            "double": again.double,
+        }
 
     def _cells(self) -> Iterator[tuple[int, ...]]:
         """Cells spread over the values, the smallest and the largest among them."""
@@ -123,61 +174,56 @@ class _Measurement:
         for at in np.unique(np.linspace(0, len(ordered) - 1, count).round().astype(int)):
             yield tuple(int(i) for i in np.unravel_index(ordered[at], size.shape))
 
-    def _formats(self, cell: tuple[int, ...]) -> list[str]:
-        with contextlib.suppress(*_FAULTS):
-            self._loss(self.native, self._point(cell))
-        return sorted(self.native.formats)
-
-    def _point(self, cell: tuple[int, ...]) -> dict[str, float]:
-        return {axis: float(self.landscape[axis].values[i]) for axis, i in zip(self.axes, cell, strict=True)}
-
-    def _loss(self, reference: Reference, point: Mapping[str, float], shake: int | None = None) -> float:
+    def _loss(self, point: Mapping[str, float], shake: int | None = None) -> float:
         self.bar.update()
-        return reference.loss(point, shake)
+        return self.reference.loss(point, shake)
 
-    def _error(self, cell: tuple[int, ...], *, shaken: bool) -> float:
-        """How far the value of a cell is from the reference, or how far that is moved by its own rounding."""
-        point = self._point(cell)
-        value = self._loss(self.reference, point)
+    def _error(self, cell: tuple[int, ...]) -> tuple[float, bool]:
+        """How far a cell's value is from the reference; where it was evaluated as that was, how far rounding moves it.
+
+        Returns:
+            The error, and whether the value was moved to find it.
+        """
+        point = {axis: float(self.landscape[axis].values[i]) for axis, i in zip(self.axes, cell, strict=True)}
+        value = self._loss(point)
         moved = abs(float(self.landscape["loss"].values[cell]) - value)
-        return max([moved, *self._moves(point, value, range(SHAKES))] if shaken else [moved])
+        shaken = not self.wide or moved <= EXACT * abs(value)
+        return max([moved, *self._moves(point, value, range(SHAKES))] if shaken else [moved]), shaken
 
     def _moves(self, point: Mapping[str, float], value: float, seeds: range) -> list[float]:
-        return [abs(self._loss(self.reference, point, seed) - value) for seed in seeds]
+        return [abs(self._loss(point, seed) - value) for seed in seeds]
 
     def _prove(self, found: dict[str, Any]) -> None:
         """Look at what stands out in double precision, until something is confirmed or nothing is left."""
-        while (seen := strongest(with_evaluation(self.landscape, {"rounding": {"loss": found}}))) is not None:
+        while (seen := strongest(_with(self.landscape, found))) is not None:
             if found["refuted"] == ROUNDS:
                 found["factor"] = None
                 return
             again = self._again(seen)
             if -again.difference > again.noise:
-                found["proof"] = {
-                    "axes": list(self.axes),
-                    "points": [list(point.values()) for point in again.points],
-                    "values": list(again.values),
-                    "noise": again.noise,
-                    "known": again.known,
-                    "double": again.double,
-                }
+                found["proof"] = self._proof(again)
                 return
             found["refuted"] += 1
             found["factor"] *= 2.0 * max(1.0, -seen.difference / max(seen.noise, np.finfo(float).tiny))
 
     def _again(self, seen: Inequality) -> Inequality:
         """The same three points, and how far the rounding of this evaluation may move them."""
-        before, middle, after = (self._loss(self.reference, point) for point in seen.points)
-        moves = [0.0]
-        for number, (point, value) in enumerate(zip(seen.points, (before, middle, after), strict=True)):
-            moves += self._moves(point, value, range(10 + number, 10 + number + (SHAKES if number == 1 else 1)))
-        formats = [name for name in self.reference.formats if name in SPACING]
+        values = [self._loss(point) for point in seen.points]
+        moves = self._moves(seen.points[1], values[1], range(11, 12))
+        again = self._inequality(seen, values, moves)
+        if -again.difference > PLAIN * again.noise:
+            return again
+        for point, value, seed in zip(seen.points, values, (10, 13, 12), strict=True):
+            moves += self._moves(point, value, range(seed, seed + 1))
+        return self._inequality(seen, values, moves)
+
+    def _inequality(self, seen: Inequality, values: Sequence[float], moves: Sequence[float]) -> Inequality:
+        formats = [] if self.wide else [name for name in self.reference.formats if name in SPACING]
         spacing = max(map(SPACING.__getitem__, formats), default=SPACING["float64"])
-        largest = max(abs(before), abs(middle), abs(after))
         return Inequality(
             points=seen.points,
-            values=(before, middle, after),
-            noise=4 * MARGIN * (max(moves) / 2 + spacing * largest),
+            values=(values[0], values[1], values[2]),
+            noise=4 * MARGIN * (max(moves) / 2 + spacing * max(map(abs, values))),
             known="by moving every operation by one spacing of its format",
             double=self.wide,
         )

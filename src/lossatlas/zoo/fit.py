@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from lossatlas.objective.batches import fingerprint
 from lossatlas.objective.private import weights_fingerprint
 from lossatlas.objective.randomness import seeded
 
-__all__ = ["FORMAT", "STATE", "FitRecipe", "Loss", "fit"]
+__all__ = ["FORMAT", "STATE", "FitRecipe", "Loss", "fit", "reached"]
 
 FORMAT = 1
 STATE = "fitted.pt"
@@ -32,7 +32,7 @@ class FitRecipe:
     """How to train.
 
     Attributes:
-        steps: at most so many.
+        steps: of a round, at most.
         lr: largest learning rate of Adam (Kingma and Ba 2015, arXiv 1412.6980), reached after a tenth of the steps and
             taken down to zero along half a cosine.
         batch_size: samples in a step.
@@ -40,6 +40,8 @@ class FitRecipe:
         until: stop where the mean loss of the last ``window`` steps lies below; 0 never does.
         window: how many steps that mean is over.
         seed: of the order of the samples.
+        rounds: how often as many steps may follow, the learning rate rising and falling anew, until the loss is as low
+            as asked for; without ``until`` there is one round.
     """
 
     steps: int = 1000
@@ -49,6 +51,17 @@ class FitRecipe:
     until: float = 0.0
     window: int = 50
     seed: int = 0
+    rounds: int = 1
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What must be the same for two trainings to be the same."""
+        return {name: value for name, value in asdict(self).items() if name != "rounds" or value != 1}
+
+    @property
+    def most(self) -> int:
+        """The largest number of steps."""
+        return self.steps * (self.rounds if self.until > 0 else 1)
 
     def lr_at(self, step: int) -> float:
         """The learning rate of a step, counted from 0.
@@ -60,6 +73,7 @@ class FitRecipe:
             >>> [round(FitRecipe(steps=100, lr=1.0).lr_at(step), 3) for step in (0, 9, 55, 99)]
             [0.1, 1.0, 0.5, 0.0]
         """
+        step %= self.steps
         warm = max(1, self.steps // 10)
         if step < warm:
             return self.lr * (step + 1) / warm
@@ -95,7 +109,7 @@ def fit(
         SpecError: the file in the folder is damaged.
     """
     path = None if folder is None else Path(folder) / STATE
-    identity = {"model": weights_fingerprint(model), "data": fingerprint(list(data)).hex(), **asdict(recipe)}
+    identity = {"model": weights_fingerprint(model), "data": fingerprint(list(data)).hex(), **recipe.identity}
     if path is not None and path.exists():
         return _found(path, identity, model)
     losses = _steps(model, data, loss, recipe, name, progress)
@@ -104,14 +118,32 @@ def fit(
     return losses
 
 
+def reached(losses: Sequence[float], recipe: FitRecipe) -> bool:
+    """Whether a training came to the loss that was asked for.
+
+    Args:
+        losses: of every step, as :func:`fit` returns them.
+        recipe: of the training.
+
+    Returns:
+        Whether the mean of the last steps lies below ``until``; true where nothing was asked for.
+
+    Example:
+        >>> reached([0.3, 0.1, 0.1], FitRecipe(until=0.15, window=2)), reached([0.2], FitRecipe(until=0.15, window=1))
+        (True, False)
+    """
+    last = losses[-recipe.window :]
+    return recipe.until <= 0 or (len(last) == recipe.window and sum(last) / len(last) < recipe.until)
+
+
 def _steps(
     model: nn.Module, data: tuple[Tensor, Tensor], loss: Loss, recipe: FitRecipe, name: str, progress: bool
 ) -> list[float]:
     model.train()
     optimizer = torch.optim.Adam(model.parameters(), lr=recipe.lr)
     losses: list[float] = []
-    with seeded(recipe.seed), tqdm(total=recipe.steps, desc=name, unit="step", disable=not progress) as bar:
-        for step in range(recipe.steps):
+    with seeded(recipe.seed), tqdm(total=recipe.most, desc=name, unit="step", disable=not progress) as bar:
+        for step in range(recipe.most):
             chosen = torch.randint(len(data[0]), (recipe.batch_size,))
             optimizer.param_groups[0]["lr"] = recipe.lr_at(step)
             optimizer.zero_grad()
@@ -121,8 +153,7 @@ def _steps(
             optimizer.step()
             losses.append(float(value.detach()))
             bar.update()
-            last = losses[-recipe.window :]
-            if len(last) == recipe.window and sum(last) / len(last) < recipe.until:
+            if recipe.until > 0 and reached(losses, recipe):
                 break
         bar.set_postfix(loss=f"{losses[-1]:.3g}")
     model.eval()

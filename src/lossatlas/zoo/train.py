@@ -47,7 +47,7 @@ class TrainRecipe:
     """How to train. The defaults are those of the paper (Li et al. 2018, section 5 and its code).
 
     Attributes:
-        epochs: passes over the training data.
+        epochs: passes over the training data; of a round, where there are several.
         lr: first learning rate.
         momentum: Nesterov momentum.
         weight_decay: L2 penalty, on all parameters as in the paper.
@@ -58,6 +58,8 @@ class TrainRecipe:
         optimizer: "sgd", or "adam" with its usual moments, which takes no notice of ``momentum``.
         augment: "none"; "crop", a random crop of the image padded by 4 black pixels; "crop-flip", which also mirrors
             half of them, as the paper does on CIFAR-10.
+        rounds: how often as many epochs may follow, the learning rate from its first again, until the loss is as low as
+            asked for; without ``until`` there is one round.
 
     Raises:
         SpecError: an unknown optimizer or augmentation.
@@ -73,11 +75,22 @@ class TrainRecipe:
     seed: int = 0
     optimizer: Optimizer = "sgd"
     augment: Augment = "none"
+    rounds: int = 1
 
     def __post_init__(self) -> None:
         for option, choices in (("optimizer", get_args(Optimizer)), ("augment", get_args(Augment))):
             if getattr(self, option) not in choices:
                 raise SpecError(unknown(option, getattr(self, option), choices))
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What must be the same for two trainings to be the same."""
+        return {name: value for name, value in asdict(self).items() if name != "rounds" or value != 1}
+
+    @property
+    def most(self) -> int:
+        """The largest number of epochs."""
+        return self.epochs * (self.rounds if self.until > 0 else 1)
 
     def lr_at(self, epoch: int) -> float:
         """The learning rate of an epoch, counted from 0.
@@ -89,7 +102,7 @@ class TrainRecipe:
             >>> [TrainRecipe().lr_at(epoch) for epoch in (0, 149, 150)]
             [0.1, 0.1, 0.01]
         """
-        passed = sum(epoch >= round(drop * self.epochs) for drop in self.drops)
+        passed = sum(epoch % self.epochs >= round(drop * self.epochs) for drop in self.drops)
         return float(f"{self.lr * 0.1**passed:.10g}")
 
 
@@ -110,12 +123,14 @@ class Trained:
         losses: mean training loss of each epoch, in training mode.
         train: scores on the training data, at the end.
         test: scores on the test data, if there is any.
+        reached: whether the training loss came below what was asked for; true where nothing was.
     """
 
     epochs: int
     losses: tuple[float, ...]
     train: Scores
     test: Scores | None = None
+    reached: bool = True
 
 
 def train(
@@ -157,8 +172,8 @@ def train(
     losses = _resume(Path(folder) / STATE, identity, model, optimizer) if folder is not None else []
     if watch is not None and not losses:
         watch(0, model)
-    with tqdm(total=recipe.epochs, initial=len(losses), desc=name, unit="epoch", disable=not progress) as bar:
-        while len(losses) < recipe.epochs and not (losses and _done(model, data, recipe)):
+    with tqdm(total=recipe.most, initial=len(losses), desc=name, unit="epoch", disable=not progress) as bar:
+        while len(losses) < recipe.most and not (losses and _done(model, data, recipe)):
             losses.append(_epoch(model, data, recipe, optimizer, len(losses)))
             if watch is not None:
                 watch(len(losses), model)
@@ -166,11 +181,13 @@ def train(
                 _save(Path(folder) / STATE, identity, model, optimizer, losses)
             bar.set_postfix(loss=f"{losses[-1]:.3g}")
             bar.update()
+    scores = score(model, data)
     return Trained(
         epochs=len(losses),
         losses=tuple(losses),
-        train=score(model, data),
+        train=scores,
         test=score(model, test) if test is not None else None,
+        reached=recipe.until <= 0 or scores.loss < recipe.until,
     )
 
 
@@ -250,7 +267,7 @@ def _identity(model: nn.Module, data: tuple[Tensor, Tensor], recipe: TrainRecipe
     return {
         "model": weights_fingerprint(model),
         "data": fingerprint(list(data)).hex(),
-        **{key: list(value) if isinstance(value, tuple) else value for key, value in asdict(recipe).items()},
+        **{key: list(value) if isinstance(value, tuple) else value for key, value in recipe.identity.items()},
     }
 
 

@@ -17,7 +17,7 @@ from lossatlas.space import filters
 from lossatlas.zoo.train import Augment, TrainRecipe
 from lossatlas_studies.charts import cloud
 from lossatlas_studies.comparisons import agreement, larger
-from lossatlas_studies.images import Row
+from lossatlas_studies.images import Row, settings_of
 from lossatlas_studies.measures import percent
 from lossatlas_studies.networks import DATA, LANDSCAPE, Case, Data, Look, Net, load, objective, surface, trained
 from lossatlas_studies.settings import about, work
@@ -204,6 +204,7 @@ def judge(rows: Sequence[Row]) -> list[Verdict]:
                 f"Sharpness along directions normalised by {way} ranks networks as their test error does",
                 [row[way] for row in rows],
                 [row["test_error"] for row in rows],
+                settings=settings_of(rows),
                 quantity="Kendall τ of sharpness and test error",
                 caveat="The networks come in four kinds, and what else differs between the kinds can make an "
                 "agreement.",

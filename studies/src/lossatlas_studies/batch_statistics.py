@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -66,12 +67,18 @@ def run(bench: Bench, settings: Settings) -> Findings:
                 one.assign_attrs(title=f"{net.label}, {how}")
                 for one, how in ((frozen[0], "frozen"), (again[0], "recalibrated"))
             ]
-    return Findings(verdicts=judge(rows), figures=_figures(rows, shown), tables=[networks_table(rows)], caveats=CAVEATS)
+    return Findings(
+        verdicts=judge(rows, settings.matched),
+        figures=_figures(rows, shown),
+        tables=[networks_table(rows, settings.matched)],
+        caveats=CAVEATS,
+    )
 
 
-def judge(rows: Sequence[Row]) -> list[Verdict]:
+def judge(rows: Sequence[Row], matched: float = math.inf) -> list[Verdict]:
     """Whether the two kinds of statistics differ, in either direction, and whether they rank networks alike."""
-    caveat = "The same networks, directions and samples; only the statistics differ."
+    rows, said = images.learned(rows, matched)
+    caveat = "The same networks, directions and samples; only the statistics differ." + said
     return [
         paired(
             "With statistics measured again at every point, the valley is another than with frozen ones",
@@ -93,6 +100,7 @@ def judge(rows: Sequence[Row]) -> list[Verdict]:
             "Both rank networks alike by the share of area that bends down",
             [row.bend for row in rows],
             [row["bend_again"] for row in rows],
+            settings=images.settings_of(rows),
             caveat="Different depths and kinds are pooled. " + caveat,
         ),
     ]

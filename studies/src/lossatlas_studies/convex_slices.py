@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -58,7 +59,12 @@ def run(bench: Bench, settings: Settings) -> Findings:
         rows.append(replace(row, extra=slices(bench, case, data, settings)))
         if net.seed == 0 and row["depth"] == max(settings.depths):
             lines[net.label] = line(bench, case, data, settings)
-    return Findings(verdicts=judge(rows), figures=_figures(rows, lines), tables=[networks_table(rows)], caveats=CAVEATS)
+    return Findings(
+        verdicts=judge(rows, settings.matched),
+        figures=_figures(rows, lines),
+        tables=[networks_table(rows, settings.matched)],
+        caveats=CAVEATS,
+    )
 
 
 def slices(bench: Bench, case: Case, data: Data, settings: Settings) -> Mapping[str, Any]:
@@ -98,8 +104,9 @@ def line(bench: Bench, case: Case, data: Data, settings: Settings) -> Mapping[st
     return {"x": x[1:-1], "slice": bend, "low": low, "high": high}
 
 
-def judge(rows: Sequence[Row]) -> list[Verdict]:
+def judge(rows: Sequence[Row], matched: float = math.inf) -> list[Verdict]:
     """Of networks whose Hessian has a negative eigenvalue: how many slices hide it."""
+    rows, missed = images.learned(rows, matched)
     known = [row for row in rows if row.converged and row.high > 0 and row.low < -NEGATIVE * row.high]
     lost = len(rows) - len(known)
     said = (
@@ -107,7 +114,7 @@ def judge(rows: Sequence[Row]) -> list[Verdict]:
         if lost
         else ""
     )
-    caveat = "At the minimum itself; further away slices show more. The networks share their data." + said
+    caveat = "At the minimum itself; further away slices show more. The networks share their data." + missed + said
     return [
         paired(
             "Where the Hessian at a minimum has negative eigenvalues, most random slices through it show none",
@@ -127,6 +134,7 @@ def judge(rows: Sequence[Row]) -> list[Verdict]:
             "Networks whose landscape bends down over more of its area have the larger |λmin/λmax| at the centre",
             [row.bend for row in known],
             [abs(row.low) / row.high for row in known],
+            settings=images.settings_of(known),
             caveat="Different depths and kinds are pooled: what differs between them can make or hide an agreement."
             + said,
         ),

@@ -57,7 +57,7 @@ def run(bench: Bench, settings: Settings) -> Findings:
     return Findings(
         verdicts=judge(rows, settings),
         figures=_figures(rows, shown),
-        tables=[networks_table(rows)],
+        tables=[networks_table(rows, settings.matched)],
         caveats=(
             *images.CAVEATS,
             "The two kinds have about as many layers but not as many parameters, and differ in more than their "

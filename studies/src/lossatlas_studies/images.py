@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -158,6 +159,23 @@ def fair(rows: Sequence[Row], by: str, matched: float) -> tuple[list[Row], str]:
     return own, said
 
 
+def settings_of(rows: Sequence[Row]) -> list[str]:
+    """The setting of each network, all that it was asked to be but its seed: networks of one setting are not apart."""
+    return [repr(sorted(row.of.items())) for row in rows]
+
+
+def learned(rows: Sequence[Row], matched: float) -> tuple[list[Row], str]:
+    """The rows whose network was trained, and a sentence about those left out.
+
+    Args:
+        rows: all.
+        matched: training loss above which a network counts as not trained.
+    """
+    own = [row for row in rows if row.scores["train_loss"] <= matched]
+    lost = [f"{row.label}, seed {row.seed}" for row in rows if not row.scores["train_loss"] <= matched]
+    return own, f" Left out, not trained to a loss of {matched:g}: {'; '.join(lost)}." if lost else ""
+
+
 def grouped(rows: Sequence[Row], by: str, what: str, **chosen: Any) -> dict[Any, list[float]]:
     """A measure by block, of the rows with the chosen options."""
     blocks = sorted({row[by] for row in rows})
@@ -165,11 +183,11 @@ def grouped(rows: Sequence[Row], by: str, what: str, **chosen: Any) -> dict[Any,
     return {block: [float(row[what]) for row in own if row[by] == block] for block in blocks}
 
 
-def networks_table(rows: Sequence[Row]) -> Numbers:
-    """All that is known of each network."""
+def networks_table(rows: Sequence[Row], matched: float = math.inf) -> Numbers:
+    """All that is known of each network; those with a training loss above ``matched`` are marked."""
     return Numbers(
         name="networks",
-        rows=[_table_row(row) for row in rows],
+        rows=[_table_row(row, matched) for row in rows],
         note="Bends down: mean over pairs of directions (each). The next three are 0 for every convex loss: what falls "
         "after a rise along rays from the centre, the area behind a ridge, inner minima that a ridge parts from a "
         "lower point, with Student's 95 % interval over pairs of directions. Valley: area with loss below 1. Spread: "
@@ -178,12 +196,13 @@ def networks_table(rows: Sequence[Row]) -> Numbers:
     )
 
 
-def _table_row(row: Row) -> dict[str, str]:
+def _table_row(row: Row, matched: float) -> dict[str, str]:
+    missed = "" if row.scores["train_loss"] <= matched else " (missed)"
     star = "" if row.converged else " *"
     return {
         "network": f"{row.label}, seed {row.seed}",
         "epochs": str(row.scores["epochs"]),
-        "training loss": f"{row.scores['train_loss']:.4f}",
+        "training loss": f"{row.scores['train_loss']:.4f}{missed}",
         "test error": percent(row.scores["test_error"]),
         "bends down": f"{percent(row.bend)} ({', '.join(percent(share) for share in row.bends)})",
         "falls after a rise": row.rugged.get("descent", "not known"),

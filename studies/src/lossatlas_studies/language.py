@@ -212,6 +212,7 @@ def _ways(barrier: Mapping[str, Sequence[float]]) -> list[Verdict]:
 
 def _both(own: Sequence[Row], said: str) -> list[Verdict]:
     levels = [by_start(own, what, *KINDS) for what in ("plateau", "loss_plateau", "valley")]
+    kinds = {one["start"]: one["kind"] for one in own if one["kind"] in KINDS}
     return [
         paired(
             "The plateau of the score and that of the loss, each as far as the problems can tell, differ in size",
@@ -225,9 +226,11 @@ def _both(own: Sequence[Row], said: str) -> list[Verdict]:
             "The wider the valley of the loss, the wider the plateau of the score",
             levels[2],
             levels[0],
+            settings=[kinds[start] for start in sorted(kinds)],
             quantity="Kendall τ of the two areas",
             unit="starts",
-            caveat="Pretrained and random starts are pooled: what differs between them can make an agreement.",
+            caveat="Starts of one kind share what makes the kind, and two kinds are too few to tell an agreement from "
+            "chance.",
         ),
         larger(
             "Pretraining changes how alike loss and score rank the cells of a plane",

@@ -137,7 +137,7 @@ class Net:
     @property
     def key(self) -> dict[str, Any]:
         """All that its weights depend on beside the data."""
-        recipe = dataclasses.asdict(dataclasses.replace(self.recipe, seed=self.seed))
+        recipe = dataclasses.replace(self.recipe, seed=self.seed).identity
         return {"model": self.model, "options": dict(self.options), "seed": self.seed, "recipe": recipe}
 
 

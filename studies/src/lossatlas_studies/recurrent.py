@@ -86,7 +86,7 @@ def run(bench: Bench, settings: Settings) -> Findings:
     return Findings(
         verdicts=judge(rows, settings),
         figures=_figures(rows, shown[shown_depth(rows, settings)]),
-        tables=[networks_table(rows)],
+        tables=[networks_table(rows, settings.matched)],
         caveats=CAVEATS,
     )
 
@@ -121,7 +121,8 @@ def judge(rows: Sequence[Row], settings: Settings) -> list[Verdict]:
     """What the rows say. A depth and tying at which a network could not be trained is left out."""
     deep = [replace(row, of={**row.of, "block": _block(row)}) for row in rows if not row["cell"]]
     own, said = images.fair(deep, "block", settings.matched)
-    cells = {cell: [row for row in rows if row["cell"] == cell] for cell in ("rnn", "lstm")}
+    gated, missed = images.learned([row for row in rows if row["cell"]], settings.matched)
+    cells = {cell: [row for row in gated if row["cell"] == cell] for cell in ("rnn", "lstm")}
     plain = [row for row in own if not row["skip"]]
     shared = sorted({row["depth"] for row in plain if row["tied"]} & {row["depth"] for row in plain if not row["tied"]})
     tying = [row for row in plain if row["depth"] in shared]
@@ -147,6 +148,7 @@ def judge(rows: Sequence[Row], settings: Settings) -> list[Verdict]:
             "after",
             [abs(row["gradients"]) for row in own],
             [row.bend for row in own],
+            settings=images.settings_of(own),
             quantity="Kendall τ of |log10 of the ratio of gradient norms| and area that bends down",
             caveat="Depths and kinds are pooled: what differs between them can make an agreement." + said,
         ),
@@ -157,7 +159,8 @@ def judge(rows: Sequence[Row], settings: Settings) -> list[Verdict]:
             quantity="share of area that bends down, RNN minus LSTM",
             unit="networks",
             caveat=SLICES
-            + " At the training losses of the table; an LSTM of as many units has four times the weights.",
+            + " At the training losses of the table; an LSTM of as many units has four times the weights."
+            + missed,
         ),
     ]
 

@@ -63,7 +63,7 @@ def run(bench: Bench, settings: Settings) -> Findings:
     return Findings(
         verdicts=judge(rows, settings),
         figures=_figures(rows, lines, maps),
-        tables=[_spreads(rows), networks_table(rows)],
+        tables=[_spreads(rows), networks_table(rows, settings.matched)],
         caveats=(
             *images.CAVEATS,
             "The verdicts are about directions: given these networks, how often does one pair of directions tell them "

@@ -127,7 +127,7 @@ class Trial:
 def tried(bench: Bench, design: Design, data: Split, recipe: TrainRecipe, early: int) -> Trial:
     """Train a design, or find it; an interrupted training goes on after its last whole epoch."""
     recipe = dataclasses.replace(recipe, seed=design.number)
-    key = {"design": dataclasses.asdict(design), "data": data.key, "recipe": dataclasses.asdict(recipe), "early": early}
+    key = {"design": dataclasses.asdict(design), "data": data.key, "recipe": recipe.identity, "early": early}
 
     def work(folder: Path) -> Mapping[str, Any]:
         now = clock(bench.device)

@@ -67,7 +67,10 @@ def run(bench: Bench, settings: Settings) -> Findings:
             deepest.append(ratios(bench, case, data, look, most=settings.map_products))
     figures = [*_figures(rows, shown, deepest), *_authors(settings)]
     return Findings(
-        verdicts=judge(rows, settings), figures=figures, tables=[networks_table(rows), _paper()], caveats=images.CAVEATS
+        verdicts=judge(rows, settings),
+        figures=figures,
+        tables=[networks_table(rows, settings.matched), _paper()],
+        caveats=images.CAVEATS,
     )
 
 
@@ -88,6 +91,7 @@ def judge(rows: Sequence[Row], settings: Settings) -> list[Verdict]:
             "Without skip connections, landscapes become more non-convex with depth",
             [row["depth"] for row in plain],
             [row.bend for row in plain],
+            settings=[row["depth"] for row in plain],
             quantity="Kendall τ of depth and share of area that bends down, plain networks",
             caveat=SLICES + said,
         ),

@@ -145,7 +145,7 @@ def pretrained_start(
     """A decoder that has learned to go on with a text."""
     seed = SEEDS[kind] + number
     recipe = dataclasses.replace(recipe, seed=seed)
-    key = {"decoder": dict(decoder), "seed": seed, "text": text.key, "recipe": dataclasses.asdict(recipe)}
+    key = {"decoder": dict(decoder), "seed": seed, "text": text.key, "recipe": recipe.identity}
 
     def work(folder: Path) -> Mapping[str, Any]:
         model = zoo.model("decoder", seed=seed, **decoder).to(bench.device)
@@ -200,7 +200,7 @@ def tuned(bench: Bench, start: Start, run: int, task: Problems, held_out: Proble
     """
     recipe = dataclasses.replace(recipe, seed=SEEDS[start.kind] + RUNS * start.number + run)
     tensors = [task.x, task.y, held_out.x, held_out.y]
-    key = {"start": dict(start.key), "task": fingerprint(tensors).hex(), "recipe": dataclasses.asdict(recipe)}
+    key = {"start": dict(start.key), "task": fingerprint(tensors).hex(), "recipe": recipe.identity}
 
     def fresh() -> nn.Module:
         model = zoo.model("decoder", seed=0, **start.key["decoder"])

@@ -59,7 +59,7 @@ def run(bench: Bench, settings: Settings) -> Findings:
     return Findings(
         verdicts=judge(rows, settings),
         figures=_figures(rows, shown),
-        tables=[networks_table(rows), _paper()],
+        tables=[networks_table(rows, settings.matched), _paper()],
         caveats=images.CAVEATS,
     )
 
