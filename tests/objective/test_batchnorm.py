@@ -47,15 +47,42 @@ def test_recalibrated_statistics_are_those_of_the_data_at_the_point():
     assert objective(point)["loss"] == pytest.approx(by_hand(net, z.mean(0), z.var(0), point), rel=1e-12)
 
 
-def test_recalibration_weighs_a_short_last_batch_by_its_samples():
-    net = model(0)
+def deep() -> nn.Module:
+    torch.manual_seed(2)
+    layers = [nn.Linear(4, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 6), nn.BatchNorm1d(6), nn.Tanh()]
+    return nn.Sequential(*layers, nn.Linear(6, 5), nn.BatchNorm1d(5), nn.Linear(5, 3)).double()
+
+
+def test_recalibrated_statistics_do_not_depend_on_how_the_data_is_cut():
     x, y = data()
-    objective = la.Objective(net, [(x[:20], y[:20]), (x[20:], y[20:])], loss=F.cross_entropy, batchnorm="recalibrated")
+    x = x + 3.0 * y[:, None] - 2.0 * torch.arange(30)[:, None] / 30  # batches differ, so their spread counts
+    whole = la.Objective(deep(), (x, y), loss=F.cross_entropy, batchnorm="recalibrated", batch_size=30)
+    point = la.Plane.random(whole).at({"x": 0.5, "y": -0.3})
+    value, private = whole(point)["loss"], whole.private
+    for size in (29, 20, 7, 3, 1):  # 29 and 7 leave batches of one or two, 1 has no batch with a variance
+        cut = la.Objective(deep(), (x, y), loss=F.cross_entropy, batchnorm="recalibrated", batch_size=size)
+        assert cut(point)["loss"] == pytest.approx(value, rel=1e-7)
+        for at in (1, 4, 7):
+            torch.testing.assert_close(cut.private[at].running_mean, private[at].running_mean, rtol=1e-6, atol=1e-7)
+            torch.testing.assert_close(cut.private[at].running_var, private[at].running_var, rtol=1e-6, atol=1e-7)
+
+
+def test_one_batch_is_recalibrated_as_torch_does_in_training():
+    x, y = data()
+    objective = la.Objective(deep(), (x, y), loss=F.cross_entropy, batchnorm="recalibrated", batch_size=30)
     objective()
-    z = net[0](x).detach()
-    mean = (20 * z[:20].mean(0) + 10 * z[20:].mean(0)) / 30
-    torch.testing.assert_close(objective.private[1].running_mean, mean)
-    torch.testing.assert_close(objective.private[1].running_mean, z.mean(0))
+    reference = deep().train()
+    for at in (1, 4, 7):
+        reference[at].momentum = 1.0
+    reference(x)
+    for at in (1, 4, 7):
+        torch.testing.assert_close(objective.private[at].running_var, reference[at].running_var, rtol=1e-12, atol=0)
+
+
+def test_a_single_sample_cannot_be_recalibrated():
+    x, y = data()
+    with pytest.raises(la.SpecError, match="a single sample has no variance"):
+        la.Objective(model(0), (x[:1], y[:1]), loss=F.cross_entropy, batchnorm="recalibrated")()
 
 
 def test_interpolated_statistics_move_along_the_line_between_two_models():

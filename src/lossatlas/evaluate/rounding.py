@@ -160,7 +160,7 @@ class Reference:
             arithmetic = Arithmetic(wide=self.wide, shake=shake)
             with arithmetic:
                 if objective.batchnorm == "recalibrated":
-                    batchnorm.recalibrate(self._model, objective.batches, objective.sizes, objective.forward)
+                    batchnorm.recalibrate(self._model, objective.batches, objective.forward)
                 for batch in objective.batches:
                     map_tensors(self._seen.note, batch)
                     part = objective.parts(map_tensors(_widened, batch) if self.wide else batch, self._model)[0]

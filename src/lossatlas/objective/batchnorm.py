@@ -11,7 +11,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal, get_args
 
 import torch
@@ -25,6 +26,12 @@ __all__ = ["MODES", "STATISTICS", "Mode", "layers", "recalibrate", "statistics"]
 Mode = Literal["frozen", "recalibrated", "interpolated"]
 MODES: tuple[str, ...] = get_args(Mode)
 STATISTICS = ("running_mean", "running_var")
+
+SETTLED = 1e-7
+"""Relative change of a statistic from which on another pass over the data is made."""
+
+Layers = dict[str, _BatchNorm]
+Call = Callable[[nn.Module, Any], Any]
 
 
 def layers(model: nn.Module) -> dict[str, _BatchNorm]:
@@ -45,49 +52,132 @@ def statistics(model: nn.Module) -> dict[str, Tensor]:
     }
 
 
-def _measured(call: Callable[[nn.Module, Any], Any], model: nn.Module, batch: Any, size: int) -> None:
-    try:
-        call(model, batch)
-    except ValueError as fault:
-        if "more than 1 value per channel" not in str(fault):
-            raise
-        raise SpecError(
-            f"batchnorm='recalibrated': a batch of {size} sample has no variance; choose another batch size, "
-            "so that the last batch has at least two samples"
-        ) from fault
+def recalibrate(model: nn.Module, batches: Iterable[Any], call: Callable[[nn.Module, Any], Any]) -> None:
+    r"""Measure the running statistics of a model again, over all the data, as if it were one batch.
 
+    What a layer hears of several batches is pooled (Chan, Golub and LeVeque 1979): with :math:`n_b` values of mean
+    :math:`m_b` and variance :math:`v_b` in batch b,
 
-def recalibrate(
-    model: nn.Module, batches: Iterable[Any], sizes: Iterable[int], call: Callable[[nn.Module, Any], Any]
-) -> None:
-    r"""Measure the running statistics of a model again, over all the data.
+    .. math:: m = \frac{1}{n} \sum_b n_b m_b, \qquad v = \frac{1}{n} \sum_b n_b \big(v_b + (m_b - m)^2\big),
 
-    After batch b of n_b samples the running value is moved by the momentum n_b / (n_1 + … + n_b), which makes it the
-    mean of the batches' statistics weighted by sample: a short last batch counts for what it is.
+    so the spread between batches counts. A layer hears the right values only once the layers before it are right: the
+    data passes through again until nothing changes by more than ``SETTLED``, at most as often as there are layers, and
+    how it is cut into batches makes no difference. A single batch needs one pass. As in training, activations are
+    divided by the root of v, and :math:`v \, n / (n - 1)` is kept.
 
     Args:
         model: a private copy; its running statistics are replaced, and its mode is put back.
-        batches: the data.
-        sizes: samples of each batch.
+        batches: the data, read several times where it is more than one batch.
         call: called with the model and a batch.
 
     Raises:
-        SpecError: a batch of a single value for each channel, which has no variance.
+        SpecError: a single value for each channel, which has no variance.
     """
     own = layers(model)
-    before = {name: (module.training, module.momentum) for name, module in own.items()}
-    seen = 0
+    before = {name: module.training for name, module in own.items()}
     try:
-        for module in own.values():
-            module.reset_running_stats()
-            module.train()
-        for size, batch in zip(sizes, batches, strict=True):
-            seen += size
-            for module in own.values():
-                module.momentum = size / max(seen, 1)
-            with torch.no_grad():
-                _measured(call, model, batch, size)
+        heard = _by_batch(own, model, batches, call)
+        for _ in range(len(own) if heard.batches > 1 else 0):
+            last, heard = heard, _pass(own, model, batches, call)
+            _keep(own, heard, corrected=False)
+            if heard.alike(last):
+                break
+        _keep(own, heard, corrected=True)
     finally:
         for name, module in own.items():
-            module.train(before[name][0])
-            module.momentum = before[name][1]
+            module.train(before[name])
+
+
+class _Heard:
+    """Number, mean and summed squares of all that each layer heard in one pass, by channel and in float64."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, tuple[int, Tensor, Tensor]] = {}
+        self.batches = 0
+
+    def add(self, name: str, values: Tensor) -> None:
+        """Pool the values of a batch."""
+        exact = torch.float32 if values.device.type == "mps" else torch.float64  # Apple's GPU has no doubles
+        columns = values.detach().to(exact).transpose(0, 1).flatten(1)
+        count, mean = columns.shape[1], columns.mean(dim=1)
+        squares = (columns - mean[:, None]).square().sum(dim=1)
+        if name in self.found:
+            n, m, s = self.found[name]
+            apart, total = mean - m, n + count
+            mean, squares = m + apart * (count / total), s + squares + apart.square() * (n * count / total)
+            count = total
+        self.found[name] = (count, mean, squares)
+
+    def alike(self, other: _Heard) -> bool:
+        """Whether another pass heard the same."""
+        for name, (count, mean, squares) in self.found.items():
+            _, m, s = other.found[name]
+            moved = (mean - m).abs() > SETTLED * (squares / count).sqrt()
+            if bool((moved | ((squares - s).abs() > SETTLED * squares)).any()):
+                return False
+        return True
+
+
+def _by_batch(own: Layers, model: nn.Module, batches: Iterable[Any], call: Call) -> _Heard:
+    """A first pass: every batch normalised by itself, or by the statistics that are there where one cannot be."""
+    for module in own.values():
+        module.train()
+    try:
+        with _untouched(own):
+            heard = _pass(own, model, batches, call)
+    except ValueError as fault:
+        if "more than 1 value per channel" not in str(fault):
+            raise
+        for module in own.values():
+            module.eval()
+        heard = _pass(own, model, batches, call)
+        if heard.batches == 1:
+            raise SpecError(
+                "batchnorm='recalibrated': a single sample has no variance; give more samples, or keep the statistics "
+                "of training with batchnorm='frozen'"
+            ) from fault
+    for module in own.values():
+        module.eval()
+    _keep(own, heard, corrected=False)
+    return heard
+
+
+@contextlib.contextmanager
+def _untouched(own: Layers) -> Iterator[None]:
+    """Layers in training that do not move their statistics."""
+    before = {name: (module.momentum, module.num_batches_tracked) for name, module in own.items()}
+    for module in own.values():
+        module.momentum, module.num_batches_tracked = 0.0, None
+    try:
+        yield
+    finally:
+        for name, module in own.items():
+            module.momentum, module.num_batches_tracked = before[name]
+
+
+def _pass(own: Layers, model: nn.Module, batches: Iterable[Any], call: Call) -> _Heard:
+    """What every layer hears while the data passes through once."""
+    heard = _Heard()
+    hooks = [module.register_forward_pre_hook(_watch(heard, name)) for name, module in own.items()]
+    try:
+        with torch.no_grad():
+            for batch in batches:
+                call(model, batch)
+                heard.batches += 1
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return heard
+
+
+def _watch(heard: _Heard, name: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+    return lambda _, inputs: heard.add(name, inputs[0])
+
+
+def _keep(own: Layers, heard: _Heard, *, corrected: bool) -> None:
+    for name, (count, mean, squares) in heard.found.items():
+        module = own[name]
+        assert module.running_mean is not None
+        assert module.running_var is not None
+        module.running_mean.copy_(mean)
+        module.running_var.copy_(squares / (count - 1 if corrected else count))

@@ -244,7 +244,7 @@ class Objective(private.Travelling):
         """
         with self.posed(), self.batches.seeded(seed):
             if self.batchnorm == "recalibrated":
-                bn.recalibrate(self.private, self.batches, self.sizes, self.forward)
+                bn.recalibrate(self.private, self.batches, self.forward)
             with self.grad_mode():
                 found = self.mean(self.batches, watch)
                 scores = self.tasks(self.private)
