@@ -51,7 +51,6 @@ def test_the_order_of_the_points_changes_nothing():
     other = surrogate.estimate(CELLS, KNOWN[order], VALUES[KNOWN[order]])
     assert np.allclose(one.values, other.values, atol=1e-9)
     assert np.allclose(one.errors, other.errors, rtol=1e-5, atol=1e-12)
-    assert one.doubt == pytest.approx(other.doubt)
 
 
 def test_logarithms_are_taken_where_they_foretell_better():
@@ -89,7 +88,10 @@ def test_a_half_done_grid_is_a_whole_picture_that_says_so():
     assert np.array_equal(found["loss"].values[seen], truth[seen])
     assert (found["status"].values[~seen] == Status.INTERPOLATED).all()
     assert (found["loss_uncertainty"].values[seen] == 0).all()
-    assert "unfinished: 40 of 525 points evaluated so far" in structured(found, "sampling")["verdict"]
+    assert (
+        "unfinished: 40 of 525 points evaluated, the others interpolated and not checked"
+        in structured(found, "sampling")["verdict"]
+    )
     assert np.isnan(landscape["loss"].values[~seen]).all()
 
 

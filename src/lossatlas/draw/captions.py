@@ -14,6 +14,7 @@ from lossatlas.field.convexity import THRESHOLDS, Proof, centre_words, proof
 from lossatlas.field.inequality import bent
 from lossatlas.field.lowest import lowest
 from lossatlas.field.ruggedness import ruggedness
+from lossatlas.field.stated import another_view
 from lossatlas.figure.ranges import Range
 from lossatlas.figure.words import apart, number, percent
 from lossatlas.results.landscape import Status, structured
@@ -65,7 +66,7 @@ def caption(
         about=about(landscapes),
         axes=_axes(blocks),
         centre=" ".join(filter(None, [_centre(landscapes, blocks, value), _lowest(landscapes, value)])),
-        shown=shown_words(value, shown, blocks, label),
+        shown=shown_words(value, shown, blocks, label, landscapes),
         runs=_runs(curves),
         empty=empty_words(value, blocks),
         notes=" ".join(filter(None, [_sample_error(landscapes, value), *_rugged(landscapes, value), notes])),
@@ -290,8 +291,10 @@ def _lowest(landscapes: Sequence[xr.Dataset], value: str) -> str:
     return f"{below} of {len(landscapes)} have points that are lower than their centre." if below else ""
 
 
-def shown_words(value: str, shown: Range, blocks: Sequence[Cells], label: str = "") -> str:
-    """The range shown, the scale, and what was clipped.
+def shown_words(
+    value: str, shown: Range, blocks: Sequence[Cells], label: str = "", landscapes: Sequence[xr.Dataset] = ()
+) -> str:
+    """The range shown, the scale, what was clipped, and the stated errors where they were for another view.
 
     Returns:
         A sentence of the caption.
@@ -320,7 +323,7 @@ def shown_words(value: str, shown: Range, blocks: Sequence[Cells], label: str = 
     if shown.floored is not None:
         words += f"; floor at {number(shown.floored)}: {percent(shown.below)} of cells below"
         words += f", down to {number(min(float(a.min()) for a in finite))}" if finite else ""
-    return _sentence(words)
+    return " ".join([_sentence(words), *_unique(another_view(one, shown, value) for one in landscapes)])
 
 
 def empty_words(value: str, blocks: Sequence[Cells]) -> str:

@@ -133,7 +133,7 @@ def looks(seen: Seen, asked: Asked) -> Mapping[tuple[str, str, bool], Look]:
         for scale in get_args(Literal["linear", "log"]):
             for clipped in (True, False):
                 shown = _on_known_ends(_range(seen, asked, value, scale, clipped=clipped), seen, asked, value)
-                words = captions.shown_words(value, shown, seen.blocks, _label(seen, value))
+                words = captions.shown_words(value, shown, seen.blocks, _label(seen, value), seen.sources)
                 found[value, scale, clipped] = Look(value=value, range=shown, words=words)
     return found
 

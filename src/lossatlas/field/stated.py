@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from lossatlas.field.rounding import SPACING, SPACINGS, measured, rounding
-from lossatlas.figure.ranges import choose
+from lossatlas.figure.ranges import Range, choose
+from lossatlas.figure.words import number, percent
 from lossatlas.results.landscape import structured
 
-__all__ = ["STANDARD_ERRORS", "stated_error"]
+__all__ = ["BEYOND", "LEFT_ABOVE", "STANDARD_ERRORS", "another_view", "checked", "on_view", "stated_error", "view"]
+
+BEYOND = 1.0
+"""Ranges above a clip within which the error of an interpolated cell is known."""
+
+LEFT_ABOVE = 0.1
+"""Share of an error that is left of it however far above the clip its cell lies."""
+
+SAME = 0.01
+"""Views whose ends differ by no more than this share of their range are the same."""
 
 STANDARD_ERRORS = 2.0
 """Standard errors that count: about 95 % of a normal distribution lie within."""
@@ -69,14 +81,172 @@ def _rounding(landscape: xr.Dataset, value: str, values: np.ndarray) -> tuple[np
 
 def _in_units(landscape: xr.Dataset, value: str, values: np.ndarray, shares: np.ndarray) -> np.ndarray:
     """Errors that are shares of the range a picture shows, in the unit of the value."""
+    low, high = _ends(_stated_for(landscape, value), values, np.nan_to_num(shares))
+    with np.errstate(invalid="ignore"):
+        return np.where(shares > 0, np.fmax(high - values, values - low), 0.0)
+
+
+def _stated_for(landscape: xr.Dataset, value: str) -> Range:
+    """The view for which the errors of a value were stated."""
     told = structured(landscape, "sampling")
-    scale: Literal["auto", "linear", "log"] = told.get("scale", "auto") if value == "loss" else "linear"
-    clip = told.get("clip", "auto") if value == "loss" else None
+    if value == "loss" and (known := told.get("view")):
+        constant = math.nan if known["linear_below"] is None else known["linear_below"]
+        return Range(
+            scale=known["scale"], low=known["low"], high=known["high"], levels=(), clipped=known["clipped"],
+            linear_below=constant,
+        )  # fmt: skip
+    values = np.asarray(landscape[value].values, float)
     finite = values[np.isfinite(values)]
-    shown = choose(finite, scale=scale, clip=clip)
+    if value == "loss":
+        return choose(finite, scale=told.get("scale", "auto"), clip=told.get("clip", "auto"))
+    return choose(finite, scale="linear", clip=None)
+
+
+def _ends(shown: Range, values: np.ndarray, shares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The smallest and largest value that cells may have, by errors that are shares of a view's range."""
     bottom, top = shown.limits
-    steps = np.nan_to_num(shares) * (top - bottom)
-    if shown.scale == "linear":
-        return np.asarray(steps)
-    constant = shown.linear_below if shown.scale == "symlog" else 0.0
-    return np.asarray((np.abs(values) + constant) * (10.0**steps - 1.0))
+    heights = shown.heights(values, beyond=BEYOND)
+    above = (heights - shown.heights(values)) / (top - bottom)
+    # A cell above the clip was given what of its error reaches below it, or a share: see sampling.surrogate.
+    reach = np.minimum(shares + above, shares / LEFT_ABOVE) * (top - bottom)
+    reach = np.where(above > 0, reach, shares * (top - bottom))
+    low, high = (_backward(heights + sign * reach, shown) for sign in (-1.0, 1.0))
+    return low, np.where(above >= BEYOND, np.fmax(high, values), high)
+
+
+def _backward(heights: np.ndarray, shown: Range) -> np.ndarray:
+    if shown.scale == "log":
+        return np.asarray(10.0 ** np.clip(heights, -300.0, 300.0))
+    if shown.scale == "symlog":
+        return np.asarray(np.sign(heights) * shown.linear_below * (10.0 ** np.abs(heights) - 1.0))
+    return heights
+
+
+def view(shown: Range) -> dict[str, Any]:
+    """What a Landscape keeps of the view for which errors were stated.
+
+    Args:
+        shown: the range of a picture.
+
+    Returns:
+        Scale, ends, and the clip or None.
+
+    Example:
+        >>> view(choose(np.array([1.0, 2.0, 3.0]), scale="linear", clip=2.5))["clipped"]
+        2.5
+    """
+    constant = None if math.isnan(shown.linear_below) else shown.linear_below
+    ends = {"scale": shown.scale, "low": float(shown.low), "high": float(shown.high)}
+    return ends | {"clipped": shown.clipped, "linear_below": constant}
+
+
+def _named(known: Mapping[str, Any]) -> str:
+    scale = {"log": "logarithmic", "symlog": "symmetric logarithmic"}.get(known["scale"], known["scale"])
+    ends = f"{scale}, {number(known['low'])} to {number(known['high'])}"
+    return ends + (", clipped" if known["clipped"] is not None else "")
+
+
+def checked(facts: Mapping[str, Any], *, rough: float = 0.5) -> str:
+    r"""What was checked of interpolated cells, in words.
+
+    Args:
+        facts: ``evaluated``, ``cells``, ``tolerance`` and ``view`` of an adaptive run; ``fresh`` cells that were
+            predicted, ``fresh_within`` that lay within the tolerance, and ``random`` cells in all.
+        rough: share of evaluated cells from which on the surface is called rough.
+
+    Returns:
+        A sentence without its full stop.
+
+    Example:
+        >>> shown = {"scale": "log", "low": 0.01, "high": 10.0, "clipped": None}
+        >>> run = {"evaluated": 120, "cells": 2601, "tolerance": 0.02, "view": shown}
+        >>> words = checked(run | {"fresh": 12, "fresh_within": 12, "random": 29}).split(": ", 1)[1]
+        >>> print(words.replace("; ", "\n").replace(" within", "\nwithin").replace(" covers", "\ncovers"))
+        12 of 12 fresh points, drawn at random and predicted from the others,
+        within 2 % of the range (logarithmic, 0.01 to 10)
+        with 29 random points in all, a feature missed by every one
+        covers less than 9.8 % of the cells (95 % confidence)
+    """
+    start = f"{facts['evaluated']} of {facts['cells']} points evaluated, the others interpolated"
+    within = f"within {100 * facts['tolerance']:g} % of the range ({_named(facts['view'])})"
+    if not facts["fresh"]:
+        return f"{start}; no fresh point was there to check them"
+    share = 1.0 - 0.05 ** (1.0 / facts["random"])
+    return (
+        f"{start}: {facts['fresh_within']} of {facts['fresh']} fresh points, drawn at random and predicted from the "
+        f"others, {within}; with {facts['random']} random points in all, a feature missed by every one covers less "
+        f"than {100 * share:.2g} % of the cells (95 % confidence)"
+        + ("; rough over much of the plane" if facts["evaluated"] > rough * facts["cells"] else "")
+    )
+
+
+def on_view(landscape: xr.Dataset, shown: Range, value: str = "loss") -> np.ndarray:
+    """The stated errors of a value on another view than the one that they were stated for.
+
+    Args:
+        landscape: with cells that were interpolated.
+        shown: the range of the picture.
+        value: which variable.
+
+    Returns:
+        float64, shaped like the field: shares of that picture's range; 0 where a cell was evaluated. A cell far above
+        the clip of the first view has an error that may be larger than is said.
+
+    Example:
+        >>> from lossatlas.results.landscape import Axis, Status, build, complete
+        >>> axis, cells = Axis(coordinates=np.arange(3.0), length=1.0), np.array([1, 0, 1], np.int8)
+        >>> half = build({"x": axis}, {"loss": np.array([0.0, np.nan, 10.0])}, cells)
+        >>> told = {"view": view(choose(np.array([0.0, 10.0]), scale="linear", clip=None))}
+        >>> whole = complete(half, {"loss": np.array([0.0, 5.0, 10.0])}, {"loss": np.full(3, 0.1)}, told)
+        >>> on_view(whole, choose(np.array([0.0, 20.0]), scale="linear", clip=None)).tolist()
+        [0.0, 0.05, 0.0]
+    """
+    values = np.asarray(landscape[value].values, float)
+    shares = np.nan_to_num(landscape[f"{value}_uncertainty"].values)
+    ends = _ends(_stated_for(landscape, value), values, shares)
+    bottom, top = shown.limits
+    with np.errstate(invalid="ignore", divide="ignore"):
+        here, *heights = (np.nan_to_num(shown.heights(each), nan=bottom) for each in (values, *ends))
+    away = np.max([np.abs(each - here) for each in heights], axis=0) / max(top - bottom, np.finfo(float).tiny)
+    return np.where(shares > 0, away, 0.0)
+
+
+def another_view(landscape: xr.Dataset, shown: Range, value: str = "loss") -> str:
+    """What becomes of a claim about interpolated cells on a picture that it was not made for.
+
+    Args:
+        landscape: a Landscape.
+        shown: the range of the picture.
+        value: which variable is drawn.
+
+    Returns:
+        A sentence; empty where nothing was interpolated or the view is the same.
+
+    Example:
+        >>> from lossatlas.results.landscape import Axis, build
+        >>> line = build({"x": Axis(coordinates=np.arange(3.0), length=1.0)}, {"loss": np.arange(3.0)})
+        >>> another_view(line, choose(np.arange(3.0)))
+        ''
+    """
+    known = structured(landscape, "sampling").get("view")
+    if value != "loss" or not known or f"{value}_uncertainty" not in landscape:
+        return ""
+    made = _stated_for(landscape, value)
+    bottom, top = made.limits
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ends = np.abs(made.heights(np.array([shown.low, shown.high]), beyond=1e6) - [bottom, top])
+    if shown.scale == made.scale and bool((ends <= SAME * (top - bottom)).all()):
+        return ""
+    errors = on_view(landscape, shown, value)
+    filled = landscape[f"{value}_uncertainty"].values > 0
+    if not filled.any():
+        return ""
+    half, most = np.quantile(errors[filled], [0.5, 0.95])
+    words = (
+        f"The interpolated cells were checked for another view ({_named(known)}); on this one their stated error is "
+        f"{percent(float(half))} of the range in the median, and at most {percent(float(most))} in 95 % of them."
+    )
+    beyond = filled & (made.heights(landscape[value].values) >= top) if made.clipped is not None else ~filled & filled
+    if beyond.any() and shown.high > made.high:
+        words += f" {int(beyond.sum())} of them lie above the clip of that view, where little is known of their values."
+    return words

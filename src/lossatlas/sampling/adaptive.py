@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,23 +12,28 @@ import xarray as xr
 from scipy.spatial import KDTree
 
 from lossatlas.errors import SpecError, unknown
+from lossatlas.field.stated import checked, view
 from lossatlas.figure.ranges import Range, choose
 from lossatlas.results.landscape import Status, complete
 from lossatlas.results.spec import Block
-from lossatlas.sampling import surrogate
+from lossatlas.sampling import fresh, surrogate
 from lossatlas.sampling.filling import interpolated
+from lossatlas.sampling.fresh import Fresh
 from lossatlas.sampling.samplers import Grid, coarse_to_fine
 
 __all__ = ["FIRST", "GROWTH", "HOPELESS", "MANY", "PROBES", "Adaptive", "AdaptiveQueue", "coarse_cells"]
 
-FIRST = {1: 9, 2: 6, 3: 5}
+FIRST = {1: 9, 2: 5, 3: 4}
 """Points along each axis to begin with, by the number of axes."""
+
+ANCHORS = {1: 9, 2: 6, 3: 5}
+"""The same for the anchors of a subset of the samples."""
 
 GROWTH = 0.1
 """New points between two fits, as a share of those there are."""
 
 PROBES = 0.15
-"""Share of them taken at random: what looks smooth is visited too."""
+"""Share of them that are fresh, see :mod:`lossatlas.sampling.fresh`: what looks smooth is visited too."""
 
 MANY = 0.5
 """Share of the grid from which on a surface is called rough."""
@@ -40,10 +46,12 @@ HOPELESS = 0.5
 class Adaptive:
     """Points of a grid where they are needed; the other cells are interpolated, each with a stated error.
 
-    It begins with a coarse grid, then goes where the stated error is largest, until every cell is within the
-    tolerance by its stated error, which is calibrated on cells that were held out (see
-    :mod:`lossatlas.sampling.surrogate`). A surface that is rough at this spacing is evaluated whole, and says so. What
-    no sampler can see is a needle between the points it visited.
+    It begins with a coarse grid and cells drawn at random, then goes where the stated error is largest (see
+    :mod:`lossatlas.sampling.surrogate`) until that is within the tolerance everywhere. Then it is examined: twelve
+    fresh cells, drawn at random before the run, are predicted before they are evaluated (see
+    :mod:`lossatlas.sampling.fresh`), and only where all lie within the tolerance does it stop. A surface that is rough
+    at this spacing is evaluated whole, and says so. What no sampler can see is a needle between the points it visited;
+    how much of the plane such a feature may cover is said.
 
     Args:
         tolerance: wanted error, as a share of the range that a picture shows after its logarithm and clip.
@@ -92,6 +100,10 @@ class Adaptive:
         """What makes two samplers the same, beside their axes."""
         return {"kind": "adaptive", "tolerance": self.tolerance, "scale": self.scale, "clip": self.clip}
 
+    @property
+    def _fresh(self) -> Fresh:
+        return Fresh.of(math.prod(self.shape), coarse_cells(self.axes, FIRST))
+
     def start(self, told: Block) -> AdaptiveQueue:
         """Begin, or go on where ``told`` is known already."""
         return AdaptiveQueue(self, told)
@@ -105,23 +117,28 @@ class Adaptive:
 
     def finish(self, landscape: xr.Dataset) -> xr.Dataset:
         """Fill the cells that were not evaluated: interpolated, marked as such, with their error beside them."""
-        filled, errors = interpolated(landscape, self.shown)
-        within = float(np.mean(errors["loss"] <= self.tolerance)) if filled else None
-        evaluated = int((landscape["status"].values != Status.NOT_SAMPLED).sum())
-        return complete(landscape, filled, errors, self._words(evaluated, landscape["status"].size, within))
-
-    def _words(self, evaluated: int, cells: int, within: float | None) -> dict[str, Any]:
-        facts = self.identity | {"evaluated": evaluated, "cells": cells}
-        if within is None:
-            few = len(coarse_cells(self.axes)) == cells
+        status = landscape["status"].values.ravel()
+        drawn = self._fresh.evaluated(status != Status.NOT_SAMPLED)
+        filled, errors = interpolated(landscape, self.shown, drawn[status[drawn] == Status.OK])
+        facts: dict[str, Any] = self.identity | {
+            "evaluated": int((status != Status.NOT_SAMPLED).sum()), "cells": len(status),
+        }  # fmt: skip
+        if not filled:
+            few = len(coarse_cells(self.axes, FIRST)) == len(status)
             why = "no more than the first coarse grid" if few else "the surface is rough at this spacing"
-            return facts | {"verdict": f"all {cells} points were needed: {why}"}
-        share = f"{100 * within:.1f} % of the cells"
-        verdict = f"{evaluated} of {cells} points evaluated, the others interpolated: {share} within "
-        verdict += f"{100 * self.tolerance:g} % of the range, by held-out points"
-        if evaluated > MANY * cells:
-            verdict += "; rough over much of the plane"
-        return facts | {"within": within, "verdict": verdict}
+            verdict = f"all {len(status)} points were needed: {why}"
+            return complete(landscape, filled, errors, facts | {"verdict": verdict})
+        whole = np.where(status == Status.NOT_SAMPLED, filled["loss"], landscape["loss"].values.ravel())
+        facts["view"] = view(self.shown(whole))
+        facts |= self._checked(landscape["loss"].values.ravel(), status, drawn)
+        return complete(landscape, filled, errors, facts | {"verdict": checked(facts, rough=MANY)})
+
+    def _checked(self, values: np.ndarray, status: np.ndarray, drawn: np.ndarray) -> dict[str, int]:
+        """How many of the last fresh cells were predicted within the tolerance, of how many, and how many there are."""
+        known = np.flatnonzero(status == Status.OK)
+        last = self._fresh.last(drawn)
+        wrong = fresh.missed(self.shape, known, values, last[status[last] == Status.OK], self.shown)
+        return {"fresh": len(wrong), "fresh_within": int((wrong <= self.tolerance).sum()), "random": len(drawn)}
 
 
 class AdaptiveQueue:
@@ -132,7 +149,9 @@ class AdaptiveQueue:
         self._cells = surrogate.places(sampler.shape)
         self._values = np.full(len(self._cells), np.nan)
         self._told = np.zeros(len(self._cells), bool)
-        self._first = coarse_cells(sampler.axes)
+        self._first = coarse_cells(sampler.axes, FIRST)
+        self._fresh = sampler._fresh
+        self._examined = 0
         self._rest: np.ndarray | None = None
         self.tell(told)
 
@@ -144,7 +163,8 @@ class AdaptiveQueue:
 
     def ask(self, count: int) -> np.ndarray:
         """The next points; none when the tolerance is reached or nothing is left."""
-        first: np.ndarray = self._first[~self._told[self._first]]
+        begin = np.append(self._first, self._fresh.at_first)
+        first: np.ndarray = begin[~self._told[begin]]
         if len(first):
             return first[:count]
         free = np.flatnonzero(~self._told)
@@ -167,17 +187,40 @@ class AdaptiveQueue:
         errors = np.where(self._told, 0.0, found.errors)
         # Beside a value that is not finite nothing can be interpolated: those cells are all visited.
         errors[free[_beside_a_hole(self._cells, free, self._told, self._values)]] = np.inf
+        chosen = errors.copy()
+        chosen[self._fresh.cells[np.isfinite(errors[self._fresh.cells])]] = 0.0  # they are for the examination
+        drawn = self._fresh.evaluated(self._told)
+        if (chosen <= self._sampler.tolerance).all():
+            if self._passed(known, drawn):
+                return np.empty(0, np.int64)
+            exam: np.ndarray = self._fresh.next(drawn)
+            exam = exam[~self._told[exam]][:count]
+            if len(exam):
+                self._examined = len(drawn)
+                return exam
         rough = np.mean(errors[free] > self._sampler.tolerance)
-        if (errors * found.doubt <= self._sampler.tolerance).all():
-            return np.empty(0, np.int64)
-        if self._told.mean() > HOPELESS and rough > HOPELESS:
+        if (self._told.mean() > HOPELESS and rough > HOPELESS) or not chosen.any():
             return self._in_order(count)
         wanted = min(max(8, int(GROWTH * self._told.sum())), len(free), count)
-        return _spread(self._cells, free, errors, found.distances, wanted, seed=int(self._told.sum()))
+        probes = self._fresh.cells[len(drawn) :][: round(PROBES * wanted)]
+        return _spread(self._cells, probes[~self._told[probes]], chosen, found.distances, wanted)
+
+    def _passed(self, known: np.ndarray, drawn: np.ndarray) -> bool:
+        """Whether the last fresh cells, evaluated when all others were known, were predicted within the tolerance."""
+        if len(drawn) < min(self._examined + self._fresh.exam, len(self._fresh.cells)):
+            return False
+        last = self._fresh.last(drawn)
+        last = last[np.isfinite(self._values[last])]
+        wrong = fresh.missed(self._sampler.shape, known, self._values, last, self._sampler.shown)
+        return len(drawn) >= self._fresh.needed and bool((wrong <= self._sampler.tolerance).all())
 
 
-def coarse_cells(axes: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The coarse grid to begin with, its corners included, after the cell nearest the origin: the trained network.
+def coarse_cells(axes: Mapping[str, np.ndarray], sides: Mapping[int, int] = ANCHORS) -> np.ndarray:
+    """A coarse grid, its corners included, after the cell nearest the origin: the trained network.
+
+    Args:
+        axes: the coordinates of every axis.
+        sides: cells along each axis, by the number of axes.
 
     Returns:
         Flat indices in C order of the axes, int64.
@@ -187,8 +230,8 @@ def coarse_cells(axes: Mapping[str, np.ndarray]) -> np.ndarray:
         [8, 0, 2, 4, 6, 10, 12, 14, 16]
     """
     shape = tuple(len(coordinates) for coordinates in axes.values())
-    sides = [np.unique(np.linspace(0, n - 1, min(n, FIRST[len(shape)])).round().astype(int)) for n in shape]
-    coarse = np.ravel_multi_index(np.meshgrid(*sides, indexing="ij"), shape).ravel()
+    taken = [np.unique(np.linspace(0, n - 1, min(n, sides[len(shape)])).round().astype(int)) for n in shape]
+    coarse = np.ravel_multi_index(np.meshgrid(*taken, indexing="ij"), shape).ravel()
     centre = np.ravel_multi_index([int(np.argmin(np.abs(c))) for c in axes.values()], shape)
     return np.array([centre, *coarse[coarse != centre]], np.int64)
 
@@ -204,12 +247,9 @@ def _beside_a_hole(cells: np.ndarray, free: np.ndarray, told: np.ndarray, values
     return np.asarray(to_hole <= np.maximum(to_value, beside))
 
 
-def _spread(
-    cells: np.ndarray, free: np.ndarray, errors: np.ndarray, distances: np.ndarray, count: int, *, seed: int
-) -> np.ndarray:
-    """The cells of largest error, each pushing the next ones away from itself, and a few at random."""
-    random = np.random.default_rng(seed)
-    chosen = list(random.choice(free, min(round(PROBES * count), len(free)), replace=False))
+def _spread(cells: np.ndarray, probes: np.ndarray, errors: np.ndarray, distances: np.ndarray, count: int) -> np.ndarray:
+    """Some cells, and those of largest error, each pushing the next ones away from itself."""
+    chosen = probes.tolist()
     scores = np.where(np.isinf(errors), np.nanmax(errors[np.isfinite(errors)], initial=1.0) * 2.0, errors)
     scores[chosen] = 0.0
     while len(chosen) < count:

@@ -7,23 +7,23 @@ import functools
 import numpy as np
 import xarray as xr
 
+from lossatlas.field.stated import view
 from lossatlas.figure.ranges import choose
 from lossatlas.results.landscape import Status, complete, value_names
 from lossatlas.sampling import surrogate
 
-__all__ = ["TOLERANCE", "interpolated", "preview"]
-
-TOLERANCE = 0.02
+__all__ = ["interpolated", "preview"]
 
 
 def interpolated(
-    landscape: xr.Dataset, show: surrogate.Show = choose
+    landscape: xr.Dataset, show: surrogate.Show = choose, fresh: np.ndarray | None = None
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Values and stated errors of all cells, from those that were evaluated.
 
     Args:
         landscape: with cells that were not sampled.
         show: how the loss is shown; metrics are shown linearly.
+        fresh: int64, those of the evaluated cells that were drawn at random; left out, none was.
 
     Returns:
         By value, float64 [cells] in C order: the values, and the errors as shares of the shown range. Both are empty
@@ -35,7 +35,7 @@ def interpolated(
         return {}, {}
     cells = surrogate.places(status.shape)
     found = {
-        name: surrogate.estimate(cells, known, landscape[name].values.ravel()[known], _shown(name, show))
+        name: surrogate.estimate(cells, known, landscape[name].values.ravel()[known], _shown(name, show), fresh=fresh)
         for name in value_names(landscape)
     }
     return {name: one.values for name, one in found.items()}, {name: one.errors for name, one in found.items()}
@@ -68,10 +68,8 @@ def preview(landscape: xr.Dataset) -> xr.Dataset:
         return landscape
     status = landscape["status"].values
     evaluated = int((status != Status.NOT_SAMPLED).sum())
-    within = float(np.mean(next(iter(errors.values())) <= TOLERANCE))
-    verdict = (
-        f"unfinished: {evaluated} of {status.size} points evaluated so far, the others interpolated: "
-        f"{100 * within:.0f} % of the cells within {100 * TOLERANCE:g} % of the range, by held-out points"
-    )
-    facts = {"kind": "unfinished", "evaluated": evaluated, "cells": status.size, "within": within, "verdict": verdict}
-    return complete(landscape, filled, errors, facts)
+    whole = np.where(status == Status.NOT_SAMPLED, filled["loss"].reshape(status.shape), landscape["loss"].values)
+    verdict = f"unfinished: {evaluated} of {status.size} points evaluated, the others interpolated and not checked"
+    facts = {"kind": "unfinished", "scale": "auto", "clip": "auto", "evaluated": evaluated, "cells": status.size}
+    shown = view(choose(whole[np.isfinite(whole)]))
+    return complete(landscape, filled, errors, facts | {"view": shown, "verdict": verdict})

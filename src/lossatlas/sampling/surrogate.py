@@ -1,49 +1,49 @@
 r"""What are the values between evaluated cells, and how wrong may they be?
 
-The values, or their logarithms where these are foretold better, are interpolated by a cubic radial-basis spline with a
-quadratic part. Every evaluated cell is held out in turn (a closed form: the residual of point i is
-:math:`c_i / (A^{-1})_{ii}`; S. Rippa, Adv. Comput. Math. 11, 1999), which gives an honest error e_i at each of them, as
-it would be seen on a picture: after its logarithm and clip. The error stated for another cell x is
+The values are those of a spline (:mod:`lossatlas.sampling.spline`). Every evaluated cell is held out in turn, which
+gives an honest error e_i at each of them, as it would be seen on a picture: after its logarithm, and up to one range
+above its clip, so that cells beside the clip are judged too. The error stated for another cell x is
 
 .. math:: κ \, s(x) \, P(x)^β, \qquad s(x) = \Big(\sum_j w_j \sqrt{e_j / P_j^β}\Big)^2,
 
 with P(x) the size of the hole that x lies in (:mod:`lossatlas.sampling.holes`), P_j the size of the hole that holding
-out point j leaves, and j the nearest evaluated cells. κ is a high quantile (``COVERED``) of what the same formula,
-applied to every held-out cell, would have needed. Both κ and the weights count a point by the number of cells without
-a value around it: points that crowd along a cliff say nothing of the plain beyond, where most cells are.
+out point j leaves, and j the nearest evaluated cells. β comes from holding out every point with its neighbours: it says
+how the errors grow with a hole, and is small for noise, which is no smaller beside a point. κ is a high quantile
+(``COVERED``) of what the same formula, applied to every held-out cell, would have needed. Both κ and the weights count
+a point by the number of cells without a value around it: points that crowd along a cliff say nothing of the plain
+beyond, where most cells are.
+
+Points that were chosen for what was found around them are no fair sample of the cells. Where some were drawn at random
+instead (``fresh``), they are held out together, and κ is multiplied by what they typically needed over what the others
+did, drawn towards 1 as far as they are few.
 
 Nothing depends on the order in which points were evaluated: the same points always give the same estimate.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import scipy.linalg
 from scipy.spatial import KDTree
 
+from lossatlas.field.stated import BEYOND, LEFT_ABOVE
 from lossatlas.sampling import holes
+from lossatlas.sampling.spline import Guess, Spline
 
 __all__ = [
-    "AROUND",
     "COVERED",
-    "DECADES",
-    "FLOOR",
-    "GROWS",
-    "NEIGHBOURS",
-    "ROUNDING",
     "AsIs",
     "Estimate",
-    "Guess",
     "Show",
     "Shown",
-    "Spline",
+    "apart",
     "estimate",
     "fewest",
     "held_out",
+    "interpolate",
     "places",
     "quantile",
 ]
@@ -54,15 +54,32 @@ NEIGHBOURS = 20
 AROUND = 10
 """Evaluated cells by which the size of a hole is known."""
 
+TOGETHER = 4
+"""Points held out together, to see how errors grow with a hole."""
+
 GROWS = 0.9
-"""β: how the error grows with the size of a hole. Smooth surfaces have up to 2.5, where the error stated is careful."""
+"""The largest β. Smooth surfaces have up to 2.5, where the error stated is careful."""
+
+SLOWER = 0.7
+"""β as a share of how errors grow from a hole to a larger one: towards smaller ones they fall more slowly."""
 
 COVERED = 0.95
 FLOOR = 0.1
-"""Share of the median scale that no place goes below: a few neighbours may agree by chance."""
+"""Share of the median scale that no place goes below."""
+
+EVERYWHERE = 0.2
+"""Share of the typical scale that is added to that of every place: a few neighbours may agree by chance."""
+
+CAREFUL = 1.3
+"""κ is multiplied by it where fresh points were seen: their typical need is known to about this factor."""
+
+FEW_FRESH = 10
+"""As many fresh points count half of what the others say."""
+
+LEAST = 0.4
+"""Fresh points divide κ by no more than 1 over this."""
 
 ROUNDING = 1e-9
-DECADES = 300.0
 
 
 class Shown(Protocol):
@@ -73,8 +90,8 @@ class Shown(Protocol):
         """Heights of the smallest and of the largest value shown."""
         ...
 
-    def heights(self, values: np.ndarray) -> np.ndarray:
-        """Heights of values."""
+    def heights(self, values: np.ndarray, *, beyond: float = 0.0) -> np.ndarray:
+        """Heights of values, clipped ``beyond`` ranges above the largest."""
         ...
 
 
@@ -90,8 +107,8 @@ class AsIs:
     def __init__(self, values: np.ndarray) -> None:
         """Every value is shown alike."""
 
-    def heights(self, values: np.ndarray) -> np.ndarray:
-        """The values."""
+    def heights(self, values: np.ndarray, *, beyond: float = 0.0) -> np.ndarray:
+        """The values, never clipped."""
         return np.asarray(values, float)
 
 
@@ -101,16 +118,13 @@ class Estimate:
 
     Attributes:
         values: float64 [cells], interpolated; exact at the evaluated cells.
-        errors: float64 [cells], stated error as a share of the shown range; 0 at the evaluated cells.
+        errors: float64 [cells], stated error as a share of the shown range; 0 at the evaluated cells alone.
         distances: float64 [cells], distance to the nearest evaluated cell.
-        doubt: at least 1: by how much larger the errors would be, had the less favourable half of the held-out cells
-            set κ. Who stops as soon as the errors are small should ask for this too, else luck stops early.
     """
 
     values: np.ndarray
     errors: np.ndarray
     distances: np.ndarray
-    doubt: float
 
 
 def places(shape: tuple[int, ...]) -> np.ndarray:
@@ -140,8 +154,38 @@ def fewest(axes: int) -> int:
     return (axes + 1) * (axes + 2) // 2 + 2
 
 
+def interpolate(
+    cells: np.ndarray, known: np.ndarray, values: np.ndarray, show: Show = AsIs
+) -> tuple[np.ndarray, Shown]:
+    """The values of all cells, and how they are shown.
+
+    Args:
+        cells: as for :func:`estimate`.
+        known: as there.
+        values: as there.
+        show: as there.
+
+    Returns:
+        float64 [cells], exact at the evaluated ones, and the picture.
+
+    Example:
+        >>> cells = places((9,))
+        >>> known = np.arange(0, 9, 2)
+        >>> bool(np.allclose(interpolate(cells, known, 3 * cells[known, 0])[0], 3 * cells[:, 0]))
+        True
+    """
+    found = _fitted(cells, known, values, show)
+    return found.filled, found.shown
+
+
 def estimate(
-    cells: np.ndarray, known: np.ndarray, values: np.ndarray, show: Show = AsIs, *, reach: float = np.inf
+    cells: np.ndarray,
+    known: np.ndarray,
+    values: np.ndarray,
+    show: Show = AsIs,
+    *,
+    reach: float = np.inf,
+    fresh: np.ndarray | None = None,
 ) -> Estimate:
     """Interpolate between evaluated cells.
 
@@ -152,6 +196,7 @@ def estimate(
         show: how the values of all cells are shown. Left out, errors have the unit of the values.
         reach: size of a hole beyond which the error no longer grows, in holes that held-out cells leave; for values
             that bend more often than they were evaluated.
+        fresh: int64, those of the known cells that were drawn at random; left out, none was.
 
     Returns:
         Values and stated errors of all cells.
@@ -165,22 +210,28 @@ def estimate(
     """
     order = np.argsort(known)  # among cells that are equally near, the order decides
     known, values = known[order], values[order]
-    spline = Spline(cells[known])
-    first = show(values)
-    guess = min(spline.guesses(values), key=lambda guess: float(np.sqrt(_apart(first, guess.held_out, values)).mean()))
-    filled = guess.at(cells)
-    filled[known] = values
-    shown = show(filled)
-    found = _errors(cells, spline.points, _apart(shown, guess.held_out, values), reach)
-    found.errors[known] = 0.0
-    return replace(found, values=filled)
+    fitted = _fitted(cells, known, values, show)
+    formula = _formula(cells, fitted, reach)
+    errors = np.full(len(cells), ROUNDING)
+    if formula.area.any():
+        factor = quantile(formula.needed, formula.area, COVERED)
+        chosen = np.zeros(len(known), bool) if fresh is None else np.isin(known, fresh)
+        if chosen.any() and (~chosen).sum() >= fewest(cells.shape[1]):
+            factor *= CAREFUL * _by_fresh(cells, known, values, chosen, fitted, formula, reach)
+        errors = _seen(fitted, factor * formula.bare + ROUNDING)
+    errors[known] = 0.0
+    return Estimate(values=fitted.filled, errors=errors, distances=formula.distances)
 
 
 def held_out(points: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """By how much the spline through the other points misses each point, float64 [n].
+    """By how much the spline through the other points misses each point.
+
+    Args:
+        points: float64 [n, axes].
+        values: float64 [n].
 
     Returns:
-        An error for each point.
+        float64 [n].
 
     Example:
         >>> line = np.linspace(0, 1, 6)[:, None]
@@ -190,135 +241,131 @@ def held_out(points: np.ndarray, values: np.ndarray) -> np.ndarray:
     return Spline(points).coefficients(values)[1]
 
 
-class Spline:
-    """The cubic radial-basis spline through some points; one factorisation serves all values.
+def apart(shown: Shown, guesses: np.ndarray, values: np.ndarray, *, beyond: float = 0.0) -> np.ndarray:
+    """How far guesses are from values on a picture, as a share of its range.
 
     Args:
-        points: float64 [n, axes].
+        shown: the picture.
+        guesses: float64 [n].
+        values: float64 [n].
+        beyond: ranges above the clip within which differences count.
+
+    Returns:
+        float64 [n].
+
+    Example:
+        >>> apart(AsIs(np.zeros(1)), np.array([1.5]), np.array([1.0])).tolist()
+        [0.5]
     """
-
-    def __init__(self, points: np.ndarray) -> None:
-        self.points = points
-        self._terms = _terms(points)
-        tail, count = self._tail(points), len(points)
-        system = np.zeros((count + tail.shape[1],) * 2)
-        system[:count, :count] = _cubes(points, points)
-        system[:count, count:], system[count:, :count] = tail, tail.T
-        inverse = scipy.linalg.inv(system, check_finite=False)
-        self._columns, self._diagonal = inverse[:, :count], np.diag(inverse)[:count]
-
-    def coefficients(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The coefficients of the spline through some values, and the residual of every point that was held out."""
-        found = self._columns @ values
-        return found, found[: len(values)] / self._diagonal
-
-    def at(self, cells: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
-        """The spline at some cells, float64 [cells]."""
-        count = len(self.points)
-        parts = np.array_split(cells, max(1, len(cells) * count // 4_000_000))
-        rows = (_cubes(part, self.points) @ coefficients[:count] for part in parts)
-        return np.asarray(np.concatenate(list(rows)) + self._tail(cells) @ coefficients[count:])
-
-    def guesses(self, values: np.ndarray) -> Iterator[Guess]:
-        """The ways to interpolate these values: as they are, and by their logarithms where there are any."""
-        yield Guess(self, values, values, _as_it_is)
-        if values.min() > 0:
-            yield Guess(self, values, np.log10(values), _from_logarithm)
-
-    def _tail(self, places: np.ndarray) -> np.ndarray:
-        centred = places - 0.5
-        return np.stack([np.prod(centred**powers, axis=1) for powers in self._terms], axis=1)
-
-
-class Guess:
-    """One way to interpolate: values of any cell, and of the evaluated ones were they not known.
-
-    Args:
-        spline: through which points.
-        values: at them.
-        heights: what the spline goes through.
-        back: values from these.
-    """
-
-    def __init__(
-        self, spline: Spline, values: np.ndarray, heights: np.ndarray, back: Callable[[np.ndarray], np.ndarray]
-    ) -> None:
-        self._spline, self._back = spline, back
-        self._bounds = float(values.min()), float(values.max())
-        self._coefficients, residuals = spline.coefficients(heights)
-        self.held_out = self._valued(heights - residuals)
-
-    def at(self, cells: np.ndarray) -> np.ndarray:
-        """The values at some cells, never beyond what was seen, float64 [cells]."""
-        return self._valued(self._spline.at(cells, self._coefficients))
-
-    def _valued(self, heights: np.ndarray) -> np.ndarray:
-        low, high = self._bounds
-        return np.asarray(np.clip(self._back(heights), low, high))
-
-
-def _as_it_is(heights: np.ndarray) -> np.ndarray:
-    return heights
-
-
-def _from_logarithm(heights: np.ndarray) -> np.ndarray:
-    return np.asarray(10.0 ** np.clip(heights, -DECADES, DECADES))
-
-
-def _terms(points: np.ndarray) -> tuple[tuple[int, ...], ...]:
-    """Powers of the polynomial part: quadratic, or as much of that as the points tell apart."""
-    axes = points.shape[1]
-    units = [tuple(int(i == axis) for i in range(axes)) for axis in range(axes)]
-    squares = [tuple(np.add(units[i], units[j]).tolist()) for i in range(axes) for j in range(i, axes)]
-    for terms in ([(0,) * axes, *units, *squares], [(0,) * axes, *units]):
-        columns = np.stack([np.prod((points - 0.5) ** powers, axis=1) for powers in terms], axis=1)
-        if np.linalg.matrix_rank(columns) == len(terms) < len(points):
-            return tuple(terms)
-    return ((0,) * axes,)
-
-
-def _cubes(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    squares = np.zeros((len(a), len(b)))
-    for left, right in zip(a.T, b.T, strict=True):
-        squares += (left[:, None] - right[None]) ** 2
-    return np.asarray(squares * np.sqrt(squares))
-
-
-def _apart(shown: Shown, guesses: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """How far guesses are from values on a picture, as a share of its range."""
     low, high = shown.limits
-    return np.asarray(np.abs(shown.heights(guesses) - shown.heights(values)) / max(high - low, np.finfo(float).tiny))
+    heights = [shown.heights(each, beyond=beyond) for each in (guesses, values)]
+    return np.asarray(np.abs(heights[0] - heights[1]) / max(high - low, np.finfo(float).tiny))
 
 
-def _errors(cells: np.ndarray, points: np.ndarray, wrong: np.ndarray, reach: float) -> Estimate:
-    """Stated errors of all cells, from the held-out errors of the points."""
+@dataclass(frozen=True)
+class _Fitted:
+    """A surface through evaluated cells, and how it is shown."""
+
+    points: np.ndarray
+    values: np.ndarray
+    guess: Guess
+    filled: np.ndarray
+    shown: Shown
+
+    def wrong(self, guesses: np.ndarray) -> np.ndarray:
+        """How far off guesses of the evaluated cells would be."""
+        return apart(self.shown, guesses, self.values, beyond=BEYOND)
+
+
+def _fitted(cells: np.ndarray, known: np.ndarray, values: np.ndarray, show: Show) -> _Fitted:
+    spline, first = Spline(cells[known]), show(values)
+
+    def missed(guess: Guess) -> float:
+        return float(np.sqrt(apart(first, guess.held_out, values, beyond=BEYOND)).mean())
+
+    guess = min(spline.guesses(values), key=missed)
+    filled = guess.at(cells)
+    filled[known] = values
+    return _Fitted(points=spline.points, values=values, guess=guess, filled=filled, shown=show(filled))
+
+
+@dataclass(frozen=True)
+class _Formula:
+    """The stated errors for κ = 1, and which κ the held-out points needed."""
+
+    bare: np.ndarray
+    distances: np.ndarray
+    needed: np.ndarray
+    area: np.ndarray
+    grows: float
+
+
+def _formula(cells: np.ndarray, fitted: _Fitted, reach: float, grows: float | None = None) -> _Formula:
+    points, wrong = fitted.points, fitted.wrong(fitted.guess.held_out)
     tree, count = KDTree(points), len(points)
     most = min(max(NEIGHBOURS, AROUND), count - 1)
     distances, others = tree.query(cells, k=most)
     own_distances, own_others = tree.query(points, k=most + 1)
-    nothing = Estimate(values=np.empty(0), errors=np.zeros(len(cells)), distances=distances[:, 0], doubt=1.0)
-    here = _sizes(cells, points, others)
-    left = _sizes(points, points, own_others[:, 1:])
-    widest = reach**1.5 * float(np.median(left)) if np.isfinite(reach) else np.inf
-    here, left = np.minimum(here, widest) ** GROWS, np.minimum(left, widest) ** GROWS
+    here, left = (
+        holes.sizes(cells, points, others[:, :AROUND]),
+        holes.sizes(points, points, own_others[:, 1 : AROUND + 1]),
+    )
     area = np.bincount(others[distances[:, 0] > 0, 0], minlength=count).astype(float)
     if not area.any():
-        return nothing
-    scale = _Scale(wrong / left, area)
+        return _Formula(np.zeros(len(cells)), distances[:, 0], np.zeros(count), area, 0.0)
+    if grows is None:
+        grows = _growth(fitted, own_others, wrong, left, area)
+    widest = reach**1.5 * float(np.median(left)) if np.isfinite(reach) else np.inf
+    here, left = np.minimum(here, widest) ** grows, np.minimum(left, widest) ** grows
+    scale = _Scale(wrong / np.maximum(left, ROUNDING), area)
     needed = wrong / (scale.around(own_distances[:, 1:], own_others[:, 1:]) * left + ROUNDING)
-    factor = quantile(needed, area, COVERED)
-    errors = factor * scale.around(distances, others) * here + ROUNDING
-    return replace(nothing, errors=errors, doubt=_doubt(needed, area, factor))
+    return _Formula(scale.around(distances, others) * here, distances[:, 0], needed, area, grows)
 
 
-def _doubt(needed: np.ndarray, area: np.ndarray, factor: float) -> float:
-    order = np.random.default_rng(len(needed)).permutation(len(needed))
-    halves = (order[0::2], order[1::2])
-    return max(1.0, *(quantile(needed[half], area[half], COVERED) / (factor + ROUNDING) for half in halves))
+def _growth(fitted: _Fitted, own: np.ndarray, wrong: np.ndarray, left: np.ndarray, area: np.ndarray) -> float:
+    """β: the growth of held-out errors with the hole, from each point alone to each point with its neighbours."""
+    k = min(TOGETHER, own.shape[1] - fewest(fitted.points.shape[1]))
+    if k < 2:
+        return GROWS
+    wrong_together = fitted.wrong(fitted.guess.left_out(own[:, :k])[:, 0])
+    left_together = holes.sizes(fitted.points, fitted.points, own[:, k : k + AROUND])
+    usable = (np.minimum(wrong, wrong_together) > 10 * ROUNDING) & (left_together > 1.05 * left)
+    if usable.sum() < AROUND:
+        return GROWS
+    weights = area[usable] + FLOOR
+    rise = np.average(np.log(wrong_together[usable] / wrong[usable]), weights=weights)
+    return float(np.clip(SLOWER * rise / np.average(np.log(left_together / left)[usable], weights=weights), 0.0, GROWS))
 
 
-def _sizes(places: np.ndarray, points: np.ndarray, others: np.ndarray) -> np.ndarray:
-    return holes.sizes(places, points, others[:, :AROUND])
+def _by_fresh(
+    cells: np.ndarray,
+    known: np.ndarray,
+    values: np.ndarray,
+    chosen: np.ndarray,
+    fitted: _Fitted,
+    formula: _Formula,
+    reach: float,
+) -> float:
+    """What fresh points, held out together, typically needed over what the evaluated ones did."""
+    rest, out = ~chosen, known[chosen]
+    without = _fitted(cells, known[rest], values[rest], lambda _: fitted.shown)
+    bare = _formula(cells, without, reach, formula.grows).bare
+    wrong = apart(fitted.shown, without.filled[out], values[chosen], beyond=BEYOND)
+    fresh = _typical(wrong / (bare[out] + ROUNDING), np.ones(len(out)))
+    ratio = (fresh + ROUNDING) / (_typical(formula.needed, formula.area) + ROUNDING)
+    return max(LEAST, float(ratio ** (len(out) / (len(out) + FEW_FRESH))))
+
+
+def _typical(needed: np.ndarray, weights: np.ndarray) -> float:
+    """The mean of roots, squared."""
+    return float(np.average(np.sqrt(needed), weights=weights) ** 2)
+
+
+def _seen(fitted: _Fitted, errors: np.ndarray) -> np.ndarray:
+    """What of the errors is seen on a clipped picture: above the clip, as much as reaches below it."""
+    low, high = fitted.shown.limits
+    above = fitted.shown.heights(fitted.filled, beyond=BEYOND) - fitted.shown.heights(fitted.filled)
+    return np.asarray(np.maximum(errors - above / max(high - low, np.finfo(float).tiny), LEFT_ABOVE * errors))
 
 
 class _Scale:
@@ -328,13 +375,14 @@ class _Scale:
         self._roots = np.sqrt(scales)
         self._shares = np.minimum(area / area.mean(), 1.0) + 1e-3
         self._floor = FLOOR * quantile(scales, area, 0.5)
+        self._everywhere = EVERYWHERE * _typical(scales, area)
 
     def around(self, distances: np.ndarray, others: np.ndarray) -> np.ndarray:
         distances, others = distances[:, :NEIGHBOURS], others[:, :NEIGHBOURS]
         weights = self._shares[others] / (distances / distances.mean(axis=1, keepdims=True) + 0.3)
         # The mean of roots, squared: one wild neighbour counts, but not for everything around it.
         local = ((weights * self._roots[others]).sum(axis=1) / weights.sum(axis=1)) ** 2
-        return np.asarray(np.hypot(local, self._floor))
+        return np.asarray(np.hypot(local, self._floor) + self._everywhere)
 
 
 def quantile(values: np.ndarray, weights: np.ndarray, share: float) -> float:

@@ -1,0 +1,129 @@
+r"""Which smooth surface goes through the evaluated cells, and what would it say of each were that one not known?
+
+The values, or their logarithms where these are foretold better, are interpolated by a cubic radial-basis spline with a
+quadratic part. Points that are held out need no second fit: with A the system of the spline and c its coefficients, the
+residuals of a group of points B that is left out together solve :math:`(A^{-1})_{BB} \, r_B = c_B`, for one point
+:math:`c_i / (A^{-1})_{ii}` (S. Rippa, Adv. Comput. Math. 11, 1999).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import scipy.linalg
+
+__all__ = ["Guess", "Spline"]
+
+DECADES = 300.0
+
+
+class Spline:
+    """The cubic radial-basis spline through some points; one factorisation serves all values.
+
+    Args:
+        points: float64 [n, axes].
+    """
+
+    def __init__(self, points: np.ndarray) -> None:
+        self.points = points
+        self._terms = _terms(points)
+        tail, count = self._tail(points), len(points)
+        system = np.zeros((count + tail.shape[1],) * 2)
+        system[:count, :count] = _cubes(points, points)
+        system[:count, count:], system[count:, :count] = tail, tail.T
+        inverse = scipy.linalg.inv(system, check_finite=False)
+        self._columns, self._inverse = inverse[:, :count], inverse[:count, :count]
+
+    def coefficients(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The coefficients of the spline through some values, and the residual of every point that was held out."""
+        found = self._columns @ values
+        return found, found[: len(values)] / np.diag(self._inverse)
+
+    def left_out(self, coefficients: np.ndarray, groups: np.ndarray) -> np.ndarray:
+        """The residuals of groups of points, each group left out together.
+
+        Args:
+            coefficients: of the spline through all points.
+            groups: int64 [groups, k], positions of points.
+
+        Returns:
+            float64 [groups, k].
+        """
+        blocks = self._inverse[groups[:, :, None], groups[:, None, :]]
+        return np.asarray(np.linalg.solve(blocks, coefficients[groups][..., None])[..., 0])
+
+    def at(self, cells: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
+        """The spline at some cells, float64 [cells]."""
+        count = len(self.points)
+        parts = np.array_split(cells, max(1, len(cells) * count // 4_000_000))
+        rows = (_cubes(part, self.points) @ coefficients[:count] for part in parts)
+        return np.asarray(np.concatenate(list(rows)) + self._tail(cells) @ coefficients[count:])
+
+    def guesses(self, values: np.ndarray) -> Iterator[Guess]:
+        """The ways to interpolate these values: as they are, and by their logarithms where there are any."""
+        yield Guess(self, values, values, _as_it_is)
+        if values.min() > 0:
+            yield Guess(self, values, np.log10(values), _from_logarithm)
+
+    def _tail(self, places: np.ndarray) -> np.ndarray:
+        centred = places - 0.5
+        return np.stack([np.prod(centred**powers, axis=1) for powers in self._terms], axis=1)
+
+
+class Guess:
+    """One way to interpolate: values of any cell, and of the evaluated ones were they not known.
+
+    Args:
+        spline: through which points.
+        values: at them.
+        heights: what the spline goes through.
+        back: values from these.
+    """
+
+    def __init__(
+        self, spline: Spline, values: np.ndarray, heights: np.ndarray, back: Callable[[np.ndarray], np.ndarray]
+    ) -> None:
+        self._spline, self._back, self._heights = spline, back, heights
+        self._bounds = float(values.min()), float(values.max())
+        self._coefficients, residuals = spline.coefficients(heights)
+        self.held_out = self._valued(heights - residuals)
+
+    def at(self, cells: np.ndarray) -> np.ndarray:
+        """The values at some cells, never beyond what was seen, float64 [cells]."""
+        return self._valued(self._spline.at(cells, self._coefficients))
+
+    def left_out(self, groups: np.ndarray) -> np.ndarray:
+        """The values at the points of each group were the whole group not known, float64 [groups, k]."""
+        return self._valued(self._heights[groups] - self._spline.left_out(self._coefficients, groups))
+
+    def _valued(self, heights: np.ndarray) -> np.ndarray:
+        low, high = self._bounds
+        return np.asarray(np.clip(self._back(heights), low, high))
+
+
+def _as_it_is(heights: np.ndarray) -> np.ndarray:
+    return heights
+
+
+def _from_logarithm(heights: np.ndarray) -> np.ndarray:
+    return np.asarray(10.0 ** np.clip(heights, -DECADES, DECADES))
+
+
+def _terms(points: np.ndarray) -> tuple[tuple[int, ...], ...]:
+    """Powers of the polynomial part: quadratic, or as much of that as the points tell apart."""
+    axes = points.shape[1]
+    units = [tuple(int(i == axis) for i in range(axes)) for axis in range(axes)]
+    squares = [tuple(np.add(units[i], units[j]).tolist()) for i in range(axes) for j in range(i, axes)]
+    for terms in ([(0,) * axes, *units, *squares], [(0,) * axes, *units]):
+        columns = np.stack([np.prod((points - 0.5) ** powers, axis=1) for powers in terms], axis=1)
+        if np.linalg.matrix_rank(columns) == len(terms) < len(points):
+            return tuple(terms)
+    return ((0,) * axes,)
+
+
+def _cubes(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    squares = np.zeros((len(a), len(b)))
+    for left, right in zip(a.T, b.T, strict=True):
+        squares += (left[:, None] - right[None]) ** 2
+    return np.asarray(squares * np.sqrt(squares))
