@@ -81,7 +81,7 @@ bench: $(BENCH_READY)
 
 soak: $(READY)
 	$(BIN)/pytest -m "soak or slow" --count-kills 50 tests/sampling
-	$(BIN)/pytest -m soak tests/paths tests/curvature tests/flatness tests/connect tests/zoo studies/tests/test_verdicts.py
+	$(BIN)/pytest -m soak tests/results tests/paths tests/curvature tests/flatness tests/connect tests/zoo studies/tests/test_verdicts.py
 
 clean:
 	rm -rf web/node_modules $(VENV) $(BENCH) site .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +20,8 @@ from lossatlas.results import reading, store
 from lossatlas.results.landscape import About, Axis, Status
 from lossatlas.results.spec import Block, RunSpec
 from lossatlas.results.store import MemoryRun, RunFolder
+
+OLD = Path(__file__).parent / "version_0_1"
 
 
 def spec(**identity) -> RunSpec:
@@ -108,7 +112,11 @@ def test_a_folder_with_other_files_is_refused_and_not_touched(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{", "is damaged"), ("{}", "is damaged"), ('{"format": 99}', "has format 99; this version reads format 1")],
+    [
+        ("{", "is damaged"),
+        ("{}", "is damaged"),
+        ('{"format": 99}', "has format 99; this version reads formats 1 and 2"),
+    ],
 )
 def test_a_damaged_specification_is_refused(tmp_path, text, message):
     (tmp_path / "spec.json").write_text(text)
@@ -176,13 +184,13 @@ def test_failures_are_counted_by_their_reason(tmp_path):
 def test_a_full_disk_loses_nothing_that_was_committed(tmp_path):
     with RunFolder.begin(tmp_path / "run", spec()) as run:
         run.commit(block(0))
-        run._journal.execute("PRAGMA max_page_count=2")
+        run._journal.connection.execute("PRAGMA max_page_count=2")
         big = Block(
             indices=np.array([1]), values=np.ones((1, 2)), status=np.array([3], np.int8), notes=("x" * 100_000,)
         )
         with pytest.raises(OSError, match=r"cannot be written \(database or disk is full\): 1 of 6 points are safe"):
             run.commit(big)
-        run._journal.execute("PRAGMA max_page_count=1000000")
+        run._journal.connection.execute("PRAGMA max_page_count=1000000")
         run.commit(big)
         assert run.told().indices.tolist() == [0, 1]
 
@@ -223,8 +231,8 @@ def test_a_folder_that_cannot_be_made_or_written_is_named(tmp_path):
 
 def test_commits_are_durable_against_power_loss(tmp_path):
     with RunFolder.begin(tmp_path / "run", spec()) as run:
-        assert run._journal.execute("PRAGMA synchronous").fetchone()[0] == 2
-        assert run._journal.execute("PRAGMA journal_mode").fetchone()[0] == "delete"
+        assert run._journal.connection.execute("PRAGMA synchronous").fetchone()[0] == 2
+        assert run._journal.connection.execute("PRAGMA journal_mode").fetchone()[0] == "delete"
 
 
 def test_opening_what_is_no_result_says_what_to_do(tmp_path):
@@ -240,10 +248,17 @@ def test_opening_what_is_no_result_says_what_to_do(tmp_path):
         reading.open(tmp_path / "b.nc")
 
 
-def test_a_run_killed_before_its_first_table_reads_as_empty(tmp_path):
+def test_a_run_killed_before_its_specification_goes_on(tmp_path):
     RunFolder.begin(tmp_path / "run", spec()).close()
-    journal = tmp_path / "run" / store.JOURNAL
-    journal.unlink()
-    assert reading.progress(tmp_path / "run").done == 0
-    sqlite3.connect(journal).close()
+    (tmp_path / "run" / store.SPEC).unlink()
+    with RunFolder.begin(tmp_path / "run", spec()) as run:
+        run.commit(block(0))
+    assert reading.progress(tmp_path / "run").done == 1
+
+
+def test_a_run_of_version_0_1_killed_before_its_first_table_reads_as_empty(tmp_path):
+    shutil.copytree(OLD, tmp_path / "run")
+    (tmp_path / "run" / store.JOURNAL).unlink()
+    (tmp_path / "run" / store.RESULT).unlink()
+    sqlite3.connect(tmp_path / "run" / store.JOURNAL).close()
     assert reading.progress(tmp_path / "run").done == 0

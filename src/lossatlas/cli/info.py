@@ -39,6 +39,8 @@ def info_command(run: str, as_json: bool) -> None:
     if Path(run).is_dir():
         progress = reading.progress(run)
         facts |= {"done": f"{progress.done} of {progress.total}", "failures": dict(progress.failures)}
+        if not progress.verified:
+            facts["checksums"] = "none: version 0.1 wrote none, so damage would go unnoticed"
     _say(facts, as_json=as_json)
 
 

@@ -26,7 +26,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -34,14 +34,14 @@ import xarray as xr
 from lossatlas.atomic import replacing
 from lossatlas.errors import SpecError
 from lossatlas.expected import LANDSCAPE, check_kind
-from lossatlas.results.checked import check_contents, plain_attributes
+from lossatlas.results.checked import check_contents
 from lossatlas.results.intervals import clopper_pearson
 from lossatlas.results.naming import check_names
+from lossatlas.results.netcdf import decoded, encoded
 from lossatlas.untrusted import check_hdf5, reading, shown
 
 __all__ = [
     "ATTRIBUTES",
-    "ENGINE",
     "SCHEMA",
     "About",
     "Axis",
@@ -62,7 +62,6 @@ __all__ = [
 ]
 
 SCHEMA = 1
-ENGINE: Literal["h5netcdf"] = "h5netcdf"
 
 ATTRIBUTES: dict[str, str] = {
     "schema": "version of this schema",
@@ -368,12 +367,14 @@ def save(landscape: xr.Dataset, path: str | os.PathLike[str]) -> Path:
 
     Raises:
         SpecError: not a Landscape.
+        OSError: it cannot be written; a file that was there stays.
     """
     validate(landscape)
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
+    content = encoded(landscape)
     with replacing(target) as scratch:
-        landscape.to_netcdf(scratch, engine=ENGINE)
+        scratch.write_bytes(content)
     return target
 
 
@@ -384,12 +385,11 @@ def load(path: str | os.PathLike[str]) -> xr.Dataset:
         The Landscape, checked against the schema.
 
     Raises:
-        SpecError: the file is missing, is no netCDF file, or holds something else.
+        SpecError: the file is missing, is no netCDF file, is damaged, or holds something else.
     """
     check_hdf5(path, "a Landscape (netCDF)")
     with reading(path, "a Landscape (netCDF)"):
-        landscape = xr.load_dataset(Path(path), engine=ENGINE)
-        plain_attributes(landscape)
+        landscape = decoded(Path(path).read_bytes(), Path(path))
         try:
             validate(landscape)
             check_contents(landscape)

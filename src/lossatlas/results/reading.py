@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import os
-import sqlite3
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +16,10 @@ import xarray as xr
 from lossatlas.errors import SpecError
 from lossatlas.expected import path_of
 from lossatlas.results import landscape as schema
+from lossatlas.results.folders import RESULT, look, read_curvature, read_evaluation, repair_command
 from lossatlas.results.landscape import Status
-from lossatlas.results.spec import Block, RunSpec
-from lossatlas.results.store import JOURNAL, RESULT, SPEC, assemble, read_curvature, read_evaluation, read_points
+from lossatlas.results.spec import RunSpec
+from lossatlas.results.store import assemble
 
 __all__ = ["Progress", "open", "progress", "read"]
 
@@ -34,6 +34,7 @@ class Progress:
         counts: number of cells of each status.
         failures: why points failed, with their number.
         finished: whether the Landscape has been written.
+        verified: whether its points have checksums; those of version 0.1 have none.
     """
 
     spec: RunSpec
@@ -41,6 +42,7 @@ class Progress:
     counts: Mapping[str, int]
     failures: Mapping[str, int]
     finished: bool
+    verified: bool = True
 
     @property
     def done(self) -> int:
@@ -55,17 +57,25 @@ def read(path: str | os.PathLike[str]) -> xr.Dataset:
         The Landscape; points to come have the status "not sampled".
 
     Raises:
-        SpecError: not a run folder.
+        SpecError: not a run folder, or a damaged one.
     """
     folder = Path(path)
     if (folder / RESULT).is_file():
-        landscape = schema.load(folder / RESULT)
+        landscape = _result(folder)
     else:
-        spec, told, _ = _look(folder)
-        landscape = assemble(spec, told, read_evaluation(folder))
+        seen = look(folder)
+        landscape = assemble(seen.spec, seen.found.told, read_evaluation(folder))
     if found := read_curvature(folder):
         landscape.attrs["curvature"] = json.dumps(found)
     return landscape
+
+
+def _result(folder: Path) -> xr.Dataset:
+    """The Landscape that a run wrote when it was finished."""
+    try:
+        return schema.load(folder / RESULT)
+    except SpecError as fault:
+        raise SpecError(f"{fault}; {repair_command(folder)}") from fault
 
 
 def open(path: str | os.PathLike[str]) -> xr.Dataset:
@@ -95,33 +105,19 @@ def progress(path: str | os.PathLike[str]) -> Progress:
         How many points there are, of how many.
 
     Raises:
-        SpecError: not a run folder.
+        SpecError: not a run folder, or a damaged one.
     """
     folder = Path(path)
-    spec, told, failures = _look(folder)
+    seen = look(folder)
+    spec, told = seen.spec, seen.found.told
+    failures = Counter(note for note in told.notes if note)
     counts = {flag.name.lower(): int(np.sum(told.status == flag)) for flag in Status}
     counts["not_sampled"] = math.prod(spec.shape) - len(told.indices)
     return Progress(
         spec=spec,
         total=math.prod(spec.shape),
         counts=counts,
-        failures=failures,
+        failures=dict(failures),
+        verified=seen.found.verified,
         finished=(folder / RESULT).is_file(),
     )
-
-
-def _look(folder: Path) -> tuple[RunSpec, Block, dict[str, int]]:
-    if not (folder / SPEC).is_file():
-        raise SpecError(f"{folder} is no run folder: it has no {SPEC}")
-    spec = RunSpec.from_json((folder / SPEC).read_text(), folder / SPEC)
-    if not (folder / JOURNAL).is_file():
-        return spec, Block.joined([], len(spec.values)), {}
-    try:
-        with contextlib.closing(sqlite3.connect(f"file:{folder / JOURNAL}?mode=ro", uri=True, timeout=30)) as journal:
-            told = read_points(journal, len(spec.values))
-            query = "SELECT note, count(*) FROM points WHERE note != '' GROUP BY note"
-            return spec, told, dict(journal.execute(query).fetchall())
-    except sqlite3.DatabaseError as fault:
-        if "no such table" in str(fault):  # stopped between making the file and its first table
-            return spec, Block.joined([], len(spec.values)), {}
-        raise SpecError(f"{folder / JOURNAL} is damaged ({fault})") from fault

@@ -11,13 +11,18 @@ from typing import Any, Self
 
 import numpy as np
 
+from lossatlas import checksum
 from lossatlas.errors import SpecError
 from lossatlas.results.landscape import About, Axis
 
 __all__ = ["CENTRE_TOLERANCE", "FORMAT", "Block", "RunSpec"]
 
-FORMAT = 1
+FORMAT, FIRST = 2, 1
+"""Of what is written, and of the oldest that is read: version 0.1 kept no checksums."""
 CENTRE_TOLERANCE = 1e-6
+
+_SINCE_0_2 = ("code", "device")
+"""Parts of an identity that version 0.1 did not know."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,33 +35,53 @@ class RunSpec:
         axes: the axes, in the order of the dimensions.
         values: names of what is measured.
         about: what the Landscape will say of itself.
+        format: of the folder; one of version 0.1 has format 1, and no checksums.
+        seal: the checksum of the specification as it was written; empty for one that has not been.
     """
 
     identity: Mapping[str, Any]
     axes: Mapping[str, Axis]
     values: tuple[str, ...]
     about: About
+    format: int = FORMAT
+    seal: str = ""
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The number of points along each axis."""
         return tuple(len(axis.coordinates) for axis in self.axes.values())
 
+    @property
+    def key(self) -> bytes:
+        """What the checksums of the run's points are made under, so that those of another run do not pass for them."""
+        return bytes.fromhex(self.seal or checksum.of_json(self._content()))
+
     def to_json(self) -> str:
-        """The specification as readable text."""
+        """The specification as readable text, with its checksum; without one where it is of version 0.1."""
+        content = self._content()
+        return json.dumps(content, indent=2) if self.format == FIRST else checksum.sealed(content)
+
+    def _content(self) -> dict[str, Any]:
         axes = {name: {**asdict(axis), "coordinates": axis.coordinates.tolist()} for name, axis in self.axes.items()}
-        content = {
-            "format": FORMAT,
+        return {
+            "format": self.format,
             "identity": dict(self.identity),
             "values": list(self.values),
             "about": asdict(self.about),
             "axes": axes,
         }
-        return json.dumps(content, indent=2)
 
     def differences(self, other: RunSpec) -> list[str]:
-        """How the identity of another run differs from this one, part by part, in words."""
+        """How the identity of another run differs from this one, part by part, in words.
+
+        Of a run of version 0.1 the parts that it knew are compared.
+
+        Returns:
+            A sentence for each part that differs.
+        """
         wanted = json.loads(json.dumps(dict(other.identity)))
+        if self.format == FIRST and other.format != FIRST:
+            wanted = {name: part for name, part in wanted.items() if name not in _SINCE_0_2}
         return list(_differences(self.identity, wanted))
 
     @classmethod
@@ -69,20 +94,24 @@ class RunSpec:
         Raises:
             SpecError: the text is damaged or of another format; the message names the source.
         """
+        content = checksum.unsealed(text, source)
         try:
-            content = json.loads(text)
-            if content["format"] != FORMAT:
-                raise SpecError(f"{source} has format {content['format']}; this version reads format {FORMAT}")
+            written = content["format"]
+            if written not in (FIRST, FORMAT):
+                raise SpecError(f"{source} has format {written}; this version reads formats {FIRST} and {FORMAT}")
+            checksum.unsealed(text, source, required=written == FORMAT)
             about = content["about"] | {"still": tuple(content["about"]["still"])}
             axes = {
                 name: Axis(**{**axis, "coordinates": np.array(axis["coordinates"], np.float64)})
                 for name, axis in content["axes"].items()
             }
-            return cls(identity=content["identity"], axes=axes, values=tuple(content["values"]), about=About(**about))
+            values = tuple(content["values"])
+            facts = {"identity": content["identity"], "axes": axes, "values": values, "about": About(**about)}
+            return cls(**facts, format=written, seal=checksum.of_json(content))
         except SpecError:
             raise
-        except (KeyError, TypeError, ValueError) as fault:
-            raise SpecError(f"{source} is damaged ({fault}); choose another folder") from fault
+        except (KeyError, TypeError, ValueError, AttributeError) as fault:
+            raise SpecError(f"{source} is damaged ({type(fault).__name__}: {fault})") from fault
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,12 +4,12 @@ A run folder holds ``spec.json`` (what the run is, for people and for the check 
 finished point), ``evaluation.json`` (how points are evaluated) and, once finished, ``landscape.nc``; a run on a part of
 the samples also ``anchors.npz``, one whose centre was looked at ``curvature.json``. A block is committed in one
 transaction and is on the disk when the call returns, so an interruption of any kind loses at most the block in flight.
+Every file carries checksums, which are checked whenever it is read (:mod:`lossatlas.results.journal`).
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import os
 import sqlite3
@@ -21,14 +21,32 @@ from typing import Any, Self
 
 import numpy as np
 import xarray as xr
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
+from lossatlas import checksum
 from lossatlas.atomic import write_text
 from lossatlas.errors import RunMismatchError, SpecError
+from lossatlas.results import journal as journals
 from lossatlas.results import landscape as schema
 from lossatlas.results import quantities
+from lossatlas.results.folders import (
+    ANCHORS,
+    CURVATURE,
+    EVALUATION,
+    JOURNAL,
+    LOCK,
+    RESULT,
+    SPEC,
+    check_same,
+    locked,
+    read_curvature,
+    read_evaluation,
+    repair_command,
+    spec_of,
+)
+from lossatlas.results.journal import Journal
 from lossatlas.results.landscape import Status
-from lossatlas.results.spec import Block, RunSpec
+from lossatlas.results.spec import FIRST, Block, RunSpec
 
 __all__ = [
     "ANCHORS",
@@ -46,12 +64,7 @@ __all__ = [
     "note_curvature",
     "read_curvature",
     "read_evaluation",
-    "read_points",
 ]
-
-SPEC, JOURNAL, RESULT, LOCK = "spec.json", "journal.sqlite", "landscape.nc", ".lock"
-EVALUATION, ANCHORS, CURVATURE = "evaluation.json", "anchors.npz", "curvature.json"
-
 
 Complete = Callable[[xr.Dataset], xr.Dataset]
 
@@ -112,12 +125,13 @@ class RunFolder:
         2.5
     """
 
-    def __init__(self, path: Path, spec: RunSpec, lock: FileLock, journal: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, spec: RunSpec, lock: FileLock, journal: Journal) -> None:
         self.path = path
         self.spec = spec
         self.size = math.prod(spec.shape)
         self._lock = lock
         self._journal = journal
+        self._file = (path / JOURNAL).stat().st_ino
 
     @classmethod
     def begin(cls, path: str | os.PathLike[str], spec: RunSpec) -> RunFolder:
@@ -132,7 +146,7 @@ class RunFolder:
 
         Raises:
             RunMismatchError: it belongs to another run; the message names the parts that differ.
-            SpecError: it holds something else than a run, or its specification is damaged. Nothing in it is touched.
+            SpecError: it holds something else than a run, or one of its files is damaged. Nothing in it is touched.
             OSError: it cannot be written, or another process is writing it.
         """
         folder = Path(path)
@@ -141,10 +155,10 @@ class RunFolder:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as fault:
             raise type(fault)(f"run folder {folder} cannot be made: {fault.strerror}") from fault
-        lock = _locked(folder)
+        lock = locked(folder)
         try:
-            _agree(folder, spec)
-            journal = _open_journal(folder)
+            _sweep(folder)
+            journal = _open_journal(folder, spec)
         except BaseException:
             lock.release()
             raise
@@ -153,15 +167,20 @@ class RunFolder:
     @property
     def evaluation(self) -> dict[str, Any]:
         """How the points are evaluated, as :meth:`note_evaluation` was told; empty where it was not."""
-        return read_evaluation(self.path)
+        found = dict(read_evaluation(self.path))
+        if not found and (text := journals.text_of(self._journal.connection, journals.EVALUATION)):
+            found = checksum.unsealed(text, self.path / JOURNAL, required=True)
+        return found
 
     def note_evaluation(self, evaluation: dict[str, Any]) -> None:
         """Keep how the points are evaluated, so that a resumed run goes on in the same way."""
-        _write_durably(self.path / EVALUATION, json.dumps(evaluation, indent=2))
+        text = checksum.sealed(evaluation)
+        self._written(lambda: self._journal.note(journals.EVALUATION, text))
+        _write_durably(self.path / EVALUATION, text)
 
     def told(self) -> Block:
         """Everything committed so far, ordered by index."""
-        return read_points(self._journal, len(self.spec.values))
+        return self._journal.told().told
 
     def commit(self, block: Block) -> None:
         """Write a block in one transaction; it is on the disk when this returns.
@@ -170,27 +189,35 @@ class RunFolder:
             OSError: the disk is full or failing. What was committed before is safe, and the block may be committed
                 again.
         """
-        notes = block.notes or ("",) * len(block.indices)
-        values = block.values.astype("<f8")
-        # Values go in as bytes: SQLite would turn a NaN into NULL.
-        rows = [
-            (int(index), int(status), value.tobytes(), note)
-            for index, status, value, note in zip(block.indices, block.status, values, notes, strict=True)
-        ]
+        self._written(lambda: self._journal.commit(block))
+
+    def _written(self, write: Callable[[], None]) -> None:
+        """Write to the journal, and see that it is still where it was: SQLite goes on in a file that was deleted."""
         try:
-            with self._journal:
-                self._journal.executemany("INSERT OR REPLACE INTO points VALUES (?, ?, ?, ?)", rows)
+            write()
         except sqlite3.OperationalError as fault:
+            self._check_there()
             raise OSError(
                 f"run folder {self.path} cannot be written ({fault}): {self._safe()} of {self.size} points are safe "
                 "there; make room and run the same command again"
             ) from fault
+        self._check_there()
+
+    def _check_there(self) -> None:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            if (self.path / JOURNAL).stat().st_ino == self._file:
+                return
+        what = f"its {JOURNAL} was taken away" if self.path.is_dir() else "it was moved or deleted"
+        raise OSError(
+            f"run folder {self.path} is gone: {what} while the run was going on, and its points with it. Put it back, "
+            "or run the same command again to begin anew"
+        )
 
     def _safe(self) -> int | str:
         with contextlib.suppress(sqlite3.Error):
-            count: int = self._journal.execute("SELECT count(*) FROM points").fetchone()[0]
+            count: int = self._journal.connection.execute("SELECT count(*) FROM points").fetchone()[0]
             return count
-        return "the committed part"
+        return "the committed"
 
     def landscape(self) -> xr.Dataset:
         """The Landscape of what was committed; the other cells are NaN and not sampled."""
@@ -270,33 +297,70 @@ def anchors_file(folder: Path) -> Path:
 
 
 def _ours(name: str) -> bool:
-    return name == LOCK or name.startswith((f".{SPEC}", JOURNAL, ANCHORS, f".{ANCHORS}"))
+    known = (SPEC, JOURNAL, EVALUATION, RESULT, CURVATURE, ANCHORS)
+    return name == LOCK or name.startswith((*known, *(f".{one}" for one in known), "directions."))
 
 
-def _locked(folder: Path) -> FileLock:
-    lock = FileLock(folder / LOCK, timeout=0)
-    try:
-        lock.acquire()
-    except Timeout as fault:
-        raise BlockingIOError(
-            f"run folder {folder} is being written by another process; wait for it or stop it"
-        ) from fault
-    except OSError as fault:
-        raise type(fault)(f"run folder {folder} cannot be written: {fault.strerror}") from fault
-    return lock
-
-
-def _agree(folder: Path, spec: RunSpec) -> None:
-    """Write the specification of a new run, or check it against the one that is there."""
-    path = folder / SPEC
-    if not path.exists():
-        _write_durably(path, spec.to_json())
-        return
-    there = RunSpec.from_json(path.read_text(), path)
+def _open_journal(folder: Path, spec: RunSpec) -> Journal:
+    """The journal of this run: a new one, or the one that is there."""
+    new = not (folder / SPEC).exists()
+    there = spec if new else spec_of(folder)
     if differing := there.differences(spec):
         raise RunMismatchError(
             f"{folder} belongs to another run: {'; '.join(differing)}. Choose another folder, or delete this one"
         )
+    if not new and there.format != FIRST and not (folder / JOURNAL).exists():
+        raise SpecError(f"{folder}: {JOURNAL} is missing, and with it every point; {repair_command(folder)}")
+    text = spec.to_json() if new else (folder / SPEC).read_text(encoding="utf-8")
+    connection = sqlite3.connect(folder / JOURNAL, timeout=30)
+    try:
+        journal = _checked(folder, connection, there, text, new=new)
+        if new:
+            _write_durably(folder / SPEC, journals.text_of(connection, journals.SPEC) or text)
+        return journal
+    except sqlite3.OperationalError as fault:
+        connection.close()
+        raise OSError(f"run folder {folder} cannot be written ({fault})") from fault
+    except sqlite3.DatabaseError as fault:
+        connection.close()
+        raise SpecError(f"{folder / JOURNAL} is damaged ({fault}); {repair_command(folder)}") from fault
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _checked(folder: Path, connection: sqlite3.Connection, spec: RunSpec, text: str, *, new: bool) -> Journal:
+    # SQLite's rollback mode, unlike its write-ahead mode, also works on network file systems.
+    connection.execute("PRAGMA synchronous=FULL")
+    if new and (kept := journals.text_of(connection, journals.SPEC)) is not None:
+        spec = _left(folder, kept, spec)  # stopped between the journal and the specification, or that was deleted
+    elif not new:
+        check_same(folder, spec, connection)
+    journal = Journal(connection, spec.key, math.prod(spec.shape), len(spec.values))
+    if not new:
+        found = journals.read(connection, spec.key, journal.size, journal.width, required=spec.format != FIRST)
+        if not found.whole:
+            raise SpecError(f"{folder / JOURNAL} is damaged ({found.words}); {repair_command(folder)}")
+    journal.prepare(text)
+    return journal
+
+
+def _left(folder: Path, kept: str, spec: RunSpec) -> RunSpec:
+    """The specification that the journal of a folder without one holds, if it is of the same run."""
+    there = RunSpec.from_json(kept, folder / JOURNAL)
+    if differing := there.differences(spec):
+        raise RunMismatchError(
+            f"{folder / JOURNAL} belongs to another run: {'; '.join(differing)}. Choose another folder, or delete it"
+        )
+    return there
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what writers that died left half-written; nobody else writes here, the folder is locked."""
+    for name in (SPEC, EVALUATION, CURVATURE, RESULT, ANCHORS):
+        for scratch in folder.glob(f".{name}.*"):
+            with contextlib.suppress(OSError):
+                scratch.unlink()
 
 
 def _write_durably(path: Path, text: str) -> None:
@@ -304,22 +368,6 @@ def _write_durably(path: Path, text: str) -> None:
         write_text(path, text)
     except OSError as fault:
         raise type(fault)(f"run folder {path.parent} cannot be written: {fault.strerror}") from fault
-
-
-def _open_journal(folder: Path) -> sqlite3.Connection:
-    """The journal, in SQLite's rollback mode: unlike its write-ahead mode it also works on network file systems."""
-    journal = sqlite3.connect(folder / JOURNAL, timeout=30)
-    try:
-        journal.execute("PRAGMA synchronous=FULL")
-        with journal:
-            journal.execute("CREATE TABLE IF NOT EXISTS points (i INTEGER PRIMARY KEY, status INT, v BLOB, note TEXT)")
-    except sqlite3.OperationalError as fault:
-        journal.close()
-        raise OSError(f"run folder {folder} cannot be written ({fault})") from fault
-    except sqlite3.DatabaseError as fault:
-        journal.close()
-        raise SpecError(f"{folder / JOURNAL} is damaged ({fault}); choose another folder") from fault
-    return journal
 
 
 def note_curvature(folder: Path, found: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
@@ -334,13 +382,11 @@ def note_curvature(folder: Path, found: Mapping[str, Any], identity: Mapping[str
         RunMismatchError: the run is of something else; the message names the parts that differ.
         SpecError: no run folder.
     """
-    if not (folder / SPEC).is_file():
-        raise SpecError(f"{folder} is no run folder: it has no {SPEC}")
-    spec = RunSpec.from_json((folder / SPEC).read_text(), folder / SPEC)
+    spec = spec_of(folder)
     there = replace(spec, identity=_same_parts(spec.identity, identity))
     if differing := there.differences(replace(spec, identity=identity)):
         raise RunMismatchError(f"{folder} is of something else: {'; '.join(differing)}. Name the run of this model")
-    _write_durably(folder / CURVATURE, json.dumps(dict(found), indent=2))
+    _write_durably(folder / CURVATURE, checksum.sealed(found))
 
 
 def _same_parts(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
@@ -349,32 +395,3 @@ def _same_parts(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str
         name: _same_parts(there.get(name) or {}, value) if isinstance(value, Mapping) else there.get(name)
         for name, value in wanted.items()
     }
-
-
-def read_curvature(folder: Path) -> dict[str, Any]:
-    """What is known of the curvature at the centre of a run; empty where nothing is."""
-    return _json(folder / CURVATURE)
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def read_evaluation(folder: Path) -> dict[str, Any]:
-    """How the points of a run folder are evaluated; empty where it is not known or damaged."""
-    return _json(folder / EVALUATION)
-
-
-def read_points(journal: sqlite3.Connection, width: int) -> Block:
-    """Every point of a journal, ordered by index; ``width`` values each."""
-    rows = journal.execute("SELECT i, status, v, note FROM points ORDER BY i").fetchall()
-    return Block(
-        indices=np.array([row[0] for row in rows], np.int64),
-        values=np.frombuffer(b"".join(row[2] for row in rows), "<f8").reshape(-1, width),
-        status=np.array([row[1] for row in rows], np.int8),
-        notes=tuple(row[3] for row in rows),
-    )

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lossatlas.atomic import replacing
 from lossatlas.errors import SpecError
+from lossatlas.objective import sealing
 from lossatlas.space.charts import Plane
 from lossatlas.space.recipes import Seeded
 from lossatlas.untrusted import reading, safetensors_header
@@ -54,7 +55,7 @@ def save_directions(plane: Plane, path: str | os.PathLike[str]) -> Path:
         "still": ",".join(recipe.still),
     }
     with replacing(target) as scratch:
-        save_file(tensors, scratch, metadata=metadata)
+        save_file(tensors, scratch, metadata=sealing.sealed(tensors, metadata))
     return target
 
 
@@ -76,6 +77,8 @@ def load_directions(path: str | os.PathLike[str]) -> dict[str, dict[str, Tensor]
         for key in entries:
             axis, _, name = key.partition("/")
             directions.setdefault(axis, {})[name] = file.get_tensor(key)
+        read = {f"{axis}/{name}": tensor for axis, one in directions.items() for name, tensor in one.items()}
+        sealing.check(source, read, file.metadata(), names=read)
     return directions
 
 
@@ -113,6 +116,7 @@ class Stored(Mapping[str, Tensor]):
             raise KeyError(name)
         with reading(self._path, "safetensors"), safe_open(self._path, framework="pt") as file:
             tensor: Tensor = file.get_tensor(f"{self._axis}/{name}")
+            sealing.check(self._path, {f"{self._axis}/{name}": tensor}, file.metadata())
             return tensor
 
 

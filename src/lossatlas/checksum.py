@@ -1,0 +1,88 @@
+"""How is damage noticed: a checksum of what a file says, kept in the file itself.
+
+All checksums are BLAKE2b (RFC 7693) of eight bytes. They notice damage and mixing-up, not forgery: whoever may write a
+file may also write its checksum.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lossatlas.errors import SpecError
+
+__all__ = ["CHECKSUM", "of", "of_json", "sealed", "unsealed"]
+
+CHECKSUM = "checksum"
+"""The entry of a file that holds the checksum of all others."""
+
+
+def of(*parts: bytes, key: bytes = b"") -> bytes:
+    """The checksum of some parts; where one ends and the next begins counts.
+
+    Args:
+        parts: any number of them.
+        key: of what they belong to, at most 64 bytes; the same parts have another checksum under another key.
+
+    Returns:
+        8 bytes.
+
+    Example:
+        >>> of(b"ab", b"c") == of(b"a", b"bc"), of(b"a") == of(b"a", key=b"run")
+        (False, False)
+    """
+    digest = hashlib.blake2b(digest_size=8, key=key)
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "little"))
+        digest.update(part)
+    return digest.digest()
+
+
+def of_json(content: Any) -> str:
+    """The checksum of JSON values, as text; the order of names and the spaces between do not count."""
+    plain = json.loads(json.dumps(content))
+    return of(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()).hex()
+
+
+def sealed(content: Mapping[str, Any]) -> str:
+    """JSON text that carries its checksum.
+
+    Returns:
+        The text.
+
+    Example:
+        >>> unsealed(sealed({"a": 1.5}), Path("a.json"))
+        {'a': 1.5}
+    """
+    return json.dumps({**content, CHECKSUM: of_json(dict(content))}, indent=2)
+
+
+def unsealed(text: str, source: Path, *, required: bool = False) -> dict[str, Any]:
+    """What a JSON text says, checked against its checksum; a text of version 0.1 has none.
+
+    Args:
+        text: of the file.
+        source: the file, for messages.
+        required: refuse a text without a checksum.
+
+    Returns:
+        The content, without the checksum.
+
+    Raises:
+        SpecError: the text is no JSON object, or it is not what was written.
+    """
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as fault:
+        raise SpecError(f"{source} is damaged (no JSON: {fault})") from fault
+    if not isinstance(content, dict):
+        raise SpecError(f"{source} is damaged (a {type(content).__name__}; expected a JSON object)")
+    told = content.pop(CHECKSUM, None)
+    if told is None and required:
+        raise SpecError(f"{source} is damaged (its checksum is missing)")
+    if told is not None and told != of_json(content):
+        raise SpecError(f"{source} is damaged (its checksum does not match: it is not what was written)")
+    return content

@@ -1,0 +1,298 @@
+"""What a run folder is made of, and how its files are read without writing to them, whatever became of their writer."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from lossatlas import checksum
+from lossatlas.errors import SpecError
+from lossatlas.results import journal as journals
+from lossatlas.results.journal import Found
+from lossatlas.results.spec import FIRST, RunSpec
+
+__all__ = [
+    "ANCHORS",
+    "CURVATURE",
+    "EVALUATION",
+    "JOURNAL",
+    "LOCK",
+    "RESULT",
+    "SPEC",
+    "Seen",
+    "check_same",
+    "connected",
+    "locked",
+    "look",
+    "read_curvature",
+    "read_evaluation",
+    "read_json",
+    "repair_command",
+    "size_of",
+    "spec_of",
+]
+
+SPEC, JOURNAL, RESULT, LOCK = "spec.json", "journal.sqlite", "landscape.nc", ".lock"
+EVALUATION, ANCHORS, CURVATURE = "evaluation.json", "anchors.npz", "curvature.json"
+
+_HOT = f"{JOURNAL}-journal"
+"""Where SQLite keeps the pages as they were before a transaction; one that outlives its writer is to be rolled back."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """A run folder as it is.
+
+    Attributes:
+        spec: what the run is.
+        found: what its journal holds.
+    """
+
+    spec: RunSpec
+    found: Found
+
+
+def repair_command(folder: Path) -> str:
+    """What to do about a damaged run, for a message."""
+    return f"`lossatlas repair {folder}` says what is lost and computes just that again"
+
+
+def look(folder: Path) -> Seen:
+    """A run folder as it is, its writer undisturbed and its files untouched.
+
+    Returns:
+        What it is, and every point.
+
+    Raises:
+        SpecError: no run folder, or one that is damaged: the message names the file, what of it, and what to do.
+    """
+    path, spec = folder / JOURNAL, spec_of(folder)
+    if not path.is_file():
+        raise SpecError(f"{folder}: {JOURNAL} is missing, and with it every point; {repair_command(folder)}")
+    found = _checked(folder, spec)
+    if not found.whole:
+        raise SpecError(f"{path} is damaged ({found.words}); {repair_command(folder)}")
+    return Seen(spec=spec, found=found)
+
+
+def _checked(folder: Path, spec: RunSpec) -> Found:
+    """Every point of a folder's journal, if that is the journal of this run."""
+    path = folder / JOURNAL
+    try:
+        with connected(folder) as connection:
+            check_same(folder, spec, connection)
+            required = spec.format != FIRST
+            return journals.read(connection, spec.key, size_of(spec), len(spec.values), required=required)
+    except sqlite3.Error as fault:
+        raise SpecError(f"{path} is damaged ({fault}); {repair_command(folder)}") from fault
+    except SpecError as fault:
+        known = str(path) in str(fault)
+        raise SpecError(str(fault) if known else f"{path} is damaged ({fault}); {repair_command(folder)}") from fault
+
+
+def size_of(spec: RunSpec) -> int:
+    """The number of cells of a run."""
+    size = 1
+    for length in spec.shape:
+        size *= length
+    return size
+
+
+def spec_of(folder: Path) -> RunSpec:
+    """What the run in a folder is.
+
+    Returns:
+        Its specification.
+
+    Raises:
+        SpecError: there is none, or it is damaged.
+    """
+    path = folder / SPEC
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as fault:
+        if not folder.is_dir():
+            raise SpecError(f"{folder}: no such folder") from fault
+        hint = f": it has no {SPEC}"
+        if (folder / JOURNAL).is_file():
+            hint = f" any more: {SPEC} is missing beside {JOURNAL}, which holds a copy; {repair_command(folder)}"
+        raise SpecError(f"{folder} is no run folder{hint}") from fault
+    except (OSError, ValueError) as fault:
+        raise SpecError(f"{path} is damaged ({fault}); {repair_command(folder)}") from fault
+    try:
+        return RunSpec.from_json(text, path)
+    except SpecError as fault:
+        again = "" if "this version reads" in str(fault) else f"; {repair_command(folder)}"
+        raise SpecError(f"{fault}{again}") from fault
+
+
+def check_same(folder: Path, spec: RunSpec, connection: sqlite3.Connection) -> None:
+    """Check that a journal belongs to a specification.
+
+    Raises:
+        SpecError: it belongs to another run, or does not say to which.
+    """
+    path = folder / JOURNAL
+    text = journals.text_of(connection, journals.SPEC)
+    if text is None:
+        if spec.format == FIRST:
+            return
+        raise SpecError(f"{path} is damaged (it does not say which run it is of); {repair_command(folder)}")
+    try:
+        there = RunSpec.from_json(text, path)
+    except SpecError as fault:
+        raise SpecError(f"{fault}; {repair_command(folder)}") from fault
+    if there.key != spec.key:
+        parts = "; ".join(there.differences(spec)) or f"begun {there.about.created}, and this one {spec.about.created}"
+        raise SpecError(
+            f"{path} belongs to another run than {folder / SPEC}: {parts}. Put the journal back that belongs here, or "
+            "this one where it belongs"
+        )
+
+
+def locked(folder: Path) -> FileLock:
+    """The lock of a run folder, taken; release it in the end.
+
+    Returns:
+        The lock.
+
+    Raises:
+        BlockingIOError: another process has it.
+        OSError: the folder cannot be written.
+    """
+    lock = FileLock(folder / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as fault:
+        raise BlockingIOError(
+            f"run folder {folder} is being written by another process; wait for it or stop it"
+        ) from fault
+    except OSError as fault:
+        raise type(fault)(f"run folder {folder} cannot be written: {fault.strerror}") from fault
+    return lock
+
+
+@contextlib.contextmanager
+def connected(folder: Path) -> Iterator[sqlite3.Connection]:
+    """A connection to the journal of a folder that writes nothing, not even what a dead writer left to be rolled back.
+
+    Where a transaction was cut off, it is rolled back in a copy, so that what was committed is read and the folder
+    stays as it is: it may be on a read-only medium, or belong to somebody else.
+
+    Yields:
+        The connection.
+
+    Raises:
+        sqlite3.Error: it is no journal.
+    """
+    path = folder / JOURNAL
+    try:
+        connection = _opened(path, "mode=ro")
+    except sqlite3.OperationalError:
+        if (folder / _HOT).is_file():
+            with _rolled_back(folder) as connection:
+                yield connection
+            return
+        connection = _opened(path, "mode=ro&immutable=1")  # a file system without locks
+    with contextlib.closing(connection):
+        yield connection
+
+
+def _opened(path: Path, how: str) -> sqlite3.Connection:
+    """A connection that has been used once: what is wrong with it shows at its first use."""
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, timeout=30)
+    try:
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+@contextlib.contextmanager
+def _rolled_back(folder: Path) -> Iterator[sqlite3.Connection]:
+    with tempfile.TemporaryDirectory(prefix="lossatlas-") as beside:
+        for _ in range(10):  # a writer that comes back in between rolls back itself
+            before = _state(folder)
+            for name in (JOURNAL, _HOT):
+                with contextlib.suppress(FileNotFoundError):
+                    shutil.copyfile(folder / name, Path(beside) / name)
+            if _state(folder) == before:
+                break
+        connection = sqlite3.connect(Path(beside) / JOURNAL)
+        with contextlib.closing(connection):
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            yield connection
+
+
+def _state(folder: Path) -> list[tuple[int, int] | None]:
+    found: list[tuple[int, int] | None] = []
+    for name in (JOURNAL, _HOT):
+        try:
+            about = (folder / name).stat()
+            found.append((about.st_mtime_ns, about.st_size))
+        except FileNotFoundError:
+            found.append(None)
+    return found
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The content of a JSON file of a run folder; empty where there is none.
+
+    Returns:
+        The content.
+
+    Raises:
+        SpecError: it is damaged.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as fault:
+        raise SpecError(f"{path} is damaged ({fault}); {repair_command(path.parent)}") from fault
+    required = _has_checksums(path.parent)
+    try:
+        return checksum.unsealed(text, path, required=required)
+    except SpecError as fault:
+        raise SpecError(f"{fault}; {repair_command(path.parent)}") from fault
+
+
+def _has_checksums(folder: Path) -> bool:
+    try:
+        return spec_of(folder).format != FIRST
+    except SpecError:
+        return False
+
+
+def read_evaluation(folder: str | os.PathLike[str]) -> Mapping[str, Any]:
+    """How the points of a run folder are evaluated; empty where it is not known.
+
+    Returns:
+        JSON values by name.
+
+    Raises:
+        SpecError: the file is damaged.
+    """
+    return read_json(Path(folder) / EVALUATION)
+
+
+def read_curvature(folder: str | os.PathLike[str]) -> Mapping[str, Any]:
+    """What is known of the curvature at the centre of a run; empty where nothing is.
+
+    Returns:
+        JSON values by name.
+
+    Raises:
+        SpecError: the file is damaged.
+    """
+    return read_json(Path(folder) / CURVATURE)
