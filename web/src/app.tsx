@@ -1,12 +1,13 @@
 /** How do the pictures of a page stand together? One state, one cursor, one range for all. */
 
+import type { ComponentChildren } from "preact";
 import { useEffect, useMemo, useReducer, useRef } from "preact/hooks";
 import { Colourbar, Controls } from "./controls";
 import type { Block, Content } from "./data";
 import { distance, Field, measured, position } from "./field";
 import { Map2D } from "./map";
 import { Curves, curveWords, Section } from "./plots";
-import { exact, number } from "./ranges";
+import { exact, number, type Shown } from "./ranges";
 import { cameras, reliefs, Solid } from "./solid";
 import { begin, label, shown as rangeOf, type Change, type State } from "./state";
 
@@ -144,7 +145,10 @@ function Saving({ content }: { content: Content }) {
   );
 }
 
-export function App({ content }: { content: Content }) {
+/** What a page that is served adds: how far a run is, and figures. */
+export type Extra = (content: Content, state: State, shown: Shown) => ComponentChildren;
+
+export function App({ content, extra }: { content: Content; extra?: Extra }) {
   const [state, change] = useReducer((old: State, what: Change) => ({ ...old, ...what }), content, begin);
   const latest = useRef(state);
   latest.current = state;
@@ -192,6 +196,7 @@ export function App({ content }: { content: Content }) {
       <Table content={content} state={state} />
       <Provenance content={content} />
       <Saving content={content} />
+      {extra?.(content, state, shown)}
     </div>
   );
 }

@@ -3,7 +3,7 @@
 import { useEffect, useState } from "preact/hooks";
 import type { Content } from "./data";
 import { number, type Shown } from "./ranges";
-import { step, valueAt, whole, type Change, type State } from "./state";
+import { clipped, logarithmic, step, valueAt, whole, type Change, type State } from "./state";
 
 interface Given {
   content: Content;
@@ -110,7 +110,7 @@ export function Controls(given: Given) {
           {content.values.map((value) => <option key={value} value={value}>{value}</option>)}
         </select></label>
       )}
-      <label>scale <select id="scale" value={state.log ? "log" : "linear"} onChange={(event) => change({ log: event.currentTarget.value === "log", low: null, high: null })}>
+      <label>scale <select id="scale" value={logarithmic(content, state) ? "log" : "linear"} onChange={(event) => change({ log: event.currentTarget.value === "log", low: null, high: null })}>
         <option value="linear">linear</option>
         <option value="log">logarithmic</option>
       </select></label>
@@ -119,7 +119,7 @@ export function Controls(given: Given) {
           {Object.keys(content.maps).map((name) => <option key={name} value={name}>{name}</option>)}
         </select></label>
       )}
-      <Switch id="clip" words="clip" on={state.clip} set={(clip) => change({ clip, low: null, high: null })} />
+      <Switch id="clip" words="clip" on={clipped(content, state)} set={(clip) => change({ clip, low: null, high: null })} />
       {maps && <Switch id="contours" words="contour lines" on={state.contours} set={(contours) => change({ contours })} />}
       {maps && <Switch id="points" words="evaluated points" on={state.points} set={(points) => change({ points })} />}
       {maps && <Switch id="smooth" words="smooth" on={state.smooth} set={(smooth) => change({ smooth })} />}

@@ -10,8 +10,9 @@ export interface Place {
 
 export interface State {
   value: string;
-  log: boolean;
-  clip: boolean;
+  /** The scale and the clip; null where they are those of the data. */
+  log: boolean | null;
+  clip: boolean | null;
   /** Ends by hand, in units of the value. */
   low: number | null;
   high: number | null;
@@ -35,8 +36,8 @@ export type Change = Partial<State>;
 export function begin(content: Content): State {
   return {
     value: content.value,
-    log: content.log,
-    clip: content.clip,
+    log: null,
+    clip: null,
     low: null,
     high: null,
     colours: null,
@@ -62,9 +63,18 @@ export function label(content: Content, state: State): string {
   return state.value === content.value ? content.label : state.value;
 }
 
+export function logarithmic(content: Content, state: State): boolean {
+  return state.log ?? content.log;
+}
+
+export function clipped(content: Content, state: State): boolean {
+  return state.clip ?? content.clip;
+}
+
 function look(content: Content, state: State, clip: boolean): Shown {
-  if (state.value === content.value && state.log === content.log && clip === content.clip) return content.first;
-  return content.looks[`${state.log ? "log" : "linear"}|${clip ? "clip" : "whole"}|${state.value}`]!;
+  const log = logarithmic(content, state);
+  if (state.value === content.value && log === content.log && clip === content.clip) return content.first;
+  return content.looks[`${log ? "log" : "linear"}|${clip ? "clip" : "whole"}|${state.value}`]!;
 }
 
 /** Both ends of all there is, on the scale of now: where the sliders run. */
@@ -73,7 +83,7 @@ export function whole(content: Content, state: State): Shown {
 }
 
 export function shown(content: Content, state: State): Shown {
-  const base = look(content, state, state.clip);
+  const base = look(content, state, clipped(content, state));
   if (state.low === null && state.high === null) return base;
   const low = state.low ?? base.low;
   const high = state.high ?? base.high;

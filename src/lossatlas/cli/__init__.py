@@ -19,6 +19,7 @@ COMMANDS = {
     "demo": "Train two small networks and look at their landscapes: the place to start.",
     "sample": "Measure the landscape of your own model.",
     "draw": "Draw a result as png, pdf, svg, html, vtp, vti, glb or stl.",
+    "serve": "Open runs in the browser, finished or still growing.",
     "animate": "Make a film: a surface that turns, a morph, a zoom.",
     "eigen": "Say how the loss curves: both ends of the spectrum, trace, density, the map of their ratio.",
     "report": "Put runs on one page: pictures, what each slice proves, what is known of the curvature.",

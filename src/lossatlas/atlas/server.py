@@ -1,0 +1,181 @@
+"""How does a browser ask? The few routes of the atlas: the page, the list, a scene, what happens, a figure."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import struct
+import tempfile
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import xarray as xr
+
+from lossatlas import extras
+from lossatlas.atlas.guard import Guard
+from lossatlas.atlas.schema import SCHEMA
+from lossatlas.atlas.shelf import Entry, Shelf
+from lossatlas.atlas.watch import Watch
+from lossatlas.draw import View, compile, draw
+from lossatlas.draw.payload import packed, payload
+from lossatlas.errors import SpecError
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+__all__ = ["FORMATS", "MOST", "application", "framed"]
+
+FORMATS = {"pdf": "application/pdf", "svg": "image/svg+xml", "png": "image/png", "html": "text/html"}
+MOST = 6
+"""So many landscapes are compared at once."""
+
+
+def framed(landscapes: list[xr.Dataset], view: View) -> bytes:
+    """A scene for the wire: the length of its words (uint32, little-endian), the words as JSON, then its arrays.
+
+    Args:
+        landscapes: what is drawn together.
+        view: how.
+
+    Returns:
+        The bytes; the arrays begin at a multiple of 8, as their offsets do.
+    """
+    content, numbers = packed(payload(compile(landscapes, view)))
+    words = json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
+    words += b" " * (-(len(words) + 4) % 8)
+    return struct.pack("<I", len(words)) + words + numbers
+
+
+class _Desk:
+    """What the routes share."""
+
+    def __init__(self, shelf: Shelf, watch: Watch) -> None:
+        self.shelf = shelf
+        self.watch = watch
+        self.scene = functools.lru_cache(maxsize=64)(self._scene)
+
+    def asked(self, request: Request) -> list[Entry]:
+        """The entries that a request names; what is not on the shelf is no entry."""
+        numbers = request.query_params.getlist("run")
+        found = [self.shelf.entry(number) for number in numbers]
+        if not 1 <= len(found) <= MOST or None in found:
+            raise SpecError(f"run={numbers}: expected the ids of one to {MOST} entries of /api/runs")
+        return [entry for entry in found if entry is not None]
+
+    def _scene(self, entries: tuple[Entry, ...], versions: tuple[str, ...], small: bool) -> bytes:
+        return framed([entry.small() if small else entry.landscape() for entry in entries], View())
+
+
+def application(shelf: Shelf, token: str, *, every: float = 0.5) -> Any:
+    """The application: an ASGI callable, guarded.
+
+    Args:
+        shelf: what may be served.
+        token: what anything but reading must bring.
+        every: seconds between two looks at a run that is watched.
+
+    Returns:
+        The application.
+
+    Raises:
+        MissingExtraError: starlette is not installed; the message has the command that installs it.
+    """
+    extras.require("starlette", extra="serve", purpose="serve landscapes")
+    from starlette.applications import Starlette
+    from starlette.responses import JSONResponse
+    from starlette.routing import Route
+
+    desk = _Desk(shelf, Watch(shelf, every))
+
+    async def bad(request: Request, fault: Exception) -> Response:
+        return JSONResponse({"fault": str(fault)}, status_code=400)
+
+    routes = [
+        Route("/", _page, methods=["GET"]),
+        Route("/atlas.js", _asset("atlas.js", "text/javascript"), methods=["GET"]),
+        Route("/atlas.css", _asset("atlas.css", "text/css"), methods=["GET"]),
+        Route("/api/schema", _schema, methods=["GET"]),
+        Route("/api/runs", functools.partial(_runs, desk), methods=["GET"]),
+        Route("/api/scene", functools.partial(_scene, desk), methods=["GET"]),
+        Route("/api/events", functools.partial(_events, desk), methods=["GET"]),
+        Route("/api/figure", functools.partial(_figure, desk), methods=["POST"]),
+    ]
+    made = Starlette(routes=routes, exception_handlers={SpecError: bad})
+    made.state.watch = desk.watch
+    return Guard(made, token)
+
+
+def _resource(name: str) -> str:
+    return resources.files("lossatlas.draw").joinpath("page", name).read_text(encoding="utf-8")
+
+
+async def _page(request: Request) -> Response:
+    from starlette.responses import HTMLResponse
+
+    return HTMLResponse(_resource("served.html"))
+
+
+def _asset(name: str, kind: str) -> Any:
+    async def answer(request: Request) -> Response:
+        from starlette.responses import Response
+
+        return Response(_resource(name), media_type=kind)
+
+    return answer
+
+
+async def _schema(request: Request) -> Response:
+    from starlette.responses import JSONResponse
+
+    return JSONResponse(SCHEMA)
+
+
+async def _runs(desk: _Desk, request: Request) -> Response:
+    from starlette.responses import JSONResponse
+
+    return JSONResponse(await asyncio.to_thread(lambda: [desk.shelf.card(one) for one in desk.shelf.entries()]))
+
+
+async def _scene(desk: _Desk, request: Request) -> Response:
+    from starlette.responses import Response
+
+    def made() -> bytes:
+        entries = tuple(desk.asked(request))
+        return desk.scene(entries, tuple(entry.version for entry in entries), "small" in request.query_params)
+
+    return Response(await asyncio.to_thread(made), media_type="application/octet-stream")
+
+
+async def _events(desk: _Desk, request: Request) -> Response:
+    from starlette.responses import StreamingResponse
+
+    (entry,) = await asyncio.to_thread(desk.asked, request)
+    return StreamingResponse(desk.watch.events(entry.id), media_type="text/event-stream")
+
+
+async def _figure(desk: _Desk, request: Request) -> Response:
+    """A picture by the same code as `lossatlas draw`."""
+    from starlette.responses import Response
+
+    asked = await request.json()
+    kind = asked.pop("format", "pdf") if isinstance(asked, dict) else None
+    if kind not in FORMATS:
+        raise SpecError(f"format={kind!r}: choose one of: {', '.join(FORMATS)}")
+
+    def made() -> bytes:
+        fields: dict[str, Any] = {"clip": None if asked.get("clip") == "none" else asked.get("clip", "auto")}
+        fields |= {name: value for name, value in asked.items() if name in _FIELDS}
+        landscapes = [entry.landscape() for entry in desk.asked(request)]
+        with tempfile.TemporaryDirectory() as folder:
+            return draw(landscapes, Path(folder) / f"figure.{kind}", **fields).read_bytes()
+
+    try:
+        return Response(await asyncio.to_thread(made), media_type=FORMATS[kind])
+    except TypeError as fault:
+        raise SpecError(f"the figure cannot be drawn: {fault}") from fault
+
+
+_FIELDS = ("value", "kind", "scale", "vmin", "vmax", "minus_centre", "levels", "colours", "theme", "title", "contours")

@@ -1,0 +1,86 @@
+"""What has happened to a run since? One look at its journal for all who watch it; the run itself is never asked."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from lossatlas.atlas.shelf import Shelf
+
+__all__ = ["Watch"]
+
+_EVERY = 0.5
+_SILENT = 15.0
+
+
+class Watch:
+    """Tells pages how far runs are.
+
+    Args:
+        shelf: the runs.
+        every: seconds between two looks.
+    """
+
+    def __init__(self, shelf: Shelf, every: float = _EVERY) -> None:
+        self.shelf = shelf
+        self.every = every
+        self.looks = 0
+        self._listeners: dict[str, set[asyncio.Queue[dict[str, Any]]]] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    async def events(self, number: str) -> AsyncIterator[str]:
+        """Server-sent events of a run: how far it is now, and again whenever that changes.
+
+        Args:
+            number: the id of an entry.
+
+        Yields:
+            Text in the format of server-sent events.
+        """
+        queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        listeners = self._listeners.setdefault(number, set())
+        listeners.add(queue)
+        if number not in self._tasks or self._tasks[number].done():
+            self._tasks[number] = asyncio.create_task(self._look(number))
+        else:
+            queue.put_nowait(await asyncio.to_thread(self._state, number))
+        try:
+            while True:
+                try:
+                    found = await asyncio.wait_for(queue.get(), timeout=_SILENT)
+                except TimeoutError:
+                    yield ": still here\n\n"
+                    continue
+                yield f"event: progress\ndata: {json.dumps(found)}\n\n"
+        finally:
+            listeners.discard(queue)
+
+    async def _look(self, number: str) -> None:
+        """Look while somebody listens."""
+        last: dict[str, Any] = {}
+        first: tuple[float, int] | None = None
+        while self._listeners.get(number):
+            found = await asyncio.to_thread(self._state, number)
+            self.looks += 1
+            if found.get("version") != last.get("version"):
+                now = time.monotonic()
+                done = int(found.get("done", 0))
+                first = first or (now, done)
+                if now > first[0] and done > first[1]:
+                    found["rate"] = (done - first[1]) / (now - first[0])
+                    found["left"] = (int(found["total"]) - done) / found["rate"]
+                last = found
+                for queue in list(self._listeners[number]):
+                    queue.put_nowait(found)
+            await asyncio.sleep(self.every)
+        self._tasks.pop(number, None)
+
+    def _state(self, number: str) -> dict[str, Any]:
+        entry = self.shelf.entry(number)
+        if entry is None:
+            return {"version": "", "gone": True}
+        card = self.shelf.card(entry)
+        return {"version": card["version"], "finished": card.get("finished", True), **card.get("counts", {})}

@@ -1,0 +1,148 @@
+"""Does the served page show what there is, grow with a run of another process, and ask nobody else?"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.atlas.conftest import HOSTILE, TOKEN, Serve
+from tests.atlas.test_server import write_live
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+CHROMIUM = "/usr/bin/chromium"
+SWITCHES = [
+    "--no-sandbox",
+    "--use-gl=angle",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+    "--disable-quic",
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if not os.access(CHROMIUM, os.X_OK):
+        pytest.skip(f"no Chromium at {CHROMIUM}")
+    with playwright.sync_playwright() as library:
+        opened = library.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
+        yield opened
+        opened.close()
+
+
+class Visit:
+    """A page that is open, and all that went wrong on it: also any request beyond this machine."""
+
+    def __init__(self, browser: Any, address: str, width: int = 1100) -> None:
+        self.faults: list[str] = []
+        self.page = browser.new_context(viewport={"width": width, "height": 900}).new_page()
+        self.page.on("pageerror", lambda fault: self.faults.append(str(fault)))
+        self.page.on("console", lambda note: self.faults.append(note.text) if note.type == "error" else None)
+        self.page.on("dialog", lambda dialog: (self.faults.append("dialog"), dialog.dismiss()))
+        self.page.on("request", self._request)
+        self.page.goto(f"{address}/#token={TOKEN}")
+        self.page.wait_for_selector(".cards li", timeout=30_000)
+
+    def _request(self, request: Any) -> None:
+        if not re.match(r"(http://127\.0\.0\.1:\d+/|data:|blob:)", request.url):
+            self.faults.append(f"asked {request.url}")
+
+    def ask(self, expression: str) -> Any:
+        return self.page.evaluate(expression)
+
+    def until(self, expression: str) -> None:
+        """Wait for something to become true, by asking: the policy of the page forbids code that waits inside it."""
+        for _ in range(600):
+            if self.ask(f"Boolean({expression})"):
+                return
+            self.page.wait_for_timeout(50)
+        raise AssertionError(f"never came true: {expression}")
+
+    def open(self, title: str) -> None:
+        self.page.locator(".cards li", has_text=title).locator("a").click()
+        self.until("window.lossatlas && lossatlas.reliefs[0] && lossatlas.reliefs[0].pointCount > 0")
+
+
+def test_the_overview_lists_searches_and_compares(browser: Any, serve: Serve, shelf_folder: Path) -> None:
+    visit = Visit(browser, serve(shelf_folder))
+    assert "token" not in visit.page.url
+    titles = visit.page.locator(".cards strong").all_inner_texts()
+    assert sorted(titles) == sorted(["done", HOSTILE, "a file"])
+    assert "32 of 63 points" in visit.page.locator(".cards li", has_text="half").inner_text()
+    visit.until("document.querySelector('.cards canvas').getContext('2d').getImageData(110, 75, 1, 1).data[3] === 255")
+    visit.page.locator("#search").fill("finished digits")
+    assert visit.page.locator(".cards strong").all_inner_texts() == ["done"]
+    visit.page.locator("#search").fill("")
+    for title in ("done", "a file"):
+        visit.page.locator(".cards li", has_text=title).locator("input").check()
+    visit.page.locator("#compare").click()
+    visit.until("window.lossatlas && lossatlas.reliefs.length === 2 && lossatlas.reliefs[1].pointCount > 0")
+    assert visit.ask("[lossatlas.reliefs[0].heightAt(1, 3), lossatlas.reliefs[1].heightAt(1, 3)]") == pytest.approx(
+        [31, 31 / 7]
+    )
+    assert visit.faults == []
+
+
+def test_a_cell_is_read_and_a_figure_is_taken_home(
+    browser: Any, serve: Serve, shelf_folder: Path, tmp_path: Path
+) -> None:
+    visit = Visit(browser, serve(shelf_folder))
+    visit.open("done")
+    visit.page.locator("canvas.cursor").focus()
+    for key in ("ArrowUp", "ArrowUp", "ArrowRight"):
+        visit.page.keyboard.press(key)
+    visit.until("document.getElementById('readout').innerText.includes('loss 10.5')")  # x = 0.5, y = 1
+    visit.page.locator("#figure summary").click()
+    visit.page.locator("#figure-title").fill("Figure & <1>")
+    assert "lossatlas draw" in visit.page.locator("#figure pre").first.inner_text()
+    program = visit.page.locator("#figure pre").last.inner_text()
+    assert 'title="Figure & <1>"' in program
+    compile(program, "figure", "exec")
+    with visit.page.expect_download() as download:
+        visit.page.locator("#figure-save").click()
+    download.value.save_as(tmp_path / "figure.pdf")
+    assert (tmp_path / "figure.pdf").read_bytes().startswith(b"%PDF-")
+    with visit.page.expect_download() as download:
+        visit.page.locator("#save-csv").click()
+    download.value.save_as(tmp_path / "a.csv")
+    table = np.genfromtxt(tmp_path / "a.csv", delimiter=",", skip_header=1, usecols=(1, 2, 4))
+    assert len(table) == 63
+    assert np.array_equal(table[:, 2], table[:, 0] + 10 * table[:, 1])
+    assert visit.faults == []
+
+
+def test_names_are_shown_as_they_are_written(browser: Any, serve: Serve, shelf_folder: Path) -> None:
+    visit = Visit(browser, serve(shelf_folder), width=400)
+    visit.open("half")
+    assert visit.page.locator("h2").first.inner_text() == HOSTILE
+    assert visit.ask("document.documentElement.scrollWidth") <= 400
+    assert "interpolated" in visit.page.locator("#key").inner_text()
+    assert visit.faults == []
+
+
+def test_a_run_of_another_process_grows_on_the_page(browser: Any, serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    address = serve(tmp_path / "runs")
+    writer = write_live(tmp_path / "runs" / "live", wait=1.0)
+    visit = Visit(browser, address)
+    visit.page.locator(".cards a").click()
+    visit.until("window.lossatlas && document.getElementById('progress')")
+    evaluated = "[...lossatlas.content.blocks[0].status.data].filter((status) => status === 1).length"
+    seen = []
+    while not seen or seen[-1] < 63:
+        visit.page.wait_for_timeout(100)
+        if (count := visit.ask(evaluated)) not in seen:
+            seen.append(count)
+        assert len(seen) < 64
+        assert writer.poll() in (None, 0)
+    visit.until("document.getElementById('progress').innerText.includes('Finished')")
+    assert len(seen) > 3, "it grew while it was watched"
+    assert visit.ask("lossatlas.reliefs[0].heightAt(2, 6)") == 62
+    assert writer.wait(60) == 0
+    assert visit.faults == []
