@@ -110,6 +110,18 @@ def test_a_bowl_needs_few_points_and_is_right():
     assert covered >= 0.95
 
 
+@pytest.mark.parametrize("floor", [1e-3, 0.011])
+def test_the_lowest_point_of_a_bowl_beside_zero_is_evaluated_before_a_logarithm_is_believed(floor):
+    """Once such a run stopped within 60 points and was off by a quarter of the range around its minimum."""
+    truth = X**2 + 2 * Y**2 + 0.3 * np.sin(2 * X + Y)
+    truth = truth - truth.min() + floor
+    for factor in (1.0, 0.1):
+        points, true, covered, _ = judged(factor * truth, square(tolerance=0.02, scale="log", clip=None))
+        assert points <= 80
+        assert true.max() <= 0.02
+        assert covered >= 0.95
+
+
 @pytest.mark.parametrize("name", ["rough", "noise"])
 def test_a_rough_surface_is_evaluated_whole_and_says_so(name):
     truth = rough() if name == "rough" else np.random.default_rng(0).uniform(size=(N, N))
@@ -332,3 +344,82 @@ def test_a_run_from_objective_to_picture(tmp_path: Path):
     assert '"evaluated"' in la.draw(found, tmp_path / "b.html", points=True).read_text()
     with pytest.raises(la.RunMismatchError, match="sampler kind is adaptive there and grid here"):
         la.sample(objective, plane, la.Grid(x=(-1, 1, 31), y=(-1, 1, 31)), run=tmp_path / "run")
+
+
+# Fields that no constant of the sampler was chosen on. They were written down once, after the sampler, and nothing is
+# to be tuned on them.
+
+LINEAR: dict[str, object] = {"scale": "linear", "clip": None}
+LOG: dict[str, object] = {"scale": "log", "clip": None}
+
+
+def bananas() -> np.ndarray:
+    """Rosenbrock's valley."""
+    return (0.4 - X) ** 2 + 20 * (1.2 * Y + 0.5 - (1.2 * X) ** 2) ** 2 + 0.02
+
+
+def two_wells() -> np.ndarray:
+    return (X**2 - 0.35) ** 2 + 0.3 * Y**2 + 0.05 * X + 0.06
+
+
+def saddle() -> np.ndarray:
+    return X**2 - Y**2 + 0.5 * X * Y + 0.1 * X**3
+
+
+def hinges() -> np.ndarray:
+    """The largest of several planes, as a piecewise linear loss is."""
+    turns = np.linspace(0.3, 5.7, 7)
+    return np.max([np.cos(t) * X + np.sin(t) * Y + 0.1 * np.sin(3 * t) for t in turns], axis=0) + 0.7
+
+
+def logistic() -> np.ndarray:
+    """Cross-entropy of ten samples on a plane of weights."""
+    random = np.random.default_rng(41)
+    rows = random.normal(0, 3, (10, 3))
+    return np.mean([np.log1p(np.exp(-(a * (X - 0.3) + b * (Y + 0.2) + c))) for a, b, c in rows], axis=0)
+
+
+def flat_then_steep() -> np.ndarray:
+    return 2.3 / (1 + np.exp(-12 * (np.hypot(X + 0.1, 1.4 * Y) - 0.6))) + 0.01
+
+
+def ripples() -> np.ndarray:
+    return 1 + X**2 + Y**2 + 0.15 * np.cos(9 * np.hypot(X, Y))
+
+
+def spiral() -> np.ndarray:
+    return 0.6 * np.hypot(X, Y) + 0.2 * np.sin(2 * np.arctan2(Y, X + 1e-9) + 5 * np.hypot(X, Y)) + 0.5
+
+
+def decades() -> np.ndarray:
+    return 10 ** (4 * np.hypot(0.9 * X, 1.1 * Y) - 2 + 0.3 * np.sin(3 * X + 2 * Y))
+
+
+def noisy() -> np.ndarray:
+    return 0.5 + X**2 + 1.5 * Y**2 + 0.004 * np.random.default_rng(43).standard_t(4, size=X.shape)
+
+
+FIELDS = {
+    bananas: LOG,
+    two_wells: LOG,
+    saddle: LINEAR,
+    hinges: LINEAR,
+    logistic: LINEAR,
+    flat_then_steep: LINEAR,
+    ripples: LINEAR,
+    spiral: LINEAR,
+    decades: LOG,
+    noisy: LINEAR,
+}
+
+
+@pytest.mark.soak
+def test_stated_errors_cover_on_fields_that_nothing_was_tuned_on():
+    found = {field.__name__: judged(field(), square(tolerance=0.02, **view)) for field, view in FIELDS.items()}
+    for name, (points, true, covered, ratio) in found.items():
+        within = np.mean(true <= 0.02)
+        print(f"{name:16} {points:5} points, {within:.3f} within 2 %, covered {covered:.3f}, stated / true {ratio:.1f}")
+    covers = sorted(covered for _, _, covered, _ in found.values())
+    assert covers[1] >= 0.95  # nine of ten
+    assert covers[0] >= 0.85  # the kinks of "hinges": 0.87, which the docs state
+    assert all(np.mean(true <= 0.02) >= 0.97 for _, true, _, _ in found.values())

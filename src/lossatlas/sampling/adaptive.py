@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -191,6 +191,9 @@ class AdaptiveQueue:
         chosen[self._fresh.cells[np.isfinite(errors[self._fresh.cells])]] = 0.0  # they are for the examination
         drawn = self._fresh.evaluated(self._told)
         if (chosen <= self._sampler.tolerance).all():
+            lower = self._lower(found)
+            if len(lower):
+                return lower[:count]
             if self._passed(known, drawn):
                 return np.empty(0, np.int64)
             exam: np.ndarray = self._fresh.next(drawn)
@@ -204,6 +207,23 @@ class AdaptiveQueue:
         wanted = min(max(8, int(GROWTH * self._told.sum())), len(free), count)
         probes = self._fresh.cells[len(drawn) :][: round(PROBES * wanted)]
         return _spread(self._cells, probes[~self._told[probes]], chosen, found.distances, wanted)
+
+    def _lower(self, found: surrogate.Estimate) -> np.ndarray:
+        """The cell that promises the lowest value, where that is visibly below all that was seen; none else."""
+        # It is the point of the picture, and beside a logarithm's zero a value is known by evaluation alone.
+        shown = self._sampler.shown(found.values)
+        seen = float(self._values[self._told & np.isfinite(self._values)].min())
+        promised = np.where(self._told, np.inf, found.unbounded)
+        promised[self._fresh.cells] = np.inf  # they are for the examination
+        at = int(promised.argmin())
+        value = float(promised[at])
+        if value >= seen:
+            return np.empty(0, np.int64)
+        below = shown.scale == "log" and value <= 0
+        if not below:
+            lower, least = replace(shown, low=value).heights(np.array([value, seen]))
+            below = least - lower > self._sampler.tolerance * np.ptp(shown.limits)
+        return np.array([at] if below else [], np.int64)
 
     def _passed(self, known: np.ndarray, drawn: np.ndarray) -> bool:
         """Whether the last fresh cells, evaluated when all others were known, were predicted within the tolerance."""

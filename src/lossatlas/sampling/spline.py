@@ -91,7 +91,12 @@ class Guess:
 
     def at(self, cells: np.ndarray) -> np.ndarray:
         """The values at some cells, never beyond what was seen, float64 [cells]."""
-        return self._valued(self._spline.at(cells, self._coefficients))
+        low, high = self._bounds
+        return np.asarray(np.clip(self.unbounded(cells), low, high))
+
+    def unbounded(self, cells: np.ndarray) -> np.ndarray:
+        """The values at some cells, also where they are beyond what was seen, float64 [cells]."""
+        return np.asarray(self._back(self._spline.at(cells, self._coefficients)))
 
     def left_out(self, groups: np.ndarray) -> np.ndarray:
         """The values at the points of each group were the whole group not known, float64 [groups, k]."""

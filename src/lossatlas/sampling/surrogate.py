@@ -120,11 +120,13 @@ class Estimate:
         values: float64 [cells], interpolated; exact at the evaluated cells.
         errors: float64 [cells], stated error as a share of the shown range; 0 at the evaluated cells alone.
         distances: float64 [cells], distance to the nearest evaluated cell.
+        unbounded: float64 [cells], the spline, which may leave the range of what was seen.
     """
 
     values: np.ndarray
     errors: np.ndarray
     distances: np.ndarray
+    unbounded: np.ndarray
 
 
 def places(shape: tuple[int, ...]) -> np.ndarray:
@@ -220,7 +222,12 @@ def estimate(
             factor *= CAREFUL * _by_fresh(cells, known, values, chosen, fitted, formula, reach)
         errors = _seen(fitted, factor * formula.bare + ROUNDING)
     errors[known] = 0.0
-    return Estimate(values=fitted.filled, errors=errors, distances=formula.distances)
+    return Estimate(
+        values=fitted.filled,
+        errors=errors,
+        distances=formula.distances,
+        unbounded=fitted.guess.unbounded(cells),
+    )
 
 
 def held_out(points: np.ndarray, values: np.ndarray) -> np.ndarray:
