@@ -65,13 +65,13 @@ def test_a_barrier_on_a_known_valley():
 
 def test_the_error_of_a_barrier_is_that_of_its_samples():
     a, b = Place(-1, 0), Place(1, 0)
-    scales = torch.linspace(0.5, 1.5, 50)
-    objective = la.Objective(a, (scales, torch.zeros(50)), ring)
+    scales = torch.linspace(0.5, 1.5, 150)
+    objective = la.Objective(a, (scales, torch.zeros(150)), ring)
     found, _ = barrier(objective, a, b, steps=5)
     own = (1 - ((scales**2 - 1) ** 2)).double().numpy()  # at the middle the loss is 1, at the ends that of the scale
     assert found.height == pytest.approx(own.mean(), rel=1e-5)
-    assert found.standard_error == pytest.approx(own.std(ddof=1) / np.sqrt(50), rel=1e-4)
-    total = la.Objective(a, (scales, torch.zeros(50)), lambda o, t: ring(o, t).mean() ** 0.5)
+    assert found.standard_error == pytest.approx(own.std(ddof=1) / np.sqrt(150), rel=1e-4)
+    total = la.Objective(a, (scales, torch.zeros(150)), lambda o, t: ring(o, t).mean() ** 0.5)
     assert np.isnan(barrier(total, a, b, steps=5)[0].standard_error)
 
 

@@ -21,6 +21,7 @@ from lossatlas.connect.alignment import Alignment
 from lossatlas.errors import SpecError
 from lossatlas.figure.words import number
 from lossatlas.objective import Objective
+from lossatlas.objective.spread import standard_errors
 from lossatlas.results.landscape import Axis, build
 from lossatlas.sampling.run import interpolate
 from lossatlas.space.charts import Chart
@@ -167,7 +168,7 @@ def with_error(found: Barrier, objective: Objective, way: Chart) -> Barrier:
     except SpecError:
         return found
     own = rows[1] - (1 - found.at) * rows[0] - found.at * rows[2]
-    error = float(own.std(ddof=1) / math.sqrt(len(own))) if len(own) > 1 else math.nan
+    error = float(standard_errors(own[:, None], np.ones((len(own), 1)))[0]) if len(own) > 1 else math.nan
     return Barrier(**{**vars(found), "standard_error": error, "samples": len(own)})
 
 

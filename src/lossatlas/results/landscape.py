@@ -275,7 +275,8 @@ def with_uncertainty(landscape: xr.Dataset, name: str, errors: np.ndarray) -> No
 
 def with_standard_error(landscape: xr.Dataset, name: str, errors: np.ndarray) -> None:
     """Put the standard error of a mean over samples beside it, in its own unit; in place."""
-    words = f"standard error of {name} over {landscape.attrs['samples']} samples"
+    few = ", widened as they are few" if int(landscape.attrs["samples"]) < 100 else ""
+    words = f"standard error of {name} over {landscape.attrs['samples']} samples{few}"
     landscape[f"{name}_se"] = (landscape["status"].dims, errors, {"kind": "standard error", "long_name": words})
 
 

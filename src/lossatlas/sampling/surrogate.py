@@ -34,19 +34,9 @@ from lossatlas.sampling import holes
 from lossatlas.sampling.spline import Guess, Spline
 
 __all__ = [
-    "COVERED",
-    "AsIs",
-    "Estimate",
-    "Show",
-    "Shown",
-    "apart",
-    "estimate",
-    "fewest",
-    "held_out",
-    "interpolate",
-    "places",
+    "COVERED", "AsIs", "Estimate", "Show", "Shown", "apart", "estimate", "fewest", "held_out", "interpolate", "places",
     "quantile",
-]
+]  # fmt: skip
 
 NEIGHBOURS = 20
 """Held-out errors that are averaged around a place."""
@@ -222,12 +212,7 @@ def estimate(
             factor *= CAREFUL * _by_fresh(cells, known, values, chosen, fitted, formula, reach)
         errors = _seen(fitted, factor * formula.bare + ROUNDING)
     errors[known] = 0.0
-    return Estimate(
-        values=fitted.filled,
-        errors=errors,
-        distances=formula.distances,
-        unbounded=fitted.guess.unbounded(cells),
-    )
+    return Estimate(fitted.filled, errors, formula.distances, fitted.guess.unbounded(cells))
 
 
 def held_out(points: np.ndarray, values: np.ndarray) -> np.ndarray:
