@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from lossatlas.paths.record import Recorder
     from lossatlas.paths.trajectories import Trajectory
     from lossatlas.results.arrays import landscape
-    from lossatlas.results.reading import open
+    from lossatlas.results.opening import open
     from lossatlas.sampling.adaptive import Adaptive
     from lossatlas.sampling.former import sample_subset
     from lossatlas.sampling.run import interpolate, sample
@@ -57,7 +57,7 @@ _HOMES = {
     "seeds": "sampling.seeds",
     "interpolate": "sampling.run",
     "landscape": "results.arrays",
-    "open": "results.reading",
+    "open": "results.opening",
     "View": "draw",
     "animate": "draw.film",
     "topology": "field.topology",

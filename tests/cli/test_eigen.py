@@ -96,7 +96,7 @@ def test_saved_eigenvectors_are_the_directions_of_a_slice(here) -> None:
 def test_the_map_is_kept_resumed_and_drawn(here, monkeypatch) -> None:
     from lossatlas.curvature import map as module
 
-    original = module._Walker.visit
+    original = module.Ends.visit
     calls = []
 
     def stop(self, index):
@@ -105,7 +105,7 @@ def test_the_map_is_kept_resumed_and_drawn(here, monkeypatch) -> None:
             raise KeyboardInterrupt
         return original(self, index)
 
-    monkeypatch.setattr(module._Walker, "visit", stop)
+    monkeypatch.setattr(module.Ends, "visit", stop)
     asked = ("--map", "--tensors", "weights", "--x", -1, 1, 3, "--y", -1, 1, 3, "--run", "map")
     stopped = run("eigen", *asked, code=1)
     assert "3 of 9 points are safe in map" in stopped.output

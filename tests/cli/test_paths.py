@@ -140,9 +140,9 @@ def test_ways_are_kept_and_drawn_again_without_the_model(here, monkeypatch):
     assert facts["barriers"]["straight line after alignment"] in page
     assert page.count("<figure") == 2  # the ways, and the surface
     bad = ("draw", "kept", "-o", "a.svg")
-    assert "take --value and --theme" in run(*bad, "--levels", "4", code=2).stderr
+    assert "--levels: kept is drawn as a plot" in run(*bad, "--levels", "4", code=2).stderr
     assert "measured without" in run(*bad, "--value", "accuracy", code=2).stderr
-    assert "one folder at a time" in run("draw", "kept", "kept/line", "-o", "a.svg", code=2).stderr
+    assert "drawn one at a time" in run("draw", "kept", "kept/line", "-o", "a.svg", code=2).stderr
 
 
 def test_the_same_command_goes_on_where_it_was(here, monkeypatch):

@@ -98,10 +98,16 @@ def test_what_was_printed_as_json_is_a_section_of_a_report(here, tmp_path) -> No
     result = CliRunner().invoke(atlas, ["report", "flat.json", "-o", "page.html"])
     assert result.exit_code == 0, result.output
     page = (tmp_path / "page.html").read_text()
-    for words in ("<h2>Flatness</h2>", "<td>trace</td>", "no rescaling", "Rescaling layers or units or filters", " ± "):
+    for words in (
+        "<h2>How flat</h2>",
+        "trace of the Hessian",
+        "nothing",
+        "Rescaling layers or units or filters",
+        " ± ",
+    ):
         assert words in page
     (tmp_path / "other.json").write_text("{}")
-    for name, words in (("other.json", "no measures of flatness"), ("missing.json", "cannot be read")):
+    for name, words in (("other.json", "no measures of flatness"), ("missing.json", "no such file")):
         refused = CliRunner().invoke(atlas, ["report", name, "-o", "page.html"])
         assert (refused.exit_code, words in refused.output) == (2, True)
 

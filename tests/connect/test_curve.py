@@ -222,5 +222,5 @@ def test_an_interrupted_training_goes_on_bit_for_bit(tmp_path, monkeypatch, make
     np.testing.assert_array_equal(la.open(tmp_path / "ways" / "line")["loss"], whole.line["loss"])
     with pytest.raises(la.RunMismatchError, match="training lr is 0.05 there and 0.1 here"):
         la.connect(objective, a, b, bends=2, training=Training(epochs=8, lr=0.1), run=tmp_path / "ways")
-    with pytest.raises(la.SpecError, match="choose another one"):
+    with pytest.raises(la.SpecError, match="choose another folder"):
         la.connect(objective, a, b, training=recipe, run=tmp_path / "ways" / "line")

@@ -356,7 +356,7 @@ def test_seeds_and_their_comparison_on_the_command_line(here) -> None:
     assert "over 3 direction seeds" in shown
     assert "another training run" in shown
     run(*line, "--seed", 7, "--run", "b")
-    assert sorted(path.name for path in (here / "b").iterdir()) == ["seed-7", "seed-8", "seed-9"]
+    assert sorted(path.name for path in (here / "b").glob("seed-*")) == ["seed-7", "seed-8", "seed-9"]
     assert "loss_se" in la.open("b/seed-7")
     said = run("compare", "a", "b", "--out", "both.png").output
     assert "95 % from" in said

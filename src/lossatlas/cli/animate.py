@@ -46,14 +46,14 @@ def animate_command(
       lossatlas animate runs/skip runs/noskip -o morph.gif --film morph --scale log --seconds 4
       lossatlas animate runs/a -o frames --film zoom --factor 10
     """
-    import lossatlas as la
     from lossatlas.draw.film import Morph, Turn, Zoom, animate
+    from lossatlas.results.opening import landscape_at
     from lossatlas.sampling.filling import preview
 
     if film not in FILMS:
         raise SpecError(unknown("--film", film, FILMS))
     made: Any = {"turn": Turn(), "morph": Morph(), "zoom": Zoom(factor=factor)}[film]
     view = {name: value for name, value in fields.items() if value is not None}
-    landscapes = [preview(la.open(run)) for run in runs]
+    landscapes = [preview(landscape_at(run)) for run in runs]
     done = animate(landscapes, out, made, seconds=seconds, rate=rate, width=width, **view)
     click.echo(f"filmed: {done}")

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from lossatlas.cli.kinds import Result
 from lossatlas.errors import SpecError
 
 __all__ = ["draw_command"]
@@ -52,7 +53,10 @@ def draw_command(
     transparent: bool,
     **fields: Any,
 ) -> None:
-    """Draw one or more results: run folders, finished or not, .nc files, or the folder of `lossatlas connect`.
+    """Draw one or more results: run folders, finished or not, and .nc files; or one of another kind.
+
+    The other kinds are the folder of `lossatlas connect`, of several seeds, of a recorded path, and the .json of
+    `lossatlas sharpness`. Numbers of other programs (csv, npz, h5) are drawn as they are.
 
     Several results share axes, levels, colours and camera. Of a run that is not finished, the points to come are
     interpolated, and the caption says so: a grid is visited coarse to fine, so a picture exists after a few seconds.
@@ -68,20 +72,23 @@ def draw_command(
       lossatlas draw runs/a -o cover.png --render --bare --transparent
       lossatlas draw runs/a -o error.png --value error
       lossatlas draw runs/ways -o ways.png    (what lossatlas connect --run kept)
+      lossatlas draw runs/path -o variance.png    (what a lossatlas.Recorder wrote)
+      lossatlas draw flat.json -o flat.png        (what lossatlas sharpness --json printed)
       lossatlas draw runs/a -o a.glb          (Blender; .vtp and .vti for ParaView, .stl for printing)
     """
     import lossatlas as la
-    from lossatlas.connect.connections import is_connection, overlays_of
+    from lossatlas.cli.kinds import opened
+    from lossatlas.connect.connections import overlays_of
     from lossatlas.draw import Render, check_path
-    from lossatlas.sampling.filling import preview
 
     for path in out:
         check_path(path)
     how: Any = Render(words=not bare, transparent=transparent) if render else False
     if (bare or transparent) and not render:
         raise SpecError("--bare and --transparent say how a relief is rendered; give --render as well")
-    if any(is_connection(run) for run in runs):
-        _draw_ways(runs, out, clip=clip, holes=holes, **fields)
+    results = [opened(run) for run in runs]
+    if plots := [result for result in results if not result.is_field]:
+        _draw_plot(plots[0], len(runs), out, clip=clip, holes=holes, **fields)
         return
     view: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
     if clip is not None:
@@ -89,25 +96,25 @@ def draw_command(
     upon = [replace(overlay, panel=at) for at, run in enumerate(runs) for overlay in overlays_of(run)]
     if upon:
         view["overlays"] = upon
-    landscapes = [la.open(run) if holes else preview(la.open(run)) for run in runs]
+    shown = [result.shown(holes=holes) for result in results]
+    landscapes = [one for each in shown for one in (each if isinstance(each, (list, tuple)) else [each])]
     for path in out:
         click.echo(f"drawn: {la.draw(landscapes if len(landscapes) > 1 else landscapes[0], path, render=how, **view)}")
 
 
-def _draw_ways(
-    runs: tuple[str, ...], out: tuple[str, ...], *, value: str | None, theme: str | None, **rest: Any
+def _draw_plot(
+    result: Result, count: int, out: tuple[str, ...], *, value: str | None, theme: str | None, **rest: Any
 ) -> None:
-    """All ways between two networks on one picture."""
+    """What is no Landscape, on a picture of its own."""
     import lossatlas as la
-    from lossatlas.connect.connections import ways_of
 
-    if len(runs) > 1:
-        raise SpecError(f"{runs[0]} and others: ways between networks are drawn one folder at a time")
+    if count > 1:
+        raise SpecError(f"{result.path} and others: ways, paths and measures are drawn one at a time")
     if unfit := [f"--{name.replace('_', '-')}" for name, given in rest.items() if given]:
-        raise SpecError(f"{', '.join(unfit)}: ways between networks take --value and --theme; leave it out")
+        raise SpecError(f"{', '.join(unfit)}: {result.path} is drawn as a plot, which takes --theme; leave it out")
     view: dict[str, Any] = {"theme": theme} if theme else {}
     for path in out:
-        click.echo(f"drawn: {la.draw(ways_of(runs[0], value or 'loss'), path, **view)}")
+        click.echo(f"drawn: {la.draw(result.shown(value), path, **view)}")
 
 
 def _number(text: str) -> float:

@@ -96,10 +96,10 @@ def export_command(run: str, target: Path, directions: Path | None, model: str |
       lossatlas export runs/a surface.h5
       lossatlas export runs/a surface.h5 --directions directions.h5 --model zoo:resnet56
     """
-    import lossatlas as la
     from lossatlas.results import interchange
+    from lossatlas.results.opening import landscape_at
 
-    landscape = la.open(run)
+    landscape = landscape_at(run)
     if directions is not None:
         if model is None:
             raise click.UsageError("--directions needs --model NAME: the layout has no names, only the model's order")

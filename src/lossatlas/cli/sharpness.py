@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 import inspect
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -209,61 +209,21 @@ def _titles(checkpoints: Sequence[str]) -> list[str]:
     return short if len(set(short)) == len(short) else list(checkpoints)
 
 
-def _lines(found: Any, name: Any) -> Iterator[tuple[str, str]]:
-    """What is said of one measure: words and their heads."""
-    from lossatlas.figure.words import number
-    from lossatlas.flatness.door import definition_of
-
-    what = definition_of(name)
-    known = [one for one in found.results[name] if one is not None]
-    yield "definition", f"{what.formula} ({what.source})"
-    if known:
-        if known[0].spread_is:
-            yield "±", known[0].spread_is
-        evaluations, gradients = known[-1].evaluations, known[-1].gradients
-        yield "cost", f"{number(evaluations)} evaluations of the data, {number(gradients)} gradients; {what.cost}"
-    yield "unchanged by", f"rescaling {', '.join(what.invariant_to)}" if what.invariant_to else "no rescaling"
-    notes = dict.fromkeys(one.note for one in known if one.note)
-    yield "caveat", " ".join((*notes, what.caveat))
-    if name in found.correlations:
-        yield "ranking", found.correlations[name].words
-    if name in found.failures:
-        yield "not everywhere", found.failures[name]
-
-
 def _say(found: Any, *, as_json: bool) -> None:
     from lossatlas.flatness.door import definition_of
+    from lossatlas.flatness.stored import facts, lines
 
     if as_json:
-        click.echo(json.dumps(_facts(found), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(facts(found), indent=2, ensure_ascii=False))
         return
     width = max(len(model) for model in found.models)
     for name, row in zip(found.results, found.rows(), strict=True):
         click.echo(f"\n{definition_of(name).title} ({name}; flatter is {definition_of(name).flatter})")
         for model in found.models:
             click.echo(f"  {model:{width}}  {row[model]}")
-        for head, words in _lines(found, name):
+        for head, words in lines(found, name):
             click.echo(f"  {head}: {words}")
     click.echo(f"\n{found.words[-1]}")
-
-
-def _facts(found: Any) -> dict[str, Any]:
-    measures = {
-        name: {
-            "values": {
-                model: None if one is None else {**asdict(one), "caveat": one.caveat}
-                for model, one in zip(found.models, column, strict=True)
-            },
-            **dict(_lines(found, name)),
-        }
-        for name, column in found.results.items()
-    }
-    return {
-        "measures": measures,
-        "against": {"name": found.against_name, "values": dict(found.against)} if found.against else None,
-        "correlations": {name: asdict(one) for name, one in found.correlations.items()},
-        "words": list(found.words),
-    }
 
 
 def _draw(found: Any, out: Sequence[str], wish: Wish) -> None:

@@ -42,10 +42,11 @@ def topology_command(
     """
     import lossatlas as la
     from lossatlas.draw import check_path
+    from lossatlas.results.opening import landscape_at
 
     for path in (*out, *tree):
         check_path(path)
-    landscape = la.open(run)
+    landscape = landscape_at(run)
     found = la.topology(landscape, value, threshold=threshold if threshold == "auto" else _number(threshold))  # type: ignore[arg-type]
     if as_json:
         click.echo(json.dumps(_facts(found), indent=2))

@@ -106,20 +106,12 @@ def _measured(path: Any, told: dict[str, Any], grid: int, centre: str) -> tuple[
 
 def _page(target: str, found: Any, path: Any, landscape: Any, overlay: Any, along: Any) -> Path:
     from lossatlas.draw.report import report
-    from lossatlas.figure.parts import Heading, Number, Picture
-    from lossatlas.paths.findings import CAVEAT
+    from lossatlas.figure.parts import Heading, Picture
+    from lossatlas.paths.page import parts
 
-    parts = [
-        f"{len(path)} checkpoints of {path.dimension:,} parameters. {path.contrast().words}",
-        Heading("How flat is the path?"),
-        Number("variance of the first two components", f"{100 * found.shares[:2].sum():.1f} %", caveat=CAVEAT),
-        Number("the same of a random walk", f"{100 * found.null.shares[:2].sum():.1f} %", caveat="Same step lengths."),
-        found,
-        Heading("The path upon the surface"),
-        Picture(landscape, words=along.words, view={"overlays": [overlay]}),
-        along,
-    ]
-    return report(target, "Which way did the training go?", parts)
+    surface = Picture(landscape, words=along.words, view={"overlays": [overlay]})
+    said = [*parts(path, found), Heading("The path upon the surface"), surface, along]
+    return report(target, "Which way did the training go?", said)
 
 
 def _check(pictures: list[str]) -> None:

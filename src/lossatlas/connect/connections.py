@@ -10,29 +10,65 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from lossatlas.atomic import write_text
 from lossatlas.errors import SpecError
 from lossatlas.figure import overlays
 from lossatlas.figure.overlays import Overlay
 from lossatlas.figure.plot import Mark, Panel, Plot, Series
+from lossatlas.results.opening import kind_of, name_kind
 from lossatlas.results.reading import read
-from lossatlas.results.store import SPEC
 from lossatlas.untrusted import bare_name, json_object, reading, shown
 
-__all__ = ["CONNECTION", "PLANE", "folder_for", "is_connection", "known", "note", "overlays_of", "plot", "ways_of"]
+__all__ = ["CONNECTION", "PLANE", "Ways", "folder_for", "note", "opened", "overlays_of", "plot"]
 
 CONNECTION, PLANE = "connection.json", "plane"
 _KINDS = {"Path": overlays.Path, "Points": overlays.Points}
 
 
-def is_connection(path: str | os.PathLike[str]) -> bool:
-    """Whether a folder holds what was found between two networks."""
-    return (Path(path) / CONNECTION).is_file()
+@dataclass(frozen=True, kw_only=True)
+class Ways:
+    """What the folder of a connection holds.
+
+    Attributes:
+        folder: where it lies.
+        title: heading of its picture.
+        caption: what is said below it.
+        barriers: the barrier of each way in words, by the words of the way.
+        folders: the run folder of each way, by its words.
+        landscapes: loss and metrics along each way, by its words.
+        upon: what is drawn upon the surface through both networks.
+        surface: that surface, where it was measured.
+    """
+
+    folder: Path
+    title: str
+    caption: tuple[str, ...]
+    barriers: Mapping[str, str]
+    folders: Mapping[str, Path]
+    landscapes: Mapping[str, xr.Dataset]
+    upon: tuple[Overlay, ...] = ()
+    surface: xr.Dataset | None = None
+
+    def plot(self, value: str = "loss") -> Plot:
+        """All ways on one picture.
+
+        Args:
+            value: the loss, or a metric.
+
+        Returns:
+            The plot.
+
+        Raises:
+            SpecError: there is no such value.
+        """
+        return plot(self.landscapes, title=self.title, caption=self.caption, value=value)
 
 
 def folder_for(path: str | os.PathLike[str]) -> Path:
@@ -42,13 +78,11 @@ def folder_for(path: str | os.PathLike[str]) -> Path:
         The folder.
 
     Raises:
-        SpecError: it holds a run of another kind.
+        SpecError: it holds a result of another kind.
         OSError: it cannot be made.
     """
     folder = Path(path)
-    if (folder / SPEC).exists():
-        raise SpecError(f"{folder} is the folder of a run on a grid; choose another one for what lies between networks")
-    folder.mkdir(parents=True, exist_ok=True)
+    name_kind(folder, "connection")
     return folder
 
 
@@ -80,17 +114,37 @@ def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in fields.items()}
 
 
-def known(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What is said of the ways of a folder.
+def opened(path: str | os.PathLike[str]) -> Ways:
+    """What the folder of a connection holds.
+
+    Args:
+        path: the folder.
 
     Returns:
-        The content of the file of ways.
+        Its ways, what is said of them, and the surface.
 
     Raises:
-        SpecError: the folder holds none, or the file is damaged.
+        SpecError: the folder holds none, or a file is damaged.
     """
-    file = Path(path) / CONNECTION
-    again = f"run lossatlas connect --run {shown(path)} again"
+    folder = Path(path)
+    content = _known(folder)
+    folders = {words: folder / name for name, words in content["ways"].items()}
+    return Ways(
+        folder=folder,
+        title=content["title"],
+        caption=tuple(content["caption"]),
+        barriers=content["barriers"],
+        folders=folders,
+        landscapes={words: read(place) for words, place in folders.items()},
+        upon=tuple(map(_overlay, content["upon"])),
+        surface=read(folder / PLANE) if (folder / PLANE).is_dir() else None,
+    )
+
+
+def _known(folder: Path) -> dict[str, Any]:
+    """What is said of the ways of a folder."""
+    file = folder / CONNECTION
+    again = f"run lossatlas connect --run {shown(folder)} again"
     content = json_object(file, "the ways between two networks")
     with reading(file, "the ways between two networks", again):
         found = {name: content[name] for name in ("title", "ways", "caption", "barriers", "upon")}
@@ -110,31 +164,13 @@ def _overlay(one: Mapping[str, Any]) -> Overlay:
     return made
 
 
-def ways_of(path: str | os.PathLike[str], value: str = "loss") -> Plot:
-    """All ways of a folder on one picture.
-
-    Args:
-        path: the folder.
-        value: the loss, or a metric.
-
-    Returns:
-        The plot.
-
-    Raises:
-        SpecError: the folder holds no ways.
-    """
-    content = known(path)
-    ways = {words: read(Path(path) / name) for name, words in content["ways"].items()}
-    return plot(ways, title=content["title"], caption=tuple(content["caption"]), value=value)
-
-
 def overlays_of(path: str | os.PathLike[str]) -> list[Overlay]:
     """What is drawn upon a surface: for ``plane`` in a folder of ways the curve and both networks, else nothing."""
     folder = Path(path)
-    if folder.name != PLANE or not is_connection(folder.parent):
+    above = kind_of(folder.parent) if folder.name == PLANE else None
+    if above is None or above.name != "connection":
         return []
-    told = known(folder.parent)["upon"]
-    return [_overlay(one) for one in told]
+    return [_overlay(one) for one in _known(folder.parent)["upon"]]
 
 
 def plot(ways: Mapping[str, Any], *, title: str, caption: tuple[str, ...], value: str = "loss") -> Plot:

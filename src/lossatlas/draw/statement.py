@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,11 +18,11 @@ from lossatlas.field.topology import topology
 from lossatlas.field.uncertainty import Seeds
 from lossatlas.figure.parts import Heading, Number, Part, Picture, Table
 from lossatlas.figure.plot import Plot
-from lossatlas.figure.words import number, percent
+from lossatlas.figure.words import percent
 from lossatlas.results.landscape import structured, value_names
 from lossatlas.results.quantities import quantity
 
-__all__ = ["flatness_statement", "seeds_statement", "statement", "ways_statement"]
+__all__ = ["seeds_statement", "statement", "ways_statement"]
 
 
 def statement(landscape: xr.Dataset) -> list[Part]:
@@ -99,41 +98,6 @@ def ways_statement(title: str, barriers: Mapping[str, str], ways: Plot, surface:
     rows = [{"way": way, "barrier": words} for way, words in barriers.items()]
     table = [Table(rows, note="± is the standard error over the samples.")] if rows else []
     return [Heading(title), *table, Picture(ways), *([surface] if surface else [])]
-
-
-def flatness_statement(content: Mapping[str, Any]) -> list[Part]:
-    """The parts of a report on measures of flatness, as ``lossatlas sharpness --json`` printed them.
-
-    Args:
-        content: the JSON.
-
-    Returns:
-        Heading, a row for each measure with its values, what leaves it as it is and its caveat, and what may be said.
-
-    Raises:
-        SpecError: something else than such JSON.
-    """
-    try:
-        rows = [
-            {
-                "measure": name,
-                **{model: _value(one) for model, one in told["values"].items()},
-                "unchanged by": told["unchanged by"],
-                "caveat": told["caveat"],
-            }
-            for name, told in content["measures"].items()
-        ]
-        said = [str(sentence) for sentence in content["words"]]
-    except (KeyError, TypeError, AttributeError) as fault:
-        raise SpecError(f"no measures of flatness ({fault}); write them with lossatlas sharpness --json") from fault
-    note = "± is the error or spread that `lossatlas sharpness` names for each measure."
-    return [Heading("Flatness"), Table(rows, note=note), *said]
-
-
-def _value(one: Mapping[str, Any] | None) -> str:
-    if one is None:
-        return "–"
-    return number(one["value"]) + ("" if math.isnan(one["spread"]) else f" ± {number(one['spread'], 2)}")
 
 
 def _sample_errors(landscape: xr.Dataset) -> list[Part]:

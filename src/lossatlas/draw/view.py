@@ -15,6 +15,7 @@ from lossatlas.draw.facts import facts
 from lossatlas.draw.scene import RELIEF_HEIGHT, Cells, Curve, Kind, Scene
 from lossatlas.errors import SpecError, unknown
 from lossatlas.expected import LANDSCAPE, check_kind, described_type
+from lossatlas.field.uncertainty import Seeds
 from lossatlas.figure.overlays import Overlay, check
 from lossatlas.figure.palettes import Colours, ThemeName
 from lossatlas.figure.ranges import Range
@@ -108,7 +109,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def compile(landscapes: xr.Dataset | Sequence[xr.Dataset], view: View | None = None) -> Scene:
+def compile(landscapes: xr.Dataset | Sequence[xr.Dataset] | Seeds, view: View | None = None) -> Scene:
     """Decide once, for all back ends and jointly for all that is compared, what is drawn.
 
     Landscapes with two or three axes become panels side by side, three axes as the slices through the centre.
@@ -116,7 +117,7 @@ def compile(landscapes: xr.Dataset | Sequence[xr.Dataset], view: View | None = N
     become its median with a band from the smallest to the largest.
 
     Args:
-        landscapes: one Landscape or several with the same number of axes.
+        landscapes: one Landscape or several with the same number of axes; or the runs of :func:`lossatlas.seeds`.
         view: how they are seen.
 
     Returns:
@@ -134,6 +135,8 @@ def compile(landscapes: xr.Dataset | Sequence[xr.Dataset], view: View | None = N
         ('line', 'linear', 0.0, 1.0)
     """
     view = view or View()
+    if isinstance(landscapes, Seeds):
+        landscapes = landscapes.shown
     check_kind("landscapes", landscapes, (xr.Dataset, Sequence), f"{LANDSCAPE}; several as a list")
     view = _on_what_there_is(landscapes, view)
     sources, view = _named(_checked(landscapes, view.value), view)

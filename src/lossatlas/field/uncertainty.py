@@ -102,6 +102,11 @@ class Seeds:
         return self.runs[0][value].copy(data=array)
 
     @property
+    def shown(self) -> tuple[xr.Dataset, ...] | xr.Dataset:
+        """What a picture shows: all runs of a line, as median and band; of a plane the medians."""
+        return self.runs if self.runs[0]["status"].ndim == 1 else self.landscape
+
+    @property
     def landscape(self) -> xr.Dataset:
         """A Landscape of medians, with ``loss_spread`` and the like: the standard deviation over seeds.
 

@@ -24,6 +24,7 @@ from lossatlas.errors import RunMismatchError, SpecError
 from lossatlas.expected import path_of
 from lossatlas.paths import going_on
 from lossatlas.paths.index import FORMAT, INDEX, LAYOUT, file_of, read_index
+from lossatlas.results.opening import name_kind
 
 __all__ = ["Recorder", "Schedule", "growing", "learning_rate", "unwrapped"]
 
@@ -74,7 +75,7 @@ class Recorder:
 
     Args:
         folder: made where it is missing.
-        every: which steps are kept: every n-th, or a :data:`Schedule` such as :func:`growing`.
+        every: which steps are kept: every so-manyth, or a :data:`Schedule` such as :func:`growing`.
         bf16: keep the weights in bfloat16: half the disk, with a relative error of at most 2^-8 in every weight. Steps
             that are smaller than this vanish, so do not use it for the end of a run with a small learning rate.
         tensors: ``"all"``, or ``"trainable"``, as for adapters beside a frozen model.
@@ -256,6 +257,7 @@ class Recorder:
         layout = {"format": FORMAT, "parameters": parameters, "shapes": shapes}
         if self._layout is None:
             write_text(self.folder / LAYOUT, json.dumps(layout))
+            name_kind(self.folder, "path")
             self._layout = layout
         elif self._layout["shapes"] != shapes:
             there, here = self._layout["shapes"], shapes

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from lossatlas.errors import SpecError, unknown
 from lossatlas.expected import check_kind
+from lossatlas.figure.plot import Plot
 from lossatlas.objective import Objective
 from lossatlas.paths import folders, path_losses, streams, walks
 from lossatlas.paths.findings import Checkpoint, Contrast, PathLosses, Principal, Projected
@@ -219,6 +220,10 @@ class Trajectory:
             null=walks.null(self.step_lengths, self.dimension, centre=centre, components=len(kept), seed=seed),
             centre=centre,
         )
+
+    def plot(self) -> Plot:
+        """The explained variance of the path's components, beside that of a random walk."""
+        return self.principal().plot()
 
     def directions(self, axes: Sequence[str] = ("x", "y"), *, centre: Centre = "mean") -> dict[str, ways.Direction]:
         """The first principal directions, by axis, each of length one; one pass over all checkpoints.

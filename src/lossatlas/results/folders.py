@@ -18,7 +18,7 @@ from lossatlas import checksum
 from lossatlas.errors import SpecError
 from lossatlas.results import journal as journals
 from lossatlas.results.journal import Found
-from lossatlas.results.spec import FIRST, RunSpec
+from lossatlas.results.spec import FIRST, SPEC, RunSpec
 
 __all__ = [
     "ANCHORS",
@@ -41,7 +41,7 @@ __all__ = [
     "spec_of",
 ]
 
-SPEC, JOURNAL, RESULT, LOCK = "spec.json", "journal.sqlite", "landscape.nc", ".lock"
+JOURNAL, RESULT, LOCK = "journal.sqlite", "landscape.nc", ".lock"
 EVALUATION, ANCHORS, CURVATURE = "evaluation.json", "anchors.npz", "curvature.json"
 
 _HOT = f"{JOURNAL}-journal"

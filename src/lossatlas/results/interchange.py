@@ -35,6 +35,7 @@ __all__ = [
     "Result",
     "is_directions",
     "match",
+    "opened",
     "read_directions",
     "read_surface",
     "write_directions",
@@ -67,6 +68,25 @@ def read_surface(path: str | os.PathLike[str]) -> xr.Dataset:
         SpecError: the file is missing, damaged, or no surface.
     """
     return _reading(Path(path), _surface)
+
+
+def opened(path: str | os.PathLike[str]) -> xr.Dataset:
+    """What a file of the original code shows without the model.
+
+    Args:
+        path: the ``.h5`` file.
+
+    Returns:
+        The Landscape of a surface.
+
+    Raises:
+        SpecError: the file is missing, damaged, or holds directions, whose names only the model knows.
+    """
+    if is_directions(path):
+        raise SpecError(
+            f"{path} holds directions without names: lossatlas import {path} --model NAME says whose they are"
+        )
+    return read_surface(path)
 
 
 def _surface(file: h5py.File, path: Path) -> xr.Dataset:

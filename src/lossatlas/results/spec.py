@@ -15,10 +15,17 @@ from lossatlas import checksum
 from lossatlas.errors import SpecError
 from lossatlas.results.landscape import About, Axis
 
-__all__ = ["CENTRE_TOLERANCE", "FORMAT", "Block", "RunSpec"]
+__all__ = ["CENTRE_TOLERANCE", "FORMAT", "RUNS", "SPEC", "Block", "RunSpec"]
 
 FORMAT, FIRST = 2, 1
 """Of what is written, and of the oldest that is read: version 0.1 kept no checksums."""
+
+SPEC = "spec.json"
+"""The file that says what a folder holds."""
+
+RUNS = ("landscape", "curvature map")
+"""The kinds of result that have a specification like this."""
+
 CENTRE_TOLERANCE = 1e-6
 
 _SINCE_0_2 = ("code", "device")
@@ -47,6 +54,11 @@ class RunSpec:
     seal: str = ""
 
     @property
+    def kind(self) -> str:
+        """What kind of result it is, see :data:`lossatlas.results.opening.KINDS`."""
+        return RUNS["curvature" in self.identity]
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """The number of points along each axis."""
         return tuple(len(axis.coordinates) for axis in self.axes.values())
@@ -65,6 +77,7 @@ class RunSpec:
         axes = {name: {**asdict(axis), "coordinates": axis.coordinates.tolist()} for name, axis in self.axes.items()}
         return {
             "format": self.format,
+            **({} if self.format == FIRST else {"kind": self.kind}),
             "identity": dict(self.identity),
             "values": list(self.values),
             "about": asdict(self.about),
@@ -96,6 +109,10 @@ class RunSpec:
         """
         content = checksum.unsealed(text, source)
         try:
+            if content.get("kind", "landscape") not in RUNS:
+                raise SpecError(
+                    f"{source.parent} holds a result of the kind {content['kind']!r}; choose another folder"
+                )
             written = content["format"]
             if written not in (FIRST, FORMAT):
                 raise SpecError(f"{source} has format {written}; this version reads formats {FIRST} and {FORMAT}")

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from lossatlas.errors import SpecError
+from lossatlas.expected import path_of
 from lossatlas.field.uncertainty import BELOW, Seeds
 from lossatlas.objective import Objective
+from lossatlas.results.opening import name_kind
 from lossatlas.sampling.run import sample
 from lossatlas.sampling.samplers import Sampler
 from lossatlas.space.charts import Plane
@@ -74,6 +76,8 @@ def seeds(
         }
     if len(planes) < 2 or len(planes) < len(wanted):
         raise SpecError(f"seeds={wanted}; expected at least two different seeds, such as range(5)")
+    if run is not None:
+        name_kind(path_of("run", run), "seeds")
     runs = []
     for seed, plane in planes.items():
         folder = None if run is None else Path(run) / f"{BELOW}{seed}"

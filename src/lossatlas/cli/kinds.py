@@ -1,0 +1,265 @@
+"""What `draw`, `info` and `report` make of a result, whatever its kind."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lossatlas.errors import SpecError
+
+__all__ = ["Result", "opened"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """A result that was opened.
+
+    Attributes:
+        path: where it lies, as the user named it.
+        kind: its kind, a name of :data:`lossatlas.results.opening.KINDS`.
+        found: what was opened.
+    """
+
+    path: str
+    kind: str
+    found: Any
+
+    @property
+    def is_field(self) -> bool:
+        """Whether it is drawn as a Landscape, with a View; everything else is a plot."""
+        return self.kind not in ("connection", "path", "flatness")
+
+    def shown(self, value: str | None = None, *, holes: bool = False) -> Any:
+        """What is drawn.
+
+        Args:
+            value: of a plot, which value; ``None`` for its own.
+            holes: leave what is not evaluated yet empty.
+
+        Returns:
+            Landscapes, or a plot.
+
+        Raises:
+            SpecError: a plot that has no other value.
+        """
+        if self.kind == "connection":
+            return self.found.plot(value or "loss")
+        if not self.is_field:
+            if value:
+                raise SpecError(f"--value {value}: {self.path} holds {_words(self.kind)}, which has one picture")
+            return self.found.plot()
+        from lossatlas.sampling.filling import preview
+
+        landscapes = self.found.shown if self.kind == "seeds" else self.found
+        if holes:
+            return landscapes
+        return [preview(one) for one in landscapes] if isinstance(landscapes, tuple) else preview(landscapes)
+
+    def facts(self) -> dict[str, Any]:
+        """What is known of it, JSON values by name."""
+        return {"kind": _words(self.kind)} | _FACTS.get(self.kind, _run_facts)(self)
+
+    def parts(self) -> list[Any]:
+        """What a report says of it."""
+        return _PARTS.get(self.kind, _landscape_parts)(self)
+
+
+def opened(path: str) -> Result:
+    """Open a result of any kind, once.
+
+    Args:
+        path: a folder or a file.
+
+    Returns:
+        The result, with its kind.
+
+    Raises:
+        SpecError: nothing there, or something else.
+    """
+    from lossatlas.results import opening
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # checkpoints that were left out of a path are among the facts
+        found = opening.open(path)
+    kind = opening.kind_of(path)
+    return Result(path, kind.name if kind else "landscape", found)
+
+
+def _words(kind: str) -> str:
+    from lossatlas.results.opening import KINDS
+
+    return KINDS[kind].words
+
+
+def _run_facts(result: Result) -> dict[str, Any]:
+    from lossatlas.results import reading
+    from lossatlas.results.landscape import Status
+
+    counts = {flag.name.lower().replace("_", " "): int((result.found["status"] == flag).sum()) for flag in Status}
+    found = _landscape_facts(result.found) | {"cells": {name: count for name, count in counts.items() if count}}
+    if Path(result.path).is_dir():
+        progress = reading.progress(result.path)
+        found |= {"done": f"{progress.done} of {progress.total}", "failures": dict(progress.failures)}
+        if not progress.verified:
+            found["checksums"] = "none: version 0.1 wrote none, so damage would go unnoticed"
+    return found
+
+
+def _ways_facts(result: Result) -> dict[str, Any]:
+    ways = {
+        words: {"folder": f"{result.path}/{folder.name}", **_landscape_facts(result.found.landscapes[words])}
+        for words, folder in result.found.folders.items()
+    }
+    first = next(iter(ways.values()))
+    about = ("model", "data", "loss", "samples", "batchnorm")
+    same: dict[str, Any] = {name: first[name] for name in about if name in first}
+    short = {words: {name: facts[name] for name in ("folder", "axes")} for words, facts in ways.items()}
+    notes = {"title": result.found.title, "caption": " ".join(result.found.caption)}
+    return {**same, "barriers": dict(result.found.barriers), "ways": short, **notes}
+
+
+def _seeds_facts(result: Result) -> dict[str, Any]:
+    from lossatlas.results.landscape import value_names
+
+    first = result.found.runs[0]
+    said = {name: result.found.words(name) for name in value_names(first)}
+    kept = ("title", "model", "data", "loss", "samples", "normalisation", "batchnorm", "axes")
+    of_first = _landscape_facts(first)
+    return {"seeds": list(result.found.seeds), **{n: of_first[n] for n in kept if n in of_first}, "spread": said}
+
+
+def _path_facts(result: Result) -> dict[str, Any]:
+    path = result.found
+    first, last = path.checkpoints[0], path.checkpoints[-1]
+    found: dict[str, Any] = {
+        "checkpoints": len(path),
+        "steps": f"{first.step} to {last.step}",
+        "parameters": path.dimension,
+        "variance": path.principal().words,
+    }
+    if last.loss is not None:
+        found["loss as recorded"] = f"{last.loss:.6g} at step {last.step}"
+    return found | ({"left out": list(path.left_out)} if path.left_out else {})
+
+
+def _flatness_facts(result: Result) -> dict[str, Any]:
+    table = result.found
+    rows = {
+        name: {model: row[model] for model in table.models}
+        for name, row in zip(table.results, table.rows(), strict=True)
+    }
+    return {"models": list(table.models), "measures": rows, "words": " ".join(table.words)}
+
+
+_FACTS: dict[str, Callable[[Result], dict[str, Any]]] = {
+    "connection": _ways_facts,
+    "seeds": _seeds_facts,
+    "path": _path_facts,
+    "flatness": _flatness_facts,
+}
+
+
+def _landscape_parts(result: Result) -> list[Any]:
+    from lossatlas.draw.statement import statement
+
+    return statement(result.found)
+
+
+def _ways_parts(result: Result) -> list[Any]:
+    from lossatlas.draw.statement import ways_statement
+    from lossatlas.figure.parts import Picture
+    from lossatlas.sampling.filling import preview
+
+    ways = result.found
+    surface = None if ways.surface is None else Picture(preview(ways.surface), view={"overlays": list(ways.upon)})
+    return ways_statement(ways.title, ways.barriers, ways.plot(), surface)
+
+
+def _seeds_parts(result: Result) -> list[Any]:
+    from lossatlas.draw.statement import seeds_statement
+
+    return seeds_statement(result.found)
+
+
+def _path_parts(result: Result) -> list[Any]:
+    from lossatlas.paths.page import parts
+
+    return parts(result.found, result.found.principal())
+
+
+def _flatness_parts(result: Result) -> list[Any]:
+    from lossatlas.flatness.page import parts
+
+    return parts(result.found)
+
+
+_PARTS: dict[str, Callable[[Result], list[Any]]] = {
+    "connection": _ways_parts,
+    "seeds": _seeds_parts,
+    "path": _path_parts,
+    "flatness": _flatness_parts,
+}
+
+
+def _landscape_facts(landscape: Any) -> dict[str, Any]:
+    from lossatlas.field.lowest import lowest
+    from lossatlas.results.landscape import axis_names, cut_at, structured, value_names
+
+    plain = (
+        "title",
+        "model",
+        "data",
+        "loss",
+        "samples",
+        "normalisation",
+        "still",
+        "batchnorm",
+        "seed",
+        "dtype",
+        "device",
+    )
+    axes = {
+        name: f"{len(landscape[name])} points from {float(landscape[name][0]):g} to {float(landscape[name][-1]):g}, "
+        f"{landscape[name].attrs['long_name']}, length {_length(landscape[name].attrs['length'])}"
+        for name in axis_names(landscape)
+    }
+    facts = {name: landscape.attrs[name] for name in plain if landscape.attrs[name] != ""} | {"axes": axes}
+    if not landscape.attrs["samples"]:
+        facts["samples"] = "unknown"
+    if cut := cut_at(landscape):
+        facts["slice at"] = cut
+    facts |= _shape(landscape)
+    for name in ("centre", "cosines", "sampling", "evaluation", "provenance"):
+        facts[name] = structured(landscape, name)
+    facts["curvature"] = {k: v for k, v in structured(landscape, "curvature").items() if k != "numbers"}
+    found = lowest(landscape, value_names(landscape)[0])
+    facts["lowest"] = "unknown" if found is None else found.words
+    return facts | {"created": landscape.attrs["created"], "software": landscape.attrs["software"]}
+
+
+def _length(norm: float) -> str:
+    return f"{norm:.6g}" if math.isfinite(norm) else "unknown"
+
+
+def _shape(landscape: Any) -> dict[str, Any]:
+    """How rugged the loss is and what the slice proves; what cannot be said is left out."""
+    import contextlib
+
+    from lossatlas.errors import SpecError
+    from lossatlas.field.convexity import proof
+    from lossatlas.field.inequality import bent
+    from lossatlas.field.ruggedness import ruggedness
+
+    if landscape.data_vars.get("loss") is None or landscape["loss"].attrs.get("kind") != "loss":
+        return {}
+    if along := bent(landscape):
+        return {"proves": f"nothing: along a {along} even a convex loss may rise and fall"}
+    facts: dict[str, Any] = {}
+    with contextlib.suppress(SpecError):  # too few points, or uneven ones
+        facts["ruggedness"] = ruggedness(landscape).words.removeprefix("Ruggedness: ")
+        facts["proves"] = proof(landscape).words
+    return facts

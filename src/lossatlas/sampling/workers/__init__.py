@@ -1,1 +1,0 @@
-"""Executors that evaluate blocks in other processes, here or on other machines."""
