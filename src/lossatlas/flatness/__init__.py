@@ -1,4 +1,4 @@
-r"""How flat is the loss around a point: twelve measures, each with what leaves it as it is, and a table over models.
+r"""How flat is the loss around a point: thirteen measures, each with what leaves it as it is, and a table over models.
 
 Every measure is a function ``(objective, params=None, ...) -> Sharpness``. Most of them depend on the scale of the
 weights, which says nothing of the function (Dinh et al. 2017, arXiv 1703.04933): see :data:`DEFINITIONS` for what each
@@ -11,6 +11,7 @@ from lossatlas.flatness.definitions import DEFINITIONS, INVARIANCES, Definition
 from lossatlas.flatness.functional import fisher_rao, input_margin, spectral_margin
 from lossatlas.flatness.ranking import Correlation, correlation
 from lossatlas.flatness.result import Sharpness
+from lossatlas.flatness.rise import critical
 from lossatlas.flatness.table import MEASURES, Table, measure, table
 from lossatlas.flatness.worst import adaptive_worst, epsilon_sharpness, sam
 
@@ -25,6 +26,7 @@ __all__ = [
     "adaptive_average",
     "adaptive_worst",
     "correlation",
+    "critical",
     "epsilon_sharpness",
     "fisher_rao",
     "input_margin",

@@ -125,6 +125,13 @@ DEFINITIONS: Mapping[Name, Definition] = {
         cost="10 to 100 Hessian-vector products",
         invariant_to=(),
     ),
+    "critical": Definition(
+        title="critical sharpness",
+        formula="2 / η with η the step along the gradient at which the loss first rises; gᵀHg / gᵀg to second order",
+        source="arXiv 2601.16979",
+        cost="1 gradient and about 6 evaluations",
+        invariant_to=(),
+    ),
     "input_margin": Definition(
         title="margin in the input",
         formula="median over samples of (f_y - f_j) / ‖∇_x (f_y - f_j)‖, j the best other class",

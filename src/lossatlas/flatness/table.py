@@ -14,7 +14,7 @@ from lossatlas.errors import SpecError, unknown
 from lossatlas.expected import check_kind
 from lossatlas.figure.plot import Panel, Plot, Series
 from lossatlas.figure.words import number
-from lossatlas.flatness import average, curved, functional, worst
+from lossatlas.flatness import average, curved, functional, rise, worst
 from lossatlas.flatness.definitions import Name
 from lossatlas.flatness.door import definition_of, from_elsewhere, known
 from lossatlas.flatness.ranking import FEWEST, Correlation, correlation
@@ -36,6 +36,7 @@ MEASURES: Mapping[Name, Callable[..., Sharpness]] = {
     "fisher_rao": functional.fisher_rao,
     "trace": curved.trace,
     "lambda_max": curved.lambda_max,
+    "critical": rise.critical,
     "input_margin": functional.input_margin,
     "spectral_margin": functional.spectral_margin,
 }

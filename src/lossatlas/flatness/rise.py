@@ -1,0 +1,173 @@
+r"""How far can one step before the loss rises: curvature along an update, from a handful of forward passes.
+
+Along an update :math:`θ - η Δ` the loss first falls and, where the step is too long, rises above where it began. That
+step :math:`η_c`, the critical learning rate, turns into a curvature, :math:`λ_c = 2 / η_c` (arXiv 2601.16979). To
+second order
+
+.. math:: L(θ - η Δ) - L(θ) = -η\, g^T Δ + \tfrac{η^2}{2} Δ^T H Δ, \qquad λ_c = \frac{Δ^T H Δ}{g^T Δ},
+
+which for the gradient itself is :math:`g^T H g / g^T g`, at most λmax. No derivative beyond the update is taken, so it
+costs what a few evaluations cost, also where second derivatives do not fit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+from scipy.optimize import brentq
+from torch import Tensor
+
+from lossatlas.errors import SpecError
+from lossatlas.flatness.ground import Ground, groups, mean_and_error
+from lossatlas.flatness.result import Sharpness
+from lossatlas.objective import Objective
+from lossatlas.objective.given import check_objective
+from lossatlas.space.parameters import Parameters
+
+__all__ = ["Step", "critical", "first_rise"]
+
+Step = float
+"""A multiple of an update."""
+
+_MOST = 60
+
+
+def critical(
+    objective: Objective,
+    params: Parameters | None = None,
+    *,
+    update: Mapping[str, Tensor] | None = None,
+    second: Objective | None = None,
+    m: int | None = None,
+    start: Step = 1.0,
+    tolerance: float = 0.02,
+    seed: int = 0,
+) -> Sharpness:
+    r"""Critical sharpness, :math:`2 / η_c` with :math:`η_c` the step along an update at which the loss first rises.
+
+    Args:
+        objective: whose loss.
+        params: the point; left out, the origin.
+        update: tensors by name that a step of η subtracts: a gradient with momentum, or preconditioned as by Adam.
+            Left out, the gradient of each group of samples.
+        second: another objective on the same network; the value is then how its loss bends along the first one's
+            update (relative critical sharpness).
+        m: samples of a group, as the batch that an optimiser sees; left out, all of them. The value is the mean over
+            the groups.
+        start: the step to begin with; a learning rate saves evaluations.
+        tolerance: wanted accuracy of the step, relative.
+        seed: of the groups.
+
+    Returns:
+        The value with its standard error over the groups. Where the loss does not rise within the steps that were
+        tried it is an upper bound, and the note says so; where it rises at once it is infinite.
+
+    Raises:
+        SpecError: a step or a tolerance that is not positive, a gradient of zero, or an update of other tensors.
+
+    Example:
+        >>> import torch
+        >>> layer = torch.nn.Linear(2, 1, bias=False).double()
+        >>> layer.weight.data = torch.tensor([[1.0, 1.0]], dtype=torch.float64)
+        >>> x = torch.diag(torch.tensor([2.0, 1.0], dtype=torch.float64))  # L = (4 w1² + w2²) / 2
+        >>> objective = Objective(layer, (x, torch.zeros(2, 1).double()), torch.nn.functional.mse_loss)
+        >>> found = critical(objective)
+        >>> round(found.value, 9) == round((4 * 16 + 1) / (16 + 1), 9)  # gᵀHg / gᵀg
+        True
+    """
+    check_objective(objective)
+    for name, value in (("start", start), ("tolerance", tolerance)):
+        if not (math.isfinite(value) and value > 0):
+            raise SpecError(f"{name}={value!r}; expected a positive number")
+    found, notes, evaluations, gradients = [], set(), 0.0, 0.0
+    parts = groups(objective, m, seed)
+    for part in parts:
+        ground = Ground(part, params)
+        way = _update(ground, update)
+        seen = ground if second is None else Ground(second, ground.base)
+        step, note = first_rise(_change(seen, way), start, tolerance)
+        found.append(2 / step if step > 0 else math.inf)
+        notes.add(note)
+        share = part.samples / objective.samples
+        evaluations += share * ground.evaluations + (0.0 if second is None else seen.evaluations)
+        gradients += share * ground.gradients
+    value, spread = mean_and_error(found) if len(found) > 1 else (found[0], math.nan)
+    return Sharpness(
+        measure="critical",
+        value=value,
+        spread=spread,
+        spread_is="standard error over groups of samples",
+        settings={"m": m, "start": start, "tolerance": tolerance, "seed": seed, "second": second is not None},
+        evaluations=evaluations,
+        gradients=gradients,
+        note=" ".join(sorted(notes - {""})),
+    )
+
+
+def first_rise(change: Callable[[float], float], start: float = 1.0, tolerance: float = 0.02) -> tuple[float, str]:
+    """Where a change, 0 at 0, first becomes positive, as far as doubling and halving see it.
+
+    Args:
+        change: the loss at a step minus the loss at none; a value that is not finite counts as a rise.
+        start: the step to begin with.
+        tolerance: wanted accuracy of the step, relative.
+
+    Returns:
+        The step, and what a reader has to know of it: that nothing rose within the steps that were tried (it is then
+        the longest of them), or that everything rose (0).
+
+    Example:
+        >>> step, note = first_rise(lambda t: -t + t**2 / 8)
+        >>> round(step, 6), note
+        (8.0, '')
+    """
+    # change / step is linear where the loss is quadratic, so one secant finds its zero: no bisection.
+    known: dict[float, float] = {}
+
+    def slope(step: float) -> float:
+        if step not in known:
+            value = change(step)
+            known[step] = value / step if math.isfinite(value) else math.inf
+        return known[step]
+
+    low = high = start
+    if slope(start) > 0:
+        while slope(low) > 0:
+            high, low = low, low / 4
+            # A change of exactly 0 is rounding: nearer than that nothing can be told.
+            if slope(low) == 0 or len(known) > _MOST:
+                return 0.0, "The loss rises along this update at once."
+    else:
+        while slope(high) <= 0:
+            low, high = high, high * 4
+            if len(known) > _MOST or math.isinf(high):
+                return low, f"The loss does not rise up to a step of {low:.3g}: the value is an upper bound."
+    while math.isinf(slope(high)):
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if slope(middle) <= 0 else (low, middle)
+        if high / low < 1 + tolerance:
+            return low, ""
+    if slope(low) == 0:
+        return low, ""
+    return float(brentq(slope, low, high, rtol=max(tolerance, 1e-12), xtol=1e-12 * low)), ""
+
+
+def _change(ground: Ground, way: Tensor) -> Callable[[float], float]:
+    return lambda step: ground.loss(-step * way) - ground.height
+
+
+def _update(ground: Ground, update: Mapping[str, Tensor] | None) -> Tensor:
+    """The update as one vector, float64 [n]."""
+    if update is None:
+        found = ground.gradient()
+        if not bool((found != 0).any()):
+            raise SpecError("the gradient is zero here: nothing is updated; give an update, or another point")
+        return found
+    strangers = [name for name in update if name not in ground.matrix.names]
+    if strangers:
+        raise SpecError(
+            f"update: {strangers[0]!r} is no tensor that can be trained; those are {ground.matrix.names[:4]} …"
+        )
+    zeros = {name: ground.base[name] * 0 for name in ground.matrix.names}
+    return ground.matrix.joined({**zeros, **dict(update)})

@@ -1,0 +1,113 @@
+"""Is critical sharpness the curvature along the update: closed forms, other updates, other losses?"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import lossatlas as la
+from lossatlas.errors import SpecError
+from lossatlas.flatness.rise import critical, first_rise
+
+CURVES = np.array([1.0, 4.0, 0.5, 9.0])
+POINT = np.array([1.0, -0.5, 2.0, 0.3])
+
+
+def quadratic(curves=CURVES, weights=POINT) -> la.Objective:
+    """L(w) = 1/2 Σ λ_i w_i²."""
+    n = len(curves)
+    model = nn.Linear(n, 1, bias=False).double()
+    model.weight.data.copy_(torch.as_tensor(weights, dtype=torch.float64))
+    x = torch.diag(torch.from_numpy(np.sqrt(curves * n / 2)))
+    return la.Objective(model, (x, torch.zeros(n, 1).double()), F.mse_loss)
+
+
+def tensors(values):
+    return {"weight": torch.as_tensor(np.atleast_2d(values), dtype=torch.float64)}
+
+
+@pytest.mark.parametrize("start", [1e-6, 0.1, 1.0, 1e5])
+def test_along_the_gradient_of_a_quadratic_it_is_the_rayleigh_quotient(start):
+    gradient = CURVES * POINT
+    found = critical(quadratic(), start=start, tolerance=1e-9)
+    assert found.value == pytest.approx(gradient @ (CURVES * gradient) / (gradient @ gradient), rel=1e-8)
+    assert found.gradients == 1
+
+
+def test_fewer_than_ten_evaluations_from_a_sensible_start():
+    found = critical(quadratic(), start=0.1)
+    assert found.evaluations < 10
+    assert found.value == pytest.approx(float(np.sum(CURVES**3 * POINT**2) / np.sum((CURVES * POINT) ** 2)), rel=0.02)
+
+
+def test_a_preconditioned_update_has_the_curvature_along_itself():
+    gradient = CURVES * POINT
+    update = gradient / CURVES**0.5
+    found = critical(quadratic(), update=tensors(update), tolerance=1e-9)
+    assert found.value == pytest.approx(update @ (CURVES * update) / (gradient @ update), rel=1e-8)
+
+
+def test_a_second_loss_is_seen_along_the_update_of_the_first():
+    other = np.array([2.0, 1.0, 3.0, 0.2])
+    update, slope = CURVES * POINT, other * POINT
+    found = critical(quadratic(), second=quadratic(other), tolerance=1e-9)
+    assert found.value == pytest.approx(update @ (other * update) / (slope @ update), rel=1e-8)
+
+
+def test_an_update_that_leads_uphill_is_said():
+    found = critical(quadratic(), update=tensors(-CURVES * POINT))
+    assert math.isinf(found.value)
+    assert "rises along this update at once" in found.note
+
+
+def test_a_loss_that_never_rises_gives_a_bound():
+    layer = nn.Linear(1, 1, bias=False).double()
+    objective = la.Objective(layer, (torch.ones(3, 1).double(), torch.ones(3, 1).double()), lambda out, _: -out.mean())
+    found = critical(objective)
+    assert "upper bound" in found.note
+    assert 0 <= found.value < 1e-6
+
+
+def test_a_point_whose_gradient_is_zero_is_refused():
+    with pytest.raises(SpecError, match="the gradient is zero here"):
+        critical(quadratic(weights=np.zeros(4)))
+    with pytest.raises(SpecError, match="'bias' is no tensor that can be trained"):
+        critical(quadratic(), update={"bias": torch.ones(1)})
+    with pytest.raises(SpecError, match="tolerance=0"):
+        critical(quadratic(), tolerance=0)
+
+
+def test_groups_of_samples_have_a_mean_and_its_error():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(40, 4, generator=generator).double()
+    model = nn.Linear(4, 1, bias=False).double()
+    objective = la.Objective(model, (x, x.sum(1, keepdim=True)), F.mse_loss)
+    found = critical(objective, m=10)
+    assert found.spread > 0
+    # Each group is a quadratic of its own: the mean of the four Rayleigh quotients.
+    rayleigh = []
+    for part in np.split(np.random.default_rng(0).permutation(40), 4):
+        some = x[np.sort(part)]
+        hessian = 2 * some.T @ some / 10
+        gradient = (2 * (some @ model.weight.detach().T - some.sum(1, keepdim=True)).T @ some / 10)[0]
+        rayleigh.append(float(gradient @ hessian @ gradient / (gradient @ gradient)))
+    assert found.value == pytest.approx(np.mean(rayleigh), rel=0.02)
+
+
+def test_a_loss_that_overflows_counts_as_a_rise():
+    step, note = first_rise(lambda t: -t if t < 7.3 else math.nan, tolerance=1e-3)
+    assert step == pytest.approx(7.3, rel=2e-3)
+    assert note == ""
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_it_is_at_most_the_largest_eigenvalue_near_a_point_where_the_loss_is_nearly_quadratic(seed):
+    torch.manual_seed(seed)
+    x = torch.randn(30, 5).double()
+    objective = la.Objective(nn.Linear(5, 3).double(), (x, torch.randint(0, 3, (30,))), F.cross_entropy)
+    assert critical(objective).value <= 1.3 * la.eigenvalues(objective, k=1).values[-1]
