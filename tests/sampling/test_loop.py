@@ -20,9 +20,10 @@ from lossatlas.evaluate.choice import Ways
 from lossatlas.evaluate.plans import Plan
 from lossatlas.results.spec import Block
 from lossatlas.sampling import executors
-from lossatlas.sampling.executors import Serial, Work, named
+from lossatlas.sampling.executors import Serial, Work
 from lossatlas.sampling.loop import Places, visit
 from lossatlas.sampling.samplers import GridQueue
+from lossatlas.sampling.workers.named import named
 from lossatlas.space.curvefile import load_curve
 from lossatlas.space.curves import Curve
 
@@ -57,61 +58,6 @@ class _ThreadSession:
     def __exit__(self, *_):
         self._pool.shutdown()
         self._evaluator.way.close()
-
-
-class ExecutorContract:
-    """What every executor promises: inherit, and return one from ``executor``."""
-
-    def executor(self):
-        raise NotImplementedError
-
-    @pytest.mark.parametrize("plan", ["plain", "graph"])
-    def test_the_bits_are_those_of_the_serial_one(self, plan):
-        objective = small()
-        plane, grid = la.Plane.random(objective, seed=0), la.Grid(x=(-1, 1, 5), y=(-1, 1, 4))
-        serial = la.sample(objective, plane, grid, plan=plan, block=3)
-        other = la.sample(objective, plane, grid, plan=plan, block=3, executor=self.executor())
-        assert serial["loss"].values.tobytes() == other["loss"].values.tobytes()
-        np.testing.assert_array_equal(serial["status"], other["status"])
-
-    def test_an_adaptive_scan_ends_and_its_points_are_right(self):
-        objective = small()
-        plane = la.Plane.random(objective, seed=0)
-        sampler = la.Adaptive(x=(-1, 1, 11), y=(-1, 1, 11), tolerance=0.05)
-        whole = la.sample(objective, plane, la.Grid(**sampler.axes))
-        found = la.sample(objective, plane, sampler, executor=self.executor(), block=7)
-        seen = found["status"].values == 1
-        assert seen.any()
-        np.testing.assert_array_equal(found["loss"].values[seen], whole["loss"].values[seen])
-
-    def test_a_point_that_raises_is_part_of_the_answer(self):
-        objective = small()
-        plane = la.Plane.random(objective, seed=0)
-        work = Work(make=partial(Raises, Ways(objective, plane).way(Plan())), width=2, decisive=(0,))
-        with self.executor().start(work) as session:
-            answer = session.submit(np.array([[0.0, 0.0], [9.0, 0.0]])).result()
-        assert answer.status.tolist() == [1, 3]
-        assert "nine" in answer.notes[1]
-
-
-class Raises:
-    def __init__(self, way):
-        self.way, self.close = way, way.close
-
-    def values(self, coordinates):
-        if (coordinates == 9).any():
-            raise RuntimeError("nine")
-        return self.way.values(coordinates)
-
-
-class TestSerial(ExecutorContract):
-    def executor(self):
-        return Serial()
-
-
-class TestThreads(ExecutorContract):
-    def executor(self):
-        return Threads()
 
 
 def error(outputs, targets):
@@ -259,8 +205,8 @@ def test_what_is_asked_with_a_wrong_type_says_how_it_is_made():
                 ask(*arguments)
     with pytest.raises(la.SpecError, match="samples=100; expected a lossatlas.Subset"):
         la.sample(objective, plane, grid, samples=100)
-    with pytest.raises(la.SpecError, match="executor is a str"):
-        la.sample(objective, plane, grid, executor="dask")
+    with pytest.raises(la.SpecError, match="executor is a int; expected a concurrent.futures.Executor, a Dask Client"):
+        la.sample(objective, plane, grid, executor=4)
     with pytest.raises(la.SpecError, match="states its own error"):
         la.sample(objective, plane, grid, samples=la.Subset(), standard_error=True)
 

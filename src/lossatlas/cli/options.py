@@ -156,6 +156,11 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
         default=None,
         help="Put the standard error over the samples beside every mean (loss_se); takes the plain plan.",
     ),
+    "executor": click.option(
+        "--executor",
+        metavar="NAME",
+        help="Who evaluates: processes:4, devices, dask:4, dask://host:8786, mpi, submitit:slurm.toml (this process).",
+    ),
     "seeds": click.option(
         "--seeds",
         type=int,

@@ -36,6 +36,8 @@ def sample_command(config: Path | None, print_config: bool, print_python: bool, 
         lossatlas sample --config scan.toml --seed 1
       Five random lines: their median, a band, and how far they are apart:
         lossatlas sample --config scan.toml --x -1 1 51 --seeds 5 --run runs/line --out band.png
+      Four processes, each with its share of the cores:
+        lossatlas sample --config scan.toml --executor processes:4
       How sure each mean is, from the values of all samples:
         lossatlas sample --config scan.toml --standard-error --run runs/sure
 
@@ -103,6 +105,7 @@ def _sampled(scan: Any, objective: Any, plane: Any, grid: Any) -> Any:
     from lossatlas.cli.scan import TOLERANCE
 
     options: dict[str, Any] = {"run": scan.run or None, "plan": scan.plan, "precision": scan.precision}
+    options |= {"executor": scan.executor or "serial"}
     if scan.samples == "auto":
         subset = la.Subset(tolerance=scan.adaptive or TOLERANCE)
         return la.sample(objective, plane, grid, samples=subset, **options)

@@ -27,6 +27,7 @@ from lossatlas.objective.checkpoints import load_checkpoint
 from lossatlas.objective.private import private_copy
 from lossatlas.objective.wrappers import unwrapped
 from lossatlas.results import interchange
+from lossatlas.sampling.workers.named import named
 from lossatlas.space import directions as ways
 from lossatlas.space.canonical import canonical
 from lossatlas.space.charts import Plane, Recipe
@@ -96,6 +97,7 @@ class Scan:
     plan: str = "auto"
     precision: str = "exact"
     standard_error: bool = False
+    executor: str = ""
     seeds: int = 0
     run: str = ""
     out: tuple[str, ...] = ()
@@ -114,6 +116,8 @@ class Scan:
         if not isinstance(self.samples, int) and self.samples != "auto":
             raise SpecError(f"--samples {self.samples}; expected a number, or 'auto' for a corrected part of them")
         self._check_text()
+        if self.executor:
+            named(self.executor)
         if self.dtype and self.dtype not in DTYPES:
             raise SpecError(unknown("dtype", self.dtype, DTYPES))
         if self.only and (self.directions or len(self.towards) == len(self.axes)):
@@ -149,6 +153,8 @@ class Scan:
                 "--seeds goes with random directions on a whole grid: leave --directions, --towards, --adaptive and "
                 "--samples auto out"
             )
+        if self.seeds and self.executor:
+            raise SpecError("--executor goes with one plane: leave --seeds out, or start a run for each seed")
         if self.seeds < 0 or self.seeds == 1:
             raise SpecError(f"--seeds {self.seeds}; expected at least 2 random planes, better 5")
         if self.standard_error and (self.adaptive or self.samples == "auto"):

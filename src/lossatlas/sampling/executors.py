@@ -12,17 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from types import TracebackType
 from typing import Protocol, Self
 
 import numpy as np
 
-from lossatlas.errors import SpecError, unknown
 from lossatlas.evaluate.evaluator import Answer, Evaluator
 from lossatlas.evaluate.way import Way
 
-__all__ = ["GROUP", "HERE", "Executor", "Pending", "Serial", "Session", "Work", "named"]
+__all__ = ["GROUP", "HERE", "Executor", "Pending", "Serial", "Session", "Work"]
 
 GROUP = "lossatlas.executors"
 
@@ -37,12 +35,14 @@ class Work:
         decisive: which of them must be finite for a point to be ok.
         in_order: whether a point may begin where the one before it ended, so that blocks have to be evaluated one
             after the other, by one and the same.
+        device: where it is evaluated, as torch names it.
     """
 
     make: Callable[[], Way]
     width: int
     decisive: tuple[int, ...]
     in_order: bool = False
+    device: str = "cpu"
 
     def evaluator(self) -> Evaluator:
         """Who answers, made here. Close its way in the end."""
@@ -140,30 +140,3 @@ class _Here:
 
     def result(self) -> Answer:
         return self.answer
-
-
-def named(text: str) -> Executor:
-    """The executor that the command line and TOML name: ``serial``, or one that an installed package offers.
-
-    Args:
-        text: a name, with what it needs to know behind a colon: ``"serial"``, ``"dask:4"``.
-
-    Returns:
-        The executor.
-
-    Raises:
-        SpecError: nobody offers it; all that are offered are listed.
-
-    Example:
-        >>> named("serial")
-        Serial()
-    """
-    name, _, rest = text.partition(":")
-    if name == "serial":
-        if rest:
-            raise SpecError(f"executor={text!r}: the serial executor takes nothing behind the colon")
-        return Serial()
-    for entry in entry_points(group=GROUP, name=name):
-        found: Executor = entry.load()(rest)
-        return found
-    raise SpecError(unknown("executor", text, ("serial", *sorted(entry.name for entry in entry_points(group=GROUP)))))

@@ -26,6 +26,10 @@ PATIENCE_SECONDS = 2.0
 """How long a run may take before it shows a progress bar unasked."""
 
 
+SHARES = 4
+"""Blocks at least, for each that may be under way: what is left at the end keeps few waiting."""
+
+
 class Journal(Protocol):
     """Where every finished block is kept, in the order in which the points were asked for."""
 
@@ -101,6 +105,8 @@ def visit(
     count = block or int(np.clip(BLOCK_SECONDS / max(seconds, 1e-6), 1, 500))
     show = (size - done) * seconds > PATIENCE_SECONDS if progress is None else progress
     with executor.start(work) as session, _bar(size, done, show) as bar:
+        if block is None and session.room > 1:  # the last blocks should keep all busy
+            count = int(np.clip((size - done) // (SHARES * session.room), 1, count))
         under_way = _UnderWay(session, places, queue, block=1 if work.in_order else count, in_order=work.in_order)
         _go(under_way, queue, journal, bar)
 

@@ -6,8 +6,11 @@ import contextlib
 import os
 import warnings
 from collections.abc import Iterator
+from concurrent import futures
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import xarray as xr
 from torch import nn
@@ -28,12 +31,16 @@ from lossatlas.sampling.noise import note_rounding
 from lossatlas.sampling.provenance import run_spec
 from lossatlas.sampling.samplers import Grid, Sampler, check_axes
 from lossatlas.sampling.subset import Subset, reduced
+from lossatlas.sampling.workers.named import executor_of
 from lossatlas.space.charts import Chart, Plane, Recipe
 from lossatlas.space.directions import tensors_of
 from lossatlas.space.facts import origin_of, save
 from lossatlas.space.parameters import Parameters, difference, norm
 
-__all__ = ["begun", "check_question", "interpolate", "sample"]
+__all__ = ["Runner", "begun", "check_question", "interpolate", "sample"]
+
+Runner = Executor | futures.Executor | str | Any
+"""What ``executor=`` takes, see :func:`lossatlas.sampling.workers.named.executor_of`."""
 
 
 def sample(
@@ -48,7 +55,7 @@ def sample(
     precision: str = "exact",
     standard_error: bool = False,
     samples: Subset | None = None,
-    executor: Executor = HERE,
+    executor: Runner = HERE,
 ) -> xr.Dataset:
     r"""Evaluate an objective at every point that a sampler asks for: on a plane :math:`L(θ_0 + \sum_a c_a d_a)`.
 
@@ -70,7 +77,10 @@ def sample(
             value of each sample, see :mod:`lossatlas.objective.spread`; the plan is then "plain". It says how far
             another draw of as many samples would be; differences between cells are better known.
         samples: measure on a part of the data, corrected to all of it: a :class:`~lossatlas.Subset`.
-        executor: who evaluates the blocks (:mod:`lossatlas.sampling.executors`); left out, this process.
+        executor: who evaluates the blocks; left out, this process. A name of
+            :data:`lossatlas.sampling.workers.named.NAMES` such as "processes:4" or "dask://host:8786"; any
+            ``concurrent.futures.Executor``; a Dask ``Client`` or cluster; an executor of submitit; or an object of the
+            protocol in :mod:`lossatlas.sampling.executors`. The values are the same bit for bit.
 
     Returns:
         A Landscape, with dims named after the axes: ``landscape["loss"].sel(x=0, y=0)``.
@@ -90,7 +100,8 @@ def sample(
         >>> round(float(landscape["loss"].sel(x=1)), 6)
         1.0
     """
-    check_question(objective, chart, sampler, executor, block)
+    check_question(objective, chart, sampler, block)
+    executor = executor_of(executor)
     precision = plans.check(plan, precision, objective.device)
     if samples is not None:
         _check_subset(samples, standard_error)
@@ -99,28 +110,46 @@ def sample(
     centre = _probed(objective, chart)
     spec = run_spec(objective, chart, sampler, centre, precision, errors)
     ways = _ways(objective, chart, errors)
+    work = _Carrying(ways, spec, sampler, executor, plan, precision, block, progress)
     with begun(run, spec, chart) as journal:
-        told = journal.told()
-        chosen = choose(ways, sampler.axes, journal, centre.seconds, plan=plan, precision=precision)
-        visit(
-            _work(ways, chosen.plan, spec.values),
-            Places(sampler.axes, chart.axes),
-            sampler.start(told),
-            journal,
-            executor,
-            seconds=chosen.seconds,
-            done=len(told.indices),
-            size=journal.size,
-            block=block,
-            progress=progress,
-        )
+        work.carry_out(journal, centre.seconds)
         note_rounding(journal, objective, chart, show=_shown(progress, journal.size * centre.seconds))
         return journal.finish(sampler.finish)
 
 
-def check_question(
-    objective: Objective, chart: Chart, sampler: Sampler, executor: Executor = HERE, block: int | None = None
-) -> None:
+@dataclass(frozen=True)
+class _Carrying:
+    """How the points of a run are evaluated."""
+
+    ways: Ways
+    spec: RunSpec
+    sampler: Sampler
+    executor: Executor
+    plan: str | Plan
+    precision: str
+    block: int | None
+    progress: bool | None
+
+    def carry_out(self, journal: RunFolder | MemoryRun, seconds: float) -> None:
+        """Evaluate all points that the sampler asks for."""
+        told = journal.told()
+        axes = self.sampler.axes
+        chosen = choose(self.ways, axes, journal, seconds, plan=self.plan, precision=self.precision)
+        visit(
+            _work(self.ways, chosen.plan, self.spec.values),
+            Places(axes, self.ways.chart.axes),
+            self.sampler.start(told),
+            journal,
+            self.executor,
+            seconds=chosen.seconds,
+            done=len(told.indices),
+            size=journal.size,
+            block=self.block,
+            progress=self.progress,
+        )
+
+
+def check_question(objective: Objective, chart: Chart, sampler: Sampler, block: int | None = None) -> None:
     """Check that what is asked is an objective, a chart and a sampler of the same axes, and how it is asked.
 
     Raises:
@@ -139,10 +168,6 @@ def check_question(
     if not (callable(getattr(sampler, "start", None)) and hasattr(sampler, "axes")):
         raise SpecError(
             f"sampler is a {type(sampler).__name__}; expected points such as la.Grid(x=(-1, 1, 51), y=(-1, 1, 51))"
-        )
-    if not callable(getattr(executor, "start", None)):
-        raise SpecError(
-            f"executor is a {type(executor).__name__}; expected an object with start(work), or leave it out"
         )
     if block is not None and block < 1:
         raise SpecError(f"block={block}; expected at least one point")
@@ -178,7 +203,9 @@ def _ways(objective: Objective, chart: Chart, errors: tuple[str, ...]) -> Ways:
 
 def _work(ways: Ways, plan: Plan, names: tuple[str, ...]) -> Work:
     decisive = tuple(at for at, name in enumerate(names) if name not in ways.objective.derived)
-    return Work(make=partial(ways.carried_out, plan), width=len(names), decisive=decisive)
+    return Work(
+        make=partial(ways.carried_out, plan), width=len(names), decisive=decisive, device=str(ways.objective.device)
+    )
 
 
 def _check_subset(samples: Subset, standard_error: bool) -> None:

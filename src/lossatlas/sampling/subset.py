@@ -328,7 +328,12 @@ def _anchors(
         start = time.perf_counter()
         objective.each()  # what has no loss for each sample says so once, not at every anchor
         seconds = time.perf_counter() - start
-        work = Work(make=partial(PlainEach, objective, chart), width=width, decisive=tuple(range(width)))
+        work = Work(
+            make=partial(PlainEach, objective, chart),
+            width=width,
+            decisive=tuple(range(width)),
+            device=str(objective.device),
+        )
         visit(
             work,
             places,

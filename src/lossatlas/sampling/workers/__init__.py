@@ -1,0 +1,1 @@
+"""Executors that evaluate blocks in other processes, here or on other machines."""

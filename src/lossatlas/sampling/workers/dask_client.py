@@ -1,0 +1,145 @@
+"""Blocks evaluated by the workers of a Dask cluster: a running one, one made here, or one of a batch system."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lossatlas.errors import SpecError
+from lossatlas.extras import require
+from lossatlas.sampling.executors import Session, Work
+from lossatlas.sampling.workers.pool import AHEAD, PoolSession
+from lossatlas.sampling.workers.subject import Parcel, evaluate, pack, share_threads
+
+__all__ = ["ADDRESS_SECONDS", "Dask", "DaskSession"]
+
+ADDRESS_SECONDS = 30
+"""How long a scheduler is waited for."""
+
+
+@dataclass(frozen=True)
+class Dask:
+    """The workers of a Dask cluster.
+
+    Args:
+        client: a ``distributed.Client``; or the address of a scheduler, ``"host:8786"``, or a number of workers of a
+            cluster on this machine, both made at the start of each run and let go of at its end.
+
+    Example:
+        >>> Dask.named("4").client, Dask.named("//host:8786").client
+        (4, 'tcp://host:8786')
+    """
+
+    client: Any
+
+    @classmethod
+    def named(cls, text: str) -> Dask:
+        """The cluster that ``dask:4`` or ``dask://host:8786`` names.
+
+        Returns:
+            The executor.
+
+        Raises:
+            SpecError: neither a number nor an address.
+        """
+        if text.isdigit() and int(text):
+            return cls(int(text))
+        address = text.removeprefix("//")
+        if text.startswith("//") and address.rpartition(":")[2].isdigit() and address.rpartition(":")[0]:
+            return cls(f"tcp://{address}")
+        raise SpecError(
+            f"executor='dask:{text}'; expected the address of a scheduler, 'dask://host:8786', or a number of workers "
+            "on this machine, 'dask:4'"
+        )
+
+    def start(self, work: Work) -> Session:
+        """Reach the cluster.
+
+        Returns:
+            The session.
+
+        Raises:
+            SpecError: nobody answers at the address.
+        """
+        if not isinstance(self.client, (int, str)):
+            return DaskSession(self.client, pack(work))
+        distributed = require("distributed", extra="dask", purpose="evaluate points in a Dask cluster")
+        threads = share_threads(self.client) if isinstance(self.client, int) else None
+        parcel, opened = pack(work, threads=threads), ExitStack()
+        with ExitStack() as opening:
+            if isinstance(self.client, int):
+                cluster = opening.enter_context(
+                    distributed.LocalCluster(n_workers=self.client, threads_per_worker=1, dashboard_address=None)
+                )
+                client = opening.enter_context(distributed.Client(cluster))
+            else:
+                client = opening.enter_context(_reached(distributed, self.client))
+            opened = opening.pop_all()
+        return DaskSession(client, parcel, opened.close)
+
+
+def _reached(distributed: Any, address: str) -> Any:
+    try:
+        return distributed.Client(address, timeout=ADDRESS_SECONDS)
+    except OSError as fault:
+        raise SpecError(
+            f"executor='dask:{address.removeprefix('tcp:')}': no Dask scheduler answers there ({fault}); "
+            "start one with `dask scheduler`, and workers with `dask worker ADDRESS`"
+        ) from fault
+
+
+class DaskSession(PoolSession):
+    """Blocks handed to a Dask cluster; the work is put there once, and workers pass it on to each other.
+
+    Args:
+        client: of the cluster.
+        parcel: the work.
+        close: what is done in the end.
+    """
+
+    advice = "Look into the logs of the workers"
+
+    def __init__(self, client: Any, parcel: Parcel, close: Callable[[], object] = lambda: None) -> None:
+        super().__init__(client, parcel)
+        self._close = close
+        self._there: Any = None
+        self._distributed = require("distributed", extra="dask", purpose="evaluate points in a Dask cluster")
+
+    @property
+    def room(self) -> int:
+        """Two blocks for each worker that is there now; while none is, two, which wait for one."""
+        return AHEAD * max(1, len(self.pool.nthreads()))
+
+    def give(self, coordinates: np.ndarray, parcel: Parcel | None = None, worker: str = "") -> Any:
+        """Hand a block to the cluster; one that came back for lack of the work goes to the same worker again."""
+        if parcel is None:
+            return self.pool.submit(evaluate, self.parcel.fingerprint, coordinates, pure=False)
+        if self._there is None or self._there.status != "finished":
+            self._there = self.pool.scatter(parcel, hash=False)
+        options = {"workers": [worker], "allow_other_workers": True} if worker else {}
+        return self.pool.submit(evaluate, self.parcel.fingerprint, coordinates, self._there, pure=False, **options)
+
+    def wait(self, pending: Iterable[Any]) -> None:
+        """Until one of some futures is done."""
+        self._distributed.wait(list(pending), return_when="FIRST_COMPLETED")
+
+    def lost(self, fault: BaseException) -> bool:
+        """Whether the worker died that had the only copy of the work. One that dies at a block is Dask's matter."""
+        from concurrent.futures import CancelledError
+
+        return isinstance(fault, CancelledError)
+
+    def revive(self) -> None:
+        """Send the work again, when it is asked for."""
+        self._there = None
+        self.again()
+
+    def __exit__(self, *about: object) -> None:
+        try:
+            super().__exit__(*about)
+        finally:
+            self._close()

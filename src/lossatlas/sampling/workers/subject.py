@@ -1,0 +1,235 @@
+"""How the work reaches a worker: packed once, kept there by fingerprint, and asked for where it is missing.
+
+What a worker is told of a block is a fingerprint and the coordinates. A worker that does not have the work of that
+fingerprint says so (:class:`Missing`) and is sent it, in memory: nothing is written to a disk. It is pickled by
+``torch.save``, which stores shared memory once, with ``cloudpickle`` where that is installed, which takes along what is
+defined in a script or a notebook.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import io
+import os
+import pickle
+import platform
+import socket
+import sys
+import sysconfig
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.machinery import PathFinder
+from importlib.metadata import version
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+
+from lossatlas.errors import SpecError
+from lossatlas.evaluate.evaluator import Answer, Evaluator
+from lossatlas.sampling.executors import Work
+
+__all__ = ["KEPT", "Missing", "Parcel", "Refused", "address", "evaluate", "keep", "pack", "share_threads"]
+
+KEPT = 2
+"""How many works a worker keeps: that of the run, and that of the anchors of its subset."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parcel:
+    """Work on its way.
+
+    Attributes:
+        fingerprint: of the content.
+        content: the work, pickled.
+        versions: of what the values depend on, where it was packed.
+        threads: that torch may use for a point; None leaves it to the worker.
+    """
+
+    fingerprint: str
+    content: bytes
+    versions: dict[str, str]
+    threads: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Missing:
+    """What a worker answers that has no work of this fingerprint.
+
+    Attributes:
+        worker: who it is, for an executor that can send to one worker.
+    """
+
+    worker: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refused:
+    """What a worker answers that cannot take the work.
+
+    Attributes:
+        note: why, in words.
+    """
+
+    note: str
+
+
+def pack(work: Work, *, threads: int | None = None) -> Parcel:
+    """Pack work for its way.
+
+    Args:
+        work: what blocks are evaluated with.
+        threads: that torch may use for a point.
+
+    Returns:
+        The parcel.
+
+    Raises:
+        SpecError: the model, the data or the loss cannot travel, or the work has to be done in order.
+    """
+    if work.in_order:
+        raise SpecError(
+            "executor: here each point begins where the one before it ended, so the points cannot be shared out; leave "
+            "executor out"
+        )
+    buffer = io.BytesIO()
+    try:
+        with _by_value() as pickler:
+            torch.save(work, buffer, pickle_module=pickler)
+    except (pickle.PicklingError, TypeError, AttributeError, RuntimeError, OSError) as fault:
+        advice = "" if importlib.util.find_spec("cloudpickle") else "; pip install cloudpickle, which can do more"
+        raise SpecError(
+            f"executor: the model, data, loss or metrics cannot be sent to a worker ({type(fault).__name__}: {fault}); "
+            f"define them in an importable module{advice}"
+        ) from fault
+    content = buffer.getvalue()
+    fingerprint = hashlib.blake2b(content, digest_size=16).hexdigest()
+    return Parcel(fingerprint=fingerprint, content=content, versions=_versions(), threads=threads)
+
+
+def _versions() -> dict[str, str]:
+    return {"python": ".".join(platform.python_version_tuple()[:2])} | {
+        name: version(name) for name in ("lossatlas", "torch", "numpy")
+    }
+
+
+@contextlib.contextmanager
+def _by_value() -> Iterator[Any]:
+    """The pickler; modules that no worker could import, loaded from a file by its path, travel as source."""
+    if importlib.util.find_spec("cloudpickle") is None:
+        yield pickle
+        return
+    import cloudpickle
+
+    modules = [module for name, module in list(sys.modules.items()) if _unfindable(name, module)]
+    for module in modules:
+        cloudpickle.register_pickle_by_value(module)
+    try:
+        yield cloudpickle
+    finally:
+        for module in modules:
+            cloudpickle.unregister_pickle_by_value(module)
+
+
+def _unfindable(name: str, module: ModuleType) -> bool:
+    """Whether a module is a file of the user's that is not found by its name."""
+    spec = getattr(module, "__spec__", None)
+    origin = getattr(spec, "origin", None) or ""
+    if spec is None or spec.name != name or not origin.endswith(".py") or origin.startswith(_INSTALLED):
+        return False
+    path = None
+    for end in range(len(parts := name.split("."))):
+        found = PathFinder.find_spec(".".join(parts[: end + 1]), path)
+        if found is None:
+            return True
+        path = found.submodule_search_locations
+    return False
+
+
+_INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
+
+
+# ------------------------------------------------------------------ at the worker
+
+_LOCK = threading.RLock()
+_HELD: dict[str, Evaluator] = {}
+
+
+def evaluate(fingerprint: str, coordinates: np.ndarray, parcel: Parcel | None = None) -> Answer | Missing | Refused:
+    """Evaluate a block, at a worker. One block at a time in each process: seeds are global to it.
+
+    Args:
+        fingerprint: of the work.
+        coordinates: float64 [n, k].
+        parcel: the work, for a worker that said it is missing.
+
+    Returns:
+        The answer; or that the work is missing, or cannot be taken.
+    """
+    with _LOCK:
+        if fingerprint not in _HELD:
+            if parcel is None:
+                return Missing(worker=address())
+            try:
+                keep(parcel)
+            except SpecError as refusal:
+                return Refused(note=str(refusal))
+        return _HELD[fingerprint].answer(coordinates)
+
+
+def keep(parcel: Parcel) -> None:
+    """Unpack work at a worker and keep it; the oldest goes where there are too many.
+
+    Raises:
+        SpecError: it was packed with other versions, or cannot be unpacked here.
+    """
+    own = _versions()
+    if differing := [
+        f"{name} {own[name]} here, {there}" for name, there in parcel.versions.items() if own[name] != there
+    ]:
+        raise SpecError(
+            f"executor: worker {address()} has other versions than the driver ({'; '.join(differing)} there), so its "
+            "values would differ in the last digits; install the same"
+        )
+    while len(_HELD) >= KEPT:
+        _HELD.pop(next(iter(_HELD))).way.close()
+    if parcel.threads is not None:
+        torch.set_num_threads(parcel.threads)
+    try:
+        work = torch.load(io.BytesIO(parcel.content), weights_only=False)
+        _HELD[parcel.fingerprint] = work.evaluator()
+    except SpecError:
+        raise
+    except Exception as fault:  # whatever an import of the user's module raises
+        raise SpecError(
+            f"executor: worker {address()} cannot take the work ({type(fault).__name__}: {fault}); what model, data, "
+            "loss and metrics are made of must be installed there too, and a device of the same kind present"
+        ) from fault
+
+
+def address() -> str:
+    """Who this worker is: its address in a Dask cluster, else host and process."""
+    if "distributed" in sys.modules:
+        from distributed import get_worker
+
+        with contextlib.suppress(ValueError):
+            return str(get_worker().address)
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def share_threads(workers: int) -> int:
+    """The threads of torch for each of some workers on this machine, at least one.
+
+    Returns:
+        The number, no more than torch would take here.
+
+    Example:
+        >>> share_threads(10**6)
+        1
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(torch.get_num_threads(), cores // workers))
