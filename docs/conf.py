@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from pathlib import Path
+
 import lossatlas
+
+sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
 
 project = "lossatlas"
 author = "The lossatlas authors"
@@ -17,12 +23,32 @@ extensions = [
     "sphinx.ext.intersphinx",
     "sphinx_copybutton",
     "sphinx_design",
+    "sphinx_gallery.gen_gallery",
     "sphinx-mathjax-offline",
 ]
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist", "attrs_inline"]
 myst_heading_anchors = 3
 suppress_warnings = ["myst.header"]
-exclude_patterns = ["_build", "images/*.md"]
+exclude_patterns = ["_build", "images/*.md", "gallery"]
+
+# Every example of the gallery runs when the site is built. LOSSATLAS_GALLERY, a pattern of file names, chooses some
+# of them; the others are then shown without their pictures.
+sphinx_gallery_conf = {
+    "examples_dirs": "gallery",
+    "gallery_dirs": "pictures",
+    "filename_pattern": os.environ.get("LOSSATLAS_GALLERY", r"\.py"),
+    "within_subsection_order": "FileNameSortKey",
+    "image_scrapers": ("written.scraper",),
+    "capture_repr": (),
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+    "show_signature": False,
+    "write_computation_times": False,
+    "min_reported_time": 1e9,
+    "reset_modules": (),
+    "default_thumb_file": str(Path(__file__).parent / "_static" / "logo.svg"),
+    "remove_config_comments": True,
+}
 
 # The reference lists what a module's `__all__` names, in the order of its source, and nothing else.
 autodoc_member_order = "bysource"

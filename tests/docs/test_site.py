@@ -109,3 +109,11 @@ def test_a_page_with_raw_mathematics_is_found(site, page):
     (folder / "planted.html").unlink()
     assert any("raw markup" in fault for fault in faults)
     assert any("none.png" in fault for fault in faults)
+
+
+def test_every_example_of_the_gallery_has_a_picture_of_its_own(site):
+    folder, _ = site
+    examples = sorted(path.stem for path in (ROOT / "docs" / "gallery").glob("*.py"))
+    assert len(examples) >= 30
+    pages = {name: (folder / "pictures" / f"{name}.html").read_text(encoding="utf-8") for name in examples}
+    assert [name for name, page in pages.items() if f"sphx_glr_{name}_001." not in page] == []

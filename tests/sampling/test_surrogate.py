@@ -53,7 +53,7 @@ def test_the_order_of_the_points_changes_nothing():
     assert np.allclose(one.errors, other.errors, rtol=1e-5, atol=1e-12)
 
 
-def test_logarithms_are_taken_where_they_foretell_better():
+def test_logarithms_are_taken_where_they_predict_better():
     steep = np.exp(12 * CELLS[:, 0] + 3 * CELLS[:, 1])
     found = surrogate.estimate(CELLS, KNOWN, steep[KNOWN], choose)
     inside = (steep <= steep[KNOWN].max()) & (steep >= steep[KNOWN].min())

@@ -33,7 +33,7 @@ from lossatlas.results.landscape import Status, axis_names, validate, value_name
 __all__ = ["CAVEAT", "Topology", "topology"]
 
 CAVEAT = (
-    "A minimum of a slice is none of the network: out of the slice the loss may fall on. "
+    "A minimum of a slice need not be a minimum of the network: outside the slice the loss may keep falling. "
     "Minima and saddles are sampled points: between two of them the loss may be lower or higher, and one on the edge "
     "may be there only because the field ends."
 )

@@ -1,4 +1,4 @@
-"""Which samples stand for all: an order in which alike ones are neighbours, and every so-manyth of them."""
+"""Which samples stand for all: an order with similar samples side by side, and every n-th of them."""
 
 from __future__ import annotations
 

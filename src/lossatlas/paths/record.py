@@ -75,7 +75,7 @@ class Recorder:
 
     Args:
         folder: made where it is missing.
-        every: which steps are kept: every so-manyth, or a :data:`Schedule` such as :func:`growing`.
+        every: which steps are kept: every n-th, or a :data:`Schedule` such as :func:`growing`.
         bf16: keep the weights in bfloat16: half the disk, with a relative error of at most 2^-8 in every weight. Steps
             that are smaller than this vanish, so do not use it for the end of a run with a small learning rate.
         tensors: ``"all"``, or ``"trainable"``, as for adapters beside a frozen model.

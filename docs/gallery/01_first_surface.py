@@ -1,0 +1,21 @@
+"""
+My first surface
+================
+
+A small network trained on digits, and its loss on a random plane through the weights.
+"""
+
+from torch.nn.functional import cross_entropy
+
+import lossatlas as la
+from lossatlas.zoo.fit import FitRecipe, fit
+
+x, y = la.zoo.data("digits")
+data = x[:200], y[:200]
+model = la.zoo.model("mlp", widths=(64, 16, 10), seed=0)
+fit(model, data, cross_entropy, FitRecipe(steps=100, lr=0.01), progress=False)
+objective = la.Objective(model, data, loss=cross_entropy, name="an MLP", data_name="digits")
+
+plane = la.Plane.random(objective, seed=0)
+landscape = la.sample(objective, plane, la.Grid(x=(-1, 1, 21), y=(-1, 1, 21)))
+la.draw(landscape, "surface.png")

@@ -1,0 +1,16 @@
+"""
+For a slide
+===========
+
+Larger type, a wider page.
+"""
+
+import numpy as np
+
+import lossatlas as la
+
+x = np.linspace(-1, 1, 61)
+valley = 4 * x[:, None] ** 2 + 9 * (x[None] - 0.5 * x[:, None] ** 2) ** 2
+ripples = 0.25 * (2 - np.cos(14 * x[:, None]) - np.cos(11 * x[None]))
+landscape = la.landscape(x=x, y=x, loss=valley + ripples, title="a rippled valley")
+la.draw(landscape, "talk.png", theme="talk", kind="surface")

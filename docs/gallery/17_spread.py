@@ -1,0 +1,20 @@
+"""
+Where the directions disagree
+=============================
+
+The standard deviation over five pairs of directions, cell by cell.
+"""
+
+from torch.nn.functional import cross_entropy
+
+import lossatlas as la
+from lossatlas.zoo.fit import FitRecipe, fit
+
+x, y = la.zoo.data("digits")
+data = x[:200], y[:200]
+model = la.zoo.model("mlp", widths=(64, 16, 10), seed=0)
+fit(model, data, cross_entropy, FitRecipe(steps=100, lr=0.01), progress=False)
+objective = la.Objective(model, data, loss=cross_entropy, name="an MLP", data_name="digits")
+
+found = la.seeds(objective, la.Grid(x=(-1, 1, 13), y=(-1, 1, 13)), seeds=range(5))
+la.draw(found.landscape, "spread.png", value="loss_spread")

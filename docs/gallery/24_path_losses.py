@@ -1,0 +1,26 @@
+"""
+The run is not on the surface
+=============================
+
+The loss of each network, the loss of the surface below it, and the distance between the two.
+"""
+
+import torch
+from torch.nn.functional import cross_entropy
+
+import lossatlas as la
+
+x, y = la.zoo.data("digits")
+x, y = x[:200], y[:200]
+model = la.zoo.model("mlp", widths=(64, 16, 10), seed=0)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.2, momentum=0.9)
+states = [{name: tensor.clone() for name, tensor in model.state_dict().items()}]
+for _ in range(30):
+    optimizer.zero_grad()
+    cross_entropy(model(x), y).backward()
+    optimizer.step()
+    states.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
+
+path = la.Trajectory.open(states)
+objective = la.Objective(model, (x, y), loss=cross_entropy)
+la.draw(path.losses(objective, path.plane()), "losses.png")

@@ -1,0 +1,20 @@
+"""
+Both ends of the spectrum
+=========================
+
+The largest and the smallest eigenvalues of the Hessian, with their residuals.
+"""
+
+from torch.nn.functional import cross_entropy
+
+import lossatlas as la
+from lossatlas.zoo.fit import FitRecipe, fit
+
+x, y = la.zoo.data("digits")
+data = x[:200], y[:200]
+model = la.zoo.model("mlp", widths=(64, 16, 10), seed=0)
+fit(model, data, cross_entropy, FitRecipe(steps=100, lr=0.01), progress=False)
+objective = la.Objective(model, data, loss=cross_entropy, name="an MLP", data_name="digits")
+
+ends = la.eigenvalues(objective, k=3)
+la.draw(ends, "ends.png")

@@ -1,0 +1,20 @@
+"""
+Curvature at every point
+========================
+
+The paper's measure of non-convexity, the ratio of the smallest to the largest eigenvalue.
+"""
+
+from torch.nn.functional import cross_entropy
+
+import lossatlas as la
+from lossatlas.zoo.fit import FitRecipe, fit
+
+x, y = la.zoo.data("digits")
+data = x[:200], y[:200]
+model = la.zoo.model("mlp", widths=(64, 16, 10), seed=0)
+fit(model, data, cross_entropy, FitRecipe(steps=100, lr=0.01), progress=False)
+objective = la.Objective(model, data, loss=cross_entropy, name="an MLP", data_name="digits")
+
+ratio = la.curvature_map(objective, la.Plane.random(objective, seed=0), la.Grid(x=(-1, 1, 5), y=(-1, 1, 5)))
+la.draw(ratio, "ratio.png", value="ratio")
