@@ -1,4 +1,4 @@
-# lossatlas: every target builds its own environment first.
+# lossatlas: every target builds its own environment first; the demo's is small, and the others add to it.
 #
 #   make demo    train two networks, draw their landscapes, open the page (about two minutes)
 #   make bench   time a point against the other ways there are, in an environment of its own (about half an hour);
@@ -13,6 +13,7 @@ TORCH ?= torch==2.13.0
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DEMO_READY := $(VENV)/.ready-demo
 JOBS ?= 2
 BENCH := .bench
 BENCH_READY := $(BENCH)/.ready
@@ -24,18 +25,22 @@ RESULTS ?= benchmarks/results
 
 setup: $(READY)
 
-# torch comes first and alone: what depends on it must not choose another build.
-$(READY): pyproject.toml studies/pyproject.toml
+# torch comes first and alone: what depends on it must not choose another build. The demo needs little beside it.
+$(DEMO_READY): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lossatlas needs Python 3.11 or newer")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/pip install --quiet $(TORCH)
+	$(BIN)/pip install --quiet -e '.[draw,zoo]'
+	touch $@
+
+$(READY): $(DEMO_READY) studies/pyproject.toml
 	$(BIN)/pip install --quiet --group dev -e '.[all]'
 	$(BIN)/pip install --quiet --no-deps -e ./studies
 	$(BIN)/pip install --quiet --no-deps --upgrade --target $(VENV)/oracles --group oracles
 	touch $@
 
-demo: $(READY)
+demo: $(DEMO_READY)
 	$(BIN)/lossatlas demo
 
 test: lint types layers tests web docs
