@@ -83,7 +83,9 @@ class Atlas(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; what the user can mend becomes a message, all else keeps its traceback."""
-        with warnings.catch_warnings():
+        from lossatlas.cli import signals
+
+        with warnings.catch_warnings(), signals.answered():
             warnings.showwarning = _show_note
             if ctx.params.get("debug"):
                 return super().invoke(ctx)
@@ -91,6 +93,8 @@ class Atlas(click.Group):
                 return super().invoke(ctx)
             except (SpecError, RunMismatchError, MissingExtraError) as fault:
                 raise BadInput(str(fault)) from fault
+            except BrokenPipeError:
+                raise  # whoever read has read enough, as in `| head`: click ends quietly
             except OSError as fault:
                 raise Failure(str(fault)) from fault
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,17 @@ def _facts(scene: Scene) -> dict[str, Any]:
     }
 
 
+def _xml(mesh: Any, writer: str) -> bytes:
+    """A mesh as the XML of VTK, made in memory: on a full disk the library itself would crash."""
+    made = getattr(importlib.import_module("vtkmodules.vtkIOXML"), writer)()
+    made.SetInputData(mesh)
+    made.SetDataModeToBinary()
+    made.WriteToOutputStringOn()
+    made.Write()
+    text: str = made.GetOutputString()
+    return text.encode()
+
+
 def _write_vtp(scene: Scene, path: Path) -> None:
     pyvista = extras.require("pyvista", extra="mesh", purpose="write a .vtp file")
     parts = []
@@ -146,7 +158,7 @@ def _write_vtp(scene: Scene, path: Path) -> None:
     whole.point_data.active_scalars_name = scene.value
     _store(whole, scene)
     whole.field_data["titles"] = [ascii_only(panel.title) for panel in scene.panels]
-    whole.save(path)
+    path.write_bytes(_xml(whole, "vtkXMLPolyDataWriter"))
 
 
 def _point_data(scene: Scene, panel: Cells) -> dict[str, np.ndarray]:
@@ -179,7 +191,7 @@ def _write_vti(scene: Scene, path: Path) -> None:
         image.point_data[name] = array.reshape(-1, order="F")
     image.point_data.active_scalars_name = scene.value
     _store(image, scene)
-    image.save(path)
+    path.write_bytes(_xml(image, "vtkXMLImageDataWriter"))
 
 
 def _write_glb(scene: Scene, path: Path) -> None:

@@ -14,6 +14,7 @@ The layout (tomgoldstein/loss-landscape, ``plot_surface.py``, ``net_plotter.py``
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -282,6 +283,9 @@ def _reading(path: Path, read: Callable[[h5py.File, Path], Result]) -> Result:
 
 
 def _writing(path: Path, write: Callable[[Any], None]) -> Path:
-    with replacing(path) as scratch, h5py.File(scratch, "w") as file:
+    content = io.BytesIO()  # on a full disk the HDF5 library itself would crash
+    with h5py.File(content, "w") as file:
         write(file)
+    with replacing(path) as scratch:
+        scratch.write_bytes(content.getvalue())
     return path

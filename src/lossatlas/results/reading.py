@@ -13,15 +13,15 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from lossatlas.errors import SpecError
+from lossatlas.errors import RunMismatchError, SpecError
 from lossatlas.expected import path_of
 from lossatlas.results import landscape as schema
-from lossatlas.results.folders import RESULT, look, read_curvature, read_evaluation, repair_command
+from lossatlas.results.folders import RESULT, look, read_curvature, read_evaluation, repair_command, spec_of
 from lossatlas.results.landscape import Status
 from lossatlas.results.spec import RunSpec
 from lossatlas.results.store import assemble
 
-__all__ = ["Progress", "open", "progress", "read"]
+__all__ = ["Progress", "finished", "open", "progress", "read"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +68,28 @@ def read(path: str | os.PathLike[str]) -> xr.Dataset:
     if found := read_curvature(folder):
         landscape.attrs["curvature"] = json.dumps(found)
     return landscape
+
+
+def finished(path: str | os.PathLike[str], spec: RunSpec) -> xr.Dataset | None:
+    """The result of a finished run in a folder that cannot be written, if it is the same run.
+
+    Args:
+        path: the run folder.
+        spec: what the run is that is asked for.
+
+    Returns:
+        The Landscape, or ``None`` where the folder is missing, not finished, or can be written.
+
+    Raises:
+        RunMismatchError: the folder holds another run; the message names the parts that differ.
+        SpecError: it is damaged.
+    """
+    folder = Path(path)
+    if not (folder / RESULT).is_file() or os.access(folder, os.W_OK):
+        return None
+    if differing := spec_of(folder).differences(spec):
+        raise RunMismatchError(f"{folder} belongs to another run: {'; '.join(differing)}. Choose another folder")
+    return read(folder)
 
 
 def _result(folder: Path) -> xr.Dataset:

@@ -251,7 +251,7 @@ def _free(folder: Path, name: str) -> Path:
 def _write_journal(examined: Examination) -> None:
     """A new journal of the points that are whole."""
     spec, path = examined.spec, examined.folder / JOURNAL
-    with contextlib.closing(sqlite3.connect(path)) as connection:
+    with contextlib.closing(sqlite3.connect(path.absolute())) as connection:
         connection.execute("PRAGMA synchronous=FULL")
         new = Journal(connection, spec.key, examined.total, len(spec.values))
         new.prepare(examined.text)

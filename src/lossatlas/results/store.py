@@ -312,7 +312,7 @@ def _open_journal(folder: Path, spec: RunSpec) -> Journal:
     if not new and there.format != FIRST and not (folder / JOURNAL).exists():
         raise SpecError(f"{folder}: {JOURNAL} is missing, and with it every point; {repair_command(folder)}")
     text = spec.to_json() if new else (folder / SPEC).read_text(encoding="utf-8")
-    connection = sqlite3.connect(folder / JOURNAL, timeout=30)
+    connection = sqlite3.connect((folder / JOURNAL).absolute(), timeout=30)
     try:
         journal = _checked(folder, connection, there, text, new=new)
         if new:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from tqdm import tqdm
 
+from lossatlas import stopping
 from lossatlas.evaluate.evaluator import Answer
 from lossatlas.results.landscape import Status
 from lossatlas.results.spec import Block
@@ -104,7 +105,7 @@ def visit(
     """
     count = block or int(np.clip(BLOCK_SECONDS / max(seconds, 1e-6), 1, 500))
     show = (size - done) * seconds > PATIENCE_SECONDS if progress is None else progress
-    with executor.start(work) as session, _bar(size, done, show) as bar:
+    with stopping.listening(), executor.start(work) as session, _bar(size, done, show) as bar:
         if block is None and session.room > 1:  # the last blocks should keep all busy
             count = int(np.clip((size - done) // (SHARES * session.room), 1, count))
         under_way = _UnderWay(session, places, queue, block=1 if work.in_order else count, in_order=work.in_order)
@@ -147,6 +148,7 @@ def _go(under_way: _UnderWay, queue: Queue, journal: Journal, bar: Any) -> None:
         failures += int(np.sum(found.status == Status.FAILED))
         if failures:
             bar.set_postfix(failed=failures)
+        stopping.after_block()
     bar.total = bar.n  # an adaptive run needs fewer points than its grid has
     bar.refresh()
 

@@ -23,6 +23,7 @@ from lossatlas.objective import Objective
 from lossatlas.objective.given import check_objective
 from lossatlas.objective.probe import Centre, probe
 from lossatlas.objective.spread import error_names
+from lossatlas.results.reading import finished
 from lossatlas.results.spec import RunSpec
 from lossatlas.results.store import MemoryRun, RunFolder
 from lossatlas.sampling.executors import HERE, Executor, Work
@@ -109,6 +110,8 @@ def sample(
     errors = _error_names(objective, sampler, plan, precision) if standard_error else ()
     centre = _probed(objective, chart)
     spec = run_spec(objective, chart, sampler, centre, precision, errors)
+    if run is not None and (there := finished(run, spec)) is not None:
+        return there
     ways = _ways(objective, chart, errors)
     work = _Carrying(ways, spec, sampler, executor, plan, precision, block, progress)
     with begun(run, spec, chart) as journal:

@@ -1,0 +1,40 @@
+"""What Ctrl-C, TERM and HUP do: the first ends a run after its block, the second ends it at once."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from lossatlas import stopping
+
+__all__ = ["answered"]
+
+_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+_WORDS = b"\nstopping after this block; once more stops at once\n"
+
+
+@contextlib.contextmanager
+def answered() -> Iterator[None]:
+    """A stretch of the program in which a signal to end is answered in good order; one that is ignored stays so."""
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for name in _SIGNALS:
+            number = getattr(signal, name, None)  # there is no HUP on Windows
+            if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # as below nohup
+                before[number] = signal.signal(number, _answer)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _answer(*_: object) -> None:
+    if not stopping.ask():
+        raise KeyboardInterrupt
+    with contextlib.suppress(OSError):
+        os.write(2, _WORDS)

@@ -1,0 +1,95 @@
+"""Does a command end in good order when it is told to, and quietly when nobody reads on?"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lossatlas.errors import SpecError
+from lossatlas.results import reading
+
+NET = """
+import time, torch
+from torch.nn import functional as F
+from pathlib import Path
+HERE = Path(__file__).parent
+def model():
+    torch.manual_seed(0)
+    return torch.nn.Linear(4, 3)
+def data():
+    generator = torch.Generator().manual_seed(0)
+    return [(torch.randn(8, 4, generator=generator), torch.zeros(8, dtype=torch.long))]
+calls = 0
+def loss(outputs, targets):
+    global calls
+    calls += 1
+    (HERE / "calls").write_text(str(calls))
+    time.sleep({seconds})
+    return F.cross_entropy(outputs, targets)
+"""
+
+
+def started(tmp_path: Path, seconds: float) -> subprocess.Popen[str]:
+    (tmp_path / "net.py").write_text(NET.replace("{seconds}", str(seconds)))
+    net = tmp_path / "net.py"
+    command = [sys.executable, "-m", "lossatlas", "sample", "--model", f"{net}:model", "--data", f"{net}:data"]
+    command += ["--loss", f"{net}:loss", "--x", "-1", "1", "400", "--plan", "plain", "--run", str(tmp_path / "run")]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(process: subprocess.Popen[str], ready) -> None:
+    while not ready():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+
+
+def points(tmp_path: Path) -> int:
+    try:
+        return reading.progress(tmp_path / "run").done
+    except SpecError:
+        return 0
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_the_first_signal_ends_a_run_after_its_block_and_says_how_much_is_safe(tmp_path, name):
+    process = started(tmp_path, 0.05)
+    wait_for(process, lambda: points(tmp_path) > 0)
+    process.send_signal(getattr(signal, name))
+    _, errors = process.communicate()
+    assert process.returncode == 1
+    assert "stopping after this block; once more stops at once" in errors
+    assert f"stopped; {points(tmp_path)} of 400 points are safe in" in errors
+    assert "Traceback" not in errors
+
+
+def test_the_second_ctrl_c_ends_it_at_once_without_a_traceback(tmp_path):
+    process = started(tmp_path, 0.05)
+    wait_for(process, lambda: points(tmp_path) > 0)
+    (tmp_path / "calls").unlink()
+    process.send_signal(signal.SIGINT)
+    wait_for(process, (tmp_path / "calls").exists)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate()
+    assert process.returncode == 1
+    assert f"stopped; {points(tmp_path)} of 400 points are safe in" in errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("words", [["study", "--list"], ["--help"], ["sample", "--help"]])
+def test_a_pipe_that_closes_early_is_no_error(words):
+    command = [
+        sys.executable,
+        "-c",
+        f"import sys; sys.argv = ['lossatlas', *{words!r}]; from lossatlas.cli import main; main()",
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    assert process.stderr.read() == b""
+    process.wait()

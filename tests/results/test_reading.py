@@ -1,0 +1,156 @@
+"""Does reading a run write nothing, and work whatever became of its writer, its name and its medium?"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import lossatlas as la
+from lossatlas.results import folders, reading
+from lossatlas.results.store import JOURNAL, RunFolder
+
+sys.path.insert(0, str(Path(__file__).parent))
+from test_store import block, spec
+
+DYING = """
+import os, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from test_store import spec, block, RunFolder
+import numpy as np
+run = RunFolder.begin(sys.argv[1], spec())
+run.commit(block(0, 1, value=1.5))
+connection = run._journal.connection
+connection.execute("PRAGMA cache_size=1")
+connection.execute("BEGIN IMMEDIATE")
+for index in range(2, 6):
+    connection.execute("INSERT INTO points VALUES (?, 1, ?, ?, x'00')", (index, b"x" * 16, "y" * 9000))
+connection.execute("UPDATE points SET v = x'00'")
+os._exit(9)
+"""
+
+
+@pytest.fixture
+def cut_off(tmp_path) -> Path:
+    """A run whose writer died in the middle of a transaction that was partly on the disk."""
+    command = [sys.executable, "-c", DYING, str(tmp_path / "run"), os.path.dirname(__file__)]
+    assert subprocess.run(command, check=False).returncode == 9
+    assert (tmp_path / "run" / f"{JOURNAL}-journal").stat().st_size
+    return tmp_path / "run"
+
+
+def state(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_run_whose_writer_died_in_mid_commit_shows_what_was_committed_and_stays_as_it_is(cut_off):
+    before = state(cut_off)
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):  # what it would be without a copy
+        folders._opened(cut_off / JOURNAL, "mode=ro")
+    assert reading.progress(cut_off).done == 2
+    assert la.open(cut_off)["loss"].values.ravel()[:2].tolist() == [1.5, 1.5]
+    assert state(cut_off) == before
+    with RunFolder.begin(cut_off, spec()) as run:
+        assert run.told().indices.tolist() == [0, 1]
+        run.commit(block(2))
+    assert reading.progress(cut_off).done == 3
+
+
+NAMES = ["100%", "%41", "a?mode=rw", "a#b", "two words", "größe – 山", "file:x", "~root", "-x", "a;b", "a'b\"c"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_folder_of_any_name_opens_itself_and_nothing_else(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    for number, other in enumerate(["a", "A", "x", "100"]):
+        with RunFolder.begin(Path(other), spec(decoy=number)) as run:
+            run.commit(block(0, 1, 2))
+    with RunFolder.begin(Path(name), spec()) as run:
+        run.commit(block(4, value=7.5))
+        assert reading.progress(Path(name)).done == 1
+        assert float(la.open(Path(name))["loss"].max()) == 7.5
+        run.finish()
+    assert float(la.open(Path(name))["loss"].max()) == 7.5
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["a", "A", "x", "100", name])
+
+
+def mounted(folder: Path, command: str) -> subprocess.CompletedProcess[str]:
+    """A command in a namespace of its own in which a folder is on a read-only mount."""
+    script = f'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && {command}'
+    words = ["unshare", "-m", "sh", "-c", script, str(folder)]
+    return subprocess.run(words, capture_output=True, text=True, check=False)
+
+
+CAN_MOUNT = shutil.which("unshare") is not None and subprocess.run(
+    ["unshare", "-m", "true"], check=False, capture_output=True
+).returncode == 0  # fmt: skip
+
+
+@pytest.mark.skipif(not CAN_MOUNT, reason="needs the right to mount")
+def test_a_run_cut_off_is_shown_on_a_read_only_mount(cut_off):
+    done = mounted(cut_off, f'touch "$0/x" 2>&1; {sys.executable} -m lossatlas info --json "$0"')
+    assert "Read-only file system" in done.stdout
+    assert '"done": "2 of 6"' in done.stdout, done.stderr
+
+
+AGAIN = """
+import sys
+sys.path.insert(0, sys.argv[2])
+from test_damage import scan
+scan(__import__("pathlib").Path(sys.argv[1]))
+import lossatlas as la
+print(float(la.open(sys.argv[1])["loss"].sum()))
+"""
+
+
+@pytest.mark.skipif(not CAN_MOUNT, reason="needs the right to mount")
+def test_a_finished_run_on_a_read_only_mount_returns_its_result(tmp_path):
+    from test_damage import scan
+
+    scan(tmp_path / "run")
+    (tmp_path / "again.py").write_text(AGAIN)
+    command = f'{sys.executable} {tmp_path / "again.py"} "$0" {os.path.dirname(__file__)}'
+    done = mounted(tmp_path / "run", command)
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_allclose(float(done.stdout), float(la.open(tmp_path / "run")["loss"].sum()), rtol=0)
+
+
+FULL = """
+import resource, signal, sys
+import numpy as np
+import lossatlas as la
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+x = np.linspace(-1, 1, 60)
+found = la.landscape(x=x, y=x, loss=np.random.default_rng(0).normal(size=(60, 60)))
+la.draw(found, sys.argv[1]) if not sys.argv[1].endswith(".nc") else None
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+try:
+    if sys.argv[1].endswith(".nc"):
+        from lossatlas.results.landscape import save
+        save(found, sys.argv[1])
+    else:
+        la.draw(found, sys.argv[1])
+except OSError as fault:
+    print("refused:", fault)
+"""
+
+
+@pytest.mark.parametrize("suffix", ["nc", "png", "pdf", "svg", "html", "vtp", "vti", "glb", "stl"])
+def test_a_full_disk_is_an_error_and_leaves_the_old_picture(tmp_path, suffix):
+    if suffix in ("vtp", "vti"):
+        pytest.importorskip("pyvista")
+    if suffix in ("glb", "stl"):
+        pytest.importorskip("trimesh")
+    target = tmp_path / f"a.{suffix}"
+    done = subprocess.run([sys.executable, "-c", FULL, str(target)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, (done.returncode, done.stderr)
+    assert "refused:" in done.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ([] if suffix == "nc" else [target.name])
+    assert suffix == "nc" or target.stat().st_size > 4096
