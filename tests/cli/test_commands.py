@@ -437,3 +437,20 @@ def test_the_demo_runs_from_start_to_page(here):
     assert kept and kept == {path: path.stat().st_mtime_ns for path in kept}  # nothing is trained or measured again
     with h5py.File(here / "lossatlas-demo" / "skip" / "seed0" / "landscape.nc") as file:
         assert "loss" in file
+
+
+def test_the_help_of_sample_groups_every_flag_by_what_where_how_and_out():
+    from lossatlas.cli.options import FLAGS, GROUPS
+
+    grouped = [name for names in GROUPS.values() for name in names]
+    assert len(grouped) == len(set(grouped))
+    assert set(FLAGS) <= set(grouped)
+    printed = run("sample", "--help").stdout
+    places = [printed.index(f"\n{title}:") for title in GROUPS]
+    assert places == sorted(places)
+    assert (
+        printed.index("\nWhere:")
+        < printed.index("\n  --seed ")
+        < printed.index("\nHow:")
+        < printed.index("\n  --plan ")
+    )

@@ -30,6 +30,7 @@ COMMANDS = {
     "topology": "Find the minima, saddles and basins of a result, and how they hang together.",
     "sharpness": "Measure how flat trained networks are, by measures that say what they are invariant to.",
     "compare": "Say whether two models differ by more than the spread over random directions.",
+    "check": "Say whether a picture is right: what is odd, and what to do about it.",
     "info": "Say what a run is and how far it is.",
     "repair": "Check a run for damage, and compute again what is damaged.",
     "import": "Read numbers of other programs: tables, arrays, files of the original code.",

@@ -15,13 +15,13 @@ from lossatlas.evaluate.plans import NAMES, PRECISIONS
 from lossatlas.objective.batchnorm import MODES
 from lossatlas.space.normalize import WAYS
 
-__all__ = ["BOUNDS", "FLAGS", "WHAT", "WHERE", "flags", "settings"]
+__all__ = ["BOUNDS", "FLAGS", "GROUPS", "WHAT", "WHERE", "Grouped", "flags", "settings"]
 
 BOUNDS = click.Tuple([float, float, int])
 
 
 def _axis(axis: str) -> Callable[[Any], Any]:
-    text = f"Range and number of points along {axis}. Without any axis: -1 1 51 along x and y; --x alone is a line."
+    text = f"Range and number of points along {axis}."
     return click.option(f"--{axis}", type=BOUNDS, metavar="LOW HIGH POINTS", help=text)
 
 
@@ -41,137 +41,173 @@ class _Samples(click.ParamType):  # type: ignore[type-arg]  # generic only in ne
 
 FLAGS: dict[str, Callable[[Any], Any]] = {
     "config": click.option(
-        "--config", type=click.Path(path_type=Path), help="TOML file with the same names; flags win over it."
+        "--config",
+        type=click.Path(path_type=Path),
+        help="Read settings from a TOML file with the same names; flags take precedence.",
     ),
     "model": click.option(
-        "--model", metavar="NAME", help="file.py:callable, package.module:callable, torchvision:, timm:, hf:, zoo:"
+        "--model",
+        metavar="NAME",
+        help="The network: file.py:callable, package.module:callable, torchvision:NAME, "
+        "timm:NAME, hf:FOLDER or zoo:NAME.",
     ),
-    "checkpoint": click.option("--checkpoint", metavar="FILE", help="State dict, safetensors, Lightning checkpoint, …"),
+    "checkpoint": click.option(
+        "--checkpoint", metavar="FILE", help="Its weights: a state dict, safetensors, a Lightning checkpoint, …"
+    ),
     "trust_pickle": click.option(
-        "--trust-pickle", is_flag=True, default=None, help="Run code in the checkpoint. Only for your own files."
+        "--trust-pickle",
+        is_flag=True,
+        default=None,
+        help="Allow pickled code in the checkpoint to run. Only for files of your own.",
     ),
-    "key": click.option("--key", metavar="KEY", help="The dictionary within the checkpoint, where several fit."),
-    "prefix": click.option("--prefix", metavar="TEXT", help="What stands before the model's names in the checkpoint."),
+    "key": click.option("--key", metavar="KEY", help="Which dictionary in the checkpoint to use, if several match."),
+    "prefix": click.option(
+        "--prefix", metavar="TEXT", help="What precedes the model's parameter names in the checkpoint."
+    ),
     "partial": click.option(
-        "--partial", is_flag=True, default=None, help="Load what fits of the checkpoint, and leave the rest as it is."
+        "--partial",
+        is_flag=True,
+        default=None,
+        help="Load whatever matches in the checkpoint and leave the rest unchanged.",
     ),
     "data": click.option(
-        "--data", metavar="NAME", help="file.py:callable, package.module:callable, zoo:NAME, images.npz, text.txt"
+        "--data",
+        metavar="NAME",
+        help="The samples: file.py:callable, package.module:callable, zoo:NAME, images.npz or text.txt.",
     ),
     "loss": click.option(
         "--loss",
         metavar="NAME",
-        help="cross_entropy (default), mse, l1, nll, bce_with_logits, tokens (by token), own, or a callable",
+        help="cross_entropy (default), mse, l1, nll, bce_with_logits, tokens (mean over "
+        "tokens), own (the model's), or a callable.",
     ),
     "metric": _many(
         "--metric",
         metavar="NAME",
-        help="error, accuracy, token_error, token_accuracy, perplexity or file.py:callable; may be repeated.",
+        help="Also measure this: error, accuracy, token_error, token_accuracy, perplexity or "
+        "file.py:callable. Repeatable.",
     ),
     "block": click.option(
         "--block",
         type=int,
         metavar="N",
-        help="Tokens in a block of text.txt, for a model of hf: (the model's own length).",
+        help="Tokens in each block of text.txt, for a model of hf: (default: the model's context length).",
     ),
     "tokenizer": click.option(
-        "--tokenizer", metavar="FOLDER", help="Where the tokenizer for text.txt is, if not in the folder of hf:."
+        "--tokenizer", metavar="FOLDER", help="Folder of the tokenizer for text.txt, if not that of the model."
     ),
     "samples": click.option(
         "--samples",
         type=_Samples(),
         metavar="N|auto",
-        help="Only the first N samples; or 'auto': a small part of them at every point, corrected to all of them "
+        help="Use only the first N samples; or 'auto': a small subset at every point, corrected to all samples "
         "to within --adaptive's tolerance, or 2 % of the range shown, with a stated error.",
     ),
     "batch_size": click.option(
-        "--batch-size", type=int, metavar="N", help="Rows at once, where the data is a pair of tensors (100)."
+        "--batch-size",
+        type=int,
+        metavar="N",
+        help="Samples in a batch, if the data are a pair of tensors (default: 100).",
     ),
     "memory": click.option(
-        "--memory", type=float, metavar="GIB", help="Data kept on the device; beyond it is read again (2)."
+        "--memory",
+        type=float,
+        metavar="GIB",
+        help="Keep this much data on the device and read the rest again at every point (default: 2).",
     ),
-    "device": click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps; left out, where the model is."),
+    "device": click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1 or mps (default: where the model is)."),
     "dtype": click.option(
-        "--dtype", metavar="NAME", help="float16, bfloat16, float32 or float64; left out, that of the model."
+        "--dtype", metavar="NAME", help="float16, bfloat16, float32 or float64 (default: the model's)."
     ),
     "size": click.option(
-        "--size", type=int, metavar="N", help="Samples in every batch, where neither targets nor losses tell it."
+        "--size", type=int, metavar="N", help="Samples in each batch, if neither targets nor losses tell."
     ),
     "autograd": click.option(
         "--autograd",
         is_flag=True,
         default=None,
-        help="Let the model or the loss take derivatives, by inputs (a PINN) or by weights (MAML).",
+        help="Let the model or the loss differentiate, with respect to inputs (a PINN) or weights (MAML).",
     ),
     "in_place": click.option(
         "--in-place",
         is_flag=True,
         default=None,
-        help="Move the model itself instead of a copy, for one that fits into memory only once.",
+        help="Move the model itself instead of a copy, if it fits into memory only once.",
     ),
-    "batchnorm": click.option("--batchnorm", metavar="MODE", help=f"{', '.join(MODES)} (first is the default)."),
+    "batchnorm": click.option(
+        "--batchnorm", metavar="MODE", help=f"Statistics away from the centre: {', '.join(MODES)} (default: the first)."
+    ),
     "x": _axis("x"),
     "y": _axis("y"),
     "z": _axis("z"),
-    "seed": click.option("--seed", type=int, metavar="N", help="Seed of the random directions (0)."),
-    "normalize": click.option("--normalize", metavar="WAY", help=f"{', '.join(WAYS)} (first is the default)."),
+    "seed": click.option("--seed", type=int, metavar="N", help="Seed of the random directions (default: 0)."),
+    "normalize": click.option(
+        "--normalize", metavar="WAY", help=f"How to scale random directions: {', '.join(WAYS)} (default: the first)."
+    ),
     "still": _many(
-        "--still", metavar="ROLE", help="Roles that stay: bias, norm, weight, or none (default: bias and norm)."
+        "--still",
+        metavar="ROLE",
+        help="Do not move these: bias, norm, weight, or none (default: bias and norm). Repeatable.",
     ),
     "only": _many(
         "--only",
         metavar="PATTERN",
-        help='Move only tensors with such names: "layer3.*", "*attn*"; may be repeated. Left out, all.',
+        help='Move only tensors with matching names, such as "layer3.*" or "*attn*". Repeatable.',
     ),
     "canonical": click.option(
         "--canonical",
         is_flag=True,
         default=None,
-        help="First bring the model into the form that networks computing the same function share.",
+        help="First bring the model into canonical form, the same for all rescalings of its units.",
     ),
-    "orthogonal": click.option(
-        "--orthogonal", is_flag=True, default=None, help="Turn the directions until they are orthogonal."
-    ),
+    "orthogonal": click.option("--orthogonal", is_flag=True, default=None, help="Make the directions orthogonal."),
     "towards": _many(
-        "--towards", metavar="FILE", help="Go to another checkpoint: 0 is --checkpoint, 1 this one. May be repeated."
+        "--towards", metavar="FILE", help="Head for another checkpoint: 0 is --checkpoint, 1 is this one. Repeatable."
     ),
     "directions": click.option(
-        "--directions", metavar="FILE", help="Directions from a .safetensors file or the original code's .h5."
+        "--directions", metavar="FILE", help="Read the directions from a .safetensors file or the original code's .h5."
     ),
     "adaptive": click.option(
         "--adaptive",
         type=float,
         metavar="TOLERANCE",
-        help="Evaluate only the points needed for this error, a share of the shown range (0.02), and interpolate.",
+        help="Evaluate only as many points as this error requires, a fraction of the range "
+        "shown (0.02, say), and interpolate.",
     ),
     "plan": click.option(
-        "--plan", metavar="NAME", help=f"How a point is evaluated: {', '.join(NAMES)} (first is the default)."
+        "--plan", metavar="NAME", help=f"How to evaluate a point: {', '.join(NAMES)} (default: the first)."
     ),
     "precision": click.option(
-        "--precision", metavar="NAME", help=f"{', '.join(PRECISIONS)} (first is the default; the others are measured)."
+        "--precision",
+        metavar="NAME",
+        help=f"{', '.join(PRECISIONS)} (default: the first; the error of the others is measured).",
     ),
     "standard_error": click.option(
         "--standard-error",
         is_flag=True,
         default=None,
-        help="Put the standard error over the samples beside every mean (loss_se); takes the plain plan.",
+        help="Add the standard error over samples to every mean (loss_se); requires the plain plan.",
     ),
     "executor": click.option(
         "--executor",
         metavar="NAME",
-        help="Who evaluates: processes:4, devices, dask:4, dask://host:8786, mpi, submitit:slurm.toml (this process).",
+        help="Who evaluates the points: processes:4, devices, dask:4, dask://host:8786, mpi, "
+        "submitit:slurm.toml (this process).",
     ),
     "seeds": click.option(
         "--seeds",
         type=int,
         metavar="K",
-        help="K random planes, seeds 0 to K - 1 (from --seed on), each in a folder below --run: median and spread.",
+        help="Sample K random planes, with seeds from --seed on, each in a folder below "
+        "--run; report median and spread.",
     ),
-    "run": click.option("--run", metavar="FOLDER", help="Keep every finished block here; the same command resumes."),
+    "run": click.option(
+        "--run", metavar="FOLDER", help="Keep the results here; the same command resumes an interrupted run."
+    ),
     "out": _many(
-        "--out", metavar="PICTURE", help="Draw the result: png, pdf, svg, html, vtp, vti, glb, stl. May be repeated."
+        "--out", metavar="PICTURE", help="Draw the result as png, pdf, svg, html, vtp, vti, glb or stl. Repeatable."
     ),
-    "title": click.option("--title", metavar="TEXT", help="What to call the model in pictures."),
+    "title": click.option("--title", metavar="TEXT", help="Name of the model in pictures."),
 }
 """Every flag, by its name in Python."""
 
@@ -184,6 +220,32 @@ WHAT = (
 
 WHERE = ("x", "y", "z", "seed", "normalize", "still", "only", "orthogonal", "canonical", "towards", "directions")
 """The names of the flags that say where."""
+
+
+HOW = ("adaptive", "plan", "precision", "standard_error", "seeds", "executor")
+
+GROUPS = {
+    "What is measured": (*WHAT, "metric"),
+    "Where": WHERE,
+    "How": HOW,
+    "Out": ("run", "out", "title", "view", "print_config", "print_python"),
+}
+"""The sections of a help page, and the names of their flags."""
+
+
+class Grouped(click.Command):
+    """A command whose help groups its flags by what, where, how and out; whatever is in no group comes last."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write one section for each group that has flags."""
+        rows = {param.name: row for param in self.get_params(ctx) if (row := param.get_help_record(ctx))}
+        for title, names in GROUPS.items():
+            found = [rows.pop(name) for name in names if name in rows]
+            if found:
+                with formatter.section(title):
+                    formatter.write_dl(found)
+        with formatter.section("Other"):
+            formatter.write_dl(list(rows.values()))
 
 
 def flags(names: Iterable[str]) -> Callable[[Callable[..., None]], Callable[..., None]]:

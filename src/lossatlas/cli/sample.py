@@ -10,13 +10,13 @@ from typing import Any
 import click
 
 from lossatlas.cli import Failure
-from lossatlas.cli.options import FLAGS, flags, settings
+from lossatlas.cli.options import FLAGS, Grouped, flags, settings
 from lossatlas.errors import SpecError
 
 __all__ = ["sample_command", "stopped"]
 
 
-@click.command("sample")
+@click.command("sample", cls=Grouped)
 @flags(FLAGS)
 @click.option("--print-config", is_flag=True, help="Print the TOML file that says the same, and stop.")
 @click.option("--print-python", is_flag=True, help="Print the Python program that does the same, and stop.")
@@ -34,14 +34,15 @@ def sample_command(config: Path | None, print_config: bool, print_python: bool, 
         lossatlas sample --model zoo:resnet56 --checkpoint resnet56.pt --data images.npz --directions dir.h5
       From a file, with another seed:
         lossatlas sample --config scan.toml --seed 1
-      Five random lines: their median, a band, and how far they are apart:
+      Five random lines, with their median and spread:
         lossatlas sample --config scan.toml --x -1 1 51 --seeds 5 --run runs/line --out band.png
       Four processes, each with its share of the cores:
         lossatlas sample --config scan.toml --executor processes:4
-      How sure each mean is, from the values of all samples:
+      The standard error of each mean over samples:
         lossatlas sample --config scan.toml --standard-error --run runs/sure
 
-    Stopped by Ctrl-C? The same command goes on where it was, if it names a run folder.
+    Without --x, --y or --z the plane is -1 1 51 along x and y; --x alone is a line. After Ctrl-C the same command
+    resumes, provided it names a run folder.
     """
     from lossatlas.cli.scan import Scan
 

@@ -1,0 +1,93 @@
+"""Is a planted fault of a picture found, and is a good picture left in peace?"""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+import lossatlas as la
+from lossatlas.cli import atlas
+from lossatlas.errors import SpecError
+from lossatlas.field.checks import check
+
+X = np.linspace(-1, 1, 21)
+BOWL = 0.1 + X[:, None] ** 2 + 2 * X**2
+
+
+def field(loss, x=X, **about):
+    return la.landscape(x=x, y=x, loss=loss, **about)
+
+
+def odd(found):
+    return {finding.question for finding in found if finding.verdict == "odd"}
+
+
+def test_a_bowl_around_its_minimum_is_fine():
+    found = check(field(BOWL), [field(BOWL.T)], expected=0.1)
+    assert odd(found) == set()
+    assert {finding.verdict for finding in found} == {"fine"}
+
+
+PLANTED = {
+    "Is the centre a minimum of the slice?": field(0.1 + (X[:, None] - 0.5) ** 2 + X**2),
+    "Is the range sensible?": field(1 + 1e-3 * (X[:, None] ** 2 + X**2)),
+    "Is every point there and finite?": field(np.where(X[:, None] > 0.8, np.nan, BOWL)),
+}
+
+
+@pytest.mark.parametrize("question", PLANTED)
+def test_a_planted_fault_is_found_and_nothing_else(question):
+    assert odd(check(PLANTED[question])) == {question}
+
+
+def test_a_range_that_hides_the_valley_is_odd():
+    needle = 1 - np.exp(-((X[:, None] ** 2 + X**2) / 1e-3))
+    assert "Is the range sensible?" in odd(check(field(needle)))
+
+
+def test_another_loss_at_the_centre_is_odd():
+    assert odd(check(field(BOWL), expected=0.3)) == {"Is the loss at the centre the one you know?"}
+    assert odd(check(field(BOWL), expected=0.101)) == set()
+
+
+def test_seeds_that_differ_are_odd():
+    assert odd(check(field(BOWL), [field(0.1 + 5 * X[:, None] ** 2 + 9 * X**2)])) == {"Are two seeds alike?"}
+    assert "Are two seeds alike?" in odd(check(field(BOWL), [field(0.1 + 0.1 * X[:, None] ** 2 + np.cos(9 * X) ** 2)]))
+
+
+def test_another_grid_is_refused():
+    with pytest.raises(SpecError, match="another grid"):
+        check(field(BOWL), [field(BOWL, x=2 * X)])
+
+
+def test_frozen_statistics_on_the_way_to_another_network_are_odd():
+    def net(seed):
+        torch.manual_seed(seed)
+        return torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.BatchNorm1d(8), torch.nn.Linear(8, 3)).eval()
+
+    data = torch.randn(30, 4), torch.randint(3, (30,))
+    for mode, wrong in (("frozen", True), ("recalibrated", False)):
+        objective = la.Objective(net(0), data, torch.nn.functional.cross_entropy, batchnorm=mode)
+        found = check(la.interpolate(objective, net(0), net(1), steps=5))
+        assert ("Did BatchNorm lose its statistics?" in odd(found)) == wrong
+
+
+def test_the_command_says_what_is_odd_and_what_to_do(tmp_path):
+    from lossatlas.results.landscape import save
+
+    good, bad = tmp_path / "good.nc", tmp_path / "bad.nc"
+    save(field(BOWL), good)
+    save(PLANTED["Is the centre a minimum of the slice?"], bad)
+    run = CliRunner().invoke
+    said = run(atlas, ["check", str(bad)])
+    assert said.exit_code == 0
+    assert "ODD      Is the centre a minimum of the slice?" in said.output
+    assert "→ Train further" in said.output
+    assert run(atlas, ["check", str(bad), "--strict"]).exit_code == 1
+    assert run(atlas, ["check", str(good), "--strict"]).exit_code == 0
+    verdicts = [finding["verdict"] for finding in json.loads(run(atlas, ["check", str(bad), "--json"]).stdout)]
+    assert verdicts.count("odd") == 1
