@@ -40,7 +40,11 @@ def _leave(namespace: dict[str, Any]) -> None:
 
 pytest_collect_file = Sybil(
     parsers=[PythonCodeBlockParser()],
-    patterns=["README.md", "docs/*.md", "docs/tutorial/*.md", "docs/how-to/*.md", "docs/explanation/*.md"],
+    patterns=[
+        "README.md",
+        "docs/*.md",
+        *(f"docs/{part}/*.md" for part in ("tutorial", "how-to", "guides", "explanation")),
+    ],
     setup=_enter,
     teardown=_leave,
 ).pytest()
