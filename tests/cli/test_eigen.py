@@ -121,9 +121,15 @@ def test_bad_wishes_are_refused(here) -> None:
     assert "choose one of: hessian, ggn" in run("eigen", "--kind", "fisher", code=2).output
     assert "two questions" in run("eigen", "--map", "--density", code=2).output
     assert "ends in .html" in run("eigen", "--report", "a.pdf", code=2).output
-    assert "number of samples" in run("eigen", "--samples", "auto", code=2).output
     assert "frozen" in run("eigen", "--batchnorm", "recalibrated", code=2).output
     assert "float32" in run("eigen", "--dtype", "bfloat16", code=2).output
     drawn = run("eigen", "--density", "--vectors", 2, "--out", "d.svg", "--probes", 0)
     assert "drawn: d.svg" in drawn.output
     assert "mean of 2 random vectors" in (here / "d.svg").read_text()
+
+
+def test_samples_auto_means_all_of_them_and_says_so(here) -> None:
+    told = json.loads(run("eigen", "--json", "--probes", "0").stdout)
+    auto = run("eigen", "--json", "--probes", "0", "--samples", "auto")
+    assert json.loads(auto.stdout) == told
+    assert "samples: all of them" in auto.stderr

@@ -138,7 +138,6 @@ def test_a_measure_that_does_not_apply_says_why_beside_the_others(here) -> None:
         (["--against", "test_error=1,2"], "2 values for 1 checkpoints"),
         (["--against", "test_error=x"], "expected NAME=V1,V2"),
         (["--checkpoint", "a.pt", "--checkpoint", "a.pt"], "given twice"),
-        (["--samples", "auto"], "needs a number of samples"),
         (["--out", "flat.doc"], ".png"),
         (["--report", "flat.pdf"], "ends in .html"),
     ],

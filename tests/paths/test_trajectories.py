@@ -425,3 +425,57 @@ def test_a_small_distance_from_the_plane_is_not_cut_to_zero(off):
     found = la.Trajectory.open(points).project(plane)
     assert found.residual[1] == pytest.approx(off, rel=1e-3)
     assert found.residual[0] == 0
+
+
+def two_runs(tmp_path, apart=0.0):
+    """Two folders of checkpoints: runs of ten and of six steps whose starts are so far apart."""
+    random = np.random.default_rng(5)
+    for name, count, start in (("a", 11, 0.0), ("b", 7, apart)):
+        (tmp_path / name).mkdir()
+        steps = np.concatenate([np.zeros((1, 300)), random.normal(size=(count - 1, 300))]).cumsum(axis=0)
+        steps[:, 0] += start
+        for step, point in enumerate(steps):
+            torch.save({"w": torch.from_numpy(point)}, tmp_path / name / f"step_{step}.pt")
+    return tmp_path / "a", tmp_path / "b"
+
+
+def test_several_runs_are_several_paths_with_one_plane_and_a_null_without_jumps(tmp_path):
+    a, b = two_runs(tmp_path, apart=1000.0)
+    path = la.Trajectory.open([a, b])
+    assert path.runs == (11, 7)
+    own = np.concatenate([la.Trajectory.open(one).step_lengths for one in (a, b)])
+    np.testing.assert_allclose(path.step_lengths, own)
+    assert path.step_lengths.max() < 50  # no step from the end of one to the start of the other
+    found = path.principal(2)
+    # Both begin a thousand apart, in the walks as in the runs: what parts them is no finding.
+    assert found.shares[0] > 0.9
+    assert found.null.shares[0] == pytest.approx(found.shares[0], abs=0.05)
+    assert la.Trajectory.open([a]).principal(2).shares == pytest.approx(la.Trajectory.open(a).principal(2).shares)
+
+
+def test_walks_from_one_start_are_at_right_angles():
+    lengths = [np.array([1.0, 2.0, 1.5]), np.array([0.5, 1.0])]
+    found = walks.walks_from(lengths, np.zeros((2, 2)))
+    np.testing.assert_allclose(found[:4, :4], walks.walk(lengths[0]))
+    np.testing.assert_allclose(found[4:, 4:], walks.walk(lengths[1]))
+    assert (found[:4, 4:] == 0).all()
+
+
+def test_each_of_several_runs_is_drawn_by_itself(tmp_path):
+    torch.manual_seed(0)
+    net = torch.nn.Linear(3, 1)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for step in range(5):
+            with torch.no_grad():
+                net.weight.add_(torch.randn_like(net.weight))
+            torch.save(net.state_dict(), tmp_path / name / f"step_{step}.pt")
+    path = la.Trajectory.open([tmp_path / "a", tmp_path / "b"])
+    objective = la.Objective(net, (torch.randn(8, 3), torch.randn(8, 1)), torch.nn.functional.mse_loss)
+    along = path.losses(objective, path.plane())
+    assert [len(overlay.x) for overlay in along.overlays()] == [5, 5]
+    assert [overlay.label for overlay in along.overlays()] == ["training path, run 1", "training path, run 2"]
+    assert [panel.title for panel in along.plot().panels] == ["run 1", "run 1", "run 2", "run 2"]
+    landscape = la.sample(objective, path.plane(), la.Grid(**along.projected.bounds(5)))
+    assert la.draw(landscape, tmp_path / "path.png", overlays=along.overlays()).stat().st_size > 5000
+    assert la.draw(along, tmp_path / "losses.png").stat().st_size > 5000

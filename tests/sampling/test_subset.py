@@ -139,3 +139,12 @@ def test_what_cannot_be_split_into_samples_is_refused(trained: la.Objective) -> 
     odd = la.Objective(trained.model, trained.batches.source, Spread())
     with pytest.raises(la.SpecError, match="not the mean over its samples"):
         la.sample(odd, plane, GRID, samples=la.Subset(size=100))
+
+
+def test_auto_is_a_subset_of_its_own_size():
+    x = torch.randn(400, 3, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    objective = la.Objective(torch.nn.Linear(3, 1), (x, x.sum(1, keepdim=True)), torch.nn.functional.mse_loss)
+    plane, grid = la.Plane.random(objective, seed=0), la.Grid(x=(-1, 1, 21), y=(-1, 1, 21))
+    auto = la.sample(objective, plane, grid, samples="auto")
+    assert np.array_equal(auto["loss"], la.sample(objective, plane, grid, samples=la.Subset())["loss"])

@@ -94,13 +94,12 @@ def eigen_command(config: Path | None, **given: Any) -> None:
     take some 20 to 60 of them, a trace --probes, a point of the map about 10. With --map, --run is the folder of the
     map, and the same command resumes; without it, --run names a run of `lossatlas sample` on the same model and data.
     """
-    from lossatlas.cli.scan import Scan
+    from lossatlas.cli.scan import Scan, all_samples
 
     fields = Wish.__dataclass_fields__
     wish = Wish(**{name: given.pop(name) for name in tuple(given) if name in fields})
     scan = Scan(**settings(config, given))
-    if scan.samples == "auto":
-        raise SpecError("--samples auto: curvature needs a number of samples; leave it out for all of them")
+    scan = all_samples(scan, "curvature")
     if scan.precision != "exact":
         raise SpecError(f"precision = {scan.precision!r}: curvature is taken in full precision; leave it out")
     try:

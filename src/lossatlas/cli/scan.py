@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,6 +42,7 @@ __all__ = [
     "MANY",
     "TOLERANCE",
     "Scan",
+    "all_samples",
     "another",
     "build_model",
     "build_objective",
@@ -243,6 +244,14 @@ def _typed(path: Path, key: str, value: Any, default: Any, *, many: bool) -> Any
     if not isinstance(value, wanted) or isinstance(value, bool) is not (wanted is bool):
         raise SpecError(f"{path}: {key} = {value!r} is a {type(value).__name__}; expected a {wanted.__name__}")
     return value
+
+
+def all_samples(scan: Scan, what: str) -> Scan:
+    """The scan on all samples where it asks for as few as do: what a part says of the loss can be corrected, alone."""
+    if scan.samples != "auto":
+        return scan
+    click.echo(f"samples: all of them; a part of them, as 'auto' takes for a loss, is not enough for {what}", err=True)
+    return replace(scan, samples=0)
 
 
 def build_model(scan: Scan) -> nn.Module:

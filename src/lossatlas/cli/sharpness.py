@@ -170,13 +170,12 @@ def _table(
     progress: bool,
 ) -> Any:
     from lossatlas import flatness as sharpness
-    from lossatlas.cli.scan import Scan, build_model, build_objective
+    from lossatlas.cli.scan import Scan, all_samples, build_model, build_objective
 
     models = {}
     for title, checkpoint in zip(_titles(checkpoints), checkpoints, strict=True):
         scan = Scan(**told | {"checkpoint": checkpoint})
-        if scan.samples == "auto":
-            raise SpecError("--samples auto: flatness needs a number of samples; leave it out for all of them")
+        scan = all_samples(scan, "flatness")
         objective = build_objective(scan, build_model(scan))
         models[title or objective.name] = objective
     column = None if against is None else dict(zip(models, against, strict=True))

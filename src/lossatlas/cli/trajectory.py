@@ -9,13 +9,21 @@ from typing import Any
 import click
 
 from lossatlas.cli.options import WHAT, flags, settings
+from lossatlas.errors import SpecError
 
 __all__ = ["trajectory_command"]
 
 
 @click.command("trajectory")
-@click.option("--folder", required=True, metavar="FOLDER", help="What lossatlas.Recorder wrote, or checkpoints.")
-@flags(WHAT)
+@click.option(
+    "--folder",
+    "folders",
+    required=True,
+    multiple=True,
+    metavar="FOLDER",
+    help="What lossatlas.Recorder wrote, or checkpoints. Given again, several runs in one plane.",
+)
+@flags(name for name in WHAT if name != "prefix")
 @flags(("metric", "x", "y", "plan", "precision", "run", "title"))
 @click.option("--grid", type=int, default=31, show_default=True, help="Points along each axis; they hold the path.")
 @click.option("--centre", default="mean", show_default=True, help="Variance about the 'mean' or the 'last' checkpoint.")
@@ -27,7 +35,7 @@ __all__ = ["trajectory_command"]
 @click.option("--film", metavar="FILM", help="The path growing over the surface: .mp4, .gif, .webp.")
 @click.option("--report", metavar="PAGE", help="All of it on one html page.")
 def trajectory_command(
-    folder: str, config: Path | None, grid: int, centre: str, tensors: str, prefix: str,
+    folders: tuple[str, ...], config: Path | None, grid: int, centre: str, tensors: str, prefix: str,
     out: tuple[str, ...], variance: str | None, losses: str | None, film: str | None, report: str | None, **given: Any,
 ) -> None:  # fmt: skip
     """Say which way a training run went: explained variance, its random-walk null, the path upon the surface.
@@ -48,7 +56,9 @@ def trajectory_command(
     _check([*out, *(picture for picture in (variance, losses) if picture)])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what was left out is printed
-        path = la.Trajectory.open(folder, tensors=tensors, prefix=prefix)
+        path = la.Trajectory.open(folders[0] if len(folders) == 1 else folders, tensors=tensors, prefix=prefix)
+    if film and len(path.runs) > 1:
+        raise SpecError("--film shows one run as it grows; give --folder once")
     found = path.principal(centre=centre)  # type: ignore[arg-type]  # checked there
     _print_path(path, found)
     if variance:
@@ -57,10 +67,10 @@ def trajectory_command(
         if out or losses or film or report:
             click.echo("note: --out, --losses, --film and --report need --model and --data", err=True)
         return
-    overlay, landscape, along = _measured(path, settings(config, given), grid, centre)
+    overlays, landscape, along = _measured(path, settings(config, given), grid, centre)
     click.echo(along.words)
     for picture in out:
-        click.echo(f"drawn: {la.draw(landscape, picture, overlays=[overlay])}")
+        click.echo(f"drawn: {la.draw(landscape, picture, overlays=overlays)}")
     if losses:
         click.echo(f"drawn: {la.draw(along, losses)}")
     if film:
@@ -68,13 +78,15 @@ def trajectory_command(
 
         click.echo(f"filmed: {animate(landscape, film, Grow(path=along))}")
     if report:
-        click.echo(f"written: {_page(report, found, path, landscape, overlay, along)}")
+        click.echo(f"written: {_page(report, found, path, landscape, overlays, along)}")
 
 
 def _print_path(path: Any, found: Any) -> None:
     from lossatlas.paths.findings import CAVEAT
 
     first, last = path.checkpoints[0], path.checkpoints[-1]
+    if len(path.runs) > 1:
+        click.echo(f"runs: {len(path.runs)}, of {', '.join(map(str, path.runs))} checkpoints")
     click.echo(f"path: {len(path)} checkpoints, step {first.step} to {last.step}, {path.dimension:,} parameters")
     if path.left_out:
         click.echo(f"left out: {', '.join(path.left_out)}")
@@ -101,15 +113,15 @@ def _measured(path: Any, told: dict[str, Any], grid: int, centre: str) -> tuple[
     along = path.losses(objective, plane)
     axes = along.projected.bounds(grid) | {axis: getattr(scan, axis) for axis in "xy" if getattr(scan, axis)}
     options: dict[str, Any] = {"run": scan.run or None, "plan": scan.plan, "precision": scan.precision}
-    return along.overlay(), la.sample(objective, plane, la.Grid(**axes), **options), along
+    return along.overlays(), la.sample(objective, plane, la.Grid(**axes), **options), along
 
 
-def _page(target: str, found: Any, path: Any, landscape: Any, overlay: Any, along: Any) -> Path:
+def _page(target: str, found: Any, path: Any, landscape: Any, overlays: Any, along: Any) -> Path:
     from lossatlas.draw.report import report
     from lossatlas.figure.parts import Heading, Picture
     from lossatlas.paths.page import parts
 
-    surface = Picture(landscape, words=along.words, view={"overlays": [overlay]})
+    surface = Picture(landscape, words=along.words, view={"overlays": overlays})
     said = [*parts(path, found), Heading("The path upon the surface"), surface, along]
     return report(target, "Which way did the training go?", said)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -179,12 +179,36 @@ class PathLosses:
         projected: where they lie over the plane.
         own: by value ("loss" and metrics), float64 [n], at each checkpoint.
         surface: by value, float64 [n], at the nearest point of the plane.
+        runs: numbers of checkpoints of several runs, one after the other; left out, all are of one.
     """
 
     checkpoints: Sequence[Checkpoint]
     projected: Projected
     own: Mapping[str, np.ndarray]
     surface: Mapping[str, np.ndarray]
+    runs: tuple[int, ...] = ()
+
+    @property
+    def each(self) -> list[PathLosses]:
+        """The same of every run by itself."""
+        if len(self.runs) < 2:
+            return [self]
+        ends = np.cumsum(self.runs).tolist()
+        return [self._part(slice(end - count, end)) for end, count in zip(ends, self.runs, strict=True)]
+
+    def _part(self, part: slice) -> PathLosses:
+        over = self.projected
+        return PathLosses(
+            checkpoints=self.checkpoints[part],
+            projected=Projected(
+                axes=over.axes,
+                coordinates=over.coordinates[part],
+                residual=over.residual[part],
+                distance=over.distance[part],
+            ),
+            own={name: values[part] for name, values in self.own.items()},
+            surface={name: values[part] for name, values in self.surface.items()},
+        )
 
     @property
     def drops(self) -> list[tuple[int, str]]:
@@ -238,8 +262,31 @@ class PathLosses:
         words |= {i: text for i, text in self._epochs() if all(self._apart(i, other) for other in words)}
         return Path(x=coordinates[:, 0], y=coordinates[:, 1], label=label, words=list(words.items()), note=self.words)
 
+    def overlays(self, label: str = "training path") -> list[Path]:
+        """The path of every run upon the surface, none joined to the next; see :meth:`overlay`.
+
+        Args:
+            label: in the key, with the number of the run where there are several.
+
+        Returns:
+            What ``la.draw(..., overlays=...)`` takes.
+
+        Raises:
+            SpecError: a plane with other than two axes.
+        """
+        each = self.each
+        if len(each) == 1:
+            return [self.overlay(label)]
+        found = [one.overlay(f"{label}, run {number}") for number, one in enumerate(each, 1)]
+        return [replace(path, note=self.words if place == 0 else "") for place, path in enumerate(found)]
+
     def plot(self) -> Plot:
         """The loss of the networks beside that of the surface below them, and the distance between the two."""
+        each = self.each
+        if len(each) > 1:
+            panels = [panel for one in each for panel in one.plot().panels]
+            titled = [replace(panel, title=f"run {1 + place // 2}") for place, panel in enumerate(panels)]
+            return Plot(panels=titled, title="What the surface shows of the paths", caption=(self.words,))
         x, unit = self._clock()
         series = [
             Series(x=x, y=self.own["loss"], label="the network itself", style="both", color=0),
@@ -283,7 +330,8 @@ class PathLosses:
 
     def _name(self, index: int) -> str:
         x, unit = self._clock()
-        return f"{unit} {number(float(x[index]))}"
+        run = int(np.searchsorted(np.cumsum(self.runs), index, side="right")) + 1 if len(self.runs) > 1 else 0
+        return f"run {run}, " * bool(run) + f"{unit} {number(float(x[index]))}"
 
     def _epochs(self) -> list[tuple[int, str]]:
         """The first and last checkpoint, and a few between that are not crowded together."""

@@ -27,6 +27,11 @@ class Path(Protocol):
         ...
 
     @property
+    def runs(self) -> tuple[int, ...]:
+        """Numbers of checkpoints of its runs."""
+        ...
+
+    @property
     def checkpoints(self) -> Any:
         """What is recorded of each."""
         ...
@@ -62,6 +67,7 @@ def measure(trajectory: Path, objective: Objective, plane: Plane) -> PathLosses:
         projected=projected,
         own={name: np.array([values[name] for values in own]) for name in objective.names},
         surface={name: np.array([values[name] for values in surface]) for name in objective.names},
+        runs=trajectory.runs,
     )
 
 

@@ -67,6 +67,7 @@ class Trajectory:
         self.shapes = {name: sources[-1].shapes[name] for name in names}
         self.dimension = sum(math.prod(shape) for shape in self.shapes.values())
         self.left_out: tuple[str, ...] = ()
+        self.runs: tuple[int, ...] = (len(sources),)
         self._sources = tuple(sources)
         if not self.dimension:
             raise SpecError("the checkpoints have no tensor that moves; expected floating-point parameters")
@@ -80,8 +81,9 @@ class Trajectory:
         Args:
             source: a folder of :class:`~lossatlas.Recorder`, a folder of checkpoint files or of folders
                 ``checkpoint-N`` (in the order of the steps that they recorded, or of the numbers in their names; what
-                has no number, as ``best`` and ``last``, is left out with a warning), or a list of checkpoint files,
-                state dicts or models in order.
+                has no number, as ``best`` and ``last``, is left out with a warning), a list of checkpoint files, state
+                dicts or models in order, or a list of such folders: several runs, each a path of its own, with one
+                plane and with a null that has no step from the end of one to the start of the next.
             tensors: which make up a point: ``"all"`` parameters, or ``"weights"``, those of two and more dimensions,
                 as in the paper. Running statistics of BatchNorm never do.
             prefix: only tensors whose names begin with it count, without it: ``"net."`` for the path of a module that
@@ -100,6 +102,9 @@ class Trajectory:
         """
         if tensors not in TENSORS:
             raise SpecError(unknown("tensors", tensors, TENSORS))
+        folders_of_runs = _runs(source)
+        if folders_of_runs:
+            return _several(cls, folders_of_runs, tensors=tensors, prefix=prefix)
         if isinstance(source, (str, os.PathLike)):
             here = folders.checkpoints_in(Path(source))
             found, checkpoints, names, left_out = here.sources, here.checkpoints, here.names, here.left_out
@@ -174,9 +179,16 @@ class Trajectory:
 
     @property
     def step_lengths(self) -> np.ndarray:
-        """Distance from each checkpoint to the next, float64 [n - 1]."""
+        """Distance from each checkpoint to the next of its run, float64 [n - 1] for one run."""
         squares, beside = np.diag(self.gram), np.diag(self.gram, 1)
-        return np.asarray(np.sqrt(np.maximum(squares[:-1] + squares[1:] - 2 * beside, 0.0)))
+        found = np.sqrt(np.maximum(squares[:-1] + squares[1:] - 2 * beside, 0.0))
+        return np.asarray(np.delete(found, np.cumsum(self.runs)[:-1] - 1))
+
+    @property
+    def _starts(self) -> np.ndarray | None:
+        """Inner products of the first points of several runs."""
+        first = np.cumsum((0, *self.runs))[:-1]
+        return self.gram[np.ix_(first, first)] if len(self.runs) > 1 else None
 
     def principal(self, components: int = 6, *, centre: Centre = "mean", seed: int = 0) -> Principal:
         """The principal components of the path, beside the random walk.
@@ -217,7 +229,15 @@ class Trajectory:
             variances=values[kept] / len(self),
             weights=weights * turn,
             coordinates=coordinates * turn,
-            null=walks.null(self.step_lengths, self.dimension, centre=centre, components=len(kept), seed=seed),
+            null=walks.null(
+                self.step_lengths,
+                self.dimension,
+                runs=self.runs,
+                starts=self._starts,
+                centre=centre,
+                components=len(kept),
+                seed=seed,
+            ),
             centre=centre,
         )
 
@@ -342,6 +362,30 @@ class Trajectory:
             share=float(share),
             expected_share=len(plane.axes) / self.dimension,
         )
+
+
+def _runs(source: Any) -> list[Path]:
+    """The folders of several runs, where these are given: folders that are no checkpoint themselves."""
+    if isinstance(source, (str, os.PathLike)) or not isinstance(source, Sequence):
+        return []
+    paths = [Path(item) for item in source if isinstance(item, (str, os.PathLike))]
+    whole = bool(paths) and len(paths) == len(source)
+    return paths if whole and all(path.is_dir() and not streams.inside(path) for path in paths) else []
+
+
+def _several(cls: type[Trajectory], runs: Sequence[Path], *, tensors: str, prefix: str) -> Trajectory:
+    """One path of several runs: their checkpoints after each other."""
+    each = [cls.open(run, tensors=tensors, prefix=prefix) for run in runs]
+    if len(each) == 1:
+        return each[0]
+    made = cls(
+        [source for one in each for source in one._sources],
+        [checkpoint for one in each for checkpoint in one.checkpoints],
+        list(each[-1].shapes),
+    )
+    made.runs = tuple(len(one) for one in each)
+    made.left_out = tuple(f"{run.name}/{name}" for run, one in zip(runs, each, strict=True) for name in one.left_out)
+    return made
 
 
 def _labels(found: Principal, axes: Sequence[str]) -> dict[str, str]:

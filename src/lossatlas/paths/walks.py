@@ -11,6 +11,7 @@ Steps of other lengths change these numbers, so they are computed from the lengt
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -19,7 +20,7 @@ from scipy import linalg
 
 from lossatlas.errors import SpecError, unknown
 
-__all__ = ["CENTRES", "Centre", "Null", "centred", "null", "random_cosines", "shares", "walk"]
+__all__ = ["CENTRES", "Centre", "Null", "centred", "null", "random_cosines", "shares", "walk", "walks_from"]
 
 Centre = Literal["mean", "last"]
 CENTRES: tuple[str, ...] = get_args(Centre)
@@ -111,6 +112,27 @@ def walk(lengths: np.ndarray, steps: np.ndarray | None = None) -> np.ndarray:
     return found
 
 
+def walks_from(runs: Sequence[np.ndarray], starts: np.ndarray, steps: np.ndarray | None = None) -> np.ndarray:
+    """The Gram matrix of several walks, each from a start of its own and with no step from one to the next.
+
+    Args:
+        runs: of each walk the lengths of its steps, float64 [n_r - 1].
+        starts: float64 [r, r], inner products of the starts; steps are at right angles to what parts these.
+        steps: cosines between the steps of all walks, one walk after the other, as for :func:`walk`.
+
+    Returns:
+        float64 [n, n], all points of one walk after those of the other.
+
+    Example:
+        >>> walks_from([np.array([1.0]), np.array([2.0])], np.zeros((2, 2))).tolist()
+        [[0.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 4.0]]
+    """
+    ways = linalg.block_diag(*(np.tril(np.ones((len(own) + 1, len(own))), -1) * own for own in runs))
+    of = np.repeat(np.arange(len(runs)), [len(own) + 1 for own in runs])
+    inner = ways @ ways.T if steps is None else ways @ steps @ ways.T
+    return np.asarray(inner + starts[np.ix_(of, of)])
+
+
 def random_cosines(count: int, dimension: int, rng: np.random.Generator) -> np.ndarray:
     """Cosines between independent random directions, drawn without drawing the directions.
 
@@ -138,6 +160,8 @@ def null(
     lengths: np.ndarray,
     dimension: int,
     *,
+    runs: Sequence[int] = (),
+    starts: np.ndarray | None = None,
     centre: Centre = "mean",
     components: int = 2,
     draws: int = 100,
@@ -148,6 +172,8 @@ def null(
     Args:
         lengths: float64 [n - 1], of the steps.
         dimension: number of parameters.
+        runs: numbers of checkpoints of several runs, where the path has more than one: each is a walk of its own.
+        starts: float64 [r, r], inner products of their first points, which stay where they are.
         centre: ``"mean"`` or ``"last"``.
         components: how many.
         draws: walks drawn for the spread.
@@ -161,8 +187,12 @@ def null(
         [60.8, 15.2]
     """
     rng = np.random.default_rng(seed)
-    drawn = [
-        shares(walk(lengths, random_cosines(len(lengths), dimension, rng)), centre, components) for _ in range(draws)
-    ]
+
+    def gram(steps: np.ndarray | None = None) -> np.ndarray:
+        if starts is None:
+            return walk(lengths, steps)
+        return walks_from(np.split(lengths, np.cumsum(np.asarray(runs) - 1)[:-1]), starts, steps)
+
+    drawn = [shares(gram(random_cosines(len(lengths), dimension, rng)), centre, components) for _ in range(draws)]
     low, high = np.quantile(drawn, [0.05, 0.95], axis=0)
-    return Null(shares=shares(walk(lengths), centre, components), low=low, high=high, draws=draws, dimension=dimension)
+    return Null(shares=shares(gram(), centre, components), low=low, high=high, draws=draws, dimension=dimension)

@@ -10,7 +10,7 @@ from concurrent import futures
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import xarray as xr
 from torch import nn
@@ -55,7 +55,7 @@ def sample(
     plan: str | Plan = "auto",
     precision: str = "exact",
     standard_error: bool = False,
-    samples: Subset | None = None,
+    samples: Subset | Literal["auto"] | None = None,
     executor: Runner = HERE,
 ) -> xr.Dataset:
     r"""Evaluate an objective at every point that a sampler asks for: on a plane :math:`L(θ_0 + \sum_a c_a d_a)`.
@@ -77,7 +77,7 @@ def sample(
         standard_error: put the standard error over the samples beside every mean (``loss_se``, ``error_se``), from the
             value of each sample, see :mod:`lossatlas.objective.spread`; the plan is then "plain". It says how far
             another draw of as many samples would be; differences between cells are better known.
-        samples: measure on a part of the data, corrected to all of it: a :class:`~lossatlas.Subset`.
+        samples: measure on a part of the data, corrected to all of it: a :class:`~lossatlas.Subset`, or "auto".
         executor: who evaluates the blocks; left out, this process. A name of
             :data:`lossatlas.sampling.workers.named.NAMES` such as "processes:4" or "dask://host:8786"; any
             ``concurrent.futures.Executor``; a Dask ``Client`` or cluster; an executor of submitit; or an object of the
@@ -105,8 +105,8 @@ def sample(
     executor = executor_of(executor)
     precision = plans.check(plan, precision, objective.device)
     if samples is not None:
-        _check_subset(samples, standard_error)
-        objective, sampler = reduced(objective, chart, sampler, samples, run=run, progress=progress, executor=executor)
+        subset = _subset(samples, standard_error)
+        objective, sampler = reduced(objective, chart, sampler, subset, run=run, progress=progress, executor=executor)
     errors = _error_names(objective, sampler, plan, precision) if standard_error else ()
     centre = _probed(objective, chart)
     spec = run_spec(objective, chart, sampler, centre, precision, errors)
@@ -211,13 +211,15 @@ def _work(ways: Ways, plan: Plan, names: tuple[str, ...]) -> Work:
     )
 
 
-def _check_subset(samples: Subset, standard_error: bool) -> None:
+def _subset(samples: object, standard_error: bool) -> Subset:
+    samples = Subset() if samples == "auto" else samples
     if not isinstance(samples, Subset):
         raise SpecError(
-            f"samples={samples!r}; expected a lossatlas.Subset, such as la.Subset(size=500), or leave it out"
+            f"samples={samples!r}; expected 'auto' or a lossatlas.Subset, such as la.Subset(size=500), or leave it out"
         )
     if standard_error:
         raise SpecError("standard_error=True needs every sample's value; a Subset states its own error: leave one out")
+    return samples
 
 
 def _error_names(objective: Objective, sampler: Sampler, plan: str | Plan, precision: str) -> tuple[str, ...]:
