@@ -171,7 +171,7 @@ export function App({ content, extra }: { content: Content; extra?: Extra }) {
         {content.heading && <h1 dir="auto">{content.heading}</h1>}
         <Controls {...given} />
       </header>
-      <Colourbar {...given} />
+      {content.blocks.length > 0 && <Colourbar {...given} />}
       <p class="hidden" aria-live="polite" id="range-words">{shown.words}</p>
       <main>
         {content.curves.length > 0 && <section class="card"><Curves {...given} /></section>}

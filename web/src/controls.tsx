@@ -3,7 +3,7 @@
 import { useEffect, useState } from "preact/hooks";
 import type { Content } from "./data";
 import { number, type Shown } from "./ranges";
-import { clipped, logarithmic, step, valueAt, whole, type Change, type State } from "./state";
+import { clipped, label, logarithmic, step, valueAt, whole, type Change, type State } from "./state";
 
 interface Given {
   content: Content;
@@ -49,6 +49,7 @@ export function Colourbar({ content, state, shown }: Given) {
   const part = (tick: number): string => `${(100 * (tick - shown.bottom)) / (shown.top - shown.bottom || 1)}%`;
   return (
     <div class="bar" aria-hidden="true">
+      <span class="small">{label(content, state)}</span>
       <svg viewBox="0 0 100 1" preserveAspectRatio="none">
         <defs>
           <linearGradient id="ramp">

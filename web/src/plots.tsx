@@ -159,6 +159,7 @@ export function Curves({ content, state, shown, change }: Omit<Cut, "blocks">) {
   const common = { width, domain: content.limits[first.axis.name]!, mark: at, name: `${first.axis.name}: ${first.axis.label}`, point: (c: number) => !state.kept && go(c), key };
   return (
     <div class="curves" ref={box}>
+      <p class="small">{[label(content, state), ...same.slice(1)].join(", ")}</p>
       {width > 0 && (
         <Axes
           {...common} tall={Math.min(460, Math.max(280, width * 0.5))} shown={shown} words={`Lines of ${label(content, state)}. Left and right move the cursor.`}
@@ -167,6 +168,7 @@ export function Curves({ content, state, shown, change }: Omit<Cut, "blocks">) {
           gaps={content.curves.length === 1 ? first.empty[state.value]!.map(([low, high]) => [low, high]) : []}
         />
       )}
+      {beside && state.value === content.value && <p class="small">{rest.join(", ")}</p>}
       {width > 0 && beside && state.value === content.value && (
         <Axes
           {...common} tall={200} shown={beside} words={`Lines of ${rest.join(", ")}`}
