@@ -115,11 +115,12 @@ def test_the_code_cannot_end_its_element(bowl: xr.Dataset) -> None:
 
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)> & \u2028 {{code}} <!-- "
+NAME = "<img src=x onerror=alert(2)> & {{code}} <!-- "  # what a value may be called
 
 
 def test_what_users_wrote_cannot_become_part_of_the_page(make: Make) -> None:
     values = np.arange(12.0).reshape(4, 3)
-    landscape = make(values, title=HOSTILE, model=HOSTILE, data=HOSTILE, metrics={HOSTILE: values})
+    landscape = make(values, title=HOSTILE, model=HOSTILE, data=HOSTILE, metrics={NAME: values})
     page = interactive.page(compile(landscape, View(title=HOSTILE)))
     tame = make(values, title="a", model="b", data="c", metrics={"d": values})
     plain = interactive.page(compile(tame, View(title="e")))
