@@ -12,10 +12,13 @@ import torch
 from lossatlas.evaluate.way import UnmeasuredError, Way
 from lossatlas.results.landscape import Status
 
-__all__ = ["FAULTS", "Answer", "Evaluator"]
+__all__ = ["FAULTS", "Answer", "Evaluator", "out_of_memory"]
 
-FAULTS = (RuntimeError, ValueError, ArithmeticError, LookupError, TypeError)
+FAULTS = (RuntimeError, ValueError, ArithmeticError, LookupError, TypeError, MemoryError)
 """What a point may raise without ending the run."""
+
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "out_of_memory", "alloc_failed")
+"""What the allocators of torch say, in small letters: CUDA and cuBLAS, MPS, XPU, and that of the CPU."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,16 +57,16 @@ class Evaluator:
         Returns:
             Values, statuses and notes, in the order of the points.
 
-        Raises:
-            torch.OutOfMemoryError: no point fits: to go on would mark the whole plane as failed.
         """
         try:
             values = self.way.values(coordinates)
-        except torch.OutOfMemoryError:
-            raise
         except (UnmeasuredError, *FAULTS) as fault:
             if len(coordinates) == 1:
                 return self._failed(fault)
+            if out_of_memory(fault):  # half as many may fit
+                del fault
+                _free()
+                return _joined([self.answer(half) for half in np.array_split(coordinates, 2)])
             return _joined([self.answer(row) for row in coordinates[:, None]])  # one by one, to know which it was
         finite = np.isfinite(values[:, self._decisive]).all(axis=1)
         status = np.where(finite, Status.OK, Status.NON_FINITE).astype(np.int8)
@@ -75,6 +78,27 @@ class Evaluator:
         else:
             row, status, note = np.full(self._width, math.nan), Status.FAILED, f"{type(fault).__name__}: {fault}"
         return Answer(values=row[None], status=np.array([status], np.int8), notes=(note,))
+
+
+def out_of_memory(fault: BaseException) -> bool:
+    """Whether an allocator, of the CPU or of any device, had no more to give.
+
+    Returns:
+        Whether it was that.
+
+    Example:
+        >>> out_of_memory(RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"))
+        True
+    """
+    if isinstance(fault, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(fault, RuntimeError) and any(words in str(fault).lower() for words in _OUT_OF_MEMORY)
+
+
+def _free() -> None:
+    """Give back what the allocators of devices keep for later."""
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.empty_cache()
 
 
 def _joined(parts: list[Answer]) -> Answer:

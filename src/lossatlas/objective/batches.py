@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -54,6 +55,7 @@ class Batches:
     Attributes:
         number: of batches.
         kept: whether the data is held on the device.
+        quiet: whether an evaluation is known to draw no random number.
         fingerprint: hash of all batches, as text.
 
     Raises:
@@ -76,8 +78,9 @@ class Batches:
         self.device = device
         self.number = 0
         self.kept = True
+        self.quiet = False
         self._held: list[Any] = []
-        with self.seeded(0):
+        with self.reading(0):
             self._read_once(memory, look)
 
     def _read_once(self, memory: int, look: Callable[[Any], object]) -> None:
@@ -109,12 +112,43 @@ class Batches:
             ) from fault
 
     def seeded(self, seed: int) -> AbstractContextManager[None]:
-        """The global random state, and the DataLoader's own generator, under a seed and put back afterwards."""
+        """The global random state, and the DataLoader's own generator, under a seed and put back afterwards.
+
+        Left alone where it is known that an evaluation draws nothing (``quiet``) and the data is kept.
+
+        Returns:
+            A context.
+        """
+        if self.quiet and self.kept:
+            return contextlib.nullcontext()
         return seeded(seed, getattr(self.source, "generator", None))
+
+    def reading(self, seed: int) -> AbstractContextManager[None]:
+        """The same for a pass over the source, which draws nothing where that is a list of batches."""
+        if isinstance(self.source, list):
+            return contextlib.nullcontext()
+        return seeded(seed, getattr(self.source, "generator", None))
+
+    def assert_unchanged(self) -> None:
+        """Check that the data that is kept is what was read.
+
+        Raises:
+            SpecError: it was changed in place.
+        """
+        if not self.kept:
+            return
+        digest = hashlib.blake2b(digest_size=16)
+        for batch in self._held:
+            digest.update(fingerprint(batch))
+        if digest.hexdigest() != self.fingerprint:
+            raise SpecError(
+                "objective: the data changed after the Objective was made, in place, so its values would be of other "
+                "data than it says; make a new Objective, or clone the tensors before they are written to"
+            )
 
     def sample_fingerprints(self, seed: int) -> list[list[bytes]]:
         """Read the source once more, whatever is kept: a hash of each sample, batch by batch."""
-        with self.seeded(seed):
+        with self.reading(seed):
             return [_rows(batch) for batch in self.source]
 
     def __iter__(self) -> Iterator[Any]:

@@ -166,9 +166,9 @@ def _recorded(model: nn.Module, trace: _Trace) -> Iterator[None]:
 
 def data_difference(objective: Objective) -> str | None:
     """What differs between two passes over the source, if anything. Stops at the first batch where nothing does."""
-    with objective.batches.seeded(1):
+    with objective.batches.reading(1):
         again = fingerprint(next(iter(objective.batches.source)))
-    with objective.batches.seeded(0):
+    with objective.batches.reading(0):
         if fingerprint(next(iter(objective.batches.source))) == again:
             return None
     passes = [sorted(row for rows in objective.batches.sample_fingerprints(seed) for row in rows) for seed in (0, 1)]

@@ -385,13 +385,14 @@ class Objective(private.Travelling):
             ) from fault
 
     def assert_unchanged(self) -> None:
-        """Check that the model is still where the objective found it.
+        """Check that model and data are still as the objective found them.
 
         Raises:
-            SpecError: the model was changed since; its origin would silently be another one.
+            SpecError: one was changed since; the origin, or what is measured, would silently be another one.
         """
         if private.weights_fingerprint(self.model) != self.fingerprint:
             raise SpecError(private.CHANGED)
+        self.batches.assert_unchanged()
 
 
 def _origin(model: nn.Module, *, statistics: bool) -> dict[str, Tensor]:

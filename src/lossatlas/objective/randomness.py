@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -27,6 +28,15 @@ def seeded(seed: int, *generators: torch.Generator | None) -> Iterator[None]:
         >>> bool((before == torch.get_rng_state()).all())
         True
     """
+    with _one_thread:
+        yield from _seeded(seed, generators)
+
+
+_one_thread = threading.RLock()
+"""There is one global state: two threads that seed it and put it back in turns would put back each other's."""
+
+
+def _seeded(seed: int, generators: tuple[torch.Generator | None, ...]) -> Iterator[None]:
     own = [(generator, generator.get_state()) for generator in generators if generator is not None]
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     initialized: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]

@@ -147,6 +147,11 @@ class Block:
     status: np.ndarray
     notes: tuple[str, ...] = ()
 
+    def where(self, wanted: np.ndarray) -> Block:
+        """Some of the points: bool [n]."""
+        notes = tuple(note for note, stays in zip(self.notes, wanted, strict=True) if stays) if self.notes else ()
+        return Block(indices=self.indices[wanted], values=self.values[wanted], status=self.status[wanted], notes=notes)
+
     @classmethod
     def joined(cls, blocks: Sequence[Self], width: int) -> Self:
         """Several blocks as one, ordered by index; ``width`` values each, also where there is no block.

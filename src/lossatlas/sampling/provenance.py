@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from lossatlas.objective import Objective
+from lossatlas.objective.code import code_of
 from lossatlas.objective.probe import Centre
 from lossatlas.objective.reduction import name_of
 from lossatlas.results.landscape import About, Axis
@@ -24,7 +25,7 @@ from lossatlas.sampling.samplers import Sampler
 from lossatlas.space.charts import Chart
 from lossatlas.space.facts import Facts, facts
 
-__all__ = ["run_spec", "subject_identity"]
+__all__ = ["code_identity", "run_spec", "subject_identity"]
 
 
 def run_spec(
@@ -34,6 +35,7 @@ def run_spec(
     centre: Centre,
     precision: str = "exact",
     errors: tuple[str, ...] = (),
+    code: Mapping[str, Any] | None = None,
 ) -> RunSpec:
     """Describe a run.
 
@@ -44,6 +46,7 @@ def run_spec(
         centre: the values at the origin.
         precision: number format of the evaluation, a name of ``plans.PRECISIONS``.
         errors: names of the standard errors that stand beside the values.
+        code: what loss, metrics and forward do, see :func:`code_identity`.
 
     Returns:
         Identity, axes and description.
@@ -53,7 +56,9 @@ def run_spec(
     return RunSpec(
         identity=_identity(objective, known, axes, centre)
         | {"precision": precision, "sampler": dict(sampler.identity)}
-        | ({"standard errors": list(errors)} if errors else {}),
+        | {"device": objective.device.type}
+        | ({"standard errors": list(errors)} if errors else {})
+        | ({"code": dict(code)} if code else {}),
         axes={
             name: Axis(coordinates=coordinates, length=known.lengths[name], label=known.labels[name])
             for name, coordinates in axes.items()
@@ -61,6 +66,14 @@ def run_spec(
         values=(*objective.names, *errors),
         about=_about(objective, known, centre, precision),
     )
+
+
+def code_identity(objective: Objective) -> dict[str, dict[str, str]]:
+    """What loss, metrics and forward do, as far as it can be read; hashes by name."""
+    read: dict[str, Any] = {f"metric {name}": metric for name, metric in objective.metrics.items()}
+    read |= {"loss": objective.loss} if objective.loss is not None else {}
+    read |= {"forward": objective.forward}
+    return {name: code_of(function) for name, function in read.items()}
 
 
 def subject_identity(objective: Objective) -> dict[str, str]:

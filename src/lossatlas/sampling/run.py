@@ -20,16 +20,21 @@ from lossatlas.evaluate import plans
 from lossatlas.evaluate.choice import Ways, choose
 from lossatlas.evaluate.plans import Plan
 from lossatlas.objective import Objective
+from lossatlas.objective.alone import one_at_a_time
+from lossatlas.objective.code import unchanged
+from lossatlas.objective.drawing import draws
 from lossatlas.objective.given import check_objective
 from lossatlas.objective.probe import Centre, probe
 from lossatlas.objective.spread import error_names
+from lossatlas.results.landscape import Status
 from lossatlas.results.reading import finished
 from lossatlas.results.spec import RunSpec
 from lossatlas.results.store import MemoryRun, RunFolder
+from lossatlas.sampling.consistency import check_centre, check_stored
 from lossatlas.sampling.executors import HERE, Executor, Work
 from lossatlas.sampling.loop import PATIENCE_SECONDS, Places, visit
 from lossatlas.sampling.noise import note_rounding
-from lossatlas.sampling.provenance import run_spec
+from lossatlas.sampling.provenance import code_identity, run_spec
 from lossatlas.sampling.samplers import Grid, Sampler, check_axes
 from lossatlas.sampling.subset import Subset, reduced
 from lossatlas.sampling.workers.named import executor_of
@@ -44,6 +49,7 @@ Runner = Executor | futures.Executor | str | Any
 """What ``executor=`` takes, see :func:`lossatlas.sampling.workers.named.executor_of`."""
 
 
+@one_at_a_time
 def sample(
     objective: Objective,
     chart: Chart,
@@ -108,14 +114,18 @@ def sample(
         subset = _subset(samples, standard_error)
         objective, sampler = reduced(objective, chart, sampler, subset, run=run, progress=progress, executor=executor)
     errors = _error_names(objective, sampler, plan, precision) if standard_error else ()
+    objective.batches.quiet = not draws(objective)
+    before = code_identity(objective)
     centre = _probed(objective, chart)
-    spec = run_spec(objective, chart, sampler, centre, precision, errors)
+    code = unchanged(before, code_identity(objective))
+    spec = run_spec(objective, chart, sampler, centre, precision, errors, code)
     if run is not None and (there := finished(run, spec)) is not None:
         return there
     ways = _ways(objective, chart, errors)
     work = _Carrying(ways, spec, sampler, executor, plan, precision, block, progress)
     with begun(run, spec, chart) as journal:
-        work.carry_out(journal, centre.seconds)
+        if work.carry_out(journal, centre.seconds) and samples is None:
+            check_centre(objective, chart, centre, spec, journal.told())
         note_rounding(journal, objective, chart, show=_shown(progress, journal.size * centre.seconds))
         return journal.finish(sampler.finish)
 
@@ -133,14 +143,22 @@ class _Carrying:
     block: int | None
     progress: bool | None
 
-    def carry_out(self, journal: RunFolder | MemoryRun, seconds: float) -> None:
-        """Evaluate all points that the sampler asks for."""
+    def carry_out(self, journal: RunFolder | MemoryRun, seconds: float) -> bool:
+        """Evaluate all points that the sampler asks for, those that failed before among them.
+
+        Returns:
+            Whether there were any.
+        """
         told = journal.told()
+        before, told = told, told.where(told.status != Status.FAILED)
         axes = self.sampler.axes
         chosen = choose(self.ways, axes, journal, seconds, plan=self.plan, precision=self.precision)
+        work, places = _work(self.ways, chosen.plan, self.spec.values), Places(axes, self.ways.chart.axes)
+        if len(told.indices) < journal.size:
+            check_stored(work, places, told, self.spec.values)
         visit(
-            _work(self.ways, chosen.plan, self.spec.values),
-            Places(axes, self.ways.chart.axes),
+            work,
+            places,
             self.sampler.start(told),
             journal,
             self.executor,
@@ -150,6 +168,7 @@ class _Carrying:
             block=self.block,
             progress=self.progress,
         )
+        return len(journal.told().indices) > len(told.indices) or len(before.indices) > len(told.indices)
 
 
 def check_question(objective: Objective, chart: Chart, sampler: Sampler, block: int | None = None) -> None:

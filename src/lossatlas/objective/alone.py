@@ -1,0 +1,42 @@
+"""Who works with an objective now: its private copy is moved from point to point, so one thread at a time."""
+
+from __future__ import annotations
+
+import functools
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+from lossatlas.objective.objective import Objective
+
+__all__ = ["one_at_a_time"]
+
+Given = ParamSpec("Given")
+Found = TypeVar("Found")
+
+_locks: weakref.WeakKeyDictionary[Objective, Any] = weakref.WeakKeyDictionary()
+_making = threading.Lock()
+
+
+def one_at_a_time(function: Callable[Given, Found]) -> Callable[Given, Found]:
+    """A function of an objective that other threads wait for, if they work with the same objective.
+
+    Args:
+        function: its first argument is the objective.
+
+    Returns:
+        The same function, with a lock for each objective.
+    """
+
+    @functools.wraps(function)
+    def alone(*args: Given.args, **kwargs: Given.kwargs) -> Found:
+        objective = args[0] if args else kwargs.get("objective")
+        if not isinstance(objective, Objective):
+            return function(*args, **kwargs)
+        with _making:
+            lock = _locks.setdefault(objective, threading.RLock())
+        with lock:
+            return function(*args, **kwargs)
+
+    return alone

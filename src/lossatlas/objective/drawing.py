@@ -1,0 +1,81 @@
+"""Does an evaluation draw random numbers? One that does not leaves the global generators alone.
+
+torch has one generator for all threads, so a scan that seeds it and puts it back disturbs whoever draws meanwhile.
+Which operators draw is asked of torch (the tag ``nondeterministic_seeded``), and in this thread alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from lossatlas.objective import calling
+
+if TYPE_CHECKING:
+    from lossatlas.objective.objective import Objective
+
+__all__ = ["draws"]
+
+
+class _Watching(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Notes whether an operator draws from a generator."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.drawn = False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if torch.Tag.nondeterministic_seeded in getattr(func, "tags", ()):
+            self.drawn = True
+        return func(*args, **(kwargs or {}))
+
+
+def draws(objective: Objective) -> bool:
+    """Whether model, loss or a metric draw random numbers for the first batch; torch's state stays as it was.
+
+    Args:
+        objective: what is evaluated.
+
+    Returns:
+        Whether they do, or might.
+    """
+    if objective.training or objective.tasks.names:
+        return True
+    return _drawn(lambda: _once(objective))
+
+
+def _once(objective: Objective) -> None:
+    batch = next(iter(objective.batches))
+    with objective.posed(), objective.grad_mode():
+        outputs, targets = objective.forward(objective.private, batch)
+        shown = calling.predictions(outputs)
+        if objective.loss is not None:
+            objective.loss(shown, targets)
+        for name in objective.measured[1:]:
+            objective.metrics[name](shown, targets)
+
+
+def _drawn(evaluate: Callable[[], None]) -> bool:
+    """Whether a computation draws; one that fails, or that draws from Python or NumPy, might."""
+    own, numpy_own = random.getstate(), np.random.get_state(legacy=False)
+    before = torch.get_rng_state()
+    try:
+        with _Watching() as watching:
+            evaluate()
+    except Exception:
+        watching = _Watching()
+        watching.drawn = True
+    if watching.drawn:
+        torch.set_rng_state(before)
+    elsewhere = random.getstate() != own or repr(np.random.get_state(legacy=False)) != repr(numpy_own)
+    if elsewhere:
+        with contextlib.suppress(ValueError):
+            random.setstate(own)
+            np.random.set_state(numpy_own)
+    return watching.drawn or elsewhere
