@@ -86,6 +86,7 @@ bench: $(BENCH_READY)
 
 soak: $(READY)
 	$(BIN)/pytest -m "soak or slow" --count-kills 50 tests/sampling
+	$(BIN)/pytest -m soak -s tests/test_hostile_files.py
 	$(BIN)/pytest -m soak tests/results tests/paths tests/curvature tests/flatness tests/connect tests/zoo studies/tests/test_verdicts.py
 
 clean:

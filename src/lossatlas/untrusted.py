@@ -25,6 +25,7 @@ __all__ = [
     "hdf5",
     "json_object",
     "printable",
+    "printable_fields",
     "reading",
     "safetensors_header",
     "shown",
@@ -130,6 +131,24 @@ def printable(text: str) -> str:
     return "".join(_one(letter) for letter in text)
 
 
+def printable_fields(record: Any, *names: str) -> None:
+    """Make texts of a frozen dataclass printable, in place; line breaks stay.
+
+    Args:
+        record: the dataclass, in its ``__post_init__``.
+        *names: fields that are texts, or lists of texts.
+    """
+    for name in names:
+        value = getattr(record, name)
+        one = isinstance(value, str)
+        cleaned = [_lines(text) if isinstance(text, str) else text for text in ([value] if one else value or ())]
+        object.__setattr__(record, name, cleaned[0] if one else type(value)(cleaned) if cleaned else value)
+
+
+def _lines(text: str) -> str:
+    return "\n".join(printable(line) for line in text.split("\n"))
+
+
 def _one(letter: str) -> str:
     if letter in "\t\n\r\v\f\x85\u2028\u2029":
         return " "
@@ -203,8 +222,8 @@ def bare_name(name: object, source: str | os.PathLike[str]) -> str:
         ...
         lossatlas.errors.SpecError: index.json names a file outside of its folder: '../a.pt'; expected a bare file name
     """
-    bare = isinstance(name, str) and name not in ("", ".", "..") and not set(name) & set("/\\\0:")
-    if not bare or not isinstance(name, str):
+    bare = isinstance(name, str) and name not in ("", ".", "..") and name.isprintable() and not set(name) & set("/\\:")
+    if not bare or not isinstance(name, str) or len(name.encode(errors="replace")) > 255:
         raise SpecError(
             f"{shown(source)} names a file outside of its folder: {str(name)[:80]!r}; expected a bare file name"
         )
@@ -267,10 +286,11 @@ def check_zip(path: str | os.PathLike[str]) -> None:
         SpecError: it claims more than so many times its size.
     """
     source = Path(path)
-    if not zipfile.is_zipfile(source):
-        return
-    with reading(source, "an archive", "truncated or damaged?"), zipfile.ZipFile(source) as archive:
-        claimed = sum(entry.file_size for entry in archive.infolist())
+    with reading(source, "an archive", "truncated or damaged?"):
+        if not zipfile.is_zipfile(source):
+            return
+        with zipfile.ZipFile(source) as archive:
+            claimed = sum(entry.file_size for entry in archive.infolist())
         _check_claim(source, claimed, source.stat().st_size)
 
 

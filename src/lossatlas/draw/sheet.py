@@ -151,6 +151,7 @@ class Sheet:
         room = 72.0 * (self.width - 2 * self.edge)
         lines: list[str] = []
         for word in text.replace(" %", "\u00a0%").replace(" ·", "\u00a0·").split(" "):
+            word = word if len(word) <= _LONGEST_WORD else _cut(word, _LONGEST_WORD)
             if lines and text_width(f"{lines[-1]} {word}", size, weight) <= room:
                 lines[-1] = f"{lines[-1]} {word}"
             else:
@@ -196,6 +197,13 @@ class Sheet:
         extent = min(top_bottom + height - bottom, 2.2 * self.panel_height)
         middle = (bottom + top_bottom + height) / 2
         return right + 1.2 * self.unit, middle - extent / 2, 0.9 * self.unit, extent
+
+
+_NARROWEST = 0.2
+"""No letter is narrower, as a share of the size of the text."""
+
+_LONGEST_WORD = 300
+"""A longer word, a path of thousands of letters, is cut in its middle."""
 
 
 Box = tuple[float, float, float, float]
@@ -246,12 +254,14 @@ def shortened(words: str, size: float, room: float) -> str:
         >>> shortened("a title far too long for its panel (seed 1)", 9.0, 110.0)
         'a title far to… (seed 1)'
     """
-    if text_width(words, size) <= room:
+    most = max(2, int(room / (_NARROWEST * size)))  # measuring thousands of letters takes minutes
+    if len(words) <= most and text_width(words, size) <= room:
         return words
-    kept = len(words) - 1
-    while kept > 1 and text_width(_cut(words, kept), size) > room:
-        kept -= 1
-    return _cut(words, kept)
+    low, high = 1, min(len(words) - 1, most)
+    while low < high:
+        kept = (low + high + 1) // 2
+        low, high = (kept, high) if text_width(_cut(words, kept), size) <= room else (low, kept - 1)
+    return _cut(words, low)
 
 
 def _cut(words: str, kept: int) -> str:

@@ -21,6 +21,7 @@ from lossatlas.figure.palettes import Colours, ThemeName
 from lossatlas.figure.ranges import Range
 from lossatlas.results.landscape import axis_names, validate, value_names
 from lossatlas.results.quantities import quantity
+from lossatlas.untrusted import printable_fields
 
 __all__ = ["ColourOption", "KindOption", "ScaleOption", "View", "compile"]
 
@@ -83,6 +84,8 @@ class View:
     overlays: Sequence[Overlay] = ()
 
     def __post_init__(self) -> None:
+        if isinstance(self.title, str):
+            printable_fields(self, "title")
         options = {"kind": KindOption, "scale": ScaleOption, "colours": ColourOption, "theme": ThemeName}
         for name, option in options.items():
             if getattr(self, name) not in get_args(option):

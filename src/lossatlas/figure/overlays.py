@@ -10,6 +10,7 @@ import numpy as np
 
 from lossatlas.errors import SpecError, unknown
 from lossatlas.expected import check_kind
+from lossatlas.untrusted import printable_fields
 
 __all__ = ["Overlay", "Path", "Points", "Regions", "Symbol", "borders", "check"]
 
@@ -105,6 +106,7 @@ Overlay = Path | Points | Regions
 
 
 def _as_points(overlay: Path | Points) -> None:
+    printable_fields(overlay, "label", "note")
     for name in ("x", "y"):
         object.__setattr__(overlay, name, np.asarray(getattr(overlay, name), dtype=np.float64).reshape(-1))
     if len(overlay.x) != len(overlay.y):

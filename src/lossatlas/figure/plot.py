@@ -15,6 +15,7 @@ import numpy as np
 
 from lossatlas.errors import SpecError, unknown
 from lossatlas.figure.palettes import THEMES, Theme, ThemeName
+from lossatlas.untrusted import printable_fields
 
 __all__ = ["Mark", "Panel", "Plot", "Scale", "Series", "Style", "plot_of", "symmetric_below"]
 
@@ -58,6 +59,7 @@ class Series:
             values = getattr(self, name)
             if values is not None:
                 object.__setattr__(self, name, np.asarray(values, dtype=np.float64).reshape(-1))
+        printable_fields(self, "label", *(["names"] if isinstance(self.names, (list, tuple)) else []))
         if self.names and len(self.names) != len(self.x):
             raise SpecError(f"series {self.label!r}: {len(self.names)} names for {len(self.x)} points; give one each")
         lengths = {len(values) for values in (self.x, self.y, self.low, self.high) if values is not None}
@@ -109,6 +111,7 @@ class Panel:
     x_ticks: Sequence[tuple[float, str]] = ()
 
     def __post_init__(self) -> None:
+        printable_fields(self, "title", "x_label", "y_label")
         for name in ("x_scale", "y_scale"):
             if getattr(self, name) not in get_args(Scale):
                 raise SpecError(unknown(name, getattr(self, name), get_args(Scale)))
@@ -139,6 +142,7 @@ class Plot:
     theme_name: ThemeName = "light"
 
     def __post_init__(self) -> None:
+        printable_fields(self, "title", *(["caption"] if isinstance(self.caption, (list, tuple)) else []))
         if not self.panels:
             raise SpecError("plot has no panels; give at least one")
         if self.theme_name not in THEMES:

@@ -68,6 +68,8 @@ def checkpoints_in(folder: Path) -> Found:
         raise SpecError(f"{folder}: no such folder; expected one that lossatlas.Recorder wrote")
     if (folder / LAYOUT).is_file():
         layout, entries = read_index(folder)
+        if not entries:
+            raise SpecError(f"{folder} has no checkpoint yet; call Recorder.step before and during the training")
         known = [
             Checkpoint(step=e["step"], epoch=e["epoch"], loss=e["loss"], lr=e["lr"], notes=e["notes"]) for e in entries
         ]

@@ -72,6 +72,8 @@ def landscape(
         (1.25, 'unknown')
     """
     arrays = {name.replace("/", "_"): _numbers(name, column) for name, column in columns.items()}
+    if empty := [name for name, array in arrays.items() if not array.size]:
+        raise SpecError(f"{empty[0]} is empty; expected a number for each point")
     names = _axis_names(arrays, axes)
     values = _with_loss([name for name in arrays if name not in names])
     if not values:

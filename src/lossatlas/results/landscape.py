@@ -38,7 +38,7 @@ from lossatlas.results.checked import check_contents
 from lossatlas.results.intervals import clopper_pearson
 from lossatlas.results.naming import check_names
 from lossatlas.results.netcdf import decoded, encoded
-from lossatlas.untrusted import check_hdf5, reading, shown
+from lossatlas.untrusted import check_hdf5, printable, reading, shown
 
 __all__ = [
     "ATTRIBUTES",
@@ -163,7 +163,7 @@ class About:
                 value = ",".join(value)
             elif isinstance(value, Mapping):
                 value = json.dumps(dict(value), sort_keys=True)
-            attributes[name] = "" if value is None else value
+            attributes[name] = "" if value is None else printable(value) if isinstance(value, str) else value
         return attributes
 
 
@@ -211,7 +211,7 @@ def build(
         dataset[name] = (name, np.asarray(axis.coordinates, float))
         dataset[name].attrs = {
             "units": "multiple of the direction",
-            "long_name": axis.label,
+            "long_name": printable(axis.label),
             "length": axis.length,
         }
         lengths = np.asarray(axis.coordinates, float) * axis.length
