@@ -33,6 +33,7 @@ COMMANDS = {
     "check": "Say whether a picture is right: what is odd, and what to do about it.",
     "info": "Say what a run is and how far it is.",
     "repair": "Check a run for damage, and compute again what is damaged.",
+    "doctor": "Say what is installed, and whether it works here.",
     "import": "Read numbers of other programs: tables, arrays, files of the original code.",
     "export": "Write files that the original code reads.",
 }

@@ -1,0 +1,164 @@
+"""`lossatlas doctor`: what is installed, what it can run on, and whether it works here."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lossatlas.cli import Failure
+
+__all__ = ["doctor_command", "self_test"]
+
+_CLOSE = 1e-5
+"""How far the self-test may be from its closed form, relative: single precision, whatever the device."""
+
+_LIBRARIES = ("numpy", "scipy", "xarray", "h5py", "h5netcdf", "safetensors", "torch")
+
+
+@click.command("doctor")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def doctor_command(as_json: bool) -> None:
+    """Say what is installed, which devices and extras there are, and whether a small landscape comes out right.
+
+    The self-test takes some seconds: on every device it samples a surface whose values are known in closed form, keeps
+    it in a run folder, opens it again, and draws it in every format whose library is installed.
+
+    \b
+    Examples:
+      lossatlas doctor
+      lossatlas doctor --json
+
+    Put its output into a report of a fault. It names no files and no data of yours.
+    """
+    found = {
+        "environment": _environment(),
+        "devices": _devices(),
+        "extras": _extras(),
+        "self-test": dict(self_test(list(_devices()))),
+    }
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    else:
+        _print(found)
+    if failed := [name for name, said in found["self-test"].items() if not said.startswith("ok")]:
+        raise Failure(f"the self-test failed: {', '.join(failed)}")
+
+
+def _print(found: dict[str, dict[str, str]]) -> None:
+    for title, entries in found.items():
+        click.echo(f"{title}:")
+        width = max((len(name) for name in entries), default=0)
+        for name, said in entries.items():
+            click.echo(f"  {name:{width}}  {said}")
+
+
+def _environment() -> dict[str, str]:
+    versions = {name: _version(name) or "missing" for name in _LIBRARIES}
+    return {"lossatlas": _version("lossatlas") or "not installed", "Python": platform.python_version(),
+            "system": platform.platform(), **versions}  # fmt: skip
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _devices() -> dict[str, str]:
+    """Devices that torch can compute on here, in words."""
+    import torch
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    found = {"cpu": f"{cores} cores, {torch.get_num_threads()} threads"}
+    for number in range(torch.cuda.device_count()):
+        about = torch.cuda.get_device_properties(number)
+        found[f"cuda:{number}"] = f"{about.name}, {about.total_memory / 1024**3:.1f} GiB"
+    if torch.backends.mps.is_available():
+        found["mps"] = "Metal"
+    return found
+
+
+def _extras() -> dict[str, str]:
+    """What each extra brings: its libraries with their versions, or the command that installs them."""
+    found: dict[str, list[str]] = {}
+    for line in importlib.metadata.requires("lossatlas") or ():
+        extra = re.search(r"extra\s*==\s*['\"]([\w-]+)['\"]", line)
+        library = re.match(r"[\w.-]+", line)
+        if extra and library and library[0] != "lossatlas" and extra[1] != "all":
+            found.setdefault(extra[1], []).append(library[0])
+    return {extra: _brought(extra, libraries) for extra, libraries in found.items()}
+
+
+def _brought(extra: str, libraries: list[str]) -> str:
+    versions = {name: _version(name) for name in libraries}
+    if missing := [name for name, version in versions.items() if not version]:
+        return f"{', '.join(missing)} missing: pip install 'lossatlas[{extra}]'"
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def self_test(devices: list[str]) -> Iterator[tuple[str, str]]:
+    """A surface of known values, measured on each device, kept, opened again and drawn.
+
+    Args:
+        devices: as torch names them.
+
+    Yields:
+        What was tried, and "ok" with its time, or what went wrong.
+    """
+    import lossatlas as la
+    from lossatlas.draw import suffixes
+    from lossatlas.extras import MissingExtraError
+
+    with tempfile.TemporaryDirectory() as folder:
+        for device in devices:
+            begun = time.perf_counter()
+            try:
+                error = _surface(device, Path(folder) / device.replace(":", "-"))
+            except Exception as fault:  # whatever it is, the rest is tried all the same
+                yield f"a surface on {device}", f"failed: {type(fault).__name__}: {fault}"
+                continue
+            said = "ok" if error < _CLOSE else f"failed: wrong by {error:.1g} relative"
+            yield f"a surface on {device}", f"{said}, {time.perf_counter() - begun:.1f} s"
+        landscape = la.landscape(x=[-1, 0, 1], y=[-1, 0, 1], loss=[[2, 1, 2], [1, 0, 1], [2, 1, 2]])
+        for suffix in suffixes():
+            begun = time.perf_counter()
+            try:
+                la.draw(landscape, Path(folder) / f"a{suffix}")
+            except MissingExtraError as missing:
+                yield f"a picture {suffix}", f"ok, left out: {missing}"
+            except Exception as fault:
+                yield f"a picture {suffix}", f"failed: {type(fault).__name__}: {fault}"
+            else:
+                yield f"a picture {suffix}", f"ok, {time.perf_counter() - begun:.1f} s"
+
+
+def _surface(device: str, folder: Path) -> float:
+    """The largest relative error of a quadratic bowl, measured, kept in a run folder and opened again."""
+    import torch
+    from torch.nn.functional import mse_loss
+
+    import lossatlas as la
+
+    model = torch.nn.Linear(2, 1, bias=False).to(device)
+    inputs = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+    with torch.no_grad():
+        model.weight.zero_()
+    objective: Any = la.Objective(model, (inputs, torch.tensor([[1.0], [2.0]])), loss=mse_loss)
+    plane = la.Plane(
+        objective.origin, {"x": {"weight": torch.tensor([[1.0, 0.0]])}, "y": {"weight": torch.tensor([[0.0, 1.0]])}}
+    )
+    la.sample(objective, plane, la.Grid(x=(-1, 1, 5), y=(-1, 1, 5)), run=folder, progress=False)
+    found = la.open(folder)
+    known = ((found["x"] - 1) ** 2 + (2 * found["y"] - 2) ** 2) / 2  # mean of two squared errors, by hand
+    return float((abs(found["loss"] - known) / (1 + known)).max())
