@@ -117,7 +117,7 @@ def self_test(devices: list[str]) -> Iterator[tuple[str, str]]:
         What was tried, and "ok" with its time, or what went wrong.
     """
     import lossatlas as la
-    from lossatlas.draw import suffixes
+    from lossatlas.draw.renderer import suffixes
     from lossatlas.extras import MissingExtraError
 
     with tempfile.TemporaryDirectory() as folder:
