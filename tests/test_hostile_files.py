@@ -139,7 +139,7 @@ READERS = {
     "recorded": (_path, "index.jsonl", _walked),
     "recorded layout": (_path, "path.json", _walked),
     "recorded tensors": (_path, "step-000000001.safetensors", _walked),
-    "ways": (_ways, "connection.json", lambda path: (connections.known(path), connections.overlays_of(path / "plane"))),
+    "ways": (_ways, "connection.json", lambda path: (connections._known(path), connections.overlays_of(path / "plane"))),
     "table.csv": (lambda path: path.write_text(TABLE), "", lambda path: _used(read_table(path))),
     "arrays.npz": (lambda path: np.savez_compressed(path, x=X, loss=X**2), "", lambda path: _used(read_table(path))),
     "images.npz": (
