@@ -31,6 +31,7 @@ COMMANDS = {
     "sharpness": "Measure how flat trained networks are, by measures that say what they are invariant to.",
     "compare": "Say whether two models differ by more than the spread over random directions.",
     "check": "Say whether a picture is right: what is odd, and what to do about it.",
+    "merge": "Make one run of the shards that independent jobs evaluated.",
     "info": "Say what a run is and how far it is.",
     "repair": "Check a run for damage, and compute again what is damaged.",
     "doctor": "Say what is installed, and whether it works here.",

@@ -194,6 +194,11 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
         help="Who evaluates the points: processes:4, devices, dask:4, dask://host:8786, mpi, "
         "submitit:slurm.toml (this process).",
     ),
+    "shard": click.option(
+        "--shard",
+        metavar="K/N",
+        help="Evaluate share K of N of the grid, in a journal of its own in --run: for the jobs of an array.",
+    ),
     "seeds": click.option(
         "--seeds",
         type=int,
@@ -222,7 +227,7 @@ WHERE = ("x", "y", "z", "seed", "normalize", "still", "only", "orthogonal", "can
 """The names of the flags that say where."""
 
 
-HOW = ("adaptive", "plan", "precision", "standard_error", "seeds", "executor")
+HOW = ("adaptive", "plan", "precision", "standard_error", "seeds", "executor", "shard")
 
 GROUPS = {
     "What is measured": (*WHAT, "metric"),

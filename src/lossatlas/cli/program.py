@@ -81,6 +81,7 @@ def _measuring_lines(scan: Any, tolerance: float) -> Iterator[str]:
     how = f"run={scan.run or None!r}, plan={scan.plan!r}, precision={scan.precision!r}"
     how += ", standard_error=True" if scan.standard_error else ""
     how += f", executor={scan.executor!r}" if scan.executor else ""
+    how += f", shard={scan.shard!r}" if scan.shard else ""
     seen = "".join(f", {name}={value!r}" for name, value in scan.view.items())
     if not scan.seeds:
         yield f"landscape = la.{_call(scan, tolerance)}{how})"

@@ -38,6 +38,8 @@ def sample_command(config: Path | None, print_config: bool, print_python: bool, 
         lossatlas sample --config scan.toml --x -1 1 51 --seeds 5 --run runs/line --out band.png
       Four processes, each with its share of the cores:
         lossatlas sample --config scan.toml --executor processes:4
+      The third of eight jobs of an array, which need not know of each other:
+        lossatlas sample --config scan.toml --run runs/a --shard 3/8
       The standard error of each mean over samples:
         lossatlas sample --config scan.toml --standard-error --run runs/sure
 
@@ -106,7 +108,7 @@ def _sampled(scan: Any, objective: Any, plane: Any, grid: Any) -> Any:
     from lossatlas.cli.scan import TOLERANCE
 
     options: dict[str, Any] = {"run": scan.run or None, "plan": scan.plan, "precision": scan.precision}
-    options |= {"executor": scan.executor or "serial"}
+    options |= {"executor": scan.executor or "serial", "shard": scan.shard or None}
     if scan.samples == "auto":
         subset = la.Subset(tolerance=scan.adaptive or TOLERANCE)
         return la.sample(objective, plane, grid, samples=subset, **options)

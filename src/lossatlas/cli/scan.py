@@ -99,6 +99,7 @@ class Scan:
     precision: str = "exact"
     standard_error: bool = False
     executor: str = ""
+    shard: str = ""
     seeds: int = 0
     run: str = ""
     out: tuple[str, ...] = ()
@@ -117,8 +118,7 @@ class Scan:
         if not isinstance(self.samples, int) and self.samples != "auto":
             raise SpecError(f"--samples {self.samples}; expected a number, or 'auto' for a corrected part of them")
         self._check_text()
-        if self.executor:
-            named(self.executor)
+        self._check_workers()
         if self.dtype and self.dtype not in DTYPES:
             raise SpecError(unknown("dtype", self.dtype, DTYPES))
         if self.only and (self.directions or len(self.towards) == len(self.axes)):
@@ -133,6 +133,12 @@ class Scan:
         self._check_uncertainty()
         if len(self.towards) > len(self.axes):
             raise SpecError(f"--towards is given {len(self.towards)} times for the axes {list(self.axes)}")
+
+    def _check_workers(self) -> None:
+        if self.executor:
+            named(self.executor)
+        if self.shard and (not self.run or self.seeds):
+            raise SpecError(f"--shard {self.shard} needs --run, the folder that all shards share, and no --seeds")
 
     def _check_text(self) -> None:
         text = corpora.wanted(self.model, self.data)

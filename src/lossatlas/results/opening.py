@@ -66,7 +66,9 @@ _ALL = (
     Kind("connection", "the ways between two networks", "lossatlas.connect.connections:opened", ("connection.json",)),
     Kind("path", "the path of a training run", "lossatlas.paths.trajectories:Trajectory.open", ("path.json",)),
     Kind("seeds", "one scan along several planes", "lossatlas.field.uncertainty:Seeds.open", (f"seed-*/{SPEC}",)),
-    Kind("landscape", "a Landscape", _LANDSCAPE, (SPEC, "landscape.nc", "journal.sqlite"), (".nc",)),
+    Kind(
+        "landscape", "a Landscape", _LANDSCAPE, (SPEC, "landscape.nc", "journal.sqlite", f"shards/*/{SPEC}"), (".nc",)
+    ),
     Kind("curvature map", "a map of curvature", _LANDSCAPE),
     Kind("flatness", "a table of measures of flatness", "lossatlas.flatness.stored:opened", (), (".json",)),
     Kind(

@@ -16,8 +16,9 @@ import xarray as xr
 from lossatlas.errors import RunMismatchError, SpecError
 from lossatlas.expected import path_of
 from lossatlas.results import landscape as schema
-from lossatlas.results.folders import RESULT, look, read_curvature, read_evaluation, repair_command, spec_of
+from lossatlas.results.folders import RESULT, read_curvature, repair_command, spec_of
 from lossatlas.results.landscape import Status
+from lossatlas.results.shards import evaluation_of, look_at_all
 from lossatlas.results.spec import RunSpec
 from lossatlas.results.store import assemble
 
@@ -63,8 +64,8 @@ def read(path: str | os.PathLike[str]) -> xr.Dataset:
     if (folder / RESULT).is_file():
         landscape = _result(folder)
     else:
-        seen = look(folder)
-        landscape = assemble(seen.spec, seen.found.told, read_evaluation(folder))
+        seen = look_at_all(folder)
+        landscape = assemble(seen.spec, seen.found.told, evaluation_of(folder))
     if found := read_curvature(folder):
         landscape.attrs["curvature"] = json.dumps(found)
     return landscape
@@ -130,7 +131,7 @@ def progress(path: str | os.PathLike[str]) -> Progress:
         SpecError: not a run folder, or a damaged one.
     """
     folder = Path(path)
-    seen = look(folder)
+    seen = look_at_all(folder)
     spec, told = seen.spec, seen.found.told
     failures = Counter(note for note in told.notes if note)
     counts = {flag.name.lower(): int(np.sum(told.status == flag)) for flag in Status}

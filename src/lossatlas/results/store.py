@@ -46,6 +46,7 @@ from lossatlas.results.folders import (
 )
 from lossatlas.results.journal import Journal
 from lossatlas.results.landscape import Status
+from lossatlas.results.shards import SHARDS
 from lossatlas.results.spec import FIRST, Block, RunSpec
 
 __all__ = [
@@ -298,7 +299,7 @@ def anchors_file(folder: Path) -> Path:
 
 def _ours(name: str) -> bool:
     known = (SPEC, JOURNAL, EVALUATION, RESULT, CURVATURE, ANCHORS)
-    return name == LOCK or name.startswith((*known, *(f".{one}" for one in known), "directions."))
+    return name in (LOCK, SHARDS) or name.startswith((*known, *(f".{one}" for one in known), "directions."))
 
 
 def _open_journal(folder: Path, spec: RunSpec) -> Journal:

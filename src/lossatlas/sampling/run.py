@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from concurrent import futures
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -27,7 +27,8 @@ from lossatlas.objective.given import check_objective
 from lossatlas.objective.probe import Centre, probe
 from lossatlas.objective.spread import error_names
 from lossatlas.results.landscape import Status
-from lossatlas.results.reading import finished
+from lossatlas.results.reading import finished, read
+from lossatlas.results.shards import Shard, absorb, look_at_all, missing
 from lossatlas.results.spec import RunSpec
 from lossatlas.results.store import MemoryRun, RunFolder
 from lossatlas.sampling.consistency import check_centre, check_stored
@@ -35,7 +36,7 @@ from lossatlas.sampling.executors import HERE, Executor, Work
 from lossatlas.sampling.loop import PATIENCE_SECONDS, Places, visit
 from lossatlas.sampling.noise import note_rounding
 from lossatlas.sampling.provenance import code_identity, run_spec
-from lossatlas.sampling.samplers import Grid, Sampler, check_axes
+from lossatlas.sampling.samplers import Grid, Part, Sampler, check_axes
 from lossatlas.sampling.subset import Subset, reduced
 from lossatlas.sampling.workers.named import executor_of
 from lossatlas.space.charts import Chart, Plane, Recipe
@@ -63,6 +64,7 @@ def sample(
     standard_error: bool = False,
     samples: Subset | Literal["auto"] | None = None,
     executor: Runner = HERE,
+    shard: Shard | str | tuple[int, int] | None = None,
 ) -> xr.Dataset:
     r"""Evaluate an objective at every point that a sampler asks for: on a plane :math:`L(θ_0 + \sum_a c_a d_a)`.
 
@@ -84,10 +86,9 @@ def sample(
             value of each sample, see :mod:`lossatlas.objective.spread`; the plan is then "plain". It says how far
             another draw of as many samples would be; differences between cells are better known.
         samples: measure on a part of the data, corrected to all of it: a :class:`~lossatlas.Subset`, or "auto".
-        executor: who evaluates the blocks; left out, this process. A name of
-            :data:`lossatlas.sampling.workers.named.NAMES` such as "processes:4" or "dask://host:8786"; any
-            ``concurrent.futures.Executor``; a Dask ``Client`` or cluster; an executor of submitit; or an object of the
-            protocol in :mod:`lossatlas.sampling.executors`. The values are the same bit for bit.
+        executor: who evaluates the blocks; left out, this process. Whatever
+            :func:`lossatlas.sampling.workers.named.executor_of` takes: a name such as "processes:4", a pool, a Dask client.
+        shard: "3/8" evaluates that share of a grid, beside other jobs (:mod:`lossatlas.results.shards`).
 
     Returns:
         A Landscape, with dims named after the axes: ``landscape["loss"].sel(x=0, y=0)``.
@@ -110,6 +111,8 @@ def sample(
     check_question(objective, chart, sampler, block)
     executor = executor_of(executor)
     precision = plans.check(plan, precision, objective.device)
+    if shard is not None:
+        shard = _checked_shard(shard, sampler, run, plan, samples)
     if samples is not None:
         subset = _subset(samples, standard_error)
         objective, sampler = reduced(objective, chart, sampler, subset, run=run, progress=progress, executor=executor)
@@ -123,11 +126,10 @@ def sample(
         return there
     ways = _ways(objective, chart, errors)
     work = _Carrying(ways, spec, sampler, executor, plan, precision, block, progress)
+    if shard is not None and run is not None:
+        return work.shared(shard, Path(run), centre)
     with begun(run, spec, chart) as journal:
-        if work.carry_out(journal, centre.seconds) and samples is None:
-            check_centre(objective, chart, centre, spec, journal.told())
-        note_rounding(journal, objective, chart, show=_shown(progress, journal.size * centre.seconds))
-        return journal.finish(sampler.finish)
+        return work.finished(journal, centre, whole=samples is None)
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,26 @@ class _Carrying:
     block: int | None
     progress: bool | None
 
-    def carry_out(self, journal: RunFolder | MemoryRun, seconds: float) -> bool:
+    def finished(self, journal: RunFolder | MemoryRun, centre: Centre, *, whole: bool = True) -> xr.Dataset:
+        """Evaluate all points that the sampler asks for, and make a Landscape of them."""
+        objective, chart = self.ways.objective, self.ways.chart
+        if self.carry_out(journal, centre.seconds, journal.size) and whole:
+            check_centre(objective, chart, centre, self.spec, journal.told())
+        note_rounding(journal, objective, chart, show=_shown(self.progress, journal.size * centre.seconds))
+        return journal.finish(self.sampler.finish)
+
+    def shared(self, shard: Shard, run: Path, centre: Centre) -> xr.Dataset:
+        """Evaluate one share in a journal of its own; whoever does the last point finishes the run."""
+        assert isinstance(self.sampler, Grid)
+        part = Part(self.sampler, shard.share)
+        with begun(shard.folder(run), self.spec, self.ways.chart) as journal:
+            replace(self, sampler=part).carry_out(journal, centre.seconds, len(part.cells))
+        if not missing(look_at_all(run)):
+            with contextlib.suppress(BlockingIOError), begun(run, self.spec, self.ways.chart) as journal:
+                return self.finished(journal, centre)  # refused where another one that ended just now does the same
+        return read(run)
+
+    def carry_out(self, journal: RunFolder | MemoryRun, seconds: float, size: int) -> bool:
         """Evaluate all points that the sampler asks for, those that failed before among them.
 
         Returns:
@@ -154,7 +175,7 @@ class _Carrying:
         axes = self.sampler.axes
         chosen = choose(self.ways, axes, journal, seconds, plan=self.plan, precision=self.precision)
         work, places = _work(self.ways, chosen.plan, self.spec.values), Places(axes, self.ways.chart.axes)
-        if len(told.indices) < journal.size:
+        if len(told.indices) < size:
             check_stored(work, places, told, self.spec.values)
         visit(
             work,
@@ -164,7 +185,7 @@ class _Carrying:
             self.executor,
             seconds=chosen.seconds,
             done=len(told.indices),
-            size=journal.size,
+            size=size,
             block=self.block,
             progress=self.progress,
         )
@@ -202,6 +223,7 @@ def begun(run: str | os.PathLike[str] | None, spec: RunSpec, chart: Chart) -> It
     with RunFolder.begin(run, spec) if run is not None else MemoryRun(spec) as journal:
         if run is not None:
             save(chart, Path(run))
+            absorb(journal, Path(run))
         yield journal
 
 
@@ -228,6 +250,22 @@ def _work(ways: Ways, plan: Plan, names: tuple[str, ...]) -> Work:
     return Work(
         make=partial(ways.carried_out, plan), width=len(names), decisive=decisive, device=str(ways.objective.device)
     )
+
+
+def _checked_shard(given: Any, sampler: Sampler, run: Any, plan: str | Plan, samples: object) -> Shard:
+    shard = Shard.named(given)
+    if run is None:
+        raise SpecError(f"shard='{shard}' needs run=..., the folder that all shards share (--run)")
+    if not isinstance(sampler, Grid) or samples is not None:
+        raise SpecError(
+            f"shard='{shard}': only a Grid with all samples can be shared out beforehand; for Adaptive or a Subset "
+            "take an executor"
+        )
+    if plan == "fastest":
+        raise SpecError(
+            f"shard='{shard}': plan='fastest' may choose another plan for each shard; name a plan, or 'auto'"
+        )
+    return shard
 
 
 def _subset(samples: object, standard_error: bool) -> Subset:

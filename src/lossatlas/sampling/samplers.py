@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,7 +13,7 @@ import xarray as xr
 from lossatlas.errors import SpecError
 from lossatlas.results.spec import Block
 
-__all__ = ["Grid", "GridQueue", "Queue", "Sampler", "check_axes", "coarse_to_fine"]
+__all__ = ["Grid", "GridQueue", "Part", "Queue", "Sampler", "check_axes", "coarse_to_fine"]
 
 
 def check_axes(axes: Iterable[str], chart: Iterable[str]) -> None:
@@ -107,6 +107,27 @@ class Grid:
         """Begin, leaving out what is known already."""
         order = coarse_to_fine(self.shape)
         return GridQueue(order[~np.isin(order, told.indices)])
+
+
+class Part:
+    """Some cells of a grid, in the grid's order: the share of one job among several.
+
+    Args:
+        grid: all of them.
+        share: takes the share out of an array of cells.
+    """
+
+    def __init__(self, grid: Grid, share: Callable[[np.ndarray], np.ndarray]) -> None:
+        self.axes, self.identity = grid.axes, grid.identity
+        self.cells = share(coarse_to_fine(grid.shape))
+
+    def start(self, told: Block) -> GridQueue:
+        """Begin, leaving out what is known already."""
+        return GridQueue(self.cells[~np.isin(self.cells, told.indices)])
+
+    def finish(self, landscape: xr.Dataset) -> xr.Dataset:
+        """The other cells are for others."""
+        return landscape
 
 
 class GridQueue:

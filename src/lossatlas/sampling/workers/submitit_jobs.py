@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import time
 import tomllib
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -21,6 +22,9 @@ from lossatlas.sampling.workers.dask_client import DaskSession
 from lossatlas.sampling.workers.subject import pack
 
 __all__ = ["Submitit", "serve"]
+
+END_SECONDS = 20
+"""How long jobs may take to end by themselves."""
 
 KEYS = ("folder", "cluster", "jobs", "host", "parameters")
 
@@ -128,6 +132,11 @@ def serve(address: str) -> None:
 def _end(client: Any, jobs: list[Any]) -> None:
     with contextlib.suppress(Exception):  # a worker that is gone already
         client.retire_workers(close_workers=True)
+    last = time.monotonic() + END_SECONDS
+    while time.monotonic() < last and not all(job.done() for job in jobs):
+        time.sleep(0.1)
     for job in jobs:
+        if job.done():
+            continue
         with contextlib.suppress(Exception):
             job.cancel()

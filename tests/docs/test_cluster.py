@@ -1,0 +1,123 @@
+"""Do the files of "On a cluster" work, as far as one machine goes?"""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+import lossatlas as la
+from lossatlas.cli import atlas
+from lossatlas.sampling.workers.named import NAMES, named
+from lossatlas.sampling.workers.submitit_jobs import _read
+
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "cluster.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
+
+
+def prepare() -> None:
+    Path("scan.toml").write_text(blocks("toml")[0])
+    torch.manual_seed(0)
+    torch.save(la.zoo.model("mlp").state_dict(), "mlp.pt")
+
+
+def run(*words: str) -> str:
+    done = CliRunner().invoke(atlas, list(words))
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_the_array_of_shards_makes_the_run_of_one_job(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    prepare()
+    (script,) = [block for block in blocks("bash") if "#SBATCH" in block]
+    jobs = int(re.search(r"--array=1-(\d+)", script)[1])
+    command = script.strip().splitlines()[-1].replace(" --device cuda", "").split()
+    assert command[0] == "lossatlas"
+    for job in range(1, jobs + 1):
+        run(*(word.strip('"').replace("$SLURM_ARRAY_TASK_ID", str(job)) for word in command[1:]))
+    run("sample", "--config", "scan.toml", "--run", "runs/whole")
+    assert la.open("runs/a")["loss"].values.tobytes() == la.open("runs/whole")["loss"].values.tobytes()
+    assert "81 points" in run("merge", "runs/a")
+
+
+def test_the_names_of_the_page_are_executors():
+    told = re.findall(r"--executor (\S+)", PAGE)
+    assert {text.partition(":")[0].strip("`") for text in told} >= set(NAMES) - {"serial"}
+    for text in told:
+        if not text.startswith("submitit"):
+            named(text.strip("`.,"))
+
+
+def test_the_file_for_submitit_is_understood(tmp_path):
+    text = blocks("toml")[1]
+    (tmp_path / "slurm.toml").write_text(text)
+    assert _read(tmp_path / "slurm.toml").jobs == tomllib.loads(text)["jobs"] == 8
+
+
+def test_the_file_for_dask_jobqueue_asks_slurm_for_workers():
+    jobqueue = pytest.importorskip("dask_jobqueue", reason="pip install dask-jobqueue")
+    (script,) = [block for block in re.split("^```.*$", PAGE, flags=re.MULTILINE) if "import SLURMCluster" in block]
+    (call,) = [
+        node
+        for node in ast.walk(ast.parse(script))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "SLURMCluster"
+    ]
+    options = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
+    cluster = jobqueue.SLURMCluster(**options, scheduler_options={"dashboard_address": None, "host": "127.0.0.1"})
+    try:
+        job = cluster.job_script()
+        assert "#SBATCH" in job
+        assert "--nthreads 1" in job
+    finally:
+        cluster.close()
+
+
+def test_the_file_for_kubernetes_is_yaml():
+    yaml = pytest.importorskip("yaml", reason="comes with dask")
+    (text,) = blocks("yaml")
+    kinds = [part["kind"] for part in yaml.safe_load_all(text)]
+    assert kinds == ["Service", "Deployment", "Deployment"]
+
+
+def test_workers_that_are_started_by_hand_are_reached_by_address(tmp_path, monkeypatch):
+    pytest.importorskip("distributed", reason="pip install 'lossatlas[dask]'")
+    monkeypatch.chdir(tmp_path)
+    prepare()
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    begin = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--no-dashboard", "--host", "127.0.0.1"]
+    scheduler = subprocess.Popen([*begin, "--port", "0", "--scheduler-file", "where.json"], **quiet)
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "distributed.cli.dask_worker", "--scheduler-file", "where.json", "--nthreads", "1",
+         "--no-dashboard", "--no-nanny"], **quiet
+    )  # fmt: skip
+    try:
+        address = _address(tmp_path / "where.json")
+        run("sample", "--config", "scan.toml", "--executor", f"dask://{address}")
+    finally:
+        for process in (worker, scheduler):
+            process.kill()
+            process.wait()
+    run("sample", "--config", "scan.toml", "--run", "runs/whole")
+    assert la.open("runs/a")["loss"].values.tobytes() == la.open("runs/whole")["loss"].values.tobytes()
+
+
+def _address(where: Path) -> str:
+    import json
+    import time
+
+    for _ in range(1200):
+        if where.is_file() and where.stat().st_size:
+            return json.loads(where.read_text())["address"].removeprefix("tcp://")
+        time.sleep(0.1)
+    raise AssertionError("no scheduler within two minutes")
