@@ -115,7 +115,7 @@ def test_a_failed_save_leaves_the_old_file_and_no_scratch(tmp_path, monkeypatch)
     def fail(*_, **__):
         raise OSError("disk full")
 
-    monkeypatch.setattr(xr.Dataset, "to_netcdf", fail)
+    monkeypatch.setattr(xr.Dataset, "dump_to_store", fail)
     with pytest.raises(OSError, match="disk full"):
         save(bowl(), path)
     assert path.read_bytes() == before

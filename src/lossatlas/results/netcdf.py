@@ -12,8 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import h5netcdf
 import numpy as np
 import xarray as xr
+from xarray.backends import H5NetCDFStore
 
 from lossatlas import checksum
 from lossatlas.errors import SpecError
@@ -39,7 +41,8 @@ def encoded(dataset: xr.Dataset) -> bytes:
     summed = dataset.assign_attrs({checksum.CHECKSUM: _sum(dataset)})
     encoding = {name: {"fletcher32": True} for name, variable in dataset.variables.items() if variable.size > 1}
     target = io.BytesIO()
-    summed.to_netcdf(target, engine=ENGINE, encoding={n: e for n, e in encoding.items() if dataset[n].ndim})
+    with h5netcdf.File(target, "w") as file:  # to_netcdf takes a file in memory in late versions of xarray alone
+        summed.dump_to_store(H5NetCDFStore(file), encoding={n: e for n, e in encoding.items() if dataset[n].ndim})
     return target.getvalue()
 
 
