@@ -87,7 +87,7 @@ def sample(
             another draw of as many samples would be; differences between cells are better known.
         samples: measure on a part of the data, corrected to all of it: a :class:`~lossatlas.Subset`, or "auto".
         executor: who evaluates the blocks; left out, this process. Whatever
-            :func:`lossatlas.sampling.workers.named.executor_of` takes: a name such as "processes:4", a pool, a Dask client.
+            :func:`lossatlas.sampling.workers.named.executor_of` takes: "processes:4", a pool, a Dask client.
         shard: "3/8" evaluates that share of a grid, beside other jobs (:mod:`lossatlas.results.shards`).
 
     Returns:
