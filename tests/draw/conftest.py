@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pytest
 import xarray as xr
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from lossatlas.results.landscape import About, Axis, build
 
@@ -88,3 +91,41 @@ def volume() -> xr.Dataset:
     loss = x[:, None, None] + 10 * y[None, :, None] + 100 * z[None, None, :]
     axes = {name: Axis(coordinates=c, length=1.0) for name, c in (("x", x), ("y", y), ("z", z))}
     return build(axes, {"loss": loss})
+
+
+@pytest.fixture
+def faults() -> Callable[[Figure], list[str]]:
+    """What is wrong with the words of a figure: those that overlap, and those that leave the page."""
+    return _faults
+
+
+def _faults(figure: Figure) -> list[str]:
+    from lossatlas.draw import static
+
+    with static.own_settings():
+        figure.draw_without_rendering()
+        boxes = [(text.get_text(), text.get_window_extent()) for text in _drawn_texts(figure)]
+    page, found = figure.bbox, []
+    for words, box in boxes:
+        if max(page.x0 - box.x0, box.x1 - page.x1, page.y0 - box.y0, box.y1 - page.y1) > 1:
+            found.append(f"{words!r} is cut off")
+    for (words, box), (other, other_box) in combinations(boxes, 2):
+        width = min(box.x1, other_box.x1) - max(box.x0, other_box.x0)
+        height = min(box.y1, other_box.y1) - max(box.y0, other_box.y0)
+        # A box includes room above and below the letters.
+        if width > 1.0 and height > 0.3 * min(box.height, other_box.height):
+            found.append(f"{words!r} lies on {other!r}")
+    return found
+
+
+def _drawn_texts(figure: Figure) -> list[Text]:
+    """All texts that are drawn; a tick outside the limits has a label that never is."""
+    every = [axes for parent in figure.axes for axes in (parent, *parent.child_axes)]
+    flat = [axes for axes in every if getattr(axes, "name", "") != "3d"]
+    axises = [axis for axes in flat for axis in axes._axis_map.values()]
+    known = [tick for axis in axises for tick in (*axis.majorTicks, *axis.minorTicks)]
+    labels = {id(label) for tick in known for label in (tick.label1, tick.label2)}
+    ticks = [tick for axis in axises if axis.get_visible() for tick in axis._update_ticks()]
+    shown = [label for tick in ticks for label in (tick.label1, tick.label2)]
+    others = [text for text in figure.findobj(Text) if id(text) not in labels]
+    return [text for text in (*shown, *others) if text.get_visible() and text.get_text()]

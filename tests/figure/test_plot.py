@@ -74,7 +74,7 @@ def test_a_result_with_a_plot_is_drawn_and_bad_input_is_refused(tmp_path) -> Non
     assert la.draw(Result(), tmp_path / "a.svg", theme="dark").is_file()
     with pytest.raises(la.SpecError, match="leave out clip"):
         la.draw(Result(), tmp_path / "a.svg", clip=3)
-    with pytest.raises(la.SpecError, match=r"png, .pdf, .svg, .html"):
+    with pytest.raises(la.SpecError, match=r"png, .pdf, .svg, .jpg, .jpeg, .webp, .eps, .html"):
         la.draw(Result(), tmp_path / "a.stl")
     with pytest.raises(la.SpecError, match="same length"):
         Series(x=[0, 1], y=[0])

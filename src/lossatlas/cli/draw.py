@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
+from dataclasses import fields as fields_of
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import click
 
 from lossatlas.cli.kinds import Result
+from lossatlas.cli.printed import given, named, printed
 from lossatlas.errors import SpecError
+from lossatlas.figure.paper import Paper
 
-__all__ = ["draw_command"]
+__all__ = ["command", "draw_command"]
 
 
 @click.command("draw")
-@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+@click.argument("runs", nargs=-1, metavar="RUN...")
 @click.option(
     "-o", "--out", multiple=True, required=True, metavar="PICTURE", help="The file; its ending says what it is."
+)
+@click.option(
+    "--label", "labels", multiple=True, metavar="NAME=RUN", help="A run and what to call it; may be repeated."
+)
+@click.option(
+    "--config", type=click.Path(path_type=Path), metavar="FILE", help="TOML with a table [view] of these names."
 )
 @click.option("--value", metavar="NAME", help="What is drawn: loss (default) or the name of a metric.")
 @click.option("--kind", metavar="KIND", help="auto (default), line, contour, filled, heat, surface.")
@@ -28,7 +40,7 @@ __all__ = ["draw_command"]
     "--minus-centre", is_flag=True, default=None, help="Draw the value minus its value at the centre, for comparisons."
 )
 @click.option("--levels", type=int, metavar="N", help="About how many contour lines (12).")
-@click.option("--theme", metavar="THEME", help="light (default), dark, talk.")
+@click.option("--theme", metavar="THEME", help="light (default), dark, talk, print (greys).")
 @click.option("--title", metavar="TEXT", help="Heading of the picture.")
 @click.option("--contours", is_flag=True, default=None, help="Draw the contour lines upon the relief as well.")
 @click.option(
@@ -42,12 +54,17 @@ __all__ = ["draw_command"]
 @click.option("--bare", is_flag=True, help="With --render: the relief alone, without words (png).")
 @click.option("--transparent", is_flag=True, help="With --render: without the paper.")
 @click.option("--points", is_flag=True, default=None, help="Show which points were evaluated (after --adaptive).")
+@printed
+@click.option("--latex", is_flag=True, help="Write the whole caption beside the picture, as \\caption in a .tex file.")
 @click.option("--holes", is_flag=True, help="Leave what is not evaluated yet empty, instead of interpolating it.")
 def draw_command(
     runs: tuple[str, ...],
     out: tuple[str, ...],
+    labels: tuple[str, ...],
+    config: Path | None,
     clip: str | None,
     holes: bool,
+    latex: bool,
     render: bool,
     bare: bool,
     transparent: bool,
@@ -71,6 +88,8 @@ def draw_command(
       lossatlas draw runs/a runs/b -o b.png --minus-centre  (how far the loss rises above each centre)
       lossatlas draw runs/a -o cover.png --render --bare --transparent
       lossatlas draw runs/a -o error.png --value error
+      lossatlas draw --label SGD=runs/a --label Adam=runs/b -o paper.pdf --width text --font serif --letters --latex
+      lossatlas draw runs/a -o grey.eps --width column --font-size 7 --theme print --no-units
       lossatlas draw runs/ways -o ways.png    (what lossatlas connect --run kept)
       lossatlas draw runs/path -o variance.png    (what a lossatlas.Recorder wrote)
       lossatlas draw flat.json -o flat.png        (what lossatlas sharpness --json printed)
@@ -81,40 +100,59 @@ def draw_command(
     from lossatlas.connect.connections import overlays_of
     from lossatlas.draw import Render, check_path
 
+    runs, names = named(runs, labels)
     for path in out:
         check_path(path)
     how: Any = Render(words=not bare, transparent=transparent) if render else False
     if (bare or transparent) and not render:
         raise SpecError("--bare and --transparent say how a relief is rendered; give --render as well")
+    view = given(config, fields)
     results = [opened(run) for run in runs]
     if plots := [result for result in results if not result.is_field]:
-        _draw_plot(plots[0], len(runs), out, clip=clip, holes=holes, **fields)
+        options = {**view, **({"clip": clip} if clip else {}), **({"holes": True} if holes else {})}
+        _draw_plot(plots[0], len(runs), out, options, latex=latex)
         return
-    view: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
     if clip is not None:
         view["clip"] = None if clip == "none" else clip if clip == "auto" else _number(clip)
     upon = [replace(overlay, panel=at) for at, run in enumerate(runs) for overlay in overlays_of(run)]
     if upon:
         view["overlays"] = upon
-    shown = [result.shown(holes=holes) for result in results]
-    landscapes = [one for each in shown for one in (each if isinstance(each, (list, tuple)) else [each])]
+    fields_of_each = [result.shown(holes=holes) for result in results]
+    parts = [list(each) if isinstance(each, (list, tuple)) else [each] for each in fields_of_each]
+    landscapes = [one for part in parts for one in part]
+    if names:
+        view["labels"] = [name for name, part in zip(names, parts, strict=True) for _ in part]
     for path in out:
-        click.echo(f"drawn: {la.draw(landscapes if len(landscapes) > 1 else landscapes[0], path, render=how, **view)}")
+        shown = landscapes if len(landscapes) > 1 else landscapes[0]
+        drawn = la.draw(shown, path, render=how, latex=latex, command=command(), **view)
+        click.echo(f"drawn: {drawn}")
 
 
-def _draw_plot(
-    result: Result, count: int, out: tuple[str, ...], *, value: str | None, theme: str | None, **rest: Any
-) -> None:
+def command() -> str:
+    """The command line as it was given, without where the program lies.
+
+    Returns:
+        The line.
+    """
+    return shlex.join(["lossatlas", *sys.argv[1:]])
+
+
+def _draw_plot(result: Result, count: int, out: tuple[str, ...], view: dict[str, Any], *, latex: bool) -> None:
     """What is no Landscape, on a picture of its own."""
     import lossatlas as la
 
     if count > 1:
         raise SpecError(f"{result.path} and others: ways, paths and measures are drawn one at a time")
-    if unfit := [f"--{name.replace('_', '-')}" for name, given in rest.items() if given]:
-        raise SpecError(f"{', '.join(unfit)}: {result.path} is drawn as a plot, which takes --theme; leave it out")
-    view: dict[str, Any] = {"theme": theme} if theme else {}
+    value = view.pop("value", None)
+    good = {field.name for field in fields_of(Paper)} | {"theme", "title"}
+    if unfit := [f"--{name.replace('_', '-')}" for name in view if name not in good]:
+        raise SpecError(
+            f"{', '.join(unfit)}: {result.path} is drawn as a plot, which takes --theme, --title and the flags of a "
+            "page; leave it out"
+        )
     for path in out:
-        click.echo(f"drawn: {la.draw(result.shown(value), path, **view)}")
+        drawn = la.draw(result.shown(value), path, latex=latex, command=command(), **view)
+        click.echo(f"drawn: {drawn}")
 
 
 def _number(text: str) -> float:

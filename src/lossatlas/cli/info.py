@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import click
@@ -20,15 +21,32 @@ def info_command(run: str, as_json: bool) -> None:
     variance that its components explain. Of several seeds: their spread. Of a .json of `lossatlas sharpness`: the
     measures.
 
+    Of a picture that lossatlas drew (png, pdf, svg, jpg, webp, eps): what it shows, and how it was made.
+
     \b
     Examples:
       lossatlas info runs/a
       lossatlas info a.nc --json
       lossatlas info runs/path
+      lossatlas info figure.pdf
     """
     from lossatlas.cli.kinds import opened
+    from lossatlas.draw import record
 
+    if Path(run).suffix.lower() in record.PICTURES and Path(run).is_file():
+        _say(_flat(record.read(run)), as_json=as_json)
+        return
     _say(opened(run).facts(), as_json=as_json)
+
+
+def _flat(found: dict[str, Any]) -> dict[str, Any]:
+    """A picture of one landscape says what it knows of it without a list around it."""
+    shown = found.get("landscapes") or []
+    words = " ".join(found["caption"]) if isinstance(found.get("caption"), list) else found.get("caption", "")
+    rest = {name: value for name, value in found.items() if name not in ("landscapes", "caption")}
+    if len(shown) == 1 and isinstance(shown[0], dict):
+        return {**shown[0], **rest, "caption": words}
+    return {**{f"landscape {index + 1}": one for index, one in enumerate(shown)}, **rest, "caption": words}
 
 
 def _say(facts: dict[str, Any], *, as_json: bool) -> None:

@@ -7,6 +7,7 @@ range, clip, scale, levels, colours and words have been decided once.
 suffix                       what it is                             extra
 ===========================  =====================================  ==================================
 ``.png`` ``.pdf`` ``.svg``   a printed picture, by matplotlib       ``pip install 'lossatlas[draw]'``
+``.jpg`` ``.webp`` ``.eps``  the same                               ``pip install 'lossatlas[draw]'``
 ``.html``                    one page that works offline            none
 ``.vtp`` ``.vti``            for ParaView                           ``pip install 'lossatlas[mesh]'``
 ``.glb`` ``.stl``            for Blender, and for printing a model  ``pip install 'lossatlas[mesh]'``
@@ -16,8 +17,9 @@ suffix                       what it is                             extra
 from __future__ import annotations
 
 import os
+import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields as dataclass_fields
 from dataclasses import replace
 from pathlib import Path
@@ -25,16 +27,17 @@ from types import ModuleType
 from typing import Any
 
 from lossatlas.atomic import replacing
-from lossatlas.draw import plot_page, static
+from lossatlas.draw import latex_caption, plot_page, static
 from lossatlas.draw.render import Render
 from lossatlas.draw.renderer import renderer_of, suffixes
 from lossatlas.draw.scene import Scene
 from lossatlas.draw.view import View, compile
 from lossatlas.errors import SpecError, unknown
 from lossatlas.expected import check_kind, path_of
+from lossatlas.figure.paper import Paper
 from lossatlas.figure.plot import Plot, plot_of
 
-__all__ = ["Plot", "Render", "Scene", "View", "check_path", "compile", "draw"]
+__all__ = ["Paper", "Plot", "Render", "Scene", "View", "check_path", "compile", "compiled", "draw"]
 
 
 def __dir__() -> list[str]:
@@ -47,9 +50,11 @@ def draw(
     view: View | None = None,
     *,
     render: Render | bool = False,
+    latex: bool = False,
+    command: str = "",
     **fields: Any,
 ) -> Path:
-    """Draw one Landscape, or several for comparison, into a file.
+    r"""Draw one Landscape, or several for comparison, into a file.
 
     Several Landscapes share axes, levels, colours, clip and camera. With one axis they are lines on one picture,
     and those with the same title are runs of one model: their median and a band from the smallest to the largest.
@@ -61,7 +66,12 @@ def draw(
         view: how it is seen.
         render: have the relief rendered, with soft light and occlusion in its hollows (png, pdf, svg); a
             :class:`Render` says how. It takes some seconds.
-        **fields: fields of :class:`View`, which take precedence: ``draw(landscape, "a.png", scale="log", clip=10)``.
+        latex: write the whole caption beside it as well, as ``\caption`` and ``\label`` in a file of the same name
+            that ends in ``.tex``.
+        command: how the picture is made, for its metadata, which ``lossatlas info`` reads; left out, the program's own
+            command line.
+        **fields: fields of :class:`View`, which take precedence: ``draw(landscape, "a.png", scale="log", clip=10)``;
+            of a plot, those of :class:`~lossatlas.figure.paper.Paper` and ``theme``.
 
     Returns:
         The path.
@@ -84,39 +94,88 @@ def draw(
     target = path_of("path", path)
     suffix = check_path(target)
     check_kind("view", view or View(), View, "a lossatlas.View, or its fields as keywords")
-    plot = plot_of(landscapes)
+    page = compiled(landscapes, view, fields, render=render)
+    command = command or shlex.join(sys.argv)
+    if isinstance(page, Plot):
+        write = _plot_writer(page, suffix, command)
+    elif render is not False:
+        write = _rendered(page, suffix, render, command)
+    else:
+        write = _scene_writer(page, suffix, command)
+    done = _written(target, write)
+    if latex:
+        _written(target.with_suffix(".tex"), lambda scratch: latex_caption.write(page, scratch, target.stem))
+    return done
+
+
+def compiled(
+    source: Any, view: View | None, fields: Mapping[str, Any], *, render: Render | bool = False
+) -> Scene | Plot:
+    """What is to be drawn of whatever :func:`draw` takes.
+
+    Args:
+        source: one Landscape or several, a Plot, or what has one.
+        view: how it is seen.
+        fields: fields of the view that take precedence.
+        render: whether a relief is rendered.
+
+    Returns:
+        A Scene or a Plot.
+
+    Raises:
+        SpecError: an unknown field, or a view that does not fit.
+    """
+    plot = plot_of(source)
     if plot is not None:
-        return _written(target, _plot_writer(plot, suffix, view, fields))
+        return _set(plot, view, fields)
+    seen = _view(view, fields)
     if render is not False:
-        return _written(target, _rendered(landscapes, suffix, _view(view, fields), render))
-    scene = compile(landscapes, _view(view, fields))
+        if seen.kind not in ("auto", "surface"):
+            raise SpecError(f"render: a relief is rendered, and kind={seen.kind!r} is none; leave out kind or render")
+        seen = replace(seen, kind="surface")
+    return compile(source, seen)
+
+
+def _scene_writer(scene: Scene, suffix: str, command: str) -> Callable[[Path], None]:
     back_end = renderer_of(suffix)
     back_end.check(scene, suffix)
-    return _written(target, lambda scratch: back_end.write(scene, scratch))
+    if back_end is static:
+        return lambda scratch: static.write(scene, scratch, suffix=suffix, command=command)
+    return lambda scratch: back_end.write(scene, scratch)
 
 
-def _rendered(landscapes: Any, suffix: str, view: View, render: Render | bool) -> Callable[[Path], None]:
+def _rendered(scene: Scene, suffix: str, render: Render | bool, command: str) -> Callable[[Path], None]:
     if suffix not in static.SUFFIXES:
         raise SpecError(unknown("suffix of path, for a rendered relief,", suffix, static.SUFFIXES))
-    if view.kind not in ("auto", "surface"):
-        raise SpecError(f"render: a relief is rendered, and kind={view.kind!r} is none; leave out kind or render")
-    scene = compile(landscapes, replace(view, kind="surface"))
     static.check(scene, suffix)
     how = render if isinstance(render, Render) else Render()
-    return lambda scratch: static.write(scene, scratch, suffix=suffix, how=how)
+    return lambda scratch: static.write(scene, scratch, suffix=suffix, how=how, command=command)
 
 
-def _plot_writer(plot: Plot, suffix: str, view: View | None, fields: dict[str, Any]) -> Callable[[Path], None]:
-    theme = fields.pop("theme", None)
-    if view is not None or fields:
-        raise SpecError(f"a plot has no View; leave out {', '.join(fields) or 'view'} (it takes theme= alone)")
-    plot = replace(plot, theme_name=theme) if theme else plot
+def _set(plot: Plot, view: View | None, given: Mapping[str, Any]) -> Plot:
+    """A plot on the paper asked for."""
+    known = [field.name for field in dataclass_fields(Paper)]
+    other = [name for name in given if name not in (*known, "theme", "title")]
+    if view is not None or other:
+        raise SpecError(
+            f"a plot has no View; leave out {', '.join(other) or 'view'} (it takes theme, title, {', '.join(known)})"
+        )
+    asked = {name: value for name, value in given.items() if name in known}
+    return replace(
+        plot,
+        theme_name=given.get("theme") or plot.theme_name,
+        title=given.get("title") or plot.title,
+        paper=replace(plot.paper, **asked),
+    )
+
+
+def _plot_writer(plot: Plot, suffix: str, command: str) -> Callable[[Path], None]:
     if suffix == ".html":
         return lambda scratch: plot_page.write(plot, scratch)
     if suffix not in static.SUFFIXES:
         raise SpecError(unknown("suffix of path, for a plot,", suffix, (*static.SUFFIXES, ".html")))
     static.check(plot, suffix)
-    return lambda scratch: static.write(plot, scratch)
+    return lambda scratch: static.write(plot, scratch, suffix=suffix, command=command)
 
 
 def _written(target: Path, write: Callable[[Path], None]) -> Path:
@@ -149,7 +208,7 @@ def check_path(path: str | os.PathLike[str]) -> str:
     return suffix
 
 
-def _view(view: View | None, fields: dict[str, Any]) -> View:
+def _view(view: View | None, fields: Mapping[str, Any]) -> View:
     known = [field.name for field in dataclass_fields(View)]
     for name in fields:
         if name not in known:

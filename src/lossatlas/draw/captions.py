@@ -20,7 +20,23 @@ from lossatlas.figure.words import apart, number, percent
 from lossatlas.results.landscape import Status, structured
 from lossatlas.results.quantities import quantity
 
-__all__ = ["CAVEAT", "MANY", "NO_SLICE", "SHARED", "about", "caption", "caveat", "empty_words", "reason", "shown_words"]
+__all__ = [
+    "CAVEAT",
+    "MANY",
+    "NO_SLICE",
+    "SHARED",
+    "about",
+    "caption",
+    "caveat",
+    "common",
+    "empty_words",
+    "normalisation",
+    "precision",
+    "reason",
+    "samples",
+    "shown_words",
+    "unique",
+]
 
 CAVEAT = "A slice that looks convex does not prove that the loss is."
 SHARED = "all cells share these, so differences between cells are better known."
@@ -110,16 +126,16 @@ def _sample_error(landscapes: Sequence[xr.Dataset], value: str) -> str:
 def about(landscapes: Sequence[xr.Dataset]) -> str:
     """Model, data, loss, samples, normalisation, BatchNorm mode and seed; what differs is listed once each."""
     parts = [
-        _common(landscapes, "model"),
-        _common(landscapes, "data"),
-        _samples(landscapes),
-        " / ".join(_unique(map(_counts, landscapes))),
-        _common(landscapes, "loss"),
-        " / ".join(_unique(map(_normalisation, landscapes))),
-        _common(landscapes, "batchnorm", before="BatchNorm "),
-        _common(landscapes, "seed", before="seed "),
-        ", ".join(_unique(map(_precision, landscapes))),
-        "; ".join(_unique(str(structured(one, "sampling").get("verdict", "")) for one in landscapes)),
+        common(landscapes, "model"),
+        common(landscapes, "data"),
+        samples(landscapes),
+        " / ".join(unique(map(_counts, landscapes))),
+        common(landscapes, "loss"),
+        " / ".join(unique(map(normalisation, landscapes))),
+        common(landscapes, "batchnorm", before="BatchNorm "),
+        common(landscapes, "seed", before="seed "),
+        ", ".join(unique(map(precision, landscapes))),
+        "; ".join(unique(str(structured(one, "sampling").get("verdict", "")) for one in landscapes)),
     ]
     words = _sentence(" · ".join(part for part in parts if part))
     return _capital(words) if words.startswith("number of samples") else words
@@ -128,14 +144,14 @@ def about(landscapes: Sequence[xr.Dataset]) -> str:
 def caveat(landscapes: Sequence[xr.Dataset], value: str) -> str:
     """What the slices prove, and that the converse does not hold; of another quantity, what it does not prove."""
     if what := quantity(landscapes[0], value):
-        how = _unique(str(structured(one, "evaluation").get("in words", "")) for one in landscapes)
+        how = unique(str(structured(one, "evaluation").get("in words", "")) for one in landscapes)
         return " ".join([*map(_sentence, how), what.caveat])
     if any(landscape[value].attrs.get("kind") != "loss" for landscape in landscapes):
         words = str(landscapes[0][value].attrs.get("long_name", ""))
         return f"{_capital(words)}: {SHARED}" if words.startswith("standard error") else ""
     if any(structured(landscape, "sampling").get("kind") == "seeds" for landscape in landscapes):
         return NO_SLICE
-    if along := _unique(bent(landscape) for landscape in landscapes):
+    if along := unique(bent(landscape) for landscape in landscapes):
         straight = [landscape for landscape in landscapes if not bent(landscape)]
         curved = (
             f"Along a {' or a '.join(along)} even a convex loss may rise and fall: that proves nothing of the loss."
@@ -199,24 +215,27 @@ def _at_centre(proofs: Sequence[Proof]) -> str:
     return "" if all(one is None for one in known) else f"λmin at the centres: {words}."
 
 
-def _common(landscapes: Sequence[xr.Dataset], attribute: str, before: str = "", after: str = "") -> str:
-    found = _unique(str(landscape.attrs.get(attribute, "")) for landscape in landscapes)
+def common(landscapes: Sequence[xr.Dataset], attribute: str, before: str = "", after: str = "") -> str:
+    """An attribute of all, each of its values once."""
+    found = unique(str(landscape.attrs.get(attribute, "")) for landscape in landscapes)
     found = [entry for entry in found if entry and not (attribute == "samples" and entry == "0")]
     return f"{before}{', '.join(found)}{after}" if found else ""
 
 
-def _samples(landscapes: Sequence[xr.Dataset]) -> str:
+def samples(landscapes: Sequence[xr.Dataset]) -> str:
     """The number of samples; that it is unknown, where even the number format is."""
-    known = _common(landscapes, "samples", after=" samples")
+    known = common(landscapes, "samples", after=" samples")
     imported = any(one.attrs.get("dtype") == "unknown" and not one.attrs.get("samples") for one in landscapes)
     return known or ("number of samples unknown" if imported else "")
 
 
-def _unique(entries: Iterable[str]) -> list[str]:
+def unique(entries: Iterable[str]) -> list[str]:
+    """Words once each, in order, without empty ones."""
     return [entry for entry in dict.fromkeys(entries) if entry]
 
 
-def _normalisation(landscape: xr.Dataset) -> str:
+def normalisation(landscape: xr.Dataset) -> str:
+    """How directions were normalised, and what does not move."""
     rule = str(landscape.attrs.get("normalisation", ""))
     if not rule:
         return ""
@@ -237,11 +256,11 @@ def _counts(landscape: xr.Dataset) -> str:
         'means over 96 tokens'
     """
     counts = structured(landscape, "counts")
-    words = _unique(f"{count['number']:,.10g} {count['unit']}s".replace(",", " ") for count in counts.values())
+    words = unique(f"{count['number']:,.10g} {count['unit']}s".replace(",", " ") for count in counts.values())
     return f"means over {' and '.join(words)}" if words else ""
 
 
-def _precision(landscape: xr.Dataset) -> str:
+def precision(landscape: xr.Dataset) -> str:
     """The number format of an approximation, with its measured error."""
     how = structured(landscape, "evaluation")
     error = how.get("error", {}).get("loss")
@@ -259,10 +278,10 @@ def _axes(blocks: Sequence[Cells]) -> str:
             by_name.setdefault(axis.name, []).append(axis)
     parts = []
     for name, axes in by_name.items():
-        labels = ", ".join(_unique(axis.label for axis in axes))
-        lengths = ", ".join(_unique(number(axis.length) for axis in axes if np.isfinite(axis.length)))
+        labels = ", ".join(unique(axis.label for axis in axes))
+        lengths = ", ".join(unique(number(axis.length) for axis in axes if np.isfinite(axis.length)))
         parts.append(f"{name}: {labels} of {f'length {lengths}' if lengths else 'unknown length'}")
-    cuts = _unique(block.note for block in blocks)
+    cuts = unique(block.note for block in blocks)
     parts += [f"slice at {' / '.join(cuts)}"] if cuts else []
     return _sentence("; ".join(parts))
 
@@ -273,7 +292,7 @@ def _centre(landscapes: Sequence[xr.Dataset], blocks: Sequence[Cells], value: st
     known = [float(centre) for centre in found if isinstance(centre, (int, float))]
     if not known:
         return ""
-    words = _unique(map(number, known))
+    words = unique(map(number, known))
     if len(words) > 3:
         words = [f"{number(min(known))} to {number(max(known))}"]
     mark = "The dotted line" if len(blocks[0].axes) == 1 else "+"
@@ -323,7 +342,7 @@ def shown_words(
     if shown.floored is not None:
         words += f"; floor at {number(shown.floored)}: {percent(shown.below)} of cells below"
         words += f", down to {number(min(float(a.min()) for a in finite))}" if finite else ""
-    return " ".join([_sentence(words), *_unique(another_view(one, shown, value) for one in landscapes)])
+    return " ".join([_sentence(words), *unique(another_view(one, shown, value) for one in landscapes)])
 
 
 def empty_words(value: str, blocks: Sequence[Cells]) -> str:
@@ -349,7 +368,7 @@ def reason(status: Status) -> str:
 def _runs(curves: Sequence[Curve]) -> str:
     if all(len(curve.members) == 1 for curve in curves):
         return ""
-    sizes = ", ".join(_unique(str(len(curve.members)) for curve in curves))
+    sizes = ", ".join(unique(str(len(curve.members)) for curve in curves))
     return f"Lines: median of {sizes} runs; bands: smallest to largest."
 
 

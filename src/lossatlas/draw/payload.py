@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from lossatlas.draw.scene import Cells, Curve, PictureAxis, Scene
 from lossatlas.draw.static_overlays import REGIONS, colour
 from lossatlas.figure.overlays import Path as Way
 from lossatlas.figure.overlays import Points, Regions
-from lossatlas.figure.palettes import THEMES, Colours, Theme, anchors
+from lossatlas.figure.palettes import OWN, THEMES, Theme, anchors
 from lossatlas.figure.ranges import Range
 from lossatlas.results.landscape import Status
 
@@ -43,7 +43,7 @@ def payload(scene: Scene) -> dict[str, Any]:
         "theme": scene.theme_name,
         "themes": {name: _theme(theme) for name, theme in THEMES.items()},
         "regions": REGIONS,
-        "maps": {name: anchors(name) for name in get_args(Colours)},
+        "maps": {name: anchors(name) for name in dict.fromkeys((*OWN, scene.colours))},
         "colours": {value: _colours(scene, value) for value in values},
         "camera": scene.camera,
         "limits": scene.limits,
@@ -108,7 +108,7 @@ def _overlay(scene: Scene, index: int) -> dict[str, Any]:
     common = {"panel": overlay.panel, "label": overlay.label}
     if isinstance(overlay, Regions):
         return {**common, "kind": "regions", "cells": overlay.cells.T.astype(float)}
-    places = {"x": overlay.x, "y": overlay.y, "colour": colour(scene.overlays, index)}
+    places = {"x": overlay.x, "y": overlay.y, "colour": colour(scene, index)}
     if isinstance(overlay, Way):
         named = dict(overlay.words)
         text = [named.get(place, "") for place in range(len(overlay.x))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import io
+from dataclasses import replace
 from pathlib import Path
 
 from lossatlas import extras
@@ -60,7 +61,7 @@ def fragment(plot: Plot) -> str:
     """
     extras.require("matplotlib.figure", extra="draw", purpose="draw a plot")
     drawn = io.StringIO()
-    static.save(plot, drawn, "svg")
+    static.save(replace(plot, paper=replace(plot.paper, caption="full")), drawn, "svg")
     text = drawn.getvalue()
     said = html.escape(" ".join(plot.sentences) or plot.title)
     return f'<figure role="img" aria-label="{said}">{text[text.index("<svg") :]}</figure>'

@@ -199,7 +199,7 @@ def _overlays(pyvista: Any, plotter: Any, box: _Box, number: int, *, floor: bool
     for index, overlay in enumerate(box.scene.overlays):
         if overlay.panel not in (None, number) or isinstance(overlay, Regions):
             continue
-        shade = colour(box.scene.overlays, index)
+        shade = colour(box.scene, index)
         x, y, heights = lifted(box.panel, box.heights, *dense(overlay))
         levels = [box.z(heights)] + ([np.full(len(x), 0.004)] if floor else [])
         for z in levels:

@@ -118,7 +118,7 @@ def _drawn(part: Picture) -> tuple[bytes, str]:
     from lossatlas.draw import View, compile, draw
 
     with tempfile.TemporaryDirectory() as folder:
-        drawn = draw(part.shown, Path(folder) / "picture.svg", **part.view).read_bytes()
+        drawn = draw(part.shown, Path(folder) / "picture.svg", **{"caption": "full", **part.view}).read_bytes()
     plot: Plot | None = plot_of(part.shown)
     if plot is not None:
         return drawn, " ".join(plot.sentences) or plot.title

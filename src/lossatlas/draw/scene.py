@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -9,7 +10,8 @@ from typing import Literal
 import numpy as np
 
 from lossatlas.figure.overlays import Overlay
-from lossatlas.figure.palettes import THEMES, Colours, Theme, ThemeName
+from lossatlas.figure.palettes import Colours, Theme, ThemeName
+from lossatlas.figure.paper import Paper
 from lossatlas.figure.ranges import Range
 from lossatlas.results.landscape import Status
 
@@ -141,6 +143,8 @@ class Caption:
         empty: what is hatched, and why; empty where nothing is.
         notes: what the overlays say of themselves.
         caveat: what the picture does not prove.
+        what: what it is in a few parts, the most important first, for a caption of two lines.
+        proves: what it proves, in short sentences, the most important first, for the same.
     """
 
     about: str
@@ -151,10 +155,12 @@ class Caption:
     empty: str
     notes: str
     caveat: str
+    what: tuple[str, ...] = ()
+    proves: tuple[str, ...] = ()
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """All that is to be printed, in order."""
+        """All there is to say, in order."""
         parts = (self.about, self.axes, self.centre, self.shown, self.runs, self.empty, self.notes, self.caveat)
         return tuple(part for part in parts if part)
 
@@ -194,6 +200,8 @@ class Scene:
         overlays: what is drawn upon the panels.
         caption: the words.
         facts: for each Landscape, what it says of where it comes from, as words by name.
+        paper: how it is set in print.
+        record: what its file says of it, for :mod:`lossatlas.draw.record`.
     """
 
     kind: Kind
@@ -217,11 +225,18 @@ class Scene:
     overlays: tuple[Overlay, ...]
     caption: Caption
     facts: tuple[Mapping[str, str], ...] = ()
+    paper: Paper = field(default_factory=Paper)
+    record: Mapping[str, object] = field(default_factory=dict)
 
-    @property
+    @functools.cached_property
     def theme(self) -> Theme:
         """The theme as a table of colours and sizes."""
-        return THEMES[self.theme_name]
+        return self.paper.fitted(self.theme_name)
+
+    @property
+    def brief(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """What it is, in parts, the most important first; and what it proves."""
+        return self.caption.what, self.caption.proves
 
     @property
     def sentences(self) -> tuple[str, ...]:

@@ -7,19 +7,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from lossatlas.draw import words_on_page
+from lossatlas.draw.words_on_page import Box, shortened, text_width, touch
+from lossatlas.errors import SpecError
 from lossatlas.figure.palettes import Theme
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
     from matplotlib.text import Text
 
 __all__ = ["Box", "Entry", "Margins", "Printed", "Sheet", "shortened", "text_width", "touch"]
 
 _LINE = 1.3
+_NARROWEST, _LOWEST = 7.5, 4.0
+"""The least width and height of a panel, in multiples of the small text."""
 
 
-class Printed(Protocol):
+class Printed(words_on_page.Captioned, Protocol):
     """What has a page: a Scene or a Plot."""
 
     @property
@@ -30,11 +35,6 @@ class Printed(Protocol):
     @property
     def theme(self) -> Theme:
         """Colours and sizes."""
-        ...
-
-    @property
-    def sentences(self) -> tuple[str, ...]:
-        """The caption."""
         ...
 
 
@@ -73,7 +73,7 @@ class Entry:
 
 
 class Sheet:
-    """A figure of a fixed width whose height follows from what is on it.
+    """A figure of a fixed width whose height follows from what is on it, where the paper leaves it free.
 
     Args:
         page: what is drawn.
@@ -81,33 +81,89 @@ class Sheet:
         aspect: height of a panel over its width.
         margins: room around each panel.
         key: entries of the key above the caption.
+        onto: an empty figure, which takes the size of the picture, or a subfigure, whose size the picture takes; left
+            out, a figure of its own.
+
+    Raises:
+        SpecError: there is no room for a panel.
     """
 
-    def __init__(self, page: Printed, panels: int, aspect: float, margins: Margins, key: Sequence[Entry] = ()) -> None:
-        from matplotlib.figure import Figure
-
+    def __init__(
+        self,
+        page: Printed,
+        panels: int,
+        aspect: float,
+        margins: Margins,
+        key: Sequence[Entry] = (),
+        onto: Figure | SubFigure | None = None,
+    ) -> None:
         self.theme = page.theme
-        self.columns = panels if panels <= 3 else math.ceil(panels / math.ceil(panels / 3))
-        self.rows = math.ceil(panels / self.columns)
-        self.width = self.theme.column if panels == 1 else self.theme.page
+        self.paper = page.paper
         self.unit = self.theme.small / 72.0
         self.margins = margins
         self.edge = 0.6 * self.unit
-        inner = self.width - 2 * self.edge - (margins.left + self.columns * margins.right + margins.bar) * self.unit
-        self.panel_width = (inner - (self.columns - 1) * 0.8 * self.unit) / self.columns
-        self.panel_height = self.panel_width * aspect
-        self.caption_lines = self._wrapped(" ".join(page.sentences), self.theme.caption)
-        self.title_lines = self._wrapped(page.title, self.theme.heading, "bold") if page.title else []
+        size = _size_of(onto)
+        self.width = size[0] if size else self.theme.column if panels == 1 else self.theme.page
+        self.columns = self._columns(panels)
+        self.rows = math.ceil(panels / self.columns)
+        self.panel_width = self._panel_width(self.columns)
+        room = 72.0 * (self.width - 2 * self.edge)
+        self.caption_lines = words_on_page.caption(page, self.theme.caption, room)
+        self.title_lines = words_on_page.wrapped(page.title, self.theme.heading, room, "bold") if page.title else []
         self.caption_height = (len(self.caption_lines) * _LINE + 0.8) * self.theme.caption / 72.0
-        self.key_rows = self._key_rows(key)
-        key_height = (1.5 * len(self.key_rows) + 0.7) * self.unit if key else 0.0
+        self.key_rows = self._key_rows(key) if self.paper.legend else []
+        key_height = (1.5 * len(self.key_rows) + 0.7) * self.unit if self.key_rows else 0.0
         title_height = len(self.title_lines) * _LINE * self.theme.heading / 72.0 + 0.8 * self.unit
-        row = self.panel_height + (margins.top + margins.bottom) * self.unit
-        self.height = title_height + self.rows * row + key_height + self.caption_height + self.edge
+        around = title_height + key_height + self.caption_height + self.edge
+        around += self.rows * (margins.top + margins.bottom) * self.unit
+        tall = size[1] if size else self.paper.tall
+        self.panel_height = self._panel_height(aspect, around, tall)
+        self.height = tall or around + self.rows * self.panel_height
         self._top = self.height - title_height
-        self.figure: Figure = Figure(figsize=(self.width, self.height), facecolor=self.theme.paper)
+        self.figure: Any = self._figure(onto)
         self._write_words()
         self._draw_key()
+
+    def _columns(self, panels: int) -> int:
+        """As many panels beside each other as have room, three at most."""
+        most = panels if panels <= 3 else math.ceil(panels / math.ceil(panels / 3))
+        while most > 1 and self._panel_width(most) < 1.6 * _NARROWEST * self.unit:
+            most -= 1
+        return most
+
+    def _panel_width(self, columns: int) -> float:
+        around = self.margins.left + columns * self.margins.right + self.margins.bar + (columns - 1) * 0.8
+        width = (self.width - 2 * self.edge - around * self.unit) / columns
+        if columns == 1 and width < _NARROWEST * self.unit:
+            least = self.width + _NARROWEST * self.unit - width
+            raise SpecError(
+                f"width: {self.width:.3g} in leaves no room for a picture beside its labels in type of "
+                f"{self.theme.text:g} points; give at least {math.ceil(10 * least) / 10:g} in, or a smaller font_size"
+            )
+        return width
+
+    def _panel_height(self, aspect: float, around: float, tall: float | None) -> float:
+        if tall is None:
+            return self.panel_width * (self.paper.aspect or aspect)
+        height = (tall - around) / self.rows
+        if height < _LOWEST * self.unit:
+            least = around + self.rows * _LOWEST * self.unit
+            raise SpecError(
+                f"height: {tall:.3g} in leaves no room for a picture between its words; give at least "
+                f"{math.ceil(10 * least) / 10:g} in, or caption='none'"
+            )
+        return height
+
+    def _figure(self, onto: Figure | SubFigure | None) -> Figure | SubFigure:
+        from matplotlib.figure import Figure
+
+        from lossatlas.draw.picture import Picture
+
+        if isinstance(onto, Figure):
+            onto.set_size_inches(self.width, self.height)
+        made = Picture(figsize=(self.width, self.height)) if onto is None else onto
+        made.set_facecolor(self.theme.paper)
+        return made
 
     def _key_rows(self, key: Sequence[Entry]) -> list[list[Entry]]:
         """Fill rows with entries from the left."""
@@ -146,18 +202,6 @@ class Sheet:
                 self.text(x + 2.8 * self.unit, y, words, self.theme.small, self.theme.ink, va="center_baseline")
                 x += self._entry_width(entry) * self.unit
 
-    def _wrapped(self, text: str, size: float, weight: str = "normal") -> list[str]:
-        """Break text into lines that fit the width."""
-        room = 72.0 * (self.width - 2 * self.edge)
-        lines: list[str] = []
-        for word in text.replace(" %", "\u00a0%").replace(" ·", "\u00a0·").split(" "):
-            word = word if len(word) <= _LONGEST_WORD else _cut(word, _LONGEST_WORD)
-            if lines and text_width(f"{lines[-1]} {word}", size, weight) <= room:
-                lines[-1] = f"{lines[-1]} {word}"
-            else:
-                lines.extend(_broken(word, size, weight, room))
-        return lines
-
     def _write_words(self) -> None:
         step = _LINE * self.theme.caption / 72.0
         top = self.edge + step * len(self.caption_lines)
@@ -172,7 +216,7 @@ class Sheet:
         """Write words at a position in inches; user's text is never read as mathematics."""
         text = self.figure.text(x / self.width, y / self.height, words, fontsize=size, color=colour, **style)
         text.set_parse_math(False)
-        return text
+        return text  # type: ignore[no-any-return]
 
     def rectangle(self, index: int) -> tuple[float, float, float, float]:
         """Left, bottom, width and height of a panel, in inches; panels fill rows from the left."""
@@ -187,7 +231,7 @@ class Sheet:
         """Add axes at a rectangle in inches."""
         left, bottom, width, height = rectangle
         place = (left / self.width, bottom / self.height, width / self.width, height / self.height)
-        return self.figure.add_axes(place, **style)
+        return self.figure.add_axes(place, **style)  # type: ignore[no-any-return]
 
     def bar_rectangle(self) -> tuple[float, float, float, float]:
         """Left, bottom, width and height of the colour bar, in inches: beside the panels, as high as them."""
@@ -199,71 +243,11 @@ class Sheet:
         return right + 1.2 * self.unit, middle - extent / 2, 0.9 * self.unit, extent
 
 
-_NARROWEST = 0.2
-"""No letter is narrower, as a share of the size of the text."""
+def _size_of(onto: Figure | SubFigure | None) -> tuple[float, float] | None:
+    """Width and height of a subfigure, in inches."""
+    from matplotlib.figure import SubFigure
 
-_LONGEST_WORD = 300
-"""A longer word, a path of thousands of letters, is cut in its middle."""
-
-
-Box = tuple[float, float, float, float]
-"""Left, right, low and high of words on the page, in points."""
-
-
-def touch(one: Box, other: Box) -> bool:
-    """Whether two boxes share more than an edge.
-
-    Returns:
-        True where they overlap.
-
-    Example:
-        >>> touch((0, 2, 0, 2), (1, 3, 1, 3)), touch((0, 1, 0, 1), (1, 2, 0, 1))
-        (True, False)
-    """
-    return one[0] < other[1] and other[0] < one[1] and one[2] < other[3] and other[2] < one[3]
-
-
-def text_width(words: str, size: float, weight: str = "normal") -> float:
-    """Width of a line of text, in points."""
-    from matplotlib.font_manager import FontProperties
-    from matplotlib.textpath import text_to_path
-
-    font = FontProperties(size=size, weight=weight)
-    width, _, _ = text_to_path.get_text_width_height_descent(words, font, ismath=False)
-    # Letters are moved to whole pixels when drawn, which makes a line a little longer than its outlines.
-    return 1.04 * float(width)
-
-
-def _broken(word: str, size: float, weight: str, room: float) -> list[str]:
-    """A word in pieces, where it alone is wider than the page (a long path, say)."""
-    pieces = [""]
-    for letter in word:
-        if text_width(pieces[-1] + letter, size, weight) > room:
-            pieces.append("")
-        pieces[-1] += letter
-    return pieces
-
-
-def shortened(words: str, size: float, room: float) -> str:
-    """Words with an ellipsis in the middle where they are wider than ``room`` points: names often differ at the end.
-
-    Returns:
-        The words, at most ``room`` points wide.
-
-    Example:
-        >>> shortened("a title far too long for its panel (seed 1)", 9.0, 110.0)
-        'a title far to… (seed 1)'
-    """
-    most = max(2, int(room / (_NARROWEST * size)))  # measuring thousands of letters takes minutes
-    if len(words) <= most and text_width(words, size) <= room:
-        return words
-    low, high = 1, min(len(words) - 1, most)
-    while low < high:
-        kept = (low + high + 1) // 2
-        low, high = (kept, high) if text_width(_cut(words, kept), size) <= room else (low, kept - 1)
-    return _cut(words, low)
-
-
-def _cut(words: str, kept: int) -> str:
-    tail = kept * 2 // 5
-    return f"{words[: kept - tail].rstrip()}…{words[len(words) - tail :]}"
+    if not isinstance(onto, SubFigure):
+        return None
+    box, dpi = onto.bbox, onto.get_figure(root=True).dpi
+    return float(box.width) / dpi, float(box.height) / dpi

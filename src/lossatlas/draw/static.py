@@ -1,27 +1,37 @@
-"""How a scene or a plot becomes a printed picture: png, pdf or svg, by matplotlib, whose global state stays."""
+"""How a scene or a plot becomes a printed picture: by matplotlib, whose global state stays."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from lossatlas import extras
+from lossatlas.draw import record
 from lossatlas.draw.render import Render
 from lossatlas.draw.scene import Scene
 from lossatlas.errors import SpecError
 from lossatlas.figure.plot import Plot
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
 __all__ = ["SUFFIXES", "check", "figure", "own_settings", "save", "write"]
 
-SUFFIXES = (".png", ".pdf", ".svg")
+SUFFIXES = (".png", ".pdf", ".svg", ".jpg", ".jpeg", ".webp", ".eps")
 
 # Fonts in a pdf stay text (42); a fixed salt and no date make the same scene the same file.
-_SETTINGS = {"pdf.fonttype": 42, "svg.hashsalt": "lossatlas", "hatch.linewidth": 0.5, "path.simplify": False}
+_SETTINGS = {
+    "pdf.fonttype": 42, "ps.fonttype": 42, "svg.hashsalt": "lossatlas", "hatch.linewidth": 0.5, "path.simplify": False,
+}  # fmt: skip
+# Families that come with matplotlib stand behind each, for letters that it lacks.
+_FAMILIES = {
+    "sans-serif": ["DejaVu Sans"],
+    "serif": ["STIXGeneral", "DejaVu Serif", "DejaVu Sans"],
+    "monospace": ["DejaVu Sans Mono", "DejaVu Sans"],
+}
 
 
 def check(scene: Scene | Plot, suffix: str) -> None:
@@ -37,67 +47,80 @@ def check(scene: Scene | Plot, suffix: str) -> None:
     extras.require("matplotlib.figure", extra="draw", purpose=f"write a {suffix} file")
 
 
-def figure(scene: Scene | Plot, how: Render | None = None) -> Figure:
+def figure(scene: Scene | Plot, how: Render | None = None, onto: Figure | SubFigure | None = None) -> Figure:
     """Draw a scene or a plot as a matplotlib figure that belongs to no window and to no global state.
 
     Args:
         scene: what is drawn, from :func:`lossatlas.draw.view.compile`; or a plot.
         how: have a relief rendered.
+        onto: an empty figure, which takes the picture's size, or a subfigure, whose size the picture takes.
 
     Returns:
-        The figure, as wide as a column of a paper for one panel and as a page for several.
+        The figure, as wide as its paper has it: a column of a paper for one panel and a page for several.
 
     Raises:
         ImportError: matplotlib is not installed; the message has the command that installs it.
+        SpecError: the paper is too small for what is on it.
     """
     extras.require("matplotlib.figure", extra="draw", purpose="draw a picture")
     from lossatlas.draw import static_lines, static_maps, static_plot, static_surface
 
-    with own_settings():
+    with own_settings(scene.paper.font):
         if isinstance(scene, Plot):
-            return static_plot.draw(scene)
+            return static_plot.draw(scene, onto)
         if scene.kind == "line":
-            return static_lines.draw(scene)
+            return static_lines.draw(scene, onto)
         if scene.kind == "surface":
-            return static_surface.draw(scene, how)
-        return static_maps.draw(scene)
+            return static_surface.draw(scene, how, onto=onto)
+        return static_maps.draw(scene, onto)
 
 
-def write(scene: Scene | Plot, path: Path, *, suffix: str | None = None, how: Render | None = None) -> None:
+def write(
+    scene: Scene | Plot, path: Path, *, suffix: str | None = None, how: Render | None = None, command: str = ""
+) -> None:
     """Draw a scene or a plot into a file.
 
     Args:
         scene: what is drawn.
         path: the file.
-        suffix: ".png", ".pdf" or ".svg" where the path's own suffix does not say it.
+        suffix: one of :data:`SUFFIXES` where the path's own does not say it.
         how: have a relief rendered.
+        command: how the picture is made, for its metadata.
     """
-    save(scene, path, (suffix or path.suffix).lower().lstrip("."), how)
+    save(scene, path, (suffix or path.suffix).lower().lstrip("."), how, command)
 
 
-def save(scene: Scene | Plot, target: Path | IO[str], kind: str, how: Render | None = None) -> None:
-    """Draw into a file or a stream; ``kind`` is "png", "svg" or "pdf"."""
+def save(scene: Scene | Plot, target: Path | IO[str], kind: str, how: Render | None = None, command: str = "") -> None:
+    """Draw into a file or a stream; ``kind`` is a suffix of :data:`SUFFIXES` without its point."""
     if how is not None and isinstance(scene, Scene) and not how.words:
-        _save_bare(scene, target, kind, how)
+        _save_bare(scene, target, kind, how, command)
         return
     drawn = figure(scene, how)
-    words = {"Title": scene.title or "Loss landscape", "Description": " ".join(scene.sentences)}
-    metadata: dict[str, Any] = {
-        "png": {**words, "Software": "lossatlas"},
-        "svg": {**words, "Date": None},
-        "pdf": {"Title": words["Title"], "Subject": words["Description"], "CreationDate": None},
-    }
-    with own_settings():
+    known = record.metadata(scene, kind, command)
+    options: dict[str, Any] = {"metadata": known} if known else {}
+    if kind in ("jpg", "jpeg", "webp"):
+        quality: dict[str, Any] = {"lossless": True} if kind == "webp" else {"quality": 95, "subsampling": 0}
+        options["pil_kwargs"] = {**quality, "exif": record.exif(scene, command)}
+    with own_settings(scene.paper.font):
         drawn.savefig(
             target,
             format=kind,
             dpi=scene.theme.dpi,
             facecolor="none" if how is not None and how.transparent else drawn.get_facecolor(),
-            metadata=metadata[kind],
+            **options,
         )
+    if kind == "eps" and isinstance(target, Path):
+        _add_lines(target, record.lines(scene, command))
 
 
-def _save_bare(scene: Scene, target: Path | IO[str], kind: str, how: Render) -> None:
+def _add_lines(target: Path, lines: str) -> None:
+    """Put comments behind the first line of an eps, and leave out the day and the name of the scratch file."""
+    first, _, rest = target.read_text(encoding="latin-1").partition("\n")
+    rest = re.sub(r"^%%(CreationDate|Title):.*\n", "", rest, flags=re.MULTILINE)
+    target.write_text(f"{first}\n{lines}{rest}", encoding="latin-1")
+
+
+def _save_bare(scene: Scene, target: Path | IO[str], kind: str, how: Render, command: str) -> None:
     """The rendered relief alone, as many pixels as it has."""
     if kind != "png":
         raise SpecError(f"a rendered relief without words is a raster: write a .png, not a .{kind}")
@@ -105,14 +128,15 @@ def _save_bare(scene: Scene, target: Path | IO[str], kind: str, how: Render) -> 
 
     from lossatlas.draw import static_surface
 
-    words = {"Title": scene.title or "Loss landscape", "Description": " ".join(scene.sentences)}
-    image.imsave(target, static_surface.bare(scene, how), format="png", metadata={**words, "Software": "lossatlas"})  # type: ignore[arg-type]
+    known = record.metadata(scene, kind, command)
+    image.imsave(target, static_surface.bare(scene, how), format="png", metadata=known)  # type: ignore[arg-type]
 
 
 @contextmanager
-def own_settings() -> Iterator[None]:
+def own_settings(font: str = "sans-serif") -> Iterator[None]:
     """Matplotlib's defaults and ours while drawing, whatever the user has set; theirs again afterwards."""
     from matplotlib import style
 
-    with style.context(["default", _SETTINGS]):
+    families = _FAMILIES.get(font, [font, "DejaVu Sans"])
+    with style.context(["default", {**_SETTINGS, "font.family": families}]):
         yield

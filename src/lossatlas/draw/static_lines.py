@@ -8,25 +8,26 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lossatlas.draw.scene import Curve, Scene
-from lossatlas.draw.sheet import Entry, Margins, Sheet, text_width
-from lossatlas.draw.static_axes import label_x, lengths, style_axes
+from lossatlas.draw.sheet import Entry, Margins, Sheet, shortened, text_width
+from lossatlas.draw.static_axes import label_x, lengths, letter, names_row, style_axes
 from lossatlas.draw.static_maps import HATCHES, hatch_key, heading
 from lossatlas.figure.ranges import Range, forward
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
 __all__ = ["STYLES", "draw", "name_axis"]
 
 STYLES = ("--", ":", "-.")
 
 
-def draw(scene: Scene) -> Figure:
+def draw(scene: Scene, onto: Figure | SubFigure | None = None) -> Figure:
     """Draw all curves on one pair of axes; at most three metrics, for which there are line styles.
 
     Args:
         scene: a scene of kind "line".
+        onto: the figure or subfigure; left out, a new one.
 
     Returns:
         The figure.
@@ -37,8 +38,10 @@ def draw(scene: Scene) -> Figure:
     single = len(scene.curves) == 1
     left = max(4.4, 1.6 + _widest(scene, scene.range))
     right = max(4.4, 1.6 + _widest(scene, scene.beside_range)) if twin and scene.beside_range else 1.4
-    margins = Margins(left=left, right=right, top=5.6 if single else 4.6, bottom=3.3)
-    sheet = Sheet(scene, 1, 0.66, margins, [*_key(scene, styles), *hatch_key(scene)])
+    noted = single and bool(scene.curves[0].members[0].note)
+    up, written = names_row(scene, scene.curves[0].axis, [scene.label, ", ".join(twin)])
+    margins = Margins(left=left, right=right, top=written + (2.2 + 1.4 * noted if single else 1.2), bottom=3.3)
+    sheet = Sheet(scene, 1, 0.66, margins, [*_key(scene, styles), *hatch_key(scene)], onto)
     axes = sheet.axes(sheet.rectangle(0))
     second = axes.twinx() if twin else None
     for index, curve in enumerate(scene.curves):
@@ -52,12 +55,15 @@ def draw(scene: Scene) -> Figure:
             assert shown is not None
             _draw_metric(second, curve, name, shown, colour=colour, style=styles[name], stroke=scene.theme.stroke)
     _frame(sheet, axes, scene)
+    room = 72.0 * sheet.panel_width / (1 + bool(twin)) + 3.0 * scene.theme.small
+    name_axis(axes, scene, shortened(scene.label, scene.theme.text, room), side="left", up=up)
     if second is not None:
-        _frame_second(second, scene, twin)
+        _frame_second(second, scene)
+        name_axis(second, scene, shortened(", ".join(twin), scene.theme.text, room), side="right", up=up)
     _hatch(axes, scene)
     if single:
-        heading(sheet, sheet.rectangle(0), scene.curves[0].members[0])
-    return sheet.figure
+        heading(sheet, sheet.rectangle(0), scene.curves[0].members[0], letter(scene, 0))
+    return sheet.figure  # type: ignore[no-any-return]
 
 
 def _widest(scene: Scene, shown: Range) -> float:
@@ -114,7 +120,6 @@ def _frame(sheet: Sheet, axes: Axes, scene: Scene) -> None:
     axes.set_yticks(ticks, labels)
     axes.minorticks_off()
     label_x(sheet, axes, scene, axis)
-    name_axis(axes, scene, scene.label, side="left")
     if len({(curve.axis.name, curve.axis.length) for curve in scene.curves}) == 1:
         lengths(axes, scene, axis, "x")
     if all(member.marks_centre for curve in scene.curves for member in curve.members):
@@ -123,7 +128,7 @@ def _frame(sheet: Sheet, axes: Axes, scene: Scene) -> None:
     axes.patch.set_visible(False)
 
 
-def _frame_second(axes: Axes, scene: Scene, twin: tuple[str, ...]) -> None:
+def _frame_second(axes: Axes, scene: Scene) -> None:
     shown = scene.beside_range
     if shown is None:
         return
@@ -132,15 +137,14 @@ def _frame_second(axes: Axes, scene: Scene, twin: tuple[str, ...]) -> None:
     axes.set_ylim(bottom - pad, top + pad)
     style_axes(axes, scene)
     axes.set_yticks(*shown.ticks(7))
-    name_axis(axes, scene, ", ".join(twin), side="right")
 
 
-def name_axis(axes: Axes, scene: Scene, words: str, *, side: str) -> None:
+def name_axis(axes: Axes, scene: Scene, words: str, *, side: str, up: float = 2.1) -> None:
     """The name of a vertical axis, horizontal and above its end."""
     theme = scene.theme
     place, anchor = (0, "left") if side == "left" else (1, "right")
     text = axes.annotate(
-        words, (place, 1), (4.0 * theme.small * (-1 if side == "left" else 1), 2.0 * theme.small),
+        words, (place, 1), (4.0 * theme.small * (-1 if side == "left" else 1), up * theme.small),
         "axes fraction", "offset points", ha=anchor, va="bottom", fontsize=theme.text, color=theme.ink,
     )  # fmt: skip
     text.set_parse_math(False)

@@ -12,7 +12,7 @@ from lossatlas.draw.captions import reason
 from lossatlas.draw.cuts import alone, strips
 from lossatlas.draw.scene import Cells, PictureAxis, Scene
 from lossatlas.draw.sheet import Box, Entry, Margins, Sheet, shortened, text_width, touch
-from lossatlas.draw.static_axes import bar_width, label_x, lengths, side_margins, style_axes
+from lossatlas.draw.static_axes import bar_width, label_x, lengths, letter, names_row, side_margins, style_axes
 from lossatlas.figure.palettes import anchors, rgb
 from lossatlas.results.landscape import Status
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.contour import QuadContourSet
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
 __all__ = [
     "HATCHES",
@@ -37,6 +37,9 @@ __all__ = [
     "point_colours",
 ]
 
+_DARK = 0.72
+"""How much of a map of greys is dark enough for a line on white."""
+
 HATCHES = {
     Status.NOT_SAMPLED: "......",
     Status.OK: "////////",
@@ -47,11 +50,12 @@ HATCHES = {
 }
 
 
-def draw(scene: Scene) -> Figure:
+def draw(scene: Scene, onto: Figure | SubFigure | None = None) -> Figure:
     """Draw all panels with one colour bar.
 
     Args:
         scene: a scene of kind "contour", "filled" or "heat".
+        onto: the figure or subfigure; left out, a new one.
 
     Returns:
         The figure.
@@ -59,18 +63,25 @@ def draw(scene: Scene) -> Figure:
     noted = any(panel.note for panel in scene.panels)
     own_y = not _same_y(scene)
     left, right = side_margins(scene, [panel.axes[1] for panel in scene.panels])
-    margins = Margins(
-        left=left, right=right + (left - 0.2) * own_y, top=5.6 + 1.4 * noted, bottom=3.3, bar=bar_width(scene)
-    )
-    sheet = Sheet(scene, len(scene.panels), _aspect(scene), margins, [*static_overlays.key(scene), *hatch_key(scene)])
+    up, written = _names_row(scene)
+    top = written + 2.2 + 1.4 * noted
+    margins = Margins(left=left, right=right + (left - 0.2) * own_y, top=top, bottom=3.3, bar=bar_width(scene))
+    key = [*static_overlays.key(scene), *hatch_key(scene)]
+    sheet = Sheet(scene, len(scene.panels), _aspect(scene), margins, key, onto)
     for index, panel in enumerate(scene.panels):
         axes = sheet.axes(sheet.rectangle(index))
-        _frame(sheet, axes, scene, panel, first=index % sheet.columns == 0)
+        _frame(sheet, axes, scene, panel, first=index % sheet.columns == 0, up=up)
         fill(axes, scene, panel)
         static_overlays.draw(axes, scene, panel, index)
-        heading(sheet, sheet.rectangle(index), panel)
+        heading(sheet, sheet.rectangle(index), panel, letter(scene, index))
     colour_bar(sheet, scene)
-    return sheet.figure
+    return sheet.figure  # type: ignore[no-any-return]
+
+
+def _names_row(scene: Scene) -> tuple[float, float]:
+    named = [scene.paper.y_label or panel.axes[1].name for panel in scene.panels]
+    rows = [names_row(scene, panel.axes[0], named) for panel in scene.panels]
+    return max(up for up, _ in rows), max(written for _, written in rows)
 
 
 def fill(axes: Axes, scene: Scene, panel: Cells) -> None:
@@ -243,7 +254,10 @@ def colour_map(scene: Scene) -> LinearSegmentedColormap:
     """The colour map of the scene; a cell without a value has no colour, which is matplotlib's default."""
     from matplotlib.colors import LinearSegmentedColormap
 
-    return LinearSegmentedColormap.from_list(scene.colours, list(anchors(scene.colours)), N=512)
+    points = list(anchors(scene.colours))
+    if scene.kind == "contour" and scene.colours == "gray":  # a line has to stand out against the paper
+        points = points[: round(_DARK * len(points))]
+    return LinearSegmentedColormap.from_list(scene.colours, points, N=512)
 
 
 def _aspect(scene: Scene) -> float:
@@ -261,16 +275,18 @@ def _same_y(scene: Scene) -> bool:
     return len({panel.axes[1].name for panel in scene.panels}) == 1
 
 
-def _frame(sheet: Sheet, axes: Axes, scene: Scene, panel: Cells, *, first: bool) -> None:
+def _frame(sheet: Sheet, axes: Axes, scene: Scene, panel: Cells, *, first: bool, up: float) -> None:
     """Ticks in multiples of the direction, and in length on the opposite sides."""
     theme, (x, y) = scene.theme, panel.axes
     axes.set(xlim=scene.limits[x.name], ylim=scene.limits[y.name], facecolor=theme.paper)
     style_axes(axes, scene)
     label_x(sheet, axes, scene, x)
     if first or not _same_y(scene):
+        start = min(sheet.margins.left, 3.0) * theme.small
+        words = shortened(scene.paper.y_label or y.name, theme.text, 72.0 * sheet.panel_width + start)
         axes.annotate(
-            y.name, (0, 1), (-0.8 * theme.small, 0.55 * theme.small), "axes fraction", "offset points",
-            ha="right", va="bottom", fontsize=theme.text, color=theme.ink,
+            words, (0, 1), (-start, up * theme.small), "axes fraction", "offset points",
+            ha="left", va="bottom", fontsize=theme.text, color=theme.ink, gid="name of y",
         ).set_parse_math(False)  # fmt: skip
     else:
         axes.tick_params(labelleft=False)
@@ -278,13 +294,14 @@ def _frame(sheet: Sheet, axes: Axes, scene: Scene, panel: Cells, *, first: bool)
     lengths(axes, scene, y, "y")
 
 
-def heading(sheet: Sheet, rectangle: tuple[float, float, float, float], panel: Cells) -> None:
+def heading(sheet: Sheet, rectangle: tuple[float, float, float, float], panel: Cells, before: str = "") -> None:
     """The model's name over a panel, and the coordinate a slice was cut at."""
     theme = sheet.theme
     left, bottom, width, height = rectangle
     room = 72.0 * (width + 0.8 * sheet.margins.right * sheet.unit)
     y = bottom + height + (sheet.margins.top - 1.5) * sheet.unit
-    sheet.text(left, y, shortened(panel.title, theme.heading, room), theme.heading, theme.ink, va="center")
+    words = before + shortened(panel.title, theme.heading, room - text_width(before, theme.heading))
+    sheet.text(left, y, words, theme.heading, theme.ink, va="center")
     if panel.note:
         words = shortened(f"slice at {panel.note}", theme.small, room)
         sheet.text(left, y - 1.6 * sheet.unit, words, theme.small, theme.faint, va="center")
@@ -314,10 +331,11 @@ def colour_bar(sheet: Sheet, scene: Scene) -> None:
     bar.ax.tick_params(labelsize=theme.small, width=theme.stroke, length=0.3 * theme.small, colors=theme.ink)
     bar.outline.set(edgecolor=theme.faint, linewidth=theme.stroke)
     left, low, _, high = sheet.bar_rectangle()
-    reach = 4.0 * sheet.unit  # how far a long name may begin to the left of the bar
+    # How far a long name may begin to the left of the bar; between two rows there are numbers.
+    reach = (4.0 if sheet.rows == 1 else 0.4) * sheet.unit
     name = shortened(scene.label, theme.text, 72.0 * (sheet.width - left + reach))
-    start = min(left, sheet.width - text_width(name, theme.text) / 72.0)
-    sheet.text(start, low + high + 0.7 * sheet.unit, name, theme.text, theme.ink)
+    start = max(left - reach, min(left, sheet.width - text_width(name, theme.text) / 72.0))
+    sheet.text(start, low + high + 0.65 * sheet.unit, name, theme.text, theme.ink, va="bottom")
     for cut, end, mark in ((scene.range.clipped, 1, "▲"), (scene.range.floored, 0, "▼")):
         if cut is not None:
             axes.annotate(

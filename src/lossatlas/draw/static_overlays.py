@@ -10,18 +10,16 @@ from scipy.interpolate import RegularGridInterpolator
 
 from lossatlas.draw.scene import Cells, Scene
 from lossatlas.draw.sheet import Box, Entry, text_width, touch
-from lossatlas.figure.overlays import Overlay, Path, Points, Regions, borders
+from lossatlas.figure.overlays import Path, Points, Regions, borders
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.text import Text
     from mpl_toolkits.mplot3d.axes3d import Axes3D  # type: ignore[import-untyped]
 
-__all__ = ["COLOURS", "REGIONS", "SYMBOLS", "colour", "dense", "draw", "draw_relief", "key", "lifted", "named_places"]
+__all__ = ["REGIONS", "SYMBOLS", "colour", "dense", "draw", "draw_relief", "key", "lifted", "named_places"]
 
 SYMBOLS = {"circle": "o", "triangle": "^", "square": "s", "cross": "X"}
-# Warm, so that they stand out against the cool maps on which they lie.
-COLOURS = ("#ff5a36", "#ffc53d", "#ff8ad1", "#ffffff")
 REGIONS = ("#ffffff", "#ff8a5c", "#5cc8ff", "#ffd84d", "#c08aff", "#6fe3a1", "#ff7ab8", "#a0a0a0")
 
 
@@ -35,7 +33,7 @@ def draw(axes: Axes, scene: Scene, panel: Cells, number: int) -> None:
         if isinstance(overlay, Regions):
             _regions(axes, scene, panel, overlay)
         else:
-            _line_and_dots(axes.plot, scene, overlay, colour(scene.overlays, index), (overlay.x, overlay.y))
+            _line_and_dots(axes.plot, scene, overlay, colour(scene, index), (overlay.x, overlay.y))
             _words(axes, scene, overlay, taken)
     _give_way(axes, scene, before, taken)
 
@@ -76,7 +74,7 @@ def draw_relief(axes: Axes3D, scene: Scene, panel: Cells, number: int, heights: 
             x, y = borders(overlay.cells, *(axis.edges for axis in panel.axes))
             axes.plot(x, y, np.full(len(x), floor), color="white", linewidth=1.2 * scene.theme.stroke, zorder=1.5)
             continue
-        shade = colour(scene.overlays, index)
+        shade = colour(scene, index)
         over = lifted(panel, heights, *dense(overlay))
         _line_and_dots(axes.plot, scene, overlay, shade, (overlay.x, overlay.y, np.full(len(overlay.x), floor)), 2)
         if isinstance(overlay, Path):
@@ -96,10 +94,10 @@ def named_places(scene: Scene) -> list[tuple[float, float]]:
     return places
 
 
-def colour(overlays: Sequence[Overlay], index: int) -> str:
+def colour(scene: Scene, index: int) -> str:
     """The colour of an overlay: paths and points take turns."""
-    before = sum(not isinstance(overlay, Regions) for overlay in overlays[:index])
-    return COLOURS[before % len(COLOURS)]
+    before = sum(not isinstance(overlay, Regions) for overlay in scene.overlays[:index])
+    return scene.theme.upon[before % len(scene.theme.upon)]
 
 
 def lifted(panel: Cells, heights: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -205,6 +203,8 @@ def _regions(axes: Axes, scene: Scene, panel: Cells, overlay: Regions) -> None:
 
 def key(scene: Scene) -> list[Entry]:
     """The words of the overlays that have any."""
+    from matplotlib import patheffects
+
     entries: list[Entry] = []
     size = 0.7 * scene.theme.small
     for index, overlay in enumerate(scene.overlays):
@@ -214,9 +214,10 @@ def key(scene: Scene) -> list[Entry]:
         if isinstance(overlay, Regions):
             style = {"facecolor": REGIONS[1], "alpha": 0.5, "edgecolor": scene.theme.faint, "linewidth": 0.4}
         elif isinstance(overlay, Path):
-            style = {"color": colour(scene.overlays, index), "linewidth": 2.4 * scene.theme.stroke}
+            halo = patheffects.withStroke(linewidth=3.8 * scene.theme.stroke, foreground="#00000090")
+            style = {"color": colour(scene, index), "linewidth": 2.4 * scene.theme.stroke, "path_effects": [halo]}
         else:
-            style = {"color": colour(scene.overlays, index), "linestyle": "none", "marker": SYMBOLS[overlay.symbol]}
+            style = {"color": colour(scene, index), "linestyle": "none", "marker": SYMBOLS[overlay.symbol]}
             style["markevery"] = (1, 2)  # a key is a line of two points, and one symbol is enough
             style |= {"markersize": size, "markeredgecolor": "#000000b0", "markeredgewidth": 0.9 * scene.theme.stroke}
         entries.append(Entry(words=overlay.label, style=style, swatch=isinstance(overlay, Regions)))

@@ -9,13 +9,14 @@ import numpy as np
 
 from lossatlas.draw import static_names
 from lossatlas.draw.sheet import Entry, Margins, Sheet, shortened, text_width
+from lossatlas.draw.static_axes import letter
 from lossatlas.figure.levels import round_levels
 from lossatlas.figure.plot import Mark, Panel, Plot, Series, symmetric_below
 from lossatlas.figure.words import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
 __all__ = ["ASPECT", "draw"]
 
@@ -23,18 +24,19 @@ ASPECT = 0.72
 _THICK = 2.2
 
 
-def draw(plot: Plot) -> Figure:
+def draw(plot: Plot, onto: Figure | SubFigure | None = None) -> Figure:
     """Draw all panels.
 
     Args:
         plot: what is drawn.
+        onto: the figure or subfigure; left out, a new one.
 
     Returns:
         The figure, as wide as a column of a paper for one panel and as a page for several.
     """
-    titled = any(panel.title for panel in plot.panels)
+    titled = plot.paper.letters or any(panel.title for panel in plot.panels)
     margins = Margins(left=4.2, right=2.8 if len(plot.panels) > 1 else 1.6, top=2.6 + 1.8 * titled, bottom=3.4)
-    sheet = Sheet(plot, len(plot.panels), ASPECT, margins, _key(plot))
+    sheet = Sheet(plot, len(plot.panels), ASPECT, margins, _key(plot), onto)
     for index, panel in enumerate(plot.panels):
         axes = sheet.axes(sheet.rectangle(index))
         _frame(sheet, axes, plot, panel)
@@ -46,9 +48,9 @@ def draw(plot: Plot) -> Figure:
         for mark in panel.marks:
             _mark(axes, plot, mark)
         static_names.draw(axes, _coloured(plot, panel), plot.theme.small)
-        if panel.title:
-            _heading(sheet, sheet.rectangle(index), plot, panel)
-    return sheet.figure
+        if panel.title or plot.paper.letters:
+            _heading(sheet, sheet.rectangle(index), plot, panel, letter(plot, index))
+    return sheet.figure  # type: ignore[no-any-return]
 
 
 def _short_scales(axes: Axes, panel: Panel) -> None:
@@ -137,10 +139,11 @@ def _frame(sheet: Sheet, axes: Axes, plot: Plot, panel: Panel) -> None:
         axes.locator_params(axis="x", nbins=6)
     if panel.y_scale == "linear":
         axes.locator_params(axis="y", nbins=6)
-    words = shortened(panel.x_label, theme.text, room + 24)
+    words = shortened(plot.paper.x_label or panel.x_label, theme.text, room + 12)
     axes.set_xlabel(words, labelpad=2, fontsize=theme.text, color=theme.ink, parse_math=False)
+    above = shortened(plot.paper.value_label or panel.y_label, theme.text, room + 2.0 * theme.small)
     axes.annotate(
-        shortened(panel.y_label, theme.text, room + 20), (0, 1), (-3.2 * theme.small, 0.7 * theme.small),
+        above, (0, 1), (-3.2 * theme.small, 0.7 * theme.small),
         "axes fraction", "offset points", ha="left", va="bottom", fontsize=theme.text, color=theme.ink,
     ).set_parse_math(False)  # fmt: skip
 
@@ -160,10 +163,11 @@ def _named_ticks(axes: Axes, plot: Plot, panel: Panel, room: float) -> None:
         label.set_parse_math(False)
 
 
-def _heading(sheet: Sheet, rectangle: tuple[float, float, float, float], plot: Plot, panel: Panel) -> None:
+def _heading(sheet: Sheet, rectangle: tuple[float, float, float, float], plot: Plot, panel: Panel, before: str) -> None:
     left, bottom, width, height = rectangle
     theme = plot.theme
-    words = shortened(panel.title, theme.heading, 72.0 * (width + 3.2 * sheet.unit))
+    room = 72.0 * (width + 2.6 * sheet.unit) - text_width(before, theme.heading, "bold")
+    words = before + shortened(panel.title, 1.1 * theme.heading, room)  # bold is wider
     y = bottom + height + 2.6 * sheet.unit
     sheet.text(left - 3.2 * sheet.unit, y, words, theme.heading, theme.ink, weight="bold")
 

@@ -14,13 +14,13 @@ from lossatlas.draw.cuts import alone, strips
 from lossatlas.draw.render import Projection, Render, Stage
 from lossatlas.draw.scene import RELIEF_HEIGHT, Cells, Scene
 from lossatlas.draw.sheet import Margins, Sheet, shortened, text_width
-from lossatlas.draw.static_axes import bar_width
+from lossatlas.draw.static_axes import bar_width, letter
 from lossatlas.draw.static_maps import HATCHES, colour_bar, filled, hatch_key, heading, point_colours
-from lossatlas.figure.palettes import rgb
+from lossatlas.figure.palettes import Theme, rgb
 from lossatlas.figure.words import number
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
     from mpl_toolkits.mplot3d.axes3d import Axes3D  # type: ignore[import-untyped]
 
 __all__ = ["FACETS", "FLOOR", "Stages", "bare", "draw", "whole_view"]
@@ -29,12 +29,24 @@ __all__ = ["FACETS", "FLOOR", "Stages", "bare", "draw", "whole_view"]
 FLOOR = 0.40
 Stages = dict[tuple[int, tuple[int, int]], Stage]
 
+# How long the name of a level axis may be, in multiples of the small text; how much of a panel's height is upright,
+# over the distance of two labels in the same unit; and a panel so high that level axes have room for five.
+_LONGEST = 6.0
+_UPRIGHT = 0.24
+_ROOMY = 19.0
+
 # About how many facets lie along an axis after smoothing the mesh; more is not seen in print.
 FACETS = 200
 
 
 def draw(
-    scene: Scene, how: Render | None = None, *, stages: Stages | None = None, dpi: float = 0.0, steady: bool = False
+    scene: Scene,
+    how: Render | None = None,
+    *,
+    stages: Stages | None = None,
+    dpi: float = 0.0,
+    steady: bool = False,
+    onto: Figure | SubFigure | None = None,
 ) -> Figure:
     """Draw all panels from the same side, under the same light, with one colour bar.
 
@@ -44,18 +56,20 @@ def draw(
         stages: reliefs that are set up already, by the number of their panel and their size; new ones are added.
         dpi: of the rendered reliefs; left out, the theme's.
         steady: leave room for the box from every side, so that one that turns keeps its size.
+        onto: the figure or subfigure; left out, a new one.
 
     Returns:
         The figure.
     """
     noted = any(panel.note for panel in scene.panels)
-    margins = Margins(left=0.6, right=0.6, top=3.2 + 1.4 * noted, bottom=0.6, bar=bar_width(scene))
-    sheet = Sheet(scene, len(scene.panels), 0.92, margins, [*static_overlays.key(scene), *hatch_key(scene)])
+    margins = Margins(left=0.6, right=0.6, top=4.1 + 1.4 * noted, bottom=0.6, bar=bar_width(scene))
+    key = [*static_overlays.key(scene), *hatch_key(scene)]
+    sheet = Sheet(scene, len(scene.panels), 0.92, margins, key, onto)
     for index, panel in enumerate(scene.panels):
-        heading(sheet, sheet.rectangle(index), panel)
+        heading(sheet, sheet.rectangle(index), panel, letter(scene, index))
         rectangle = sheet.rectangle(index)
         axes: Axes3D = sheet.axes(rectangle, projection="3d", computed_zorder=False)
-        _frame(axes, scene, panel)
+        _frame(axes, scene, panel, 72.0 * sheet.panel_height)
         if how is not None:
             axes.set_proj_type("ortho")
             axes.grid(visible=False)  # it would lie upon the picture instead of behind it
@@ -69,7 +83,7 @@ def draw(
         static_overlays.draw_relief(axes, scene, panel, index, heights, _floor(scene))
         _fit(sheet, axes, rectangle)
     colour_bar(sheet, scene)
-    return sheet.figure
+    return sheet.figure  # type: ignore[no-any-return]
 
 
 def _floor(scene: Scene) -> float:
@@ -140,31 +154,38 @@ def _hatch(axes: Axes3D, scene: Scene, panel: Cells) -> None:
         axes.add_collection3d(patches, autolim=False)
 
 
-def _frame(axes: Axes3D, scene: Scene, panel: Cells) -> None:
+def _frame(axes: Axes3D, scene: Scene, panel: Cells, tall: float) -> None:
     theme, (x, y) = scene.theme, panel.axes
     axes.set(xlim=scene.limits[x.name], ylim=scene.limits[y.name], facecolor="none")
     axes.set_zlim(_floor(scene), scene.range.limits[1])
     axes.set_box_aspect((1, 1, RELIEF_HEIGHT * (1 + FLOOR)))
     axes.view_init(*scene.camera)
-    ticks, labels = scene.range.ticks(6)
+    ticks, labels = scene.range.ticks(int(np.clip(_UPRIGHT * tall / theme.small, 2, 6)))
     for axis, name in ((axes.xaxis, x.name), (axes.yaxis, y.name)):
-        places = _inner_ticks(*scene.limits[name])
+        places = _inner_ticks(*scene.limits[name], few=tall < _ROOMY * theme.small)
         axis.set_ticks(places, [number(place, 4) for place in places])
     axes.set_zticks(ticks, labels)
     widest = max((text_width(label, theme.small) for label in labels), default=0.0)
     # Matplotlib adds 8 points to the distance of a tick's label and 21 to that of an axis's label.
     pads = (0.7 * theme.small - 8.0, 0.7 * theme.small - 8.0, 0.5 * widest - 8.0)
-    for axis, words, pad in zip((axes.xaxis, axes.yaxis, axes.zaxis), (x.name, y.name, ""), pads, strict=True):
+    names = (scene.paper.x_label or x.name, scene.paper.y_label or y.name, "")
+    for axis, words, pad in zip((axes.xaxis, axes.yaxis, axes.zaxis), names, pads, strict=True):
         axis.set_pane_color((0, 0, 0, 0))
         axis.line.set(color=theme.faint, linewidth=theme.stroke)
         axis._axinfo["grid"].update(color=f"{theme.faint}30", linewidth=0.6 * theme.stroke)
         axis._axinfo["tick"].update(inward_factor=0.0, outward_factor=0.15)
         axis.set_tick_params(labelsize=theme.small, colors=theme.ink, pad=pad)
-        axis.set_label_text(shortened(words, theme.text, 60.0))
+        short = shortened(words, theme.text, _LONGEST * theme.small)
+        axis.set_label_text(short)
         axis.label.set(fontsize=theme.text, color=theme.ink, rotation=0, parse_math=False)
-        axis.labelpad = 2.1 * theme.small - 21.0
+        axis.labelpad = 2.1 * theme.small - 21.0 + _aside(short, theme)
         axis.set_rotate_label(False)
     _name_height(axes, scene)
+
+
+def _aside(words: str, theme: Theme) -> float:
+    """How much further from its axis a long name stands than a letter, in points."""
+    return max(0.0, 0.28 * (text_width(words, theme.text) - 1.5 * theme.small))
 
 
 def _name_height(axes: Axes3D, scene: Scene) -> None:
@@ -172,20 +193,21 @@ def _name_height(axes: Axes3D, scene: Scene) -> None:
     axes.get_figure(root=True).draw_without_rendering()
     x, y = (np.asarray(part) for part in axes.zaxis.line.get_data())
     top = int(np.argmax(y))
+    words = shortened(scene.label, scene.theme.text, 6.0 * scene.theme.small)
     axes.annotate(
-        shortened(scene.label, scene.theme.text, 90.0), (x[top], y[top]), (0, 0.5 * scene.theme.small),
+        words, (x[top], y[top]), (0, 0.5 * scene.theme.small),
         textcoords="offset points", ha="center", va="bottom", fontsize=scene.theme.text, color=scene.theme.ink,
         parse_math=False, annotation_clip=False, gid="height",
     )  # fmt: skip
 
 
-def _inner_ticks(low: float, high: float) -> list[float]:
+def _inner_ticks(low: float, high: float, *, few: bool) -> list[float]:
     """Round coordinates away from the corners, where the labels of two axes would meet."""
     from matplotlib.ticker import MaxNLocator
 
     room = 0.08 * (high - low)
     long = max(len(number(end, 4)) for end in (low, high)) > 6  # labels of neighbours would touch
-    every = MaxNLocator(3 if long else 5).tick_values(low, high)
+    every = MaxNLocator(3 if long or few else 5).tick_values(low, high)
     return [float(tick) for tick in every if low + room < tick < high - room]
 
 
@@ -204,7 +226,8 @@ def _fit(sheet: Sheet, axes: Axes3D, rectangle: tuple[float, float, float, float
     placed = axes.transData.transform(np.column_stack([flat_x, flat_y])) / figure.dpi
     low, high = placed.min(axis=0), placed.max(axis=0)
     beside = max((text_width(label.get_text(), sheet.theme.small) for label in axes.get_zticklabels()), default=0.0)
-    room = np.array([[2.4, 2.2], [max(3.6, 1.6 + beside / sheet.theme.small), 0.2]]) * sheet.unit
+    aside = max(_aside(axis.get_label_text(), sheet.theme) for axis in (axes.xaxis, axes.yaxis)) / sheet.theme.small
+    room = np.array([[2.4 + aside, 2.2 + aside], [max(3.6, 1.6 + beside / sheet.theme.small), 0.2]]) * sheet.unit
     inner_low, inner_high = np.array([left, bottom]) + room[0], np.array([left + width, bottom + height]) - room[1]
     scale = float(np.min((inner_high - inner_low) / (high - low)))
     centre, middle = (inner_low + inner_high) / 2, (low + high) / 2

@@ -10,29 +10,32 @@ from typing import Any, Literal, get_args
 import numpy as np
 import xarray as xr
 
-from lossatlas.draw import camera, captions, cuts, shown
+from lossatlas.draw import brief, camera, captions, cuts, record, shown
 from lossatlas.draw.facts import facts
-from lossatlas.draw.scene import RELIEF_HEIGHT, Cells, Curve, Kind, Scene
+from lossatlas.draw.scene import RELIEF_HEIGHT, Caption, Cells, Curve, Kind, Scene
 from lossatlas.errors import SpecError, unknown
 from lossatlas.expected import LANDSCAPE, check_kind, described_type
 from lossatlas.field.uncertainty import Seeds
+from lossatlas.figure import colour_maps
 from lossatlas.figure.overlays import Overlay, check
-from lossatlas.figure.palettes import Colours, ThemeName
+from lossatlas.figure.palettes import OWN, THEMES, Colours, ThemeName
+from lossatlas.figure.paper import Paper
 from lossatlas.figure.ranges import Range
 from lossatlas.results.landscape import axis_names, validate, value_names
 from lossatlas.results.quantities import quantity
 from lossatlas.untrusted import printable_fields
 
-__all__ = ["ColourOption", "KindOption", "ScaleOption", "View", "compile"]
+__all__ = ["KindOption", "ScaleOption", "View", "compile"]
 
 KindOption = Literal["auto", "line", "contour", "filled", "heat", "surface"]
 ScaleOption = Literal["auto", "linear", "log"]
-ColourOption = Literal["auto", "viridis", "cividis", "diverging"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class View:
+class View(Paper):
     """How a Landscape is seen. Nothing here changes a value; it only says what is shown and how.
+
+    How it is set in print is a part of it: see the fields of :class:`~lossatlas.figure.paper.Paper`.
 
     Attributes:
         value: what is the height and the colour: "loss" or the name of a metric.
@@ -47,11 +50,14 @@ class View:
         minus_centre: draw the value minus its value at the centre, each Landscape by its own.
         levels: about how many contour lines.
         colours: "auto" is viridis for a loss and cividis for a metric; "diverging" is symmetric around zero, for a
-            value whose zero means something.
-        theme: "light" and "dark" have the sizes of a paper's column (7 to 9 points), "talk" those of a slide.
+            value whose zero means something; or the name of any colour map of matplotlib. One on which equal steps do
+            not look equal is warned of.
+        theme: "light" and "dark" have the sizes of a paper's column (7 to 9 points), "talk" those of a slide; "print"
+            is in greys.
         camera: elevation and azimuth of the eye, in degrees; "auto" looks from where the valley is seen best.
         contours: draw the contour lines upon the relief as well.
         title: heading of the whole picture.
+        labels: names of what is compared, instead of their own, in order; an empty one leaves its own.
         points: show as dots which cells were evaluated, on maps; the others were interpolated.
         overlays: paths, points and regions upon the field, see :mod:`lossatlas.figure.overlays`.
 
@@ -75,21 +81,27 @@ class View:
     vmax: float | None = None
     minus_centre: bool = False
     levels: int = 12
-    colours: ColourOption = "auto"
+    colours: Colours = "auto"
     theme: ThemeName = "light"
     camera: tuple[float, float] | Literal["auto"] = "auto"
     contours: bool = False
     title: str = ""
+    labels: Sequence[str] = ()
     points: bool = False
     overlays: Sequence[Overlay] = ()
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if isinstance(self.title, str):
             printable_fields(self, "title")
-        options = {"kind": KindOption, "scale": ScaleOption, "colours": ColourOption, "theme": ThemeName}
+        options = {"kind": KindOption, "scale": ScaleOption, "theme": ThemeName}
         for name, option in options.items():
             if getattr(self, name) not in get_args(option):
                 raise SpecError(unknown(name, getattr(self, name), get_args(option)))
+        if self.colours not in ("auto", *OWN):
+            colour_maps.check(self.colours)
+        if isinstance(self.labels, str):
+            raise SpecError(f"labels={self.labels!r} is one text; give a list of names, one for each landscape")
         if not (self.clip is None or self.clip == "auto" or _is_number(self.clip)):
             raise SpecError(f"clip={self.clip!r} is no finite number; give a number, 'auto', or None for no clip")
         self._check_ends()
@@ -142,14 +154,14 @@ def compile(landscapes: xr.Dataset | Sequence[xr.Dataset] | Seeds, view: View | 
         landscapes = landscapes.shown
     check_kind("landscapes", landscapes, (xr.Dataset, Sequence), f"{LANDSCAPE}; several as a list")
     view = _on_what_there_is(landscapes, view)
-    sources, view = _named(_checked(landscapes, view.value), view)
+    sources, view = _named(_titled(_checked(landscapes, view.value), view.labels), view)
     dimensions = len(axis_names(sources[0]))
     kind = _kind(view.kind, dimensions)
     whole = cuts.named_apart([cuts.block(source) for source in sources], sources, merge=dimensions == 1)
     if view.minus_centre:
         whole = [cuts.minus_centre(block, source, view.value) for block, source in zip(whole, sources, strict=True)]
     panels, curves, volumes = _parts(whole, dimensions)
-    label = f"{view.value} − centre" if view.minus_centre else view.value
+    label = view.value_label or (f"{view.value} − centre" if view.minus_centre else view.value)
     same, beside = shown.companions(sources, view.value) if curves else ((), shown.others(sources, view.value))
     seen = shown.Seen(sources=sources, blocks=whole, curves=curves, value=view.value, label=label, alongside=same)
     looks = shown.looks(seen, view)
@@ -176,17 +188,18 @@ def compile(landscapes: xr.Dataset | Sequence[xr.Dataset] | Seeds, view: View | 
         limits=cuts.limits(whole),
         looks=looks,
         overlays=overlays,
-        caption=captions.caption(
-            sources,
-            whole,
-            curves,
-            view.value,
-            first,
-            label=label,
-            notes=" ".join(entry.note for entry in overlays if entry.note),
-        ),
+        paper=view,
+        record=record.described(sources, view),
+        caption=_caption(seen, first, overlays),
         facts=tuple(map(facts, sources)),
     )
+
+
+def _caption(seen: shown.Seen, drawn: Range, overlays: Sequence[Overlay]) -> Caption:
+    """All that is to be said, and what of it stands in two lines."""
+    notes = " ".join(entry.note for entry in overlays if entry.note)
+    whole = captions.caption(seen.sources, seen.blocks, seen.curves, seen.value, drawn, label=seen.label, notes=notes)
+    return replace(whole, what=brief.what(seen.sources), proves=brief.proves(seen.sources, seen.value))
 
 
 def _camera(view: View, kind: Kind, panels: Sequence[Cells], drawn: Range) -> tuple[float, float]:
@@ -265,4 +278,12 @@ def _parts(whole: Sequence[Cells], dimensions: int) -> tuple[tuple[Cells, ...], 
 def _colours(view: View, source: xr.Dataset) -> Colours:
     if view.colours != "auto":
         return view.colours
-    return "viridis" if source[view.value].attrs["kind"] == "loss" else "cividis"
+    return THEMES[view.theme].colours[source[view.value].attrs["kind"] != "loss"]
+
+
+def _titled(sources: list[xr.Dataset], labels: Sequence[str]) -> list[xr.Dataset]:
+    """The Landscapes by the names they are given."""
+    if len(labels) > len(sources):
+        raise SpecError(f"labels has {len(labels)} names for {len(sources)} landscapes; give one each at most")
+    given = [*labels, *[""] * (len(sources) - len(labels))]
+    return [one.assign_attrs(title=name) if name else one for one, name in zip(sources, given, strict=True)]

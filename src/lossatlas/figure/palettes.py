@@ -8,14 +8,17 @@ from typing import Literal
 
 import numpy as np
 
-__all__ = ["THEMES", "Colours", "Theme", "ThemeName", "anchors", "rgb"]
+from lossatlas.figure import colour_maps
 
-ThemeName = Literal["light", "dark", "talk"]
-Colours = Literal["viridis", "cividis", "diverging"]
+__all__ = ["OWN", "THEMES", "Colours", "Theme", "ThemeName", "anchors", "rgb"]
+
+ThemeName = Literal["light", "dark", "talk", "print"]
+Colours = str
+"""The name of a colour map: one of :data:`OWN`, or any that matplotlib knows."""
 
 # Seventeen points of each map; straight lines between them differ from the original by less than the eye sees.
 # viridis: van der Walt and Smith 2015. cividis: Nuñez, Anderton and Renslow 2018. diverging: Moreland 2009.
-_ANCHORS: Mapping[Colours, str] = {
+_ANCHORS: Mapping[str, str] = {
     "viridis": "440154 48186a 472d7b 424086 3b528b 33638d 2c728e 26828e 21918c "
     "1fa088 28ae80 3fbc73 5ec962 84d44b addc30 d8e219 fde725",
     "cividis": "00224e 002e6a 1a386f 32436d 434e6c 535a6d 61656f 6f7073 7d7c78 "
@@ -23,6 +26,9 @@ _ANCHORS: Mapping[Colours, str] = {
     "diverging": "3b4cc0 4e68d8 6282ea 779af7 8db0fe a3c2fe b9d0f9 ccd9ed dddcdc "
     "ecd3c5 f5c4ac f7b093 f4987a eb7d62 dd5f4b ca3b37 b40426",
 }
+
+OWN = tuple(_ANCHORS)
+"""The colour maps that need no library."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +48,8 @@ class Theme:
         page: width of a picture with several panels, in inches.
         stroke: width of a thin line, in points.
         dpi: dots per inch of a png.
+        colours: the map of a loss and that of a metric, where the view leaves them to the theme.
+        upon: colours of paths and points upon a map.
     """
 
     paper: str
@@ -56,6 +64,8 @@ class Theme:
     page: float = 7.1
     stroke: float = 0.6
     dpi: int = 300
+    colours: tuple[Colours, Colours] = ("viridis", "cividis")
+    upon: tuple[str, ...] = ("#ff5a36", "#ffc53d", "#ff8ad1", "#ffffff")  # warm, upon cool maps
 
 
 # Okabe and Ito 2008: told apart by people of every colour vision. On a dark page, the lighter half of it.
@@ -79,12 +89,23 @@ THEMES: Mapping[ThemeName, Theme] = {
         stroke=1.4,
         dpi=150,
     ),
+    "print": Theme(
+        paper="#ffffff",
+        ink="#000000",
+        faint="#5a5a5a",
+        lines=("#000000", "#8c8c8c", "#4d4d4d", "#b8b8b8"),
+        dpi=600,
+        colours=("gray", "gray"),
+        upon=("#ffffff", "#d9d9d9"),
+    ),
 }
 
 
 def anchors(colours: Colours) -> tuple[str, ...]:
     """The points of a colour map as ``#rrggbb``, evenly spaced from low to high."""
-    return tuple(f"#{anchor}" for anchor in _ANCHORS[colours].split())
+    if colours in _ANCHORS:
+        return tuple(f"#{anchor}" for anchor in _ANCHORS[colours].split())
+    return colour_maps.points(colours)
 
 
 def rgb(fractions: np.ndarray, colours: Colours) -> np.ndarray:

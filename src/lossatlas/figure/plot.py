@@ -6,6 +6,7 @@ plots: their results have a method ``plot()`` that returns one, and :func:`lossa
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ import numpy as np
 
 from lossatlas.errors import SpecError, unknown
 from lossatlas.figure.palettes import THEMES, Theme, ThemeName
+from lossatlas.figure.paper import Paper
 from lossatlas.untrusted import printable_fields
 
 __all__ = ["Mark", "Panel", "Plot", "Scale", "Series", "Style", "plot_of", "symmetric_below"]
@@ -127,7 +129,8 @@ class Plot:
         panels: side by side, at most three in a row.
         title: heading of the whole; empty for none.
         caption: sentences printed below: what was measured and how, and what it does not prove.
-        theme_name: "light", "dark" or "talk".
+        theme_name: "light", "dark", "talk" or "print".
+        paper: how it is set.
 
     Example:
         >>> line = Series(x=np.arange(3), y=np.array([1.0, 4.0, 9.0]), label="squares")
@@ -140,6 +143,7 @@ class Plot:
     title: str = ""
     caption: Sequence[str] = field(default_factory=tuple)
     theme_name: ThemeName = "light"
+    paper: Paper = field(default_factory=Paper)
 
     def __post_init__(self) -> None:
         printable_fields(self, "title", *(["caption"] if isinstance(self.caption, (list, tuple)) else []))
@@ -148,10 +152,16 @@ class Plot:
         if self.theme_name not in THEMES:
             raise SpecError(unknown("theme", self.theme_name, THEMES))
 
-    @property
+    @functools.cached_property
     def theme(self) -> Theme:
         """The theme as a table of colours and sizes."""
-        return THEMES[self.theme_name]
+        return self.paper.fitted(self.theme_name)
+
+    @property
+    def brief(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """What it is, and what it proves: the first sentence, and the last where there are several."""
+        said = self.sentences
+        return said[:1], said[1:][-1:]
 
     @property
     def sentences(self) -> tuple[str, ...]:

@@ -1,0 +1,115 @@
+"""Which flags say how a printed picture is set; their names are the fields of a View and the keys of ``[view]``."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lossatlas.errors import SpecError
+
+__all__ = ["PRINTED", "given", "named", "printed"]
+
+PRINTED: dict[str, Callable[[Any], Any]] = {
+    "width": click.option("--width", metavar="WIDTH", help="column (3.3 in), text (6.8), slide (10), inches, or 84mm."),
+    "height": click.option("--height", metavar="HEIGHT", help="Inches or a length; left out, what the content needs."),
+    "aspect": click.option("--aspect", type=float, metavar="RATIO", help="Height of a panel over its width."),
+    "font": click.option("--font", metavar="FAMILY", help="sans-serif (default), serif, monospace or one installed."),
+    "font_size": click.option("--font-size", type=float, metavar="POINTS", help="Of labels; the rest goes with them."),
+    "dpi": click.option("--dpi", type=int, metavar="N", help="Dots per inch of png, jpg and webp (300)."),
+    "colours": click.option("--colours", metavar="MAP", help="auto (default), diverging, or any map of matplotlib."),
+    "x_label": click.option("--x-label", metavar="TEXT", help="Words on the horizontal axis."),
+    "y_label": click.option("--y-label", metavar="TEXT", help="Words on the vertical axis of maps and reliefs."),
+    "value_label": click.option("--value-label", metavar="TEXT", help="Words for the value."),
+    "letters": click.option("--letters", is_flag=True, default=None, help="(a), (b), … before the panels' titles."),
+    "legend": click.option("--legend/--no-legend", default=None, help="The key below the panels."),
+    "ticks": click.option("--ticks", metavar="STYLE", help="out (default), in, none."),
+    "units": click.option("--units/--no-units", default=None, help="Units, and the second scale of length."),
+    "caption": click.option(
+        "--caption", metavar="KIND", help="short (default: two lines), full, none; the file knows the rest anyway."
+    ),
+}
+"""The flags of a page, by the names of the fields."""
+
+
+def printed(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the flags of a page.
+
+    Returns:
+        The command.
+    """
+    for option in reversed(PRINTED.values()):
+        command = option(command)
+    return command
+
+
+def given(config: Path | None, fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a View that a file sets, overruled by the flags that were given.
+
+    Args:
+        config: a TOML file with a table ``[view]``; its other tables are left to others.
+        fields: values by the names of flags, ``None`` where they were not given.
+
+    Returns:
+        Values by the names of the fields.
+
+    Raises:
+        SpecError: the file is missing or damaged, or a key or value is wrong.
+    """
+    from lossatlas.cli.seen import view_fields
+
+    found: dict[str, Any] = {}
+    if config is not None:
+        try:
+            content = tomllib.loads(config.read_text(encoding="utf-8"))
+        except OSError as fault:
+            raise SpecError(f"--config {config} cannot be read: {fault.strerror or fault}") from fault
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
+            raise SpecError(f"--config {config} is no TOML: {fault}") from fault
+        found = view_fields(config, content.get("view", {}))
+    asked = {name: value for name, value in fields.items() if value is not None}
+    for name in ("width", "height"):
+        if name in asked:
+            asked[name] = _number_or_text(asked[name])
+    return found | asked
+
+
+def _number_or_text(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def named(runs: tuple[str, ...], labels: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Runs and what they are called: those given plainly first, then those of ``--label NAME=RUN``.
+
+    Args:
+        runs: without names.
+        labels: ``NAME=RUN``; of several =, the last one behind which there is a file or folder parts them.
+
+    Returns:
+        The runs, and a name for each, empty where it has its own; no names at all where none is given.
+
+    Raises:
+        SpecError: a label without =, or no run at all.
+
+    Example:
+        >>> named(("runs/a",), ("SGD=runs/b",))
+        (('runs/a', 'runs/b'), ('', 'SGD'))
+    """
+    pairs = []
+    for label in labels:
+        splits = [(label[: found.start()], label[found.end() :]) for found in re.finditer("=", label)]
+        splits = [(name, run) for name, run in splits if name and run]
+        if not splits:
+            raise SpecError(f"--label {label!r}: expected NAME=RUN, such as 'SGD=runs/a'")
+        pairs.append(next((split for split in reversed(splits) if Path(split[1]).exists()), splits[0]))
+    if not runs and not pairs:
+        raise SpecError("RUN is missing: give a run folder, or --label NAME=RUN")
+    every = (*runs, *(run for _, run in pairs))
+    return every, (*[""] * len(runs), *(name for name, _ in pairs)) if pairs else ()

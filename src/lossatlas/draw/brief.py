@@ -1,0 +1,74 @@
+"""What does a caption of two lines say: what a picture is of, and what it proves?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import xarray as xr
+
+from lossatlas.draw import captions
+from lossatlas.errors import SpecError
+from lossatlas.field.convexity import proof
+from lossatlas.field.inequality import bent
+from lossatlas.figure.words import number
+from lossatlas.results.landscape import structured
+from lossatlas.results.quantities import quantity
+
+__all__ = ["proves", "what"]
+
+
+def what(landscapes: Sequence[xr.Dataset]) -> tuple[str, ...]:
+    """What the picture is of, in a few parts, the most important first.
+
+    Args:
+        landscapes: what is drawn.
+
+    Returns:
+        Words without a full stop.
+    """
+    parts = [
+        captions.common(landscapes, "model"),
+        captions.common(landscapes, "batchnorm", before="BatchNorm "),
+        captions.common(landscapes, "data"),
+        "; ".join(captions.unique(str(structured(one, "sampling").get("verdict", "")) for one in landscapes)),
+        ", ".join(captions.unique(map(captions.precision, landscapes))),
+        captions.samples(landscapes),
+        captions.common(landscapes, "loss"),
+        captions.common(landscapes, "seed", before="seed "),
+        " / ".join(captions.unique(map(captions.normalisation, landscapes))),
+    ]
+    return tuple(part for part in parts if part)
+
+
+def proves(landscapes: Sequence[xr.Dataset], value: str) -> tuple[str, ...]:
+    """What the picture proves, in sentences for one line; the caveat, where it is no slice of a loss.
+
+    Args:
+        landscapes: what is drawn.
+        value: which of their values.
+
+    Returns:
+        Sentences, the most important first.
+    """
+    if found := quantity(landscapes[0], value):
+        return (found.caveat,)
+    if any(landscape[value].attrs.get("kind") != "loss" for landscape in landscapes):
+        return (whole,) if (whole := captions.caveat(landscapes, value)) else ()
+    if any(map(bent, landscapes)):
+        return (captions.caveat(landscapes, value),)
+    if any(structured(landscape, "sampling").get("kind") == "seeds" for landscape in landscapes):
+        return (captions.NO_SLICE,)
+    try:
+        proofs = [proof(landscape, value) for landscape in landscapes]
+    except SpecError:  # too few points, or uneven ones, for second differences
+        return (captions.CAVEAT,)
+    proven, known = sum(found.proves for found in proofs), [found.lambda_min for found in proofs]
+    words = " / ".join("unknown" if one is None else number(one) for one in known)
+    centre = () if all(one is None for one in known) else (f"λmin at the centre: {words}.",)
+    if not proven:
+        return (captions.CAVEAT, *centre)
+    if len(proofs) == 1:
+        return ("This slice proves that the loss is not convex.", *centre)
+    if proven == len(proofs):
+        return ("These slices prove that none of the losses is convex.", *centre)
+    return (f"{proven} of {len(proofs)} losses are proved not to be convex; of the others nothing is.", *centre)
