@@ -85,7 +85,9 @@ def _resource(name: str) -> str:
 
 def _caption(scene: Scene) -> str:
     """The words of the picture as text of the page, readable also without its code."""
-    known = {field.name: getattr(scene.caption, field.name) for field in fields(scene.caption)}
+    brief = ("what", "proves")  # for paper, where the rest has no room
+    names = [field.name for field in fields(scene.caption) if field.name not in brief]
+    known = {name: getattr(scene.caption, name) for name in names}
     said = {name: html.escape(words) for name, words in known.items() if words}
     return "\n".join(f'<p id="{name}">{words}</p>' for name, words in said.items())
 
