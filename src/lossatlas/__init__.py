@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lossatlas.errors import RunMismatchError, SpecError
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from lossatlas import directions, zoo

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from lossatlas.draw import View, compiled, static
+from lossatlas.draw.view import compile
 from lossatlas.errors import SpecError
 from lossatlas.figure.overlays import Path as Walk
 from lossatlas.figure.overlays import Points
@@ -273,3 +274,10 @@ def test_a_page_has_the_map_that_is_asked_for_among_those_a_reader_may_choose(bo
     content = payload(compiled(bowl, None, {"colours": "magma"}))
     assert set(content["colours"].values()) <= set(content["maps"])
     assert {"viridis", "cividis", "diverging", "magma"} == set(content["maps"])
+
+
+def test_a_cut_stands_in_a_caption_of_two_lines_however_narrow(make) -> None:
+    values = np.add.outer(np.linspace(-1, 1, 9) ** 2, np.linspace(-1, 1, 7) ** 2)
+    scene = compile(make(values, title="a"), View(clip=1.0, scale="linear"))
+    assert scene.brief[0][0].startswith("clipped at 1, ")
+    assert not compile(make(values, title="a"), View(clip=None, scale="linear")).brief[0][0].startswith("clipped")

@@ -10,23 +10,26 @@ from lossatlas.draw import captions
 from lossatlas.errors import SpecError
 from lossatlas.field.convexity import proof
 from lossatlas.field.inequality import bent
-from lossatlas.figure.words import number
+from lossatlas.figure.ranges import Range
+from lossatlas.figure.words import number, percent
 from lossatlas.results.landscape import structured
 from lossatlas.results.quantities import quantity
 
 __all__ = ["proves", "what"]
 
 
-def what(landscapes: Sequence[xr.Dataset]) -> tuple[str, ...]:
+def what(landscapes: Sequence[xr.Dataset], drawn: Range) -> tuple[str, ...]:
     """What the picture is of, in a few parts, the most important first.
 
     Args:
         landscapes: what is drawn.
+        drawn: the range that is shown; a cut stands first, since it is said whatever else has no room.
 
     Returns:
         Words without a full stop.
     """
     parts = [
+        _cut(drawn),
         captions.common(landscapes, "model"),
         captions.common(landscapes, "batchnorm", before="BatchNorm "),
         captions.common(landscapes, "data"),
@@ -38,6 +41,15 @@ def what(landscapes: Sequence[xr.Dataset]) -> tuple[str, ...]:
         " / ".join(captions.unique(map(captions.normalisation, landscapes))),
     ]
     return tuple(part for part in parts if part)
+
+
+def _cut(drawn: Range) -> str:
+    ends = []
+    if drawn.clipped is not None:
+        ends.append(f"clipped at {number(drawn.clipped)}, {percent(drawn.above)} of cells above")
+    if drawn.floored is not None:
+        ends.append(f"floor at {number(drawn.floored)}, {percent(drawn.below)} of cells below")
+    return "; ".join(ends)
 
 
 def proves(landscapes: Sequence[xr.Dataset], value: str) -> tuple[str, ...]:

@@ -199,7 +199,7 @@ def _caption(seen: shown.Seen, drawn: Range, overlays: Sequence[Overlay]) -> Cap
     """All that is to be said, and what of it stands in two lines."""
     notes = " ".join(entry.note for entry in overlays if entry.note)
     whole = captions.caption(seen.sources, seen.blocks, seen.curves, seen.value, drawn, label=seen.label, notes=notes)
-    return replace(whole, what=brief.what(seen.sources), proves=brief.proves(seen.sources, seen.value))
+    return replace(whole, what=brief.what(seen.sources, drawn), proves=brief.proves(seen.sources, seen.value))
 
 
 def _camera(view: View, kind: Kind, panels: Sequence[Cells], drawn: Range) -> tuple[float, float]:
