@@ -280,4 +280,5 @@ def test_a_cut_stands_in_a_caption_of_two_lines_however_narrow(make) -> None:
     values = np.add.outer(np.linspace(-1, 1, 9) ** 2, np.linspace(-1, 1, 7) ** 2)
     scene = compile(make(values, title="a"), View(clip=1.0, scale="linear"))
     assert scene.brief[0][0].startswith("clipped at 1, ")
-    assert not compile(make(values, title="a"), View(clip=None, scale="linear")).brief[0][0].startswith("clipped")
+    uncut = compile(make(values, title="a"), View(clip=None, scale="linear"))
+    assert not any("clipped" in part for part in uncut.brief[0])
