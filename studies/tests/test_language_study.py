@@ -17,7 +17,7 @@ from lossatlas_studies import language
 from lossatlas_studies.begun_words import Form, begun_words, exact, problems
 from lossatlas_studies.images import Row
 from lossatlas_studies.stages import Bench
-from lossatlas_studies.tuned_landscapes import Way, joined, pairs, plateau, row
+from lossatlas_studies.tuned_landscapes import Link, joined, pairs, plateau, row
 from lossatlas_studies.tuning import (
     Start,
     Tuned,
@@ -180,7 +180,7 @@ def test_barriers_of_loss_and_score_are_above_the_line_between_the_ends():
     x = np.linspace(0, 1, 5)
     values = {"loss": np.array([0.1, 0.2, 1.0, 0.4, 0.3]), "solved": np.array([1.0, 0.9, 0.2, 0.8, 0.9])}
     landscape = build({"x": Axis(coordinates=x, length=1.0)}, values)
-    found = joined(Way(kind="k", ends=("a", "b"), landscape=landscape, apart=1.0, train_loss=0.3))
+    found = joined(Link(kind="k", ends=("a", "b"), landscape=landscape, apart=1.0, train_loss=0.3))
     assert found["barrier"] == pytest.approx(0.8)
     assert found["score_barrier"] == pytest.approx(0.75)
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -22,7 +21,7 @@ from click.testing import CliRunner
 
 import lossatlas as la
 from lossatlas.cli import COMMANDS, atlas
-from lossatlas.sampling.samplers import coarse_to_fine
+from lossatlas.results.store import RunFolder
 
 USER = """
 import torch
@@ -280,14 +279,26 @@ def test_drawing_several_runs_with_options(here):
     assert "is no run folder" in run("draw", ".", "-o", "a.png", code=2).output
 
 
-def test_an_unfinished_run_is_drawn_coarse_and_says_so(here):
-    sample("--x", -1, 1, 15, "--y", -1, 1, 11, "--run", "a", data="user.py:pair")
-    (here / "a" / "landscape.nc").unlink()
-    with contextlib.closing(sqlite3.connect(here / "a" / "journal.sqlite")) as journal, journal:
-        visited = ", ".join(str(i) for i in coarse_to_fine((15, 11))[:25])
-        journal.execute(f"DELETE FROM points WHERE i NOT IN ({visited})")
+def test_an_unfinished_run_is_drawn_coarse_and_says_so(here, monkeypatch):
+    commit, left = RunFolder.commit, [25]
+
+    def some(run, block):
+        keep, left[0] = min(left[0], len(block.indices)), left[0] - len(block.indices)
+        notes = block.notes[:keep]
+        commit(
+            run,
+            replace(
+                block, indices=block.indices[:keep], values=block.values[:keep], status=block.status[:keep], notes=notes
+            ),
+        )
+        if left[0] <= 0:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as stopped:
+        stopped.setattr(RunFolder, "commit", some)
+        sample("--x", -1, 1, 15, "--y", -1, 1, 11, "--run", "a", data="user.py:pair", code=1)
     run("draw", "a", "-o", "a.svg", "-o", "a.html", "--points")
-    assert "unfinished: 25 of 165 points evaluated so far" in (here / "a.html").read_text()
+    assert "unfinished: 25 of 165 points evaluated" in (here / "a.html").read_text()
     run("draw", "a", "-o", "b.html", "--holes")
     assert "140 not sampled" in (here / "b.html").read_text()
 
@@ -360,7 +371,7 @@ def test_bad_checkpoints_are_named(here):
         ("modle = 'a'", "unknown key 'modle'; the good ones are model, data, checkpoint"),
         ("seed = 'a'", "seed = 'a' is a str; expected a int"),
         ("orthogonal = 1", "orthogonal = 1 is a int; expected a bool"),
-        ("[view]\nvman = 1", "'vman' is unknown; choose one of: value, kind, scale, clip, vmin, vmax"),
+        ("[view]\nvman = 1", "'vman' is unknown; choose one of: width, height, aspect"),
         ("[view]\nscale = 'ln'", "scale='ln' is unknown; choose one of: auto, linear, log"),
         ("view = 3", "expected a table [view]"),
         ("x = [0, 1]", "expected x = [low, high, points]"),

@@ -203,7 +203,7 @@ def test_what_is_asked_with_a_wrong_type_says_how_it_is_made():
         for ask in (la.sample, la.curvature_map):
             with pytest.raises(la.SpecError, match=words):
                 ask(*arguments)
-    with pytest.raises(la.SpecError, match="samples=100; expected a lossatlas.Subset"):
+    with pytest.raises(la.SpecError, match="samples=100; expected 'auto' or a lossatlas.Subset"):
         la.sample(objective, plane, grid, samples=100)
     with pytest.raises(la.SpecError, match="executor is a int; expected a concurrent.futures.Executor, a Dask Client"):
         la.sample(objective, plane, grid, executor=4)

@@ -39,8 +39,9 @@ def code_of(function: Any) -> dict[str, str]:
         Hashes by the names of what is read; ``source`` is its own.
 
     Example:
-        >>> def scaled(by):
-        ...     return lambda outputs, targets: by * outputs
+        >>> users = {"__name__": "train"}  # a module of the user's
+        >>> exec("def scaled(by): return lambda outputs, targets: by * outputs", users)
+        >>> scaled = users["scaled"]
         >>> one, two = code_of(scaled(1)), code_of(scaled(2))
         >>> one == code_of(scaled(1)), [name for name in one if one[name] != two[name]]
         (True, ['by'])

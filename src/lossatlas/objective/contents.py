@@ -176,7 +176,9 @@ def read_checkpoint(path: str | os.PathLike[str], *, trust_pickle: bool = False,
         if not own:
             raise SpecError(f"key={key!r}: checkpoint {found.source} has no such key; it has {_shown(groups)}")
         return own
-    weights = {k: g for k, g in groups.items() if not TRAINING.search(k)} or groups
+    # A group of numbers alone, such as a counter of steps beside the state dict, is no network.
+    shaped = {k: g for k, g in groups.items() if any(tensor.dim() for tensor in g.values())} or groups
+    weights = {k: g for k, g in shaped.items() if not TRAINING.search(k)} or shaped
     most = max(map(len, weights.values()))
     largest = [k for k, group in weights.items() if len(group) == most]
     known = [k for word in FIRST for k in largest if k.rpartition(".")[2] == word]

@@ -45,7 +45,8 @@ def draws(objective: Objective) -> bool:
     Returns:
         Whether they do, or might.
     """
-    if objective.training or objective.tasks.names:
+    # A model that is moved in place is large, perhaps sharded over processes: it is not run once more to be watched.
+    if objective.training or objective.tasks.names or objective.in_place:
         return True
     return _drawn(lambda: _once(objective))
 

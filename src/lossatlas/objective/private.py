@@ -129,6 +129,7 @@ def posed(model: nn.Module, *, training: bool) -> Iterator[None]:
         model.train(training)
         yield
     finally:
+        reshard(model)
         for module, mode in before:
             module.training = mode
 
