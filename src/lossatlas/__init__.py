@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lossatlas.curvature.map import curvature_map
     from lossatlas.curvature.spectrum import eigenvalues, trace
     from lossatlas.draw import View, draw
+    from lossatlas.draw.figures import plot, show
     from lossatlas.draw.film import animate
     from lossatlas.evaluate.plans import Plan
     from lossatlas.field.topology import topology
@@ -60,6 +61,8 @@ _HOMES = {
     "open": "results.opening",
     "View": "draw",
     "animate": "draw.film",
+    "plot": "draw.figures",
+    "show": "draw.figures",
     "topology": "field.topology",
     "eigenvalues": "curvature.spectrum",
     "trace": "curvature.spectrum",
@@ -106,10 +109,12 @@ __all__ = [
     "metrics",
     "normalize",
     "open",
+    "plot",
     "sample",
     "sample_subset",
     "seeds",
     "sharpness",
+    "show",
     "spectral_density",
     "topology",
     "trace",

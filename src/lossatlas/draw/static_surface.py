@@ -223,7 +223,7 @@ def _fit(sheet: Sheet, axes: Axes3D, rectangle: tuple[float, float, float, float
     low, high = np.array([axes.get_xlim(), axes.get_ylim(), axes.get_zlim()]).T
     corners = low + _outline(steady) * (high - low)
     flat_x, flat_y, _ = proj_transform(*corners.T, axes.get_proj())
-    placed = axes.transData.transform(np.column_stack([flat_x, flat_y])) / figure.dpi
+    placed = (axes.transData.transform(np.column_stack([flat_x, flat_y])) - figure.bbox.p0) / figure.dpi
     low, high = placed.min(axis=0), placed.max(axis=0)
     beside = max((text_width(label.get_text(), sheet.theme.small) for label in axes.get_zticklabels()), default=0.0)
     aside = max(_aside(axis.get_label_text(), sheet.theme) for axis in (axes.xaxis, axes.yaxis)) / sheet.theme.small
@@ -254,7 +254,7 @@ def _rendered(
     box = np.array([(x, y, z) for x in (0, 1) for y in (0, 1) for z in (0, RELIEF_HEIGHT * (1 + FLOOR))])
     corners = np.array([(x, y, z) for x in axes.get_xlim() for y in axes.get_ylim() for z in axes.get_zlim()])
     flat_x, flat_y, _ = proj_transform(*corners.T, axes.get_proj())
-    placed = axes.transData.transform(np.column_stack([flat_x, flat_y]))
+    placed = axes.transData.transform(np.column_stack([flat_x, flat_y])) - figure.bbox.p0
     # A parallel projection is linear, so two of its corners say where all of it lies.
     across = box @ right
     unit = np.ptp(placed[:, 0]) / np.ptp(across)
