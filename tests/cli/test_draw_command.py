@@ -65,11 +65,12 @@ def test_a_file_says_the_same_as_flags_and_flags_win(here):
 
 
 @pytest.mark.parametrize("suffix", ["pdf", "png", "svg", "jpg", "webp", "eps"])
-def test_info_reads_model_data_seed_and_command_of_a_picture(here, suffix):
+def test_info_reads_model_data_seed_and_command_of_a_picture(here, suffix, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["lossatlas", "draw", "two.nc", "-o", f"a.{suffix}"])
     run("draw", "two.nc", "-o", f"a.{suffix}")
     found = json.loads(run("info", f"a.{suffix}", "--json").output)
     assert (found["model"], found["data"], found["seed"]) == ("net", "digits", 1)
-    assert found["drawing"].startswith("lossatlas ")
+    assert found["drawing"] == f"lossatlas draw two.nc -o a.{suffix}"
     said = run("info", f"a.{suffix}").output
     for words in ("model: net", "seed: 1", "50 samples"):
         assert words in said
