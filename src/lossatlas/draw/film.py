@@ -105,15 +105,13 @@ class Zoom:
         """
         if not self.factor > 1:
             raise SpecError(f"factor={self.factor}: expected more than 1")
+        limits = compile(scenes if len(scenes) > 1 else scenes[0], view).limits
         for time in times:
             near = float(self.factor ** float(time))
             cut = [_cropped(scene, near) for scene in scenes]
             scene = compile(cut if len(cut) > 1 else cut[0], view)
-            reach = {name: (low / near, high / near) for name, (low, high) in self._whole(scenes, view).limits.items()}
+            reach = {name: (low / near, high / near) for name, (low, high) in limits.items()}
             yield _page(static.figure(replace(scene, limits=reach)), dpi)
-
-    def _whole(self, scenes: Sequence[xr.Dataset], view: View) -> Scene:
-        return compile(scenes if len(scenes) > 1 else scenes[0], view)
 
 
 class Walked(Protocol):

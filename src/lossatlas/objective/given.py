@@ -1,4 +1,4 @@
-"""Is what a function was given an objective, a point of it, a chart: and how are these made?"""
+"""Is what a function was given an objective, or a point of it: and how are these made?"""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lossatlas.errors import SpecError
 from lossatlas.expected import check_kind, described_type
 from lossatlas.objective.objective import Objective
 
-__all__ = ["check_chart", "check_objective", "check_params", "check_tensors"]
+__all__ = ["check_objective", "check_params", "check_tensors"]
 
 MADE = "a lossatlas.Objective, made as la.Objective(model, data, loss=torch.nn.functional.cross_entropy)"
 
@@ -47,16 +47,3 @@ def check_tensors(argument: str, got: Any) -> None:
     if isinstance(got, dict):  # any other mapping makes its tensors when they are asked for
         for name, tensor in got.items():
             check_kind(f"{argument}[{name!r}]", tensor, Tensor, "a tensor")
-
-
-def check_chart(plane: Any, argument: str = "plane") -> None:
-    """Check that an argument turns coordinates into parameters.
-
-    Raises:
-        SpecError: it is something else; the message says how a plane is made.
-    """
-    if not (callable(getattr(plane, "at", None)) and hasattr(plane, "axes")):
-        raise SpecError(
-            f"{argument} is {described_type(plane)}; expected a lossatlas.Plane, made as "
-            "la.Plane.random(objective, seed=0)"
-        )
