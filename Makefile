@@ -84,6 +84,7 @@ bench: $(BENCH_READY)
 	$(BENCH)/bin/python -m benchmarks points $(DATA) --device $(DEVICE) --out $(RESULTS)/points.json $(BENCH_FLAGS)
 	$(BENCH)/bin/python -m benchmarks growth --device $(DEVICE) --out $(RESULTS)/growth.json
 
+soak: export HYPOTHESIS_PROFILE = new
 soak: $(READY)
 	$(BIN)/pytest -m "soak or slow" --count-kills 50 tests/sampling
 	$(BIN)/pytest -m soak -s tests/test_hostile_files.py

@@ -75,7 +75,8 @@ def _log_levels(low: float, high: float, count: int) -> tuple[float, ...]:
     if decades < _VERY_SHORT:
         return _linear_levels(low, high, count)
     if decades < _SHORT:
-        return min(_short_levels(low, high), key=lambda levels: (abs(len(levels) - count), -len(levels)))
+        levels = min(_short_levels(low, high), key=lambda levels: (abs(len(levels) - count), -len(levels)))
+        return levels if 2 * len(levels) >= count else _linear_levels(low, high, count)
     return tuple(level for level in _round_magnitudes(low, high, decades, count) if low < level < high)
 
 
