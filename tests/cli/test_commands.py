@@ -451,13 +451,13 @@ def test_the_demo_runs_from_start_to_page(here):
 
 
 def test_the_help_of_sample_groups_every_flag_by_what_where_how_and_out():
-    from lossatlas.cli.options import FLAGS, GROUPS
+    from lossatlas.cli.options import FLAGS, Measuring
 
-    grouped = [name for names in GROUPS.values() for name in names]
+    grouped = [name for names in Measuring.sections.values() for name in names]
     assert len(grouped) == len(set(grouped))
     assert set(FLAGS) <= set(grouped)
     printed = run("sample", "--help").stdout
-    places = [printed.index(f"\n{title}:") for title in GROUPS]
+    places = [printed.index(f"\n{title}:") for title in Measuring.sections]
     assert places == sorted(places)
     assert (
         printed.index("\nWhere:")
@@ -465,3 +465,22 @@ def test_the_help_of_sample_groups_every_flag_by_what_where_how_and_out():
         < printed.index("\nHow:")
         < printed.index("\n  --plan ")
     )
+
+
+@pytest.mark.parametrize(
+    ("command", "own"),
+    [
+        ("eigen", "Curvature"),
+        ("connect", "Second network and curve"),
+        ("sharpness", "Which measures"),
+        ("trajectory", "The path"),
+        ("draw", "Range and colours"),
+    ],
+)
+def test_the_help_of_a_long_command_has_sections_and_shows_every_flag_once(command, own):
+    printed = run(command, "--help").stdout
+    assert f"\n{own}:" in printed
+    assert "\nOptions:" not in printed
+    sections = printed[re.search(r"^What is \w+:$", printed, flags=re.M).start() :]
+    flags = {flag for option in atlas.get_command(None, command).params for flag in option.opts if flag[:2] == "--"}
+    assert sorted(re.findall(r"^  (?:-\w, )?(--[\w-]+)", sections, flags=re.M)) == sorted({*flags, "--help"})

@@ -25,7 +25,7 @@ FILMS = ("turn", "morph", "zoom")
 @click.option("--scale", metavar="SCALE", help="auto (default), linear, log.")
 @click.option("--clip", type=float, metavar="VALUE", help="Largest value shown.")
 @click.option("--theme", metavar="THEME", help="light (default), dark, talk.")
-@click.option("--contours", is_flag=True, default=None, help="Draw the contour lines upon the relief as well.")
+@click.option("--contours", is_flag=True, default=None, help="Draw the contour lines on the relief as well.")
 def animate_command(
     runs: tuple[str, ...],
     out: str,

@@ -24,7 +24,7 @@ _SIGNS = {"fine": "fine   ", "odd": "ODD    ", "unknown": "unknown"}
 @click.option("--strict", is_flag=True, help="Exit with 1 if anything is odd.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check_command(runs: tuple[str, ...], value: str, expect: float | None, strict: bool, as_json: bool) -> None:
-    """Say whether the picture of a RUN is right: what is odd, and what to do about it.
+    """Check whether the picture of a RUN is right: what is odd, and what to do about it.
 
     Is the centre a minimum of the slice? Are two seeds alike? Is the range sensible? Did BatchNorm lose its statistics?
     How much is clipped? Is the loss at the centre the one you know? Other runs are the same model on other random

@@ -25,7 +25,7 @@ __all__ = ["compare_command"]
 @click.option("--out", multiple=True, metavar="PICTURE", help="Draw both; lines as medians with bands.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def compare_command(a: str, b: str, value: str, scale: str, out: tuple[str, ...], as_json: bool) -> None:
-    """Say whether the models of A and B differ by more than the spread over direction seeds.
+    """Test whether the models of A and B differ by more than the spread over direction seeds.
 
     A and B are folders that `lossatlas sample --seeds K --run FOLDER` wrote, with one grid. For each seed the mean over
     the grid is one number; the 95 % interval of the difference is Welch's, over seeds. Where both were sampled with

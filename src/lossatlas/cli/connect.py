@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from lossatlas.cli import Failure
-from lossatlas.cli.options import WHAT, flags, settings
+from lossatlas.cli.options import WHAT, Measuring, flags, settings
 from lossatlas.errors import SpecError, unknown
 
 __all__ = ["CURVES", "connect_command"]
@@ -19,17 +19,17 @@ __all__ = ["CURVES", "connect_command"]
 CURVES = ("none", "bezier", "polygon")
 
 
-@click.command("connect")
+@click.command("connect", cls=Measuring, own="Second network and curve")
 @flags(WHAT)
 @flags(("metric", "seed", "title", "run"))
 @click.option("--to", required=True, metavar="FILE", help="Checkpoint of the second network.")
 @click.option("--align", is_flag=True, help="Permute the units of the second network to match the first.")
-@click.option("--curve", default="none", show_default=True, metavar="KIND", help="Train a way: bezier or polygon.")
+@click.option("--curve", default="none", show_default=True, metavar="KIND", help="Train a curve: bezier or polygon.")
 @click.option("--bends", type=int, default=1, show_default=True, help="Points of the curve that are trained.")
 @click.option("--epochs", type=int, default=60, show_default=True, help="Passes over the data, to train the curve.")
 @click.option("--lr", type=float, default=0.05, show_default=True, help="Learning rate, to train the curve.")
-@click.option("--steps", type=int, default=25, show_default=True, help="Points along each way.")
-@click.option("--out", multiple=True, metavar="PICTURE", help="The loss along the ways. May be repeated.")
+@click.option("--steps", type=int, default=25, show_default=True, help="Points along each path.")
+@click.option("--out", multiple=True, metavar="PICTURE", help="The loss along the paths. May be repeated.")
 @click.option("--plane", metavar="PICTURE", help="The surface through both networks and the bend, with the curve.")
 @click.option("--grid", type=int, default=31, show_default=True, help="Points along each axis of --plane.")
 @click.option("--report", metavar="PAGE", help="All of it on one html page.")
@@ -37,7 +37,7 @@ def connect_command(
     config: Path | None, to: str, align: bool, curve: str, bends: int, epochs: int, lr: float, steps: int,
     out: tuple[str, ...], plane: str | None, grid: int, report: str | None, **given: Any,
 ) -> None:  # fmt: skip
-    """Measure the barrier on the line between two networks; align them; train a low way round.
+    """Measure the barrier on the line between two networks; align them; train a low-loss curve around it.
 
     BatchNorm statistics are measured again at every point unless --batchnorm says otherwise: on the way nobody else
     knows them. The curve is trained on --data. With --run, ways, curve and surface are kept in a folder, the training
@@ -157,7 +157,7 @@ class _Found:
         return plot(self.ways, title=TITLE, caption=self.caption)
 
     def keep(self, upon: Sequence[Any] = ()) -> None:
-        """Say in the folder what its ways are, and what is drawn upon its surface."""
+        """Say in the folder what its ways are, and what is drawn on its surface."""
         from lossatlas.connect.connections import note
         from lossatlas.connect.curve import TITLE
 

@@ -28,7 +28,7 @@ _LIBRARIES = ("numpy", "scipy", "xarray", "h5py", "h5netcdf", "safetensors", "to
 @click.command("doctor")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def doctor_command(as_json: bool) -> None:
-    """Say what is installed, which devices and extras there are, and whether a small landscape comes out right.
+    """Check what is installed, which devices and extras there are, and whether a small landscape comes out right.
 
     The self-test takes some seconds: on every device it samples a surface whose values are known in closed form, keeps
     it in a run folder, opens it again, and draws it in every format whose library is installed.

@@ -4,22 +4,46 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Mapping
 from dataclasses import fields as fields_of
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import click
 
 from lossatlas.cli.kinds import Result
 from lossatlas.cli.printed import given, named, printed
+from lossatlas.cli.sections import Sectioned
 from lossatlas.errors import SpecError
 from lossatlas.figure.paper import Paper
 
 __all__ = ["command", "draw_command"]
 
 
-@click.command("draw")
+class _Drawing(Sectioned):
+    sections: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "What is drawn": ("labels", "value", "kind", "minus_centre", "points", "holes", "contours", "config"),
+        "Range and colours": ("scale", "clip", "vmin", "vmax", "levels", "colours", "theme"),
+        "Reliefs": ("camera", "render", "bare", "transparent"),
+        "Words": (
+            "title",
+            "x_label",
+            "y_label",
+            "value_label",
+            "letters",
+            "legend",
+            "ticks",
+            "units",
+            "caption",
+            "latex",
+        ),
+        "Size": ("width", "height", "aspect", "font", "font_size", "dpi"),
+        "Out": ("out",),
+    }
+
+
+@click.command("draw", cls=_Drawing)
 @click.argument("runs", nargs=-1, metavar="RUN...")
 @click.option(
     "-o", "--out", multiple=True, required=True, metavar="PICTURE", help="The file; its ending says what it is."
@@ -42,13 +66,13 @@ __all__ = ["command", "draw_command"]
 @click.option("--levels", type=int, metavar="N", help="About how many contour lines (12).")
 @click.option("--theme", metavar="THEME", help="light (default), dark, talk, print (greys).")
 @click.option("--title", metavar="TEXT", help="Heading of the picture.")
-@click.option("--contours", is_flag=True, default=None, help="Draw the contour lines upon the relief as well.")
+@click.option("--contours", is_flag=True, default=None, help="Draw the contour lines on the relief as well.")
 @click.option(
     "--camera",
     nargs=2,
     type=float,
     metavar="ELEVATION AZIMUTH",
-    help="The eye, in degrees; left out, from where the valley is seen best.",
+    help="Where the eye is, in degrees; by default where the valley is seen best.",
 )
 @click.option("--render", is_flag=True, help="Render the relief with soft light: some seconds (png, pdf, svg).")
 @click.option("--bare", is_flag=True, help="With --render: the relief alone, without words (png).")
@@ -73,7 +97,7 @@ def draw_command(
     """Draw one or more results: run folders, finished or not, and .nc files; or one of another kind.
 
     The other kinds are the folder of `lossatlas connect`, of several seeds, of a recorded path, and the .json of
-    `lossatlas sharpness`. Numbers of other programs (csv, npz, h5) are drawn as they are.
+    `lossatlas sharpness`. Numbers from other programs (csv, npz, h5) are drawn as they are.
 
     Several results share axes, levels, colours and camera. Of a run that is not finished, the points to come are
     interpolated, and the caption says so: a grid is visited coarse to fine, so a picture exists after a few seconds.

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from lossatlas.cli import Failure
-from lossatlas.cli.options import WHAT, flags, settings
+from lossatlas.cli.options import WHAT, Measuring, flags, settings
 from lossatlas.errors import SpecError, unknown
 
 __all__ = ["SIDE", "WHERE", "Wish", "eigen_command"]
@@ -23,7 +23,7 @@ SIDE = 9
 
 @dataclass(frozen=True, kw_only=True)
 class Wish:
-    """What is wanted of the curvature."""
+    """Curvature."""
 
     k: int
     kind: str
@@ -49,7 +49,7 @@ class Wish:
             raise SpecError(f"--report {self.report}: a report is one page; name a file that ends in .html")
 
 
-@click.command("eigen")
+@click.command("eigen", cls=Measuring, own="Curvature")
 @flags((*WHAT, *WHERE, "run", "out", "title"))
 @click.option("--k", default=1, show_default=True, metavar="N", help="Eigenvalues at either end.")
 @click.option("--kind", default="hessian", show_default=True, metavar="KIND", help="hessian, or ggn (Gauss-Newton).")
@@ -71,7 +71,7 @@ class Wish:
 @click.option("--report", default="", metavar="PAGE", help="Everything on one page (.html), with the slice of --run.")
 @click.option("--json", "json", is_flag=True, help="Print JSON.")
 def eigen_command(config: Path | None, **given: Any) -> None:
-    """Say how the loss curves at the trained network, in all directions and not only in a slice.
+    """Measure how the loss curves at the trained network, in all directions and not only in a slice.
 
     Eigenvalues of the Hessian at both ends with their residuals, the trace with its standard error, and the ratio
     |λmin/λmax|: a slice may look convex while λmin is negative. Each number comes with what it does not prove.
@@ -87,7 +87,7 @@ def eigen_command(config: Path | None, **given: Any) -> None:
       The slice along the eigenvectors of both ends:
         lossatlas eigen --config scan.toml --save ends.safetensors
         lossatlas sample --config scan.toml --directions ends.safetensors --out ends.png
-      What derivatives do not see (kinks of ReLU), curvature_along random directions:
+      What derivatives do not see (kinks of ReLU), along random directions:
         lossatlas eigen --config scan.toml --along --step 0.05
 
     A product with the Hessian costs about nine evaluations of the loss, six where first derivatives are kept. Both ends

@@ -15,7 +15,7 @@ __all__ = ["info_command"]
 @click.argument("run")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def info_command(run: str, as_json: bool) -> None:
-    """Say what a RUN is (a run folder or a .nc file): model, data, axes, centre, progress, failures.
+    """Show what a RUN is (a run folder or a .nc file): model, data, axes, centre, progress, failures.
 
     Of a folder of `lossatlas connect`: its ways, and the barrier on each. Of a recorded path: its checkpoints and the
     variance that its components explain. Of several seeds: their spread. Of a .json of `lossatlas sharpness`: the

@@ -28,7 +28,7 @@ _SUFFIXES = (".h5", ".hdf5", ".npz", ".csv", ".tsv", ".txt")
 @click.option("--data", metavar="TEXT", help="Where the data is from, for captions.")
 @click.option("--samples", type=click.IntRange(min=1), metavar="N", help="Samples behind each mean, where you know it.")
 def import_command(source: Path, out: Path | None, model: str | None, **about: Any) -> None:
-    """Read numbers of other programs from SOURCE: tables and arrays, files of the original code.
+    """Read numbers from other programs from SOURCE: tables and arrays, files of the original code.
 
     \b
     .csv .tsv .txt   a row for each point: coordinates, loss, other values; names in the first row

@@ -5,17 +5,18 @@ Their names are the fields of :class:`lossatlas.cli.scan.Scan`, and the keys of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import click
 
+from lossatlas.cli.sections import Sectioned
 from lossatlas.evaluate.plans import NAMES, PRECISIONS
 from lossatlas.objective.batchnorm import MODES
 from lossatlas.space.normalize import WAYS
 
-__all__ = ["BOUNDS", "FLAGS", "GROUPS", "WHAT", "WHERE", "Grouped", "flags", "settings"]
+__all__ = ["BOUNDS", "FLAGS", "HOW", "WHAT", "WHERE", "Measuring", "flags", "settings"]
 
 BOUNDS = click.Tuple([float, float, int])
 
@@ -120,7 +121,7 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
         "--dtype", metavar="NAME", help="float16, bfloat16, float32 or float64 (default: the model's)."
     ),
     "size": click.option(
-        "--size", type=int, metavar="N", help="Samples in each batch, if neither targets nor losses tell."
+        "--size", type=int, metavar="N", help="Samples in each batch, if neither targets nor losses reveal it."
     ),
     "autograd": click.option(
         "--autograd",
@@ -162,7 +163,9 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
     ),
     "orthogonal": click.option("--orthogonal", is_flag=True, default=None, help="Make the directions orthogonal."),
     "towards": _many(
-        "--towards", metavar="FILE", help="Head for another checkpoint: 0 is --checkpoint, 1 is this one. Repeatable."
+        "--towards",
+        metavar="FILE",
+        help="Move towards another checkpoint: 0 is --checkpoint, 1 is this one. Repeatable.",
     ),
     "directions": click.option(
         "--directions", metavar="FILE", help="Read the directions from a .safetensors file or the original code's .h5."
@@ -191,13 +194,13 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
     "executor": click.option(
         "--executor",
         metavar="NAME",
-        help="Who evaluates the points: processes:4, devices, dask:4, dask://host:8786, mpi, "
-        "submitit:slurm.toml (this process).",
+        help="What evaluates the points: processes:4, devices, dask:4, dask://host:8786, mpi, "
+        "submitit:slurm.toml (default: this process).",
     ),
     "shard": click.option(
         "--shard",
         metavar="K/N",
-        help="Evaluate share K of N of the grid, in a journal of its own in --run: for the jobs of an array.",
+        help="Evaluate share K of N of the grid, in a journal of its own in --run: for array jobs.",
     ),
     "seeds": click.option(
         "--seeds",
@@ -226,31 +229,23 @@ WHAT = (
 WHERE = ("x", "y", "z", "seed", "normalize", "still", "only", "orthogonal", "canonical", "towards", "directions")
 """The names of the flags that say where."""
 
-
 HOW = ("adaptive", "plan", "precision", "standard_error", "seeds", "executor", "shard")
-
-GROUPS = {
-    "What is measured": (*WHAT, "metric"),
-    "Where": WHERE,
-    "How": HOW,
-    "Out": ("run", "out", "title", "view", "print_config", "print_python"),
-}
-"""The sections of a help page, and the names of their flags."""
+"""The names of the flags that say how."""
 
 
-class Grouped(click.Command):
-    """A command whose help groups its flags by what, where, how and out; whatever is in no group comes last."""
+class Measuring(Sectioned):
+    """A command that measures: its help says what, where, how, what only it asks, and out.
 
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write one section for each group that has flags."""
-        rows = {param.name: row for param in self.get_params(ctx) if (row := param.get_help_record(ctx))}
-        for title, names in GROUPS.items():
-            found = [rows.pop(name) for name in names if name in rows]
-            if found:
-                with formatter.section(title):
-                    formatter.write_dl(found)
-        with formatter.section("Other"):
-            formatter.write_dl(list(rows.values()))
+    Args:
+        own: the heading of the flags that only this command has.
+    """
+
+    sections: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "What is measured": (*WHAT, "metric"),
+        "Where": WHERE,
+        "How": HOW,
+        "Out": ("run", "out", "report", "title", "view", "print_config", "print_python", "json"),
+    }
 
 
 def flags(names: Iterable[str]) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -10,15 +10,15 @@ from typing import Any
 import click
 
 from lossatlas.cli import Failure
-from lossatlas.cli.options import FLAGS, Grouped, flags, settings
+from lossatlas.cli.options import FLAGS, Measuring, flags, settings
 from lossatlas.errors import SpecError
 
 __all__ = ["sample_command", "stopped"]
 
 
-@click.command("sample", cls=Grouped)
+@click.command("sample", cls=Measuring)
 @flags(FLAGS)
-@click.option("--print-config", is_flag=True, help="Print the TOML file that says the same, and stop.")
+@click.option("--print-config", is_flag=True, help="Print the TOML file with the same settings, and stop.")
 @click.option("--print-python", is_flag=True, help="Print the Python program that does the same, and stop.")
 def sample_command(config: Path | None, print_config: bool, print_python: bool, **given: Any) -> None:
     """Measure loss and metrics of a model over a line, a plane or a space of its parameters.

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from lossatlas.cli.options import WHAT, flags, settings
+from lossatlas.cli.options import WHAT, Measuring, flags, settings
 from lossatlas.errors import SpecError, unknown
 
 __all__ = ["QUICK", "Wish", "sharpness_command"]
@@ -36,7 +36,7 @@ class Wish:
             raise SpecError(f"--report {self.report}: a report is one page; name a file that ends in .html")
 
 
-@click.command("sharpness")
+@click.command("sharpness", cls=Measuring, own="Which measures")
 @flags(name for name in WHAT if name != "checkpoint")
 @click.option("--checkpoint", multiple=True, metavar="FILE", help="A trained network; may be repeated to compare many.")
 @click.option(
@@ -60,7 +60,7 @@ class Wish:
 def sharpness_command(config: Path | None, **given: Any) -> None:
     """Measure how flat the loss is around one or several trained networks.
 
-    Each number comes with its error, its cost, what leaves it as it is, and its caveat. Most measures depend on the
+    Each number comes with its error, its cost, what leaves it unchanged, and its caveat. Most measures depend on the
     scale of the weights, which says nothing of the function: rescale two layers and the same network has another
     sharpness (Dinh et al. 2017). None of them proves that a network generalises.
 
@@ -82,14 +82,14 @@ def sharpness_command(config: Path | None, **given: Any) -> None:
     Examples:
       One network, the quick measures:
         lossatlas sharpness --model train.py:make_model --data train.py:loader --checkpoint best.pt
-      How far one may walk before the loss has risen by 0.5:
+      How far one may go before the loss has risen by 0.5:
         lossatlas sharpness --config scan.toml --measure radius --set radius.rise=0.5 --set radius.directions=20
       Several networks against their test errors, on one page:
         lossatlas sharpness --model train.py:make_model --data train.py:loader \\
             --checkpoint a.pt --checkpoint b.pt --checkpoint c.pt --against test_error=0.05,0.08,0.07 --report flat.html
 
     Below eight networks no correlation is claimed, whatever it is: four columns in random order often agree. Networks
-    can be compared that were trained to alike losses on the same data, and with the same settings of a measure.
+    can be compared that were trained to similar losses on the same data, and with the same settings of a measure.
     """
     from lossatlas.draw import check_path
 

@@ -30,7 +30,7 @@ SHOWN = 20
 def topology_command(
     run: str, value: str, threshold: str, out: tuple[str, ...], tree: tuple[str, ...], scale: str, as_json: bool
 ) -> None:
-    """Find the minima, saddles and basins of a RUN (a run folder or a .nc file), and how they hang together.
+    """Find the minima, saddles and basins of a RUN (a run folder or a .nc file), and how they are connected.
 
     A field with holes is refused: a hole could hide a minimum or a pass.
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import click
 
-from lossatlas.cli.options import WHAT, flags, settings
+from lossatlas.cli.options import WHAT, Measuring, flags, settings
 from lossatlas.errors import SpecError
 
 __all__ = ["trajectory_command"]
 
 
-@click.command("trajectory")
+@click.command("trajectory", cls=Measuring, own="The path")
 @click.option(
     "--folder",
     "folders",
@@ -29,7 +29,7 @@ __all__ = ["trajectory_command"]
 @click.option("--centre", default="mean", show_default=True, help="Variance about the 'mean' or the 'last' checkpoint.")
 @click.option("--tensors", default="all", show_default=True, help="'all' parameters, or 'weights' as in the paper.")
 @click.option("--prefix", default="", metavar="TEXT", help="What the names in the checkpoints begin with, as 'net.'.")
-@click.option("--out", multiple=True, metavar="PICTURE", help="The path upon the surface. May be repeated.")
+@click.option("--out", multiple=True, metavar="PICTURE", help="The path on the surface. May be repeated.")
 @click.option("--variance", metavar="PICTURE", help="Explained variance beside that of a random walk.")
 @click.option("--losses", metavar="PICTURE", help="Loss of the networks, loss of the surface, distance between them.")
 @click.option("--film", metavar="FILM", help="The path growing over the surface: .mp4, .gif, .webp.")
@@ -38,7 +38,7 @@ def trajectory_command(
     folders: tuple[str, ...], config: Path | None, grid: int, centre: str, tensors: str, prefix: str,
     out: tuple[str, ...], variance: str | None, losses: str | None, film: str | None, report: str | None, **given: Any,
 ) -> None:  # fmt: skip
-    """Say which way a training run went: explained variance, its random-walk null, the path upon the surface.
+    """Show the path of a training run: explained variance, its random-walk null, the path on the surface.
 
     Without --model and --data it prints what the checkpoints alone say. The surface is the principal plane through the
     last checkpoint, whose weights and BatchNorm statistics the model gets.
@@ -47,7 +47,7 @@ def trajectory_command(
     Examples:
       The explained variance alone:
         lossatlas trajectory --folder runs/path
-      The path upon the surface, and the loss of the networks beside that of the surface:
+      The path on the surface, and the loss of the networks beside that of the surface:
         lossatlas trajectory --folder runs/path --model train.py:make_model --data train.py:loader \\
             --grid 31 --run runs/plane --out path.png --losses losses.png
     """
@@ -122,7 +122,7 @@ def _page(target: str, found: Any, path: Any, landscape: Any, overlays: Any, alo
     from lossatlas.paths.page import parts
 
     surface = Picture(landscape, words=along.words, view={"overlays": overlays})
-    said = [*parts(path, found), Heading("The path upon the surface"), surface, along]
+    said = [*parts(path, found), Heading("The path on the surface"), surface, along]
     return report(target, "Which way did the training go?", said)
 
 

@@ -2,7 +2,7 @@
 
 A folder of :func:`lossatlas.connect` holds a run folder for each way (``line``, ``curve``), the training of the curve,
 and ``connection.json``, which names the ways for pictures. ``lossatlas connect`` adds the line before an alignment and
-the surface through both networks (``plane``), with what is drawn upon it.
+the surface through both networks (``plane``), with what is drawn on it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Ways:
         barriers: the barrier of each way in words, by the words of the way.
         folders: the run folder of each way, by its words.
         landscapes: loss and metrics along each way, by its words.
-        upon: what is drawn upon the surface through both networks.
+        upon: what is drawn on the surface through both networks.
         surface: that surface, where it was measured.
     """
 
@@ -103,7 +103,7 @@ def note(
         title: heading of their picture.
         caption: sentences below it.
         barriers: the barrier of each in words, by the words of the way.
-        upon: paths and points that are drawn upon the surface.
+        upon: paths and points that are drawn on the surface.
     """
     shown = [{"kind": type(overlay).__name__, **_plain(vars(overlay))} for overlay in upon]
     content = {"title": title, "ways": dict(ways), "caption": list(caption), "barriers": dict(barriers or {})}
@@ -165,7 +165,7 @@ def _overlay(one: Mapping[str, Any]) -> Overlay:
 
 
 def overlays_of(path: str | os.PathLike[str]) -> list[Overlay]:
-    """What is drawn upon a surface: for ``plane`` in a folder of ways the curve and both networks, else nothing."""
+    """What is drawn on a surface: for ``plane`` in a folder of ways the curve and both networks, else nothing."""
     folder = Path(path)
     above = kind_of(folder.parent) if folder.name == PLANE else None
     if above is None or above.name != "connection":

@@ -123,7 +123,7 @@ class Walked(Protocol):
         ...
 
     def overlay(self) -> upon.Path:
-        """The path upon the surface."""
+        """The path on the surface."""
         ...
 
     def plot(self) -> Plot:

@@ -53,7 +53,7 @@ def described(sources: Sequence[xr.Dataset], view: Any) -> dict[str, Any]:
 
     Args:
         sources: the Landscapes.
-        view: the View; fields that are as by default are left out, and what lies upon the field.
+        view: the View; fields that are as by default are left out, and what lies on the field.
 
     Returns:
         Numbers, texts, lists and mappings alone.

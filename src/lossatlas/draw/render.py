@@ -149,7 +149,7 @@ class _Box:
 
 
 def _surface(pyvista: Any, plotter: Any, box: _Box, *, along: int) -> np.ndarray:
-    """Put the surface on the stage; what comes back are the pieces of the contour lines upon it."""
+    """Put the surface on the stage; what comes back are the pieces of the contour lines on it."""
     x, y, fine = box.refined(box.heights, along)
     made = rim.surface(x, y, box.z(fine), top=float(box.z(np.array(box.top))))
     nothing = np.zeros((0, 2, 3))

@@ -197,7 +197,7 @@ class Scene:
         beside_range: range of these on the second axis.
         limits: by name of an axis, the range of coordinates that all panels share.
         looks: what a reader may switch to, by (value, "linear" or "log", clipped).
-        overlays: what is drawn upon the panels.
+        overlays: what is drawn on the panels.
         caption: the words.
         facts: for each Landscape, what it says of where it comes from, as words by name.
         paper: how it is set in print.

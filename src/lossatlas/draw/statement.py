@@ -90,7 +90,7 @@ def ways_statement(title: str, barriers: Mapping[str, str], ways: Plot, surface:
         title: heading.
         barriers: the barrier of each way in words, by the words of the way.
         ways: the loss along all of them; its caption holds what they do not prove.
-        surface: the plane through both networks with the curve upon it, where it was measured.
+        surface: the plane through both networks with the curve on it, where it was measured.
 
     Returns:
         Heading, table of barriers, pictures.

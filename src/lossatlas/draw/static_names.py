@@ -1,4 +1,4 @@
-"""Where do the names of points stand, so that they lie upon no point and upon no other name?"""
+"""Where do the names of points stand, so that they lie on no point and upon no other name?"""
 
 from __future__ import annotations
 

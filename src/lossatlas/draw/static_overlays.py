@@ -1,4 +1,4 @@
-"""How paths, points and regions are drawn upon a map or a surface on paper."""
+"""How paths, points and regions are drawn on a map or a surface on paper."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def _line_and_dots(
 
 
 def _words(axes: Axes, scene: Scene, overlay: Path | Points, taken: list[Box]) -> None:
-    """Words beside places, those left out that would lie upon others or beyond the frame."""
+    """Words beside places, those left out that would lie on others or beyond the frame."""
     from matplotlib import patheffects
 
     words = overlay.words if isinstance(overlay, Path) else enumerate(overlay.words)

@@ -72,7 +72,7 @@ def draw(
         _frame(axes, scene, panel, 72.0 * sheet.panel_height)
         if how is not None:
             axes.set_proj_type("ortho")
-            axes.grid(visible=False)  # it would lie upon the picture instead of behind it
+            axes.grid(visible=False)  # it would lie on the picture instead of behind it
             _hatch(axes, scene, panel)
             _fit(sheet, axes, rectangle, steady=steady)
             view = whole_view(scene, steady=steady)
@@ -124,7 +124,7 @@ def _panel(axes: Axes3D, scene: Scene, panel: Cells) -> None:
 
 
 def _drape(axes: Axes3D, scene: Scene, heights: np.ndarray, corners: np.ndarray) -> None:
-    """Contour lines upon the surface, without those behind it."""
+    """Contour lines on the surface, without those behind it."""
     from mpl_toolkits.mplot3d.art3d import Line3DCollection
 
     bottom, top = scene.range.limits

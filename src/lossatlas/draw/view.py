@@ -55,7 +55,7 @@ class View(Paper):
         theme: "light" and "dark" have the sizes of a paper's column (7 to 9 points), "talk" those of a slide; "print"
             is in greys.
         camera: elevation and azimuth of the eye, in degrees; "auto" looks from where the valley is seen best.
-        contours: draw the contour lines upon the relief as well.
+        contours: draw the contour lines on the relief as well.
         title: heading of the whole picture.
         labels: names of what is compared, instead of their own, in order; an empty one leaves its own.
         points: show as dots which cells were evaluated, on maps; the others were interpolated.

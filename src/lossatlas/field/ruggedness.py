@@ -43,7 +43,7 @@ PROVES = {
     "every increasing transformation of the loss.",
     "persistence": "How large a change of the loss would remove these minima; in the unit of the loss.",
 }
-"""What each measure proves, and what leaves it as it is."""
+"""What each measure proves, and what leaves it unchanged."""
 
 STEEPEST = 3
 """Rays go to the cells at most so many cells from the centre along each axis: 32 of them in a plane."""

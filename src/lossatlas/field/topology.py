@@ -1,4 +1,4 @@
-r"""What shape has a sampled field: its minima, its saddles, how they hang together, and which of them are real.
+r"""What shape has a sampled field: its minima, its saddles, how they are connected, and which of them are real.
 
 Below a level c lies the set :math:`\{L ≤ c\}`. As c rises, a part of it is born at every minimum and ends at the saddle
 where it meets a deeper one; a ring around a hill is born at a saddle and ends at the maximum. How long each lives is
@@ -107,7 +107,7 @@ class Topology:
         return topology_plot.plot(self)
 
     def overlay(self) -> list[Overlay]:
-        """The basins, minima and saddles, to be drawn upon a map: ``la.draw(landscape, "a.png", overlays=...)``.
+        """The basins, minima and saddles, to be drawn on a map: ``la.draw(landscape, "a.png", overlays=...)``.
 
         Returns:
             What ``la.draw`` takes as ``overlays=``.

@@ -1,4 +1,4 @@
-"""What does the shape of a field look like: a merge tree, a persistence diagram, basins upon a map."""
+"""What does the shape of a field look like: a merge tree, a persistence diagram, basins on a map."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ MOST_WORDS = 12
 
 
 def overlay(found: Shape) -> list[Overlay]:
-    """Basins, minima and saddles upon a map.
+    """Basins, minima and saddles on a map.
 
     Args:
         found: the shape of a field with two axes.

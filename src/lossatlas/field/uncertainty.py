@@ -215,7 +215,7 @@ def compare(
     *,
     scale: Literal["auto", "linear", "log"] = "auto",
 ) -> Comparison:
-    r"""Say whether two models differ by more than the spread over direction seeds.
+    r"""Test whether two models differ by more than the spread over direction seeds.
 
     For each seed the mean over the grid is one number. Both models' numbers are compared by Welch's interval (Welch
     1947, Biometrika 34); where standard errors over samples are known, the mean of them over the grid, which the error

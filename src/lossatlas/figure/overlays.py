@@ -1,4 +1,4 @@
-"""What is drawn upon a field: a path, points, regions; where they lie and what they are called, not how they look."""
+"""What is drawn on a field: a path, points, regions; where they lie and what they are called, not how they look."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def check(overlays: Sequence[Overlay], shapes: Sequence[tuple[int, ...]]) -> tup
     """Check that overlays fit the panels.
 
     Args:
-        overlays: what is drawn upon them.
+        overlays: what is drawn on them.
         shapes: number of cells along the axes of each panel.
 
     Returns:

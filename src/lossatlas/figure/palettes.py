@@ -49,7 +49,7 @@ class Theme:
         stroke: width of a thin line, in points.
         dpi: dots per inch of a png.
         colours: the map of a loss and that of a metric, where the view leaves them to the theme.
-        upon: colours of paths and points upon a map.
+        upon: colours of paths and points on a map.
     """
 
     paper: str

@@ -1,4 +1,4 @@
-r"""How flat is the loss around a point: thirteen measures, each with what leaves it as it is, and a table over models.
+r"""How flat is the loss around a point: thirteen measures, each with what leaves it unchanged, and a table over models.
 
 Every measure is a function ``(objective, params=None, ...) -> Sharpness``. Most of them depend on the scale of the
 weights, which says nothing of the function (Dinh et al. 2017, arXiv 1703.04933): see :data:`DEFINITIONS` for what each

@@ -25,7 +25,7 @@ class Measure(Protocol):
     """A measure of flatness: a callable that says what it is.
 
     Attributes:
-        definition: its formula, source and cost, what leaves it as it is, and whether flatter is smaller.
+        definition: its formula, source and cost, what leaves it unchanged, and whether flatter is smaller.
     """
 
     definition: Definition

@@ -33,7 +33,7 @@ def parts(found: Measured) -> list[Part]:
 
 
 def definition(name: Name) -> Mapping[str, str]:
-    """A row on one measure: what it is, what it costs, what leaves it as it is, what it does not prove."""
+    """A row on one measure: what it is, what it costs, what leaves it unchanged, what it does not prove."""
     what = definition_of(name)
     return {
         "measure": what.title,

@@ -16,7 +16,7 @@ __all__ = ["every", "strata", "taken"]
 
 
 def strata(losses: np.ndarray) -> np.ndarray:
-    """An order of the samples in which neighbours have alike losses at the anchors.
+    """An order of the samples in which neighbours have similar losses at the anchors.
 
     The samples are halved again and again at the median of the principal component along which they differ most.
 

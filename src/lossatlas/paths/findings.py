@@ -244,7 +244,7 @@ class PathLosses:
         return int(np.nanargmax(np.abs(own - surface)))
 
     def overlay(self, label: str = "training path") -> Path:
-        """The path upon the surface, with epochs and learning-rate drops beside it.
+        """The path on the surface, with epochs and learning-rate drops beside it.
 
         Args:
             label: in the key.
@@ -257,7 +257,7 @@ class PathLosses:
         """
         coordinates = self.projected.coordinates
         if coordinates.shape[1] != 2:
-            raise SpecError(f"the plane has {coordinates.shape[1]} axes; a path is drawn upon a plane with two")
+            raise SpecError(f"the plane has {coordinates.shape[1]} axes; a path is drawn on a plane with two")
         words = self._drop_words()
         words |= {i: text for i, text in self._epochs() if all(self._apart(i, other) for other in words)}
         return Path(x=coordinates[:, 0], y=coordinates[:, 1], label=label, words=list(words.items()), note=self.words)

@@ -7,7 +7,7 @@ point c is
 
 where r is interpolated between the anchors and g is the logarithm for a positive loss: a control variate. The subset is
 the same at every point, for a fresh one would make a smooth surface look rough. It is stratified: samples are ordered
-so that neighbours have alike losses at the anchors, and every n-th is taken.
+so that neighbours have similar losses at the anchors, and every n-th is taken.
 """
 
 from __future__ import annotations

@@ -137,7 +137,7 @@ def _points(plot: Plot) -> Iterator[list[Any]]:
 
 
 def _places(upon: Iterable[Upon | Points]) -> Iterator[list[Any]]:
-    """The paths and points that are drawn upon a figure."""
+    """The paths and points that are drawn on a figure."""
     for one in upon:
         for x, y in zip(one.x, one.y, strict=True):
             yield ["" if one.panel is None else one.panel, one.label, float(x), float(y)]
