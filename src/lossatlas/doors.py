@@ -59,7 +59,7 @@ def brought(group: str, name: str) -> Any:
         return found[0].load()
     except (ImportError, AttributeError) as fault:
         raise SpecError(
-            f"{group}: {name!r}, brought by {_source(found[0])}, cannot be imported ({fault}); mend or uninstall it"
+            f"{group}: {name!r}, brought by {_source(found[0])}, cannot be imported ({fault}); fix or uninstall it"
         ) from fault
 
 

@@ -67,7 +67,7 @@ def path_of(argument: str, got: str | os.PathLike[str]) -> Path:
         The path.
 
     Raises:
-        SpecError: it is no path.
+        SpecError: it is not a path.
     """
     check_kind(argument, got, (str, os.PathLike), "a path, such as 'runs/a'")
     return Path(got)

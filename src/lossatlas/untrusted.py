@@ -280,7 +280,7 @@ def check_zip(path: str | os.PathLike[str]) -> None:
     """Refuse an archive (``.npz``, ``torch.save``) whose contents claim to be far larger than the file.
 
     Args:
-        path: the file; one that is no archive is left to its reader.
+        path: the file; one that is not an archive is left to its reader.
 
     Raises:
         SpecError: it claims more than so many times its size.

@@ -276,7 +276,7 @@ def test_drawing_several_runs_with_options(here):
     assert (here / "b.html").exists()
     assert "expected a number, auto or none" in run("draw", "r1", "-o", "a.png", "--clip", "much", code=2).output
     assert "choose one of: .png" in run("draw", "r1", "-o", "a.bmp", code=2).output
-    assert "is no run folder" in run("draw", ".", "-o", "a.png", code=2).output
+    assert "is not a run folder" in run("draw", ".", "-o", "a.png", code=2).output
 
 
 def test_an_unfinished_run_is_drawn_coarse_and_says_so(here, monkeypatch):
@@ -318,7 +318,7 @@ def checkpoint(here, width):
 
 BAD = {
     "no model": (dict(model=""), [], "--model is missing"),
-    "no colon": (dict(model="make_model"), [], "'make_model' is no name of the form file.py:callable"),
+    "no colon": (dict(model="make_model"), [], "'make_model' is not a name of the form file.py:callable"),
     "no file": (dict(model="none.py:f"), [], "none.py: no such file"),
     "no function": (dict(model="user.py:make_modle"), [], "user.py has no 'make_modle'; it has make_model"),
     "no module": (dict(model="no.such:f"), [], "no module 'no'"),
@@ -368,7 +368,7 @@ def test_bad_checkpoints_are_named(here):
     ("text", "message"),
     [
         ("model =", "cannot be read as TOML"),
-        ("modle = 'a'", "unknown key 'modle'; the good ones are model, data, checkpoint"),
+        ("modle = 'a'", "unknown key 'modle'; the valid keys are model, data, checkpoint"),
         ("seed = 'a'", "seed = 'a' is a str; expected a int"),
         ("orthogonal = 1", "orthogonal = 1 is a int; expected a bool"),
         ("[view]\nvman = 1", "'vman' is unknown; choose one of: width, height, aspect"),

@@ -95,7 +95,7 @@ def test_a_run_keeps_what_is_known_of_its_centre_and_its_pictures_say_it(tmp_pat
     assert "λmin at the centres: unknown / −0.125." in compile([before, after]).caption.caveat
     with pytest.raises(la.RunMismatchError, match=r"data is .* there and x here"):
         note_curvature(tmp_path / "a", {"lambda_min": 0.0}, {"data": "x"})
-    with pytest.raises(la.SpecError, match="no run folder"):
+    with pytest.raises(la.SpecError, match="not a run folder"):
         note_curvature(tmp_path, {"lambda_min": 0.0}, identity)
 
 

@@ -19,9 +19,9 @@ Make = Callable[..., xr.Dataset]
         ("kind", "surf", "kind='surf' is unknown; choose one of: auto, line, contour, filled, heat, surface"),
         ("scale", "ln", "scale='ln' is unknown; choose one of: auto, linear, log"),
         ("theme", "sepia", "theme='sepia' is unknown; choose one of: light, dark, talk"),
-        ("colours", "jett", "colours='jett' is no colour map; did you mean jet"),
-        ("clip", "most", "clip='most' is no finite number"),
-        ("clip", float("nan"), "clip=nan is no finite number"),
+        ("colours", "jett", "colours='jett' is not a colour map; did you mean jet"),
+        ("clip", "most", "clip='most' is not a finite number"),
+        ("clip", float("nan"), "clip=nan is not a finite number"),
         ("levels", 0, "levels=0: expected a whole number from 1 to 50"),
         ("camera", (1.0,), r"camera=\(1.0,\): expected 'auto' or \(elevation, azimuth\)"),
     ],
@@ -287,7 +287,7 @@ def test_both_ends_of_a_range_may_be_given_by_hand(make: Make) -> None:
         View(vmin=2.0, vmax=1.0)
     with pytest.raises(SpecError, match=r"clip=2\.0 and vmax=3\.0 both end the range"):
         View(clip=2.0, vmax=3.0)
-    with pytest.raises(SpecError, match="vmin=nan is no finite number"):
+    with pytest.raises(SpecError, match="vmin=nan is not a finite number"):
         View(vmin=float("nan"))
 
 

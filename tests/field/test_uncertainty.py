@@ -284,10 +284,10 @@ def test_bad_seeds_are_refused(net, data, tmp_path) -> None:
 
 def test_a_median_of_slices_is_not_said_to_prove_anything(net, data) -> None:
     found = la.seeds(of(net, data), la.Grid(x=(-1, 1, 5), y=(-1, 1, 4)), range(2))
-    assert any("no slice of the loss" in part for part in statement(found.landscape) if isinstance(part, str))
+    assert any("not a slice of the loss" in part for part in statement(found.landscape) if isinstance(part, str))
     from lossatlas.draw.view import View, compile
 
-    assert "no slice of the loss" in " ".join(compile(found.landscape, View()).caption.sentences)
+    assert "not a slice of the loss" in " ".join(compile(found.landscape, View()).caption.sentences)
 
 
 def test_a_picture_states_the_standard_error_and_may_be_one_of_it(net, data) -> None:

@@ -76,7 +76,7 @@ def test_a_loss_that_never_rises_gives_a_bound():
 def test_a_point_whose_gradient_is_zero_is_refused():
     with pytest.raises(SpecError, match="the gradient is zero here"):
         critical(quadratic(weights=np.zeros(4)))
-    with pytest.raises(SpecError, match="'bias' is no tensor that can be trained"):
+    with pytest.raises(SpecError, match="'bias' is not a tensor that can be trained"):
         critical(quadratic(), update={"bias": torch.ones(1)})
     with pytest.raises(SpecError, match="tolerance=0"):
         critical(quadratic(), tolerance=0)

@@ -53,7 +53,7 @@ def test_tasks_are_measured_with_the_loss_and_leave_the_model_alone(tmp_path):
     for shares in ("next_exact_low", "next_exact_high"):
         np.testing.assert_array_equal(again[shares], landscape[shares])
     assert bool((again["next_exact_low"] <= again["next_exact"]).all())
-    assert "next_f1_low" not in again  # a share of tokens is no score of 0 or 1
+    assert "next_f1_low" not in again  # a share of tokens is not a score of 0 or 1
 
 
 def test_a_metric_of_type_bool_gets_an_interval():

@@ -128,7 +128,7 @@ def test_three_axes_one_axis_and_scores_alone():
         ("", "is empty"),
         ("x,y,loss\n1,2\n", r"row 1 has 2 fields; the first row has 3"),
         ("x,y,loss\n1,2,three\n", "could not convert string to float: 'three'; expected numbers below"),
-        ("x,loss\nnan,1\n", "x has a coordinate that is no number"),
+        ("x,loss\nnan,1\n", "x has a coordinate that is not a number"),
         ("x,status,loss\n1,1,1\n2,1,1\n", "'status' cannot name a value"),
     ],
 )

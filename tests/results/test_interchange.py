@@ -95,7 +95,7 @@ def test_files_that_are_none_are_refused(tmp_path):
         interchange.read_surface(tmp_path / "text.h5")
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["a"] = [1.0]
-    with pytest.raises(SpecError, match=r"is no surface: it has \['a'\]"):
+    with pytest.raises(SpecError, match=r"is not a surface: it has \['a'\]"):
         interchange.read_surface(tmp_path / "other.h5")
     with pytest.raises(SpecError, match=r"has no direction: it has \['a'\]"):
         interchange.read_directions(tmp_path / "other.h5")

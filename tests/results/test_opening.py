@@ -188,7 +188,7 @@ def test_a_json_that_is_no_table_is_refused(tmp_path, content, message):
 def test_nothing_there_and_nothing_known_are_told_apart(tmp_path):
     with pytest.raises(SpecError, match="no such file or folder"):
         la.open(tmp_path / "none")
-    with pytest.raises(SpecError, match=r"is no run folder.*lossatlas\.Trajectory\.open"):
+    with pytest.raises(SpecError, match=r"is not a run folder.*lossatlas\.Trajectory\.open"):
         la.open(tmp_path)
 
 

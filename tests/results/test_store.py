@@ -236,7 +236,7 @@ def test_commits_are_durable_against_power_loss(tmp_path):
 
 
 def test_opening_what_is_no_result_says_what_to_do(tmp_path):
-    with pytest.raises(SpecError, match="is no run folder"):
+    with pytest.raises(SpecError, match="is not a run folder"):
         reading.open(tmp_path)
     with pytest.raises(SpecError, match="no such file"):
         reading.open(tmp_path / "none.nc")

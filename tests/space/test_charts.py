@@ -93,7 +93,7 @@ def test_direction_files_that_are_none_are_refused(tmp_path):
     with pytest.raises(SpecError, match="cannot be read as safetensors"):
         load_directions(tmp_path / "bad")
     save_file({"weight": torch.ones(2)}, tmp_path / "weights")
-    with pytest.raises(SpecError, match="'weight' is no direction; expected names like"):
+    with pytest.raises(SpecError, match="'weight' is not a direction; expected names like"):
         load_directions(tmp_path / "weights")
 
 

@@ -113,5 +113,5 @@ def test_a_data_set_of_hugging_face_on_disk(tmp_path):
     ):
         with pytest.raises(SpecError, match=message):
             la.zoo.data("datasets", path=tmp_path / "set", **options)
-    with pytest.raises(SpecError, match="no data set that save_to_disk wrote"):
+    with pytest.raises(SpecError, match="not a data set that save_to_disk wrote"):
         la.zoo.data("datasets", path=tmp_path)

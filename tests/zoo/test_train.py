@@ -110,7 +110,7 @@ def test_a_folder_of_another_training_is_refused(tmp_path):
     with pytest.raises(RunMismatchError, match="data is"):
         train(model(), data(90), RECIPE, folder=tmp_path, progress=False)
     (tmp_path / "training.pt").write_bytes(b"damaged")
-    with pytest.raises(SpecError, match="is no state of a training"):
+    with pytest.raises(SpecError, match="is not the state of a training run"):
         train(model(), data(), RECIPE, folder=tmp_path, progress=False)
 
 

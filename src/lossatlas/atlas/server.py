@@ -58,7 +58,7 @@ class _Desk:
         self.scene = functools.lru_cache(maxsize=64)(self._scene)
 
     def asked(self, request: Request) -> list[Entry]:
-        """The entries that a request names; what is not on the shelf is no entry."""
+        """The entries that a request names; what is not on the shelf is not an entry."""
         numbers = request.query_params.getlist("run")
         found = [self.shelf.entry(number) for number in numbers]
         if not 1 <= len(found) <= MOST or None in found:

@@ -85,7 +85,7 @@ class Atlas(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; what the user can mend becomes a message, all else keeps its traceback."""
+        """Run a command; what the user can fix becomes a message, all else keeps its traceback."""
         from lossatlas.cli import signals
 
         with warnings.catch_warnings(), signals.answered():

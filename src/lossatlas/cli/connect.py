@@ -41,7 +41,7 @@ def connect_command(
 
     BatchNorm statistics are measured again at every point unless --batchnorm says otherwise: on the way nobody else
     knows them. The curve is trained on --data. With --run, ways, curve and surface are kept in a folder, the training
-    every few seconds; the same command goes on there, and `lossatlas draw` and `info` read it.
+    every few seconds; the same command resumes there, and `lossatlas draw` and `info` read it.
 
     \b
     Examples:

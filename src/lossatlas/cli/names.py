@@ -93,7 +93,7 @@ def parse(text: str, forms: str = FORMS) -> Name:
         The name in its parts.
 
     Raises:
-        SpecError: it has no colon, or its arguments are no literals.
+        SpecError: it has no colon, or its arguments are not literals.
 
     Example:
         >>> parse("zoo:resnet20(width=8)").arguments
@@ -102,7 +102,7 @@ def parse(text: str, forms: str = FORMS) -> Name:
     head, bracket, rest = text.partition("(")
     source, colon, target = head.strip().rpartition(":")
     if not colon or not source or not target:
-        raise SpecError(f"{text!r} is no name of the form {forms}")
+        raise SpecError(f"{text!r} is not a name of the form {forms}")
     if not bracket:
         return Name(text=text, source=source, target=target)
     try:

@@ -69,7 +69,7 @@ def given(config: Path | None, fields: dict[str, Any]) -> dict[str, Any]:
         except OSError as fault:
             raise SpecError(f"--config {config} cannot be read: {fault.strerror or fault}") from fault
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
-            raise SpecError(f"--config {config} is no TOML: {fault}") from fault
+            raise SpecError(f"--config {config} is not valid TOML: {fault}") from fault
         found = view_fields(config, content.get("view", {}))
     asked = {name: value for name, value in fields.items() if value is not None}
     for name in ("width", "height"):

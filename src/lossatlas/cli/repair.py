@@ -45,9 +45,9 @@ def repair_command(run: str, yes: bool) -> None:
     if not yes and not (sys.stdin.isatty() and click.confirm("Do it?")):
         raise Failure(f"nothing was changed; `{shlex.join(['lossatlas', 'repair', run, '--yes'])}` does it")
     repair.mend(found)
-    click.echo(f"mended: {run}; the damaged files are in {Path(run) / repair.ASIDE}")
+    click.echo(f"repaired: {run}; the damaged files are in {Path(run) / repair.ASIDE}")
     if again and subprocess.run(again, check=False).returncode:
-        raise Failure(f"the command failed; what is whole is kept in {run}, and the same command goes on there")
+        raise Failure(f"the command failed; what is whole is kept in {run}, and the same command resumes there")
 
 
 def _checks() -> dict[str, Any]:

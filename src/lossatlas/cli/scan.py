@@ -191,7 +191,7 @@ class Scan:
         for key, value in content.items():
             name = key.replace("-", "_")
             if name not in defaults:
-                raise SpecError(f"{path}: unknown key {key!r}; the good ones are {', '.join(defaults)}")
+                raise SpecError(f"{path}: unknown key {key!r}; the valid keys are {', '.join(defaults)}")
             if name == "view":
                 settings[name] = view_fields(path, value)
                 continue
@@ -205,7 +205,7 @@ class Scan:
             Its text.
 
         Raises:
-            SpecError: a file name is no text in Unicode.
+            SpecError: a file name is not Unicode text.
         """
         defaults = {entry.name: entry.default for entry in fields(self)}
         told = {name: getattr(self, name) for name in defaults if name != "view"}
@@ -214,7 +214,7 @@ class Scan:
             table["view"] = {key: "none" if value is None else value for key, value in self.view.items()}
         text = tomli_w.dumps(table)
         if not text.isascii() and printable(text.replace("\n", "")) != text.replace("\n", ""):
-            raise SpecError("a setting has a name that is no text in Unicode, which no TOML file can hold; rename it")
+            raise SpecError("a setting has a name that is not Unicode text, which a TOML file cannot hold; rename it")
         return text.rstrip("\n")
 
     def to_python(self) -> str:

@@ -161,7 +161,7 @@ def connect(
         steps: points along each way at which it is measured.
         training: how; left out, 60 epochs of SGD.
         run: a folder that keeps the training every few seconds, and both ways as run folders, ``line`` and ``curve``,
-            the latter with ``curve.safetensors``. The same call goes on there after any interruption.
+            the latter with ``curve.safetensors``. The same call resumes there after any interruption.
         progress: show progress bars on stderr; left out, where a part takes more than two seconds.
 
     Returns:

@@ -56,7 +56,7 @@ class Density:
     def plot(self) -> Plot:
         """The logarithm of the density, with both ends marked; for :func:`lossatlas.draw`."""
         one = 1.0 / (self.subject.size * self.width * math.sqrt(2 * math.pi))
-        seen = self.density > 0.1 * one  # what is lower is no tenth of an eigenvalue
+        seen = self.density > 0.1 * one  # what is lower is not a tenth of an eigenvalue
         band = [np.where(seen, np.maximum(self.density + s * self.standard_error, 0.1 * one), np.nan) for s in (-1, 1)]
         low, high = band if self.probes > 1 else (None, None)
         line = Series(x=self.eigenvalues, y=np.where(seen, self.density, np.nan), low=low, high=high)

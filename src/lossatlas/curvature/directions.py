@@ -52,7 +52,7 @@ def gradient(objective: Objective, params: Parameters | None = None) -> Directio
     """
     found = Matrix(objective, params).gradient()
     if norm(found) == 0:
-        raise SpecError("gradient: it is zero here, and leads nowhere; take another point or another direction")
+        raise SpecError("gradient: it is zero here, so it leads nowhere; choose another point or another direction")
     return Direction(found, f"gradient, of norm {norm(found):.3g}")
 
 

@@ -70,7 +70,7 @@ class Eigen:
         low, error = float(self.values[0]), float(self.errors[0])
         if low >= -error:
             near = max(error, -low)
-            said.append(f"No eigenvalue below -{near:.2g} was found; that is no proof that there is none.")
+            said.append(f"No eigenvalue below -{near:.2g} was found; that does not prove that there is none.")
         if not self.complete:
             said.append(
                 "Whether eigenvalues were passed over, as copies of a multiple one, was not settled: all but the "

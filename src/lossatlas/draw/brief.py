@@ -53,7 +53,7 @@ def _cut(drawn: Range) -> str:
 
 
 def proves(landscapes: Sequence[xr.Dataset], value: str) -> tuple[str, ...]:
-    """What the picture proves, in sentences for one line; the caveat, where it is no slice of a loss.
+    """What the picture proves, in sentences for one line; the caveat, where it is not a slice of a loss.
 
     Args:
         landscapes: what is drawn.

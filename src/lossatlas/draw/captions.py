@@ -40,7 +40,7 @@ __all__ = [
 
 CAVEAT = "A slice that looks convex does not prove that the loss is."
 SHARED = "all cells share these, so differences between cells are better known."
-NO_SLICE = "A median over planes is no slice of the loss: it proves nothing of its convexity."
+NO_SLICE = "A median over planes is not a slice of the loss: it says nothing about convexity."
 MANY = 6
 """More numbers than these are named by the smallest and the largest alone."""
 

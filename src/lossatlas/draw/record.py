@@ -167,7 +167,7 @@ def read(path: str | Path) -> dict[str, Any]:
     reader = {".png": _png, ".pdf": _pdf, ".svg": _svg, ".eps": _eps}.get(target.suffix.lower(), _raster)
     try:
         if target.stat().st_size > _LARGEST:
-            raise SpecError(f"{target} is larger than 512 MiB, which no picture of lossatlas is")
+            raise SpecError(f"{target} is larger than 512 MiB, larger than any picture of lossatlas")
         text = reader(target)
     except (OSError, SyntaxError, ValueError) as fault:
         raise SpecError(f"{target} cannot be read as a picture: {fault}") from fault

@@ -53,7 +53,7 @@ def renderer_of(suffix: str) -> Renderer:
         The renderer.
 
     Raises:
-        SpecError: what another distribution brings is no renderer, or cannot be imported.
+        SpecError: what another distribution brings is not a renderer, or cannot be imported.
     """
     if suffix in _OWN:
         return _OWN[suffix]

@@ -142,7 +142,7 @@ def add_table(path: Path, rows: Sequence[Mapping[str, str]], note: str = "") -> 
     """
     page = path.read_text(encoding="utf-8")
     if _PLACE not in page or not rows:
-        raise SpecError(f"{path} is no page of lossatlas.draw, or the table has no rows")
+        raise SpecError(f"{path} is not a page of lossatlas.draw, or the table has no rows")
     path.write_text(page.replace(_PLACE, _table(rows, note) + _PLACE, 1), encoding="utf-8")
     return path
 

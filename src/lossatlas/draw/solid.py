@@ -10,8 +10,8 @@ __all__ = ["closed"]
 def closed(points: np.ndarray, triangles: np.ndarray, base: float) -> tuple[np.ndarray, np.ndarray]:
     """Close a surface by a flat bottom and upright walls along its rim and its holes.
 
-    Where two parts touch at a point only, the upright edge below it would belong to four walls, which is no body that
-    can be printed; there the smaller part is cut back, so that the gap is one triangle larger.
+    Where two parts touch at a point only, the upright edge below it would belong to four walls, and such a body cannot
+    be printed; there the smaller part is cut back, so that the gap is one triangle larger.
 
     Args:
         points: float64 [n, 3], at heights from 0.

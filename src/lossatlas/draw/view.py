@@ -103,7 +103,7 @@ class View(Paper):
         if isinstance(self.labels, str):
             raise SpecError(f"labels={self.labels!r} is one text; give a list of names, one for each landscape")
         if not (self.clip is None or self.clip == "auto" or _is_number(self.clip)):
-            raise SpecError(f"clip={self.clip!r} is no finite number; give a number, 'auto', or None for no clip")
+            raise SpecError(f"clip={self.clip!r} is not a finite number; give a number, 'auto', or None for no clip")
         self._check_ends()
         if not isinstance(self.levels, int) or not 1 <= self.levels <= 50:
             raise SpecError(f"levels={self.levels!r}: expected a whole number from 1 to 50")
@@ -113,7 +113,9 @@ class View(Paper):
     def _check_ends(self) -> None:
         for name in ("vmin", "vmax"):
             if (end := getattr(self, name)) is not None and not _is_number(end):
-                raise SpecError(f"{name}={end!r} is no finite number; give a number, or None for the end of the values")
+                raise SpecError(
+                    f"{name}={end!r} is not a finite number; give a number, or None for the end of the values"
+                )
         if self.vmin is not None and self.vmax is not None and not self.vmin < self.vmax:
             raise SpecError(f"vmin={self.vmin!r} is not below vmax={self.vmax!r}; give the lower end as vmin")
         if self.vmax is not None and _is_number(self.clip):

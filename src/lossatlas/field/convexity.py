@@ -191,7 +191,7 @@ def proof(landscape: xr.Dataset, value: str = "loss", *, lambda_min: float | Non
         This slice proves nothing: it bends down nowhere by more than rounding. λmin = -3 at its centre: …
     """
     if structured(landscape, "sampling").get("kind") == "seeds":
-        raise SpecError("a median over direction seeds is no slice of the loss; ask a single seed's run")
+        raise SpecError("a median over direction seeds is not a slice of the loss; ask a single seed's run")
     error = 0.0
     if lambda_min is None:
         noted = structured(landscape, "curvature")
@@ -272,9 +272,9 @@ def centre_words(lambda_min: float | None, proves: bool, error: float = 0.0) -> 
 
     Example:
         >>> centre_words(0.5, proves=False)
-        'λmin = 0.5 at its centre: no direction that bends down was found there, which is no proof that there is none.'
+        'λmin = 0.5 at its centre: no direction that bends down was found there, which does not prove there is none.'
         >>> centre_words(-1e-9, proves=False, error=1e-6)
-        'No eigenvalue below -1e-06 was found at its centre, which is no proof that there is none.'
+        'No eigenvalue below -1e-06 was found at its centre, which does not prove there is none.'
         >>> centre_words(-1e-9, proves=False)
         'λmin = -1e-09 at its centre, of an error that is not known: that proves nothing.'
     """
@@ -283,11 +283,11 @@ def centre_words(lambda_min: float | None, proves: bool, error: float = 0.0) -> 
     if -UNSTATED <= lambda_min < 0 and not proves and not error > 0:
         return f"λmin = {lambda_min:.3g} at its centre, of an error that is not known: that proves nothing."
     if lambda_min > error:
-        none = "no direction that bends down was found there, which is no proof that there is none"
+        none = "no direction that bends down was found there, which does not prove there is none"
         return f"λmin = {lambda_min:.3g} at its centre: {none}."
     if lambda_min >= -error:
         near = max(error, abs(lambda_min))
-        return f"No eigenvalue below {-near:.3g} was found at its centre, which is no proof that there is none."
+        return f"No eigenvalue below {-near:.3g} was found at its centre, which does not prove there is none."
     return f"λmin = {lambda_min:.3g} at its centre" + ("." if proves else ": the loss is not convex all the same.")
 
 

@@ -86,7 +86,7 @@ class Paper:
                 raise SpecError(f"{name}={number!r}: expected a number from {low:g} to {high:g}, or None")
         for name in ("x_label", "y_label", "value_label", "font"):
             if not isinstance(getattr(self, name), str):
-                raise SpecError(f"{name}={getattr(self, name)!r} is no text; give words, or an empty text")
+                raise SpecError(f"{name}={getattr(self, name)!r} is not text; give words, or an empty text")
         if self.font not in GENERIC:
             _check_font(self.font)
 
@@ -124,7 +124,7 @@ def _length(name: str, value: float | str | None) -> float | None:
         The inches, ``None`` where none are given.
 
     Raises:
-        SpecError: it is no length, or none that a page has.
+        SpecError: it is not a length, or none that a page has.
     """
     if value is None:
         return None

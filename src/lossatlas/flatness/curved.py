@@ -121,7 +121,7 @@ def relative_flatness(
         that feed the layer, rescaled one by one, change it.
 
     Raises:
-        SpecError: a layer that does not exist or is no weight.
+        SpecError: a layer that does not exist or is not a weight.
     """
     if probes < 2:
         raise SpecError(f"probes={probes}; a standard error needs at least 2")

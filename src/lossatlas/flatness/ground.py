@@ -98,7 +98,7 @@ def groups(objective: Objective, size: int | None, seed: int) -> list[Objective]
         An objective for each group.
 
     Raises:
-        SpecError: a size that is no number of samples, or a loss that is a sum over them.
+        SpecError: a size that is not a number of samples, or a loss that is a sum over them.
     """
     check_objective(objective)
     if size is None:

@@ -167,7 +167,7 @@ def _update(ground: Ground, update: Mapping[str, Tensor] | None) -> Tensor:
     strangers = [name for name in update if name not in ground.matrix.names]
     if strangers:
         raise SpecError(
-            f"update: {strangers[0]!r} is no tensor that can be trained; those are {ground.matrix.names[:4]} …"
+            f"update: {strangers[0]!r} is not a tensor that can be trained; those are {ground.matrix.names[:4]} …"
         )
     zeros = {name: ground.base[name] * 0 for name in ground.matrix.names}
     return ground.matrix.joined({**zeros, **dict(update)})

@@ -109,7 +109,7 @@ def opened(path: str | os.PathLike[str]) -> Table:
         raise SpecError(f"{shown(path)} holds no measures of flatness; {_ASK}")
     with reading(path, "measures of flatness", _ASK):
         table = _table(content)
-        table.rows()  # a value that is no number is seen now
+        table.rows()  # a value that is not a number is seen now
         return table
 
 

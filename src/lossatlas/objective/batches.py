@@ -177,7 +177,7 @@ def _rows(batch: Any) -> list[bytes]:
 
 
 def batches_of(source: Any, batch_size: int) -> Iterable[Any]:
-    """Some data as batches: what is no list of batches yet is cut.
+    """Some data as batches: what is not a list of batches yet is cut.
 
     Args:
         source: as for :class:`Batches`.

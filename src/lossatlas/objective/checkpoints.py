@@ -214,7 +214,7 @@ def _misfit(source: Path, model: nn.Module, matched: Match, wanted: Mapping[str,
 
 
 def _check_kinds(source: Path, model: nn.Module, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
-    """Integers are no weights, a complex number has no room in a real one, and a fraction none in a counter."""
+    """Integers are not weights, a complex number has no room in a real one, and a fraction none in a counter."""
     name = type(model).__name__
     for entry, tensor in found.items():
         here, there = str(tensor.dtype).removeprefix("torch."), str(wanted[entry].dtype).removeprefix("torch.")

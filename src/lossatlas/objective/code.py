@@ -53,7 +53,7 @@ def code_of(function: Any) -> dict[str, str]:
 
 
 def unchanged(before: Mapping[str, Mapping[str, str]], after: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
-    """What was the same before and after some calls: what a call changes, such as a list of calls, is no identity."""
+    """What was the same before and after some calls: what a call changes (say, a list of calls) is not an identity."""
     return {
         name: {part: told for part, told in found.items() if after.get(name, {}).get(part) == told}
         for name, found in before.items()

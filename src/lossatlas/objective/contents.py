@@ -32,7 +32,7 @@ FIRST = ("state_dict", "model_state_dict", "model", "net", "module")
 
 _PART = re.compile(r"^(.*)-(\d+)-of-(\d+)\.(safetensors|bin)$")
 TRAINING = re.compile(r"optim|sched|scaler|rng", re.IGNORECASE)
-"""Keys of what a training needs to go on, which is no weight of the network."""
+"""Keys of what a training needs to go on, which is not a weight of the network."""
 
 
 class Entry(NamedTuple):
@@ -176,7 +176,7 @@ def read_checkpoint(path: str | os.PathLike[str], *, trust_pickle: bool = False,
         if not own:
             raise SpecError(f"key={key!r}: checkpoint {found.source} has no such key; it has {_shown(groups)}")
         return own
-    # A group of numbers alone, such as a counter of steps beside the state dict, is no network.
+    # A group of numbers alone, such as a counter of steps beside the state dict, is not a network.
     shaped = {k: g for k, g in groups.items() if any(tensor.dim() for tensor in g.values())} or groups
     weights = {k: g for k, g in shaped.items() if not TRAINING.search(k)} or shaped
     most = max(map(len, weights.values()))

@@ -162,7 +162,7 @@ def loss_mean(loss: Measure, value: Any, size: int, *, told: bool = False) -> Te
         A scalar.
 
     Raises:
-        SpecError: the value is no tensor or has another shape.
+        SpecError: the value is not a tensor or has another shape.
     """
     if isinstance(value, Weighted):
         return _checked(f"loss {name_of(loss)}", value).mean()
@@ -313,7 +313,7 @@ class ByTarget:
         return _numbers(targets) and bool((targets == self.ignored).any())
 
     def weight(self, targets: Any) -> Tensor | None:
-        """What a batch counts for, float64; None where its targets are no class numbers."""
+        """What a batch counts for, float64; None where its targets are not class numbers."""
         if not _numbers(targets):
             return None
         exact = torch.float32 if targets.device.type == "mps" else torch.float64  # Apple's GPU has no doubles

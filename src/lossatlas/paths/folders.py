@@ -1,8 +1,8 @@
 """Which files of a folder are the checkpoints of one training, and in which order?
 
 A file whose name says that it is a choice or a copy (``best``, ``last``, ``final``) stands for no step of its own, and
-is left out, and so is whatever is no checkpoint. What cannot be put in order is refused: a path in a wrong order looks
-like a path.
+is left out, and so is whatever is not a checkpoint. What cannot be put in order is refused: a path in the wrong order
+looks like a path.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def _entry(entry: dict[str, Any], source: Path) -> dict[str, Any]:
     good = type(entry["step"]) is int and all(value is None or type(value) in (int, float) for value in values)
     if not good or entry["file"] != file_of(entry["step"]) or not isinstance(entry["notes"], dict):
         raise SpecError(
-            f"{source.parent} is damaged ({source.name}: {str(entry)[:120]} is no checkpoint, or names another file); "
-            "choose another folder"
+            f"{source.parent} is damaged ({source.name}: {str(entry)[:120]} is not a checkpoint, or names another "
+            "file); choose another folder"
         )
     return entry

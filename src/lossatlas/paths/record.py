@@ -320,7 +320,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
         The model that the user wrote.
 
     Raises:
-        SpecError: it is no model.
+        SpecError: it is not a model.
 
     Example:
         >>> inner = nn.Linear(1, 1)

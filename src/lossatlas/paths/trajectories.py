@@ -365,7 +365,7 @@ class Trajectory:
 
 
 def _runs(source: Any) -> list[Path]:
-    """The folders of several runs, where these are given: folders that are no checkpoint themselves."""
+    """The folders of several runs, where these are given: folders that are not checkpoints themselves."""
     if isinstance(source, (str, os.PathLike)) or not isinstance(source, Sequence):
         return []
     paths = [Path(item) for item in source if isinstance(item, (str, os.PathLike))]

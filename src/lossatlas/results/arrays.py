@@ -57,7 +57,7 @@ def landscape(
         samples: number of samples behind each mean; 0 where it is unknown.
         source: where the numbers come from.
         **columns: coordinates, in multiples of the direction, and values. Where none of the values is called "loss",
-            the first one that is no score, such as "test_loss" or "value", becomes the loss.
+            the first one that is not a score, such as "test_loss" or "value", becomes the loss.
 
     Returns:
         A Landscape.
@@ -149,7 +149,7 @@ def _on_grid(
         coordinates = {name: arrays[name][order] for name, order in zip(names, orders, strict=True)}
         for name, coordinate in coordinates.items():
             if not np.isfinite(coordinate).all():
-                raise SpecError(f"{name} has a coordinate that is no number; leave such rows out")
+                raise SpecError(f"{name} has a coordinate that is not a number; leave such rows out")
             if len(np.unique(coordinate)) < len(coordinate):
                 raise SpecError(f"{name} has a coordinate twice; give each once")
         return coordinates, {name: arrays[name][np.ix_(*orders)] for name in values}, None
@@ -168,7 +168,7 @@ def _gathered(
     coordinates, places = {}, []
     for name in names:
         if not np.isfinite(rows[name]).all():
-            raise SpecError(f"{name} has a coordinate that is no number; leave such rows out")
+            raise SpecError(f"{name} has a coordinate that is not a number; leave such rows out")
         coordinates[name], place = _distinct(rows[name])
         places.append(place)
     shape = tuple(len(coordinate) for coordinate in coordinates.values())

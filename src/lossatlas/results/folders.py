@@ -125,7 +125,7 @@ def spec_of(folder: Path) -> RunSpec:
         hint = f": it has no {SPEC}"
         if (folder / JOURNAL).is_file():
             hint = f" any more: {SPEC} is missing beside {JOURNAL}, which holds a copy; {repair_command(folder)}"
-        raise SpecError(f"{folder} is no run folder{hint}") from fault
+        raise SpecError(f"{folder} is not a run folder{hint}") from fault
     except (OSError, ValueError) as fault:
         raise SpecError(f"{path} is damaged ({fault}); {repair_command(folder)}") from fault
     try:
@@ -192,7 +192,7 @@ def connected(folder: Path) -> Iterator[sqlite3.Connection]:
         The connection.
 
     Raises:
-        sqlite3.Error: it is no journal.
+        sqlite3.Error: it is not a journal.
     """
     path = folder / JOURNAL
     try:

@@ -98,7 +98,7 @@ def _surface(file: h5py.File, path: Path) -> xr.Dataset:
         return _plain(file, path)
     if not 1 <= len(axes) <= 2 or not stored:
         raise SpecError(
-            f"{path} is no surface: it has {sorted(file)}; expected xcoordinates (and ycoordinates) and one of "
+            f"{path} is not a surface: it has {sorted(file)}; expected xcoordinates (and ycoordinates) and one of "
             f"{', '.join(NAMES)}"
         )
     size = int(np.prod([len(coordinates) for coordinates in axes.values()]))
@@ -131,7 +131,9 @@ def _plain(file: h5py.File, path: Path) -> xr.Dataset:
     arrays = {name: np.asarray(entry) for name, entry in file.items() if isinstance(entry, h5py.Dataset)}
     columns: dict[str, Any] = {n: array for n, array in arrays.items() if array.ndim and array.dtype.kind in "fiub"}
     if len(columns) < 2:
-        raise SpecError(f"{path} is no surface: it has {sorted(file)}; expected xcoordinates and train_loss, or arrays")
+        raise SpecError(
+            f"{path} is not a surface: it has {sorted(file)}; expected xcoordinates and train_loss, or arrays"
+        )
     try:
         return landscape(title=path.stem, source=path.name, **columns)
     except SpecError as fault:

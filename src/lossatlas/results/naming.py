@@ -21,7 +21,7 @@ def check_axes(names: Iterable[object]) -> None:
     """Refuse the name of an axis that a Landscape or a file cannot have.
 
     Raises:
-        SpecError: the name is no printable text, or one of the schema's own.
+        SpecError: the name is not printable text, or one of the schema's own.
     """
     for name in names:
         if not isinstance(name, str) or not name or not name.isprintable() or "/" in name or len(name) > _LONGEST:
@@ -42,7 +42,7 @@ def check_names(
         endings: how no name may end.
 
     Raises:
-        SpecError: a name that is no text, is taken, or ends as a variable of the schema does.
+        SpecError: a name that is not text, is taken, or ends as a variable of the schema does.
 
     Example:
         >>> check_names("metrics", ["error_low"])

@@ -154,7 +154,7 @@ def open(path: str | os.PathLike[str]) -> Any:
     kind = kind_of(place)
     if kind is None and place.is_dir():
         raise SpecError(
-            f"{place} is no run folder: it has no {SPEC}, and nothing else that is known. A folder of checkpoints "
+            f"{place} is not a run folder: it has no {SPEC}, and nothing else that is known. A folder of checkpoints "
             "opens with lossatlas.Trajectory.open"
         )
     return (kind or KINDS["landscape"]).open(place)

@@ -114,7 +114,7 @@ def reduced(
         The objective on the subset and a sampler that corrects; where all samples are needed, both as they were.
 
     Raises:
-        SpecError: a size that is no subset, a grid too small to gain from one, a loss that single samples do not have.
+        SpecError: a size that is not a subset, a grid too small to gain from one, a loss that is not one of samples.
     """
     if subset.size != "auto" and not subset.size < objective.samples:
         raise SpecError(f"samples={subset.size!r}; expected 'auto' or a number below the {objective.samples} there are")

@@ -13,9 +13,9 @@ how the errors grow with a hole, and is small for noise, which is no smaller bes
 a point by the number of cells without a value around it: points that crowd along a cliff say nothing of the plain
 beyond, where most cells are.
 
-Points that were chosen for what was found around them are no fair sample of the cells. Where some were drawn at random
-instead (``fresh``), they are held out together, and κ is multiplied by what they typically needed over what the others
-did, drawn towards 1 as far as they are few.
+Points that were chosen for what was found around them are not a fair sample of the cells. Where some were drawn at
+random instead (``fresh``), they are held out together, and κ is multiplied by what they typically needed over what the
+others did, drawn towards 1 as far as they are few.
 
 Nothing depends on the order in which points were evaluated: the same points always give the same estimate.
 """

@@ -71,7 +71,7 @@ def load_directions(path: str | os.PathLike[str]) -> dict[str, dict[str, Tensor]
     source = Path(path)
     entries = _entries(source)
     if strange := [key for key in entries if "/" not in key]:
-        raise SpecError(f"{source}: entry {strange[0]!r} is no direction; expected names like 'x/layer.weight'")
+        raise SpecError(f"{source}: entry {strange[0]!r} is not a direction; expected names like 'x/layer.weight'")
     directions: dict[str, dict[str, Tensor]] = {}
     with reading(source, "safetensors"), safe_open(source, framework="pt") as file:
         for key in entries:

@@ -83,7 +83,9 @@ def _binary(path: Path, coarse: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Records of CIFAR-10, or of CIFAR-100, which have a byte for the coarse class before the fine one."""
     raw, record = np.fromfile(path, np.uint8), RECORD + coarse
     if not len(raw) or len(raw) % record:
-        raise SpecError(f"{path} has {len(raw)} bytes, which is no multiple of {record}; it is truncated or no CIFAR")
+        raise SpecError(
+            f"{path} has {len(raw)} bytes, which is not a multiple of {record}; it is truncated or not CIFAR"
+        )
     records = raw.reshape(-1, record)
     return _images(records[:, 1 + coarse :]), _classes(path, records[:, coarse], 100 if coarse else 10)
 

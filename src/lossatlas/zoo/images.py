@@ -71,10 +71,10 @@ def idx(path: Path) -> np.ndarray:
         most = LARGE + 100 * path.stat().st_size
         raw = file.read(most + 1)
         if len(raw) > most:
-            raise SpecError(f"{path} holds more than {most:,} bytes; it is no data set in the idx format")
+            raise SpecError(f"{path} holds more than {most:,} bytes; it is not a data set in the idx format")
     if len(raw) < 4 or raw[:3] != b"\x00\x00\x08":
         raise SpecError(
-            f"{path} is no idx file of bytes: it begins with {raw[:4].hex()}, expected 000008 and dimensions"
+            f"{path} is not an idx file of bytes: it begins with {raw[:4].hex()}, expected 000008 and dimensions"
         )
     head = 4 + 4 * raw[3]
     shape = tuple(int.from_bytes(raw[start : start + 4], "big") for start in range(4, head, 4))
@@ -158,7 +158,7 @@ def datasets(
     try:
         found = library.load_from_disk(str(path))
     except (FileNotFoundError, OSError, ValueError) as fault:
-        raise SpecError(f"{path} is no data set that save_to_disk wrote: {str(fault).splitlines()[0]}") from fault
+        raise SpecError(f"{path} is not a data set that save_to_disk wrote: {str(fault).splitlines()[0]}") from fault
     if isinstance(found, library.DatasetDict):
         if split not in found:
             raise SpecError(f"{path} has the splits {list(found)}, not {split!r}")

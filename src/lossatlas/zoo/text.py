@@ -165,7 +165,7 @@ def tsv(
         Tokens int64 [N, length], and classes int64 [N].
 
     Raises:
-        SpecError: no such file or column, or a class that is no number.
+        SpecError: no such file or column, or a class that is not a number.
     """
     source = Path(path)
     if source.is_dir():

@@ -295,7 +295,7 @@ def _resume(path: Path, identity: Mapping[str, Any], model: nn.Module, optimizer
         state = torch.load(path, weights_only=True, map_location="cpu")
         there, losses = state["identity"], [float(loss) for loss in state["losses"]]
     except Exception as fault:  # a damaged file can fail in any way
-        raise SpecError(f"{path} is no state of a training ({fault}); choose another folder") from fault
+        raise SpecError(f"{path} is not the state of a training run ({fault}); choose another folder") from fault
     differing = [key for key in identity if there.get(key) != identity[key]]
     if differing:
         parts = "; ".join(f"{key} is {there.get(key)} there and {identity[key]} here" for key in differing)

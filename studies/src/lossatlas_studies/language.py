@@ -303,7 +303,7 @@ def caveats(rows: Sequence[Row], starts: Sequence[Start], settings: Settings) ->
     read = [start.scores["held_out_text_loss"] for start in starts if start.kind == "pretrained"]
     return [
         "The task: a word that was begun has to be ended, byte by byte with the end of a line, with what stands before "
-        "it in view. Its words are from the last tenth of the text, which is no part of pretraining. The score is the "
+        "it in view. Its words are from the last tenth of the text, which pretraining never saw. The score is the "
         "share of answers that greedy generation gets right to the last byte. It is taken from the pass that gives the "
         "loss, since an answer is generated exactly where each of its bytes is the likeliest after those before it; at "
         f"the centres, generation byte by byte differs by at most {off:.3g}.",

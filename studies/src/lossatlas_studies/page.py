@@ -211,7 +211,7 @@ def results(entries: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _cell(words: str) -> str:
-    """Words for a cell of a table: no bars, and minus signs that are no hyphens."""
+    """Words for a cell of a table: no bars, and minus signs that are not hyphens."""
     return re.sub(r"(?<![0-9A-Za-z])-(?=\d)|(?<=\de)-(?=\d)", "−", words.replace("|", "\\|"))
 
 

@@ -54,7 +54,7 @@ class Submitit:
             The executor.
 
         Raises:
-            SpecError: no such file, or an unknown key; the good ones are listed.
+            SpecError: no such file, or an unknown key; the valid keys are listed.
         """
         described = _read(Path(text))
         library = require("submitit", extra="submitit", purpose="hand jobs to Slurm")
@@ -103,7 +103,7 @@ def _read(path: Path) -> _Described:
         ) from fault
     for key, value in content.items():
         if key not in KEYS:
-            raise SpecError(f"{path}: unknown key {key!r}; the good ones are {', '.join(KEYS)}")
+            raise SpecError(f"{path}: unknown key {key!r}; the valid keys are {', '.join(KEYS)}")
         wanted: type = {"jobs": int, "parameters": dict}.get(key, str)
         if not isinstance(value, wanted) or value == 0:
             raise SpecError(

@@ -91,7 +91,7 @@ def register(module_type: type[nn.Module], rule: LayoutRule | WithinRule, *, wit
             none for those that it leaves to the other rules. The nearest module around a tensor decides.
 
     Raises:
-        SpecError: the class is none of modules, or the rule is no callable.
+        SpecError: the class is none of modules, or the rule is not a callable.
 
     Example:
         >>> from lossatlas.space import filters

@@ -122,7 +122,7 @@ def quantised(model: nn.Module) -> dict[str, str]:
     picture would be of the rounding.
 
     Returns:
-        Reasons, by name of the tensor, or of the module where the weight is no tensor that torch lists.
+        Reasons, by name of the tensor, or of the module where the weight is not a tensor that torch lists.
     """
     found: dict[str, str] = {}
     for path, module in model.named_modules():
