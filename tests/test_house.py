@@ -6,11 +6,13 @@ import ast
 import graphlib
 import importlib
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import lossatlas
 
@@ -127,3 +129,41 @@ def test_a_name_means_one_thing(name):
     trees = {file: ast.parse(path.read_text(encoding="utf-8")) for file, path in FILES.items()}
     meant = [file for file, tree in trees.items() for n in tree.body if isinstance(n, kinds) and n.name == name]
     assert len(meant) <= 1
+
+
+def walk() -> list[tuple[str, str]]:
+    """The files and functions of the walk in the architecture's page, in its order."""
+    page = (ROOT / "docs" / "explanation" / "architecture.md").read_text(encoding="utf-8")
+    return re.findall(r"^\| \d+ \| `([\w/]+\.py)` \| `([\w.]+)` \|", page, flags=re.MULTILINE)
+
+
+def test_the_walk_from_a_call_to_a_picture_is_the_one_that_the_architecture_describes(tmp_path):
+    def ask():
+        model = torch.nn.Linear(2, 1)
+        objective = lossatlas.Objective(model, (torch.ones(3, 2), torch.ones(3, 1)), loss=torch.nn.functional.mse_loss)
+        plane = lossatlas.Plane.random(objective, seed=0)
+        grid = lossatlas.Grid(x=(-1, 1, 3), y=(-1, 1, 3))
+        landscape = lossatlas.sample(objective, plane, grid, run=tmp_path / "run", plan="plain", progress=False)
+        lossatlas.draw(landscape, tmp_path / "a.png")
+
+    met = []
+
+    def note(frame, event, argument):
+        source = "/lossatlas/"
+        if event == "call" and source in frame.f_code.co_filename:
+            met.append((frame.f_code.co_filename.rsplit(source, 1)[1], frame.f_code.co_qualname))
+
+    sys.setprofile(note)
+    try:
+        ask()
+    finally:
+        sys.setprofile(None)
+    described = walk()
+    assert len(described) == 14
+    at = 0
+    for step in described:  # each comes after the one before
+        assert step in met[at:], step
+        at = met.index(step, at)
+    first_value = next(place for place, (_, name) in enumerate(met) if name == "Evaluator.answer")
+    assert described.index(("objective/objective.py", "Objective.measure")) < 10
+    assert first_value < met.index(("results/journal.py", "Journal.commit"))

@@ -198,11 +198,7 @@ def check_question(objective: Objective, chart: Chart, sampler: Sampler, block: 
     Raises:
         SpecError: one of them is something else; the message says how to make it.
     """
-    if not isinstance(objective, Objective):
-        raise SpecError(
-            f"objective is a {type(objective).__name__}; expected a lossatlas.Objective, made as "
-            "la.Objective(model, data, loss=torch.nn.functional.cross_entropy)"
-        )
+    check_objective(objective)
     if not (callable(getattr(chart, "at", None)) and hasattr(chart, "axes")):
         raise SpecError(
             f"chart is a {type(chart).__name__}; expected a plane such as la.Plane.random(objective, seed=0), a curve, "
