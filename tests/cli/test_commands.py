@@ -93,6 +93,55 @@ def test_a_surface_of_ones_own_model_in_one_command(here):
     assert (here / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
+RANDOM = """
+import torch
+
+def make_model():
+    return torch.nn.Linear(3, 2)
+
+def data():
+    return torch.randn(20, 3), torch.randint(2, (20,))
+"""
+
+
+@pytest.mark.parametrize(
+    ("model", "data"), [("zoo:mlp(widths=(64, 8, 10))", "zoo:digits"), ("random.py:make_model", "random.py:data")]
+)
+def test_weights_drawn_at_random_are_the_same_each_time_so_that_a_command_resumes(here, model, data):
+    (here / "random.py").write_text(RANDOM)
+    before = torch.get_rng_state()
+    first = sample(*GRID, "--run", "a", model=model, data=data)
+    assert (torch.get_rng_state() == before).all()
+    torch.randn(3)
+    second = sample(*GRID, "--run", "a", model=model, data=data)
+    assert "initial weights (seed 0, where they are random)" in first.stderr
+    assert first.stdout.splitlines()[0] == second.stdout.splitlines()[0]
+
+
+def test_retry_and_strict_mean_the_same_on_the_command_line_in_toml_and_in_python(here):
+    (here / "far.py").write_text(
+        "from torch.nn import functional as F\n\ndef loss(outputs, targets):\n"
+        "    if outputs.abs().max() > 4: raise ValueError('too far')\n    return F.cross_entropy(outputs, targets)\n"
+    )
+    line = ["--loss", "far.py:loss", "--x", "-40", "40", "9"]
+    refused = sample(*line, "--strict", "--run", "a", code=2)
+    assert "strict: the point x = " in refused.stderr and "failed (ValueError: too far)" in refused.stderr
+    assert "failed: lossatlas info says why" in sample(*line, "--retry", "--run", "a").stderr
+    assert "give one of them" in sample(*line, "--retry", "--strict", code=2).stderr
+    written = sample(*line, "--strict", "--print-config").stdout
+    assert "strict = true" in written
+    (here / "scan.toml").write_text(written)
+    assert "strict: the point x = " in run("sample", "--config", "scan.toml", code=2).stderr
+    assert ", strict=True)" in run("sample", "--config", "scan.toml", "--print-python").stdout
+    assert ", retry=True)" in sample(*line, "--retry", "--print-python").stdout
+
+
+def test_a_part_of_the_samples_is_said_to_be_no_choice_where_all_are_taken(here):
+    for words in (["eigen"], ["sharpness", "--measure", "sam"]):
+        told = run(*words, "--model", "user.py:make_model", "--data", "user.py:pair", "--samples", "auto")
+        assert "samples: all of them; a part of them, as 'auto' takes" in told.stderr
+
+
 def test_the_command_gives_what_python_gives(here):
     sample(*GRID, "--seed", "5", "--normalize", "layer", "--still", "norm", "--run", "a")
     sys.path.insert(0, str(here))

@@ -193,3 +193,64 @@ def test_out_of_memory_splits_a_block_down_to_one_point_that_fails_with_its_reas
     assert found.values[:6, 0].tolist() == [0, 2, 4, 6, 8, 10]
     assert all(type(fault).__name__ in note for note in found.notes[6:])
     assert 4 in way.sizes
+
+
+class Stumbling:
+    """A loss that refuses far points so often, and then no more."""
+
+    def __init__(self, limit, times):
+        self.limit, self.times = limit, times
+
+    def __call__(self, outputs, targets):
+        if self.times[0] and outputs.abs().max() > self.limit:
+            self.times[0] -= 1
+            raise ValueError("no")
+        return F.cross_entropy(outputs, targets)
+
+
+def stumbling(times):
+    return small(loss=Stumbling(float(small().model(X).abs().max().detach()) * 1.2, [times]))
+
+
+@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("sampler", [la.Grid(x=(-1, 1, 9)), la.Adaptive(x=(-1, 1, 60))])
+def test_retry_evaluates_failed_points_once_more_at_the_end(tmp_path, kept, sampler):
+    run = tmp_path / "run" if kept else None
+    plane = la.Plane.random(small(), seed=0, axes=("x",))
+    once = la.sample(stumbling(2), plane, sampler)  # a block, and its points one by one: one of them fails
+    assert int((once["status"] == Status.FAILED).sum()) == 1
+    found = la.sample(stumbling(2), plane, sampler, run=run, retry=True)
+    assert not (found["status"] == Status.FAILED).any()
+    np.testing.assert_array_equal(
+        found["loss"].where(found["status"] == Status.OK),
+        la.sample(stumbling(0), plane, la.Grid(**sampler.axes))["loss"].where(found["status"] == Status.OK),
+    )
+
+
+def test_retry_keeps_the_failures_of_points_that_fail_again():
+    plane = la.Plane.random(small(), seed=0, axes=("x",))
+    found = la.sample(stumbling(1000), plane, la.Grid(x=(-1, 1, 9)), retry=True)
+    once = la.sample(stumbling(1000), plane, la.Grid(x=(-1, 1, 9)))
+    np.testing.assert_array_equal(found["status"], once["status"])
+    assert (found["status"] == Status.FAILED).any()
+
+
+def test_strict_stops_at_the_first_failure_and_the_same_run_goes_on_past_it(tmp_path):
+    plane, grid = la.Plane.random(small(), seed=0, axes=("x",)), la.Grid(x=(-1, 1, 9))
+    with pytest.raises(
+        SpecError, match=r"strict: the point x = -?[\d.]+ failed \(ValueError: no\), and the run stopped"
+    ):
+        la.sample(stumbling(1000), plane, grid, run=tmp_path / "run", block=1, strict=True)
+    there = reading.progress(tmp_path / "run")
+    assert there.counts["failed"] == 1 and there.counts["not_sampled"] > 0
+    with pytest.raises(SpecError, match="strict: the point"):
+        la.sample(stumbling(1000), plane, grid, run=tmp_path / "run", block=1, strict=True)
+    on = la.sample(stumbling(1000), plane, grid, run=tmp_path / "run")
+    assert (on["status"] == Status.FAILED).sum() > 1 and not (on["status"] == Status.NOT_SAMPLED).any()
+
+
+def test_strict_without_failures_changes_nothing_and_does_not_go_with_retry():
+    plane, grid = la.Plane.random(small(), seed=0, axes=("x",)), la.Grid(x=(-1, 1, 9))
+    assert la.sample(small(), plane, grid, strict=True).equals(la.sample(small(), plane, grid))
+    with pytest.raises(SpecError, match="give one of them"):
+        la.sample(small(), plane, grid, strict=True, retry=True)

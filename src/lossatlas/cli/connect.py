@@ -74,9 +74,9 @@ def connect_command(
 
 def _ends(told: dict[str, Any], to: str) -> tuple[Any, list[Any]]:
     """The objective, and the two networks."""
-    from lossatlas.cli.scan import Scan, another, build_model, build_objective
+    from lossatlas.cli.scan import Scan, all_samples, another, build_model, build_objective
 
-    scan = Scan(**told)
+    scan = all_samples(Scan(**told), "a way between networks")
     model = build_model(scan)
     objective = build_objective(scan, model)
     return objective, [model, another(scan, objective, to)]

@@ -47,6 +47,7 @@ __all__ = [
     "FORMS",
     "LOSSES",
     "METRICS",
+    "SEED",
     "Name",
     "data",
     "folder",
@@ -74,6 +75,10 @@ METRICS: dict[str, Callable[..., Any]] = {
 }
 
 FORMS = "file.py:callable, package.module:callable, torchvision:NAME, timm:NAME, hf:NAME-or-folder or zoo:NAME"
+
+
+SEED = 0
+"""Of the weights that a maker draws at random: without it the same command would be of another network each time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,15 +132,18 @@ def model(text: str, *, checkpoint: str = "", trust_pickle: bool = False) -> nn.
         trust_pickle: run the code in that file, if there is any.
 
     Returns:
-        The model.
-
-    Returns:
-        The model, as its maker left it.
+        The model, as its maker left it. Weights that are drawn at random are drawn with seed 0, so that the same name
+        is the same network each time.
 
     Raises:
         SpecError: nothing of that name, or it makes no model.
     """
     name = parse(text)
+    with seeded(SEED):
+        return _model(name, checkpoint, trust_pickle)
+
+
+def _model(name: Name, checkpoint: str, trust_pickle: bool) -> nn.Module:
     if name.source in _LIBRARIES:
         return _LIBRARIES[name.source](name)
     found = _found(name)
@@ -144,7 +152,7 @@ def model(text: str, *, checkpoint: str = "", trust_pickle: bool = False) -> nn.
     made = _called(name, found, (nn.Module,))
     if not isinstance(made, nn.Module):
         raise SpecError(
-            f"{text!r} gave a {type(made).__name__}; expected a torch.nn.Module or a function returning one"
+            f"{name.text!r} gave a {type(made).__name__}; expected a torch.nn.Module or a function returning one"
         )
     return made
 
@@ -191,7 +199,8 @@ def data(text: str) -> Any:
     """The data that a name stands for, as an Objective takes it.
 
     Returns:
-        Batches, or a tuple of tensors.
+        Batches, or a tuple of tensors. What a function of the user's draws at random is drawn with seed 0, as for
+        :func:`model`.
 
     Raises:
         SpecError: nothing of that name.
@@ -203,7 +212,8 @@ def data(text: str) -> Any:
     name = parse(text, "file.py:callable, package.module:callable, zoo:NAME, images.npz, text.txt or sentences.tsv")
     if name.source == "zoo":
         return zoo.data(name.target, **name.arguments)
-    return _called(name, _found(name), ())
+    with seeded(SEED):
+        return _called(name, _found(name), ())
 
 
 def loss(text: str) -> Callable[..., Any] | None:
@@ -332,7 +342,7 @@ def _from_hub(name: Name) -> nn.Module:
         if has_weights(name.target):
             made, report = kind.from_pretrained(name.target, output_loading_info=True, **name.arguments)
         else:
-            with seeded(0):
+            with seeded(SEED):
                 made, report = (kind.from_config if kind is library.AutoModel else kind)(config), {}
     except MissingExtraError:
         raise

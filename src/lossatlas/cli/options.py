@@ -202,6 +202,18 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
         metavar="K/N",
         help="Evaluate share K of N of the grid, in a journal of its own in --run: for array jobs.",
     ),
+    "retry": click.option(
+        "--retry",
+        is_flag=True,
+        default=None,
+        help="Try points that failed once more at the end (they are tried again whenever a run resumes).",
+    ),
+    "strict": click.option(
+        "--strict",
+        is_flag=True,
+        default=None,
+        help="Stop at the first point that fails, instead of recording it and going on.",
+    ),
     "seeds": click.option(
         "--seeds",
         type=int,
@@ -229,7 +241,7 @@ WHAT = (
 WHERE = ("x", "y", "z", "seed", "normalize", "still", "only", "orthogonal", "canonical", "towards", "directions")
 """The names of the flags that say where."""
 
-HOW = ("adaptive", "plan", "precision", "standard_error", "seeds", "executor", "shard")
+HOW = ("adaptive", "plan", "precision", "standard_error", "seeds", "executor", "shard", "retry", "strict")
 """The names of the flags that say how."""
 
 

@@ -82,6 +82,7 @@ def _measuring_lines(scan: Any, tolerance: float) -> Iterator[str]:
     how += ", standard_error=True" if scan.standard_error else ""
     how += f", executor={scan.executor!r}" if scan.executor else ""
     how += f", shard={scan.shard!r}" if scan.shard else ""
+    how += ", retry=True" if scan.retry else ", strict=True" if scan.strict else ""
     seen = "".join(f", {name}={value!r}" for name, value in scan.view.items())
     if not scan.seeds:
         yield f"landscape = la.{_call(scan, tolerance)}{how})"

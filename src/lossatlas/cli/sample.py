@@ -81,6 +81,7 @@ def _over_seeds(scan: Any, objective: Any) -> None:
 
     options: dict[str, Any] = {"plan": scan.plan, "precision": scan.precision, "standard_error": scan.standard_error}
     options |= {"by": scan.normalize, "still": scan.still, "only": scan.only, "orthogonal": scan.orthogonal}
+    options |= {"retry": scan.retry, "strict": scan.strict}
     wanted = range(scan.seed, scan.seed + scan.seeds)
     grid = la.Grid(**scan.axes)
     try:
@@ -109,6 +110,7 @@ def _sampled(scan: Any, objective: Any, plane: Any, grid: Any) -> Any:
 
     options: dict[str, Any] = {"run": scan.run or None, "plan": scan.plan, "precision": scan.precision}
     options |= {"executor": scan.executor or "serial", "shard": scan.shard or None}
+    options |= {"retry": scan.retry, "strict": scan.strict}
     if scan.samples == "auto":
         subset = la.Subset(tolerance=scan.adaptive or TOLERANCE)
         return la.sample(objective, plane, grid, samples=subset, **options)
@@ -138,7 +140,9 @@ def _announce(scan: Any, objective: Any, plane: Any, grid: Any) -> None:
 
 def _initial(model: str, name: str) -> str:
     """A model without a checkpoint; the name of one of Hugging Face says whose weights it has."""
-    return name if model.startswith("hf:") else f"{model} with its initial weights"
+    from lossatlas.cli.names import SEED
+
+    return name if model.startswith("hf:") else f"{model} with its initial weights (seed {SEED}, where they are random)"
 
 
 def _which(samples: int | str) -> str:

@@ -100,6 +100,8 @@ class Scan:
     standard_error: bool = False
     executor: str = ""
     shard: str = ""
+    retry: bool = False
+    strict: bool = False
     seeds: int = 0
     run: str = ""
     out: tuple[str, ...] = ()
@@ -135,6 +137,8 @@ class Scan:
             raise SpecError(f"--towards is given {len(self.towards)} times for the axes {list(self.axes)}")
 
     def _check_workers(self) -> None:
+        if self.retry and self.strict:
+            raise SpecError("--retry goes on where a point fails, and --strict stops there: give one of them")
         if self.executor:
             named(self.executor)
         if self.shard and (not self.run or self.seeds):

@@ -103,9 +103,9 @@ def _print_path(path: Any, found: Any) -> None:
 def _measured(path: Any, told: dict[str, Any], grid: int, centre: str) -> tuple[Any, Any, Any]:
     """The surface, the path over it, and the losses along it."""
     import lossatlas as la
-    from lossatlas.cli.scan import Scan, build_model, build_objective
+    from lossatlas.cli.scan import Scan, all_samples, build_model, build_objective
 
-    scan = Scan(**told)
+    scan = all_samples(Scan(**told), "the losses along a path")
     model = build_model(scan)
     path.load(model)
     objective = build_objective(scan, model)

@@ -88,8 +88,9 @@ class MemoryRun:
         self._blocks: list[Block] = []
 
     def told(self) -> Block:
-        """Everything committed so far, ordered by index."""
-        return Block.joined(self._blocks, len(self.spec.values))
+        """Everything committed so far, ordered by index; of a point that was evaluated twice, the second time."""
+        found = Block.joined(self._blocks, len(self.spec.values))
+        return found.where(np.append(found.indices[1:] != found.indices[:-1], True)[: len(found.indices)])
 
     def note_evaluation(self, evaluation: dict[str, Any]) -> None:
         """Keep how the points are evaluated."""

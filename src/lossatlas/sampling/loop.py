@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lossatlas import stopping
+from lossatlas.errors import SpecError
 from lossatlas.evaluate.evaluator import Answer
 from lossatlas.results.landscape import Status
 from lossatlas.results.spec import Block
@@ -82,6 +83,7 @@ def visit(
     size: int = 0,
     block: int | None = None,
     progress: bool | None = None,
+    strict: bool = False,
 ) -> None:
     """Evaluate all points that a queue asks for, block by block, and keep each in the journal.
 
@@ -99,9 +101,11 @@ def visit(
         size: number of points of the whole grid.
         block: points of a block; left out, as many as take about two seconds.
         progress: show a progress bar; left out, where the rest is expected to take more than two seconds.
+        strict: end at the first point that fails, when its block has been kept.
 
     Raises:
         OSError: the journal cannot be written; what was committed before is safe.
+        SpecError: a point failed, and strict was asked for.
     """
     count = block or int(np.clip(BLOCK_SECONDS / max(seconds, 1e-6), 1, 500))
     show = (size - done) * seconds > PATIENCE_SECONDS if progress is None else progress
@@ -109,7 +113,7 @@ def visit(
         if block is None and session.room > 1:  # the last blocks should keep all busy
             count = int(np.clip((size - done) // (SHARES * session.room), 1, count))
         under_way = _UnderWay(session, places, queue, block=1 if work.in_order else count, in_order=work.in_order)
-        _go(under_way, queue, journal, bar)
+        _go(under_way, queue, journal, bar, places if strict else None)
 
 
 class _UnderWay:
@@ -135,7 +139,7 @@ class _UnderWay:
         return indices, pending.result()
 
 
-def _go(under_way: _UnderWay, queue: Queue, journal: Journal, bar: Any) -> None:
+def _go(under_way: _UnderWay, queue: Queue, journal: Journal, bar: Any, strict: Places | None) -> None:
     failures = 0
     while (block := under_way.oldest()) is not None:
         indices, answer = block
@@ -148,9 +152,22 @@ def _go(under_way: _UnderWay, queue: Queue, journal: Journal, bar: Any) -> None:
         failures += int(np.sum(found.status == Status.FAILED))
         if failures:
             bar.set_postfix(failed=failures)
+            if strict:
+                raise SpecError(_failed(found, strict))
         stopping.after_block()
     bar.total = bar.n  # an adaptive run needs fewer points than its grid has
     bar.refresh()
+
+
+def _failed(block: Block, places: Places) -> str:
+    first = int(np.argmax(block.status == Status.FAILED))
+    point = places.of(block.indices[first : first + 1])[0]
+    where = ", ".join(f"{axis} = {value:g}" for axis, value in zip(places.order, point, strict=True))
+    why = block.notes[first] if block.notes else "no reason given"
+    return (
+        f"strict: the point {where} failed ({why}), and the run stopped. What was evaluated is kept where the run has "
+        "a folder; the same call goes on there and tries this point again, without strict also past it"
+    )
 
 
 def _bar(size: int, done: int, show: bool) -> contextlib.AbstractContextManager[Any]:

@@ -29,7 +29,7 @@ from lossatlas.objective.spread import error_names
 from lossatlas.results.landscape import Status
 from lossatlas.results.reading import finished, read
 from lossatlas.results.shards import Shard, absorb, look_at_all, missing
-from lossatlas.results.spec import RunSpec
+from lossatlas.results.spec import Block, RunSpec
 from lossatlas.results.store import MemoryRun, RunFolder
 from lossatlas.sampling.consistency import check_centre, check_stored
 from lossatlas.sampling.executors import HERE, Executor, Work
@@ -65,6 +65,8 @@ def sample(
     samples: Subset | Literal["auto"] | None = None,
     executor: Runner = HERE,
     shard: Shard | str | tuple[int, int] | None = None,
+    retry: bool = False,
+    strict: bool = False,
 ) -> xr.Dataset:
     r"""Evaluate an objective at every point that a sampler asks for: on a plane :math:`L(θ_0 + \sum_a c_a d_a)`.
 
@@ -89,12 +91,14 @@ def sample(
         executor: who evaluates the blocks; left out, this process. Whatever
             :func:`lossatlas.sampling.workers.named.executor_of` takes: "processes:4", a pool, a Dask client.
         shard: "3/8" evaluates that share of a grid, beside other jobs (:mod:`lossatlas.results.shards`).
+        retry: try points that failed once more at the end, and not only whenever the run goes on.
+        strict: stop at the first point that fails, after its block; left out, it is recorded and the others go on.
 
     Returns:
         A Landscape, with dims named after the axes: ``landscape["loss"].sel(x=0, y=0)``.
 
     Raises:
-        SpecError: bad input, or a centre that is not finite or not repeatable.
+        SpecError: bad input, a centre that is not finite or not repeatable, or, with strict, a point that failed.
         RunMismatchError: the folder holds another run; the message names the part that differs.
         OSError: the folder cannot be written; what was committed before is safe.
 
@@ -109,27 +113,48 @@ def sample(
         1.0
     """
     check_question(objective, chart, sampler, block)
-    executor = executor_of(executor)
+    executor, failing = executor_of(executor), _Failing(retry=retry, strict=strict)
     precision = plans.check(plan, precision, objective.device)
     if shard is not None:
         shard = _checked_shard(shard, sampler, run, plan, samples)
     if samples is not None:
-        subset = _subset(samples, standard_error)
-        objective, sampler = reduced(objective, chart, sampler, subset, run=run, progress=progress, executor=executor)
+        how: dict[str, Any] = {"run": run, "progress": progress, "executor": executor}
+        objective, sampler = reduced(objective, chart, sampler, _subset(samples, standard_error), **how)
     errors = _error_names(objective, sampler, plan, precision) if standard_error else ()
-    objective.batches.quiet = not draws(objective)
-    before = code_identity(objective)
-    centre = _probed(objective, chart)
-    code = unchanged(before, code_identity(objective))
+    centre, code = _centre_and_code(objective, chart)
     spec = run_spec(objective, chart, sampler, centre, precision, errors, code)
     if run is not None and (there := finished(run, spec)) is not None:
         return there
     ways = _ways(objective, chart, errors)
-    work = _Carrying(ways, spec, sampler, executor, plan, precision, block, progress)
+    work = _Carrying(ways, spec, sampler, executor, plan, precision, block, progress, failing)
     if shard is not None and run is not None:
         return work.shared(shard, Path(run), centre)
     with begun(run, spec, chart) as journal:
         return work.finished(journal, centre, whole=samples is None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Failing:
+    """What becomes of points that fail.
+
+    Args:
+        retry: they are evaluated once more, when all others are done.
+        strict: the first one ends the run.
+
+    Raises:
+        SpecError: both.
+    """
+
+    retry: bool = False
+    strict: bool = False
+
+    def __post_init__(self) -> None:
+        """Check that it makes sense."""
+        if self.retry and self.strict:
+            raise SpecError(
+                "retry=True tries failed points again when all others are done, and strict=True stops at the first: "
+                "give one of them"
+            )
 
 
 @dataclass(frozen=True)
@@ -144,6 +169,7 @@ class _Carrying:
     precision: str
     block: int | None
     progress: bool | None
+    failing: _Failing
 
     def finished(self, journal: RunFolder | MemoryRun, centre: Centre, *, whole: bool = True) -> xr.Dataset:
         """Evaluate all points that the sampler asks for, and make a Landscape of them."""
@@ -170,26 +196,33 @@ class _Carrying:
         Returns:
             Whether there were any.
         """
-        told = journal.told()
-        before, told = told, told.where(told.status != Status.FAILED)
+        before = journal.told()
+        told = _without_failures(before)
         axes = self.sampler.axes
         chosen = choose(self.ways, axes, journal, seconds, plan=self.plan, precision=self.precision)
         work, places = _work(self.ways, chosen.plan, self.spec.values), Places(axes, self.ways.chart.axes)
         if len(told.indices) < size:
             check_stored(work, places, told, self.spec.values)
-        visit(
-            work,
-            places,
-            self.sampler.start(told),
-            journal,
-            self.executor,
-            seconds=chosen.seconds,
-            done=len(told.indices),
-            size=size,
-            block=self.block,
-            progress=self.progress,
-        )
+        for _ in range(1 + self.failing.retry):
+            known = _without_failures(journal.told())
+            visit(
+                work,
+                places,
+                self.sampler.start(known),
+                journal,
+                self.executor,
+                seconds=chosen.seconds,
+                done=len(known.indices),
+                size=size,
+                block=self.block,
+                progress=self.progress,
+                strict=self.failing.strict,
+            )
         return len(journal.told().indices) > len(told.indices) or len(before.indices) > len(told.indices)
+
+
+def _without_failures(told: Block) -> Block:
+    return told.where(told.status != Status.FAILED)
 
 
 def check_question(objective: Objective, chart: Chart, sampler: Sampler, block: int | None = None) -> None:
@@ -227,11 +260,14 @@ def _shown(progress: bool | None, seconds: float) -> bool:
     return seconds > PATIENCE_SECONDS if progress is None else progress
 
 
-def _probed(objective: Objective, chart: Chart) -> Centre:
+def _centre_and_code(objective: Objective, chart: Chart) -> tuple[Centre, dict[str, Any]]:
+    """The centre, and the code of what is measured as far as a call leaves it as it was."""
+    objective.batches.quiet = not draws(objective)
+    before = code_identity(objective)
     centre = probe(objective, origin_of(chart))
     for note in centre.notes:
         warnings.warn(note, stacklevel=3)
-    return centre
+    return centre, unchanged(before, code_identity(objective))
 
 
 def _ways(objective: Objective, chart: Chart, errors: tuple[str, ...]) -> Ways:

@@ -46,7 +46,8 @@ def seeds(
         orthogonal: turn the directions of a plane until they are orthogonal.
         run: a folder below which each seed has a run folder, ``seed-0`` and so on. The same call resumes, and more
             seeds may be added later.
-        **options: of :func:`lossatlas.sample`: ``standard_error``, ``plan``, ``precision``, ``block``, ``progress``.
+        **options: of :func:`lossatlas.sample`: ``standard_error``, ``plan``, ``precision``, ``block``, ``progress``,
+            ``retry``, ``strict``.
 
     Returns:
         Mean, median and spread at every cell, words, and the runs: ``la.draw(found.runs, "band.png")`` draws a line
