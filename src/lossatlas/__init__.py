@@ -7,6 +7,7 @@ The way of the data: an :class:`Objective` is measured over a :class:`Plane` at 
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from lossatlas.errors import RunMismatchError, SpecError
@@ -120,6 +121,10 @@ __all__ = [
     "trace",
     "zoo",
 ]
+
+
+if "xarray" in sys.modules:  # a dataset of somebody who has no other name of ours has its `.atlas` as well
+    importlib.import_module("lossatlas.results.dataset")
 
 
 def __getattr__(name: str) -> Any:

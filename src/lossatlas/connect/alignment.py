@@ -27,6 +27,7 @@ from lossatlas.connect.units import Group, UnitAxis
 from lossatlas.errors import SpecError
 from lossatlas.objective import Objective, calling
 from lossatlas.objective.batches import map_tensors, tensors_of
+from lossatlas.oneline import one_line
 from lossatlas.space import directions as ways
 from lossatlas.space.parameters import Parameters, check_same_shapes
 
@@ -60,6 +61,8 @@ class Alignment(Mapping[str, Tensor]):
     rounds: int
     reasons: tuple[str, ...] = field(default=())
     checked: float | None = None
+
+    __repr__ = one_line
 
     def __getitem__(self, name: str) -> Tensor:
         """A tensor of the permuted network."""

@@ -21,7 +21,8 @@ from lossatlas.atomic import write_text
 from lossatlas.errors import SpecError
 from lossatlas.figure import overlays
 from lossatlas.figure.overlays import Overlay
-from lossatlas.figure.plot import Mark, Panel, Plot, Series
+from lossatlas.figure.plot import Mark, Panel, Plot, Series, onto
+from lossatlas.oneline import one_line
 from lossatlas.results.opening import kind_of, name_kind
 from lossatlas.results.reading import read
 from lossatlas.untrusted import bare_name, json_object, reading, shown
@@ -56,11 +57,14 @@ class Ways:
     upon: tuple[Overlay, ...] = ()
     surface: xr.Dataset | None = None
 
-    def plot(self, value: str = "loss") -> Plot:
+    __repr__ = one_line
+
+    def plot(self, value: str = "loss", ax: Any = None) -> Plot:
         """All ways on one picture.
 
         Args:
             value: the loss, or a metric.
+            ax: where to draw it as well, see :func:`lossatlas.figure.plot.onto`.
 
         Returns:
             The plot.
@@ -68,7 +72,7 @@ class Ways:
         Raises:
             SpecError: there is no such value.
         """
-        return plot(self.landscapes, title=self.title, caption=self.caption, value=value)
+        return onto(ax, plot(self.landscapes, title=self.title, caption=self.caption, value=value))
 
 
 def folder_for(path: str | os.PathLike[str]) -> Path:

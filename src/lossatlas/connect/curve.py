@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -20,10 +21,11 @@ from lossatlas.connect.barriers import Barrier
 from lossatlas.connect.curve_training import Training, train
 from lossatlas.errors import SpecError
 from lossatlas.figure.overlays import Path, Points
-from lossatlas.figure.plot import Plot
+from lossatlas.figure.plot import Plot, onto
 from lossatlas.figure.words import percent
 from lossatlas.objective import Objective, batchnorm
 from lossatlas.objective.given import check_objective
+from lossatlas.oneline import one_line
 from lossatlas.sampling.run import interpolate, sample
 from lossatlas.sampling.samplers import Grid
 from lossatlas.space.charts import Plane, Recipe
@@ -60,6 +62,8 @@ class Connection:
     batchnorm: str
     losses: np.ndarray
 
+    __repr__ = one_line
+
     @property
     def words(self) -> str:
         """Both barriers, and how they were measured."""
@@ -70,10 +74,17 @@ class Connection:
             f"{self.barrier.words}.{mode}"
         )
 
-    def plot(self) -> Plot:
-        """The loss along the curve beside that along the line."""
+    def plot(self, ax: Any = None) -> Plot:
+        """The loss along the curve beside that along the line.
+
+        Args:
+            ax: where to draw it as well, see :func:`lossatlas.figure.plot.onto`.
+
+        Returns:
+            The plot.
+        """
         ways = {"straight line": self.line, TRAINED[self.curve.kind]: self.landscape}
-        return connections.plot(ways, title=TITLE, caption=(self.words, barriers.CAVEAT))
+        return onto(ax, connections.plot(ways, title=TITLE, caption=(self.words, barriers.CAVEAT)))
 
     def plane(self, axes: tuple[str, str] = ("x", "y")) -> Plane:
         """The plane through both networks and the first bend: the first network at (0, 0), the second at (1, 0).

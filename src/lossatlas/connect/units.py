@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from lossatlas.oneline import one_line
+
 __all__ = [
     "BINARY",
     "ELEMENTWISE",
@@ -84,6 +86,8 @@ class Group:
 
     size: int
     axes: tuple[UnitAxis, ...]
+
+    __repr__ = one_line
 
 
 def axes_of(groups: Mapping[str, Group]) -> dict[str, list[tuple[str, UnitAxis]]]:

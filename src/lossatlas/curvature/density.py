@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.linalg
@@ -12,9 +13,10 @@ import torch
 from lossatlas.curvature.products import Kind, Matrix, Which
 from lossatlas.curvature.subject import Subject
 from lossatlas.errors import SpecError
-from lossatlas.figure.plot import Panel, Plot, Series
+from lossatlas.figure.plot import Panel, Plot, Series, onto
 from lossatlas.figure.words import number
 from lossatlas.objective import Objective
+from lossatlas.oneline import one_line
 from lossatlas.space.parameters import Parameters
 
 __all__ = ["Density", "density_of", "spectral_density"]
@@ -48,13 +50,22 @@ class Density:
     probes: int
     subject: Subject
 
+    __repr__ = one_line
+
     @property
     def single(self) -> bool:
         """Whether all eigenvalues that were seen are one, but for rounding: zero for a loss that is linear."""
         return _is_single(self.nodes)
 
-    def plot(self) -> Plot:
-        """The logarithm of the density, with both ends marked; for :func:`lossatlas.draw`."""
+    def plot(self, ax: Any = None) -> Plot:
+        """The logarithm of the density, with both ends marked; for :func:`lossatlas.draw`.
+
+        Args:
+            ax: where to draw it as well, see :func:`lossatlas.figure.plot.onto`.
+
+        Returns:
+            The plot.
+        """
         one = 1.0 / (self.subject.size * self.width * math.sqrt(2 * math.pi))
         seen = self.density > 0.1 * one  # what is lower is not a tenth of an eigenvalue
         band = [np.where(seen, np.maximum(self.density + s * self.standard_error, 0.1 * one), np.nan) for s in (-1, 1)]
@@ -77,7 +88,7 @@ class Density:
         how = f"Each eigenvalue is smeared into a bell of standard deviation {number(self.width)}"
         how += f"; mean of {self.probes} random vectors" + ("; band: standard error." if self.probes > 1 else ".")
         unseen = "Eigenvalues that no random vector sees are missing, most of all single ones far from the bulk."
-        return Plot(panels=[panel], caption=[self.subject.words, how, unseen, *self.subject.caveats])
+        return onto(ax, Plot(panels=[panel], caption=[self.subject.words, how, unseen, *self.subject.caveats]))
 
 
 def spectral_density(

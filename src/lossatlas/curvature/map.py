@@ -20,7 +20,7 @@ import xarray as xr
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from lossatlas.atomic import replacing
 from lossatlas.curvature.products import Kind, Matrix, NotFiniteError, Which

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,8 +15,9 @@ from lossatlas.curvature.subject import Subject
 from lossatlas.curvature.subspace import FLOOR, Pairs, completed, extreme
 from lossatlas.errors import SpecError
 from lossatlas.expected import check_kind
-from lossatlas.figure.plot import Mark, Panel, Plot, Series
+from lossatlas.figure.plot import Mark, Panel, Plot, Series, onto
 from lossatlas.objective import Objective
+from lossatlas.oneline import one_line
 from lossatlas.space.parameters import Parameters
 
 __all__ = ["Eigen", "Trace", "eigenvalues", "end_names", "ends_of", "trace", "trace_of"]
@@ -45,6 +47,8 @@ class Eigen:
     products: int
     subject: Subject
     complete: bool = True
+
+    __repr__ = one_line
 
     @property
     def errors(self) -> np.ndarray:
@@ -81,8 +85,15 @@ class Eigen:
             said.append(f"Not converged after {self.products} products: residuals up to {worst:.2g} of an eigenvalue.")
         return (*said, *self.subject.caveats)
 
-    def plot(self) -> Plot:
-        """Both ends as bars, with their residuals; for :func:`lossatlas.draw`."""
+    def plot(self, ax: Any = None) -> Plot:
+        """Both ends as bars, with their residuals; for :func:`lossatlas.draw`.
+
+        Args:
+            ax: where to draw it as well, see :func:`lossatlas.figure.plot.onto`.
+
+        Returns:
+            The plot.
+        """
         places = np.arange(len(self.values), dtype=float)
         below, above = self.values[: len(self.values) // 2], self.values[len(self.values) // 2 :]
         bars = [
@@ -99,7 +110,8 @@ class Eigen:
             marks=[Mark(y=0.0)],
         )
         ratio = f"|λmin/λmax| = {self.ratio:.3g}."
-        return Plot(panels=[panel], caption=[self.subject.words, ratio, "Lines: residuals.", *self.caveats])
+        caption = [self.subject.words, ratio, "Lines: residuals.", *self.caveats]
+        return onto(ax, Plot(panels=[panel], caption=caption))
 
 
 def _bars(places: np.ndarray, values: np.ndarray, residuals: np.ndarray, label: str, color: int) -> Series:
@@ -253,6 +265,8 @@ class Trace:
     standard_error: float
     probes: int
     subject: Subject
+
+    __repr__ = one_line
 
 
 def trace(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from lossatlas.objective import Objective
 from lossatlas.objective.reduction import name_of
+from lossatlas.oneline import one_line
 
 __all__ = ["MATRICES", "Subject", "subject"]
 
@@ -36,6 +37,8 @@ class Subject:
     kinks: tuple[str, ...] = ()
     idle: tuple[str, ...] = ()
     surrogates: tuple[str, ...] = ()
+
+    __repr__ = one_line
 
     @property
     def caveats(self) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from lossatlas.curvature.products import Matrix
+from lossatlas.oneline import one_line
 
 __all__ = ["FLOOR", "Pairs", "Subspace", "completed", "extreme"]
 
@@ -35,6 +36,8 @@ class Pairs:
     values: np.ndarray
     vectors: Tensor
     residuals: np.ndarray
+
+    __repr__ = one_line
 
     @property
     def sizes(self) -> np.ndarray:

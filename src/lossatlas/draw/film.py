@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import xarray as xr
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from lossatlas import extras
 from lossatlas.atomic import replacing

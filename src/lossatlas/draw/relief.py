@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lossatlas.draw import rim
+from lossatlas.oneline import one_line
 
 __all__ = [
     "ALTITUDE",
@@ -41,6 +42,8 @@ class Facets:
     corners: np.ndarray
     heights: np.ndarray
     normals: np.ndarray
+
+    __repr__ = one_line
 
 
 def facets(

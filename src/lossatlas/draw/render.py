@@ -16,6 +16,7 @@ from lossatlas.draw.static_overlays import colour, dense, lifted
 from lossatlas.errors import SpecError
 from lossatlas.figure.overlays import Path, Points, Regions
 from lossatlas.figure.palettes import rgb
+from lossatlas.oneline import one_line
 
 __all__ = ["Projection", "Render", "Stage"]
 
@@ -58,6 +59,8 @@ class Projection:
     camera: tuple[float, float]
     low: np.ndarray
     high: np.ndarray
+
+    __repr__ = one_line
 
     @property
     def frame(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
+from lossatlas.oneline import one_line
+
 __all__ = ["Surface", "refined", "surface"]
 
 
@@ -26,6 +28,8 @@ class Surface:
     triangles: np.ndarray
     ends: np.ndarray
     share: np.ndarray
+
+    __repr__ = one_line
 
     def carry(self, values: np.ndarray) -> np.ndarray:
         """What a field on the grid is at the points.

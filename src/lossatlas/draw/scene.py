@@ -13,6 +13,7 @@ from lossatlas.figure.overlays import Overlay
 from lossatlas.figure.palettes import Colours, Theme, ThemeName
 from lossatlas.figure.paper import Paper
 from lossatlas.figure.ranges import Range
+from lossatlas.oneline import one_line
 from lossatlas.results.landscape import Status
 
 __all__ = ["RELIEF_HEIGHT", "Caption", "Cells", "Curve", "Kind", "Look", "PictureAxis", "Scene"]
@@ -43,6 +44,8 @@ class PictureAxis:
     coordinates: np.ndarray
     length: float
 
+    __repr__ = one_line
+
     @property
     def edges(self) -> np.ndarray:
         """float64 [n + 1]: borders of the cells, half-way between coordinates, the outer ones at the outer points."""
@@ -71,6 +74,8 @@ class Cells:
     note: str = ""
     marks_centre: bool = False
     errors: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
+
+    __repr__ = one_line
 
     def drawable(self, value: str) -> np.ndarray:
         """bool, same shape: the cells that have a finite value."""
@@ -109,6 +114,8 @@ class Curve:
     title: str
     axis: PictureAxis
     members: tuple[Cells, ...]
+
+    __repr__ = one_line
 
     def stack(self, value: str) -> np.ndarray:
         """float64 [runs, n]: values of the runs; NaN where a run has none."""
@@ -157,6 +164,8 @@ class Caption:
     caveat: str
     what: tuple[str, ...] = ()
     proves: tuple[str, ...] = ()
+
+    __repr__ = one_line
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -227,6 +236,8 @@ class Scene:
     facts: tuple[Mapping[str, str], ...] = ()
     paper: Paper = field(default_factory=Paper)
     record: Mapping[str, object] = field(default_factory=dict)
+
+    __repr__ = one_line
 
     @functools.cached_property
     def theme(self) -> Theme:

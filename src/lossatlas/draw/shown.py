@@ -14,6 +14,7 @@ from lossatlas.draw import captions, cuts
 from lossatlas.draw.scene import Cells, Curve, Look
 from lossatlas.figure.levels import round_levels
 from lossatlas.figure.ranges import FAR, FAR_ON_A_LINE, Range, choose
+from lossatlas.oneline import one_line
 from lossatlas.results.landscape import structured
 from lossatlas.results.quantities import quantity
 
@@ -80,6 +81,8 @@ class Seen:
     value: str
     label: str
     alongside: tuple[str, ...] = ()
+
+    __repr__ = one_line
 
     def finite(self, value: str) -> list[np.ndarray]:
         """The values of each of what is compared: the runs of a model together."""

@@ -17,6 +17,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from lossatlas.oneline import one_line
+
 __all__ = ["Merge", "Tree", "merge_tree"]
 
 
@@ -50,6 +52,8 @@ class Tree:
     merges: tuple[Merge, ...]
     labels: np.ndarray
     dropped: int
+
+    __repr__ = one_line
 
 
 def merge_tree(field: np.ndarray, slack: np.ndarray | float = 0.0) -> Tree:

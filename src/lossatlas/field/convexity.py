@@ -24,6 +24,7 @@ from lossatlas.field.inequality import (
 )
 from lossatlas.field.rounding import measured
 from lossatlas.figure.words import percent
+from lossatlas.oneline import one_line
 from lossatlas.results.landscape import axis_names, structured
 
 __all__ = [
@@ -161,6 +162,8 @@ class Proof:
     lambda_min: float | None
     words: str
     lambda_min_error: float = 0.0
+
+    __repr__ = one_line
 
 
 def proof(landscape: xr.Dataset, value: str = "loss", *, lambda_min: float | None = None) -> Proof:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from lossatlas.oneline import one_line
+
 __all__ = ["Critical", "Kind"]
 
 Kind = Literal["minimum", "saddle", "maximum"]
@@ -30,3 +32,5 @@ class Critical:
     value: float
     persistence: float
     boundary: bool
+
+    __repr__ = one_line

@@ -12,6 +12,7 @@ import xarray as xr
 from lossatlas.errors import SpecError
 from lossatlas.field.rounding import rounding
 from lossatlas.figure.words import number
+from lossatlas.oneline import one_line
 from lossatlas.results.landscape import Status, axis_names, structured
 
 __all__ = ["Inequality", "bent", "check_straight", "evaluated", "spacing", "strongest", "violations", "window"]
@@ -34,6 +35,8 @@ class Inequality:
     noise: float
     known: str
     double: bool = False
+
+    __repr__ = one_line
 
     @property
     def difference(self) -> float:

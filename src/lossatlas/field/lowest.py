@@ -11,6 +11,7 @@ import xarray as xr
 
 from lossatlas.field.rounding import rounding
 from lossatlas.figure.words import apart, number
+from lossatlas.oneline import one_line
 from lossatlas.results.landscape import Status, axis_names, cut_at, structured
 
 __all__ = ["Lowest", "lowest"]
@@ -34,6 +35,8 @@ class Lowest:
     centre: float | None
     below_centre: bool
     centre_is_minimum: bool | None
+
+    __repr__ = one_line
 
     @property
     def words(self) -> str:

@@ -22,6 +22,7 @@ from lossatlas.field.basins import merge_tree
 from lossatlas.field.inequality import check_straight, evaluated, spacing
 from lossatlas.field.rounding import rounding
 from lossatlas.figure.words import number, percent
+from lossatlas.oneline import one_line
 from lossatlas.results.landscape import axis_names, cut_at
 
 __all__ = ["MEASURES", "Ruggedness", "Spread", "over_seeds", "ruggedness"]
@@ -264,6 +265,8 @@ class Spread:
     mean: float
     low: float
     high: float
+
+    __repr__ = one_line
 
     @property
     def words(self) -> str:

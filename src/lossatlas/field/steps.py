@@ -24,7 +24,8 @@ import xarray as xr
 
 from lossatlas.errors import SpecError, unknown
 from lossatlas.figure.parts import Number, Picture
-from lossatlas.figure.plot import Panel, Plot, Series
+from lossatlas.figure.plot import Panel, Plot, Series, onto
+from lossatlas.oneline import one_line
 from lossatlas.results.landscape import axis_names, structured, value_names
 
 __all__ = ["BORDERS", "CAVEAT", "Change", "Steps", "steps_of"]
@@ -72,6 +73,8 @@ class Steps:
     score: Change
     limit: float | None
 
+    __repr__ = one_line
+
     @property
     def words(self) -> str:
         """The comparison in words."""
@@ -103,19 +106,24 @@ class Steps:
         ]
         return [*pictures, *([self] if len(axis_names(self.landscape)) > 1 else []), *numbers]
 
-    def plot(self) -> Plot:
-        """The two values along each axis through the cell nearest the centre, with the score's interval."""
+    def plot(self, ax: Any = None) -> Plot:
+        """The two values along each axis through the cell nearest the centre, with the score's interval.
+
+        Args:
+            ax: where to draw it as well, see :func:`lossatlas.figure.plot.onto`.
+
+        Returns:
+            The plot.
+        """
         panels = []
         for value, style in ((self.smooth.name, "line"), (self.score.name, "step")):
             series = [self._series(value, axis, style) for axis in axis_names(self.landscape)]
             panels.append(Panel(series=series, x_label="multiple of the direction", y_label=self._words(value)))
         cut = "" if self.limit is None else f"{self.smooth.name} counted up to {self.limit:.3g}."
         band = "Bands: 95 % Clopper-Pearson intervals." if f"{self.score.name}_low" in self.landscape else ""
-        return Plot(
-            panels=panels,
-            title=f"{self.landscape.attrs.get('title', '')}: {self.smooth.name} and {self.score.name}",
-            caption=(self.sentence[0].upper() + self.sentence[1:], cut[:1].upper() + cut[1:], band),
-        )
+        title = f"{self.landscape.attrs.get('title', '')}: {self.smooth.name} and {self.score.name}"
+        caption = (self.sentence[0].upper() + self.sentence[1:], cut[:1].upper() + cut[1:], band)
+        return onto(ax, Plot(panels=panels, title=title, caption=caption))
 
     def _words(self, value: str) -> str:
         """A value and what its mean is over."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -26,8 +26,9 @@ from lossatlas.field.basins import Merge, Tree, merge_tree
 from lossatlas.field.critical import Critical, Kind
 from lossatlas.field.stated import stated_error
 from lossatlas.figure.overlays import Overlay
-from lossatlas.figure.plot import Plot
+from lossatlas.figure.plot import Plot, onto
 from lossatlas.figure.words import number
+from lossatlas.oneline import one_line
 from lossatlas.results.landscape import Status, axis_names, validate, value_names
 
 __all__ = ["CAVEAT", "Topology", "topology"]
@@ -70,6 +71,8 @@ class Topology:
     title: str
     caveat: str = CAVEAT
 
+    __repr__ = one_line
+
     @property
     def words(self) -> str:
         """The result in a sentence."""
@@ -102,9 +105,16 @@ class Topology:
             height = saddle.value
         return height - self.minima[a].value
 
-    def plot(self) -> Plot:
-        """The merge tree and the persistence diagram."""
-        return topology_plot.plot(self)
+    def plot(self, ax: Any = None) -> Plot:
+        """The merge tree and the persistence diagram.
+
+        Args:
+            ax: where to draw it as well, see :func:`lossatlas.figure.plot.onto`.
+
+        Returns:
+            The plot.
+        """
+        return onto(ax, topology_plot.plot(self))
 
     def overlay(self) -> list[Overlay]:
         """The basins, minima and saddles, to be drawn on a map: ``la.draw(landscape, "a.png", overlays=...)``.

@@ -13,22 +13,20 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import scipy.stats
 import xarray as xr
 
 from lossatlas.errors import SpecError, unknown
+from lossatlas.field.comparison import FEW, Comparison, caveat_of, in_words, titles_of, welch
 from lossatlas.figure.words import number, percent
+from lossatlas.oneline import one_line
 from lossatlas.results import reading
 from lossatlas.results.landscape import About, Axis, Status, axis_names, build, structured, value_names
 from lossatlas.results.store import SPEC
 
 __all__ = ["BELOW", "FEW", "LOGARITHMIC", "SPREAD", "Comparison", "Seeds", "compare", "seed_folders"]
-
-FEW = 5
-"""Seeds below which an interval is said to be wide: Student's factor is 2.8 at five seeds and 12.7 at two."""
 
 LOGARITHMIC = 30.0
 """From this ratio of the largest to the smallest value on, the mean of the logarithm is compared."""
@@ -51,6 +49,8 @@ class Seeds:
 
     runs: tuple[xr.Dataset, ...]
     seeds: tuple[int, ...]
+
+    __repr__ = one_line
 
     def __post_init__(self) -> None:
         _check_alike(self.runs)
@@ -183,31 +183,6 @@ class Seeds:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """Whether two models differ by more than the spread over directions.
-
-    Attributes:
-        value: what was compared.
-        scale: "linear": means over the grid; "log": geometric means, so the difference is a factor.
-        difference: a minus b, or a over b.
-        low: lower end of the 95 % interval.
-        high: its upper end.
-        differ: whether the interval leaves out no difference (0, or a factor of 1).
-        words: the same in words.
-        caveat: what it does not say.
-    """
-
-    value: str
-    scale: Literal["linear", "log"]
-    difference: float
-    low: float
-    high: float
-    differ: bool
-    words: str
-    caveat: str
-
-
 def compare(
     a: Seeds | Sequence[xr.Dataset],
     b: Seeds | Sequence[xr.Dataset],
@@ -260,7 +235,7 @@ def compare(
     used = _scale(tables, scale)
     numbers = [_summaries(table, used) for table in tables]
     errors = [_sample_error(side, value, cells, used) for side in sides]
-    difference, half = _welch(numbers, errors)
+    difference, half = welch(numbers, errors)
     low, high = difference - half, difference + half
     ends = (difference, low, high) if used == "linear" else tuple(math.exp(end) for end in (difference, low, high))
     return Comparison(
@@ -270,8 +245,10 @@ def compare(
         low=ends[1],
         high=ends[2],
         differ=not low <= 0 <= high,
-        words=_comparison_words(sides, value, used, ends, differ=not low <= 0 <= high),
-        caveat=_comparison_caveat(sides, cells, errors),
+        words=in_words(sides, value, used, ends, differ=not low <= 0 <= high),
+        caveat=caveat_of(sides, cells, errors),
+        titles=titles_of(sides),
+        means=(numbers[0], numbers[1]) if used == "linear" else (np.exp(numbers[0]), np.exp(numbers[1])),
     )
 
 
@@ -344,51 +321,3 @@ def _sample_error(side: Sequence[xr.Dataset], value: str, cells: np.ndarray, sca
     if scale == "log":
         errors = errors / np.stack([run[value].values[cells] for run in side])
     return float(errors.mean())
-
-
-def _welch(numbers: list[np.ndarray], errors: list[float | None]) -> tuple[float, float]:
-    """The difference of two means and half its 95 % interval."""
-    variances = [float(found.var(ddof=1)) / len(found) for found in numbers]
-    total = sum(variances)
-    free = [variance**2 / (len(found) - 1) for variance, found in zip(variances, numbers, strict=True)]
-    degrees = total**2 / sum(free) if sum(free) else math.inf
-    factor = float(scipy.stats.t.ppf(0.975, degrees))
-    beside = sum(error**2 for error in errors if error is not None)
-    return float(numbers[0].mean() - numbers[1].mean()), factor * math.sqrt(total + beside)
-
-
-def _comparison_words(
-    sides: Sequence[Sequence[xr.Dataset]], value: str, scale: str, ends: tuple[float, ...], *, differ: bool
-) -> str:
-    first, second = (str(side[0].attrs.get("title") or "model") for side in sides)
-    if first == second:
-        first, second = f"{first} (first)", f"{second} (second)"
-    difference, low, high = map(number, ends)
-    interval = f"95 % from {low} to {high}"
-    what = f"{value}, mean over the grid, {len(sides[0])} and {len(sides[1])} direction seeds"
-    if scale == "log":
-        said = f"{what} (geometric): {first} is {difference} times {second} ({interval})"
-    else:
-        said = f"{what}: {first} minus {second} is {difference} ({interval})"
-    if differ:
-        return f"{said}: they differ by more than the directions (and samples, where known) explain."
-    none = "a factor of 1" if scale == "log" else "0"
-    return f"{said}: no difference shown, the interval holds {none}."
-
-
-def _comparison_caveat(sides: Sequence[Sequence[xr.Dataset]], cells: np.ndarray, errors: Sequence[float | None]) -> str:
-    said = []
-    if missing := int((~cells).sum()):
-        said.append(f"{missing} of {cells.size} cells have no finite value in some run and are left out of both.")
-    if any(error is None for error in errors):
-        said.append("The error over samples is not in the interval: standard_error=True would give it.")
-    if min(map(len, sides)) < FEW:
-        said.append(f"With fewer than {FEW} seeds the interval is wide.")
-    data: list[Any] = [{str(run.attrs.get("data")) for run in side} for side in sides]
-    if data[0] != data[1]:
-        said.append("The models were measured on different data.")
-    said.append(
-        "It compares one trained network of each kind, over this grid alone: that their kinds differ needs several "
-        "trained networks of each."
-    )
-    return " ".join(said)

@@ -10,6 +10,7 @@ import numpy as np
 
 from lossatlas.errors import SpecError, unknown
 from lossatlas.expected import check_kind
+from lossatlas.oneline import one_line
 from lossatlas.untrusted import printable_fields
 
 __all__ = ["Overlay", "Path", "Points", "Regions", "Symbol", "borders", "check"]
@@ -43,6 +44,8 @@ class Path:
     note: str = ""
     panel: int | None = None
 
+    __repr__ = one_line
+
     def __post_init__(self) -> None:
         _as_points(self)
         if any(not 0 <= index < len(self.x) for index, _ in self.words):
@@ -71,6 +74,8 @@ class Points:
     note: str = ""
     panel: int | None = None
 
+    __repr__ = one_line
+
     def __post_init__(self) -> None:
         _as_points(self)
         if self.symbol not in get_args(Symbol):
@@ -94,6 +99,8 @@ class Regions:
     label: str = ""
     note: str = ""
     panel: int | None = None
+
+    __repr__ = one_line
 
     def __post_init__(self) -> None:
         cells = np.asarray(self.cells)

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from lossatlas.oneline import one_line
+
 __all__ = ["Heading", "Number", "Part", "Picture", "Table"]
 
 
@@ -45,6 +47,8 @@ class Table:
     rows: Sequence[Mapping[str, float | str]]
     note: str = ""
 
+    __repr__ = one_line
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -59,6 +63,8 @@ class Picture:
     shown: Any
     words: str = ""
     view: Mapping[str, Any] = field(default_factory=dict)
+
+    __repr__ = one_line
 
 
 Part = str | Heading | Number | Table | Picture

@@ -7,6 +7,7 @@ plots: their results have a method ``plot()`` that returns one, and :func:`lossa
 from __future__ import annotations
 
 import functools
+import importlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,9 +18,10 @@ import numpy as np
 from lossatlas.errors import SpecError, unknown
 from lossatlas.figure.palettes import THEMES, Theme, ThemeName
 from lossatlas.figure.paper import Paper
+from lossatlas.oneline import one_line
 from lossatlas.untrusted import printable_fields
 
-__all__ = ["Mark", "Panel", "Plot", "Scale", "Series", "Style", "plot_of", "symmetric_below"]
+__all__ = ["Mark", "Panel", "Plot", "Scale", "Series", "Style", "onto", "plot_of", "symmetric_below"]
 
 Style = Literal["line", "points", "both", "bars", "step"]
 Scale = Literal["linear", "log", "symlog"]
@@ -53,6 +55,8 @@ class Series:
     color: int | None = None
     dashed: bool = False
     names: Sequence[str] = ()
+
+    __repr__ = one_line
 
     def __post_init__(self) -> None:
         if self.style not in get_args(Style):
@@ -112,6 +116,8 @@ class Panel:
     marks: Sequence[Mark] = ()
     x_ticks: Sequence[tuple[float, str]] = ()
 
+    __repr__ = one_line
+
     def __post_init__(self) -> None:
         printable_fields(self, "title", "x_label", "y_label")
         for name in ("x_scale", "y_scale"):
@@ -145,12 +151,21 @@ class Plot:
     theme_name: ThemeName = "light"
     paper: Paper = field(default_factory=Paper)
 
+    __repr__ = one_line
+
     def __post_init__(self) -> None:
         printable_fields(self, "title", *(["caption"] if isinstance(self.caption, (list, tuple)) else []))
         if not self.panels:
             raise SpecError("plot has no panels; give at least one")
         if self.theme_name not in THEMES:
             raise SpecError(unknown("theme", self.theme_name, THEMES))
+
+    def _repr_png_(self) -> bytes | None:
+        """What a notebook shows; nothing but words where matplotlib is not installed."""
+        try:
+            return bytes(importlib.import_module("lossatlas.draw.notebook").png(self))
+        except ImportError:
+            return None
 
     @functools.cached_property
     def theme(self) -> Theme:
@@ -186,6 +201,25 @@ def plot_of(source: Any) -> Plot | None:
         found = made()
         return found if isinstance(found, Plot) else None
     return None
+
+
+def onto(ax: Any, plot: Plot) -> Plot:
+    """Draw a plot where it is asked for: the end of every ``plot(ax=…)``.
+
+    Args:
+        ax: an Axes of a grid, whose place the plot takes, a SubFigure or an empty Figure; ``None`` draws nothing.
+        plot: what is drawn.
+
+    Returns:
+        The same plot: :func:`lossatlas.plot` makes a Figure of it, :func:`lossatlas.draw` a file.
+
+    Raises:
+        SpecError: the Axes stands in no grid, or it is none.
+        ImportError: matplotlib is not installed.
+    """
+    if ax is not None:
+        importlib.import_module("lossatlas.draw.figures").plot(plot, ax)  # above this room: only where it is drawn
+    return plot
 
 
 def symmetric_below(values: np.ndarray) -> float:

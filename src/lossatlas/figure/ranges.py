@@ -12,6 +12,7 @@ import numpy as np
 from lossatlas.errors import SpecError
 from lossatlas.figure.levels import Scale, round_levels
 from lossatlas.figure.words import number, numbers
+from lossatlas.oneline import one_line
 
 __all__ = ["FAR", "FAR_ON_A_LINE", "Range", "choose", "forward"]
 
@@ -72,6 +73,8 @@ class Range:
     below: float = 0.0
     linear_below: float = math.nan
     why: str = ""
+
+    __repr__ = one_line
 
     def heights(self, values: np.ndarray, *, beyond: float = 0.0) -> np.ndarray:
         """Heights of values: clipped, then on the scale.

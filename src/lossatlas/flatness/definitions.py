@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from lossatlas.oneline import one_line
+
 __all__ = ["DEFINITIONS", "INVARIANCES", "Definition", "Name"]
 
 INVARIANCES = {
@@ -38,6 +40,8 @@ class Definition:
     cost: str
     invariant_to: tuple[str, ...]
     flatter: Literal["smaller", "larger"] = "smaller"
+
+    __repr__ = one_line
 
     @property
     def changes_with(self) -> tuple[str, ...]:

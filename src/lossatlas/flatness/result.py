@@ -6,8 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from lossatlas.figure.plot import Panel, Plot, Series, onto
+from lossatlas.figure.words import number
 from lossatlas.flatness.definitions import Definition, Name
 from lossatlas.flatness.door import definition_of
+from lossatlas.oneline import one_line
 
 __all__ = ["Sharpness"]
 
@@ -35,6 +40,26 @@ class Sharpness:
     evaluations: float
     gradients: float
     note: str = ""
+
+    __repr__ = one_line
+
+    def plot(self, ax: Any = None) -> Plot:
+        """The value with its spread.
+
+        Args:
+            ax: where to draw it as well, see :func:`lossatlas.figure.plot.onto`.
+
+        Returns:
+            The plot.
+        """
+        reach = np.nan_to_num([self.spread])
+        point = Series(
+            x=np.zeros(1), y=np.array([self.value]), low=self.value - reach, high=self.value + reach, style="points"
+        )
+        panel = Panel(series=[point], x_label="", y_label=self.definition.title, x_ticks=[(0.0, self.measure)])
+        bars = f"Bar: {self.spread_is}." if reach[0] else ""
+        said = f"{self.definition.title}: {number(self.value)}."
+        return onto(ax, Plot(panels=[panel], caption=(said, bars, self.caveat)))
 
     @property
     def definition(self) -> Definition:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from lossatlas.errors import SpecError, unknown
 from lossatlas.expected import check_kind
-from lossatlas.figure.plot import Panel, Plot, Series
+from lossatlas.figure.plot import Panel, Plot, Series, onto
 from lossatlas.figure.words import number
 from lossatlas.flatness import average, curved, functional, rise, worst
 from lossatlas.flatness.definitions import Name
@@ -106,6 +107,22 @@ class Table:
     correlations: Mapping[Name, Correlation]
     failures: Mapping[Name, str] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        """Every measure in a line, of the first models."""
+        lines = [f"Table({len(self.results)} measures of {', '.join(self.models[:4])}{' …' * (len(self.models) > 4)})"]
+        for name, found in list(self.results.items())[:20]:
+            values = ("–" if one is None else _with_spread(one) for one in found[:4])
+            lines.append(f"  {definition_of(name).title}: {'; '.join(values)}")
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the rows as a table."""
+        rows = self.rows()
+        head = "".join(f"<th>{html.escape(name)}</th>" for name in rows[0]) if rows else ""
+        body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row.values())}</tr>" for row in rows)
+        said = "".join(f"<p>{html.escape(words)}</p>" for words in self.words)
+        return f"<table><tr>{head}</tr>{body}</table>{said}"
+
     def column(self, name: Name) -> np.ndarray:
         """The values of one measure, float64 [models]; NaN where it could not be taken."""
         return np.array([math.nan if one is None else one.value for one in self.results[name]])
@@ -137,14 +154,21 @@ class Table:
         notes = {one.note for column in self.results.values() for one in column if one is not None and one.note}
         return (*said, *failed, *sorted(notes), CAVEAT)
 
-    def plot(self) -> Plot:
-        """Every measure against the given column; without one, every measure by model."""
+    def plot(self, ax: Any = None) -> Plot:
+        """Every measure against the given column; without one, every measure by model.
+
+        Args:
+            ax: where to draw it as well, see :func:`lossatlas.figure.plot.onto`.
+
+        Returns:
+            The plot.
+        """
         panels = [self._against(name) if self.against else self._by_model(name) for name in self.results]
         heading = f"Flatness and {self.against_name}" if self.against else "Flatness"
         said = self.words[:-1] if len(self.words) <= 6 else self._short()
         number = f"{len(self.models)} models" if len(self.models) > 1 else self.models[0]
         caption = (*said, self._bar_words(), "" if self.against else self._key(), CAVEAT)
-        return Plot(title=f"{heading} of {number}", panels=panels, caption=caption)
+        return onto(ax, Plot(title=f"{heading} of {number}", panels=panels, caption=caption))
 
     def _bar_words(self) -> str:
         """What the error bars are."""

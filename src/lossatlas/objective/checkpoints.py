@@ -17,6 +17,7 @@ from lossatlas.objective import hub
 from lossatlas.objective.contents import Contents, contents_of, read_checkpoint, read_contents
 from lossatlas.objective.matching import Match, lacking, match, places, some
 from lossatlas.objective.wrappers import check_ready, unwrapped
+from lossatlas.oneline import one_line
 
 __all__ = ["Loaded", "load_checkpoint", "load_state", "read_checkpoint"]
 
@@ -42,6 +43,8 @@ class Loaded:
     ignored: tuple[str, ...]
     key: str = ""
     by: str = ""
+
+    __repr__ = one_line
 
     def words(self) -> str:
         """One line for a reader.

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lossatlas.errors import SpecError
+from lossatlas.oneline import one_line
 from lossatlas.untrusted import bare_name, check_zip, json_object, reading, safetensors_header
 
 __all__ = ["FIRST", "TRAINING", "Contents", "Entry", "contents_of", "read_checkpoint", "read_contents"]
@@ -71,6 +72,8 @@ class Contents:
     keys: tuple[str, ...] = ()
     arguments: Mapping[str, Any] = field(default_factory=dict)
     argument: str = ""
+
+    __repr__ = one_line
 
     def by_key(self) -> dict[str, dict[str, Tensor]]:
         """The tensors of each dictionary that holds some, by its keys."""

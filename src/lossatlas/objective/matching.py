@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from lossatlas.errors import SpecError
 from lossatlas.objective.contents import TRAINING, Contents, Entry
 from lossatlas.objective.wrappers import SEGMENTS, plain_name, plain_names, unwrapped
+from lossatlas.oneline import one_line
 
 __all__ = ["Match", "lacking", "match", "places", "some"]
 
@@ -43,6 +44,8 @@ class Match:
     extra: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
     measures: tuple[str, ...] = ()
+
+    __repr__ = one_line
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from lossatlas.errors import SpecError, unknown
 from lossatlas.objective import arguments, calling, census, counting, losses, mixing, private, reduction, wrappers
 from lossatlas.objective import batchnorm as bn
 from lossatlas.objective.batches import Batches
+from lossatlas.objective.described import Described
 from lossatlas.objective.tasks import Task, Tasks
 from lossatlas.results.landscape import Count
 
@@ -27,7 +28,7 @@ Watch = Callable[[Any, Any, int], None]
 """What looks on while a mean is taken: ``(outputs, targets, number of samples)`` of every batch."""
 
 
-class Objective(private.Travelling):
+class Objective(private.Travelling, Described):
     r"""The function whose landscape is wanted.
 
     For parameters θ, N samples and a loss ℓ it is :math:`L(θ) = \frac{1}{N} \sum_i ℓ(f_θ(x_i), y_i)`, and the same
@@ -352,12 +353,10 @@ class Objective(private.Travelling):
         with self.posed(), self.batches.seeded(0), self.grad_mode():
             for batch in self.batches:
                 outputs, targets = self.forward(self.private, batch)
-                shown = calling.predictions(outputs)
-                size = self.loss_part(outputs, targets, batch).samples
+                shown, size = calling.predictions(outputs), self.loss_part(outputs, targets, batch).samples
                 columns = [reduction.loss_each(self.loss, shown, targets, size)]
-                columns += [
-                    reduction.metric_each(name, self.metrics[name](shown, targets), size) for name in self.measured[1:]
-                ]
+                metrics = ((name, self.metrics[name]) for name in self.measured[1:])
+                columns += [reduction.metric_each(name, metric(shown, targets), size) for name, metric in metrics]
                 rows.append(torch.stack(columns, dim=1).detach().cpu())
         return torch.cat(rows)
 

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from lossatlas.errors import SpecError
 from lossatlas.objective.containers import map_tensors
+from lossatlas.oneline import one_line
 
 __all__ = [
     "ByTarget",
@@ -302,6 +303,8 @@ class ByTarget:
 
     classes: Tensor | None
     ignored: int
+
+    __repr__ = one_line
 
     @property
     def unit(self) -> str:

@@ -22,6 +22,7 @@ from lossatlas.draw import draw
 from lossatlas.errors import SpecError, unknown
 from lossatlas.extras import MissingExtraError, require
 from lossatlas.objective import Objective
+from lossatlas.oneline import one_line
 from lossatlas.paths.record import Recorder, unwrapped
 from lossatlas.sampling.run import sample
 from lossatlas.sampling.samplers import Grid
@@ -64,6 +65,8 @@ class QuickLine:
     reach: float = 1.0
     seed: int = 0
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    __repr__ = one_line
 
     def __post_init__(self) -> None:
         """Check the options."""

@@ -11,8 +11,9 @@ import numpy as np
 
 from lossatlas.errors import SpecError
 from lossatlas.figure.overlays import Path
-from lossatlas.figure.plot import Mark, Panel, Plot, Series
+from lossatlas.figure.plot import Mark, Panel, Plot, Series, onto
 from lossatlas.figure.words import number, percent
+from lossatlas.oneline import one_line
 from lossatlas.paths.walks import Centre, Null
 
 __all__ = ["CAVEAT", "Checkpoint", "Contrast", "PathLosses", "Principal", "Projected"]
@@ -41,6 +42,8 @@ class Checkpoint:
     lr: float | None = None
     notes: Mapping[str, Any] | None = None
 
+    __repr__ = one_line
+
 
 @dataclass(frozen=True, kw_only=True)
 class Principal:
@@ -62,6 +65,8 @@ class Principal:
     null: Null
     centre: Centre
 
+    __repr__ = one_line
+
     @property
     def words(self) -> str:
         """The explained variance and its null, in a sentence."""
@@ -73,8 +78,24 @@ class Principal:
             f"a random walk with the same step lengths gives {walk}."
         )
 
-    def plot(self) -> Plot:
-        """Explained variance by component, beside that of the random walk."""
+    def labels(self, axes: Sequence[str]) -> dict[str, str]:
+        """What the first components are called on a picture, by axis."""
+        shares = [f"{100 * a:.0f} % of the variance, random walk {100 * b:.0f} %" for a, b in self._both]
+        return {axis: f"principal direction {i + 1} ({shares[i]})" for i, axis in enumerate(axes)}
+
+    @property
+    def _both(self) -> list[tuple[float, float]]:
+        return list(zip(self.shares.tolist(), self.null.shares.tolist(), strict=True))
+
+    def plot(self, ax: Any = None) -> Plot:
+        """Explained variance by component, beside that of the random walk.
+
+        Args:
+            ax: where to draw it as well, see :func:`lossatlas.figure.plot.onto`.
+
+        Returns:
+            The plot.
+        """
         number = np.arange(1, len(self.shares) + 1)
         spread = f"a random walk; bars hold 90 % of {self.null.draws} draws"
         series = [
@@ -95,7 +116,7 @@ class Principal:
             y_label="explained variance, %",
             x_ticks=[(float(n), str(n)) for n in number],
         )
-        return Plot(panels=[panel], title="How flat is the path?", caption=(self.words, CAVEAT))
+        return onto(ax, Plot(panels=[panel], title="How flat is the path?", caption=(self.words, CAVEAT)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +134,8 @@ class Projected:
     coordinates: np.ndarray
     residual: np.ndarray
     distance: np.ndarray
+
+    __repr__ = one_line
 
     @property
     def share(self) -> np.ndarray:
@@ -160,6 +183,8 @@ class Contrast:
     share: float
     expected_share: float
 
+    __repr__ = one_line
+
     @property
     def words(self) -> str:
         """The contrast in a sentence."""
@@ -187,6 +212,8 @@ class PathLosses:
     own: Mapping[str, np.ndarray]
     surface: Mapping[str, np.ndarray]
     runs: tuple[int, ...] = ()
+
+    __repr__ = one_line
 
     @property
     def each(self) -> list[PathLosses]:
@@ -280,13 +307,20 @@ class PathLosses:
         found = [one.overlay(f"{label}, run {number}") for number, one in enumerate(each, 1)]
         return [replace(path, note=self.words if place == 0 else "") for place, path in enumerate(found)]
 
-    def plot(self) -> Plot:
-        """The loss of the networks beside that of the surface below them, and the distance between the two."""
+    def plot(self, ax: Any = None) -> Plot:
+        """The loss of the networks beside that of the surface below them, and the distance between the two.
+
+        Args:
+            ax: where to draw it as well, see :func:`lossatlas.figure.plot.onto`.
+
+        Returns:
+            The plot.
+        """
         each = self.each
         if len(each) > 1:
             panels = [panel for one in each for panel in one.plot().panels]
             titled = [replace(panel, title=f"run {1 + place // 2}") for place, panel in enumerate(panels)]
-            return Plot(panels=titled, title="What the surface shows of the paths", caption=(self.words,))
+            return onto(ax, Plot(panels=titled, title="What the surface shows of the paths", caption=(self.words,)))
         x, unit = self._clock()
         series = [
             Series(x=x, y=self.own["loss"], label="the network itself", style="both", color=0),
@@ -304,7 +338,8 @@ class PathLosses:
             for (label, y), color in zip(distances.items(), (3, 2), strict=True)
         ]
         rest = Panel(series=off, x_label=unit, y_label="distance, parameter norm", marks=marks)
-        return Plot(panels=[loss, rest], title="What the surface shows of the path", caption=(self.words,))
+        made = Plot(panels=[loss, rest], title="What the surface shows of the path", caption=(self.words,))
+        return onto(ax, made)
 
     def _drop_words(self) -> dict[int, str]:
         """Learning-rate drops by checkpoint; those that lie close together share one text."""

@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 
 from lossatlas.errors import SpecError
+from lossatlas.oneline import one_line
 from lossatlas.paths import naming, streams
 from lossatlas.paths.findings import Checkpoint
 from lossatlas.paths.index import LAYOUT, read_index
@@ -43,6 +44,8 @@ class Found:
     checkpoints: list[Checkpoint]
     names: list[str] | None = None
     left_out: tuple[str, ...] = field(default=())
+
+    __repr__ = one_line
 
 
 @dataclass(frozen=True, kw_only=True)

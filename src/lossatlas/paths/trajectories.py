@@ -124,6 +124,11 @@ class Trajectory:
         made.left_out = left_out
         return made
 
+    def __repr__(self) -> str:
+        """How long it is, and of what."""
+        steps = f"step {self.checkpoints[0].step} to {self.checkpoints[-1].step}"
+        return f"Trajectory({len(self)} checkpoints of {self.dimension:,} parameters, {steps})"
+
     def __len__(self) -> int:
         """The number of checkpoints."""
         return len(self.checkpoints)
@@ -241,9 +246,16 @@ class Trajectory:
             centre=centre,
         )
 
-    def plot(self) -> Plot:
-        """The explained variance of the path's components, beside that of a random walk."""
-        return self.principal().plot()
+    def plot(self, ax: Any = None) -> Plot:
+        """The explained variance of the path's components, beside that of a random walk.
+
+        Args:
+            ax: where to draw it as well, see :func:`lossatlas.figure.plot.onto`.
+
+        Returns:
+            The plot.
+        """
+        return self.principal().plot(ax)
 
     def directions(self, axes: Sequence[str] = ("x", "y"), *, centre: Centre = "mean") -> dict[str, ways.Direction]:
         """The first principal directions, by axis, each of length one; one pass over all checkpoints.
@@ -261,7 +273,7 @@ class Trajectory:
             block -= block[-1:].clone()
             for axis, row in zip(axes, weights @ block, strict=True):
                 made[axis][name][start:stop] = row
-        labels = _labels(found, axes)
+        labels = found.labels(axes)
         return {
             axis: ways.Direction({name: t.reshape(self.shapes[name]) for name, t in d.items()}, labels[axis])
             for axis, d in made.items()
@@ -386,11 +398,3 @@ def _several(cls: type[Trajectory], runs: Sequence[Path], *, tensors: str, prefi
     made.runs = tuple(len(one) for one in each)
     made.left_out = tuple(f"{run.name}/{name}" for run, one in zip(runs, each, strict=True) for name in one.left_out)
     return made
-
-
-def _labels(found: Principal, axes: Sequence[str]) -> dict[str, str]:
-    return {
-        axis: f"principal direction {i + 1} ({100 * found.shares[i]:.0f} % of the variance, "
-        f"random walk {100 * found.null.shares[i]:.0f} %)"
-        for i, axis in enumerate(axes)
-    }

@@ -19,6 +19,7 @@ import numpy as np
 from scipy import linalg
 
 from lossatlas.errors import SpecError, unknown
+from lossatlas.oneline import one_line
 
 __all__ = ["CENTRES", "Centre", "Null", "centred", "null", "random_cosines", "shares", "walk", "walks_from"]
 
@@ -43,6 +44,8 @@ class Null:
     high: np.ndarray
     draws: int
     dimension: int
+
+    __repr__ = one_line
 
 
 def centred(gram: np.ndarray, centre: Centre) -> np.ndarray:

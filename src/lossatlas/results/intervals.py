@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import xarray as xr
 
-__all__ = ["clopper_pearson"]
+__all__ = ["clopper_pearson", "with_interval"]
 
 
 def clopper_pearson(shares: np.ndarray, number: int, *, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
@@ -36,3 +37,17 @@ def clopper_pearson(shares: np.ndarray, number: int, *, level: float = 0.95) -> 
         high = np.where(solved < number, betaincinv(solved + 1, number - solved, 1 - tail), 1.0)
     missing = np.isnan(solved)
     return np.where(missing, np.nan, low), np.where(missing, np.nan, high)
+
+
+def with_interval(landscape: xr.Dataset, name: str, number: int) -> None:
+    """Put both ends of the interval of a mean of scores of 0 or 1 beside it; in place.
+
+    Args:
+        landscape: a Landscape.
+        name: of the mean.
+        number: how many scores it is over.
+    """
+    bounds = clopper_pearson(landscape[name].values, number)
+    for end, array in zip(("low", "high"), bounds, strict=True):
+        words = f"{end} end of the 95 % Clopper-Pearson interval of {name}, {number} problems"
+        landscape[f"{name}_{end}"] = (landscape["status"].dims, array, {"kind": "interval", "long_name": words})

@@ -1,7 +1,7 @@
 """What is a Landscape: the schema of the dataset, and how one is built, checked, saved and read.
 
-A Landscape is an ``xarray.Dataset``. Its dimensions carry the names of the axes, so a value is asked for by
-coordinate and never by position: ``landscape["loss"].sel(x=0, y=0)``.
+A Landscape is an ``xarray.Dataset`` (see :mod:`lossatlas.results.dataset`). Its dimensions carry the names of the
+axes, so a value is asked for by coordinate and never by position: ``landscape["loss"].sel(x=0, y=0)``.
 
 ======================  ==========  =================================================================
 variable                dims        meaning
@@ -34,8 +34,10 @@ import xarray as xr
 from lossatlas.atomic import replacing
 from lossatlas.errors import SpecError
 from lossatlas.expected import LANDSCAPE, check_kind
+from lossatlas.oneline import one_line
 from lossatlas.results.checked import check_contents
-from lossatlas.results.intervals import clopper_pearson
+from lossatlas.results.dataset import Landscape, landscape_of
+from lossatlas.results.intervals import with_interval
 from lossatlas.results.naming import check_names
 from lossatlas.results.netcdf import decoded, encoded
 from lossatlas.untrusted import check_hdf5, printable, reading, shown
@@ -113,6 +115,8 @@ class Axis:
     length: float
     label: str = "direction"
 
+    __repr__ = one_line
+
 
 @dataclass(frozen=True, kw_only=True)
 class Count:
@@ -153,6 +157,8 @@ class About:
     sampling: Mapping[str, Any] = field(default_factory=dict)
     curvature: Mapping[str, Any] = field(default_factory=dict)
     evaluation: Mapping[str, Any] = field(default_factory=dict)
+
+    __repr__ = one_line
 
     def attributes(self) -> dict[str, str | int]:
         """The same as netCDF attributes: text and whole numbers, JSON where there is structure."""
@@ -206,7 +212,7 @@ def build(
     if status is None:
         finite = np.all([np.isfinite(array) for array in values.values()], axis=0)
         status = np.where(finite, Status.OK, Status.NON_FINITE)
-    dataset = xr.Dataset(attrs=(about or About()).attributes())
+    dataset: xr.Dataset = Landscape(attrs=(about or About()).attributes())
     for name, axis in axes.items():
         dataset[name] = (name, np.asarray(axis.coordinates, float))
         dataset[name].attrs = {
@@ -222,16 +228,9 @@ def build(
     dataset["status"] = (dims, np.asarray(status, np.int8), _status_attributes())
     for name, count in ((about or About()).counts).items():
         if count["zero_one"] and name in values:
-            _with_interval(dataset, name, round(count["number"]))
+            with_interval(dataset, name, round(count["number"]))
     validate(dataset)
     return dataset
-
-
-def _with_interval(landscape: xr.Dataset, name: str, number: int) -> None:
-    bounds = clopper_pearson(landscape[name].values, number)
-    for end, array in zip(("low", "high"), bounds, strict=True):
-        words = f"{end} end of the 95 % Clopper-Pearson interval of {name}, {number} problems"
-        landscape[f"{name}_{end}"] = (landscape["status"].dims, array, {"kind": "interval", "long_name": words})
 
 
 def complete(
@@ -390,7 +389,7 @@ def load(path: str | os.PathLike[str]) -> xr.Dataset:
     """
     check_hdf5(path, "a Landscape (netCDF)")
     with reading(path, "a Landscape (netCDF)"):
-        landscape = decoded(Path(path).read_bytes(), Path(path))
+        landscape = landscape_of(decoded(Path(path).read_bytes(), Path(path)))
         try:
             validate(landscape)
             check_contents(landscape)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import xarray as xr
 
+from lossatlas.oneline import one_line
+
 __all__ = ["QUANTITIES", "Quantity", "mark", "quantity"]
 
 
@@ -22,6 +24,8 @@ class Quantity:
     label: str
     caveat: str
     ends: tuple[float, ...] = ()
+
+    __repr__ = one_line
 
 
 _ENDS = "The true λmin may be lower and the true λmax higher: an iteration finds both from inside."

@@ -15,6 +15,7 @@ import xarray as xr
 
 from lossatlas.errors import RunMismatchError, SpecError
 from lossatlas.expected import path_of
+from lossatlas.oneline import one_line
 from lossatlas.results import landscape as schema
 from lossatlas.results.folders import RESULT, read_curvature, repair_command, spec_of
 from lossatlas.results.landscape import Status
@@ -44,6 +45,8 @@ class Progress:
     failures: Mapping[str, int]
     finished: bool
     verified: bool = True
+
+    __repr__ = one_line
 
     @property
     def done(self) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 from lossatlas import checksum
 from lossatlas.atomic import write_text
 from lossatlas.errors import SpecError
+from lossatlas.oneline import one_line
 from lossatlas.results import folders, journal, landscape
 from lossatlas.results.folders import CURVATURE, EVALUATION, JOURNAL, RESULT, SPEC, locked
 from lossatlas.results.journal import Found, Journal
@@ -58,6 +59,8 @@ class Examination:
     found: Found
     damages: tuple[Damage, ...]
     evaluation: str | None
+
+    __repr__ = one_line
 
     @property
     def total(self) -> int:

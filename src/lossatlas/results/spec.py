@@ -13,6 +13,7 @@ import numpy as np
 
 from lossatlas import checksum
 from lossatlas.errors import SpecError
+from lossatlas.oneline import one_line
 from lossatlas.results.landscape import About, Axis
 
 __all__ = ["CENTRE_TOLERANCE", "FORMAT", "RUNS", "SPEC", "Block", "RunSpec"]
@@ -146,6 +147,8 @@ class Block:
     values: np.ndarray
     status: np.ndarray
     notes: tuple[str, ...] = ()
+
+    __repr__ = one_line
 
     def where(self, wanted: np.ndarray) -> Block:
         """Some of the points: bool [n]."""

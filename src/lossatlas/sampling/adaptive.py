@@ -19,7 +19,7 @@ from lossatlas.results.spec import Block
 from lossatlas.sampling import fresh, surrogate
 from lossatlas.sampling.filling import interpolated
 from lossatlas.sampling.fresh import Fresh
-from lossatlas.sampling.samplers import Grid, coarse_to_fine
+from lossatlas.sampling.samplers import Grid, axes_in_words, coarse_to_fine
 
 __all__ = ["FIRST", "GROWTH", "HOPELESS", "MANY", "PROBES", "Adaptive", "AdaptiveQueue", "coarse_cells"]
 
@@ -89,6 +89,10 @@ class Adaptive:
         object.__setattr__(self, "tolerance", float(tolerance))
         object.__setattr__(self, "scale", scale)
         object.__setattr__(self, "clip", clip)
+
+    def __repr__(self) -> str:
+        """As it was called."""
+        return f"Adaptive({axes_in_words(self.axes)}, tolerance={self.tolerance:g})"
 
     @property
     def shape(self) -> tuple[int, ...]:

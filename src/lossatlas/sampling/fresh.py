@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lossatlas.oneline import one_line
 from lossatlas.sampling import surrogate
 
 __all__ = ["Fresh", "missed"]
@@ -41,6 +42,8 @@ class Fresh:
     cells: np.ndarray
     needed: int
     exam: int
+
+    __repr__ = one_line
 
     @classmethod
     def of(cls, cells: int, taken: np.ndarray) -> Fresh:

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from lossatlas import stopping
 from lossatlas.errors import SpecError
 from lossatlas.evaluate.evaluator import Answer
+from lossatlas.oneline import one_line
 from lossatlas.results.landscape import Status
 from lossatlas.results.spec import Block
 from lossatlas.sampling.executors import Executor, Pending, Session, Work
@@ -56,6 +57,8 @@ class Places:
 
     axes: Mapping[str, np.ndarray]
     order: Sequence[str]
+
+    __repr__ = one_line
 
     def of(self, indices: np.ndarray) -> np.ndarray:
         """The coordinates of some cells.

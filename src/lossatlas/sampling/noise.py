@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from lossatlas.errors import SpecError
 from lossatlas.evaluate.rounding import Reference

@@ -13,7 +13,7 @@ import xarray as xr
 from lossatlas.errors import SpecError
 from lossatlas.results.spec import Block
 
-__all__ = ["Grid", "GridQueue", "Part", "Queue", "Sampler", "check_axes", "coarse_to_fine"]
+__all__ = ["Grid", "GridQueue", "Part", "Queue", "Sampler", "axes_in_words", "check_axes", "coarse_to_fine"]
 
 
 def check_axes(axes: Iterable[str], chart: Iterable[str]) -> None:
@@ -88,6 +88,10 @@ class Grid:
         if not 1 <= len(axes) <= 3:
             raise SpecError(f"Grid has {len(axes)} axes; expected one, two or three, such as x=(-1, 1, 51)")
         object.__setattr__(self, "axes", {name: _coordinates(name, spec) for name, spec in axes.items()})
+
+    def __repr__(self) -> str:
+        """As it was called, where its points are even."""
+        return f"Grid({axes_in_words(self.axes)})"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -184,6 +188,27 @@ def _levels(length: int) -> np.ndarray:
         levels[middles] = level
         gaps = [half for (low, high), mid in zip(gaps, middles, strict=True) for half in ((low, mid), (mid, high))]
     return levels
+
+
+def axes_in_words(axes: Mapping[str, np.ndarray]) -> str:
+    """Axes as they are called: both ends and the number of points, or what the array is.
+
+    Args:
+        axes: coordinates by name.
+
+    Returns:
+        One line.
+
+    Example:
+        >>> axes_in_words({"x": np.linspace(-1, 1, 51), "y": np.array([0.0, 1.0, 4.0])})
+        'x=(-1, 1, 51), y=float64 [3]'
+    """
+    said = {}
+    for name, values in axes.items():
+        even = np.allclose(values, np.linspace(values[0], values[-1], len(values)), rtol=0, atol=1e-9 * np.ptp(values))
+        ends = f"({values[0]:.6g}, {values[-1]:.6g}, {len(values)})"
+        said[name] = ends if even else f"float64 [{len(values)}]"
+    return ", ".join(f"{name}={words}" for name, words in said.items())
 
 
 def _coordinates(name: str, spec: Any) -> np.ndarray:

@@ -30,6 +30,7 @@ from lossatlas.figure.ranges import Range, choose
 from lossatlas.objective import Objective
 from lossatlas.objective.part import every, strata, taken
 from lossatlas.objective.reduction import Derived
+from lossatlas.oneline import one_line
 from lossatlas.results.landscape import Status, structured, with_uncertainty
 from lossatlas.results.spec import Block
 from lossatlas.sampling import surrogate
@@ -151,6 +152,8 @@ class Anchors:
     cells: np.ndarray
     table: np.ndarray
     names: tuple[str, ...]
+
+    __repr__ = one_line
 
     def logarithmic(self, column: int) -> bool:
         """Whether the correction is a factor rather than a term."""

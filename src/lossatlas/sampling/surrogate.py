@@ -30,6 +30,7 @@ import numpy as np
 from scipy.spatial import KDTree
 
 from lossatlas.field.stated import BEYOND, LEFT_ABOVE
+from lossatlas.oneline import one_line
 from lossatlas.sampling import holes
 from lossatlas.sampling.spline import Guess, Spline
 
@@ -117,6 +118,8 @@ class Estimate:
     errors: np.ndarray
     distances: np.ndarray
     unbounded: np.ndarray
+
+    __repr__ = one_line
 
 
 def places(shape: tuple[int, ...]) -> np.ndarray:

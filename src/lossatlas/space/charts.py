@@ -123,6 +123,17 @@ class Plane:
         if np.linalg.eigvalsh(self.gram / np.outer(scale, scale))[0] < 1e-10:
             raise SpecError(f"directions {list(self.directions)} are parallel or span no {len(scale)}-plane")
 
+    def __repr__(self) -> str:
+        """The axes in a line each, instead of every number."""
+        size = sum(tensor.numel() for tensor in self.origin.values())
+        lines = [f"Plane({', '.join(self.axes)}) through {size:,} parameters"]
+        labels = {axis: self.recipe.labels.get(axis) or "direction" for axis in self.axes}
+        lines += [f"  {axis}: {label}, length {self.lengths[axis]:.4g}" for axis, label in labels.items()]
+        made = [f"normalised by {self.recipe.by}"] if self.recipe.by else []
+        made += [f"still: {', '.join(self.recipe.still)}"] if self.recipe.still else []
+        made += [f"cosine {pair} {value:+.3f}" for pair, value in self.cosines.items()]
+        return "\n".join([*lines, *([f"  {'; '.join(made)}"] if made else [])])
+
     @property
     def axes(self) -> tuple[str, ...]:
         """The names of the axes, in order."""

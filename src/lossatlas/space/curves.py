@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from lossatlas.errors import SpecError, unknown
+from lossatlas.oneline import one_line
 from lossatlas.space.parameters import Parameters, check_same_shapes, combine, difference, dot
 
 __all__ = ["KINDS", "Curve", "Kind", "midway"]
@@ -52,6 +53,8 @@ class Curve:
 
     points: Sequence[Parameters]
     kind: Kind = "bezier"
+
+    __repr__ = one_line
 
     def __post_init__(self) -> None:
         """Check the points."""

@@ -142,6 +142,10 @@ class Direction(dict[str, Tensor]):
         super().__init__(tensors)
         self.label = label
 
+    def __repr__(self) -> str:
+        """What it is, and how many numbers."""
+        return f"Direction({self.label!r}: {len(self)} tensors, {sum(t.numel() for t in self.values()):,} numbers)"
+
 
 def tensors_of(model: nn.Module | Parameters) -> dict[str, Tensor]:
     """The parameters and running statistics of a model, or a mapping as it is."""

@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from lossatlas.objective.batches import fingerprint
+from lossatlas.oneline import one_line
 from lossatlas.space import recipes
 from lossatlas.space.charts import Chart, Plane
 from lossatlas.space.curvefile import save_curve
@@ -49,6 +50,8 @@ class Facts:
     cosines: Mapping[str, float] = field(default_factory=dict)
     dtype: str = ""
     more: Mapping[str, object] = field(default_factory=dict)
+
+    __repr__ = one_line
 
 
 def facts(chart: Chart, axes: Mapping[str, np.ndarray]) -> Facts:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from lossatlas.atomic import replacing
 from lossatlas.errors import RunMismatchError, SpecError

@@ -11,13 +11,14 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from lossatlas.atomic import replacing
 from lossatlas.errors import RunMismatchError, SpecError, unknown
 from lossatlas.objective.batches import fingerprint
 from lossatlas.objective.private import weights_fingerprint
 from lossatlas.objective.randomness import seeded
+from lossatlas.oneline import one_line
 
 __all__ = [
     "FORMAT",
@@ -77,6 +78,8 @@ class TrainRecipe:
     augment: Augment = "none"
     rounds: int = 1
 
+    __repr__ = one_line
+
     def __post_init__(self) -> None:
         for option, choices in (("optimizer", get_args(Optimizer)), ("augment", get_args(Augment))):
             if getattr(self, option) not in choices:
@@ -131,6 +134,8 @@ class Trained:
     train: Scores
     test: Scores | None = None
     reached: bool = True
+
+    __repr__ = one_line
 
 
 def train(

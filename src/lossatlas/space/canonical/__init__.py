@@ -32,6 +32,7 @@ from torch import Tensor, nn
 
 from lossatlas.errors import SpecError
 from lossatlas.objective.private import private_copy
+from lossatlas.oneline import one_line
 from lossatlas.space import filters
 from lossatlas.space.canonical import chains, folding, heads
 
@@ -56,6 +57,8 @@ class Canonical:
     steps: tuple[str, ...]
     left: tuple[str, ...] = field(default=())
     folded: bool = False
+
+    __repr__ = one_line
 
     @property
     def lines(self) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lossatlas.errors import SpecError
+from lossatlas.oneline import one_line
 
 __all__ = ["GAINS", "LAYERS", "Network", "Pair", "balance", "read"]
 
@@ -66,6 +67,8 @@ class Network:
     folds: tuple[tuple[str, str], ...]
     gains: tuple[tuple[str, tuple[str, ...]], ...]
     left: tuple[str, ...]
+
+    __repr__ = one_line
 
 
 def read(model: nn.Module) -> Network:

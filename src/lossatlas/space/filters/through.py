@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from lossatlas.oneline import one_line
 from lossatlas.space.filters.layout import Layout
 
 __all__ = ["Through", "through"]
@@ -38,6 +39,8 @@ class Through:
 
     function: Callable[[Tensor], Tensor]
     mask: Tensor | None = None
+
+    __repr__ = one_line
 
     def weight(self, tensor: Tensor) -> Tensor:
         """The weight that the layer uses."""

@@ -1,0 +1,64 @@
+"""What does a notebook show of a picture: a small raster that any viewer has."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from typing import Any
+
+from lossatlas.draw import compiled, static
+from lossatlas.draw.scene import Scene
+
+__all__ = ["DPI", "page", "png"]
+
+DPI = 150
+"""Dots per inch of a picture in a notebook, in which it is shown half as large."""
+
+
+def png(source: Any) -> bytes:
+    """The picture of what :func:`lossatlas.draw` draws.
+
+    Args:
+        source: one Landscape, several, a plot or what has one.
+
+    Returns:
+        The bytes of a png file.
+
+    Raises:
+        SpecError: it cannot be drawn.
+        ImportError: matplotlib is not installed.
+    """
+    return _png(compiled(source, None, {}))
+
+
+def _png(scene: Any) -> bytes:
+    figure, target = static.figure(scene), io.BytesIO()
+    with static.own_settings(scene.paper.font):
+        figure.savefig(target, format="png", dpi=DPI)
+    return target.getvalue()
+
+
+def page(source: Any, below: str) -> str:
+    """The picture and something folded away below it, as a piece of html.
+
+    Args:
+        source: as for :func:`png`.
+        below: html.
+
+    Returns:
+        The piece. Whatever the source calls itself stands in it as text.
+
+    Raises:
+        SpecError: it cannot be drawn.
+        ImportError: matplotlib is not installed.
+    """
+    scene = compiled(source, None, {})
+    drawn = _png(scene)
+    width = int.from_bytes(drawn[16:20], "big") // 2
+    said = scene.caption.sentences if isinstance(scene, Scene) else scene.sentences
+    image = base64.b64encode(drawn).decode("ascii")
+    return (
+        f'<img alt="{html.escape(" ".join(said))}" style="width:{width}px;max-width:100%" '
+        f'src="data:image/png;base64,{image}"><details><summary>values</summary>{below}</details>'
+    )

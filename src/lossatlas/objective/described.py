@@ -1,0 +1,27 @@
+"""How does an Objective show itself in a few lines, without evaluating anything?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lossatlas.objective.objective import Objective
+
+__all__ = ["Described"]
+
+
+class Described:
+    """What has a line for its model, one for its data, one for what is measured and one for where."""
+
+    def __repr__(self: Objective) -> str:  # type: ignore[misc]
+        """Four lines; nothing is evaluated for them."""
+        size = sum(tensor.numel() for tensor in self.origin.values())
+        known = f"{self.samples} samples in " if "_census" in vars(self) else ""
+        loss = getattr(self.loss, "__name__", type(self.loss).__name__) if self.loss is not None else "the model's own"
+        statistics = f", BatchNorm {self.batchnorm_words}" if self.batchnorm_words else ""
+        return (
+            f"Objective({self.name}: {size:,} parameters in {len(self.origin)} tensors\n"
+            f"  data: {self.data_name}, {known}{self.batches.number} batch{'es' * (self.batches.number != 1)}\n"
+            f"  values: {', '.join((f'loss ({loss})', *self.names[1:]))}\n"
+            f"  device: {self.device}{statistics})"
+        )

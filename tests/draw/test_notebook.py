@@ -1,0 +1,221 @@
+"""Does a result show itself where it stands: in a cell of a notebook, in a line of a terminal, in an Axes?"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import importlib
+import inspect
+import io
+import pkgutil
+import re
+import subprocess
+import sys
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from matplotlib.figure import Figure
+from PIL import Image
+
+import lossatlas as la
+from lossatlas.errors import SpecError
+from lossatlas.figure.plot import Plot
+from lossatlas.oneline import one_line
+from lossatlas.results.dataset import Landscape
+from lossatlas.results.landscape import load, save
+
+matplotlib.use("Agg")
+
+LINES, LETTERS = 12, 1000
+"""What a result may take in a terminal."""
+
+
+def bowl(title="bowl"):
+    x = np.linspace(-1, 1, 9)
+    return la.landscape(x=x, y=x, loss=x[:, None] ** 2 + 2 * x**2, title=title)
+
+
+@pytest.fixture(scope="module")
+def found():
+    """One of every public result, of a small network."""
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(4, 16), torch.nn.Tanh(), torch.nn.Linear(16, 2))
+    x = torch.randn(64, 4)
+    loss = torch.nn.functional.cross_entropy
+    objective = la.Objective(model, (x, (x[:, 0] > 0).long()), loss, metrics={"error": la.metrics.error})
+    plane = la.Plane.random(objective, seed=0)
+    grid = la.Grid(x=(-1, 1, 7), y=(-1, 1, 7))
+    landscape = la.sample(objective, plane, grid, progress=False)
+    start = {name: tensor.detach() for name, tensor in model.named_parameters()}
+    moved = [{name: t + 0.1 * i + 0.01 * torch.randn_like(t) for name, t in start.items()} for i in range(4)]
+    path = la.Trajectory.open(moved)
+    runs = [la.seeds(objective, la.Grid(x=(-1, 1, 5)), range(2), by=by) for by in ("filter", "layer")]
+    sam = la.sharpness.measure("sam", objective)
+    walked = path.plane()
+    return {
+        "objective": objective,
+        "plane": plane,
+        "direction": path.directions()["x"],
+        "grid": grid,
+        "adaptive": la.Adaptive(x=(-1, 1, 31), y=(-1, 1, 31)),
+        "trajectory": path,
+        "principal": path.principal(),
+        "losses": path.losses(objective, walked),
+        "projected": path.project(walked),
+        "contrast": path.contrast(),
+        "topology": la.topology(landscape),
+        "eigenvalues": la.eigenvalues(objective, k=2),
+        "density": la.spectral_density(objective, probes=2, steps=8),
+        "trace": la.trace(objective, probes=3),
+        "sharpness": sam,
+        "table": la.sharpness.table({"a": objective, "b": objective}, ["sam"]),
+        "seeds": runs[0],
+        "comparison": importlib.import_module("lossatlas.field.uncertainty").compare(*runs),
+        "connection": la.connect(objective, moved[0], moved[1]),
+        "landscape": landscape,
+        "line": la.interpolate(objective, moved[0], moved[1], steps=5),
+        "view": la.View(),
+        "subset": la.Subset(),
+    }
+
+
+def test_every_result_shows_itself_in_a_few_lines(found):
+    datasets = {"landscape", "line"}
+    for name, one in found.items():
+        text = repr(one)
+        assert " at 0x" not in text, name
+        assert len(text.splitlines()) <= (40 if name in datasets else LINES), (name, text)
+        assert len(text) <= (3000 if name in datasets else LETTERS), (name, len(text))
+        assert "\n        " not in text or name in datasets, f"{name} prints an array: {text[:200]}"
+
+
+def public_dataclasses():
+    for module in pkgutil.walk_packages(la.__path__, "lossatlas."):
+        if module.name.startswith(("lossatlas.cli", "lossatlas.evaluate", "lossatlas.__main__", "lossatlas.atlas")):
+            continue
+        try:
+            there = importlib.import_module(module.name)
+        except ImportError:
+            continue
+        for name in getattr(there, "__all__", ()):
+            one = getattr(there, name, None)
+            if inspect.isclass(one) and dataclasses.is_dataclass(one) and one.__module__ == module.name:
+                yield one
+
+
+def test_no_public_class_prints_what_its_arrays_hold():
+    large = re.compile(r"ndarray|Tensor|Dataset|Parameters")
+    printing = [
+        f"{one.__module__}.{one.__name__}"
+        for one in public_dataclasses()
+        if any(large.search(str(f.type)) and "Callable" not in str(f.type) and f.repr for f in dataclasses.fields(one))
+        and one.__repr__ is not one_line
+        and "__repr__" in vars(one)
+        and getattr(one.__repr__, "__wrapped__", None) is not None  # what the decorator of dataclasses writes
+    ]
+    assert not printing, " ".join(printing)
+
+
+def test_a_line_of_anything_is_short_and_names_what_it_leaves_out():
+    @dataclasses.dataclass(frozen=True)
+    class Nest:
+        inner: object
+
+        __repr__ = one_line
+
+    assert repr(Nest({"a": np.zeros((3, 4)), "b": "x"})) == "Nest(inner={'a': float64 [3, 4], 'b': 'x'})"
+    deep = Nest([Nest(torch.zeros(1000)), Nest({"b": [Nest(torch.zeros(1000))]}), "x" * 5000])
+    assert "float32 [1000]" in repr(deep) and "{1 entry}" in repr(deep)
+    assert len(repr(deep)) < 300
+    assert len(repr(Nest(["x" * 80] * 4 + [0]))) < len(repr(Nest(["x" * 80] * 4))) < 700
+
+
+def test_what_finds_numbers_draws_itself_into_an_axes(found):
+    for name in ("eigenvalues", "density", "sharpness", "table", "connection", "trajectory", "topology", "comparison"):
+        figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4), gridspec_kw={"wspace": 0.4})
+        plot = found[name].plot(ax=left)
+        assert isinstance(plot, Plot), name
+        assert left not in figure.axes and right in figure.axes, name
+        drawn = [axes for axes in figure.axes if axes is not right]
+        assert drawn and any(axes.lines or axes.patches or axes.collections for axes in drawn), name
+        assert all(axes.get_position().x1 < 0.55 for axes in drawn if axes.figure is figure), name
+        plt.close(figure)
+        assert found[name].plot()._repr_png_()[:8] == b"\x89PNG\r\n\x1a\n", name
+
+
+def test_a_comparison_shows_the_mean_of_every_seed(found):
+    comparison = found["comparison"]
+    means = [run["loss"].values.mean() for run in found["seeds"].runs]
+    panel = comparison.plot().panels[0]
+    expected = [np.exp(np.log(run["loss"].values).mean()) for run in found["seeds"].runs]
+    wanted = means if comparison.scale == "linear" else expected
+    assert np.allclose(panel.series[0].y, wanted, rtol=1e-12)
+    assert [words for _, words in panel.x_ticks] == list(comparison.titles)
+
+
+def test_a_landscape_shows_its_picture_in_a_notebook():
+    landscape = bowl()
+    assert isinstance(landscape, xr.Dataset) and isinstance(landscape, Landscape)
+    bundle = landscape._repr_mimebundle_()
+    assert set(bundle) == {"text/plain", "text/html", "image/png"}
+    picture = Image.open(io.BytesIO(bundle["image/png"]))
+    assert picture.width > 300
+    inside = re.search(r"base64,([^\"]+)", bundle["text/html"])[1]
+    assert base64.b64decode(inside) == bundle["image/png"]
+    assert "<details>" in bundle["text/html"]
+
+
+def test_a_hostile_title_is_text_in_the_cell():
+    shown = bowl(title='<script>alert("1")</script>')._repr_html_()
+    assert "<script>alert" not in shown
+
+
+def test_what_cannot_be_drawn_shows_its_numbers_alone():
+    point = bowl().sel(x=0.0, y=0.0)
+    assert isinstance(point, Landscape)
+    assert "<img" not in point._repr_html_() and "loss" in point._repr_html_()
+    assert "image/png" not in point._repr_mimebundle_()
+
+
+def test_what_xarray_makes_of_a_landscape_is_one_again(tmp_path):
+    landscape = bowl()
+    for one in (landscape.isel(x=slice(2, 6)), landscape.copy(deep=True), landscape.assign_attrs(title="other")):
+        assert isinstance(one, Landscape)
+    again = load(save(landscape, tmp_path / "a.nc"))
+    assert isinstance(again, Landscape) and again.identical(landscape)
+    import pickle
+
+    assert isinstance(pickle.loads(pickle.dumps(landscape)), Landscape)
+
+
+def test_the_accessor_draws_what_the_functions_draw(tmp_path):
+    known = bowl()
+    plain = xr.Dataset(dict(known.data_vars), coords=dict(known.coords), attrs=known.attrs)
+    assert type(plain) is xr.Dataset
+    figure = plain.atlas.plot(kind="contour")
+    assert isinstance(figure, Figure) and "multiples" in figure.axes[0].get_xlabel()
+    drawn = plain.atlas.draw(tmp_path / "a.svg", kind="heat")
+    assert drawn.read_bytes() == la.draw(plain, tmp_path / "b.svg", kind="heat").read_bytes()
+    page = plain.atlas.report(tmp_path / "a.html", title="A bowl").read_text()
+    assert "A bowl" in page and "This slice proves nothing" in page
+
+
+def test_a_dataset_that_is_no_landscape_says_so():
+    with pytest.raises(SpecError, match="not a Landscape: the variable 'status' is missing"):
+        _ = xr.Dataset({"a": ("x", [1.0])}).atlas
+
+
+def test_bars_suit_the_notebook_they_stand_in():
+    import tqdm.auto
+
+    for name in ("sampling.loop", "flatness.table", "connect.curve_training", "draw.film", "zoo.train"):
+        assert importlib.import_module(f"lossatlas.{name}").tqdm is tqdm.auto.tqdm
+
+
+def test_a_dataset_has_its_atlas_as_soon_as_lossatlas_is_imported():
+    code = "import xarray, lossatlas; assert callable(xarray.Dataset.atlas)"
+    subprocess.run([sys.executable, "-c", code], check=True)
