@@ -35,7 +35,7 @@ class Comparison:
         words: the same in words.
         caveat: what it does not say.
         titles: of both models.
-        means: by model, float64 [seeds], the mean over the grid of each seed.
+        means: by model, the mean over the grid of each seed.
     """
 
     value: str
@@ -47,7 +47,7 @@ class Comparison:
     words: str
     caveat: str
     titles: tuple[str, str] = ("first", "second")
-    means: tuple[np.ndarray, np.ndarray] = (np.empty(0), np.empty(0))
+    means: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
 
     __repr__ = one_line
 
@@ -61,7 +61,7 @@ class Comparison:
             The plot.
         """
         series = [
-            Series(x=place + spread(len(found)), y=found, label=title, style="points", color=place)
+            Series(x=place + spread(len(found)), y=np.array(found), label=title, style="points", color=place)
             for place, (title, found) in enumerate(zip(self.titles, self.means, strict=True))
         ]
         kind = "geometric mean" if self.scale == "log" else "mean"

@@ -248,7 +248,7 @@ def compare(
         words=in_words(sides, value, used, ends, differ=not low <= 0 <= high),
         caveat=caveat_of(sides, cells, errors),
         titles=titles_of(sides),
-        means=(numbers[0], numbers[1]) if used == "linear" else (np.exp(numbers[0]), np.exp(numbers[1])),
+        means=(_plain(numbers[0], used), _plain(numbers[1], used)),
     )
 
 
@@ -311,6 +311,11 @@ def _scale(tables: list[np.ndarray], scale: str) -> Literal["linear", "log"]:
     if scale == "log" or (scale == "auto" and smallest > 0 and largest > LOGARITHMIC * smallest):
         return "log"
     return "linear"
+
+
+def _plain(means: np.ndarray, scale: str) -> tuple[float, ...]:
+    """Means over the grid in the unit of the value."""
+    return tuple((np.exp(means) if scale == "log" else means).tolist())
 
 
 def _sample_error(side: Sequence[xr.Dataset], value: str, cells: np.ndarray, scale: str) -> float | None:
