@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from lossatlas.field.topology import topology
     from lossatlas.objective import Objective, metrics
     from lossatlas.objective.checkpoints import load_checkpoint
+    from lossatlas.objective.function import Function
     from lossatlas.paths.record import Recorder
     from lossatlas.paths.trajectories import Trajectory
     from lossatlas.results.arrays import landscape
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 # `lossatlas draw` and `lossatlas --help` never wait for torch.
 _HOMES = {
     "Objective": "objective",
+    "Function": "objective.function",
     "load_checkpoint": "objective.checkpoints",
     "Plane": "space.charts",
     "normalize": "space.normalize",
@@ -86,6 +88,7 @@ _MODULES = {
 
 __all__ = [
     "Adaptive",
+    "Function",
     "Grid",
     "Objective",
     "Plan",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from torch.nn import functional as F
 import lossatlas as la
 from lossatlas.curvature.map import Ends
 from lossatlas.curvature.products import Matrix
+from lossatlas.evaluate.called import Called
 from lossatlas.evaluate.evaluator import Evaluator
 from lossatlas.evaluate.graph.run import Graphs
 from lossatlas.evaluate.plain import Plain, PlainEach, PlainWithErrors
@@ -200,6 +203,60 @@ class TestCurvature(WayContract):
         found = la.eigenvalues(objective, tolerance=1e-8)
         low, high = found.values[0], found.values[-1]
         return np.array([objective()["loss"], max(-low, 0) / high, low, high])
+
+
+class TestCalled(WayContract):
+    """A function of arrays, one point in each call."""
+
+    OPTIONS: ClassVar[dict[str, object]] = {}
+
+    def objective(self):
+        generator = np.random.default_rng(0)
+        x, y = generator.normal(size=(20, 3)), generator.normal(size=(20, 2))
+        parameters = {"kernel": generator.normal(size=(3, 2)), "bias": generator.normal(size=2)}
+        function = la.Function(lambda p: ((x @ p["kernel"] + p["bias"] - y) ** 2).mean(), parameters, **self.OPTIONS)
+        function.model = nn.Module()  # nothing of torch's is there to be left as it was
+        return function
+
+    def way(self, objective, chart):
+        return Called(objective, chart)
+
+
+class TestCalledOnAnyChart(TestCalled):
+    def chart(self, objective):
+        class Circle:
+            axes = ("t",)
+
+            def at(self, coordinates):
+                turn = torch.tensor(coordinates.get("t", 0.0), dtype=torch.float64)
+                return {"kernel": turn.cos() * objective.origin["kernel"]}
+
+        return Circle()
+
+
+class TestCalledForMany(TestCalled):
+    OPTIONS: ClassVar[dict[str, object]] = {"calls": "many", "at_once": 3}
+
+    def objective(self):
+        one = super().objective()
+        loss = one.loss
+        one.loss = lambda points: [loss(point) for point in points]
+        return one
+
+
+class TestCalledThroughJax(TestCalled):
+    OPTIONS: ClassVar[dict[str, object]] = {"calls": "vmap", "at_once": 8}
+
+    def objective(self):
+        pytest.importorskip("jax")
+        one = super().objective()
+        function = la.Function(one.loss, {n: t.float().numpy() for n, t in one.origin.items()}, **self.OPTIONS)
+        function.model = nn.Module()
+        return function
+
+
+class TestCalledThroughJaxOnAnyChart(TestCalledThroughJax):
+    chart = TestCalledOnAnyChart.chart
 
 
 class _Ends:

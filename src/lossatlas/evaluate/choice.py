@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from lossatlas.errors import SpecError
-from lossatlas.evaluate import streaming
+from lossatlas.evaluate import called, streaming
 from lossatlas.evaluate.agreement import Agreement, check_points
 from lossatlas.evaluate.calibration import Calibration, fastest, first_right
 from lossatlas.evaluate.graph.run import Graphs
@@ -21,6 +21,7 @@ from lossatlas.evaluate.plans import Plan
 from lossatlas.evaluate.rule import WORTH_SECONDS, captured, plans_for, reckoned
 from lossatlas.evaluate.way import Way
 from lossatlas.objective import Objective
+from lossatlas.objective.function import Function, Measurable
 from lossatlas.results.spec import Block
 from lossatlas.space.charts import Chart, Plane
 
@@ -50,7 +51,7 @@ class Ways:
         errors: whether every value has its standard error beside it; then there is the plain way alone.
     """
 
-    objective: Objective
+    objective: Measurable
     chart: Chart
     errors: bool = False
 
@@ -64,6 +65,8 @@ class Ways:
             UntraceableError: there is no graph, or not for this plan.
             SpecError: the chart belongs to another architecture, or the plan needs a plane and there is none.
         """
+        if isinstance(self.objective, Function):
+            return called.Called(self.objective, self.chart, plan.points)
         if self.objective.in_place:
             return streaming.Streamed(self.objective, _plane(self.chart, "in_place=True"))
         if self.errors:
@@ -89,6 +92,7 @@ class Ways:
 
     @functools.cached_property
     def _graphs(self) -> Graphs:
+        assert isinstance(self.objective, Objective)
         return Graphs(self.objective, _plane(self.chart, "a plan on a graph"))
 
     def __getstate__(self) -> dict[str, Any]:
@@ -150,6 +154,12 @@ def choose(
     kept = _kept(ways, journal, plan)
     if kept is not None:
         return Chosen(plan=kept, seconds=seconds)
+    if isinstance(objective, Function):
+        settled = called.plan_of(objective)
+        called.check_together(called.Called(objective, ways.chart), {axis: axes[axis] for axis in ways.chart.axes})
+        noted = Calibration(plan=settled, seconds={str(settled): seconds}, chosen="as the function says")
+        journal.note_evaluation(noted.to_json() | device)
+        return Chosen(plan=settled, seconds=seconds)
     found = _found(ways, axes, journal, seconds, plan, precision)
     journal.note_evaluation(found.to_json() | device)
     return Chosen(plan=found.plan, seconds=found.seconds.get(str(found.plan), seconds))
@@ -161,6 +171,7 @@ def _found(
     asked = "by rule" if plan == "auto" else "as asked for"
     found = Calibration(plan=Plan(), seconds={"plain": seconds}, chosen=asked)
     objective, chart = ways.objective, ways.chart
+    assert isinstance(objective, Objective)
     name = plan if isinstance(plan, str) else plan.name
     if name == "plain" or ways.errors:
         return found

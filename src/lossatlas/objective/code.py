@@ -17,7 +17,7 @@ from typing import Any
 
 from torch import nn
 
-from lossatlas.objective.hashing import fingerprint
+from lossatlas.objective.hashing import fingerprint, is_array
 
 __all__ = ["code_of", "unchanged"]
 
@@ -28,7 +28,7 @@ def code_of(function: Any) -> dict[str, str]:
     """What a function does, as far as that can be read: a hash of its source, and of each value that it reads.
 
     Of a function of the user's: its syntax tree, so that comments and line breaks do not count, its defaults, the
-    values of its closure, and the constants and functions that it reads from its module. Of one of an installed
+    values of its closure, and the constants, arrays and functions that it reads from its module. Of one of an installed
     library: its name. Of an object that is called: its class and what it holds. Where there is no source, the byte code
     counts.
 
@@ -46,6 +46,7 @@ def code_of(function: Any) -> dict[str, str]:
         >>> one == code_of(scaled(1)), [name for name in one if one[name] != two[name]]
         (True, ['by'])
     """
+    function = _unwrapped(function)
     if not isinstance(function, types.FunctionType) or _of_library(function):
         return {"source": _hash(_parts(function, frozenset(), 0))}
     read = {name: _hash(_parts(value, frozenset(), 0)) for name, value in _read(function)}
@@ -58,6 +59,12 @@ def unchanged(before: Mapping[str, Mapping[str, str]], after: Mapping[str, Mappi
         name: {part: told for part, told in found.items() if after.get(name, {}).get(part) == told}
         for name, found in before.items()
     }
+
+
+def _unwrapped(part: Any) -> Any:
+    """The function that something of another class was made of, such as ``jax.jit(loss)``; else itself."""
+    wrapped = None if isinstance(part, (types.FunctionType, nn.Module, type)) else getattr(part, "__wrapped__", None)
+    return inspect.unwrap(part) if isinstance(wrapped, types.FunctionType) else part
 
 
 def _hash(parts: Iterator[bytes]) -> str:
@@ -73,7 +80,7 @@ def _parts(part: Any, above: frozenset[int], depth: int) -> Iterator[bytes]:
     if id(part) in above or depth > _DEEPEST:
         yield b"again"
         return
-    above = above | {id(part)}
+    above, part = above | {id(part)}, _unwrapped(part)
     if isinstance(part, functools.partial):
         yield b"partial"
         for inner in (part.func, *part.args, *(value for _, value in sorted(part.keywords.items()))):
@@ -128,11 +135,11 @@ def _filled(cell: Any) -> bool:
 
 
 def _globals(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
-    """The constants and functions of its module that a function reads, in the order of their names."""
+    """The constants, arrays and functions of its module that a function reads, in the order of their names."""
     names = {name for code in _codes(function.__code__) for name in code.co_names}
     for name in sorted(names & function.__globals__.keys()):
-        value = function.__globals__[name]
-        if isinstance(value, (int, float, complex, str, bytes, tuple, types.FunctionType)):
+        value = _unwrapped(function.__globals__[name])
+        if isinstance(value, (int, float, complex, str, bytes, tuple, types.FunctionType)) or is_array(value):
             yield name, value
 
 

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from lossatlas.errors import SpecError
 from lossatlas.expected import check_kind, described_type
+from lossatlas.objective.function import Function
 from lossatlas.objective.objective import Objective
 
-__all__ = ["check_objective", "check_params", "check_tensors"]
+__all__ = ["check_measurable", "check_objective", "check_params", "check_tensors"]
 
 MADE = "a lossatlas.Objective, made as la.Objective(model, data, loss=torch.nn.functional.cross_entropy)"
 
@@ -23,6 +24,16 @@ def check_objective(objective: Any, argument: str = "objective") -> None:
         SpecError: it is something else, such as a model; the message says how an Objective is made.
     """
     check_kind(argument, objective, Objective, MADE)
+
+
+def check_measurable(objective: Any) -> None:
+    """Check that an argument is an Objective or a Function.
+
+    Raises:
+        SpecError: it is something else; the message says how each is made.
+    """
+    function = "or a lossatlas.Function of arrays, la.Function(loss, parameters)"
+    check_kind("objective", objective, (Objective, Function), f"{MADE}, {function}")
 
 
 def check_params(params: Any, argument: str = "params") -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lossatlas.objective.containers import DEPTH, attributes
 
-__all__ = ["fingerprint"]
+__all__ = ["fingerprint", "is_array"]
 
 _COMPRESSED = {
     torch.sparse_csr: ("crow_indices", "col_indices"),
@@ -38,6 +38,11 @@ def fingerprint(batch: Any) -> bytes:
     return digest.digest()
 
 
+def is_array(part: Any) -> bool:
+    """Whether something is an array of NumPy, of JAX or of a library that follows them."""
+    return not isinstance(part, type) and all(hasattr(part, name) for name in ("dtype", "shape", "__array__"))
+
+
 def _digest(part: Any, digest: Any, above: frozenset[int], depth: int) -> None:
     above = above | {id(part)}
     if isinstance(part, Tensor):
@@ -53,8 +58,8 @@ def _digest(part: Any, digest: Any, above: frozenset[int], depth: int) -> None:
             _digest(item, digest, above, depth + 1)
     elif isinstance(part, (set, frozenset)):
         digest.update(repr(sorted(map(repr, part))).encode())
-    elif isinstance(part, np.ndarray):
-        _digest(part.tolist(), digest, above, depth + 1)
+    elif is_array(part):
+        _digest(part.tolist() if isinstance(part, np.ndarray) else np.asarray(part), digest, above, depth + 1)
     elif callable(part) or not (held := list(attributes(part))):
         text = repr(part)  # the address of an object is another one in every process
         digest.update(_kind(part) if " at 0x" in text else text.encode())

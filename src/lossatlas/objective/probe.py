@@ -12,12 +12,16 @@ from torch import Tensor
 from lossatlas.errors import SpecError
 from lossatlas.objective import means
 from lossatlas.objective.causes import causes, data_difference
+from lossatlas.objective.function import Function, Measurable
 from lossatlas.objective.objective import Objective
 
 __all__ = ["TOLERANCE", "Centre", "probe"]
 
 TOLERANCE = 1e-6
 """Relative difference between two evaluations that arithmetic in another order explains."""
+
+KEPT = "random numbers that it draws, data that it reads anew, or something that it keeps between calls"
+"""Why a function of arrays may have two values at one point."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +39,7 @@ class Centre:
     notes: tuple[str, ...] = ()
 
 
-def probe(objective: Objective, origin: Mapping[str, Tensor] | None = None) -> Centre:
+def probe(objective: Measurable, origin: Mapping[str, Tensor] | None = None) -> Centre:
     """Evaluate the centre twice, under different random numbers, before a scan is trusted to it.
 
     Args:
@@ -51,15 +55,20 @@ def probe(objective: Objective, origin: Mapping[str, Tensor] | None = None) -> C
             a sum over samples.
         RuntimeError: whatever else goes wrong in the model.
     """
-    objective.assert_unchanged()
+    if isinstance(objective, Objective):
+        objective.assert_unchanged()
     start = time.perf_counter()
     first = objective(origin)
     middle = time.perf_counter()
-    second = objective.measure(seed=1)
+    second = objective.measure(seed=1) if isinstance(objective, Objective) else objective(origin)
     seconds = min(middle - start, time.perf_counter() - middle)  # the first one also warms up
     if differing := [name for name in first if not _close(first[name], second[name])]:
         name = differing[0]
-        found = causes(objective) or [f"something in {name!r} that the probe could not find"]
+        found = (
+            [KEPT]
+            if isinstance(objective, Function)
+            else causes(objective) or [f"something in {name!r} that the probe could not find"]
+        )
         raise SpecError(
             f"two evaluations at the centre differ ({name} {first[name]:.9g} and {second[name]:.9g}) because of "
             f"{'; '.join(found)}. A landscape needs a function: fix this first"
@@ -69,6 +78,8 @@ def probe(objective: Objective, origin: Mapping[str, Tensor] | None = None) -> C
             f"the loss at the centre is {first['loss']}; a landscape needs a finite centre: "
             "check the checkpoint, the preprocessing of the data and the loss"
         )
+    if isinstance(objective, Function):
+        return Centre(values=first, seconds=seconds)
     means.check(objective)
     return Centre(values=first, seconds=seconds, notes=tuple(_notes(objective)))
 

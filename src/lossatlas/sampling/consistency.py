@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from lossatlas.errors import RunMismatchError, SpecError
-from lossatlas.objective import Objective
+from lossatlas.objective.function import Measurable
 from lossatlas.objective.probe import Centre
 from lossatlas.results.landscape import Status
 from lossatlas.results.spec import Block, RunSpec
@@ -61,7 +61,7 @@ def check_stored(work: Work, places: Places, told: Block, names: tuple[str, ...]
                 )
 
 
-def check_centre(objective: Objective, chart: Chart, centre: Centre, spec: RunSpec, told: Block) -> None:
+def check_centre(objective: Measurable, chart: Chart, centre: Centre, spec: RunSpec, told: Block) -> None:
     """Evaluate the centre once more when all points are there, and compare its cell with what was stated.
 
     Args:

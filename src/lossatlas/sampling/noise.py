@@ -17,6 +17,7 @@ from lossatlas.field.inequality import Inequality, evaluated, strongest
 from lossatlas.field.rounding import SPACING
 from lossatlas.field.ruggedness import ruggedness
 from lossatlas.objective import Objective
+from lossatlas.objective.function import Measurable
 from lossatlas.results.landscape import axis_names, with_evaluation
 from lossatlas.results.store import MemoryRun, RunFolder, assemble
 from lossatlas.space.charts import Plane
@@ -50,7 +51,7 @@ EXACT = 64 * SPACING["float64"]
 _FAULTS = (RuntimeError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError, AssertionError, SpecError)
 
 
-def note_rounding(journal: RunFolder | MemoryRun, objective: Objective, plane: object, *, show: bool = False) -> None:
+def note_rounding(journal: RunFolder | MemoryRun, objective: Measurable, plane: object, *, show: bool = False) -> None:
     """Keep with a run how far rounding moves its loss, and the inequality that its slice proves broken.
 
     Where the values break no inequality of convex functions by more than the least that rounding can be, there is
@@ -58,7 +59,7 @@ def note_rounding(journal: RunFolder | MemoryRun, objective: Objective, plane: o
     precision, at its three points, see :mod:`lossatlas.evaluate.rounding`. Where that refutes it, rounding is measured
     at some cells, from the smallest to the largest value, and what still stands out is looked at in turn; each that is
     refuted raises the rounding, and after four nothing is claimed. A model that cannot be evaluated so is shaken in its
-    own formats instead. Nothing is measured of a model that is moved in place.
+    own formats instead. Nothing is measured of a model that is moved in place, nor of a function that is not torch's.
 
     Args:
         journal: of the run; a record that is there already is kept.
@@ -66,7 +67,9 @@ def note_rounding(journal: RunFolder | MemoryRun, objective: Objective, plane: o
         plane: where; of another chart nothing is recorded.
         show: show a progress bar on stderr.
     """
-    if "rounding" in journal.evaluation or objective.in_place or not isinstance(plane, Plane):
+    if "rounding" in journal.evaluation or not isinstance(objective, Objective) or not isinstance(plane, Plane):
+        return
+    if objective.in_place:
         return
     landscape = assemble(journal.spec, journal.told(), journal.evaluation)
     if not evaluated(landscape).any() or not _stands_out(landscape):

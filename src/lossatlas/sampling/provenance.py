@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import inspect
 import platform
 import shlex
 import sys
@@ -15,8 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from lossatlas.objective import Objective
 from lossatlas.objective.code import code_of
+from lossatlas.objective.function import Function, Measurable
 from lossatlas.objective.probe import Centre
 from lossatlas.objective.reduction import name_of
 from lossatlas.results.landscape import About, Axis
@@ -29,7 +30,7 @@ __all__ = ["code_identity", "run_spec", "subject_identity"]
 
 
 def run_spec(
-    objective: Objective,
+    objective: Measurable,
     chart: Chart,
     sampler: Sampler,
     centre: Centre,
@@ -68,16 +69,20 @@ def run_spec(
     )
 
 
-def code_identity(objective: Objective) -> dict[str, dict[str, str]]:
+def code_identity(objective: Measurable) -> dict[str, dict[str, str]]:
     """What loss, metrics and forward do, as far as it can be read; hashes by name."""
+    if isinstance(objective, Function):
+        return {"loss": code_of(objective.loss)}
     read: dict[str, Any] = {f"metric {name}": metric for name, metric in objective.metrics.items()}
     read |= {"loss": objective.loss} if objective.loss is not None else {}
     read |= {"forward": objective.forward}
     return {name: code_of(function) for name, function in read.items()}
 
 
-def subject_identity(objective: Objective) -> dict[str, str]:
+def subject_identity(objective: Measurable) -> dict[str, str]:
     """What the loss is of, apart from where it is measured."""
+    if isinstance(objective, Function):  # its data is what its code reads
+        return {"model": objective.fingerprint, "loss": _loss_name(objective), "calls": objective.calls}
     return {
         "model": objective.fingerprint,
         "data": objective.batches.fingerprint,
@@ -86,10 +91,10 @@ def subject_identity(objective: Objective) -> dict[str, str]:
     }
 
 
-def _identity(objective: Objective, known: Facts, axes: Mapping[str, np.ndarray], centre: Centre) -> dict[str, Any]:
+def _identity(objective: Measurable, known: Facts, axes: Mapping[str, np.ndarray], centre: Centre) -> dict[str, Any]:
     return {
         **subject_identity(objective),
-        "metrics": [*objective.metrics, *objective.tasks.names],
+        "metrics": list(objective.names[1:]),
         "training mode": objective.training,
         **known.identity,
         "grid": {name: _grid_line(coordinates) for name, coordinates in axes.items()},
@@ -97,10 +102,10 @@ def _identity(objective: Objective, known: Facts, axes: Mapping[str, np.ndarray]
     }
 
 
-def _about(objective: Objective, known: Facts, centre: Centre, precision: str) -> About:
+def _about(objective: Measurable, known: Facts, centre: Centre, precision: str) -> About:
     return About(
         title=objective.name,
-        model=type(objective.model).__name__,
+        model=objective.kind if isinstance(objective, Function) else type(objective.model).__name__,
         data=objective.data_name,
         loss=_loss_name(objective),
         samples=objective.samples,
@@ -119,7 +124,7 @@ def _about(objective: Objective, known: Facts, centre: Centre, precision: str) -
     )
 
 
-def _provenance(objective: Objective, centre: Centre) -> dict[str, Any]:
+def _provenance(objective: Measurable, centre: Centre) -> dict[str, Any]:
     return {
         "command": shlex.join(sys.argv),
         "versions": {
@@ -127,13 +132,15 @@ def _provenance(objective: Objective, centre: Centre) -> dict[str, Any]:
             **{name: version(name) for name in ("torch", "numpy", "xarray")},
         },
         "machine": {"processor": platform.machine(), "threads": torch.get_num_threads()},
-        "fingerprints": {"model": objective.fingerprint, "data": objective.batches.fingerprint},
+        "fingerprints": {name: told for name, told in subject_identity(objective).items() if name in ("model", "data")},
         "seconds per point": round(centre.seconds, 6),
         "notes": list(centre.notes),
     }
 
 
-def _loss_name(objective: Objective) -> str:
+def _loss_name(objective: Measurable) -> str:
+    if isinstance(objective, Function):
+        return name_of(inspect.unwrap(objective.loss))
     return "the model's own" if objective.loss is None else name_of(objective.loss)
 
 

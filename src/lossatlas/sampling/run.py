@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 import xarray as xr
-from torch import nn
 
 from lossatlas.errors import SpecError
-from lossatlas.evaluate import plans
+from lossatlas.evaluate import called, plans
 from lossatlas.evaluate.choice import Ways, choose
 from lossatlas.evaluate.plans import Plan
 from lossatlas.objective import Objective
 from lossatlas.objective.alone import one_at_a_time
 from lossatlas.objective.code import unchanged
 from lossatlas.objective.drawing import draws
-from lossatlas.objective.given import check_objective
+from lossatlas.objective.function import Function, Measurable
+from lossatlas.objective.given import check_measurable
 from lossatlas.objective.probe import Centre, probe
 from lossatlas.objective.spread import error_names
 from lossatlas.results.landscape import Status
@@ -42,7 +42,7 @@ from lossatlas.sampling.workers.named import executor_of
 from lossatlas.space.charts import Chart, Plane, Recipe
 from lossatlas.space.directions import tensors_of
 from lossatlas.space.facts import origin_of, save
-from lossatlas.space.parameters import Parameters, difference, norm
+from lossatlas.space.parameters import difference, norm
 
 __all__ = ["Runner", "begun", "check_question", "interpolate", "sample"]
 
@@ -52,7 +52,7 @@ Runner = Executor | futures.Executor | str | Any
 
 @one_at_a_time
 def sample(
-    objective: Objective,
+    objective: Measurable,
     chart: Chart,
     sampler: Sampler,
     *,
@@ -71,7 +71,7 @@ def sample(
     r"""Evaluate an objective at every point that a sampler asks for: on a plane :math:`L(θ_0 + \sum_a c_a d_a)`.
 
     Args:
-        objective: what is measured.
+        objective: what is measured: an :class:`~lossatlas.Objective`, or a :class:`~lossatlas.Function` of arrays.
         chart: where: a :class:`~lossatlas.Plane`, a :class:`~lossatlas.space.curves.Curve`, or any object with
             ``axes`` and ``at(coordinates)`` (:class:`lossatlas.space.charts.Chart`); its axes are those of the sampler.
         sampler: which points: a :class:`~lossatlas.Grid` or an :class:`~lossatlas.Adaptive`.
@@ -114,10 +114,10 @@ def sample(
     """
     check_question(objective, chart, sampler, block)
     executor, failing = executor_of(executor), _Failing(retry=retry, strict=strict)
-    precision = plans.check(plan, precision, objective.device)
+    precision = _precision(objective, plan, precision, standard_error, samples)
     if shard is not None:
         shard = _checked_shard(shard, sampler, run, plan, samples)
-    if samples is not None:
+    if samples is not None and isinstance(objective, Objective):
         how: dict[str, Any] = {"run": run, "progress": progress, "executor": executor}
         objective, sampler = reduced(objective, chart, sampler, _subset(samples, standard_error), **how)
     errors = _error_names(objective, sampler, plan, precision) if standard_error else ()
@@ -221,17 +221,24 @@ class _Carrying:
         return len(journal.told().indices) > len(told.indices) or len(before.indices) > len(told.indices)
 
 
+def _precision(objective: Measurable, plan: str | Plan, precision: str, standard_error: bool, samples: object) -> str:
+    """The precision of a run, where plan and precision can be had of what is measured."""
+    if isinstance(objective, Function):
+        called.check(plan, precision, standard_error=standard_error, samples=samples)
+    return plans.check(plan, precision, objective.device)
+
+
 def _without_failures(told: Block) -> Block:
     return told.where(told.status != Status.FAILED)
 
 
-def check_question(objective: Objective, chart: Chart, sampler: Sampler, block: int | None = None) -> None:
+def check_question(objective: Measurable, chart: Chart, sampler: Sampler, block: int | None = None) -> None:
     """Check that what is asked is an objective, a chart and a sampler of the same axes, and how it is asked.
 
     Raises:
         SpecError: one of them is something else; the message says how to make it.
     """
-    check_objective(objective)
+    check_measurable(objective)
     if not (callable(getattr(chart, "at", None)) and hasattr(chart, "axes")):
         raise SpecError(
             f"chart is a {type(chart).__name__}; expected a plane such as la.Plane.random(objective, seed=0), a curve, "
@@ -260,9 +267,10 @@ def _shown(progress: bool | None, seconds: float) -> bool:
     return seconds > PATIENCE_SECONDS if progress is None else progress
 
 
-def _centre_and_code(objective: Objective, chart: Chart) -> tuple[Centre, dict[str, Any]]:
+def _centre_and_code(objective: Measurable, chart: Chart) -> tuple[Centre, dict[str, Any]]:
     """The centre, and the code of what is measured as far as a call leaves it as it was."""
-    objective.batches.quiet = not draws(objective)
+    if isinstance(objective, Objective):
+        objective.batches.quiet = not draws(objective)
     before = code_identity(objective)
     centre = probe(objective, origin_of(chart))
     for note in centre.notes:
@@ -270,7 +278,7 @@ def _centre_and_code(objective: Objective, chart: Chart) -> tuple[Centre, dict[s
     return centre, unchanged(before, code_identity(objective))
 
 
-def _ways(objective: Objective, chart: Chart, errors: tuple[str, ...]) -> Ways:
+def _ways(objective: Measurable, chart: Chart, errors: tuple[str, ...]) -> Ways:
     ways = Ways(objective, chart, errors=bool(errors))
     if errors:
         ways.way(Plan()).close()  # refuses before a folder is made
@@ -311,7 +319,8 @@ def _subset(samples: object, standard_error: bool) -> Subset:
     return samples
 
 
-def _error_names(objective: Objective, sampler: Sampler, plan: str | Plan, precision: str) -> tuple[str, ...]:
+def _error_names(objective: Measurable, sampler: Sampler, plan: str | Plan, precision: str) -> tuple[str, ...]:
+    assert isinstance(objective, Objective)
     if plan not in ("auto", "plain", Plan()) or precision != "exact" or objective.in_place:
         raise SpecError(
             "standard_error=True needs every sample's value: leave out plan, precision and in_place, which give means"
@@ -325,9 +334,9 @@ def _error_names(objective: Objective, sampler: Sampler, plan: str | Plan, preci
 
 
 def interpolate(
-    objective: Objective,
-    a: nn.Module | Parameters,
-    b: nn.Module | Parameters,
+    objective: Measurable,
+    a: Any,
+    b: Any,
     *,
     steps: int = 51,
     x: tuple[float, float] = (0.0, 1.0),
@@ -341,8 +350,8 @@ def interpolate(
 
     Args:
         objective: what is measured.
-        a: model or state dict at x = 0.
-        b: model or state dict at x = 1.
+        a: model or state dict at x = 0; of a Function, parameters nested like its own.
+        b: the same at x = 1.
         steps: number of points.
         x: range of the coordinate; beyond 0 and 1 the line goes on.
         run: run folder, as for :func:`sample`.
@@ -361,10 +370,10 @@ def interpolate(
         >>> la.interpolate(objective, a, b, steps=5)["loss"].dims
         ('x',)
     """
-    check_objective(objective)
-    given = [tensors_of(model) for model in (a, b)]
+    check_measurable(objective)
+    given = [objective.named(p) if isinstance(objective, Function) else tensors_of(p) for p in (a, b)]
     ends = [{name: tensors[name] for name in objective.origin if name in tensors} for tensors in given]
-    direction = difference(ends[1], objective.origin | ends[0])
+    direction = difference(ends[1], {**objective.origin, **ends[0]})
     if norm(direction) == 0:
         raise SpecError(
             "a and b have the same weights, their difference norm zero: there is no way between them, and no barrier; "

@@ -10,7 +10,7 @@ from typing import Any
 from lossatlas.errors import SpecError
 from lossatlas.expected import path_of
 from lossatlas.field.uncertainty import BELOW, Seeds
-from lossatlas.objective import Objective
+from lossatlas.objective.function import Measurable
 from lossatlas.results.opening import name_kind
 from lossatlas.sampling.run import sample
 from lossatlas.sampling.samplers import Sampler
@@ -22,7 +22,7 @@ __all__ = ["seeds"]
 
 
 def seeds(
-    objective: Objective,
+    objective: Measurable,
     grid: Sampler,
     seeds: Iterable[int] | Iterable[Plane] = range(5),
     *,

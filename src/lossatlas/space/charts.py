@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from lossatlas.errors import SpecError
 from lossatlas.expected import check_kind
 from lossatlas.objective import Objective
+from lossatlas.objective.function import Function, Measurable
 from lossatlas.objective.given import check_tensors
 from lossatlas.space import directions as ways
 from lossatlas.space import recipes
@@ -76,7 +77,7 @@ class Plane:
     r"""A k-plane with 1, 2 or 3 directions: :math:`θ(c) = θ_0 + \sum_a c_a d_a`.
 
     Args:
-        origin: the point at coordinates of zero; an Objective stands for its own origin.
+        origin: the point at coordinates of zero; an Objective or a Function stands for its own origin.
         directions: by name of the axis, tensors by name. Names that a direction lacks do not move.
         recipe: how the directions were made; a direction with a label of its own keeps it where this has none.
 
@@ -99,7 +100,10 @@ class Plane:
 
     def __post_init__(self) -> None:
         """Check the directions against the origin and each other."""
-        if isinstance(self.origin, Objective):
+        if isinstance(self.origin, Function) and isinstance(self.directions, Mapping):
+            named = {axis: self.origin.named(direction) for axis, direction in self.directions.items()}
+            object.__setattr__(self, "directions", named)
+        if isinstance(self.origin, (Objective, Function)):
             object.__setattr__(self, "origin", self.origin.origin)
         check_tensors("origin", self.origin)
         check_kind("directions", self.directions, Mapping, f"directions by axis, {DIRECTION}")
@@ -216,7 +220,7 @@ class Plane:
     @classmethod
     def random(
         cls,
-        origin: Objective | nn.Module | Parameters,
+        origin: Measurable | nn.Module | Parameters,
         *,
         seed: int = 0,
         axes: Sequence[str] = ("x", "y"),
@@ -271,8 +275,8 @@ class Plane:
     @classmethod
     def towards(
         cls,
-        origin: Objective | nn.Module | Parameters,
-        *others: nn.Module | Parameters,
+        origin: Measurable | nn.Module | Parameters,
+        *others: Any,
         axes: Sequence[str] = ("x", "y", "z"),
         names: Sequence[str] = (),
     ) -> Plane:
@@ -280,7 +284,8 @@ class Plane:
 
         Args:
             origin: an Objective, a model, or tensors by name: all coordinates zero.
-            others: models or state dicts; the first is at ``x=1``, the second at ``y=1``.
+            others: models or state dicts, of a Function parameters
+                nested like its own; the first is at ``x=1``, the second at ``y=1``.
             axes: names of the axes.
             names: what to call the others in pictures.
 
@@ -310,7 +315,7 @@ def _check_recipe(direction: recipes.Seeded, origin: Parameters) -> None:
 def _orthogonal_to_all(
     direction: dict[str, Tensor],
     others: list[dict[str, Tensor]],
-    origin: Objective | nn.Module | Parameters,
+    origin: Measurable | nn.Module | Parameters,
     by: By,
     still: tuple[str, ...],
 ) -> dict[str, Tensor]:

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from lossatlas.errors import SpecError
 from lossatlas.expected import described_type
-from lossatlas.objective import Objective, batchnorm
+from lossatlas.objective import batchnorm
+from lossatlas.objective.function import Function, Measurable
 from lossatlas.objective.wrappers import unwrapped
 from lossatlas.space import filters
 from lossatlas.space.filters.selection import without_quantised
@@ -23,7 +24,7 @@ __all__ = ["Direction", "Path", "orthogonal", "principal", "random", "tensors_of
 
 
 def random(
-    origin: Objective | nn.Module | Parameters,
+    origin: Measurable | nn.Module | Parameters,
     *,
     seed: int = 0,
     stream: str = "x",
@@ -70,7 +71,7 @@ def _gaussian(like: Tensor, key: str) -> Tensor:
     return torch.randn(like.shape, generator=generator_of(key), dtype=drawn_in(like.dtype)).to(like.device)
 
 
-def towards(origin: Objective | nn.Module | Parameters, other: nn.Module | Parameters) -> dict[str, Tensor]:
+def towards(origin: Measurable | nn.Module | Parameters, other: Any) -> dict[str, Tensor]:
     """The plain difference to another model: coordinate 0 is the origin, coordinate 1 the other model.
 
     Every parameter moves, biases and frozen ones too, and nothing is normalised: otherwise 1 would not be the other
@@ -78,7 +79,7 @@ def towards(origin: Objective | nn.Module | Parameters, other: nn.Module | Param
 
     Args:
         origin: an Objective, a model, or tensors by name.
-        other: a model, or its state dict.
+        other: a model, or its state dict; of a Function, parameters nested like its own.
 
     Returns:
         Tensors by name.
@@ -91,7 +92,7 @@ def towards(origin: Objective | nn.Module | Parameters, other: nn.Module | Param
         {'w': tensor([3.])}
     """
     point, _ = described(origin)
-    tensors = tensors_of(other)
+    tensors = dict(origin.named(other)) if isinstance(origin, Function) else tensors_of(other)
     direction = difference({name: tensors[name] for name in tensors if name in point}, point)
     if norm(direction) == 0:
         raise SpecError("towards: the other model has the same weights as the origin; there is no way between them")
@@ -161,7 +162,7 @@ def tensors_of(model: nn.Module | Parameters) -> dict[str, Tensor]:
 def orthogonal(
     direction: Parameters,
     to: Parameters,
-    origin: Objective | nn.Module | Parameters,
+    origin: Measurable | nn.Module | Parameters,
     *,
     by: By = "filter",
     still: Iterable[str] = STILL,

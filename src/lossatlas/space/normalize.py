@@ -25,9 +25,11 @@ from torch import Tensor, nn
 
 from lossatlas.errors import SpecError, unknown
 from lossatlas.objective import Objective
+from lossatlas.objective.function import Function, Measurable
 from lossatlas.objective.given import check_tensors
 from lossatlas.objective.wrappers import plain_name, plain_names, unwrapped
 from lossatlas.space import filters
+from lossatlas.space.filters.named import UNKNOWN, by_name
 from lossatlas.space.filters.table import by_shape, checked_still
 from lossatlas.space.parameters import Parameters, norm, parts, precise
 
@@ -40,7 +42,7 @@ STILL: tuple[str, ...] = ("bias", "norm")
 
 def normalize(
     direction: Parameters,
-    origin: Objective | nn.Module | Parameters,
+    origin: Measurable | nn.Module | Parameters,
     by: By = "filter",
     still: Iterable[str] = STILL,
 ) -> dict[str, Tensor]:
@@ -48,8 +50,8 @@ def normalize(
 
     Args:
         direction: tensors by name, shaped like those of the origin; names it lacks do not move.
-        origin: an Objective or a model, whose modules say what a filter is; or tensors by name, where every index of
-            the first dimension is a filter and every vector a bias.
+        origin: an Objective or a model, whose modules say what a filter is; a Function, whose ``layout`` does; or
+            tensors by name, where every index of the first dimension is a filter and every vector a bias.
         by: ``"filter"``, ``"layer"``, ``"weight"``, ``"none"``, ``"head"``, ``"unit-filter"`` or ``"unit-layer"``. With
             ``"head"`` a filter of attention is a head: its rows of the queries, keys or values, or the columns of the
             output projection that read it. A layer is a tensor, or each of the layers that one tensor holds.
@@ -71,6 +73,7 @@ def normalize(
         raise SpecError(unknown("by", by, WAYS))
     roles = checked_still(still)
     point, table = described(origin)
+    direction = origin.named(direction) if isinstance(origin, Function) else direction
     check_direction(direction, point)
     moving = {name: tensor for name, tensor in direction.items() if name in table and table[name].moves(roles)}
     check_moving(moving, table, by, roles)
@@ -87,7 +90,8 @@ def check_moving(moving: Collection[str], table: Mapping[str, filters.Row], by: 
     """Check that something is left to move, and that what ``by`` scales is there.
 
     Raises:
-        SpecError: nothing moves, or ``by="head"`` without attention whose heads are known.
+        SpecError: nothing moves, nothing says what a filter is, or ``by="head"`` without attention whose heads are
+            known.
     """
     if not moving:
         raise SpecError(
@@ -101,6 +105,12 @@ def check_moving(moving: Collection[str], table: Mapping[str, filters.Row], by: 
                 "weight that the layer sees. Put the weight in its place on a copy "
                 "(torch.nn.utils.parametrize.remove_parametrizations), or name what may move (only=, --only)"
             )
+    if by in ("filter", "head", "unit-filter") and (silent := [n for n in moving if table[n].layout.rule == UNKNOWN]):
+        raise SpecError(
+            f"by={by!r}: {UNKNOWN} of {silent[0]!r}, shape {table[silent[0]].shape}. Say it by la.Function(…, "
+            "layout='last') where outputs are last (x @ w), layout='first' where they are first (w @ x), or take "
+            "by='layer'"
+        )
     if by == "head" and not any(table[name].layout.heads for name in moving):
         raise SpecError(
             "by='head': no tensor of the direction belongs to attention whose heads are known; "
@@ -108,10 +118,12 @@ def check_moving(moving: Collection[str], table: Mapping[str, filters.Row], by: 
         )
 
 
-def described(origin: Objective | nn.Module | Parameters) -> tuple[Parameters, dict[str, filters.Row]]:
+def described(origin: Measurable | nn.Module | Parameters) -> tuple[Parameters, dict[str, filters.Row]]:
     """The tensors of an origin, and the table of their filters."""
     if isinstance(origin, Objective):
         return origin.origin, filters.table(origin.model)
+    if isinstance(origin, Function):
+        return origin.origin, by_name(origin.origin, origin.layout)
     if isinstance(origin, nn.Module):
         model = unwrapped(origin)
         return {name: p.detach() for name, p in model.named_parameters()}, filters.table(model)
@@ -120,8 +132,10 @@ def described(origin: Objective | nn.Module | Parameters) -> tuple[Parameters, d
     raise SpecError(f"origin is a {type(origin).__name__}; expected an Objective, a model or tensors by name")
 
 
-def plain(origin: Objective | nn.Module | Parameters) -> dict[str, str]:
+def plain(origin: Measurable | nn.Module | Parameters) -> dict[str, str]:
     """What each tensor of an origin is called without wrappers, by its name: what random numbers are seeded by."""
+    if isinstance(origin, Function):
+        return {name: name for name in origin.origin}
     if isinstance(origin, Mapping):
         return {name: plain_name(name) for name in origin}
     return plain_names(origin.model if isinstance(origin, Objective) else unwrapped(origin))

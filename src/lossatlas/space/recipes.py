@@ -25,7 +25,7 @@ from lossatlas.space.parameters import Parameters, inner, precise
 if TYPE_CHECKING:
     from torch import nn
 
-    from lossatlas.objective import Objective
+    from lossatlas.objective.function import Measurable
     from lossatlas.space.normalize import By
 
 __all__ = ["PIECE", "STEP", "Seeded", "cut", "described", "drawn_in", "gathered", "generator_of", "gram", "pieces"]
@@ -65,7 +65,7 @@ class Seeded(Mapping[str, Tensor]):
 
     def __init__(
         self,
-        origin: Objective | nn.Module | Parameters,
+        origin: Measurable | nn.Module | Parameters,
         *,
         seed: int = 0,
         stream: str = "x",
