@@ -15,6 +15,7 @@ from lossatlas_studies import (
     batch_size,
     batch_statistics,
     convex_slices,
+    critical_sharpness,
     dense_connections,
     edge_of_stability,
     flat_minima,
@@ -264,6 +265,19 @@ def test_the_edge_is_where_it_is_planted():
     assert [v.word for v in edge_of_stability.judge(descents(1.02, gaussian(0)))] == [SEEN, SEEN]
     assert [v.word for v in edge_of_stability.judge(descents(0.6, gaussian(0)))] == [NOT_SEEN, SEEN]
     assert [v.word for v in edge_of_stability.judge(descents(0.3, gaussian(0)))] == [NOT_SEEN, NOT_SEEN]
+
+
+def critical_descents(late: float, noise: Noise) -> list[critical_sharpness.Run]:
+    return [
+        critical_sharpness.Run(rate=one.rate, seed=one.seed, step=one.step, critical=one.sharpness, loss=one.loss)
+        for one in descents(late, noise)
+    ]
+
+
+def test_critical_sharpness_settles_where_it_is_planted():
+    assert [v.word for v in critical_sharpness.judge(critical_descents(1.02, gaussian(0)))] == [SEEN, SEEN]
+    assert [v.word for v in critical_sharpness.judge(critical_descents(0.6, gaussian(0)))] == [NOT_SEEN, SEEN]
+    assert [v.word for v in critical_sharpness.judge(critical_descents(0.3, gaussian(0)))] == [NOT_SEEN, NOT_SEEN]
 
 
 def test_a_hessian_without_negative_eigenvalues_says_nothing_of_slices():

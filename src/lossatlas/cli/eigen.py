@@ -33,6 +33,7 @@ class Wish:
     density: bool
     vectors: int
     map: bool
+    critical: bool
     along: bool
     step: float
     save: str
@@ -45,6 +46,8 @@ class Wish:
                 raise SpecError(unknown(name, getattr(self, name), good))
         if self.map and self.density:
             raise SpecError("--map and --density are two questions; ask them one after the other")
+        if self.critical and not self.map:
+            raise SpecError("--critical is a map: add --map; at one point, lossatlas sharpness --measure critical")
         if self.report and not self.report.endswith(".html"):
             raise SpecError(f"--report {self.report}: a report is one page; name a file that ends in .html")
 
@@ -62,6 +65,11 @@ class Wish:
 @click.option("--vectors", default=5, show_default=True, metavar="N", help="Random vectors for the density.")
 @click.option(
     "--map", is_flag=True, help="|λmin/λmax| on a grid (--x, --y; 9 by 9), drawn with --out, kept with --run."
+)
+@click.option(
+    "--critical",
+    is_flag=True,
+    help="With --map: critical sharpness instead, by a gradient and a few evaluations at each point.",
 )
 @click.option("--along", is_flag=True, help="Curvature along the axes, by derivatives and by differences.")
 @click.option("--step", default=0.01, show_default=True, metavar="SHARE", help="Step of these differences.")
@@ -84,6 +92,8 @@ def eigen_command(config: Path | None, **given: Any) -> None:
         lossatlas eigen --config scan.toml --density --out density.png
       The paper's map (figure 7), resumable:
         lossatlas eigen --config scan.toml --tensors weights --map --x -1 1 9 --y -1 1 9 --run runs/map --out map.png
+      The same without second derivatives (2/η, η the step along the gradient at which the loss first rises):
+        lossatlas eigen --config scan.toml --map --critical --run runs/critical --out critical.png
       The slice along the eigenvectors of both ends:
         lossatlas eigen --config scan.toml --save ends.safetensors
         lossatlas sample --config scan.toml --directions ends.safetensors --out ends.png
@@ -121,24 +131,32 @@ def _map(scan: Any, wish: Wish) -> None:
         scan = replace(scan, x=(-1.0, 1.0, SIDE), y=(-1.0, 1.0, SIDE))
     objective = build_objective(scan, build_model(scan))
     plane = build_plane(scan, objective)
-    options: dict[str, Any] = {"kind": wish.kind, "tensors": wish.tensors, "seed": scan.seed}
-    if wish.tolerance is not None:
-        options["tolerance"] = wish.tolerance
-    found = la.curvature_map(objective, plane, la.Grid(**scan.axes), run=scan.run or None, **options)
-    ratio = found["ratio"]
-    click.echo(f"|λmin/λmax|: {float(ratio.min()):.3g} to {float(ratio.max()):.3g} at {ratio.size} points")
+    grid = la.Grid(**scan.axes)
+    if wish.critical:
+        tolerance: dict[str, Any] = {} if wish.tolerance is None else {"tolerance": wish.tolerance}
+        found, value = la.sharpness.critical_map(objective, plane, grid, run=scan.run or None, **tolerance), "critical"
+    else:
+        options: dict[str, Any] = {"kind": wish.kind, "tensors": wish.tensors, "seed": scan.seed}
+        if wish.tolerance is not None:
+            options["tolerance"] = wish.tolerance
+        found, value = la.curvature_map(objective, plane, grid, run=scan.run or None, **options), "ratio"
+    name = {"critical": "critical sharpness", "ratio": "|λmin/λmax|"}[value]
+    click.echo(
+        f"{name}: {float(found[value].min()):.3g} to {float(found[value].max()):.3g} at {found[value].size} points"
+    )
     parts = statement(found)
     for text in (part for part in parts if isinstance(part, str)):
         click.echo(text)
     bad = int((found["status"] != 1).sum())
     if bad:
-        click.echo(f"{bad} points did not converge or are not finite: lossatlas info says why", err=True)
+        why = "have no value, or a bound" if wish.critical else "did not converge or are not finite"
+        click.echo(f"{bad} points {why}: lossatlas info says why", err=True)
     for path in scan.out:
-        click.echo(f"drawn: {la.draw(found, path, value='ratio')}")
+        click.echo(f"drawn: {la.draw(found, path, value=value)}")
     if wish.report:
         click.echo(f"written: {report(wish.report, f'Curvature of {objective.name}', parts)}")
     if scan.run:
-        click.echo(f"kept: {scan.run} (lossatlas draw {shlex.quote(scan.run)} --value ratio -o picture.html)")
+        click.echo(f"kept: {scan.run} (lossatlas draw {shlex.quote(scan.run)} --value {value} -o picture.html)")
 
 
 def _check_pictures(paths: tuple[str, ...]) -> None:

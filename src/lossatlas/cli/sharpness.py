@@ -75,6 +75,7 @@ def sharpness_command(config: Path | None, **given: Any) -> None:
       relative_flatness  of one layer (Petzka et al. 2021)
       fisher_rao         Fisher-Rao norm (Liang et al. 2019)
       trace, lambda_max  of the Hessian
+      critical           2/η, η the step along the gradient at which the loss first rises: no second derivatives
       input_margin       distance of the data to the decision boundary, to first order
       spectral_margin    margins over the spectral complexity (Bartlett et al. 2017)
 
@@ -84,6 +85,8 @@ def sharpness_command(config: Path | None, **given: Any) -> None:
         lossatlas sharpness --model train.py:make_model --data train.py:loader --checkpoint best.pt
       How far one may go before the loss has risen by 0.5:
         lossatlas sharpness --config scan.toml --measure radius --set radius.rise=0.5 --set radius.directions=20
+      How near to the edge of stability batches of 64 are, beside 2 over the learning rate (arXiv 2601.16979):
+        lossatlas sharpness --config scan.toml --measure critical --set critical.m=64
       Several networks against their test errors, on one page:
         lossatlas sharpness --model train.py:make_model --data train.py:loader \\
             --checkpoint a.pt --checkpoint b.pt --checkpoint c.pt --against test_error=0.05,0.08,0.07 --report flat.html

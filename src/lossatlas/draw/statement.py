@@ -46,7 +46,7 @@ def statement(landscape: xr.Dataset) -> list[Part]:
     if any(quantity(landscape, name) for name in value_names(landscape)):
         return [
             Heading(f"{title}: curvature on a grid"),
-            Picture(landscape, view={"value": "ratio"}),
+            Picture(landscape, view={"value": "ratio" if "ratio" in landscape else "critical"}),
             *_cost(landscape),
         ]
     return [
@@ -176,6 +176,8 @@ def _known(curvature: dict[str, Any]) -> list[Part]:
 
 def _cost(landscape: xr.Dataset) -> list[Part]:
     how = structured(landscape, "evaluation")
+    if "evaluations per point" in how:
+        return [f"{how['evaluations']:.0f} evaluations of the loss, {how['evaluations per point']:.3g} a point."]
     if "products" not in how:
         return []
     words = f"{how['products']:.0f} Hessian-vector products, {how['products per point']:.3g} a point."

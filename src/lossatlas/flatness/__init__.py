@@ -9,9 +9,11 @@ from lossatlas.flatness.average import adaptive_average, lpf, radius
 from lossatlas.flatness.curved import lambda_max, relative_flatness, trace
 from lossatlas.flatness.definitions import DEFINITIONS, INVARIANCES, Definition
 from lossatlas.flatness.functional import fisher_rao, input_margin, spectral_margin
+from lossatlas.flatness.profile import Profile, profile
 from lossatlas.flatness.ranking import Correlation, correlation
 from lossatlas.flatness.result import Sharpness
 from lossatlas.flatness.rise import critical
+from lossatlas.flatness.rise_map import critical_map
 from lossatlas.flatness.table import MEASURES, Table, measure, table
 from lossatlas.flatness.worst import adaptive_worst, epsilon_sharpness, sam
 
@@ -21,18 +23,21 @@ __all__ = [
     "MEASURES",
     "Correlation",
     "Definition",
+    "Profile",
     "Sharpness",
     "Table",
     "adaptive_average",
     "adaptive_worst",
     "correlation",
     "critical",
+    "critical_map",
     "epsilon_sharpness",
     "fisher_rao",
     "input_margin",
     "lambda_max",
     "lpf",
     "measure",
+    "profile",
     "radius",
     "relative_flatness",
     "sam",

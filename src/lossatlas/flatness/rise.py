@@ -13,7 +13,7 @@ costs what a few evaluations cost, also where second derivatives do not fit.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from scipy.optimize import brentq
 from torch import Tensor
@@ -21,6 +21,7 @@ from torch import Tensor
 from lossatlas.errors import SpecError
 from lossatlas.flatness.ground import Ground, groups, mean_and_error
 from lossatlas.flatness.result import Sharpness
+from lossatlas.flatness.update import Update, update_of
 from lossatlas.objective import Objective
 from lossatlas.objective.given import check_objective
 from lossatlas.space.parameters import Parameters
@@ -37,7 +38,7 @@ def critical(
     objective: Objective,
     params: Parameters | None = None,
     *,
-    update: Mapping[str, Tensor] | None = None,
+    update: Update | None = None,
     second: Objective | None = None,
     m: int | None = None,
     start: Step = 1.0,
@@ -49,8 +50,9 @@ def critical(
     Args:
         objective: whose loss.
         params: the point; left out, the origin.
-        update: tensors by name that a step of η subtracts: a gradient with momentum, or preconditioned as by Adam.
-            Left out, the gradient of each group of samples.
+        update: tensors by name that a step of η subtracts η times: a gradient with momentum, or preconditioned; or a
+            ``torch.optim.Optimizer`` of the model, whose next step it is, by the gradient of each group, with its
+            momenta and preconditioner and divided by its learning rate. Left out, the gradient of each group.
         second: another objective on the same network; the value is then how its loss bends along the first one's
             update (relative critical sharpness).
         m: samples of a group, as the batch that an optimiser sees; left out, all of them. The value is the mean over
@@ -84,7 +86,7 @@ def critical(
     parts = groups(objective, m, seed)
     for part in parts:
         ground = Ground(part, params)
-        way = _update(ground, update)
+        way = update_of(ground, update)
         seen = ground if second is None else Ground(second, ground.base)
         step, note = first_rise(_change(seen, way), start, tolerance)
         found.append(2 / step if step > 0 else math.inf)
@@ -155,19 +157,3 @@ def first_rise(change: Callable[[float], float], start: float = 1.0, tolerance: 
 
 def _change(ground: Ground, way: Tensor) -> Callable[[float], float]:
     return lambda step: ground.loss(-step * way) - ground.height
-
-
-def _update(ground: Ground, update: Mapping[str, Tensor] | None) -> Tensor:
-    """The update as one vector, float64 [n]."""
-    if update is None:
-        found = ground.gradient()
-        if not bool((found != 0).any()):
-            raise SpecError("the gradient is zero here: nothing is updated; give an update, or another point")
-        return found
-    strangers = [name for name in update if name not in ground.matrix.names]
-    if strangers:
-        raise SpecError(
-            f"update: {strangers[0]!r} is not a tensor that can be trained; those are {ground.matrix.names[:4]} …"
-        )
-    zeros = {name: ground.base[name] * 0 for name in ground.matrix.names}
-    return ground.matrix.joined({**zeros, **dict(update)})

@@ -23,6 +23,7 @@ from lossatlas.errors import SpecError, unknown
 from lossatlas.extras import MissingExtraError, require
 from lossatlas.objective import Objective
 from lossatlas.oneline import one_line
+from lossatlas.paths.edge import Edge
 from lossatlas.paths.record import Recorder, unwrapped
 from lossatlas.sampling.run import sample
 from lossatlas.sampling.samplers import Grid
@@ -112,13 +113,20 @@ class QuickLine:
         return False
 
 
-def lightning(recorder: Recorder | None = None, *, when: When = "step", line: QuickLine | None = None) -> Any:
-    """A callback for Lightning that records the path, and logs a quick line to the trainer's loggers.
+def lightning(
+    recorder: Recorder | None = None,
+    *,
+    when: When = "step",
+    line: QuickLine | None = None,
+    edge: Edge | None = None,
+) -> Any:
+    """A callback for Lightning that records the path, and logs a quick line and the edge to the trainer's loggers.
 
     Args:
         recorder: left out, no path is recorded. Its ``every`` counts optimizer steps or epochs, as ``when`` says.
         when: ``"step"`` or ``"epoch"``.
         line: left out, none is sampled.
+        edge: critical sharpness beside 2/η, looked at after every so many optimizer steps.
 
     Returns:
         A ``Callback`` of the package in use, ``lightning`` or ``pytorch_lightning``.
@@ -130,56 +138,29 @@ def lightning(recorder: Recorder | None = None, *, when: When = "step", line: Qu
     _check(when)
     base: type[Any] = _lightning().Callback
 
-    class Path(base):  # type: ignore[misc]  # the base is known only now
+    class Path(_ForLightning, base):  # type: ignore[misc]  # the base is known only now
         """Records the path of a training."""
 
-        def __init__(self) -> None:
-            self.seen = -1
-            self.loss: float | None = None
-
-        @_harmless
-        def record(self, trainer: Any, module: Any) -> None:
-            number = trainer.global_step if when == "step" else trainer.current_epoch + (trainer.global_step > 0)
-            if recorder is None or not trainer.is_global_zero or number == self.seen:
-                return
-            self.seen = number
-            lr = trainer.optimizers[0] if trainer.optimizers else None
-            recorder.step(module, step=number, epoch=trainer.current_epoch, loss=self.loss, lr=lr)
-
-        def on_train_start(self, trainer: Any, module: Any) -> None:
-            self.record(trainer, module)
-
-        def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-            self.loss = _number(outputs.get("loss") if isinstance(outputs, Mapping) else outputs)
-            if when == "step":
-                self.record(trainer, module)
-
-        def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
-            if when == "epoch":
-                self.record(trainer, module)
-            self.show(trainer, module)
-
-        @_harmless
-        def show(self, trainer: Any, module: Any) -> None:
-            if line is not None and trainer.is_global_zero and (trainer.current_epoch + 1) % line.every == 0:
-                landscape = line.sample(module)
-                for logger in trainer.loggers:
-                    line.log(landscape, logger, trainer.global_step)
-
-    return Path()
+    return Path(recorder, when, line, edge)
 
 
 def trainer(
-    recorder: Recorder | None = None, *, when: When = "step", line: QuickLine | None = None, to: Any = None
+    recorder: Recorder | None = None,
+    *,
+    when: When = "step",
+    line: QuickLine | None = None,
+    edge: Edge | None = None,
+    to: Any = None,
 ) -> Any:
-    """A callback for the Hugging Face Trainer that records the path, and logs a quick line.
+    """A callback for the Hugging Face Trainer that records the path, and logs a quick line and the edge.
 
     Args:
         recorder: left out, no path is recorded. Its ``every`` counts optimizer steps or epochs, as ``when`` says.
         when: ``"step"`` or ``"epoch"``.
         line: left out, none is sampled.
-        to: where the line is logged, a ``SummaryWriter`` or a run of Weights & Biases; left out, the run of Weights &
-            Biases that is active, if there is one.
+        edge: critical sharpness beside 2/η, looked at after every so many steps.
+        to: where line and edge are logged, a ``SummaryWriter`` or a run of Weights & Biases; left out, the run of
+            Weights & Biases that is active, if there is one.
 
     Returns:
         A ``TrainerCallback``.
@@ -191,46 +172,20 @@ def trainer(
     _check(when)
     base: type[Any] = require("transformers", extra="hf", purpose="record a path with its Trainer").TrainerCallback
 
-    class Path(base):  # type: ignore[misc]  # the base is known only now
+    class Path(_ForTrainer, base):  # type: ignore[misc]  # the base is known only now
         """Records the path of a training."""
 
-        def __init__(self) -> None:
-            self.loss: float | None = None
-
-        @_harmless
-        def record(self, state: Any, model: Any, lr: Any) -> None:
-            if recorder is None or not state.is_world_process_zero:
-                return
-            number = state.global_step if when == "step" else round(state.epoch or 0)
-            recorder.step(model, step=number, epoch=state.epoch or 0.0, loss=self.loss, lr=lr)
-
-        def on_train_begin(self, args: Any, state: Any, control: Any, **kw: Any) -> None:
-            self.record(state, kw["model"], kw.get("optimizer"))
-
-        def on_log(self, args: Any, state: Any, control: Any, **kw: Any) -> None:
-            self.loss = _number((kw.get("logs") or {}).get("loss", self.loss))
-
-        def on_step_end(self, args: Any, state: Any, control: Any, **kw: Any) -> None:
-            if when == "step":
-                self.record(state, kw["model"], kw.get("optimizer"))
-
-        def on_epoch_end(self, args: Any, state: Any, control: Any, **kw: Any) -> None:
-            if when == "epoch":
-                self.record(state, kw["model"], kw.get("optimizer"))
-            self.show(state, kw["model"])
-
-        @_harmless
-        def show(self, state: Any, model: Any) -> None:
-            if line is not None and state.is_world_process_zero and round(state.epoch) % line.every == 0:
-                line.show(model, to or getattr(sys.modules.get("wandb"), "run", None), state.global_step)
-
-    return Path()
+    return Path(recorder, when, line, edge, to)
 
 
 def _harmless(hook: Callable[..., None]) -> Callable[..., None]:
     """A part of a callback whose failure is warned of, once for each reason, and stops nothing."""
     said: set[str] = set()
-    doing = {"record": "the path was not recorded", "show": "no line was logged"}[hook.__name__]
+    doing = {
+        "record": "the path was not recorded",
+        "show": "no line was logged",
+        "look": "the edge was not looked at",
+    }[hook.__name__]
 
     @functools.wraps(hook)
     def safe(*arguments: Any) -> None:
@@ -243,6 +198,105 @@ def _harmless(hook: Callable[..., None]) -> Callable[..., None]:
                 warnings.warn(f"lossatlas: {doing} here, and the training goes on ({words})", stacklevel=2)
 
     return safe
+
+
+class _ForLightning:
+    """The hooks of Lightning."""
+
+    def __init__(self, recorder: Recorder | None, when: When, line: QuickLine | None, edge: Edge | None) -> None:
+        self.recorder, self.when, self.line, self.edge = recorder, when, line, edge
+        self.seen = -1
+        self.looked = -1
+        self.loss: float | None = None
+
+    @_harmless
+    def record(self, trainer: Any, module: Any) -> None:
+        number = trainer.global_step if self.when == "step" else trainer.current_epoch + (trainer.global_step > 0)
+        if self.recorder is None or not trainer.is_global_zero or number == self.seen:
+            return
+        self.seen = number
+        lr = trainer.optimizers[0] if trainer.optimizers else None
+        self.recorder.step(module, step=number, epoch=trainer.current_epoch, loss=self.loss, lr=lr)
+
+    @_harmless
+    def look(self, trainer: Any, module: Any) -> None:
+        if self.edge is None or not trainer.is_global_zero or trainer.global_step == self.looked:
+            return
+        self.looked = trainer.global_step
+        found = self.edge.step(module, trainer.optimizers[0], step=self.looked)
+        for logger in trainer.loggers:
+            if found is not None:
+                self.edge.log(found, logger)
+
+    def on_train_start(self, trainer: Any, module: Any) -> None:
+        self.record(trainer, module)
+        self.look(trainer, module)
+
+    def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.loss = _number(outputs.get("loss") if isinstance(outputs, Mapping) else outputs)
+        if self.when == "step":
+            self.record(trainer, module)
+        self.look(trainer, module)
+
+    def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
+        if self.when == "epoch":
+            self.record(trainer, module)
+        self.show(trainer, module)
+
+    @_harmless
+    def show(self, trainer: Any, module: Any) -> None:
+        if self.line is not None and trainer.is_global_zero and (trainer.current_epoch + 1) % self.line.every == 0:
+            landscape = self.line.sample(module)
+            for logger in trainer.loggers:
+                self.line.log(landscape, logger, trainer.global_step)
+
+
+class _ForTrainer:
+    """The hooks of the Trainer of Hugging Face."""
+
+    def __init__(
+        self, recorder: Recorder | None, when: When, line: QuickLine | None, edge: Edge | None, to: Any
+    ) -> None:
+        self.recorder, self.when, self.line, self.edge, self.to = recorder, when, line, edge, to
+        self.loss: float | None = None
+
+    @_harmless
+    def record(self, state: Any, model: Any, lr: Any) -> None:
+        if self.recorder is None or not state.is_world_process_zero:
+            return
+        number = state.global_step if self.when == "step" else round(state.epoch or 0)
+        self.recorder.step(model, step=number, epoch=state.epoch or 0.0, loss=self.loss, lr=lr)
+
+    @_harmless
+    def look(self, state: Any, model: Any, optimizer: Any) -> None:
+        if self.edge is not None and state.is_world_process_zero:
+            self.edge.step(model, getattr(optimizer, "optimizer", optimizer), step=state.global_step, to=self.board)
+
+    @property
+    def board(self) -> Any:
+        return self.to or getattr(sys.modules.get("wandb"), "run", None)
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kw: Any) -> None:
+        self.record(state, kw["model"], kw.get("optimizer"))
+        self.look(state, kw["model"], kw.get("optimizer"))
+
+    def on_log(self, args: Any, state: Any, control: Any, **kw: Any) -> None:
+        self.loss = _number((kw.get("logs") or {}).get("loss", self.loss))
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kw: Any) -> None:
+        if self.when == "step":
+            self.record(state, kw["model"], kw.get("optimizer"))
+        self.look(state, kw["model"], kw.get("optimizer"))
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kw: Any) -> None:
+        if self.when == "epoch":
+            self.record(state, kw["model"], kw.get("optimizer"))
+        self.show(state, kw["model"])
+
+    @_harmless
+    def show(self, state: Any, model: Any) -> None:
+        if self.line is not None and state.is_world_process_zero and round(state.epoch) % self.line.every == 0:
+            self.line.show(model, self.board, state.global_step)
 
 
 def _number(loss: Any) -> float | None:

@@ -43,6 +43,12 @@ QUANTITIES = {
         label="largest residual", caveat="‖Hv − λv‖ over the size of λ: how far v is from an eigenvector."
     ),
     "products": Quantity(label="Hessian-vector products", caveat="The cost of a point, and nothing of the surface."),
+    "critical": Quantity(
+        label="2/ηc",
+        caveat="ηc: step along its gradient at which the loss first rises; of that one direction, never above λmax to "
+        "second order.",
+    ),
+    "evaluations": Quantity(label="evaluations of the loss", caveat="The cost of a point, and nothing of the surface."),
 }
 
 

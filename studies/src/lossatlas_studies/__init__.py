@@ -26,6 +26,7 @@ ORDER = (
     "language",
     "architecture-search",
     "edge-of-stability",
+    "critical-sharpness",
     "batch-statistics",
 )
 """The studies of this distribution by name, in the order of the index."""

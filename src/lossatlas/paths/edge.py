@@ -1,0 +1,228 @@
+"""How near is a training to the edge of stability: critical sharpness beside 2/η, logged while it runs."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from lossatlas.atomic import write_text
+from lossatlas.errors import SpecError, unknown
+from lossatlas.expected import path_of
+from lossatlas.figure.plot import Panel, Plot, Series
+from lossatlas.flatness.rise import critical
+from lossatlas.objective import Objective
+from lossatlas.oneline import one_line
+from lossatlas.paths.record import learning_rate, unwrapped
+
+__all__ = ["ALONG", "Edge", "Moment"]
+
+ALONG = ("gradient", "optimizer")
+"""What the step goes along: the gradient, or the step that the optimiser would take."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """What was found at one step of a training.
+
+    Attributes:
+        step: its number.
+        critical: critical sharpness; NaN where there was none, infinite where the loss rises at once.
+        edge: 2 over the learning rate; NaN where that is not known, infinite where it is zero.
+        evaluations: of the watched data that it took.
+        note: why there is no value, or that it is a bound; mostly empty.
+    """
+
+    step: int
+    critical: float
+    edge: float
+    evaluations: float
+    note: str = ""
+
+    __repr__ = one_line
+
+
+class Edge:
+    r"""Logs critical sharpness during a training, next to :math:`2 / η`.
+
+    Where full-batch gradient descent is at the edge of stability the two hover around each other (Cohen et al. 2021,
+    arXiv 2103.00065; arXiv 2601.16979). Each look costs a gradient and about six evaluations of the data that is
+    watched, so give it a few hundred samples. The model and the optimiser are only read.
+
+    Args:
+        data: as for :class:`~lossatlas.Objective`.
+        loss: as for :class:`~lossatlas.Objective`.
+        every: steps from one look to the next.
+        along: "gradient", or "optimizer": along the step that the optimiser would take, with its momenta and its
+            preconditioner; Adam's own edge is seen along that.
+        to: where each look is logged: a ``SummaryWriter`` of TensorBoard, a run of Weights & Biases, or a Lightning
+            logger. Callbacks for trainers log to those of the trainer as well.
+        options: further arguments of the Objective.
+
+    Attributes:
+        moments: what was found so far.
+
+    Raises:
+        SpecError: an option that makes no sense.
+
+    Example:
+        >>> net = nn.Linear(1, 1, bias=False).double()
+        >>> net.weight.data.fill_(1.0)
+        tensor([[1.]], dtype=torch.float64)
+        >>> data = torch.ones(4, 1).double(), torch.zeros(4, 1).double()
+        >>> edge = Edge(data=data, loss=torch.nn.functional.mse_loss)
+        >>> found = edge.step(net, torch.optim.SGD(net.parameters(), lr=0.5))
+        >>> round(found.critical, 6), found.edge
+        (2.0, 4.0)
+    """
+
+    def __init__(
+        self,
+        *,
+        data: Any,
+        loss: Callable[..., Any] | None = None,
+        every: int = 1,
+        along: str = "gradient",
+        to: Any = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
+            raise SpecError(f"every={every!r}; expected a whole number of steps, at least 1")
+        if along not in ALONG:
+            raise SpecError(unknown("along", along, ALONG))
+        self.data, self.loss, self.every, self.along, self.to = data, loss, every, along, to
+        self.options = dict(options or {})
+        self.moments: list[Moment] = []
+        self._count = 0
+
+    def step(self, model: nn.Module, optimizer: Any, *, step: int | None = None, to: Any = None) -> Moment | None:
+        """Look, if this step is due.
+
+        Args:
+            model: as it is now.
+            optimizer: a ``torch.optim.Optimizer``, a scheduler, or a learning rate.
+            step: number of the step; left out, one more than the last.
+            to: where it is logged besides.
+
+        Returns:
+            What was found, or ``None`` where the step is not due.
+        """
+        number = self._count if step is None else int(step)
+        self._count = number + 1
+        if number % self.every:
+            return None
+        found = self.look(model, optimizer, number)
+        self.moments.append(found)
+        for target in (self.to, to):
+            self.log(found, target)
+        return found
+
+    def look(self, model: nn.Module, optimizer: Any, step: int = 0) -> Moment:
+        """Critical sharpness of a model as it is now, beside 2 over the learning rate.
+
+        Returns:
+            What was found; where nothing was, the note says why.
+
+        Raises:
+            SpecError: ``along="optimizer"`` without an optimiser.
+        """
+        rate = learning_rate(optimizer)
+        if self.along == "optimizer" and not isinstance(optimizer, torch.optim.Optimizer):
+            raise SpecError(
+                "along='optimizer' needs the torch.optim.Optimizer itself; give it to step(model, optimizer)"
+            )
+        edge = math.nan if rate is None else 2 / rate if rate > 0 else math.inf
+        objective = Objective(unwrapped(model), self.data, self.loss, **self.options)
+        try:
+            update = optimizer if self.along == "optimizer" else None
+            found = critical(objective, update=update, start=self._start(rate))
+        except SpecError as fault:
+            return Moment(step=step, critical=math.nan, edge=edge, evaluations=1.0, note=str(fault))
+        return Moment(step=step, critical=found.value, edge=edge, evaluations=found.evaluations, note=found.note)
+
+    @staticmethod
+    def log(found: Moment, to: Any) -> bool:
+        """Log both numbers where there is something that takes numbers.
+
+        Args:
+            found: from :meth:`step` or :meth:`look`.
+            to: as for the class.
+
+        Returns:
+            Whether they were logged.
+        """
+        values = {"lossatlas/critical_sharpness": found.critical, "lossatlas/edge_of_stability": found.edge}
+        values = {name: value for name, value in values.items() if math.isfinite(value)}
+        if to is None or not values:
+            return False
+        if callable(getattr(to, "log_metrics", None)):  # a Lightning logger, also one of CSV files
+            to.log_metrics(values, step=found.step)
+        elif callable(getattr(to, "add_scalar", None)):
+            for name, value in values.items():
+                to.add_scalar(name, value, found.step)
+        elif callable(getattr(to, "log", None)) and "wandb" in sys.modules:
+            to.log({**values, "lossatlas/step": found.step})
+        else:
+            return False
+        return True
+
+    def _start(self, rate: float | None) -> float:
+        """Where the search begins: at the step that was found last, or the learning rate."""
+        last = self.moments[-1].critical if self.moments else math.nan
+        if math.isfinite(last) and last > 0:
+            return 2 / last
+        return rate if rate and rate > 0 else 1.0
+
+    def plot(self) -> Plot:
+        """Critical sharpness and 2/η by step.
+
+        Returns:
+            A plot.
+
+        Raises:
+            SpecError: nothing was looked at yet.
+        """
+        if not self.moments:
+            raise SpecError("nothing was looked at yet; call edge.step(model, optimizer) in the training loop")
+        steps = np.array([one.step for one in self.moments])
+        found = np.array([one.critical for one in self.moments])
+        edge = np.array([one.edge for one in self.moments])
+        finite = [Series(x=steps, y=np.where(np.isfinite(found), found, np.nan), label="critical sharpness", color=0)]
+        finite += [Series(x=steps, y=np.where(np.isfinite(edge), edge, np.nan), label="2/η", color=1, dashed=True)]
+        name = "the gradient" if self.along == "gradient" else "the optimizer's step"
+        lost = int((~np.isfinite(found)).sum())
+        caption = [
+            f"Critical sharpness: 2/ηc, the loss first rises ηc along {name}.",
+            f"{lost} of {len(found)} looks found none." if lost else "",
+            "2/η limits full-batch descent alone.",
+        ]
+        panel = Panel(series=finite, x_label="step", y_label="curvature", y_scale=_scale(found, edge))
+        return Plot(panels=[panel], caption=caption)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write what was found as JSON: a list with one entry for each look; a number that is not finite is null.
+
+        Returns:
+            The path.
+        """
+        target = path_of("path", path)
+        entries = [
+            {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in asdict(one).items()}
+            for one in self.moments
+        ]
+        write_text(target, json.dumps(entries, indent=2, ensure_ascii=False))
+        return target
+
+
+def _scale(*columns: np.ndarray) -> Any:
+    known = np.concatenate([column[np.isfinite(column)] for column in columns])
+    return "log" if len(known) and known.min() > 0 and known.max() / known.min() > 30 else "linear"
