@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lossatlas.connect.curve import connect
     from lossatlas.curvature.density import spectral_density
     from lossatlas.curvature.map import curvature_map
+    from lossatlas.curvature.masked import masked_gradients
     from lossatlas.curvature.spectrum import eigenvalues, trace
     from lossatlas.draw import View, draw
     from lossatlas.draw.figures import plot, show
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from lossatlas.sampling.subset import Subset
     from lossatlas.space import filters
     from lossatlas.space.charts import Plane
+    from lossatlas.space.inputs import InputPlane
     from lossatlas.space.normalize import normalize
 
 # Where each name lives, in which room; a room's own name stands for the whole module. They are imported on first use:
@@ -51,6 +53,7 @@ _HOMES = {
     "Function": "objective.function",
     "load_checkpoint": "objective.checkpoints",
     "Plane": "space.charts",
+    "InputPlane": "space.inputs",
     "normalize": "space.normalize",
     "Grid": "sampling.samplers",
     "Adaptive": "sampling.adaptive",
@@ -71,6 +74,7 @@ _HOMES = {
     "trace": "curvature.spectrum",
     "spectral_density": "curvature.density",
     "curvature_map": "curvature.map",
+    "masked_gradients": "curvature.masked",
     "Recorder": "paths.record",
     "Trajectory": "paths.trajectories",
     "align": "connect.alignment",
@@ -90,6 +94,7 @@ __all__ = [
     "Adaptive",
     "Function",
     "Grid",
+    "InputPlane",
     "Objective",
     "Plan",
     "Plane",
@@ -110,6 +115,7 @@ __all__ = [
     "interpolate",
     "landscape",
     "load_checkpoint",
+    "masked_gradients",
     "metrics",
     "normalize",
     "open",

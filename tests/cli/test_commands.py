@@ -533,3 +533,32 @@ def test_the_help_of_a_long_command_has_sections_and_shows_every_flag_once(comma
     sections = printed[re.search(r"^What is \w+:$", printed, flags=re.M).start() :]
     flags = {flag for option in atlas.get_command(None, command).params for flag in option.opts if flag[:2] == "--"}
     assert sorted(re.findall(r"^  (?:-\w, )?(--[\w-]+)", sections, flags=re.M)) == sorted({*flags, "--help"})
+
+
+def test_inputs_move_in_one_command_and_in_the_python_it_prints(here):
+    arguments = [*GRID, "--input-plane", "adversarial", "--examples", "0,2-4", "--clamp", "-3,3"]
+    result = sample(*arguments, "--run", "a", "--out", "a.png")
+    assert "attack: PGD reaches a mean loss of" in result.stdout
+    assert "neither robustness nor honest gradients" in result.stdout
+    exec(compile(sample(*arguments, "--run", "b", "--print-python").stdout, "printed", "exec"), {})
+    np.testing.assert_array_equal(la.open("a")["loss"].values, la.open("b")["loss"].values)
+    assert int(la.open("a").attrs["samples"]) == 4
+    assert "input norm" in run("info", "a").stdout
+    assert 'examples = "0,2-4"' in sample(*arguments, "--print-config").stdout
+    said = sample(*GRID, "--input-plane", "random", "--norm", "2").stdout
+    assert "inputs: moved at random, the weights fixed" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--examples", "1"], "--examples goes with --input-plane"),
+        (["--input-plane", "sideways"], "choose one of: adversarial, random"),
+        (["--input-plane", "random", "--norm", "3"], "choose one of: inf, 2"),
+        (["--input-plane", "random", "--examples", "1-x"], "such as 0,3,7 or 0-9"),
+        (["--input-plane", "random", "--clamp", "1"], "expected LOW,HIGH"),
+        (["--input-plane", "random", "--orthogonal"], "--orthogonal is about directions of weights"),
+    ],
+)
+def test_bad_flags_of_inputs_say_what_is_good(here, arguments, words):
+    assert words in sample(*GRID, *arguments, code=2).stderr

@@ -224,7 +224,7 @@ def _landscape_facts(landscape: Any) -> dict[str, Any]:
     )
     axes = {
         name: f"{len(landscape[name])} points from {float(landscape[name][0]):g} to {float(landscape[name][-1]):g}, "
-        f"{landscape[name].attrs['long_name']}, length {_length(landscape[name].attrs['length'])}"
+        f"{landscape[name].attrs['long_name']}, {_norm(landscape, name)} {_length(landscape[name].attrs['length'])}"
         for name in axis_names(landscape)
     }
     facts = {name: landscape.attrs[name] for name in plain if landscape.attrs[name] != ""} | {"axes": axes}
@@ -239,6 +239,12 @@ def _landscape_facts(landscape: Any) -> dict[str, Any]:
     found = lowest(landscape, value_names(landscape)[0])
     facts["lowest"] = "unknown" if found is None else found.words
     return facts | {"created": landscape.attrs["created"], "software": landscape.attrs["software"]}
+
+
+def _norm(landscape: Any, axis: str) -> str:
+    """What the length of a direction is measured in, where that is not the weights."""
+    unit = str(landscape[f"{axis}_length"].attrs.get("units", "parameter norm"))
+    return "length" if unit == "parameter norm" else unit
 
 
 def _length(norm: float) -> str:

@@ -16,7 +16,7 @@ from lossatlas.evaluate.plans import NAMES, PRECISIONS
 from lossatlas.objective.batchnorm import MODES
 from lossatlas.space.normalize import WAYS
 
-__all__ = ["BOUNDS", "FLAGS", "HOW", "WHAT", "WHERE", "Measuring", "flags", "settings"]
+__all__ = ["BOUNDS", "FLAGS", "HOW", "INPUTS", "WHAT", "WHERE", "Measuring", "flags", "settings"]
 
 BOUNDS = click.Tuple([float, float, int])
 
@@ -170,6 +170,21 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
     "directions": click.option(
         "--directions", metavar="FILE", help="Read the directions from a .safetensors file or the original code's .h5."
     ),
+    "input_plane": click.option(
+        "--input-plane",
+        metavar="WHICH",
+        help="Move the inputs instead of the weights: adversarial (x up the gradient, y random) or random.",
+    ),
+    "examples": click.option(
+        "--examples", metavar="N,…", help="Which samples move, counted from 0: 0,3,7 or 0-9 (default: all)."
+    ),
+    "norm": click.option(
+        "--norm", metavar="NAME", help="Norm of the inputs' directions: inf (signs, the default) or 2."
+    ),
+    "clamp": click.option("--clamp", metavar="LOW,HIGH", help="Keep moved inputs within the valid range, such as 0,1."),
+    "layer": click.option(
+        "--layer", metavar="NAME", help="Move the output of this module instead, such as a token embedding."
+    ),
     "adaptive": click.option(
         "--adaptive",
         type=float,
@@ -241,6 +256,10 @@ WHAT = (
 WHERE = ("x", "y", "z", "seed", "normalize", "still", "only", "orthogonal", "canonical", "towards", "directions")
 """The names of the flags that say where."""
 
+
+INPUTS = ("input_plane", "examples", "norm", "clamp", "layer")
+"""The names of the flags that move the inputs instead of the weights."""
+
 HOW = ("adaptive", "plan", "precision", "standard_error", "seeds", "executor", "shard", "retry", "strict")
 """The names of the flags that say how."""
 
@@ -255,6 +274,7 @@ class Measuring(Sectioned):
     sections: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "What is measured": (*WHAT, "metric"),
         "Where": WHERE,
+        "Inputs instead of weights": INPUTS,
         "How": HOW,
         "Out": ("run", "out", "report", "title", "view", "print_config", "print_python", "json"),
     }

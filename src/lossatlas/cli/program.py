@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lossatlas.cli import corpus, names
+from lossatlas.cli.inputs import plane_call
 
 __all__ = ["to_python"]
 
@@ -104,7 +105,9 @@ def _call(scan: Any, tolerance: float) -> str:
 def _plane_lines(scan: Any) -> Iterator[str]:
     axes = tuple(scan.axes)
     options = f'by="{scan.normalize}", still={scan.still}' + (f", only={scan.only}" if scan.only else "")
-    if scan.directions:
+    if scan.input_plane:
+        yield f"plane = {plane_call(scan)}"
+    elif scan.directions:
         yield "from lossatlas.cli.scan import given_directions"
         yield f"plane = la.Plane(objective.origin, given_directions({scan.directions!r}, objective, {axes}))"
     elif scan.towards:

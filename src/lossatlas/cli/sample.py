@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from lossatlas.cli import Failure
+from lossatlas.cli.inputs import said
 from lossatlas.cli.options import FLAGS, Measuring, flags, settings
 from lossatlas.errors import SpecError
 
@@ -21,7 +22,7 @@ __all__ = ["sample_command", "stopped"]
 @click.option("--print-config", is_flag=True, help="Print the TOML file with the same settings, and stop.")
 @click.option("--print-python", is_flag=True, help="Print the Python program that does the same, and stop.")
 def sample_command(config: Path | None, print_config: bool, print_python: bool, **given: Any) -> None:
-    """Measure loss and metrics of a model over a line, a plane or a space of its parameters.
+    """Measure loss and metrics of a model over a line, a plane or a space of its parameters, or of its inputs.
 
     \b
     Examples:
@@ -40,6 +41,8 @@ def sample_command(config: Path | None, print_config: bool, print_python: bool, 
         lossatlas sample --config scan.toml --executor processes:4
       The third of eight jobs of an array, which need not know of each other:
         lossatlas sample --config scan.toml --run runs/a --shard 3/8
+      Ten inputs moved up their gradients, the weights fixed:
+        lossatlas sample --config scan.toml --input-plane adversarial --examples 0-9 --clamp 0,1 --x -0.1 0.1 41
       The standard error of each mean over samples:
         lossatlas sample --config scan.toml --standard-error --run runs/sure
 
@@ -72,6 +75,8 @@ def _measure(scan: Any) -> None:
     except KeyboardInterrupt:
         raise Failure(stopped(scan.run)) from None
     _report(scan, landscape)
+    if scan.input_plane and not scan.shard:
+        click.echo("\n".join(said(objective, plane, landscape)) or "inputs: moved at random, the weights fixed")
     for path in scan.out:
         click.echo(f"drawn: {la.draw(landscape, path, **scan.view)}")
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from lossatlas.cli import corpus as corpora
 from lossatlas.cli import names, program
+from lossatlas.cli.inputs import build_input_plane, check_inputs
 from lossatlas.cli.samples import first_inputs, first_samples, in_format
 from lossatlas.cli.seen import view_fields
 from lossatlas.errors import SpecError, unknown
@@ -94,6 +95,11 @@ class Scan:
     canonical: bool = False
     towards: tuple[str, ...] = ()
     directions: str = ""
+    input_plane: str = ""
+    examples: str = ""
+    norm: str = ""
+    clamp: str = ""
+    layer: str = ""
     adaptive: float = 0.0
     plan: str = "auto"
     precision: str = "exact"
@@ -132,6 +138,7 @@ class Scan:
             )
         if self.directions and self.towards:
             raise SpecError("--directions and --towards both say where to go; give one of them")
+        check_inputs(self)
         self._check_uncertainty()
         if len(self.towards) > len(self.axes):
             raise SpecError(f"--towards is given {len(self.towards)} times for the axes {list(self.axes)}")
@@ -329,8 +336,10 @@ def _short(name: str) -> str:
     return Path(name).stem if name.endswith((".npz", ".txt", ".tsv")) else name.partition("(")[0].rpartition(":")[2]
 
 
-def build_plane(scan: Scan, objective: Objective) -> Plane:
-    """The plane: random, towards other checkpoints, or from a file."""
+def build_plane(scan: Scan, objective: Objective) -> Any:
+    """The plane: random, towards other checkpoints, from a file, or of inputs."""
+    if scan.input_plane:
+        return build_input_plane(scan, objective)
     axes = tuple(scan.axes)
     if scan.directions:
         given = given_directions(scan.directions, objective, axes)

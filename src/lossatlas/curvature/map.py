@@ -40,6 +40,7 @@ from lossatlas.sampling.run import begun, check_question
 from lossatlas.sampling.samplers import Grid, GridQueue, Queue, Sampler
 from lossatlas.space.charts import Chart
 from lossatlas.space.facts import origin_of
+from lossatlas.space.inputs import InputPlane
 
 __all__ = ["VALUES", "Ends", "curvature_map", "snake"]
 
@@ -98,8 +99,7 @@ def curvature_map(
         True
     """
     check_question(objective, chart, sampler)
-    if not tolerance > 0:
-        raise SpecError(f"tolerance={tolerance}; expected a positive share of the largest eigenvalue")
+    _check(chart, tolerance)
     matrix = Matrix(objective, origin_of(chart), kind=kind, tensors=tensors)
     options = {"kind": kind, "tensors": tensors, "tolerance": tolerance, "most": most, "warm": warm, "seed": seed}
     centre = probe(objective, origin_of(chart))
@@ -126,6 +126,13 @@ def curvature_map(
             cold = {int(index): way.solved_cold(places.of(index[None])[0]) for index in _shown(again, progress)}
             journal.note_evaluation(_evaluation(found, options, cold))
         return journal.finish(sampler.finish)
+
+
+def _check(chart: Chart, tolerance: float) -> None:
+    if isinstance(chart, InputPlane):
+        raise SpecError("chart: an InputPlane moves the inputs, and this curvature is by the weights; use la.sample")
+    if not tolerance > 0:
+        raise SpecError(f"tolerance={tolerance}; expected a positive share of the largest eigenvalue")
 
 
 def _itself(way: Ends) -> Ends:

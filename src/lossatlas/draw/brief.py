@@ -13,6 +13,7 @@ from lossatlas.field.inequality import bent
 from lossatlas.figure.ranges import Range
 from lossatlas.figure.words import number, percent
 from lossatlas.results.landscape import structured
+from lossatlas.results.moves import ATTACKS, along_words, not_convex, of_inputs
 from lossatlas.results.quantities import quantity
 
 __all__ = ["proves", "what"]
@@ -30,6 +31,7 @@ def what(landscapes: Sequence[xr.Dataset], drawn: Range) -> tuple[str, ...]:
     """
     parts = [
         _cut(drawn),
+        " / ".join(captions.unique(map(along_words, landscapes))),
         captions.common(landscapes, "model"),
         captions.common(landscapes, "batchnorm", before="BatchNorm "),
         captions.common(landscapes, "data"),
@@ -62,12 +64,18 @@ def proves(landscapes: Sequence[xr.Dataset], value: str) -> tuple[str, ...]:
     Returns:
         Sentences, the most important first.
     """
+    attacks = (ATTACKS,) if of_inputs(landscapes) else ()
+    return (*_proved(landscapes, value), *attacks)
+
+
+def _proved(landscapes: Sequence[xr.Dataset], value: str) -> tuple[str, ...]:
+    """The same without what pictures of inputs do not prove."""
     if found := quantity(landscapes[0], value):
         return (found.caveat,)
     if any(landscape[value].attrs.get("kind") != "loss" for landscape in landscapes):
-        return (whole,) if (whole := captions.caveat(landscapes, value)) else ()
+        return (whole,) if (whole := captions.proved(landscapes, value)) else ()
     if any(map(bent, landscapes)):
-        return (captions.caveat(landscapes, value),)
+        return (captions.proved(landscapes, value),)
     if any(structured(landscape, "sampling").get("kind") == "seeds" for landscape in landscapes):
         return (captions.NO_SLICE,)
     try:
@@ -80,7 +88,7 @@ def proves(landscapes: Sequence[xr.Dataset], value: str) -> tuple[str, ...]:
     if not proven:
         return (captions.CAVEAT, *centre)
     if len(proofs) == 1:
-        return ("This slice proves that the loss is not convex.", *centre)
+        return (f"This slice proves that the loss is not {not_convex(landscapes)}.", *centre)
     if proven == len(proofs):
-        return ("These slices prove that none of the losses is convex.", *centre)
+        return (f"These slices prove that none of the losses is {not_convex(landscapes)}.", *centre)
     return (f"{proven} of {len(proofs)} losses are proved not to be convex; of the others nothing is.", *centre)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 import xarray as xr
 
-from lossatlas.draw.scene import Caption, Cells, Curve, PictureAxis
+from lossatlas.draw.scene import PARAMETERS, Caption, Cells, Curve, PictureAxis
 from lossatlas.errors import SpecError
 from lossatlas.field.convexity import THRESHOLDS, Proof, centre_words, proof
 from lossatlas.field.inequality import bent
@@ -18,6 +18,7 @@ from lossatlas.field.stated import another_view
 from lossatlas.figure.ranges import Range
 from lossatlas.figure.words import apart, number, percent
 from lossatlas.results.landscape import Status, structured
+from lossatlas.results.moves import ATTACKS, moved_words, not_convex, of_inputs
 from lossatlas.results.quantities import quantity
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "empty_words",
     "normalisation",
     "precision",
+    "proved",
     "reason",
     "samples",
     "shown_words",
@@ -143,6 +145,12 @@ def about(landscapes: Sequence[xr.Dataset]) -> str:
 
 def caveat(landscapes: Sequence[xr.Dataset], value: str) -> str:
     """What the slices prove, and that the converse does not hold; of another quantity, what it does not prove."""
+    attacks = ATTACKS if of_inputs(landscapes) else ""
+    return " ".join(filter(None, [proved(landscapes, value), attacks]))
+
+
+def proved(landscapes: Sequence[xr.Dataset], value: str) -> str:
+    """What the slices prove, without what pictures of inputs do not."""
     if what := quantity(landscapes[0], value):
         how = unique(str(structured(one, "evaluation").get("in words", "")) for one in landscapes)
         return " ".join([*map(_sentence, how), what.caveat])
@@ -156,7 +164,7 @@ def caveat(landscapes: Sequence[xr.Dataset], value: str) -> str:
         curved = (
             f"Along a {' or a '.join(along)} even a convex loss may rise and fall: that proves nothing of the loss."
         )
-        return " ".join(filter(None, [caveat(straight, value) if straight else "", curved]))
+        return " ".join(filter(None, [proved(straight, value) if straight else "", curved]))
     try:
         proofs = [proof(landscape, value) for landscape in landscapes]
     except SpecError:  # too few points, or uneven ones, for second differences
@@ -166,19 +174,19 @@ def caveat(landscapes: Sequence[xr.Dataset], value: str) -> str:
         return f"{CAVEAT} {known}".rstrip()
     bends = _bending(landscapes, proofs)
     if all(found.proves for found in proofs):
-        return f"{_broken(proofs)} {bends} {known}".rstrip()
+        return f"{_broken(proofs, not_convex(landscapes))} {bends} {known}".rstrip()
     return f"{bends} {CAVEAT} {known}".rstrip()
 
 
-def _broken(proofs: Sequence[Proof]) -> str:
+def _broken(proofs: Sequence[Proof], convex: str) -> str:
     """That the losses are not convex, by how much, and what that exceeds."""
     broken = [found.inequality for found in proofs if found.inequality is not None]
     if len(broken) == 1:
-        return f"The loss is not convex: {broken[0].words}."
+        return f"The loss is not {convex}: {broken[0].words}."
     sizes = _listed([one.difference for one in broken], number)
     noise = _listed([one.noise for one in broken], lambda value: number(value, 2))
     return (
-        f"None of the losses is convex: second differences of {sizes}, where a convex function has none below 0 and "
+        f"None of the losses is {convex}: second differences of {sizes}, where a convex function has none below 0 and "
         f"rounding explains {noise}."
     )
 
@@ -224,7 +232,8 @@ def common(landscapes: Sequence[xr.Dataset], attribute: str, before: str = "", a
 
 def samples(landscapes: Sequence[xr.Dataset]) -> str:
     """The number of samples; that it is unknown, where even the number format is."""
-    known = common(landscapes, "samples", after=" samples")
+    known = common(landscapes, "samples")
+    known += "" if not known else " sample" if known == "1" else " samples"
     imported = any(one.attrs.get("dtype") == "unknown" and not one.attrs.get("samples") for one in landscapes)
     return known or ("number of samples unknown" if imported else "")
 
@@ -236,6 +245,8 @@ def unique(entries: Iterable[str]) -> list[str]:
 
 def normalisation(landscape: xr.Dataset) -> str:
     """How directions were normalised, and what does not move."""
+    if words := moved_words(landscape):
+        return words
     rule = str(landscape.attrs.get("normalisation", ""))
     if not rule:
         return ""
@@ -280,7 +291,8 @@ def _axes(blocks: Sequence[Cells]) -> str:
     for name, axes in by_name.items():
         labels = ", ".join(unique(axis.label for axis in axes))
         lengths = ", ".join(unique(number(axis.length) for axis in axes if np.isfinite(axis.length)))
-        parts.append(f"{name}: {labels} of {f'length {lengths}' if lengths else 'unknown length'}")
+        norm = "length" if axes[0].unit == PARAMETERS else axes[0].unit
+        parts.append(f"{name}: {labels} of {f'{norm} {lengths}' if lengths else f'unknown {norm}'}")
     cuts = unique(block.note for block in blocks)
     parts += [f"slice at {' / '.join(cuts)}"] if cuts else []
     return _sentence("; ".join(parts))

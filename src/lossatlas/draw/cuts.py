@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 import xarray as xr
 
-from lossatlas.draw.scene import Cells, Curve, PictureAxis
+from lossatlas.draw.scene import PARAMETERS, Cells, Curve, PictureAxis
 from lossatlas.errors import SpecError
 from lossatlas.figure.words import number
 from lossatlas.results.landscape import axis_names, cut_at, structured, value_names
@@ -76,7 +76,9 @@ def _axis(landscape: xr.Dataset, name: str) -> PictureAxis:
     coordinate = landscape[name]
     label = str(coordinate.attrs.get("long_name", "direction"))
     length = float(coordinate.attrs.get("length", np.nan))
-    return PictureAxis(name=name, label=label, coordinates=coordinate.to_numpy().astype(float), length=length)
+    unit = str(landscape[f"{name}_length"].attrs.get("units", PARAMETERS))
+    values = coordinate.to_numpy().astype(float)
+    return PictureAxis(name=name, label=label, coordinates=values, length=length, unit=unit)
 
 
 def _holds_zero(axis: PictureAxis) -> bool:

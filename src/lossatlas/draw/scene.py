@@ -16,7 +16,7 @@ from lossatlas.figure.ranges import Range
 from lossatlas.oneline import one_line
 from lossatlas.results.landscape import Status
 
-__all__ = ["RELIEF_HEIGHT", "Caption", "Cells", "Curve", "Kind", "Look", "PictureAxis", "Scene"]
+__all__ = ["PARAMETERS", "RELIEF_HEIGHT", "Caption", "Cells", "Curve", "Kind", "Look", "PictureAxis", "Scene"]
 
 RELIEF_HEIGHT = 0.60
 """Height of the box of a relief, in parts of its width."""
@@ -27,6 +27,9 @@ Kind = Literal["line", "contour", "filled", "heat", "surface"]
 # finite; the others are values like any other.
 _HAS_VALUES = (int(Status.OK), int(Status.NON_FINITE), int(Status.INTERPOLATED))
 
+PARAMETERS = "parameter norm"
+"""The unit of a distance where the weights move."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PictureAxis:
@@ -36,13 +39,15 @@ class PictureAxis:
         name: name of the dimension.
         label: what the direction is.
         coordinates: float64 [n], increasing, multiples of the direction.
-        length: norm of the direction: a coordinate times it is a distance in parameter space.
+        length: norm of the direction: a coordinate times it is a distance.
+        unit: of that distance.
     """
 
     name: str
     label: str
     coordinates: np.ndarray
     length: float
+    unit: str = PARAMETERS
 
     __repr__ = one_line
 

@@ -95,7 +95,7 @@ def label_x(sheet: Sheet, axes: Axes, scene: Scene, axis: PictureAxis) -> None:
 
 
 def lengths(axes: Axes, scene: Scene, axis: PictureAxis, which: Literal["x", "y"]) -> None:
-    """The second scale: distance in parameter space, where the norm of the direction is known."""
+    """The second scale: distance in the norm of what moves, where the norm of the direction is known."""
     if not scaled(scene, axis):
         return
     theme, norm = scene.theme, axis.length
@@ -114,11 +114,9 @@ def lengths(axes: Axes, scene: Scene, axis: PictureAxis, which: Literal["x", "y"
         figure = axes.get_figure(root=True)
         assert figure is not None
         room = axes.bbox.width * 72.0 / figure.dpi - 2 * _BESIDE * theme.small
-        fitting = (words for words in _LENGTH if text_width(words, theme.small) <= room + 6.0 * theme.small)
+        known = (f"length in {axis.unit}", "length")
+        fitting = (words for words in known if text_width(words, theme.small) <= room + 6.0 * theme.small)
         second.set_xlabel(next(fitting, ""), fontsize=theme.small, color=theme.faint, labelpad=2)
-
-
-_LENGTH = ("length in parameter norm", "length")
 
 
 def side_margins(scene: Scene, vertical: Sequence[PictureAxis]) -> tuple[float, float]:

@@ -16,6 +16,7 @@ from lossatlas.field.lowest import lowest
 from lossatlas.figure.ranges import choose
 from lossatlas.figure.words import number
 from lossatlas.results.landscape import Status, axis_names, structured, value_names
+from lossatlas.results.moves import of_inputs
 
 __all__ = ["Finding", "check"]
 
@@ -140,6 +141,9 @@ def _centre_known(landscape: xr.Dataset, value: str, expected: float | None) -> 
     )
 
 
+_TRAIN = "Train further, check that checkpoint and data belong together, or say that this is not a minimum."
+
+
 def _minimum(landscape: xr.Dataset, value: str) -> Finding:
     question = "Is the centre a minimum of the slice?"
     found = lowest(landscape, value)
@@ -148,9 +152,9 @@ def _minimum(landscape: xr.Dataset, value: str) -> Finding:
     if found.centre_is_minimum is False or found.below_centre:
         return Finding(
             question=question,
-            verdict="odd",
+            verdict="fine" if of_inputs([landscape]) else "odd",
             words=found.words,
-            advice="Train further, check that checkpoint and data belong together, or say that this is not a minimum.",
+            advice="Inputs are not trained, so no minimum is expected here." if of_inputs([landscape]) else _TRAIN,
         )
     return Finding(question=question, verdict="fine", words=found.words)
 

@@ -26,6 +26,7 @@ from lossatlas.field.rounding import measured
 from lossatlas.figure.words import percent
 from lossatlas.oneline import one_line
 from lossatlas.results.landscape import axis_names, structured
+from lossatlas.results.moves import of_inputs
 
 __all__ = [
     "THRESHOLDS",
@@ -203,6 +204,8 @@ def proof(landscape: xr.Dataset, value: str = "loss", *, lambda_min: float | Non
     inequality = _proved(landscape, value)
     shares = {t: _share(down[sure], eigenvalues[sure], t) if sure.any() else 0.0 for t in THRESHOLDS}
     words = _words(inequality, shares, lambda_min, error) if sure.any() or inequality else ""
+    if of_inputs([landscape]):
+        words = words.replace("the loss non-convex:", "the loss non-convex in the input:")
     return Proof(
         proves=inequality is not None,
         inequality=inequality,

@@ -30,6 +30,7 @@ from lossatlas.figure.plot import Plot, onto
 from lossatlas.figure.words import number
 from lossatlas.oneline import one_line
 from lossatlas.results.landscape import Status, axis_names, validate, value_names
+from lossatlas.results.moves import of_inputs
 
 __all__ = ["CAVEAT", "Topology", "topology"]
 
@@ -235,6 +236,7 @@ def _described(
         dropped=dropped,
         threshold=words,
         title=str(landscape.attrs.get("title") or "model"),
+        caveat=CAVEAT.replace("of the network", "over the inputs") if of_inputs([landscape]) else CAVEAT,
     )
 
 

@@ -7,7 +7,7 @@ axes, so a value is asked for by coordinate and never by position: ``landscape["
 variable                dims        meaning
 ======================  ==========  =================================================================
 ``x`` …                 (x,)        coordinate, in multiples of the direction; one for each axis
-``x_length``            (x,)        the same, times the norm of the direction: distance in parameter space
+``x_length``            (x,)        the same, times the norm of the direction: a distance
 ``loss``                (x, y, …)   the mean over samples, float64; ``kind`` is "loss"
 metric's name           (x, y, …)   the mean over samples, float64; ``kind`` is "metric"
 ``…_uncertainty``       (x, y, …)   the stated error of an estimate, interpolated or from a part of the samples, as a
@@ -72,7 +72,7 @@ ATTRIBUTES: dict[str, str] = {
     "data": "source of the data",
     "loss": "name of the loss function",
     "samples": "number of samples behind each mean",
-    "normalisation": "filter, layer, weight, none, head, unit-filter, unit-layer; empty where nothing was normalised",
+    "normalisation": "filter, layer, weight, none, head, unit-filter, unit-layer, unit-linf, unit-l2, or empty",
     "still": "roles of tensors that do not move, separated by commas",
     "batchnorm": "frozen, recalibrated or interpolated, or by the statistics of each batch; empty without BatchNorm",
     "seed": "seed of the random directions; empty where there is none",
@@ -107,13 +107,14 @@ class Axis:
 
     Attributes:
         coordinates: float64 [n], increasing, in multiples of the direction.
-        length: norm of the direction, so that ``coordinates * length`` is a distance in parameter space.
-        label: what the direction is, for a picture: "random direction (seed 0)".
+        length: norm of the direction, so that ``coordinates * length`` is a distance.
+        label: what the direction is, for a picture; ``unit`` is that of the distance.
     """
 
     coordinates: np.ndarray
     length: float
     label: str = "direction"
+    unit: str = "parameter norm"
 
     __repr__ = one_line
 
@@ -220,8 +221,8 @@ def build(
             "long_name": printable(axis.label),
             "length": axis.length,
         }
-        lengths = np.asarray(axis.coordinates, float) * axis.length
-        dataset = dataset.assign_coords({f"{name}_length": (name, lengths, {"units": "parameter norm"})})
+        lengths = (name, np.asarray(axis.coordinates, float) * axis.length, {"units": axis.unit})
+        dataset = dataset.assign_coords({f"{name}_length": lengths})
     for name, array in values.items():
         kind = "loss" if name == "loss" else "metric"
         dataset[name] = (dims, np.asarray(array, np.float64), {"kind": kind, "long_name": name})

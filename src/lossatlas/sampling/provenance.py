@@ -25,6 +25,7 @@ from lossatlas.results.spec import RunSpec
 from lossatlas.sampling.samplers import Sampler
 from lossatlas.space.charts import Chart
 from lossatlas.space.facts import Facts, facts
+from lossatlas.space.shifting import Moved, Shifted
 
 __all__ = ["code_identity", "run_spec", "subject_identity"]
 
@@ -61,7 +62,7 @@ def run_spec(
         | ({"standard errors": list(errors)} if errors else {})
         | ({"code": dict(code)} if code else {}),
         axes={
-            name: Axis(coordinates=coordinates, length=known.lengths[name], label=known.labels[name])
+            name: Axis(coordinates=coordinates, length=known.lengths[name], label=known.labels[name], unit=known.unit)
             for name, coordinates in axes.items()
         },
         values=(*objective.names, *errors),
@@ -75,7 +76,8 @@ def code_identity(objective: Measurable) -> dict[str, dict[str, str]]:
         return {"loss": code_of(objective.loss)}
     read: dict[str, Any] = {f"metric {name}": metric for name, metric in objective.metrics.items()}
     read |= {"loss": objective.loss} if objective.loss is not None else {}
-    read |= {"forward": objective.forward}
+    forward = objective.forward
+    read |= {"forward": forward.forward if isinstance(forward, Shifted) else forward}
     return {name: code_of(function) for name, function in read.items()}
 
 
@@ -102,10 +104,18 @@ def _identity(objective: Measurable, known: Facts, axes: Mapping[str, np.ndarray
     }
 
 
+def _kind(objective: Measurable) -> str:
+    """The class of the model: of one whose inputs move, that of the network inside."""
+    if isinstance(objective, Function):
+        return objective.kind
+    model = objective.model
+    return type(model.network if isinstance(model, Moved) else model).__name__
+
+
 def _about(objective: Measurable, known: Facts, centre: Centre, precision: str) -> About:
     return About(
         title=objective.name,
-        model=objective.kind if isinstance(objective, Function) else type(objective.model).__name__,
+        model=_kind(objective),
         data=objective.data_name,
         loss=_loss_name(objective),
         samples=objective.samples,

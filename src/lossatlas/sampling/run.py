@@ -42,6 +42,7 @@ from lossatlas.sampling.workers.named import executor_of
 from lossatlas.space.charts import Chart, Plane, Recipe
 from lossatlas.space.directions import tensors_of
 from lossatlas.space.facts import origin_of, save
+from lossatlas.space.inputs import within
 from lossatlas.space.parameters import difference, norm
 
 __all__ = ["Runner", "begun", "check_question", "interpolate", "sample"]
@@ -72,8 +73,8 @@ def sample(
 
     Args:
         objective: what is measured: an :class:`~lossatlas.Objective`, or a :class:`~lossatlas.Function` of arrays.
-        chart: where: a :class:`~lossatlas.Plane`, a :class:`~lossatlas.space.curves.Curve`, or any object with
-            ``axes`` and ``at(coordinates)`` (:class:`lossatlas.space.charts.Chart`); its axes are those of the sampler.
+        chart: where: a :class:`~lossatlas.Plane`, an :class:`~lossatlas.InputPlane`, or any other
+            :class:`~lossatlas.space.charts.Chart` with ``axes`` and ``at(coordinates)``; the sampler has its axes.
         sampler: which points: a :class:`~lossatlas.Grid` or an :class:`~lossatlas.Adaptive`.
         run: a folder that keeps every finished block. The same call resumes there after any interruption; a folder
             that belongs to another run is refused. Left out, the result is only returned.
@@ -113,20 +114,21 @@ def sample(
         1.0
     """
     check_question(objective, chart, sampler, block)
+    objective, place = within(objective, chart)
     executor, failing = executor_of(executor), _Failing(retry=retry, strict=strict)
     precision = _precision(objective, plan, precision, standard_error, samples)
     if shard is not None:
         shard = _checked_shard(shard, sampler, run, plan, samples)
     if samples is not None and isinstance(objective, Objective):
         how: dict[str, Any] = {"run": run, "progress": progress, "executor": executor}
-        objective, sampler = reduced(objective, chart, sampler, _subset(samples, standard_error), **how)
+        objective, sampler = reduced(objective, place, sampler, _subset(samples, standard_error), **how)
     errors = _error_names(objective, sampler, plan, precision) if standard_error else ()
-    centre, code = _centre_and_code(objective, chart)
+    centre, code = _centre_and_code(objective, place)
     spec = run_spec(objective, chart, sampler, centre, precision, errors, code)
     if run is not None and (there := finished(run, spec)) is not None:
         return there
-    ways = _ways(objective, chart, errors)
-    work = _Carrying(ways, spec, sampler, executor, plan, precision, block, progress, failing)
+    ways = _ways(objective, place, errors)
+    work = _Carrying(ways, chart, spec, sampler, executor, plan, precision, block, progress, failing)
     if shard is not None and run is not None:
         return work.shared(shard, Path(run), centre)
     with begun(run, spec, chart) as journal:
@@ -162,6 +164,7 @@ class _Carrying:
     """How the points of a run are evaluated."""
 
     ways: Ways
+    chart: Chart
     spec: RunSpec
     sampler: Sampler
     executor: Executor
@@ -183,10 +186,10 @@ class _Carrying:
         """Evaluate one share in a journal of its own; whoever does the last point finishes the run."""
         assert isinstance(self.sampler, Grid)
         part = Part(self.sampler, shard.share)
-        with begun(shard.folder(run), self.spec, self.ways.chart) as journal:
+        with begun(shard.folder(run), self.spec, self.chart) as journal:
             replace(self, sampler=part).carry_out(journal, centre.seconds, len(part.cells))
         if not missing(look_at_all(run)):
-            with contextlib.suppress(BlockingIOError), begun(run, self.spec, self.ways.chart) as journal:
+            with contextlib.suppress(BlockingIOError), begun(run, self.spec, self.chart) as journal:
                 return self.finished(journal, centre)  # refused where another one that ended just now does the same
         return read(run)
 

@@ -15,6 +15,7 @@ from lossatlas.space import recipes
 from lossatlas.space.charts import Chart, Plane
 from lossatlas.space.curvefile import save_curve
 from lossatlas.space.curves import Curve
+from lossatlas.space.inputs import InputPlane
 from lossatlas.space.parameters import Parameters, difference, norm
 from lossatlas.space.planefile import save_directions
 
@@ -30,7 +31,7 @@ class Facts:
     Attributes:
         origin: the parameters at coordinates of zero.
         identity: what must be the same for two charts to be the same, by kind.
-        lengths: by axis, what one unit of its coordinate is in parameter norm; of a bent axis the chord.
+        lengths: by axis, what one unit of its coordinate is in ``unit``; of a bent axis the chord.
         labels: what each axis is, for pictures.
         by: the normalisation.
         still: roles of tensors that do not move.
@@ -38,6 +39,7 @@ class Facts:
         cosines: between each pair of directions.
         dtype: formats of the tensors that move.
         more: what else the record should have.
+        unit: of the lengths.
     """
 
     origin: Parameters
@@ -50,6 +52,7 @@ class Facts:
     cosines: Mapping[str, float] = field(default_factory=dict)
     dtype: str = ""
     more: Mapping[str, object] = field(default_factory=dict)
+    unit: str = "parameter norm"
 
     __repr__ = one_line
 
@@ -77,6 +80,8 @@ def facts(chart: Chart, axes: Mapping[str, np.ndarray]) -> Facts:
         return _of_plane(chart)
     if isinstance(chart, Curve):
         return _of_curve(chart)
+    if isinstance(chart, InputPlane):
+        return _of_inputs(chart)
     return _of_points(chart, axes)
 
 
@@ -88,9 +93,11 @@ def origin_of(chart: Chart) -> Parameters:
 
 
 def save(chart: Chart, folder: Path) -> None:
-    """Keep a plane or a curve in a run folder; any other chart is for its owner to keep."""
+    """Keep a plane, of weights or of inputs, or a curve in a run folder; any other chart is for its owner to keep."""
     if isinstance(chart, Plane):
         save_directions(chart, folder / "directions.safetensors")
+    elif isinstance(chart, InputPlane):
+        save_directions(chart.inputs, folder / "inputs.safetensors")
     elif isinstance(chart, Curve) and not (folder / "curve.safetensors").exists():
         save_curve(chart, folder / "curve.safetensors")
 
@@ -124,6 +131,24 @@ def _of_curve(curve: Curve) -> Facts:
         labels={"x": _CURVES[curve.kind]},
         dtype=_dtype(curve.points[0]),
         more={"bends": len(curve.points) - 2, "kind": curve.kind},
+    )
+
+
+def _of_inputs(plane: InputPlane) -> Facts:
+    labels, layer = plane.recipe.labels, plane.place.layer
+    ends = f"[{plane.clamp[0]:.4g}, {plane.clamp[1]:.4g}]" if plane.clamp else ""
+    bent = {"clamp": ends, "chart": "clamped plane"} if ends else {}
+    return Facts(
+        origin=plane.inputs.origin,
+        identity={"inputs": f"{plane_identity(plane.inputs)} {layer} {plane.clamp}"},
+        lengths=plane.lengths,
+        labels={axis: labels.get(axis, f"given direction {axis}") for axis in plane.axes},
+        by=plane.recipe.by,
+        seed=plane.recipe.seed,
+        cosines=plane.cosines,
+        dtype=_dtype(plane.inputs.origin),
+        more={"moves": "inputs", "examples": plane.rows, "layer": layer, **bent},
+        unit="embedding norm" if layer else "input norm",
     )
 
 

@@ -1,0 +1,64 @@
+"""What do the coordinates of a Landscape move: the weights of a network, or its inputs?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import xarray as xr
+
+from lossatlas.results.landscape import axis_names, structured
+
+__all__ = ["ATTACKS", "along_words", "moved_words", "not_convex", "of_inputs"]
+
+ATTACKS = "A low loss on this plane proves no robustness: an attack may go any other way."
+"""What a picture of the inputs does not prove."""
+
+_NORMS = {"unit-linf": "directions of maximum norm 1 for each example", "unit-l2": "directions of Euclidean norm 1"}
+
+
+def of_inputs(landscapes: Iterable[xr.Dataset]) -> bool:
+    """Whether any of some Landscapes is of inputs that move while the weights stay."""
+    return any(structured(landscape, "provenance").get("moves") == "inputs" for landscape in landscapes)
+
+
+def not_convex(landscapes: Iterable[xr.Dataset]) -> str:
+    """What a loss is not where a slice breaks the inequality of convex functions.
+
+    Returns:
+        Words after "is not".
+
+    Example:
+        >>> not_convex([])
+        'convex'
+    """
+    return "convex in the input" if of_inputs(landscapes) else "convex"
+
+
+def along_words(landscape: xr.Dataset) -> str:
+    """What moves along which axis where that is the inputs, in the few words that a picture has room for.
+
+    Returns:
+        A clause; empty where the weights move.
+    """
+    if not of_inputs([landscape]):
+        return ""
+    named = [f"{landscape[axis].attrs.get('long_name', 'direction')} ({axis})" for axis in axis_names(landscape)]
+    return f"inputs moved along {', '.join(named)}"
+
+
+def moved_words(landscape: xr.Dataset) -> str:
+    """What is moved where that is the inputs, how many of them, and how their directions were scaled.
+
+    Returns:
+        A clause of the caption; empty where the weights move.
+    """
+    if not of_inputs([landscape]):
+        return ""
+    told = structured(landscape, "provenance")
+    number, layer = int(told.get("examples", 0)), str(told.get("layer", ""))
+    of = f"{number} example{'s' * (number != 1)}"
+    words = [f"output of {layer} moved for {of}" if layer else f"inputs of {of} moved", "weights fixed"]
+    words.append(_NORMS.get(str(landscape.attrs.get("normalisation", "")), "directions not normalised"))
+    if "clamp" in told:
+        words.append(f"inputs clamped to {told['clamp']}")
+    return ", ".join(words)
