@@ -108,6 +108,19 @@ def test_a_run_resumes_and_refuses_other_examples(tmp_path):
             la.sample(objective, other, grid, run=tmp_path / "a")
 
 
+def test_a_run_knows_what_the_forward_function_of_the_user_does(tmp_path):
+    objective, x, y = linear()
+    data = torch.from_numpy(x), torch.from_numpy(y)
+    for power, refused in ((1.0, False), (3.0, True)):
+        asked = la.Objective(objective.model, data, F.mse_loss, forward=lambda m, b, p=power: (m(b[0] ** 1) ** p, b[1]))
+        plane = la.InputPlane(asked, {"x": torch.ones(6, 5)})
+        if refused:
+            with pytest.raises(la.RunMismatchError, match="code forward"):
+                la.sample(asked, plane, la.Grid(x=(0, 1, 3)), run=tmp_path / "a")
+        else:
+            la.sample(asked, plane, la.Grid(x=(0, 1, 3)), run=tmp_path / "a")
+
+
 def test_the_model_the_data_and_the_random_state_stay_as_they_were():
     objective, x, _ = linear()
     state = {name: tensor.clone() for name, tensor in objective.model.state_dict().items()}
@@ -124,7 +137,7 @@ def test_the_model_the_data_and_the_random_state_stay_as_they_were():
 def test_the_directions_are_taken_where_the_network_was_trained():
     objective, *_ = linear()
     first = la.InputPlane.adversarial(objective)
-    la.sample(objective, la.Plane.random(objective, axes=("x",), by="none"), la.Grid(x=(-9, 0, 3)))
+    objective({"weight": -objective.origin["weight"]})  # leaves the private copy there
     second = la.InputPlane.adversarial(objective)
     assert torch.equal(first.inputs.directions["x"]["0"], second.inputs.directions["x"]["0"])
 
