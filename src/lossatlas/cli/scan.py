@@ -387,15 +387,12 @@ def given_directions(path: str, objective: Objective, axes: Iterable[str]) -> di
         found = load_directions(path)
     else:
         shapes = {name: tuple(tensor.shape) for name, tensor in objective.origin.items()}
+        read = {axis: interchange.match(got, shapes) for axis, got in interchange.read_directions(path).items()}
         found = {
-            axis: {name: _tensor(array) for name, array in interchange.match(arrays, shapes).items()}
-            for axis, arrays in interchange.read_directions(path).items()
+            axis: {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+            for axis, arrays in read.items()
         }
     for axis in axes:
         if axis not in found:
             raise SpecError(f"--directions {path} has the axes {list(found)}, not {axis!r}; leave --{axis} out")
     return {axis: found[axis] for axis in axes}
-
-
-def _tensor(array: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(array))
