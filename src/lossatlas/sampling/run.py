@@ -73,8 +73,7 @@ def sample(
 
     Args:
         objective: what is measured: an :class:`~lossatlas.Objective`, or a :class:`~lossatlas.Function` of arrays.
-        chart: where: a :class:`~lossatlas.Plane`, an :class:`~lossatlas.InputPlane`, or any other
-            :class:`~lossatlas.space.charts.Chart` with ``axes`` and ``at(coordinates)``; the sampler has its axes.
+        chart: a :class:`~lossatlas.Plane`, :class:`~lossatlas.InputPlane`, any :class:`~lossatlas.space.charts.Chart`.
         sampler: which points: a :class:`~lossatlas.Grid` or an :class:`~lossatlas.Adaptive`.
         run: a folder that keeps every finished block. The same call resumes there after any interruption; a folder
             that belongs to another run is refused. Left out, the result is only returned.
