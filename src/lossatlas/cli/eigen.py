@@ -122,6 +122,7 @@ def eigen_command(config: Path | None, **given: Any) -> None:
 
 def _map(scan: Any, wish: Wish) -> None:
     import lossatlas as la
+    from lossatlas.cli.radius import grid_of
     from lossatlas.cli.scan import build_model, build_objective, build_plane
     from lossatlas.draw.report import report
     from lossatlas.draw.statement import statement
@@ -131,7 +132,7 @@ def _map(scan: Any, wish: Wish) -> None:
         scan = replace(scan, x=(-1.0, 1.0, SIDE), y=(-1.0, 1.0, SIDE))
     objective = build_objective(scan, build_model(scan))
     plane = build_plane(scan, objective)
-    grid = la.Grid(**scan.axes)
+    grid = grid_of(scan, objective, plane)
     if wish.critical:
         tolerance: dict[str, Any] = {} if wish.tolerance is None else {"tolerance": wish.tolerance}
         found, value = la.sharpness.critical_map(objective, plane, grid, run=scan.run or None, **tolerance), "critical"

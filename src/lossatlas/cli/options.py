@@ -141,6 +141,12 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
     "x": _axis("x"),
     "y": _axis("y"),
     "z": _axis("z"),
+    "radius": click.option(
+        "--radius",
+        metavar="R|auto",
+        help="Look from -R to R along every axis (--x, --y and --z then give only the numbers of points); 'auto' finds "
+        "R with a few points, so that the basin is half as wide as the picture.",
+    ),
     "seed": click.option("--seed", type=int, metavar="N", help="Seed of the random directions (default: 0)."),
     "normalize": click.option(
         "--normalize", metavar="WAY", help=f"How to scale random directions: {', '.join(WAYS)} (default: the first)."
@@ -253,7 +259,20 @@ WHAT = (
 )  # fmt: skip
 """The names of the flags that say what is measured: ``@flags(WHAT)``."""
 
-WHERE = ("x", "y", "z", "seed", "normalize", "still", "only", "orthogonal", "canonical", "towards", "directions")
+WHERE = (
+    "x",
+    "y",
+    "z",
+    "radius",
+    "seed",
+    "normalize",
+    "still",
+    "only",
+    "orthogonal",
+    "canonical",
+    "towards",
+    "directions",
+)
 """The names of the flags that say where."""
 
 

@@ -60,6 +60,7 @@ def sample_command(config: Path | None, print_config: bool, print_python: bool, 
 
 def _measure(scan: Any) -> None:
     import lossatlas as la
+    from lossatlas.cli.radius import grid_of
     from lossatlas.cli.scan import build_model, build_objective, build_plane
 
     _check_pictures(scan.out)
@@ -68,7 +69,9 @@ def _measure(scan: Any) -> None:
         _over_seeds(scan, objective)
         return
     plane = build_plane(scan, objective)
-    grid = la.Adaptive(tolerance=scan.adaptive, **scan.axes) if scan.adaptive else la.Grid(**scan.axes)
+    grid: Any = grid_of(scan, objective, plane)
+    if scan.adaptive:
+        grid = la.Adaptive(tolerance=scan.adaptive, **grid.axes)
     _announce(scan, objective, plane, grid)
     try:
         landscape = _sampled(scan, objective, plane, grid)
@@ -83,12 +86,13 @@ def _measure(scan: Any) -> None:
 
 def _over_seeds(scan: Any, objective: Any) -> None:
     import lossatlas as la
+    from lossatlas.cli.radius import grid_of_seeds
 
     options: dict[str, Any] = {"plan": scan.plan, "precision": scan.precision, "standard_error": scan.standard_error}
     options |= {"by": scan.normalize, "still": scan.still, "only": scan.only, "orthogonal": scan.orthogonal}
     options |= {"retry": scan.retry, "strict": scan.strict}
     wanted = range(scan.seed, scan.seed + scan.seeds)
-    grid = la.Grid(**scan.axes)
+    grid = grid_of_seeds(scan, objective, wanted)
     try:
         found = la.seeds(objective, grid, wanted, run=scan.run or None, **options)
     except KeyboardInterrupt:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from lossatlas.cli import corpus as corpora
 from lossatlas.cli import names, program
 from lossatlas.cli.inputs import build_input_plane, check_inputs
+from lossatlas.cli.radius import reaching
 from lossatlas.cli.samples import first_inputs, first_samples, in_format
 from lossatlas.cli.seen import view_fields
 from lossatlas.errors import SpecError, unknown
@@ -87,6 +88,7 @@ class Scan:
     x: tuple[float, float, int] | None = None
     y: tuple[float, float, int] | None = None
     z: tuple[float, float, int] | None = None
+    radius: str = ""
     seed: int = 0
     normalize: str = "filter"
     still: tuple[str, ...] = STILL
@@ -182,7 +184,7 @@ class Scan:
     def axes(self) -> dict[str, tuple[float, float, int]]:
         """The axes asked for; none asked for means a square of 51 by 51."""
         given = {axis: getattr(self, axis) for axis in AXES if getattr(self, axis) is not None}
-        return given or dict.fromkeys(("x", "y"), (-1.0, 1.0, 51))
+        return reaching(given or dict.fromkeys(("x", "y"), (-1.0, 1.0, 51)), self.radius)
 
     @classmethod
     def from_toml(cls, path: Path) -> dict[str, Any]:

@@ -138,6 +138,7 @@ def about(landscapes: Sequence[xr.Dataset]) -> str:
         common(landscapes, "seed", before="seed "),
         ", ".join(unique(map(precision, landscapes))),
         "; ".join(unique(str(structured(one, "sampling").get("verdict", "")) for one in landscapes)),
+        "; ".join(unique(str(structured(one, "sampling").get("range", "")) for one in landscapes)),
     ]
     words = _sentence(" · ".join(part for part in parts if part))
     return _capital(words) if words.startswith("number of samples") else words

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import xarray as xr
 
 from lossatlas.errors import SpecError
+from lossatlas.results.landscape import structured
 from lossatlas.results.spec import Block
+from lossatlas.sampling import radius
+
+if TYPE_CHECKING:
+    from lossatlas.objective import Objective
+    from lossatlas.space.charts import Plane
 
 __all__ = ["Grid", "GridQueue", "Part", "Queue", "Sampler", "axes_in_words", "check_axes", "coarse_to_fine"]
 
@@ -71,6 +78,9 @@ class Grid:
         axes: for each axis ``(low, high, points)``, or an increasing array of coordinates. The order of the keywords
             is the order of the dimensions.
 
+    Attributes:
+        range_words: how the range was chosen, where :meth:`auto` did; it stands in captions.
+
     Raises:
         SpecError: fewer than two points, bounds that are reversed or not finite, or no axis.
 
@@ -83,11 +93,57 @@ class Grid:
     """
 
     axes: Mapping[str, np.ndarray]
+    range_words: str = ""
 
     def __init__(self, **axes: Any) -> None:
         if not 1 <= len(axes) <= 3:
             raise SpecError(f"Grid has {len(axes)} axes; expected one, two or three, such as x=(-1, 1, 51)")
         object.__setattr__(self, "axes", {name: _coordinates(name, spec) for name, spec in axes.items()})
+        object.__setattr__(self, "range_words", "")
+
+    @classmethod
+    def auto(
+        cls,
+        objective: Objective | Sequence[Objective],
+        plane: Plane | Sequence[Plane],
+        *,
+        points: int | Mapping[str, int] = 51,
+        fill: float = radius.FILL,
+        rise: float | None = None,
+    ) -> Grid:
+        """A grid that reaches as far as the basin around the centre asks for, found with a few points.
+
+        The range is the same along every axis, symmetric, and rounded to two digits. Several objectives and planes,
+        which are to be compared, get one grid: the widest of their basins decides (:mod:`lossatlas.sampling.radius`).
+
+        Args:
+            objective: what is measured; several where several models are compared, or one for all planes.
+            plane: where.
+            points: along each axis, or by axis.
+            fill: how wide the widest basin is to be, as a share of the width of the picture.
+            rise: how far above the centre the basin ends; left out, half-way to the loss of the same network with its
+                moving tensors set to zero.
+
+        Returns:
+            The grid, the same for the same question.
+
+        Raises:
+            SpecError: the loss has no basin at any distance, or an argument makes no sense.
+
+        Example:
+            >>> import torch, lossatlas as la
+            >>> model = torch.nn.Linear(1, 1, bias=False)
+            >>> _ = torch.nn.init.zeros_(model.weight)
+            >>> objective = la.Objective(model, (torch.ones(4, 1), torch.zeros(4, 1)), torch.nn.functional.mse_loss)
+            >>> plane = la.Plane(objective, {"x": {"weight": torch.ones(1, 1)}})
+            >>> Grid.auto(objective, plane, rise=4.0, fill=0.5)
+            Grid(x=(-4, 4, 51))
+        """
+        found = radius.find(objective, plane, fill=fill, rise=rise)
+        first = plane[0] if isinstance(plane, Sequence) else plane
+        made = cls(**radius.ranges(found.radius, points, first.axes))
+        object.__setattr__(made, "range_words", found.words)
+        return made
 
     def __repr__(self) -> str:
         """As it was called, where its points are even."""
@@ -104,8 +160,11 @@ class Grid:
         return {"kind": "grid"}
 
     def finish(self, landscape: xr.Dataset) -> xr.Dataset:
-        """Every cell was asked for: nothing is left to do."""
-        return landscape
+        """Every cell was asked for: what is left is to say how the range was chosen, where it was."""
+        if not self.range_words:
+            return landscape
+        told = structured(landscape, "sampling") | {"range": self.range_words}
+        return landscape.assign_attrs(sampling=json.dumps(told, sort_keys=True))
 
     def start(self, told: Block) -> GridQueue:
         """Begin, leaving out what is known already."""
