@@ -22,7 +22,7 @@ def test_the_command_prints_an_address_that_answers(shelf_folder: Path) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             line = process.stdout.readline() if process.stdout else ""
-            found = re.match(r"3 landscapes at (http://127\.0\.0\.1:\d+)/#token=[\w-]{20,}$", line)
+            found = re.match(r"3 results at (http://127\.0\.0\.1:\d+)/#token=[\w-]{20,}$", line)
             assert found, line
             with urllib.request.urlopen(f"{found[1]}/api/runs", timeout=60) as answer:
                 assert len(json.load(answer)) == 3

@@ -68,7 +68,7 @@ def test_the_answers_are_those_of_the_schema(serve: Serve, shelf_folder: Path) -
     for path, methods in SCHEMA["paths"].items():
         for method, said in methods.items():
             asked = f"{path}?run={cards[0]['id']}" if said.get("parameters") else path
-            if path == "/api/events":
+            if path in ("/api/events", "/api/sheet", "/api/picture"):  # the last two are of results that are no field
                 continue
             body = {"format": "pdf"} if method == "post" else None
             status, headers, _ = ask(address, asked, method.upper(), body, x_lossatlas_token=TOKEN)

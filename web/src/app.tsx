@@ -4,12 +4,15 @@ import type { ComponentChildren } from "preact";
 import { useEffect, useMemo, useReducer, useRef } from "preact/hooks";
 import { Colourbar, Controls } from "./controls";
 import type { Block, Content } from "./data";
+import { alone, derived } from "./derive";
 import { distance, Field, measured, position } from "./field";
+import { layered } from "./layers";
 import { Map2D } from "./map";
 import { Curves, curveWords, Section } from "./plots";
 import { exact, number, type Shown } from "./ranges";
+import { Routes } from "./route";
 import { cameras, reliefs, Solid } from "./solid";
-import { begin, label, shown as rangeOf, type Change, type State } from "./state";
+import { begin, label, ownShown, shown as rangeOf, type Change, type State } from "./state";
 
 function cosine(content: Content, index: number, block: Block): number | null {
   const facts = content.facts[index] ?? content.facts[0] ?? {};
@@ -22,14 +25,14 @@ function cosine(content: Content, index: number, block: Block): number | null {
 export function readout(content: Content, state: State): string[] {
   if (!state.place) return [];
   if (content.curves.length) return curveWords(content, state.place.x);
-  const { x, y } = state.place;
   const words: string[] = [];
   content.blocks.forEach((block, index) => {
+    const { x, y } = state.oneCursor || content.blocks.length < 2 ? state.place! : (state.places[index] ?? state.place!);
     const cell = new Field(block, state.value, state.layer).nearest(x, y);
     const place = block.axes.map((axis, n) => axis.coordinates[[cell.i, cell.j, state.layer][n]!]!);
     const far = distance(block.axes, place, cosine(content, index, block));
     const where = [...block.axes.map((axis, n) => position(axis, place[n]!)), ...(far === null ? [] : [`distance from the centre ${number(far, 4)}`])].join(", ");
-    if (index === 0 || content.blocks.length === 1) words.push(where);
+    if (index === 0 || !state.oneCursor) words.push(where);
     const found = measured(content, block, state.layer, cell).join(", ");
     words.push(content.blocks.length > 1 ? `${block.title}: ${found}` : found);
   });
@@ -145,11 +148,26 @@ function Saving({ content }: { content: Content }) {
   );
 }
 
+/** What one panel is given: all of them the same, but for what is not shared. */
+function panel(content: Content, state: State, shown: Shown, change: (what: Change) => void, block: Block, index: number) {
+  const several = content.blocks.length > 1;
+  const own = several && !state.oneRange ? ownShown(content, state, index) : shown;
+  const place = several && !state.oneCursor ? (state.places[index] ?? null) : state.place;
+  const told = (what: Change): void => {
+    if (!several || state.oneCursor || !("place" in what)) return change(what);
+    const places = content.blocks.map((_, n) => (n === index ? (what.place ?? null) : (state.places[n] ?? null)));
+    change({ ...what, places });
+  };
+  return { content: several && !state.oneFrame ? alone(content, index) : content, state: { ...state, place }, shown: own, change: told, block, index };
+}
+
 /** What a page that is served adds: how far a run is, and figures. */
 export type Extra = (content: Content, state: State, shown: Shown) => ComponentChildren;
 
-export function App({ content, extra }: { content: Content; extra?: Extra }) {
-  const [state, change] = useReducer((old: State, what: Change) => ({ ...old, ...what }), content, begin);
+export function App({ content: from, extra }: { content: Content; extra?: Extra }) {
+  const whole = useMemo(() => layered(from), [from]);
+  const [state, change] = useReducer((old: State, what: Change) => ({ ...old, ...what }), whole, begin);
+  const content = useMemo(() => derived(whole, state), [whole, state.derive, state.first, state.second, state.part]);
   const latest = useRef(state);
   latest.current = state;
   const kept = useMemo(() => cameras(() => latest.current.locked), []);
@@ -165,22 +183,25 @@ export function App({ content, extra }: { content: Content; extra?: Extra }) {
     Object.assign(window, { lossatlas: { content, state, shown, reliefs, change } });
   });
   const given = { content, state, shown, change };
+  const each = content.blocks.map((block, index) => panel(content, state, shown, change, block, index));
   return (
     <div class={content.blocks.length > 1 ? "several" : "alone"}>
       <header>
         {content.heading && <h1 dir="auto">{content.heading}</h1>}
-        <Controls {...given} />
+        <Controls {...given} whole={whole} />
       </header>
-      {content.blocks.length > 0 && <Colourbar {...given} />}
+      {content.blocks.length > 0 && (state.oneRange || content.blocks.length < 2) && <Colourbar {...given} />}
       <p class="hidden" aria-live="polite" id="range-words">{shown.words}</p>
       <main>
         {content.curves.length > 0 && <section class="card"><Curves {...given} /></section>}
-        {content.blocks.map((block, index) => (
-          <section class="card" key={index}>
-            <h2 dir="auto">{block.title}{block.note && <small> {block.note}</small>}</h2>
+        {each.map((own) => (
+          <section class="card" key={own.block.title + String(own.index)}>
+            <h2 dir="auto">{own.block.title}{own.block.note && <small> {own.block.note}</small>}</h2>
+            {state.derive !== "side by side" && <p class="small">Made of the values of two landscapes; no network was measured here.</p>}
+            {!state.oneRange && content.blocks.length > 1 && <Colourbar {...own} />}
             <div class="plots">
-              <Solid {...given} block={block} index={index} cameras={kept} />
-              <Map2D {...given} block={block} index={index} />
+              <Solid {...own} cameras={kept} />
+              <Map2D {...own} />
             </div>
           </section>
         ))}
@@ -192,6 +213,7 @@ export function App({ content, extra }: { content: Content; extra?: Extra }) {
           <Section {...given} blocks={content.blocks} along={1} />
         </div>
       )}
+      <Routes {...given} />
       <Key content={content} state={state} />
       <Table content={content} state={state} />
       <Provenance content={content} />

@@ -1,7 +1,8 @@
 /** Which choices does a reader have? Value, range, scale, colours, what is drawn, and playing a path. */
 
-import { useEffect, useState } from "preact/hooks";
 import type { Content } from "./data";
+import { comparable } from "./derive";
+import { Player } from "./route";
 import { number, type Shown } from "./ranges";
 import { clipped, label, logarithmic, step, valueAt, whole, type Change, type State } from "./state";
 
@@ -65,50 +66,50 @@ export function Colourbar({ content, state, shown }: Given) {
   );
 }
 
-/** The training run along its path, played or moved by hand. */
-function Player({ content, state, change }: Given) {
-  const [playing, setPlaying] = useState(false);
-  const way = content.overlays.find((one) => one.kind === "path");
-  useEffect(() => {
-    if (!playing) return;
-    let last = performance.now();
-    let time = (state.time ?? 1) >= 1 ? 0 : (state.time ?? 0);
-    let frame = requestAnimationFrame(function next(now) {
-      time = Math.min(1, time + (now - last) / 6000);
-      last = now;
-      change({ time });
-      if (time < 1) frame = requestAnimationFrame(next);
-      else setPlaying(false);
-    });
-    return () => cancelAnimationFrame(frame);
-  }, [playing]);
-  if (!way || way.kind !== "path") return null;
-  const steps = way.x.length - 1;
-  const at = Math.round((state.time ?? 1) * steps);
-  const named = way.words.slice(0, at + 1).filter(Boolean).pop() ?? "";
+/** What panels share, and what is made of two of them. */
+function Comparison({ content, state, change }: Omit<Given, "shown">) {
+  if (content.blocks.length < 2) return null;
+  const pair = comparable(content);
+  const choice = (id: "first" | "second", words: string) => (
+    <label>{words} <select id={id} value={state[id]} onChange={(event) => change({ [id]: Number(event.currentTarget.value) })}>
+      {content.blocks.map((block, n) => <option key={n} value={n}>{block.title}</option>)}
+    </select></label>
+  );
   return (
-    <fieldset class="player">
-      <legend>Path</legend>
-      <button type="button" id="play" aria-pressed={playing} onClick={() => setPlaying(!playing)}>{playing ? "Pause" : "Play"}</button>
-      <label class="end">
-        <span class="hidden">time</span>
-        <input type="range" id="time" min={0} max={steps} value={at} aria-valuetext={`step ${at} of ${steps} ${named}`} onInput={(event) => change({ time: Number(event.currentTarget.value) / steps })} />
-        <output>{`${at} of ${steps}${named ? `, ${named}` : ""}`}</output>
-      </label>
+    <fieldset class="comparison">
+      <legend>Comparison</legend>
+      <Switch id="locked" words="cameras locked" on={state.locked} set={(locked) => change({ locked })} />
+      <Switch id="one-cursor" words="one cursor" on={state.oneCursor} set={(oneCursor) => change({ oneCursor })} />
+      <Switch id="one-frame" words="axes locked" on={state.oneFrame} set={(oneFrame) => change({ oneFrame })} />
+      <Switch id="one-range" words="scale locked" on={state.oneRange} set={(oneRange) => change({ oneRange })} />
+      {pair && (
+        <label>show <select id="derive" value={state.derive} onChange={(event) => change({ derive: event.currentTarget.value as State["derive"], low: null, high: null })}>
+          {(["side by side", "difference", "morph"] as const).map((one) => <option key={one} value={one}>{one}</option>)}
+        </select></label>
+      )}
+      {pair && state.derive !== "side by side" && choice("first", "from")}
+      {pair && state.derive !== "side by side" && choice("second", "to")}
+      {pair && state.derive === "morph" && (
+        <label class="end"><span>morph</span>
+          <input type="range" id="morph" min={0} max={100} value={100 * state.part} aria-valuetext={`${Math.round(100 * state.part)} %`} onInput={(event) => change({ part: Number(event.currentTarget.value) / 100 })} />
+          <output>{Math.round(100 * state.part)} %</output>
+        </label>
+      )}
     </fieldset>
   );
 }
 
-export function Controls(given: Given) {
+export function Controls(given: Given & { whole: Content }) {
   const { content, state, change } = given;
+  const choices = [...content.values, ...(state.derive === "side by side" ? (content.layers ?? []) : [])];
   const maps = content.blocks.length > 0;
   const third = content.blocks[0]?.axes[2];
   const own = content.colours[state.value] ?? "viridis";
   return (
     <form id="controls" autocomplete="off" aria-label="What is shown" onSubmit={(event) => event.preventDefault()}>
-      {content.values.length > 1 && (
+      {choices.length > 1 && (
         <label>value <select id="value" value={state.value} onChange={(event) => change({ value: event.currentTarget.value, low: null, high: null })}>
-          {content.values.map((value) => <option key={value} value={value}>{value}</option>)}
+          {choices.map((value) => <option key={value} value={value}>{value}</option>)}
         </select></label>
       )}
       <label>scale <select id="scale" value={logarithmic(content, state) ? "log" : "linear"} onChange={(event) => change({ log: event.currentTarget.value === "log", low: null, high: null })}>
@@ -126,7 +127,6 @@ export function Controls(given: Given) {
       {maps && <Switch id="smooth" words="smooth" on={state.smooth} set={(smooth) => change({ smooth })} />}
       {maps && <Switch id="floor" words="floor map" on={state.floor} set={(floor) => change({ floor })} />}
       {maps && <Switch id="flat" words="orthographic" on={state.flat} set={(flat) => change({ flat })} />}
-      {content.blocks.length > 1 && <Switch id="locked" words="cameras locked" on={state.locked} set={(locked) => change({ locked })} />}
       <Switch id="dark" words="dark" on={state.dark} set={(dark) => change({ dark })} />
       {third && (
         <label class="end"><span>{third.name}</span>
@@ -135,6 +135,7 @@ export function Controls(given: Given) {
         </label>
       )}
       <Ends {...given} />
+      <Comparison content={given.whole} state={state} change={change} />
       <Player {...given} />
     </form>
   );

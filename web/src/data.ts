@@ -60,6 +60,8 @@ export interface Way extends Common {
   words: string[];
   colour: string;
   dots: boolean;
+  /** Further numbers at every point, by what they are. */
+  along: Record<string, Float64Array>;
 }
 export interface Places extends Common {
   kind: "points";
@@ -89,6 +91,8 @@ export interface Content {
   label: string;
   alongside: string[];
   values: string[];
+  /** Errors that can be drawn like values; filled in by the page. */
+  layers?: string[];
   log: boolean;
   clip: boolean;
   theme: "light" | "dark" | "talk";

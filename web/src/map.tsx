@@ -127,9 +127,9 @@ function drawOverlay(context: CanvasRenderingContext2D, content: Content, state:
   context.font = "12px system-ui, sans-serif";
   for (let n = 0; n <= last; n++) {
     const [x, y] = [at.px(one.x[n]!), at.py(one.y[n]!)];
-    if (one.kind === "points" || one.dots || (state.time !== null && n === last)) {
+    if (one.kind === "points" || (one.dots && one.x.length <= 80) || n === last || (state.time !== null && n === last)) {
       context.beginPath();
-      context.arc(x, y, one.kind === "points" || (state.time !== null && n === last) ? 4.5 : 2, 0, 7);
+      context.arc(x, y, one.kind === "points" || n === last ? 4.5 : 2, 0, 7);
       context.fillStyle = one.colour;
       context.fill();
       context.lineWidth = 0.8;
@@ -226,7 +226,7 @@ export function Map2D(given: Given) {
     drawField(context, given, field, at, density);
     drawMarks(context, given, field, at);
     drawAxes(context, given, at);
-  }, [width, shown, state.value, state.colours, state.dark, state.layer, state.contours, state.points, state.smooth, state.time, block]);
+  }, [width, shown, state.value, state.colours, state.dark, state.layer, state.contours, state.points, state.smooth, state.time, block, content.overlays, content.limits]);
   useEffect(() => {
     if (top.current && width) drawCursor(top.current, given, at, density);
   });

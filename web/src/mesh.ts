@@ -124,6 +124,22 @@ export function refined(grid: Grid, times: number): Grid {
   return { x, y, z };
 }
 
+/** Every so many points of a grid, the outer ones included: enough while it moves. */
+export function thinned(grid: Grid, most: number): Grid {
+  const picked = (count: number): number[] => {
+    const step = Math.max(1, Math.ceil((count - 1) / (most - 1)));
+    const found = Array.from({ length: Math.ceil((count - 1) / step) }, (_, n) => n * step);
+    return [...found, count - 1];
+  };
+  const [columns, rows] = [picked(grid.x.length), picked(grid.y.length)];
+  const nx = grid.x.length;
+  return {
+    x: Float64Array.from(columns, (i) => grid.x[i]!),
+    y: Float64Array.from(rows, (j) => grid.y[j]!),
+    z: Float64Array.from(rows.flatMap((j) => columns.map((i) => grid.z[j * nx + i]!))),
+  };
+}
+
 /** Two triangles for each whole cell, parted along its flatter diagonal. */
 function halves(grid: Grid): number[] {
   const [nx, ny] = [grid.x.length, grid.y.length];

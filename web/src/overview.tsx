@@ -4,7 +4,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { Field } from "./field";
 import { picture, ramp } from "./paint";
 import { unbroken } from "./plots";
-import { height } from "./ranges";
+import { height, number } from "./ranges";
 import { runs, scene, type Card } from "./server";
 
 /** Small pictures are asked for one after the other, and only once they are seen. */
@@ -51,6 +51,7 @@ function Thumbnail({ card }: { card: Card }) {
 
 export function standing(card: Card): string {
   if (card.fault) return "cannot be read";
+  if (card.words) return card.words;
   if (card.finished) return card.counts?.failed ? `finished, ${card.counts.failed} failed` : "finished";
   const { done = 0, total = 1 } = card.counts ?? {};
   return `${done} of ${total} points`;
@@ -59,13 +60,66 @@ export function standing(card: Card): string {
 const ORDERS: Record<string, (a: Card, b: Card) => number> = {
   newest: (a, b) => b.changed - a.changed,
   name: (a, b) => a.name.localeCompare(b.name),
+  "lowest loss": (a, b) => (a.range?.[0] ?? Infinity) - (b.range?.[0] ?? Infinity),
+  "highest loss": (a, b) => (b.range?.[1] ?? -Infinity) - (a.range?.[1] ?? -Infinity),
   model: (a, b) => (a.model ?? "").localeCompare(b.model ?? "") || a.name.localeCompare(b.name),
 };
 
-export function found(cards: Card[], words: string, order: string): Card[] {
+/** What cards are put together by. */
+const GROUPS: Record<string, (card: Card) => string> = {
+  nothing: () => "",
+  folder: (card) => card.group,
+  model: (card) => card.model || "no model",
+  data: (card) => card.data || "no data",
+  kind: (card) => card.kind,
+};
+
+export function tags(card: Card): string[] {
+  const [low, high] = card.range ?? [NaN, NaN];
+  return [
+    card.kind, ...(card.values ?? []).filter((value) => value !== "loss"), card.seed ? `seed ${card.seed}` : "",
+    Number.isFinite(low) ? `loss ${number(low)} to ${number(high)}` : "", card.finished || card.fault ? "" : "being sampled", card.counts?.failed ? "failures" : "",
+  ].filter(Boolean);
+}
+
+export function grouped(cards: Card[], by: string): [string, Card[]][] {
+  const key = GROUPS[by] ?? GROUPS["nothing"]!;
+  const made = new Map<string, Card[]>();
+  for (const card of cards) made.set(key(card), [...(made.get(key(card)) ?? []), card]);
+  return [...made.entries()];
+}
+
+export function found(cards: Card[], words: string, order: string, kind = ""): Card[] {
   const all = words.toLowerCase().split(/\s+/).filter(Boolean);
-  const text = (card: Card): string => [card.title, card.name, card.model, card.data, card.seed && `seed ${card.seed}`, standing(card)].join(" ").toLowerCase();
-  return cards.filter((card) => all.every((word) => text(card).includes(word))).sort(ORDERS[order] ?? ORDERS["newest"]);
+  const text = (card: Card): string => [card.title, card.name, card.model, card.data, card.seed && `seed ${card.seed}`, standing(card), ...tags(card)].join(" ").toLowerCase();
+  return cards.filter((card) => (!kind || card.kind === kind) && all.every((word) => text(card).includes(word))).sort(ORDERS[order] ?? ORDERS["newest"]);
+}
+
+const DRAWN = ["landscape", "curvature map", "seeds", "path"];
+
+function OneCard({ card, chosen, toggle, tag }: { card: Card; chosen: string[]; toggle: (id: string) => void; tag: (word: string) => void }) {
+  return (
+    <li data-run={card.id}>
+      <a href={`#/run/${card.id}`}>
+        {!card.fault && DRAWN.includes(card.kind) && <Thumbnail card={card} />}
+        <strong dir="auto">{card.title}</strong>
+      </a>
+      <p class="small" dir="auto">{card.fault ?? [card.model, card.data].filter(Boolean).join(" · ")}</p>
+      <p class="small" dir="auto">{[Object.entries(card.axes ?? {}).map(([name, size]) => `${name} ${size}`).join(" × "), standing(card)].filter(Boolean).join(" · ")}</p>
+      {!card.fault && !card.finished && <progress max={card.counts?.total ?? 1} value={card.counts?.done ?? 0} aria-label={`progress of ${card.title}`} />}
+      <p class="small name" dir="auto">{card.name}</p>
+      <div class="chips">{tags(card).map((word) => <button type="button" key={word} onClick={() => tag(word)} aria-label={`search for ${word}`}>{word}</button>)}</div>
+      {!card.fault && DRAWN.includes(card.kind) && <label><input type="checkbox" checked={chosen.includes(card.id)} onChange={() => toggle(card.id)} aria-label={`compare ${card.title}`} /> compare</label>}
+    </li>
+  );
+}
+
+function Choice({ id, words, value, among, set }: { id: string; words: string; value: string; among: string[]; set: (value: string) => void }) {
+  return (
+    <label>{words} <select id={id} value={value} onChange={(event) => set(event.currentTarget.value)}>
+      {among.map((name) => <option key={name} value={name}>{name || "all"}</option>)}
+    </select></label>
+  );
 }
 
 export function Overview() {
@@ -73,6 +127,8 @@ export function Overview() {
   const [fault, setFault] = useState("");
   const [words, setWords] = useState("");
   const [order, setOrder] = useState("newest");
+  const [group, setGroup] = useState("nothing");
+  const [kind, setKind] = useState("");
   const [chosen, setChosen] = useState<string[]>([]);
   useEffect(() => {
     const ask = (): void => void runs().then((list) => (setCards(list), setFault("")), (reason: Error) => setFault(reason.message));
@@ -84,35 +140,29 @@ export function Overview() {
     document.documentElement.dataset["ready"] = "";
   }, [cards]);
   const toggle = (id: string): void => setChosen(chosen.includes(id) ? chosen.filter((one) => one !== id) : [...chosen, id].slice(-6));
+  const kinds = ["", ...new Set((cards ?? []).map((card) => card.kind))];
+  const shown = found(cards ?? [], words, order, kind);
   return (
-    <div class="overview">
+    <main class="overview">
       <header>
         <h1>Landscapes</h1>
         <form role="search" onSubmit={(event) => event.preventDefault()}>
           <label>search <input id="search" type="search" value={words} onInput={(event) => setWords(event.currentTarget.value)} /></label>
-          <label>order <select id="order" value={order} onChange={(event) => setOrder(event.currentTarget.value)}>
-            {Object.keys(ORDERS).map((name) => <option key={name} value={name}>{name}</option>)}
-          </select></label>
+          {kinds.length > 2 && <Choice id="kind" words="kind" value={kind} among={kinds} set={setKind} />}
+          <Choice id="order" words="order" value={order} among={Object.keys(ORDERS)} set={setOrder} />
+          <Choice id="group" words="group by" value={group} among={Object.keys(GROUPS)} set={setGroup} />
           <button type="button" id="compare" disabled={chosen.length < 2} onClick={() => (location.hash = `#/run/${chosen.join(",")}`)}>Compare {chosen.length || ""}</button>
         </form>
       </header>
       {fault && <p role="alert">The server does not answer: {fault}</p>}
       {cards?.length === 0 && <p>Nothing here yet. A run appears as soon as `lossatlas sample … --run` has begun it.</p>}
-      <ul class="cards">
-        {found(cards ?? [], words, order).map((card) => (
-          <li key={card.id} data-run={card.id}>
-            <a href={`#/run/${card.id}`}>
-              {!card.fault && <Thumbnail card={card} />}
-              <strong dir="auto">{card.title}</strong>
-            </a>
-            <p class="small" dir="auto">{card.fault ?? [card.model, card.data, card.seed && `seed ${card.seed}`].filter(Boolean).join(" · ")}</p>
-            <p class="small">{Object.entries(card.axes ?? {}).map(([name, size]) => `${name} ${size}`).join(" × ")} · {standing(card)}</p>
-            {!card.fault && !card.finished && <progress max={card.counts?.total ?? 1} value={card.counts?.done ?? 0} aria-label={`progress of ${card.title}`} />}
-            <p class="small name" dir="auto">{card.name}</p>
-            {!card.fault && <label><input type="checkbox" checked={chosen.includes(card.id)} onChange={() => toggle(card.id)} /> compare</label>}
-          </li>
-        ))}
-      </ul>
-    </div>
+      <p class="hidden" role="status">{cards ? `${shown.length} of ${cards.length} results` : ""}</p>
+      {grouped(shown, group).map(([name, members]) => (
+        <section key={name} aria-label={name || "results"}>
+          {name && <h2 dir="auto">{name} <small>{members.length}</small></h2>}
+          <ul class="cards">{members.map((card) => <OneCard key={card.id} card={card} chosen={chosen} toggle={toggle} tag={setWords} />)}</ul>
+        </section>
+      ))}
+    </main>
   );
 }

@@ -26,6 +26,8 @@ interface Plot {
   name: string;
   words: string;
   point: (coordinate: number) => void;
+  /** Whether the pointer has to be pressed. */
+  pressed?: boolean;
   key?: (event: KeyboardEvent) => void;
 }
 
@@ -41,7 +43,7 @@ export function unbroken<T extends number[]>(points: T[]): T[][] {
   return out.filter((piece) => piece.length > 0);
 }
 
-function Axes(given: Plot) {
+export function Axes(given: Plot) {
   const { width, tall, shown } = given;
   const x = scaleLinear(given.domain, [EDGE.left, width - EDGE.right]);
   const y = scaleLinear([shown.bottom, shown.top], [tall - EDGE.bottom, EDGE.top]);
@@ -53,7 +55,7 @@ function Axes(given: Plot) {
   return (
     <svg
       class="plot" viewBox={`0 0 ${width} ${tall}`} width={width} height={tall} role="img" tabIndex={given.key ? 0 : -1} aria-label={given.words}
-      onPointerMove={(event) => given.point(rect(event))} onKeyDown={(event) => given.key?.(event)}
+      onPointerMove={(event) => (!given.pressed || event.buttons) && given.point(rect(event))} onPointerDown={(event) => given.pressed && given.point(rect(event))} onKeyDown={(event) => given.key?.(event)}
     >
       <g class="faint">
         {shown.ticks.map((tick, n) => (

@@ -1,17 +1,19 @@
 /** How does a field become a lit relief? The three.js scene of one panel: surface, rim, lines, floor, marks. */
 
 import {
-  AmbientLight, BufferAttribute, BufferGeometry, CanvasTexture, ColorManagement, DirectionalLight, DoubleSide, Group, LineBasicMaterial,
-  Line, LinearFilter, LinearSRGBColorSpace, Mesh, MeshBasicMaterial, OrthographicCamera, PerspectiveCamera,
+  AmbientLight, BufferAttribute, BufferGeometry, CanvasTexture, ColorManagement, DirectionalLight, DoubleSide, Group, 
+  LinearFilter, LinearSRGBColorSpace, Mesh, MeshBasicMaterial, OrthographicCamera, PerspectiveCamera,
   Plane, PlaneGeometry, Raycaster, Scene, SphereGeometry, Vector2, Vector3, WebGLRenderer,
 } from "three";
 import { OrbitControls } from "three/addons/controls/OrbitControls.js";
 import type { Overlay } from "./data";
 import type { Field } from "./field";
-import { contours, normals, occlusion, refined, surface, type Grid, type Surface } from "./mesh";
+import { contours, normals, occlusion, refined, surface, thinned, type Grid, type Surface } from "./mesh";
+import { addMarks } from "./marks";
+import { Motion } from "./motion";
 import { heights, picture, type Colours } from "./paint";
 import type { Shown } from "./ranges";
-import { clay, cloud, discard, pieces } from "./shapes";
+import { clay, discard, pieces } from "./shapes";
 
 ColorManagement.enabled = false; // colours are mixed as the printed pictures mix them
 
@@ -19,6 +21,8 @@ ColorManagement.enabled = false; // colours are mixed as the printed pictures mi
 const TALL = 0.6;
 const FLOOR = 0.22;
 const MIDDLE = 0.14;
+/** So many points along an axis are drawn while a relief moves that is too large to move smoothly. */
+const FEW = 90;
 /** The light, as in draw/relief.py: from the left of the eye and above; the rest evenly from everywhere. */
 const LEFT_OF_EYE = (80 * Math.PI) / 180;
 const ALTITUDE = (48 * Math.PI) / 180;
@@ -27,9 +31,11 @@ export interface Drawing {
   field: Field;
   shown: Shown;
   colours: Colours;
+  /** The name of the colours. */
+  palette: string;
   overlays: Overlay[];
   limits: [[number, number], [number, number]];
-  /** Depth of the box in parts of its width. */
+  /** Depth of the box in parts of its width; the larger of both is 1. */
   depth: number;
   ink: string;
   faint: string;
@@ -39,6 +45,13 @@ export interface Drawing {
   floor: boolean;
   smooth: boolean;
   time: number | null;
+}
+
+/** Whether two drawings have the same surface, so that only what lies upon it differs. */
+function alike(a: Drawing, b: Drawing): boolean {
+  const named = ["shown", "palette", "depth", "ink", "faint", "contours", "floor", "smooth"] as const;
+  const same = a.field.block === b.field.block && a.field.value === b.field.value && a.field.layer === b.field.layer;
+  return same && named.every((name) => a[name] === b[name]) && String(a.limits) === String(b.limits);
 }
 
 export interface Pose {
@@ -55,9 +68,15 @@ export class Relief {
   private camera: PerspectiveCamera | OrthographicCamera = this.perspective;
   private controls: OrbitControls;
   private readonly sun = new DirectionalLight(0xffffff, 0.5 * Math.PI);
-  private made = new Group();
+  private ground = new Group();
+  private upon = new Group();
+  private readonly motion = new Motion(() => this.quality());
+  private coarse: Group | null = null;
   private readonly cursor = new Group();
   private mesh: Mesh | null = null;
+  private full = new Group();
+  private fine: Grid = { x: new Float64Array(0), y: new Float64Array(0), z: new Float64Array(0) };
+  private readonly away = new Vector3();
   private drawing: Drawing | null = null;
   private raised: Float64Array = new Float64Array(0);
   private waiting = false;
@@ -68,7 +87,7 @@ export class Relief {
   constructor(readonly canvas: HTMLCanvasElement) {
     this.renderer = new WebGLRenderer({ canvas, antialias: true, alpha: true, preserveDrawingBuffer: true });
     this.renderer.outputColorSpace = LinearSRGBColorSpace;
-    this.scene.add(new AmbientLight(0xffffff, 0.62 * Math.PI), this.sun, this.cursor, this.made);
+    this.scene.add(new AmbientLight(0xffffff, 0.62 * Math.PI), this.sun, this.cursor, this.ground, this.upon);
     for (const camera of [this.perspective, this.orthographic]) camera.up.set(0, 0, 1);
     this.controls = this.controlled();
   }
@@ -77,6 +96,7 @@ export class Relief {
     const controls = new OrbitControls(this.camera, this.canvas);
     controls.target.set(0, 0, MIDDLE);
     controls.addEventListener("change", () => {
+      this.motion.moved();
       this.render();
       this.onPose(this.pose());
     });
@@ -127,6 +147,7 @@ export class Relief {
 
   /** Take the pose of another picture, without telling it back. */
   take(pose: Pose): void {
+    this.motion.moved();
     this.camera.position.fromArray(pose.from);
     this.controls.target.fromArray(pose.at);
     this.camera.zoom = pose.zoom;
@@ -155,7 +176,8 @@ export class Relief {
     this.waiting = true;
     requestAnimationFrame(() => {
       this.waiting = false;
-      const away = this.camera.position.clone().sub(this.controls.target);
+      this.motion.frame();
+      const away = this.away.copy(this.camera.position).sub(this.controls.target);
       const azimuth = Math.atan2(away.y, away.x) - LEFT_OF_EYE;
       this.sun.position.set(Math.cos(ALTITUDE) * Math.cos(azimuth), Math.cos(ALTITUDE) * Math.sin(azimuth), Math.sin(ALTITUDE));
       this.renderer.render(this.scene, this.camera);
@@ -165,9 +187,10 @@ export class Relief {
 
   /** From coordinates and heights to the box: x and y around 0, z from 0 to TALL. */
   private box(x: number, y: number, z: number): [number, number, number] {
-    const { limits, depth, shown } = this.drawing!;
+    const { limits, shown } = this.drawing!;
+    const [wide, deep] = this.sides;
     const part = (value: number, [low, high]: [number, number]): number => (value - low) / (high - low) - 0.5;
-    return [part(x, limits[0]), part(y, limits[1]) * depth, ((z - shown.bottom) / (shown.top - shown.bottom || 1)) * TALL];
+    return [part(x, limits[0]) * wide, part(y, limits[1]) * deep, ((z - shown.bottom) / (shown.top - shown.bottom || 1)) * TALL];
   }
 
   private placed(points: ArrayLike<number>, lift = 0): Float32Array {
@@ -179,28 +202,63 @@ export class Relief {
     return out;
   }
 
+  /** Draw; what stays as it was, as the surface under a path that grows, is not made again. */
   draw(drawing: Drawing): void {
+    const same = this.drawing !== null && alike(this.drawing, drawing);
     this.drawing = drawing;
-    discard(this.made);
-    this.scene.remove(this.made);
-    this.made = new Group();
-    this.scene.add(this.made);
-    const { field, shown } = drawing;
-    this.raised = heights(field, shown, 1);
-    const grid = { x: field.x, y: field.y, z: this.raised };
-    const times = drawing.smooth ? Math.max(1, Math.round(200 / Math.max(field.nx, field.ny))) : 1;
-    const fine = refined(grid, times);
-    const made = surface(fine, shown.top);
-    this.fitted = made.points.length / 3;
-    this.addSurface(fine, made);
-    if (drawing.contours) this.addLines(made);
-    this.addFrame();
-    if (drawing.floor) this.addFloor();
-    this.addMarks();
+    if (!same) this.drawGround();
+    this.upon = this.fresh(this.upon);
+    addMarks(this.upon, { ...drawing, raised: this.raised, placed: (points, lift) => this.placed(points, lift) });
     this.render();
   }
 
-  private addSurface(fine: Grid, made: Surface): void {
+  private fresh(old: Group): Group {
+    discard(old);
+    this.scene.remove(old);
+    const made = new Group();
+    this.scene.add(made);
+    return made;
+  }
+
+  private drawGround(): void {
+    const { field, shown, smooth, contours: lines, floor } = this.drawing!;
+    this.ground = this.fresh(this.ground);
+    this.coarse = null;
+    this.motion.restart();
+    this.raised = heights(field, shown, 1);
+    const grid = { x: field.x, y: field.y, z: this.raised };
+    const times = smooth ? Math.max(1, Math.round(200 / Math.max(field.nx, field.ny))) : 1;
+    const fine = refined(grid, times);
+    const made = surface(fine, shown.top);
+    this.fitted = made.points.length / 3;
+    this.full = new Group();
+    this.ground.add(this.full);
+    this.fine = fine;
+    this.mesh = this.addSurface(this.full, fine, made);
+    if (lines) this.addLines(this.full, made);
+    this.addFrame();
+    if (floor) this.addFloor();
+  }
+
+  /** While it moves too slowly, fewer facets and fewer pixels; as soon as it rests, all of them. */
+  private quality(): void {
+    const level = this.motion.level;
+    if (level > 0 && !this.coarse) {
+      const few = thinned(this.fine, FEW);
+      const made = surface(few, this.drawing!.shown.top);
+      this.coarse = new Group();
+      this.ground.add(this.coarse);
+      this.addSurface(this.coarse, few, made);
+      if (this.drawing!.contours) this.addLines(this.coarse, made);
+    }
+    if (this.coarse) this.coarse.visible = level > 0;
+    this.full.visible = level === 0;
+    const ratio = Math.min(window.devicePixelRatio || 1, 2) * (level > 1 ? 0.5 : 1);
+    if (this.renderer.getPixelRatio() !== ratio) this.renderer.setPixelRatio(ratio);
+    this.render();
+  }
+
+  private addSurface(into: Group, fine: Grid, made: Surface): Mesh {
     const { shown, colours } = this.drawing!;
     const scaled = this.scaled(fine);
     const [up, sky] = [normals(scaled), occlusion(scaled)];
@@ -218,9 +276,9 @@ export class Relief {
     geometry.setAttribute("normal", new BufferAttribute(normal, 3));
     geometry.setAttribute("color", new BufferAttribute(colour, 3));
     geometry.setIndex(new BufferAttribute(made.triangles, 1));
-    this.mesh = new Mesh(geometry, clay());
-    this.made.add(this.mesh);
-    this.made.add(pieces(this.placed(made.rim, 0.001), this.drawing!.ink, 0.75));
+    const mesh = new Mesh(geometry, clay());
+    into.add(mesh, pieces(this.placed(made.rim, 0.001), this.drawing!.ink, 0.75));
+    return mesh;
   }
 
   private scaled(grid: Grid): Grid {
@@ -229,13 +287,13 @@ export class Relief {
     return { x, y, z: grid.z.map((one) => this.box(0, 0, one)[2]) };
   }
 
-  private addLines(made: Surface): void {
-    for (const line of contours(made, this.drawing!.shown.levels)) this.made.add(pieces(this.placed(line, 0.0015), "#ffffff", 0.5));
+  private addLines(into: Group, made: Surface): void {
+    for (const line of contours(made, this.drawing!.shown.levels)) into.add(pieces(this.placed(line, 0.0015), "#ffffff", 0.5));
   }
 
   private addFrame(): void {
-    const { depth, faint } = this.drawing!;
-    const [a, b] = [0.5, depth / 2];
+    const { faint } = this.drawing!;
+    const [a, b] = this.sides.map((side) => side / 2) as [number, number];
     const corners = [[-a, -b], [a, -b], [a, b], [-a, b]] as const;
     const out: number[] = [];
     corners.forEach(([x, y], n) => {
@@ -243,7 +301,7 @@ export class Relief {
       out.push(x, y, -FLOOR, u, v, -FLOOR);
       out.push(x, y, -FLOOR, x, y, TALL);
     });
-    this.made.add(pieces(Float32Array.from(out), faint, 0.35));
+    this.ground.add(pieces(Float32Array.from(out), faint, 0.35));
   }
 
   private addFloor(): void {
@@ -255,71 +313,7 @@ export class Relief {
     const [x1, y1] = this.box(field.x[field.nx - 1]!, field.y[field.ny - 1]!, 0);
     const floor = new Mesh(new PlaneGeometry(x1 - x0, y1 - y0), new MeshBasicMaterial({ map: texture, transparent: true, opacity: 0.85, side: DoubleSide }));
     floor.position.set((x0 + x1) / 2, (y0 + y1) / 2, -FLOOR);
-    this.made.add(floor);
-  }
-
-  private addMarks(): void {
-    const { field, shown, points, overlays, time, colours } = this.drawing!;
-    const [dots, lonely, tints]: [number[], number[], number[]] = [[], [], []];
-    for (let j = 0; j < field.ny; j++)
-      for (let i = 0; i < field.nx; i++) {
-        const z = this.raised[j * field.nx + i]!;
-        if (Number.isNaN(z) || z > shown.top) continue;
-        const status = field.status(i, j);
-        if (points && status !== 0 && status !== 5) dots.push(field.x[i]!, field.y[j]!, z);
-        if (this.alone(i, j)) {
-          lonely.push(field.x[i]!, field.y[j]!, z);
-          tints.push(...colours((z - shown.bottom) / (shown.top - shown.bottom || 1)).map((c) => c / 255));
-        }
-      }
-    if (dots.length) this.made.add(cloud(this.placed(dots, 0.003), 2.5, "#ffffff"));
-    if (lonely.length) this.made.add(cloud(this.placed(lonely), 6, null, Float32Array.from(tints)));
-    for (const one of overlays) if (one.kind !== "regions") this.addOverlay(one, time);
-  }
-
-  /** Whether a point is a corner of no whole cell, so that no facet reaches it. */
-  private alone(i: number, j: number): boolean {
-    const { nx, ny } = this.drawing!.field;
-    for (const a of [i - 1, i])
-      for (const b of [j - 1, j]) {
-        if (a < 0 || b < 0 || a >= nx - 1 || b >= ny - 1) continue;
-        const p = b * nx + a;
-        if (!Number.isNaN(this.raised[p]! + this.raised[p + 1]! + this.raised[p + nx]! + this.raised[p + nx + 1]!)) return false;
-      }
-    return true;
-  }
-
-  private addOverlay(one: Exclude<Overlay, { kind: "regions" }>, time: number | null): void {
-    const { field, shown } = this.drawing!;
-    const clipped = this.raised.map((z) => Math.min(z, shown.top));
-    const count = one.kind === "path" && time !== null ? Math.round(time * (one.x.length - 1)) + 1 : one.x.length;
-    const line: number[] = [];
-    const steps = one.kind === "path" ? Math.max(1, Math.ceil(240 / one.x.length)) : 1;
-    const run: number[][] = [[]];
-    const put = (x: number, y: number): void => {
-      const z = field.between(clipped, x, y);
-      if (Number.isNaN(z)) run.push([]);
-      else run[run.length - 1]!.push(x, y, z);
-    };
-    for (let n = 0; n < count; n++) {
-      const [x, y] = [one.x[n]!, one.y[n]!];
-      const z = field.between(clipped, x, y);
-      if (!Number.isNaN(z)) line.push(x, y, z);
-      put(x, y);
-      if (n < count - 1 && one.kind === "path")
-        for (let s = 1; s < steps; s++) put(x + (s / steps) * (one.x[n + 1]! - x), y + (s / steps) * (one.y[n + 1]! - y));
-    }
-    if (one.kind === "path")
-      for (const part of run) {
-        if (part.length < 6) continue;
-        for (const lift of [0.004, 0.0055, 0.007]) {
-          const geometry = new BufferGeometry();
-          geometry.setAttribute("position", new BufferAttribute(this.placed(part, lift), 3));
-          this.made.add(new Line(geometry, new LineBasicMaterial({ color: one.colour })));
-        }
-      }
-    if (line.length && (one.kind === "points" || one.dots)) this.made.add(cloud(this.placed(line, 0.008), one.kind === "points" ? 9 : 4.5, one.colour));
-    if (one.kind === "path" && time !== null && line.length) this.made.add(cloud(this.placed(line.slice(-3), 0.01), 11, one.colour));
+    this.ground.add(floor);
   }
 
   /** The cursor: a ball on the surface and a thread to the floor. */
@@ -348,11 +342,12 @@ export class Relief {
     const ray = new Raycaster();
     ray.setFromCamera(new Vector2(((clientX - area.left) / area.width) * 2 - 1, 1 - ((clientY - area.top) / area.height) * 2), this.camera);
     const hit = this.mesh ? ray.intersectObject(this.mesh, false)[0]?.point : undefined;
-    const { limits, depth } = this.drawing;
+    const { limits } = this.drawing;
+    const [wide, deep] = this.sides;
     const floor = ray.ray.intersectPlane(PLANE, new Vector3());
     const found = hit ?? floor;
     if (!found) return null;
-    const [u, v] = [found.x + 0.5, found.y / depth + 0.5];
+    const [u, v] = [found.x / wide + 0.5, found.y / deep + 0.5];
     if (u < 0 || u > 1 || v < 0 || v > 1) return null;
     return { x: limits[0][0] + u * (limits[0][1] - limits[0][0]), y: limits[1][0] + v * (limits[1][1] - limits[1][0]) };
   }
@@ -374,11 +369,23 @@ export class Relief {
     return this.fitted;
   }
 
-  get frameOf(): { depth: number; floor: number; tall: number } {
-    return { depth: this.drawing?.depth ?? 1, floor: -FLOOR, tall: TALL };
+  /** For tests: how much is left out while it moves, 0 for nothing. */
+  get level(): number {
+    return this.motion.level;
+  }
+
+  /** Width and depth of the box, the larger of them 1. */
+  private get sides(): [number, number] {
+    const depth = this.drawing?.depth ?? 1;
+    return [Math.min(1, 1 / depth), Math.min(1, depth)];
+  }
+
+  get frameOf(): { sides: [number, number]; floor: number; tall: number } {
+    return { sides: this.sides, floor: -FLOOR, tall: TALL };
   }
 
   free(): void {
+    this.motion.stop();
     discard(this.scene);
     this.controls.dispose();
     this.renderer.dispose();

@@ -16,7 +16,11 @@ export interface Card {
   version: string;
   title: string;
   changed: number;
+  kind: string;
+  group: string;
   fault?: string;
+  words?: string;
+  range?: [number, number];
   model?: string;
   data?: string;
   seed?: string;
@@ -27,6 +31,7 @@ export interface Card {
 }
 
 export interface Progress extends Partial<Counts> {
+  kind?: string;
   version: string;
   finished?: boolean;
   rate?: number;
@@ -38,7 +43,8 @@ export function token(): string {
   const found = /(?:^#|&)token=([\w-]+)/.exec(location.hash)?.[1];
   if (found) {
     sessionStorage.setItem("token", found);
-    history.replaceState(null, "", "/#/");
+    const run = /&run=([0-9a-f]{12})/.exec(location.hash)?.[1];
+    history.replaceState(null, "", run ? `/#/run/${run}` : "/#/");
   }
   return sessionStorage.getItem("token") ?? "";
 }
@@ -77,6 +83,25 @@ export function watch(id: string, tell: (progress: Progress) => void): () => voi
   const source = new EventSource(`/api/events?${query([id])}`);
   source.addEventListener("progress", (event) => tell(JSON.parse((event as MessageEvent<string>).data) as Progress));
   return () => source.close();
+}
+
+export interface Sheet {
+  title: string;
+  words: string[];
+  tables: { name: string; rows: Record<string, string>[] }[];
+  pictures: number;
+}
+
+export async function sheet(id: string): Promise<Sheet> {
+  return (await (await answered(await fetch(`/api/sheet?${query([id])}`))).json()) as Sheet;
+}
+
+export async function compared(ids: string[]): Promise<Sheet> {
+  return (await (await answered(await fetch(`/api/compare?${query(ids)}`))).json()) as Sheet;
+}
+
+export function pictureOf(id: string, place: number): string {
+  return `/api/picture?${query([id])}&picture=${place}`;
 }
 
 export async function figure(ids: string[], asked: Record<string, unknown>): Promise<Blob> {

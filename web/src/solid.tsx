@@ -66,8 +66,8 @@ function pressed(relief: Relief, event: KeyboardEvent, given: Given): boolean {
 
 /** Words beside the edges of the box that lie nearest to the eye. */
 function place(relief: Relief, content: Content, block: Block, shown: Shown, into: HTMLDivElement, words: string): void {
-  const { depth, floor, tall } = relief.frameOf;
-  const [a, b] = [0.5, depth / 2];
+  const { sides, floor, tall } = relief.frameOf;
+  const [a, b] = [sides[0] / 2, sides[1] / 2];
   const found: [string, number, number, string][] = [];
   const near = (one: [number, number], two: [number, number]): [number, number] => (relief.project(...one, floor)[2] < relief.project(...two, floor)[2] ? one : two);
   const away = 0.1;
@@ -102,16 +102,14 @@ function place(relief: Relief, content: Content, block: Block, shown: Shown, int
       put(shown.labels[n]!, left[0] * 1.05, left[1] * 1.05, ((tick - shown.bottom) / (shown.top - shown.bottom || 1)) * tall, "height");
     });
   if (upright > 30) put(words, left[0] * 1.05, left[1] * 1.05, tall * 1.14, "height name");
-  into.replaceChildren(
-    ...found.map(([text, x, y, kind]) => {
-      const span = document.createElement("span");
-      span.textContent = text;
-      span.className = kind;
-      span.style.left = `${x}px`;
-      span.style.top = `${y}px`;
-      return span;
-    }),
-  );
+  while (into.children.length > found.length) into.lastChild!.remove();
+  while (into.children.length < found.length) into.append(document.createElement("span"));
+  found.forEach(([text, x, y, kind], n) => {
+    const span = into.children[n] as HTMLSpanElement;
+    if (span.textContent !== text) span.textContent = text;
+    if (span.className !== kind) span.className = kind;
+    span.style.transform = `translate(${x.toFixed(1)}px, ${y.toFixed(1)}px) ${kind === "height" ? "translate(-100%, -50%)" : kind === "height name" ? "translate(-30%, -50%)" : "translate(-50%, -50%)"}`;
+  });
 }
 
 export function Solid(given: Given) {
@@ -143,13 +141,14 @@ export function Solid(given: Given) {
   useEffect(() => relief.current?.flat(state.flat), [state.flat]);
   useEffect(() => {
     const ink = theme(content, state);
+    const palette = state.colours ?? content.colours[state.value] ?? "viridis";
     relief.current?.draw({
-      field: new Field(block, state.value, state.layer), shown, colours: ramp(content.maps[state.colours ?? content.colours[state.value] ?? "viridis"]!),
+      field: new Field(block, state.value, state.layer), shown, palette, colours: ramp(content.maps[palette]!),
       overlays: upon(content, index), limits: [content.limits[block.axes[0]!.name]!, content.limits[block.axes[1]!.name]!],
       depth: 1 / aspect(content, block.axes).ratio, ink: ink.ink, faint: ink.faint, dark: state.dark,
       contours: state.contours, points: state.points, floor: state.floor, smooth: state.smooth, time: state.time,
     });
-  }, [shown, state.value, state.colours, state.dark, state.layer, state.contours, state.points, state.floor, state.smooth, state.time, block]);
+  }, [shown, state.value, state.colours, state.dark, state.layer, state.contours, state.points, state.floor, state.smooth, state.time, block, content.overlays, content.limits]);
   useEffect(() => {
     const made = relief.current;
     if (!made) return;

@@ -1,6 +1,7 @@
 /** What has the reader chosen? One state for all pictures of a page. */
 
 import type { Content, Theme } from "./data";
+import { range } from "./layers";
 import { backward, between, forward, said, type Shown } from "./ranges";
 
 export interface Place {
@@ -26,7 +27,18 @@ export interface State {
   smooth: boolean;
   floor: boolean;
   flat: boolean;
+  /** What panels share: their cameras, the cursor, the limits of the axes, the range. */
   locked: boolean;
+  oneCursor: boolean;
+  oneFrame: boolean;
+  oneRange: boolean;
+  /** Where the cursor of each panel stands, where it is not one. */
+  places: (Place | null)[];
+  /** Panels beside each other, or one that is made of two of them. */
+  derive: "side by side" | "difference" | "morph";
+  first: number;
+  second: number;
+  part: number;
   /** How far along its path a training run is, 0 to 1; null where all of it is shown. */
   time: number | null;
 }
@@ -51,6 +63,14 @@ export function begin(content: Content): State {
     floor: true,
     flat: false,
     locked: true,
+    oneCursor: true,
+    oneFrame: true,
+    oneRange: true,
+    places: [],
+    derive: "side by side",
+    first: 0,
+    second: 1,
+    part: 0.5,
     time: null,
   };
 }
@@ -69,6 +89,11 @@ export function logarithmic(content: Content, state: State): boolean {
 
 export function clipped(content: Content, state: State): boolean {
   return state.clip ?? content.clip;
+}
+
+/** What one panel shows where panels share no range: its own values, whole. */
+export function ownShown(content: Content, state: State, index: number): Shown {
+  return range([content.blocks[index]!.values[state.value]!.data], logarithmic(content, state), label(content, state));
 }
 
 function look(content: Content, state: State, clip: boolean): Shown {

@@ -26,9 +26,11 @@ _COUNTS = {
 }
 _CARD = {
     "type": "object",
-    "required": ["id", "name", "path", "version", "title", "changed"],
+    "required": ["id", "name", "path", "version", "title", "changed", "kind", "group"],
     "properties": {
-        **{name: {"type": "string"} for name in ("id", "name", "path", "version", "title", "model", "data", "seed")},
+        **{name: {"type": "string"} for name in ("id", "name", "path", "version", "title", "kind", "group")},
+        **{name: {"type": "string"} for name in ("model", "data", "seed", "words")},
+        "range": {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2},
         "fault": {"type": "string"},
         "axes": {"type": "object", "additionalProperties": {"type": "integer"}},
         "values": {"type": "array", "items": {"type": "string"}},
@@ -37,6 +39,28 @@ _CARD = {
         "changed": {"type": "number"},
     },
     "additionalProperties": False,
+}
+
+_ROWS = {"type": "array", "items": {"type": "object", "additionalProperties": {"type": "string"}}}
+_SHEET = {
+    "type": "object",
+    "required": ["title", "words", "tables", "pictures"],
+    "properties": {
+        "title": {"type": "string"},
+        "words": {"type": "array", "items": {"type": "string"}},
+        "tables": {
+            "type": "array",
+            "items": {"type": "object", "properties": {"name": {"type": "string"}, "rows": _ROWS}},
+        },
+        "pictures": {"type": "integer"},
+    },
+    "additionalProperties": False,
+}
+_NUMBER = {
+    "name": "picture",
+    "in": "query",
+    "description": "Which picture, counted from 0.",
+    "schema": {"type": "integer", "minimum": 0, "default": 0},
 }
 
 
@@ -64,6 +88,27 @@ SCHEMA: dict[str, Any] = {
                 "summary": "a scene: uint32 length, JSON, arrays (little-endian float64 and uint8)",
                 "parameters": [_RUN, _SMALL],
                 "responses": {**_answer("application/octet-stream", "the scene"), **_REFUSED},
+            }
+        },
+        "/api/sheet": {
+            "get": {
+                "summary": "words and tables of a connection, a table of flatness or a study",
+                "parameters": [_RUN],
+                "responses": {**_answer("application/json", "the sheet", _SHEET), **_REFUSED},
+            }
+        },
+        "/api/picture": {
+            "get": {
+                "summary": "one of the pictures of a sheet",
+                "parameters": [_RUN, _NUMBER],
+                "responses": {**_answer("image/svg+xml", "the picture, or a png"), **_REFUSED},
+            }
+        },
+        "/api/compare": {
+            "get": {
+                "summary": "measures of several landscapes with intervals, and the verdict of `lossatlas compare`",
+                "parameters": [_RUN],
+                "responses": {**_answer("application/json", "a sheet", _SHEET), **_REFUSED},
             }
         },
         "/api/events": {

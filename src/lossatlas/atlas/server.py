@@ -7,6 +7,8 @@ import functools
 import json
 import struct
 import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 
 from lossatlas import extras
+from lossatlas.atlas import sheets
 from lossatlas.atlas.guard import Guard
 from lossatlas.atlas.schema import SCHEMA
 from lossatlas.atlas.shelf import Entry, Shelf
@@ -66,7 +69,16 @@ class _Desk:
         return [entry for entry in found if entry is not None]
 
     def _scene(self, entries: tuple[Entry, ...], versions: tuple[str, ...], small: bool) -> bytes:
-        return framed([entry.small() if small else entry.landscape() for entry in entries], View())
+        seen = [entry.small() if small else entry.seen() for entry in entries]
+        return framed([one for landscapes, _ in seen for one in landscapes], _together([view for _, view in seen]))
+
+
+def _together(views: Sequence[View]) -> View:
+    """The view of several results: what lies upon each stays with its panel."""
+    if len(views) == 1:
+        return views[0]
+    upon = [replace(one, panel=place) for place, view in enumerate(views) for one in view.overlays]
+    return View(overlays=upon)
 
 
 def application(shelf: Shelf, token: str, *, every: float = 0.5) -> Any:
@@ -101,6 +113,9 @@ def application(shelf: Shelf, token: str, *, every: float = 0.5) -> Any:
         Route("/api/runs", functools.partial(_runs, desk), methods=["GET"]),
         Route("/api/scene", functools.partial(_scene, desk), methods=["GET"]),
         Route("/api/events", functools.partial(_events, desk), methods=["GET"]),
+        Route("/api/sheet", functools.partial(_sheet, desk), methods=["GET"]),
+        Route("/api/picture", functools.partial(_picture, desk), methods=["GET"]),
+        Route("/api/compare", functools.partial(_compare, desk), methods=["GET"]),
         Route("/api/figure", functools.partial(_figure, desk), methods=["POST"]),
     ]
     made = Starlette(routes=routes, exception_handlers={SpecError: bad})
@@ -149,6 +164,28 @@ async def _scene(desk: _Desk, request: Request) -> Response:
     return Response(await asyncio.to_thread(made), media_type="application/octet-stream")
 
 
+async def _sheet(desk: _Desk, request: Request) -> Response:
+    from starlette.responses import JSONResponse
+
+    return JSONResponse(await asyncio.to_thread(lambda: sheets.sheet(desk.asked(request)[0])))
+
+
+async def _picture(desk: _Desk, request: Request) -> Response:
+    from starlette.responses import Response
+
+    text = request.query_params.get("picture", "0")
+    if not (text.isascii() and text.isdigit() and len(text) < 6):
+        raise SpecError(f"picture={text!r}: expected a number")
+    body, kind = await asyncio.to_thread(lambda: sheets.picture(desk.asked(request)[0], int(text)))
+    return Response(body, media_type=kind)
+
+
+async def _compare(desk: _Desk, request: Request) -> Response:
+    from starlette.responses import JSONResponse
+
+    return JSONResponse(await asyncio.to_thread(lambda: sheets.compared(desk.asked(request))))
+
+
 async def _events(desk: _Desk, request: Request) -> Response:
     from starlette.responses import StreamingResponse
 
@@ -168,7 +205,9 @@ async def _figure(desk: _Desk, request: Request) -> Response:
     def made() -> bytes:
         fields: dict[str, Any] = {"clip": None if asked.get("clip") == "none" else asked.get("clip", "auto")}
         fields |= {name: value for name, value in asked.items() if name in _FIELDS}
-        landscapes = [entry.landscape() for entry in desk.asked(request)]
+        seen = [entry.seen() for entry in desk.asked(request)]
+        landscapes = [one for part, _ in seen for one in part]
+        fields["overlays"] = _together([view for _, view in seen]).overlays
         with tempfile.TemporaryDirectory() as folder:
             return draw(landscapes, Path(folder) / f"figure.{kind}", **fields).read_bytes()
 

@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
-import math
 import os
-import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import xarray as xr
 
+from lossatlas.atlas import cards, trail
+from lossatlas.draw import View
 from lossatlas.errors import SpecError
 from lossatlas.results import reading
-from lossatlas.results.landscape import Status
-from lossatlas.results.spec import RunSpec
-from lossatlas.results.store import JOURNAL, RESULT, SPEC
+from lossatlas.results.opening import kind_of
+from lossatlas.results.store import JOURNAL, RESULT
 from lossatlas.sampling.filling import preview
 
 __all__ = ["Entry", "Shelf"]
 
 _DEEP = 4
+# Results that hold others.
+_OPEN = ("seeds", "study")
 _MOST = 2000
 _SMALL = 40
 # Interpolating what is still to come takes longer than it helps on larger planes.
@@ -33,22 +34,31 @@ _PREVIEWED = 20_000
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A run folder or a file that may be served.
+    """A result that may be served.
 
     Attributes:
         id: what the page calls it: says nothing of where it lies.
         path: where it lies.
         name: its path below the folder that was named.
+        kind: a name of :data:`lossatlas.results.opening.KINDS`, or "study".
     """
 
     id: str
     path: Path
     name: str
+    kind: str = "landscape"
+
+    @property
+    def is_field(self) -> bool:
+        """Whether it is drawn as a relief and a map."""
+        return self.kind in cards.FIELDS
 
     @property
     def version(self) -> str:
-        """Changes whenever a point is committed or the result is written."""
+        """Changes whenever a point or a checkpoint is committed or the result is written."""
         files = [self.path / JOURNAL, self.path / RESULT, self.path] if self.path.is_dir() else [self.path]
+        if self.kind == "path":
+            files = trail.files(self.path)
         found = []
         for file in files:
             with contextlib.suppress(OSError):
@@ -56,30 +66,43 @@ class Entry:
                 found.append(f"{stat.st_mtime_ns}-{stat.st_size}-{stat.st_ino}")
         return hashlib.sha256("|".join(found).encode()).hexdigest()[:16]
 
-    def landscape(self) -> xr.Dataset:
-        """The Landscape; of a run that is not finished, with what is to come interpolated where that is quick."""
-        found = reading.open(self.path)
-        return preview(found) if found["status"].size <= _PREVIEWED else found
+    def seen(self) -> tuple[list[xr.Dataset], View]:
+        """What is drawn, and how; of a run that is not finished, with what is to come interpolated where that is quick.
 
-    def small(self) -> xr.Dataset:
+        Returns:
+            Landscapes, several of seeds on one axis, and the view.
+
+        Raises:
+            SpecError: there is no Landscape in it, or it is damaged.
+        """
+        if self.kind == "path":
+            landscape, view = self._trail.seen()
+            return [landscape], view
+        if self.kind == "seeds":
+            from lossatlas.field.uncertainty import Seeds
+
+            shown = Seeds.open(self.path).shown
+            return (list(shown) if isinstance(shown, tuple) else [shown]), View()
+        if not self.is_field:
+            raise SpecError(f"{self.name} is no Landscape; ask /api/sheet for what it holds")
+        found = reading.open(self.path)
+        return [preview(found) if found["status"].size <= _PREVIEWED else found], View()
+
+    def small(self) -> tuple[list[xr.Dataset], View]:
         """The same on every so many points: enough for a picture of the size of a thumb."""
+        if self.kind in ("path", "seeds"):
+            return self.seen()
         found = reading.open(self.path)
         steps = {name: slice(None, None, max(1, found.sizes[name] // _SMALL)) for name in found["status"].dims}
-        return preview(found.isel(steps))
+        return [preview(found.isel(steps))], View()
 
-    def counts(self) -> dict[str, int]:
-        """How many cells there are of each status, and in all."""
-        spec = RunSpec.from_json((self.path / SPEC).read_text(encoding="utf-8"), self.path / SPEC)
-        found = {"total": math.prod(spec.shape), "done": 0, "failed": 0, "non_finite": 0}
-        with (
-            contextlib.suppress(sqlite3.DatabaseError),
-            contextlib.closing(sqlite3.connect(f"file:{self.path / JOURNAL}?mode=ro", uri=True, timeout=5)) as journal,
-        ):
-            for status, count in journal.execute("SELECT status, count(*) FROM points GROUP BY status"):
-                found["done"] += count
-                if status in (Status.FAILED, Status.NON_FINITE):
-                    found[Status(status).name.lower()] += count
-        return found
+    @functools.cached_property
+    def _trail(self) -> trail.Trail:
+        return trail.Trail(self.path, self.name)
+
+    def card(self) -> dict[str, Any]:
+        """What the overview says of it."""
+        return self._trail.card() if self.kind == "path" else cards.card(self.path, self.name, self.kind)
 
 
 class Shelf:
@@ -109,13 +132,15 @@ class Shelf:
         """What is there now, each once, in the order of names."""
         found: dict[Path, Entry] = {}
         for root in self.roots:
-            for path in _results(root, _DEEP):
+            for path, kind in _results(root, _DEEP):
                 inside = path.resolve()
                 if not inside.is_relative_to(root) or len(found) >= _MOST:
                     continue
                 name = root.name if inside == root else f"{root.name}/{inside.relative_to(root).as_posix()}"
                 number = hashlib.sha256(os.fsencode(inside)).hexdigest()[:12]
-                found.setdefault(inside, Entry(id=number, path=inside, name=name))
+                made = Entry(id=number, path=inside, name=name, kind=kind)
+                # What was read of a path is not read again.
+                found.setdefault(inside, self._known[number] if self._known.get(number) == made else made)
         self._known = {entry.id: entry for entry in found.values()}
         return list(found.values())
 
@@ -131,21 +156,31 @@ class Shelf:
         version = entry.version
         known = self._cards.get(entry.id)
         if known is None or known[0] != version:
-            known = (version, _card(entry))
+            known = (version, _told(entry))
             self._cards[entry.id] = known
-        return {"id": entry.id, "name": entry.name, "path": str(entry.path), "version": version, **known[1]}
+        about = {"id": entry.id, "name": entry.name, "path": str(entry.path), "version": version, "kind": entry.kind}
+        return {**about, "group": str(Path(entry.name).parent), **known[1]}
 
 
-def _results(root: Path, deep: int) -> Iterator[Path]:
-    """Run folders and files below a folder; what cannot be read is passed over."""
+def _told(entry: Entry) -> dict[str, Any]:
+    try:
+        return entry.card()
+    except (SpecError, OSError, ValueError, KeyError, IndexError) as fault:
+        return {"title": entry.name, "fault": str(fault), "changed": 0.0}
+
+
+def _results(root: Path, deep: int) -> Iterator[tuple[Path, str]]:
+    """Results below a folder, each with its kind; what cannot be read is passed over."""
     if root.is_file():
         if root.suffix.lower() == ".nc":
-            yield root
+            yield root, "landscape"
+        elif root.suffix.lower() == ".json" and cards.is_flatness(root):
+            yield root, "flatness"
         return
-    if (root / SPEC).is_file():
-        yield root
-        return
-    if deep == 0:
+    kind = _kind(root)
+    if kind:
+        yield root, kind
+    if deep == 0 or (kind and kind not in _OPEN):
         return
     with contextlib.suppress(OSError):
         for child in sorted(root.iterdir()):
@@ -153,47 +188,14 @@ def _results(root: Path, deep: int) -> Iterator[Path]:
                 yield from _results(child, deep - 1)
 
 
-def _card(entry: Entry) -> dict[str, Any]:
+def _kind(folder: Path) -> str:
+    """What a folder holds; empty where it is only a folder."""
+    if (folder / cards.FINDINGS).is_file():
+        return "study"
     try:
-        return _of_run(entry) if entry.path.is_dir() else _of_file(entry)
-    except (SpecError, OSError, ValueError, KeyError, IndexError) as fault:
-        return {"title": entry.name, "fault": str(fault), "changed": 0.0}
-
-
-def _of_run(entry: Entry) -> dict[str, Any]:
-    spec = RunSpec.from_json((entry.path / SPEC).read_text(encoding="utf-8"), entry.path / SPEC)
-    counts = entry.counts()
-    about = spec.about
-    newest = max((entry.path / name).stat().st_mtime for name in (SPEC, JOURNAL) if (entry.path / name).exists())
-    return {
-        "title": about.title,
-        "model": about.model,
-        "data": about.data,
-        "seed": "" if about.seed is None else str(about.seed),
-        "axes": {name: len(axis.coordinates) for name, axis in spec.axes.items()},
-        "values": list(spec.values),
-        "counts": counts,
-        "finished": (entry.path / RESULT).is_file(),
-        "changed": newest,
-    }
-
-
-def _of_file(entry: Entry) -> dict[str, Any]:
-    with h5py.File(entry.path) as found:
-        status = found["status"]
-        kinds = {name: _text(array.attrs.get("kind")) for name, array in found.items()}
-        names = [Path(status.dims[n][0].name).name for n in range(status.ndim)]
-        total = int(status.size)
-        return {
-            "title": _text(found.attrs.get("title")) or entry.name,
-            **{name: _text(found.attrs.get(name)) for name in ("model", "data", "seed")},
-            "axes": dict(zip(names, map(int, status.shape), strict=True)),
-            "values": [name for name, kind in kinds.items() if kind in ("loss", "metric")],
-            "counts": {"total": total, "done": total, "failed": 0, "non_finite": 0},
-            "finished": True,
-            "changed": entry.path.stat().st_mtime,
-        }
-
-
-def _text(attribute: Any) -> str:
-    return attribute.decode() if isinstance(attribute, bytes) else "" if attribute is None else str(attribute)
+        found = kind_of(folder)
+    except SpecError:  # a kind that this version does not know: its card says so
+        return "landscape"
+    except OSError:
+        return ""
+    return found.name if found else ""

@@ -31,6 +31,12 @@ class Watch:
         self._listeners: dict[str, set[asyncio.Queue[dict[str, Any]]]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
+    def end(self) -> None:
+        """Tell all who listen that there is nothing more to come: the server stops."""
+        for listeners in self._listeners.values():
+            for queue in listeners:
+                queue.put_nowait({})
+
     async def events(self, number: str) -> AsyncIterator[str]:
         """Server-sent events of a run: how far it is now, and again whenever that changes.
 
@@ -54,6 +60,8 @@ class Watch:
                 except TimeoutError:
                     yield ": still here\n\n"
                     continue
+                if not found:
+                    return
                 yield f"event: progress\ndata: {json.dumps(found)}\n\n"
         finally:
             listeners.discard(queue)
@@ -83,4 +91,9 @@ class Watch:
         if entry is None:
             return {"version": "", "gone": True}
         card = self.shelf.card(entry)
-        return {"version": card["version"], "finished": card.get("finished", True), **card.get("counts", {})}
+        return {
+            "kind": entry.kind,
+            "version": card["version"],
+            "finished": card.get("finished", True),
+            **card.get("counts", {}),
+        }

@@ -65,20 +65,29 @@ QUICK = Effort(depth=8, epochs=12, until=0.2, samples=100, points=9, seeds=2)
 @click.option(
     "--recurrent", "kind", flag_value="recurrent", help="Recurrent and feed-forward nets of equal depth instead."
 )
-def demo_command(out: Path | None, show: bool, quick: bool, kind: str | None) -> None:
+@click.option("--live", "kind", flag_value="live", help="Watch a network learn, in the browser, until Ctrl-C.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8765, help="Of the page of --live; 0: any that is free.")
+def demo_command(out: Path | None, show: bool, quick: bool, kind: str | None, port: int) -> None:
     """Train a deep small network with and without skip connections on handwritten digits, and compare their landscapes.
 
     It takes about two minutes on two CPU cores, needs no network, and can be stopped and run again at any time.
     --language shows loss, perplexity and accuracy of two language models on one plane; --recurrent shows what a
-    shortcut over time and one over depth have in common.
+    shortcut over time and one over depth have in common. --live trains a network for a minute, slowly enough to watch,
+    and opens a page on which its path grows and the surface below it is sampled in idle time.
 
     \b
     Examples:
       lossatlas demo
       lossatlas demo --out my-demo --no-open
       lossatlas demo --language
+      lossatlas demo --live
     """
     out = out or Path(f"lossatlas-demo-{kind}" if kind else "lossatlas-demo")
+    if kind == "live":
+        from lossatlas.cli import demo_live
+
+        demo_live.run(out, show and sys.stdout.isatty() and not os.environ.get("CI"), port)
+        return
     page = _skips(out, quick) if kind is None else _other(kind, out, quick)
     click.echo(f"\nOpen this page in a browser: {page.resolve().as_uri()}")
     if show and sys.stdout.isatty() and not os.environ.get("CI"):

@@ -1,54 +1,116 @@
-"""`lossatlas serve`: runs in the browser, finished or still growing."""
+"""`lossatlas serve`: results in the browser, finished or still growing."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import socket
+from pathlib import Path
+from typing import Any
 
 import click
 
+from lossatlas.cli.options import WHAT, Grouped, flags, settings
 from lossatlas.errors import SpecError
 
-__all__ = ["serve_command"]
+__all__ = ["listen", "serve_command"]
 
 
-@click.command("serve")
+@click.command("serve", cls=Grouped)
 @click.argument("folders", nargs=-1, metavar="[FOLDER...]")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="0 takes any that is free."
 )
 @click.option("--no-browser", is_flag=True, help="Only print the address.")
-def serve_command(folders: tuple[str, ...], port: int, no_browser: bool) -> None:
-    """Open runs in the browser: run folders, .nc files, or FOLDERs that hold them (default: runs).
+@click.option(
+    "--sample-while-training",
+    is_flag=True,
+    help="Sample the surface under every recorded path, at the lowest priority; needs --model and --data.",
+)
+@click.option("--budget", type=float, default=600.0, show_default=True, metavar="SECONDS", help="For each path.")
+@click.option("--grid", type=int, default=33, show_default=True, help="Points of the finest surface, 2^k + 1.")
+@flags(WHAT)
+@flags(("metric",))
+def serve_command(
+    folders: tuple[str, ...], port: int, no_browser: bool, sample_while_training: bool, budget: float, grid: int,
+    config: Path | None, **given: Any,
+) -> None:  # fmt: skip
+    """Open results in the browser: runs, recorded paths, studies, .nc files, or FOLDERs that hold them (default: runs).
 
-    A run that another process is sampling grows on the page as its points are committed; that process does not notice.
-    Only this machine can reach the page, only what lies in the named folders is shown, and nothing is changed there.
+    A run that another process is sampling grows on the page as its points are committed, and so does the path of a
+    training that lossatlas.Recorder keeps; these processes do not notice. Only this machine can reach the page, only
+    what lies in the named folders is shown, and nothing is changed there.
+
+    With --sample-while-training a second process, of the lowest priority, samples the surface under each path, coarse
+    first, and keeps it beside the path, in its folder surface. A grid is begun only where the rest of the budget holds
+    it.
 
     \b
     Examples:
-      lossatlas serve                         (all runs below ./runs)
+      lossatlas serve                         (all results below ./runs)
       lossatlas serve runs/a --no-browser
       lossatlas serve runs results --port 0
+      lossatlas serve paths --sample-while-training --model net.py:make --data net.py:data --budget 300
+    """
+    from lossatlas.atlas.shelf import Shelf
+
+    shelf = Shelf(folders or ("runs",))
+    told = {name: value for name, value in given.items() if value not in (None, ())}
+    if not sample_while_training:
+        if told or config:
+            raise SpecError(f"--{next(iter(told), 'config')} goes with --sample-while-training, or with sample")
+        listen(shelf, port, show=not no_browser)
+        return
+    from lossatlas.cli import below
+    from lossatlas.cli.scan import Scan
+
+    scan = Scan(**settings(config, given))
+    below.check(budget, grid)
+    with below.beside(below.refine, shelf.roots, scan, budget, grid, os.getpid()):
+        listen(shelf, port, show=not no_browser)
+
+
+def listen(shelf: Any, port: int, *, show: bool, run: str = "", words: str = "") -> None:
+    """Serve until Ctrl-C.
+
+    Args:
+        shelf: what may be served.
+        port: 0 takes any that is free.
+        show: open a browser.
+        run: the id of the entry that the page opens with; left out, the overview.
+        words: printed in place of the number of results.
+
+    Raises:
+        SpecError: the port is taken.
+        MissingExtraError: starlette or uvicorn is not installed; the message has the command that installs it.
     """
     import secrets
     import webbrowser
 
     from lossatlas import extras
     from lossatlas.atlas.server import application
-    from lossatlas.atlas.shelf import Shelf
 
     uvicorn = extras.require("uvicorn", extra="serve", purpose="serve landscapes")
-    shelf = Shelf(folders or ("runs",))
     token = secrets.token_urlsafe(18)
     app = application(shelf, token)
     listening = _bound(port)
-    address = f"http://127.0.0.1:{listening.getsockname()[1]}/#token={token}"
-    click.echo(f"{len(shelf.entries())} landscapes at {address}")
+    address = f"http://127.0.0.1:{listening.getsockname()[1]}/#token={token}" + (f"&run={run}" if run else "")
+    count = len(shelf.entries())
+    click.echo(f"{words or f'{count} result' + 's' * (count != 1)} at {address}")
     click.echo("Ctrl-C ends it.")
-    if not no_browser:
+    if show:
         webbrowser.open(address)
     settings = uvicorn.Config(app, log_level="warning", server_header=False, timeout_graceful_shutdown=1)
     server = uvicorn.Server(settings)
-    server.run(sockets=[listening])
+    stop = server.handle_exit
+
+    def ended(*signal: Any) -> None:
+        app.app.state.watch.end()  # pages that watch a run would keep the server waiting
+        stop(*signal)
+
+    server.handle_exit = ended
+    with contextlib.suppress(KeyboardInterrupt):  # it has ended as it should
+        server.run(sockets=[listening])
 
 
 def _bound(port: int) -> socket.socket:

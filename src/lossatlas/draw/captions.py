@@ -102,6 +102,8 @@ def _rugged(landscapes: Sequence[xr.Dataset], value: str) -> list[str]:
         found = [ruggedness(landscape, value) for landscape in landscapes]
     except SpecError:  # too few points, or uneven ones
         return []
+    if not all(np.isfinite(landscape[value].values).any() for landscape in landscapes):
+        return []  # nothing is known yet
     if len(found) == 1:
         return [found[0].words]
     if any(math.isnan(one.descent) for one in found):

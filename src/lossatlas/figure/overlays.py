@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import numpy as np
@@ -30,6 +30,8 @@ class Path:
         dots: whether its points are marked.
         note: a sentence for the caption.
         panel: number of the panel it belongs to; left out, all.
+        along: further numbers at every point, float64 [n] by what they are, as "epoch" or "loss of the network"; the
+            page in the browser shows them.
 
     Example:
         >>> Path(x=[0, 1], y=[0, 1], label="training").x.tolist()
@@ -43,11 +45,17 @@ class Path:
     dots: bool = True
     note: str = ""
     panel: int | None = None
+    along: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     __repr__ = one_line
 
     def __post_init__(self) -> None:
         _as_points(self)
+        numbers = {name: np.asarray(row, dtype=np.float64).reshape(-1) for name, row in self.along.items()}
+        object.__setattr__(self, "along", numbers)
+        for name, row in numbers.items():
+            if len(row) != len(self.x):
+                raise SpecError(f"path {self.label!r}: along[{name!r}] has {len(row)} numbers for {len(self.x)} points")
         if any(not 0 <= index < len(self.x) for index, _ in self.words):
             raise SpecError(f"path {self.label!r}: words stand at points 0 to {len(self.x) - 1}")
 

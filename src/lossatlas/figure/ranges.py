@@ -163,6 +163,8 @@ def choose(
         (0.5, 1.0, 1.5, 2.0, 2.5)
     """
     groups = _groups(values)
+    if not groups and vmin is not None and vmax is not None:
+        groups = [np.array([vmin, vmax], float)]  # nothing is there yet, and it is known what is to be shown
     if not groups:
         return Range(scale="linear", low=0.0, high=1.0, levels=())
     every = np.sort(np.concatenate(groups))

@@ -14,6 +14,7 @@ from lossatlas.figure.overlays import Path
 from lossatlas.figure.plot import Mark, Panel, Plot, Series, onto
 from lossatlas.figure.words import number, percent
 from lossatlas.oneline import one_line
+from lossatlas.paths.along import along
 from lossatlas.paths.walks import Centre, Null
 
 __all__ = ["CAVEAT", "Checkpoint", "Contrast", "PathLosses", "Principal", "Projected"]
@@ -287,7 +288,14 @@ class PathLosses:
             raise SpecError(f"the plane has {coordinates.shape[1]} axes; a path is drawn on a plane with two")
         words = self._drop_words()
         words |= {i: text for i, text in self._epochs() if all(self._apart(i, other) for other in words)}
-        return Path(x=coordinates[:, 0], y=coordinates[:, 1], label=label, words=list(words.items()), note=self.words)
+        return Path(
+            x=coordinates[:, 0],
+            y=coordinates[:, 1],
+            label=label,
+            words=list(words.items()),
+            note=self.words,
+            along=along(self.checkpoints, self.projected.residual, self.own["loss"], self.surface["loss"]),
+        )
 
     def overlays(self, label: str = "training path") -> list[Path]:
         """The path of every run upon the surface, none joined to the next; see :meth:`overlay`.

@@ -15,7 +15,7 @@ from lossatlas.objective import Objective, batchnorm
 from lossatlas.paths.findings import PathLosses
 from lossatlas.space.charts import Plane
 
-__all__ = ["Path", "measure"]
+__all__ = ["Path", "measure", "own_losses"]
 
 
 class Path(Protocol):
@@ -58,8 +58,7 @@ def measure(trajectory: Path, objective: Objective, plane: Plane) -> PathLosses:
     own: list[dict[str, float]] = []
     surface: list[dict[str, float]] = []
     for index, row in enumerate(projected.coordinates):
-        with _own_statistics(objective, trajectory.statistics(index)) as moved:
-            own.append(objective({**trajectory.at(index), **moved}))
+        own.append(own_losses(trajectory, objective, index))
         point = plane.at(dict(zip(plane.axes, row.tolist(), strict=True)))
         surface.append(objective({name: tensor for name, tensor in point.items() if name in objective.origin}))
     return PathLosses(
@@ -69,6 +68,21 @@ def measure(trajectory: Path, objective: Objective, plane: Plane) -> PathLosses:
         surface={name: np.array([values[name] for values in surface]) for name in objective.names},
         runs=trajectory.runs,
     )
+
+
+def own_losses(trajectory: Path, objective: Objective, index: int) -> dict[str, float]:
+    """Loss and metrics of the network at a checkpoint, with the running statistics that were kept with it.
+
+    Args:
+        trajectory: the path.
+        objective: what is measured.
+        index: of the checkpoint.
+
+    Returns:
+        Values by name.
+    """
+    with _own_statistics(objective, trajectory.statistics(index)) as moved:
+        return objective({**trajectory.at(index), **moved})
 
 
 @contextmanager

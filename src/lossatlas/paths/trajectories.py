@@ -27,10 +27,11 @@ from lossatlas.figure.plot import Plot
 from lossatlas.objective import Objective
 from lossatlas.paths import folders, path_losses, streams, walks
 from lossatlas.paths.findings import Checkpoint, Contrast, PathLosses, Principal, Projected
+from lossatlas.paths.projection import project
 from lossatlas.paths.walks import Centre
 from lossatlas.space import directions as ways
 from lossatlas.space.charts import Plane, Recipe
-from lossatlas.space.parameters import Parameters, precise
+from lossatlas.space.parameters import Parameters
 
 __all__ = ["TENSORS", "Trajectory"]
 
@@ -301,10 +302,9 @@ class Trajectory:
         return Plane(self.at(-1), self.directions(axes, centre=centre), Recipe(by="none"))
 
     def project(self, plane: Plane) -> Projected:
-        r"""Where each checkpoint lies over a plane, for directions at any angle; one pass over all checkpoints.
+        """Where each checkpoint lies over a plane, for directions at any angle; one pass over all checkpoints.
 
-        With the plane's Gram matrix G and :math:`b_a = ⟨d_a, θ_i - θ_0⟩` the nearest point has the coordinates
-        :math:`c = G^{-1} b`, and the squared distance from it is :math:`‖θ_i - θ_0‖^2 - b^T c`.
+        The nearest point is solved for with the Gram matrix of the directions, see :mod:`lossatlas.paths.projection`.
 
         Returns:
             Coordinates and distances of all checkpoints.
@@ -315,19 +315,7 @@ class Trajectory:
         for name in plane.moving:
             if name not in self.shapes:
                 raise SpecError(f"plane: it moves {name!r}, which the path does not have; open it with tensors='all'")
-        squares, products = torch.zeros(len(self)).double(), torch.zeros(len(self), len(plane.axes)).double()
-        for name, start, stop, block in streams.blocks(self._sources, self.shapes):
-            block -= precise(plane.origin[name].reshape(-1)[start:stop]).cpu()
-            squares += block.square().sum(dim=1)
-            for column, direction in enumerate(plane.directions.values()):
-                if name in direction:
-                    products[:, column] += block @ precise(direction[name].reshape(-1)[start:stop]).cpu()
-        b = products.numpy()
-        coordinates = np.linalg.solve(plane.gram, b.T).T
-        total = squares.numpy()
-        left = np.maximum(total - (b * coordinates).sum(axis=1), 0.0)
-        left[left < 1e-14 * total] = 0.0  # what rounding leaves of a point that lies in the plane
-        return Projected(axes=plane.axes, coordinates=coordinates, residual=np.sqrt(left), distance=np.sqrt(total))
+        return project(self._sources, self.shapes, plane.origin, plane.directions)
 
     def losses(self, objective: Objective, plane: Plane) -> PathLosses:
         """Loss and metrics at every checkpoint, and at the nearest point of a plane: what the surface does not show.

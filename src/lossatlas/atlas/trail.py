@@ -1,0 +1,185 @@
+"""What does the page show of a recorded path? The path upon the newest surface below it, or alone in its own plane."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from lossatlas.draw import View
+from lossatlas.errors import SpecError
+from lossatlas.figure import overlays
+from lossatlas.paths.along import along
+from lossatlas.paths.findings import Checkpoint, PathLosses, Projected
+from lossatlas.paths.growing import Growing, Position
+from lossatlas.paths.index import INDEX, file_of, read_index
+from lossatlas.paths.streams import source_of, tensor_of
+from lossatlas.paths.surfaces import FOLDER, LOSSES, SURFACES, Surface, losses_of, run_of, surfaces
+from lossatlas.results import reading
+from lossatlas.results.landscape import About, Axis, Status, build
+from lossatlas.results.store import JOURNAL, RESULT
+from lossatlas.sampling.filling import preview
+from lossatlas.space.planefile import load_directions
+
+__all__ = ["Trail", "files"]
+
+_EMPTY = 9
+"""Points along an axis of a plane that nobody has sampled."""
+
+
+def files(folder: Path) -> list[Path]:
+    """Whatever changes when a path or a surface below it grows."""
+    found = [folder / INDEX, folder / FOLDER / SURFACES, folder / FOLDER / LOSSES]
+    try:
+        newest = surfaces(folder)[-1:]
+    except SpecError:
+        newest = []
+    return [*found, *(run_of(folder, one) / name for one in newest for name in (JOURNAL, RESULT))]
+
+
+@dataclass(frozen=True)
+class _Below:
+    """A surface that was opened."""
+
+    landscape: xr.Dataset
+    over: Projected
+    note: str
+
+
+class Trail:
+    """A recorded path, read on at each look.
+
+    Args:
+        folder: of a :class:`~lossatlas.Recorder`.
+        name: what the page calls it.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.folder = folder
+        self.name = name
+        self._growing = Growing(folder)
+        self._lock = threading.Lock()
+
+    def card(self) -> dict[str, object]:
+        """What the overview says of it."""
+        _, entries = read_index(self.folder)
+        last = entries[-1] if entries else {}
+        loss = last.get("loss")
+        return {
+            "title": self.name,
+            "kind": "path",
+            "values": ["loss"],
+            "counts": {"total": len(entries), "done": len(entries), "failed": 0, "non_finite": 0},
+            "finished": True,
+            "changed": (self.folder / INDEX).stat().st_mtime if entries else 0.0,
+            "words": f"{len(entries)} checkpoints"
+            + (f", step {last['step']}" if entries else "")
+            + ("" if loss is None else f", loss in training {loss:.3g}"),
+        }
+
+    def seen(self) -> tuple[xr.Dataset, View]:
+        """The Landscape and the view of it that has the path upon it.
+
+        Returns:
+            Both. Where no surface is there, no cell of the Landscape is sampled.
+
+        Raises:
+            SpecError: the folder is damaged, or has fewer than two checkpoints.
+        """
+        with self._lock:
+            position = self._growing.look()
+            if position is None:
+                raise SpecError(f"{self.name}: the training has kept fewer than two checkpoints; wait for more")
+            below = self._below()
+        known = losses_of(self.folder)
+        own = np.array([known.get(one.step, np.nan) for one in position.checkpoints])
+        note = _words(position) if below is None else f"{_words(position)} {below.note}"
+        over = below.over if below else None
+        path = overlays.Path(
+            x=(over.coordinates if over else position.coordinates)[:, 0],
+            y=(over.coordinates if over else position.coordinates)[:, 1],
+            label="training path",
+            words=_marks(position.checkpoints, position.coordinates),
+            note=note,
+            along=along(position.checkpoints, over.residual if over else position.residual, own),
+        )
+        if below is not None:
+            return below.landscape, View(overlays=[path], camera=_eye(path))
+        return self._alone(position, own, path)
+
+    def _below(self) -> _Below | None:
+        """The newest surface: the finest that is finished on the newest plane, or what there is."""
+        there = [one for one in surfaces(self.folder) if (run_of(self.folder, one) / "spec.json").is_file()]
+        done = [one for one in there if (run_of(self.folder, one) / RESULT).is_file()]
+        for one in [*reversed(done), *reversed(there)]:
+            found = self._opened(one)
+            if found is not None:
+                return found
+        return None
+
+    def _opened(self, one: Surface) -> _Below | None:
+        place = run_of(self.folder, one)
+        landscape = reading.open(place)
+        if not np.isfinite(landscape["loss"].values).any():
+            return None
+        source = source_of(self.folder / file_of(one.origin))
+        directions = load_directions(place / "directions.safetensors")
+        names = {name for way in directions.values() for name in way}
+        origin = {name: tensor_of(source, name) for name in source.shapes if name in names}
+        over = self._growing.over(str(one.plane), origin, directions)
+        words = f"The surface was sampled on plane {one.plane}, through step {one.origin}, {one.points} × {one.points}."
+        return _Below(preview(landscape), over, words)
+
+    def _alone(self, position: Position, own: np.ndarray, path: overlays.Path) -> tuple[xr.Dataset, View]:
+        coordinates = position.coordinates
+        low, high = coordinates.min(axis=0), coordinates.max(axis=0)
+        extent = float((high - low).max()) or 1.0
+        room = np.maximum(high - low, 0.25 * extent)
+        middle = (low + high) / 2
+        axes = {
+            name: Axis(
+                coordinates=np.linspace(m - 0.6 * r, m + 0.6 * r, _EMPTY),
+                length=1.0,
+                label=f"axis {number} of the principal plane",
+            )
+            for number, (name, m, r) in enumerate(zip("xy", middle, room, strict=True), 1)
+        }
+        empty = np.full((_EMPTY, _EMPTY), np.nan)
+        status = np.full((_EMPTY, _EMPTY), Status.NOT_SAMPLED, np.int8)
+        landscape = build(axes, {"loss": empty}, status, about=About(title=self.name))
+        told = [np.nan if one.loss is None else one.loss for one in position.checkpoints]
+        losses = np.where(np.isfinite(own), own, np.array(told, float))
+        losses = losses[np.isfinite(losses)]
+        if not len(losses) or losses.min() == losses.max():
+            return landscape, View(overlays=[path])
+        return landscape, View(overlays=[path], camera=_eye(path), vmin=float(losses.min()), vmax=float(losses.max()))
+
+
+def _eye(path: overlays.Path) -> tuple[float, float]:
+    """Elevation and azimuth from where the path is seen to come down towards the reader, a little from the side."""
+    way = np.array([path.x[-1] - path.x[0], path.y[-1] - path.y[0]])
+    return 34.0, float(np.degrees(np.arctan2(way[1], way[0])) + 35.0)
+
+
+def _words(position: Position) -> str:
+    shares = ", ".join(f"{100 * share:.0f} %" for share in position.shares)
+    return (
+        f"The first two principal components hold {shares} of the variance of {len(position.checkpoints)} checkpoints; "
+        "the axes lie in their plane and are turned so that what was drawn before stays where it was."
+    )
+
+
+def _marks(checkpoints: tuple[Checkpoint, ...], coordinates: np.ndarray) -> list[tuple[int, str]]:
+    """What stands beside the path: its start, its newest point, and where the learning rate fell, if there is room."""
+    nowhere = Projected(axes=(), coordinates=np.zeros((0, 0)), residual=np.zeros(0), distance=np.zeros(0))
+    drops = PathLosses(checkpoints=checkpoints, projected=nowhere, own={}, surface={}).drops
+    last = len(checkpoints) - 1
+    found = {0: "start", last: f"step {checkpoints[last].step}"}
+    room = 0.1 * float(np.ptp(coordinates, axis=0).max())
+    for place, words in drops:
+        if all(np.abs(coordinates[place] - coordinates[other]).max() > room for other in found):
+            found[place] = words
+    return sorted(found.items())

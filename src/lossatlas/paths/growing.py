@@ -1,0 +1,183 @@
+r"""Where does a path lie that is still being recorded, in axes that stay where they are while it grows?
+
+Every new checkpoint turns the principal plane a little, and an eigenvector has no sign: drawn anew each time, the path
+would jump. Of all axes in the new plane, those are taken that bring the checkpoints seen before nearest to where they
+were drawn: the orthogonal Procrustes problem (Schönemann 1966), whose solution is one singular value decomposition.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.linalg import orthogonal_procrustes
+
+from lossatlas.expected import path_of
+from lossatlas.paths import streams
+from lossatlas.paths.findings import Checkpoint, Projected
+from lossatlas.paths.index import read_index
+from lossatlas.paths.projection import project
+from lossatlas.paths.surfaces import written
+from lossatlas.space.parameters import Parameters
+
+__all__ = ["MOST", "Growing", "Position"]
+
+_File = tuple[str, int]
+# Its name, and when it was written: a training that went back writes another file of the same name.
+
+MOST = 300
+"""So many checkpoints are placed; of a longer path every second one, every fourth, …, and the last."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Position:
+    """Where a path lies now.
+
+    Attributes:
+        checkpoints: those that are placed, in order.
+        coordinates: float64 [n, 2], in parameter norm from the first checkpoint, along two axes of the principal plane.
+        residual: float64 [n], distance from that plane, in parameter norm.
+        shares: float64 [2], of the variance about the mean that the first two principal components hold.
+    """
+
+    checkpoints: tuple[Checkpoint, ...]
+    coordinates: np.ndarray
+    residual: np.ndarray
+    shares: np.ndarray
+
+
+class Growing:
+    """A recorded path that is read on as it grows: a look costs one pass over the checkpoints if there are new ones.
+
+    Args:
+        folder: of a :class:`~lossatlas.Recorder`.
+        most: how many checkpoints are placed at most.
+
+    Example:
+        >>> import tempfile, torch, lossatlas as la
+        >>> model, folder = torch.nn.Linear(2, 1), tempfile.mkdtemp() + "/path"
+        >>> recorder, growing = la.Recorder(folder), Growing(folder)
+        >>> growing.look() is None
+        True
+        >>> kept = [recorder.step(model) for _ in range(2)]
+        >>> growing.look().coordinates.tolist()
+        [[0.0, 0.0], [0.0, 0.0]]
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], *, most: int = MOST) -> None:
+        self.folder = path_of("folder", folder)
+        self.most = most
+        self._files: list[_File] = []
+        self._gram = np.zeros((0, 0))
+        self._drawn: dict[_File, np.ndarray] = {}
+        self._over: dict[str, dict[_File, np.ndarray]] = {}
+
+    def look(self) -> Position | None:
+        """Where the path lies now.
+
+        Returns:
+            The position, or ``None`` where there are fewer than two checkpoints.
+
+        Raises:
+            SpecError: the folder is damaged.
+        """
+        entries, names = self._entries()
+        if len(entries) < 2:
+            return None
+        files = [(entry["file"], written(self.folder, entry["step"])) for entry in entries]
+        self._read(files, names)
+        coordinates, residual, shares = _plane(self._gram)
+        coordinates = self._aligned(files, coordinates)
+        self._drawn = dict(zip(files, coordinates, strict=True))
+        return Position(checkpoints=_known(entries), coordinates=coordinates, residual=residual, shares=shares)
+
+    def over(self, name: str, origin: Parameters, directions: Mapping[str, Parameters]) -> Projected:
+        r"""Where the checkpoints of the last look lie over a plane; those that were placed before are not read again.
+
+        Args:
+            name: of the plane: the same name stands for the same plane.
+            origin: the plane's origin.
+            directions: by axis.
+
+        Returns:
+            Coordinates, from the Gram matrix of the directions, which may have any length and angle; and distances.
+        """
+        placed = self._over.setdefault(name, {})
+        new = [file for file in self._files if file not in placed]
+        if new:
+            sources = self._sources(new)
+            shapes = {name: sources[0].shapes[name] for name in origin if name in sources[0].shapes}
+            found = project(sources, shapes, origin, directions)
+            rows = np.column_stack([found.coordinates, found.residual, found.distance])
+            placed.update(zip(new, rows, strict=True))
+        rows = np.array([placed[file] for file in self._files])
+        return Projected(axes=tuple(directions), coordinates=rows[:, :-2], residual=rows[:, -2], distance=rows[:, -1])
+
+    def _entries(self) -> tuple[list[dict[str, Any]], list[str]]:
+        """The checkpoints that are placed, and the names of the parameters."""
+        if not (self.folder / "path.json").is_file():
+            return [], []
+        layout, entries = read_index(self.folder)
+        step = 1
+        while len(entries) / step > self.most:
+            step *= 2
+        kept = entries[::step]
+        return (kept if not entries or kept[-1] is entries[-1] else [*kept, entries[-1]]), layout["parameters"]
+
+    def _sources(self, files: Sequence[_File]) -> list[streams.Source]:
+        return [streams.Stored(self.folder / file) for file, _ in files]
+
+    def _read(self, files: list[_File], names: Sequence[str]) -> None:
+        """Bring the Gram matrix of the differences to the first checkpoint up to date."""
+        if files[:1] != self._files[:1]:  # another training
+            self._files, self._gram, self._drawn, self._over = [], np.zeros((0, 0)), {}, {}
+        stays = [place for place, file in enumerate(self._files) if file in set(files)]
+        known = [self._files[place] for place in stays]
+        new = [file for file in files if file not in set(known)]
+        gram = np.zeros((len(known) + len(new), len(known) + len(new)))
+        gram[: len(known), : len(known)] = self._gram[np.ix_(stays, stays)]
+        if new:
+            sources = self._sources([files[0], *known, *new])
+            shapes = {name: sources[-1].shapes[name] for name in names if name in sources[-1].shapes}
+            for *_, block in streams.blocks(sources, shapes):
+                block = block[1:] - block[:1]
+                gram[len(known) :] += (block[len(known) :] @ block.T).numpy()
+            gram[: len(known), len(known) :] = gram[len(known) :, : len(known)].T
+        order = [[*known, *new].index(file) for file in files]
+        self._files, self._gram = files, gram[np.ix_(order, order)]
+
+    def _aligned(self, files: Sequence[_File], coordinates: np.ndarray) -> np.ndarray:
+        """The coordinates in the axes that bring what was drawn before nearest to where it was."""
+        before = [place for place, file in enumerate(files) if file in self._drawn]
+        if len(before) < 2:
+            return coordinates * np.where(coordinates[-1] < 0, -1.0, 1.0)
+        there = np.array([self._drawn[files[place]] for place in before])
+        if not there.any():
+            return coordinates
+        turn, _ = orthogonal_procrustes(coordinates[before], there)
+        return np.asarray(coordinates @ turn)
+
+
+def _known(entries: Sequence[Mapping[str, Any]]) -> tuple[Checkpoint, ...]:
+    names = ("step", "epoch", "loss", "lr", "notes")
+    return tuple(Checkpoint(**{name: entry[name] for name in names}) for entry in entries)
+
+
+def _plane(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Coordinates from the first point, distances from the principal plane, and the shares of its two components."""
+    centred = gram - gram.mean(axis=0) - gram.mean(axis=1)[:, None] + gram.mean()
+    total = float(np.trace(centred))
+    values, vectors = np.linalg.eigh(centred)
+    kept = [place for place in (-1, -2) if len(values) >= -place and values[place] > 1e-12 * total > 0]
+    coordinates, shares = np.zeros((len(gram), 2)), np.zeros(2)
+    for column, place in enumerate(kept):
+        weights = vectors[:, place] - vectors[:, place].mean()
+        coordinates[:, column] = gram @ weights / np.sqrt(values[place])
+        shares[column] = values[place] / total
+    about = coordinates - coordinates.mean(axis=0)
+    left = np.diag(centred) - (about**2).sum(axis=1)
+    left[left < 1e-12 * total] = 0.0  # what rounding leaves of a point that lies in the plane
+    return coordinates, np.sqrt(left), shares

@@ -1,0 +1,170 @@
+"""Does the server show recorded paths, the surface below them, and results that are no field?"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tests.atlas.conftest import HOSTILE, TOKEN, Serve
+from tests.atlas.test_server import ask, opened, runs
+from torch import nn
+
+import lossatlas as la
+from lossatlas.atlas.schema import SCHEMA
+from lossatlas.connect.curve_training import Training
+from lossatlas.paths.below import Below
+
+
+def objective(model: nn.Module) -> la.Objective:
+    x = torch.tensor([[1.0, 0.0, 0.5], [0.0, 2.0, 0.5], [1.0, 1.0, 1.0]])
+    return la.Objective(model, (x, torch.zeros(3, 1)), loss=nn.functional.mse_loss)
+
+
+def train(folder: Path, steps: range) -> None:
+    model, recorder = nn.Linear(3, 1, bias=False), la.Recorder(folder, resume=steps.start > 0)
+    for step in steps:
+        with torch.no_grad():
+            model.weight.copy_(torch.tensor([[2.0 - 0.1 * step, 1.0 - 0.05 * step, 0.5 + 0.02 * step**1.5]]))
+        recorder.step(model, step=step, epoch=step / 4, loss=3.0 / (1 + step), lr=0.1 if step < 5 else 0.01, note=step)
+
+
+def test_a_path_without_a_surface_lies_over_cells_that_nobody_sampled(serve: Serve, tmp_path: Path) -> None:
+    train(tmp_path / "runs" / "path", range(8))
+    address = serve(tmp_path / "runs")
+    card = runs(address)["runs/path"]
+    assert (card["kind"], card["words"]) == ("path", "8 checkpoints, step 7, loss in training 0.375")
+    content, array = opened(ask(address, f"/api/scene?run={card['id']}")[2])
+    assert not array(content["blocks"][0]["status"]).any()
+    (path,) = content["overlays"]
+    along = {name: array(row).tolist() for name, row in path["along"].items()}
+    assert along["step"] == list(range(8))
+    assert along["epoch"] == [step / 4 for step in range(8)]
+    assert along["note"] == list(range(8))
+    assert along["loss in training"] == [3.0 / (1 + step) for step in range(8)]
+    assert path["words"][0] == "start"
+    assert (content["first"]["low"], content["first"]["high"]) == (0.375, 3.0)
+    assert "Ruggedness" not in content["caption"]["notes"]
+
+
+def test_a_path_grows_without_moving_what_was_drawn_of_it(serve: Serve, tmp_path: Path) -> None:
+    train(tmp_path / "runs" / "path", range(6))
+    address = serve(tmp_path / "runs")
+    number = runs(address)["runs/path"]["id"]
+    seen = []
+    for end in (6, 7, 8):
+        if end > 6:
+            train(tmp_path / "runs" / "path", range(end - 1, end))
+        content, array = opened(ask(address, f"/api/scene?run={number}")[2])
+        (path,) = content["overlays"]
+        seen.append(np.column_stack([array(path["x"]), array(path["y"])]))
+    for before, after in itertools.pairwise(seen):
+        assert len(after) == len(before) + 1
+        step = np.linalg.norm(after[-1] - after[-2])
+        assert np.linalg.norm(after[: len(before)] - before, axis=1).max() < 0.1 * step
+
+
+def test_a_path_lies_upon_the_surface_below_it(serve: Serve, tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "path"
+    train(folder, range(8))
+    below = Below(folder, nn.Linear(3, 1, bias=False), objective, points=9)
+    while below.step():
+        pass
+    address = serve(tmp_path / "runs")
+    assert list(runs(address)) == ["runs/path"], "the surfaces below a path are a part of it"
+    content, array = opened(ask(address, f"/api/scene?run={runs(address)['runs/path']['id']}")[2])
+    assert array(content["blocks"][0]["status"]).shape == (1, 9, 9)
+    (path,) = content["overlays"]
+    trajectory = la.Trajectory.open(folder)
+    over = trajectory.project(trajectory.plane())
+    assert array(path["x"]) == pytest.approx(over.coordinates[:, 0], abs=1e-6)
+    assert array(path["along"]["distance from the plane"]) == pytest.approx(over.residual, abs=1e-6)
+    own = [objective(nn.Linear(3, 1, bias=False))(trajectory.at(place))["loss"] for place in range(8)]
+    assert array(path["along"]["loss of the network"]) == pytest.approx(own)
+    assert "The surface was sampled on plane 1, through step 7, 9 × 9." in content["caption"]["notes"]
+
+
+def flat(folder: Path, *titles: str) -> None:
+    """Scans of straight lines over three seeds for each title."""
+    for title in titles:
+        model = nn.Linear(3, 1, bias=False)
+        with torch.no_grad():
+            model.weight.copy_(torch.full((1, 3), 1.0 + len(title)))
+        la.seeds(objective(model), la.Grid(x=(-1, 1, 9)), range(3), run=folder / title)
+
+
+def test_seeds_are_one_entry_beside_their_runs_and_are_compared_with_a_verdict(serve: Serve, tmp_path: Path) -> None:
+    flat(tmp_path / "runs", "a", "bbbb")
+    address = serve(tmp_path / "runs")
+    found = runs(address)
+    assert found["runs/a"]["kind"] == "seeds"
+    assert found["runs/a"]["words"] == "3 seeds"
+    assert found["runs/a/seed-0"]["group"] == "runs/a"
+    asked = f"/api/compare?run={found['runs/a']['id']}&run={found['runs/bbbb']['id']}"
+    sheet = json.loads(ask(address, asked)[2])
+    from lossatlas.field.uncertainty import Seeds, compare
+
+    said = compare(Seeds.open(tmp_path / "runs/a"), Seeds.open(tmp_path / "runs/bbbb"))
+    assert sheet["words"][0].startswith(said.words)
+    (table,) = sheet["tables"]
+    assert table["rows"][0] == {"measure": "direction seeds", "runs/a": "3", "runs/bbbb": "3"}
+    assert table["rows"][-4]["runs/a"] == "0 % (0 % to 0 %)", "a convex loss has no ruggedness"
+    single = f"/api/compare?run={found['runs/a/seed-0']['id']}&run={found['runs/bbbb/seed-0']['id']}"
+    assert "takes several direction seeds" in json.loads(ask(address, single)[2])["words"][0]
+
+
+def test_connections_studies_and_tables_are_opened(serve: Serve, tmp_path: Path) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    root = tmp_path / "runs"
+    study = root / "study"
+    (study / "tables").mkdir(parents=True)
+    (study / "figures").mkdir()
+    verdict = {"word": "supported", "claim": HOSTILE, "words": "By 3 to 1.", "caveat": ""}
+    (study / "findings.json").write_text(json.dumps({"title": HOSTILE, "verdicts": [verdict]}))
+    (study / "tables" / "numbers.csv").write_text("name,value\na,1.5\n")
+    (study / "figures" / "one.png").write_bytes(b"\x89PNG one")
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(b"secret")
+    (study / "figures" / "two.png").symlink_to(secret)
+    (study / "tables" / "two.csv").symlink_to(secret)
+    models = [nn.Linear(3, 1, bias=False), nn.Linear(3, 1, bias=False)]
+    quick = Training(epochs=1)
+    la.connect(objective(models[0]), *models, steps=5, training=quick, run=root / "connection")
+    table = la.sharpness.table({"net": objective(models[0])}, ["trace"])
+    from lossatlas.flatness.stored import save
+
+    save(table, root / "flat.json")
+    (root / "other.json").write_text("{}")
+    address = serve(root)
+    found = runs(address)
+    assert sorted(found) == ["runs/connection", "runs/flat.json", "runs/study"]
+    schema = SCHEMA["paths"]["/api/sheet"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+    for name in found:
+        sheet = json.loads(ask(address, f"/api/sheet?run={found[name]['id']}")[2])
+        jsonschema.validate(sheet, schema)
+    sheet = json.loads(ask(address, f"/api/sheet?run={found['runs/study']['id']}")[2])
+    assert sheet["title"] == HOSTILE
+    assert sheet["tables"] == [{"name": "numbers", "rows": [{"name": "a", "value": "1.5"}]}]
+    assert sheet["pictures"] == 1
+    status, headers, body = ask(address, f"/api/picture?run={found['runs/study']['id']}")
+    assert (status, headers["content-type"], body) == (200, "image/png", b"\x89PNG one")
+    for bad in ("1", "-1", "x", "99999999"):
+        assert ask(address, f"/api/picture?run={found['runs/study']['id']}&picture={bad}")[0] == 400
+    status, headers, body = ask(address, f"/api/picture?run={found['runs/flat.json']['id']}")
+    assert headers["content-type"] == "image/svg+xml"
+    assert b"<svg" in body
+    assert ask(address, f"/api/scene?run={found['runs/study']['id']}")[0] == 400
+
+
+def test_a_figure_of_a_path_has_the_path_on_it(serve: Serve, tmp_path: Path) -> None:
+    train(tmp_path / "runs" / "path", range(8))
+    address = serve(tmp_path / "runs")
+    number = runs(address)["runs/path"]["id"]
+    status, _, body = ask(
+        address, f"/api/figure?run={number}", "POST", {"format": "svg", "kind": "filled"}, x_lossatlas_token=TOKEN
+    )
+    assert status == 200
+    assert b"training path" in body

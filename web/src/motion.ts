@@ -1,0 +1,61 @@
+/** How much is left out while a picture moves? Nothing where the machine is quick enough; all of it comes back at rest. */
+
+/** Frames that take longer than this are too slow: a thirtieth of a second. */
+const SLOW = 34;
+const REST = 220;
+
+export class Motion {
+  /** 0: all facets and pixels; 1: fewer facets; 2: fewer pixels too. */
+  level = 0;
+  private usual = 0;
+  private slow = 0;
+  private last = 0;
+  private rest: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(private readonly changed: () => void) {}
+
+  /** The eye has moved. */
+  moved(): void {
+    clearTimeout(this.rest);
+    this.rest = setTimeout(() => this.settle(), REST);
+    if (this.last === 0) {
+      this.last = performance.now();
+      this.to(this.usual);
+    }
+  }
+
+  /** A frame begins. */
+  frame(): void {
+    if (this.last === 0) return;
+    const now = performance.now();
+    const took = now - this.last;
+    this.last = now;
+    this.slow = took > SLOW && took < 4000 ? this.slow + 1 : 0;
+    if (this.slow < 2 || this.level === 2) return;
+    this.slow = 0;
+    this.usual = this.level + 1;
+    this.to(this.usual);
+  }
+
+  /** Another surface may be quicker. */
+  restart(): void {
+    this.usual = 0;
+    this.to(0);
+  }
+
+  stop(): void {
+    clearTimeout(this.rest);
+  }
+
+  private settle(): void {
+    this.last = 0;
+    this.slow = 0;
+    this.to(0);
+  }
+
+  private to(level: number): void {
+    if (level === this.level) return;
+    this.level = level;
+    this.changed();
+  }
+}
