@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from lossatlas.curvature.density import spectral_density
     from lossatlas.curvature.map import curvature_map
     from lossatlas.curvature.masked import masked_gradients
-    from lossatlas.curvature.spectrum import eigenvalues, trace
+    from lossatlas.curvature.spectrum import eigenvalues
+    from lossatlas.curvature.trace import trace
     from lossatlas.draw import View, draw
     from lossatlas.draw.figures import plot, show
     from lossatlas.draw.film import animate
@@ -71,7 +72,7 @@ _HOMES = {
     "show": "draw.figures",
     "topology": "field.topology",
     "eigenvalues": "curvature.spectrum",
-    "trace": "curvature.spectrum",
+    "trace": "curvature.trace",
     "spectral_density": "curvature.density",
     "curvature_map": "curvature.map",
     "masked_gradients": "curvature.masked",

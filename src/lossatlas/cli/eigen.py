@@ -217,7 +217,7 @@ def _end_numbers(ends: Any) -> Iterator[Any]:
 
 
 def _trace_numbers(matrix: Any, wish: Wish, seed: int) -> Iterator[Any]:
-    from lossatlas.curvature.spectrum import trace_of
+    from lossatlas.curvature.trace import trace_of
     from lossatlas.figure.parts import Number
 
     if wish.probes:

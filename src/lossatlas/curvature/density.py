@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, overload
 
 import numpy as np
 import scipy.linalg
 import torch
 
-from lossatlas.curvature.products import Kind, Matrix, Which
+from lossatlas.curvature.asking import Asking, Block, answered, room_for, together
+from lossatlas.curvature.blocks import Beside, Blocks, blocks_of
+from lossatlas.curvature.products import GIB, How, Kind, Matrix, Which
+from lossatlas.curvature.recurrence import recurrence
 from lossatlas.curvature.subject import Subject
 from lossatlas.errors import SpecError
 from lossatlas.figure.plot import Panel, Plot, Series, onto
@@ -19,8 +24,10 @@ from lossatlas.objective import Objective
 from lossatlas.oneline import one_line
 from lossatlas.space.parameters import Parameters
 
-__all__ = ["Density", "density_of", "spectral_density"]
+__all__ = ["Density", "densities_of", "density_of", "spectral_density"]
 
+SHOWN = 8
+"""Of how many blocks a picture shows the density: as many as colours can tell apart."""
 
 _ROUNDING = 1e-5
 """Eigenvalues that differ by less than about this share of the largest are one line."""
@@ -90,6 +97,62 @@ class Density:
         unseen = "Eigenvalues that no random vector sees are missing, most of all single ones far from the bulk."
         return onto(ax, Plot(panels=[panel], caption=[self.subject.words, how, unseen, *self.subject.caveats]))
 
+    @staticmethod
+    def beside(found: Mapping[str, Density]) -> Beside:
+        """The densities of some blocks in one panel, those that reach furthest, and what is to be said of them."""
+        widest = sorted(found, key=lambda name: -float(np.abs(found[name].nodes).max()))[:SHOWN]
+        series = []
+        for name in (name for name in found if name in widest):
+            one = found[name]
+            floor = 0.1 / (one.subject.size * one.width * math.sqrt(2 * math.pi))
+            series.append(Series(x=one.eigenvalues, y=np.where(one.density > floor, one.density, np.nan), label=name))
+        panel = Panel(
+            series=series,
+            x_label="eigenvalue (loss per squared parameter norm)",
+            y_label="density (share of all eigenvalues)",
+            y_scale="log",
+        )
+        said = ["Each eigenvalue is smeared into a bell as wide as a hundredth of its block's spectrum."]
+        if len(widest) < len(found):
+            said.append(f"The {len(widest)} of {len(found)} blocks that reach furthest are shown.")
+        return panel, said
+
+
+@overload
+def spectral_density(
+    objective: Objective,
+    params: Parameters | None = None,
+    *,
+    probes: int = 5,
+    steps: int = 40,
+    points: int = 400,
+    kind: Kind = "hessian",
+    tensors: Which = "all",
+    by: None = None,
+    how: How = "derivatives",
+    rows: int | None = None,
+    memory: int = 2 * GIB,
+    seed: int = 0,
+) -> Density: ...
+
+
+@overload
+def spectral_density(
+    objective: Objective,
+    params: Parameters | None = None,
+    *,
+    probes: int = 5,
+    steps: int = 40,
+    points: int = 400,
+    kind: Kind = "hessian",
+    tensors: Which = "all",
+    by: str,
+    how: How = "derivatives",
+    rows: int | None = None,
+    memory: int = 2 * GIB,
+    seed: int = 0,
+) -> Blocks[Density]: ...
+
 
 def spectral_density(
     objective: Objective,
@@ -100,8 +163,12 @@ def spectral_density(
     points: int = 400,
     kind: Kind = "hessian",
     tensors: Which = "all",
+    by: str | None = None,
+    how: How = "derivatives",
+    rows: int | None = None,
+    memory: int = 2 * GIB,
     seed: int = 0,
-) -> Density:
+) -> Density | Blocks[Density]:
     """The density of the eigenvalues, by stochastic Lanczos quadrature (Ghorbani, Krishnan, Xiao 2019).
 
     Args:
@@ -112,26 +179,72 @@ def spectral_density(
         points: where the density is given.
         kind: ``"hessian"`` or ``"ggn"``.
         tensors: ``"all"`` or ``"weights"``.
+        by: of each diagonal block instead: ``"layer"``, ``"block"``, or a pattern, see
+            :func:`lossatlas.curvature.blocks.blocks_of`. All blocks go through the data together.
+        how: ``"derivatives"``, or ``"differences"`` of gradients, see :class:`lossatlas.curvature.products.Matrix`.
+        rows: samples that are differentiated at once; left out, a batch.
+        memory: bytes that may hold vectors of the iteration, and as many that may hold first derivatives. Where there
+            is no room for ``steps`` vectors, three are kept, and eigenvalues that converge appear as several nodes
+            that share their weight.
         seed: of the random vectors.
 
     Returns:
-        The density, smeared by a hundredth of the spectrum's width; a spectrum of one value is a peak of its own.
+        The density, smeared by a hundredth of the spectrum's width; a spectrum of one value is a peak of its own. With
+        ``by``, one for each block.
 
     Raises:
         SpecError: an unknown option, or too few probes, steps or points.
     """
-    matrix = Matrix(objective, params, kind=kind, tensors=tensors)
-    return density_of(matrix, probes=probes, steps=steps, points=points, seed=seed)
+    matrix = Matrix(objective, params, kind=kind, tensors=tensors, how=how, rows=rows, memory=memory)
+    options = {"probes": probes, "steps": steps, "points": points, "seed": seed}
+    return density_of(matrix, **options) if by is None else densities_of(matrix, by=by, **options)
 
 
 def density_of(matrix: Matrix, *, probes: int = 5, steps: int = 40, points: int = 400, seed: int = 0) -> Density:
     """The density of the eigenvalues of a matrix at its point, see :func:`spectral_density`."""
-    for name, count, least in (("probes", probes, 1), ("steps", steps, 2), ("points", points, 2)):
-        if count < least:
-            raise SpecError(f"{name}={count}; expected at least {least}")
-    steps = min(steps, matrix.size)
-    random = np.random.default_rng(seed)
-    found = [_lanczos(matrix, random.normal(size=matrix.size), steps) for _ in range(probes)]
+    _check(probes=probes, steps=steps, points=points)
+    found = answered(matrix, _asking(matrix, probes, steps, seed, room=room_for(matrix)))
+    return _density(matrix, found, points)
+
+
+def densities_of(
+    matrix: Matrix, *, by: str, probes: int = 5, steps: int = 40, points: int = 400, seed: int = 0
+) -> Blocks[Density]:
+    """The densities of the diagonal blocks of a matrix at its point, see :func:`spectral_density`."""
+    _check(probes=probes, steps=steps, points=points)
+    blocks = blocks_of(matrix, by)
+    asking = partial(_asking, probes=probes, steps=steps, seed=seed, room=room_for(matrix))
+    found = together(blocks, asking)
+    each = {block.name: _density(block, found[block.name], points) for block in blocks}
+    return Blocks(by=by, found=each, subject=matrix.subject)
+
+
+def _check(**counts: int) -> None:
+    least = {"probes": 1, "steps": 2, "points": 2}
+    for name, count in counts.items():
+        if count < least[name]:
+            raise SpecError(f"{name}={count}; expected at least {least[name]}")
+
+
+Rule = list[tuple[np.ndarray, np.ndarray]]
+"""Nodes and weights that sum to one, for each random vector."""
+
+
+def _asking(matrix: Matrix | Block, probes: int, steps: int, seed: int, room: int) -> Asking[Rule]:
+    """The Gauss quadratures of the spectrum as some random vectors see it."""
+    random, found = np.random.default_rng(seed), []
+    for _ in range(probes):
+        start = torch.empty(matrix.size, dtype=matrix.dtype, device=matrix.device)
+        for piece in torch.split(start, 1 << 22):
+            piece.copy_(torch.from_numpy(random.normal(size=len(piece))))
+        diagonal, beside = yield from recurrence(start, min(steps, matrix.size), room=room)
+        values, vectors = scipy.linalg.eigh_tridiagonal(diagonal, beside[:-1])
+        found.append((values, vectors[0] ** 2))
+    return found
+
+
+def _density(matrix: Matrix | Block, found: Rule, points: int) -> Density:
+    probes = len(found)
     nodes = np.concatenate([node for node, _ in found])
     width = _width(nodes)
     grid = np.linspace(nodes.min() - 4 * width, nodes.max() + 4 * width, points)
@@ -162,30 +275,3 @@ def _width(nodes: np.ndarray) -> float:
 def _smeared(grid: np.ndarray, nodes: np.ndarray, weights: np.ndarray, width: float) -> np.ndarray:
     bells = np.exp(-(((grid[:, None] - nodes) / width) ** 2) / 2) / (width * math.sqrt(2 * math.pi))
     return np.asarray(bells @ weights)
-
-
-def _lanczos(matrix: Matrix, start: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Lanczos' method: nodes and weights of a Gauss quadrature of the spectrum as the start sees it.
-
-    Every vector is put at right angles to all earlier ones; without it, eigenvalues that have converged come again.
-
-    Returns:
-        Nodes, ascending, and weights, which sum to one; float64 [steps] or fewer.
-    """
-    basis = torch.empty(steps, matrix.size, dtype=matrix.dtype)
-    vector = torch.from_numpy(start / np.linalg.norm(start)).to(basis)
-    diagonal: list[float] = []
-    beside: list[float] = []
-    for step in range(steps):
-        basis[step] = vector
-        new = (matrix @ vector.double()).to(basis)
-        diagonal.append(float(new.double() @ vector.double()))
-        for _ in range(2):  # twice is enough
-            new -= basis[: step + 1].T @ (basis[: step + 1] @ new)
-        length = float(new.double().norm())
-        if step == steps - 1 or length <= 10 * torch.finfo(matrix.dtype).eps * max(map(abs, diagonal)):
-            break
-        beside.append(length)
-        vector = new / length
-    values, vectors = scipy.linalg.eigh_tridiagonal(np.array(diagonal), np.array(beside))
-    return values, vectors[0] ** 2

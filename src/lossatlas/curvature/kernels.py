@@ -4,7 +4,8 @@ A product with a Hessian goes through each convolution nine times: once forwards
 through both. Torch takes two of these six as convolutions whose kernels are as large as images, and the second
 derivatives of a frozen BatchNorm in many passes over memory. Inside :class:`Quick` all nine are passes of the usual
 kind, a frozen BatchNorm just after a convolution becomes part of its weights, by the chain rule, and ReLU leaves no
-zeros behind. It is the same function of the same parameters, and differs by rounding.
+zeros behind; the cross-entropy of a softmax keeps its logits alone. It is the same function of the same parameters, and
+differs by rounding.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
+
+from lossatlas.curvature import softmax
 
 __all__ = ["Convolution", "Quick", "Relu"]
 
@@ -177,7 +180,29 @@ class Quick(TorchFunctionMode):
             return self._batch_norm(*args, **given)
         if function in _RELU and len(args) == 1 and not given.get("inplace") and _plain(args[0]):
             return _applied(Relu, args[0])
+        if function is F.cross_entropy:
+            return self._cross_entropy(*args, **given)
         return function(*args, **given)
+
+    def _cross_entropy(
+        self,
+        input: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        size_average: bool | None = None,
+        ignore_index: int = -100,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+        label_smoothing: float = 0.0,
+    ) -> Tensor:
+        told: dict[str, Any] = {"reduction": reduction, "label_smoothing": label_smoothing}
+        told["ignore_index"] = ignore_index
+        still = not any(tensor is not None and tensor.requires_grad for tensor in (target, weight))
+        known = target.dtype == torch.int64 or target.dtype == input.dtype
+        former = size_average is not None or reduce is not None
+        if former or not still or not known or input.numel() == 0 or not _plain(input, weight):
+            return F.cross_entropy(input, target, weight, size_average=size_average, reduce=reduce, **told)
+        return softmax.cross_entropy(input, target, weight, **told)
 
     def _convolution(
         self,

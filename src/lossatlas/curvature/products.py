@@ -5,14 +5,15 @@ samples, or the generalised Gauss-Newton matrix :math:`G = \frac{1}{N} \sum_i J_
 2002), which has no negative eigenvalue where the loss is convex in the outputs. Neither is ever formed: a product with
 a vector costs about nine evaluations, six where first derivatives are kept. BatchNorm is frozen.
 
+At the origin the matrix shares its weights with the model, and vectors stay on the objective's device in the model's
+own format: a product needs, beside the derivatives of one batch, three vectors as long as the weights.
+
 A network with ReLU has kinks. Derivatives do not see them; differences do, see
 :mod:`lossatlas.curvature.differences`.
 """
 
 from __future__ import annotations
 
-import contextlib
-import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -20,22 +21,26 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from lossatlas.curvature import linear
 from lossatlas.curvature.kernels import Quick
-from lossatlas.curvature.kinks import kinks_behind, operations, surrogates_behind
+from lossatlas.curvature.kinks import kinks_behind, surrogates_behind
+from lossatlas.curvature.stand import Stand
+from lossatlas.curvature.steps import Steps
 from lossatlas.curvature.subject import Subject, subject
 from lossatlas.errors import SpecError, unknown
-from lossatlas.objective import Objective, batchnorm, calling, means
+from lossatlas.objective import Objective, calling, means
+from lossatlas.objective.cutting import cut
 from lossatlas.objective.given import check_objective, check_params
 from lossatlas.space import filters
 from lossatlas.space.parameters import Parameters
 
-__all__ = ["GIB", "KINDS", "WHICH", "Kind", "Matrix", "NotFiniteError", "Which", "chosen"]
+__all__ = ["GIB", "HOW", "KINDS", "WHICH", "How", "Kind", "Matrix", "NotFiniteError", "Which", "chosen"]
 
 Which = Literal["all", "weights"]
 Kind = Literal["hessian", "ggn"]
-KINDS, WHICH = ("hessian", "ggn"), ("all", "weights")
+How = Literal["derivatives", "differences"]
+KINDS, WHICH, HOW = ("hessian", "ggn"), ("all", "weights"), ("derivatives", "differences")
 GIB = 1024**3
 
 
@@ -52,6 +57,8 @@ class Matrix:
         kind: ``"hessian"`` or ``"ggn"``.
         tensors: ``"all"`` that can be trained, or ``"weights"``: without biases and normalising layers, the tensors
             that filter-normalised directions move.
+        how: ``"derivatives"``, or ``"differences"`` of gradients, see :class:`~lossatlas.curvature.steps.Steps`.
+        rows: samples that are differentiated at once; left out, a batch of the data. Fewer take less memory.
         memory: bytes that may hold first derivatives from one product at a point to the next; what does not fit is
             computed anew each time.
         told: called after each product, for a progress bar.
@@ -60,7 +67,8 @@ class Matrix:
         names: the tensors, in the order in which they make up a vector.
         size: number of parameters n.
         dtype: number format of the derivatives.
-        products: matrix-vector products so far.
+        device: where they are taken.
+        products: matrix-vector products so far; one with a block counts as one.
 
     Raises:
         SpecError: an unknown option, an objective without derivatives, a short number format, or no tensor is left.
@@ -79,33 +87,38 @@ class Matrix:
         *,
         kind: Kind = "hessian",
         tensors: Which = "all",
+        how: How = "derivatives",
+        rows: int | None = None,
         memory: int = 2 * GIB,
         told: Callable[[], object] | None = None,
     ) -> None:
         check_objective(objective)
         check_params(params)
-        if kind not in KINDS:
-            raise SpecError(unknown("kind", kind, KINDS))
+        for name, given, good in (("kind", kind, KINDS), ("how", how, HOW)):
+            if given not in good:
+                raise SpecError(unknown(name, given, good))
+        if how == "differences" and kind == "ggn":
+            raise SpecError("how='differences' with kind='ggn': gradients differ by the Hessian; use 'derivatives'")
         if objective.batchnorm == "recalibrated":
             raise SpecError("batchnorm='recalibrated': curvature is taken with frozen statistics; use 'frozen'")
-        self.objective = objective
-        self.kind = kind
         self.names = chosen(objective, tensors)
+        means.check(objective)
+        self.whole = objective
+        self.objective = objective if rows is None else cut(objective, rows)
+        self.kind = kind
         self.products = 0
+        self.device = objective.device
         self._tensors = tensors
         self._idle: tuple[str, ...] = ()
         self._kinks: tuple[str, ...] = ()
         self._surrogates: tuple[str, ...] = ()
-        means.check(objective)
-        self._shares = objective.shares()
-        self._model = copy.deepcopy(objective.private).train(objective.training)
-        parts = {**dict(self._model.named_parameters()), **batchnorm.statistics(self._model)}
-        self._places = {name: parts[name] for name in objective.origin}
-        for name in self.names:
-            self._places[name].requires_grad_(True)
-        self._moved = [self._places[name] for name in self.names]
+        self._shares = self.objective.shares()
+        self._single: tuple[Any, ...] = ()
+        self._stand = Stand(self.objective, self.names)
+        self._moved = self._stand.moved
         self.size = sum(tensor.numel() for tensor in self._moved)
         self.dtype = _format(dict(zip(self.names, self._moved, strict=True)))
+        self._steps = Steps(self._stand, self._slope, self.dtype) if how == "differences" else None
         self.memory = memory
         self._told = told
         self.move(params or {})
@@ -114,59 +127,145 @@ class Matrix:
         """Go to another point; names left out are at the origin."""
         self._kept: dict[int, tuple[Any, ...]] = {}
         self._room = self.memory
-        with torch.no_grad():
-            for name, place in self._places.items():
-                place.copy_(params.get(name, self.objective.origin[name]))
+        self._stand.move(params)
+        if self._steps is not None:
+            self._steps.begin()
+
+    def only(self, batch: Any) -> None:
+        """Be the curvature of the mean loss of one batch, at the same point, instead of that of all samples."""
+        self._single = (batch,)
+        self._kept.clear()
+        self._room = self.memory
+        if self._steps is not None:
+            self._steps.begin()
 
     @property
     def subject(self) -> Subject:
         """What it is the curvature of; kinks and idle tensors are known after the first product."""
         known: dict[str, Any] = {"kinks": self._kinks, "idle": self._idle}
-        found = subject(self.objective, kind=self.kind, tensors=self._tensors, size=self.size, **known)
-        return replace(found, surrogates=self._surrogates)
+        found = subject(self.whole, kind=self.kind, tensors=self._tensors, size=self.size, **known)
+        said = "" if self._steps is None else self._steps.words
+        return replace(found, surrogates=self._surrogates, inexact=said)
 
     def __matmul__(self, vector: Tensor) -> Tensor:
-        """The product with a vector, float64 [n] to float64 [n], in the model's own format inside."""
-        self.products += 1
-        parts = self.split(vector)
-        product = _hessian_product if self.kind == "hessian" else _ggn_product
-        total = torch.zeros(self.size, dtype=torch.float64)
-        with _derivatives():
-            for number, (share, batch) in enumerate(self._batches()):
-                linear = self._linearised(number, batch)
-                total += share * _flat(self._filled(product(linear, self._moved, parts, keep=number in self._kept)))
-        if not bool(torch.isfinite(total).all()):
+        """The product with a vector [n], in the vector's format and on its device, in the model's own format inside."""
+        return self.blocks([vector], [range(len(self.names))])[0]
+
+    def blocks(self, vectors: Sequence[Tensor], places: Sequence[Sequence[int]]) -> list[Tensor]:
+        """Products with diagonal blocks, for which each batch is linearised once.
+
+        Args:
+            vectors: one for each block, as long as its tensors together.
+            places: for each block, which of the tensors it is made of.
+
+        Returns:
+            The products, in the format of the vectors and on their device.
+
+        Raises:
+            NotFiniteError: the loss or its derivatives overflow here.
+            SpecError: a part has no second derivative.
+        """
+        self.products += len(vectors)
+        parts = [self._split(vector, where) for vector, where in zip(vectors, places, strict=True)]
+        with linear.derivatives(twice=self._steps is None):
+            if self._steps is not None:
+                found = [self._steps.product(part, where) for part, where in zip(parts, places, strict=True)]
+            else:
+                found = self._products(parts, places)
+        if not all(bool(torch.isfinite(total).all()) for total in found):
             raise NotFiniteError("curvature is not finite here: the loss or its derivatives overflow at this point")
         if self._told is not None:
-            self._told()
-        return total
+            for _ in vectors:
+                self._told()
+        return [total.to(vector) for total, vector in zip(found, vectors, strict=True)]
+
+    def _products(self, parts: list[list[Tensor]], places: Sequence[Sequence[int]]) -> list[Tensor]:
+        totals = [self._empty(where) for where in places]
+        for number, (share, batch) in enumerate(self._batches()):
+            made = self._linearised(number, batch)
+            for last, (part, where, total) in enumerate(zip(parts, places, totals, strict=True), 1 - len(parts)):
+                found = self._product(made, part, where, keep=bool(last) or number in self._kept)
+                _add(self._views(total, where), found, share)
+                del found
+            del made
+        return totals
+
+    def _product(
+        self, made: tuple[Any, ...], part: list[Tensor], where: Sequence[int], *, keep: bool
+    ) -> Sequence[Tensor | None]:
+        moved = [self._moved[place] for place in where]
+        if self.kind == "hessian":
+            return linear.hessian_product([made[place] for place in where], moved, part, keep=keep)
+        *front, back = made
+        return linear.ggn_product((*front, [back[place] for place in where]), moved, part, keep=keep)
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The tensors that make up a vector, where they stand; not to be written to."""
+        return tuple(tensor.detach() for tensor in self._moved)
+
+    @property
+    def places(self) -> tuple[Tensor, ...]:
+        """The tensors of :attr:`model` that make up a vector."""
+        return tuple(self._moved)
+
+    @property
+    def model(self) -> torch.nn.Module:
+        """The model at the point; its weights may be those of the user's model, so nothing may write to them."""
+        return self._stand.model
 
     def gradient(self) -> dict[str, Tensor]:
         """The gradient of the mean loss, by name."""
-        total = torch.zeros(self.size, dtype=torch.float64)
-        with _derivatives():
-            for share, batch in self._batches():
-                found = torch.autograd.grad(self._loss(batch)[0], self._moved, allow_unused=True)
-                total += share * _flat(self._filled(found))
-        return self.named(total)
+        with linear.derivatives(twice=self._steps is None):
+            return self.named(self._slope(range(len(self.names))))
+
+    def _slope(self, where: Sequence[int]) -> Tensor:
+        """The gradient by some tensors where the weights stand now, as a vector."""
+        total, moved = self._empty(where), [self._moved[place] for place in where]
+        for share, batch in self._batches():
+            loss = self._loss(batch)[0]
+            self._kinks = self._kinks or kinks_behind(loss)
+            found = torch.autograd.grad(loss, moved, allow_unused=True)
+            _add(self._views(total, where), found, share)
+        return total
 
     def named(self, vector: Tensor | np.ndarray) -> dict[str, Tensor]:
         """A vector as tensors by name."""
         return dict(zip(self.names, self.split(torch.as_tensor(vector)), strict=True))
 
+    def named_block(self, vector: Tensor, where: Sequence[int]) -> dict[str, Tensor]:
+        """A vector of a diagonal block as tensors by name."""
+        return dict(zip([self.names[place] for place in where], self._split(vector, where), strict=True))
+
     def split(self, vector: Tensor) -> list[Tensor]:
         """A vector [n] in parts shaped and formatted like the tensors."""
-        parts = torch.split(vector, [tensor.numel() for tensor in self._moved])
-        return [part.to(like).reshape(like.shape) for part, like in zip(parts, self._moved, strict=True)]
+        return self._split(vector, range(len(self.names)))
+
+    def _split(self, vector: Tensor, where: Sequence[int]) -> list[Tensor]:
+        views = zip(self._views(vector, where), where, strict=True)
+        return [view.to(self._moved[place]) for view, place in views]
+
+    def _views(self, vector: Tensor, where: Sequence[int]) -> list[Tensor]:
+        like = [self._moved[place] for place in where]
+        parts = torch.split(vector, [tensor.numel() for tensor in like])
+        return [part.reshape(place.shape) for part, place in zip(parts, like, strict=True)]
 
     def joined(self, tensors: Parameters) -> Tensor:
-        """Tensors by name as a vector, float64 [n]; names left out are zero."""
+        """Tensors by name as a vector, float64 [n] on the CPU; names left out are zero."""
         places = zip(self.names, self._moved, strict=True)
-        return _flat([tensors.get(name, torch.zeros_like(place)) for name, place in places])
+        found = [tensors.get(name, torch.zeros_like(place)) for name, place in places]
+        return torch.cat([tensor.detach().reshape(-1).cpu().double() for tensor in found])
+
+    def _empty(self, where: Sequence[int]) -> Tensor:
+        size = sum(self._moved[place].numel() for place in where)
+        return torch.zeros(size, dtype=self.dtype, device=self.device)
 
     def _batches(self) -> Iterator[tuple[float, Any]]:
         """The batches, and what the mean of each counts for."""
         with self.objective.batches.seeded(0):
+            if self._single:
+                yield 1.0, self._single[0]
+                return
             for share, batch in zip(self._shares, self.objective.batches, strict=True):
                 if share:  # a batch whose targets are all ignored has no loss
                     yield share, batch
@@ -174,7 +273,7 @@ class Matrix:
     def _loss(self, batch: Any) -> tuple[Tensor, Any]:
         """The mean loss of a batch, and the outputs that it is a function of; ``None`` for a model's own loss."""
         objective = self.objective
-        outputs, targets = objective.forward(self._model, batch)
+        outputs, targets = objective.forward(self._stand.model, batch)
         shown = None if objective.loss is None else calling.predictions(outputs)
         loss = objective.loss_part(outputs, targets, batch, weighing=objective.weighing).mean
         if not bool(torch.isfinite(loss)):
@@ -192,117 +291,28 @@ class Matrix:
         """The first derivatives of a batch, as graphs; kept for the next product where there is room."""
         if number in self._kept:
             return self._kept[number]
-        with _Counted() as counted:
+        with linear.Counted() as counted:
             with Quick():
                 loss, outputs = self._loss(batch)
             self._kinks = self._kinks or kinks_behind(loss)
             self._surrogates = self._surrogates or surrogates_behind(loss)
             if self.kind == "hessian":
-                made: tuple[Any, ...] = torch.autograd.grad(loss, self._moved, create_graph=True, allow_unused=True)
-                if number == 0:
-                    _check_twice(made)
+                made = linear.slopes_of(loss, self._moved, look=number == 0)
                 self._idle = tuple(name for name, slope in zip(self.names, made, strict=True) if slope is None)
             else:
-                made = _back_and_forth(loss, outputs, self._moved)
+                made = linear.back_and_forth(loss, outputs, self._moved)
         if counted.bytes <= self._room:
             self._room -= counted.bytes
             self._kept[number] = made
         return made
 
-    def _filled(self, found: Sequence[Tensor | None]) -> list[Tensor]:
-        return [torch.zeros_like(t) if f is None else f for f, t in zip(found, self._moved, strict=True)]
 
-
-def _hessian_product(
-    gradient: tuple[Any, ...], moved: list[Tensor], vector: list[Tensor], *, keep: bool
-) -> Sequence[Tensor | None]:
-    """The derivative of the gradient along a vector."""
-    bent = [(g, v) for g, v in zip(gradient, vector, strict=True) if g is not None and g.requires_grad]
-    if not bent:
-        return [None] * len(moved)
-    slopes, along = [g for g, _ in bent], [v for _, v in bent]
-    return torch.autograd.grad(slopes, moved, along, retain_graph=keep, allow_unused=True)
-
-
-def _back_and_forth(loss: Tensor, outputs: Any, moved: list[Tensor]) -> tuple[Any, ...]:
-    """What a product with the GGN needs: outputs f, the slope of the loss by f, a dummy u, and :math:`J^T u`."""
-    if not isinstance(outputs, Tensor):
-        raise SpecError("kind='ggn' needs outputs that are one tensor, and a loss of them; use kind='hessian'")
-    slope = torch.autograd.grad(loss, outputs, create_graph=True)[0]
-    probe = torch.zeros_like(outputs, requires_grad=True)
-    back = torch.autograd.grad(outputs, moved, probe, create_graph=True, allow_unused=True)
-    return outputs, slope, probe, back
-
-
-def _ggn_product(
-    linear: tuple[Any, ...], moved: list[Tensor], vector: list[Tensor], *, keep: bool
-) -> Sequence[Tensor | None]:
-    """:math:`J^T H_f J v`; :math:`J v` is the derivative of :math:`u ↦ J^T u`, which is linear in u."""
-    outputs, slope, probe, back = linear
-    kept = [(b, v) for b, v in zip(back, vector, strict=True) if b is not None and b.requires_grad]
-    if not slope.requires_grad or not kept:  # a loss that is linear in the outputs
-        return [None] * len(moved)
-    forward = torch.autograd.grad([b for b, _ in kept], probe, [v for _, v in kept], retain_graph=True)[0]
-    bent = torch.autograd.grad(slope, outputs, forward, retain_graph=True)[0]
-    return torch.autograd.grad(outputs, moved, bent, retain_graph=keep, allow_unused=True)
-
-
-class _Counted:
-    """Counts the bytes that a graph built inside the block keeps."""
-
-    def __enter__(self) -> _Counted:
-        self._seen: dict[int, int] = {}
-        self._hooks = torch.autograd.graph.saved_tensors_hooks(self._note, lambda tensor: tensor)
-        self._hooks.__enter__()
-        return self
-
-    def _note(self, tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        self._seen[storage.data_ptr()] = storage.nbytes()
-        return tensor.detach()  # the tensor itself would hold the graph that holds it, for ever
-
-    def __exit__(self, *error: object) -> None:
-        self._hooks.__exit__(*error)
-        self.bytes = sum(self._seen.values())
-
-
-@contextlib.contextmanager
-def _derivatives() -> Iterator[None]:
-    """Derivatives of derivatives, with kernels that have them; what has none is named.
-
-    The fast kernels of attention, and of recurrent networks on a GPU, have a first derivative and no second.
-
-    Raises:
-        SpecError: an operation has no second derivative.
-        RuntimeError: whatever else goes wrong in the model.
-    """
-    try:
-        with (
-            torch.inference_mode(False),
-            torch.enable_grad(),
-            sdpa_kernel(SDPBackend.MATH),
-            torch.backends.cudnn.flags(enabled=False),
-        ):
-            yield
-    except RuntimeError as fault:
-        words = str(fault).splitlines()[0]
-        if any(sign in words for sign in _UNDERIVED):
-            raise SpecError(
-                f"a part of the model or the loss has no second derivative ({words}); replace it, or leave curvature"
-            ) from fault
-        raise
-
-
-def _check_twice(gradient: Sequence[Tensor | None]) -> None:
-    """Torch leaves out, without a word, what was marked as differentiable once."""
-    if operations(gradient) & {"Error", "NotImplemented"}:
-        raise SpecError(
-            "a part of the model or the loss has no second derivative (a function marked once_differentiable?); "
-            "replace it, or leave curvature"
-        )
-
-
-_UNDERIVED = ("derivative for", "is not implemented", "differentiate twice", "does not require grad", "checkpoint")
+def _add(views: list[Tensor], found: Sequence[Tensor | None], share: float) -> None:
+    """Add a share of some tensors to a vector, by views of it."""
+    with torch.no_grad():
+        for view, part in zip(views, found, strict=True):
+            if part is not None:
+                view.add_(part, alpha=share)
 
 
 def _format(tensors: Parameters) -> torch.dtype:
@@ -339,7 +349,3 @@ def chosen(objective: Objective, tensors: Which) -> list[str]:
     if not names:
         raise SpecError(f"tensors={tensors!r}: no tensor is left; unfreeze the model, or take 'all'")
     return names
-
-
-def _flat(tensors: list[Tensor]) -> Tensor:
-    return torch.cat([tensor.detach().reshape(-1).cpu().double() for tensor in tensors])

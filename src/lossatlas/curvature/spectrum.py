@@ -1,26 +1,30 @@
-"""What the largest and smallest eigenvalues of a curvature matrix are, and their sum, each with its error."""
+"""What the largest and smallest eigenvalues of a curvature matrix are, or of each of its blocks, with their errors."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lossatlas.curvature.products import Kind, Matrix, Which
+from lossatlas.curvature.asking import Asking, Block, answered, counted, drawn, room_for, together
+from lossatlas.curvature.blocks import Beside, Blocks, blocks_of
+from lossatlas.curvature.products import GIB, How, Kind, Matrix, Which
+from lossatlas.curvature.recurrence import slim
 from lossatlas.curvature.subject import Subject
 from lossatlas.curvature.subspace import FLOOR, Pairs, completed, extreme
 from lossatlas.errors import SpecError
 from lossatlas.expected import check_kind
-from lossatlas.figure.plot import Mark, Panel, Plot, Series, onto
+from lossatlas.figure.plot import Mark, Panel, Plot, Series, onto, symmetric_below
 from lossatlas.objective import Objective
 from lossatlas.oneline import one_line
 from lossatlas.space.parameters import Parameters
 
-__all__ = ["Eigen", "Trace", "eigenvalues", "end_names", "ends_of", "trace", "trace_of"]
+__all__ = ["Eigen", "eigenvalues", "end_names", "ends_by", "ends_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +33,7 @@ class Eigen:
 
     Attributes:
         values: float64 [m], ascending.
-        vectors: unit vectors as tensors by name, one for each value.
+        vectors: unit vectors as tensors by name, one for each value; none where they were not wanted.
         residuals: float64 [m], :math:`‖H v - λ v‖ / s` with s the size of λ, or a hundredth of the largest where λ is
             smaller than that.
         converged: bool [m], whether the residual is within the tolerance asked for, and, of all but the outermost at
@@ -113,6 +117,30 @@ class Eigen:
         caption = [self.subject.words, ratio, "Lines: residuals.", *self.caveats]
         return onto(ax, Plot(panels=[panel], caption=caption))
 
+    @staticmethod
+    def beside(found: Mapping[str, Eigen]) -> Beside:
+        """Both ends of some blocks in one panel, and what is to be said of them."""
+        places = np.arange(len(found), dtype=float)
+        each = list(found.values())
+        ends = [np.array([one.values[end] for one in each]) for end in (0, -1)]
+        errors = [np.array([one.errors[end] for one in each]) for end in (0, -1)]
+        series = [
+            Series(x=places, y=y, low=y - error, high=y + error, style="bars", label=label, color=color)
+            for y, error, label, color in zip(ends, errors, ("λmin", "λmax"), (1, 0), strict=True)
+        ]
+        sizes = np.concatenate(ends)
+        panel = Panel(
+            series=series,
+            x_label="",
+            y_label="eigenvalue (loss per squared parameter norm)",
+            y_scale="symlog" if np.abs(sizes).max() > 100 * symmetric_below(sizes) else "linear",
+            x_ticks=list(zip(places.tolist(), found, strict=True)),
+            marks=[Mark(y=0.0)],
+        )
+        loose = sum(not one.converged.all() for one in each)
+        said = ["Ends of the spectrum of each block; lines: residuals."]
+        return panel, [*said, *([f"{loose} of {len(each)} blocks have not converged."] if loose else [])]
+
 
 def _bars(places: np.ndarray, values: np.ndarray, residuals: np.ndarray, label: str, color: int) -> Series:
     reach = residuals * np.abs(values)
@@ -135,6 +163,7 @@ def end_names(low: int, high: int) -> list[str]:
     return below[:low] + above[-high:]
 
 
+@overload
 def eigenvalues(
     objective: Objective,
     params: Parameters | None = None,
@@ -142,10 +171,52 @@ def eigenvalues(
     k: int = 1,
     kind: Kind = "hessian",
     tensors: Which = "all",
+    by: None = None,
+    how: How = "derivatives",
+    rows: int | None = None,
+    memory: int = 2 * GIB,
     tolerance: float = 0.01,
     seed: int = 0,
     most: int = 200,
-) -> Eigen:
+    vectors: bool = True,
+) -> Eigen: ...
+
+
+@overload
+def eigenvalues(
+    objective: Objective,
+    params: Parameters | None = None,
+    *,
+    k: int = 1,
+    kind: Kind = "hessian",
+    tensors: Which = "all",
+    by: str,
+    how: How = "derivatives",
+    rows: int | None = None,
+    memory: int = 2 * GIB,
+    tolerance: float = 0.01,
+    seed: int = 0,
+    most: int = 200,
+    vectors: bool = True,
+) -> Blocks[Eigen]: ...
+
+
+def eigenvalues(
+    objective: Objective,
+    params: Parameters | None = None,
+    *,
+    k: int = 1,
+    kind: Kind = "hessian",
+    tensors: Which = "all",
+    by: str | None = None,
+    how: How = "derivatives",
+    rows: int | None = None,
+    memory: int = 2 * GIB,
+    tolerance: float = 0.01,
+    seed: int = 0,
+    most: int = 200,
+    vectors: bool = True,
+) -> Eigen | Blocks[Eigen]:
     """The k smallest and the k largest eigenvalues, with their vectors.
 
     A small residual proves that there is an eigenvalue so near; that none lies further out is likely, since random
@@ -153,20 +224,31 @@ def eigenvalues(
     With k above 1, multiple eigenvalues come as often as they are there: the space at right angles to the vectors is
     searched again from another random vector, which about doubles the cost.
 
+    The iteration keeps up to 40 vectors and their products. Where ``memory`` has room for fewer it begins again from
+    its best ones more often; where there is none for eight, and k is 1, it is Lanczos' recurrence with three vectors:
+    the eigenvalues of a model that just fits into memory.
+
     Args:
         objective: whose loss.
         params: the point; left out, the origin.
         k: how many at either end.
         kind: ``"hessian"`` or ``"ggn"``.
         tensors: ``"all"`` or ``"weights"``.
+        by: of each diagonal block instead: ``"layer"``, ``"block"``, or a pattern, see
+            :func:`lossatlas.curvature.blocks.blocks_of`. All blocks go through the data together.
+        how: ``"derivatives"``, or ``"differences"`` of gradients, see :class:`lossatlas.curvature.products.Matrix`.
+        rows: samples that are differentiated at once; left out, a batch.
+        memory: bytes that may hold vectors of the iteration, and as many that may hold first derivatives.
         tolerance: wanted residual, relative to the size of each eigenvalue; one smaller than a hundredth of the
             largest is held against that hundredth. The error of an eigenvalue is about the square of it.
         seed: of the vector to begin with.
         most: matrix-vector products after which it gives up; what it has then says how good it is. With k above 1 the
             search for what was passed over may take as many again.
+        vectors: whether eigenvectors are wanted. Without them the recurrence with three vectors takes half the
+            products; its residuals are then the recurrence's own.
 
     Returns:
-        Values, vectors, residuals and whether they have converged.
+        Values, vectors, residuals and whether they have converged; with ``by``, for each block.
 
     Raises:
         SpecError: an unknown option, k < 1, a tolerance that is not positive, or a curvature that is not finite.
@@ -185,8 +267,9 @@ def eigenvalues(
         >>> [round(float(value), 4) + 0.0 for value in found.values]
         [0.0, 5.0]
     """
-    matrix = Matrix(objective, params, kind=kind, tensors=tensors)
-    return ends_of(matrix, k=k, tolerance=tolerance, seed=seed, most=most)
+    matrix = Matrix(objective, params, kind=kind, tensors=tensors, how=how, rows=rows, memory=memory)
+    options = {"k": k, "tolerance": tolerance, "seed": seed, "most": most, "vectors": vectors}
+    return ends_of(matrix, **options) if by is None else ends_by(matrix, by=by, **options)  # type: ignore[arg-type]
 
 
 def ends_of(
@@ -197,6 +280,7 @@ def ends_of(
     seed: int = 0,
     most: int = 200,
     start: Tensor | None = None,
+    vectors: bool = True,
 ) -> Eigen:
     """Both ends of the spectrum of a matrix, see :func:`eigenvalues`.
 
@@ -207,6 +291,7 @@ def ends_of(
         seed: of the vector to begin with.
         most: products after which it gives up.
         start: vectors to begin with instead, [m, n]: the eigenvectors of a point nearby save a part of the work.
+        vectors: whether eigenvectors are wanted.
 
     Returns:
         As :func:`eigenvalues`.
@@ -214,21 +299,92 @@ def ends_of(
     Raises:
         SpecError: a number or tolerance that makes no sense.
     """
+    _check(k, tolerance)
+    before = matrix.products
+    asking = _asking(matrix, k, tolerance, most, seed, start, vectors=vectors, room=_room(matrix, k))
+    found, complete = answered(matrix, asking)
+    return _eigen(matrix, found, complete, tolerance=tolerance, products=matrix.products - before)
+
+
+def ends_by(
+    matrix: Matrix,
+    *,
+    by: str,
+    k: int = 1,
+    tolerance: float = 0.01,
+    seed: int = 0,
+    most: int = 200,
+    vectors: bool = True,
+) -> Blocks[Eigen]:
+    """Both ends of the spectrum of each diagonal block of a matrix, see :func:`eigenvalues`.
+
+    Args:
+        matrix: the matrix, at its point.
+        by: how tensors make blocks.
+        k: how many at either end.
+        tolerance: wanted residual, relative to the size of each eigenvalue.
+        seed: of the vectors to begin with.
+        most: products after which the iteration of a block gives up.
+        vectors: whether eigenvectors are wanted.
+
+    Returns:
+        As :func:`eigenvalues`, by the name of the block.
+
+    Raises:
+        SpecError: a number or tolerance that makes no sense, or blocks that are not there.
+    """
+    _check(k, tolerance)
+    blocks = blocks_of(matrix, by)
+
+    def begin(block: Block) -> Asking[tuple[tuple[Pairs, bool], int]]:
+        return counted(_asking(block, k, tolerance, most, seed, vectors=vectors, room=_room(matrix, k)))
+
+    found = together(blocks, begin)
+    each = {}
+    for block in blocks:
+        pairs, products = found[block.name]
+        each[block.name] = _eigen(block, *pairs, tolerance=tolerance, products=products)
+    return Blocks(by=by, found=each, subject=matrix.subject)
+
+
+def _check(k: int, tolerance: float) -> None:
     check_kind("k", k, int, "how many eigenvalues at either end")
     check_kind("tolerance", tolerance, (int, float), "a share, such as 0.01")
     if k < 1:
         raise SpecError(f"k={k}; expected at least one eigenvalue at either end")
     if not tolerance > 0:
         raise SpecError(f"tolerance={tolerance}; expected a positive share of the largest eigenvalue")
-    before, complete = matrix.products, True
+
+
+def _room(matrix: Matrix, k: int) -> int:
+    return min(max(40, 4 * k + 4), room_for(matrix, copies=2))
+
+
+def _asking(
+    matrix: Matrix | Block,
+    k: int,
+    tolerance: float,
+    most: int,
+    seed: int,
+    start: Tensor | None = None,
+    *,
+    vectors: bool,
+    room: int,
+) -> Asking[tuple[Pairs, bool]]:
+    """The pairs at both ends, and whether none can have been passed over."""
     if matrix.size <= max(2 * k + 2, 24 if k == 1 else 64):  # as cheap as an iteration, and nothing is passed over
-        found = _dense(matrix, k)
-    else:
-        generator = torch.Generator().manual_seed(seed)
-        random = torch.randn(1, matrix.size, generator=generator, dtype=torch.float64)
-        found = extreme(matrix, random if start is None else start, k=k, tolerance=tolerance, most=most)
-        if k > 1:
-            found, complete = completed(matrix, found, k=k, tolerance=tolerance, most=most, seed=seed)
+        return (yield from _dense(matrix, k)), True
+    if start is None:
+        start = drawn(matrix, torch.Generator().manual_seed(seed))[None]
+        if k == 1 and room < 2 * k + 6:
+            return (yield from slim(matrix, start[0], tolerance=tolerance, most=most, vectors=vectors)), True
+    found = yield from extreme(matrix, start, k=k, tolerance=tolerance, most=most, room=room)
+    if k == 1:
+        return found, True
+    return (yield from completed(matrix, found, k=k, tolerance=tolerance, most=most, seed=seed, room=room))
+
+
+def _eigen(matrix: Matrix | Block, found: Pairs, complete: bool, *, tolerance: float, products: int) -> Eigen:
     inner = np.isin(np.arange(len(found.values)), (0, len(found.values) - 1), invert=True)
     return Eigen(
         values=found.values,
@@ -236,81 +392,19 @@ def ends_of(
         residuals=found.residuals / found.sizes,
         converged=(found.residuals <= tolerance * found.sizes) & (complete | ~inner),
         complete=complete,
-        products=matrix.products - before,
+        products=products,
         subject=matrix.subject,
     )
 
 
-def _dense(matrix: Matrix, k: int) -> Pairs:
-    full = torch.stack([matrix @ row for row in torch.eye(matrix.size, dtype=torch.float64)]).numpy()
+def _dense(matrix: Matrix | Block, k: int) -> Asking[Pairs]:
+    wide = torch.float32 if matrix.device.type == "mps" else torch.float64
+    whole = torch.empty(matrix.size, matrix.size, dtype=wide, device=matrix.device)
+    for row, unit in zip(whole, torch.eye(matrix.size, dtype=wide, device=matrix.device), strict=True):
+        row.copy_((yield unit))
+    full = whole.double().cpu().numpy()
     values, vectors = np.linalg.eigh((full + full.T) / 2)
     ends = sorted({*range(min(k, len(values))), *range(max(len(values) - k, 0), len(values))})
     rest = full @ vectors[:, ends] - vectors[:, ends] * values[ends]
     chosen = torch.from_numpy(vectors[:, ends].T.copy())
     return Pairs(values=values[ends], vectors=chosen, residuals=np.linalg.norm(rest, axis=0))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trace:
-    """An estimate of a trace.
-
-    Attributes:
-        value: the estimate.
-        standard_error: its standard error over the probes.
-        probes: number of probes.
-        subject: what the matrix is of, and what it does not prove.
-    """
-
-    value: float
-    standard_error: float
-    probes: int
-    subject: Subject
-
-    __repr__ = one_line
-
-
-def trace(
-    objective: Objective,
-    params: Parameters | None = None,
-    *,
-    probes: int = 30,
-    kind: Kind = "hessian",
-    tensors: Which = "all",
-    seed: int = 0,
-) -> Trace:
-    r"""The sum of all eigenvalues, by Hutchinson's estimator (1990): the mean of :math:`v^T H v` over signs v.
-
-    Args:
-        objective: whose loss.
-        params: the point; left out, the origin.
-        probes: number of random vectors, each a matrix-vector product; at least 2.
-        kind: ``"hessian"`` or ``"ggn"``.
-        tensors: ``"all"`` or ``"weights"``.
-        seed: of the signs.
-
-    Returns:
-        The estimate with its standard error.
-
-    Raises:
-        SpecError: fewer than two probes, or an unknown option.
-
-    Example:
-        >>> x, y = torch.eye(3), torch.zeros(3, 1)
-        >>> objective = Objective(torch.nn.Linear(3, 1, bias=False), (x, y), torch.nn.functional.mse_loss)
-        >>> round(trace(objective, probes=2).value, 6)
-        2.0
-    """
-    return trace_of(Matrix(objective, params, kind=kind, tensors=tensors), probes=probes, seed=seed)
-
-
-def trace_of(matrix: Matrix, *, probes: int = 30, seed: int = 0) -> Trace:
-    """The trace of a matrix at its point, see :func:`trace`."""
-    if probes < 2:
-        raise SpecError(f"probes={probes}; a standard error needs at least 2")
-    generator = torch.Generator().manual_seed(seed)
-    found = []
-    for _ in range(probes):
-        signs = torch.randint(0, 2, (matrix.size,), generator=generator).double() * 2 - 1
-        found.append(float(signs @ (matrix @ signs)))
-    spread = float(np.std(found, ddof=1)) / math.sqrt(probes)
-    return Trace(value=float(np.mean(found)), standard_error=spread, probes=probes, subject=matrix.subject)

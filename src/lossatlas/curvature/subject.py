@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from lossatlas.objective import Objective
 from lossatlas.objective.reduction import name_of
@@ -27,6 +28,7 @@ class Subject:
         idle: names of tensors that do not enter the loss: every direction within them has eigenvalue 0.
         surrogates: what has steps, or a derivative written by hand, see
             :func:`lossatlas.curvature.kinks.surrogates_behind`.
+        inexact: how products were approximated, and how well, in a sentence; empty where they are derivatives.
     """
 
     words: str
@@ -37,14 +39,30 @@ class Subject:
     kinks: tuple[str, ...] = ()
     idle: tuple[str, ...] = ()
     surrogates: tuple[str, ...] = ()
+    inexact: str = ""
+
+    def block(self, name: str, size: int, tensors: Sequence[str]) -> Subject:
+        """The same of a diagonal block.
+
+        Args:
+            name: what it is called.
+            size: its number of parameters.
+            tensors: the names of its tensors.
+
+        Returns:
+            The subject of the block.
+        """
+        words = f"Block {name} ({f'{size:,}'.replace(',', ' ')} parameters) of: {self.words}"
+        idle = tuple(tensor for tensor in self.idle if tensor in tensors)
+        return replace(self, words=words, size=size, idle=idle)
 
     __repr__ = one_line
 
     @property
     def caveats(self) -> tuple[str, ...]:
         """What no number of this matrix proves, in sentences."""
-        said = []
-        if self.kinks:
+        said = [self.inexact] if self.inexact else []
+        if self.kinks and not self.inexact:
             have = "has" if len(self.kinks) == 1 else "have"
             said.append(
                 f"{_listed(self.kinks)} {have} kinks: second derivatives do not see them, the surface shows them."

@@ -4,20 +4,23 @@ Davidson's method (1975) without a preconditioner. From one vector it spans what
 with several, as the eigenvectors of a point nearby; it knows the true residual :math:`‖H v - λ v‖` of every pair, not
 one that a recurrence promises; and cut down to its best pairs (thick restart; Wu and Simon 2000) it goes on with a
 bounded number of vectors. All vectors stay at right angles to each other.
+
+Where memory has no room for a subspace, see :mod:`lossatlas.curvature.recurrence`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lossatlas.curvature.products import Matrix
+from lossatlas.curvature.asking import Asking, Multiplied, counted, dots, drawn
 from lossatlas.oneline import one_line
 
-__all__ = ["FLOOR", "Pairs", "Subspace", "completed", "extreme"]
+__all__ = ["FLOOR", "Pairs", "Subspace", "completed", "extreme", "sizes_of"]
 
 FLOOR = 0.01
 """Eigenvalues smaller than this share of the largest are not told apart from it with more than its accuracy."""
@@ -46,31 +49,31 @@ class Pairs:
         Held against the largest alone, a random vector in the cluster around zero would pass for the smallest
         eigenvector; held against each alone, an eigenvalue near zero would never be good enough.
         """
-        return _sizes(self.values, self.values)
+        return sizes_of(self.values, self.values)
 
 
 class Subspace:
     """Vectors at right angles to each other, and their products with a matrix.
 
     Args:
-        matrix: multiplies vectors.
-        room: at most so many vectors; as many products are kept, both in the format of the model.
+        matrix: what multiplies vectors.
+        room: at most so many vectors; as many products are kept, both in the format of the model and on its device.
         outside: unit vectors at right angles to each other, [m, n]: only the space at right angles to them is looked
             at, and the matrix is what it is there.
     """
 
-    def __init__(self, matrix: Matrix, room: int, outside: Tensor | None = None) -> None:
-        self.matrix = matrix
-        self._outside = torch.empty(0, matrix.size, dtype=matrix.dtype) if outside is None else outside.to(matrix.dtype)
+    def __init__(self, matrix: Multiplied, room: int, outside: Tensor | None = None) -> None:
+        like: dict[str, Any] = {"dtype": matrix.dtype, "device": matrix.device}
+        self._outside = torch.empty(0, matrix.size, **like) if outside is None else outside.to(**like)
         self.size = matrix.size - len(self._outside)
         self.room = min(room, self.size)
         self.count = 0
-        self._vectors = torch.empty(self.room, matrix.size, dtype=matrix.dtype)
+        self._vectors = torch.empty(self.room, matrix.size, **like)
         self._products = torch.empty_like(self._vectors)
         self._small = np.zeros((self.room, self.room))
 
-    def add(self, vector: Tensor) -> bool:
-        """Add a vector and multiply it; says whether there was anything new in it."""
+    def add(self, vector: Tensor) -> Asking[bool]:
+        """Add a vector and ask for its product; says whether there was anything new in it."""
         vector = vector.to(self._vectors)
         length = vector.norm()
         if not length > 0:
@@ -78,18 +81,20 @@ class Subspace:
         vector = vector / length
         basis = self._vectors[: self.count]
         for _ in range(2):  # twice is enough
-            vector = vector - basis.T @ (basis @ vector)
-            vector = vector - self._outside.T @ (self._outside @ vector)
+            vector -= basis.T @ (basis @ vector)
+            vector -= self._outside.T @ (self._outside @ vector)
         left = vector.norm()
         if left < 100 * torch.finfo(vector.dtype).eps:
             return False
-        self._vectors[self.count] = vector / left
-        product = self.matrix @ self._vectors[self.count].double()
-        aside = self._outside.double()
-        product = product - aside.T @ (aside @ product)
-        self._products[self.count] = product.to(vector)
+        new = self._vectors[self.count]
+        torch.div(vector, left, out=new)
+        product = (yield new).to(new)
+        if len(self._outside):
+            inside = torch.from_numpy(dots(self._outside, product)).to(product)
+            product = product - self._outside.T @ inside
+        self._products[self.count] = product
         self.count += 1
-        row = [float(earlier.double() @ product) for earlier in self._vectors[: self.count]]
+        row = dots(self._vectors[: self.count], product)
         self._small[self.count - 1, : self.count] = self._small[: self.count, self.count - 1] = row
         return True
 
@@ -101,7 +106,7 @@ class Subspace:
         vectors = mix @ self._vectors[: self.count]
         rest = mix @ self._products[: self.count]
         rest -= torch.from_numpy(values[wanted]).to(vectors)[:, None] * vectors
-        residuals = rest.double().norm(dim=1).numpy()
+        residuals = np.sqrt([float(dots(row[None], row)[0]) for row in rest])
         return Pairs(values=values[wanted], vectors=vectors, residuals=residuals), list(rest)
 
     def shrink(self, each: int) -> None:
@@ -116,7 +121,7 @@ class Subspace:
 
 
 def extreme(
-    matrix: Matrix,
+    matrix: Multiplied,
     start: Tensor,
     *,
     k: int,
@@ -124,25 +129,28 @@ def extreme(
     most: int,
     room: int = 40,
     outside: Tensor | None = None,
-) -> Pairs:
+) -> Asking[Pairs]:
     """The k smallest and the k largest eigenpairs.
 
     Args:
-        matrix: multiplies vectors.
+        matrix: what multiplies vectors.
         start: vectors to begin with, [m, n].
         k: how many at either end.
         tolerance: wanted residual, relative to :attr:`Pairs.sizes`.
         most: products after which it gives up.
-        room: vectors that are kept at most.
+        room: vectors that are kept at most; ``2 k + 6`` where that is more.
         outside: see :class:`Subspace`.
+
+    Yields:
+        Vectors to be multiplied.
 
     Returns:
         The pairs, with their true residuals.
     """
-    space = Subspace(matrix, max(room, 4 * k + 4, len(start) + 2), outside)
+    space = Subspace(matrix, max(room, 2 * k + 6, len(start) + 2), outside)
     used = 0
     for vector in start:
-        used += space.add(vector)
+        used += yield from space.add(vector)
     while True:
         found, rest = space.ends(k, k)
         shares = found.residuals / found.sizes
@@ -152,15 +160,19 @@ def extreme(
             return found
         if space.count == space.room:
             space.shrink(max(k + 2, space.room // 4))
-        added = any(space.add(rest[worst]) for worst in np.argsort(-shares))
+        added = False
+        for worst in np.argsort(-shares):
+            added = added or (yield from space.add(rest[worst]))
         if not added:  # an invariant subspace: go on from anywhere outside it
-            generator = torch.Generator().manual_seed(used)
-            if not space.add(torch.randn(matrix.size, generator=generator, dtype=torch.float64)):
+            added = yield from space.add(drawn(matrix, torch.Generator().manual_seed(used)))
+            if not added:
                 return found
         used += 1
 
 
-def completed(matrix: Matrix, found: Pairs, *, k: int, tolerance: float, most: int, seed: int) -> tuple[Pairs, bool]:
+def completed(
+    matrix: Multiplied, found: Pairs, *, k: int, tolerance: float, most: int, seed: int, room: int = 40
+) -> Asking[tuple[Pairs, bool]]:
     """Pairs to which copies and neighbours are added that were passed over.
 
     From one vector, an iteration sees one vector of each eigenspace: of an eigenvalue that is there ten times it finds
@@ -168,33 +180,39 @@ def completed(matrix: Matrix, found: Pairs, *, k: int, tolerance: float, most: i
     another random vector, until nothing in it lies further out than the last of the k.
 
     Args:
-        matrix: multiplies vectors.
+        matrix: what multiplies vectors.
         found: k pairs at either end.
         k: how many at either end.
         tolerance: wanted residual, relative to :attr:`Pairs.sizes`.
         most: products after which it gives up.
         seed: of the random vectors.
+        room: vectors that are kept at most.
+
+    Yields:
+        Vectors to be multiplied.
 
     Returns:
         The pairs, and whether the search came to its end.
     """
-    begun, generator = matrix.products, torch.Generator().manual_seed(seed + 1)
+    used, generator = 0, torch.Generator().manual_seed(seed + 1)
     while True:
-        if matrix.products - begun >= most:
+        if used >= most:
             return found, False
-        aside = torch.randn(1, matrix.size, generator=generator, dtype=torch.float64)
+        aside = drawn(matrix, generator)[None]
         for accuracy in (10 * tolerance, tolerance):  # a tenth of the accuracy often tells that nothing is there
-            outer = extreme(
-                matrix, aside, k=1, tolerance=accuracy, most=most - (matrix.products - begun), outside=found.vectors
-            )
+            search = extreme(matrix, aside, k=1, tolerance=accuracy, most=most - used, room=room, outside=found.vectors)
+            outer, count = yield from counted(search)
+            used += count
             missed, aside = _beyond(found, outer, k, tolerance), outer.vectors
             if missed or not _beyond(found, outer, k, tolerance, reach=outer.residuals):
                 break
-        sure = bool((outer.residuals <= accuracy * _sizes(outer.values, found.values)).all())
+        sure = bool((outer.residuals <= accuracy * sizes_of(outer.values, found.values)).all())
         if not missed:
             return found, sure
         start = torch.cat([found.vectors, outer.vectors[missed]])
-        found = extreme(matrix, start, k=k, tolerance=tolerance, most=most - (matrix.products - begun))
+        again = extreme(matrix, start, k=k, tolerance=tolerance, most=most - used, room=room)
+        found, count = yield from counted(again)
+        used += count
 
 
 def _beyond(found: Pairs, aside: Pairs, k: int, tolerance: float, reach: np.ndarray | None = None) -> list[int]:
@@ -204,14 +222,14 @@ def _beyond(found: Pairs, aside: Pairs, k: int, tolerance: float, reach: np.ndar
         Places among the pairs aside.
     """
     grain = max(tolerance**2, 100 * torch.finfo(found.vectors.dtype).eps)
-    slack = grain * _sizes(found.values, found.values)
+    slack = grain * sizes_of(found.values, found.values)
     more = np.zeros(len(aside.values)) if reach is None else reach
     low = aside.values[0] - more[0] < found.values[k - 1] - slack[k - 1]
     high = aside.values[-1] + more[-1] > found.values[-k] + slack[-k]
     return sorted({place for place, is_out in ((0, low), (len(aside.values) - 1, high)) if is_out})
 
 
-def _sizes(values: np.ndarray, all_values: np.ndarray) -> np.ndarray:
+def sizes_of(values: np.ndarray, all_values: np.ndarray) -> np.ndarray:
     """What residuals are held against, where the largest eigenvalue is among others."""
     floor = max(FLOOR * float(np.abs(all_values).max()), float(np.finfo(float).tiny))
     return np.asarray(np.maximum(np.abs(values), floor))

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from lossatlas.curvature import spectrum
+from lossatlas.curvature import trace as whole
 from lossatlas.curvature.products import Matrix
 from lossatlas.errors import SpecError, unknown
 from lossatlas.flatness.ground import mean_and_error
@@ -42,7 +43,7 @@ def trace(
     Raises:
         SpecError: fewer than two probes.
     """
-    found = spectrum.trace(objective, params, probes=probes, seed=seed)
+    found = whole.trace(objective, params, probes=probes, seed=seed)
     return Sharpness(
         measure="trace",
         value=found.value,

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from lossatlas.errors import SpecError
 from lossatlas.objective.batches import map_tensors, tensors_of
+from lossatlas.objective.counting import Size
 from lossatlas.objective.objective import Objective
 
-__all__ = ["every", "strata", "taken"]
+__all__ = ["every", "on_batches", "rows_of", "strata", "taken"]
 
 
 def strata(losses: np.ndarray) -> np.ndarray:
@@ -69,8 +70,22 @@ def taken(objective: Objective, chosen: np.ndarray) -> Objective:
     for size, batch in zip(objective.sizes, objective.batches, strict=True):
         rows = torch.from_numpy(chosen[(chosen >= start) & (chosen < start + size)] - start)
         if len(rows):
-            batches.append(_rows(batch, size, rows.to(objective.device)))
+            batches.append(rows_of(batch, size, rows.to(objective.device)))
         start += size
+    return on_batches(objective, batches)
+
+
+def on_batches(objective: Objective, batches: list[Any], *, size: Size | None = None) -> Objective:
+    """The same objective on other batches.
+
+    Args:
+        objective: of which model, loss and metrics.
+        batches: of the kind that it has.
+        size: the number of samples in a batch, where the user says it.
+
+    Returns:
+        An objective that shares the model.
+    """
     part = Objective(
         objective.model,
         batches,
@@ -83,6 +98,7 @@ def taken(objective: Objective, chosen: np.ndarray) -> Objective:
         training=objective.training,
         autograd=objective.autograd,
         in_place=objective.in_place,
+        size=size,
         name=objective.name,
         data_name=objective.data_name,
     )
@@ -90,8 +106,21 @@ def taken(objective: Objective, chosen: np.ndarray) -> Objective:
     return part
 
 
-def _rows(batch: Any, size: int, rows: Tensor) -> Any:
+def rows_of(batch: Any, size: int, rows: Tensor | slice) -> Any:
+    """Some rows of a batch.
+
+    Args:
+        batch: any object whose tensors have a row for each sample.
+        size: its rows.
+        rows: which; a slice shares memory with the batch.
+
+    Returns:
+        A batch of the same kind.
+
+    Raises:
+        SpecError: a tensor of the batch has no sample dimension.
+    """
     tensors = tensors_of(batch)
     if not tensors or any(tensor.shape[:1] != (size,) for tensor in tensors):
         raise SpecError("data: a tensor of the batch has no sample dimension, so no part of the samples can be taken")
-    return map_tensors(lambda tensor: tensor[rows.to(tensor.device)], batch)
+    return map_tensors(lambda tensor: tensor[rows if isinstance(rows, slice) else rows.to(tensor.device)], batch)

@@ -1,0 +1,141 @@
+"""Which tensors make a diagonal block of a curvature matrix: a layer, a block of layers, or what a pattern names."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from torch import nn
+
+from lossatlas.curvature.asking import Block
+from lossatlas.curvature.products import Matrix
+from lossatlas.curvature.subject import Subject
+from lossatlas.errors import SpecError
+from lossatlas.expected import check_kind
+from lossatlas.figure.plot import Panel, Plot, onto
+from lossatlas.oneline import one_line
+
+__all__ = ["Beside", "Blocks", "blocks_of"]
+
+Beside = tuple[Panel, list[str]]
+"""What blocks look like in one panel, and sentences about it."""
+
+
+class _Shown(Protocol):
+    @staticmethod
+    def beside(found: Mapping[str, Any]) -> Beside: ...
+
+
+Result = TypeVar("Result", bound=_Shown)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blocks(Mapping[str, Result], Generic[Result]):
+    """What was found for each diagonal block, by its name, in the model's order.
+
+    Attributes:
+        by: how the tensors were put together.
+        found: the results.
+        subject: what the whole matrix is of.
+    """
+
+    by: str
+    found: dict[str, Result]
+    subject: Subject
+
+    __repr__ = one_line
+
+    def __getitem__(self, name: str) -> Result:
+        """The result of one block."""
+        return self.found[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """The names of the blocks."""
+        return iter(self.found)
+
+    def __len__(self) -> int:
+        """How many blocks there are."""
+        return len(self.found)
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """What these numbers do not prove, in sentences."""
+        inside = (
+            "A diagonal block is the curvature where all other tensors stay: λmin of the whole matrix is not above "
+            "that of any block, and λmax not below."
+        )
+        covered = sum(one.subject.size for one in self.found.values())  # type: ignore[attr-defined]
+        left = self.subject.size - covered
+        said = [inside] if not left else [inside, f"{left} parameters belong to no block."]
+        return (*said, *self.subject.caveats)
+
+    def plot(self, ax: Any = None) -> Plot:
+        """All blocks in one panel; for :func:`lossatlas.draw`.
+
+        Args:
+            ax: where to draw it as well, see :func:`lossatlas.figure.plot.onto`.
+
+        Returns:
+            The plot.
+        """
+        panel, said = type(next(iter(self.found.values()))).beside(self.found)
+        caption = [f"By {self.by}. {self.subject.words}", *said, *self.caveats]
+        return onto(ax, Plot(panels=[panel], caption=caption))
+
+
+def blocks_of(matrix: Matrix, by: str) -> list[Block]:
+    """The diagonal blocks of a matrix.
+
+    Args:
+        matrix: whose tensors.
+        by: ``"layer"``: the tensors of a module that holds tensors itself, weight and bias together; ``"block"``: those
+            of an element of a ``Sequential``, ``ModuleList`` or ``ModuleDict`` that has modules of its own, and layers
+            outside of such; or a pattern as a shell has them, such as ``"layers.*.attention"``: a block is made of the
+            tensors below the same module, or of a tensor, whose name fits.
+
+    Returns:
+        The blocks, in the order of the tensors; with a pattern, tensors that do not fit belong to none.
+
+    Raises:
+        SpecError: the pattern fits nothing, or the word is unknown.
+    """
+    check_kind("by", by, str, '"layer", "block" or a pattern such as "layers.*.attention"')
+    model = matrix.objective.model
+    found: dict[str, list[int]] = {}
+    for place, name in enumerate(matrix.names):
+        home = _home(model, name, by)
+        if home:
+            found.setdefault(home, []).append(place)
+    if not found:
+        raise SpecError(
+            f"by={by!r} is neither 'layer' nor 'block', and fits no module and no tensor; there are "
+            f"{', '.join(matrix.names[:5])} …; a pattern is, for instance, 'layers.*.attention'"
+        )
+    sizes = [tensor.numel() for tensor in matrix.tensors]
+    return [
+        Block(matrix=matrix, name=home, places=places, size=sum(sizes[place] for place in places))
+        for home, places in found.items()
+    ]
+
+
+def _home(model: nn.Module, name: str, by: str) -> str:
+    """The name of the block of a tensor; empty for none."""
+    parts = name.split(".")
+    above = [".".join(parts[:length]) for length in range(1, len(parts) + 1)]
+    if by not in ("layer", "block"):
+        return next((prefix for prefix in above if fnmatch.fnmatchcase(prefix, by)), "")
+    if by == "block":
+        for prefix in above[:-1]:
+            holder = model.get_submodule(prefix.rpartition(".")[0])
+            element = model.get_submodule(prefix)
+            held = isinstance(holder, (nn.Sequential, nn.ModuleList, nn.ModuleDict))
+            if (
+                held
+                and not isinstance(element, (nn.ModuleList, nn.ModuleDict))
+                and any(True for _ in element.children())
+            ):
+                return prefix
+    base, is_derived, _ = name.partition(".parametrizations.")
+    return base if is_derived else base.rpartition(".")[0] or name

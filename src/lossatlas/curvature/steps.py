@@ -1,0 +1,114 @@
+r"""Products with a Hessian by differences of gradients, which are cheap, and how far off they are.
+
+:math:`H v ≈ (∇L(θ + h v) - ∇L(θ - h v)) / 2 h` takes two gradients, six evaluations for the nine of a product by
+derivatives, the memory of training and the fast kernels of training, which have one derivative. Too long a step sees
+how the curvature changes, too short a one sees rounding. The step is chosen once at each point, from a ladder, where
+two neighbours agree best, and is compared with twice its length again and again: at the products 2, 4, 8 and so on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from lossatlas.curvature.stand import Stand
+
+__all__ = ["Steps"]
+
+_LADDER = {
+    torch.float32: (3e-2, 1e-2, 3e-3, 1e-3, 3e-4),
+    torch.float64: (1e-2, 1e-3, 1e-4, 1e-5, 1e-6),
+}
+"""Lengths of steps, in shares of the norm of all weights."""
+
+
+class Steps:
+    """Central differences of gradients.
+
+    Args:
+        stand: the weights.
+        slope: the gradient by some of them, as a vector, where they stand.
+        dtype: number format of the gradients.
+
+    Attributes:
+        step: length of the step on either side, in parameter norm; NaN before the first product.
+        error: the largest relative difference from the product with twice the step, of those that were compared.
+    """
+
+    def __init__(self, stand: Stand, slope: Callable[[Sequence[int]], Tensor], dtype: torch.dtype) -> None:
+        self._stand = stand
+        self._slope = slope
+        self._ladder = _LADDER[dtype]
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget the step, as at another point."""
+        self.step = math.nan
+        self.error = math.nan
+        self.compared = 0
+        self.count = 0
+
+    @property
+    def words(self) -> str:
+        """How exact the products are, in a sentence; empty before the first."""
+        if math.isnan(self.step):
+            return ""
+        return (
+            f"Products are differences of gradients, {self.step:.2g} in parameter norm to either side: they are off by "
+            f"about {self.error:.1g} of their length ({self.compared} of {self.count} compared with another step)."
+        )
+
+    def product(self, part: list[Tensor], where: Sequence[int]) -> Tensor:
+        """The product of a diagonal block with a vector.
+
+        Args:
+            part: the vector, as tensors.
+            where: which tensors it is of.
+
+        Returns:
+            The product, as a vector.
+        """
+        length = math.hypot(*(float(torch.linalg.vector_norm(tensor, dtype=tensor.dtype)) for tensor in part))
+        if length == 0:
+            return self._slope(where).zero_()
+        if math.isnan(self.step):
+            found = self._chosen(part, where, length)
+        else:
+            found = self._difference(part, where, length, self.step)
+        self.count += 1
+        if self.count > 1 and not self.count & (self.count - 1):
+            self._compare(found, self._difference(part, where, length, 2 * self.step))
+        return found
+
+    def _difference(self, part: list[Tensor], where: Sequence[int], length: float, step: float) -> Tensor:
+        with self._stand.shifted(part, where, step / length):
+            found = self._slope(where)
+        with self._stand.shifted(part, where, -step / length):
+            found -= self._slope(where)
+        return found.mul_(length / (2 * step))
+
+    def _chosen(self, part: list[Tensor], where: Sequence[int], length: float) -> Tensor:
+        weights = math.hypot(*(float(torch.linalg.vector_norm(tensor.detach())) for tensor in self._stand.moved)) or 1.0
+        best, last, found = math.inf, None, None
+        for share in self._ladder:
+            here = self._difference(part, where, length, share * weights)
+            if last is not None:
+                gap = _gap(here, last)
+                if found is None or gap < best:
+                    best, self.step, found = gap, share * weights, here
+            last = here
+        assert found is not None
+        self.error, self.compared = best, 1
+        return found
+
+    def _compare(self, found: Tensor, other: Tensor) -> None:
+        self.error = max(self.error, _gap(found, other))
+        self.compared += 1
+
+
+def _gap(found: Tensor, other: Tensor) -> float:
+    size = float(found.norm())
+    return float((found - other).norm()) / size if size else 0.0
