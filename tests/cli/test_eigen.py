@@ -117,6 +117,24 @@ def test_the_map_is_kept_resumed_and_drawn(here, monkeypatch) -> None:
     assert (here / "map.svg").is_file()
 
 
+def test_blocks_and_batches_are_those_of_the_library(here) -> None:
+    told = json.loads(run("eigen", "--by", "layer", "--probes", 3, "--json", "--tolerance", 1e-5).stdout)
+    namespace: dict = {}
+    exec(USER, namespace)
+    objective = la.Objective(namespace["make_model"](), namespace["pair"], F.cross_entropy, batch_size=8)
+    exact = la.eigenvalues(objective, by="layer", tolerance=1e-5)
+    assert [row["block"] for row in told["rows"]] == list(exact)
+    for row in told["rows"]:
+        np.testing.assert_allclose([row["λmin"], row["λmax"]], exact[row["block"]].values, rtol=1e-4, atol=1e-6)
+    shown = run("eigen", "--by", "*.weight", "--probes", 2, "--out", "layers.svg", "--report", "layers.html").output
+    assert "belong to no block" in shown
+    assert (here / "layers.svg").stat().st_size > 1000
+    batches = json.loads(run("eigen", "--batches", "--json", "--out", "b.svg").stdout)
+    assert sum(row["samples"] for row in batches["rows"]) == objective.samples
+    assert "whole matrix" in run("eigen", "--by", "layer", "--map", code=2).output
+    assert "fits no module" in run("eigen", "--by", "h.*", code=2).output
+
+
 def test_bad_wishes_are_refused(here) -> None:
     assert "choose one of: hessian, ggn" in run("eigen", "--kind", "fisher", code=2).output
     assert "two questions" in run("eigen", "--map", "--density", code=2).output

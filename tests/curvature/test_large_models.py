@@ -131,7 +131,7 @@ def test_a_search_with_little_room_finds_what_one_with_much_finds() -> None:
 def test_a_recurrence_without_its_vectors_sees_the_same_spectrum() -> None:
     objective = net()
     exact = np.linalg.eigvalsh(dense(Matrix(objective)))
-    found = la.spectral_density(objective, probes=60, steps=30, memory=0)
+    found = la.spectral_density(objective, probes=30, steps=20, memory=0)
     assert float(found.nodes @ found.weights) == pytest.approx(exact.mean(), rel=0.2)
     assert float(found.nodes**2 @ found.weights) == pytest.approx((exact**2).mean(), rel=0.3)
     matrix = Matrix(objective)

@@ -30,6 +30,10 @@ class Wish:
     tensors: str
     tolerance: float | None
     probes: int
+    by: str
+    batches: bool
+    how: str
+    rows: int
     density: bool
     vectors: int
     map: bool
@@ -44,6 +48,12 @@ class Wish:
         for name, good in (("kind", ("hessian", "ggn")), ("tensors", ("all", "weights"))):
             if getattr(self, name) not in good:
                 raise SpecError(unknown(name, getattr(self, name), good))
+        if self.how not in ("derivatives", "differences"):
+            raise SpecError(unknown("how", self.how, ("derivatives", "differences")))
+        if (self.by or self.batches) and (self.map or self.along or self.save):
+            raise SpecError("--map, --along and --save are of the whole matrix; leave --by and --batches out")
+        if self.by and self.batches:
+            raise SpecError("--by and --batches are two questions; ask them one after the other")
         if self.map and self.density:
             raise SpecError("--map and --density are two questions; ask them one after the other")
         if self.critical and not self.map:
@@ -61,6 +71,12 @@ class Wish:
     "--tolerance", type=float, metavar="SHARE", help="Residual, as a share of each eigenvalue (0.01; map 0.1)."
 )
 @click.option("--probes", default=10, show_default=True, metavar="N", help="Random vectors for the trace; 0: no trace.")
+@click.option("--by", default="", metavar="BLOCK", help="For each layer, block, or pattern such as 'layers.*.mlp'.")
+@click.option("--batches", is_flag=True, help="Both ends for each batch (--batch-size), a histogram with --out.")
+@click.option(
+    "--how", default="derivatives", show_default=True, metavar="WAY", help="derivatives, or differences of gradients."
+)
+@click.option("--rows", default=0, metavar="N", help="Samples differentiated at once, for memory; 0: a batch.")
 @click.option("--density", is_flag=True, help="The density of all eigenvalues, drawn with --out.")
 @click.option("--vectors", default=5, show_default=True, metavar="N", help="Random vectors for the density.")
 @click.option(
@@ -94,6 +110,12 @@ def eigen_command(config: Path | None, **given: Any) -> None:
         lossatlas eigen --config scan.toml --tensors weights --map --x -1 1 9 --y -1 1 9 --run runs/map --out map.png
       The same without second derivatives (2/η, η the step along the gradient at which the loss first rises):
         lossatlas eigen --config scan.toml --map --critical --run runs/critical --out critical.png
+      Which layers bend most, and where trace and spread lie:
+        lossatlas eigen --config scan.toml --by layer --probes 20 --out layers.png
+      How much λmax differs from batch to batch, as training sees it:
+        lossatlas eigen --config scan.toml --batches --batch-size 64 --out batches.png
+      A model that just fits into memory:
+        lossatlas eigen --config scan.toml --rows 1 --how differences --probes 0
       The slice along the eigenvectors of both ends:
         lossatlas eigen --config scan.toml --save ends.safetensors
         lossatlas sample --config scan.toml --directions ends.safetensors --out ends.png
@@ -113,7 +135,12 @@ def eigen_command(config: Path | None, **given: Any) -> None:
     if scan.precision != "exact":
         raise SpecError(f"precision = {scan.precision!r}: curvature is taken in full precision; leave it out")
     try:
-        _map(scan, wish) if wish.map else _centre(scan, wish)
+        if wish.by:
+            _by(scan, wish)
+        elif wish.batches:
+            _batches(scan, wish)
+        else:
+            _map(scan, wish) if wish.map else _centre(scan, wish)
     except KeyboardInterrupt:
         from lossatlas.cli.sample import stopped
 
@@ -181,8 +208,8 @@ def _centre(scan: Any, wish: Wish) -> None:
     _check_pictures(scan.out)
     objective = build_objective(scan, build_model(scan))
     with tqdm(unit="product", desc="curvature", delay=2.0, leave=False) as bar:
-        matrix = Matrix(objective, kind=wish.kind, tensors=wish.tensors, told=bar.update)  # type: ignore[arg-type]
-        ends = ends_of(matrix, k=wish.k, tolerance=wish.tolerance or 0.01, seed=scan.seed)
+        matrix = Matrix(objective, told=bar.update, **_matrix_options(wish))
+        ends = ends_of(matrix, k=wish.k, tolerance=wish.tolerance or 0.01, seed=scan.seed, vectors=bool(wish.save))
         numbers = [
             *_end_numbers(ends),
             *_trace_numbers(matrix, wish, scan.seed),
@@ -199,6 +226,82 @@ def _centre(scan: Any, wish: Wish) -> None:
         slice_parts = statement(la.open(scan.run)) if scan.run else []
         page = report(wish.report, f"Curvature of {objective.name}", [*parts, *slice_parts])
         click.echo(f"written: {page}", err=wish.json)
+
+
+def _matrix_options(wish: Wish) -> dict[str, Any]:
+    return {"kind": wish.kind, "tensors": wish.tensors, "how": wish.how, "rows": wish.rows or None}
+
+
+def _by(scan: Any, wish: Wish) -> None:
+    """Both ends, trace or density of each diagonal block."""
+    from tqdm import tqdm
+
+    from lossatlas.cli.scan import build_model, build_objective
+    from lossatlas.curvature.density import densities_of
+    from lossatlas.curvature.products import Matrix
+    from lossatlas.curvature.spectrum import ends_by
+    from lossatlas.curvature.trace import traces_of
+
+    _check_pictures(scan.out)
+    objective = build_objective(scan, build_model(scan))
+    with tqdm(unit="product", desc="curvature", delay=2.0, leave=False) as bar:
+        matrix = Matrix(objective, told=bar.update, **_matrix_options(wish))
+        told: dict[str, Any] = {"by": wish.by, "seed": scan.seed}
+        ends = ends_by(matrix, k=wish.k, tolerance=wish.tolerance or 0.01, vectors=False, **told)
+        traces = traces_of(matrix, probes=wish.probes, **told) if wish.probes else None
+        density = densities_of(matrix, probes=wish.vectors, **told) if wish.density else None
+    rows = []
+    for name, one in ends.items():
+        row = {"block": name, "parameters": one.subject.size, "λmin": float(one.values[0])}
+        row |= {"λmax": float(one.values[-1]), "residual": float(one.residuals.max())}
+        if traces is not None:
+            row |= {"trace": traces[name].value, "standard error": traces[name].standard_error}
+        rows.append(row)
+    _say_rows(wish, ends.subject.words, rows, ends.caveats)
+    _draw(scan, wish, density or ends, f"Curvature of {objective.name} by {wish.by}")
+
+
+def _batches(scan: Any, wish: Wish) -> None:
+    """Both ends of each batch."""
+    from lossatlas.cli.scan import build_model, build_objective
+    from lossatlas.curvature.minibatches import batch_eigenvalues
+
+    _check_pictures(scan.out)
+    objective = build_objective(scan, build_model(scan))
+    told: dict[str, Any] = {"kind": wish.kind, "tensors": wish.tensors, "how": wish.how}
+    found = batch_eigenvalues(objective, tolerance=wish.tolerance or 0.05, seed=scan.seed, **told)
+    columns = zip(found.sizes, found.smallest, found.largest, found.residuals, strict=True)
+    rows = [
+        {"batch": number, "samples": int(size), "λmin": float(low), "λmax": float(high), "residual": float(rest)}
+        for number, (size, low, high, rest) in enumerate(columns)
+    ]
+    _say_rows(wish, found.subject.words, rows, found.caveats)
+    _draw(scan, wish, found, f"Curvature of {objective.name} by batch")
+
+
+def _say_rows(wish: Wish, about: str, rows: list[dict[str, Any]], caveats: tuple[str, ...]) -> None:
+    if wish.json:
+        click.echo(json.dumps({"about": about, "rows": rows, "caveats": caveats}, indent=2, ensure_ascii=False))
+        return
+    click.echo(about)
+    names = list(rows[0])
+    cells = [names, *([f"{one:.5g}" if isinstance(one, float) else str(one) for one in row.values()] for row in rows)]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(names))]
+    for line in cells:
+        padded = [cell.rjust(width) for cell, width in zip(line, widths, strict=True)]
+        click.echo("  ".join([line[0].ljust(widths[0]), *padded[1:]]).rstrip())
+    for sentence in caveats:
+        click.echo(f"note: {sentence}")
+
+
+def _draw(scan: Any, wish: Wish, found: Any, title: str) -> None:
+    import lossatlas as la
+    from lossatlas.draw.report import report
+
+    for path in scan.out:
+        click.echo(f"drawn: {la.draw(found, path)}", err=wish.json)
+    if wish.report:
+        click.echo(f"written: {report(wish.report, title, [found, ' '.join(found.caveats)])}", err=wish.json)
 
 
 def _end_numbers(ends: Any) -> Iterator[Any]:

@@ -18,7 +18,18 @@ from torch import Tensor
 from lossatlas.curvature.products import Matrix
 from lossatlas.curvature.subject import Subject
 
-__all__ = ["Asking", "Block", "Multiplied", "answered", "counted", "dots", "drawn", "room_for", "signs", "together"]
+__all__ = [
+    "Asking",
+    "DiagonalBlock",
+    "Multiplied",
+    "answered",
+    "counted",
+    "dots",
+    "drawn",
+    "room_for",
+    "signs",
+    "together",
+]
 
 Found = TypeVar("Found")
 Asking = Generator[Tensor, Tensor, Found]
@@ -39,7 +50,7 @@ class Multiplied(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Block:
+class DiagonalBlock:
     """A diagonal block of a matrix.
 
     Attributes:
@@ -93,7 +104,7 @@ def answered(matrix: Matrix, asking: Asking[Found]) -> Found:
         return found
 
 
-def together(blocks: Sequence[Block], begin: Callable[[Block], Asking[Found]]) -> dict[str, Found]:
+def together(blocks: Sequence[DiagonalBlock], begin: Callable[[DiagonalBlock], Asking[Found]]) -> dict[str, Found]:
     """Run an iteration for each block, all of them a product at a time, so that each batch is linearised once for all.
 
     Args:

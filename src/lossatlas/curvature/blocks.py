@@ -9,7 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from torch import nn
 
-from lossatlas.curvature.asking import Block
+from lossatlas.curvature.asking import DiagonalBlock
 from lossatlas.curvature.products import Matrix
 from lossatlas.curvature.subject import Subject
 from lossatlas.errors import SpecError
@@ -85,7 +85,7 @@ class Blocks(Mapping[str, Result], Generic[Result]):
         return onto(ax, Plot(panels=[panel], caption=caption))
 
 
-def blocks_of(matrix: Matrix, by: str) -> list[Block]:
+def blocks_of(matrix: Matrix, by: str) -> list[DiagonalBlock]:
     """The diagonal blocks of a matrix.
 
     Args:
@@ -115,7 +115,7 @@ def blocks_of(matrix: Matrix, by: str) -> list[Block]:
         )
     sizes = [tensor.numel() for tensor in matrix.tensors]
     return [
-        Block(matrix=matrix, name=home, places=places, size=sum(sizes[place] for place in places))
+        DiagonalBlock(matrix=matrix, name=home, places=places, size=sum(sizes[place] for place in places))
         for home, places in found.items()
     ]
 

@@ -12,7 +12,7 @@ import numpy as np
 import scipy.linalg
 import torch
 
-from lossatlas.curvature.asking import Asking, Block, answered, room_for, together
+from lossatlas.curvature.asking import Asking, DiagonalBlock, answered, room_for, together
 from lossatlas.curvature.blocks import Beside, Blocks, blocks_of
 from lossatlas.curvature.products import GIB, How, Kind, Matrix, Which
 from lossatlas.curvature.recurrence import recurrence
@@ -230,7 +230,7 @@ Rule = list[tuple[np.ndarray, np.ndarray]]
 """Nodes and weights that sum to one, for each random vector."""
 
 
-def _asking(matrix: Matrix | Block, probes: int, steps: int, seed: int, room: int) -> Asking[Rule]:
+def _asking(matrix: Matrix | DiagonalBlock, probes: int, steps: int, seed: int, room: int) -> Asking[Rule]:
     """The Gauss quadratures of the spectrum as some random vectors see it."""
     random, found = np.random.default_rng(seed), []
     for _ in range(probes):
@@ -243,7 +243,7 @@ def _asking(matrix: Matrix | Block, probes: int, steps: int, seed: int, room: in
     return found
 
 
-def _density(matrix: Matrix | Block, found: Rule, points: int) -> Density:
+def _density(matrix: Matrix | DiagonalBlock, found: Rule, points: int) -> Density:
     probes = len(found)
     nodes = np.concatenate([node for node, _ in found])
     width = _width(nodes)

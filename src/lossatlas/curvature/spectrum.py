@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossatlas.curvature.asking import Asking, Block, answered, counted, drawn, room_for, together
+from lossatlas.curvature.asking import Asking, DiagonalBlock, answered, counted, drawn, room_for, together
 from lossatlas.curvature.blocks import Beside, Blocks, blocks_of
 from lossatlas.curvature.products import GIB, How, Kind, Matrix, Which
 from lossatlas.curvature.recurrence import slim
 from lossatlas.curvature.subject import Subject
-from lossatlas.curvature.subspace import FLOOR, Pairs, completed, extreme
+from lossatlas.curvature.subspace import FLOOR, Pairs, completed, dense, extreme
 from lossatlas.errors import SpecError
 from lossatlas.expected import check_kind
 from lossatlas.figure.plot import Mark, Panel, Plot, Series, onto, symmetric_below
@@ -336,7 +336,7 @@ def ends_by(
     _check(k, tolerance)
     blocks = blocks_of(matrix, by)
 
-    def begin(block: Block) -> Asking[tuple[tuple[Pairs, bool], int]]:
+    def begin(block: DiagonalBlock) -> Asking[tuple[tuple[Pairs, bool], int]]:
         return counted(_asking(block, k, tolerance, most, seed, vectors=vectors, room=_room(matrix, k)))
 
     found = together(blocks, begin)
@@ -361,7 +361,7 @@ def _room(matrix: Matrix, k: int) -> int:
 
 
 def _asking(
-    matrix: Matrix | Block,
+    matrix: Matrix | DiagonalBlock,
     k: int,
     tolerance: float,
     most: int,
@@ -373,7 +373,7 @@ def _asking(
 ) -> Asking[tuple[Pairs, bool]]:
     """The pairs at both ends, and whether none can have been passed over."""
     if matrix.size <= max(2 * k + 2, 24 if k == 1 else 64):  # as cheap as an iteration, and nothing is passed over
-        return (yield from _dense(matrix, k)), True
+        return (yield from dense(matrix, k)), True
     if start is None:
         start = drawn(matrix, torch.Generator().manual_seed(seed))[None]
         if k == 1 and room < 2 * k + 6:
@@ -384,7 +384,7 @@ def _asking(
     return (yield from completed(matrix, found, k=k, tolerance=tolerance, most=most, seed=seed, room=room))
 
 
-def _eigen(matrix: Matrix | Block, found: Pairs, complete: bool, *, tolerance: float, products: int) -> Eigen:
+def _eigen(matrix: Matrix | DiagonalBlock, found: Pairs, complete: bool, *, tolerance: float, products: int) -> Eigen:
     inner = np.isin(np.arange(len(found.values)), (0, len(found.values) - 1), invert=True)
     return Eigen(
         values=found.values,
@@ -395,16 +395,3 @@ def _eigen(matrix: Matrix | Block, found: Pairs, complete: bool, *, tolerance: f
         products=products,
         subject=matrix.subject,
     )
-
-
-def _dense(matrix: Matrix | Block, k: int) -> Asking[Pairs]:
-    wide = torch.float32 if matrix.device.type == "mps" else torch.float64
-    whole = torch.empty(matrix.size, matrix.size, dtype=wide, device=matrix.device)
-    for row, unit in zip(whole, torch.eye(matrix.size, dtype=wide, device=matrix.device), strict=True):
-        row.copy_((yield unit))
-    full = whole.double().cpu().numpy()
-    values, vectors = np.linalg.eigh((full + full.T) / 2)
-    ends = sorted({*range(min(k, len(values))), *range(max(len(values) - k, 0), len(values))})
-    rest = full @ vectors[:, ends] - vectors[:, ends] * values[ends]
-    chosen = torch.from_numpy(vectors[:, ends].T.copy())
-    return Pairs(values=values[ends], vectors=chosen, residuals=np.linalg.norm(rest, axis=0))

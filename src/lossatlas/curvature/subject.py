@@ -52,7 +52,7 @@ class Subject:
         Returns:
             The subject of the block.
         """
-        words = f"Block {name} ({f'{size:,}'.replace(',', ' ')} parameters) of: {self.words}"
+        words = f"DiagonalBlock {name} ({f'{size:,}'.replace(',', ' ')} parameters) of: {self.words}"
         idle = tuple(tensor for tensor in self.idle if tensor in tensors)
         return replace(self, words=words, size=size, idle=idle)
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from lossatlas.curvature.asking import Asking, Multiplied, counted, dots, drawn
 from lossatlas.oneline import one_line
 
-__all__ = ["FLOOR", "Pairs", "Subspace", "completed", "extreme", "sizes_of"]
+__all__ = ["FLOOR", "Pairs", "Subspace", "completed", "dense", "extreme", "sizes_of"]
 
 FLOOR = 0.01
 """Eigenvalues smaller than this share of the largest are not told apart from it with more than its accuracy."""
@@ -168,6 +168,31 @@ def extreme(
             if not added:
                 return found
         used += 1
+
+
+def dense(matrix: Multiplied, k: int) -> Asking[Pairs]:
+    """The k smallest and the k largest eigenpairs of a small matrix, by all of its columns.
+
+    Args:
+        matrix: what multiplies vectors.
+        k: how many at either end; fewer where there are no more.
+
+    Yields:
+        The unit vectors.
+
+    Returns:
+        The pairs.
+    """
+    wide = torch.float32 if matrix.device.type == "mps" else torch.float64
+    whole = torch.empty(matrix.size, matrix.size, dtype=wide, device=matrix.device)
+    for row, unit in zip(whole, torch.eye(matrix.size, dtype=wide, device=matrix.device), strict=True):
+        row.copy_((yield unit))
+    full = whole.double().cpu().numpy()
+    values, vectors = np.linalg.eigh((full + full.T) / 2)
+    ends = sorted({*range(min(k, len(values))), *range(max(len(values) - k, 0), len(values))})
+    rest = full @ vectors[:, ends] - vectors[:, ends] * values[ends]
+    chosen = torch.from_numpy(vectors[:, ends].T.copy())
+    return Pairs(values=values[ends], vectors=chosen, residuals=np.linalg.norm(rest, axis=0))
 
 
 def completed(
