@@ -11,6 +11,7 @@ import faulthandler
 import json
 import string
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -94,6 +95,25 @@ def _ways(folder: Path) -> None:
     connections.note(folder, {"line": "straight"}, title="a", caption=["b"], barriers={"line": "none"}, upon=upon)
 
 
+def _unsealed(make: Callable[[Path], None], *names: str) -> Callable[[Path], None]:
+    """The same as version 0.1 wrote it, without checksums that would refuse damage before anything else is looked at."""
+
+    def made(folder: Path) -> None:
+        make(folder)
+        for name in names:
+            text = (folder / name).read_text()
+            lines = [text] if name.endswith(".json") else text.splitlines()
+            old = [
+                {key: told for key, told in json.loads(line).items() if key not in ("checksum", "weights")}
+                for line in lines
+            ]
+            for line in old:
+                line.update({"format": 1} if "format" in line else {})
+            (folder / name).write_text("".join(json.dumps(line) + "\n" for line in old))
+
+    return made
+
+
 def _model_folder(folder: Path) -> None:
     from safetensors.torch import save_file
 
@@ -109,6 +129,30 @@ TABLE = "x,y,loss\n0,0,1\n0,1,2\n1,0,3\n1,1,4\n"
 
 
 # ---- readers: name, how a good one is made, the file to damage, how it is read ------------------------------------
+
+
+def _training(folder: Path) -> None:
+    """A training of a curve, without the checksums that would refuse damage before anything else is looked at."""
+    from safetensors import safe_open
+    from safetensors.torch import load_file, save_file
+
+    _trained_on(folder)
+    with safe_open(folder / "training.safetensors", framework="pt") as file:
+        facts = file.metadata()
+    facts.pop("checksums")
+    save_file(load_file(folder / "training.safetensors"), folder / "training.safetensors", metadata=facts)
+
+
+def _trained_on(folder: Path) -> None:
+    from lossatlas.connect.curve_training import Training, train
+
+    folder.mkdir(exist_ok=True)
+    torch.manual_seed(0)
+    data = torch.ones(4, 2), torch.arange(4) % 2
+    objective = la.Objective(torch.nn.Linear(2, 2), data, loss=torch.nn.functional.cross_entropy)
+    ends = [{"weight": torch.eye(2) * k, "bias": torch.zeros(2)} for k in (1.0, 2.0)]
+    curve = Curve([ends[0], {name: tensor * 1.5 for name, tensor in ends[1].items()}, ends[1]], "bezier")
+    train(objective, curve, Training(epochs=1), progress=False, kept=folder / "training.safetensors")
 
 
 def _used(landscape) -> None:
@@ -138,8 +182,16 @@ READERS = {
     "model": (_model_folder, "model.safetensors.index.json", read_contents),
     "recorded": (_path, "index.jsonl", _walked),
     "recorded layout": (_path, "path.json", _walked),
+    "recorded by 0.1": (_unsealed(_path, "path.json", "index.jsonl"), "index.jsonl", _walked),
+    "recorded layout by 0.1": (_unsealed(_path, "path.json", "index.jsonl"), "path.json", _walked),
     "recorded tensors": (_path, "step-000000001.safetensors", _walked),
     "ways": (_ways, "connection.json", lambda path: (connections._known(path), connections.overlays_of(path / "plane"))),
+    "ways by 0.1": (
+        _unsealed(_ways, "connection.json"),
+        "connection.json",
+        lambda path: (connections._known(path), connections.overlays_of(path / "plane")),
+    ),
+    "training.safetensors": (_training, "training.safetensors", _trained_on),
     "table.csv": (lambda path: path.write_text(TABLE), "", lambda path: _used(read_table(path))),
     "arrays.npz": (lambda path: np.savez_compressed(path, x=X, loss=X**2), "", lambda path: _used(read_table(path))),
     "images.npz": (

@@ -14,7 +14,7 @@ from typing import Any
 
 from lossatlas.errors import SpecError
 
-__all__ = ["CHECKSUM", "of", "of_json", "sealed", "unsealed"]
+__all__ = ["CHECKSUM", "of", "of_json", "sealed", "unsealed", "verified"]
 
 CHECKSUM = "checksum"
 """The entry of a file that holds the checksum of all others."""
@@ -47,8 +47,13 @@ def of_json(content: Any) -> str:
     return of(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()).hex()
 
 
-def sealed(content: Mapping[str, Any]) -> str:
+def sealed(content: Mapping[str, Any], *, indent: int | None = 2, ascii: bool = True) -> str:
     """JSON text that carries its checksum.
+
+    Args:
+        content: JSON values by name.
+        indent: of each level; ``None`` for one line.
+        ascii: escape all other letters.
 
     Returns:
         The text.
@@ -57,7 +62,7 @@ def sealed(content: Mapping[str, Any]) -> str:
         >>> unsealed(sealed({"a": 1.5}), Path("a.json"))
         {'a': 1.5}
     """
-    return json.dumps({**content, CHECKSUM: of_json(dict(content))}, indent=2)
+    return json.dumps({**content, CHECKSUM: of_json(dict(content))}, indent=indent, ensure_ascii=ascii)
 
 
 def unsealed(text: str, source: Path, *, required: bool = False) -> dict[str, Any]:
@@ -80,6 +85,24 @@ def unsealed(text: str, source: Path, *, required: bool = False) -> dict[str, An
         raise SpecError(f"{source} is damaged (no JSON: {fault})") from fault
     if not isinstance(content, dict):
         raise SpecError(f"{source} is damaged (a {type(content).__name__}; expected a JSON object)")
+    return verified(content, source, required=required)
+
+
+def verified(content: Mapping[str, Any], source: Path, *, required: bool = False) -> dict[str, Any]:
+    """JSON values without their checksum, checked against it.
+
+    Args:
+        content: of a file, or of a line of one.
+        source: the file, for messages.
+        required: refuse what has no checksum.
+
+    Returns:
+        The content, without the checksum.
+
+    Raises:
+        SpecError: it is not what was written.
+    """
+    content = dict(content)
     told = content.pop(CHECKSUM, None)
     if told is None and required:
         raise SpecError(f"{source} is damaged (its checksum is missing)")

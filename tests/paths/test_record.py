@@ -249,7 +249,7 @@ def test_a_file_that_cannot_be_written_leaves_no_line(tmp_path, monkeypatch):
     recorder = la.Recorder(tmp_path / "path")
     recorder.step(nn.Linear(1, 1))
 
-    def full(*_):
+    def full(*_, **__):
         raise OSError("No space left on device")
 
     monkeypatch.setattr("lossatlas.paths.record.save_file", full)

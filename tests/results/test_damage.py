@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from safetensors import safe_open
 from torch.nn import functional as F
 
 import lossatlas as la
@@ -23,6 +24,7 @@ from lossatlas.results.spec import Block
 from lossatlas.results.store import JOURNAL, RESULT, SPEC, RunFolder
 
 sys.path.insert(0, str(Path(__file__).parent))
+import flipping
 from test_store import block, spec
 
 OLD = Path(__file__).parent / "version_0_1"
@@ -69,37 +71,114 @@ def change(folder: Path, statement: str, *values: object) -> None:
     connection.close()
 
 
-def flips(run: Path, growing: Path, count: int, seed: int) -> dict[str, int]:
-    command = [
-        sys.executable,
-        str(Path(__file__).parent / "flipping.py"),
-        str(count),
-        str(seed),
-        str(run),
-        str(growing),
-    ]
+def flips(folder: Path, count: int, seed: int) -> dict[str, int]:
+    for kind, make in flipping.MAKERS.items():
+        make(folder / kind)
+    command = [sys.executable, str(Path(__file__).parent / "flipping.py"), str(count), str(seed), str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=3600)
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout)
     assert not found["bad"], "\n".join(found["bad"])
+    assert found["files"] > 40
     counts: dict[str, int] = found["counts"]
     assert sum(n for name, n in counts.items() if name.endswith(": error")) > count / 3, "the check sees damage"
     return counts
 
 
-def two(run: Path, tmp_path: Path) -> tuple[Path, Path]:
-    growing = Path(shutil.copytree(run, tmp_path / "growing"))
-    (growing / RESULT).unlink()
-    return run, growing
-
-
-def test_a_flipped_byte_in_any_file_is_an_error_or_harmless(run, tmp_path):
-    flips(*two(run, tmp_path), count=55, seed=1)
+def test_a_flipped_byte_in_any_file_is_an_error_or_harmless(tmp_path):
+    flips(tmp_path, count=55, seed=1)
 
 
 @pytest.mark.soak
-def test_five_hundred_flipped_bytes_give_no_wrong_value_no_traceback_and_no_hang(run, tmp_path):
-    print(flips(*two(run, tmp_path), count=520, seed=0))
+def test_five_hundred_flipped_bytes_give_no_wrong_value_no_traceback_and_no_hang(tmp_path):
+    print(flips(tmp_path, count=528, seed=0))
+
+
+def test_the_result_of_another_run_is_refused_and_repair_sets_it_aside(run, tmp_path):
+    scan(tmp_path / "other", seed=1)
+    shutil.copy(tmp_path / "other" / RESULT, run / RESULT)
+    with pytest.raises(SpecError, match=r"landscape.nc belongs to another run than .*spec.json.*lossatlas repair"):
+        la.open(run)
+    examined = repair.examine(run)
+    assert [damage.file for damage in examined.damages] == [RESULT]
+    repair.mend(examined)
+    assert int((la.open(run)["status"] == 1).sum()) == 20
+    scan(run)
+    assert la.open(run).identical(la.open(Path(shutil.copytree(run, tmp_path / "copy"))))
+
+
+def test_a_result_that_names_no_run_is_refused_in_a_run_folder_and_read_outside_of_one(run, tmp_path):
+    from lossatlas.results import landscape as schema
+
+    schema.save(la.open(run), tmp_path / "alone.nc")
+    assert la.open(tmp_path / "alone.nc").equals(la.open(run))
+    (tmp_path / "folder").mkdir()
+    shutil.copy(tmp_path / "alone.nc", tmp_path / "folder" / RESULT)
+    assert la.open(tmp_path / "folder").equals(la.open(run))
+    shutil.copy(tmp_path / "alone.nc", run / RESULT)
+    with pytest.raises(SpecError, match="belongs to another run"):
+        la.open(run)
+
+
+def test_the_checkpoint_of_another_step_or_path_is_noticed(tmp_path):
+    flipping.path(tmp_path / "path")
+    first, second = (tmp_path / "path" / f"step-00000000{number}.safetensors" for number in (1, 2))
+    shutil.copy(first, second)
+    with pytest.raises(SpecError, match=r"step-000000002.safetensors is damaged, or another file than was recorded"):
+        la.Trajectory.open(tmp_path / "path")
+
+
+def test_a_line_of_a_path_whose_end_was_changed_is_no_line_that_was_cut_off(tmp_path):
+    flipping.path(tmp_path / "path")
+    index = tmp_path / "path" / "index.jsonl"
+    whole = index.read_bytes()
+    index.write_bytes(whole[:-1])
+    assert len(la.Trajectory.open(tmp_path / "path")) == 3
+    index.write_bytes(whole[:-1] + b" ")
+    with pytest.raises(SpecError, match="its last line does not end where it should"):
+        la.Trajectory.open(tmp_path / "path")
+
+
+def test_a_path_and_ways_of_version_0_1_have_no_checksums_and_open(tmp_path):
+    flipping.path(tmp_path / "path")
+    layout, index = tmp_path / "path" / "path.json", tmp_path / "path" / "index.jsonl"
+    without = json.loads(layout.read_text())
+    del without["checksum"]
+    layout.write_text(json.dumps(without | {"format": 1}))
+    lines = [json.loads(line) for line in index.read_text().splitlines()]
+    old = [{key: told for key, told in line.items() if key not in ("checksum", "weights")} for line in lines]
+    index.write_text("".join(json.dumps(line) + "\n" for line in old))
+    assert len(la.Trajectory.open(tmp_path / "path")) == 4
+    la.Recorder(tmp_path / "path", resume=True).step(torch.nn.Linear(4, 3))
+    assert len(la.Trajectory.open(tmp_path / "path")) == 5
+    layout.write_text(json.dumps(without))
+    with pytest.raises(SpecError, match="its checksum is missing"):
+        la.Trajectory.open(tmp_path / "path")
+
+
+@pytest.mark.parametrize("harm", ["bends", "losses", "order", "cut"])
+def test_a_training_of_a_curve_that_is_damaged_is_named_and_touches_nothing(tmp_path, harm):
+    from safetensors.torch import load_file, save_file
+
+    flipping.ways(tmp_path / "ways")
+    file = tmp_path / "ways" / "training.safetensors"
+    with safe_open(file, framework="pt") as there:
+        facts = there.metadata()
+    facts.pop("checksums")
+    tensors = load_file(file)
+    if harm == "bends":
+        tensors["1/weight"] = torch.zeros(2, 2)
+    elif harm == "losses":
+        tensors["losses"] = torch.zeros(9, dtype=torch.float64)
+    elif harm == "order":
+        facts["order"] = "[[["
+    save_file(tensors, file, metadata=facts)
+    if harm == "cut":
+        file.write_bytes(file.read_bytes()[:-40])
+    with pytest.raises(
+        SpecError, match=r"training.safetensors .*(delete it to begin the training|does not lie within)"
+    ):
+        flipping.ways(tmp_path / "ways")
 
 
 def test_a_changed_value_is_named_with_its_point_and_the_way_to_mend_it(growing):

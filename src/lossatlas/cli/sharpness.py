@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import inspect
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -213,10 +212,10 @@ def _titles(checkpoints: Sequence[str]) -> list[str]:
 
 def _say(found: Any, *, as_json: bool) -> None:
     from lossatlas.flatness.door import definition_of
-    from lossatlas.flatness.stored import facts, lines
+    from lossatlas.flatness.stored import lines, text
 
     if as_json:
-        click.echo(json.dumps(facts(found), indent=2, ensure_ascii=False))
+        click.echo(text(found))
         return
     width = max(len(model) for model in found.models)
     for name, row in zip(found.results, found.rows(), strict=True):

@@ -7,7 +7,6 @@ the surface through both networks (``plane``), with what is drawn on it.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from lossatlas import checksum
 from lossatlas.atomic import write_text
 from lossatlas.errors import SpecError
 from lossatlas.figure import overlays
@@ -30,6 +30,9 @@ from lossatlas.untrusted import bare_name, json_object, reading, shown
 __all__ = ["CONNECTION", "PLANE", "Ways", "folder_for", "note", "opened", "overlays_of", "plot"]
 
 CONNECTION, PLANE = "connection.json", "plane"
+FORMAT = 2
+"""Since version 0.2; a file of version 0.1 names no format and has no checksum."""
+
 _KINDS = {"Path": overlays.Path, "Points": overlays.Points}
 
 
@@ -111,7 +114,7 @@ def note(
     """
     shown = [{"kind": type(overlay).__name__, **_plain(vars(overlay))} for overlay in upon]
     content = {"title": title, "ways": dict(ways), "caption": list(caption), "barriers": dict(barriers or {})}
-    write_text(folder / CONNECTION, json.dumps({**content, "upon": shown}, indent=2, ensure_ascii=False))
+    write_text(folder / CONNECTION, checksum.sealed({"format": FORMAT, **content, "upon": shown}))
 
 
 def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -150,6 +153,10 @@ def _known(folder: Path) -> dict[str, Any]:
     file = folder / CONNECTION
     again = f"run lossatlas connect --run {shown(folder)} again"
     content = json_object(file, "the ways between two networks")
+    try:
+        content = checksum.verified(content, file, required=content.get("format") == FORMAT)
+    except SpecError as fault:
+        raise SpecError(f"{fault}; {again}") from fault
     with reading(file, "the ways between two networks", again):
         found = {name: content[name] for name in ("title", "ways", "caption", "barriers", "upon")}
         ways, barriers, caption = found["ways"], found["barriers"], found["caption"]

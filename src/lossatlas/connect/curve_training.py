@@ -14,23 +14,26 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from lossatlas.atomic import replacing
 from lossatlas.errors import RunMismatchError, SpecError
-from lossatlas.objective import Objective, batchnorm, means
+from lossatlas.objective import Objective, batchnorm, means, sealing
 from lossatlas.objective.batches import fingerprint
 from lossatlas.results.landscape import About
 from lossatlas.results.spec import RunSpec
 from lossatlas.sampling.provenance import subject_identity
 from lossatlas.space.curves import Curve
+from lossatlas.untrusted import reading, safetensors_header
 
 __all__ = ["PATIENCE_SECONDS", "SECONDS", "Training", "train"]
 
 SECONDS = 5.0
 """How much work of the training an interruption may cost, beside the epoch in which it comes."""
+
+_AGAIN = "delete it to begin the training of the curve again"
 
 PATIENCE_SECONDS = 2.0
 """How long a training may take before it shows a progress bar unasked."""
@@ -88,6 +91,7 @@ def train(
     Raises:
         SpecError: the training diverged.
         RunMismatchError: the file belongs to another training.
+        SpecError: it is damaged.
     """
     state = _State(objective, curve, recipe)
     shelf = _Shelf(kept, _identity(objective, curve, recipe))
@@ -191,24 +195,36 @@ class _Shelf:
         """Go on from what is there."""
         if self._file is None or not self._file.is_file():
             return
-        with safe_open(self._file, framework="pt") as file:
-            facts = file.metadata()
-        there = RunSpec(identity=json.loads(facts["identity"]), axes={}, values=(), about=About())
-        if differing := there.differences(self._spec):
-            raise RunMismatchError(
-                f"{self._file} belongs to another training: {'; '.join(differing)}. Choose another folder, or delete "
-                "this one"
-            )
-        tensors = load_file(self._file)
+        with reading(self._file, "a training of a curve", _AGAIN):
+            facts, tensors = _read(self._file)
+            there = RunSpec(identity=json.loads(facts["identity"]), axes={}, values=(), about=About())
+            if differing := there.differences(self._spec):
+                raise RunMismatchError(
+                    f"{self._file} belongs to another training: {'; '.join(differing)}. Choose another folder, or "
+                    "delete this one"
+                )
+            self._check(tensors, state)
+            state.rng.bit_generator.state = json.loads(facts["order"])
+            for name, generator in _generators(state).items():
+                generator.set_state(tensors[name])
+        state.losses[:] = tensors["losses"].tolist()
         with torch.no_grad():
             for key, place in _tensors(state):
                 place.copy_(tensors[key])
                 if (momentum := tensors.get(f"momentum/{key}")) is not None:
                     state.optimizer.state[place]["momentum_buffer"] = momentum.to(place)
-        state.rng.bit_generator.state = json.loads(facts["order"])
-        state.losses[:] = tensors["losses"].tolist()
-        for name, generator in _generators(state).items():
-            generator.set_state(tensors[name])
+
+    def _check(self, tensors: Mapping[str, Tensor], state: _State) -> None:
+        """Check that all that a training needs is there, before any of it is taken over."""
+        wanted = dict(_tensors(state))
+        for key, place in {**wanted, **{f"momentum/{key}": place for key, place in wanted.items()}}.items():
+            found = tensors.get(key)
+            absent = found is None and key.startswith("momentum/")
+            if not absent and (found is None or found.shape != place.shape or found.dtype != place.dtype):
+                raise SpecError(f"{self._file} is damaged ({key!r} is missing, or has another shape); {_AGAIN}")
+        losses = tensors["losses"]
+        if losses.ndim != 1 or losses.dtype != torch.float64 or len(losses) > state.recipe.epochs:
+            raise SpecError(f"{self._file} is damaged (its losses are not those of its epochs); {_AGAIN}")
 
     def keep(self, state: _State, *, last: bool) -> None:
         """Put it down, where that was not done a moment ago."""
@@ -224,8 +240,18 @@ class _Shelf:
         order = json.dumps(state.rng.bit_generator.state)
         metadata = {"identity": json.dumps(dict(self._spec.identity)), "order": order}
         with replacing(self._file) as scratch:
-            save_file(found, scratch, metadata=metadata)
+            save_file(found, scratch, metadata=sealing.sealed(found, metadata))
         self._last = time.monotonic()
+
+
+def _read(path: Path) -> tuple[Mapping[str, str], dict[str, Tensor]]:
+    """What a file of a training says, and its tensors, checked."""
+    names = safetensors_header(path)
+    with safe_open(path, framework="pt") as file:
+        facts = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in names if name != "__metadata__"}
+    sealing.check(path, tensors, facts, names=tensors)
+    return facts, tensors
 
 
 def _tensors(state: _State) -> Iterator[tuple[str, Tensor]]:

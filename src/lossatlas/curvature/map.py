@@ -29,7 +29,7 @@ from lossatlas.curvature.subject import MATRICES
 from lossatlas.errors import SpecError
 from lossatlas.evaluate.evaluator import FAULTS
 from lossatlas.evaluate.way import UnmeasuredError
-from lossatlas.objective import Objective
+from lossatlas.objective import Objective, sealing
 from lossatlas.objective.probe import probe
 from lossatlas.results.landscape import Status
 from lossatlas.results.spec import Block, RunSpec
@@ -312,8 +312,9 @@ class _Shelf:
         try:
             with safe_open(self._file(count), framework="pt") as file:
                 found: Tensor = file.get_tensor("vectors")
+                sealing.check(self._file(count), {"vectors": found}, file.metadata())
                 return found
-        except (SafetensorError, OSError):
+        except (SafetensorError, OSError, SpecError):
             return None
 
     def keep(self, count: int, vectors: Tensor | None) -> None:
@@ -321,7 +322,8 @@ class _Shelf:
         if self._folder is None or vectors is None:
             return
         with replacing(self._file(count)) as scratch:
-            save_file({"vectors": vectors.contiguous()}, scratch)
+            kept = {"vectors": vectors.contiguous()}
+            save_file(kept, scratch, metadata=sealing.sealed(kept, {}))
 
     def only(self, count: int) -> None:
         """Drop those of all other points."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from lossatlas import checksum
 from lossatlas.atomic import write_text
 from lossatlas.errors import SpecError
 from lossatlas.figure.words import number
@@ -19,7 +19,7 @@ from lossatlas.flatness.result import Sharpness
 from lossatlas.flatness.table import Table
 from lossatlas.untrusted import json_object, reading, shown
 
-__all__ = ["facts", "lines", "opened", "save"]
+__all__ = ["facts", "lines", "opened", "save", "text"]
 
 _ASK = "write it with lossatlas sharpness --json, or lossatlas.flatness.stored.save"
 
@@ -40,8 +40,13 @@ def save(table: Table, path: str | os.PathLike[str]) -> Path:
     target = Path(path)
     if target.suffix.lower() != ".json":
         raise SpecError(f"path={str(target)!r}; expected a name that ends in .json")
-    write_text(target, json.dumps(facts(table), indent=2, ensure_ascii=False))
+    write_text(target, text(table))
     return target
+
+
+def text(table: Table) -> str:
+    """Everything that a table holds and says, as JSON text with its checksum."""
+    return checksum.sealed(facts(table), ascii=False)
 
 
 def facts(table: Table) -> dict[str, Any]:
@@ -104,7 +109,7 @@ def opened(path: str | os.PathLike[str]) -> Table:
     Raises:
         SpecError: the file is missing, damaged, or holds something else.
     """
-    content = json_object(path, "measures of flatness")
+    content = checksum.verified(json_object(path, "measures of flatness"), Path(path))
     if not isinstance(content.get("measures"), dict) or not content["measures"]:
         raise SpecError(f"{shown(path)} holds no measures of flatness; {_ASK}")
     with reading(path, "measures of flatness", _ASK):

@@ -12,7 +12,7 @@ from lossatlas import checksum
 from lossatlas.errors import SpecError
 from lossatlas.objective.hashing import fingerprint
 
-__all__ = ["SUMS", "check", "sealed"]
+__all__ = ["SUMS", "check", "content_sum", "sealed"]
 
 SUMS = "checksums"
 """The entry of the metadata that holds them."""
@@ -35,6 +35,24 @@ def sealed(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> dict[s
     """
     sums = {name: fingerprint([name, tensor]).hex()[:16] for name, tensor in tensors.items()}
     return {**metadata, SUMS: json.dumps({"tensors": sums, "about": checksum.of_json([dict(metadata), sums])})}
+
+
+def content_sum(metadata: Mapping[str, str] | None) -> str:
+    """The checksum of all that a sealed file says, for another file to name it by; empty where it has none.
+
+    Returns:
+        The checksum.
+
+    Example:
+        >>> import torch
+        >>> one, other = sealed({"w": torch.zeros(2)}, {}), sealed({"w": torch.ones(2)}, {})
+        >>> content_sum(one) == content_sum(other), content_sum({})
+        (False, '')
+    """
+    try:
+        return str(json.loads((metadata or {})[SUMS])["about"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ""
 
 
 def check(

@@ -20,7 +20,7 @@ from lossatlas.errors import SpecError
 from lossatlas.oneline import one_line
 from lossatlas.paths import naming, streams
 from lossatlas.paths.findings import Checkpoint
-from lossatlas.paths.index import LAYOUT, read_index
+from lossatlas.paths.index import LAYOUT, WEIGHTS, read_index
 from lossatlas.paths.naming import When
 
 __all__ = ["SUFFIXES", "Found", "checkpoints_in"]
@@ -76,7 +76,9 @@ def checkpoints_in(folder: Path) -> Found:
         known = [
             Checkpoint(step=e["step"], epoch=e["epoch"], loss=e["loss"], lr=e["lr"], notes=e["notes"]) for e in entries
         ]
-        sources: list[streams.Source] = [streams.Stored(folder / entry["file"]) for entry in entries]
+        sources: list[streams.Source] = [
+            streams.Stored(folder / entry["file"], recorded=entry.get(WEIGHTS)) for entry in entries
+        ]
         return Found(sources=sources, checkpoints=known, names=layout["parameters"])
     there = sorted(path for path in folder.iterdir() if not path.name.startswith((".", "~")))
     folders = [path for path in there if path.is_dir() and streams.inside(path)]

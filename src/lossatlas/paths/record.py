@@ -7,7 +7,6 @@ its line, so an interruption of any kind leaves a folder that is shorter, never 
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import warnings
@@ -19,11 +18,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
+from lossatlas import checksum
 from lossatlas.atomic import replacing, write_text
 from lossatlas.errors import RunMismatchError, SpecError
 from lossatlas.expected import path_of
+from lossatlas.objective import sealing
 from lossatlas.paths import going_on
-from lossatlas.paths.index import FORMAT, INDEX, LAYOUT, file_of, read_index
+from lossatlas.paths.index import FORMAT, INDEX, LAYOUT, WEIGHTS, file_of, line_of, read_index
 from lossatlas.results.opening import name_kind
 
 __all__ = ["Recorder", "Schedule", "growing", "learning_rate", "unwrapped"]
@@ -197,16 +198,19 @@ class Recorder:
             "notes": notes,
             "file": file_name,
         }
-        line = _line(entry)
+        line_of(entry)  # refuses a note that cannot be kept before anything is written
         self._replace()
         self._agree(content, parameters)
         self._cut(int(min(number, self._begins)))
         self._begins = math.inf
         kept = {name: t.to(torch.bfloat16) if self._bf16 and name in parameters else t for name, t in content.items()}
+        tensors = _apart(kept)
+        metadata = sealing.sealed(tensors, {})
+        entry[WEIGHTS] = sealing.content_sum(metadata)
         with replacing(self.folder / file_name, durably=True) as scratch:
-            save_file(_apart(kept), scratch)
+            save_file(tensors, scratch, metadata=metadata)
         with (self.folder / INDEX).open("a", encoding="utf-8") as file:
-            file.write(line)
+            file.write(line_of(entry))
             file.flush()
             os.fsync(file.fileno())
         self.entries.append(entry)
@@ -218,7 +222,7 @@ class Recorder:
             return []
         self._layout, entries = read_index(self.folder)
         text = (self.folder / INDEX).read_text(encoding="utf-8") if (self.folder / INDEX).exists() else ""
-        if "".join(map(_line, entries)) != text:  # the last line was cut off
+        if "".join(map(line_of, entries)) != text:  # the last line was cut off
             self._rewrite(entries)
         return entries
 
@@ -256,7 +260,7 @@ class Recorder:
         shapes = {name: list(tensor.shape) for name, tensor in content.items()}
         layout = {"format": FORMAT, "parameters": parameters, "shapes": shapes}
         if self._layout is None:
-            write_text(self.folder / LAYOUT, json.dumps(layout))
+            write_text(self.folder / LAYOUT, checksum.sealed(layout, indent=None))
             name_kind(self.folder, "path")
             self._layout = layout
         elif self._layout["shapes"] != shapes:
@@ -285,7 +289,7 @@ class Recorder:
         self.entries = kept
 
     def _rewrite(self, entries: list[dict[str, Any]]) -> None:
-        text = "".join(map(_line, entries))
+        text = "".join(map(line_of, entries))
         write_text(self.folder / INDEX, text)
 
 
@@ -357,13 +361,6 @@ def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         found[name] = there.clone() if where in seen else there
         seen.add(where)
     return found
-
-
-def _line(entry: Mapping[str, Any]) -> str:
-    try:
-        return json.dumps(entry) + "\n"
-    except TypeError as fault:
-        raise SpecError(f"notes: {fault}; expected numbers, texts, or lists and dictionaries of them") from fault
 
 
 def _other_process() -> bool:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from lossatlas.errors import SpecError
+from lossatlas.objective import sealing
 from lossatlas.objective.checkpoints import read_checkpoint
 from lossatlas.space.directions import tensors_of
 from lossatlas.untrusted import bare_name, json_object, reading, safetensors_header
@@ -63,23 +64,45 @@ class Source(Protocol):
 class Stored:
     """A safetensors file; only its header is held.
 
+    A tensor of a file that has checksums is checked when any of it is read for the first time.
+
     Args:
         path: the file.
+        recorded: what :func:`lossatlas.objective.sealing.content_sum` must say of it; left out, anything.
 
     Raises:
-        SpecError: it is missing or damaged.
+        SpecError: it is missing or damaged, or another file than was meant.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, recorded: str | None = None) -> None:
         self.path = path
         header = safetensors_header(path)
+        self._about: Mapping[str, str] = header.get("__metadata__", {})
+        if recorded and sealing.content_sum(self._about) != recorded:
+            raise SpecError(f"{path} is damaged, or another file than was recorded: its checksum does not match")
+        sealing.check(path, {}, self._about, names={name: None for name in header if name != "__metadata__"})
+        self._unseen = set(header) if sealing.SUMS in self._about else set()
         kept = {n: e for n, e in header.items() if n != "__metadata__" and e["dtype"] in FORMATS}
         self.shapes = {name: tuple(entry["shape"]) for name, entry in kept.items()}
         self._formats = {name: FORMATS[entry["dtype"]] for name, entry in kept.items()}
         self._starts = {name: entry["data_offsets"][0] for name, entry in kept.items()}
 
     def part(self, name: str, start: int, stop: int) -> Tensor:
-        """Some entries of a flattened tensor."""
+        """Some entries of a flattened tensor.
+
+        Returns:
+            They, in the format of the file.
+
+        Raises:
+            SpecError: the file ends too early, or the tensor is not what was written.
+        """
+        if name in self._unseen:
+            every = self._read(name, 0, math.prod(self.shapes[name])).reshape(self.shapes[name])
+            sealing.check(self.path, {name: every}, self._about)
+            self._unseen.discard(name)
+        return self._read(name, start, stop)
+
+    def _read(self, name: str, start: int, stop: int) -> Tensor:
         dtype = self._formats[name]
         buffer = bytearray((stop - start) * dtype.itemsize)
         with self.path.open("rb") as file:

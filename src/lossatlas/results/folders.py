@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import sqlite3
@@ -12,11 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import xarray as xr
 from filelock import FileLock, Timeout
 
 from lossatlas import checksum
 from lossatlas.errors import SpecError
 from lossatlas.results import journal as journals
+from lossatlas.results import landscape as schema
 from lossatlas.results.journal import Found
 from lossatlas.results.spec import FIRST, SPEC, RunSpec
 
@@ -29,6 +32,7 @@ __all__ = [
     "RESULT",
     "SPEC",
     "Seen",
+    "bound",
     "check_same",
     "connected",
     "locked",
@@ -37,6 +41,7 @@ __all__ = [
     "read_evaluation",
     "read_json",
     "repair_command",
+    "result_of",
     "size_of",
     "spec_of",
 ]
@@ -64,6 +69,54 @@ class Seen:
 def repair_command(folder: Path) -> str:
     """What to do about a damaged run, for a message."""
     return f"`lossatlas repair {folder}` says what is lost and computes just that again"
+
+
+_RUN = "run"
+"""The entry of a result's provenance that says which run it is of; in the file of a run folder alone."""
+
+
+def bound(result: xr.Dataset, key: bytes) -> xr.Dataset:
+    """A result that says which run it is of.
+
+    Args:
+        result: a Landscape.
+        key: of the run.
+
+    Returns:
+        A shallow copy.
+    """
+    return _with_run(result, key.hex())
+
+
+def result_of(folder: Path, spec: RunSpec | None = None) -> xr.Dataset:
+    """The result in a folder, checked to be that of its run.
+
+    Args:
+        folder: with ``landscape.nc``, and a specification or a journal where it is of a run.
+        spec: what the run is; left out, what the folder says.
+
+    Returns:
+        The Landscape.
+
+    Raises:
+        SpecError: it is damaged, or of another run.
+    """
+    result = schema.load(folder / RESULT)
+    told = schema.structured(result, "provenance").get(_RUN)
+    if spec is None and not (folder / SPEC).exists() and not (folder / JOURNAL).exists():
+        return _with_run(result, None)
+    spec = spec or spec_of(folder)
+    if told != spec.key.hex() and (told is not None or spec.format != FIRST):
+        raise SpecError(f"{folder / RESULT} belongs to another run than {folder / SPEC}")
+    return _with_run(result, None)
+
+
+def _with_run(result: xr.Dataset, run: str | None) -> xr.Dataset:
+    provenance = {name: told for name, told in schema.structured(result, "provenance").items() if name != _RUN}
+    if run is None and _RUN not in schema.structured(result, "provenance"):
+        return result
+    provenance |= {} if run is None else {_RUN: run}
+    return result.assign_attrs(provenance=json.dumps(provenance, sort_keys=True))
 
 
 def look(folder: Path) -> Seen:

@@ -94,7 +94,7 @@ class Journal:
 
     def __init__(self, connection: sqlite3.Connection, key: bytes, size: int, width: int) -> None:
         self.connection = connection
-        self._key, self.size, self.width = key, size, width
+        self.key, self.size, self.width = key, size, width
 
     def prepare(self, spec: str) -> None:
         """Make the tables of a new journal, or give one of version 0.1 its checksums."""
@@ -110,7 +110,7 @@ class Journal:
             for table in _TABLES:
                 self.connection.execute(table)
             self._note(SPEC, spec)
-            self._put([(*row, _sum(self._key, *row)) for row in rows])
+            self._put([(*row, _sum(self.key, *row)) for row in rows])
 
     def commit(self, block: Block) -> None:
         """Write a block in one transaction."""
@@ -123,7 +123,7 @@ class Journal:
         ]
         with self.connection:
             self.connection.execute("BEGIN IMMEDIATE")
-            self._put([(*row, _sum(self._key, *row)) for row in rows])
+            self._put([(*row, _sum(self.key, *row)) for row in rows])
 
     def _put(self, rows: Sequence[tuple[Any, ...]]) -> None:
         """Put points in the place of those that are there, and keep the tally."""
@@ -148,7 +148,7 @@ class Journal:
 
     def told(self) -> Found:
         """Everything there is."""
-        return read(self.connection, self._key, self.size, self.width, required=True)
+        return read(self.connection, self.key, self.size, self.width, required=True)
 
     def close(self) -> None:
         """Let go of the file."""

@@ -17,7 +17,7 @@ from lossatlas.errors import RunMismatchError, SpecError
 from lossatlas.expected import path_of
 from lossatlas.oneline import one_line
 from lossatlas.results import landscape as schema
-from lossatlas.results.folders import RESULT, read_curvature, repair_command, spec_of
+from lossatlas.results.folders import RESULT, read_curvature, repair_command, result_of, spec_of
 from lossatlas.results.landscape import Status
 from lossatlas.results.shards import evaluation_of, look_at_all
 from lossatlas.results.spec import RunSpec
@@ -99,7 +99,7 @@ def finished(path: str | os.PathLike[str], spec: RunSpec) -> xr.Dataset | None:
 def _result(folder: Path) -> xr.Dataset:
     """The Landscape that a run wrote when it was finished."""
     try:
-        return schema.load(folder / RESULT)
+        return result_of(folder)
     except SpecError as fault:
         raise SpecError(f"{fault}; {repair_command(folder)}") from fault
 

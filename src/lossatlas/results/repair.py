@@ -12,7 +12,7 @@ from lossatlas import checksum
 from lossatlas.atomic import write_text
 from lossatlas.errors import SpecError
 from lossatlas.oneline import one_line
-from lossatlas.results import folders, journal, landscape
+from lossatlas.results import folders, journal
 from lossatlas.results.folders import CURVATURE, EVALUATION, JOURNAL, RESULT, SPEC, locked
 from lossatlas.results.journal import Found, Journal
 from lossatlas.results.spec import FIRST, Block, RunSpec
@@ -190,7 +190,7 @@ def _beside(
     known: dict[str, Callable[[Path], object]] = {
         EVALUATION: folders.read_json,
         CURVATURE: folders.read_json,
-        RESULT: landscape.load,
+        RESULT: lambda file: folders.result_of(file.parent, spec),
         **checks,
     }
     remedies = {

@@ -37,6 +37,7 @@ from lossatlas.results.folders import (
     LOCK,
     RESULT,
     SPEC,
+    bound,
     check_same,
     locked,
     read_curvature,
@@ -238,7 +239,7 @@ class RunFolder:
             OSError: it cannot be written; the journal keeps every point.
         """
         result = complete(self.landscape())
-        schema.save(result, self.path / RESULT)
+        schema.save(bound(result, self._journal.key), self.path / RESULT)
         return result
 
     def close(self) -> None:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import time
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from lossatlas import checksum
 from lossatlas.atomic import replacing
+from lossatlas.errors import SpecError
 from lossatlas.results.spec import Block
 from lossatlas.results.store import anchors_file
+from lossatlas.untrusted import check_zip, reading
 
 __all__ = ["AnchorTable"]
 
 WRITE_SECONDS = 2.0
 """How much work an interruption may cost: the file is written whole each time."""
+
+
+_PARTS = ("of", "indices", "values", "status")
 
 
 class AnchorTable:
@@ -51,14 +56,13 @@ class AnchorTable:
         if self._file is None or not self._file.is_file():
             return []
         try:
-            with np.load(self._file, allow_pickle=False) as there:
-                if there["of"].tolist() != self._of:
+            check_zip(self._file)
+            with reading(self._file, "anchors"), np.load(self._file, allow_pickle=False) as there:
+                if there["of"].tolist() != self._of or there["sum"].tolist() != _sum(*(there[name] for name in _PARTS)):
                     return []
-                rows, status = there["values"], there["status"]
-                if rows.ndim != 2 or rows.shape[1] != self._width:
-                    return []
-                return [Block(indices=there["indices"], values=rows, status=status)]
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError):
+                found = Block(indices=there["indices"], values=there["values"], status=there["status"])
+                return [found] if found.values.shape[1:] == (self._width,) else []
+        except SpecError:
             return []  # evaluated again: nothing of it is lost but time
 
     def _write(self, found: Block) -> None:
@@ -66,4 +70,10 @@ class AnchorTable:
         if self._file is None or not len(found.indices):
             return
         with replacing(self._file) as scratch, scratch.open("wb") as file:
-            np.savez(file, of=np.array(self._of), indices=found.indices, values=found.values, status=found.status)
+            parts = {"of": np.array(self._of), **{name: getattr(found, name) for name in _PARTS[1:]}}
+            np.savez(file, sum=np.array(_sum(*parts.values())), **parts)
+
+
+def _sum(*parts: np.ndarray) -> str:
+    """The checksum of some arrays."""
+    return checksum.of(*(b"".join([str((p.dtype.str, p.shape)).encode(), p.tobytes()]) for p in parts)).hex()

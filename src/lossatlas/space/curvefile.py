@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 
 from lossatlas.atomic import replacing
 from lossatlas.errors import SpecError
+from lossatlas.objective import sealing
 from lossatlas.space.curves import Curve
 from lossatlas.space.planefile import load_directions
 from lossatlas.untrusted import reading, safetensors_header
@@ -33,7 +34,7 @@ def save_curve(curve: Curve, path: str | os.PathLike[str]) -> Path:
         for name, tensor in point.items()
     }
     with replacing(target) as scratch:
-        save_file(tensors, scratch, metadata={"kind": curve.kind})
+        save_file(tensors, scratch, metadata=sealing.sealed(tensors, {"kind": curve.kind}))
     return target
 
 
