@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from lossatlas.draw.film import animate
     from lossatlas.evaluate.plans import Plan
     from lossatlas.field.topology import topology
+    from lossatlas.flatness.quantise import quantise
     from lossatlas.objective import Objective, metrics
     from lossatlas.objective.checkpoints import load_checkpoint
     from lossatlas.objective.function import Function
@@ -73,6 +74,7 @@ _HOMES = {
     "topology": "field.topology",
     "eigenvalues": "curvature.spectrum",
     "trace": "curvature.trace",
+    "quantise": "flatness.quantise",
     "spectral_density": "curvature.density",
     "curvature_map": "curvature.map",
     "masked_gradients": "curvature.masked",
@@ -121,6 +123,7 @@ __all__ = [
     "normalize",
     "open",
     "plot",
+    "quantise",
     "sample",
     "sample_subset",
     "seeds",

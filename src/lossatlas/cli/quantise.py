@@ -1,0 +1,120 @@
+"""`lossatlas quantise`: what rounding the weights to few bits costs, beside what the curvature forecasts."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lossatlas.cli.options import WHAT, Measuring, flags, settings
+from lossatlas.errors import SpecError
+
+__all__ = ["quantise_command"]
+
+
+@click.command("quantise", cls=Measuring, own="How it is rounded")
+@flags((*WHAT, "metric"))
+@click.option("--bits", default="8,6,4,3", show_default=True, metavar="N,…", help="Bits of each weight.")
+@click.option(
+    "--by", default="channel", show_default=True, metavar="WHAT", help="What has its own scale: channel, tensor, group."
+)
+@click.option("--group", default=128, show_default=True, metavar="N", help="Weights in a group, with --by group.")
+@click.option("--affine", is_flag=True, help="A grid from the smallest weight to the largest, not centred at 0.")
+@click.option("--skip", multiple=True, metavar="PATTERN", help='Leave these unrounded, such as "*embed*". Repeatable.')
+@click.option("--points", default=6, show_default=True, metavar="N", help="Points from W to the rounded weights.")
+@click.option(
+    "--layers",
+    default="auto",
+    metavar="N|none",
+    help="Bits at which each layer is rounded alone too (default: 4, or the fewest).",
+)
+@click.option("--no-forecast", is_flag=True, help="Leave the second order out: no derivatives are taken.")
+@flags(("only", "out", "title"))
+@click.option("--json", "json", is_flag=True, help="Print JSON.")
+def quantise_command(config: Path | None, **given: Any) -> None:
+    """Measure loss and metrics as the weights are rounded to few bits, beside the second-order forecast.
+
+    Weights are rounded to the nearest value; activations, biases and normalising layers stay in floating point.
+    Layer by layer it shows where the loss comes from: leave the costliest ones in more bits.
+
+    \b
+    Examples:
+      A trained network, the loss and what it must still be able to do:
+        lossatlas quantise --model train.py:make_model --data train.py:loader --checkpoint best.pt --metric error
+      Groups of 64 weights, the head left alone, with a picture:
+        lossatlas quantise --config scan.toml --by group --group 64 --skip "head*" --out bits.png
+      Numbers for a script:
+        lossatlas quantise --config scan.toml --bits 4,3,2 --layers none --json
+    """
+    import lossatlas as la
+    from lossatlas.cli.scan import Scan, all_samples, build_model, build_objective
+    from lossatlas.draw import check_path
+
+    for path in given["out"]:
+        check_path(path)
+    own = ("bits", "by", "group", "affine", "skip", "points", "layers", "no_forecast", "json")
+    wish = {name: given.pop(name) for name in own}
+    bits, layers = _bits(wish["bits"]), _layers(wish["layers"])
+    scan = all_samples(Scan(**settings(config, given)), "what rounding costs")
+    found = la.quantise(
+        build_objective(scan, build_model(scan)),
+        bits,
+        by=wish["by"],
+        group=wish["group"],
+        symmetric=not wish["affine"],
+        only=scan.only,
+        skip=wish["skip"],
+        points=wish["points"],
+        layers=layers,
+        forecast=not wish["no_forecast"],
+        progress=False if wish["json"] else None,
+    )
+    click.echo(json.dumps(_facts(found), indent=2, ensure_ascii=False) if wish["json"] else _said(found))
+    for path in scan.out:
+        click.echo(f"drawn: {la.draw(found, path)}", err=wish["json"])
+
+
+def _bits(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise SpecError(f"--bits {text}; expected numbers such as 8,6,4,3") from None
+
+
+def _layers(text: str) -> Any:
+    if text in ("none", "auto"):
+        return None if text == "none" else text
+    if not text.isdigit():
+        raise SpecError(f"--layers {text}; expected a number of bits, such as 4, auto or none")
+    return int(text)
+
+
+def _said(found: Any) -> str:
+    from lossatlas.figure.words import number
+
+    lines = [*found.words, found.moves]
+    for step in found.steps:
+        costly = sorted(step.layers, key=lambda layer: -layer.rise)
+        lines += [f"\nalone at {step.rounding.bits} bits, the costliest first:"] if costly else []
+        for layer in costly:
+            told = f", forecast {number(layer.forecast)}" if layer.forecast == layer.forecast else ""
+            lines.append(f"  {layer.name}: rise {number(layer.rise)}{told}")
+    return "\n".join([*lines, f"\n{found.caveat}"])
+
+
+def _facts(found: Any) -> dict[str, Any]:
+    """All numbers; what is not known is null."""
+    steps = [
+        _known(row)
+        | {"rounding": asdict(step.rounding), "layers": [_known(asdict(layer)) for layer in step.layers]}
+        | {"t": step.t.tolist(), "along": {name: values.tolist() for name, values in step.values.items()}}
+        for row, step in zip(found.rows(), found.steps, strict=True)
+    ]
+    return {"model": found.title, "data": found.about, "moves": found.moves, "caveat": found.caveat, "steps": steps}
+
+
+def _known(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: None if value != value else value for name, value in row.items()}
