@@ -37,6 +37,7 @@ def test_the_forecast_of_a_quadratic_loss_is_exact_and_its_terms_are_the_closed_
         assert step.slope == pytest.approx(float(2 * (residual * (x @ delta)).mean()), rel=1e-9)
         assert step.bend == pytest.approx(float(2 * ((x @ delta) ** 2).mean()), rel=1e-9)
         np.testing.assert_allclose(step.curve, step.values["loss"], rtol=1e-10)
+        assert step.forecast == pytest.approx(step.rise, rel=1e-8)
         assert step.distance == pytest.approx(float(delta.norm()))
         assert step.foretold
 
