@@ -4,6 +4,10 @@
 #   make bench   time a point against the other ways there are, in an environment of its own (about half an hour);
 #                DATA=FOLDER names the folder with the authors' network, see benchmarks/README.md
 #   make test    lint, types, layers, tests with coverage, documentation
+#   make test-bare     a part of the tests in an environment without extras
+#   make test-lowest   a part of the tests with the lowest versions that pyproject.toml declares; torch is that of .venv,
+#                      since the oldest build of an index may be gigabytes of CUDA. Another one:
+#                      make test-lowest LOWEST_TORCH="torch==2.6.0 --index-url <an index of CPU builds>"
 #   make page    build the interactive page again after a change in web/
 #
 # TORCH chooses the build of PyTorch, for instance: make setup TORCH="torch --index-url <a CUDA index>"
@@ -20,8 +24,14 @@ BENCH_READY := $(BENCH)/.ready
 DATA ?=
 DEVICE ?= cpu
 RESULTS ?= benchmarks/results
+BARE := .bare
+BARE_READY := $(BARE)/.ready
+LOWEST := .lowest
+LOWEST_READY := $(LOWEST)/.ready
+LOWEST_TORCH ?=
+TESTERS := 'pytest>=8.2' 'hypothesis>=6.100' 'sybil>=8'
 
-.PHONY: setup demo test lint types layers tests web page docs bench soak clean
+.PHONY: setup demo test test-bare test-lowest lint types layers tests web page docs bench soak clean
 
 setup: $(READY)
 
@@ -60,6 +70,32 @@ tests: $(READY)
 	rm -f .coverage .coverage.*
 	$(BIN)/pytest --cov --cov-report=term -n $(JOBS) --dist loadfile -m "not soak"
 
+$(BARE_READY): $(DEMO_READY)
+	$(PYTHON) -m venv --clear $(BARE)
+	.ci/borrow $(VENV) $(BARE)
+	$(BARE)/bin/pip install --quiet -e . $(TESTERS)
+	touch $@
+
+# What is asked of the core: that it can be imported, samples, goes on, keeps, reads, and names what a picture needs.
+test-bare: $(BARE_READY)
+	$(BARE)/bin/python -m pytest -m "not soak and not slow and not browser" tests/test_bare.py tests/test_extras.py \
+		tests/results/test_landscape.py tests/results/test_store.py tests/sampling/test_sample.py \
+		tests/sampling/test_samplers.py tests/space/test_charts.py tests/space/test_directions.py
+
+$(LOWEST_READY): $(DEMO_READY)
+	$(PYTHON) -m venv --clear $(LOWEST)
+	.ci/lowest draw zoo >$(LOWEST)/pins.txt
+	$(if $(LOWEST_TORCH),$(LOWEST)/bin/pip install --quiet $(LOWEST_TORCH),.ci/borrow $(VENV) $(LOWEST))
+	$(LOWEST)/bin/pip install --quiet --constraint $(LOWEST)/pins.txt -e '.[draw,zoo]' $(TESTERS)
+	touch $@
+
+# What leans on the libraries the most: arrays, netCDF and HDF5, the command line, and pictures in two and three dimensions.
+test-lowest: $(LOWEST_READY)
+	$(LOWEST)/bin/python -m pytest -W ignore::DeprecationWarning -m "not soak and not slow and not browser" \
+		tests/test_bare.py tests/results/test_landscape.py tests/results/test_store.py tests/sampling/test_sample.py \
+		tests/sampling/test_samplers.py tests/space/test_charts.py tests/figure/test_plot.py tests/draw/test_view.py \
+		tests/draw/test_static.py -k "not overlaps"
+
 # The page's own checks: types, ESLint, vitest, and whether the page in the package was built from web/.
 web: $(READY)
 	$(BIN)/python web/bundle.py --test
@@ -91,4 +127,4 @@ soak: $(READY)
 	$(BIN)/pytest -m soak tests/results tests/paths tests/curvature tests/flatness tests/connect tests/zoo studies/tests/test_verdicts.py
 
 clean:
-	rm -rf web/node_modules $(VENV) $(BENCH) site .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf web/node_modules $(VENV) $(BENCH) $(BARE) $(LOWEST) site .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis

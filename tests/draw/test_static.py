@@ -67,11 +67,25 @@ def test_contours_of_a_tilted_plane_lie_where_arithmetic_says(tilted: xr.Dataset
     assert checked > 10
 
 
-def test_the_lit_surface_stands_on_its_own_coordinates(tilted: xr.Dataset) -> None:
-    figure = static.figure(compile(tilted, View(kind="surface", scale="linear", clip=None)))
-    axes = figure.axes[0]
-    surfaces = [entry for entry in axes.collections if type(entry).__name__ == "Poly3DCollection"]
-    points = np.concatenate([np.asarray(face) for face in surfaces[-1]._faces])
+@pytest.fixture
+def faces(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
+    """The corners of every collection of polygons in space, in the order in which they are made."""
+    from mpl_toolkits.mplot3d import art3d
+
+    made: list[np.ndarray] = []
+
+    class Kept(art3d.Poly3DCollection):  # type: ignore[misc]
+        def __init__(self, corners: np.ndarray, **style: object) -> None:
+            super().__init__(corners, **style)
+            made.append(np.asarray(corners))
+
+    monkeypatch.setattr(art3d, "Poly3DCollection", Kept)
+    return made
+
+
+def test_the_lit_surface_stands_on_its_own_coordinates(tilted: xr.Dataset, faces: list[np.ndarray]) -> None:
+    static.figure(compile(tilted, View(kind="surface", scale="linear", clip=None)))
+    points = np.concatenate(faces[-1])
     assert np.ptp(points[:, 0]) == 4
     assert np.ptp(points[:, 1]) == 3
     assert points[:, 0] + 10 * points[:, 1] == pytest.approx(points[:, 2])
@@ -105,13 +119,12 @@ def test_cells_without_a_value_are_hatched_and_not_filled(make: Make, kind: str)
     assert "failed" in key
 
 
-def test_a_hole_in_the_surface_has_no_facets(make: Make) -> None:
+def test_a_hole_in_the_surface_has_no_facets(make: Make, faces: list[np.ndarray]) -> None:
     loss = np.add.outer(np.arange(6.0), np.arange(5.0))
     loss[2, 3] = np.nan
-    figure = static.figure(compile(make(loss), View(kind="surface")))
-    surface = [entry for entry in figure.axes[0].collections if type(entry).__name__ == "Poly3DCollection"][-1]
+    static.figure(compile(make(loss), View(kind="surface")))
     x, y = np.linspace(-1, 1, 6), np.linspace(-1, 1, 5)
-    middles = np.array([np.mean(face, axis=0) for face in surface._faces])
+    middles = faces[-1].mean(axis=1)
     inside = (middles[:, 0] > x[1]) & (middles[:, 0] < x[3]) & (middles[:, 1] > y[2]) & (middles[:, 1] < y[4])
     assert not inside.any()
     assert np.isfinite(middles).all()

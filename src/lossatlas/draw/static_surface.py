@@ -149,7 +149,8 @@ def _hatch(axes: Axes3D, scene: Scene, panel: Cells) -> None:
             [(x[i], y[j], floor), (x[i + 1], y[j], floor), (x[i + 1], y[k + 1], floor), (x[i], y[k + 1], floor)]
             for i, j, k in strips(mask)
         ]
-        patches = Poly3DCollection(cells, facecolors="none", edgecolors=scene.theme.faint, linewidths=0, zorder=0.5)
+        clear = (0.0, 0.0, 0.0, 0.0)  # matplotlib 3.10.0 cannot draw patches in space that have no colour at all
+        patches = Poly3DCollection(cells, facecolors=clear, edgecolors=scene.theme.faint, linewidths=0, zorder=0.5)
         patches.set(hatch=HATCHES[status], gid=f"hatched-{status.name.lower()}", clip_on=False)
         axes.add_collection3d(patches, autolim=False)
 
