@@ -20,6 +20,7 @@ from lossatlas_studies import (
     edge_of_stability,
     flat_minima,
     language,
+    quantisation,
     recurrent,
     repeatability,
     trajectories,
@@ -278,6 +279,39 @@ def test_critical_sharpness_settles_where_it_is_planted():
     assert [v.word for v in critical_sharpness.judge(critical_descents(1.02, gaussian(0)))] == [SEEN, SEEN]
     assert [v.word for v in critical_sharpness.judge(critical_descents(0.6, gaussian(0)))] == [NOT_SEEN, SEEN]
     assert [v.word for v in critical_sharpness.judge(critical_descents(0.3, gaussian(0)))] == [NOT_SEEN, NOT_SEEN]
+
+
+def quantised_rows(effect: float, noise: Noise) -> list[Verdict]:
+    settings = quantisation.Settings()
+    rows = []
+    for number, (rate, batch) in enumerate((rate, batch) for rate in (0.01, 0.03, 0.1, 0.3) for batch in (16, 128)):
+        for seed in range(2):
+            flat = 0.1 * number
+            rises = {name: 1 - effect * flat + 0.05 * noise() for name in ("bits", "few")}
+            extra = {f"rise_{name}": rise for name, rise in rises.items()}
+            extra |= {"radius": flat + 0.01 * noise(), "trace": -flat + 0.01 * noise(), "error_few": rises["few"]}
+            extra |= {"forecast_bits": rises["bits"] + 0.01 * noise()}
+            rows.append(row({"rate": rate, "batch": batch, "decay": 0.0}, seed=seed, extra=extra))
+    return quantisation.judge(rows, settings)
+
+
+def test_what_rounding_costs_is_ranked_as_it_is_planted():
+    assert [v.word for v in quantised_rows(1.0, gaussian(0))] == [SEEN] * 5
+    flipped = quantised_rows(-1.0, gaussian(0))
+    assert [v.word for v in flipped] == [NOT_SEEN, NOT_SEEN, NOT_SEEN, SEEN, NOT_SEEN]
+
+
+def test_where_flatness_and_rounding_have_nothing_in_common_nothing_is_claimed():
+    claims = sum(quantised_rows(0.0, gaussian(seed))[0].word == SEEN for seed in range(60))
+    assert claims <= scipy.stats.binom.ppf(0.999, 60, LEVEL)
+
+
+def test_a_network_that_was_not_trained_is_no_example_of_rounding():
+    rows = [row({"rate": 0.1, "batch": 16, "decay": 0.0}, loss=2.3, extra=dict.fromkeys(
+        ("rise_bits", "rise_few", "radius", "trace", "error_few", "forecast_bits"), 1.0))]  # fmt: skip
+    found = quantisation.judge(rows, quantisation.Settings())
+    assert found[0].word == CANNOT_TELL
+    assert "1 networks did not reach a training loss of 0.02" in found[0].caveat
 
 
 def test_a_hessian_without_negative_eigenvalues_says_nothing_of_slices():

@@ -27,6 +27,7 @@ ORDER = (
     "architecture-search",
     "edge-of-stability",
     "critical-sharpness",
+    "quantisation",
     "batch-statistics",
 )
 """The studies of this distribution by name, in the order of the index."""
