@@ -161,10 +161,14 @@ function panel(content: Content, state: State, shown: Shown, change: (what: Chan
   return { content: several && !state.oneFrame ? alone(content, index) : content, state: { ...state, place }, shown: own, change: told, block, index };
 }
 
+function titles(content: Content): string {
+  return [...new Set([...content.blocks, ...content.curves].map((one) => one.title))].join(" · ") || "Loss landscape";
+}
+
 /** What a page that is served adds: how far a run is, and figures. */
 export type Extra = (content: Content, state: State, shown: Shown) => ComponentChildren;
 
-export function App({ content: from, extra }: { content: Content; extra?: Extra }) {
+export function App({ content: from, extra, host = document.documentElement }: { content: Content; extra?: Extra; host?: HTMLElement }) {
   const whole = useMemo(() => layered(from), [from]);
   const [state, change] = useReducer((old: State, what: Change) => ({ ...old, ...what }), whole, begin);
   const content = useMemo(() => derived(whole, state), [whole, state.derive, state.first, state.second, state.part]);
@@ -173,26 +177,26 @@ export function App({ content: from, extra }: { content: Content; extra?: Extra 
   const kept = useMemo(() => cameras(() => latest.current.locked), []);
   const shown = useMemo(() => rangeOf(content, state), [content, state.value, state.log, state.clip, state.low, state.high]);
   useEffect(() => {
-    document.documentElement.toggleAttribute("data-dark", state.dark);
-    document.documentElement.toggleAttribute("data-talk", content.theme === "talk");
+    host.toggleAttribute("data-dark", state.dark);
+    host.toggleAttribute("data-talk", content.theme === "talk");
   }, [state.dark]);
   useEffect(() => {
-    const words = document.getElementById("shown");
+    const words = (host.shadowRoot ?? document).getElementById("shown");
     if (words) words.textContent = shown.words;
-    document.documentElement.dataset["ready"] = "";
+    host.dataset["ready"] = "";
     Object.assign(window, { lossatlas: { content, state, shown, reliefs, change } });
   });
   const given = { content, state, shown, change };
   const each = content.blocks.map((block, index) => panel(content, state, shown, change, block, index));
   return (
-    <div class={content.blocks.length > 1 ? "several" : "alone"}>
+    <main class={content.blocks.length > 1 ? "page-of several" : "page-of alone"}>
       <header>
-        {content.heading && <h1 dir="auto">{content.heading}</h1>}
+        <h1 dir="auto" class={content.heading ? "" : "hidden"}>{content.heading || titles(content)}</h1>
         <Controls {...given} whole={whole} />
       </header>
       {content.blocks.length > 0 && (state.oneRange || content.blocks.length < 2) && <Colourbar {...given} />}
       <p class="hidden" aria-live="polite" id="range-words">{shown.words}</p>
-      <main>
+      <div class="panels">
         {content.curves.length > 0 && <section class="card"><Curves {...given} /></section>}
         {each.map((own) => (
           <section class="card" key={own.block.title + String(own.index)}>
@@ -205,7 +209,7 @@ export function App({ content: from, extra }: { content: Content; extra?: Extra 
             </div>
           </section>
         ))}
-      </main>
+      </div>
       <Readout content={content} state={state} />
       {content.blocks.length > 0 && (
         <div class="sections">
@@ -219,6 +223,6 @@ export function App({ content: from, extra }: { content: Content; extra?: Extra 
       <Provenance content={content} />
       <Saving content={content} />
       {extra?.(content, state, shown)}
-    </div>
+    </main>
   );
 }

@@ -1,8 +1,9 @@
-/** Where does the page begin? With the data inside it, or with those of the server that sent it. */
+/** Where does the page begin? With the data inside it, with those of the server that sent it, or in a cell of a notebook. */
 
 import { render } from "preact";
 import { App } from "./app";
 import { inside } from "./data";
+import { Notebook } from "./notebook";
 import { Served } from "./served";
 import { token } from "./server";
 import "./style.css";
@@ -14,3 +15,6 @@ else if (place) {
   token();
   render(<Served />, place);
 }
+
+/** What the widget of lossatlas calls; see draw/widget.py. */
+Object.assign(globalThis, { lossatlasNotebook: Notebook });

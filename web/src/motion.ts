@@ -10,6 +10,7 @@ export class Motion {
   private usual = 0;
   private slow = 0;
   private last = 0;
+  private took = 0;
   private rest: ReturnType<typeof setTimeout> | undefined;
 
   constructor(private readonly changed: () => void) {}
@@ -17,7 +18,8 @@ export class Motion {
   /** The eye has moved. */
   moved(): void {
     clearTimeout(this.rest);
-    this.rest = setTimeout(() => this.settle(), REST);
+    // Where a frame takes long, a pause between two of them is no rest yet.
+    this.rest = setTimeout(() => this.settle(), REST + 3 * Math.min(this.took, 300));
     if (this.last === 0) {
       this.last = performance.now();
       this.to(this.usual);
@@ -30,6 +32,7 @@ export class Motion {
     const now = performance.now();
     const took = now - this.last;
     this.last = now;
+    this.took = took;
     this.slow = took > SLOW && took < 4000 ? this.slow + 1 : 0;
     if (this.slow < 2 || this.level === 2) return;
     this.slow = 0;

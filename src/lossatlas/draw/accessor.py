@@ -64,7 +64,7 @@ class Atlas:
         """
         return figures.plot(self._landscape, ax, view, render=render, **fields)
 
-    def show(self, view: View | None = None, **fields: Any) -> Figure:
+    def show(self, view: View | None = None, **fields: Any) -> Any:
         """As :func:`lossatlas.show`.
 
         Args:
@@ -72,7 +72,7 @@ class Atlas:
             **fields: fields of :class:`View`, which take precedence.
 
         Returns:
-            The Figure.
+            The Figure, or in a notebook the widget.
 
         Raises:
             SpecError: an unknown field.

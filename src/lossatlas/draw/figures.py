@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lossatlas import extras
-from lossatlas.draw import compiled, static
+from lossatlas.draw import compiled, static, widget
 from lossatlas.draw.render import Render
+from lossatlas.draw.scene import Scene
 from lossatlas.draw.view import View
 from lossatlas.errors import SpecError
 
@@ -59,8 +60,11 @@ def plot(
     return made if onto is None else onto.get_figure(root=True)
 
 
-def show(source: Any, view: View | None = None, **fields: Any) -> Figure:
-    """Draw as :func:`plot` does, in a window where there is one; a notebook shows the Figure that comes back.
+def show(source: Any, view: View | None = None, **fields: Any) -> Any:
+    """Draw as :func:`plot` does, in a window where there is one, or in a notebook as the page that can be turned.
+
+    In Jupyter with ``pip install 'lossatlas[notebook]'`` a field is shown as the interactive page, as a widget; without
+    it, and of a plot, the Figure is shown.
 
     Args:
         source: as for :func:`lossatlas.draw`.
@@ -68,12 +72,14 @@ def show(source: Any, view: View | None = None, **fields: Any) -> Figure:
         **fields: fields of :class:`View`, which take precedence.
 
     Returns:
-        The Figure.
+        The Figure, or in a notebook the widget.
 
     Raises:
         SpecError: an unknown field.
         ImportError: matplotlib is not installed; the message has the command that installs it.
     """
+    if widget.available() and isinstance(drawn := compiled(source, view, fields), Scene):
+        return widget.widget(drawn)
     pyplot = extras.require("matplotlib.pyplot", extra="draw", purpose="show a picture")
     figure = plot(source, pyplot.figure(), view, **fields)
     pyplot.show()

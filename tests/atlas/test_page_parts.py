@@ -1,0 +1,242 @@
+"""Are the parts of the page right: comparison, paths, widget, quality in motion, and is it open to everybody?"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.atlas.conftest import HOSTILE, Serve
+from tests.atlas.test_pages import Visit as ServedVisit
+from tests.atlas.test_pages import browser
+from tests.atlas.test_trail import train
+from tests.draw.test_browser import Visit
+
+import lossatlas as la
+from lossatlas.draw import compiled, widget
+from lossatlas.draw.payload import packed, payload
+
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+__all__ = ["browser"]
+
+ROOT = Path(__file__).resolve().parents[2]
+AXE = ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js"
+REFERENCES = Path(__file__).parent / "references"
+X, Y = np.linspace(-1, 1, 21), np.linspace(0, 2, 11)
+BOWL = la.landscape(x=X, y=Y, loss=X[:, None] ** 2 + 3 * (Y - 1) ** 2 + 0.1, title="bowl")
+VALLEY = la.landscape(x=X, y=Y, loss=np.abs(X[:, None]) + (Y - 1) ** 2 + 0.1, title="valley")
+
+
+def faults(visit: Any) -> list[str]:
+    """What axe calls serious or worse, with the element."""
+    visit.ask(AXE.read_text(encoding="utf-8") + "\n; true")
+    found = visit.ask("axe.run().then((told) => told.violations.filter((one) => !['minor', 'moderate'].includes(one.impact))"
+                      ".map((one) => one.id + ': ' + one.nodes[0].html))")  # fmt: skip
+    assert visit.ask("axe.version").startswith("4.")
+    return list(found)
+
+
+needs_axe = pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not installed (npm ci in web/)")
+
+
+@needs_axe
+def test_axe_finds_nothing_serious_in_files(browser: Any, tmp_path: Path) -> None:
+    la.draw([BOWL, VALLEY], tmp_path / "two.html", title="مقارنة")
+    visit = Visit(browser, tmp_path / "two.html", width=400)
+    assert visit.ask("document.documentElement.scrollWidth") <= 400
+    for dark in (False, True):
+        visit.page.locator("#dark").set_checked(dark)
+        assert faults(visit) == []
+    assert visit.page.locator("h1").get_attribute("dir") == "auto"
+    assert visit.faults == []
+
+
+@needs_axe
+def test_axe_finds_nothing_serious_on_the_overview_and_on_a_path(
+    browser: Any, serve: Serve, shelf_folder: Path
+) -> None:
+    train(shelf_folder / "path", range(8))
+    visit = ServedVisit(browser, serve(shelf_folder), width=400)
+    assert faults(visit) == []
+    visit.page.locator("#kind").select_option("path")
+    assert visit.page.locator(".cards li").count() == 1
+    visit.page.locator(".cards a").click()
+    visit.until("window.lossatlas && document.querySelector('#routes td')")
+    assert faults(visit) == []
+    assert visit.faults == []
+
+
+def test_axe_would_find_a_fault(browser: Any, tmp_path: Path) -> None:
+    if not AXE.is_file():
+        pytest.skip("axe-core is not installed (npm ci in web/)")
+    la.draw(BOWL, tmp_path / "one.html")
+    visit = Visit(browser, tmp_path / "one.html")
+    visit.ask("document.querySelector('#dark').closest('label').querySelector('span').remove()")
+    assert any(one.startswith("label") for one in faults(visit))
+
+
+def value(visit: Any, i: int, j: int, panel: int = 0) -> float:
+    return float(visit.ask(f"lossatlas.content.blocks[{panel}].values.loss.data[{j} * 21 + {i}]"))
+
+
+def test_a_difference_and_a_morph_are_made_of_the_values(browser: Any, tmp_path: Path) -> None:
+    la.draw([BOWL, VALLEY], tmp_path / "two.html", scale="linear")
+    visit = Visit(browser, tmp_path / "two.html")
+    a, b = BOWL["loss"].values, VALLEY["loss"].values
+    visit.page.locator("#derive").select_option("difference")
+    visit.until("lossatlas.content.blocks.length === 1 && lossatlas.reliefs.length === 1")
+    assert value(visit, 3, 7) == b[3, 7] - a[3, 7]
+    assert visit.ask("[lossatlas.shown.low, lossatlas.shown.high]") == pytest.approx(
+        [-np.abs(b - a).max(), np.abs(b - a).max()]
+    )
+    assert visit.page.locator("h2").first.inner_text() == "valley − bowl"
+    assert "no network was measured here" in visit.page.locator(".card").inner_text()
+    visit.page.locator("#derive").select_option("morph")
+    visit.page.locator("#morph").focus()
+    for _ in range(25):
+        visit.page.keyboard.press("ArrowRight")
+    visit.until("lossatlas.state.part === 0.75")
+    assert value(visit, 3, 7) == pytest.approx(a[3, 7] + 0.75 * (b[3, 7] - a[3, 7]))
+    visit.page.locator("#derive").select_option("side by side")
+    visit.until("lossatlas.content.blocks.length === 2")
+    assert visit.faults == []
+
+
+def test_scale_and_cursor_are_shared_until_they_are_freed(browser: Any, tmp_path: Path) -> None:
+    la.draw([BOWL, VALLEY], tmp_path / "two.html", scale="linear")
+    visit = Visit(browser, tmp_path / "two.html")
+    visit.until("lossatlas.reliefs.length === 2 && lossatlas.reliefs[1].pointCount > 0")
+    assert visit.page.locator(".bar").count() == 1
+    visit.page.locator("#one-range").uncheck()
+    assert visit.page.locator(".bar").count() == 2
+    visit.page.locator("#one-cursor").uncheck()
+    for panel, key in ((0, "ArrowRight"), (1, "ArrowLeft")):
+        visit.page.locator(f"canvas.cursor[data-panel='{panel}']").focus()
+        visit.page.keyboard.press(key)
+        visit.until(f"lossatlas.state.places[{panel}]")
+        visit.page.keyboard.press(key)
+        visit.until(f"lossatlas.state.places[{panel}].x !== 0")
+    places = visit.ask("lossatlas.state.places.map((one) => one.x)")
+    assert places == pytest.approx([0.1, -0.1])
+    assert visit.faults == []
+
+
+def test_a_path_tells_what_is_known_at_each_time(browser: Any, serve: Serve, tmp_path: Path) -> None:
+    train(tmp_path / "runs" / "path", range(8))
+    visit = ServedVisit(browser, serve(tmp_path / "runs"))
+    visit.page.locator(".cards a").click()
+    visit.until("window.lossatlas && document.querySelector('#routes td')")
+
+    def told() -> dict[str, str]:
+        rows = visit.page.locator(".route tr").all()
+        return {row.locator("th").inner_text(): row.locator("td").inner_text() for row in rows}
+
+    assert told()["step"] == "7"
+    visit.page.locator("#time").focus()
+    for _ in range(3):
+        visit.page.keyboard.press("ArrowLeft")
+    visit.until("document.querySelector('.route td').innerText === '4'")
+    assert told() | {"distance from the plane": ""} == {
+        "step": "4", "epoch": "1", "learning rate": "0.1", "loss in training": "0.6", "note": "4", "distance from the plane": "",
+    }  # fmt: skip
+    train(tmp_path / "runs" / "path", range(8, 9))
+    visit.until("lossatlas.content.overlays[0].x.length === 9")
+    assert told()["step"] in ("4", "5"), "the time that was chosen stays"
+    assert visit.faults == []
+
+
+def test_while_it_moves_slowly_facets_are_left_out_and_come_back(browser: Any, tmp_path: Path) -> None:
+    x = np.linspace(-1, 1, 201)
+    la.draw(la.landscape(x=x, y=x, loss=x[:, None] ** 2 + x**2), tmp_path / "large.html")
+    visit = Visit(browser, tmp_path / "large.html")
+    visit.until("lossatlas.reliefs[0].pointCount === 201 * 201")
+    visit.ask(
+        "window.lowest = 0; const turn = (n) => { const one = lossatlas.reliefs[0]; one.turn(2, 0);"
+        "const until = performance.now() + 60; while (performance.now() < until); window.lowest = Math.max(lowest, one.level);"
+        "if (n) requestAnimationFrame(() => turn(n - 1)); }; turn(12)"
+    )
+    visit.until("lowest === 2")
+    visit.until("lossatlas.reliefs[0].level === 0")
+    assert visit.faults == []
+
+
+NOTEBOOK = """<!doctype html><html><head><title>notebook</title><style>h2 { color: rgb(1, 2, 3); }</style></head>
+<body><h2>mine</h2><div id="cell"></div><script type="module">
+const model = JSON.parse(document.getElementById("model").textContent);
+const arrays = Uint8Array.from(atob(model.arrays), (letter) => letter.charCodeAt(0));
+const code = URL.createObjectURL(new Blob([model.code], { type: "text/javascript" }));
+const widget = await import(code);
+const known = { words: model.words, look: model.look, arrays: new DataView(arrays.buffer) };
+widget.default.render({ model: { get: (name) => known[name] }, el: document.getElementById("cell") });
+document.documentElement.dataset.ready = "";
+</script><script type="application/json" id="model">MODEL</script></body></html>"""
+
+
+def test_the_widget_draws_in_its_cell_and_leaves_the_notebook_alone(browser: Any, tmp_path: Path) -> None:
+    content, numbers = packed(payload(compiled(BOWL, None, {"scale": "linear"})))
+    model = {
+        "words": json.dumps(content),
+        "arrays": base64.b64encode(numbers).decode(),
+        "look": widget._resource("atlas.css"),
+        "code": widget._resource("atlas.js") + widget._CALL,
+    }
+    page = NOTEBOOK.replace("MODEL", json.dumps(model).replace("<", "\\u003c"))
+    (tmp_path / "notebook.html").write_text(page, encoding="utf-8")
+    visit = Visit(browser, tmp_path / "notebook.html")
+    visit.until("window.lossatlas && lossatlas.reliefs[0].pointCount > 0")
+    assert visit.ask("lossatlas.reliefs[0].heightAt(1, 2)") == pytest.approx(4.1)
+    inside = "document.getElementById('cell').shadowRoot"
+    assert visit.ask(f"{inside}.querySelector('h2').innerText") == "bowl"
+    assert visit.ask("getComputedStyle(document.querySelector('h2')).color") == "rgb(1, 2, 3)"
+    assert visit.ask(f"getComputedStyle({inside}.querySelector('h2')).color") != "rgb(1, 2, 3)"
+    visit.ask(f"{inside}.querySelector('#dark').click()")
+    visit.until("document.getElementById('cell').hasAttribute('data-dark')")
+    assert not visit.ask("document.documentElement.hasAttribute('data-dark')")
+    assert visit.faults == []
+
+
+def test_the_map_lies_as_that_of_matplotlib_does(browser: Any, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    from matplotlib import colormaps
+
+    x, y = np.linspace(-1, 1, 9), np.linspace(0, 1, 9)
+    tilted = x[:, None] + 10 * y
+    la.draw(la.landscape(x=x, y=y, loss=tilted), tmp_path / "a.html", scale="linear", clip=None)
+    visit = Visit(browser, tmp_path / "a.html")
+    visit.page.locator("#contours").uncheck()
+    seen = visit.ask(
+        "(() => { const canvas = document.querySelector('.stack canvas'); const ratio = canvas.width / canvas.clientWidth;"
+        "const [w, h] = [canvas.clientWidth - 60, canvas.clientHeight - 48]; const draw = canvas.getContext('2d');"
+        "return [[0.05, 0.05], [0.95, 0.05], [0.05, 0.95], [0.95, 0.95]].map(([u, v]) =>"
+        "[...draw.getImageData((52 + u * w) * ratio, (8 + (1 - v) * h) * ratio, 1, 1).data].slice(0, 3)); })()"
+    )
+    for (u, v), colour in zip([(0.05, 0.05), (0.95, 0.05), (0.05, 0.95), (0.95, 0.95)], seen, strict=True):
+        height = (2 * u - 1 + 10 * v - tilted.min()) / np.ptp(tilted)
+        assert np.abs(np.array(colormaps["viridis"](height)[:3]) * 255 - colour).max() < 6, (u, v)
+
+
+@pytest.mark.parametrize("view", ["relief", "map"])
+def test_reference_views_look_as_they_did(browser: Any, tmp_path: Path, view: str) -> None:
+    """Looked at when they were made; LOSSATLAS_REFERENCES=1 makes them again."""
+    from PIL import Image
+
+    la.draw(BOWL, tmp_path / "a.html", scale="linear", title=HOSTILE)
+    visit = Visit(browser, tmp_path / "a.html", width=700)
+    visit.until("lossatlas.reliefs[0].pointCount > 0")
+    visit.page.wait_for_timeout(500)
+    shot = visit.page.locator({"relief": ".solid", "map": ".stack"}[view]).screenshot()
+    seen = Image.open(io.BytesIO(shot)).convert("RGB").resize((320, 240))
+    there = REFERENCES / f"{view}.png"
+    if os.environ.get("LOSSATLAS_REFERENCES"):
+        there.parent.mkdir(exist_ok=True)
+        seen.save(there)
+    apart = np.abs(np.asarray(seen, float) - np.asarray(Image.open(there).convert("RGB"), float))
+    assert apart.mean() < 6
+    assert np.quantile(apart, 0.98) < 90

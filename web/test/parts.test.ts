@@ -1,0 +1,81 @@
+/** Do difference, morph, gliding paths, layers and the style of a notebook follow from what they are made of? */
+import { describe, expect, it } from "vitest";
+import type { Block, Content, Way } from "../src/data";
+import { comparable, derived } from "../src/derive";
+import { between, kept } from "../src/glide";
+import { layered } from "../src/layers";
+import { thinned } from "../src/mesh";
+import { scoped } from "../src/notebook";
+import { begin, type State } from "../src/state";
+
+const axis = (name: string, coordinates: number[]) => ({ name, label: name, coordinates: Float64Array.from(coordinates), length: 1 });
+
+function block(title: string, values: number[], status = values.map(() => 1)): Block {
+  return {
+    title, note: "", axes: [axis("x", [0, 1]), axis("y", [0, 1])], centre: false, status: { shape: [1, 2, 2], data: Uint8Array.from(status) },
+    values: { loss: { shape: [1, 2, 2], data: Float64Array.from(values) } }, errors: { loss: { "standard error": { shape: [1, 2, 2], data: Float64Array.from([1, 2, 3, 4]) } } },
+  };
+}
+
+const way = (x: number[]): Way => ({ kind: "path", panel: null, label: "", x: Float64Array.from(x), y: Float64Array.from(x), words: x.map(() => ""), colour: "#000", dots: true, along: {} });
+
+function content(blocks: Block[], overlays: Way[] = []): Content {
+  const first = { scale: "linear", low: 0, high: 1, linear_below: null, bottom: 0, top: 1, levels: [], ticks: [], labels: [], clipped: false, words: "" } as const;
+  return { value: "loss", values: ["loss"], blocks, overlays, first, looks: {}, colours: {}, limits: { x: [0, 1], y: [0, 1] }, curves: [], theme: "light" } as unknown as Content;
+}
+
+const numbers = (made: Content): number[] => [...made.blocks[0]!.values["loss"]!.data];
+const state = (given: Content, what: Partial<State>): State => ({ ...begin(given), ...what });
+
+describe("what is made of two landscapes", () => {
+  const two = content([block("a", [1, 2, 3, 4]), block("b", [2, 2, 5, NaN], [1, 1, 5, 3])]);
+  it("is their difference, with the status that hides a value", () => {
+    const made = derived(two, state(two, { derive: "difference" }));
+    expect(numbers(made).slice(0, 3)).toEqual([1, 0, 2]);
+    expect(numbers(made)[3]).toBeNaN();
+    expect([...made.blocks[0]!.status.data]).toEqual([1, 1, 5, 3]);
+    expect([made.first.low, made.first.high]).toEqual([-2, 2]);
+  });
+  it("or a part of the way from one to the other", () => {
+    expect(numbers(derived(two, state(two, { derive: "morph", part: 0.25 }))).slice(0, 3)).toEqual([1.25, 2, 3.5]);
+  });
+  it("and nothing where their grids differ", () => {
+    const other = block("b", [1, 2, 3, 4]);
+    other.axes[1] = axis("y", [0, 2]);
+    const apart = content([block("a", [1, 2, 3, 4]), other]);
+    expect(comparable(apart)).toBe(false);
+    expect(derived(apart, state(apart, { derive: "difference" }))).toBe(apart);
+  });
+});
+
+describe("a page that follows", () => {
+  it("keeps the surface that is the same, and only that", () => {
+    const old = content([block("a", [1, 2, 3, NaN])]);
+    expect(kept(old, content([block("a", [1, 2, 3, NaN])])).blocks).toBe(old.blocks);
+    expect(kept(old, content([block("a", [1, 2, 3, 5])])).blocks[0]).not.toBe(old.blocks[0]);
+  });
+  it("lets a path glide, its new points out of the last old one", () => {
+    const [old, next] = [content([block("a", [1, 2, 3, 4])], [way([0, 1])]), content([block("a", [1, 2, 3, 4])], [way([1, 3, 9])])];
+    const at = (part: number): number[] => [...(between(old, next, part).overlays[0] as Way).x];
+    expect(at(0)).toEqual([0, 1, 1]);
+    expect(at(0.5)).toEqual([0.5, 2, 5]);
+    expect(at(1)).toEqual([1, 3, 9]);
+  });
+});
+
+it("errors become layers with a range of their own", () => {
+  const made = layered(content([block("a", [1, 2, 3, 4])]));
+  expect(made.layers).toEqual(["loss: standard error"]);
+  expect(made.looks["linear|whole|loss: standard error"]).toMatchObject({ low: 1, high: 4 });
+});
+
+it("a thinned grid keeps its corners and every so many points", () => {
+  const x = Float64Array.from({ length: 10 }, (_, n) => n);
+  const few = thinned({ x, y: x, z: Float64Array.from({ length: 100 }, (_, n) => n) }, 4);
+  expect([...few.x]).toEqual([0, 3, 6, 9]);
+  expect([...few.z.slice(0, 5)]).toEqual([0, 3, 6, 9, 30]);
+});
+
+it("the style of a page becomes that of a tree", () => {
+  expect(scoped(":root{--a:1}:root[data-dark]{--a:2}body{margin:0} .tbody{x:y}")).toBe(":host{--a:1}:host([data-dark]){--a:2}.page{margin:0} .tbody{x:y}");
+});
