@@ -71,7 +71,7 @@ def test_the_demo_serves_a_path_that_grows_and_a_surface_below_it(tmp_path: Path
         until(lambda: runs(address)[0]["counts"]["done"] > first + 5)
         until(lambda: len(surfaces(folder)) > 1)
         (card,) = runs(address)
-        assert (card["kind"], card["title"]) == ("path", "demo/learning to read digits")
+        assert (card["kind"], card["title"]) == ("path", "learning to read digits")
     finally:
         end(process)
     assert process.returncode == 0

@@ -60,6 +60,7 @@ class Trail:
     def __init__(self, folder: Path, name: str) -> None:
         self.folder = folder
         self.name = name
+        self.title = name.rpartition("/")[2]
         self._growing = Growing(folder)
         self._lock = threading.Lock()
 
@@ -69,7 +70,7 @@ class Trail:
         last = entries[-1] if entries else {}
         loss = last.get("loss")
         return {
-            "title": self.name,
+            "title": self.title,
             "kind": "path",
             "values": ["loss"],
             "counts": {"total": len(entries), "done": len(entries), "failed": 0, "non_finite": 0},
@@ -149,7 +150,7 @@ class Trail:
         }
         empty = np.full((_EMPTY, _EMPTY), np.nan)
         status = np.full((_EMPTY, _EMPTY), Status.NOT_SAMPLED, np.int8)
-        landscape = build(axes, {"loss": empty}, status, about=About(title=self.name))
+        landscape = build(axes, {"loss": empty}, status, about=About(title=self.title))
         told = [np.nan if one.loss is None else one.loss for one in position.checkpoints]
         losses = np.where(np.isfinite(own), own, np.array(told, float))
         losses = losses[np.isfinite(losses)]

@@ -10,13 +10,13 @@ from typing import Any
 
 import click
 
-from lossatlas.cli.options import WHAT, flags, settings
+from lossatlas.cli.options import WHAT, Measuring, flags, settings
 from lossatlas.errors import SpecError
 
 __all__ = ["listen", "serve_command"]
 
 
-@click.command("serve")
+@click.command("serve", cls=Measuring, own="The page")
 @click.argument("folders", nargs=-1, metavar="[FOLDER...]")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="0 takes any that is free."
