@@ -218,6 +218,17 @@ def test_what_is_said_was_checked_on_cells_drawn_at_random_and_can_be_found_agai
     assert min(each.max() for each in wrong) <= 0.02
 
 
+@pytest.mark.parametrize("block", [1, 5])
+def test_slow_points_asked_for_one_by_one_are_no_more_than_those_of_large_blocks(block):
+    truth = 1 + X**2 + 2 * Y**2 + 0.3 * np.cos(3 * X)
+    found, asked = run(truth, square(tolerance=0.02), block=block)
+    _, at_once = run(truth, square(tolerance=0.02))
+    assert asked.sum() <= 1.1 * at_once.sum()
+    facts = json.loads(found.attrs["sampling"])
+    assert (facts["fresh"], facts["fresh_within"]) == (12, 12)
+    assert facts["random"] >= 29
+
+
 def test_random_cells_are_not_chosen_for_what_was_found():
     sampler = square()
     fresh = Fresh.of(N * N, coarse_cells(sampler.axes, FIRST))

@@ -155,7 +155,7 @@ class AdaptiveQueue:
         self._told = np.zeros(len(self._cells), bool)
         self._first = coarse_cells(sampler.axes, FIRST)
         self._fresh = sampler._fresh
-        self._examined = 0
+        self._exam_ends = 0
         self._rest: np.ndarray | None = None
         self.tell(told)
 
@@ -187,30 +187,36 @@ class AdaptiveQueue:
         return now
 
     def _chosen(self, free: np.ndarray, known: np.ndarray, count: int) -> np.ndarray:
+        drawn = self._fresh.evaluated(self._told)
+        if len(drawn) < self._exam_ends:  # an examination that was begun is finished, however small the blocks are
+            exam = self._fresh.cells[len(drawn) : self._exam_ends]
+            return self._of(exam, count)
         found = surrogate.estimate(self._cells, known, self._values[known], self._sampler.shown)
         errors = np.where(self._told, 0.0, found.errors)
         # Beside a value that is not finite nothing can be interpolated: those cells are all visited.
         errors[free[_beside_a_hole(self._cells, free, self._told, self._values)]] = np.inf
         chosen = errors.copy()
         chosen[self._fresh.cells[np.isfinite(errors[self._fresh.cells])]] = 0.0  # they are for the examination
-        drawn = self._fresh.evaluated(self._told)
         if (chosen <= self._sampler.tolerance).all():
             lower = self._lower(found)
             if len(lower):
                 return lower[:count]
             if self._passed(known, drawn):
                 return np.empty(0, np.int64)
-            exam: np.ndarray = self._fresh.next(drawn)
-            exam = exam[~self._told[exam]][:count]
+            exam = self._fresh.next(drawn)
             if len(exam):
-                self._examined = len(drawn)
-                return exam
+                self._exam_ends = len(drawn) + len(exam)
+                return self._of(exam, count)
         rough = np.mean(errors[free] > self._sampler.tolerance)
         if (self._told.mean() > HOPELESS and rough > HOPELESS) or not chosen.any():
             return self._in_order(count)
         wanted = min(max(8, int(GROWTH * self._told.sum())), len(free), count)
         probes = self._fresh.cells[len(drawn) :][: round(PROBES * wanted)]
         return _spread(self._cells, probes[~self._told[probes]], chosen, found.distances, wanted)
+
+    def _of(self, exam: np.ndarray, count: int) -> np.ndarray:
+        left: np.ndarray = exam[~self._told[exam]]
+        return left[:count]
 
     def _lower(self, found: surrogate.Estimate) -> np.ndarray:
         """The cell that promises the lowest value, where that is visibly below all that was seen; none else."""
@@ -231,8 +237,6 @@ class AdaptiveQueue:
 
     def _passed(self, known: np.ndarray, drawn: np.ndarray) -> bool:
         """Whether the last fresh cells, evaluated when all others were known, were predicted within the tolerance."""
-        if len(drawn) < min(self._examined + self._fresh.exam, len(self._fresh.cells)):
-            return False
         last = self._fresh.last(drawn)
         last = last[np.isfinite(self._values[last])]
         wrong = fresh.missed(self._sampler.shape, known, self._values, last, self._sampler.shown)
