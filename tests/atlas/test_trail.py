@@ -159,6 +159,19 @@ def test_connections_studies_and_tables_are_opened(serve: Serve, tmp_path: Path)
     assert ask(address, f"/api/scene?run={found['runs/study']['id']}")[0] == 400
 
 
+def test_numbers_that_no_float_holds_break_nothing(serve: Serve, tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "path"
+    train(folder, range(4))
+    notes = {HOSTILE: -(10**400)}
+    la.Recorder(folder, resume=True).step(nn.Linear(3, 1, bias=False), step=4, **notes)
+    address = serve(tmp_path / "runs")
+    status, _, body = ask(address, f"/api/scene?run={runs(address)['runs/path']['id']}")
+    content, array = opened(body)
+    assert status == 200
+    assert array(content["overlays"][0]["along"]["note"])[3] == 3
+    assert HOSTILE not in content["overlays"][0]["along"], "no finite number of it is known"
+
+
 def test_a_figure_of_a_path_has_the_path_on_it(serve: Serve, tmp_path: Path) -> None:
     train(tmp_path / "runs" / "path", range(8))
     address = serve(tmp_path / "runs")

@@ -165,7 +165,7 @@ class Shelf:
 def _told(entry: Entry) -> dict[str, Any]:
     try:
         return entry.card()
-    except (SpecError, OSError, ValueError, KeyError, IndexError) as fault:
+    except (SpecError, OSError, ValueError, KeyError, IndexError, OverflowError) as fault:
         return {"title": entry.name, "fault": str(fault), "changed": 0.0}
 
 

@@ -151,8 +151,8 @@ class Trail:
         empty = np.full((_EMPTY, _EMPTY), np.nan)
         status = np.full((_EMPTY, _EMPTY), Status.NOT_SAMPLED, np.int8)
         landscape = build(axes, {"loss": empty}, status, about=About(title=self.title))
-        told = [np.nan if one.loss is None else one.loss for one in position.checkpoints]
-        losses = np.where(np.isfinite(own), own, np.array(told, float))
+        told = path.along.get("loss in training", own)
+        losses = np.where(np.isfinite(own), own, told)
         losses = losses[np.isfinite(losses)]
         if not len(losses) or losses.min() == losses.max():
             return landscape, View(overlays=[path])

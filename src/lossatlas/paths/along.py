@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -73,8 +74,16 @@ def along(
         "distance from the plane": residual,
         **_noted(checkpoints),
     }
-    found = {name: np.array(row, dtype=float) for name, row in rows.items() if row is not None}
+    found = {name: np.array([_float(one) for one in row]) for name, row in rows.items() if row is not None}
     return {name: row for name, row in found.items() if np.isfinite(row).any()}
+
+
+def _float(number: Any) -> float:
+    """A number of somebody's file: an integer that no float can hold is infinite."""
+    try:
+        return math.nan if number is None else float(number)
+    except OverflowError:
+        return math.inf if number > 0 else -math.inf
 
 
 def _noted(checkpoints: Sequence[Known]) -> dict[str, list[Any]]:
