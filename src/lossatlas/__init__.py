@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from lossatlas.objective import Objective, metrics
     from lossatlas.objective.checkpoints import load_checkpoint
     from lossatlas.objective.function import Function
+    from lossatlas.paths.marks import marks
     from lossatlas.paths.record import Recorder
     from lossatlas.paths.trajectories import Trajectory
     from lossatlas.results.arrays import landscape
@@ -80,6 +81,7 @@ _HOMES = {
     "masked_gradients": "curvature.masked",
     "Recorder": "paths.record",
     "Trajectory": "paths.trajectories",
+    "marks": "paths.marks",
     "align": "connect.alignment",
 }
 
@@ -118,6 +120,7 @@ __all__ = [
     "interpolate",
     "landscape",
     "load_checkpoint",
+    "marks",
     "masked_gradients",
     "metrics",
     "normalize",

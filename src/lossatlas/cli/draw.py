@@ -23,7 +23,7 @@ __all__ = ["command", "draw_command"]
 
 class _Drawing(Sectioned):
     sections: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "What is drawn": ("labels", "value", "kind", "minus_centre", "points", "holes", "contours", "config"),
+        "What is drawn": ("labels", "value", "kind", "minus_centre", "points", "marks", "holes", "contours", "config"),
         "Range and colours": ("scale", "clip", "vmin", "vmax", "levels", "colours", "theme"),
         "Reliefs": ("camera", "render", "bare", "transparent"),
         "Words": (
@@ -77,6 +77,9 @@ class _Drawing(Sectioned):
 @click.option("--render", is_flag=True, help="Render the relief with soft light: some seconds (png, pdf, svg).")
 @click.option("--bare", is_flag=True, help="With --render: the relief alone, without words (png).")
 @click.option("--transparent", is_flag=True, help="With --render: without the paper.")
+@click.option(
+    "--mark", "marks", multiple=True, metavar="NAME=X,Y", help="Mark a place on a map or a relief; may be repeated."
+)
 @click.option("--points", is_flag=True, default=None, help="Show which points were evaluated (after --adaptive).")
 @printed
 @click.option("--latex", is_flag=True, help="Write the whole caption beside the picture, as \\caption in a .tex file.")
@@ -85,6 +88,7 @@ def draw_command(
     runs: tuple[str, ...],
     out: tuple[str, ...],
     labels: tuple[str, ...],
+    marks: tuple[str, ...],
     config: Path | None,
     clip: str | None,
     holes: bool,
@@ -112,6 +116,7 @@ def draw_command(
       lossatlas draw runs/a runs/b -o b.png --minus-centre  (how far the loss rises above each centre)
       lossatlas draw runs/a -o cover.png --render --bare --transparent
       lossatlas draw runs/a -o error.png --value error
+      lossatlas draw runs/a -o marked.png --mark "SGD=0.4,-0.1" --mark "SWA=0.1,0"
       lossatlas draw --label SGD=runs/a --label Adam=runs/b -o paper.pdf --width text --font serif --letters --latex
       lossatlas draw runs/a -o grey.eps --width column --font-size 7 --theme print --no-units
       lossatlas draw runs/ways -o ways.png    (what lossatlas connect --run kept)
@@ -123,6 +128,7 @@ def draw_command(
     from lossatlas.cli.kinds import opened
     from lossatlas.connect.connections import overlays_of
     from lossatlas.draw import Render, check_path
+    from lossatlas.figure.kept import kept
 
     runs, names = named(runs, labels)
     for path in out:
@@ -138,7 +144,8 @@ def draw_command(
         return
     if clip is not None:
         view["clip"] = None if clip == "none" else clip if clip == "auto" else _number(clip)
-    upon = [replace(overlay, panel=at) for at, run in enumerate(runs) for overlay in overlays_of(run)]
+    upon = [replace(overlay, panel=at) for at, run in enumerate(runs) for overlay in (*overlays_of(run), *kept(run))]
+    upon += _marks(marks)
     if upon:
         view["overlays"] = upon
     fields_of_each = [result.shown(holes=holes) for result in results]
@@ -177,6 +184,26 @@ def _draw_plot(result: Result, count: int, out: tuple[str, ...], view: dict[str,
     for path in out:
         drawn = la.draw(result.shown(value), path, latex=latex, command=command(), **view)
         click.echo(f"drawn: {drawn}")
+
+
+def _marks(marks: tuple[str, ...]) -> list[Any]:
+    """Places with names, from NAME=X,Y."""
+    import numpy as np
+
+    from lossatlas.figure.overlays import Points
+
+    places = []
+    for mark in marks:
+        name, _, at = mark.rpartition("=")
+        try:
+            x, y = map(float, at.split(","))
+        except ValueError:
+            raise click.BadParameter(f"{mark!r}; expected NAME=X,Y", param_hint="--mark") from None
+        places.append((name, x, y))
+    if not places:
+        return []
+    names, x_of, y_of = zip(*places, strict=True)
+    return [Points(x=np.array(x_of), y=np.array(y_of), words=names)]
 
 
 def _number(text: str) -> float:

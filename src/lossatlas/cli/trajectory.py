@@ -9,7 +9,6 @@ from typing import Any
 import click
 
 from lossatlas.cli.options import WHAT, Measuring, flags, settings
-from lossatlas.errors import SpecError
 
 __all__ = ["trajectory_command"]
 
@@ -57,8 +56,6 @@ def trajectory_command(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what was left out is printed
         path = la.Trajectory.open(folders[0] if len(folders) == 1 else folders, tensors=tensors, prefix=prefix)
-    if film and len(path.runs) > 1:
-        raise SpecError("--film shows one run as it grows; give --folder once")
     found = path.principal(centre=centre)  # type: ignore[arg-type]  # checked there
     _print_path(path, found)
     if variance:
@@ -104,6 +101,7 @@ def _measured(path: Any, told: dict[str, Any], grid: int, centre: str) -> tuple[
     """The surface, the path over it, and the losses along it."""
     import lossatlas as la
     from lossatlas.cli.scan import Scan, all_samples, build_model, build_objective
+    from lossatlas.figure.kept import keep
 
     scan = all_samples(Scan(**told), "the losses along a path")
     model = build_model(scan)
@@ -113,7 +111,10 @@ def _measured(path: Any, told: dict[str, Any], grid: int, centre: str) -> tuple[
     along = path.losses(objective, plane)
     axes = along.projected.bounds(grid) | {axis: getattr(scan, axis) for axis in "xy" if getattr(scan, axis)}
     options: dict[str, Any] = {"run": scan.run or None, "plan": scan.plan, "precision": scan.precision}
-    return along.overlays(), la.sample(objective, plane, la.Grid(**axes), **options), along
+    landscape = la.sample(objective, plane, la.Grid(**axes), **options)
+    if scan.run:
+        keep(scan.run, along.overlays())
+    return along.overlays(), landscape, along
 
 
 def _page(target: str, found: Any, path: Any, landscape: Any, overlays: Any, along: Any) -> Path:

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from lossatlas import checksum
 from lossatlas.atomic import write_text
 from lossatlas.errors import SpecError
-from lossatlas.figure import overlays
+from lossatlas.figure.kept import content_of, overlay_of
 from lossatlas.figure.overlays import Overlay
 from lossatlas.figure.plot import Mark, Panel, Plot, Series, onto
 from lossatlas.oneline import one_line
@@ -32,8 +31,6 @@ __all__ = ["CONNECTION", "PLANE", "Ways", "folder_for", "note", "opened", "overl
 CONNECTION, PLANE = "connection.json", "plane"
 FORMAT = 2
 """Since version 0.2; a file of version 0.1 names no format and has no checksum."""
-
-_KINDS = {"Path": overlays.Path, "Points": overlays.Points}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,13 +109,9 @@ def note(
         barriers: the barrier of each in words, by the words of the way.
         upon: paths and points that are drawn on the surface.
     """
-    shown = [{"kind": type(overlay).__name__, **_plain(vars(overlay))} for overlay in upon]
+    shown = [content_of(overlay) for overlay in upon]
     content = {"title": title, "ways": dict(ways), "caption": list(caption), "barriers": dict(barriers or {})}
     write_text(folder / CONNECTION, checksum.sealed({"format": FORMAT, **content, "upon": shown}))
-
-
-def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in fields.items()}
 
 
 def opened(path: str | os.PathLike[str]) -> Ways:
@@ -143,7 +136,7 @@ def opened(path: str | os.PathLike[str]) -> Ways:
         barriers=content["barriers"],
         folders=folders,
         landscapes={words: read(place) for words, place in folders.items()},
-        upon=tuple(map(_overlay, content["upon"])),
+        upon=tuple(map(overlay_of, content["upon"])),
         surface=read(folder / PLANE) if (folder / PLANE).is_dir() else None,
     )
 
@@ -166,13 +159,8 @@ def _known(folder: Path) -> dict[str, Any]:
         for name in ways:
             bare_name(name, file)
         for one in found["upon"]:
-            _overlay(one)
+            overlay_of(one)
     return found
-
-
-def _overlay(one: Mapping[str, Any]) -> Overlay:
-    made: Overlay = _KINDS[one["kind"]](**{key: value for key, value in one.items() if key != "kind"})
-    return made
 
 
 def overlays_of(path: str | os.PathLike[str]) -> list[Overlay]:
@@ -181,7 +169,7 @@ def overlays_of(path: str | os.PathLike[str]) -> list[Overlay]:
     above = kind_of(folder.parent) if folder.name == PLANE else None
     if above is None or above.name != "connection":
         return []
-    return [_overlay(one) for one in _known(folder.parent)["upon"]]
+    return [overlay_of(one) for one in _known(folder.parent)["upon"]]
 
 
 def plot(ways: Mapping[str, Any], *, title: str, caption: tuple[str, ...], value: str = "loss") -> Plot:

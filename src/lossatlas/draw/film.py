@@ -23,12 +23,15 @@ from lossatlas.errors import SpecError, unknown
 from lossatlas.figure import overlays as upon
 from lossatlas.figure.plot import Mark, Plot
 
-__all__ = ["SUFFIXES", "Film", "Grow", "Morph", "Turn", "Walked", "Zoom", "animate"]
+__all__ = ["OWN", "SUFFIXES", "Film", "Grow", "Morph", "Turn", "Walked", "Zoom", "animate"]
 
 SUFFIXES = (".mp4", ".gif", ".webp", "")
 """The kinds of film; a name without an ending is a folder of numbered png files."""
 
 _PATIENCE = 2.0
+
+OWN = "the network itself"
+"""What the losses of the networks are called in the plot of a path."""
 
 
 class Film(Protocol):
@@ -122,8 +125,13 @@ class Walked(Protocol):
         """What is known of each."""
         ...
 
-    def overlay(self) -> upon.Path:
-        """The path on the surface."""
+    @property
+    def each(self) -> Sequence[Walked]:
+        """The same of every run by itself."""
+        ...
+
+    def overlays(self) -> Sequence[upon.Path]:
+        """The path of every run on the surface."""
         ...
 
     def plot(self) -> Plot:
@@ -133,7 +141,7 @@ class Walked(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Grow:
-    """A training run grows over its surface, with its losses beside it.
+    """A training run grows over its surface, with its losses beside it; several grow at once, in one colour each.
 
     Attributes:
         path: what was found of the run, from :meth:`lossatlas.Trajectory.losses`.
@@ -149,19 +157,29 @@ class Grow:
         """
         if len(scenes) != 1:
             raise SpecError(f"a training run grows over one landscape, got {len(scenes)}")
-        drawn, known = self.path.overlay(), self.path.checkpoints
-        plot = replace(
-            self.path.plot(), panels=self.path.plot().panels[:1], caption=(), theme_name=view.theme, title=""
-        )
-        ticks = plot.panels[0].series[0].x
-        last = len(known) - 1
+        drawn, runs = self.path.overlays(), self.path.each
+        plot = self._losses(view)
+        ticks = [run.plot().panels[0].series[0].x for run in runs]
         for time in times:
-            at = min(1.15 * float(time), 1.0) * last
-            done = replace(view, overlays=[*view.overlays, _up_to(drawn, at)])
-            left = _page(static.figure(compile(scenes[0], done)), dpi)
-            now = float(np.interp(at, np.arange(len(ticks)), ticks))
-            marked = replace(plot.panels[0], marks=[Mark(x=now, label=_clock(known[int(at)]))])
+            share = min(1.15 * float(time), 1.0)
+            grown = [_up_to(one, share * (len(one.x) - 1)) for one in drawn]
+            left = _page(static.figure(compile(scenes[0], replace(view, overlays=[*view.overlays, *grown]))), dpi)
+            at = [share * (len(one) - 1) for one in ticks]
+            now = [float(np.interp(a, np.arange(len(one)), one)) for a, one in zip(at, ticks, strict=True)]
+            clock = _clock(runs[0].checkpoints[int(at[0])]) if len(runs) == 1 else ""
+            marked = replace(plot.panels[0], marks=[Mark(x=max(now), label=clock)])
             yield _beside(left, _page(static.figure(replace(plot, panels=[marked])), dpi))
+
+    def _losses(self, view: View) -> Plot:
+        """The losses along the path; of several runs those of the networks themselves, one line each."""
+        runs = self.path.each
+        plot = replace(runs[0].plot(), caption=(), theme_name=view.theme, title="")
+        panel = plot.panels[0]
+        if len(runs) > 1:
+            own = [next(one for one in run.plot().panels[0].series if one.label == OWN) for run in runs]
+            series = [replace(one, label=f"run {n}", color=n - 1) for n, one in enumerate(own, start=1)]
+            panel = replace(panel, series=series, marks=())
+        return replace(plot, panels=[panel])
 
 
 def animate(

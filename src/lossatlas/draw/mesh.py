@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lossatlas import extras
-from lossatlas.draw import rim, solid
+from lossatlas.draw import mesh_overlays, rim, solid
 from lossatlas.draw.scene import Cells, Scene
 from lossatlas.errors import SpecError
 from lossatlas.figure.palettes import rgb
@@ -26,6 +26,9 @@ SIDE, HEIGHT = 2.0, 0.6
 # The same box when printed, in millimetres, and how thick the base under the lowest point is.
 PRINT_SIDE, PRINT_BASE = 100.0, 3.0
 # Room between surfaces that are compared, in parts of the side.
+THIN = 0.004
+"""Radius of a path upon a surface, as a share of its side."""
+
 GAP = 0.15
 
 
@@ -104,8 +107,7 @@ def sheets(scene: Scene) -> list[rim.Surface]:
     """
     by_x, by_y, by_z = factors(scene)
     bottom, top = scene.range.limits
-    x_low, x_high = scene.limits[scene.panels[0].axes[0].name]
-    step = (x_high - x_low) * by_x * (1 + GAP)
+    step = _step(scene)
     found = []
     for index, panel in enumerate(scene.panels):
         x, y = (axis.coordinates for axis in panel.axes)
@@ -115,6 +117,16 @@ def sheets(scene: Scene) -> list[rim.Surface]:
             raise SpecError(f"landscape {panel.title!r}: no four neighbouring cells have a value, so no surface")
         found.append(surface)
     return found
+
+
+def _step(scene: Scene) -> float:
+    """From one panel to the next."""
+    low, high = scene.limits[scene.panels[0].axes[0].name]
+    return (high - low) * factors(scene)[0] * (1 + GAP)
+
+
+def _upon(scene: Scene) -> list[mesh_overlays.Laid]:
+    return [one for one in mesh_overlays.laid(scene, factors(scene), _step(scene)) if one.pieces]
 
 
 def _facts(scene: Scene) -> dict[str, Any]:
@@ -155,9 +167,13 @@ def _write_vtp(scene: Scene, path: Path) -> None:
         part.point_data["landscape"] = np.full(len(sheet.points), index, np.int32)
         parts.append(part)
     whole = parts[0] if len(parts) == 1 else parts[0].append_polydata(*parts[1:])
+    if upon := _upon(scene):
+        whole = mesh_overlays.with_lines(pyvista, whole, upon)
     whole.point_data.active_scalars_name = scene.value
     _store(whole, scene)
     whole.field_data["titles"] = [ascii_only(panel.title) for panel in scene.panels]
+    if upon:
+        whole.field_data["overlays"] = [ascii_only(", ".join(filter(None, (one.label, *one.words)))) for one in upon]
     path.write_bytes(_xml(whole, "vtkXMLPolyDataWriter"))
 
 
@@ -210,6 +226,9 @@ def _write_glb(scene: Scene, path: Path) -> None:
             metadata=_facts(scene),
         )
         collection.add_geometry(shape, node_name=panel.title, geom_name=panel.title)
+    for one in _upon(scene):
+        for name, shape in mesh_overlays.beads(trimesh, one, THIN * SIDE):
+            collection.add_geometry(shape, node_name=name, geom_name=name)
     path.write_bytes(collection.export(file_type="glb"))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lossatlas.draw.scene import PictureAxis, Scene
 from lossatlas.draw.sheet import Printed, Sheet, shortened, text_width
-from lossatlas.figure.words import number
+from lossatlas.figure.words import WAY, number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -90,6 +90,9 @@ def label_x(sheet: Sheet, axes: Axes, scene: Scene, axis: PictureAxis) -> None:
     theme, room = scene.theme, 72.0 * sheet.panel_width
     name = scene.paper.x_label or axis.name
     long = f"{name} (multiples of the direction)" if scene.paper.units and not scene.paper.x_label else name
+    if (way := WAY.match(axis.label)) and scene.curves and not scene.paper.x_label:
+        ends = " → ".join(end.removeprefix("the ") for end in way.groups())
+        name, long = ends, f"{ends} (share of the way)" if scene.paper.units else ends
     words = long if text_width(long, theme.text) <= room else shortened(name, theme.text, room)
     axes.set_xlabel(words, labelpad=1.5, fontsize=theme.text, color=theme.ink, parse_math=False)
 

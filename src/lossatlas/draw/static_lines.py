@@ -53,17 +53,33 @@ def draw(scene: Scene, onto: Figure | SubFigure | None = None) -> Figure:
             shown = scene.beside_range
             assert second is not None
             assert shown is not None
-            _draw_metric(second, curve, name, shown, colour=colour, style=styles[name], stroke=scene.theme.stroke)
+            own = _second_colour(scene) if single else colour
+            _draw_metric(second, curve, name, shown, colour=own, style=styles[name], stroke=scene.theme.stroke)
     _frame(sheet, axes, scene)
     room = 72.0 * sheet.panel_width / (1 + bool(twin)) + 3.0 * scene.theme.small
     name_axis(axes, scene, shortened(scene.label, scene.theme.text, room), side="left", up=up)
     if second is not None:
         _frame_second(second, scene)
         name_axis(second, scene, shortened(", ".join(twin), scene.theme.text, room), side="right", up=up)
+        if single:
+            _tint(axes, scene.theme.lines[0])
+            _tint(second, _second_colour(scene))
     _hatch(axes, scene)
     if single:
         heading(sheet, sheet.rectangle(0), scene.curves[0].members[0], letter(scene, 0))
     return sheet.figure  # type: ignore[no-any-return]
+
+
+def _second_colour(scene: Scene) -> str:
+    """The colour of the second axis of one curve, and of what belongs to it."""
+    return scene.theme.lines[1 % len(scene.theme.lines)]
+
+
+def _tint(axes: Axes, colour: str) -> None:
+    """Numbers and name of a vertical axis in the colour of its lines."""
+    axes.tick_params(axis="y", colors=colour)
+    for text in axes.texts:
+        text.set_color(colour)
 
 
 def _widest(scene: Scene, shown: Range) -> float:
@@ -172,8 +188,12 @@ def _key(scene: Scene, styles: Mapping[str, str]) -> list[Entry]:
         Entry(words=curve.title, style={"color": theme.lines[index % len(theme.lines)], "linewidth": 1.6 * width})
         for index, curve in enumerate(scene.curves)
     ]
+    shades = {}
+    if len(models) == 1 and scene.beside:
+        shades = {name: _second_colour(scene) if name in scene.beside else theme.lines[0] for name in styles}
+        shades[scene.label] = theme.lines[0]
     measured = [
-        Entry(words=name, style={"color": theme.ink, "linewidth": width, "linestyle": style})
+        Entry(words=name, style={"color": shades.get(name, theme.ink), "linewidth": width, "linestyle": style})
         for name, style in ((scene.label, "-"), *styles.items())
     ]
     return [*(models if len(models) > 1 else []), *(measured if styles else [])]

@@ -17,7 +17,7 @@ from lossatlas.errors import SpecError, unknown
 from lossatlas.expected import LANDSCAPE, check_kind, described_type
 from lossatlas.field.uncertainty import Seeds
 from lossatlas.figure import colour_maps
-from lossatlas.figure.overlays import Overlay, check
+from lossatlas.figure.overlays import Overlay, check, outside
 from lossatlas.figure.palettes import OWN, THEMES, Colours, ThemeName
 from lossatlas.figure.paper import Paper
 from lossatlas.figure.ranges import Range
@@ -39,7 +39,7 @@ class View(Paper):
 
     Attributes:
         value: what is the height and the colour: "loss" or the name of a metric.
-        kind: what is drawn. "auto" is "line" for one axis and "filled" for more.
+        kind: what is drawn. "auto" is "line" for one axis, "heat" for a map of curvature, and "filled" for others.
         scale: "log" is taken only of positive values; where there are others the scale is a symmetric logarithm
             and the caption says so. "auto" takes the logarithm where positive values span more than two decades within
             what is shown; scores between 0 and 1 and ways between networks are linear.
@@ -158,7 +158,7 @@ def compile(landscapes: xr.Dataset | Sequence[xr.Dataset] | Seeds, view: View | 
     view = _on_what_there_is(landscapes, view)
     sources, view = _named(_titled(_checked(landscapes, view.value), view.labels), view)
     dimensions = len(axis_names(sources[0]))
-    kind = _kind(view.kind, dimensions)
+    kind = _kind(view.kind, dimensions, coarse=quantity(sources[0], view.value) is not None)
     whole = cuts.named_apart([cuts.block(source) for source in sources], sources, merge=dimensions == 1)
     if view.minus_centre:
         whole = [cuts.minus_centre(block, source, view.value) for block, source in zip(whole, sources, strict=True)]
@@ -192,16 +192,28 @@ def compile(landscapes: xr.Dataset | Sequence[xr.Dataset] | Seeds, view: View | 
         overlays=overlays,
         paper=view,
         record=record.described(sources, view),
-        caption=_caption(seen, first, overlays),
+        caption=_caption(seen, first, overlays, panels),
         facts=tuple(map(facts, sources)),
     )
 
 
-def _caption(seen: shown.Seen, drawn: Range, overlays: Sequence[Overlay]) -> Caption:
+def _caption(seen: shown.Seen, drawn: Range, overlays: Sequence[Overlay], panels: Sequence[Cells]) -> Caption:
     """All that is to be said, and what of it stands in two lines."""
-    notes = " ".join(entry.note for entry in overlays if entry.note)
+    far = _outside(overlays, panels)
+    notes = " ".join(filter(None, [*(entry.note for entry in overlays), far]))
     whole = captions.caption(seen.sources, seen.blocks, seen.curves, seen.value, drawn, label=seen.label, notes=notes)
-    return replace(whole, what=brief.what(seen.sources, drawn), proves=brief.proves(seen.sources, seen.value))
+    what = (*filter(None, [far.removesuffix(".")]), *brief.what(seen.sources, drawn))
+    return replace(whole, what=what, proves=brief.proves(seen.sources, seen.value))
+
+
+def _outside(overlays: Sequence[Overlay], panels: Sequence[Cells]) -> str:
+    """What lies beyond the panels that it belongs to."""
+    said = []
+    for number, panel in enumerate(panels):
+        (x_low, *_, x_high), (y_low, *_, y_high) = (axis.coordinates.tolist() for axis in panel.axes)
+        upon = [one for one in overlays if one.panel in (None, number)]
+        said.append(outside(upon, (x_low, x_high), (y_low, y_high)))
+    return " ".join(dict.fromkeys(filter(None, said)))
 
 
 def _camera(view: View, kind: Kind, panels: Sequence[Cells], drawn: Range) -> tuple[float, float]:
@@ -260,9 +272,10 @@ def _named(sources: list[xr.Dataset], view: View) -> tuple[list[xr.Dataset], Vie
     return renamed, replace(view, value=names.get(view.value, view.value))
 
 
-def _kind(kind: KindOption, dimensions: int) -> Kind:
+def _kind(kind: KindOption, dimensions: int, *, coarse: bool) -> Kind:
+    """What is drawn; a map of curvature has few cells, whose values are shown as they are, and no contours between."""
     if kind == "auto":
-        return "line" if dimensions == 1 else "filled"
+        return "line" if dimensions == 1 else "heat" if coarse else "filled"
     if (kind == "line") != (dimensions == 1):
         good = "auto, line" if dimensions == 1 else "auto, contour, filled, heat, surface"
         raise SpecError(f"kind={kind!r} does not fit a landscape with {dimensions} axes; choose one of: {good}")

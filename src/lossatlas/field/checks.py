@@ -14,7 +14,7 @@ from scipy.stats import spearmanr
 from lossatlas.errors import SpecError
 from lossatlas.field.lowest import lowest
 from lossatlas.figure.ranges import choose
-from lossatlas.figure.words import number
+from lossatlas.figure.words import WAY, number
 from lossatlas.results.landscape import Status, axis_names, structured, value_names
 from lossatlas.results.moves import of_inputs
 
@@ -232,9 +232,7 @@ def _batchnorm(landscape: xr.Dataset, others: Sequence[xr.Dataset]) -> Finding:
     mode = modes.pop()
     if not mode:
         return Finding(question=question, verdict="fine", words="There is none, or nothing is recorded.")
-    between = [
-        axis for axis in axis_names(landscape) if "from the first model" in str(landscape[axis].attrs.get("long_name"))
-    ]
+    between = [axis for axis in axis_names(landscape) if WAY.match(str(landscape[axis].attrs.get("long_name", "")))]
     if mode == "frozen" and between:
         return Finding(
             question=question,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
+from lossatlas.field.inequality import bent
 from lossatlas.field.rounding import rounding
 from lossatlas.figure.words import apart, number
 from lossatlas.oneline import one_line
@@ -28,6 +29,7 @@ class Lowest:
         below_centre: whether it is lower than the centre, beyond rounding.
         centre_is_minimum: whether no point beside the centre is lower than it, beyond rounding; ``None`` where that is
             unknown.
+        along: what the points lie along where that is no slice, such as "Bézier curve"; empty for a slice.
     """
 
     value: float
@@ -35,6 +37,7 @@ class Lowest:
     centre: float | None
     below_centre: bool
     centre_is_minimum: bool | None
+    along: str = ""
 
     __repr__ = one_line
 
@@ -54,7 +57,7 @@ class Lowest:
             beyond = "" if self.value >= self.centre else " by more than rounding"
             return f"No evaluated point is lower than the centre{beyond}."
         told = {
-            False: "is not a minimum of this slice",
+            False: f"is not a minimum {f'along this {self.along}' if self.along else 'of this slice'}",
             True: "is no higher than the points beside it",
             None: "is not the lowest",
         }[self.centre_is_minimum]
@@ -90,9 +93,10 @@ def lowest(landscape: xr.Dataset, value: str = "loss") -> Lowest | None:
     index = np.unravel_index(int(np.argmin(np.where(known, values, np.inf))), values.shape)
     at = {name: float(axis[i]) for name, axis, i in zip(names, coordinates, index, strict=True)}
     least = float(values[index])
+    along = bent(landscape)
     centre, beside = _around_centre(landscape, value, values, known, coordinates)
     if centre is None:
-        return Lowest(value=least, at=at, centre=None, below_centre=False, centre_is_minimum=None)
+        return Lowest(value=least, at=at, centre=None, below_centre=False, centre_is_minimum=None, along=along)
     errors = np.broadcast_to(rounding(landscape, value)[0], values.shape)
     near = tuple(int(np.argmin(np.abs(axis))) for axis in coordinates)
     noise = float(errors[index] + errors[near])
@@ -102,6 +106,7 @@ def lowest(landscape: xr.Dataset, value: str = "loss") -> Lowest | None:
         centre=centre,
         below_centre=least < centre - noise,
         centre_is_minimum=bool(np.all(beside >= centre - noise)) if len(beside) else None,
+        along=along,
     )
 
 

@@ -12,13 +12,15 @@ from lossatlas.field.critical import Critical
 from lossatlas.figure.overlays import Overlay, Points, Regions, Symbol
 from lossatlas.figure.plot import Panel, Plot, Scale, Series
 
-__all__ = ["DECADES", "MOST_WORDS", "NAMES", "TINTED", "Shape", "leaf_order", "overlay", "plot"]
+__all__ = ["ALONE", "DECADES", "MOST_WORDS", "NAMES", "TINTED", "Shape", "leaf_order", "overlay", "plot"]
 
 NAMES = ("minimum", "ring around a hill", "shell around a peak")
 
 DECADES = 2.0
 """Decades that values must span for a logarithmic scale."""
 
+
+ALONE = "With one minimum there is one basin, and no tree of basins that merge."
 
 TINTED = "The tint of a basin lies over the colours of the scale."
 
@@ -73,7 +75,7 @@ class Shape(Protocol):
 
 
 def plot(found: Shape) -> Plot:
-    """The merge tree beside the persistence diagram.
+    """The merge tree beside the persistence diagram; of a single minimum, which makes no tree, the diagram alone.
 
     Args:
         found: the shape of a field.
@@ -81,10 +83,11 @@ def plot(found: Shape) -> Plot:
     Returns:
         A plot with two panels.
     """
+    single = len(found.minima) == 1
     return Plot(
         title=f"Shape of the {found.value}: {found.title}",
-        panels=(_tree_panel(found), _diagram_panel(found)),
-        caption=(found.words, found.caveat),
+        panels=(_diagram_panel(found),) if single else (_tree_panel(found), _diagram_panel(found)),
+        caption=(found.words, ALONE if single else "", found.caveat),
     )
 
 

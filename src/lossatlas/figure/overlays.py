@@ -10,10 +10,11 @@ import numpy as np
 
 from lossatlas.errors import SpecError, unknown
 from lossatlas.expected import check_kind
+from lossatlas.figure.words import number
 from lossatlas.oneline import one_line
 from lossatlas.untrusted import printable_fields
 
-__all__ = ["Overlay", "Path", "Points", "Regions", "Symbol", "borders", "check"]
+__all__ = ["Overlay", "Path", "Points", "Regions", "Symbol", "borders", "check", "outside"]
 
 Symbol = Literal["circle", "triangle", "square", "cross"]
 
@@ -88,6 +89,7 @@ class Points:
         _as_points(self)
         if self.symbol not in get_args(Symbol):
             raise SpecError(unknown("symbol", self.symbol, get_args(Symbol)))
+        printable_fields(self, *(["words"] if isinstance(self.words, (list, tuple)) else []))
         if self.words and len(self.words) != len(self.x):
             raise SpecError(f"points {self.label!r}: {len(self.words)} words for {len(self.x)} points")
 
@@ -164,6 +166,36 @@ def check(overlays: Sequence[Overlay], shapes: Sequence[tuple[int, ...]]) -> tup
                         f"and the panel has {list(shape)}"
                     )
     return tuple(overlays)
+
+
+def outside(overlays: Sequence[Overlay], x: tuple[float, float], y: tuple[float, float]) -> str:
+    """What a picture cannot show, in a sentence.
+
+    Args:
+        overlays: what is drawn upon it.
+        x: the first axis, from low to high.
+        y: the second.
+
+    Returns:
+        The sentence; empty where everything lies within.
+
+    Example:
+        >>> outside([Points(x=[0.0, 3.0], y=[0.0, 0.5], words=["A", "B"])], (-1, 1), (-1, 1))
+        'Outside the picture: B at (3, 0.5).'
+    """
+    said = []
+    for overlay in overlays:
+        if isinstance(overlay, Regions):
+            continue
+        beyond = (overlay.x < x[0]) | (overlay.x > x[1]) | (overlay.y < y[0]) | (overlay.y > y[1])
+        if isinstance(overlay, Path):
+            part = f"{int(beyond.sum())} of {len(beyond)} points of {overlay.label or 'a path'}"
+            said += [part] if beyond.any() else []
+            continue
+        names = overlay.words or [overlay.label or "a point"] * len(beyond)
+        places = zip(names, overlay.x, overlay.y, beyond, strict=True)
+        said += [f"{name or 'a point'} at ({number(a)}, {number(b)})" for name, a, b, far in places if far]
+    return f"Outside the picture: {'; '.join(said)}." if said else ""
 
 
 def borders(cells: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

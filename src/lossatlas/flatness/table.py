@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 
 from lossatlas.errors import SpecError, unknown
 from lossatlas.expected import check_kind
-from lossatlas.figure.plot import Panel, Plot, Series, onto
+from lossatlas.figure.plot import Panel, Plot, Series, Style, onto
 from lossatlas.figure.words import number
 from lossatlas.flatness import average, curved, functional, rise, worst
 from lossatlas.flatness.definitions import Name
@@ -24,7 +24,10 @@ from lossatlas.objective import Objective
 from lossatlas.objective.given import check_objective
 from lossatlas.space.parameters import Parameters
 
-__all__ = ["CAVEAT", "MEASURES", "PATIENCE_SECONDS", "ROOM", "Table", "measure", "measure_of", "table"]
+__all__ = ["CAVEAT", "FEW_MODELS", "MEASURES", "PATIENCE_SECONDS", "ROOM", "Table", "measure", "measure_of", "table"]
+
+FEW_MODELS = 8
+"""Models below which a measure is drawn as bars rather than points."""
 
 MEASURES: Mapping[Name, Callable[..., Sharpness]] = {
     "epsilon_sharpness": worst.epsilon_sharpness,
@@ -167,7 +170,7 @@ class Table:
         heading = f"Flatness and {self.against_name}" if self.against else "Flatness"
         said = self.words[:-1] if len(self.words) <= 6 else self._short()
         number = f"{len(self.models)} models" if len(self.models) > 1 else self.models[0]
-        caption = (*said, self._bar_words(), "" if self.against else self._key(), CAVEAT)
+        caption = (*said, self._bar_words(), self._key(), CAVEAT)
         return onto(ax, Plot(title=f"{heading} of {number}", panels=panels, caption=caption))
 
     def _bar_words(self) -> str:
@@ -208,6 +211,7 @@ class Table:
             high=high,
             style="points",
             color=0,
+            names=self._ticks(),
         )
         return Panel(
             title=definition_of(name).title,
@@ -220,7 +224,9 @@ class Table:
     def _by_model(self, name: Name) -> Panel:
         low, high = self._bars(name)
         places = np.arange(len(self.models))
-        points = Series(x=places, y=self.column(name), low=low, high=high, style="points", color=0)
+        linear = _scale(self.column(name), low) == "linear"  # a bar on a logarithmic scale begins nowhere
+        style: Style = "bars" if len(self.models) < FEW_MODELS and linear else "points"
+        points = Series(x=places, y=self.column(name), low=low, high=high, style=style, color=0)
         return Panel(
             title=definition_of(name).title,
             series=[points],

@@ -342,6 +342,7 @@ def interpolate(
     *,
     steps: int = 51,
     x: tuple[float, float] = (0.0, 1.0),
+    names: tuple[str, str] = ("the first model", "the second model"),
     run: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
 ) -> xr.Dataset:
@@ -356,6 +357,7 @@ def interpolate(
         b: the same at x = 1.
         steps: number of points.
         x: range of the coordinate; beyond 0 and 1 the line goes on.
+        names: what both are called in pictures: "SGD → Adam".
         run: run folder, as for :func:`sample`.
         progress: as for :func:`sample`.
 
@@ -381,6 +383,6 @@ def interpolate(
             "a and b have the same weights, their difference norm zero: there is no way between them, and no barrier; "
             "pass two models"
         )
-    recipe = Recipe(labels={"x": "from the first model (0) to the second (1)"}, by="none")
+    recipe = Recipe(labels={"x": f"from {names[0]} (0) to {names[1]} (1)"}, by="none")
     plane = Plane({**objective.origin, **ends[0]}, {"x": direction}, recipe)
     return sample(objective, plane, Grid(x=(*x, steps)), run=run, progress=progress)
