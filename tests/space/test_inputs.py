@@ -292,6 +292,17 @@ def test_what_cannot_be_asked_of_inputs_is_refused():
         la.curvature_map(objective, plane, la.Grid(x=(0, 1, 2), y=(0, 1, 2)))
 
 
+def test_several_planes_of_inputs_have_a_median_and_a_spread():
+    objective, *_ = linear()
+    planes = [la.InputPlane.random(objective, seed=seed, axes=("x",)) for seed in range(3)]
+    grid = la.Grid(x=(-1, 1, 5))
+    found = la.seeds(objective, grid, planes)
+    runs = [la.sample(objective, plane, grid)["loss"].values for plane in planes]
+    np.testing.assert_allclose(found.mean().values, np.mean(runs, axis=0), rtol=1e-12)
+    with pytest.raises(SpecError, match="a plane is given twice"):
+        la.seeds(objective, grid, [planes[0], planes[0]])
+
+
 def test_another_network_is_measured_on_the_same_plane():
     objective, x, y = linear()
     plane = la.InputPlane.adversarial(objective, axes=("x",))

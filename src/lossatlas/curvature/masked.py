@@ -31,8 +31,9 @@ from lossatlas.objective import Objective, calling, reduction
 from lossatlas.objective.given import check_objective
 from lossatlas.results.landscape import axis_names
 from lossatlas.results.moves import of_inputs
-from lossatlas.space.input_ways import Norm, gradients, moved, norms, random
+from lossatlas.space.input_ways import Norm, gradients, moved, norms, random, unit
 from lossatlas.space.inputs import InputPlane
+from lossatlas.space.parameters import precise
 
 __all__ = ["CAVEAT", "MaskedGradients", "masked_gradients"]
 
@@ -248,9 +249,7 @@ class _Attack:
     def _stepped(self, x: Tensor, home: Tensor, slope: Tensor) -> Tensor:
         if self.norm == "inf":
             return self._within(x + self.step * slope.sign(), home)
-        size = norms(slope, "2").reshape(-1, *[1] * (x.dim() - 1))
-        unit = torch.where(size > 0, slope.double() / size.clamp_min(1e-300), 0.0)
-        return self._within(x + (self.step * unit).to(x), home)
+        return self._within(x + self.step * unit(slope), home)
 
     def _within(self, x: Tensor, home: Tensor) -> Tensor:
         """The nearest point of the ball around each example, and of the valid range."""
@@ -259,7 +258,7 @@ class _Attack:
             gap = gap.clamp(-self.radius, self.radius)
         else:
             size = norms(gap, "2").reshape(-1, *[1] * (x.dim() - 1))
-            gap = (gap.double() * (self.radius / size.clamp_min(self.radius))).to(x)
+            gap = (precise(gap) * (self.radius / size.clamp_min(self.radius))).to(x)
         return home + gap if self.plane.clamp is None else (home + gap).clamp(*self.plane.clamp)
 
     def _measured(self, at: list[Tensor]) -> float:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ from lossatlas.figure.words import number, percent
 from lossatlas.flatness import quantise_plot
 from lossatlas.objective import Objective
 from lossatlas.objective.given import check_objective
+from lossatlas.sampling.loop import PATIENCE_SECONDS
 from lossatlas.sampling.run import sample
 from lossatlas.sampling.samplers import Grid
 from lossatlas.space.charts import Plane, Recipe
@@ -210,7 +211,7 @@ def quantise(
         layers: bits at which each tensor is rounded by itself too; "auto" is 4, or the fewest where 4 is not asked
             for; None for none. It costs an evaluation and a Hessian-vector product for each.
         forecast: compare with the second order, a Hessian-vector product for each rounding (some nine evaluations).
-        progress: show a progress bar on stderr; left out, where several layers are measured.
+        progress: show a progress bar on stderr; left out, where the layers take more than two seconds.
 
     Returns:
         What was measured, with words, caveat, rows and plot.
@@ -301,8 +302,8 @@ def _measured(
 def _layers(objective: Objective, new: Parameters, slope: _Slope, progress: bool | None) -> tuple[Layer, ...]:
     """Each tensor by itself."""
     start, found = objective()["loss"], []
-    hidden = len(new) < 4 if progress is None else not progress
-    for name, tensor in tqdm(new.items(), desc="layers", unit="layer", disable=hidden, dynamic_ncols=True):
+    bar: dict[str, Any] = {"disable": progress is False, "delay": 0 if progress else PATIENCE_SECONDS}
+    for name, tensor in tqdm(new.items(), desc="layers", unit="layer", dynamic_ncols=True, **bar):
         step = difference({name: tensor}, {name: objective.origin[name]})
         first, second = slope.along(step)
         rise = objective({name: tensor})["loss"] - start

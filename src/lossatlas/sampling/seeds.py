@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from lossatlas.sampling.run import sample
 from lossatlas.sampling.samplers import Sampler
 from lossatlas.space.charts import Plane
 from lossatlas.space.facts import plane_identity
+from lossatlas.space.inputs import InputPlane
 from lossatlas.space.normalize import STILL, By
 
 __all__ = ["seeds"]
@@ -24,7 +25,7 @@ __all__ = ["seeds"]
 def seeds(
     objective: Measurable,
     grid: Sampler,
-    seeds: Iterable[int] | Iterable[Plane] = range(5),
+    seeds: Iterable[int] | Iterable[Plane | InputPlane] = range(5),
     *,
     by: By = "filter",
     still: Iterable[str] = STILL,
@@ -66,7 +67,8 @@ def seeds(
         (('x',), True)
     """
     wanted: list[Any] = list(seeds)
-    if any(isinstance(one, Plane) for one in wanted):
+    planes: Mapping[int, Plane | InputPlane]
+    if any(isinstance(one, (Plane, InputPlane)) for one in wanted):
         planes = _given(wanted)
     else:
         planes = {
@@ -86,12 +88,13 @@ def seeds(
     return Seeds(runs=tuple(runs), seeds=tuple(planes))
 
 
-def _given(planes: Sequence[object]) -> dict[int, Plane]:
+def _given(planes: Sequence[object]) -> dict[int, Plane | InputPlane]:
     """Planes by their seeds, where each has one of its own, else by their place."""
-    found = [plane for plane in planes if isinstance(plane, Plane)]
+    found = [plane for plane in planes if isinstance(plane, (Plane, InputPlane))]
     if len(found) < len(planes) or len(found) < 2:
         raise SpecError(f"seeds: {len(found)} planes of {len(planes)} entries; expected two or more planes, or seeds")
-    if len({plane_identity(plane) for plane in found}) < len(found):
+    identities = {plane_identity(plane.inputs if isinstance(plane, InputPlane) else plane) for plane in found}
+    if len(identities) < len(found):
         raise SpecError("seeds: a plane is given twice; their spread would be too small")
     own = [plane.recipe.seed for plane in found]
     numbers = [seed for seed in own if seed is not None]

@@ -12,6 +12,7 @@ from torch import Tensor
 from lossatlas.errors import SpecError
 from lossatlas.expected import check_kind
 from lossatlas.objective import Objective
+from lossatlas.space.parameters import precise
 from lossatlas.space.recipes import generator_of
 from lossatlas.space.shifting import Place, layer_of
 
@@ -27,6 +28,7 @@ __all__ = [
     "steepest",
     "to_token",
     "towards",
+    "unit",
 ]
 
 Norm = Literal["inf", "2"]
@@ -123,7 +125,7 @@ def steepest(part: Objective, place: Place, norm: Norm) -> tuple[list[Tensor], i
         )
     if norm == "inf":
         return [slope.sign() for slope in slopes], zeros
-    return [_scaled(slope) for slope in slopes], zeros
+    return [unit(slope) for slope in slopes], zeros
 
 
 def random(part: Objective, place: Place, key: str, norm: Norm) -> list[Tensor]:
@@ -133,7 +135,7 @@ def random(part: Objective, place: Place, key: str, norm: Norm) -> list[Tensor]:
         if norm == "inf":
             drawn = 2.0 * torch.randint(0, 2, tensor.shape, generator=generator).double() - 1
         else:
-            drawn = _scaled(torch.randn(tensor.shape, generator=generator, dtype=torch.float64))
+            drawn = unit(torch.randn(tensor.shape, generator=generator, dtype=torch.float64))
         found.append(drawn.to(tensor))
     return found
 
@@ -173,12 +175,12 @@ def to_token(part: Objective, place: Place, token: int, position: int) -> list[T
 
 def norms(tensor: Tensor, norm: Norm) -> Tensor:
     """The norm of each row, float64 [n]."""
-    flat = tensor.detach().double().reshape(len(tensor), -1)
+    flat = precise(tensor).reshape(len(tensor), -1)
     found: Tensor = torch.linalg.vector_norm(flat, ord=torch.inf if norm == "inf" else 2, dim=1)
     return found
 
 
-def _scaled(tensor: Tensor) -> Tensor:
-    """Each row of norm 1; one that is zero stays."""
-    size = norms(tensor, "2").reshape(-1, *[1] * (tensor.dim() - 1))
-    return torch.where(size > 0, tensor.double() / size.clamp_min(1e-300), 0.0).to(tensor.dtype)
+def unit(tensor: Tensor) -> Tensor:
+    """Each row of Euclidean norm 1; one that is zero stays."""
+    exact, size = precise(tensor), norms(tensor, "2").reshape(-1, *[1] * (tensor.dim() - 1))
+    return torch.where(size > 0, exact / size.clamp_min(1e-300), 0.0).to(tensor)
