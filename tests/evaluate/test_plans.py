@@ -23,7 +23,7 @@ from lossatlas.evaluate.graph import rewrite as rewriting
 from lossatlas.evaluate.graph import stage as staging
 from lossatlas.evaluate.graph import trace as tracing
 from lossatlas.evaluate.graph.capture import Captured
-from lossatlas.evaluate.graph.run import Graphs, cut
+from lossatlas.evaluate.graph.run import Graphs, GraphWay, cut
 from lossatlas.evaluate.graph.stage import mixed, summed
 from lossatlas.evaluate.graph.trace import UntraceableError
 from lossatlas.evaluate.graph.weights import Rows, Weights
@@ -534,3 +534,34 @@ def test_a_plan_of_ones_own_is_carried_out_as_it_is():
         la.sample(objective, plane, grid, plan=la.Plan(name="auto"))
     with pytest.raises(SpecError, match="plan is a int; expected a name"):
         la.sample(objective, plane, grid, plan=3)
+
+
+def test_a_plan_by_rule_is_checked_on_few_samples_and_on_all_at_the_centre(monkeypatch):
+    """No plain evaluation of all samples is made for it, and what is built for the check is what carries the run."""
+    objective = objective_of("convolutions", samples=80)
+    plane, made = la.Plane.random(objective, seed=0), []
+    measured, built = Plain._measured, GraphWay.__init__
+    monkeypatch.setattr(Plain, "_measured", lambda way: (made.append(way.objective.samples), measured(way))[1])
+    monkeypatch.setattr(
+        GraphWay, "__init__", lambda way, part, *rest: (made.append(-part.samples), built(way, part, *rest))[1]
+    )
+    la.sample(objective, plane, la.Grid(x=(-1, 1, 3), y=(-1, 1, 3)), plan="graph")
+    assert made == [10] * 5 + [-10, -80]  # the first batch has ten samples
+
+
+def test_a_plan_that_is_right_on_few_samples_and_wrong_on_all_is_refused(monkeypatch):
+    objective = objective_of("mlp", samples=80)
+    objective.loss = lambda outputs, targets: (outputs.mean(0) ** 2).sum()  # depends on how the data is cut
+    plane, grid = la.Plane.random(objective), la.Grid(x=(-1, 1, 3), y=(-1, 1, 3))
+    monkeypatch.setattr(choice, "WORTH_SECONDS", 0.0)
+    truth = la.sample(objective, plane, grid, plan="plain")
+    found = la.sample(objective, plane, grid)
+    how = json.loads(found.attrs["evaluation"])
+    assert any("differs from the plain evaluation" in reason for reason in how["refused"].values())
+    np.testing.assert_allclose(found["loss"], truth["loss"], rtol=1e-5)
+
+
+def test_an_adaptive_run_is_reckoned_by_the_points_that_it_takes():
+    sampler = la.Adaptive(x=(-1, 1, 51), y=(-1, 1, 51))
+    assert 250 < sampler.expected < 350
+    assert la.Adaptive(x=(-1, 1, 4), y=(-1, 1, 4)).expected == 16

@@ -121,6 +121,16 @@ def test_no_convex_loss_is_called_non_convex():
     assert looked > RUNS / 10 / 2
 
 
+@pytest.mark.parametrize("few", [2, 8])
+def test_no_convex_loss_is_called_non_convex_where_a_few_samples_must_do(monkeypatch, few):
+    """As if every point were costly, and double precision too much for any run."""
+    monkeypatch.setattr(noise, "COSTLY", 0.0)
+    monkeypatch.setattr(noise, "FEW_SAMPLES", few)
+    looked, wrong = false_claims(range(1, RUNS, 40))
+    assert not wrong, "\n".join(wrong)
+    assert looked > RUNS / 40 / 2
+
+
 @pytest.mark.soak
 def test_no_convex_loss_is_called_non_convex_in_2000_runs():
     looked, wrong = false_claims(range(RUNS))
@@ -233,6 +243,23 @@ def test_what_stands_out_costs_its_three_points_and_one_move(evaluations):
     landscape = la.sample(objective, la.Plane.random(objective, seed=0), la.Grid(x=(-2, 2, 5), y=(-2, 2, 5)))
     assert proof(landscape).inequality.double
     assert len(evaluations) == 4
+
+
+def test_a_short_run_at_costly_points_is_proved_without_double_precision(evaluations, monkeypatch):
+    monkeypatch.setattr(noise, "COSTLY", 0.0)
+    x = torch.linspace(-2, 2, 40)[:, None]
+    torch.manual_seed(0)
+    objective = la.Objective(nn.Sequential(nn.Linear(1, 4), nn.Tanh(), nn.Linear(4, 1)), (x, x**2), F.mse_loss)
+    plane, grid = la.Plane.random(objective, seed=0), la.Grid(x=(-2, 2, 5), y=(-2, 2, 5))
+    found = proof(la.sample(objective, plane, grid))
+    assert found.proves
+    assert not found.inequality.double
+    assert "double precision" not in found.words
+    assert len(evaluations) == 1 + noise.SHAKES  # of 32 samples, and none of all
+    del evaluations[:]
+    short = proof(la.sample(objective, plane, grid, precision="bf16"))
+    assert short.proves
+    assert len(evaluations) == 1 + noise.SHAKES + 3  # the three points in the model's own format
 
 
 @pytest.mark.parametrize("kind", ["bezier", "polygon"])

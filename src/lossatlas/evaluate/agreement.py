@@ -48,11 +48,15 @@ class Agreement:
         plane: where.
         points: float64 [n, k], in the order of the plane's axes.
         truth: float64 [n, number of values], of the plain evaluation.
+        tolerance: relative difference that is rounding.
     """
 
-    def __init__(self, objective: Objective, plane: Plane, points: np.ndarray, truth: np.ndarray) -> None:
+    def __init__(
+        self, objective: Objective, plane: Plane, points: np.ndarray, truth: np.ndarray, *, tolerance: float = TOLERANCE
+    ) -> None:
         self.points = points
         self.truth = truth
+        self.tolerance = tolerance
         self._objective = objective
         self._plane = plane
         self._doubles: dict[int, np.ndarray | None] = {}
@@ -62,7 +66,7 @@ class Agreement:
         same = (values == self.truth) | (np.isnan(values) & np.isnan(self.truth))
         with np.errstate(invalid="ignore", divide="ignore"):
             off = np.where(same, 0.0, np.abs(values - self.truth) / np.abs(self.truth))
-        for row in np.flatnonzero((~(off <= TOLERANCE)).any(axis=1)):
+        for row in np.flatnonzero((~(off <= self.tolerance)).any(axis=1)):
             if not self._as_exact(values[row], int(row)):
                 return f"differs from the plain evaluation by {np.nanmax(off[row]):.1e} relative at a check point"
         return ""
@@ -89,7 +93,7 @@ class Agreement:
         double = self._doubles[row]
         if double is None:
             return False
-        allowed = np.maximum(FACTOR * np.abs(self.truth[row] - double), TOLERANCE * np.abs(double))
+        allowed = np.maximum(FACTOR * np.abs(self.truth[row] - double), self.tolerance * np.abs(double))
         return bool((np.abs(values - double) <= allowed).all())
 
 

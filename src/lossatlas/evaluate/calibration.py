@@ -18,7 +18,7 @@ from lossatlas.evaluate.rule import COMPILE_SECONDS, can_compile, captured, grap
 from lossatlas.evaluate.way import Way
 from lossatlas.objective import Objective
 
-__all__ = ["Calibration", "Clock", "fastest", "first_right"]
+__all__ = ["Calibration", "Clock", "Whole", "fastest", "first_right"]
 
 SAMPLE_SECONDS = 0.02
 """Length of a timing of one plan; shorter ones would favour plans that happened to run undisturbed."""
@@ -38,6 +38,21 @@ class _Maker(Protocol):
     def way(self, plan: Plan) -> Way: ...
 
 
+@dataclass(frozen=True)
+class Whole:
+    """A last check of a plan that agrees on a few samples: on all of them.
+
+    Attributes:
+        maker: makes the ways on all samples.
+        agreement: what to agree with.
+        keep: takes the way of the plan that was found right, for its first user.
+    """
+
+    maker: _Maker
+    agreement: Agreement
+    keep: Callable[[Plan, Way], None]
+
+
 @dataclass(kw_only=True)
 class Calibration:
     """What was found out about the plans.
@@ -49,6 +64,7 @@ class Calibration:
         refused: why a plan was not taken, by plan in words.
         error: of a short format, by value: the largest and the median relative difference from the exact value.
         points: number of check points.
+        samples: number of samples that were evaluated there.
     """
 
     plan: Plan
@@ -57,6 +73,7 @@ class Calibration:
     refused: dict[str, str] = field(default_factory=dict)
     error: dict[str, dict[str, float]] = field(default_factory=dict)
     points: int = 0
+    samples: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """The calibration as JSON values, for the run folder and the Landscape."""
@@ -68,10 +85,19 @@ class Calibration:
             "refused": self.refused,
             "error": self.error,
             "check points": self.points,
+            "check samples": self.samples,
         }
 
 
-def first_right(maker: _Maker, plans: list[Plan], agreement: Agreement, found: Calibration, *, asked: str) -> None:
+def first_right(
+    maker: _Maker,
+    plans: list[Plan],
+    agreement: Agreement,
+    found: Calibration,
+    *,
+    asked: str,
+    whole: Whole | None = None,
+) -> None:
     """Take the first plan that can be carried out and agrees with the plain evaluation. No clock is asked.
 
     Args:
@@ -80,6 +106,7 @@ def first_right(maker: _Maker, plans: list[Plan], agreement: Agreement, found: C
         agreement: what to agree with.
         found: gets the plan, its error and what was refused.
         asked: what the user asked for, in words.
+        whole: a last check on all samples, where the others are on a few.
 
     Raises:
         SpecError: none of the plans can be carried out.
@@ -90,7 +117,9 @@ def first_right(maker: _Maker, plans: list[Plan], agreement: Agreement, found: C
             found.plan = plan
             return
         values = _tried(maker, plan, found, lambda way: way.values(agreement.points))
-        if values is not None and _right(plan, values, agreement, found):
+        if values is None or not _right(plan, values, agreement, found):
+            continue
+        if whole is None or _right_on_all(whole, plan, found):
             found.plan = plan
             return
     raise SpecError(_unusable(asked, found))
@@ -189,20 +218,29 @@ class _Search:
             self.best, self.time = plan, pair[1]
 
 
-def _tried(maker: _Maker, plan: Plan, found: Calibration, use: Callable[[Way], Found]) -> Found | None:
+def _tried(
+    maker: _Maker,
+    plan: Plan,
+    found: Calibration,
+    use: Callable[[Way], Found],
+    closing: Callable[[Found | None], bool] = lambda _: True,
+) -> Found | None:
     """What a plan's way is used for; ``None`` where it cannot be carried out, and why is noted."""
     try:
         way = maker.way(plan)
     except UntraceableError as fault:
         found.refused[str(plan)] = str(fault)
         return None
+    result = None
     try:
-        return use(way)
+        result = use(way)
+        return result
     except (RuntimeError, NotImplementedError, ValueError, TypeError) as fault:  # an operation without this form
         found.refused[str(plan)] = f"{type(fault).__name__}: {str(fault).splitlines()[0][:120]}"
         return None
     finally:
-        way.close()
+        if closing(result):
+            way.close()
 
 
 def _right(plan: Plan, values: np.ndarray, agreement: Agreement, found: Calibration, *, better: bool = True) -> bool:
@@ -213,6 +251,18 @@ def _right(plan: Plan, values: np.ndarray, agreement: Agreement, found: Calibrat
     if reason := agreement.reason_against(values):
         found.refused[str(plan)] = reason
     return not reason
+
+
+def _right_on_all(whole: Whole, plan: Plan, found: Calibration) -> bool:
+    """Whether a plan agrees on all samples; then its way is kept, for it is what the run begins with."""
+
+    def checked(way: Way) -> bool:
+        right = _right(plan, way.values(whole.agreement.points), whole.agreement, found)
+        if right:
+            whole.keep(plan, way)
+        return right
+
+    return bool(_tried(whole.maker, plan, found, checked, closing=lambda right: not right))
 
 
 def _unusable(asked: str, found: Calibration) -> str:

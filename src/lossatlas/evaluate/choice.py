@@ -13,7 +13,8 @@ import numpy as np
 from lossatlas.errors import SpecError
 from lossatlas.evaluate import called, streaming
 from lossatlas.evaluate.agreement import Agreement, check_points
-from lossatlas.evaluate.calibration import Calibration, fastest, first_right
+from lossatlas.evaluate.calibration import Calibration, Whole, fastest, first_right
+from lossatlas.evaluate.evaluator import FAULTS
 from lossatlas.evaluate.graph.run import Graphs
 from lossatlas.evaluate.graph.trace import UntraceableError, why_not
 from lossatlas.evaluate.plain import Plain, PlainWithErrors
@@ -22,10 +23,17 @@ from lossatlas.evaluate.rule import WORTH_SECONDS, captured, plans_for, reckoned
 from lossatlas.evaluate.way import Way
 from lossatlas.objective import Objective
 from lossatlas.objective.function import Function, Measurable
+from lossatlas.objective.part import glimpse
 from lossatlas.results.spec import Block
 from lossatlas.space.charts import Chart, Plane
 
-__all__ = ["Chosen", "Ways", "choose"]
+__all__ = ["Asking", "Chosen", "Ways", "choose"]
+
+FEW = 32
+"""Samples on which a plan is held against the plain evaluation, at points spread over the grid."""
+
+WHOLE_TOLERANCE = 1e-5
+"""Relative difference that a plan may have at the centre on all samples, where the order of a long sum counts too."""
 
 
 class _Journal(Protocol):
@@ -82,6 +90,8 @@ class Ways:
         Raises:
             SpecError: it cannot be carried out here.
         """
+        if (kept := self._ready.pop(plan, None)) is not None:
+            return kept
         try:
             return self.way(plan)
         except UntraceableError as fault:
@@ -95,9 +105,38 @@ class Ways:
         assert isinstance(self.objective, Objective)
         return Graphs(self.objective, _plane(self.chart, "a plan on a graph"))
 
+    @functools.cached_property
+    def _ready(self) -> dict[Plan, Way]:
+        return {}
+
+    def keep(self, plan: Plan, way: Way) -> None:
+        """Keep a way for the one who carries its plan out here."""
+        self._ready[plan] = way
+
+    def on(self, part: Objective) -> Ways:
+        """The same on a part of the samples, with the same traces."""
+        other = Ways(part, self.chart, self.errors)
+        other.__dict__["_graphs"] = self._graphs.on(part)
+        return other
+
     def __getstate__(self) -> dict[str, Any]:
         """Without the traces: they are made again where they are needed."""
-        return {name: value for name, value in self.__dict__.items() if name != "_graphs"}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_graphs", "_ready")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asking:
+    """What is known of a run before its plan is chosen.
+
+    Attributes:
+        points: how many points it is expected to take.
+        seconds: measured for one plain evaluation; no choice depends on it but that of "fastest".
+        centre: plain values at the centre, by name.
+    """
+
+    points: int
+    seconds: float
+    centre: Mapping[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +156,7 @@ def choose(
     ways: Ways,
     axes: Mapping[str, np.ndarray],
     journal: _Journal,
-    seconds: float,
+    asking: Asking,
     *,
     plan: str | Plan = "auto",
     precision: str = "exact",
@@ -133,7 +172,7 @@ def choose(
         ways: makes the ways.
         axes: coordinates of every axis.
         journal: where the choice is kept.
-        seconds: measured for one plain evaluation; no choice depends on it but that of "fastest".
+        asking: what is known of the run beforehand.
         plan: a name of ``plans.NAMES``, or a plan.
         precision: a name of ``plans.PRECISIONS``.
 
@@ -144,7 +183,7 @@ def choose(
         SpecError: the plan that was asked for cannot be carried out, or is wrong; or the plan of the points that are
             there already is not known any more.
     """
-    objective = ways.objective
+    objective, seconds = ways.objective, asking.seconds
     device = {"device": objective.device.type, "asked for": str(plan)}
     if objective.in_place:
         if plan not in ("auto", "plain") or precision != "exact":
@@ -160,16 +199,16 @@ def choose(
         noted = Calibration(plan=settled, seconds={str(settled): seconds}, chosen="as the function says")
         journal.note_evaluation(noted.to_json() | device)
         return Chosen(plan=settled, seconds=seconds)
-    found = _found(ways, axes, journal, seconds, plan, precision)
+    found = _found(ways, axes, journal, asking, plan, precision)
     journal.note_evaluation(found.to_json() | device)
     return Chosen(plan=found.plan, seconds=found.seconds.get(str(found.plan), seconds))
 
 
 def _found(
-    ways: Ways, axes: Mapping[str, np.ndarray], journal: _Journal, seconds: float, plan: str | Plan, precision: str
+    ways: Ways, axes: Mapping[str, np.ndarray], journal: _Journal, asking: Asking, plan: str | Plan, precision: str
 ) -> Calibration:
     asked = "by rule" if plan == "auto" else "as asked for"
-    found = Calibration(plan=Plan(), seconds={"plain": seconds}, chosen=asked)
+    found = Calibration(plan=Plan(), seconds={"plain": asking.seconds}, chosen=asked)
     objective, chart = ways.objective, ways.chart
     assert isinstance(objective, Objective)
     name = plan if isinstance(plan, str) else plan.name
@@ -185,23 +224,51 @@ def _found(
             return found
         raise SpecError(f"plan={name!r} with precision={precision!r} cannot be used here: {reason}")
     expected = reckoned(objective)
-    if name == "auto" and precision == "exact" and expected * journal.size < WORTH_SECONDS:
-        return found
-    points = check_points({axis: axes[axis] for axis in chart.axes})
-    start = time.perf_counter()
-    agreement = Agreement(objective, chart, points, ways.way(Plan()).values(points))
-    found.seconds["plain"] = each = (time.perf_counter() - start) / len(points)
-    if name == "fastest":
-        remaining = journal.size - len(journal.told().indices)
-        fastest(ways, objective, agreement, found, each=each, remaining=remaining, precision=precision)
+    if name == "auto" and precision == "exact" and expected * asking.points < WORTH_SECONDS:
         return found
     if isinstance(plan, Plan):
         plans = [plan]
     else:
-        wanted = plans_for(objective, points=journal.size, seconds=expected, wanted=plan, precision=precision)
+        wanted = plans_for(objective, points=asking.points, seconds=expected, wanted=name, precision=precision)
         plans = [variant for one in wanted for variant in captured(one, objective.device)[::-1]]
-    first_right(ways, plans, agreement, found, asked=f"plan={str(plan)!r} with precision={precision!r}")
+    points = check_points({axis: axes[axis] for axis in chart.axes})
+    said = f"plan={str(plan)!r} with precision={precision!r}"
+    if name != "fastest" and all(one.precision == "exact" for one in plans):
+        part = glimpse(objective, FEW)
+        few = ways.on(part)
+        if (truth := _attempted(few, points)) is not None:
+            found.samples = part.samples
+            held = Agreement(part, chart, points, truth)
+            first_right(few, plans, held, found, asked=said, whole=_whole(ways, asking.centre))
+            return found
+    start = time.perf_counter()
+    held = Agreement(objective, chart, points, ways.way(Plan()).values(points))
+    found.seconds["plain"] = each = (time.perf_counter() - start) / len(points)
+    found.samples = objective.samples
+    if name == "fastest":
+        remaining = journal.size - len(journal.told().indices)
+        fastest(ways, objective, held, found, each=each, remaining=remaining, precision=precision)
+    else:
+        first_right(ways, plans, held, found, asked=said)
     return found
+
+
+def _attempted(few: Ways, points: np.ndarray) -> np.ndarray | None:
+    """Plain values on a few samples; None where model or loss refuse a batch of their number."""
+    try:
+        return few.way(Plan()).values(points)
+    except FAULTS:
+        return None
+
+
+def _whole(ways: Ways, centre: Mapping[str, float]) -> Whole:
+    """The check on all samples, at the one point whose plain value is known already."""
+    objective, chart = ways.objective, ways.chart
+    assert isinstance(objective, Objective)
+    assert isinstance(chart, Plane)
+    row = np.array([[centre[name] for name in objective.completed_names]])
+    at = np.zeros((1, len(chart.axes)))
+    return Whole(ways, Agreement(objective, chart, at, row, tolerance=WHOLE_TOLERANCE), ways.keep)
 
 
 def _kept(ways: Ways, journal: _Journal, plan: str | Plan) -> Plan | None:

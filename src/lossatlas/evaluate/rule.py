@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -17,7 +18,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lossatlas.evaluate.plans import Plan, batches_to_try, stacks_to_try, workers_to_try
 from lossatlas.objective import Objective
-from lossatlas.objective.batches import map_tensors
+from lossatlas.objective.batches import map_tensors, size_of
+from lossatlas.objective.part import few
 
 __all__ = ["COMPILE_SECONDS", "WORTH_SECONDS", "can_compile", "captured", "graphs", "largest", "plans_for", "reckoned"]
 
@@ -29,6 +31,9 @@ COMPILE_SECONDS = 120.0
 
 RATE = {"cpu": 5e10, "cuda": 1e13}
 """Floating-point operations a second that are reckoned with, by kind of device; of others as of a CPU."""
+
+FEW = 8
+"""Samples of a batch whose operations are counted; those of all are as many times more."""
 
 CALL_SECONDS = 1e-5
 """What calling one operation is reckoned to cost."""
@@ -43,12 +48,23 @@ def reckoned(objective: Objective) -> float:
     Returns:
         Seconds, as they are reckoned.
     """
-    batch = next(iter(objective.batches))
+    whole = next(iter(objective.batches))
+    try:
+        part = few(objective, FEW)
+        flops, calls = _counted(objective, part)
+        flops *= size_of(whole) / size_of(part)
+    except Exception:  # a model may refuse a batch of another size, in its own words
+        flops, calls = _counted(objective, whole)
+    arithmetic = flops / RATE.get(objective.device.type, RATE["cpu"])
+    return float(objective.batches.number * (arithmetic + calls * CALL_SECONDS))
+
+
+def _counted(objective: Objective, batch: Any) -> tuple[float, int]:
+    """Floating-point operations of one batch, and calls."""
     counter, calls = FlopCounterMode(display=False), _Calls()  # type: ignore[no-untyped-call]
     with objective.posed(), objective.batches.seeded(0), torch.no_grad(), counter, calls:
         objective.parts(batch)
-    arithmetic = counter.get_total_flops() / RATE.get(objective.device.type, RATE["cpu"])
-    return float(objective.batches.number * (arithmetic + calls.number * CALL_SECONDS))
+    return float(counter.get_total_flops()), calls.number
 
 
 class _Calls(TorchDispatchMode):  # type: ignore[no-untyped-call]

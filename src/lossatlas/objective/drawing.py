@@ -15,12 +15,15 @@ import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lossatlas.objective import calling
+from lossatlas.objective import calling, part
 
 if TYPE_CHECKING:
     from lossatlas.objective.objective import Objective
 
 __all__ = ["draws"]
+
+FEW = 8
+"""Samples that are looked at."""
 
 
 class _Watching(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -37,7 +40,7 @@ class _Watching(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def draws(objective: Objective) -> bool:
-    """Whether model, loss or a metric draw random numbers for the first batch; torch's state stays as it was.
+    """Whether model, loss or a metric draw random numbers, seen in the first batch; torch's state stays as it was.
 
     Args:
         objective: what is evaluated.
@@ -48,11 +51,13 @@ def draws(objective: Objective) -> bool:
     # A model that is moved in place is large, perhaps sharded over processes: it is not run once more to be watched.
     if objective.training or objective.tasks.names or objective.in_place:
         return True
-    return _drawn(lambda: _once(objective))
+    # A few samples show it. A model that refuses them, as it would a batch of another size, is shown them all.
+    return _drawn(lambda: _once(objective, part.few(objective, FEW))) and _drawn(
+        lambda: _once(objective, next(iter(objective.batches)))
+    )
 
 
-def _once(objective: Objective) -> None:
-    batch = next(iter(objective.batches))
+def _once(objective: Objective, batch: Any) -> None:
     with objective.posed(), objective.grad_mode():
         outputs, targets = objective.forward(objective.private, batch)
         shown = calling.predictions(outputs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,12 @@ import torch
 from torch import Tensor
 
 from lossatlas.errors import SpecError
-from lossatlas.objective.batches import map_tensors, tensors_of
+from lossatlas.objective import census
+from lossatlas.objective.batches import Batches, map_tensors, size_of, tensors_of
 from lossatlas.objective.counting import Size
 from lossatlas.objective.objective import Objective
 
-__all__ = ["every", "on_batches", "rows_of", "strata", "taken"]
+__all__ = ["every", "few", "glimpse", "on_batches", "rows_of", "strata", "taken"]
 
 
 def strata(losses: np.ndarray) -> np.ndarray:
@@ -103,6 +105,47 @@ def on_batches(objective: Objective, batches: list[Any], *, size: Size | None = 
         data_name=objective.data_name,
     )
     part.mean_checked = objective.mean_checked  # what was said of all is not said again of a part
+    return part
+
+
+def few(objective: Objective, rows: int) -> Any:
+    """Some samples of the first batch, spread over it, for what can be seen of any of them.
+
+    Args:
+        objective: whose data.
+        rows: how many samples.
+
+    Returns:
+        A batch of at most so many samples; the first batch as it is where it cannot be cut.
+    """
+    batch = next(iter(objective.batches))
+    size = size_of(batch)
+    chosen = torch.from_numpy(np.unique(np.linspace(0, size - 1, min(rows, size)).round().astype(np.int64)))
+    try:
+        return rows_of(batch, size, chosen)
+    except SpecError:
+        return batch
+
+
+def glimpse(objective: Objective, rows: int) -> Objective:
+    """The same objective on a few samples, for comparing ways of evaluation; it shares the private copy of the model.
+
+    Args:
+        objective: with all its data, kept on the device.
+        rows: how many samples.
+
+    Returns:
+        An objective that nobody should keep.
+    """
+    part = copy.copy(objective)
+    part._look = census.Look(objective.size, plain=objective._look.plain, weighing=objective._look.weighing)
+    batches = [few(objective, rows)]
+    part.batches = Batches(batches, device=objective.device, memory=2**62, batch_size=1, look=part._look)
+    part.batches.quiet = objective.batches.quiet
+    part._counts = {}
+    part.__dict__.pop("_census", None)
+    part.__dict__["weighing"] = objective.weighing  # as among all samples
+    part.__dict__["private"] = objective.private
     return part
 
 

@@ -38,6 +38,9 @@ PROBES = 0.15
 MANY = 0.5
 """Share of the grid from which on a surface is called rough."""
 
+USUAL = 0.1
+"""Share of the grid that a surface usually takes, see the table in ``docs/explanation/fast.md``."""
+
 HOPELESS = 0.5
 """Share of the grid after which a surface that is still mostly unknown is called rough and evaluated whole."""
 
@@ -98,6 +101,12 @@ class Adaptive:
     def shape(self) -> tuple[int, ...]:
         """The number of cells along each axis."""
         return tuple(len(coordinates) for coordinates in self.axes.values())
+
+    @property
+    def expected(self) -> int:
+        """How many points it is expected to take: those that it begins with, and a tenth of the grid."""
+        total = math.prod(self.shape)
+        return min(total, len(coarse_cells(self.axes, FIRST)) + round(USUAL * total))
 
     @property
     def identity(self) -> dict[str, Any]:

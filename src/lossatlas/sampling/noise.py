@@ -12,12 +12,15 @@ import xarray as xr
 from tqdm.auto import tqdm
 
 from lossatlas.errors import SpecError
+from lossatlas.evaluate.graph.trace import why_not
 from lossatlas.evaluate.rounding import Reference
+from lossatlas.evaluate.rule import reckoned
 from lossatlas.field.inequality import Inequality, evaluated, strongest
 from lossatlas.field.rounding import SPACING
 from lossatlas.field.ruggedness import ruggedness
 from lossatlas.objective import Objective
 from lossatlas.objective.function import Measurable
+from lossatlas.objective.part import glimpse
 from lossatlas.results.landscape import axis_names, with_evaluation
 from lossatlas.results.store import MemoryRun, RunFolder, assemble
 from lossatlas.space.charts import Plane
@@ -45,6 +48,18 @@ MARGIN = 8.0
 PLAIN = 100.0
 """How many times what a single move explains is so much that no further one is looked at."""
 
+DOUBLES = 20
+"""Plain evaluations that three points and a move in double precision cost about as much as."""
+
+SHARE = 0.05
+"""Share of a run that they may take where a point is costly; else what is plain is proved by moving operations."""
+
+COSTLY = 0.02
+"""Seconds that a point is reckoned to take from which on it is costly."""
+
+FEW_SAMPLES = 32
+"""Samples on which operations are then moved: rounding averages out over more, so of these it is rather too large."""
+
 EXACT = 64 * SPACING["float64"]
 """As near to double precision, as a share of the value, is only what was evaluated in it."""
 
@@ -59,7 +74,8 @@ def note_rounding(journal: RunFolder | MemoryRun, objective: Measurable, plane: 
     precision, at its three points, see :mod:`lossatlas.evaluate.rounding`. Where that refutes it, rounding is measured
     at some cells, from the smallest to the largest value, and what still stands out is looked at in turn; each that is
     refuted raises the rounding, and after four nothing is claimed. A model that cannot be evaluated so is shaken in its
-    own formats instead. Nothing is measured of a model that is moved in place, nor of a function that is not torch's.
+    own formats instead, and so is a short run at costly points, where its strongest inequality is a hundred times
+    what moves explain. Nothing is measured of a model that is moved in place, nor of a function that is not torch's.
 
     Args:
         journal: of the run; a record that is there already is kept.
@@ -74,6 +90,9 @@ def note_rounding(journal: RunFolder | MemoryRun, objective: Measurable, plane: 
     landscape = assemble(journal.spec, journal.told(), journal.evaluation)
     if not evaluated(landscape).any() or not _stands_out(landscape):
         return
+    if (found := _without_doubles(journal, objective, plane, landscape)) is not None:
+        journal.note_evaluation({**journal.evaluation, "rounding": {"loss": found}})
+        return
     for wide in (True, False):
         with contextlib.suppress(torch.OutOfMemoryError, *_FAULTS), _bar(show) as bar:
             if wide and objective.device.type == "mps":  # Apple's GPU has no doubles
@@ -81,6 +100,31 @@ def note_rounding(journal: RunFolder | MemoryRun, objective: Measurable, plane: 
             found = _Measurement(objective, plane, landscape, bar, wide=wide).record()
             journal.note_evaluation({**journal.evaluation, "rounding": {"loss": found}})
             return
+
+
+def _without_doubles(
+    journal: RunFolder | MemoryRun, objective: Objective, plane: Plane, landscape: xr.Dataset
+) -> dict[str, Any] | None:
+    """The record of a short run at costly points whose strongest inequality stands out a hundredfold.
+
+    Of what rounding may be in the model's own format: a few samples are evaluated at the middle of the three points,
+    and again with every operation moved. Where the run is in a shorter format than the model, the three points are
+    evaluated in the model's own. None where nothing stands out so far, and where double precision is cheap beside the
+    run. The rule counts operations and points, so the same run has the same record every time.
+
+    Returns:
+        The record, or None.
+    """
+    points = int(evaluated(landscape).sum())
+    if SHARE * points >= DOUBLES:
+        return None
+    if objective.samples <= FEW_SAMPLES or why_not(objective) or reckoned(objective) < COSTLY:
+        return None
+    with contextlib.suppress(torch.OutOfMemoryError, *_FAULTS):
+        few = _Measurement(glimpse(objective, FEW_SAMPLES), plane, landscape, _bar(show=False), wide=False)
+        exact = journal.spec.identity.get("precision") == "exact"
+        return few.plain(None if exact else Reference(objective, plane, wide=False))
+    return None
 
 
 def _stands_out(landscape: xr.Dataset) -> bool:
@@ -133,6 +177,29 @@ class _Measurement:
         with contextlib.suppress(SpecError):
             self._prove(found)
         return found
+
+    def plain(self, whole: Reference | None) -> dict[str, Any] | None:
+        """The record of a run whose strongest inequality exceeds what moves of a few samples explain a hundredfold.
+
+        Args:
+            whole: evaluates all samples, where the values of the run are of a shorter format.
+
+        Returns:
+            The record; None where no inequality stands out so far.
+        """
+        seen = strongest(_with(self.landscape, _least(self.landscape)))
+        if seen is None:
+            return None
+        value = self._loss(seen.points[1])
+        moves = self._moves(seen.points[1], value, range(11, 11 + SHAKES))
+        values = seen.values if whole is None else [whole.loss(point) for point in seen.points]
+        again = self._inequality(seen, values, moves)
+        if -again.difference <= PLAIN * again.noise:
+            return None
+        moved = float(np.abs(np.array(values) - seen.values).max())
+        found = self._content(np.sort(np.abs(seen.values)), np.full(3, max(again.noise / 4, 2 * moved)), shaken=True)
+        found["proof"] = self._proof(again)
+        return found if strongest(_with(self.landscape, found)) is not None else None
 
     def _at_three(self, seen: Inequality) -> dict[str, Any] | None:
         """The record of a run whose strongest inequality double precision confirms; None where it does not."""

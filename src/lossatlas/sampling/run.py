@@ -16,7 +16,7 @@ import xarray as xr
 
 from lossatlas.errors import SpecError
 from lossatlas.evaluate import called, plans
-from lossatlas.evaluate.choice import Ways, choose
+from lossatlas.evaluate.choice import Asking, Ways, choose
 from lossatlas.evaluate.plans import Plan
 from lossatlas.objective import Objective
 from lossatlas.objective.alone import one_at_a_time
@@ -176,7 +176,7 @@ class _Carrying:
     def finished(self, journal: RunFolder | MemoryRun, centre: Centre, *, whole: bool = True) -> xr.Dataset:
         """Evaluate all points that the sampler asks for, and make a Landscape of them."""
         objective, chart = self.ways.objective, self.ways.chart
-        if self.carry_out(journal, centre.seconds, journal.size) and whole:
+        if self.carry_out(journal, centre, journal.size) and whole:
             check_centre(objective, chart, centre, self.spec, journal.told())
         note_rounding(journal, objective, chart, show=_shown(self.progress, journal.size * centre.seconds))
         return journal.finish(self.sampler.finish)
@@ -186,13 +186,13 @@ class _Carrying:
         assert isinstance(self.sampler, Grid)
         part = Part(self.sampler, shard.share)
         with begun(shard.folder(run), self.spec, self.chart) as journal:
-            replace(self, sampler=part).carry_out(journal, centre.seconds, len(part.cells))
+            replace(self, sampler=part).carry_out(journal, centre, len(part.cells))
         if not missing(look_at_all(run)):
             with contextlib.suppress(BlockingIOError), begun(run, self.spec, self.chart) as journal:
                 return self.finished(journal, centre)  # refused where another one that ended just now does the same
         return read(run)
 
-    def carry_out(self, journal: RunFolder | MemoryRun, seconds: float, size: int) -> bool:
+    def carry_out(self, journal: RunFolder | MemoryRun, centre: Centre, size: int) -> bool:
         """Evaluate all points that the sampler asks for, those that failed before among them.
 
         Returns:
@@ -201,7 +201,9 @@ class _Carrying:
         before = journal.told()
         told = _without_failures(before)
         axes = self.sampler.axes
-        chosen = choose(self.ways, axes, journal, seconds, plan=self.plan, precision=self.precision)
+        expected = getattr(self.sampler, "expected", journal.size)
+        asking = Asking(points=expected, seconds=centre.seconds, centre=centre.values)
+        chosen = choose(self.ways, axes, journal, asking, plan=self.plan, precision=self.precision)
         work, places = _work(self.ways, chosen.plan, self.spec.values), Places(axes, self.ways.chart.axes)
         if len(told.indices) < size:
             check_stored(work, places, told, self.spec.values)

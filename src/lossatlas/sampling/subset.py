@@ -212,6 +212,8 @@ class _Noted:
     def __init__(self, sampler: Sampler, facts: Mapping[str, Any]) -> None:
         self.sampler = sampler
         self.axes = sampler.axes
+        cells = int(np.prod([len(c) for c in sampler.axes.values()]))
+        self.expected = int(getattr(sampler, "expected", cells))
         self.identity = dict(sampler.identity)
         self.facts = dict(facts)
 

@@ -41,10 +41,18 @@ class Graphs:
     def __init__(self, objective: Objective, plane: Plane) -> None:
         self.objective = objective
         self.plane = plane
+        self._whole = self
 
     @functools.cached_property
-    def _exact(self) -> tracing.Trace:
+    def exact(self) -> tracing.Trace:
+        """One evaluation as a graph, in the model's own format."""
         return tracing.trace(self.objective)
+
+    def on(self, part: Objective) -> Graphs:
+        """The same on a part of the samples, with the exact trace that is made here."""
+        other = Graphs(part, self.plane)
+        other._whole = self
+        return other
 
     def way(self, plan: Plan) -> GraphWay:
         """The way that a plan describes.
@@ -56,7 +64,7 @@ class Graphs:
             UntraceableError: there is no graph, or not for this plan.
         """
         dtype = PRECISIONS[plan.precision]
-        traced = self._exact if dtype is None else tracing.trace(self.objective, dtype)
+        traced = self._whole.exact if dtype is None else tracing.trace(self.objective, dtype)
         return GraphWay(self.objective, self.plane, plan, traced)
 
 
