@@ -117,6 +117,7 @@ $(BENCH_READY): pyproject.toml
 	touch $@
 
 bench: $(BENCH_READY)
+	$(BENCH)/bin/python -m benchmarks whole $(DATA) --out $(RESULTS)/whole.json $(if $(ROWS),--rows $(ROWS))
 	$(BENCH)/bin/python -m benchmarks points $(DATA) --device $(DEVICE) --out $(RESULTS)/points.json $(BENCH_FLAGS)
 	$(BENCH)/bin/python -m benchmarks growth --device $(DEVICE) --out $(RESULTS)/growth.json
 

@@ -1,6 +1,7 @@
 """How long does one point take: the original code, the packages, an expert, every plan of ours, the machine's limit.
 
     python -m benchmarks points [FOLDER WITH THE AUTHORS' NETWORK] [--only NAME] [--rounds 7] [--device cpu]
+    python -m benchmarks whole [FOLDER] [--rows 25 81 …] [--rounds 3]      whole pictures, each in its own process
     python -m benchmarks growth [--rounds 5]
     python -m benchmarks report RESULT.json ...      join results of several calls into a table and a plot
 
@@ -22,7 +23,7 @@ import numpy as np
 import torch
 
 import lossatlas as la
-from benchmarks import limit, ours, report, ways
+from benchmarks import limit, ours, report, ways, whole
 from benchmarks.cases import Case, cases
 from benchmarks.clock import environment, interleaved, utilisation
 from benchmarks.growth import growth
@@ -131,6 +132,8 @@ def write(found: dict[str, Any], out: Path) -> None:
         report.plot_points(found["results"], found["environment"], out.with_suffix(".svg"))
     if found.get("picture"):
         parts.append(report.picture_table(found["picture"]))
+    if found.get("whole"):
+        parts.append(whole.table(found["whole"]))
     if found.get("growth"):
         parts.append(report.growth_table(found["growth"]))
         report.plot_growth(found["growth"], found["environment"], out.with_suffix(".svg"))
@@ -155,12 +158,14 @@ def device_of(name: str) -> torch.device:
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = made.add_subparsers(dest="command", required=True)
-    points, grow, join = (commands.add_parser(name) for name in ("points", "growth", "report"))
+    points, grow, join, runs = (commands.add_parser(name) for name in ("points", "growth", "report", "whole"))
     points.add_argument("folder", nargs="?", type=Path, help="holds li2018_resnet56.pt and cifar10_train500.npz")
     points.add_argument("--only", default="", help="cases whose name contains this")
     points.add_argument("--images", type=int, default=500, help="for ResNet-56")
+    runs.add_argument("folder", nargs="?", type=Path, help="as for points")
+    runs.add_argument("--rows", nargs="+", choices=tuple(whole.ROWS), default=list(whole.ROWS), help="which pictures")
     join.add_argument("parts", nargs="+", type=Path)
-    for each, rounds, name in ((points, 7, "points"), (grow, 5, "growth"), (join, 0, "points")):
+    for each, rounds, name in ((points, 7, "points"), (grow, 5, "growth"), (join, 0, "points"), (runs, 3, "whole")):
         each.add_argument("--threads", type=int, default=0, help="of torch; 0 for all cores")
         each.add_argument("--rounds", type=int, default=rounds)
         each.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
@@ -175,6 +180,12 @@ def main() -> None:
         torch.set_num_threads(asked.threads)
     if asked.command == "points":
         found = points_command(asked, device)
+    elif asked.command == "whole":
+        for name in asked.rows:  # a run that is cut short keeps what it has
+            results = [whole.measure(name, asked.rounds, asked.folder)]
+            found = whole.merged(asked.out, environment(device), results)
+            write(found, asked.out)
+        return
     elif asked.command == "growth":
         found = {"environment": environment(device), "growth": growth(asked.rounds, device)}
     else:

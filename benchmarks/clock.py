@@ -66,7 +66,16 @@ def interleaved(ways: dict[str, tuple[Callable[[], Any], int]], rounds: int, dev
 
 def environment(device: torch.device) -> dict[str, Any]:
     """What a timing depends on, as JSON values."""
-    packages = ("lossatlas", "torch", "numpy", "loss-landscapes", "landscaper", "adaptive", "scikit-learn")
+    packages = (
+        "lossatlas",
+        "torch",
+        "numpy",
+        "loss-landscapes",
+        "landscaper",
+        "loss-landscape-3d",
+        "adaptive",
+        "scikit-learn",
+    )
     found: dict[str, Any] = {"date": time.strftime("%Y-%m-%d"), "python": platform.python_version()}
     found["packages"] = {name: version(name) for name in packages}
     found["system"] = f"{platform.system()} {platform.machine()}"

@@ -8,7 +8,7 @@ import importlib.machinery
 import importlib.util
 import io
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,14 +33,14 @@ class Timed:
     """One way to evaluate points.
 
     Attributes:
-        run: evaluates ``points`` points.
+        run: evaluates ``points`` points; of a loop, the one that it is given, or ``AT``.
         points: how many.
         value: the loss at ``AT``, or at another point of which ``truth`` is known.
         truth: what that loss should be; None for that of the expert's loop at ``AT``.
         note: what differs from the others.
     """
 
-    run: Callable[[], Any]
+    run: Callable[..., Any]
     points: int
     value: Callable[[], float]
     truth: float | None = None
@@ -54,9 +54,9 @@ def original(case: Case, plane: la.Plane, device: torch.device) -> Timed:
     base = {name: p.detach().clone() for name, p in model.named_parameters()}
     directions = on(plane, device)
 
-    def run() -> float:
+    def run(at: Mapping[str, float] = AT) -> float:
         for name, parameter in model.named_parameters():
-            step = sum(AT[a] * d[name] for a, d in directions.items() if name in d)
+            step = sum(at[a] * d[name] for a, d in directions.items() if name in d)
             parameter.data = base[name] + step
         total, correct = 0.0, 0
         with torch.no_grad():
@@ -78,14 +78,14 @@ def expert(case: Case, plane: la.Plane, device: torch.device) -> Timed:
     moved = {name for d in directions.values() for name in d}
     measure = evaluation(case, device)
 
-    def run() -> float:
+    def run(at: Mapping[str, float] = AT) -> float:
         with torch.inference_mode():
             for name, parameter in model.named_parameters():
                 if name in moved:
                     parameter.copy_(base[name])
                     for axis, direction in directions.items():
                         if name in direction:
-                            parameter.add_(direction[name], alpha=AT[axis])
+                            parameter.add_(direction[name], alpha=at[axis])
         return measure(model)
 
     return Timed(run, 1, run)
