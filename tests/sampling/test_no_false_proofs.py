@@ -255,7 +255,7 @@ def test_a_short_run_at_costly_points_is_proved_without_double_precision(evaluat
     assert found.proves
     assert not found.inequality.double
     assert "double precision" not in found.words
-    assert len(evaluations) == 1 + noise.SHAKES  # of 32 samples, and none of all
+    assert len(evaluations) == 1 + noise.SHAKES  # of a few samples, and none of all
     del evaluations[:]
     short = proof(la.sample(objective, plane, grid, precision="bf16"))
     assert short.proves
