@@ -182,7 +182,7 @@ def main() -> None:
         found = points_command(asked, device)
     elif asked.command == "whole":
         for name in asked.rows:  # a run that is cut short keeps what it has
-            results = [whole.measure(name, asked.rounds, asked.folder)]
+            results = [whole.measure(name, asked.rounds, asked.folder, asked.threads)]
             found = whole.merged(asked.out, environment(device), results)
             write(found, asked.out)
         return

@@ -13,6 +13,7 @@ import contextlib
 import importlib
 import io
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -30,6 +31,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks import ways
 from benchmarks.cases import Case, cases
+from benchmarks.clock import work
 
 CPU = torch.device("cpu")
 
@@ -97,18 +99,24 @@ def loop(way: Callable[..., ways.Timed]) -> Callable[[Row, Case], dict[str, Any]
             chosen = [points[i] for i in np.linspace(0, len(points) - 1, row.visited).round().astype(int)]
         start = time.perf_counter()
         run = way(case, plane, CPU).run
-        begun = time.perf_counter()
+        begun, spent = time.perf_counter(), work()
         values = [run(point) for point in chosen]
-        each = (time.perf_counter() - begun) / len(chosen)
-        seconds = begun - start + each * len(points)
-        return {"seconds": seconds, "points": len(chosen), "of": len(points), "first": values[0]}
+        times = len(points) / len(chosen)
+        seconds = begun - start + (time.perf_counter() - begun) * times
+        return {
+            "seconds": seconds,
+            "processor seconds": (work() - spent) * times,
+            "points": len(chosen),
+            "of": len(points),
+            "first": values[0],
+        }
 
     return make
 
 
 def lossatlas(row: Row, case: Case) -> dict[str, Any]:
     """Our own, objective and plane included."""
-    start = time.perf_counter()
+    start, spent = time.perf_counter(), work()
     import lossatlas as la
 
     asked = dict(row.ours)
@@ -117,18 +125,18 @@ def lossatlas(row: Row, case: Case) -> dict[str, Any]:
     sampler = la.Adaptive(x=side, y=side, scale="log", clip=None) if fine else la.Grid(x=side, y=side)
     objective = case.objective(CPU)
     found = la.sample(objective, la.Plane.random(objective, seed=0), sampler, progress=False, **asked)
-    seconds = time.perf_counter() - start
+    took = {"seconds": time.perf_counter() - start, "processor seconds": work() - spent}
     plan = json.loads(found.attrs["evaluation"])["in words"]
     values = found["loss"].values
     count = int((found["status"].values == 1).sum())
-    return {"seconds": seconds, "points": count, "of": values.size, "plan": plan, "first": float(values[0, 0])}
+    return took | {"points": count, "of": values.size, "plan": plan, "first": float(values[0, 0])}
 
 
 def loss_landscapes(row: Row, case: Case) -> dict[str, Any]:
     """``random_plane`` with its own metric of all images."""
     package, metrics = importlib.import_module("loss_landscapes"), importlib.import_module("loss_landscapes.metrics")
     model = case.make().eval()
-    start = time.perf_counter()
+    start = time.perf_counter(), work()
     with torch.no_grad():
         metric = metrics.Loss(F.cross_entropy, *case.data)
         found = package.random_plane(model, metric, 1, row.side, normalization="filter", deepcopy_model=True)
@@ -138,7 +146,7 @@ def loss_landscapes(row: Row, case: Case) -> dict[str, Any]:
 def landscaper(row: Row, case: Case) -> dict[str, Any]:
     """``compute_loss_landscape`` along two random directions."""
     compute, model = ways.landscaper_module(), case.make().eval()
-    start = time.perf_counter()
+    start = time.perf_counter(), work()
     directions = [[torch.randn_like(p) for p in model.parameters()] for _ in range(2)]
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         found, _ = compute.compute_loss_landscape(
@@ -162,7 +170,7 @@ def loss_landscape_3d(row: Row, case: Case) -> dict[str, Any]:
         stand.LossLandscapeVisualizer = stand.make_subplots = None
         sys.modules[name] = stand
     package, model = importlib.import_module("loss_landscape_3d"), case.make().eval()
-    start = time.perf_counter()
+    start = time.perf_counter(), work()
     loader = DataLoader(TensorDataset(*case.data), batch_size=128)
     calculator = package.LossLandscapeCalculator(model, loader, F.cross_entropy)
     centre = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -171,10 +179,11 @@ def loss_landscape_3d(row: Row, case: Case) -> dict[str, Any]:
     return _told(found, start)
 
 
-def _told(found: Any, start: float) -> dict[str, Any]:
+def _told(found: Any, start: tuple[float, float]) -> dict[str, Any]:
+    took = {"seconds": time.perf_counter() - start[0], "processor seconds": work() - start[1]}
     values = np.asarray(found)
     bad = int((~np.isfinite(values)).sum())
-    return {"seconds": time.perf_counter() - start, "points": values.size, "of": values.size, "not finite": bad}
+    return took | {"points": values.size, "of": values.size, "not finite": bad}
 
 
 WAYS: dict[str, Callable[[Row, Case], dict[str, Any]]] = {
@@ -195,8 +204,9 @@ def child(name: str, way: str, folder: Path | None) -> None:
     print(json.dumps(found | {"peak MiB": round(peak)}))
 
 
-def measure(name: str, rounds: int, folder: Path | None) -> dict[str, Any]:
+def measure(name: str, rounds: int, folder: Path | None, threads: int = 0) -> dict[str, Any]:
     """All ways on one row, rounds interleaved."""
+    own = {} if not threads else {"OMP_NUM_THREADS": str(threads)}
     row = ROWS[name]
     told: dict[str, list[dict[str, Any]]] = {}
     missing: dict[str, str] = {}
@@ -206,7 +216,11 @@ def measure(name: str, rounds: int, folder: Path | None) -> dict[str, Any]:
                 continue
             command = [sys.executable, "-m", "benchmarks.whole", "--child", name, way]
             done = subprocess.run(
-                [*command, *([str(folder)] if folder else [])], capture_output=True, text=True, check=False
+                [*command, *([str(folder)] if folder else [])],
+                capture_output=True,
+                text=True,
+                check=False,
+                env=os.environ | own,
             )
             if done.returncode:
                 if way in ("original", "expert", "lossatlas"):
@@ -214,19 +228,24 @@ def measure(name: str, rounds: int, folder: Path | None) -> dict[str, Any]:
                 missing[way] = done.stderr.strip().splitlines()[-1]
                 continue
             told.setdefault(way, []).append(json.loads(done.stdout.splitlines()[-1]))
-            print(f"{name}: {way} {told[way][-1]['seconds']:.2f} s", flush=True)
-    medians = {way: statistics.median(one["seconds"] for one in each) for way, each in told.items()}
+            last = told[way][-1]
+            print(f"{name}: {way} {last['seconds']:.2f} s, {last['processor seconds']:.2f} s of work", flush=True)
+    kinds = ("seconds", "processor seconds")
+    medians = {k: {way: statistics.median(one[k] for one in each) for way, each in told.items()} for k in kinds}
     firsts = {way: each[0]["first"] for way, each in told.items() if "first" in each[0]}
     limit = 0.1 if row.ours.get("precision") else 1e-5
     off = max(abs(value / firsts["expert"] - 1) for value in firsts.values())
     if off > limit:
         raise SystemExit(f"{name}: the first point differs by {off:.1e}: {firsts}")
-    return {"row": name, "seconds": medians, "runs": told, "not measured": missing}
+    return {"row": name, **medians, "runs": told, "not measured": missing}
 
 
 def table(results: list[dict[str, Any]]) -> str:
     """A row for each picture and way: the median, all runs, the ratio to ours."""
-    rows = ["| picture | way | points | seconds (each run) | times ours | peak, MiB | note |", "|---" * 7 + "|"]
+    rows = [
+        "| picture | way | points | seconds (each run) | times ours | in processor time | peak, MiB | note |",
+        "|---" * 8 + "|",
+    ]
     for found in results:
         for way, seconds in found["seconds"].items():
             runs = found["runs"][way]
@@ -239,9 +258,11 @@ def table(results: list[dict[str, Any]]) -> str:
             if way in ("original", "expert") and runs[0]["points"] < runs[0]["of"]:
                 notes.append("scaled from the points visited")
             ratio = "" if way == "lossatlas" else f"{seconds / found['seconds']['lossatlas']:.2f} ×"
+            spent = found["processor seconds"]
+            worked = "" if way == "lossatlas" else f"{spent[way] / spent['lossatlas']:.2f} ×"
             peak = statistics.median(one["peak MiB"] for one in runs)
             rows.append(
-                f"| {found['row']} | {way} | {count} | **{seconds:.3g}** ({each}) | {ratio} | {peak:.0f} | "
+                f"| {found['row']} | {way} | {count} | **{seconds:.3g}** ({each}) | {ratio} | {worked} | {peak:.0f} | "
                 f"{'; '.join(filter(None, notes))} |"
             )
     return "\n".join(rows)
