@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import flop_registry
 
 from lossatlas.evaluate.plans import Plan, batches_to_try, stacks_to_try, workers_to_try
 from lossatlas.objective import Objective
@@ -23,8 +23,8 @@ from lossatlas.objective.part import few
 
 __all__ = ["COMPILE_SECONDS", "WORTH_SECONDS", "can_compile", "captured", "graphs", "largest", "plans_for", "reckoned"]
 
-WORTH_SECONDS = 10.0
-"""Reckoned length of a plain run from which on something faster is worth its beginning."""
+WORTH_SECONDS = 20.0
+"""Reckoned length of a plain run from which on something faster is worth its beginning, some three seconds."""
 
 COMPILE_SECONDS = 120.0
 """Reckoned length of a run from which on compiling is worth its half minute."""
@@ -61,20 +61,30 @@ def reckoned(objective: Objective) -> float:
 
 def _counted(objective: Objective, batch: Any) -> tuple[float, int]:
     """Floating-point operations of one batch, and calls."""
-    counter, calls = FlopCounterMode(display=False), _Calls()  # type: ignore[no-untyped-call]
-    with objective.posed(), objective.batches.seeded(0), torch.no_grad(), counter, calls:
+    counted = _Counting()
+    with objective.posed(), objective.batches.seeded(0), torch.no_grad(), counted:
         objective.parts(batch)
-    return float(counter.get_total_flops()), calls.number
+    return counted.flops, counted.calls
 
 
-class _Calls(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the operations that torch is asked for."""
+class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the operations that torch is asked for, and their arithmetic as torch's own counter does."""
 
-    number = 0
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.flops, self.calls = 0.0, 0
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Nothing is compiled inside; torch would load its compiler, a second and more, to be told so."""
+        return False
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
-        self.number += 1
-        return function(*args, **(kwargs or {}))
+        found = function(*args, **(kwargs or {}))
+        self.calls += 1
+        if (count := flop_registry.get(function._overloadpacket)) is not None:
+            self.flops += count(*args, **(kwargs or {}), out_val=found)
+        return found
 
 
 def plans_for(objective: Objective, *, points: int, seconds: float, wanted: str, precision: str) -> list[Plan]:
