@@ -262,7 +262,7 @@ export function Map2D(given: Given) {
           onPointerMove={(event) => point(event, false)} onPointerDown={(event) => point(event, !state.kept)} onKeyDown={key}
         />
       </div>
-      <p class="small">{aspect(content, block.axes).norm ? "Both axes to one scale of parameter norm." : "Axes in multiples of their directions."}</p>
+      <p class="small">{aspect(content, block.axes).norm ? "Both axes to one scale of length." : "Axes in multiples of their directions."}</p>
     </div>
   );
 }
