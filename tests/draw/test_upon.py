@@ -110,14 +110,16 @@ def test_what_is_kept_in_a_run_is_drawn_by_its_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     objective, plane, _ = walked()
     la.sample(objective, plane, la.Grid(x=(-1, 1, 5), y=(-1, 1, 5)), run="run", progress=False)
-    kept.keep("run", [Path(x=[0, 0.5], y=[0, 0.5], label="the path I kept", words=[(1, "end")])])
+    clock = {"step": np.array([0.0, 7.0])}
+    kept.keep("run", [Path(x=[0, 0.5], y=[0, 0.5], label="the path I kept", words=[(1, "end")], along=clock)])
     done = CliRunner().invoke(atlas, ["draw", "run", "-o", "a.svg", "--mark", "SWA=0.2,-0.4", "--mark", "far=5,0"])
     assert done.exit_code == 0, done.output
     drawn = (tmp_path / "a.svg").read_text()
     assert "the path I kept" in drawn and "Outside the picture: far at (5, 0)" in drawn and "SWA at" not in drawn
     again = la.sample(objective, plane, la.Grid(x=(-1, 1, 5), y=(-1, 1, 5)), run="run", progress=False)
     assert again["loss"].shape == (5, 5)  # and the run goes on as before
-    assert kept.kept("run")[0].words[0][1] == "end"
+    (again,) = kept.kept("run")
+    assert again.words[0][1] == "end" and again.along["step"].tolist() == [0.0, 7.0]
 
 
 def test_a_mark_that_is_none_and_a_damaged_file_are_refused(tmp_path):

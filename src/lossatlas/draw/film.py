@@ -361,7 +361,7 @@ def _up_to(path: upon.Path, at: float) -> upon.Path:
         x = np.append(x, x[-1] + part * (path.x[whole_points + 1] - x[-1]))
         y = np.append(y, y[-1] + part * (path.y[whole_points + 1] - y[-1]))
     words = [(index, text) for index, text in path.words if index <= whole_points]
-    return replace(path, x=x, y=y, words=words, note="")
+    return replace(path, x=x, y=y, words=words, note="", along={})
 
 
 def _clock(checkpoint: Any) -> str:

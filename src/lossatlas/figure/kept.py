@@ -42,6 +42,8 @@ def content_of(overlay: Overlay) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _plain(row) for name, row in value.items()}
     return value.tolist() if isinstance(value, np.ndarray) else value
 
 
