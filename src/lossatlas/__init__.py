@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from lossatlas.draw.film import animate
     from lossatlas.evaluate.plans import Plan
     from lossatlas.field.topology import topology
+    from lossatlas.flatness.degeneracy import llc
     from lossatlas.flatness.quantise import quantise
     from lossatlas.objective import Objective, metrics
     from lossatlas.objective.checkpoints import load_checkpoint
@@ -79,6 +80,7 @@ _HOMES = {
     "spectral_density": "curvature.density",
     "curvature_map": "curvature.map",
     "masked_gradients": "curvature.masked",
+    "llc": "flatness.degeneracy",
     "Recorder": "paths.record",
     "Trajectory": "paths.trajectories",
     "marks": "paths.marks",
@@ -119,6 +121,7 @@ __all__ = [
     "filters",
     "interpolate",
     "landscape",
+    "llc",
     "load_checkpoint",
     "marks",
     "masked_gradients",

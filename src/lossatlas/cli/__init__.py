@@ -30,6 +30,7 @@ COMMANDS = {
     "topology": "Find the minima, saddles and basins of a result, and how they are connected.",
     "sharpness": "Measure how flat trained networks are, by measures that say what they are invariant to.",
     "quantise": "Measure what rounding the weights to few bits costs, beside what the curvature forecasts.",
+    "llc": "Measure how degenerate a minimum is, by its local learning coefficient.",
     "compare": "Test whether two models differ by more than the spread over random directions.",
     "check": "Check whether a picture is right: what is odd, and what to do about it.",
     "merge": "Merge the shards that independent jobs evaluated into one run.",

@@ -1,0 +1,186 @@
+"""`lossatlas llc`: how degenerate a minimum is, by its local learning coefficient, with chains that are checked."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lossatlas.cli import Failure
+from lossatlas.cli.options import WHAT, Measuring, flags, settings
+from lossatlas.errors import SpecError
+
+__all__ = ["Wish", "llc_command"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What is wanted of the learning coefficient."""
+
+    step: float | None
+    nbeta: float | None
+    gamma: float
+    chains: int
+    draws: int
+    burn: int | None
+    full: bool
+    plain: bool
+    scan: bool
+    volume: bool
+    heights: tuple[float, float] | None
+    radius: float
+    ways: int
+    scaled: str
+    json: bool
+
+    def __post_init__(self) -> None:
+        if self.scan and self.volume:
+            raise SpecError("--scan and --volume are two questions; ask them one after the other")
+
+    @property
+    def chain(self) -> dict[str, Any]:
+        """Options of the chains."""
+        names = ("step", "nbeta", "gamma", "chains", "draws", "burn")
+        options = {name: getattr(self, name) for name in names}
+        return {**options, "gradient": "full" if self.full else "batch", "averaged": not self.plain}
+
+
+@click.command("llc", cls=Measuring, own="Chains and volumes")
+@flags((*WHAT, "only", "seed"))
+@click.option(
+    "--step", type=float, metavar="SIZE", help="Step size of the chains (default: by the curvature they meet)."
+)
+@click.option("--nbeta", type=float, metavar="N", help="Inverse temperature (default: n / log n, n the samples).")
+@click.option(
+    "--gamma",
+    type=float,
+    default=100.0,
+    show_default=True,
+    metavar="G",
+    help="Pull towards the point, of every weight.",
+)
+@click.option("--chains", type=int, default=4, show_default=True, metavar="N", help="Chains, at least 2.")
+@click.option("--draws", type=int, default=1000, show_default=True, metavar="N", help="Steps of each that count.")
+@click.option("--burn", type=int, metavar="N", help="Steps of each before (default: half as many).")
+@click.option("--full", is_flag=True, help="Take the gradient of all data at each step, not of one batch.")
+@click.option(
+    "--plain", is_flag=True, help="Plain SGLD, whose variance grows with the step; for comparison with others."
+)
+@click.option(
+    "--scan", is_flag=True, help="Vary step size, temperature and pull, and see what the estimate depends on."
+)
+@click.option("--volume", is_flag=True, help="Measure volumes of low loss instead; for some ten parameters (--only).")
+@click.option(
+    "--heights",
+    type=click.Tuple([float, float]),
+    metavar="LOW HIGH",
+    help="For --volume: heights (default: 1e-6 1e-2).",
+)
+@click.option(
+    "--radius", type=float, default=1.0, show_default=True, metavar="R", help="For --volume: end of the ball."
+)
+@click.option("--ways", type=int, default=200, show_default=True, metavar="N", help="For --volume: random directions.")
+@click.option(
+    "--scaled",
+    default="none",
+    show_default=True,
+    metavar="BY",
+    help="For --volume: none, or hessian (up to 300 weights).",
+)
+@flags(("out", "title"))
+@click.option("--json", "json", is_flag=True, help="Print JSON.")
+def llc_command(config: Path | None, **given: Any) -> None:
+    """Measure how degenerate the loss is at a trained network: its local learning coefficient λ̂.
+
+    λ̂ says how fast the volume of parameters with low loss shrinks around the point: d/2 at a regular minimum of d
+    parameters, less where directions are flat or valleys cross. Chains walk around the point (SGLD; Lau et al. 2023,
+    arXiv 2308.12108) and are checked: they must agree (R-hat), be worth enough independent draws, stay near, and find
+    no lower loss. Where they fail, the estimate is refused with the reason and what to change, and the exit code is 1.
+
+    \b
+    Examples:
+      A trained network, and its chains as a picture:
+        lossatlas llc --model train.py:make_model --data train.py:loader --checkpoint best.pt --out chains.png
+      One layer, all others fixed:
+        lossatlas llc --config scan.toml --only "layer3.*"
+      Does it depend on step size, temperature, or pull? (twelve more estimates)
+        lossatlas llc --config scan.toml --draws 500 --scan --out scan.png
+      A few parameters by the volume itself, with the multiplicity:
+        lossatlas llc --config scan.toml --only "head.bias" --volume --scaled hessian --out volume.png
+
+    The point has to be a minimum of this loss on these data: train to the end, without weight decay or noise. A
+    direction that curves by less than gamma/nbeta counts as flat, so numbers compare only at the same settings and
+    samples. A step costs a forward and a backward pass of one batch; λ̂ is not a bound on generalisation.
+    """
+    from lossatlas.cli.scan import Scan, all_samples, build_model, build_objective
+    from lossatlas.draw import check_path
+
+    fields = Wish.__dataclass_fields__
+    wish = Wish(**{name: given.pop(name) for name in tuple(given) if name in fields})
+    scan = all_samples(Scan(**settings(config, given)), "the learning coefficient")
+    for path in scan.out:
+        check_path(path)
+    objective = build_objective(scan, build_model(scan))
+    found, content, refused = _measured(objective, wish, {"only": scan.only, "seed": scan.seed})
+    if wish.json:
+        click.echo(json.dumps(content, indent=2, ensure_ascii=False))
+    else:
+        for sentence in found.words:
+            click.echo(sentence)
+    _draw(found, scan.out, quiet=wish.json)
+    if refused:
+        raise Failure(f"the estimate is refused: {refused}")
+
+
+def _measured(objective: Any, wish: Wish, options: dict[str, Any]) -> tuple[Any, dict[str, Any], str]:
+    """What was found, what JSON holds of it, and why it is refused."""
+    from lossatlas.flatness.degeneracy import llc, local_volume, scan
+
+    if wish.volume:
+        heights = wish.heights or (1e-6, 1e-2)
+        volume = local_volume(
+            objective,
+            heights=heights,
+            radius=wish.radius,
+            directions=wish.ways,
+            scaled=wish.scaled,  # type: ignore[arg-type]
+            **options,
+        )
+        content = {
+            "coefficient": _known(volume.coefficient), "multiplicity": _known(volume.multiplicity),
+            "joint": _known(volume.joint), "heights": volume.heights.tolist(),
+            "log volumes": volume.log_volumes.tolist(), "parameters": volume.parameters,
+            "evaluations": volume.evaluations, "problem": volume.problem,
+        }  # fmt: skip
+        return volume, content, volume.problem.partition(":")[0]
+    if wish.scan:
+        varied = scan(objective, **wish.chain, **options)
+        rows = {name: [{"value": value, **_facts(one)} for value, one in some] for name, some in varied.found.items()}
+        return varied, {"scan": rows, "slope": _known(varied.slope), "words": list(varied.words)}, ""
+    one = llc(objective, **wish.chain, **options)
+    return one, _facts(one), ", ".join(problem.kind for problem in one.problems)
+
+
+def _facts(one: Any) -> dict[str, Any]:
+    return {
+        "coefficient": _known(one.value), "refused estimate": None if one.trusted else _known(one.raw),
+        "error": _known(one.error), "r_hat": _known(one.r_hat), "effective": _known(one.effective),
+        "held": _known(one.held), "parameters": one.parameters, "samples": one.samples,
+        "settings": {name: list(v) if isinstance(v, tuple) else v for name, v in one.settings.items()},
+        "gradients": one.gradients, "problems": [asdict(problem) for problem in one.problems],
+    }  # fmt: skip
+
+
+def _known(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def _draw(found: Any, out: tuple[str, ...], *, quiet: bool) -> None:
+    import lossatlas as la
+
+    for path in out:
+        click.echo(f"drawn: {la.draw(found, path)}", err=quiet)
