@@ -116,7 +116,7 @@ CALLS = {
         "overlays is an int .*a list of Path",
     ),
     "a folder that is a number": (lambda: la.open(5), "path is an int"),
-    "a folder that is a result": (lambda: la.open(LANDSCAPE), "path is a Dataset; expected a path"),
+    "a folder that is a result": (lambda: la.open(LANDSCAPE), "path is a (Dataset|Landscape); expected a path"),
     "the shape of a number": (lambda: la.topology(5), "landscape is an int .*Landscape"),
     "the shape of a folder": (lambda: la.topology("runs/a"), r"landscape is a str .*la\.open"),
     "a way between models without an objective": (lambda: la.connect(MODEL, MODEL, MODEL), MADE),

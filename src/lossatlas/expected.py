@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import numbers
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from lossatlas.errors import SpecError
 
-__all__ = ["LANDSCAPE", "check_kind", "described_type", "path_of"]
+__all__ = ["LANDSCAPE", "check_kind", "check_number", "check_whole", "described_type", "path_of", "texts"]
 
 LANDSCAPE = "a Landscape (xarray.Dataset): la.open('runs/a'), or what la.sample returns"
 """What a function of a Landscape expects, and how to have one."""
@@ -54,6 +56,69 @@ def check_kind(argument: str, got: Any, kinds: type | tuple[type, ...], expected
     """
     if not isinstance(got, kinds):
         raise SpecError(f"{argument} is {described_type(got)}; expected {expected}")
+
+
+def check_number(argument: str, got: Any, expected: str = "a number") -> None:
+    """Check that an argument is a number, of Python or NumPy.
+
+    Raises:
+        SpecError: it is something else.
+
+    Example:
+        >>> check_number("tolerance", "a", "a share, such as 0.02")
+        Traceback (most recent call last):
+        ...
+        lossatlas.errors.SpecError: tolerance is a str ('a'); expected a share, such as 0.02
+    """
+    if isinstance(got, bool) or not isinstance(got, numbers.Real):
+        raise SpecError(f"{argument} is {described_type(got)}; expected {expected}")
+
+
+def check_whole(argument: str, got: Any, least: int | None = None) -> None:
+    """Check that an argument is a whole number, and not too small.
+
+    Raises:
+        SpecError: it is something else.
+
+    Example:
+        >>> check_whole("seed", 1.5)
+        Traceback (most recent call last):
+        ...
+        lossatlas.errors.SpecError: seed is a float (1.5); expected a whole number
+    """
+    expected = "a whole number" if least is None else f"a whole number of at least {least}"
+    if isinstance(got, bool) or not isinstance(got, numbers.Integral):
+        raise SpecError(f"{argument} is {described_type(got)}; expected {expected}")
+    if least is not None and got < least:
+        raise SpecError(f"{argument}={got}; expected {expected}")
+
+
+def texts(argument: str, got: Any, expected: str) -> tuple[str, ...]:
+    """One text or several, as a tuple.
+
+    Args:
+        argument: the argument's name.
+        got: what it was given.
+        expected: what it may be, in words.
+
+    Returns:
+        The texts.
+
+    Raises:
+        SpecError: it is something else.
+
+    Example:
+        >>> texts("only", "layer3.*", "patterns of names"), texts("only", ["a", "b"], "patterns of names")
+        (('layer3.*',), ('a', 'b'))
+    """
+    if isinstance(got, str):
+        return (got,)
+    if not isinstance(got, Iterable):
+        raise SpecError(f"{argument} is {described_type(got)}; expected {expected}")
+    found = tuple(got)
+    for one in found:
+        check_kind(f"{argument}: an entry", one, str, expected)
+    return found
 
 
 def path_of(argument: str, got: str | os.PathLike[str]) -> Path:

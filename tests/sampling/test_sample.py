@@ -169,7 +169,7 @@ def test_bad_requests_are_named():
     plane = unit_plane(objective, "x")
     with pytest.raises(SpecError, match=r"grid has the axes \['y'\], the plane \['x'\]"):
         la.sample(objective, plane, la.Grid(y=(0, 1, 2)))
-    with pytest.raises(SpecError, match="block=0; expected at least one"):
+    with pytest.raises(SpecError, match="block=0; expected a whole number of at least 1"):
         la.sample(objective, plane, la.Grid(x=(0, 1, 2)), block=0)
     stranger = la.Plane({"v": torch.ones(1)}, {"x": {"v": torch.ones(1)}})
     with pytest.raises(SpecError, match="'v'"):

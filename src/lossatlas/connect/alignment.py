@@ -25,6 +25,7 @@ from lossatlas.connect import units
 from lossatlas.connect.channels import Channels
 from lossatlas.connect.units import Group, UnitAxis
 from lossatlas.errors import SpecError
+from lossatlas.expected import check_kind
 from lossatlas.objective import Objective, calling
 from lossatlas.objective.batches import map_tensors, tensors_of
 from lossatlas.oneline import one_line
@@ -131,6 +132,7 @@ def align(
     here = {name: tensor.detach() for name, tensor in model.state_dict().items()}
     own = [name for name, _ in model.named_parameters()]
     check_same_shapes({n: there[n] for n in own if n in there}, {n: here[n] for n in own})
+    check_kind("groups", {} if groups is None else groups, Mapping, AXES)
     found, reasons = _groups(model, groups)
     tensors = {name: tensor for name, tensor in {**here, **there}.items() if name in here}
     matcher = _Matcher(found, {n: _array(here[n]) for n in own}, {n: _array(tensors[n]) for n in own})
@@ -148,6 +150,9 @@ def align(
     )
 
 
+AXES = 'axes by group, such as {"hidden": [("fc1.weight", 0), ("fc2.weight", 1)]}'
+
+
 def _groups(
     model: nn.Module, groups: Mapping[str, Iterable[tuple[str, int]]] | None
 ) -> tuple[dict[str, Group], list[str]]:
@@ -161,6 +166,7 @@ def _groups(
         return read.groups, read.reasons
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     for name, axes in groups.items():
+        check_kind(f"groups[{name!r}]", axes, (list, tuple, set), AXES)
         sizes = set()
         for tensor, dim in axes:
             if tensor not in shapes or not 0 <= dim < len(shapes[tensor]):

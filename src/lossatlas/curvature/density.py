@@ -17,7 +17,7 @@ from lossatlas.curvature.blocks import Beside, Blocks, blocks_of
 from lossatlas.curvature.products import GIB, How, Kind, Matrix, Which
 from lossatlas.curvature.recurrence import recurrence
 from lossatlas.curvature.subject import Subject
-from lossatlas.errors import SpecError
+from lossatlas.expected import check_whole
 from lossatlas.figure.plot import Panel, Plot, Series, onto
 from lossatlas.figure.words import number
 from lossatlas.objective import Objective
@@ -202,7 +202,7 @@ def spectral_density(
 
 def density_of(matrix: Matrix, *, probes: int = 5, steps: int = 40, points: int = 400, seed: int = 0) -> Density:
     """The density of the eigenvalues of a matrix at its point, see :func:`spectral_density`."""
-    _check(probes=probes, steps=steps, points=points)
+    _check(probes=probes, steps=steps, points=points, seed=seed)
     found = answered(matrix, _asking(matrix, probes, steps, seed, room=room_for(matrix)))
     return _density(matrix, found, points)
 
@@ -222,8 +222,7 @@ def densities_of(
 def _check(**counts: int) -> None:
     least = {"probes": 1, "steps": 2, "points": 2}
     for name, count in counts.items():
-        if count < least[name]:
-            raise SpecError(f"{name}={count}; expected at least {least[name]}")
+        check_whole(name, count, least.get(name))
 
 
 Rule = list[tuple[np.ndarray, np.ndarray]]

@@ -17,6 +17,7 @@ from torch import Tensor
 from lossatlas.curvature.products import Matrix
 from lossatlas.curvature.spectrum import Eigen, eigenvalues
 from lossatlas.errors import SpecError, unknown
+from lossatlas.expected import check_number, check_whole
 from lossatlas.objective import Objective, means
 from lossatlas.objective.given import check_objective
 from lossatlas.space.directions import Direction, random
@@ -94,6 +95,8 @@ def eigen(
     """
     if which not in get_args(Which):
         raise SpecError(unknown("which", which, get_args(Which)))
+    check_whole("index", index, 0)
+    check_number("length", length)
     if isinstance(source, Objective):
         source = eigenvalues(source, params, **{"k": index + 1, **options})
     if not isinstance(source, Eigen):

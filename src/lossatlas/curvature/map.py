@@ -29,6 +29,7 @@ from lossatlas.curvature.subject import MATRICES
 from lossatlas.errors import SpecError
 from lossatlas.evaluate.evaluator import FAULTS
 from lossatlas.evaluate.way import UnmeasuredError
+from lossatlas.expected import check_kind, check_number, check_whole, path_of
 from lossatlas.objective import Objective, sealing
 from lossatlas.objective.probe import probe
 from lossatlas.results.landscape import Status
@@ -99,7 +100,8 @@ def curvature_map(
         True
     """
     check_question(objective, chart, sampler)
-    _check(chart, tolerance)
+    _check(chart, tolerance, run)
+    _check_numbers(most, checks, seed, warm)
     matrix = Matrix(objective, origin_of(chart), kind=kind, tensors=tensors)
     options = {"kind": kind, "tensors": tensors, "tolerance": tolerance, "most": most, "warm": warm, "seed": seed}
     centre = probe(objective, origin_of(chart))
@@ -128,9 +130,18 @@ def curvature_map(
         return journal.finish(sampler.finish)
 
 
-def _check(chart: Chart, tolerance: float) -> None:
+def _check_numbers(most: int, checks: int, seed: int, warm: bool) -> None:
+    for argument, least, count in (("most", 1, most), ("checks", 0, checks), ("seed", None, seed)):
+        check_whole(argument, count, least)
+    check_kind("warm", warm, bool, "True or False")
+
+
+def _check(chart: Chart, tolerance: float, run: str | os.PathLike[str] | None) -> None:
     if isinstance(chart, InputPlane):
         raise SpecError("chart: an InputPlane moves the inputs, and this curvature is by the weights; use la.sample")
+    if run is not None:
+        path_of("run", run)
+    check_number("tolerance", tolerance)
     if not tolerance > 0:
         raise SpecError(f"tolerance={tolerance}; expected a positive share of the largest eigenvalue")
 

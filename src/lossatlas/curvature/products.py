@@ -29,6 +29,7 @@ from lossatlas.curvature.stand import Stand
 from lossatlas.curvature.steps import Steps
 from lossatlas.curvature.subject import Subject, subject
 from lossatlas.errors import SpecError, unknown
+from lossatlas.expected import check_whole
 from lossatlas.objective import Objective, calling, means
 from lossatlas.objective.cutting import cut
 from lossatlas.objective.given import check_objective, check_params
@@ -97,6 +98,7 @@ class Matrix:
         for name, given, good in (("kind", kind, KINDS), ("how", how, HOW)):
             if given not in good:
                 raise SpecError(unknown(name, given, good))
+        check_whole("memory", memory, 0)
         if how == "differences" and kind == "ggn":
             raise SpecError("how='differences' with kind='ggn': gradients differ by the Hessian; use 'derivatives'")
         if objective.batchnorm == "recalibrated":

@@ -14,7 +14,7 @@ from lossatlas.curvature.asking import dots, signs
 from lossatlas.curvature.blocks import Beside, Blocks, blocks_of
 from lossatlas.curvature.products import GIB, How, Kind, Matrix, Which
 from lossatlas.curvature.subject import Subject
-from lossatlas.errors import SpecError
+from lossatlas.expected import check_whole
 from lossatlas.figure.plot import Mark, Panel, Series, symmetric_below
 from lossatlas.objective import Objective
 from lossatlas.oneline import one_line
@@ -157,8 +157,8 @@ def traces_of(matrix: Matrix, *, by: str, probes: int = 30, seed: int = 0) -> Bl
 
 def _estimates(matrix: Matrix, sizes: list[int], probes: int, seed: int) -> np.ndarray:
     """For each random vector and part of it, the part's share of the trace, float64 [probes, parts]."""
-    if probes < 2:
-        raise SpecError(f"probes={probes}; a standard error needs at least 2")
+    check_whole("probes", probes, 2)  # for a standard error
+    check_whole("seed", seed)
     generator = torch.Generator().manual_seed(seed)
     rows = []
     for _ in range(probes):

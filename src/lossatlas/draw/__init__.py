@@ -93,7 +93,6 @@ def draw(
     """
     target = path_of("path", path)
     suffix = check_path(target)
-    check_kind("view", view or View(), View, "a lossatlas.View, or its fields as keywords")
     page = compiled(landscapes, view, fields, render=render)
     command = command or shlex.join(sys.argv)
     if isinstance(page, Plot):
@@ -125,6 +124,7 @@ def compiled(
     Raises:
         SpecError: an unknown field, or a view that does not fit.
     """
+    check_kind("view", view or View(), View, "a lossatlas.View, or its fields as keywords")
     plot = plot_of(source)
     if plot is not None:
         return _set(plot, view, fields)

@@ -98,6 +98,7 @@ class View(Paper):
         for name, option in options.items():
             if getattr(self, name) not in get_args(option):
                 raise SpecError(unknown(name, getattr(self, name), get_args(option)))
+        check_kind("colours", self.colours, str, "'auto', or the name of a map such as 'magma'")
         if self.colours not in ("auto", *OWN):
             colour_maps.check(self.colours)
         if isinstance(self.labels, str):
@@ -107,6 +108,7 @@ class View(Paper):
         self._check_ends()
         if not isinstance(self.levels, int) or not 1 <= self.levels <= 50:
             raise SpecError(f"levels={self.levels!r}: expected a whole number from 1 to 50")
+        check_kind("camera", self.camera, (str, tuple, list), "'auto' or (elevation, azimuth) in degrees, as (34, -52)")
         if self.camera != "auto" and (len(self.camera) != 2 or not all(map(_is_number, self.camera))):
             raise SpecError(f"camera={self.camera!r}: expected 'auto' or (elevation, azimuth) in degrees, as (34, -52)")
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from lossatlas.errors import SpecError, unknown
+from lossatlas.expected import check_kind
 
 __all__ = ["CARRIED_OUT", "NAMES", "PRECISIONS", "Plan", "batches_to_try", "check", "stacks_to_try", "workers_to_try"]
 
@@ -92,6 +93,7 @@ def check(plan: str | Plan, precision: str, device: torch.device) -> str:
         raise SpecError(f"plan is a {type(plan).__name__}; expected a name ({', '.join(NAMES)}) or a lossatlas.Plan")
     if plan not in NAMES:
         raise SpecError(unknown("plan", plan, tuple(NAMES)))
+    check_kind("precision", precision, str, f"one of {', '.join(PRECISIONS)}")
     if precision not in PRECISIONS:
         raise SpecError(unknown("precision", precision, tuple(PRECISIONS)))
     if precision == "tf32" and device.type != "cuda":

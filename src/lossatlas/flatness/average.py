@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from lossatlas.errors import SpecError
+from lossatlas.errors import SpecError, unknown
+from lossatlas.expected import check_number, check_whole
 from lossatlas.flatness.definitions import Name
 from lossatlas.flatness.ground import Ground, mean_and_error
 from lossatlas.flatness.result import Sharpness
 from lossatlas.objective import Objective
-from lossatlas.space.normalize import STILL, By
+from lossatlas.space.normalize import STILL, WAYS, By
 from lossatlas.space.parameters import Parameters
 
 __all__ = ["FIRST", "GROWTH", "HALVINGS", "adaptive_average", "lpf", "radius"]
@@ -103,10 +104,11 @@ def _mean_rise(
     size: float,
     by: By,
 ) -> Sharpness:
+    check_number(next(iter(settings)), size)
     if not 0 < size < math.inf:
         raise SpecError(f"{next(iter(settings))}={size!r}; expected a positive number")
-    if settings["draws"] < 2:
-        raise SpecError(f"draws={settings['draws']}; a standard error needs at least 2")
+    check_whole("draws", settings["draws"], 2)  # for a standard error
+    check_whole("seed", settings["seed"])
     ground = Ground(objective, params)
     below = 0.0 if name == "lpf" else ground.height
     rises = []
@@ -167,10 +169,13 @@ def radius(
         0.5
     """
     for argument, number in (("rise", rise), ("far", far)):
+        check_number(argument, number)
         if not 0 < number < math.inf:
             raise SpecError(f"{argument}={number!r}; expected a positive number")
-    if directions < 1:
-        raise SpecError(f"directions={directions}; expected at least one")
+    check_whole("directions", directions, 1)
+    check_whole("seed", seed)
+    if by not in WAYS:
+        raise SpecError(unknown("by", by, WAYS))
     ground = Ground(objective, params)
     found = [_crossing(ground, ground.draw(seed, k, by, STILL), rise, far) for k in range(directions)]
     censored = sum(distance is None for distance in found)

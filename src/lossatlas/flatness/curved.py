@@ -12,10 +12,11 @@ from lossatlas.curvature import spectrum
 from lossatlas.curvature import trace as whole
 from lossatlas.curvature.products import Matrix
 from lossatlas.errors import SpecError, unknown
+from lossatlas.expected import check_whole
 from lossatlas.flatness.ground import mean_and_error
 from lossatlas.flatness.result import Sharpness
 from lossatlas.objective import Objective
-from lossatlas.objective.given import check_objective
+from lossatlas.objective.given import check_objective, check_params
 from lossatlas.space import filters
 from lossatlas.space.parameters import Parameters
 
@@ -124,9 +125,10 @@ def relative_flatness(
     Raises:
         SpecError: a layer that does not exist or is not a weight.
     """
-    if probes < 2:
-        raise SpecError(f"probes={probes}; a standard error needs at least 2")
+    check_whole("probes", probes, 2)  # for a standard error
+    check_whole("seed", seed)
     check_objective(objective)
+    check_params(params)
     rows = filters.table(objective.model)
     weights = [name for name, row in rows.items() if row.role == "weight" and not row.frozen]
     if layer and layer not in weights:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lossatlas.errors import SpecError
+from lossatlas.expected import check_number
 from lossatlas.flatness.ground import Ground, moved_copy
 from lossatlas.flatness.result import Sharpness
 from lossatlas.objective import Objective, calling, reduction
@@ -199,6 +200,7 @@ def _first_floating(batch: Any) -> Tensor:
 def _quantile(
     name: Any, margins: np.ndarray, quantile: float, ground: Ground, settings: dict[str, Any], *, gradients: float
 ) -> Sharpness:
+    check_number("quantile", quantile)
     if not 0 <= quantile <= 1:
         raise SpecError(f"quantile={quantile!r}; expected a share from 0 to 1, such as 0.5 for the median")
     low, high = np.quantile(margins, [0.25, 0.75])

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lossatlas.curvature.products import Matrix
 from lossatlas.errors import SpecError
+from lossatlas.expected import check_whole
 from lossatlas.objective import Objective, means
 from lossatlas.objective.given import check_objective, check_params
 from lossatlas.objective.part import taken
@@ -103,6 +104,7 @@ def groups(objective: Objective, size: int | None, seed: int) -> list[Objective]
     check_objective(objective)
     if size is None:
         return [objective]
+    check_whole("m", size)
     if not 1 <= size <= objective.samples:
         raise SpecError(f"m={size}; expected a number of samples from 1 to {objective.samples}, or None for all")
     means.check(objective)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lossatlas.errors import SpecError
+from lossatlas.expected import check_number, check_whole
 from lossatlas.figure.plot import Mark, Panel, Plot, Series
 from lossatlas.figure.words import number
 from lossatlas.flatness.ground import Ground
@@ -101,6 +102,9 @@ def profile(
         >>> round(profile(Objective(layer, data, torch.nn.functional.mse_loss)).critical, 6)
         2.0
     """
+    check_whole("points", points)
+    for argument, given in (("start", start), ("rate", 1.0 if rate is None else rate)):
+        check_number(argument, given)
     if points < 3 or not (math.isfinite(start) and start > 0):
         raise SpecError(f"points={points}, start={start}; expected at least 3 points and a positive step")
     ground = Ground(objective, params)

@@ -19,6 +19,7 @@ from scipy.optimize import brentq
 from torch import Tensor
 
 from lossatlas.errors import SpecError
+from lossatlas.expected import check_number
 from lossatlas.flatness.ground import Ground, groups, mean_and_error
 from lossatlas.flatness.result import Sharpness
 from lossatlas.flatness.update import Update, update_of
@@ -80,6 +81,7 @@ def critical(
     """
     check_objective(objective)
     for name, value in (("start", start), ("tolerance", tolerance)):
+        check_number(name, value)
         if not (math.isfinite(value) and value > 0):
             raise SpecError(f"{name}={value!r}; expected a positive number")
     found, notes, evaluations, gradients = [], set(), 0.0, 0.0

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lossatlas.errors import SpecError, unknown
+from lossatlas.expected import check_number, check_whole
 from lossatlas.flatness.definitions import Name
 from lossatlas.flatness.ground import Ground, groups
 from lossatlas.flatness.result import Sharpness
@@ -61,6 +62,8 @@ def epsilon_sharpness(
         1.0
     """
     _positive("epsilon", epsilon)
+    check_whole("iterations", iterations, 1)
+    check_whole("seed", seed)
     ground = Ground(objective, params)
     box = (epsilon * (ground.home.abs() + 1)).numpy()
     signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=len(box))
@@ -180,8 +183,8 @@ def _worst(
     note: str = "",
 ) -> Sharpness:
     _positive("rho", settings["rho"])
-    if settings["steps"] < 1:
-        raise SpecError(f"steps={settings['steps']}; expected at least one gradient")
+    check_whole("steps", settings["steps"], 1)
+    check_whole("seed", settings["seed"])
     rises, sizes, grounds = [], [], []
     for part in groups(objective, settings["m"], settings["seed"]):
         ground = Ground(part, params)
@@ -212,6 +215,7 @@ def _highest(ground: Ground, sizes: Tensor, settings: dict[str, Any]) -> float:
 
 
 def _positive(argument: str, value: float) -> None:
+    check_number(argument, value)
     if not 0 < value < math.inf:
         raise SpecError(f"{argument}={value!r}; expected a positive number")
 

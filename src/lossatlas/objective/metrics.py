@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
+from lossatlas.expected import check_kind
 from lossatlas.objective.reduction import Derived, Weighted
 
 __all__ = ["Derived", "Weighted", "accuracy", "error", "perplexity", "token_accuracy", "token_error"]
@@ -28,11 +29,16 @@ def error(outputs: Tensor, targets: Tensor) -> Tensor:
     Returns:
         0 or 1, shape [N]; where there are further dimensions, their mean. A fraction, not a percentage.
 
+    Raises:
+        SpecError: one of them is no tensor.
+
     Example:
         >>> import torch
         >>> error(torch.tensor([[2.0, 1.0], [0.0, 3.0]]), torch.tensor([0, 0])).tolist()
         [0.0, 1.0]
     """
+    for argument, got in (("outputs", outputs), ("targets", targets)):
+        check_kind(argument, got, Tensor, "a tensor; give the metric itself, metrics={'error': la.metrics.error}")
     wrong = (outputs.argmax(dim=1) != targets).float()
     return wrong.flatten(1).mean(1) if wrong.dim() > 1 else wrong
 

@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from lossatlas.errors import SpecError
+from lossatlas.expected import check_kind, texts
 from lossatlas.results.landscape import About, Axis, Status, build
 from lossatlas.results.naming import check_axes, check_names
 from lossatlas.untrusted import check_zip, reading, text_of
@@ -71,10 +72,14 @@ def landscape(
         >>> float(bowl["loss"].sel(x=0.5, y=1.0)), bowl.attrs["dtype"]
         (1.25, 'unknown')
     """
+    for argument, by_axis in (("lengths", lengths), ("labels", labels)):
+        check_kind(argument, {} if by_axis is None else by_axis, Mapping, "a mapping by axis, such as {'x': …}")
+    for argument, words in (("title", title), ("model", model), ("data", data), ("source", source)):
+        check_kind(argument, words, str, "a text")
     arrays = {name.replace("/", "_"): _numbers(name, column) for name, column in columns.items()}
     if empty := [name for name, array in arrays.items() if not array.size]:
         raise SpecError(f"{empty[0]} is empty; expected a number for each point")
-    names = _axis_names(arrays, axes)
+    names = _axis_names(arrays, texts("axes", axes, "names of columns, such as ('x', 'y')"))
     values = _with_loss([name for name in arrays if name not in names])
     if not values:
         raise SpecError(f"columns {list(arrays)}: no values beside the coordinates {list(names)}; give loss=")

@@ -88,7 +88,7 @@ def finished(path: str | os.PathLike[str], spec: RunSpec) -> xr.Dataset | None:
         RunMismatchError: the folder holds another run; the message names the parts that differ.
         SpecError: it is damaged.
     """
-    folder = Path(path)
+    folder = path_of("run", path)
     if not (folder / RESULT).is_file() or os.access(folder, os.W_OK):
         return None
     if differing := spec_of(folder).differences(spec):

@@ -12,6 +12,7 @@ import xarray as xr
 from scipy.spatial import KDTree
 
 from lossatlas.errors import SpecError, unknown
+from lossatlas.expected import check_number
 from lossatlas.field.stated import checked, view
 from lossatlas.figure.ranges import Range, choose
 from lossatlas.results.landscape import Status, complete
@@ -84,6 +85,7 @@ class Adaptive:
         clip: float | Literal["auto"] | None = "auto",
         **axes: Any,
     ) -> None:
+        check_number("tolerance", tolerance, "a share of the shown range, such as 0.02 (2 %)")
         if not 0 < tolerance < 0.5:
             raise SpecError(f"tolerance={tolerance!r}; expected a share of the shown range, such as 0.02 (2 %)")
         if scale not in ("auto", "linear", "log"):

@@ -18,6 +18,7 @@ from lossatlas.errors import SpecError
 from lossatlas.evaluate import called, plans
 from lossatlas.evaluate.choice import Asking, Ways, choose
 from lossatlas.evaluate.plans import Plan
+from lossatlas.expected import check_kind, check_number, check_whole
 from lossatlas.objective import Objective
 from lossatlas.objective.alone import one_at_a_time
 from lossatlas.objective.code import unchanged
@@ -151,6 +152,8 @@ class _Failing:
 
     def __post_init__(self) -> None:
         """Check that it makes sense."""
+        for name in ("retry", "strict"):
+            check_kind(name, getattr(self, name), bool, "True or False")
         if self.retry and self.strict:
             raise SpecError(
                 "retry=True tries failed points again when all others are done, and strict=True stops at the first: "
@@ -252,8 +255,8 @@ def check_question(objective: Measurable, chart: Chart, sampler: Sampler, block:
         raise SpecError(
             f"sampler is a {type(sampler).__name__}; expected points such as la.Grid(x=(-1, 1, 51), y=(-1, 1, 51))"
         )
-    if block is not None and block < 1:
-        raise SpecError(f"block={block}; expected at least one point")
+    if block is not None:
+        check_whole("block", block, 1)
     check_axes(sampler.axes, chart.axes)
 
 
@@ -377,6 +380,9 @@ def interpolate(
         ('x',)
     """
     check_measurable(objective)
+    check_kind("x", x, (tuple, list), "the ends of the line, such as (0, 1)")
+    for end in x:
+        check_number("x: an end", end)
     given = [objective.named(p) if isinstance(objective, Function) else tensors_of(p) for p in (a, b)]
     ends = [{name: tensors[name] for name in objective.origin if name in tensors} for tensors in given]
     direction = difference(ends[1], {**objective.origin, **ends[0]})

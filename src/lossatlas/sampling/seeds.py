@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import numbers
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lossatlas.errors import SpecError
-from lossatlas.expected import path_of
+from lossatlas.expected import check_kind, described_type, path_of
 from lossatlas.field.uncertainty import BELOW, Seeds
 from lossatlas.objective.function import Measurable
 from lossatlas.results.opening import name_kind
@@ -66,7 +67,11 @@ def seeds(
         >>> found.mean().dims, float(found.spread().sel(x=0)) < 1e-6 < float(found.spread().sel(x=1))
         (('x',), True)
     """
-    wanted: list[Any] = list(seeds)
+    wanted = _wanted(seeds)
+    if not hasattr(grid, "axes"):
+        raise SpecError(
+            f"grid is {described_type(grid)}; expected points such as la.Grid(x=(-1, 1, 51), y=(-1, 1, 51))"
+        )
     planes: Mapping[int, Plane | InputPlane]
     if any(isinstance(one, (Plane, InputPlane)) for one in wanted):
         planes = _given(wanted)
@@ -86,6 +91,16 @@ def seeds(
         folder = None if run is None else Path(run) / f"{BELOW}{seed}"
         runs.append(sample(objective, plane, grid, run=folder, **options))
     return Seeds(runs=tuple(runs), seeds=tuple(planes))
+
+
+def _wanted(seeds: Any) -> list[Any]:
+    expected = "several seeds, such as range(5), or planes"
+    check_kind("seeds", seeds, Iterable, expected)
+    found = list(seeds)
+    for one in found:
+        if not isinstance(one, (Plane, InputPlane)):
+            check_kind("seeds: an entry", one, numbers.Integral, expected)
+    return found
 
 
 def _given(planes: Sequence[object]) -> dict[int, Plane | InputPlane]:

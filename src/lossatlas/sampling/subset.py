@@ -26,6 +26,7 @@ import xarray as xr
 
 from lossatlas.errors import SpecError
 from lossatlas.evaluate.plain import PlainEach
+from lossatlas.expected import check_number
 from lossatlas.figure.ranges import Range, choose
 from lossatlas.objective import Objective
 from lossatlas.objective.part import every, strata, taken
@@ -86,6 +87,7 @@ class Subset:
         """Check the numbers."""
         if self.size != "auto" and not (isinstance(self.size, int) and self.size > 0):
             raise SpecError(f"Subset(size={self.size!r}); expected 'auto' or a number of samples, such as size=500")
+        check_number("tolerance", self.tolerance, "a share of the shown range, such as 0.02 (2 %)")
         if not 0 < self.tolerance < 0.5:
             raise SpecError(f"tolerance={self.tolerance!r}; expected a share of the shown range, such as 0.02 (2 %)")
 

@@ -12,18 +12,22 @@ import numpy as np
 from torch import Tensor, nn
 
 from lossatlas.errors import SpecError
-from lossatlas.expected import check_kind
+from lossatlas.expected import check_kind, check_whole, texts
 from lossatlas.objective import Objective
 from lossatlas.objective.function import Function, Measurable
 from lossatlas.objective.given import check_tensors
 from lossatlas.space import directions as ways
 from lossatlas.space import recipes
+from lossatlas.space.filters.selection import patterns_of
+from lossatlas.space.filters.table import checked_still
 from lossatlas.space.normalize import STILL, By, check_direction, described
 from lossatlas.space.parameters import Parameters, check_same_shapes, combine, dot, norm, precise
 
 __all__ = ["STORED", "Chart", "Plane", "Projection", "Recipe"]
 
 DIRECTION = 'such as {"x": la.directions.random(objective, seed=0)}'
+
+AXES = "names of axes, such as ('x', 'y')"
 
 STORED = 1024**3
 """Bytes of random directions from which on they are recipes rather than tensors."""
@@ -251,7 +255,8 @@ class Plane:
         Raises:
             SpecError: an unknown option.
         """
-        still, only = tuple(still), (only,) if isinstance(only, str) else tuple(only)
+        still, only, axes = checked_still(still), patterns_of(only), texts("axes", axes, AXES)
+        check_whole("seed", seed)
         drawn: dict[str, Any] = {}
         if stored is None:
             point, table = described(origin)
@@ -295,6 +300,7 @@ class Plane:
         Raises:
             SpecError: another architecture, the same model, or models on one line.
         """
+        axes, names = texts("axes", axes, AXES), texts("names", names, "what to call the others, a tuple of texts")
         found = {axis: ways.towards(origin, other) for axis, other in zip(axes, others, strict=False)}
         called = itertools.chain(names, itertools.repeat("another model"))
         labels = {axis: f"towards {name}" for axis, name in zip(found, called, strict=False)}

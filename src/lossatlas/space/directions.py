@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lossatlas.errors import SpecError
-from lossatlas.expected import described_type
+from lossatlas.expected import check_kind, check_whole, described_type
 from lossatlas.objective import batchnorm
 from lossatlas.objective.function import Function, Measurable
 from lossatlas.objective.wrappers import unwrapped
@@ -60,6 +60,8 @@ def random(
         >>> torch.allclose(direction["weight"].norm(dim=1), layer.weight.norm(dim=1))
         True
     """
+    check_whole("seed", seed)
+    check_kind("stream", stream, str, "a name, such as 'x'")
     point, table = described(origin)
     chosen = filters.matching(table, only) if only else without_quantised(origin, table)
     called = plain(origin)

@@ -128,6 +128,7 @@ def described(origin: Measurable | nn.Module | Parameters) -> tuple[Parameters, 
         model = unwrapped(origin)
         return {name: p.detach() for name, p in model.named_parameters()}, filters.table(model)
     if isinstance(origin, Mapping):
+        check_tensors("origin", origin)
         return origin, by_shape(origin)
     raise SpecError(f"origin is a {type(origin).__name__}; expected an Objective, a model or tensors by name")
 

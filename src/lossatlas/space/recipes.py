@@ -74,7 +74,7 @@ class Seeded(Mapping[str, Tensor]):
         only: str | Iterable[str] = (),
     ) -> None:
         from lossatlas.space import filters
-        from lossatlas.space.filters.selection import without_quantised
+        from lossatlas.space.filters.selection import patterns_of, without_quantised
         from lossatlas.space.filters.table import checked_still
         from lossatlas.space.normalize import WAYS, check_moving, described, plain
 
@@ -82,7 +82,7 @@ class Seeded(Mapping[str, Tensor]):
             raise SpecError(unknown("by", by, [way for way in WAYS if way != "weight"]))
         roles = checked_still(still)
         point, table = described(origin)
-        only = (only,) if isinstance(only, str) else tuple(only)
+        only = patterns_of(only)
         chosen = filters.matching(table, only) if only else without_quantised(origin, table)
         moving = [name for name in chosen if table[name].moves(roles)]
         check_moving(moving, table, by, roles)

@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from lossatlas.errors import SpecError, unknown
+from lossatlas.expected import check_kind
 from lossatlas.objective.randomness import seeded
 from lossatlas.zoo.data import DATASETS
 from lossatlas.zoo.models import MODELS
@@ -46,6 +47,7 @@ def model(name: str, *, seed: int | None = None, **options: Any) -> nn.Module:
         >>> sum(p.numel() for p in model("resnet20").parameters())
         272474
     """
+    check_kind("name", name, str, "a name of la.zoo.models()")
     if name not in MODELS:
         raise SpecError(unknown("model", name, MODELS))
     try:
@@ -92,6 +94,7 @@ def data(name: str, *, split: str = "train", **options: Any) -> Any:
         >>> tuple(x.shape), tuple(y.shape)
         ((1437, 1, 8, 8), (1437,))
     """
+    check_kind("name", name, str, "a name of la.zoo.datasets()")
     if name not in DATASETS:
         raise SpecError(unknown("data", name, DATASETS))
     if split not in ("train", "test"):

@@ -9,10 +9,16 @@ from collections.abc import Iterable, Mapping
 from torch import nn
 
 from lossatlas.errors import SpecError
+from lossatlas.expected import texts
 from lossatlas.space.filters.table import Row
 from lossatlas.space.filters.wrapped import quantised
 
-__all__ = ["matching", "without_quantised"]
+__all__ = ["matching", "patterns_of", "without_quantised"]
+
+
+def patterns_of(only: str | Iterable[str]) -> tuple[str, ...]:
+    """Patterns of names as a tuple."""
+    return texts("only", only, "patterns of names, such as 'layer3.*'")
 
 
 def matching(table: Mapping[str, Row], only: str | Iterable[str]) -> list[str]:
@@ -33,7 +39,7 @@ def matching(table: Mapping[str, Row], only: str | Iterable[str]) -> list[str]:
         >>> matching(table(nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))), "1.*")
         ['1.weight', '1.bias']
     """
-    patterns = (only,) if isinstance(only, str) else tuple(only)
+    patterns = patterns_of(only)
     names = {name: (name, *row.also) for name, row in table.items()}
     for pattern in patterns:
         if not any(fnmatch.fnmatchcase(alias, pattern) for aliases in names.values() for alias in aliases):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from lossatlas.errors import SpecError, unknown
-from lossatlas.expected import check_kind
+from lossatlas.expected import check_kind, texts
 from lossatlas.objective.wrappers import unwrapped
 from lossatlas.space.filters import attention, libraries, wrapped
 from lossatlas.space.filters.layout import ROLES, Layout, LayoutRule, Role, whole
@@ -206,7 +206,7 @@ def checked_still(still: Iterable[str]) -> tuple[Role, ...]:
     """
     if isinstance(still, str):
         raise SpecError(f"still={still!r} is a text; expected a tuple of roles, for instance ({still!r},)")
-    roles = tuple(still)
+    roles = texts("still", still, "a tuple of roles, for instance ('bias', 'norm')")
     for role in roles:
         if role not in ROLES:
             raise SpecError(unknown("still", role, ROLES))
