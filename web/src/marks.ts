@@ -70,7 +70,9 @@ function addPath(into: Group, given: Marked, one: Way, clipped: Float64Array): v
   const { field, shown, time, placed, ink } = given;
   const count = time === null ? one.x.length : Math.round(time * (one.x.length - 1)) + 1;
   const own = ownLoss(one);
-  const above = (n: number): number => height(own?.[n] ?? NaN, shown);
+  const told = one.along["loss in training"];
+  // Without a surface the path stands at its own loss, and where that is not evaluated yet, at that of training.
+  const above = (n: number): number => height(bare && !Number.isFinite(own?.[n]) ? (told?.[n] ?? NaN) : (own?.[n] ?? NaN), shown);
   const onSurface = (x: number, y: number): number => field.between(clipped, x, y);
   const bare = clipped.every((z) => Number.isNaN(z));
   const steps = Math.max(1, Math.ceil(240 / one.x.length));
