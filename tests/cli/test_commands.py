@@ -249,6 +249,15 @@ def test_files_of_the_original_code_go_both_ways(here):
     assert "needs --model" in run("export", "a", "s.h5", "--directions", "e.h5", code=2).output
 
 
+def test_a_run_of_low_rank_is_written_as_adapters(here):
+    sample("--x", "-1", "1", "3", "--rank", "1", "--only", "0.weight", "--run", "a")
+    assert "of rank 1" in la.open("a")["x"].attrs["long_name"]
+    shown = run("export", "a", "adapters", "--lora", "--model", "user.py:make_model").output
+    assert "written: adapters/x" in shown
+    assert (here / "adapters" / "x" / "adapter_config.json").is_file()
+    assert "--lora needs --model" in run("export", "a", "other", "--lora", code=2).output
+
+
 def test_explain_prints_every_tensor(here):
     printed = run("explain", "user.py:make_model").stdout
     assert "0.weight  4×3" in printed

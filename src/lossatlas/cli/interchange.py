@@ -87,24 +87,49 @@ def _import_directions(source: Path, out: Path, model: str) -> None:
 @click.argument("run")
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option("--directions", type=click.Path(path_type=Path), help="Write the run's directions too, to this .h5 file.")
-@click.option("--model", metavar="NAME", help="With --directions: the model, for the order of its parameters.")
-def export_command(run: str, target: Path, directions: Path | None, model: str | None) -> None:
-    """Write a RUN to TARGET, an .h5 file that scripts made for the original code can read.
+@click.option("--model", metavar="NAME", help="With --directions or --lora: the model, whose parameters they are.")
+@click.option("--lora", is_flag=True, help="Write the run's directions to the folder TARGET as LoRA adapters (peft).")
+@click.option("--lora-rank", default=64, show_default=True, metavar="N", help="The largest rank of an adapter.")
+def export_command(
+    run: str, target: Path, directions: Path | None, model: str | None, lora: bool, lora_rank: int
+) -> None:
+    """Write a RUN to TARGET, an .h5 file that scripts made for the original code can read, or as LoRA adapters.
+
+    With --lora, TARGET becomes a folder with an adapter for each axis. The network at (a, b) is the base model with the
+    adapters x and y scaled by a and b, so an inference engine that serves adapters evaluates many points at once.
 
     \b
     Examples:
       lossatlas export runs/a surface.h5
       lossatlas export runs/a surface.h5 --directions directions.h5 --model zoo:resnet56
+      lossatlas sample --model hf:gpt2 --data text.txt --rank 4 --run runs/lm
+      lossatlas export runs/lm adapters --lora --model hf:gpt2
     """
     from lossatlas.results import interchange
     from lossatlas.results.opening import landscape_at
 
+    if lora:
+        _export_adapters(Path(run), target, model, lora_rank)
+        return
     landscape = landscape_at(run)
     if directions is not None:
         if model is None:
             raise click.UsageError("--directions needs --model NAME: the layout has no names, only the model's order")
         _export_directions(Path(run), directions, model)
     click.echo(f"written: {interchange.write_surface(landscape, target, direction_file=directions)}")
+
+
+def _export_adapters(run: Path, target: Path, model: str | None, rank: int) -> None:
+    from lossatlas.cli import names
+    from lossatlas.space.adapterfiles import save_adapters
+    from lossatlas.space.planefile import load_directions
+
+    if model is None:
+        raise click.UsageError("--lora needs --model NAME: what is a linear layer, an embedding or a convolution")
+    found = load_directions(run / "directions.safetensors")
+    base = model.removeprefix("hf:") if model.startswith("hf:") else ""
+    for folder in save_adapters(found, names.model(model), target, rank=rank, base=base):
+        click.echo(f"written: {folder}")
 
 
 def _export_directions(run: Path, target: Path, model: str) -> None:

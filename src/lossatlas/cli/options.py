@@ -168,6 +168,12 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
         help="First bring the model into canonical form, the same for all rescalings of its units.",
     ),
     "orthogonal": click.option("--orthogonal", is_flag=True, default=None, help="Make the directions orthogonal."),
+    "rank": click.option(
+        "--rank",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Random directions whose matrices have this rank: fast for language models, and exported as LoRA.",
+    ),
     "towards": _many(
         "--towards",
         metavar="FILE",
@@ -269,6 +275,7 @@ WHERE = (
     "still",
     "only",
     "orthogonal",
+    "rank",
     "canonical",
     "towards",
     "directions",

@@ -121,5 +121,5 @@ def _plane_lines(scan: Any) -> Iterator[str]:
     else:
         yield (
             f"plane = la.Plane.random(objective, seed={scan.seed}, axes={axes}, {options}, "
-            f"orthogonal={scan.orthogonal})"
+            f"orthogonal={scan.orthogonal}" + (f", rank={scan.rank})" if scan.rank else ")")
         )

@@ -91,6 +91,8 @@ def _over_seeds(scan: Any, objective: Any) -> None:
     options: dict[str, Any] = {"plan": scan.plan, "precision": scan.precision, "standard_error": scan.standard_error}
     options |= {"by": scan.normalize, "still": scan.still, "only": scan.only, "orthogonal": scan.orthogonal}
     options |= {"retry": scan.retry, "strict": scan.strict}
+    if scan.rank:
+        raise SpecError("--rank with --seeds: planes of low rank are sampled one by one; leave --seeds out")
     wanted = range(scan.seed, scan.seed + scan.seeds)
     grid = grid_of_seeds(scan, objective, wanted)
     try:

@@ -94,6 +94,7 @@ class Scan:
     still: tuple[str, ...] = STILL
     only: tuple[str, ...] = ()
     orthogonal: bool = False
+    rank: int = 0
     canonical: bool = False
     towards: tuple[str, ...] = ()
     directions: str = ""
@@ -350,7 +351,10 @@ def build_plane(scan: Scan, objective: Objective) -> Any:
         return Plane(objective.origin, given, Recipe(labels=labels))
     options: dict[str, Any] = {"by": scan.normalize, "still": scan.still, "only": scan.only}
     if not scan.towards:
-        return Plane.random(objective, seed=scan.seed, axes=axes, orthogonal=scan.orthogonal, **options)
+        options["orthogonal"] = scan.orthogonal
+        return Plane.random(objective, seed=scan.seed, axes=axes, rank=scan.rank or None, **options)
+    if scan.rank:
+        raise SpecError("--rank is about random directions; leave --towards out")
     found, labels = {}, {}
     for axis, path in itertools.zip_longest(axes, scan.towards):
         if path is None:

@@ -20,6 +20,7 @@ from lossatlas.evaluate.graph.trace import UntraceableError, why_not
 from lossatlas.evaluate.plain import Plain, PlainWithErrors
 from lossatlas.evaluate.plans import Plan
 from lossatlas.evaluate.rule import WORTH_SECONDS, captured, plans_for, reckoned
+from lossatlas.evaluate.shared import Shared, plans_sharing
 from lossatlas.evaluate.way import Way
 from lossatlas.objective import Objective
 from lossatlas.objective.function import Function, Measurable
@@ -79,6 +80,8 @@ class Ways:
             return streaming.Streamed(self.objective, _plane(self.chart, "in_place=True"))
         if self.errors:
             return PlainWithErrors(self.objective, self.chart)
+        if plan.name == "shared":
+            return Shared(self.objective, _plane(self.chart, "plan='shared'"), plan.points)
         return Plain(self.objective, self.chart) if plan.name == "plain" else self._graphs.way(plan)
 
     def carried_out(self, plan: Plan) -> Way:
@@ -224,13 +227,17 @@ def _found(
             return found
         raise SpecError(f"plan={name!r} with precision={precision!r} cannot be used here: {reason}")
     expected = reckoned(objective)
-    if name == "auto" and precision == "exact" and expected * asking.points < WORTH_SECONDS:
+    sharing = plans_sharing(objective, chart, asking.points, expected, asked=name) if precision == "exact" else []
+    short = expected * asking.points < WORTH_SECONDS
+    if name == "auto" and precision == "exact" and not sharing and short:
         return found
     if isinstance(plan, Plan):
         plans = [plan]
+    elif name == "shared" or (sharing and short):
+        plans = [*sharing, *([Plan()] if name == "auto" else [])]
     else:
         wanted = plans_for(objective, points=asking.points, seconds=expected, wanted=name, precision=precision)
-        plans = [variant for one in wanted for variant in captured(one, objective.device)[::-1]]
+        plans = [*sharing, *(variant for one in wanted for variant in captured(one, objective.device)[::-1])]
     points = check_points({axis: axes[axis] for axis in chart.axes})
     said = f"plan={str(plan)!r} with precision={precision!r}"
     if name != "fastest" and all(one.precision == "exact" for one in plans):

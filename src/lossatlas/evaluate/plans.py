@@ -19,11 +19,12 @@ NAMES = {
     "plain": "move a private copy of the model and call it, batch by batch",
     "graph": "run the traced graph: norms folded, kernels fused, the constant part computed once, cache-sized batches",
     "stacked": "the graph, for several points at once",
+    "shared": "many points at once by products that they share, where a point has few rows",
     "compiled": "the graph, compiled by torch.compile (needs a C++ compiler, or CUDA)",
 }
 """What ``plan=`` and ``--plan`` take, beside a :class:`Plan`."""
 
-CARRIED_OUT = ("plain", "graph", "stacked", "compiled")
+CARRIED_OUT = ("plain", "graph", "stacked", "shared", "compiled")
 """Those of them that say themselves what is done: what a :class:`Plan` may be named."""
 
 PRECISIONS: dict[str, torch.dtype | None] = {
@@ -40,7 +41,7 @@ class Plan:
     """One way to evaluate a point.
 
     Attributes:
-        name: "plain", "graph", "stacked" or "compiled".
+        name: "plain", "graph", "stacked", "shared" or "compiled".
         micro: samples that go through the network at once; 0 for the batches as they come.
         workers: threads that each take batches of their own, every one on a single core; 1 leaves the cores to torch.
         points: points evaluated at once.
@@ -98,7 +99,7 @@ def check(plan: str | Plan, precision: str, device: torch.device) -> str:
         raise SpecError(unknown("precision", precision, tuple(PRECISIONS)))
     if precision == "tf32" and device.type != "cuda":
         raise SpecError(f"precision='tf32' needs an NVIDIA GPU; the objective is on {device.type}. Try 'bf16'")
-    if precision != "exact" and plan == "plain":
+    if precision != "exact" and plan in ("plain", "shared"):
         raise SpecError(f"precision={precision!r} needs a graph; choose plan='auto', 'graph', 'stacked' or 'compiled'")
     return precision
 

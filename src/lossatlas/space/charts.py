@@ -20,6 +20,7 @@ from lossatlas.space import directions as ways
 from lossatlas.space import recipes
 from lossatlas.space.filters.selection import patterns_of
 from lossatlas.space.filters.table import checked_still
+from lossatlas.space.low_rank import low_rank
 from lossatlas.space.normalize import STILL, By, check_direction, described
 from lossatlas.space.parameters import Parameters, check_same_shapes, combine, dot, norm, precise
 
@@ -233,6 +234,7 @@ class Plane:
         only: str | Iterable[str] = (),
         orthogonal: bool = False,
         stored: bool | None = None,
+        rank: int | None = None,
     ) -> Plane:
         """A plane of independent random directions, normalised.
 
@@ -248,6 +250,8 @@ class Plane:
                 Without it their cosine is small in a large network, and recorded.
             stored: keep the directions as tensors; without it they are recipes that make each tensor again at every
                 point (:class:`lossatlas.directions.Seeded`). Left out, tensors while they take less than 1 GiB.
+            rank: of every matrix of the directions, see :func:`lossatlas.directions.low_rank`; left out, full. Points
+                of a language model with few tokens then share most of their work.
 
         Returns:
             The plane.
@@ -264,7 +268,12 @@ class Plane:
             stored = orthogonal or by == "weight" or between or _bytes(point) * len(axes) < STORED
         if orthogonal and not stored:
             raise SpecError("orthogonal=True turns the directions as tensors; leave stored out")
+        if rank is not None and (orthogonal or stored is False):
+            raise SpecError("rank with orthogonal=True or stored=False; directions of low rank are drawn as tensors")
         for axis in axes:
+            if rank is not None:
+                drawn[axis] = low_rank(origin, rank=rank, seed=seed, stream=axis, by=by, still=still, only=only)
+                continue
             if not stored:
                 drawn[axis] = recipes.Seeded(origin, seed=seed, stream=axis, by=by, still=still, only=only)
                 continue
@@ -272,7 +281,8 @@ class Plane:
             if orthogonal:
                 direction = _orthogonal_to_all(direction, list(drawn.values()), origin, by, still)
             drawn[axis] = direction
-        part = f" of {', '.join(only)}" if only else ""
+        part = f" of rank {rank}" if rank is not None else ""
+        part += f" of {', '.join(only)}" if only else ""
         labels = {axis: f"random direction {number}{part}" for number, axis in enumerate(axes, 1)}
         recipe = Recipe(labels=labels, seed=seed, by=by, still=still)
         return cls(described(origin)[0], drawn, recipe)
