@@ -112,7 +112,7 @@ def _plane_lines(scan: Any) -> Iterator[str]:
     if scan.input_plane:
         yield f"plane = {plane_call(scan)}"
     elif scan.directions:
-        yield "from lossatlas.cli.scan import given_directions"
+        yield "from lossatlas.cli.given import given_directions"
         yield f"plane = la.Plane(objective.origin, given_directions({scan.directions!r}, objective, {axes}))"
     elif scan.towards:
         yield f"others = [names.model({scan.model!r}) for _ in range({len(scan.towards)})]"

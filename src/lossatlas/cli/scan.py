@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import itertools
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import click
-import numpy as np
 import tomli_w
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from lossatlas.cli import corpus as corpora
 from lossatlas.cli import names, program
+from lossatlas.cli.given import given_directions
 from lossatlas.cli.inputs import build_input_plane, check_inputs
 from lossatlas.cli.radius import reaching
 from lossatlas.cli.samples import first_inputs, first_samples, in_format
@@ -28,13 +28,12 @@ from lossatlas.objective.batches import batches_of
 from lossatlas.objective.checkpoints import load_checkpoint
 from lossatlas.objective.private import private_copy
 from lossatlas.objective.wrappers import unwrapped
-from lossatlas.results import interchange
 from lossatlas.sampling.workers.named import named
 from lossatlas.space import directions as ways
 from lossatlas.space.canonical import canonical
 from lossatlas.space.charts import Plane, Recipe
 from lossatlas.space.normalize import STILL, WAYS
-from lossatlas.space.planefile import load_directions, load_labels
+from lossatlas.space.planefile import load_labels
 from lossatlas.untrusted import printable, reading, text_of
 
 __all__ = [
@@ -50,7 +49,6 @@ __all__ = [
     "build_objective",
     "build_plane",
     "called",
-    "given_directions",
     "load_into",
 ]
 
@@ -378,27 +376,3 @@ def another(scan: Scan, objective: Objective, path: str) -> nn.Module:
         mine.requires_grad_(own.requires_grad)
     load_into(scan, other, path)
     return other
-
-
-def given_directions(path: str, objective: Objective, axes: Iterable[str]) -> dict[str, dict[str, Tensor]]:
-    """Directions from a file, of ours or of the original code, for the axes asked for.
-
-    Returns:
-        Tensors by name, by axis.
-
-    Raises:
-        SpecError: the file is none, belongs to another model, or lacks an axis.
-    """
-    if Path(path).suffix == ".safetensors":
-        found = load_directions(path)
-    else:
-        shapes = {name: tuple(tensor.shape) for name, tensor in objective.origin.items()}
-        read = {axis: interchange.match(got, shapes) for axis, got in interchange.read_directions(path).items()}
-        found = {
-            axis: {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
-            for axis, arrays in read.items()
-        }
-    for axis in axes:
-        if axis not in found:
-            raise SpecError(f"--directions {path} has the axes {list(found)}, not {axis!r}; leave --{axis} out")
-    return {axis: found[axis] for axis in axes}
