@@ -1,17 +1,32 @@
 #!/usr/bin/env bash
-# The benchmarks on a CUDA device, with 10,000 images: benchmarks/gpu.sh [FOLDER WITH THE AUTHORS' NETWORK]
+# What a card can do, on a machine with nothing but Python 3.12, PyTorch with CUDA, numpy, scipy, h5py, safetensors and
+# tqdm: benchmarks/gpu.sh [FOLDER WITH WHEELS]
 #
-# TORCH chooses the build of PyTorch, for instance TORCH="torch --index-url <a CUDA index>". Results are written to
-# benchmarks/results/gpu/; each way's GPU utilisation, sampled by nvidia-smi, stands in the JSON.
+# Nothing is installed and nothing is downloaded: the checkout is used as it lies, and wheels of what is missing
+# (benchmarks/wheels.txt; benchmarks/wheels.sh fetches them where there is a network) are unpacked into a folder that is
+# deleted in the end. Results are written after each row to RESULTS (benchmarks/results/gpu): card.json and card.md, so that
+# a run that is cut keeps what it has. No row begins after SECONDS_AT_MOST (420).
+#
+# DEVICE=cpu SIZE=toy benchmarks/gpu.sh runs every row, small, on any machine: to see that they work.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-folder=$(realpath "${1:-.}")
-make .bench/.ready
-if ! .bench/bin/python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
-  echo "benchmarks/gpu.sh: there is no CUDA device here, or this build of PyTorch ($(.bench/bin/python -c \
-    'import torch; print(torch.__version__)')) cannot use it; nothing was measured" >&2
-  exit 3
+python=${PYTHON:-python3}
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+if [ $# -gt 0 ]; then
+  for wheel in "$1"/*.whl; do
+    "$python" -m zipfile -e "$wheel" "$scratch"
+  done
 fi
-command -v nvidia-smi >/dev/null || echo "benchmarks/gpu.sh: no nvidia-smi here, so no utilisation is measured" >&2
-nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv 2>/dev/null || true
-make bench DEVICE=cuda RESULTS=benchmarks/results/gpu DATA="${1:+$folder}" BENCH_FLAGS="--images 10000"
+# The version that a checkout has, where an installation would say it.
+version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' src/lossatlas/__init__.py)
+mkdir -p "$scratch/lossatlas-$version.dist-info"
+printf 'Metadata-Version: 2.1\nName: lossatlas\nVersion: %s\n' "$version" > "$scratch/lossatlas-$version.dist-info/METADATA"
+export PYTHONPATH="$PWD/src:$PWD:$scratch" PYTHONDONTWRITEBYTECODE=1 HF_HUB_OFFLINE=1
+if command -v nvidia-smi >/dev/null; then
+  nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv
+else
+  echo "benchmarks/gpu.sh: no nvidia-smi here, so no utilisation is measured" >&2
+fi
+"$python" -m benchmarks.card --device "${DEVICE:-cuda}" --size "${SIZE:-full}" \
+  --out "${RESULTS:-benchmarks/results/gpu}" --seconds "${SECONDS_AT_MOST:-420}"

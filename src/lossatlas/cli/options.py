@@ -116,7 +116,7 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
         metavar="GIB",
         help="Keep this much data on the device and read the rest again at every point (default: 2).",
     ),
-    "device": click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1 or mps (default: where the model is)."),
+    "device": click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps or auto (default: what is there)."),
     "dtype": click.option(
         "--dtype", metavar="NAME", help="float16, bfloat16, float32 or float64 (default: the model's)."
     ),

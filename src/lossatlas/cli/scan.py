@@ -16,6 +16,7 @@ from torch import nn
 
 from lossatlas.cli import corpus as corpora
 from lossatlas.cli import names, program
+from lossatlas.cli.device import device_for
 from lossatlas.cli.given import given_directions
 from lossatlas.cli.inputs import build_input_plane, check_inputs
 from lossatlas.cli.radius import reaching
@@ -314,7 +315,7 @@ def build_objective(scan: Scan, model: nn.Module) -> Objective:
         size=scan.size or None,
         autograd=scan.autograd,
         in_place=scan.in_place,
-        device=scan.device or None,
+        device=device_for(scan.device, model, in_place=scan.in_place),
         memory=int(scan.memory * GIB),
         batch_size=scan.batch_size,
         name=scan.title or called(scan, model) + (", canonical form" if scan.canonical else ""),

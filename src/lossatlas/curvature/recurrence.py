@@ -15,7 +15,7 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
-from lossatlas.curvature.asking import Asking, Multiplied, dots
+from lossatlas.curvature.asking import Asking, Multiplied, dots, drawn
 from lossatlas.curvature.subspace import Pairs, sizes_of
 
 __all__ = ["recurrence", "slim"]
@@ -34,7 +34,7 @@ def recurrence(
     """Lanczos' recurrence from a vector.
 
     Args:
-        start: the vector, [n], of any length but zero.
+        start: the vector, [n], of any length but zero; it is written to.
         steps: products at most.
         room: vectors that are kept; with ``steps`` of them each vector is put at right angles to all before it, with
             fewer nothing is kept.
@@ -50,7 +50,9 @@ def recurrence(
     basis = torch.empty(steps, len(start), dtype=start.dtype, device=start.device) if room >= steps else None
     diagonal: list[float] = []
     beside: list[float] = []
-    before, vector = None, start / start.norm()
+    before, vector = None, start.div_(start.norm())
+    grain = 10 * torch.finfo(start.dtype).eps
+    del start  # where memory is short it must not outlive its step
     while True:
         if watch is not None:
             watch(len(diagonal), vector)
@@ -65,18 +67,18 @@ def recurrence(
                 new -= basis[: len(diagonal)].T @ (basis[: len(diagonal)] @ new)
         beside.append(float(np.sqrt(dots(new[None], new)[0])))
         told = np.array(diagonal), np.array(beside)
-        spent = beside[-1] <= 10 * torch.finfo(start.dtype).eps * max(map(abs, diagonal))
+        spent = beside[-1] <= grain * max(map(abs, diagonal))
         if spent or len(diagonal) == steps or (enough is not None and enough(*told)):
             return told
         before, vector = vector, new.div_(beside[-1])
 
 
-def slim(matrix: Multiplied, start: Tensor, *, tolerance: float, most: int, vectors: bool) -> Asking[Pairs]:
+def slim(matrix: Multiplied, seed: int, *, tolerance: float, most: int, vectors: bool) -> Asking[Pairs]:
     """The smallest and the largest eigenpair, with three vectors in memory; five where eigenvectors are wanted.
 
     Args:
         matrix: what multiplies vectors.
-        start: the vector to begin with, [n].
+        seed: of the vector to begin with.
         tolerance: wanted residual, relative to :attr:`~lossatlas.curvature.subspace.Pairs.sizes`.
         most: products after which it gives up.
         vectors: whether eigenvectors are wanted, which takes as many products again, and two.
@@ -93,7 +95,7 @@ def slim(matrix: Multiplied, start: Tensor, *, tolerance: float, most: int, vect
         return len(diagonal) > 2 and bool((rest <= tolerance * sizes_of(values, values)).all())
 
     steps = max((most - 2) // 2, 2) if vectors else most
-    diagonal, beside = yield from recurrence(start.clone(), steps, enough=enough)
+    diagonal, beside = yield from recurrence(drawn(matrix, torch.Generator().manual_seed(seed)), steps, enough=enough)
     values, mixes, rest = _ends(diagonal, beside)
     if not vectors:
         return Pairs(values=values, vectors=torch.empty(0, matrix.size, dtype=matrix.dtype), residuals=rest)
@@ -103,7 +105,7 @@ def slim(matrix: Multiplied, start: Tensor, *, tolerance: float, most: int, vect
         for row, mix in zip(found, mixes[number], strict=True):
             row.add_(vector, alpha=float(mix))
 
-    yield from recurrence(start, len(diagonal), watch=gather)
+    yield from recurrence(drawn(matrix, torch.Generator().manual_seed(seed)), len(diagonal), watch=gather)
     exact = []
     for place, vector in enumerate(found):
         vector /= vector.norm()

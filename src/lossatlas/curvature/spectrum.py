@@ -224,9 +224,8 @@ def eigenvalues(
     With k above 1, multiple eigenvalues come as often as they are there: the space at right angles to the vectors is
     searched again from another random vector, which about doubles the cost.
 
-    The iteration keeps up to 40 vectors and their products. Where ``memory`` has room for fewer it begins again from
-    its best ones more often; where there is none for eight, and k is 1, it is Lanczos' recurrence with three vectors:
-    the eigenvalues of a model that just fits into memory.
+    The iteration keeps up to 40 vectors and their products, or as many as ``memory`` has room for; where there is none
+    for eight, and k is 1, it is Lanczos' recurrence with three vectors.
 
     Args:
         objective: whose loss.
@@ -375,9 +374,9 @@ def _asking(
     if matrix.size <= max(2 * k + 2, 24 if k == 1 else 64):  # as cheap as an iteration, and nothing is passed over
         return (yield from dense(matrix, k)), True
     if start is None:
-        start = drawn(matrix, torch.Generator().manual_seed(seed))[None]
         if k == 1 and room < 2 * k + 6:
-            return (yield from slim(matrix, start[0], tolerance=tolerance, most=most, vectors=vectors)), True
+            return (yield from slim(matrix, seed, tolerance=tolerance, most=most, vectors=vectors)), True
+        start = drawn(matrix, torch.Generator().manual_seed(seed))[None]
     found = yield from extreme(matrix, start, k=k, tolerance=tolerance, most=most, room=room)
     if k == 1:
         return found, True
