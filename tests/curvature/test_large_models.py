@@ -149,6 +149,12 @@ def test_rows_change_the_memory_and_not_the_matrix(kind) -> None:
     )
 
 
+def test_rows_can_be_cut_wherever_the_copy_was_left() -> None:
+    objective = net()
+    objective({name: tensor + 1 for name, tensor in objective.origin.items()})
+    np.testing.assert_allclose(dense(Matrix(objective, rows=7)), dense(Matrix(objective)), atol=1e-13)
+
+
 def test_rows_are_refused_where_a_loss_is_no_mean_over_samples() -> None:
     x, y = torch.randn(20, 4), torch.randn(20, 3)
     spread = lambda f, y: (f - y).square().mean() + f.std()

@@ -425,7 +425,10 @@ def test_a_resumed_run_keeps_its_plan(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"plan": "fast"}, "plan='fast' is unknown; choose one of: auto, fastest, plain, graph, stacked, compiled"),
+        (
+            {"plan": "fast"},
+            "plan='fast' is unknown; choose one of: auto, fastest, plain, graph, stacked, shared, compiled",
+        ),
         ({"precision": "int8"}, "precision='int8' is unknown; choose one of: exact, tf32, bf16, fp16"),
         ({"precision": "tf32"}, "needs an NVIDIA GPU"),
         ({"precision": "bf16", "plan": "plain"}, "needs a graph"),

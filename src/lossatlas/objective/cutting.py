@@ -55,6 +55,7 @@ def cut(objective: Objective, rows: int) -> Objective:
         for batch, length in zip(objective.batches, lengths, strict=True)
     ]
     made = on_batches(objective, [piece for batch in pieces for piece in batch], size=objective.size)
+    objective.move()  # its copy may stand anywhere
     first = pieces[max(range(len(lengths)), key=lengths.__getitem__)]
     whole = next(b for b, length in zip(objective.batches, lengths, strict=True) if length == max(lengths))
     with objective.posed(), objective.batches.seeded(0), objective.grad_mode():
