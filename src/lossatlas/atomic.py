@@ -23,7 +23,7 @@ def replacing(target: Path, *, ending: str = "", durably: bool = False) -> Itera
         A hidden path in the same folder, of this process alone.
 
     Raises:
-        OSError: the file cannot be written.
+        OSError: the file cannot be written, also where the library that writes says so in another way.
 
     Example:
         >>> import tempfile
@@ -40,9 +40,23 @@ def replacing(target: Path, *, ending: str = "", durably: bool = False) -> Itera
             with scratch.open("r+b") as file:
                 os.fsync(file.fileno())
         scratch.replace(target)
+    except Exception as fault:
+        if not _is_of_writing(fault):
+            raise
+        reason = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
+        raise OSError(0, f"cannot be written ({reason}); is the disk full?", str(target)) from fault
     finally:
         with contextlib.suppress(OSError):
             scratch.unlink(missing_ok=True)
+
+
+def _is_of_writing(fault: Exception) -> bool:
+    """Whether a library means by its own error that the disk took no more: safetensors and torch raise no OSError."""
+    said = str(fault)
+    if type(fault).__name__ == "SafetensorError":
+        return "I/O error" in said or "os error" in said
+    signs = ("PytorchStreamWriter", "file write failed", "inline_container.cc")
+    return isinstance(fault, RuntimeError) and any(sign in said for sign in signs)
 
 
 def write_text(target: Path, text: str) -> None:

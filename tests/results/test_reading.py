@@ -142,6 +142,61 @@ except OSError as fault:
 """
 
 
+FULL_OTHERS = """
+import resource, sys
+from pathlib import Path
+import numpy as np, torch
+import lossatlas as la
+from lossatlas.draw.film import Zoom, animate
+from lossatlas.zoo.fit import _save
+kind, target = sys.argv[1], Path(sys.argv[2])
+x = np.linspace(-1, 1, 9)
+found = la.landscape(x=x, y=x, loss=np.add.outer(x**2, x**2))
+model = torch.nn.Linear(40, 40)
+recorder = la.Recorder(target) if kind == "path" else None
+def write():
+    if kind == "path":
+        recorder.step(model)
+    elif kind == "pt":
+        _save(target, {}, model, [])
+    elif kind == "safetensors":
+        directions()
+    else:
+        animate(found, target, Zoom(factor=2), seconds=0.5, rate=10, width=200, progress=False)
+def directions():
+    from lossatlas.space.planefile import save_directions
+    origin = {name: p.detach() for name, p in model.named_parameters()}
+    save_directions(la.Plane(origin, {"x": origin}), target)
+for _ in range(0 if kind == "safetensors" else 2 if kind == "path" else 1):
+    write()
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+try:
+    write()
+except OSError as fault:
+    print("refused:", fault)
+"""
+
+
+@pytest.mark.parametrize("kind", ["gif", "webp", "mp4", "", "path", "pt", "safetensors"])
+def test_a_full_disk_is_an_error_for_films_and_weights_too_and_leaves_what_was_there(tmp_path, kind):
+    if kind == "mp4":
+        pytest.importorskip("imageio_ffmpeg")
+    target = tmp_path / (f"a.{kind}" if kind not in ("", "path") else "a")
+    command = [sys.executable, "-c", FULL_OTHERS, kind, str(target)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, (done.returncode, done.stderr)
+    assert "refused:" in done.stdout and "cannot be written" in done.stdout and "a" in done.stdout
+    assert not [path.name for path in tmp_path.rglob(".*")], "nothing half-written stays"
+    if kind == "path":
+        assert len(la.Trajectory.open(target)) == 2
+    elif kind == "safetensors":
+        assert not target.exists()
+    elif kind:
+        assert target.stat().st_size > 4096
+    else:
+        assert {path.stat().st_size > 0 for path in target.iterdir()} == {True}
+
+
 @pytest.mark.parametrize("suffix", ["nc", "png", "pdf", "svg", "html", "vtp", "vti", "glb", "stl"])
 def test_a_full_disk_is_an_error_and_leaves_the_old_picture(tmp_path, suffix):
     if suffix in ("vtp", "vti"):

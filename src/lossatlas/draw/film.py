@@ -213,6 +213,7 @@ def animate(
     Raises:
         SpecError: an unknown ending or field, or numbers that make no film.
         MissingExtraError: a library is not installed; the message has the command that installs it.
+        OSError: the film cannot be written; a film that was there stays.
 
     Example:
         >>> import tempfile
@@ -236,8 +237,12 @@ def animate(
     inches = first.theme.column if len(scenes) == 1 or isinstance(film, Morph) else first.theme.page
     made = (film or Turn()).frames(scenes, seen, np.linspace(0, 1, count), width / inches)
     shown = tqdm(made, total=count, unit="frame", disable=progress is False, delay=_PATIENCE if progress is None else 0)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    _write(_of_one_size(shown), target, rate)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _write(_of_one_size(shown), target, rate)
+    except OSError as fault:
+        reason = fault.strerror or str(fault).splitlines()[0]
+        raise type(fault)(fault.errno or 0, f"the film cannot be written: {reason}", str(target)) from fault
     return target
 
 
@@ -270,7 +275,8 @@ def _write(frames: Iterable[np.ndarray], target: Path, rate: int) -> None:
 
         target.mkdir(exist_ok=True)
         for number, frame in enumerate(frames):
-            imsave(target / f"{number:05d}.png", frame)
+            with replacing(target / f"{number:05d}.png", ending=".png") as scratch:
+                imsave(scratch, frame)
         return
     with replacing(target, ending=suffix) as scratch:
         if suffix == ".mp4":
@@ -281,7 +287,7 @@ def _write(frames: Iterable[np.ndarray], target: Path, rate: int) -> None:
 
 def _write_mp4(frames: Iterable[np.ndarray], target: Path, rate: int) -> None:
     ffmpeg = extras.require("imageio_ffmpeg", extra="film", purpose="write an .mp4 film")
-    writer = None
+    writer, count = None, 0
     for frame in frames:
         even = frame[: frame.shape[0] // 2 * 2, : frame.shape[1] // 2 * 2]  # H.264 needs even sides
         if writer is None:
@@ -289,8 +295,16 @@ def _write_mp4(frames: Iterable[np.ndarray], target: Path, rate: int) -> None:
             writer = ffmpeg.write_frames(str(target), size, fps=rate, macro_block_size=2, quality=8)
             writer.send(None)
         writer.send(np.ascontiguousarray(even))
+        count += 1
     if writer is not None:
         writer.close()
+    # The encoder is another program, which does not say that it could not write the last of its frames.
+    try:
+        written, _ = ffmpeg.count_frames_and_secs(str(target))
+    except (RuntimeError, OSError):
+        written = 0
+    if written != count:
+        raise OSError(0, f"the encoder wrote {written} of {count} frames; is the disk full?")
 
 
 def _write_pillow(frames: Iterable[np.ndarray], target: Path, rate: int) -> None:

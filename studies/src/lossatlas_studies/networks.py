@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 import lossatlas as la
 from lossatlas import zoo
+from lossatlas.atomic import replacing
 from lossatlas.curvature.map import curvature_map
 from lossatlas.curvature.spectrum import eigenvalues
 from lossatlas.errors import SpecError
@@ -191,7 +192,8 @@ def _trained(bench: Bench, net: Net, data: Data, *, path: bool) -> tuple[Case, P
         found = train(
             model, data.train, recipe, test=data.test, folder=folder, progress=False, name=net.label, watch=watch
         )
-        torch.save(model.state_dict(), folder / WEIGHTS)
+        with replacing(folder / WEIGHTS) as scratch:
+            torch.save(model.state_dict(), scratch)
         assert found.test is not None
         return {
             "train_loss": found.train.loss, "train_error": found.train.error,

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lossatlas import zoo
+from lossatlas.atomic import replacing
 from lossatlas.errors import SpecError
 from lossatlas.objective import Objective
 from lossatlas.objective.batches import fingerprint
@@ -150,7 +151,8 @@ def pretrained_start(
     def work(folder: Path) -> Mapping[str, Any]:
         model = zoo.model("decoder", seed=seed, **decoder).to(bench.device)
         losses = fit(model, _on(text.train, bench.device), mean_loss, recipe, progress=False)
-        torch.save(model.state_dict(), folder / WEIGHTS)
+        with replacing(folder / WEIGHTS) as scratch:
+            torch.save(model.state_dict(), scratch)
         x, y = _on(text.test, bench.device)
         rows = slice(HELD_OUT_BATCHES * recipe.batch_size)
         held_out = Objective(model, (x[rows], y[rows]), loss=cross_entropy)()["loss"]
@@ -210,7 +212,8 @@ def tuned(bench: Bench, start: Start, run: int, task: Problems, held_out: Proble
     def work(folder: Path) -> Mapping[str, Any]:
         model = fresh()
         losses = fit(model, (task.x, task.y), mean_loss, recipe, progress=False)
-        torch.save(model.state_dict(), folder / WEIGHTS)
+        with replacing(folder / WEIGHTS) as scratch:
+            torch.save(model.state_dict(), scratch)
         found = {"steps": len(losses), "moved": moved(start.model, model), "length": length(model)}
         return {**found, **scored(model, task, held_out)}
 
