@@ -16,12 +16,15 @@ from lossatlas.draw import static
 from lossatlas.draw.captions import caveat
 from lossatlas.draw.view import compile
 from lossatlas.errors import SpecError
+from lossatlas.evaluate.evaluator import Answer
 from lossatlas.field.stated import on_view
 from lossatlas.results.landscape import Axis, Status, build
 from lossatlas.results.spec import Block
 from lossatlas.sampling import surrogate
 from lossatlas.sampling.adaptive import FIRST, coarse_cells
+from lossatlas.sampling.executors import Work
 from lossatlas.sampling.fresh import Fresh
+from lossatlas.sampling.loop import Places, visit
 
 N = 51
 X, Y = np.meshgrid(np.linspace(-1, 1, N), np.linspace(-1, 1, N), indexing="ij")
@@ -227,6 +230,76 @@ def test_slow_points_asked_for_one_by_one_are_no_more_than_those_of_large_blocks
     facts = json.loads(found.attrs["sampling"])
     assert (facts["fresh"], facts["fresh_within"]) == (12, 12)
     assert facts["random"] >= 29
+
+
+@pytest.mark.parametrize("name", ["softplus bowl", "white noise of 1 %"])
+def test_the_points_do_not_depend_on_blocks_on_who_evaluates_or_on_an_interruption(name):
+    truth, view = kept()[name]
+    flat, sampler = truth.ravel(), square(**view)
+
+    def block(indices):
+        return Block(indices=indices, values=flat[indices, None], status=np.ones(len(indices), np.int8))
+
+    def asked(count, under_way, told=(), stop=N * N):
+        queue, sent, found = sampler.start(block(np.sort(np.array(told, np.int64)))), [], list(told)
+        while len(found) < stop:
+            indices = queue.ask(count)
+            sent += [indices] if len(indices) else []
+            if not len(indices) or len(sent) == under_way:
+                if not sent:
+                    break
+                found += sent[0].tolist()
+                queue.tell(block(sent.pop(0)))
+        return found
+
+    alone = asked(500, 1)
+    interrupted = asked(3, 3, stop=61)
+    for points in (asked(3, 1), asked(2, 4), asked(5, 2, told=interrupted)):
+        assert sorted(points) == sorted(alone)
+    assert len(set(alone)) == len(alone)
+
+
+def test_all_who_evaluate_have_work_while_a_round_is_under_way():
+    """Once one block at a time was under way, whoever evaluated."""
+    truth, view = kept()["softplus bowl"]
+    most, busy = [0], []
+
+    class Four:
+        room = 4
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def start(self, work):
+            return self
+
+        def submit(self, coordinates):
+            most[0] += 1
+            busy.append(most[0])
+            cells = [tuple(np.abs(X[:, 0] - value).argmin() for value in point) for point in coordinates]
+            values = np.array([[truth[cell]] for cell in cells])
+            answer = Answer(values=values, status=np.ones(len(values), np.int8), notes=("",) * len(values))
+
+            class Pending:
+                def result(self):
+                    most[0] -= 1
+                    return answer
+
+            return Pending()
+
+    class Kept:
+        def commit(self, block):
+            pass
+
+    sampler, four = square(**view), Four()
+    queue = sampler.start(Block.joined([], 1))
+    work = Work(make=lambda: None, width=1, decisive=(0,))
+    visit(work, Places(sampler.axes, ("x", "y")), queue, Kept(), four, seconds=1e-3, size=N * N, progress=False)
+    assert max(busy) == 4
+    assert np.mean(np.array(busy) >= 2) > 0.7
 
 
 def test_random_cells_are_not_chosen_for_what_was_found():

@@ -37,8 +37,9 @@ from lossatlas.results.spec import Block, RunSpec
 from lossatlas.sampling.executors import HERE, Work
 from lossatlas.sampling.loop import PATIENCE_SECONDS, Places, visit
 from lossatlas.sampling.provenance import run_spec
-from lossatlas.sampling.run import begun, check_question
+from lossatlas.sampling.run import Runner, begun, check_question
 from lossatlas.sampling.samplers import Grid, GridQueue, Queue, Sampler
+from lossatlas.sampling.workers.named import executor_of
 from lossatlas.space.charts import Chart
 from lossatlas.space.facts import origin_of
 from lossatlas.space.inputs import InputPlane
@@ -57,11 +58,12 @@ def curvature_map(
     kind: Kind = "hessian",
     tolerance: float = 0.1,
     most: int = 120,
-    warm: bool = True,
+    warm: bool | None = None,
     checks: int = 3,
     seed: int = 0,
     run: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
+    executor: Runner = HERE,
 ) -> xr.Dataset:
     r"""Extreme eigenvalues of the curvature at every point that a sampler asks for.
 
@@ -74,12 +76,15 @@ def curvature_map(
         tolerance: wanted residual, relative to each eigenvalue as in :func:`lossatlas.eigenvalues`. Eigenvalues are
             better than residuals: with 0.1 ratios were found within 3 % (``docs/measured.md``).
         most: matrix-vector products at a point after which it has failed, and says so.
-        warm: begin with a mixture of both eigenvectors of the neighbour and a random vector.
+        warm: begin with a mixture of both eigenvectors of the neighbour and a random vector; left out, where this
+            process evaluates every point. With an executor nobody knows the neighbour, and each point takes more
+            products.
         checks: with warm starts, so many points are solved again from a random vector. By how much the values differ,
             and how many products either way took, is kept with the result.
         seed: of the vector to begin with at the first point.
         run: run folder; the same call resumes there.
         progress: show a progress bar; left out, where it takes more than two seconds.
+        executor: who evaluates the points, as for :func:`lossatlas.sample`.
 
     Returns:
         A Landscape with ``loss``, ``ratio`` (:math:`|λ_{min}/λ_{max}|`, 0 where no eigenvalue is negative),
@@ -101,6 +106,8 @@ def curvature_map(
     """
     check_question(objective, chart, sampler)
     _check(chart, tolerance, run)
+    executor = executor_of(executor)
+    warm = executor == HERE if warm is None else warm
     _check_numbers(most, checks, seed, warm)
     matrix = Matrix(objective, origin_of(chart), kind=kind, tensors=tensors)
     options = {"kind": kind, "tensors": tensors, "tolerance": tolerance, "most": most, "warm": warm, "seed": seed}
@@ -116,7 +123,7 @@ def curvature_map(
             places,
             _snaking(sampler, told),
             _Remembering(journal, shelf, way, len(told.indices)),
-            HERE,
+            executor,
             seconds=centre.seconds * most,
             done=len(told.indices),
             size=journal.size,

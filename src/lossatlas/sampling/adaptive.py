@@ -42,6 +42,9 @@ MANY = 0.5
 USUAL = 0.1
 """Share of the grid that a surface usually takes, see the table in ``docs/explanation/fast.md``."""
 
+MOST = 500
+"""New points between two fits, at most."""
+
 HOPELESS = 0.5
 """Share of the grid after which a surface that is still mostly unknown is called rough and evaluated whole."""
 
@@ -157,7 +160,12 @@ class Adaptive:
 
 
 class AdaptiveQueue:
-    """The points of one run that are still to come. What is asked for depends only on what was told."""
+    """The points of one run that are still to come, in rounds: a round is chosen when all before it was told.
+
+    What a round holds depends on the values of the rounds before it alone: not on how many points are asked for at
+    once, on who evaluates them, or on where the run was interrupted. A run that goes on goes through its rounds again,
+    with the values that were told already.
+    """
 
     def __init__(self, sampler: Adaptive, told: Block) -> None:
         self._sampler = sampler
@@ -166,68 +174,80 @@ class AdaptiveQueue:
         self._told = np.zeros(len(self._cells), bool)
         self._first = coarse_cells(sampler.axes, FIRST)
         self._fresh = sampler._fresh
-        self._exam_ends = 0
-        self._rest: np.ndarray | None = None
+        self._examined = 0
+        self._heard = np.full(len(self._cells), np.nan)
+        self._there = np.zeros(len(self._cells), bool)
+        self._round = self._waiting = np.empty(0, np.int64)
         self.tell(told)
+        self._begin(np.append(self._first, self._fresh.at_first))
 
     def tell(self, block: Block) -> None:
         """Hear what was found."""
-        self._told[block.indices] = True
+        self._there[block.indices] = True
         ok = block.status == Status.OK
-        self._values[block.indices[ok]] = block.values[ok, 0]
+        self._heard[block.indices[ok]] = block.values[ok, 0]
 
     def ask(self, count: int) -> np.ndarray:
-        """The next points; none when the tolerance is reached or nothing is left."""
-        begin = np.append(self._first, self._fresh.at_first)
-        first: np.ndarray = begin[~self._told[begin]]
-        if len(first):
-            return first[:count]
+        """The next points; none when the tolerance is reached, nothing is left, or the round is to be told first."""
+        self._advance()
+        now, self._waiting = self._waiting[:count], self._waiting[count:]
+        return now
+
+    @property
+    def ready(self) -> int:
+        """How many points can be asked for before any is told."""
+        self._advance()
+        return len(self._waiting)
+
+    def _begin(self, cells: np.ndarray) -> None:
+        self._round, self._waiting = cells, cells[~self._there[cells]]
+
+    def _advance(self) -> None:
+        """Go on to the next round where all of this one was told, also over those that were told long ago."""
+        while len(self._round) and not len(self._waiting) and self._there[self._round].all():
+            self._told[self._round] = True
+            self._values[self._round] = self._heard[self._round]
+            self._begin(self._next())
+
+    def _next(self) -> np.ndarray:
         free = np.flatnonzero(~self._told)
         known = np.flatnonzero(np.isfinite(self._values))
         if not len(free):
             return free
-        if self._rest is not None or len(known) < surrogate.fewest(len(self._sampler.shape)):
-            return self._in_order(count)
-        return self._chosen(free, known, count)
+        if len(known) < surrogate.fewest(len(self._sampler.shape)):
+            return self._in_order()
+        return self._chosen(free, known)
 
-    def _in_order(self, count: int) -> np.ndarray:
-        if self._rest is None:
-            self._rest = coarse_to_fine(self._sampler.shape)
-        self._rest = self._rest[~self._told[self._rest]]
-        now: np.ndarray = self._rest[:count]
-        return now
+    def _in_order(self) -> np.ndarray:
+        order = coarse_to_fine(self._sampler.shape)
+        rest: np.ndarray = order[~self._told[order]]
+        return rest
 
-    def _chosen(self, free: np.ndarray, known: np.ndarray, count: int) -> np.ndarray:
-        drawn = self._fresh.evaluated(self._told)
-        if len(drawn) < self._exam_ends:  # an examination that was begun is finished, however small the blocks are
-            exam = self._fresh.cells[len(drawn) : self._exam_ends]
-            return self._of(exam, count)
+    def _chosen(self, free: np.ndarray, known: np.ndarray) -> np.ndarray:
         found = surrogate.estimate(self._cells, known, self._values[known], self._sampler.shown)
         errors = np.where(self._told, 0.0, found.errors)
         # Beside a value that is not finite nothing can be interpolated: those cells are all visited.
         errors[free[_beside_a_hole(self._cells, free, self._told, self._values)]] = np.inf
         chosen = errors.copy()
         chosen[self._fresh.cells[np.isfinite(errors[self._fresh.cells])]] = 0.0  # they are for the examination
+        drawn = self._fresh.evaluated(self._told)
         if (chosen <= self._sampler.tolerance).all():
             lower = self._lower(found)
             if len(lower):
-                return lower[:count]
+                return lower
             if self._passed(known, drawn):
                 return np.empty(0, np.int64)
-            exam = self._fresh.next(drawn)
+            exam: np.ndarray = self._fresh.next(drawn)
+            exam = exam[~self._told[exam]]
             if len(exam):
-                self._exam_ends = len(drawn) + len(exam)
-                return self._of(exam, count)
+                self._examined = len(drawn)
+                return exam
         rough = np.mean(errors[free] > self._sampler.tolerance)
         if (self._told.mean() > HOPELESS and rough > HOPELESS) or not chosen.any():
-            return self._in_order(count)
-        wanted = min(max(8, int(GROWTH * self._told.sum())), len(free), count)
+            return self._in_order()
+        wanted = min(max(8, int(GROWTH * self._told.sum())), len(free), MOST)
         probes = self._fresh.cells[len(drawn) :][: round(PROBES * wanted)]
         return _spread(self._cells, probes[~self._told[probes]], chosen, found.distances, wanted)
-
-    def _of(self, exam: np.ndarray, count: int) -> np.ndarray:
-        left: np.ndarray = exam[~self._told[exam]]
-        return left[:count]
 
     def _lower(self, found: surrogate.Estimate) -> np.ndarray:
         """The cell that promises the lowest value, where that is visibly below all that was seen; none else."""
@@ -248,6 +268,8 @@ class AdaptiveQueue:
 
     def _passed(self, known: np.ndarray, drawn: np.ndarray) -> bool:
         """Whether the last fresh cells, evaluated when all others were known, were predicted within the tolerance."""
+        if len(drawn) < min(self._examined + self._fresh.exam, len(self._fresh.cells)):
+            return False
         last = self._fresh.last(drawn)
         last = last[np.isfinite(self._values[last])]
         wrong = fresh.missed(self._sampler.shape, known, self._values, last, self._sampler.shown)

@@ -130,7 +130,7 @@ class _UnderWay:
     def oldest(self) -> tuple[np.ndarray, Answer] | None:
         """The next block in the order of asking, waited for; before that, all that there is room for is sent off."""
         while len(self._blocks) < (1 if self._in_order else self._session.room):
-            indices = self._queue.ask(self._block)
+            indices = self._queue.ask(self._share())
             for sent, _ in self._blocks:  # a queue that waits to be told may ask for the same points again
                 indices = indices[~np.isin(indices, sent)]
             if not len(indices):
@@ -140,6 +140,14 @@ class _UnderWay:
             return None
         indices, pending = self._blocks.popleft()
         return indices, pending.result()
+
+    def _share(self) -> int:
+        """Points of the next block: where a queue has few before it must be told, all who evaluate get some of them."""
+        ready: int | None = getattr(self._queue, "ready", None)
+        free = self._session.room - len(self._blocks)
+        if ready is None or self._in_order or self._session.room == 1:
+            return self._block
+        return max(1, min(self._block, -(-ready // free)))
 
 
 def _go(under_way: _UnderWay, queue: Queue, journal: Journal, bar: Any, strict: Places | None) -> None:

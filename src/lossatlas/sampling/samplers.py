@@ -39,7 +39,8 @@ class Queue(Protocol):
     def ask(self, count: int) -> np.ndarray:
         """The next points, at most ``count``, as flat indices int64 in C order of the axes; none when finished.
 
-        Points that were asked for and not told yet may be asked for again: the loop sends them off once.
+        Points that were asked for and not told yet may be asked for again: the loop sends them off once. A queue may
+        have a property ``ready``, how many points it has before it must be told; the loop shares these out.
         """
         ...
 
