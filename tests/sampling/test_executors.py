@@ -128,7 +128,7 @@ class TestDask(ExecutorContract):
         def kill_one(self, block, commit=RunFolder.commit):
             commit(self, block)
             if not killed:
-                killed.extend(executor.client.run(os.getpid).values())
+                killed.extend(nanny.pid for nanny in executor.client.cluster.workers.values())
                 os.kill(killed[0], signal.SIGKILL)
 
         monkeypatch.setattr(RunFolder, "commit", kill_one)
@@ -203,6 +203,32 @@ def test_the_work_is_made_once_at_each_worker_and_shared_memory_travels_once():
 
 def _first(make, _):
     return make()
+
+
+def test_a_map_of_curvature_is_evaluated_by_others_too():
+    objective = small()
+    plane, grid = la.Plane.random(objective, seed=0), la.Grid(x=(-1, 1, 3), y=(-1, 1, 2))
+    alone = la.curvature_map(objective, plane, grid, warm=False)
+    with ThreadPoolExecutor(2) as pool:
+        found = la.curvature_map(objective, plane, grid, executor=pool)
+        assert found.equals(alone)
+        with pytest.raises(la.SpecError, match="cannot be shared out; leave executor out"):
+            la.curvature_map(objective, plane, grid, executor=pool, warm=True)
+
+
+def test_futures_that_a_cluster_cancelled_while_they_were_waited_for_are_no_fault_of_the_run():
+    pytest.importorskip("distributed", reason="pip install 'lossatlas[dask]'")
+    from concurrent.futures import CancelledError
+
+    from lossatlas.sampling.workers.dask_client import DaskSession
+
+    class Cancels:
+        def wait(self, *_, **__):
+            raise CancelledError("lost with its worker")
+
+    session = DaskSession(None, None)
+    session._distributed = Cancels()
+    session.wait([])
 
 
 def test_a_worker_keeps_few_works_and_lets_go_of_the_oldest():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
+from concurrent.futures import CancelledError
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -125,12 +127,11 @@ class DaskSession(PoolSession):
 
     def wait(self, pending: Iterable[Any]) -> None:
         """Until one of some futures is done."""
-        self._distributed.wait(list(pending), return_when="FIRST_COMPLETED")
+        with contextlib.suppress(CancelledError):  # one that is cancelled is done too: see lost
+            self._distributed.wait(list(pending), return_when="FIRST_COMPLETED")
 
     def lost(self, fault: BaseException) -> bool:
         """Whether the worker died that had the only copy of the work. One that dies at a block is Dask's matter."""
-        from concurrent.futures import CancelledError
-
         return isinstance(fault, CancelledError)
 
     def revive(self) -> None:
