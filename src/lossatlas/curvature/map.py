@@ -77,8 +77,7 @@ def curvature_map(
             better than residuals: with 0.1 ratios were found within 3 % (``docs/measured.md``).
         most: matrix-vector products at a point after which it has failed, and says so.
         warm: begin with a mixture of both eigenvectors of the neighbour and a random vector; left out, where this
-            process evaluates every point. With an executor nobody knows the neighbour, and each point takes more
-            products.
+            process evaluates all: with an executor nobody knows the neighbour, and each point takes more products.
         checks: with warm starts, so many points are solved again from a random vector. By how much the values differ,
             and how many products either way took, is kept with the result.
         seed: of the vector to begin with at the first point.
@@ -106,8 +105,7 @@ def curvature_map(
     """
     check_question(objective, chart, sampler)
     _check(chart, tolerance, run)
-    executor = executor_of(executor)
-    warm = executor == HERE if warm is None else warm
+    warm = warm if warm is not None else executor_of(executor) == HERE
     _check_numbers(most, checks, seed, warm)
     matrix = Matrix(objective, origin_of(chart), kind=kind, tensors=tensors)
     options = {"kind": kind, "tensors": tensors, "tolerance": tolerance, "most": most, "warm": warm, "seed": seed}
@@ -115,22 +113,19 @@ def curvature_map(
     spec = _spec(run_spec(objective, chart, sampler, centre), options)
     places = Places(sampler.axes, chart.axes)
     with begun(run, spec, chart) as journal:
-        told = journal.told()
-        shelf = _Shelf(None if run is None else Path(run))
+        told, shelf = journal.told(), _Shelf(None if run is None else Path(run))
+        rest: dict[str, Any] = {"done": len(told.indices), "size": journal.size, "progress": progress}
         way = Ends(matrix, chart, options, last=shelf.vectors_after(len(told.indices)))
         visit(
             Work(make=partial(_itself, way), width=len(VALUES), decisive=tuple(range(len(VALUES))), in_order=warm),
             places,
             _snaking(sampler, told),
             _Remembering(journal, shelf, way, len(told.indices)),
-            executor,
+            executor_of(executor),
             seconds=centre.seconds * most,
-            done=len(told.indices),
-            size=journal.size,
-            progress=progress,
+            **rest,
         )
-        found = journal.told()
-        if len(found.indices) > len(told.indices) or not journal.evaluation:
+        if len((found := journal.told()).indices) > len(told.indices) or not journal.evaluation:
             again = _spread(_walked(sampler, found.indices), checks if warm else 0)
             cold = {int(index): way.solved_cold(places.of(index[None])[0]) for index in _shown(again, progress)}
             journal.note_evaluation(_evaluation(found, options, cold))
