@@ -103,10 +103,9 @@ def curvature_map(
         >>> bool((found["lambda_min"] <= found["lambda_max"]).all())
         True
     """
-    check_question(objective, chart, sampler)
-    _check(chart, tolerance, run)
     warm = warm if warm is not None else executor_of(executor) == HERE
-    _check_numbers(most, checks, seed, warm)
+    check_question(objective, chart, sampler)
+    _check(chart, tolerance, run, most=most, checks=checks, seed=seed, warm=warm)
     matrix = Matrix(objective, origin_of(chart), kind=kind, tensors=tensors)
     options = {"kind": kind, "tensors": tensors, "tolerance": tolerance, "most": most, "warm": warm, "seed": seed}
     centre = probe(objective, origin_of(chart))
@@ -132,13 +131,10 @@ def curvature_map(
         return journal.finish(sampler.finish)
 
 
-def _check_numbers(most: int, checks: int, seed: int, warm: bool) -> None:
-    for argument, least, count in (("most", 1, most), ("checks", 0, checks), ("seed", None, seed)):
-        check_whole(argument, count, least)
-    check_kind("warm", warm, bool, "True or False")
-
-
-def _check(chart: Chart, tolerance: float, run: str | os.PathLike[str] | None) -> None:
+def _check(chart: Chart, tolerance: float, run: str | os.PathLike[str] | None, **others: Any) -> None:
+    for argument, least in (("most", 1), ("checks", 0), ("seed", None)):
+        check_whole(argument, others[argument], least)
+    check_kind("warm", others["warm"], bool, "True or False")
     if isinstance(chart, InputPlane):
         raise SpecError("chart: an InputPlane moves the inputs, and this curvature is by the weights; use la.sample")
     if run is not None:
