@@ -105,10 +105,10 @@ def data():
 
 
 @pytest.mark.parametrize(
-    ("model", "data"), [("zoo:mlp(widths=(64, 8, 10))", "zoo:digits"), ("random.py:make_model", "random.py:data")]
+    ("model", "data"), [("zoo:mlp(widths=(64, 8, 10))", "zoo:digits"), ("drawn.py:make_model", "drawn.py:data")]
 )
 def test_weights_drawn_at_random_are_the_same_each_time_so_that_a_command_resumes(here, model, data):
-    (here / "random.py").write_text(RANDOM)
+    (here / "drawn.py").write_text(RANDOM)
     before = torch.get_rng_state()
     first = sample(*GRID, "--run", "a", model=model, data=data)
     assert (torch.get_rng_state() == before).all()

@@ -61,7 +61,7 @@ class Case:
         words = f"seed {self.seed}: {loss}, {form}, {'raw' if raw else 'scaled'}, radius {radius:.1e}, {counts}"
         model, x, y, forward = self._subject(rng, loss, form, samples, features, raw)
         objective = la.Objective(model, (x, y), LOSSES[loss], forward=forward, batch_size=int(rng.integers(2, 80)))
-        axes = "xy"[: len(counts)]
+        axes = tuple("xy"[: len(counts)])
         precision = form.removeprefix("precision=") if form.startswith("precision") else "exact"
         plane = la.Plane.random(objective, axes=axes, seed=self.seed, still=())
         grid = la.Grid(**{axis: (-radius, radius, n) for axis, n in zip(axes, counts, strict=True)})

@@ -29,6 +29,7 @@ from lossatlas.figure.plot import Mark, Panel, Plot, Series
 from lossatlas.figure.words import number, percent
 from lossatlas.objective import Objective, calling, reduction
 from lossatlas.objective.given import check_objective
+from lossatlas.oneline import one_line
 from lossatlas.results.landscape import axis_names
 from lossatlas.results.moves import of_inputs
 from lossatlas.space.input_ways import Norm, gradients, moved, norms, random, unit
@@ -65,6 +66,8 @@ class MaskedGradients:
         examples: how many there are.
         settings: steps, step and restarts.
     """
+
+    __repr__ = one_line
 
     ratio: float
     centre: float

@@ -42,7 +42,7 @@ __all__ = ["COLUMN", "add_table", "report"]
 COLUMN = 400.0
 """Pictures wider than so many points have several panels, and are not made smaller than can be read."""
 
-_PLACE = '<section id="caption">'
+_PLACE = '<section id="caption"'
 
 
 def report(path: str | os.PathLike[str], title: str, parts: Iterable[Part | Any]) -> Path:

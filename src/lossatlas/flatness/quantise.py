@@ -29,6 +29,7 @@ from lossatlas.figure.words import number, percent
 from lossatlas.flatness import quantise_plot
 from lossatlas.objective import Objective
 from lossatlas.objective.given import check_objective
+from lossatlas.oneline import one_line
 from lossatlas.sampling.loop import PATIENCE_SECONDS
 from lossatlas.sampling.run import sample
 from lossatlas.sampling.samplers import Grid
@@ -78,6 +79,8 @@ class Rounded:
         share: of the norm of the rounded weights.
         layers: each tensor by itself, where that was asked for.
     """
+
+    __repr__ = one_line
 
     rounding: Rounding
     t: np.ndarray

@@ -57,7 +57,8 @@ def _check_reduction(objective: Objective) -> None:
             f"loss {name} is a sum over samples, so its value depends on the batch size; "
             "use reduction='mean' or reduction='none'"
         )
-    if "batch" in found:
+    objective.together = "batch" in found
+    if objective.together:
         warnings.warn(
             f"loss {name} takes the samples of a batch together (contrastive? Dice?): what is measured is a mean over "
             "batches, and depends on how the data is cut into batches",

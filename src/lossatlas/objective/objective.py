@@ -129,7 +129,7 @@ class Objective(private.Travelling, Described):
         plain, weighing = self.forward is calling.forward, reduction.by_target(loss)
         self._look = census.Look(self.size, plain=plain, weighing=weighing)
         self.batches = Batches(data, device=self.device, memory=memory, batch_size=batch_size, look=self._look)
-        self.mean_checked = False
+        self.mean_checked, self.together = False, False
         mixing.warn_of_mixing(model, self.batches.number, training=training)
         self.name = name or type(model).__name__
         self.data_name = data_name or arguments.data_name(data)

@@ -16,6 +16,7 @@ import numpy as np
 from scipy.linalg import orthogonal_procrustes
 
 from lossatlas.expected import path_of
+from lossatlas.oneline import one_line
 from lossatlas.paths import streams
 from lossatlas.paths.findings import Checkpoint, Projected
 from lossatlas.paths.index import read_index
@@ -42,6 +43,8 @@ class Position:
         residual: float64 [n], distance from that plane, in parameter norm.
         shares: float64 [2], of the variance about the mean that the first two principal components hold.
     """
+
+    __repr__ = one_line
 
     checkpoints: tuple[Checkpoint, ...]
     coordinates: np.ndarray

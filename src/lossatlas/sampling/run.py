@@ -18,7 +18,7 @@ from lossatlas.errors import SpecError
 from lossatlas.evaluate import called, plans
 from lossatlas.evaluate.choice import Asking, Ways, choose
 from lossatlas.evaluate.plans import Plan
-from lossatlas.expected import check_kind, check_number, check_whole
+from lossatlas.expected import check_kind, check_number, check_whole, texts
 from lossatlas.objective import Objective
 from lossatlas.objective.alone import one_at_a_time
 from lossatlas.objective.code import unchanged
@@ -383,6 +383,8 @@ def interpolate(
     check_kind("x", x, (tuple, list), "the ends of the line, such as (0, 1)")
     for end in x:
         check_number("x: an end", end)
+    if len(texts("names", names, "what both models are called, such as ('SGD', 'Adam')")) != 2:
+        raise SpecError(f"names={names!r}; expected a text for each of both models, such as ('SGD', 'Adam')")
     given = [objective.named(p) if isinstance(objective, Function) else tensors_of(p) for p in (a, b)]
     ends = [{name: tensors[name] for name in objective.origin if name in tensors} for tensors in given]
     direction = difference(ends[1], {**objective.origin, **ends[0]})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import torch
@@ -128,8 +128,33 @@ def steepest(part: Objective, place: Place, norm: Norm) -> tuple[list[Tensor], i
     return [unit(slope) for slope in slopes], zeros
 
 
-def random(part: Objective, place: Place, key: str, norm: Norm) -> list[Tensor]:
-    """Random directions of norm 1, independent for each example: signs, or Gaussian; a tensor for each batch."""
+TRIES = 20
+"""How often random signs are drawn: those of two inputs lie along those of another direction half of the time."""
+
+
+def random(
+    part: Objective, place: Place, key: str, norm: Norm, beside: Sequence[Sequence[Tensor]] = ()
+) -> list[Tensor]:
+    """Random directions of norm 1, independent for each example: signs, or Gaussian; a tensor for each batch.
+
+    Where all of it lies along one of the directions ``beside`` it, as few signs often do, it is drawn again.
+
+    Returns:
+        A tensor for each batch.
+    """
+    for tried in range(TRIES):
+        found = _random(part, place, f"{key}/{tried}" if tried else key, norm)
+        if not any(_along(found, other) for other in beside):
+            break
+    return found
+
+
+def _along(one: Sequence[Tensor], other: Sequence[Tensor]) -> bool:
+    pairs = list(zip(one, other, strict=True))
+    return any(all(torch.equal(a, sign * b) for a, b in pairs) for sign in (1, -1))
+
+
+def _random(part: Objective, place: Place, key: str, norm: Norm) -> list[Tensor]:
     generator, found = generator_of(key), []
     for tensor in moved(part, place):
         if norm == "inf":

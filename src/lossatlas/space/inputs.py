@@ -240,7 +240,9 @@ class InputPlane:
         words = "gradient sign" if norm == "inf" else "gradient"
         total = sum(len(tensor) for tensor in found)
         labels = {first: f"{words} (zero for {zeros} of {total} examples)" if zeros else words}
-        drawn = {axis: ways.random(part, place, f"{seed}/{axis}", norm) for axis in rest}
+        drawn: dict[str, list[Tensor]] = {}
+        for axis in rest:
+            drawn[axis] = ways.random(part, place, f"{seed}/{axis}", norm, beside=[found, *drawn.values()])
         labels |= dict.fromkeys(rest, ways.RANDOM[norm])
         recipe = Recipe(labels=labels, seed=seed if rest else None, by=ways.BY[norm])
         return cls(objective, {first: found, **drawn}, examples=examples, layer=layer, clamp=clamp, recipe=recipe)
@@ -275,7 +277,9 @@ class InputPlane:
             SpecError: an unknown norm.
         """
         part, place = _begun(cls, objective, examples, layer, norm)
-        drawn = {axis: ways.random(part, place, f"{seed}/{axis}", norm) for axis in axes}
+        drawn: dict[str, list[Tensor]] = {}
+        for axis in axes:
+            drawn[axis] = ways.random(part, place, f"{seed}/{axis}", norm, beside=list(drawn.values()))
         recipe = Recipe(labels=dict.fromkeys(axes, ways.RANDOM[norm]), seed=seed, by=ways.BY[norm])
         return cls(objective, drawn, examples=examples, layer=layer, clamp=clamp, recipe=recipe)
 

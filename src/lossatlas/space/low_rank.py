@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from lossatlas.errors import SpecError
 from lossatlas.expected import check_kind
 from lossatlas.objective.function import Measurable
+from lossatlas.oneline import one_line
 from lossatlas.space import filters
 from lossatlas.space.directions import Direction
 from lossatlas.space.filters.selection import without_quantised
@@ -38,6 +39,8 @@ class Factors:
         left: [m, r].
         right: [r, n].
     """
+
+    __repr__ = one_line
 
     left: Tensor
     right: Tensor

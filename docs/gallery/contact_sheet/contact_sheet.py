@@ -1,6 +1,6 @@
 """Twenty real surfaces as contour, relief and line, on one sheet: is each seen at one glance, with no range by hand?
 
-    python docs/gallery/contact_sheet/make.py RUNS SHEET.png [FOLDER WITH THE AUTHORS' NETWORKS]
+    python docs/gallery/contact_sheet/contact_sheet.py RUNS SHEET.png [FOLDER WITH THE AUTHORS' NETWORKS]
 
 Each network is trained in seconds; `la.Grid.auto` finds how far to look. What is in RUNS already is not measured again.
 Without the folder, which holds surfaces and networks of other people, the sheet has the other rows.

@@ -1,4 +1,4 @@
-"""How the film of a training is made: ``python docs/gallery/live/make.py docs/images/live.webp``.
+"""How the film of a training is made: ``python docs/gallery/live/film_of_a_training.py docs/images/live.webp``.
 
 It runs ``lossatlas demo --live``, watches its page in Chromium, and puts a picture for every second or so into one
 file. Needs playwright, Pillow and Chromium; takes about a minute and a half.
