@@ -53,7 +53,8 @@ $(READY): $(DEMO_READY) studies/pyproject.toml
 demo: $(DEMO_READY)
 	$(BIN)/lossatlas demo
 
-test: lint types layers tests web docs
+# web comes before tests: some of these take axe-core from its node_modules.
+test: lint types layers web tests docs
 
 lint: $(READY)
 	$(BIN)/ruff check .
