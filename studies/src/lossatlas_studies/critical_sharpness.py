@@ -15,7 +15,7 @@ import lossatlas as la
 from lossatlas import zoo
 from lossatlas.figure.plot import Mark, Panel, Plot, Series
 from lossatlas_studies.comparisons import paired
-from lossatlas_studies.edge_of_stability import LATE, RANGE, square
+from lossatlas_studies.edge_of_stability import RANGE, Descent, square
 from lossatlas_studies.networks import DATA, Data, load
 from lossatlas_studies.settings import about, work
 from lossatlas_studies.stages import Bench
@@ -37,32 +37,19 @@ class Settings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
-    """One training.
+class Run(Descent):
+    """A training whose critical sharpness was looked at.
 
     Attributes:
-        rate: learning rate η.
-        seed: of the initial weights.
-        step: [n] at which it was looked at.
         critical: [n] critical sharpness along the gradient.
-        loss: [n] training loss.
     """
 
-    rate: float
-    seed: int
-    step: np.ndarray
     critical: np.ndarray
-    loss: np.ndarray
 
     @property
     def ratio(self) -> np.ndarray:
         """Critical sharpness in units of 2/η: the learning rate over the critical step."""
         return self.critical * self.rate / 2
-
-    @property
-    def late(self) -> float:
-        """Its mean over the last third of training."""
-        return float(self.ratio[-max(1, int(len(self.ratio) * LATE)) :].mean())
 
 
 def run(bench: Bench, settings: Settings) -> Findings:

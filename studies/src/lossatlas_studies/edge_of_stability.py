@@ -45,32 +45,46 @@ class Settings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
-    """One training.
+class Descent:
+    """One training by gradient descent, beside the bound 2/η.
 
     Attributes:
         rate: learning rate η.
         seed: of the initial weights.
         step: [n] at which it was looked at.
-        sharpness: [n] largest eigenvalue of the Hessian.
         loss: [n] training loss.
     """
 
     rate: float
     seed: int
     step: np.ndarray
-    sharpness: np.ndarray
     loss: np.ndarray
 
     @property
     def ratio(self) -> np.ndarray:
-        """λmax in units of 2/η."""
-        return self.sharpness * self.rate / 2
+        """A measure of curvature in units of 2/η; [n]."""
+        raise NotImplementedError
 
     @property
     def late(self) -> float:
         """Its mean over the last third of training."""
         return float(self.ratio[-max(1, int(len(self.ratio) * LATE)) :].mean())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run(Descent):
+    """A training whose largest eigenvalue was looked at.
+
+    Attributes:
+        sharpness: [n] largest eigenvalue of the Hessian.
+    """
+
+    sharpness: np.ndarray
+
+    @property
+    def ratio(self) -> np.ndarray:
+        """λmax in units of 2/η."""
+        return self.sharpness * self.rate / 2
 
 
 def square(outputs: Tensor, targets: Tensor) -> Tensor:
