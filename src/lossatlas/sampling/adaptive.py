@@ -174,7 +174,6 @@ class AdaptiveQueue:
         self._told = np.zeros(len(self._cells), bool)
         self._first = coarse_cells(sampler.axes, FIRST)
         self._fresh = sampler._fresh
-        self._examined = 0
         self._heard = np.full(len(self._cells), np.nan)
         self._there = np.zeros(len(self._cells), bool)
         self._round = self._waiting = np.empty(0, np.int64)
@@ -240,7 +239,6 @@ class AdaptiveQueue:
             exam: np.ndarray = self._fresh.next(drawn)
             exam = exam[~self._told[exam]]
             if len(exam):
-                self._examined = len(drawn)
                 return exam
         rough = np.mean(errors[free] > self._sampler.tolerance)
         if (self._told.mean() > HOPELESS and rough > HOPELESS) or not chosen.any():
@@ -268,8 +266,6 @@ class AdaptiveQueue:
 
     def _passed(self, known: np.ndarray, drawn: np.ndarray) -> bool:
         """Whether the last fresh cells, evaluated when all others were known, were predicted within the tolerance."""
-        if len(drawn) < min(self._examined + self._fresh.exam, len(self._fresh.cells)):
-            return False
         last = self._fresh.last(drawn)
         last = last[np.isfinite(self._values[last])]
         wrong = fresh.missed(self._sampler.shape, known, self._values, last, self._sampler.shown)
