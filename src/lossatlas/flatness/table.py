@@ -170,7 +170,7 @@ class Table:
         heading = f"Flatness and {self.against_name}" if self.against else "Flatness"
         said = self.words[:-1] if len(self.words) <= 6 else self._short()
         number = f"{len(self.models)} models" if len(self.models) > 1 else self.models[0]
-        caption = (*said, self._bar_words(), self._key(), CAVEAT)
+        caption = (self._key(), *said, self._bar_words(), CAVEAT)  # a short caption has the first and the last
         return onto(ax, Plot(title=f"{heading} of {number}", panels=panels, caption=caption))
 
     def _bar_words(self) -> str:
