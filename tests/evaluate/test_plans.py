@@ -27,6 +27,7 @@ from lossatlas.evaluate.graph.run import Graphs, GraphWay, cut
 from lossatlas.evaluate.graph.stage import mixed, summed
 from lossatlas.evaluate.graph.trace import UntraceableError
 from lossatlas.evaluate.graph.weights import Rows, Weights
+from lossatlas.evaluate.layout import layouts
 from lossatlas.evaluate.plain import Plain
 from lossatlas.evaluate.plans import Plan
 from lossatlas.results.store import RunFolder
@@ -427,7 +428,7 @@ def test_a_resumed_run_keeps_its_plan(tmp_path, monkeypatch):
     [
         (
             {"plan": "fast"},
-            "plan='fast' is unknown; choose one of: auto, fastest, plain, graph, stacked, shared, compiled",
+            "plan='fast' is unknown; choose one of: auto, fastest, plain, channels_last, graph, stacked, shared, compiled",
         ),
         ({"precision": "int8"}, "precision='int8' is unknown; choose one of: exact, tf32, bf16, fp16"),
         ({"precision": "tf32"}, "needs an NVIDIA GPU"),
@@ -533,7 +534,7 @@ def test_a_plan_of_ones_own_is_carried_out_as_it_is():
     own = la.Plan(name="stacked", micro=11, points=2)
     how = json.loads(la.sample(objective, plane, grid, plan=own).attrs["evaluation"])
     assert (how["in words"], how["chosen"]) == (str(own), "as asked for")
-    with pytest.raises(SpecError, match=r"plan.name='auto' is unknown; choose one of: plain, graph"):
+    with pytest.raises(SpecError, match=r"plan.name='auto' is unknown; choose one of: plain, channels_last, graph"):
         la.sample(objective, plane, grid, plan=la.Plan(name="auto"))
     with pytest.raises(SpecError, match="plan is a int; expected a name"):
         la.sample(objective, plane, grid, plan=3)
@@ -550,6 +551,27 @@ def test_a_plan_by_rule_is_checked_on_few_samples_and_on_all_at_the_centre(monke
     )
     la.sample(objective, plane, la.Grid(x=(-1, 1, 3), y=(-1, 1, 3)), plan="graph")
     assert made == [10] * 5 + [-10, -80]  # the first batch has ten samples
+
+
+def test_a_short_run_of_a_network_with_convolutions_takes_the_layout_that_they_like(monkeypatch):
+    objective = objective_of("convolutions", samples=80)
+    plane, grid = la.Plane.random(objective, seed=0), la.Grid(x=(-1, 1, 3), y=(-1, 1, 3))
+    monkeypatch.setattr(choice, "LAYOUT_SECONDS", 0.0)
+    truth, found = la.sample(objective, plane, grid, plan="plain"), la.sample(objective, plane, grid)
+    assert json.loads(found.attrs["evaluation"])["plan"]["name"] == "channels_last"
+    np.testing.assert_allclose(found["loss"], truth["loss"], rtol=1e-6)
+    mlp = objective_of("mlp")
+    found = la.sample(mlp, la.Plane.random(mlp, seed=0), grid)
+    assert json.loads(found.attrs["evaluation"])["plan"]["name"] == "plain"
+
+
+def test_a_user_s_own_forward_is_not_called_from_two_threads():
+    def forward(model, batch):
+        return model(batch[0]), batch[1]
+
+    assert layouts(objective_of("convolutions"))
+    assert not layouts(objective_of("convolutions", forward=forward))
+    assert not layouts(objective_of("mlp"))
 
 
 def test_a_plan_that_is_right_on_few_samples_and_wrong_on_all_is_refused(monkeypatch):

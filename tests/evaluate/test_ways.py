@@ -16,6 +16,7 @@ from lossatlas.curvature.products import Matrix
 from lossatlas.evaluate.called import Called
 from lossatlas.evaluate.evaluator import Evaluator
 from lossatlas.evaluate.graph.run import Graphs
+from lossatlas.evaluate.layout import ChannelsLast
 from lossatlas.evaluate.plain import Plain, PlainEach, PlainWithErrors
 from lossatlas.evaluate.plans import Plan
 from lossatlas.evaluate.streaming import Streamed
@@ -133,6 +134,40 @@ class TestPlainOnAnyChart(TestPlain):
                 return {name: t + swing * torch.ones_like(t) for name, t in objective.origin.items()}
 
         return Circle()
+
+
+def convolutional(**options) -> la.Objective:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 3), nn.Flatten(1)).eval()
+    head = nn.Sequential(net, nn.Linear(2 * 4 * 4, 3))
+    data = torch.randn(25, 3, 8, 8), torch.randint(3, (25,))
+    return la.Objective(head, data, F.cross_entropy, metrics={"error": la.metrics.error}, batch_size=10, **options)
+
+
+class TestChannelsLast(WayContract):
+    def objective(self):
+        return convolutional()
+
+    def way(self, objective, chart):
+        return ChannelsLast(objective, chart, Plan(name="channels_last", micro=3, workers=2))
+
+    def test_it_agrees_with_the_plain_evaluation_everywhere(self, made):
+        objective, chart, way = made
+        plain = Plain(objective, chart).values(POINTS)
+        np.testing.assert_allclose(way.values(POINTS), plain, rtol=1e-6)
+
+    def test_the_objective_s_own_copy_keeps_its_layout_and_its_place(self, made):
+        objective, _, way = made
+        kernel = objective.private[0][0].weight
+        before = kernel.clone()
+        way.values(POINTS)
+        assert torch.equal(kernel, before)
+        assert kernel.stride() == before.stride() == (27, 9, 3, 1)
+
+
+class TestChannelsLastAlone(TestChannelsLast):
+    def way(self, objective, chart):
+        return ChannelsLast(objective, chart, Plan(name="channels_last"))
 
 
 class TestWithErrors(WayContract):

@@ -13,6 +13,7 @@ import numpy as np
 from lossatlas.errors import SpecError
 from lossatlas.evaluate.agreement import Agreement
 from lossatlas.evaluate.graph.trace import UntraceableError
+from lossatlas.evaluate.layout import layouts
 from lossatlas.evaluate.plans import Plan, stacks_to_try
 from lossatlas.evaluate.rule import COMPILE_SECONDS, can_compile, captured, graphs
 from lossatlas.evaluate.way import Way
@@ -188,6 +189,7 @@ class _Search:
                     self._try(variant)
 
     def _plans(self, each: float, remaining: int) -> Iterator[Plan]:
+        yield from layouts(self.objective) if self.precision == "exact" else ()
         yield from graphs(self.objective, self.precision)
         yield Plan(name="graph", precision=self.precision)  # as the batches come, where they cannot be cut
         quick = min(self.time, each)

@@ -17,9 +17,10 @@ from lossatlas.evaluate.calibration import Calibration, Whole, fastest, first_ri
 from lossatlas.evaluate.evaluator import FAULTS
 from lossatlas.evaluate.graph.run import Graphs
 from lossatlas.evaluate.graph.trace import UntraceableError, why_not
+from lossatlas.evaluate.layout import ChannelsLast, layouts
 from lossatlas.evaluate.plain import Plain, PlainWithErrors
 from lossatlas.evaluate.plans import Plan
-from lossatlas.evaluate.rule import WORTH_SECONDS, captured, plans_for, reckoned
+from lossatlas.evaluate.rule import LAYOUT_SECONDS, TRACE_SECONDS, WORTH_SECONDS, captured, plans_for, reckoned
 from lossatlas.evaluate.shared import Shared, plans_sharing
 from lossatlas.evaluate.way import Way
 from lossatlas.objective import Objective
@@ -32,6 +33,9 @@ __all__ = ["Asking", "Chosen", "Ways", "choose"]
 
 FEW = 32
 """Samples on which a plan is held against the plain evaluation, at points spread over the grid."""
+
+FEWER = 8
+"""The same of a short run, of which more would be a large part."""
 
 WHOLE_TOLERANCE = 1e-5
 """Relative difference that a plan may have at the centre on all samples, where the order of a long sum counts too."""
@@ -82,6 +86,8 @@ class Ways:
             return PlainWithErrors(self.objective, self.chart)
         if plan.name == "shared":
             return Shared(self.objective, _plane(self.chart, "plan='shared'"), plan.points)
+        if plan.name == "channels_last":
+            return ChannelsLast(self.objective, self.chart, plan)
         return Plain(self.objective, self.chart) if plan.name == "plain" else self._graphs.way(plan)
 
     def carried_out(self, plan: Plan) -> Way:
@@ -221,27 +227,29 @@ def _found(
         if name in ("auto", "fastest") and precision == "exact":
             return found
         raise SpecError(f"plan={name!r} needs a Plane; along a {type(chart).__name__} leave plan and precision out")
-    if reason := why_not(objective):
-        if name == "auto" and precision == "exact":
-            found.refused = {"graph": reason}
-            return found
+    expected, free = reckoned(objective), name == "auto" and precision == "exact"
+    length = expected * asking.points
+    other = layouts(objective) if free and LAYOUT_SECONDS <= length < TRACE_SECONDS else []
+    reason = why_not(objective)
+    if reason and not free:
         raise SpecError(f"plan={name!r} with precision={precision!r} cannot be used here: {reason}")
-    expected = reckoned(objective)
+    found.refused = {"graph": reason} if reason else {}
     sharing = plans_sharing(objective, chart, asking.points, expected, asked=name) if precision == "exact" else []
-    short = expected * asking.points < WORTH_SECONDS
-    if name == "auto" and precision == "exact" and not sharing and short:
+    short = length < WORTH_SECONDS
+    if free and (reason or (short and not sharing and not other)):
         return found
     if isinstance(plan, Plan):
         plans = [plan]
-    elif name == "shared" or (sharing and short):
-        plans = [*sharing, *([Plan()] if name == "auto" else [])]
+    elif name == "shared" or (free and short):
+        plans = [*sharing, *other, *([Plan()] if free else [])]
     else:
         wanted = plans_for(objective, points=asking.points, seconds=expected, wanted=name, precision=precision)
         plans = [*sharing, *(variant for one in wanted for variant in captured(one, objective.device)[::-1])]
+        plans = [*other, *plans]
     points = check_points({axis: axes[axis] for axis in chart.axes})
     said = f"plan={str(plan)!r} with precision={precision!r}"
     if name != "fastest" and all(one.precision == "exact" for one in plans):
-        part = glimpse(objective, FEW)
+        part = glimpse(objective, FEWER if short and other else FEW)
         few = ways.on(part)
         if (truth := _attempted(few, points)) is not None:
             found.samples = part.samples

@@ -103,12 +103,15 @@ class _OnPlane:
         for name, place in self._places.items():
             place.copy_(plane.origin.get(name, objective.origin[name]))
         device = objective.device
-        self._base = {name: plane.origin[name].to(device) for name in plane.moving}
+        self._base = {name: _laid_out(plane.origin[name].to(device), self._places[name]) for name in plane.moving}
         self._short = any(tensor.dtype in SHORT for tensor in self._base.values())
         self._directions = {
-            axis: {name: _beside(tensor, self._base[name]) for name, tensor in direction.items()}
+            axis: {name: self._step(name, tensor) for name, tensor in direction.items()}
             for axis, direction in plane.directions.items()
         }
+
+    def _step(self, name: str, direction: Tensor) -> Tensor:
+        return _laid_out(_beside(direction, self._base[name]), self._places[name])
 
     def move(self, point: Mapping[str, float]) -> None:
         places = self._places
@@ -133,6 +136,12 @@ class _Anywhere:
 
     def move(self, point: Mapping[str, float]) -> None:
         self._objective.move(self._chart.at(point))
+
+
+def _laid_out(tensor: Tensor, place: Tensor) -> Tensor:
+    """A tensor stored in the order of the one that it is added to; of images the two orders are one another's copy."""
+    last = tensor.dim() == 4 and place.is_contiguous(memory_format=torch.channels_last)
+    return tensor.contiguous(memory_format=torch.channels_last) if last else tensor
 
 
 def _beside(step: Tensor, base: Tensor) -> Tensor:

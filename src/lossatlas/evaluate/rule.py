@@ -16,15 +16,33 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from lossatlas.evaluate.layout import layouts
 from lossatlas.evaluate.plans import Plan, batches_to_try, stacks_to_try, workers_to_try
 from lossatlas.objective import Objective
 from lossatlas.objective.batches import map_tensors, size_of
 from lossatlas.objective.part import few
 
-__all__ = ["COMPILE_SECONDS", "WORTH_SECONDS", "can_compile", "captured", "graphs", "largest", "plans_for", "reckoned"]
+__all__ = [
+    "COMPILE_SECONDS",
+    "LAYOUT_SECONDS",
+    "TRACE_SECONDS",
+    "WORTH_SECONDS",
+    "can_compile",
+    "captured",
+    "graphs",
+    "largest",
+    "plans_for",
+    "reckoned",
+]
 
 WORTH_SECONDS = 20.0
 """Reckoned length of a plain run from which on something faster is worth its beginning, some three seconds."""
+
+LAYOUT_SECONDS = 2.0
+"""The same where what is faster is another layout, which begins at once and is checked."""
+
+TRACE_SECONDS = 150.0
+"""The same where a graph has to be faster than another layout: by a seventh, as was measured on two cores."""
 
 COMPILE_SECONDS = 120.0
 """Reckoned length of a run from which on compiling is worth its half minute."""
@@ -102,7 +120,7 @@ def plans_for(objective: Objective, *, points: int, seconds: float, wanted: str,
     """
     small = list(stacks_to_try(seconds, objective.samples))[::-1]
     stacks = small or [(4, min(objective.samples, 1000))]
-    found: list[Plan] = []
+    found = layouts(objective) if wanted == "channels_last" else []
     if wanted == "compiled" or (
         wanted == "auto" and small and seconds * points > COMPILE_SECONDS and can_compile(objective.device)
     ):

@@ -57,7 +57,7 @@ SHARE = 0.05
 COSTLY = 0.02
 """Seconds that a point is reckoned to take from which on it is costly."""
 
-FEW_SAMPLES = 8
+FEW_SAMPLES = 4
 """Samples on which operations are then moved: rounding averages out over more, so of these it is rather too large."""
 
 EXACT = 64 * SPACING["float64"]

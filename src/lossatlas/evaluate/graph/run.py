@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from lossatlas.evaluate.graph.capture import Captured
 from lossatlas.evaluate.graph.trace import UntraceableError
 from lossatlas.evaluate.graph.weights import Rows, Weights, rows_of
 from lossatlas.evaluate.plans import PRECISIONS, Plan
+from lossatlas.evaluate.threads import pool_of
 from lossatlas.objective import Objective
 from lossatlas.objective.batches import size_of
 from lossatlas.space.charts import Plane
@@ -102,7 +102,7 @@ class GraphWay:
         self._sizes = torch.tensor(sizes, dtype=torch.float64, device=self._device)
         self._fixed |= self._packed(self._fixed)
         self._call = self._callable()
-        self._pool = _pool(plan.workers) if plan.workers > 1 else None
+        self._pool = pool_of(plan.workers) if plan.workers > 1 else None
 
     def close(self) -> None:
         """Let go of the threads."""
@@ -278,24 +278,6 @@ def _has_onednn(device: torch.device) -> bool:
         and bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
         and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
     )
-
-
-def _pool(workers: int) -> ThreadPoolExecutor:
-    """Threads with one core each. The number of cores that torch gives to later threads is put back."""
-    cores = torch.get_num_threads()
-    pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
-    started = [pool.submit(_wait_for, workers) for _ in range(workers)]
-    for future in started:
-        future.result()
-    torch.set_num_threads(cores)
-    return pool
-
-
-def _wait_for(workers: int) -> None:
-    """Long enough that the pool starts every thread instead of giving the next task to the first."""
-    import time
-
-    time.sleep(0.01 * workers)
 
 
 @contextlib.contextmanager

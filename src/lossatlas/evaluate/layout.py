@@ -1,0 +1,125 @@
+"""How a point of a convolutional network is evaluated as a processor's convolutions like it, with nothing traced."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lossatlas.errors import SpecError
+from lossatlas.evaluate.graph.trace import UntraceableError, why_not
+from lossatlas.evaluate.plain import Plain
+from lossatlas.evaluate.plans import Plan, workers_to_try
+from lossatlas.evaluate.threads import pool_of
+from lossatlas.objective import Objective, calling
+from lossatlas.objective.batches import size_of
+from lossatlas.objective.part import rows_of
+from lossatlas.space.charts import Chart
+
+__all__ = ["ChannelsLast", "layouts"]
+
+MICRO = 50
+"""Samples at once: their activations stay in a core's cache."""
+
+
+class ChannelsLast:
+    """The plain evaluation of parts of each batch, on copies of the model whose kernels have their channels last.
+
+    oneDNN keeps all activations between convolutions in that order too, where batch norm, ReLU and additions run along
+    whole cache lines. Every worker has a copy of the model and a core of its own. Nothing is traced or rewritten: the
+    model and the measures are called as ever, on fewer samples at once, so a value differs from the plain one by the
+    order of its sums alone.
+
+    Args:
+        objective: what is measured; its own private copy stays as it is.
+        chart: where.
+        plan: how many samples at once, and how many workers.
+
+    Raises:
+        UntraceableError: the batches cannot be cut.
+        SpecError: the chart belongs to another architecture.
+    """
+
+    def __init__(self, objective: Objective, chart: Chart, plan: Plan) -> None:
+        if reason := why_not(objective):
+            raise UntraceableError(reason)
+        self._objective = objective
+        self._parts = list(_cut(objective, plan))
+        self._ways = [Plain(_beside(objective), chart) for _ in range(plan.workers)]
+        self._axes = tuple(chart.axes)
+        self._pool = pool_of(plan.workers) if plan.workers > 1 else None
+
+    def close(self) -> None:
+        """Let go of the threads."""
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    def values(self, coordinates: np.ndarray) -> np.ndarray:
+        """Loss and metrics at some points.
+
+        Args:
+            coordinates: float64 [n, k], in the order of the chart's axes.
+
+        Returns:
+            float64 [n, number of values].
+        """
+        rows = [self._at(dict(zip(self._axes, row.tolist(), strict=True))) for row in coordinates]
+        return np.array(rows, np.float64).reshape(len(coordinates), -1)
+
+    def _at(self, point: dict[str, float]) -> np.ndarray:
+        def share(number: int) -> list[tuple[Tensor, Tensor]]:
+            way = self._ways[number]
+            way._mover.move(point)
+            with way.objective.grad_mode():
+                return [_measured(way.objective, part) for part in self._parts[number :: len(self._ways)]]
+
+        numbers = range(len(self._ways))
+        with self._objective.batches.seeded(0) if self._pool is None else contextlib.nullcontext():
+            found = [share(0)] if self._pool is None else list(self._pool.map(share, numbers))
+        table, weights = (torch.stack([one[side] for each in found for one in each]) for side in (0, 1))
+        means = (weights * table).sum(dim=0) / weights.sum(dim=0)
+        return np.asarray(self._objective.completed(means[None].numpy())[0])
+
+
+def layouts(objective: Objective) -> list[Plan]:
+    """The plan in this layout, where the model's convolutions may gain from it: a rule, no measurement."""
+    last = objective.device.type == "cpu" and bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
+    convolves = any(isinstance(module, nn.Conv2d) for module in objective.model.modules())
+    if not (last and convolves and objective.forward is calling.forward) or why_not(objective):
+        return []
+    return [Plan(name="channels_last", micro=MICRO, workers=workers_to_try(objective.device)[0])]
+
+
+def _beside(objective: Objective) -> Objective:
+    """The same objective with a private copy of its own."""
+    beside = copy.copy(objective)
+    model = copy.deepcopy(objective.private).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    beside.__dict__["private"] = model
+    beside.__dict__.pop("places", None)
+    return beside
+
+
+def _measured(objective: Objective, part: Any) -> tuple[Tensor, Tensor]:
+    """Means and weights of a part of a batch, float64."""
+    found = objective.parts(part, size=size_of(part))
+    means = torch.stack([one.mean.detach().double() for one in found])
+    return means, torch.stack([one.weight_on(objective.device).double() for one in found])
+
+
+def _cut(objective: Objective, plan: Plan) -> Iterator[Any]:
+    """The data in parts of at most as many samples as the plan says, as many for every worker."""
+    for batch in objective.batches:
+        size = size_of(batch)
+        count = -(-size // (plan.micro or size))
+        count = min(-(-count // plan.workers) * plan.workers, size)
+        ends = np.linspace(0, size, count + 1).round().astype(int).tolist()
+        try:
+            yield from (rows_of(batch, size, slice(a, b)) for a, b in itertools.pairwise(ends))
+        except SpecError as fault:
+            raise UntraceableError(f"{fault}, so it cannot be cut") from fault
