@@ -116,7 +116,13 @@ def curvature_map(
         rest: dict[str, Any] = {"done": len(told.indices), "size": journal.size, "progress": progress}
         way = Ends(matrix, chart, options, last=shelf.vectors_after(len(told.indices)))
         visit(
-            Work(make=partial(_itself, way), width=len(VALUES), decisive=tuple(range(len(VALUES))), in_order=warm),
+            Work(
+                make=partial(_itself, way),
+                width=len(VALUES),
+                decisive=tuple(range(len(VALUES))),
+                in_order=warm,
+                subject=objective,
+            ),
             places,
             _snaking(sampler, told),
             _Remembering(journal, shelf, way, len(told.indices)),

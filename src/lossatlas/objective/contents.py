@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lossatlas.errors import SpecError
+from lossatlas.objective.sources import Source, note
 from lossatlas.oneline import one_line
 from lossatlas.untrusted import bare_name, check_zip, json_object, reading, safetensors_header
 
@@ -99,10 +100,19 @@ def read_contents(path: str | os.PathLike[str], *, trust_pickle: bool = False) -
     source = Path(path)
     if source.is_dir():
         merged = {name: t for file in _files(source) for name, t in _plain(file, trust_pickle).items()}
-        return contents_of(merged, source)
-    if not source.is_file():
+        found = contents_of(merged, source)
+    elif source.is_file():
+        found = contents_of(_content(source, trust_pickle), source)
+    else:
         raise SpecError(f"checkpoint {source}: no such file")
-    return contents_of(_content(source, trust_pickle), source)
+    if not trust_pickle:
+        note(Source(_tensors, (str(source.absolute()),)), (entry.tensor for entry in found.entries))
+    return found
+
+
+def _tensors(path: str) -> list[Tensor]:
+    """What a worker reads instead of being sent it."""
+    return [entry.tensor for entry in read_contents(path).entries]
 
 
 def _content(source: Path, trust_pickle: bool) -> Any:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 
@@ -36,6 +36,7 @@ class Work:
         in_order: whether a point may begin where the one before it ended, so that blocks have to be evaluated one
             after the other, by one and the same.
         device: where it is evaluated, as torch names it.
+        subject: what is measured, where random directions can be drawn for it again.
     """
 
     make: Callable[[], Way]
@@ -43,6 +44,7 @@ class Work:
     decisive: tuple[int, ...]
     in_order: bool = False
     device: str = "cpu"
+    subject: Any = None
 
     def evaluator(self) -> Evaluator:
         """Who answers, made here. Close its way in the end."""

@@ -295,7 +295,11 @@ def _ways(objective: Measurable, chart: Chart, errors: tuple[str, ...]) -> Ways:
 def _work(ways: Ways, plan: Plan, names: tuple[str, ...]) -> Work:
     decisive = tuple(at for at, name in enumerate(names) if name not in ways.objective.derived)
     return Work(
-        make=partial(ways.carried_out, plan), width=len(names), decisive=decisive, device=str(ways.objective.device)
+        make=partial(ways.carried_out, plan),
+        width=len(names),
+        decisive=decisive,
+        device=str(ways.objective.device),
+        subject=ways.objective,
     )
 
 

@@ -340,6 +340,7 @@ def _anchors(
             width=width,
             decisive=tuple(range(width)),
             device=str(objective.device),
+            subject=objective,
         )
         visit(
             work,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+import weakref
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, SupportsIndex
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ from lossatlas.space.parameters import Parameters, difference, dot, norm, precis
 from lossatlas.space.recipes import Seeded as Seeded
 from lossatlas.space.recipes import drawn_in, generator_of
 
-__all__ = ["Direction", "Path", "orthogonal", "principal", "random", "tensors_of", "towards"]
+__all__ = ["Direction", "Drawn", "Path", "orthogonal", "principal", "random", "tensors_of", "towards"]
 
 
 def random(
@@ -62,11 +63,37 @@ def random(
     """
     check_whole("seed", seed)
     check_kind("stream", stream, str, "a name, such as 'x'")
+    still, only = (tuple(part) if isinstance(part, Iterator) else part for part in (still, only))
     point, table = described(origin)
     chosen = filters.matching(table, only) if only else without_quantised(origin, table)
     called = plain(origin)
     gaussian = {name: _gaussian(point[name], f"{seed}/{stream}/{called.get(name, name)}") for name in chosen}
-    return normalize(gaussian, origin, by=by, still=still)
+    how = {"seed": seed, "stream": stream, "by": by, "still": still, "only": only}
+    return Drawn(normalize(gaussian, origin, by=by, still=still), origin, how)
+
+
+class Drawn(dict[str, Tensor]):
+    """A random direction that knows how it was drawn: tensors by name, which can be drawn again instead of sent.
+
+    Args:
+        tensors: by name.
+        origin: what it was drawn for; not kept alive.
+        how: the other arguments of :func:`random`.
+    """
+
+    def __init__(self, tensors: Parameters, origin: Any, how: Mapping[str, Any]) -> None:
+        super().__init__(tensors)
+        self._origin = None if isinstance(origin, Mapping) else weakref.ref(origin)
+        self.how = how
+
+    @property
+    def origin(self) -> Any:
+        """What it was drawn for; None where that is gone, or was tensors alone."""
+        return None if self._origin is None else self._origin()
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
+        """Pickled, and copied, it is tensors by name."""
+        return dict, (dict(self),)
 
 
 def _gaussian(like: Tensor, key: str) -> Tensor:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from lossatlas.errors import SpecError, unknown
 from lossatlas.expected import check_kind
 from lossatlas.objective.randomness import seeded
+from lossatlas.objective.sources import Source, note
 from lossatlas.zoo.data import DATASETS
 from lossatlas.zoo.models import MODELS
 
@@ -100,6 +103,23 @@ def data(name: str, *, split: str = "train", **options: Any) -> Any:
     if split not in ("train", "test"):
         raise SpecError(unknown("split", split, ("train", "test")))
     try:
-        return DATASETS[name](split=split, **options)
+        found = DATASETS[name](split=split, **options)
     except TypeError as fault:
         raise SpecError(f"data {name!r}: {fault}") from fault
+    if isinstance(found, tuple) and all(isinstance(part, Tensor) for part in found):
+        there = {key: _absolute(option) for key, option in options.items()}
+        if all(isinstance(option, (str, int, float, type(None))) for option in there.values()):
+            note(Source(_tensors, (name, split, tuple(there.items()))), found)
+    return found
+
+
+def _absolute(option: Any) -> Any:
+    """An option as it is called from any folder."""
+    text = os.fspath(option) if isinstance(option, os.PathLike) else option
+    return str(Path(text).absolute()) if isinstance(text, str) and Path(text).exists() else text
+
+
+def _tensors(name: str, split: str, options: tuple[tuple[str, Any], ...]) -> tuple[Tensor, ...]:
+    """What a worker reads instead of being sent it."""
+    found: tuple[Tensor, ...] = DATASETS[name](split=split, **dict(options))
+    return found

@@ -108,7 +108,7 @@ class DaskSession(PoolSession):
     def __init__(self, client: Any, parcel: Parcel, close: Callable[[], object] = lambda: None) -> None:
         super().__init__(client, parcel)
         self._close = close
-        self._there: Any = None
+        self._there: dict[int, Any] = {}
         self._distributed = require("distributed", extra="dask", purpose="evaluate points in a Dask cluster")
 
     @property
@@ -120,10 +120,11 @@ class DaskSession(PoolSession):
         """Hand a block to the cluster; one that came back for lack of the work goes to the same worker again."""
         if parcel is None:
             return self.pool.submit(evaluate, self.parcel.fingerprint, coordinates, pure=False)
-        if self._there is None or self._there.status != "finished":
-            self._there = self.pool.scatter(parcel, hash=False)
+        there = self._there.get(id(parcel))  # the parcel itself, or that with all its bytes: the session keeps both
+        if there is None or there.status != "finished":
+            there = self._there[id(parcel)] = self.pool.scatter(parcel, hash=False)
         options = {"workers": [worker], "allow_other_workers": True} if worker else {}
-        return self.pool.submit(evaluate, self.parcel.fingerprint, coordinates, self._there, pure=False, **options)
+        return self.pool.submit(evaluate, self.parcel.fingerprint, coordinates, there, pure=False, **options)
 
     def wait(self, pending: Iterable[Any]) -> None:
         """Until one of some futures is done."""
@@ -136,7 +137,7 @@ class DaskSession(PoolSession):
 
     def revive(self) -> None:
         """Send the work again, when it is asked for."""
-        self._there = None
+        self._there.clear()
         self.again()
 
     def __exit__(self, *about: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterable
 from concurrent import futures
@@ -143,9 +144,14 @@ class PoolSession:
         if isinstance(found, Refused):
             raise SpecError(found.note)
         if isinstance(found, Missing):
-            sent.future = self.give(sent.coordinates, self.parcel, found.worker)
+            sent.future = self.give(sent.coordinates, self._whole if found.whole else self.parcel, found.worker)
             return False
         return True
+
+    @functools.cached_property
+    def _whole(self) -> Parcel:
+        """The work with all its bytes, packed where a worker first needs them."""
+        return self.parcel.whole()
 
     def _given(self, coordinates: np.ndarray) -> Any:
         try:

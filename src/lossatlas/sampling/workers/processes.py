@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from lossatlas.errors import SpecError
+from lossatlas.objective.sources import UnmadeError
 from lossatlas.sampling.executors import Session, Work
 from lossatlas.sampling.workers.pool import PoolSession
 from lossatlas.sampling.workers.subject import Parcel, keep, pack, share_threads
@@ -159,7 +160,7 @@ def _begin(parcel: Parcel, devices: Any) -> None:
     threading.Thread(target=_end_with_the_driver, daemon=True).start()
     try:
         keep(parcel)
-    except SpecError:
+    except (SpecError, UnmadeError):
         return  # said at the first block, when the parcel is asked for again
 
 

@@ -3,7 +3,8 @@
 What a worker is told of a block is a fingerprint and the coordinates. A worker that does not have the work of that
 fingerprint says so (:class:`Missing`) and is sent it, in memory: nothing is written to a disk. It is pickled by
 ``torch.save``, which stores shared memory once, with ``cloudpickle`` where that is installed, which takes along what is
-defined in a script or a notebook.
+defined in a script or a notebook. What a worker can draw or read again, it is told how
+(:mod:`lossatlas.sampling.workers.again`); one where that comes out otherwise is sent the whole.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import sys
 import sysconfig
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib.machinery import PathFinder
 from importlib.metadata import version
 from types import ModuleType
@@ -31,7 +32,9 @@ import torch
 
 from lossatlas.errors import SpecError
 from lossatlas.evaluate.evaluator import Answer, Evaluator
+from lossatlas.objective.sources import UnmadeError, forget
 from lossatlas.sampling.executors import Work
+from lossatlas.sampling.workers.again import Made, pickler_of
 
 __all__ = ["KEPT", "Missing", "Parcel", "Refused", "address", "evaluate", "keep", "pack", "share_threads"]
 
@@ -48,12 +51,24 @@ class Parcel:
         content: the work, pickled.
         versions: of what the values depend on, where it was packed.
         threads: that torch may use for a point; None leaves it to the worker.
+        work: what was packed, where something of it is to be made again; it stays with the driver.
     """
 
     fingerprint: str
     content: bytes
     versions: dict[str, str]
     threads: int | None = None
+    work: Work | None = field(default=None, repr=False, compare=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the work itself."""
+        return self.__dict__ | {"work": None}
+
+    def whole(self) -> Parcel:
+        """The same work with all its bytes, for a worker that cannot make them again."""
+        if self.work is None:
+            return self
+        return replace(self, content=_pickled(self.work, None), work=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,9 +77,11 @@ class Missing:
 
     Attributes:
         worker: who it is, for an executor that can send to one worker.
+        whole: whether it was told how to make it, and could not.
     """
 
     worker: str
+    whole: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,19 +113,25 @@ def pack(work: Work, *, threads: int | None = None) -> Parcel:
             "executor: here each point begins where the one before it ended, so the points cannot be shared out; leave "
             "executor out (or warm, of a map of curvature)"
         )
+    made = Made(work.subject)
+    content = _pickled(work, made)
+    fingerprint = hashlib.blake2b(content, digest_size=16).hexdigest()
+    kept = work if made.number else None
+    return Parcel(fingerprint=fingerprint, content=content, versions=_versions(), threads=threads, work=kept)
+
+
+def _pickled(work: Work, made: Made | None) -> bytes:
     buffer = io.BytesIO()
     try:
         with _by_value() as pickler:
-            torch.save(work, buffer, pickle_module=pickler)
+            torch.save(work, buffer, pickle_module=pickler if made is None else pickler_of(pickler, made))
     except (pickle.PicklingError, TypeError, AttributeError, RuntimeError, OSError) as fault:
         advice = "" if importlib.util.find_spec("cloudpickle") else "; pip install cloudpickle, which can do more"
         raise SpecError(
             f"executor: the model, data, loss or metrics cannot be sent to a worker ({type(fault).__name__}: {fault}); "
             f"define them in an importable module{advice}"
         ) from fault
-    content = buffer.getvalue()
-    fingerprint = hashlib.blake2b(content, digest_size=16).hexdigest()
-    return Parcel(fingerprint=fingerprint, content=content, versions=_versions(), threads=threads)
+    return buffer.getvalue()
 
 
 def _versions() -> dict[str, str]:
@@ -168,7 +191,7 @@ def evaluate(fingerprint: str, coordinates: np.ndarray, parcel: Parcel | None = 
         parcel: the work, for a worker that said it is missing.
 
     Returns:
-        The answer; or that the work is missing, or cannot be taken.
+        The answer; or that the work is missing, or part of it cannot be made here, or it cannot be taken.
     """
     with _LOCK:
         if fingerprint not in _HELD:
@@ -176,6 +199,8 @@ def evaluate(fingerprint: str, coordinates: np.ndarray, parcel: Parcel | None = 
                 return Missing(worker=address())
             try:
                 keep(parcel)
+            except UnmadeError:
+                return Missing(worker=address(), whole=True)
             except SpecError as refusal:
                 return Refused(note=str(refusal))
         return _HELD[fingerprint].answer(coordinates)
@@ -186,6 +211,7 @@ def keep(parcel: Parcel) -> None:
 
     Raises:
         SpecError: it was packed with other versions, or cannot be unpacked here.
+        UnmadeError: what is to be made here comes out otherwise.
     """
     own = _versions()
     if differing := [
@@ -202,13 +228,15 @@ def keep(parcel: Parcel) -> None:
     try:
         work = torch.load(io.BytesIO(parcel.content), weights_only=False)
         _HELD[parcel.fingerprint] = work.evaluator()
-    except SpecError:
+    except (SpecError, UnmadeError):
         raise
     except Exception as fault:  # whatever an import of the user's module raises
         raise SpecError(
             f"executor: worker {address()} cannot take the work ({type(fault).__name__}: {fault}); what model, data, "
             "loss and metrics are made of must be installed there too, and a device of the same kind present"
         ) from fault
+    finally:
+        forget()
 
 
 def address() -> str:

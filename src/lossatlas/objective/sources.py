@@ -1,0 +1,149 @@
+"""From where can a tensor be read again: which file, or which data set by name, did it come from?
+
+Whoever reads a checkpoint or a data set notes here what came out of it, by a few bytes of each tensor. Work that is
+sent to a worker then names the file instead of holding its content, and a hash of all bytes says whether what the
+worker read there is the same.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "LEAST",
+    "Source",
+    "UnmadeError",
+    "bytes_of",
+    "content_of",
+    "digest",
+    "forget",
+    "note",
+    "read_again",
+    "source_of",
+]
+
+LEAST = 1024
+"""Bytes of a tensor from which on its source is noted: fewer travel as fast as the name of a file."""
+
+KEPT = 100_000
+"""Tensors whose source is known at a time; those noted first are forgotten first."""
+
+PIECES, PIECE = 64, 16
+"""How many pieces of a tensor tell it from others, and how many bytes each of them has."""
+
+
+class UnmadeError(Exception):
+    """What was to be made again here came out otherwise, or not at all."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What tensors are read from.
+
+    Args:
+        read: an importable function that gives them, always in the same order.
+        arguments: what it is called with; paths are absolute.
+    """
+
+    read: Callable[..., Sequence[Tensor]]
+    arguments: tuple[Any, ...]
+
+
+_KNOWN: dict[tuple[int, bytes], tuple[Source, int]] = {}
+
+
+def note(source: Source, tensors: Iterable[Tensor]) -> None:
+    """Note what came out of a source.
+
+    Args:
+        source: that was read.
+        tensors: in the order of the source; what is small, or no plain tensor of this machine's memory, is passed over.
+    """
+    for number, tensor in enumerate(tensors):
+        plain = type(tensor) is Tensor and tensor.layout == torch.strided and tensor.device.type == "cpu"
+        if not plain or not tensor.is_contiguous() or tensor.numel() * tensor.element_size() < LEAST:
+            continue
+        key = _key(bytes_of(tensor))
+        _KNOWN.pop(key, None)
+        _KNOWN[key] = source, number
+    while len(_KNOWN) > KEPT:
+        _KNOWN.pop(next(iter(_KNOWN)))
+
+
+def source_of(content: Tensor) -> tuple[Source, int] | None:
+    """Where bytes seem to come from, and the number of the tensor there; only :func:`digest` proves it.
+
+    Args:
+        content: uint8 [n].
+
+    Returns:
+        Source and number, or ``None`` where nothing like it was noted.
+    """
+    return _KNOWN.get(_key(content)) if _KNOWN and len(content) >= LEAST else None
+
+
+def _key(content: Tensor) -> tuple[int, bytes]:
+    starts = torch.linspace(0, len(content) - PIECE, PIECES, dtype=torch.float64).long()
+    return len(content), content[starts[:, None] + torch.arange(PIECE)].numpy().tobytes()
+
+
+def content_of(tensor: Tensor) -> Tensor:
+    """All bytes of the memory that a tensor lies in, uint8 [n], shared with it."""
+    return torch.empty(0, dtype=torch.uint8, device=tensor.device).set_(tensor.untyped_storage())
+
+
+def bytes_of(tensor: Tensor) -> Tensor:
+    """The bytes of a tensor in the order of its elements, uint8 [n]."""
+    return tensor.detach().contiguous().reshape(-1).view(torch.uint8)
+
+
+def digest(tensor: Tensor) -> bytes:
+    """A hash of the bytes of a tensor.
+
+    Args:
+        tensor: any.
+
+    Returns:
+        16 bytes.
+    """
+    return hashlib.blake2b(bytes_of(tensor).cpu().numpy().data, digest_size=16).digest()
+
+
+def read_again(source: Source, number: int, expected: bytes) -> Tensor:
+    """The bytes of a tensor, read from its source here.
+
+    Args:
+        source: of the tensor.
+        number: of the tensor there.
+        expected: the digest that they must have.
+
+    Returns:
+        uint8 [n], in memory of its own.
+
+    Raises:
+        UnmadeError: the source cannot be read here, or says something else.
+    """
+    try:
+        found = bytes_of(_read(source)[number]).clone()
+    except Exception as fault:  # whatever a file that is missing or another one raises
+        raise UnmadeError(f"{source.arguments}: {type(fault).__name__}: {fault}") from fault
+    if digest(found) != expected:
+        raise UnmadeError(f"{source.arguments} holds another content here")
+    return found
+
+
+@functools.lru_cache(maxsize=2)
+def _read(source: Source) -> Sequence[Tensor]:
+    return source.read(*source.arguments)
+
+
+def forget() -> None:
+    """Let go of what was read again."""
+    _read.cache_clear()
