@@ -116,13 +116,7 @@ def curvature_map(
         rest: dict[str, Any] = {"done": len(told.indices), "size": journal.size, "progress": progress}
         way = Ends(matrix, chart, options, last=shelf.vectors_after(len(told.indices)))
         visit(
-            Work(
-                make=partial(_itself, way),
-                width=len(VALUES),
-                decisive=tuple(range(len(VALUES))),
-                in_order=warm,
-                subject=objective,
-            ),
+            _work(way, objective, warm=warm),
             places,
             _snaking(sampler, told),
             _Remembering(journal, shelf, way, len(told.indices)),
@@ -148,6 +142,11 @@ def _check(chart: Chart, tolerance: float, run: str | os.PathLike[str] | None, *
     check_number("tolerance", tolerance)
     if not tolerance > 0:
         raise SpecError(f"tolerance={tolerance}; expected a positive share of the largest eigenvalue")
+
+
+def _work(way: Ends, objective: Objective, *, warm: bool) -> Work:
+    every = tuple(range(len(VALUES)))
+    return Work(make=partial(_itself, way), width=len(VALUES), decisive=every, in_order=warm, subject=objective)
 
 
 def _itself(way: Ends) -> Ends:

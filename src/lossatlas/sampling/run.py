@@ -294,13 +294,8 @@ def _ways(objective: Measurable, chart: Chart, errors: tuple[str, ...]) -> Ways:
 
 def _work(ways: Ways, plan: Plan, names: tuple[str, ...]) -> Work:
     decisive = tuple(at for at, name in enumerate(names) if name not in ways.objective.derived)
-    return Work(
-        make=partial(ways.carried_out, plan),
-        width=len(names),
-        decisive=decisive,
-        device=str(ways.objective.device),
-        subject=ways.objective,
-    )
+    make, subject = partial(ways.carried_out, plan), ways.objective
+    return Work(make=make, width=len(names), decisive=decisive, device=str(subject.device), subject=subject)
 
 
 def _checked_shard(given: Any, sampler: Sampler, run: Any, plan: str | Plan, samples: object) -> Shard:
