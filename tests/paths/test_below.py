@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,10 @@ import torch
 from torch import nn
 
 import lossatlas as la
+from lossatlas import checksum
 from lossatlas.errors import SpecError
 from lossatlas.paths.below import Below
-from lossatlas.paths.surfaces import LOSSES, SURFACES, losses_of, run_of, surfaces
+from lossatlas.paths.surfaces import LOSSES, SURFACES, add_losses, losses_of, run_of, surfaces
 
 SCALES = torch.tensor([[1.0, 3.0, 0.5]]).double()
 
@@ -126,12 +128,45 @@ def test_files_that_others_wrote_are_named(tmp_path: Path) -> None:
     folder = tmp_path / "path"
     record(folder, walk(6, 1.0))
     (folder / "surface").mkdir()
-    (folder / "surface" / SURFACES).write_text('{"plane": "../..", "points": 5, "origin": 1, "written": 0}\n')
+    told = {"plane": "../..", "points": 5, "origin": 1, "written": 0}
+    (folder / "surface" / SURFACES).write_text(checksum.sealed(told, indent=None) + "\n")
     (folder / "surface" / LOSSES).write_text("no json\n")
     with pytest.raises(SpecError, match="is no such line"):
         surfaces(folder)
     with pytest.raises(SpecError, match="delete the folder surface"):
         losses_of(folder)
+
+
+@pytest.mark.parametrize(("name", "tell"), [(SURFACES, surfaces), (LOSSES, losses_of)])
+def test_any_byte_that_was_changed_is_noticed(name: str, tell: Callable[[Path], object], tmp_path: Path) -> None:
+    folder = tmp_path / "path"
+    record(folder, walk(4, 1.0))
+    all_of(Below(folder, network(), objective, points=9))
+    file, right = folder / "surface" / name, tell(folder)
+    whole, refused = file.read_bytes(), 0
+    assert whole.count(b"\n") > 1
+    for place in range(len(whole)):
+        for byte in {whole[place] ^ 1, whole[place] ^ 4, whole[place] ^ 32, 11, 13, 32} - {whole[place]}:
+            file.write_bytes(whole[:place] + bytes([byte]) + whole[place + 1 :])
+            told = ""
+            try:
+                assert tell(folder) == right, (place, byte)
+            except SpecError as fault:
+                told = str(fault)
+                refused += 1
+            assert not told or str(file) in told
+    assert refused > 4 * len(whole)
+
+
+def test_a_line_that_was_cut_off_is_neither_read_nor_in_the_way_of_the_next(tmp_path: Path) -> None:
+    folder = tmp_path / "path"
+    record(folder, walk(4, 1.0))
+    add_losses(folder, 0, {"loss": 1.0})
+    with (folder / "surface" / LOSSES).open("a") as file:
+        file.write('{"loss": 2.0, "ori')
+    assert losses_of(folder) == {0: 1.0}
+    add_losses(folder, 2, {"loss": 3.0})
+    assert losses_of(folder) == {0: 1.0, 2: 3.0}
 
 
 def test_bad_numbers_are_refused(tmp_path: Path) -> None:

@@ -25,6 +25,8 @@ from lossatlas.connect.curve_training import Training
 from lossatlas.figure.overlays import Points
 from lossatlas.flatness import stored
 from lossatlas.flatness.table import table
+from lossatlas.paths import surfaces
+from lossatlas.paths.below import Below
 from lossatlas.results import reading, repair, store
 from lossatlas.results.opening import open as opened
 from lossatlas.space.curvefile import load_curve
@@ -79,6 +81,18 @@ def path(folder: Path) -> None:
         recorder.step(model, loss=1.0 / (1 + step), lr=0.1, note="a")
 
 
+def live(folder: Path) -> None:
+    """A path with a surface below it, as `serve --sample-while-training` makes one."""
+    path(folder)
+    torch.manual_seed(0)
+    data = torch.randn(12, 4), torch.randint(3, (12,))
+    below = Below(
+        folder, torch.nn.Linear(4, 3), lambda model: la.Objective(model, data, loss=F.cross_entropy), points=5
+    )
+    while below.step():
+        pass
+
+
 def ways(folder: Path) -> Any:
     ends = [objective(seed).model for seed in (0, 1)]
     with warnings.catch_warnings():
@@ -100,6 +114,7 @@ MAKERS: dict[str, Callable[[Path], Any]] = {
     "part": part,
     "curvature": curvature,
     "path": path,
+    "live": live,
     "ways": ways,
     "measures": measures,
 }
@@ -144,6 +159,14 @@ def of_path(folder: Path) -> Content:
     return found
 
 
+def of_live(folder: Path) -> Content:
+    under = surfaces.surfaces(folder)
+    found = {"surfaces": repr((under, surfaces.losses_of(folder))).encode()} | of_path(folder)
+    for one in under:
+        found |= of_landscape(la.open(surfaces.run_of(folder, one)), f"{one.name}: ")
+    return found
+
+
 def of_ways(folder: Path) -> Content:
     known = connections.opened(folder)
     found = {"told": repr((known.title, known.caption, known.barriers, known.upon)).encode()}
@@ -162,6 +185,7 @@ READERS: dict[str, Callable[[Path], Content]] = {
     "part": lambda folder: of_run(folder) | values_of(part(folder), "again: "),
     "curvature": lambda folder: of_run(folder) | values_of(curvature(folder), "again: "),
     "path": of_path,
+    "live": of_live,
     "ways": of_ways,
     "measures": lambda folder: {"told": repr(opened(folder / "table.json")).encode()},
 }

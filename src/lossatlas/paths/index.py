@@ -11,7 +11,7 @@ from lossatlas import checksum
 from lossatlas.errors import SpecError
 from lossatlas.untrusted import json_object, reading, text_of
 
-__all__ = ["FORMAT", "INDEX", "LAYOUT", "WEIGHTS", "file_of", "line_of", "read_index"]
+__all__ = ["FORMAT", "INDEX", "LAYOUT", "WEIGHTS", "check_cut_off", "file_of", "line_of", "read_index"]
 
 FORMAT, FIRST = 2, 1
 """Of what is written, and of the oldest that is read: version 0.1 kept no checksums."""
@@ -71,18 +71,22 @@ def read_index(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     text = text_of(source, "the index of a path") if source.exists() else ""
     with reading(source, "the index of a path", "choose another folder"):
         lines = text.split("\n")
-        _check_cut_off(lines[-1], source)
+        check_cut_off(lines[-1], source, "choose another folder")
         return layout, [_entry(json.loads(line), source, sealed=sealed) for line in lines[:-1]]
 
 
-def _check_cut_off(line: str, source: Path) -> None:
-    """A last line that was cut off is the beginning of one; where it goes on behind its end, it was changed."""
+def check_cut_off(line: str, source: Path, remedy: str) -> None:
+    """A last line that was cut off is the beginning of one; where it goes on behind its end, it was changed.
+
+    Raises:
+        SpecError: it was changed.
+    """
     try:
         _, end = json.JSONDecoder().raw_decode(line)
     except ValueError:
         return
     if end < len(line):
-        raise SpecError(f"{source} is damaged (its last line does not end where it should); choose another folder")
+        raise SpecError(f"{source} is damaged (its last line does not end where it should); {remedy}")
 
 
 def _entry(entry: dict[str, Any], source: Path, *, sealed: bool) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 Beside the checkpoints lies a folder ``surface``: a run folder for each grid (``001-09``: on the first plane, 9 points
 along each axis), ``surfaces.jsonl`` with a line for each of them, and ``losses.jsonl`` with the losses of the
-checkpoints. A line counts only while the checkpoint it speaks of is still the same file: a training that went back
-wrote another.
+checkpoints. Each line carries its checksum. It counts only while the checkpoint it speaks of is still the same file: a
+training that went back wrote another.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lossatlas import checksum
 from lossatlas.errors import SpecError
 from lossatlas.expected import path_of
-from lossatlas.paths.index import file_of
+from lossatlas.paths.index import check_cut_off, file_of
 from lossatlas.untrusted import reading, text_of
 
 __all__ = [
@@ -118,8 +119,11 @@ def add_losses(folder: Path, step: int, losses: Mapping[str, float]) -> None:
 def _add(folder: Path, name: str, line: Mapping[str, Any]) -> None:
     there = folder / FOLDER
     there.mkdir(exist_ok=True)
-    with (there / name).open("a", encoding="utf-8") as file:
-        file.write(json.dumps({**line, "written": written(folder, line["origin"])}) + "\n")
+    with (there / name).open("ab") as file:
+        if end := file.tell():  # a line that a killed process left half-written goes
+            file.truncate((there / name).read_bytes().rfind(b"\n", 0, end) + 1)
+        sealed = checksum.sealed({**line, "written": written(folder, line["origin"])}, indent=None)
+        file.write(f"{sealed}\n".encode())
 
 
 def written(folder: Path, step: int) -> int:
@@ -135,11 +139,12 @@ def _lines(folder: Path, name: str, numbers: tuple[str, ...]) -> list[dict[str, 
     there = folder / FOLDER / name
     if not there.is_file():
         return []
-    text = text_of(there, "what is kept of a surface")
-    with reading(there, "what is kept of a surface", f"delete the folder {FOLDER}"):
-        lines = [json.loads(line) for line in text.splitlines(True) if line.endswith("\n")]
+    text, remedy = text_of(there, "what is kept of a surface"), f"delete the folder {FOLDER}"
+    with reading(there, "what is kept of a surface", remedy):
+        whole = text.split("\n")
+        check_cut_off(whole.pop(), there, remedy)
+        lines = [checksum.verified(json.loads(line), there, required=True) for line in whole]
     for line in lines:
-        good = isinstance(line, dict) and all(type(line.get(n)) is int and 0 <= line[n] < 10**9 for n in numbers)
-        if not good:
-            raise SpecError(f"{there} is damaged ({str(line)[:80]} is no such line); delete the folder {FOLDER}")
+        if not all(type(line.get(n)) is int and 0 <= line[n] < 10**9 for n in numbers):
+            raise SpecError(f"{there} is damaged ({str(line)[:80]} is no such line); {remedy}")
     return [line for line in lines if line.get("written") == written(folder, line["origin"])]
