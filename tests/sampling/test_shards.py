@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from torch import nn
 from torch.nn import functional as F
 
 import lossatlas as la
+from lossatlas.results import store
+from lossatlas.results.folders import EVALUATION
 from lossatlas.results.merge import merge
 from lossatlas.results.reading import progress
 from lossatlas.results.shards import Shard
@@ -81,6 +84,29 @@ def test_one_job_goes_on_where_shards_were(tmp_path, monkeypatch):
     found = la.sample(*asked(), run=tmp_path / "run")
     assert sum(asked_for) == 28
     assert int((found["status"] == 1).sum()) == 42
+
+
+@pytest.mark.parametrize("moment", ["before the plan is noted", "between its two copies"])
+@pytest.mark.parametrize("then", [{"shard": "2/2"}, {}])
+def test_a_shard_that_died_while_its_plan_was_noted_is_gone_on_with(moment, then, tmp_path, monkeypatch):
+    whole = la.sample(*asked())
+    la.sample(*asked(), run=tmp_path / "run", shard="1/2")
+    if moment.startswith("before"):
+        monkeypatch.setattr(RunFolder, "note_evaluation", lambda self, evaluation: _dies_at(EVALUATION, ""))
+    else:
+        monkeypatch.setattr(store, "_write_durably", _dies_at)
+    with pytest.raises(KeyboardInterrupt):
+        la.sample(*asked(), run=tmp_path / "run", shard="2/2")
+    monkeypatch.undo()
+    found = la.sample(*asked(), run=tmp_path / "run", **then)
+    assert found["loss"].values.tobytes() == whole["loss"].values.tobytes()
+    assert found.attrs["evaluation"] == la.open(tmp_path / "run").attrs["evaluation"]
+
+
+def _dies_at(path, text, write=store._write_durably) -> None:
+    if Path(path).name == EVALUATION:
+        raise KeyboardInterrupt
+    write(path, text)
 
 
 def test_a_shard_of_another_run_or_plan_is_refused(tmp_path):

@@ -330,13 +330,23 @@ def _has_checksums(folder: Path) -> bool:
 def read_evaluation(folder: str | os.PathLike[str]) -> Mapping[str, Any]:
     """How the points of a run folder are evaluated; empty where it is not known.
 
+    It is noted in the journal and then in a file: a writer that died in between leaves the first alone.
+
     Returns:
         JSON values by name.
 
     Raises:
-        SpecError: the file is damaged.
+        SpecError: the file, or the journal's copy, is damaged.
     """
-    return read_json(Path(folder) / EVALUATION)
+    folder = Path(folder)
+    if (found := read_json(folder / EVALUATION)) or not (folder / JOURNAL).is_file():
+        return found
+    try:
+        with connected(folder) as connection:
+            text = journals.text_of(connection, journals.EVALUATION)
+    except sqlite3.Error as fault:
+        raise SpecError(f"{folder / JOURNAL} is damaged ({fault}); {repair_command(folder)}") from fault
+    return checksum.unsealed(text, folder / JOURNAL, required=True) if text else {}
 
 
 def read_curvature(folder: str | os.PathLike[str]) -> Mapping[str, Any]:

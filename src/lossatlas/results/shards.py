@@ -142,7 +142,9 @@ def absorb(journal: Any, run: Path) -> None:
     _check_alike(shards, journal.spec)
     plan = journal.evaluation.get("plan")
     for shard in shards:
-        how = read_evaluation(shard)
+        how, told = read_evaluation(shard), look(shard).found.told
+        if not how and not len(told.indices):
+            continue  # it died before it had a plan
         if plan is not None and how.get("plan") != plan:
             raise RunMismatchError(
                 f"{shard} was evaluated by the plan {how.get('in words')!r}, and others by another: their values "
@@ -151,7 +153,7 @@ def absorb(journal: Any, run: Path) -> None:
         if plan is None and how:
             journal.note_evaluation(dict(how))
             plan = how["plan"]
-        for block in _new(look(shard).found.told, journal.told().indices):
+        for block in _new(told, journal.told().indices):
             journal.commit(block)
 
 

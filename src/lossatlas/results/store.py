@@ -170,10 +170,7 @@ class RunFolder:
     @property
     def evaluation(self) -> dict[str, Any]:
         """How the points are evaluated, as :meth:`note_evaluation` was told; empty where it was not."""
-        found = dict(read_evaluation(self.path))
-        if not found and (text := journals.text_of(self._journal.connection, journals.EVALUATION)):
-            found = checksum.unsealed(text, self.path / JOURNAL, required=True)
-        return found
+        return dict(read_evaluation(self.path))
 
     def note_evaluation(self, evaluation: dict[str, Any]) -> None:
         """Keep how the points are evaluated, so that a resumed run goes on in the same way."""
