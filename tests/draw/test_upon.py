@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from matplotlib.text import Text
+from mpl_toolkits.mplot3d.proj3d import proj_transform
 
 import lossatlas as la
 from lossatlas import checksum
@@ -132,9 +134,7 @@ def test_a_mark_that_is_none_and_a_damaged_file_are_refused(tmp_path):
         kept.kept(tmp_path)
     with pytest.raises(SpecError, match="kind of overlay to keep"):
         kept.content_of(Regions(cells=np.zeros((2, 2), int)))
-    assert (
-        "expected NAME=X,Y" in CliRunner().invoke(atlas, ["draw", "x", "-o", "a.png", "--mark", "A=1"]).output or True
-    )
+    assert "expected NAME=X,Y" in CliRunner().invoke(atlas, ["draw", "x", "-o", "a.png", "--mark", "A=1"]).output
 
 
 def test_several_runs_grow_in_one_film(tmp_path):
@@ -185,3 +185,99 @@ def test_a_map_of_curvature_is_drawn_in_cells():
     found = la.curvature_map(objective, plane, la.Grid(x=(-1, 1, 3), y=(-1, 1, 3)), progress=False)
     assert compile(found, la.View(value="ratio")).kind == "heat"
     assert compile(found, la.View(value="ratio", kind="contour")).kind == "contour"
+
+
+def names_on(figure):
+    """The words beside places, with their boxes, and the boxes of all other words."""
+    figure.draw_without_rendering()
+    every = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
+    named = {text.get_text(): text.get_window_extent() for text in every if text.get_gid() == "name"}
+    return named, [text.get_window_extent() for text in every if text.get_gid() != "name"]
+
+
+@pytest.mark.parametrize("kind", ["filled", "surface"])
+def test_names_stand_on_reliefs_as_on_maps_and_touch_nothing(kind):
+    crowd = {f"client {number} (0.3 off)": (0.02 * number, -0.02 * number) for number in range(4)}
+    x, y = np.array(list(crowd.values())).T
+    figure = la.plot(field(), kind=kind, width="text", overlays=[Points(x=x, y=y, words=list(crowd))])
+    named, others = names_on(figure)
+    assert set(named) == set(crowd)
+    boxes = list(named.values())
+    for index, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in (*boxes[index + 1 :], *others))
+
+
+def test_a_name_stays_beside_its_place_when_the_relief_turns():
+    figure = la.plot(field(), kind="surface", overlays=[Points(x=[0.8], y=[0.0], words=["here"])])
+    axes = next(axes for axes in figure.axes if axes.name == "3d")
+    for azimuth in (0, 90, 200):
+        axes.view_init(40, azimuth)
+        (box,) = names_on(figure)[0].values()
+        x, y, _ = proj_transform(0.8, 0.0, 4 * 0.64, axes.get_proj())
+        place = axes.transData.transform((x, y))
+        gap = np.array([box.x0 - place[0], place[0] - box.x1, box.y0 - place[1], place[1] - box.y1]).max()
+        assert 0 < gap < 20
+
+
+def test_a_name_without_room_on_the_right_stands_on_another_side():
+    figure = la.plot(field(), kind="filled", overlays=[Points(x=[0.99], y=[0.99], words=["in the corner"])])
+    (box,) = names_on(figure)[0].values()
+    frame = figure.axes[0].bbox
+    assert frame.x0 <= box.x0 and box.x1 <= frame.x1 and box.y1 <= frame.y1
+
+
+NET = """
+import torch
+def model():
+    torch.manual_seed(0)
+    return torch.nn.Linear(3, 2)
+def data():
+    return torch.randn(16, 3, generator=torch.Generator().manual_seed(1)), torch.arange(16) % 2
+"""
+
+
+def test_sample_marks_checkpoints_and_places_and_keeps_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.py").write_text(NET)
+    namespace = {}
+    exec(NET, namespace)
+    other = namespace["model"]()
+    with torch.no_grad():
+        other.weight += 0.3
+    torch.save(other.state_dict(), "epoch=3.ckpt")
+    command = ["sample", "--model", "net.py:model", "--data", "net.py:data", "--run", "run", "--out", "a.png"]
+    command += ["--x", "-1", "1", "5", "--y", "-1", "1", "5", "--mark", "SWA=epoch=3.ckpt", "--mark", "here=0.5,-0.25"]
+    done = CliRunner().invoke(atlas, command)
+    assert done.exit_code == 0, done.output
+    by_place, by_network = kept.kept("run")
+    assert (list(by_place.words), by_place.x.tolist(), by_place.y.tolist()) == (["here"], [0.5], [-0.25])
+    objective = la.Objective(namespace["model"](), namespace["data"](), torch.nn.functional.cross_entropy)
+    (expected,) = marks(la.Plane.random(objective, seed=0), {"SWA": other})
+    assert by_network.words == list(expected.words) and "off)" in by_network.words[0]
+    assert np.allclose([by_network.x, by_network.y], [expected.x, expected.y])
+    assert "marked: here at (0.5, −0.25)" in done.output
+    told = CliRunner().invoke(atlas, [*command, "--print-python"])
+    program = {}
+    exec(told.output.replace("'run'", "'again'"), program)
+    assert [list(one.words) for one in program["upon"]] == [["here"], list(expected.words)]
+    written = CliRunner().invoke(atlas, [*command, "--print-config"]).output
+    (tmp_path / "scan.toml").write_text(written.replace('"run"', '"third"'))
+    assert CliRunner().invoke(atlas, ["sample", "--config", "scan.toml"]).exit_code == 0
+    assert len(kept.kept("third")) == 2
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--mark", "A=b.pt"], "there is no file b.pt"),
+        (["--mark", "=0.1,0.2"], "with a name and two finite coordinates"),
+        (["--mark", "A"], "expected NAME=X,Y or NAME=FILE"),
+        (["--mark", "A=0.1,nan"], "finite"),
+        (["--mark", "A=0,0", "--x", "-1", "1", "5"], "one plane with two axes"),
+        (["--mark", "A=0,0", "--seeds", "3"], "one plane with two axes"),
+    ],
+)
+def test_a_mark_that_cannot_be_drawn_is_refused_before_the_run(flags, said):
+    done = CliRunner().invoke(atlas, ["sample", "--model", "zoo:mlp", "--data", "zoo:digits", *flags])
+    assert done.exit_code != 0
+    assert said in done.output

@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import lossatlas as la
-from lossatlas.paths import streams, walks
+from lossatlas.paths import findings, streams, walks
 from lossatlas.space.parameters import norm
 
 
@@ -227,10 +227,8 @@ def test_the_true_loss_stands_beside_that_of_the_surface(tmp_path):
     assert all(torch.equal(before[n], t) for n, t in objective.private.state_dict().items() if "running" in n)
     assert "off this plane by up to" in found.words
     overlay = found.overlay()
-    assert dict(overlay.words)[0] == "epoch 0"
-    assert [text for text in dict(overlay.words).values() if "lr" in text] == [
-        f"epoch {found.drops[0][0] / 2:g}: lr ÷ 10"
-    ]
+    assert dict(overlay.words)[0] == "step 0"  # half epochs: it was recorded by steps
+    assert [text for text in dict(overlay.words).values() if "lr" in text] == [f"step {found.drops[0][0]}: lr ÷ 10"]
     assert overlay.note == found.words
     assert found.plot().panels[0].y_label == "loss"
 
@@ -479,3 +477,23 @@ def test_each_of_several_runs_is_drawn_by_itself(tmp_path):
     landscape = la.sample(objective, path.plane(), la.Grid(**along.projected.bounds(5)))
     assert la.draw(landscape, tmp_path / "path.png", overlays=along.overlays()).stat().st_size > 5000
     assert la.draw(along, tmp_path / "losses.png").stat().st_size > 5000
+
+
+@pytest.mark.parametrize(
+    ("epochs", "words"),
+    [
+        ([0.0, 1.0, 2.0], ["epoch 0", "epoch 1", "epoch 2"]),
+        ([0.0, 0.0133, 0.0267], ["step 0", "step 50", "step 100"]),
+        ([0.0, 0.0, 1.0], ["step 0", "step 50", "step 100"]),
+        ([None, None, None], ["step 0", "step 50", "step 100"]),
+    ],
+)
+def test_what_was_recorded_by_steps_is_counted_in_steps(epochs, words) -> None:
+    places = np.array([[0.0, 0.0], [1.0, 0.5], [2.0, 2.0]])
+    over = findings.Projected(axes=("x", "y"), coordinates=places, residual=np.zeros(3), distance=np.ones(3))
+    known = [findings.Checkpoint(step=50 * i, epoch=epoch) for i, epoch in enumerate(epochs)]
+    found = findings.PathLosses(
+        checkpoints=known, projected=over, own={"loss": np.ones(3)}, surface={"loss": np.ones(3)}
+    )
+    assert [text for _, text in found.overlay().words] == words
+    assert found.plot().panels[0].x_label == words[0].split()[0]

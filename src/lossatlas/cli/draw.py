@@ -126,11 +126,13 @@ def draw_command(
     """
     import lossatlas as la
     from lossatlas.cli.kinds import opened
+    from lossatlas.cli.marking import points
     from lossatlas.connect.connections import overlays_of
     from lossatlas.draw import Render, check_path
     from lossatlas.figure.kept import kept
 
     runs, names = named(runs, labels)
+    at = points(marks)
     for path in out:
         check_path(path)
     how: Any = Render(words=not bare, transparent=transparent) if render else False
@@ -145,7 +147,7 @@ def draw_command(
     if clip is not None:
         view["clip"] = None if clip == "none" else clip if clip == "auto" else _number(clip)
     upon = [replace(overlay, panel=at) for at, run in enumerate(runs) for overlay in (*overlays_of(run), *kept(run))]
-    upon += _marks(marks)
+    upon += at
     if upon:
         view["overlays"] = upon
     fields_of_each = [result.shown(holes=holes) for result in results]
@@ -184,26 +186,6 @@ def _draw_plot(result: Result, count: int, out: tuple[str, ...], view: dict[str,
     for path in out:
         drawn = la.draw(result.shown(value), path, latex=latex, command=command(), **view)
         click.echo(f"drawn: {drawn}")
-
-
-def _marks(marks: tuple[str, ...]) -> list[Any]:
-    """Places with names, from NAME=X,Y."""
-    import numpy as np
-
-    from lossatlas.figure.overlays import Points
-
-    places = []
-    for mark in marks:
-        name, _, at = mark.rpartition("=")
-        try:
-            x, y = map(float, at.split(","))
-        except ValueError:
-            raise click.BadParameter(f"{mark!r}; expected NAME=X,Y", param_hint="--mark") from None
-        places.append((name, x, y))
-    if not places:
-        return []
-    names, x_of, y_of = zip(*places, strict=True)
-    return [Points(x=np.array(x_of), y=np.array(y_of), words=names)]
 
 
 def _number(text: str) -> float:

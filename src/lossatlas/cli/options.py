@@ -254,6 +254,12 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
     "out": _many(
         "--out", metavar="PICTURE", help="Draw the result as png, pdf, svg, html, vtp, vti, glb or stl. Repeatable."
     ),
+    "mark": _many(
+        "--mark",
+        metavar="NAME=FILE",
+        help="Mark another checkpoint where it lies nearest in the plane, with its distance from it; or a place, as "
+        "NAME=X,Y. Repeatable.",
+    ),
     "title": click.option("--title", metavar="TEXT", help="Name of the model in pictures."),
 }
 """Every flag, by its name in Python."""
@@ -302,7 +308,7 @@ class Measuring(Sectioned):
         "Where": WHERE,
         "Inputs instead of weights": INPUTS,
         "How": HOW,
-        "Out": ("run", "out", "report", "title", "view", "print_config", "print_python", "json"),
+        "Out": ("run", "out", "mark", "report", "title", "view", "print_config", "print_python", "json"),
     }
 
 

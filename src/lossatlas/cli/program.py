@@ -7,6 +7,7 @@ from typing import Any
 
 from lossatlas.cli import corpus, names
 from lossatlas.cli.inputs import plane_call
+from lossatlas.cli.marking import parsed
 
 __all__ = ["to_python"]
 
@@ -91,13 +92,35 @@ def _measuring_lines(scan: Any, tolerance: float) -> Iterator[str]:
     seen = "".join(f", {name}={value!r}" for name, value in scan.view.items())
     if not scan.seeds:
         yield f"landscape = la.{_call(scan, tolerance)}{how})"
-        yield from (f"la.draw(landscape, {path!r}{seen})" for path in scan.out)
+        yield from _mark_lines(scan)
+        drawn_on = ", overlays=upon" if scan.mark else ""
+        yield from (f"la.draw(landscape, {path!r}{drawn_on}{seen})" for path in scan.out)
         return
     still = f'by="{scan.normalize}", still={scan.still}, only={scan.only}, orthogonal={scan.orthogonal}'
     yield f"found = la.seeds(objective, grid, range({scan.seed}, {scan.seed + scan.seeds}), {still}, {how})"
     yield "print(found.words(), found.caveat)"
     drawn = "runs" if len(scan.axes) == 1 else "landscape"
     yield from (f"la.draw(found.{drawn}, {path!r}{seen})" for path in scan.out)
+
+
+def _mark_lines(scan: Any) -> Iterator[str]:
+    """What lies upon the surface; kept in the run, for whoever draws it."""
+    every = [parsed(mark) for mark in scan.mark]
+    places = {name: at for name, at in every if not isinstance(at, str)}
+    files = {name: at for name, at in every if isinstance(at, str)}
+    if every:
+        yield "upon = []"
+    if places:
+        x, y = zip(*places.values(), strict=True)
+        yield "from lossatlas.figure.overlays import Points"
+        yield f"upon.append(Points(x={list(x)}, y={list(y)}, words={list(places)}))"
+    if files:
+        yield f"networks = {{name: names.model({scan.model!r}) for name in {list(files)}}}"
+        yield f"for name, path in {files}.items(): la.load_checkpoint(networks[name], path{_loading(scan)})"
+        yield "upon += la.marks(plane, networks)"
+    if every and scan.run:
+        yield "from lossatlas.figure.kept import keep"
+        yield f"keep({scan.run!r}, upon)"
 
 
 def _call(scan: Any, tolerance: float) -> str:

@@ -41,6 +41,8 @@ def sample_command(config: Path | None, print_config: bool, print_python: bool, 
         lossatlas sample --config scan.toml --executor processes:4
       The third of eight jobs of an array, which need not know of each other:
         lossatlas sample --config scan.toml --run runs/a --shard 3/8
+      Two more checkpoints of the same network on its surface, with their distances from the plane:
+        lossatlas sample --config scan.toml --mark "Adam=a.pt" --mark "SWA=b.pt" --out marked.png
       Ten inputs moved up their gradients, the weights fixed:
         lossatlas sample --config scan.toml --input-plane adversarial --examples 0-9 --clamp 0,1 --x -0.1 0.1 41
       The standard error of each mean over samples:
@@ -60,8 +62,10 @@ def sample_command(config: Path | None, print_config: bool, print_python: bool, 
 
 def _measure(scan: Any) -> None:
     import lossatlas as la
+    from lossatlas.cli.marking import marked, upon
     from lossatlas.cli.radius import grid_of
-    from lossatlas.cli.scan import build_model, build_objective, build_plane
+    from lossatlas.cli.scan import another, build_model, build_objective, build_plane
+    from lossatlas.figure.kept import keep
 
     _check_pictures(scan.out)
     objective = build_objective(scan, build_model(scan))
@@ -69,6 +73,7 @@ def _measure(scan: Any) -> None:
         _over_seeds(scan, objective)
         return
     plane = build_plane(scan, objective)
+    overlays = upon(scan, plane, lambda path: another(scan, objective, path))
     grid: Any = grid_of(scan, objective, plane)
     if scan.adaptive:
         grid = la.Adaptive(tolerance=scan.adaptive, **grid.axes)
@@ -80,8 +85,12 @@ def _measure(scan: Any) -> None:
     _report(scan, landscape)
     if scan.input_plane and not scan.shard:
         click.echo("\n".join(said(objective, plane, landscape)) or "inputs: moved at random, the weights fixed")
+    for line in marked(overlays):
+        click.echo(line)
+    if overlays and scan.run:
+        keep(scan.run, overlays)
     for path in scan.out:
-        click.echo(f"drawn: {la.draw(landscape, path, **scan.view)}")
+        click.echo(f"drawn: {la.draw(landscape, path, overlays=overlays, **scan.view)}")
 
 
 def _over_seeds(scan: Any, objective: Any) -> None:

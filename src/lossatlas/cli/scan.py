@@ -19,6 +19,7 @@ from lossatlas.cli import names, program
 from lossatlas.cli.device import device_for
 from lossatlas.cli.given import given_directions
 from lossatlas.cli.inputs import build_input_plane, check_inputs
+from lossatlas.cli.marking import check_marks
 from lossatlas.cli.radius import reaching
 from lossatlas.cli.samples import first_inputs, first_samples, in_format
 from lossatlas.cli.seen import view_fields
@@ -113,6 +114,7 @@ class Scan:
     seeds: int = 0
     run: str = ""
     out: tuple[str, ...] = ()
+    mark: tuple[str, ...] = ()
     title: str = ""
     view: Mapping[str, Any] = field(default_factory=dict)
 
@@ -141,6 +143,7 @@ class Scan:
         if self.directions and self.towards:
             raise SpecError("--directions and --towards both say where to go; give one of them")
         check_inputs(self)
+        check_marks(self)
         self._check_uncertainty()
         if len(self.towards) > len(self.axes):
             raise SpecError(f"--towards is given {len(self.towards)} times for the axes {list(self.axes)}")
@@ -240,7 +243,7 @@ class Scan:
         return "tokens" if self.loss == "cross_entropy" and corpora.wanted(self.model, self.data) else self.loss
 
 
-MANY = ("metric", "still", "only", "towards", "out")
+MANY = ("metric", "still", "only", "towards", "out", "mark")
 
 
 def _typed(path: Path, key: str, value: Any, default: Any, *, many: bool) -> Any:

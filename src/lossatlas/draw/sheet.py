@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
 from lossatlas.draw import words_on_page
 from lossatlas.draw.words_on_page import Box, shortened, text_width, touch
 from lossatlas.errors import SpecError
@@ -226,6 +228,11 @@ class Sheet:
         step = self.panel_height + (margins.top + margins.bottom) * unit
         bottom = self._top - row * step - margins.top * unit - self.panel_height
         return left, bottom, self.panel_width, self.panel_height
+
+    def on_page(self, rectangle: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+        """A rectangle of this sheet on the page, which may hold more of them; in inches."""
+        left, bottom = np.array(self.figure.bbox.p0) / self.figure.dpi
+        return rectangle[0] + float(left), rectangle[1] + float(bottom), *rectangle[2:]
 
     def axes(self, rectangle: tuple[float, float, float, float], **style: Any) -> Axes:
         """Add axes at a rectangle in inches."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.interpolate import RegularGridInterpolator
 
 from lossatlas.draw.scene import Cells, Scene
-from lossatlas.draw.sheet import Box, Entry, text_width, touch
+from lossatlas.draw.sheet import Box, Entry, shortened, text_width, touch
 from lossatlas.figure.overlays import Path, Points, Regions, borders
 
 if TYPE_CHECKING:
@@ -17,15 +19,52 @@ if TYPE_CHECKING:
     from matplotlib.text import Text
     from mpl_toolkits.mplot3d.axes3d import Axes3D  # type: ignore[import-untyped]
 
-__all__ = ["REGIONS", "SYMBOLS", "colour", "dense", "draw", "draw_relief", "key", "lifted", "named_places"]
+__all__ = [
+    "REGIONS",
+    "SYMBOLS",
+    "colour",
+    "dense",
+    "draw",
+    "draw_relief",
+    "key",
+    "lifted",
+    "name_relief",
+    "named_places",
+]
 
 SYMBOLS = {"circle": "o", "triangle": "^", "square": "s", "cross": "X"}
+SIDES = ((0.6, 0.5), (-0.6, 0.5), (0.6, -0.6), (-0.6, -0.6))
+FURTHER = tuple((left, up) for up in (1.8, -1.9, 3.1, -3.2) for left in (0.6, -0.6))
+"""Where words stand beside a place, in the size of their text: the names of points further off where it is crowded."""
+
 REGIONS = ("#ffffff", "#ff8a5c", "#5cc8ff", "#ffd84d", "#c08aff", "#6fe3a1", "#ff7ab8", "#a0a0a0")
+
+
+@dataclass
+class _Room:
+    """Where words may stand.
+
+    Attributes:
+        bounds: the frame that they stay within, in points on the page.
+        on_page: places on the page, float64 [n, 2] in points, of coordinates; NaN for what is not drawn.
+        write: writes words beside a place, aligned, and gives them back.
+        plate: whether words stand on a plate of the paper's colour, since what is behind them may be light or dark.
+        taken: what is taken already.
+        lines: paths on the page, float64 [n, 2] in points, which words had better not lie upon.
+    """
+
+    bounds: Box
+    on_page: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    write: Callable[..., Text]
+    plate: bool = False
+    taken: list[Box] = field(default_factory=list)
+    lines: list[np.ndarray] = field(default_factory=list)
 
 
 def draw(axes: Axes, scene: Scene, panel: Cells, number: int) -> None:
     """Draw the overlays of one panel of a map."""
-    taken: list[Box] = []
+    left, low, right, high = np.array(axes.bbox.extents) * _points_a_pixel(axes)
+    room = _Room((left, right, low, high), partial(_on_page, axes), partial(_beside, axes))
     before = list(axes.texts)
     for index, overlay in enumerate(scene.overlays):
         if overlay.panel not in (None, number):
@@ -34,32 +73,35 @@ def draw(axes: Axes, scene: Scene, panel: Cells, number: int) -> None:
             _regions(axes, scene, panel, overlay)
         else:
             _line_and_dots(axes.plot, scene, overlay, colour(scene, index), (overlay.x, overlay.y))
-            _words(axes, scene, overlay, taken)
-    _give_way(axes, scene, before, taken)
+    _all_words(scene, number, room)
+    _give_way(axes, scene, before, room.taken)
 
 
 def _give_way(axes: Axes, scene: Scene, labels: Sequence[Text], taken: list[Box]) -> None:
     """Take away the values on contour lines that words or a path lie upon."""
     size = scene.theme.small
+    paths = [_on_page(axes, *dense(overlay)) for overlay in scene.overlays if isinstance(overlay, Path)]
     for label in labels:
         x, y = _on_page(axes, *(np.array([part]) for part in label.get_position()))[0]
         half = text_width(label.get_text(), size) / 2
         box = (x - half, x + half, y - 0.6 * size, y + 0.6 * size)
-        paths = [overlay for overlay in scene.overlays if isinstance(overlay, Path)]
-        if any(touch(box, other) for other in taken) or any(_crosses(axes, path, box) for path in paths):
+        if any(touch(box, other) for other in taken) or any(_crosses(path, box) for path in paths):
             label.remove()
+
+
+def _points_a_pixel(axes: Axes) -> float:
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    return 72.0 / figure.dpi
 
 
 def _on_page(axes: Axes, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Places in points on the page, float64 [n, 2]."""
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    return np.asarray(axes.transData.transform(np.column_stack([x, y])) * 72.0 / figure.dpi)
+    return np.asarray(axes.transData.transform(np.column_stack([x, y])) * _points_a_pixel(axes))
 
 
-def _crosses(axes: Axes, path: Path, box: Box) -> float:
-    """How far a path runs through a box, in points."""
-    places = _on_page(axes, *dense(path))
+def _crosses(places: np.ndarray, box: Box) -> float:
+    """How far a path on the page runs through a box, in points."""
     x, y = (places[1:] + places[:-1]).T / 2
     inside = (box[0] < x) & (x < box[1]) & (box[2] < y) & (y < box[3])
     return float(np.linalg.norm(np.diff(places, axis=0), axis=1)[inside].sum())
@@ -81,6 +123,57 @@ def draw_relief(axes: Axes3D, scene: Scene, panel: Cells, number: int, heights: 
             axes.plot(*over, color=shade, linewidth=1.8 * scene.theme.stroke, zorder=6)
         else:
             _line_and_dots(axes.plot, scene, overlay, shade, lifted(panel, heights, overlay.x, overlay.y), 6)
+
+
+def name_relief(
+    axes: Axes3D, scene: Scene, panel: Cells, number: int, heights: np.ndarray, bounds: tuple[float, ...]
+) -> None:
+    """Write words beside places on the surface, once the axes stand where they stay.
+
+    Args:
+        axes: those of the relief.
+        scene: what is drawn.
+        panel: the field.
+        number: of the panel.
+        heights: of the surface.
+        bounds: left, bottom, width and height of the panel in inches on the page.
+    """
+    if not any(overlay.words for overlay in scene.overlays if not isinstance(overlay, Regions)):
+        return
+    axes.get_figure(root=True).draw_without_rendering()  # where the numbers of the axes stand is known when drawn
+    left, bottom, width, height = (72.0 * part for part in bounds)
+    where, writes = partial(_in_relief, axes, panel, heights), partial(_pinned, axes, panel, heights)
+    room = _Room((left, left + width, bottom, bottom + height), where, writes, plate=True)
+    each = (axes.xaxis, axes.yaxis, axes.zaxis)
+    ticks = [tick.label1 for axis in each for tick in axis.majorTicks]  # get_ticklabels() would move them
+    words = [*axes.texts, *(axis.label for axis in each), *ticks]
+    for one in (text.get_window_extent() for text in words if text.get_text()):
+        scale = _points_a_pixel(axes)
+        room.taken.append((one.x0 * scale, one.x1 * scale, one.y0 * scale, one.y1 * scale))
+    _all_words(scene, number, room)
+
+
+def _in_relief(axes: Axes3D, panel: Cells, heights: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Places on a surface, in points on the page, float64 [n, 2]; NaN beyond it."""
+    from mpl_toolkits.mplot3d.proj3d import proj_transform  # type: ignore[import-untyped]
+
+    flat_x, flat_y, _ = proj_transform(*lifted(panel, heights, x, y), axes.get_proj())
+    return _on_page(axes, flat_x, flat_y)
+
+
+def _pinned(axes: Axes3D, panel: Cells, heights: np.ndarray, at: tuple[float, float], text: str, **style: Any) -> Text:
+    """Words that stay beside their place when the surface is turned."""
+    place = tuple(float(part[0]) for part in lifted(panel, heights, np.array([at[0]]), np.array([at[1]])))
+    return axes.annotate(text, (0, 0), xycoords=partial(_seen_at, axes, place), **style)  # type: ignore[no-any-return]
+
+
+def _seen_at(axes: Axes3D, place: tuple[float, ...], _: object) -> Any:
+    """Where a place in space is seen now, as a transform of the origin."""
+    from matplotlib.transforms import Affine2D
+    from mpl_toolkits.mplot3d.proj3d import proj_transform
+
+    x, y, _depth = proj_transform(*place, axes.get_proj())
+    return Affine2D().translate(*axes.transData.transform((x, y)))
 
 
 def named_places(scene: Scene) -> list[tuple[float, float]]:
@@ -134,58 +227,75 @@ def _line_and_dots(
         plot(*places, SYMBOLS[overlay.symbol], color=shade, **style)
 
 
-def _words(axes: Axes, scene: Scene, overlay: Path | Points, taken: list[Box]) -> None:
+def _all_words(scene: Scene, number: int, room: _Room) -> None:
+    """The words of all paths and points, which lie on no mark and on no other words."""
+    upon = [one for one in scene.overlays if not isinstance(one, Regions) and one.panel in (None, number)]
+    half = 0.4 * scene.theme.small
+    room.lines += [room.on_page(*dense(overlay)) for overlay in upon if isinstance(overlay, Path)]
+    for overlay in upon:
+        for x, y in room.on_page(overlay.x, overlay.y) if isinstance(overlay, Points) else ():
+            if np.isfinite(x + y):
+                room.taken.append((x - half, x + half, y - half, y + half))
+    for overlay in upon:
+        _words(scene, overlay, room)
+
+
+def _words(scene: Scene, overlay: Path | Points, room: _Room) -> None:
     """Words beside places, those left out that would lie on others or beyond the frame."""
     from matplotlib import patheffects
 
     words = overlay.words if isinstance(overlay, Path) else enumerate(overlay.words)
-    size = scene.theme.small
-    for index, text in words:
-        at = float(overlay.x[index]), float(overlay.y[index])
-        side = _free_side(axes, at, text, size, taken, overlay)
-        if not text or side is None:
+    size, widest = scene.theme.small, 0.6 * (room.bounds[1] - room.bounds[0])
+    places = room.on_page(overlay.x, overlay.y)
+    sides = SIDES if isinstance(overlay, Path) else (*SIDES, *FURTHER)
+    for index, known in words:
+        text = shortened(known, size, widest)
+        side = _free_side(places[index], text, size, room, sides) if text else None
+        if side is None:
             continue
         left, up = side
-        written = axes.annotate(
-            text, at, (left * size, up * size), "data", "offset points",
-            ha="left" if left > 0 else "right", va="bottom" if up > 0 else "top", fontsize=size,
-            color="white", zorder=8, parse_math=False,
+        written = room.write(
+            (float(overlay.x[index]), float(overlay.y[index])), text, xytext=(left * size, up * size),
+            textcoords="offset points", ha="left" if left > 0 else "right", va="bottom" if up > 0 else "top",
+            fontsize=size, color=scene.theme.ink if room.plate else "white", zorder=8, parse_math=False, gid="name",
         )  # fmt: skip
+        if room.plate:
+            plate = {"facecolor": scene.theme.paper, "alpha": 0.7, "linewidth": 0, "boxstyle": "round,pad=0.12"}
+            written.set_bbox(plate)
+            continue
         halo = patheffects.withStroke(linewidth=2.4 * scene.theme.stroke, foreground="#000000a0")
         written.set_path_effects([halo])
 
 
+def _beside(axes: Axes, at: tuple[float, float], text: str, **style: Any) -> Text:
+    return axes.annotate(text, at, xycoords="data", **style)
+
+
 def _free_side(
-    axes: Axes, at: tuple[float, float], text: str, size: float, taken: list[Box], overlay: Path | Points
+    place: np.ndarray, text: str, size: float, room: _Room, sides: Sequence[tuple[float, float]]
 ) -> tuple[float, float] | None:
-    """Where beside a place there is room for words, in their size, best off the path; what they take is noted."""
+    """Where beside a place there is room for words, in their size, best off all paths; what they take is noted."""
     found = []
-    for left, up in ((0.6, 0.5), (-0.6, 0.5), (0.6, -0.6), (-0.6, -0.6)):
-        box = _box(axes, at, text, size, left, up)
-        if _fits(axes, box) and not any(touch(box, other) for other in taken):
-            crossed = _crosses(axes, overlay, box) if isinstance(overlay, Path) else 0.0
-            found.append((crossed, left, up, box))
+    for left, up in sides:
+        box = _box(place, text, size, left, up)
+        if _fits(room.bounds, box) and not any(touch(box, other) for other in room.taken):
+            found.append((sum(_crosses(line, box) for line in room.lines), left, up, box))
     if not found:
         return None
     _, left, up, box = min(found, key=lambda side: side[0])
-    taken.append(box)
+    room.taken.append(box)
     return left, up
 
 
-def _box(axes: Axes, at: tuple[float, float], text: str, size: float, left: float, up: float) -> Box:
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    x, y = axes.transData.transform(at) * 72.0 / figure.dpi
+def _box(place: np.ndarray, text: str, size: float, left: float, up: float) -> Box:
+    x, y = place
     width, low = text_width(text, size), y + up * size - (0 if up > 0 else 1.2 * size)
     start = x + left * size - (0 if left > 0 else width)
     return start, start + width, low, low + 1.2 * size
 
 
-def _fits(axes: Axes, box: Box) -> bool:
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    left, low, right, high = np.array(axes.bbox.extents) * 72.0 / figure.dpi
-    return bool(left < box[0] and box[1] < right and low < box[2] and box[3] < high)
+def _fits(bounds: Box, box: Box) -> bool:
+    return bool(bounds[0] < box[0] and box[1] < bounds[1] and bounds[2] < box[2] and box[3] < bounds[3])
 
 
 def _regions(axes: Axes, scene: Scene, panel: Cells, overlay: Regions) -> None:

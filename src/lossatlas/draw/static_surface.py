@@ -77,11 +77,14 @@ def draw(
             _fit(sheet, axes, rectangle, steady=steady)
             view = whole_view(scene, steady=steady)
             _rendered(sheet, axes, scene, index, view, how, stages, dpi or scene.theme.dpi)
-            continue
-        _panel(axes, scene, panel)
-        heights = panel.heights(scene.value, scene.range)
-        static_overlays.draw_relief(axes, scene, panel, index, heights, _floor(scene))
-        _fit(sheet, axes, rectangle)
+        else:
+            _panel(axes, scene, panel)
+            heights = panel.heights(scene.value, scene.range)
+            static_overlays.draw_relief(axes, scene, panel, index, heights, _floor(scene))
+            _fit(sheet, axes, rectangle)
+        static_overlays.name_relief(
+            axes, scene, panel, index, panel.heights(scene.value, scene.range), sheet.on_page(rectangle)
+        )
     colour_bar(sheet, scene)
     return sheet.figure  # type: ignore[no-any-return]
 

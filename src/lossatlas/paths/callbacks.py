@@ -264,8 +264,9 @@ class _ForTrainer:
     def record(self, state: Any, model: Any, lr: Any) -> None:
         if self.recorder is None or not state.is_world_process_zero:
             return
-        number = state.global_step if self.when == "step" else round(state.epoch or 0)
-        self.recorder.step(model, step=number, epoch=state.epoch or 0.0, loss=self.loss, lr=lr)
+        steps, epoch = self.when == "step", state.epoch or 0.0
+        number = state.global_step if steps else round(epoch)
+        self.recorder.step(model, step=number, epoch=epoch if steps else float(number), loss=self.loss, lr=lr)
 
     @_harmless
     def look(self, state: Any, model: Any, optimizer: Any) -> None:

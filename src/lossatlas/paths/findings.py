@@ -366,8 +366,9 @@ class PathLosses:
         return found
 
     def _clock(self) -> tuple[np.ndarray, str]:
+        """Epochs where each checkpoint has a whole one of its own; what was recorded by steps is counted in steps."""
         epochs = [checkpoint.epoch for checkpoint in self.checkpoints if checkpoint.epoch is not None]
-        if len(set(epochs)) == len(self.checkpoints):  # several checkpoints of one epoch are told apart by their steps
+        if len(set(epochs)) == len(self.checkpoints) and all(float(epoch).is_integer() for epoch in epochs):
             return np.array(epochs, float), "epoch"
         return np.array([checkpoint.step for checkpoint in self.checkpoints], float), "step"
 

@@ -1,0 +1,69 @@
+"""Can every word be read on every kind of picture that a result has, whatever its models are called?"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from lossatlas.draw import compiled, static
+
+sys.path.insert(0, str(Path(__file__).parent))
+from specimens import SPECIMENS
+
+NAMES = (
+    "net",
+    "Ünïcode → λ₁ ≤ 10⁻³ 中",
+    "$x^2$ <b>&amp; \\frac{1}{2} %s {0}",
+    "a name that goes on and on, longer than any column of any paper would ever be, and then some",
+    "OneWordWithoutAnyBlankThatIsLongerThanAColumnOfAPaperIsWideAndCannotBeBroken",
+)
+WIDE: tuple[tuple[float | str, str, float | None], ...] = (
+    (2.8, "light", 7),
+    ("column", "print", None),
+    ("column", "dark", 7),
+    ("text", "light", None),
+    ("slide", "talk", None),
+)
+CAPTIONS = ("short", "full", "none")
+EVERY = list(itertools.product(SPECIMENS, NAMES, WIDE, CAPTIONS))
+"""1,275 pictures. A part of them, four of each kind, is drawn each time; all of them in `make soak`."""
+
+
+def some() -> list[tuple[str, str, tuple[float | str, str, float | None], str]]:
+    draw = np.random.default_rng(0)
+    size = len(EVERY) // len(SPECIMENS)
+    return [EVERY[kind * size + int(at)] for kind in range(len(SPECIMENS)) for at in draw.choice(size, 4, False)]
+
+
+def wrong(entries: list[Any], faults: Callable[[Figure], list[str]]) -> str:
+    said = []
+    for kind, name, (width, theme, size), caption in entries:
+        if kind == "tree":
+            pytest.importorskip("gudhi")
+        source, view = SPECIMENS[kind](name)
+        view = {**view, "width": width, "theme": theme, "caption": caption, **({"font_size": size} if size else {})}
+        found = faults(static.figure(compiled(source, None, view)))
+        said += [f"{kind}, {name[:12]!r}, {width}, {theme}, {caption}: {one}" for one in found]
+    return "\n".join(said)
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")
+@pytest.mark.parametrize("part", range(4))
+def test_no_words_overlap_and_none_leave_the_page(part: int, faults: Callable[[Figure], list[str]]) -> None:
+    said = wrong(some()[part::4], faults)
+    assert not said, said
+
+
+@pytest.mark.soak
+@pytest.mark.filterwarnings("ignore:Glyph")
+@pytest.mark.parametrize("kind", SPECIMENS)
+def test_no_words_overlap_and_none_leave_the_page_in_all(kind: str, faults: Callable[[Figure], list[str]]) -> None:
+    said = wrong([entry for entry in EVERY if entry[0] == kind], faults)
+    assert not said, said
