@@ -12,7 +12,10 @@ import pytest
 import xarray as xr
 
 from lossatlas.draw import draw
+from lossatlas.draw.report import report
+from lossatlas.draw.statement import statements
 from lossatlas.figure.overlays import Path as Way
+from lossatlas.figure.parts import Table
 from lossatlas.results.landscape import with_standard_error
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -249,3 +252,26 @@ def test_every_sort_of_landscape_opens_on_a_narrow_window(
         visit.until("lossatlas.reliefs[0].heightAt(2, 3) !== null")
         visit.until("lossatlas.state.layer === 0")
     assert visit.faults == []
+
+
+@pytest.mark.parametrize("width", [400, 1280, 1920])
+def test_a_report_fits_its_window_and_uses_its_width(browser: Any, make: Make, tmp_path: Path, width: int) -> None:
+    x = np.linspace(-1, 1, 15)
+    named = {name: make(np.cos(rate * x)[:, None] + x**2, x=x, y=x, title=name) for name, rate in zip("ABC", (3, 4, 5))}
+    page = report(tmp_path / "a.html", "T" * 200, [*statements(named), Table([{"a very long heading": "word " * 40}])])
+    opened = browser.new_context(viewport={"width": width, "height": 900}, offline=True).new_page()
+    opened.goto(page.as_uri())
+    assert opened.evaluate("document.documentElement.scrollWidth") <= width
+    lefts = opened.evaluate("[...document.querySelectorAll('section')].map((s) => s.getBoundingClientRect().left)")
+    assert len({round(left) for left in lefts}) == {400: 1, 1280: 2, 1920: 3}[width]
+    rights = opened.evaluate("[...document.querySelectorAll('section')].map((s) => s.getBoundingClientRect().right)")
+    assert max(rights) > 0.95 * width
+    images = opened.evaluate("[...document.images].map((i) => [i.naturalWidth, i.getBoundingClientRect().width])")
+    assert images and all(natural > 0 and shown >= min(natural, 330) for natural, shown in images)
+    parts = "[...document.querySelectorAll('section > *')].map((e) => [e.getBoundingClientRect()])"
+    boxes = [box for (box,) in opened.evaluate(parts)]
+    for index, one in enumerate(boxes):  # no part lies on another
+        for other in boxes[index + 1 :]:
+            across = min(one["right"], other["right"]) - max(one["left"], other["left"])
+            down = min(one["bottom"], other["bottom"]) - max(one["top"], other["top"])
+            assert across <= 1 or down <= 1

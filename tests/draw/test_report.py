@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import pickle
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import lossatlas as la
+from lossatlas.cli.kinds import Result, parts_of
+from lossatlas.draw import View, compile
 from lossatlas.draw.report import report
-from lossatlas.figure.parts import Heading, Number, Picture, Table
+from lossatlas.figure.parts import Heading, Note, Number, Picture, Table
 from lossatlas.figure.plot import Panel, Plot, Series
 
 LINE = Series(x=np.arange(3), y=np.arange(3.0))
@@ -53,3 +57,51 @@ def test_bad_parts_are_refused(tmp_path, bowl) -> None:
     with pytest.raises(la.SpecError, match="field of View"):
         report(tmp_path / "page.html", "T", [Picture(bowl, view={"colour": "red"})])
     assert not list(tmp_path.iterdir())
+
+
+def test_a_sentence_is_said_once(tmp_path, bowl) -> None:
+    table = Table([{"network": "A", "error": "3 %"}], note="Two prove nothing.")
+    parts = [
+        Heading("A"),
+        Note("Of every slice."),
+        "Flat.",
+        table,
+        Heading("B"),
+        Note("Of every slice."),
+        "Flat.",
+        table,
+    ]
+    page = report(tmp_path / "page.html", "T", parts).read_text(encoding="utf-8")
+    assert page.count("Of every slice.") == page.count("Two prove nothing.") == 1
+    assert page.count("<p>Flat.</p>") == 2, "what is found of a run is said of each"
+    assert page.count("<section>") == 2
+    stated = report(tmp_path / "page.html", "T", [Picture(bowl, stated=True)]).read_text(encoding="utf-8")
+    below = re.findall("<figcaption>(.*)</figcaption>", stated)[0]
+    assert "Quadratic" in below and "1500 samples" in below
+    assert "Ruggedness" not in below and "does not prove" not in below
+
+
+def test_runs_of_one_report_share_a_scale_and_have_names_of_their_own(tmp_path, make) -> None:
+    x = np.linspace(-1, 1, 9)
+    low, high = (make(scale * (x[:, None] ** 2 + x**2), x=x, y=x, title="net") for scale in (1.0, 5.0))
+    results = [Result(f"runs/{name}", "landscape", one) for name, one in (("a", low), ("b", high))]
+    parts = parts_of([*results, Result("runs/line", "landscape", low.isel(y=4))])
+    headings = [part.text for part in parts if isinstance(part, Heading)]
+    assert headings == ["Side by side", "net (a)", "net (b)", "net"]
+    joint, _ = [part for part in parts if isinstance(part, Picture)]
+    scene = compile(joint.shown, View(**joint.view))
+    assert [panel.title for panel in scene.panels] == ["net (a)", "net (b)"]
+    assert scene.range.low == 0 and scene.range.high > 2, "both on the scale of the steeper"
+    (rows,) = [part.rows for part in parts if isinstance(part, Table) and "net (a)" in part.rows[0]]
+    assert set(rows[0]) == {"ruggedness", "net (a)", "net (b)", "proves"}
+
+
+def test_a_report_shows_itself_in_a_notebook(tmp_path) -> None:
+    parts = ["words", *(Heading(f"<b>{number}</b>") for number in range(40))]
+    made = report(tmp_path / "page.html", "<script>", parts)
+    shown = made._repr_html_()
+    assert shown.startswith("<p><strong>&lt;script&gt;</strong>")
+    assert "<b>" not in shown and "&lt;b&gt;3&lt;/b&gt;" in shown and "28 more" in shown
+    assert len(shown) < 2000
+    assert isinstance(made, Path) and made == tmp_path / "page.html"
+    assert made.with_suffix(".pdf").name == "page.pdf" and pickle.loads(pickle.dumps(made)) == made

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lossatlas.errors import SpecError
 
-__all__ = ["Result", "opened"]
+__all__ = ["Result", "opened", "parts_of"]
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,45 @@ def opened(path: str) -> Result:
         found = opening.open(path)
     kind = opening.kind_of(path)
     return Result(path, kind.name if kind else "landscape", found)
+
+
+def parts_of(results: Sequence[Result]) -> list[Any]:
+    """What one report says of several results: slices with as many axes are compared, the others follow each other.
+
+    Args:
+        results: what was opened.
+
+    Returns:
+        Parts of a report.
+    """
+    from lossatlas.draw.statement import statements
+    from lossatlas.results.landscape import axis_names, value_names
+    from lossatlas.results.quantities import quantity
+
+    groups: dict[Any, list[Result]] = {}
+    for place, one in enumerate(results):
+        alone: Any = place
+        if one.kind not in _PARTS and not any(quantity(one.found, name) for name in value_names(one.found)):
+            alone = ("slices", len(axis_names(one.found)), value_names(one.found)[0])
+        groups.setdefault(alone, []).append(one)
+    found: list[Any] = []
+    for group in groups.values():
+        if len(group) == 1:
+            found += group[0].parts()
+        else:
+            found += statements(dict(zip(_apart(group), (one.found for one in group), strict=True)))
+    return found
+
+
+def _apart(results: Sequence[Result]) -> list[str]:
+    """The titles of landscapes, with their folders where titles are the same."""
+    titles = [str(one.found.attrs["title"]) or "landscape" for one in results]
+    known = [f"{title} ({Path(one.path).stem})" for title, one in zip(titles, results, strict=True)]
+    whole = [f"{title} ({one.path})" for title, one in zip(titles, results, strict=True)]
+    for names in (titles, known, whole):
+        if len(set(names)) == len(names):
+            return names
+    return [f"{name} {place}" for place, name in enumerate(whole, 1)]
 
 
 def _words(kind: str) -> str:

@@ -14,12 +14,12 @@ __all__ = ["report_command"]
 def report_command(runs: tuple[str, ...], out: str, title: str) -> None:
     """Put run folders or .nc files on one page that works without a network: pictures, statements, numbers.
 
-    Of each slice the page says in words what it proves, and how the share of area that bends down depends on the
-    threshold, and which minima and passes the field has. A folder of `lossatlas sample --seeds` gives the median over
-    seeds and their spread, one of `lossatlas connect --run` the barriers and the loss along its ways, one of a
-    lossatlas.Recorder the variance of its path beside that of a random walk, a .json of `lossatlas sharpness --json`
-    its measures of flatness. What `lossatlas eigen --run RUN` found at the centre of a run
-    stands beside it, with what it does not prove.
+    Slices stand side by side, on one scale, under names that tell them apart. Of each the page says in words what it
+    proves, and how the share of area that bends down depends on the threshold, and which minima and passes the field
+    has. A folder of `lossatlas sample --seeds` gives the median over seeds and their spread, one of
+    `lossatlas connect --run` the barriers and the loss along its ways, one of a lossatlas.Recorder the variance of its
+    path beside that of a random walk, a .json of `lossatlas sharpness --json` its measures of flatness. What
+    `lossatlas eigen --run RUN` found at the centre of a run stands beside it, with what it does not prove.
 
     \b
     Examples:
@@ -27,8 +27,7 @@ def report_command(runs: tuple[str, ...], out: str, title: str) -> None:
       lossatlas report runs/a flat.json -o a.html
       lossatlas report runs/skip runs/noskip runs/map -o comparison.html --title "With and without skips"
     """
-    from lossatlas.cli.kinds import opened
+    from lossatlas.cli.kinds import opened, parts_of
     from lossatlas.draw.report import report
 
-    parts = [part for run in runs for part in opened(run).parts()]
-    click.echo(f"written: {report(out, title, parts)}")
+    click.echo(f"written: {report(out, title, parts_of(list(map(opened, runs))))}")

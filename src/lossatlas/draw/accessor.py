@@ -10,7 +10,7 @@ import xarray as xr
 
 from lossatlas.draw import draw, figures
 from lossatlas.draw.render import Render
-from lossatlas.draw.report import report
+from lossatlas.draw.report import Report, report
 from lossatlas.draw.statement import statement
 from lossatlas.draw.view import View
 from lossatlas.results.landscape import validate
@@ -98,7 +98,7 @@ class Atlas:
         """
         return draw(self._landscape, path, view, **options)
 
-    def report(self, path: str | os.PathLike[str], title: str = "Loss landscape") -> Path:
+    def report(self, path: str | os.PathLike[str], title: str = "Loss landscape") -> Report:
         """Write a page with the picture, what the slice proves, and the numbers: as ``lossatlas report``.
 
         Args:

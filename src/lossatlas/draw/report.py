@@ -29,23 +29,63 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lossatlas.atomic import replacing
 from lossatlas.errors import SpecError
-from lossatlas.figure.parts import Heading, Number, Part, Picture, Table
+from lossatlas.figure.parts import Heading, Note, Number, Part, Picture, Table
 from lossatlas.figure.plot import Plot, plot_of
 from lossatlas.figure.words import number
 
-__all__ = ["COLUMN", "add_table", "report"]
+__all__ = ["COLUMN", "Report", "add_table", "report"]
 
 COLUMN = 400.0
 """Pictures wider than so many points have several panels, and are not made smaller than can be read."""
 
+_COLUMNS = 5
+"""A table of more columns takes the width of the page."""
+
+_LONG = 18
+"""Letters of a cell whose column is broken into lines."""
+
+_SHOWN = 12
+"""So many headings are listed in a notebook."""
+
 _PLACE = '<section id="caption"'
 
 
-def report(path: str | os.PathLike[str], title: str, parts: Iterable[Part | Any]) -> Path:
+if TYPE_CHECKING:
+    _Path = Path
+else:
+    _Path = type(Path())  # before Python 3.12, Path itself has no subclasses of its own
+
+
+class Report(_Path):
+    """The file of a report: a path, which a notebook shows as what is in it.
+
+    Attributes:
+        title: heading of the page.
+        headings: of its sections.
+
+    Example:
+        >>> Report("page.html")._repr_html_()
+        '<p><strong>page</strong>: <code>page.html</code></p>'
+    """
+
+    title: str = ""
+    headings: tuple[str, ...] = ()
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: title, sections, where the file lies and how large it is."""
+        size = f" ({number(self.stat().st_size / 1000)} kB)" if self.is_file() else ""
+        items = "".join(f"<li>{html.escape(text)}</li>" for text in self.headings[:_SHOWN])
+        more = f"<li>{len(self.headings) - _SHOWN} more</li>" if len(self.headings) > _SHOWN else ""
+        name, place = html.escape(self.title or self.stem), html.escape(str(self))
+        listed = f"<ul>{items}{more}</ul>" if items else ""
+        return f"<p><strong>{name}</strong>: <code>{place}</code>{size}</p>{listed}"
+
+
+def report(path: str | os.PathLike[str], title: str, parts: Iterable[Part | Any]) -> Report:
     """Write one page that needs nothing from elsewhere.
 
     Args:
@@ -55,25 +95,28 @@ def report(path: str | os.PathLike[str], title: str, parts: Iterable[Part | Any]
             Numbers that follow each other stand in one table.
 
     Returns:
-        The path.
+        The path, which a notebook shows with the headings of the page.
 
     Raises:
         SpecError: another suffix, no parts, or a part that cannot be drawn.
         OSError: the file cannot be written.
         ImportError: matplotlib is not installed; the message has the command that installs it.
     """
-    target = Path(path)
+    target = Report(path)
     if target.suffix.lower() != ".html":
         raise SpecError(f"{target}: a report is one page; name a file that ends in .html")
     pieces = [part if isinstance(part, Part) else Picture(part) for part in parts]
     if not pieces:
         raise SpecError("parts is empty: a report needs at least one paragraph, number, table or picture")
-    body = "\n".join(_written(kind, list(run)) for kind, run in groupby(pieces, key=type))
+    said: set[str] = set()
+    body = "\n".join(_section(part, said) for part in _sections(pieces))
     filled = {"style": _resource("report.css"), "title": html.escape(title), "body": body}
     page = re.sub(r"\{\{(\w+)\}\}", lambda mark: filled[mark[1]], _resource("report.html"))
     target.parent.mkdir(parents=True, exist_ok=True)
     with replacing(target) as scratch:
         scratch.write_text(page, encoding="utf-8")
+    target.title = title
+    target.headings = tuple(piece.text for piece in pieces if isinstance(piece, Heading))
     return target
 
 
@@ -81,17 +124,48 @@ def _resource(name: str) -> str:
     return resources.files("lossatlas.draw").joinpath("page", name).read_text(encoding="utf-8")
 
 
-def _written(kind: type, run: Sequence[Any]) -> str:
-    """Parts of one kind that follow each other, as html."""
+def _sections(pieces: Sequence[Any]) -> list[list[Any]]:
+    """The parts from one heading to the next."""
+    found: list[list[Any]] = [[]]
+    for piece in pieces:
+        if isinstance(piece, Heading):
+            found.append([])
+        found[-1].append(piece)
+    return [section for section in found if section]
+
+
+def _section(pieces: Sequence[Any], said: set[str]) -> str:
+    """A part of the page under one heading; what asks for room takes all of the width."""
+    here: set[str] = set()
+    body = "\n".join(_written(kind, list(run), said, here) for kind, run in groupby(pieces, key=type))
+    lead = not isinstance(pieces[0], Heading)
+    broad = any(isinstance(piece, Table) and piece.rows and len(piece.rows[0]) > _COLUMNS for piece in pieces)
+    joint = any(isinstance(piece, Picture) and isinstance(piece.shown, (list, tuple)) for piece in pieces)
+    name = "lead" if lead else "broad" if broad else "wide" if joint else ""
+    return f'<section class="{name}">\n{body}\n</section>' if name else f"<section>\n{body}\n</section>"
+
+
+def _once(text: str, said: set[str]) -> str:
+    """A sentence, or nothing where it is said already."""
+    if text in said:
+        return ""
+    said.add(text)
+    return text
+
+
+def _written(kind: type, run: Sequence[Any], said: set[str], here: set[str]) -> str:
+    """Parts of one kind that follow each other, as html: notes once on a page, any sentence once in a section."""
     if kind is Number:
         return _numbers(run)
     if kind is str:
-        return "\n".join(f"<p>{html.escape(text)}</p>" for text in run)
+        return "\n".join(f"<p>{html.escape(text)}</p>" for text in run if _once(text, here))
+    if kind is Note:
+        return "\n".join(f'<p class="note">{html.escape(one.text)}</p>' for one in run if _once(one.text, said))
     if kind is Heading:
         return "\n".join(f"<h2>{html.escape(part.text)}</h2>" for part in run)
     if kind is Table:
-        return "\n".join(_table(part.rows, part.note) for part in run)
-    return "\n".join(_figure(part) for part in run)
+        return "\n".join(_table(part.rows, _once(part.note, said)) for part in run)
+    return "\n".join(_figure(part, here) for part in run)
 
 
 def _numbers(found: Sequence[Number]) -> str:
@@ -103,27 +177,35 @@ def _numbers(found: Sequence[Number]) -> str:
     return f'<table class="facts">{rows}</table>'
 
 
-def _figure(part: Picture) -> str:
+def _figure(part: Picture, here: set[str]) -> str:
     """A picture inside the page. As an image of its own, so that no name in it meets those of another."""
-    drawn, said = _drawn(part)
+    drawn, sentences, caption = _drawn(part)
     image = base64.b64encode(drawn).decode("ascii")
-    words = f"<p>{html.escape(part.words)}</p>" if part.words else ""
+    words = f"<p>{html.escape(part.words)}</p>" if part.words and _once(part.words, here) else ""
+    below = html.escape(" ".join(sentence for sentence in caption if _once(sentence, here)))
     width = re.search(rb'<svg[^>]* width="([0-9.]+)pt"', drawn)
     wide = ' class="wide"' if width and float(width[1]) > COLUMN else ""
-    return f'<figure{wide}>{words}<img alt="{html.escape(said)}" src="data:image/svg+xml;base64,{image}"></figure>'
+    return (
+        f'<figure{wide}>{words}<img alt="{html.escape(" ".join(sentences))}" '
+        f'src="data:image/svg+xml;base64,{image}">{f"<figcaption>{below}</figcaption>" if below else ""}</figure>'
+    )
 
 
-def _drawn(part: Picture) -> tuple[bytes, str]:
-    """A picture as svg, and what it says of itself."""
+def _drawn(part: Picture) -> tuple[bytes, Sequence[str], Sequence[str]]:
+    """A picture as svg, all that it says of itself, and what of that stands below it as text of the page."""
     from lossatlas.draw import View, compile, draw
 
     with tempfile.TemporaryDirectory() as folder:
-        drawn = draw(part.shown, Path(folder) / "picture.svg", **{"caption": "full", **part.view}).read_bytes()
+        drawn = draw(part.shown, Path(folder) / "picture.svg", **{"caption": "none", **part.view}).read_bytes()
     plot: Plot | None = plot_of(part.shown)
+    printed = part.view.get("caption", "none") != "none"
     if plot is not None:
-        return drawn, " ".join(plot.sentences) or plot.title
+        return drawn, plot.sentences or [plot.title], [] if printed else plot.sentences
     fields = {name: value for name, value in part.view.items() if name in View.__dataclass_fields__}
-    return drawn, " ".join(compile(part.shown, View(**fields)).caption.sentences)
+    caption = compile(part.shown, View(**fields)).caption
+    known = (caption.about, caption.axes, caption.shown, caption.runs, caption.empty)
+    below = [one for one in known if one] if part.stated else caption.sentences
+    return drawn, caption.sentences, [] if printed else below
 
 
 def add_table(path: Path, rows: Sequence[Mapping[str, str]], note: str = "") -> Path:
@@ -150,10 +232,17 @@ def add_table(path: Path, rows: Sequence[Mapping[str, str]], note: str = "") -> 
 def _table(rows: Sequence[Mapping[str, float | str]], note: str) -> str:
     if not rows or any(list(row) != list(rows[0]) for row in rows):
         raise SpecError("a table needs at least one row, and the same columns in every row")
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in rows[0])
-    cells = ("".join(f"<td>{html.escape(_text(cell))}</td>" for cell in row.values()) for row in rows)
+    long = {name for row in rows for name, cell in row.items() if len(_text(cell)) > _LONG}
+    head = "".join(_cell("th", name, long=name in long) for name in rows[0])
+    cells = ("".join(_cell("td", _text(row[name]), long=name in long) for name in row) for row in rows)
     body = "".join(f"<tr>{row}</tr>" for row in cells)
-    return f'<div class="numbers"><table><tr>{head}</tr>{body}</table><p>{html.escape(note)}</p></div>'
+    below = f"<p>{html.escape(note)}</p>" if note else ""
+    return f'<div class="numbers"><table><tr>{head}</tr>{body}</table>{below}</div>'
+
+
+def _cell(tag: str, text: str, *, long: bool) -> str:
+    kind = ' class="words"' if long else ""
+    return f"<{tag}{kind}>{html.escape(text)}</{tag}>"
 
 
 def _text(value: float | str) -> str:

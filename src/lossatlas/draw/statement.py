@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,13 +17,13 @@ from lossatlas.field.lowest import lowest
 from lossatlas.field.ruggedness import MEASURES, PROVES, over_seeds
 from lossatlas.field.topology import topology
 from lossatlas.field.uncertainty import Seeds
-from lossatlas.figure.parts import Heading, Number, Part, Picture, Table
+from lossatlas.figure.parts import Heading, Note, Number, Part, Picture, Table
 from lossatlas.figure.plot import Plot
 from lossatlas.figure.words import percent
 from lossatlas.results.landscape import structured, value_names
 from lossatlas.results.quantities import quantity
 
-__all__ = ["seeds_statement", "statement", "ways_statement"]
+__all__ = ["seeds_statement", "statement", "statements", "ways_statement"]
 
 
 def statement(landscape: xr.Dataset) -> list[Part]:
@@ -49,14 +50,38 @@ def statement(landscape: xr.Dataset) -> list[Part]:
             Picture(landscape, view={"value": "ratio" if "ratio" in landscape else "critical"}),
             *_cost(landscape),
         ]
+    return [Heading(title), Picture(landscape, stated=True), *_found(landscape), *_rugged({"value": [landscape]})]
+
+
+def statements(landscapes: Mapping[str, xr.Dataset]) -> list[Part]:
+    """The parts of a report on several slices that are compared: one picture, on one scale, and one table.
+
+    Args:
+        landscapes: by the names that tell them apart, with the same number of axes.
+
+    Returns:
+        The picture and the table of all, and what is found of each under its name.
+
+    Example:
+        >>> import numpy as np
+        >>> from lossatlas.results.landscape import Axis, build
+        >>> axis = Axis(coordinates=np.linspace(-1, 1, 9), length=1.0)
+        >>> found = statements({name: build({"x": axis}, {"loss": axis.coordinates**2}) for name in ("SGD", "Adam")})
+        >>> [part.text for part in found if isinstance(part, Heading)]
+        ['Side by side', 'SGD', 'Adam']
+    """
+    pictures = [Picture(list(landscapes.values()), view={"labels": list(landscapes)}, stated=True)]
+    each = [part for name, one in landscapes.items() for part in (Heading(name), *_found(one))]
+    return [Heading("Side by side"), *pictures, *_rugged({name: [one] for name, one in landscapes.items()}), *each]
+
+
+def _found(landscape: xr.Dataset) -> list[Part]:
+    """What is known of one slice besides its picture."""
     return [
-        Heading(title),
-        Picture(landscape),
         *_sample_errors(landscape),
         *_lowest(landscape),
         *_shape(landscape),
         *_proved(landscape),
-        *_rugged([landscape]),
         *_known(structured(landscape, "curvature")),
     ]
 
@@ -79,7 +104,7 @@ def seeds_statement(found: Seeds) -> list[Part]:
         value = value_names(first)[0]
         spread = Picture(medians, words="The standard deviation over seeds.", view={"value": f"{value}_spread"})
         pictures = [Picture(medians, words="The median over seeds."), spread]
-    rugged = _rugged(found.runs)
+    rugged = _rugged({"value": found.runs})
     return [heading, *pictures, *map(found.words, value_names(first)), *rugged, found.caveat]
 
 
@@ -120,19 +145,23 @@ def _lowest(landscape: xr.Dataset) -> list[Part]:
     return [found.words] if found is not None else []
 
 
-def _rugged(landscapes: Sequence[xr.Dataset]) -> list[Part]:
-    """How rugged the loss is, and what each measure proves."""
-    if any("loss" not in one for one in landscapes):
-        return []
-    try:
-        found = over_seeds(landscapes)
-    except SpecError:  # too few points, or uneven ones
+def _rugged(runs: Mapping[str, Sequence[xr.Dataset]]) -> list[Part]:
+    """How rugged losses are, each of one run or of several seeds, and what each measure proves."""
+    found = {}
+    for name, landscapes in runs.items():
+        if any("loss" not in one for one in landscapes):
+            continue
+        with contextlib.suppress(SpecError):  # too few points, or uneven ones
+            found[name] = over_seeds(landscapes)
+    if not found:
         return []
     rows = [
-        {"ruggedness": MEASURES[name], "value": spread.words, "what it proves": PROVES[name]}
-        for name, spread in found.items()
+        {"ruggedness": words, **{name: one[measure].words for name, one in found.items()}, "proves": PROVES[measure]}
+        for measure, words in MEASURES.items()
+        if all(measure in one for one in found.values())
     ]
-    over = f" Mean over {len(landscapes)} direction seeds, Student's 95 % interval." if len(landscapes) > 1 else ""
+    seeds = max(len(landscapes) for landscapes in runs.values())
+    over = f" Mean over {seeds} direction seeds, Student's 95 % interval." if seeds > 1 else ""
     return [Table(rows, note=f"Each is 0 for every convex loss. They depend on the spacing of the grid.{over}")]
 
 
@@ -145,7 +174,7 @@ def _shape(landscape: xr.Dataset) -> list[Part]:
     except SpecError as fault:
         return [f"The shape of the field is not known: {fault}."]
     tree = [Picture(found)] if len(found.minima) > 1 else []
-    return [found.words, *tree, found.caveat]
+    return [found.words, *tree, Note(found.caveat)]
 
 
 def _proved(landscape: xr.Dataset) -> list[Part]:

@@ -8,12 +8,19 @@ from typing import Any
 
 from lossatlas.oneline import one_line
 
-__all__ = ["Heading", "Number", "Part", "Picture", "Table"]
+__all__ = ["Heading", "Note", "Number", "Part", "Picture", "Table"]
 
 
 @dataclass(frozen=True)
 class Heading:
     """The heading of what follows."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Note:
+    """A sentence that holds for all of its kind: a page says it once, where it is first due."""
 
     text: str
 
@@ -58,13 +65,15 @@ class Picture:
         shown: what is drawn; its own caption, with its caveat, is a part of the picture.
         words: a paragraph above it.
         view: options of :func:`lossatlas.draw`, such as ``{"scale": "log"}``.
+        stated: whether what the picture proves stands beside it in words; its caption then says what it is of.
     """
 
     shown: Any
     words: str = ""
     view: Mapping[str, Any] = field(default_factory=dict)
+    stated: bool = False
 
     __repr__ = one_line
 
 
-Part = str | Heading | Number | Table | Picture
+Part = str | Heading | Note | Number | Table | Picture

@@ -17,12 +17,12 @@ def parts(path: Trajectory, found: Principal) -> list[Part]:
         found: its principal components.
 
     Returns:
-        A paragraph, heading, numbers beside those of a random walk, and the picture.
+        Heading, a paragraph, numbers beside those of a random walk, and the picture.
     """
     walk = f"{100 * found.null.shares[:2].sum():.1f} %"
     return [
-        f"{len(path)} checkpoints of {path.dimension:,} parameters. {path.contrast().words}",
         Heading("How flat is the path?"),
+        f"{len(path)} checkpoints of {path.dimension:,} parameters. {path.contrast().words}",
         Number("variance of the first two components", f"{100 * found.shares[:2].sum():.1f} %", caveat=CAVEAT),
         Number("the same of a random walk", walk, caveat="Same step lengths."),
         Picture(found),
