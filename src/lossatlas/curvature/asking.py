@@ -19,9 +19,11 @@ from lossatlas.curvature.products import Matrix
 from lossatlas.curvature.subject import Subject
 
 __all__ = [
+    "Asked",
     "Asking",
     "DiagonalBlock",
     "Multiplied",
+    "Onto",
     "answered",
     "counted",
     "dots",
@@ -32,10 +34,26 @@ __all__ = [
 ]
 
 Found = TypeVar("Found")
-Asking = Generator[Tensor, Tensor, Found]
+
+
+@dataclass(frozen=True)
+class Onto:
+    """A vector to be multiplied whose product is added to another, in that one's memory.
+
+    Attributes:
+        vector: [n], to be multiplied.
+        sum: [n], what the product is added to.
+    """
+
+    vector: Tensor
+    sum: Tensor
+
+
+Asked = Tensor | Onto
+Asking = Generator[Asked, Tensor, Found]
 """Yields vectors [n], is sent their products, and returns what it found."""
 
-_PIECE = 1 << 22
+_PIECE = 1 << 20
 
 
 class Multiplied(Protocol):
@@ -95,13 +113,20 @@ def answered(matrix: Matrix, asking: Asking[Found]) -> Found:
     Returns:
         What it found.
     """
+    everywhere = range(len(matrix.names))
     try:
-        vector = next(asking)
+        asked = next(asking)
         while True:
-            vector = asking.send(matrix @ vector)
+            asked = asking.send(_answers(matrix, [asked], [everywhere])[0])
     except StopIteration as end:
         found: Found = end.value
         return found
+
+
+def _answers(matrix: Matrix, asked: Sequence[Asked], places: Sequence[Sequence[int]]) -> list[Tensor]:
+    vectors = [one.vector if isinstance(one, Onto) else one for one in asked]
+    sums = [one.sum if isinstance(one, Onto) else None for one in asked]
+    return matrix.blocks(vectors, places, sums)
 
 
 def together(blocks: Sequence[DiagonalBlock], begin: Callable[[DiagonalBlock], Asking[Found]]) -> dict[str, Found]:
@@ -117,20 +142,18 @@ def together(blocks: Sequence[DiagonalBlock], begin: Callable[[DiagonalBlock], A
     found: dict[str, Found] = {}
     running = {block.name: begin(block) for block in blocks}
     by_name = {block.name: block for block in blocks}
-    wanted: dict[str, Tensor | None] = dict.fromkeys(running)
-    while wanted:
-        wanted = dict(_asked(running, wanted, found))
-        if wanted:
-            places = [by_name[name].places for name in wanted]
-            vectors = [vector for vector in wanted.values() if vector is not None]
-            products = blocks[0].matrix.blocks(vectors, places)
-            wanted = dict(zip(wanted, products, strict=True))
+    answers: dict[str, Tensor | None] = dict.fromkeys(running)
+    while answers:
+        wanted = dict(_asked(running, answers, found))
+        places = [by_name[name].places for name in wanted]
+        products = _answers(blocks[0].matrix, list(wanted.values()), places) if wanted else []
+        answers = dict(zip(wanted, products, strict=True))
     return {block.name: found[block.name] for block in blocks}
 
 
 def _asked(
     running: Mapping[str, Asking[Found]], answers: Mapping[str, Tensor | None], found: dict[str, Found]
-) -> Iterator[tuple[str, Tensor]]:
+) -> Iterator[tuple[str, Asked]]:
     for name, answer in answers.items():
         try:
             yield name, next(running[name]) if answer is None else running[name].send(answer)
@@ -142,10 +165,10 @@ def counted(asking: Asking[Found]) -> Asking[tuple[Found, int]]:
     """An iteration whose result comes with the number of its products."""
     count = 0
     try:
-        vector = next(asking)
+        asked = next(asking)
         while True:
             count += 1
-            vector = asking.send((yield vector))
+            asked = asking.send((yield asked))
     except StopIteration as end:
         return end.value, count
 

@@ -3,7 +3,7 @@ r"""What the first derivatives of one batch are, as graphs, and how they multipl
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from lossatlas.curvature.kinks import operations
 from lossatlas.errors import SpecError
 
-__all__ = ["Counted", "back_and_forth", "derivatives", "ggn_product", "hessian_product", "slopes_of"]
+__all__ = ["Counted", "add_slopes", "back_and_forth", "derivatives", "ggn_product", "hessian_product", "slopes_of"]
 
 
 def slopes_of(loss: Tensor, moved: list[Tensor], *, look: bool) -> tuple[Any, ...]:
@@ -34,6 +34,34 @@ def slopes_of(loss: Tensor, moved: list[Tensor], *, look: bool) -> tuple[Any, ..
     if look:
         _check_twice(made)
     return made
+
+
+def add_slopes(loss: Tensor, moved: list[Tensor], views: Sequence[Tensor], share: float, every: int) -> None:
+    """Add a share of a gradient, each tensor's as soon as it is there, so that the whole gradient never is.
+
+    Args:
+        loss: of a batch.
+        moved: by which tensors.
+        views: what is added to, one for each tensor, flat.
+        share: how many times.
+        every: each so-manieth number of a tensor alone.
+    """
+
+    def adding(view: Tensor) -> Callable[[Tensor], None]:
+        def add(leaf: Tensor) -> None:
+            if leaf.grad is not None:
+                view.add_(leaf.grad.reshape(-1)[::every], alpha=share)
+            leaf.grad = None
+
+        return add
+
+    pairs = zip(moved, views, strict=True)
+    hooks = [leaf.register_post_accumulate_grad_hook(adding(view)) for leaf, view in pairs]  # type: ignore[no-untyped-call]
+    try:
+        torch.autograd.backward(loss, inputs=moved)
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def hessian_product(

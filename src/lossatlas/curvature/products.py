@@ -14,6 +14,7 @@ A network with ReLU has kinks. Derivatives do not see them; differences do, see
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -104,6 +105,7 @@ class Matrix:
         if objective.batchnorm == "recalibrated":
             raise SpecError("batchnorm='recalibrated': curvature is taken with frozen statistics; use 'frozen'")
         self.names = chosen(objective, tensors)
+        had = "private" in vars(objective)
         means.check(objective)
         self.whole = objective
         self.objective = objective if rows is None else cut(objective, rows)
@@ -117,6 +119,10 @@ class Matrix:
         self._shares = self.objective.shares()
         self._single: tuple[Any, ...] = ()
         self._stand = Stand(self.objective, self.names)
+        if not had:  # a copy that was made for this alone is let go of: the stand has its own, which shares weights
+            for whose in (self.objective, objective):
+                whose.__dict__.pop("private", None)
+                whose.__dict__.pop("places", None)
         self._moved = self._stand.moved
         self.size = sum(tensor.numel() for tensor in self._moved)
         self.dtype = _format(dict(zip(self.names, self._moved, strict=True)))
@@ -153,15 +159,18 @@ class Matrix:
         """The product with a vector [n], in the vector's format and on its device, in the model's own format inside."""
         return self.blocks([vector], [range(len(self.names))])[0]
 
-    def blocks(self, vectors: Sequence[Tensor], places: Sequence[Sequence[int]]) -> list[Tensor]:
+    def blocks(
+        self, vectors: Sequence[Tensor], places: Sequence[Sequence[int]], onto: Sequence[Tensor | None] | None = None
+    ) -> list[Tensor]:
         """Products with diagonal blocks, for which each batch is linearised once.
 
         Args:
             vectors: one for each block, as long as its tensors together.
             places: for each block, which of the tensors it is made of.
+            onto: vectors in the matrix's format and on its device to which the products are added, in their memory.
 
         Returns:
-            The products, in the format of the vectors and on their device.
+            The products, or the sums, in the format of the vectors and on their device.
 
         Raises:
             NotFiniteError: the loss or its derivatives overflow here.
@@ -171,18 +180,22 @@ class Matrix:
         parts = [self._split(vector, where) for vector, where in zip(vectors, places, strict=True)]
         with linear.derivatives(twice=self._steps is None):
             if self._steps is not None:
-                found = [self._steps.product(part, where) for part, where in zip(parts, places, strict=True)]
+                each = zip(parts, places, onto or [None] * len(parts), strict=True)
+                found = [self._steps.product(part, where, start) for part, where, start in each]
             else:
-                found = self._products(parts, places)
-        if not all(bool(torch.isfinite(total).all()) for total in found):
+                found = self._products(parts, places, onto)
+        if not all(map(_finite, found)):
             raise NotFiniteError("curvature is not finite here: the loss or its derivatives overflow at this point")
         if self._told is not None:
             for _ in vectors:
                 self._told()
         return [total.to(vector) for total, vector in zip(found, vectors, strict=True)]
 
-    def _products(self, parts: list[list[Tensor]], places: Sequence[Sequence[int]]) -> list[Tensor]:
-        totals = [self._empty(where) for where in places]
+    def _products(
+        self, parts: list[list[Tensor]], places: Sequence[Sequence[int]], onto: Sequence[Tensor | None] | None
+    ) -> list[Tensor]:
+        starts = zip(places, onto or [None] * len(places), strict=True)
+        totals = [self._empty(where) if start is None else start for where, start in starts]
         for number, (share, batch) in enumerate(self._batches()):
             made = self._linearised(number, batch)
             for last, (part, where, total) in enumerate(zip(parts, places, totals, strict=True), 1 - len(parts)):
@@ -221,14 +234,25 @@ class Matrix:
         with linear.derivatives(twice=self._steps is None):
             return self.named(self._slope(range(len(self.names))))
 
-    def _slope(self, where: Sequence[int]) -> Tensor:
-        """The gradient by some tensors where the weights stand now, as a vector."""
-        total, moved = self._empty(where), [self._moved[place] for place in where]
+    def _slope(self, where: Sequence[int], onto: Tensor | None = None, times: float = 1.0, every: int = 1) -> Tensor:
+        """The gradient by some tensors where the weights stand, as a vector, or added so many times to one.
+
+        Args:
+            where: which tensors.
+            onto: the vector; left out, zeros.
+            times: how many times.
+            every: each so-manieth number of every tensor alone, so that no whole vector is made.
+
+        Returns:
+            The vector.
+        """
+        moved = [self._moved[place] for place in where]
+        sizes = [-(-tensor.numel() // every) for tensor in moved]
+        total = torch.zeros(sum(sizes), dtype=self.dtype, device=self.device) if onto is None else onto
         for share, batch in self._batches():
             loss = self._loss(batch)[0]
             self._kinks = self._kinks or kinks_behind(loss)
-            found = torch.autograd.grad(loss, moved, allow_unused=True)
-            _add(self._views(total, where), found, share)
+            linear.add_slopes(loss, moved, torch.split(total, sizes), share * times, every)
         return total
 
     def named(self, vector: Tensor | np.ndarray) -> dict[str, Tensor]:
@@ -307,6 +331,11 @@ class Matrix:
             self._room -= counted.bytes
             self._kept[number] = made
         return made
+
+
+def _finite(vector: Tensor) -> bool:
+    """Whether all numbers are; torch.isfinite would make a second vector."""
+    return not len(vector) or all(math.isfinite(float(end)) for end in torch.aminmax(vector))
 
 
 def _add(views: list[Tensor], found: Sequence[Tensor | None], share: float) -> None:

@@ -15,7 +15,7 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
-from lossatlas.curvature.asking import Asking, Multiplied, dots, drawn
+from lossatlas.curvature.asking import Asking, Multiplied, Onto, dots, drawn
 from lossatlas.curvature.subspace import Pairs, sizes_of
 
 __all__ = ["recurrence", "slim"]
@@ -56,9 +56,11 @@ def recurrence(
     while True:
         if watch is not None:
             watch(len(diagonal), vector)
-        new = yield vector
-        if before is not None:
-            new = new.sub_(before, alpha=beside[-1])
+        if before is None:
+            new = yield vector
+        else:  # what is taken off is what the product is added to, so that there are three vectors and no fourth
+            new = yield Onto(vector, before.mul_(-beside[-1]))
+        before = None
         diagonal.append(float(dots(vector[None], new)[0]))
         new.sub_(vector, alpha=diagonal[-1])
         if basis is not None:

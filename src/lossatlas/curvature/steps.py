@@ -24,13 +24,16 @@ _LADDER = {
 }
 """Lengths of steps, in shares of the norm of all weights."""
 
+GLIMPSED = 1 << 18
+"""Numbers by which two products are compared."""
+
 
 class Steps:
     """Central differences of gradients.
 
     Args:
         stand: the weights.
-        slope: the gradient by some of them, as a vector, where they stand.
+        slope: the gradient by some of them where they stand, as a vector, or added so many times to one.
         dtype: number format of the gradients.
 
     Attributes:
@@ -38,7 +41,7 @@ class Steps:
         error: the largest relative difference from the product with twice the step, of those that were compared.
     """
 
-    def __init__(self, stand: Stand, slope: Callable[[Sequence[int]], Tensor], dtype: torch.dtype) -> None:
+    def __init__(self, stand: Stand, slope: Callable[..., Tensor], dtype: torch.dtype) -> None:
         self._stand = stand
         self._slope = slope
         self._ladder = _LADDER[dtype]
@@ -61,52 +64,64 @@ class Steps:
             f"about {self.error:.1g} of their length ({self.compared} of {self.count} compared with another step)."
         )
 
-    def product(self, part: list[Tensor], where: Sequence[int]) -> Tensor:
+    def product(self, part: list[Tensor], where: Sequence[int], onto: Tensor | None = None) -> Tensor:
         """The product of a diagonal block with a vector.
 
         Args:
             part: the vector, as tensors.
             where: which tensors it is of.
+            onto: a vector to which the product is added, in its memory.
 
         Returns:
-            The product, as a vector.
+            The product, as a vector, or the sum.
         """
         length = math.hypot(*(float(torch.linalg.vector_norm(tensor, dtype=tensor.dtype)) for tensor in part))
         if length == 0:
-            return self._slope(where).zero_()
+            return self._slope(where).zero_() if onto is None else onto
         if math.isnan(self.step):
-            found = self._chosen(part, where, length)
-        else:
-            found = self._difference(part, where, length, self.step)
+            self._choose(part, where, length)
         self.count += 1
-        if self.count > 1 and not self.count & (self.count - 1):
-            self._compare(found, self._difference(part, where, length, 2 * self.step))
+        compared = self.count > 1 and not self.count & (self.count - 1)
+        other = self._difference(part, where, length, 2 * self.step, every=self._every(where)) if compared else None
+        before = self._glimpse(onto, where) if onto is not None and compared else 0.0
+        found = self._difference(part, where, length, self.step, onto)
+        if other is not None:
+            self.error = max(self.error, _gap(self._glimpse(found, where) - before, other))
+            self.compared += 1
         return found
 
-    def _difference(self, part: list[Tensor], where: Sequence[int], length: float, step: float) -> Tensor:
+    def _difference(
+        self,
+        part: list[Tensor],
+        where: Sequence[int],
+        length: float,
+        step: float,
+        onto: Tensor | None = None,
+        every: int = 1,
+    ) -> Tensor:
+        times = length / (2 * step)
         with self._stand.shifted(part, where, step / length):
-            found = self._slope(where)
+            found = self._slope(where, onto, times, every)
         with self._stand.shifted(part, where, -step / length):
-            found -= self._slope(where)
-        return found.mul_(length / (2 * step))
+            return self._slope(where, found, -times, every)
 
-    def _chosen(self, part: list[Tensor], where: Sequence[int], length: float) -> Tensor:
+    def _choose(self, part: list[Tensor], where: Sequence[int], length: float) -> None:
         weights = math.hypot(*(float(torch.linalg.vector_norm(tensor.detach())) for tensor in self._stand.moved)) or 1.0
-        best, last, found = math.inf, None, None
+        self.error, self.compared, last = math.inf, 1, None
         for share in self._ladder:
-            here = self._difference(part, where, length, share * weights)
-            if last is not None:
-                gap = _gap(here, last)
-                if found is None or gap < best:
-                    best, self.step, found = gap, share * weights, here
+            here = self._difference(part, where, length, share * weights, every=self._every(where))
+            if last is not None and ((gap := _gap(here, last)) < self.error or math.isnan(self.step)):
+                self.error, self.step = gap, share * weights
             last = here
-        assert found is not None
-        self.error, self.compared = best, 1
-        return found
 
-    def _compare(self, found: Tensor, other: Tensor) -> None:
-        self.error = max(self.error, _gap(found, other))
-        self.compared += 1
+    def _every(self, where: Sequence[int]) -> int:
+        """Each so-manieth number of a tensor is compared."""
+        return max(sum(self._stand.moved[place].numel() for place in where) // GLIMPSED, 1)
+
+    def _glimpse(self, vector: Tensor, where: Sequence[int]) -> Tensor:
+        """Those numbers of a vector that are compared."""
+        parts = torch.split(vector, [self._stand.moved[place].numel() for place in where])
+        return torch.cat([part[:: self._every(where)] for part in parts])
 
 
 def _gap(found: Tensor, other: Tensor) -> float:
