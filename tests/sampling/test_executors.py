@@ -136,6 +136,25 @@ class TestDask(ExecutorContract):
         assert killed
         assert serial["loss"].values.tobytes() == found["loss"].values.tobytes()
 
+    def test_a_worker_that_dies_while_it_is_sent_the_work_ends_no_run(self, executor, monkeypatch):
+        objective = small()
+        plane, grid = la.Plane.random(objective, seed=5), la.Grid(x=(-1, 1, 4), y=(-1, 1, 3))
+        faults, scatter = [OSError("the stream is closed"), OSError("the stream is closed")], executor.client.scatter
+        monkeypatch.setattr("lossatlas.sampling.workers.dask_client.AGAIN_SECONDS", 0.01)
+        monkeypatch.setattr(executor.client, "scatter", lambda *a, **k: _first_of(faults) or scatter(*a, **k))
+        found = la.sample(objective, plane, grid, executor=executor, block=4)
+        assert not faults
+        assert found["loss"].values.tobytes() == la.sample(objective, plane, grid)["loss"].values.tobytes()
+        faults.extend([OSError("gone")] * 9)
+        session = executor.start(Work(make=Counts, width=2, decisive=(0,)))
+        with session, pytest.raises(ChildProcessError, match="no worker took the work.*gone.*points are safe"):
+            session.submit(np.array([[0.5]])).result()
+
+
+def _first_of(faults: list) -> None:
+    if faults:
+        raise faults.pop()
+
 
 class TestProcesses:
     """Our own are started for each run, so all that they promise is seen in one run with a worker killed in it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import CancelledError
 from contextlib import ExitStack
@@ -14,13 +15,16 @@ import numpy as np
 from lossatlas.errors import SpecError
 from lossatlas.extras import require
 from lossatlas.sampling.executors import Session, Work
-from lossatlas.sampling.workers.pool import AHEAD, PoolSession
+from lossatlas.sampling.workers.pool import AHEAD, BREAKS, PoolSession
 from lossatlas.sampling.workers.subject import Parcel, evaluate, pack, share_threads
 
 __all__ = ["ADDRESS_SECONDS", "Dask", "DaskSession"]
 
 ADDRESS_SECONDS = 30
 """How long a scheduler is waited for."""
+
+AGAIN_SECONDS = 1.0
+"""How long another worker is waited for where one died while it was sent the work."""
 
 
 @dataclass(frozen=True)
@@ -122,9 +126,23 @@ class DaskSession(PoolSession):
             return self.pool.submit(evaluate, self.parcel.fingerprint, coordinates, pure=False)
         there = self._there.get(id(parcel))  # the parcel itself, or that with all its bytes: the session keeps both
         if there is None or there.status != "finished":
-            there = self._there[id(parcel)] = self.pool.scatter(parcel, hash=False)
+            there = self._there[id(parcel)] = self._scattered(parcel)
         options = {"workers": [worker], "allow_other_workers": True} if worker else {}
         return self.pool.submit(evaluate, self.parcel.fingerprint, coordinates, there, pure=False, **options)
+
+    def _scattered(self, parcel: Parcel) -> Any:
+        """The work put at some worker; at another one where that dies meanwhile."""
+        for _ in range(BREAKS):
+            with contextlib.suppress(OSError):  # Dask's own for a connection that was closed, and for no worker in time
+                return self.pool.scatter(parcel, hash=False)
+            time.sleep(AGAIN_SECONDS)
+        try:
+            return self.pool.scatter(parcel, hash=False)
+        except OSError as fault:
+            raise ChildProcessError(
+                f"executor: no worker took the work ({type(fault).__name__}: {fault}); committed points are safe. "
+                f"{self.advice}"
+            ) from fault
 
     def wait(self, pending: Iterable[Any]) -> None:
         """Until one of some futures is done."""
