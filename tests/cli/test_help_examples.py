@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 import torch
 from click.testing import CliRunner
@@ -156,3 +158,15 @@ def test_most_commands_have_examples_and_they_are_found():
     assert sum(map(len, found.values())) > 50
     assert found["sample"][0].endswith("--metric error --run runs/best --out best.html")
     assert "lossatlas draw runs/a -o a.png --vmin 0 --vmax 3" in found["draw"]
+
+
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_no_help_shows_a_mark_or_joins_lines_that_stand_alone(name):
+    words = [name] if name else []
+    told = CliRunner().invoke(atlas, [*words, "--help"], catch_exceptions=False).stdout
+    assert "\\b" not in told
+    assert "\b" not in told
+    command = atlas.get_command(click.Context(atlas), name) if name else atlas
+    alone = {line for line in inspect.cleandoc(command.help).splitlines() if line.startswith("  ")}
+    assert alone or "not installed" in command.help
+    assert alone <= {line.removeprefix("  ") for line in told.splitlines()}

@@ -37,7 +37,7 @@ def study_command(
     out: Path,
     device: str,
 ) -> None:
-    r"""Run a claim about loss landscapes as an experiment of your own.
+    """Run a claim about loss landscapes as an experiment of your own.
 
     A study trains networks, measures their landscapes, and says whether the claim is seen, with its interval. An
     interrupted run goes on where it stopped.
