@@ -34,7 +34,7 @@ class Made:
     def __init__(self, subject: Any) -> None:
         self._subject = subject
         self._model = subject.model if isinstance(subject, Objective) else subject
-        self._kept: dict[int, tuple[Tensor, _Read | None]] = {}
+        self._kept: dict[tuple[str, int], tuple[Tensor, _Read | None]] = {}
         self.number = 0
 
     def instead(self, given: Any) -> Any:
@@ -60,10 +60,10 @@ class Made:
 
     def _read(self, given: Tensor) -> _Read | None:
         """The memory of a tensor as something to read, one object for all tensors that share it."""
-        at = given.untyped_storage().data_ptr()
+        at = str(given.device), given.untyped_storage().data_ptr()
         if at not in self._kept:
             content = content_of(given)
-            found = source_of(content.cpu())
+            found = source_of(content)
             self._kept[at] = content, None if found is None else _Read(*found, digest(content))
         return self._kept[at][1]
 
