@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ from lossatlas_studies import (
     edge_of_stability,
     flat_minima,
     language,
+    learning_coefficient,
     quantisation,
     recurrent,
     repeatability,
@@ -312,6 +314,47 @@ def test_a_network_that_was_not_trained_is_no_example_of_rounding():
     found = quantisation.judge(rows, quantisation.Settings())
     assert found[0].word == CANNOT_TELL
     assert "1 networks did not reach a training loss of 0.02" in found[0].caveat
+
+
+def walked_rows(effect: float, noise: Noise) -> list[Verdict]:
+    rows = []
+    for rate in (0.02, 0.05, 0.1, 0.2):
+        for place, batch in enumerate((16, 32, 64)):
+            for seed in range(3):
+                llc = 20 - effect * (math.log2(rate / 0.02) - 1.5 * place) + 0.2 * noise()
+                error, high = 0.02 + effect * llc / 1000 + 0.0002 * noise(), 1 + effect * llc / 10 + 0.02 * noise()
+                extra = {"llc": llc, "lambda_max": high, "refused": ""}
+                rows.append(row({"rate": rate, "batch": batch}, seed=seed, error=error, extra=extra))
+    return learning_coefficient.judge(rows, learning_coefficient.Settings())
+
+
+def test_learning_coefficients_are_ranked_as_it_is_planted():
+    assert [v.word for v in walked_rows(1.0, gaussian(0))] == [SEEN] * 4
+    assert [v.word for v in walked_rows(-1.0, gaussian(0))] == [NOT_SEEN] * 4
+
+
+def test_where_learning_coefficients_go_with_nothing_nothing_is_claimed():
+    found = [walked_rows(0.0, gaussian(seed)) for seed in range(40)]
+    for claim in range(4):
+        assert sum(verdicts[claim].word == SEEN for verdicts in found) <= scipy.stats.binom.ppf(0.999, 40, LEVEL)
+
+
+def test_chains_that_are_refused_take_part_in_no_verdict_and_are_counted():
+    of = [{"rate": rate, "batch": 16} for rate in (0.01, 0.02, 0.03, 0.04, 0.05, 0.06)]
+    values = [60.0, 50.0, 40.0, 30.0, 20.0, 1e6]  # the last would turn the order
+    refused = ["", "", "", "", "", "R-hat, negative"]
+    rows = [
+        row(one, extra={"llc": value, "lambda_max": value, "refused": kinds})
+        for one, value, kinds in zip(of, values, refused, strict=True)
+    ]
+    rows.append(
+        row({"rate": 0.5, "batch": 16}, loss=2.3, extra={"llc": -5.0, "lambda_max": 1.0, "refused": "negative"})
+    )
+    found = learning_coefficient.judge(rows, learning_coefficient.Settings())
+    assert found[0].word == SEEN
+    assert found[0].n == "5 settings of 5 networks"
+    assert "The chains of 1 networks were refused (R-hat, negative): left out." in found[0].caveat
+    assert "1 networks did not reach a training loss of 0.005: left out." in found[0].caveat
 
 
 def test_a_hessian_without_negative_eigenvalues_says_nothing_of_slices():

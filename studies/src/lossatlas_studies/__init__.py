@@ -28,6 +28,7 @@ ORDER = (
     "edge-of-stability",
     "critical-sharpness",
     "quantisation",
+    "learning-coefficient",
     "batch-statistics",
 )
 """The studies of this distribution by name, in the order of the index."""
