@@ -51,6 +51,7 @@ MEASURES = {
     "curvature_map": lambda o: la.curvature_map(o, la.Plane.random(o, axes=("x",)), la.Grid(x=(-1, 1, 2))),
     "sample": lambda o: la.sample(o, la.Plane.random(o, axes=("x",)), la.Grid(x=(-1, 1, 2)), progress=False),
     **{name: functools.partial(la.sharpness.measure, name) for name in la.sharpness.MEASURES},
+    "llc": lambda o: la.llc(o, draws=20, progress=False),  # as a measure it refuses what is not trained
 }
 EACH = ("fisher_rao",)
 

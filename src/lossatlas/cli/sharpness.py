@@ -42,7 +42,7 @@ class Wish:
     "--measure",
     multiple=True,
     metavar="NAME",
-    help=f"Which measure, or all; may be repeated. Left out: {', '.join(QUICK)}.",
+    help=f"Which measure, or all (but llc); may be repeated. Left out: {', '.join(QUICK)}.",
 )
 @click.option(
     "--set", multiple=True, metavar="MEASURE.OPTION=VALUE", help="An option of a measure: radius.rise=0.5, sam.m=16."
@@ -75,6 +75,8 @@ def sharpness_command(config: Path | None, **given: Any) -> None:
       fisher_rao         Fisher-Rao norm (Liang et al. 2019)
       trace, lambda_max  of the Hessian
       critical           2/η, η the step along the gradient at which the loss first rises: no second derivatives
+      llc                local learning coefficient: thousands of steps, so neither by default nor among all; see
+                         lossatlas llc (Lau et al. 2023)
       input_margin       distance of the data to the decision boundary, to first order
       spectral_margin    margins over the spectral complexity (Bartlett et al. 2017)
 
@@ -111,11 +113,11 @@ def sharpness_command(config: Path | None, **given: Any) -> None:
 
 
 def _measures(given: Sequence[str]) -> tuple[Any, ...]:
-    from lossatlas.flatness import MEASURES
     from lossatlas.flatness.door import known
+    from lossatlas.flatness.table import MEASURES, SLOW
 
     if "all" in given:
-        return tuple(MEASURES)
+        return (*(name for name in MEASURES if name not in SLOW), *(name for name in SLOW if name in given))
     for name in given:
         if name not in known():
             raise SpecError(unknown("measure", name, (*known(), "all")))

@@ -1,4 +1,4 @@
-r"""How flat is the loss around a point: thirteen measures, each with what leaves it unchanged, and a table over models.
+r"""How flat is the loss around a point: fourteen measures, each with what leaves it unchanged, and a table over models.
 
 Every measure is a function ``(objective, params=None, ...) -> Sharpness``. Most of them depend on the scale of the
 weights, which says nothing of the function (Dinh et al. 2017, arXiv 1703.04933): see :data:`DEFINITIONS` for what each
@@ -8,6 +8,7 @@ is invariant to. None of them proves anything of generalisation; :func:`table` s
 from lossatlas.flatness.average import adaptive_average, lpf, radius
 from lossatlas.flatness.curved import lambda_max, relative_flatness, trace
 from lossatlas.flatness.definitions import DEFINITIONS, INVARIANCES, Definition
+from lossatlas.flatness.degeneracy.measure import llc
 from lossatlas.flatness.functional import fisher_rao, input_margin, spectral_margin
 from lossatlas.flatness.profile import Profile, profile
 from lossatlas.flatness.ranking import Correlation, correlation
@@ -35,6 +36,7 @@ __all__ = [
     "fisher_rao",
     "input_margin",
     "lambda_max",
+    "llc",
     "lpf",
     "measure",
     "profile",

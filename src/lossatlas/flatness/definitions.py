@@ -136,6 +136,13 @@ DEFINITIONS: Mapping[Name, Definition] = {
         cost="1 gradient and about 6 evaluations",
         invariant_to=(),
     ),
+    "llc": Definition(
+        title="local learning coefficient",
+        formula="nβ (E[L(w)] - L(w*)) over w ~ exp(-nβ L(w) - γ/2 ‖w - w*‖²), by chains that are checked",
+        source="Lau et al. 2023, arXiv 2308.12108",
+        cost="6,000 steps of one batch, each an evaluation with a gradient",
+        invariant_to=(),
+    ),
     "input_margin": Definition(
         title="margin in the input",
         formula="median over samples of (f_y - f_j) / ‖∇_x (f_y - f_j)‖, j the best other class",

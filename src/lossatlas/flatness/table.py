@@ -17,6 +17,7 @@ from lossatlas.figure.plot import Panel, Plot, Series, Style, onto
 from lossatlas.figure.words import number
 from lossatlas.flatness import average, curved, functional, rise, worst
 from lossatlas.flatness.definitions import Name
+from lossatlas.flatness.degeneracy.measure import llc
 from lossatlas.flatness.door import definition_of, from_elsewhere, known
 from lossatlas.flatness.ranking import FEWEST, Correlation, correlation
 from lossatlas.flatness.result import Sharpness
@@ -24,7 +25,18 @@ from lossatlas.objective import Objective
 from lossatlas.objective.given import check_objective
 from lossatlas.space.parameters import Parameters
 
-__all__ = ["CAVEAT", "FEW_MODELS", "MEASURES", "PATIENCE_SECONDS", "ROOM", "Table", "measure", "measure_of", "table"]
+__all__ = [
+    "CAVEAT",
+    "FEW_MODELS",
+    "MEASURES",
+    "PATIENCE_SECONDS",
+    "ROOM",
+    "SLOW",
+    "Table",
+    "measure",
+    "measure_of",
+    "table",
+]
 
 FEW_MODELS = 8
 """Models below which a measure is drawn as bars rather than points."""
@@ -41,10 +53,14 @@ MEASURES: Mapping[Name, Callable[..., Sharpness]] = {
     "trace": curved.trace,
     "lambda_max": curved.lambda_max,
     "critical": rise.critical,
+    "llc": llc,
     "input_margin": functional.input_margin,
     "spectral_margin": functional.spectral_margin,
 }
 """Every measure by name: what a table can hold."""
+
+SLOW = ("llc",)
+"""Those that take thousands of steps: only where they are named."""
 
 PATIENCE_SECONDS = 2.0
 
@@ -259,7 +275,7 @@ def table(
 
     Args:
         models: objectives by what to call them: the same data, another model each.
-        measures: names of :data:`MEASURES`, or of other distributions; none given means all of ours.
+        measures: names of :data:`MEASURES`, or of other distributions; none given means all of ours but :data:`SLOW`.
         against: by model, a number that the measures may go with, such as the test error.
         against_name: what that number is.
         options: by measure, its options.
@@ -285,7 +301,7 @@ def table(
     check_kind("models", models, Mapping, 'objectives by name, such as {"mine": la.Objective(…)}')
     for model, objective in models.items():
         check_objective(objective, f"models[{model!r}]")
-    names = tuple(measures) or tuple(MEASURES)
+    names = tuple(measures) or tuple(name for name in MEASURES if name not in SLOW)
     if not models:
         raise SpecError("models is empty; give objectives by name")
     for name in names:
