@@ -148,11 +148,18 @@ def test_torchs_own_dynamic_int8_is_read_and_a_plane_leads_through_it():
     assert "activations stay" in landscape["x"].attrs["long_name"]
 
 
-def test_int8_of_torchao_is_read():
+@pytest.mark.parametrize("config", ["Int8WeightOnlyConfig", "IntxWeightOnlyConfig", "Float8WeightOnlyConfig"])
+@pytest.mark.filterwarnings("ignore")
+def test_formats_of_torchao_are_read_as_its_layers_apply_them(config):
+    """The layer itself says what its weights are: its outputs for the unit vectors."""
     quantization = pytest.importorskip("torchao.quantization")
-    model = nn.Sequential(nn.Linear(64, 8))
+    model = nn.Sequential(nn.Linear(64, 8, bias=False))
     packed = copy.deepcopy(model)
-    quantization.quantize_(packed, quantization.Int8WeightOnlyConfig())
+    quantization.quantize_(packed, getattr(quantization, config)())
+    assert type(packed[0].weight) not in (torch.Tensor, nn.Parameter)
     found = dequantised(packed)["0.weight"]
-    step = model[0].weight.detach().abs().amax(dim=1, keepdim=True) / 127
-    assert bool(((found - model[0].weight).abs() <= 0.52 * step).all())
+    torch.testing.assert_close(found, packed(torch.eye(64)).detach().T, rtol=1e-4, atol=1e-6)
+    share = 1 / 15 if "Float8" in config else 0.52 / 127  # three bits after the point; half a step
+    largest = model[0].weight.detach().abs().amax(dim=1, keepdim=True)
+    assert bool(((found - model[0].weight).abs() <= share * largest).all())
+    torch.testing.assert_close(dequantised(packed.state_dict())["0.weight"], found, rtol=0, atol=0)

@@ -288,7 +288,7 @@ def load_into(scan: Scan, model: nn.Module, path: str) -> None:
     """Load a checkpoint into a model, and say what of it was not taken as it stands."""
     options: dict[str, Any] = {"key": scan.key, "prefix": scan.prefix, "partial": scan.partial}
     loaded = load_checkpoint(model, path, trust_pickle=scan.trust_pickle, **options)
-    if loaded.key or loaded.prefix or loaded.by or loaded.ignored or loaded.absent:
+    if loaded.key or loaded.prefix or loaded.by or loaded.ignored or loaded.absent or loaded.packed:
         click.echo(f"{path}: {loaded.words()}", err=True)
 
 

@@ -35,6 +35,7 @@ class Loaded:
             with ``strict=False`` any others.
         key: the dictionary within the file.
         by: the library that translated the file's names, where one did.
+        packed: weights that were packed in the file (int8 or four bits of bitsandbytes), and are dequantised.
     """
 
     tensors: int
@@ -43,6 +44,7 @@ class Loaded:
     ignored: tuple[str, ...]
     key: str = ""
     by: str = ""
+    packed: tuple[str, ...] = ()
 
     __repr__ = one_line
 
@@ -56,6 +58,7 @@ class Loaded:
         parts += [f"under key {self.key!r}"] if self.key else []
         parts += [f"with names after {self.prefix!r}"] if self.prefix else []
         parts += [f"by {self.by}"] if self.by else []
+        parts += [f"{len(self.packed)} packed weights dequantised ({some(self.packed)})"] if self.packed else []
         parts += [f"{len(self.absent)} of the model's not in the file ({some(self.absent)})"] if self.absent else []
         parts += [f"{len(self.ignored)} of the file left out ({some(self.ignored)})"] if self.ignored else []
         return "; ".join(parts)
@@ -74,8 +77,9 @@ def load_checkpoint(
     """Load a checkpoint into a model. Everything is checked first, so the model is never left half loaded.
 
     The weights are found by comparing names with the model's: under whatever keys, after whatever prefix. Tied tensors
-    need be there only once. A file of transformers or peft whose names differ from the model's is translated by that
-    library; the folder of an adapter is merged into a base model by peft.
+    need be there only once. Weights that bitsandbytes has packed are dequantised. A file of transformers or peft whose
+    names differ from the model's is translated by that library; the folder of an adapter is merged into a base model by
+    peft.
 
     Args:
         model: changed in place; of a wrapper such as DataParallel, the network inside.
@@ -182,6 +186,7 @@ def _load(
         absent=tuple(name for name in wanted if name not in fitting),
         ignored=matched.extra + matched.beside + matched.measures,
         by=by,
+        packed=contents.packed,
     )
 
 

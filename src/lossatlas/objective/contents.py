@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lossatlas.errors import SpecError
+from lossatlas.objective.packed import packed_in, unpacked
 from lossatlas.objective.sources import Source, note
 from lossatlas.oneline import one_line
 from lossatlas.untrusted import bare_name, check_zip, json_object, reading, safetensors_header
@@ -66,6 +67,7 @@ class Contents:
         keys: what is at the top, for messages.
         arguments: the arguments that built the model, where a Lightning file has them (``hyper_parameters``).
         argument: the one argument that they are, where they were given as one.
+        packed: names of weights that were packed, and are dequantised here.
     """
 
     source: Path
@@ -73,6 +75,7 @@ class Contents:
     keys: tuple[str, ...] = ()
     arguments: Mapping[str, Any] = field(default_factory=dict)
     argument: str = ""
+    packed: tuple[str, ...] = ()
 
     __repr__ = one_line
 
@@ -130,9 +133,9 @@ def contents_of(content: Any, source: Path) -> Contents:
         Tensors and keys.
 
     Raises:
-        SpecError: no tensors.
+        SpecError: no tensors, or packed ones whose parts do not fit together.
     """
-    entries = tuple(_walk(content, ()))
+    entries, packed = _floating(tuple(_walk(content, ())))
     top = content if isinstance(content, Mapping) else {}
     if not entries:
         what = f"the keys {sorted(map(str, top))[:5]}" if top else f"a {type(content).__name__}"
@@ -146,7 +149,21 @@ def contents_of(content: Any, source: Path) -> Contents:
         keys=tuple(map(str, top)),
         arguments={str(k): v for k, v in arguments.items()} if isinstance(arguments, Mapping) else {},
         argument=str(top.get("hparams_name") or ""),
+        packed=packed,
     )
+
+
+def _floating(entries: tuple[Entry, ...]) -> tuple[tuple[Entry, ...], tuple[str, ...]]:
+    """The entries with packed weights dequantised, and the names of these."""
+    groups: dict[str, dict[str, Tensor]] = {}
+    for entry in entries:
+        groups.setdefault(entry.key, {})[entry.name] = entry.tensor
+    packed = {key: tuple(packed_in(group)) for key, group in groups.items()}
+    if not any(packed.values()):
+        return entries, ()
+    opened = {key: unpacked(group) if packed[key] else group for key, group in groups.items()}
+    found = tuple(Entry(key, name, tensor) for key, group in opened.items() for name, tensor in group.items())
+    return found, tuple(name for names in packed.values() for name in names)
 
 
 def _walk(content: Any, path: tuple[str, ...]) -> Iterator[Entry]:

@@ -14,7 +14,7 @@ Only weights are rounded: activations, biases and normalising layers stay as the
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -25,6 +25,7 @@ from lossatlas.errors import SpecError, unknown
 from lossatlas.expected import check_kind
 from lossatlas.objective import Objective
 from lossatlas.objective.given import check_objective
+from lossatlas.objective.packed import unpacked
 from lossatlas.objective.wrappers import unwrapped
 from lossatlas.space import filters
 from lossatlas.space.filters.selection import matching, without_quantised
@@ -177,16 +178,17 @@ def rounded(
     return {name: rounding.round(objective.origin[name], table[name].layout) for name in names}
 
 
-def dequantised(model: nn.Module) -> dict[str, Tensor]:
+def dequantised(model: nn.Module | Mapping[str, Tensor]) -> dict[str, Tensor]:
     """What the packed weights of a quantised network stand for, as floating-point tensors by name.
 
-    Formats of torchao (tensors with ``dequantize``), bitsandbytes (``Linear8bitLt``, ``Linear4bit``) and of torch's own
-    quantised layers are read; what is in floating point stays. A plane through the result moves *these weights*, in a
-    network that computes in floating point: kernels for integers, and activations that are quantised while the network
-    runs, are not measured.
+    Of a state dict, the layouts of bitsandbytes are read, without that library. Of a network, formats of torchao
+    (tensors with ``dequantize``), bitsandbytes (``Linear8bitLt``, ``Linear4bit``) and of torch's own quantised layers
+    are read; what is in floating point stays. A plane through the result moves *these weights*, in a network that
+    computes in floating point: kernels for integers, and activations that are quantised while the network runs, are not
+    measured.
 
     Args:
-        model: a quantised network.
+        model: a quantised network, or a state dict of one.
 
     Returns:
         Float tensors by name, such as ``load_state_dict`` or :meth:`lossatlas.Plane.towards` of the floating-point
@@ -200,7 +202,9 @@ def dequantised(model: nn.Module) -> dict[str, Tensor]:
         >>> list(dequantised(float_net))
         ['0.weight', '0.bias']
     """
-    check_kind("model", model, nn.Module, "a torch.nn.Module")
+    check_kind("model", model, (nn.Module, Mapping), "a torch.nn.Module, or a state dict")
+    if isinstance(model, Mapping):
+        return _of_state(model)
     model = unwrapped(model)
     found: dict[str, Tensor] = {}
     with torch.no_grad():
@@ -208,6 +212,19 @@ def dequantised(model: nn.Module) -> dict[str, Tensor]:
             for name, value in _tensors(module).items():
                 full = f"{path}.{name}" if path else name
                 found[full] = _floating(full, value, module)
+    return found
+
+
+def _of_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a state dict in floating point; counters and the like stay as they are."""
+    found = {}
+    for name, value in unpacked({name: part for name, part in state.items() if isinstance(part, Tensor)}).items():
+        if not _plain(value):
+            found[name] = _opened(name, value)
+        elif value.dtype in (torch.int8, torch.uint8) and value.dim() > 1:
+            raise SpecError(f"{name!r} is packed as {value.dtype} without scales beside it; its format is not known")
+        else:
+            found[name] = value.detach()
     return found
 
 
@@ -226,27 +243,34 @@ def _floating(name: str, value: Tensor, module: nn.Module) -> Tensor:
     """One tensor in floating point."""
     if type(module).__module__.startswith("bitsandbytes") and name.endswith("weight"):
         return _of_bitsandbytes(name, value, module)
-    plain = type(value) in (Tensor, nn.Parameter)
-    if value.is_quantized or not plain:
-        opened = getattr(value, "dequantize", None)
-        if opened is None:
-            raise SpecError(f"{name!r} is a {type(value).__name__}, whose format is not known; dequantise it yourself")
-        found: Tensor = opened()
-        return found.detach()
+    if not _plain(value):
+        return _opened(name, value)
     if not value.is_floating_point():
         raise SpecError(f"{name!r} is packed as {value.dtype} in a {type(module).__name__}; its format is not known")
     return value.detach()
 
 
+def _plain(value: Tensor) -> bool:
+    return type(value) in (Tensor, nn.Parameter) and not value.is_quantized
+
+
+def _opened(name: str, value: Tensor) -> Tensor:
+    """A tensor that knows how to be floating point."""
+    opened = getattr(value, "dequantize", None)
+    if opened is None:
+        raise SpecError(f"{name!r} is a {type(value).__name__}, whose format is not known; dequantise it yourself")
+    found: Tensor = opened()
+    return found.detach()
+
+
 def _of_bitsandbytes(name: str, value: Tensor, module: nn.Module) -> Tensor:
     """A weight of bitsandbytes: four bits with a state, or int8 with a scale for each row."""
-    from lossatlas.extras import require
-
+    # By the layout: the library's own kernel for processors (0.50.2) takes the scale of a wrong block where rows are no
+    # multiple of a block.
     state = getattr(value, "quant_state", None)
     if state is not None:
-        library = require("bitsandbytes.functional", extra="", purpose="read its four-bit weights")
-        opened: Tensor = library.dequantize_4bit(value.data, state)
-        return opened.detach()
+        beside = {f"{name}.{part}": tensor for part, tensor in state.as_dict(packed=True).items()}
+        return unpacked({name: value.detach(), **beside})[name]
     scale = getattr(value, "SCB", None)
     if scale is None:
         scale = getattr(getattr(module, "state", None), "SCB", None)
