@@ -151,13 +151,15 @@ def spectral_margin(objective: Objective, params: Parameters | None = None, *, q
         The quantile, without unit, and half the distance between the quartiles.
 
     Raises:
-        SpecError: no classifier, or a model without weights.
+        SpecError: no classifier, a model without weights, or a weight that is zero.
     """
     ground = Ground(objective, params)
     rows = filters.table(objective.model)
     weights = [ground.base[name] for name, row in rows.items() if row.role == "weight"]
     if not weights:
         raise SpecError("the model has no weight of two dimensions, so no spectral complexity")
+    if zero := [name for name, row in rows.items() if row.role == "weight" and not bool(ground.base[name].any())]:
+        raise SpecError(f"{zero[0]!r} is zero, so the network is constant and its spectral complexity is not defined")
     complexity = _complexity([weight.detach().double().cpu().flatten(1) for weight in weights])
     model = moved_copy(ground).requires_grad_(False)
     gaps, squares = [], 0.0
