@@ -124,9 +124,9 @@ bench: $(BENCH_READY)
 
 soak: export HYPOTHESIS_PROFILE = new
 soak: $(READY)
-	$(BIN)/pytest -m "soak or slow" --count-kills 50 tests/sampling
-	$(BIN)/pytest -m soak -s tests/test_hostile_files.py
-	$(BIN)/pytest -m soak tests/results tests/paths tests/curvature tests/flatness tests/connect tests/zoo studies/tests/test_verdicts.py
+	$(BIN)/pytest -m "soak or slow" -s --count-kills 50 tests/sampling
+	$(BIN)/pytest -m soak -s tests/test_hostile_files.py tests/results
+	$(BIN)/pytest -m soak tests/paths tests/curvature tests/flatness tests/connect tests/zoo studies/tests/test_verdicts.py
 
 clean:
 	rm -rf web/node_modules $(VENV) $(BENCH) $(BARE) $(LOWEST) site .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
