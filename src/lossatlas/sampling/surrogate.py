@@ -9,13 +9,12 @@ above its clip, so that cells beside the clip are judged too. The error stated f
 with P(x) the size of the hole that x lies in (:mod:`lossatlas.sampling.holes`), P_j the size of the hole that holding
 out point j leaves, and j the nearest evaluated cells. β comes from holding out every point with its neighbours: it says
 how the errors grow with a hole, and is small for noise, which is no smaller beside a point. κ is a high quantile
-(``COVERED``) of what the same formula, applied to every held-out cell, would have needed. Both κ and the weights count
-a point by the number of cells without a value around it: points that crowd along a cliff say nothing of the plain
+λ (``COVERED``) of what the same formula, applied to every held-out cell, would have needed. Both λ and the weights
+count a point by the number of cells without a value around it: points that crowd along a cliff say nothing of the plain
 beyond, where most cells are.
 
 Points that were chosen for what was found around them are not a fair sample of the cells. Where some were drawn at
-random instead (``fresh``), they are held out together, and κ is multiplied by what they typically needed over what the
-others did, drawn towards 1 as far as they are few.
+random instead (``fresh``), κ is corrected by them, see :mod:`lossatlas.sampling.factor`.
 
 Nothing depends on the order in which points were evaluated: the same points always give the same estimate.
 """
@@ -32,11 +31,11 @@ from scipy.spatial import KDTree
 from lossatlas.field.stated import BEYOND, LEFT_ABOVE
 from lossatlas.oneline import one_line
 from lossatlas.sampling import holes
+from lossatlas.sampling.factor import calibrated, growth_far, quantile, typical
 from lossatlas.sampling.spline import Guess, Spline
 
 __all__ = [
     "COVERED", "AsIs", "Estimate", "Show", "Shown", "apart", "estimate", "fewest", "held_out", "interpolate", "places",
-    "quantile",
 ]  # fmt: skip
 
 NEIGHBOURS = 20
@@ -47,6 +46,9 @@ AROUND = 10
 
 TOGETHER = 4
 """Points held out together, to see how errors grow with a hole."""
+
+FAR_TOGETHER = 8
+"""The same for holes far larger."""
 
 GROWS = 0.9
 """The largest β. Smooth surfaces have up to 2.5, where the error stated is careful."""
@@ -60,15 +62,6 @@ FLOOR = 0.1
 
 EVERYWHERE = 0.2
 """Share of the typical scale that is added to that of every place: a few neighbours may agree by chance."""
-
-CAREFUL = 1.3
-"""κ is multiplied by it where fresh points were seen: their typical need is known to about this factor."""
-
-FEW_FRESH = 10
-"""As many fresh points count half of what the others say."""
-
-LEAST = 0.4
-"""Fresh points divide κ by no more than 1 over this."""
 
 ROUNDING = 1e-9
 
@@ -206,13 +199,14 @@ def estimate(
     order = np.argsort(known)  # among cells that are equally near, the order decides
     known, values = known[order], values[order]
     fitted = _fitted(cells, known, values, show)
-    formula = _formula(cells, fitted, reach)
+    drawn = np.isin(known, np.empty(0) if fresh is None else fresh)
+    formula = _formula(cells, fitted, reach, far=bool(drawn.any()))
     errors = np.full(len(cells), ROUNDING)
     if formula.area.any():
-        factor = quantile(formula.needed, formula.area, COVERED)
-        chosen = np.zeros(len(known), bool) if fresh is None else np.isin(known, fresh)
-        if chosen.any() and (~chosen).sum() >= fewest(cells.shape[1]):
-            factor *= CAREFUL * _by_fresh(cells, known, values, chosen, fitted, formula, reach)
+        if drawn.any():
+            factor = calibrated(formula.needed, formula.area, drawn, formula.smooth, COVERED)
+        else:
+            factor = quantile(formula.needed, formula.area, COVERED)
         errors = _seen(fitted, factor * formula.bare + ROUNDING)
     errors[known] = 0.0
     return Estimate(fitted.filled, errors, formula.distances, fitted.guess.unbounded(cells))
@@ -286,16 +280,16 @@ def _fitted(cells: np.ndarray, known: np.ndarray, values: np.ndarray, show: Show
 
 @dataclass(frozen=True)
 class _Formula:
-    """The stated errors for κ = 1, and which κ the held-out points needed."""
+    """The stated errors for κ = 1, which κ the held-out points needed, and γ - β where it was asked for."""
 
     bare: np.ndarray
     distances: np.ndarray
     needed: np.ndarray
     area: np.ndarray
-    grows: float
+    smooth: float
 
 
-def _formula(cells: np.ndarray, fitted: _Fitted, reach: float, grows: float | None = None) -> _Formula:
+def _formula(cells: np.ndarray, fitted: _Fitted, reach: float, *, far: bool) -> _Formula:
     points, wrong = fitted.points, fitted.wrong(fitted.guess.held_out)
     tree, count = KDTree(points), len(points)
     most = min(max(NEIGHBOURS, AROUND), count - 1)
@@ -308,13 +302,13 @@ def _formula(cells: np.ndarray, fitted: _Fitted, reach: float, grows: float | No
     area = np.bincount(others[distances[:, 0] > 0, 0], minlength=count).astype(float)
     if not area.any():
         return _Formula(np.zeros(len(cells)), distances[:, 0], np.zeros(count), area, 0.0)
-    if grows is None:
-        grows = _growth(fitted, own_others, wrong, left, area)
+    grows = _growth(fitted, own_others, wrong, left, area)
+    smooth = _growth_far(fitted, own_others, wrong, left, area) - grows if far else 0.0
     widest = reach**1.5 * float(np.median(left)) if np.isfinite(reach) else np.inf
     here, left = np.minimum(here, widest) ** grows, np.minimum(left, widest) ** grows
     scale = _Scale(wrong / np.maximum(left, ROUNDING), area)
     needed = wrong / (scale.around(own_distances[:, 1:], own_others[:, 1:]) * left + ROUNDING)
-    return _Formula(scale.around(distances, others) * here, distances[:, 0], needed, area, grows)
+    return _Formula(scale.around(distances, others) * here, distances[:, 0], needed, area, smooth)
 
 
 def _growth(fitted: _Fitted, own: np.ndarray, wrong: np.ndarray, left: np.ndarray, area: np.ndarray) -> float:
@@ -332,28 +326,14 @@ def _growth(fitted: _Fitted, own: np.ndarray, wrong: np.ndarray, left: np.ndarra
     return float(np.clip(SLOWER * rise / np.average(np.log(left_together / left)[usable], weights=weights), 0.0, GROWS))
 
 
-def _by_fresh(
-    cells: np.ndarray,
-    known: np.ndarray,
-    values: np.ndarray,
-    chosen: np.ndarray,
-    fitted: _Fitted,
-    formula: _Formula,
-    reach: float,
-) -> float:
-    """What fresh points, held out together, typically needed over what the evaluated ones did."""
-    rest, out = ~chosen, known[chosen]
-    without = _fitted(cells, known[rest], values[rest], lambda _: fitted.shown)
-    bare = _formula(cells, without, reach, formula.grows).bare
-    wrong = apart(fitted.shown, without.filled[out], values[chosen], beyond=BEYOND)
-    fresh = _typical(wrong / (bare[out] + ROUNDING), np.ones(len(out)))
-    ratio = (fresh + ROUNDING) / (_typical(formula.needed, formula.area) + ROUNDING)
-    return max(LEAST, float(ratio ** (len(out) / (len(out) + FEW_FRESH))))
-
-
-def _typical(needed: np.ndarray, weights: np.ndarray) -> float:
-    """The mean of roots, squared."""
-    return float(np.average(np.sqrt(needed), weights=weights) ** 2)
+def _growth_far(fitted: _Fitted, own: np.ndarray, wrong: np.ndarray, left: np.ndarray, area: np.ndarray) -> float:
+    """γ: the same to far larger holes; 0 where there are too few points."""
+    k = min(FAR_TOGETHER, own.shape[1] - fewest(fitted.points.shape[1]))
+    if k <= TOGETHER:
+        return 0.0
+    wrong_together = fitted.wrong(fitted.guess.left_out(own[:, :k])[:, 0])
+    left_together = holes.sizes(fitted.points, fitted.points, own[:, k : k + AROUND])
+    return growth_far(np.stack([wrong, wrong_together]), np.stack([left, left_together]), area)
 
 
 def _seen(fitted: _Fitted, errors: np.ndarray) -> np.ndarray:
@@ -370,7 +350,7 @@ class _Scale:
         self._roots = np.sqrt(scales)
         self._shares = np.minimum(area / area.mean(), 1.0) + 1e-3
         self._floor = FLOOR * quantile(scales, area, 0.5)
-        self._everywhere = EVERYWHERE * _typical(scales, area)
+        self._everywhere = EVERYWHERE * typical(scales, area)
 
     def around(self, distances: np.ndarray, others: np.ndarray) -> np.ndarray:
         distances, others = distances[:, :NEIGHBOURS], others[:, :NEIGHBOURS]
@@ -378,18 +358,3 @@ class _Scale:
         # The mean of roots, squared: one wild neighbour counts, but not for everything around it.
         local = ((weights * self._roots[others]).sum(axis=1) / weights.sum(axis=1)) ** 2
         return np.asarray(np.hypot(local, self._floor) + self._everywhere)
-
-
-def quantile(values: np.ndarray, weights: np.ndarray, share: float) -> float:
-    """The smallest value that is not below ``share`` of the weight.
-
-    Returns:
-        One of the values.
-
-    Example:
-        >>> quantile(np.array([3.0, 1.0, 2.0]), np.array([0.0, 1.0, 1.0]), 0.95)
-        2.0
-    """
-    order = np.argsort(values, kind="stable")
-    weight = np.cumsum(weights[order])
-    return float(values[order][min(int(np.searchsorted(weight, share * weight[-1])), len(values) - 1)])
