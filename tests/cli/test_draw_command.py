@@ -84,3 +84,15 @@ def test_info_of_a_picture_of_another_program_says_so(here):
 def test_a_width_that_is_too_narrow_is_one_sentence(here):
     assert "leaves no room for a picture" in run("draw", "one.nc", "-o", "a.png", "--width", "0.9", code=2).stderr
     assert not (here / "a.png").exists()
+
+
+def test_an_ending_that_says_nothing_is_named_with_its_file_and_films_are_sent_on(here):
+    assert "'a' has no suffix" in run("draw", "one.nc", "-o", "a", code=2).stderr
+    film = run("draw", "one.nc", "-o", "a.gif", code=2).stderr
+    assert "'a.gif'" in film
+    assert "lossatlas animate" in film
+
+
+def test_an_option_with_too_few_values_says_which_it_takes(here):
+    said = run("sample", "--model", "zoo:mlp", "--x", "-1", "1", code=2).stderr
+    assert "'--x' requires 3 arguments: --x LOW HIGH POINTS" in said

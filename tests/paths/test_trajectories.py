@@ -195,7 +195,7 @@ def test_a_path_of_a_module_that_holds_the_network_is_opened_under_its_prefix(tm
         for parameter in net.parameters():
             parameter.data += 1
         recorder.step(holder)
-    with pytest.raises(la.SpecError, match="open it with prefix="):
+    with pytest.raises(la.SpecError, match=r"open it with prefix='net\.' \(--prefix net\.\)"):
         la.Trajectory.open(tmp_path / "path").load(net)
     path = la.Trajectory.open(tmp_path / "path", prefix="net.")
     assert path.shapes.keys() == {name for name, _ in net.named_parameters()}

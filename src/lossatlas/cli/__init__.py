@@ -96,12 +96,25 @@ class Atlas(click.Group):
                 return super().invoke(ctx)
             try:
                 return super().invoke(ctx)
+            except click.BadOptionUsage as fault:
+                command = self.get_command(ctx, ctx.invoked_subcommand or "")
+                raise _saying_what_it_takes(fault, command) from fault
             except (SpecError, RunMismatchError, MissingExtraError) as fault:
                 raise BadInput(str(fault)) from fault
             except BrokenPipeError:
                 raise  # whoever read has read enough, as in `| head`: click ends quietly
             except OSError as fault:
                 raise Failure(str(fault)) from fault
+
+
+def _saying_what_it_takes(fault: click.BadOptionUsage, command: click.Command | None) -> click.BadOptionUsage:
+    """An error about the values of an option, with the names that they have in its help."""
+    options = command.params if command else []
+    option = next((one for one in options if fault.option_name in one.opts), None)
+    if not isinstance(option, click.Option) or not option.metavar:
+        return fault
+    words = f"{fault.message.rstrip('.')}: {fault.option_name} {option.metavar}"
+    return click.BadOptionUsage(fault.option_name, words, fault.ctx)
 
 
 def _from_elsewhere(name: str) -> click.Command:

@@ -144,6 +144,13 @@ def _scene_writer(scene: Scene, suffix: str, command: str) -> Callable[[Path], N
     return lambda scratch: back_end.write(scene, scratch)
 
 
+def _suffix_fault(path: str | os.PathLike[str], suffix: str) -> str:
+    if not suffix:
+        return f"path={str(path)!r} has no suffix, which says what kind of file it is"
+    film = " (films are made by la.animate, `lossatlas animate`)" if suffix in {".gif", ".mp4", ".webm"} else ""
+    return f"path={str(path)!r}: the suffix {suffix!r} is unknown{film}"
+
+
 def _rendered(scene: Scene, suffix: str, render: Render | bool, command: str) -> Callable[[Path], None]:
     if suffix not in static.SUFFIXES:
         raise SpecError(unknown("suffix of path, for a rendered relief,", suffix, static.SUFFIXES))
@@ -204,7 +211,7 @@ def check_path(path: str | os.PathLike[str]) -> str:
     """
     suffix = path_of("path", path).suffix.lower()
     if suffix not in suffixes():
-        raise SpecError(unknown("suffix of path", suffix, suffixes()))
+        raise SpecError(f"{_suffix_fault(path, suffix)}; choose one of: {', '.join(suffixes())}")
     return suffix
 
 

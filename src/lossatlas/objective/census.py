@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from lossatlas.errors import SpecError
-from lossatlas.objective import calling, counting, reduction
+from lossatlas.objective import calling, counting, reduction, refusal
 from lossatlas.objective.containers import tensors_of
 
 if TYPE_CHECKING:
     from lossatlas.objective.objective import Objective
 
-__all__ = ["Census", "Look", "take"]
+__all__ = ["Census", "Look", "asked", "take"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,19 +96,41 @@ def take(objective: Objective, look: Look) -> Census:
         The census.
 
     Raises:
-        SpecError: the number of samples of a batch cannot be read.
+        SpecError: the number of samples of a batch cannot be read, or model or loss cannot take a batch.
     """
     known = None not in look.sizes
     if known and look.size is not None and (look.plain or look.weighing is None):
         return look.census(look.sizes)
     sizes: list[int | None] = []
-    with objective.posed(), objective.batches.seeded(0), objective.grad_mode():
+    contact = refusal.Contact(objective)
+    with contact.told(), objective.posed(), objective.batches.seeded(0), objective.grad_mode():
         for batch in objective.batches:
-            outputs, targets = objective.forward(objective.private, batch)
-            sizes.append(objective.loss_part(outputs, targets, batch).samples)
+            outputs, targets = contact.outputs(batch)
+            sizes.append(contact.samples(outputs, targets, batch))
             if look.plain and known and sizes == look.sizes[:1]:
                 return look.census(look.sizes)
             look.see(targets)
     if not sum(size or 0 for size in sizes):
         raise SpecError("data is empty: it gave no sample; expected a DataLoader, a list of batches or (x, y)")
     return look.census(sizes)
+
+
+@contextmanager
+def asked(objective: Objective) -> Iterator[None]:
+    """Where an evaluation raises before any batch was counted, count them, which says what cannot be taken.
+
+    Args:
+        objective: what is evaluated.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        SpecError: model, ``forward`` or loss cannot take a batch.
+    """
+    try:
+        yield
+    except Exception as fault:
+        if not isinstance(fault, refusal.PASSED):
+            _ = objective.sizes
+        raise

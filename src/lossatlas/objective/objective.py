@@ -209,7 +209,8 @@ class Objective(private.Travelling, Described):
             SpecError: a name or a shape that the model does not have.
         """
         self.move(params)
-        return self.measure()
+        with census.asked(self):
+            return self.measure()
 
     def move(self, params: Mapping[str, Tensor] | None = None) -> None:
         """Put the private copy at a point; names left out go to the origin.

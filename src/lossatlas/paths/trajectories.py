@@ -12,7 +12,7 @@ import functools
 import math
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +157,7 @@ class Trajectory:
             if name not in places or places[name].shape != tensor.shape:
                 raise SpecError(
                     f"the path belongs to another architecture than {type(model).__name__}: it has {name!r} "
-                    f"of shape {tuple(tensor.shape)}; where its names have a prefix, open it with prefix=…"
+                    f"of shape {tuple(tensor.shape)}; {_advice(found, places)}"
                 )
         with torch.no_grad():
             for name, tensor in found.items():
@@ -386,3 +386,14 @@ def _several(cls: type[Trajectory], runs: Sequence[Path], *, tensors: str, prefi
     made.runs = tuple(len(one) for one in each)
     made.left_out = tuple(f"{run.name}/{name}" for run, one in zip(runs, each, strict=True) for name in one.left_out)
     return made
+
+
+def _advice(found: Mapping[str, Tensor], places: Mapping[str, Tensor]) -> str:
+    """What to do where a path's names are not the model's: the prefix, if one explains all that the model has."""
+    longer = next((name for name in found if any(name.endswith(f".{place}") for place in places)), "")
+    inner = next((place for place in places if longer.endswith(f".{place}")), "")
+    prefix = longer.removesuffix(inner)
+    named = {name.removeprefix(prefix): tensor.shape for name, tensor in found.items() if name.startswith(prefix)}
+    if prefix and named and all(name in places and places[name].shape == shape for name, shape in named.items()):
+        return f"without {prefix!r} its names are the model's: open it with prefix={prefix!r} (--prefix {prefix})"
+    return "where its names have a prefix, open it with prefix=… (--prefix)"

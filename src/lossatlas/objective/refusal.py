@@ -1,0 +1,145 @@
+"""What to say where the model, ``forward=`` or the loss cannot take a batch at the very centre?"""
+
+from __future__ import annotations
+
+import inspect
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from lossatlas.errors import RunMismatchError, SpecError
+from lossatlas.extras import MissingExtraError
+from lossatlas.objective import calling
+
+if TYPE_CHECKING:
+    from lossatlas.objective.objective import Objective
+
+__all__ = ["PASSED", "Contact", "named"]
+
+_LONGEST = 300
+PASSED = (SpecError, RunMismatchError, MissingExtraError, OSError, MemoryError, torch.OutOfMemoryError)
+"""What says enough by itself, or belongs to somebody else."""
+
+
+class Contact:
+    """The first batches, called under watch: what they raise becomes a sentence with what was passed to whom.
+
+    Args:
+        objective: whose model and loss.
+    """
+
+    def __init__(self, objective: Objective) -> None:
+        self.objective = objective
+        self._doing: Callable[[Exception], str] | None = None
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Run what calls the model.
+
+        Yields:
+            Nothing.
+
+        Raises:
+            SpecError: model, ``forward`` or loss raised; running out of memory stays what it is.
+        """
+        try:
+            yield
+        except Exception as fault:  # whatever the user's code raises is the user's to see
+            if self._doing is None or isinstance(fault, PASSED):
+                raise
+            raise SpecError(self._doing(fault)) from fault
+
+    def outputs(self, batch: Any) -> tuple[Any, Any]:
+        """Outputs and targets of a batch."""
+        self._doing = lambda fault: self._of_model(fault, batch)
+        found = self.objective.forward(self.objective.private, batch)
+        self._doing = None
+        return found
+
+    def samples(self, outputs: Any, targets: Any, batch: Any) -> int | None:
+        """How many samples the loss says a batch has."""
+        self._doing = lambda fault: self._of_loss(fault, outputs, targets)
+        found = self.objective.loss_part(outputs, targets, batch).samples
+        self._doing = None
+        return found
+
+    def _of_model(self, fault: Exception, batch: Any) -> str:
+        model = self.objective.private
+        plain = self.objective.forward is calling.forward
+        who = f"model {type(model).__name__}" if plain else "forward="
+        return f"{who} cannot take a batch of data: {_reason(fault)}. A batch is {named(batch)}" + (
+            self._remedy(batch) if plain else "; forward(model, batch) returns (outputs, targets)"
+        )
+
+    def _remedy(self, batch: Any) -> str:
+        taken = list(inspect.signature(self.objective.private.forward).parameters)
+        takes = f"({', '.join(taken)})"
+        if isinstance(batch, Mapping):
+            target = calling.target_name(batch)
+            inputs = [name for name in batch if name != target]
+            if not set(inputs) <= set(taken) and len(inputs) > 0:
+                answer = f"batch[{target!r}]" if target else "None"
+                return (
+                    f", and its keys are passed as arguments of forward{takes}; name them alike, let the data give "
+                    f"pairs (inputs, targets), or pass forward=lambda model, batch: (model(batch[{inputs[0]!r}]), "
+                    f"{answer})"
+                )
+        return (
+            f", and forward{takes} gets all of it but the targets; check shape, dtype and order against those of "
+            "training, or pass forward=, which returns (outputs, targets)"
+        )
+
+    def _of_loss(self, fault: Exception, outputs: Any, targets: Any) -> str:
+        loss = self.objective.loss
+        name = getattr(loss, "__name__", type(loss).__name__)
+        shown = calling.predictions(outputs)
+        return (
+            f"loss {name} cannot take what the model returns and the targets: {_reason(fault)}. Outputs are "
+            f"{named(shown)}, targets {named(targets)}; expected those of training: pass another loss, or data whose "
+            "batches end with the targets"
+        )
+
+
+def named(value: Any) -> str:
+    """What a batch is made of, in one line.
+
+    Args:
+        value: a batch, or part of one.
+
+    Returns:
+        Types, dtypes, shapes and, of whole numbers, the range.
+
+    Example:
+        >>> named((torch.zeros(5, 2), torch.tensor([0, 3])))
+        '(float32 [5, 2], int64 [2] from 0 to 3)'
+        >>> named({"image": torch.zeros(5, 2)})
+        "{'image': float32 [5, 2]}"
+    """
+    if isinstance(value, Tensor):
+        words = f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
+        whole = not (value.is_floating_point() or value.is_complex() or value.dtype == torch.bool)
+        return f"{words} from {value.min()} to {value.max()}" if whole and value.numel() else words
+    if isinstance(value, Mapping):
+        inner = ", ".join(f"{key!r}: {named(part)}" for key, part in list(value.items())[:8])
+        return f"{{{inner}{', …' * (len(value) > 8)}}}"
+    if isinstance(value, (tuple, list)):
+        inner = ", ".join(named(part) for part in value[:8])
+        return f"({inner}{', …' * (len(value) > 8)})"
+    return f"a {type(value).__name__}"
+
+
+def _reason(fault: Exception) -> str:
+    """Its words, and the last line of the user's own code, if one is on the way."""
+    words = " ".join(str(fault).split())
+    words = f"{words[:_LONGEST]}…" if len(words) > _LONGEST else words
+    own = [frame for frame in traceback.extract_tb(fault.__traceback__) if _own(frame.filename)]
+    place = f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
+    return f"{type(fault).__name__}: {words.rstrip('.')}{place}"
+
+
+def _own(file: str) -> bool:
+    return not any(part in file for part in ("site-packages", "/lossatlas/", "\\lossatlas\\")) and "<" not in file
