@@ -105,7 +105,7 @@ page: $(READY)
 	$(BIN)/python web/bundle.py
 
 docs: $(READY)
-	$(BIN)/sphinx-build --fail-on-warning --quiet --builder html docs site
+	$(BIN)/sphinx-build --fail-on-warning --quiet --builder html $(if $(REPOSITORY),-D notebook_repository=$(REPOSITORY)) docs site
 
 # The packages we compare with have pins that would choose another torch, and libraries that play no part in a timing.
 $(BENCH_READY): pyproject.toml

@@ -117,15 +117,16 @@ def density(name: str) -> Specimen:
 
 
 def losses(name: str) -> PathLosses:
-    """A run that comes down the valley, with a fall of its learning rate."""
+    """A run that comes down the valley, with three falls of its learning rate close to each other."""
     count = 16
     share = np.linspace(0, 1, count)
     x = -0.85 + 1.15 * share**0.6
     places = np.column_stack([x, 0.5 * x**2 + 0.25 * (1 - share) * np.cos(9 * share)])
     loss = 0.05 + 3 * (places[:, 1] - 0.5 * x**2) ** 2 + 0.6 * (x - 0.3) ** 2
+    rates = np.repeat([0.1, 0.01, 1e-3, 1e-4], (9, 2, 2, count - 13)).tolist()
     return PathLosses(
         checkpoints=[
-            Checkpoint(step=10 * i, epoch=float(i), loss=1.1 * loss[i], lr=0.1 if i < 10 else 0.01, notes={"run": name})
+            Checkpoint(step=10 * i, epoch=float(i), loss=1.1 * loss[i], lr=rates[i], notes={"run": name})
             for i in range(count)
         ],
         projected=Projected(

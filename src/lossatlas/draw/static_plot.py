@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lossatlas.draw import static_names
-from lossatlas.draw.sheet import Entry, Margins, Sheet, shortened, text_width
+from lossatlas.draw.sheet import Box, Entry, Margins, Sheet, shortened, text_width, touch
 from lossatlas.draw.static_axes import letter
 from lossatlas.figure.levels import round_levels
 from lossatlas.figure.plot import Mark, Panel, Plot, Series, symmetric_below
@@ -45,8 +45,9 @@ def draw(plot: Plot, onto: Figure | SubFigure | None = None) -> Figure:
         if all(series.style == "points" for series in panel.series):
             _give_room(axes)
         _short_scales(axes, panel)
+        taken: list[Box] = []
         for mark in panel.marks:
-            _mark(axes, plot, mark)
+            _mark(axes, plot, mark, taken)
         static_names.draw(axes, _coloured(plot, panel), plot.theme.small)
         if panel.title or plot.paper.letters:
             _heading(sheet, sheet.rectangle(index), plot, panel, letter(plot, index))
@@ -104,20 +105,41 @@ def _draw(axes: Axes, plot: Plot, panel: Panel, series: Series, colour: str) -> 
         axes.fill_between(series.x, series.low, series.high, color=colour, alpha=0.2, linewidth=0, zorder=2, **step)
 
 
-def _mark(axes: Axes, plot: Plot, mark: Mark) -> None:
+def _mark(axes: Axes, plot: Plot, mark: Mark, taken: list[Box]) -> None:
+    """A reference line with its words beside it, on the side and at the height where no other words stand."""
     theme = plot.theme
     style: dict[str, Any] = {"color": theme.faint, "linewidth": theme.stroke, "dashes": (2, 2), "zorder": 1}
     words: dict[str, Any] = {"fontsize": theme.small, "color": theme.faint, "parse_math": False, "zorder": 4}
     if mark.x is not None:
         axes.axvline(mark.x, **style)
-        place = axes.transAxes.inverted().transform(axes.transData.transform((mark.x, axes.get_ylim()[0])))[0]
-        beyond = place > 0.6  # more room on the left
-        at, by, ha, va = (mark.x, 1.0), (-2.5 if beyond else 2.5, -2.0), "right" if beyond else "left", "top"
-        axes.annotate(mark.label, at, by, axes.get_xaxis_transform(), "offset points", ha=ha, va=va, **words)
+        sides = _sides(axes, mark.x, text_width(mark.label, theme.small), theme.small)
+        free = (side for side in sides if not any(touch(side[0], other) for other in taken))
+        if not mark.label or (chosen := next(free, None)) is None:
+            return
+        box, (by, ha) = chosen
+        taken.append(box)
+        axes.annotate(
+            mark.label, (mark.x, 1.0), by, axes.get_xaxis_transform(), "offset points", ha=ha, va="top", **words
+        )
     elif mark.y is not None:
         axes.axhline(mark.y, **style)
         at, by, ha, va = (1.0, mark.y), (-2.0, 1.5), "right", "bottom"
         axes.annotate(mark.label, at, by, axes.get_yaxis_transform(), "offset points", ha=ha, va=va, **words)
+
+
+def _sides(axes: Axes, x: float, wide: float, size: float) -> Iterator[tuple[Box, tuple[tuple[float, float], str]]]:
+    """Where words may stand beside an upright line, in points: on the roomier side, the other, lower down."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    left, _, right, _ = np.array(axes.bbox.extents) * 72.0 / figure.dpi
+    at = float(axes.transData.transform((x, axes.get_ylim()[0]))[0]) * 72.0 / figure.dpi
+    first = "right" if at > left + 0.6 * (right - left) else "left"
+    for row in range(4):
+        for ha in (first, "left" if first == "right" else "right"):
+            low = at + 2.5 if ha == "left" else at - 2.5 - wide
+            if (row, ha) == (0, first) or (left <= low and low + wide <= right):
+                down = -2.0 - 1.3 * row * size
+                yield (low, low + wide, down - 1.2 * size, down), ((2.5 if ha == "left" else -2.5, down), ha)
 
 
 def _frame(sheet: Sheet, axes: Axes, plot: Plot, panel: Panel) -> None:
