@@ -245,28 +245,16 @@ _PARTS: dict[str, Callable[[Result], list[Any]]] = {
 
 
 def _landscape_facts(landscape: Any) -> dict[str, Any]:
+    from lossatlas.draw.facts import PLAIN
     from lossatlas.field.lowest import lowest
     from lossatlas.results.landscape import axis_names, cut_at, structured, value_names
 
-    plain = (
-        "title",
-        "model",
-        "data",
-        "loss",
-        "samples",
-        "normalisation",
-        "still",
-        "batchnorm",
-        "seed",
-        "dtype",
-        "device",
-    )
     axes = {
         name: f"{len(landscape[name])} points from {float(landscape[name][0]):g} to {float(landscape[name][-1]):g}, "
         f"{landscape[name].attrs['long_name']}, {_norm(landscape, name)} {_length(landscape[name].attrs['length'])}"
         for name in axis_names(landscape)
     }
-    facts = {name: landscape.attrs[name] for name in plain if landscape.attrs[name] != ""} | {"axes": axes}
+    facts = {name: landscape.attrs[name] for name in PLAIN if landscape.attrs[name] != ""} | {"axes": axes}
     if not landscape.attrs["samples"]:
         facts["samples"] = "unknown"
     if cut := cut_at(landscape):

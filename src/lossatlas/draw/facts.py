@@ -10,9 +10,9 @@ import xarray as xr
 
 from lossatlas.results.landscape import structured
 
-__all__ = ["facts"]
+__all__ = ["PLAIN", "facts"]
 
-_PLAIN = (
+PLAIN = (
     "title",
     "model",
     "data",
@@ -24,9 +24,9 @@ _PLAIN = (
     "seed",
     "dtype",
     "device",
-    "created",
-    "software",
 )
+"""Attributes that are words or numbers, in the order of the schema."""
+
 _STRUCTURED = ("counts", "cosines", "sampling", "curvature", "evaluation", "provenance")
 
 
@@ -48,7 +48,7 @@ def facts(landscape: xr.Dataset) -> dict[str, str]:
         >>> known["model"], known["samples"], known["provenance: command"]
         ('Net', '10', 'lossatlas sample')
     """
-    known = {name: str(landscape.attrs.get(name, "")) for name in _PLAIN}
+    known = {name: str(landscape.attrs.get(name, "")) for name in (*PLAIN, "created", "software")}
     known["samples"] = "" if known["samples"] == "0" else known["samples"]
     for name in _STRUCTURED:
         known |= _entries(name, structured(landscape, name))

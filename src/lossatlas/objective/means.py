@@ -22,7 +22,7 @@ from lossatlas.objective.containers import map_tensors, tensors_of
 from lossatlas.objective.metrics import IGNORED
 from lossatlas.objective.objective import Objective
 
-__all__ = ["check", "kind_of"]
+__all__ = ["by_sample", "check", "kind_of"]
 
 KNOWN = ("sum", "none")
 """Reductions that a loss states and that are dealt with: a sum is divided, single values are averaged."""
@@ -47,6 +47,14 @@ def check(objective: Objective) -> None:
     elif reduction.by_target(objective.loss) is None and reduction.stated_reduction(objective.loss) not in KNOWN:
         _check_reduction(objective)
     objective.mean_checked = True
+
+
+def by_sample(objective: Objective) -> bool:
+    """Whether the loss is known to be a mean over single samples: it says so, or it was looked at."""
+    loss = objective.loss
+    if loss is not None and (reduction.stated_reduction(loss) is not None or reduction.by_target(loss) is not None):
+        return not objective.together
+    return objective.mean_checked and not objective.together
 
 
 def _check_reduction(objective: Objective) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lossatlas.errors import SpecError
-from lossatlas.objective import census, reduction
+from lossatlas.objective import census, means
 from lossatlas.objective.batches import Batches, map_tensors, size_of, tensors_of
 from lossatlas.objective.counting import Size
 from lossatlas.objective.objective import Objective
@@ -120,7 +120,7 @@ def few(objective: Objective, rows: int) -> Any:
         its samples together.
     """
     batch = next(iter(objective.batches))
-    if not _by_sample(objective):
+    if not means.by_sample(objective):
         return batch
     size = size_of(batch)
     chosen = torch.from_numpy(np.unique(np.linspace(0, size - 1, min(rows, size)).round().astype(np.int64)))
@@ -128,14 +128,6 @@ def few(objective: Objective, rows: int) -> Any:
         return rows_of(batch, size, chosen)
     except SpecError:
         return batch
-
-
-def _by_sample(objective: Objective) -> bool:
-    """Whether the loss is known to be a mean over single samples: it says so, or it was looked at."""
-    loss = objective.loss
-    if loss is not None and (reduction.stated_reduction(loss) is not None or reduction.by_target(loss) is not None):
-        return not objective.together
-    return objective.mean_checked and not objective.together
 
 
 def glimpse(objective: Objective, rows: int) -> Objective:
