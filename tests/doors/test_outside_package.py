@@ -1,4 +1,4 @@
-"""Do the four doors let in what another distribution brings: the example of the docs, really built and installed?"""
+"""Do the doors let in what another distribution brings: the example of the docs, really built and installed?"""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from lossatlas import doors
 from lossatlas.cli import atlas
 from lossatlas.draw.renderer import suffixes
 from lossatlas.results.landscape import Axis, build
+from lossatlas.sampling.workers.named import named
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "extension"
 
@@ -110,11 +111,34 @@ def test_a_study_from_outside_is_listed_run_and_kept(outside, tmp_path):
     assert "seen at this scale" in (tmp_path / "small/linear-bowl/index.html").read_text()
 
 
+def test_an_executor_from_outside_gives_the_same_values_bit_for_bit(outside, tmp_path):
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(3, 1)
+    objective = la.Objective(layer, (torch.randn(8, 3), torch.randn(8, 1)), loss=torch.nn.functional.mse_loss)
+    plane, grid = la.Plane.random(objective, seed=0), la.Grid(x=(-1, 1, 5), y=(-1, 1, 3))
+    there = la.sample(objective, plane, grid, executor=f"timed:{tmp_path / 'blocks.csv'}")
+    assert np.array_equal(there["loss"], la.sample(objective, plane, grid)["loss"])
+    rows = [line.split(",") for line in (tmp_path / "blocks.csv").read_text().splitlines()]
+    assert sum(int(points) for points, _ in rows) >= 15
+    assert all(float(seconds) >= 0 for _, seconds in rows)
+
+
+def test_an_executor_from_outside_is_named_on_the_command_line(outside, tmp_path):
+    model = ["--model", "zoo:mlp(widths=(64, 8, 10))", "--data", "zoo:digits", "--samples", "50"]
+    words = ["sample", *model, *["--x", "-1", "1", "3"], *["--y", "-1", "1", "3"], "--run"]
+    for text, code in ((f"timed:{tmp_path / 'blocks.csv'}", 0), ("timed", 2), ("tmed", 2)):
+        done = CliRunner().invoke(atlas, [*words, str(tmp_path / "run"), "--executor", text])
+        assert done.exit_code == code, done.output
+    assert "timed" in done.output
+    assert (tmp_path / "blocks.csv").read_text()
+
+
 @pytest.mark.parametrize(
     ("group", "name", "ask"),
     [
         ("lossatlas.renderers", "csv", lambda bowl, folder: la.draw(bowl, folder / "a.csv")),
         ("lossatlas.measures", "mine", lambda bowl, folder: la.sharpness.measure("mine", None)),
+        ("lossatlas.executors", "mine", lambda bowl, folder: named("mine:4")),
     ],
 )
 def test_a_broken_distribution_is_named(group, name, ask, bowl, tmp_path, monkeypatch):
@@ -129,6 +153,12 @@ def test_a_broken_distribution_is_named(group, name, ask, bowl, tmp_path, monkey
     [
         ("lossatlas.renderers", "csv", lambda bowl, folder: la.draw(bowl, folder / "a.csv"), r"check\(scene, suffix\)"),
         ("lossatlas.measures", "mine", lambda bowl, folder: la.sharpness.measure("mine", None), "attribute definition"),
+        (
+            "lossatlas.executors",
+            "mine",
+            lambda bowl, folder: named("mine:4"),
+            r"'mine' gives a float; .* start\(work\)",
+        ),
     ],
 )
 def test_something_else_behind_a_door_is_told_what_was_expected(

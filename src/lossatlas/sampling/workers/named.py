@@ -62,8 +62,14 @@ def named(text: str) -> Executor:
         return make(rest)
     if name not in names_of(GROUP):
         raise SpecError(unknown("executor", text, (*NAMES, *names_of(GROUP))))
-    found: Executor = brought(GROUP, name)(rest)
-    return found
+    make_outside = brought(GROUP, name)
+    found = make_outside(rest) if callable(make_outside) else make_outside
+    if not callable(getattr(found, "start", None)):
+        raise SpecError(
+            f"{GROUP}: {name!r} gives a {type(found).__name__}; expected a callable that takes the text behind the "
+            "colon and returns an object with start(work), see lossatlas.sampling.executors.Executor"
+        )
+    return found  # type: ignore[no-any-return]
 
 
 def executor_of(given: Any) -> Executor:
