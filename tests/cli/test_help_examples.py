@@ -31,6 +31,14 @@ pair = torch.randn(20, 3), torch.randint(2, (20,))
 loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(*pair), batch_size=10)
 """
 
+SIMULATION = """
+import numpy as np
+import lossatlas as la
+
+def make():
+    return la.Function(lambda p: float((p["kernel"] ** 2).sum()), {"kernel": np.arange(6.0).reshape(2, 3)})
+"""
+
 SCAN = """
 model = "train.py:make_model"
 data = "train.py:pair"
@@ -104,6 +112,7 @@ def prepared(tmp_path_factory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         Path("train.py").write_text(USER)
+        Path("sim.py").write_text(SIMULATION)
         Path("scan.toml").write_text(SCAN)
         for kind in ("skip", "noskip"):
             Path(f"{kind}.toml").write_text(SCAN)

@@ -11,8 +11,10 @@ from torch import nn
 from torch.nn import functional as F
 
 import lossatlas as la
+from lossatlas.curvature.differences import curvature_along
 from lossatlas.errors import SpecError
-from lossatlas.flatness.rise import critical, first_rise
+from lossatlas.flatness.first_rise import first_rise
+from lossatlas.flatness.rise import critical
 
 CURVES = np.array([1.0, 4.0, 0.5, 9.0])
 POINT = np.array([1.0, -0.5, 2.0, 0.3])
@@ -111,3 +113,62 @@ def test_it_is_at_most_the_largest_eigenvalue_near_a_point_where_the_loss_is_nea
     x = torch.randn(30, 5).double()
     objective = la.Objective(nn.Linear(5, 3).double(), (x, torch.randint(0, 3, (30,))), F.cross_entropy)
     assert critical(objective).value <= 1.3 * la.eigenvalues(objective, k=1).values[-1]
+
+
+BENDS = np.array([4.0, 1.0, 0.5])
+
+
+def bowl(dtype=np.float64):
+    """L = 1/2 Σ h w², whose curvature along the gradient is Σ h³w² / Σ h²w²."""
+    return la.Function(lambda p: float(0.5 * (BENDS * p["w"].astype(np.float64) ** 2).sum()), {"w": np.ones(3, dtype)})
+
+
+def test_a_function_of_arrays_has_the_critical_sharpness_of_its_quadratic():
+    along = (BENDS**3).sum() / (BENDS**2).sum()
+    assert critical(bowl(), tolerance=1e-9).value == pytest.approx(along, rel=1e-6)
+    assert critical(bowl(np.float32), tolerance=1e-6).value == pytest.approx(along, rel=1e-3)
+    given = critical(bowl(), update={"w": BENDS}, tolerance=1e-9)
+    assert given.value == pytest.approx(along, rel=1e-9)
+    assert given.gradients == 0
+    assert given.evaluations < 15
+    one = {"w": np.array([0.0, 1.0, 0.0])}  # along one axis: h w / w
+    assert critical(bowl(), {"w": np.array([1.0, 2.0, 1.0])}, update=one, tolerance=1e-9).value == pytest.approx(
+        1 / 2, rel=1e-9
+    )
+
+
+def test_a_function_and_its_torch_twin_have_the_same_critical_sharpness():
+    torch.manual_seed(0)
+    net = torch.nn.Linear(3, 1).double()
+    x, y = torch.randn(7, 3).double(), torch.randn(7, 1).double()
+    objective = la.Objective(net, (x, y), torch.nn.functional.mse_loss)
+
+    def loss(p):
+        return float(np.mean((x.numpy() @ p["weight"].T + p["bias"] - y.numpy()) ** 2))
+
+    function = la.Function(loss, {name: t.detach().numpy().copy() for name, t in net.named_parameters()})
+    ours, theirs = (critical(one, tolerance=1e-9).value for one in (function, objective))
+    assert ours == pytest.approx(theirs, rel=1e-6)
+
+
+def test_what_a_function_does_not_have_is_refused():
+    with pytest.raises(SpecError, match="m and second are about an Objective"):
+        critical(bowl(), m=4)
+    with pytest.raises(SpecError, match="the update is zero"):
+        critical(bowl(), {"w": np.zeros(3)})
+    with pytest.raises(SpecError, match=r"1,001 numbers, at most 1,000 by differences; give update="):
+        critical(la.Function(lambda p: float((p["w"] ** 2).sum()), {"w": np.ones(1001)}))
+    with pytest.raises(SpecError, match="steps by the gradient of a torch model"):
+        critical(bowl(), update=torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1))
+    with pytest.raises(SpecError, match="loss is nan at this point"):
+        critical(la.Function(lambda p: math.nan, {"w": np.ones(2)}))
+
+
+def test_curvature_along_a_direction_of_a_function_is_that_of_its_quadratic():
+    way = np.array([1.0, 2.0, -1.0])
+    found = curvature_along(bowl(), {"w": way}, step=0.1)
+    assert found.difference == pytest.approx((BENDS * way**2).sum() / (way**2).sum(), rel=1e-9)
+    assert found.slope == pytest.approx((BENDS * way).sum() / np.linalg.norm(way), rel=1e-9)
+    assert math.isnan(found.autodiff)
+    with pytest.raises(SpecError, match="direction is zero"):
+        curvature_along(bowl(), {"w": np.zeros(3)})

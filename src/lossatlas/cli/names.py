@@ -54,6 +54,7 @@ __all__ = [
     "forward",
     "has_weights",
     "loss",
+    "made",
     "metric",
     "model",
     "parse",
@@ -214,6 +215,16 @@ def data(text: str) -> Any:
         return zoo.data(name.target, **name.arguments)
     with seeded(SEED):
         return _called(name, _found(name), ())
+
+
+def made(name: Name, ready: tuple[type, ...]) -> Any:
+    """What a name of the user's stands for, called if it has to be.
+
+    Returns:
+        The object; one of a type in ``ready`` stays as it is.
+    """
+    with seeded(SEED):
+        return _called(name, _found(name), ready)
 
 
 def loss(text: str) -> Callable[..., Any] | None:

@@ -76,6 +76,12 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
         metavar="NAME",
         help="The samples: file.py:callable, package.module:callable, zoo:NAME, images.npz or text.txt.",
     ),
+    "function": click.option(
+        "--function",
+        metavar="NAME",
+        help="Instead of a model and its data: file.py:callable or package.module:callable that is, or returns, a "
+        "lossatlas.Function of arrays (NumPy, JAX, …).",
+    ),
     "loss": click.option(
         "--loss",
         metavar="NAME",
@@ -304,7 +310,7 @@ class Measuring(Sectioned):
     """
 
     sections: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "What is measured": (*WHAT, "metric"),
+        "What is measured": (*WHAT, "function", "metric"),
         "Where": WHERE,
         "Inputs instead of weights": INPUTS,
         "How": HOW,

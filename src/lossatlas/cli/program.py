@@ -22,6 +22,8 @@ def to_python(scan: Any, tolerance: float) -> str:
     Returns:
         The program.
     """
+    if scan.function:
+        return _of_function(scan, tolerance)
     metrics = ", ".join(f"names.metric({text!r})" for text in scan.metric)
     options = f'batchnorm="{scan.batchnorm}", batch_size={scan.batch_size}'
     options += f", size={scan.size}" if scan.size else ""
@@ -57,6 +59,19 @@ def to_python(scan: Any, tolerance: float) -> str:
         ]
     lines += [
         f"objective = la.Objective(model, data, loss=names.loss({loss!r}), metrics=dict([{metrics}]), {options})",
+        *_plane_lines(scan),
+        f"grid = {_sampler_line(scan)}",
+        *_measuring_lines(scan, tolerance),
+    ]
+    return "\n".join(lines)
+
+
+def _of_function(scan: Any, tolerance: float) -> str:
+    lines = [
+        "import lossatlas as la",
+        "from lossatlas.cli import names",
+        "",
+        f"objective = names.made(names.parse({scan.function!r}), (la.Function,))",
         *_plane_lines(scan),
         f"grid = {_sampler_line(scan)}",
         *_measuring_lines(scan, tolerance),

@@ -45,6 +45,8 @@ def sample_command(config: Path | None, print_config: bool, print_python: bool, 
         lossatlas sample --config scan.toml --mark "Adam=a.pt" --mark "SWA=b.pt" --out marked.png
       Ten inputs moved up their gradients, the weights fixed:
         lossatlas sample --config scan.toml --input-plane adversarial --examples 0-9 --clamp 0,1 --x -0.1 0.1 41
+      A function of arrays, of NumPy or JAX: sim.py has make(), which returns la.Function(loss, parameters):
+        lossatlas sample --function sim.py:make --x -1 1 51 --y -1 1 51 --out sim.png
       The standard error of each mean over samples:
         lossatlas sample --config scan.toml --standard-error --run runs/sure
 
@@ -62,17 +64,18 @@ def sample_command(config: Path | None, print_config: bool, print_python: bool, 
 
 def _measure(scan: Any) -> None:
     import lossatlas as la
+    from lossatlas.cli.functions import build_function, build_function_plane
     from lossatlas.cli.marking import marked, upon
     from lossatlas.cli.radius import grid_of
     from lossatlas.cli.scan import another, build_model, build_objective, build_plane
     from lossatlas.figure.kept import keep
 
     _check_pictures(scan.out)
-    objective = build_objective(scan, build_model(scan))
+    objective: Any = build_function(scan) if scan.function else build_objective(scan, build_model(scan))
     if scan.seeds:
         _over_seeds(scan, objective)
         return
-    plane = build_plane(scan, objective)
+    plane = build_function_plane(scan, objective) if scan.function else build_plane(scan, objective)
     overlays = upon(scan, plane, lambda path: another(scan, objective, path))
     grid: Any = grid_of(scan, objective, plane)
     if scan.adaptive:
@@ -147,8 +150,7 @@ def _check_pictures(paths: tuple[str, ...]) -> None:
 
 def _announce(scan: Any, objective: Any, plane: Any, grid: Any) -> None:
     lines = {
-        "model": f"{scan.model} from {scan.checkpoint}" if scan.checkpoint else _initial(scan.model, objective.name),
-        "data": f"{scan.data}, {objective.samples} samples{_which(scan.samples)}",
+        **_measured(scan, objective),
         "grid": " × ".join(map(str, grid.shape)) + f" = {_product(grid.shape)} points",
         "cosine": ", ".join(f"{pair} {value:+.4f}" for pair, value in plane.cosines.items()),
         "run": scan.run or "not kept; --run FOLDER would keep it",
@@ -156,6 +158,16 @@ def _announce(scan: Any, objective: Any, plane: Any, grid: Any) -> None:
     for name, text in lines.items():
         if text:
             click.echo(f"{name + ':':8} {text}", err=True)
+
+
+def _measured(scan: Any, objective: Any) -> dict[str, str]:
+    """What is measured: a function of arrays, or a model on its data."""
+    if scan.function:
+        return {"function": f"{scan.function}, a {objective.kind}"}
+    return {
+        "model": f"{scan.model} from {scan.checkpoint}" if scan.checkpoint else _initial(scan.model, objective.name),
+        "data": f"{scan.data}, {objective.samples} samples{_which(scan.samples)}",
+    }
 
 
 def _initial(model: str, name: str) -> str:

@@ -17,6 +17,7 @@ from torch import nn
 from lossatlas.cli import corpus as corpora
 from lossatlas.cli import names, program
 from lossatlas.cli.device import device_for
+from lossatlas.cli.functions import check_function
 from lossatlas.cli.given import given_directions
 from lossatlas.cli.inputs import build_input_plane, check_inputs
 from lossatlas.cli.marking import check_marks
@@ -67,6 +68,7 @@ class Scan:
 
     model: str = ""
     data: str = ""
+    function: str = ""
     checkpoint: str = ""
     trust_pickle: bool = False
     key: str = ""
@@ -120,7 +122,8 @@ class Scan:
 
     def __post_init__(self) -> None:
         """Check what is told before anything is loaded."""
-        for needed in ("model", "data"):
+        check_function(self)
+        for needed in () if self.function else ("model", "data"):
             if not getattr(self, needed):
                 raise SpecError(f"--{needed} is missing: name it as {names.FORMS}")
         known = {"normalize": WAYS, "batchnorm": batchnorm.MODES, "plan": NAMES, "precision": PRECISIONS}
@@ -278,6 +281,10 @@ def all_samples(scan: Scan, what: str) -> Scan:
 
 def build_model(scan: Scan) -> nn.Module:
     """The model, with its checkpoint loaded and in the format asked for."""
+    if scan.function:
+        raise SpecError(
+            f"function {scan.function!r} is sampled by lossatlas sample; this command needs a model of PyTorch: --model"
+        )
     model = names.model(scan.model, checkpoint=scan.checkpoint, trust_pickle=scan.trust_pickle)
     if scan.checkpoint:
         load_into(scan, model, scan.checkpoint)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from lossatlas.curvature.products import Matrix
 from lossatlas.errors import SpecError
-from lossatlas.objective import Objective
+from lossatlas.objective.function import Function, Measurable
 from lossatlas.space.parameters import Parameters
 
 __all__ = ["CurvatureAlong", "curvature_along"]
@@ -21,11 +23,11 @@ class CurvatureAlong:
     """Curvature along one direction, in two ways.
 
     Attributes:
-        autodiff: :math:`d^T H d / ‖d‖^2` by derivatives, which do not see kinks.
+        autodiff: :math:`d^T H d / ‖d‖^2` by derivatives, which do not see kinks; NaN of a Function, which has none.
         difference: the same by central differences of the loss, which do.
         rounding: how much of the difference rounding alone may be, :math:`4 ε L / h^2`.
         step: how far apart they were taken, h, in parameter norm.
-        slope: :math:`g^T d / ‖d‖`.
+        slope: :math:`g^T d / ‖d‖`; of a Function by central differences.
     """
 
     autodiff: float
@@ -36,7 +38,7 @@ class CurvatureAlong:
 
 
 def curvature_along(
-    objective: Objective,
+    objective: Measurable,
     direction: Parameters,
     params: Parameters | None = None,
     *,
@@ -48,7 +50,7 @@ def curvature_along(
     Differences see the jump and pictures show it; derivatives do not.
 
     Args:
-        objective: whose loss.
+        objective: whose loss; of a :class:`~lossatlas.Function` by differences alone.
         direction: tensors by name; those that cannot be trained do not move.
         params: the point; left out, the origin.
         step: of the differences, as a share of the direction. A large one measures the surface as a picture with such
@@ -61,7 +63,8 @@ def curvature_along(
         SpecError: the direction is zero, the step is not positive, or the loss has no second derivative.
 
     Example:
-        >>> objective = Objective(
+        >>> import lossatlas as la
+        >>> objective = la.Objective(
         ...     torch.nn.Linear(1, 1, bias=False), (torch.ones(2, 1), torch.zeros(2, 1)), torch.nn.functional.mse_loss
         ... )
         >>> found = curvature_along(objective, {"weight": torch.ones(1, 1)})
@@ -70,6 +73,8 @@ def curvature_along(
     """
     if not step > 0:
         raise SpecError(f"step={step}; expected a positive share of the direction")
+    if isinstance(objective, Function):
+        return _of_values(objective, direction, params, step)
     matrix = Matrix(objective, params)
     vector = matrix.joined(direction)
     length = float(vector.norm())
@@ -85,6 +90,30 @@ def curvature_along(
         rounding=4 * torch.finfo(matrix.dtype).eps * max(map(abs, values)) / apart**2,
         step=apart,
         slope=float(matrix.joined(matrix.gradient()) @ unit),
+    )
+
+
+def _of_values(function: Function, direction: Any, params: Any, step: float) -> CurvatureAlong:
+    """The same of a function that has nothing but values."""
+    base = {**function.origin, **({} if params is None else function.named(params))}
+    parts = dict(function.named(direction))
+    length = math.sqrt(sum(float(part.abs().double().square().sum()) for part in parts.values()))
+    if length == 0:
+        raise SpecError("direction is zero in every array")
+    low, here, high = (
+        function({**base, **{name: base[name] + c * step * part.to(base[name]) for name, part in parts.items()}})[
+            "loss"
+        ]
+        for c in (-1, 0, 1)
+    )
+    apart = step * length
+    finest = max(torch.finfo(base[name].dtype).eps for name in parts)
+    return CurvatureAlong(
+        autodiff=math.nan,
+        difference=(low - 2 * here + high) / apart**2,
+        rounding=4 * finest * max(abs(low), abs(here), abs(high)) / apart**2,
+        step=apart,
+        slope=(high - low) / (2 * apart),
     )
 
 

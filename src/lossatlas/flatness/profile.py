@@ -11,8 +11,8 @@ from lossatlas.errors import SpecError
 from lossatlas.expected import check_number, check_whole
 from lossatlas.figure.plot import Mark, Panel, Plot, Series
 from lossatlas.figure.words import number
+from lossatlas.flatness.first_rise import Step, first_rise
 from lossatlas.flatness.ground import Ground
-from lossatlas.flatness.rise import Step, first_rise
 from lossatlas.flatness.update import Update, update_of
 from lossatlas.objective import Objective
 from lossatlas.oneline import one_line

@@ -15,28 +15,25 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from scipy.optimize import brentq
 from torch import Tensor
 
 from lossatlas.errors import SpecError
 from lossatlas.expected import check_number
+from lossatlas.flatness.first_rise import Step, first_rise
+from lossatlas.flatness.function_rise import critical_of
 from lossatlas.flatness.ground import Ground, groups, mean_and_error
 from lossatlas.flatness.result import Sharpness
 from lossatlas.flatness.update import Update, update_of
 from lossatlas.objective import Objective
-from lossatlas.objective.given import check_objective
+from lossatlas.objective.function import Function, Measurable
+from lossatlas.objective.given import check_measurable
 from lossatlas.space.parameters import Parameters
 
-__all__ = ["Step", "critical", "first_rise"]
-
-Step = float
-"""A multiple of an update."""
-
-_MOST = 60
+__all__ = ["critical"]
 
 
 def critical(
-    objective: Objective,
+    objective: Measurable,
     params: Parameters | None = None,
     *,
     update: Update | None = None,
@@ -49,11 +46,12 @@ def critical(
     r"""Critical sharpness, :math:`2 / η_c` with :math:`η_c` the step along an update at which the loss first rises.
 
     Args:
-        objective: whose loss.
+        objective: whose loss; of a :class:`~lossatlas.Function` nothing but values is needed.
         params: the point; left out, the origin.
         update: tensors by name that a step of η subtracts η times: a gradient with momentum, or preconditioned; or a
             ``torch.optim.Optimizer`` of the model, whose next step it is, by the gradient of each group, with its
-            momenta and preconditioner and divided by its learning rate. Left out, the gradient of each group.
+            momenta and preconditioner and divided by its learning rate. Left out, the gradient of each group; of a
+            Function, that by central differences, which costs two values for each of at most 1,000 numbers.
         second: another objective on the same network; the value is then how its loss bends along the first one's
             update (relative critical sharpness).
         m: samples of a group, as the batch that an optimiser sees; left out, all of them. The value is the mean over
@@ -79,11 +77,15 @@ def critical(
         >>> round(found.value, 9) == round((4 * 16 + 1) / (16 + 1), 9)  # gᵀHg / gᵀg
         True
     """
-    check_objective(objective)
+    check_measurable(objective)
     for name, value in (("start", start), ("tolerance", tolerance)):
         check_number(name, value)
         if not (math.isfinite(value) and value > 0):
             raise SpecError(f"{name}={value!r}; expected a positive number")
+    if isinstance(objective, Function):
+        if m is not None or second is not None:
+            raise SpecError("m and second are about an Objective and its samples; a Function has values alone")
+        return critical_of(objective, params, update=update, start=start, tolerance=tolerance)
     found, notes, evaluations, gradients = [], set(), 0.0, 0.0
     parts = groups(objective, m, seed)
     for part in parts:
@@ -107,54 +109,6 @@ def critical(
         gradients=gradients,
         note=" ".join(sorted(notes - {""})),
     )
-
-
-def first_rise(change: Callable[[float], float], start: float = 1.0, tolerance: float = 0.02) -> tuple[float, str]:
-    """Where a change, 0 at 0, first becomes positive, as far as doubling and halving see it.
-
-    Args:
-        change: the loss at a step minus the loss at none; a value that is not finite counts as a rise.
-        start: the step to begin with.
-        tolerance: wanted accuracy of the step, relative.
-
-    Returns:
-        The step, and what a reader has to know of it: that nothing rose within the steps that were tried (it is then
-        the longest of them), or that everything rose (0).
-
-    Example:
-        >>> step, note = first_rise(lambda t: -t + t**2 / 8)
-        >>> round(step, 6), note
-        (8.0, '')
-    """
-    # change / step is linear where the loss is quadratic, so one secant finds its zero: no bisection.
-    known: dict[float, float] = {}
-
-    def slope(step: float) -> float:
-        if step not in known:
-            value = change(step)
-            known[step] = value / step if math.isfinite(value) else math.inf
-        return known[step]
-
-    low = high = start
-    if slope(start) > 0:
-        while slope(low) > 0:
-            high, low = low, low / 4
-            # A change of exactly 0 is rounding: nearer than that nothing can be told.
-            if slope(low) == 0 or len(known) > _MOST:
-                return 0.0, "The loss rises along this update at once."
-    else:
-        while slope(high) <= 0:
-            low, high = high, high * 4
-            if len(known) > _MOST or math.isinf(high):
-                return low, f"The loss does not rise up to a step of {low:.3g}: the value is an upper bound."
-    while math.isinf(slope(high)):
-        middle = math.sqrt(low * high)
-        low, high = (middle, high) if slope(middle) <= 0 else (low, middle)
-        if high / low < 1 + tolerance:
-            return low, ""
-    if slope(low) == 0:
-        return low, ""
-    return float(brentq(slope, low, high, rtol=max(tolerance, 1e-12), xtol=1e-12 * low)), ""
 
 
 def _change(ground: Ground, way: Tensor) -> Callable[[float], float]:

@@ -20,7 +20,7 @@ from torch import Tensor
 from lossatlas.curvature.products import Matrix
 from lossatlas.errors import SpecError
 from lossatlas.evaluate.way import UnmeasuredError
-from lossatlas.flatness.rise import Step, first_rise
+from lossatlas.flatness.first_rise import Step, first_rise
 from lossatlas.objective import Objective
 from lossatlas.objective.batches import fingerprint
 from lossatlas.objective.given import check_objective, check_params

@@ -1,0 +1,116 @@
+r"""How far can one step before a function of arrays rises: critical sharpness from nothing but values.
+
+The update is given, as a gradient that JAX has taken or any other direction; or it is the gradient by central
+differences, :math:`(L(θ + h e_i) - L(θ - h e_i)) / 2h`, which costs two values for each number.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lossatlas.errors import SpecError
+from lossatlas.expected import described_type
+from lossatlas.flatness.first_rise import Step, first_rise
+from lossatlas.flatness.result import Sharpness
+from lossatlas.objective.function import Function
+
+__all__ = ["MOST", "critical_of", "gradient_by_differences"]
+
+MOST = 1000
+"""Numbers above which a gradient by differences is refused: it would take thousands of values."""
+
+
+def critical_of(
+    function: Function, params: Any = None, *, update: Any = None, start: Step = 1.0, tolerance: float = 0.02
+) -> Sharpness:
+    """Critical sharpness of a function of arrays; see :func:`lossatlas.sharpness.critical`.
+
+    Args:
+        function: whose value.
+        params: the point; left out, the origin.
+        update: nested like the parameters or by name; left out, the gradient by differences.
+        start: the step to begin with.
+        tolerance: wanted accuracy of the step, relative.
+
+    Returns:
+        The value.
+
+    Raises:
+        SpecError: the value is not finite at the point, the update is zero or an optimiser's, or there is none and the
+            function has too many numbers for differences.
+
+    Example:
+        >>> import numpy as np
+        >>> bowl = Function(lambda p: 2.0 * p["w"][0] ** 2 + 0.5 * p["w"][1] ** 2, {"w": np.ones(2)})
+        >>> round(critical_of(bowl).value, 6) == round((4 * 16 + 1) / (16 + 1), 6)  # gᵀHg / gᵀg
+        True
+    """
+    base = {**function.origin, **({} if params is None else function.named(params))}
+    height = function(base)["loss"]
+    if not math.isfinite(height):
+        raise SpecError(f"the loss is {height} at this point; its sharpness means nothing")
+    if isinstance(update, torch.optim.Optimizer):
+        raise SpecError(
+            f"update is {described_type(update)}, which steps by the gradient of a torch model; of a Function give "
+            "arrays by name"
+        )
+    way, asked = gradient_by_differences(function, base) if update is None else (dict(function.named(update)), 0)
+    if not any(bool((part != 0).any()) for part in way.values()):
+        raise SpecError("the update is zero: nothing is updated; give another one, or another point")
+    count = asked + 1
+
+    def change(step: float) -> float:
+        nonlocal count
+        count += 1
+        moved = {name: base[name] - step * part.to(base[name]) for name, part in way.items()}
+        return function({**base, **moved})["loss"] - height
+
+    step, note = first_rise(change, start, tolerance)
+    return Sharpness(
+        measure="critical",
+        value=2 / step if step > 0 else math.inf,
+        spread=math.nan,
+        spread_is="standard error over groups of samples",
+        settings={"start": start, "tolerance": tolerance, "update": "differences" if update is None else "given"},
+        evaluations=count,
+        gradients=0,
+        note=note,
+    )
+
+
+def gradient_by_differences(function: Function, at: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], int]:
+    r"""The gradient by central differences, with steps of :math:`ε^{1/3} \max(1, |w|)`, ε that of the array's format.
+
+    Args:
+        function: whose value.
+        at: the point, all tensors by name.
+
+    Returns:
+        The gradient by name, and how many values it took.
+
+    Raises:
+        SpecError: more than :data:`MOST` numbers, or complex ones.
+    """
+    total = sum(tensor.numel() for tensor in at.values())
+    if total > MOST or any(tensor.is_complex() for tensor in at.values()):
+        what = "complex numbers" if total <= MOST else f"{total:,} numbers, at most {MOST:,} by differences"
+        raise SpecError(f"the function has {what}; give update=, such as its gradient by jax.grad")
+    found = {}
+    for name, tensor in at.items():
+        slopes = torch.zeros(tensor.numel(), dtype=torch.float64)
+        flat = tensor.reshape(-1)
+        for place, value in enumerate(flat.tolist()):
+            ends, heights = [], []
+            for sign in (-1.0, 1.0):
+                moved = flat.clone()
+                moved[place] = value + sign * torch.finfo(flat.dtype).eps ** (1 / 3) * max(1.0, abs(value))
+                ends.append(float(moved[place]))
+                heights.append(function({**at, name: moved.reshape(tensor.shape)})["loss"])
+            slopes[place] = (heights[1] - heights[0]) / (ends[1] - ends[0])
+        found[name] = slopes.reshape(tensor.shape)
+    return found, 2 * total
