@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from tests.atlas.conftest import HOSTILE, Serve
 from tests.atlas.test_pages import Visit as ServedVisit
 from tests.atlas.test_pages import browser
@@ -164,6 +165,20 @@ def test_while_it_moves_slowly_facets_are_left_out_and_come_back(browser: Any, t
     )
     visit.until("lowest === 2")
     visit.until("lossatlas.reliefs[0].level === 0")
+    assert visit.faults == []
+
+
+def test_the_relief_that_is_saved_is_the_one_that_is_seen(browser: Any, tmp_path: Path) -> None:
+    x = np.linspace(-1, 1, 21)
+    la.draw(la.landscape(x=x, y=x, loss=x[:, None] ** 2 + x**2), tmp_path / "a.html")
+    visit = Visit(browser, tmp_path / "a.html")
+    visit.until("lossatlas.reliefs[0].pointCount > 0")
+    with visit.page.expect_download() as download:
+        visit.page.locator("#save-png").click()
+    download.value.save_as(tmp_path / "relief.png")
+    alpha = np.asarray(Image.open(tmp_path / "relief.png").convert("RGBA"))[..., 3]
+    assert (alpha == 255).mean() > 0.1, "the surface covers part of the picture"
+    assert (alpha == 0).mean() > 0.1, "around it there is nothing"
     assert visit.faults == []
 
 

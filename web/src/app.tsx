@@ -139,7 +139,7 @@ export function csv(content: Content): string {
 
 function Saving({ content }: { content: Content }) {
   if (!content.blocks.length) return null;
-  const picture = (): void => reliefs[0]?.canvas.toBlob((blob) => blob && save("landscape.png", "image/png", blob));
+  const picture = (): void => reliefs[0]?.painted().toBlob((blob) => blob && save("landscape.png", "image/png", blob));
   return (
     <p class="saving">
       <button type="button" id="save-png" onClick={picture}>Save the relief (png)</button>{" "}

@@ -5,8 +5,10 @@ const SLOW = 34;
 const REST = 220;
 
 export class Motion {
-  /** 0: all facets and pixels; 1: fewer facets; 2: fewer pixels too. */
+  /** 0: all facets and pixels; 1: fewer facets; 2: fewer still, no lines, and fewer pixels. */
   level = 0;
+  /** Whether the eye has moved a moment ago. */
+  moving = false;
   private usual = 0;
   private slow = 0;
   private last = 0;
@@ -22,7 +24,7 @@ export class Motion {
     this.rest = setTimeout(() => this.settle(), REST + 3 * Math.min(this.took, 300));
     if (this.last === 0) {
       this.last = performance.now();
-      this.to(this.usual);
+      this.to(this.usual, true);
     }
   }
 
@@ -37,13 +39,13 @@ export class Motion {
     if (this.slow < 2 || this.level === 2) return;
     this.slow = 0;
     this.usual = this.level + 1;
-    this.to(this.usual);
+    this.to(this.usual, true);
   }
 
   /** Another surface may be quicker. */
   restart(): void {
     this.usual = 0;
-    this.to(0);
+    this.to(0, this.moving);
   }
 
   stop(): void {
@@ -53,12 +55,12 @@ export class Motion {
   private settle(): void {
     this.last = 0;
     this.slow = 0;
-    this.to(0);
+    this.to(0, false);
   }
 
-  private to(level: number): void {
-    if (level === this.level) return;
-    this.level = level;
+  private to(level: number, moving: boolean): void {
+    if (level === this.level && moving === this.moving) return;
+    Object.assign(this, { level, moving });
     this.changed();
   }
 }

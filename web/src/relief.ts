@@ -6,14 +6,12 @@ import {
   Plane, PlaneGeometry, Raycaster, Scene, SphereGeometry, Vector2, Vector3, WebGLRenderer,
 } from "three";
 import { OrbitControls } from "three/addons/controls/OrbitControls.js";
-import type { Overlay } from "./data";
-import type { Field } from "./field";
+import { alike, type Drawing } from "./drawing";
 import { contours, normals, occlusion, refined, surface, thinned, type Grid, type Surface } from "./mesh";
 import { addMarks } from "./marks";
 import { Motion } from "./motion";
-import { heights, picture, type Colours } from "./paint";
-import type { Shown } from "./ranges";
-import { clay, discard, pieces } from "./shapes";
+import { heights, picture } from "./paint";
+import { clay, discard, pieces, slowly } from "./shapes";
 
 ColorManagement.enabled = false; // colours are mixed as the printed pictures mix them
 
@@ -21,38 +19,11 @@ ColorManagement.enabled = false; // colours are mixed as the printed pictures mi
 const TALL = 0.6;
 const FLOOR = 0.22;
 const MIDDLE = 0.14;
-/** So many points along an axis are drawn while a relief moves that is too large to move smoothly. */
-const FEW = 90;
+/** So many points along an axis are drawn while a relief moves that is too large to move smoothly, by level of Motion. */
+const FEW = [Infinity, 90, 56];
 /** The light, as in draw/relief.py: from the left of the eye and above; the rest evenly from everywhere. */
 const LEFT_OF_EYE = (80 * Math.PI) / 180;
 const ALTITUDE = (48 * Math.PI) / 180;
-
-export interface Drawing {
-  field: Field;
-  shown: Shown;
-  colours: Colours;
-  /** The name of the colours. */
-  palette: string;
-  overlays: Overlay[];
-  limits: [[number, number], [number, number]];
-  /** Depth of the box in parts of its width; the larger of both is 1. */
-  depth: number;
-  ink: string;
-  faint: string;
-  dark: boolean;
-  contours: boolean;
-  points: boolean;
-  floor: boolean;
-  smooth: boolean;
-  time: number | null;
-}
-
-/** Whether two drawings have the same surface, so that only what lies upon it differs. */
-function alike(a: Drawing, b: Drawing): boolean {
-  const named = ["shown", "palette", "depth", "ink", "faint", "contours", "floor", "smooth"] as const;
-  const same = a.field.block === b.field.block && a.field.value === b.field.value && a.field.layer === b.field.layer;
-  return same && named.every((name) => a[name] === b[name]) && String(a.limits) === String(b.limits);
-}
 
 export interface Pose {
   from: [number, number, number];
@@ -71,7 +42,9 @@ export class Relief {
   private ground = new Group();
   private upon = new Group();
   private readonly motion = new Motion(() => this.quality());
-  private coarse: Group | null = null;
+  /** What is drawn in place of the whole surface, by level of Motion. */
+  private readonly coarse = new Map<number, Group>();
+  private readonly software: boolean;
   private readonly cursor = new Group();
   private mesh: Mesh | null = null;
   private full = new Group();
@@ -85,7 +58,8 @@ export class Relief {
   onFrame: () => void = () => undefined;
 
   constructor(readonly canvas: HTMLCanvasElement) {
-    this.renderer = new WebGLRenderer({ canvas, antialias: true, alpha: true, preserveDrawingBuffer: true });
+    this.software = slowly();
+    this.renderer = new WebGLRenderer({ canvas, antialias: !this.software, alpha: true });
     this.renderer.outputColorSpace = LinearSRGBColorSpace;
     this.scene.add(new AmbientLight(0xffffff, 0.62 * Math.PI), this.sun, this.cursor, this.ground, this.upon);
     for (const camera of [this.perspective, this.orthographic]) camera.up.set(0, 0, 1);
@@ -158,7 +132,7 @@ export class Relief {
 
   size(): void {
     const [width, tall] = [this.canvas.clientWidth || 300, this.canvas.clientHeight || 300];
-    this.renderer.setPixelRatio(Math.min(window.devicePixelRatio || 1, 2));
+    this.renderer.setPixelRatio(this.density);
     this.renderer.setSize(width, tall, false);
     const ratio = width / tall;
     // The box is seen whole also where the picture is narrow.
@@ -177,12 +151,29 @@ export class Relief {
     requestAnimationFrame(() => {
       this.waiting = false;
       this.motion.frame();
-      const away = this.away.copy(this.camera.position).sub(this.controls.target);
-      const azimuth = Math.atan2(away.y, away.x) - LEFT_OF_EYE;
-      this.sun.position.set(Math.cos(ALTITUDE) * Math.cos(azimuth), Math.cos(ALTITUDE) * Math.sin(azimuth), Math.sin(ALTITUDE));
-      this.renderer.render(this.scene, this.camera);
+      this.paint();
       this.onFrame();
     });
+  }
+
+  private paint(): void {
+    const away = this.away.copy(this.camera.position).sub(this.controls.target);
+    const azimuth = Math.atan2(away.y, away.x) - LEFT_OF_EYE;
+    this.sun.position.set(Math.cos(ALTITUDE) * Math.cos(azimuth), Math.cos(ALTITUDE) * Math.sin(azimuth), Math.sin(ALTITUDE));
+    this.renderer.render(this.scene, this.camera);
+  }
+
+  /** The canvas with the picture in it, to be read before the browser shows the next frame. */
+  painted(): HTMLCanvasElement {
+    this.paint();
+    return this.canvas;
+  }
+
+  /** Pixels drawn for one of the page. Without a graphics card edges are smoothed at rest alone, by drawing more of them. */
+  private get density(): number {
+    const own = Math.min(window.devicePixelRatio || 1, 2);
+    if (this.motion.level === 2) return 0.75 * own;
+    return this.software && !this.motion.moving ? 2 : own;
   }
 
   /** From coordinates and heights to the box: x and y around 0, z from 0 to TALL. */
@@ -223,7 +214,7 @@ export class Relief {
   private drawGround(): void {
     const { field, shown, smooth, contours: lines, floor } = this.drawing!;
     this.ground = this.fresh(this.ground);
-    this.coarse = null;
+    this.coarse.clear();
     this.motion.restart();
     this.raised = heights(field, shown, 1);
     const grid = { x: field.x, y: field.y, z: this.raised };
@@ -240,22 +231,24 @@ export class Relief {
     if (floor) this.addFloor();
   }
 
-  /** While it moves too slowly, fewer facets and fewer pixels; as soon as it rests, all of them. */
+  /** While it moves too slowly, fewer facets, then no lines and fewer pixels; as soon as it rests, all of them. */
   private quality(): void {
     const level = this.motion.level;
-    if (level > 0 && !this.coarse) {
-      const few = thinned(this.fine, FEW);
-      const made = surface(few, this.drawing!.shown.top);
-      this.coarse = new Group();
-      this.ground.add(this.coarse);
-      this.addSurface(this.coarse, few, made);
-      if (this.drawing!.contours) this.addLines(this.coarse, made);
-    }
-    if (this.coarse) this.coarse.visible = level > 0;
+    if (level > 0 && !this.coarse.has(level)) this.coarse.set(level, this.addCoarse(level));
+    for (const [of, group] of this.coarse) group.visible = of === level;
     this.full.visible = level === 0;
-    const ratio = Math.min(window.devicePixelRatio || 1, 2) * (level > 1 ? 0.5 : 1);
-    if (this.renderer.getPixelRatio() !== ratio) this.renderer.setPixelRatio(ratio);
+    if (this.renderer.getPixelRatio() !== this.density) this.renderer.setPixelRatio(this.density);
     this.render();
+  }
+
+  private addCoarse(level: number): Group {
+    const few = thinned(this.fine, FEW[level]!);
+    const made = surface(few, this.drawing!.shown.top);
+    const group = new Group();
+    this.ground.add(group);
+    this.addSurface(group, few, made);
+    if (this.drawing!.contours && level === 1) this.addLines(group, made);
+    return group;
   }
 
   private addSurface(into: Group, fine: Grid, made: Surface): Mesh {

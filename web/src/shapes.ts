@@ -39,3 +39,15 @@ export function discard(whole: Object3D): void {
     material?.dispose();
   });
 }
+
+let software: boolean | null = null;
+
+/** Whether the browser draws without a graphics card, as far as it says so. */
+export function slowly(): boolean {
+  if (software !== null) return software;
+  const context = document.createElement("canvas").getContext("webgl2");
+  const told = context?.getExtension("WEBGL_debug_renderer_info");
+  const name = context && told ? String(context.getParameter(told.UNMASKED_RENDERER_WEBGL)) : "";
+  context?.getExtension("WEBGL_lose_context")?.loseContext();
+  return (software = /swiftshader|llvmpipe|softpipe|software|basic render/i.test(name));
+}
