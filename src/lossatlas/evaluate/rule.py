@@ -80,7 +80,7 @@ def reckoned(objective: Objective) -> float:
 def _counted(objective: Objective, batch: Any) -> tuple[float, int]:
     """Floating-point operations of one batch, and calls."""
     counted = _Counting()
-    with objective.posed(), objective.batches.seeded(0), torch.no_grad(), counted:
+    with objective.posed(), objective.batches.seeded(0), torch.set_grad_enabled(objective.autograd), counted:
         objective.parts(batch)
     return counted.flops, counted.calls
 
