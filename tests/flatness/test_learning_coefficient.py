@@ -19,6 +19,7 @@ from lossatlas.flatness.degeneracy import llc, scan
 from lossatlas.flatness.degeneracy.chains import effective, mean_error, r_hat
 from lossatlas.flatness.degeneracy.estimate import default_nbeta
 from lossatlas.flatness.degeneracy.result import SURE, problems
+from lossatlas.flatness.degeneracy.walk import Posterior
 
 QUIET = {"progress": False}
 
@@ -188,6 +189,14 @@ def test_batches_of_any_size_give_the_value_of_all_data():
     parts = llc(quadratic(curves, batch_size=2), nbeta=300.0, gamma=3.0, step=4e-4, draws=600, burn=200, **QUIET)
     assert near(whole, 2.5 * 300 / 303)
     assert abs(parts.raw - whole.raw) < 5 * math.hypot(parts.error, whole.error)
+
+
+def test_each_batch_is_compared_with_itself_at_the_point_and_drawn_as_often_as_it_has_samples():
+    uneven = Posterior(quadratic([1.0, 4.0, 0.5, 2.0, 3.0], batch_size=2, at=1.0), None)
+    assert len(set(uneven.floors.tolist())) == 3
+    assert [uneven.slope(uneven.home, pair)[0] for pair in enumerate(uneven.objective.batches)] == [0.0] * 3
+    drawn = [number for number, _ in itertools.islice(uneven.batches(np.random.default_rng(0)), 4000)]
+    np.testing.assert_allclose(np.bincount(drawn) / 4000, [0.4, 0.4, 0.2], atol=0.03)
 
 
 def test_a_point_above_others_raises_the_alarm_of_negative_values():
