@@ -8,7 +8,6 @@ the two ends fixed: at each batch a t is drawn, and each bend moves against its 
 from __future__ import annotations
 
 import os
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +31,7 @@ from lossatlas.space.charts import Plane, Recipe
 from lossatlas.space.curves import Curve, Kind, midway
 from lossatlas.space.directions import tensors_of
 from lossatlas.space.parameters import Parameters, difference, dot, norm, precise
+from lossatlas.warned import warn
 
 __all__ = ["TITLE", "TRAINED", "Connection", "along", "connect"]
 
@@ -249,10 +249,9 @@ def _check_statistics(objective: Objective) -> None:
     if objective.in_place:
         raise SpecError("objective has in_place=True: a curve visits other weights; make it without in_place")
     if objective.batchnorm == "frozen" and batchnorm.layers(objective.model):
-        warnings.warn(
+        warn(
             "batchnorm='frozen': all points of the way get the running statistics of the objective's model, which fit "
             "none but itself; make the Objective with batchnorm='recalibrated'",
-            stacklevel=3,
         )
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import difflib
 import functools
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
 
 from lossatlas import extras
 from lossatlas.errors import SpecError
+from lossatlas.warned import warn
 
 __all__ = ["check", "points", "unevenness"]
 
@@ -86,7 +86,7 @@ def check(name: str) -> None:
     """
     if why := unevenness(points(name)):
         words = f"colours={name!r} is not perceptually uniform ({why}): it shows edges where the values have none"
-        warnings.warn(f"{words}; viridis, cividis, magma, inferno, plasma and gray are", stacklevel=3)
+        warn(f"{words}; viridis, cividis, magma, inferno, plasma and gray are")
 
 
 def _lab(rgb: np.ndarray) -> np.ndarray:

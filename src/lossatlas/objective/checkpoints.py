@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from lossatlas.objective.contents import Contents, contents_of, read_checkpoint,
 from lossatlas.objective.matching import Match, lacking, match, places, some
 from lossatlas.objective.wrappers import check_ready, unwrapped
 from lossatlas.oneline import one_line
+from lossatlas.warned import warn
 
 __all__ = ["Loaded", "load_checkpoint", "load_state", "read_checkpoint"]
 
@@ -174,10 +174,9 @@ def _load(
         for name, tensor in fitting.items():
             wanted[name].copy_(tensor)
     if matched.beside and not by:
-        warnings.warn(
+        warn(
             f"checkpoint {contents.source}: {len(matched.beside)} tensors beside the model's were left out "
             f"({some(matched.beside)})",
-            stacklevel=3,
         )
     return Loaded(
         tensors=len(fitting),

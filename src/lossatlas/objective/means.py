@@ -9,7 +9,6 @@ the parts of a batch add up to a mean.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -21,6 +20,7 @@ from lossatlas.objective import calling, reduction
 from lossatlas.objective.containers import map_tensors, tensors_of
 from lossatlas.objective.metrics import IGNORED
 from lossatlas.objective.objective import Objective
+from lossatlas.warned import warn
 
 __all__ = ["by_sample", "check", "kind_of"]
 
@@ -67,17 +67,15 @@ def _check_reduction(objective: Objective) -> None:
         )
     objective.together = "batch" in found
     if objective.together:
-        warnings.warn(
+        warn(
             f"loss {name} takes the samples of a batch together (contrastive? Dice?): what is measured is a mean over "
             "batches, and depends on how the data is cut into batches",
-            stacklevel=5,
         )
     elif "neither" in found:
-        warnings.warn(
+        warn(
             f"loss {name} is not a mean over samples (class weights? ignored targets?): its value depends on how the "
             "data is cut into batches. torch.nn.CrossEntropyLoss(weight=..., ignore_index=...) itself, without a "
             "function around it, is weighted by target and does not",
-            stacklevel=5,
         )
 
 
@@ -214,9 +212,8 @@ def _check_own_loss(objective: Objective) -> None:
     labels: list[Tensor] = [label for label in found if isinstance(label, Tensor) and label.dim() and len(label)]
     shares = {int((label != IGNORED).sum()) / len(label) for label in labels}
     if len(shares) > 1:
-        warnings.warn(
+        warn(
             "loss=None: the model's own loss is a mean over the labels of a batch that are not -100, and the batches "
             "have different numbers of them, so a batch with more padding weighs more by token; pass "
             "forward=language.Forward(), loss=language.cross_entropy (lossatlas.objective.language), or --loss tokens",
-            stacklevel=5,
         )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
-
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from lossatlas.warned import warn
 
 __all__ = ["mixing", "warn_of_mixing"]
 
@@ -42,9 +42,8 @@ def warn_of_mixing(model: nn.Module, batches: int, *, training: bool) -> None:
     found = mixing(model, training=training) if batches > 1 else []
     if found:
         which = "in training mode" if training else "without running statistics"
-        warnings.warn(
+        warn(
             f"model: BatchNorm {which} ({', '.join(found[:3])}{' …' if len(found) > 3 else ''}) takes the mean and "
             f"variance of each batch, so the values depend on how the data is cut (here into {batches}); put all "
             "samples into one batch, or keep running statistics",
-            stacklevel=4,
         )

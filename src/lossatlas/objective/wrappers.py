@@ -6,13 +6,13 @@ names, seeds, filters and checkpoints are those of the network inside: one seed 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping
 
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from lossatlas.errors import SpecError
+from lossatlas.warned import warn
 
 __all__ = ["check_ready", "plain_name", "plain_names", "unwrapped"]
 
@@ -75,10 +75,9 @@ def _warn_of_precision(model: nn.Module) -> None:
     """Fabric's wrapper is the only one that changes numbers: it may run the network in another format."""
     precision = getattr(getattr(getattr(model, "_strategy", None), "precision", None), "precision", "32-true")
     if str(precision).endswith("-mixed"):
-        warnings.warn(
+        warn(
             f"model: Fabric runs it under {precision}; here the network is measured in the format of its weights, "
             "precision='bf16' (--precision bf16) measures in a short one and says by how much it differs",
-            stacklevel=4,
         )
 
 

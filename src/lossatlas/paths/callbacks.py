@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import sys
 import tempfile
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +27,7 @@ from lossatlas.paths.record import Recorder, unwrapped
 from lossatlas.sampling.run import sample
 from lossatlas.sampling.samplers import Grid
 from lossatlas.space.charts import Plane
+from lossatlas.warned import each_once, warn
 
 __all__ = ["WHEN", "QuickLine", "When", "lightning", "trainer"]
 
@@ -66,6 +66,7 @@ class QuickLine:
     reach: float = 1.0
     seed: int = 0
     options: Mapping[str, Any] = field(default_factory=dict)
+    _said: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
     __repr__ = one_line
 
@@ -75,11 +76,12 @@ class QuickLine:
             raise SpecError(f"every={self.every}, points={self.points}; expected at least 1 epoch and 2 points")
 
     def sample(self, model: nn.Module) -> xr.Dataset:
-        """The line through a model as it is now."""
-        objective = Objective(unwrapped(model), self.data, self.loss, **self.options)
-        plane = Plane.random(objective, seed=self.seed, axes=("x",))
-        grid = Grid(x=(-self.reach, self.reach, self.points))
-        return sample(objective, plane, grid, progress=False, plan="plain")
+        """The line through a model as it is now; what is to be said of data and loss is said at the first one."""
+        with each_once(self._said):
+            objective = Objective(unwrapped(model), self.data, self.loss, **self.options)
+            plane = Plane.random(objective, seed=self.seed, axes=("x",))
+            grid = Grid(x=(-self.reach, self.reach, self.points))
+            return sample(objective, plane, grid, progress=False, plan="plain")
 
     def show(self, model: nn.Module, to: Any, step: int) -> None:
         """Log the line through a model as it is now, where there is something to log it to."""
@@ -195,7 +197,7 @@ def _harmless(hook: Callable[..., None]) -> Callable[..., None]:
             words = f"{type(fault).__name__}: {str(fault) or 'without a message'}"
             if words not in said:
                 said.add(words)
-                warnings.warn(f"lossatlas: {doing} here, and the training goes on ({words})", stacklevel=2)
+                warn(f"lossatlas: {doing} here, and the training goes on ({words})")
 
     return safe
 

@@ -23,6 +23,7 @@ from lossatlas.flatness.rise import critical
 from lossatlas.objective import Objective
 from lossatlas.oneline import one_line
 from lossatlas.paths.record import learning_rate, unwrapped
+from lossatlas.warned import each_once
 
 __all__ = ["ALONG", "Edge", "Moment"]
 
@@ -103,6 +104,7 @@ class Edge:
         self.options = dict(options or {})
         self.moments: list[Moment] = []
         self._count = 0
+        self._said: set[str] = set()
 
     def step(self, model: nn.Module, optimizer: Any, *, step: int | None = None, to: Any = None) -> Moment | None:
         """Look, if this step is due.
@@ -141,12 +143,13 @@ class Edge:
                 "along='optimizer' needs the torch.optim.Optimizer itself; give it to step(model, optimizer)"
             )
         edge = math.nan if rate is None else 2 / rate if rate > 0 else math.inf
-        objective = Objective(unwrapped(model), self.data, self.loss, **self.options)
-        try:
-            update = optimizer if self.along == "optimizer" else None
-            found = critical(objective, update=update, start=self._start(rate))
-        except SpecError as fault:
-            return Moment(step=step, critical=math.nan, edge=edge, evaluations=1.0, note=str(fault))
+        update = optimizer if self.along == "optimizer" else None
+        with each_once(self._said):
+            objective = Objective(unwrapped(model), self.data, self.loss, **self.options)
+            try:
+                found = critical(objective, update=update, start=self._start(rate))
+            except SpecError as fault:
+                return Moment(step=step, critical=math.nan, edge=edge, evaluations=1.0, note=str(fault))
         return Moment(step=step, critical=found.value, edge=edge, evaluations=found.evaluations, note=found.note)
 
     @staticmethod

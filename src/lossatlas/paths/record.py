@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import os
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -26,6 +25,7 @@ from lossatlas.objective import sealing
 from lossatlas.paths import going_on
 from lossatlas.paths.index import FORMAT, INDEX, LAYOUT, WEIGHTS, file_of, line_of, read_index
 from lossatlas.results.opening import name_kind
+from lossatlas.warned import warn
 
 __all__ = ["Recorder", "Schedule", "growing", "learning_rate", "unwrapped"]
 
@@ -245,10 +245,9 @@ class Recorder:
         if not self._replaced:
             return
         first, last = self._replaced[0]["step"], self._replaced[-1]["step"]
-        warnings.warn(
+        warn(
             f"{self.folder}: overwrite=True: {len(self._replaced)} checkpoints of an earlier training, steps {first} "
             f"to {last}, are replaced",
-            stacklevel=4,
         )
         self._rewrite([])
         for entry in self._replaced:
@@ -278,10 +277,9 @@ class Recorder:
         dropped = self.entries[len(kept) :]
         if not dropped:
             return
-        warnings.warn(
+        warn(
             f"{self.folder}: the training went back to step {step}; {len(dropped)} checkpoints from there on, recorded "
             "before, are replaced",
-            stacklevel=4,
         )
         self._rewrite(kept)
         for entry in dropped:

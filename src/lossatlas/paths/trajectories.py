@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import math
 import os
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from lossatlas.paths.walks import Centre
 from lossatlas.space import directions as ways
 from lossatlas.space.charts import Plane, Recipe
 from lossatlas.space.parameters import Parameters
+from lossatlas.warned import warn
 
 __all__ = ["TENSORS", "Trajectory"]
 
@@ -110,7 +110,7 @@ class Trajectory:
             here = folders.checkpoints_in(Path(source))
             found, checkpoints, names, left_out = here.sources, here.checkpoints, here.names, here.left_out
             if left_out:
-                warnings.warn(f"{source}: left out of the path: {', '.join(left_out)}", stacklevel=2)
+                warn(f"{source}: left out of the path: {', '.join(left_out)}")
         else:
             check_kind("source", source, Iterable, "the folder of a Recorder, or a list of checkpoints")
             found = [streams.source_of(item) for item in source]

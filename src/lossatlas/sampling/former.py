@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, Literal
 
 import xarray as xr
@@ -12,6 +11,7 @@ from lossatlas.sampling.run import sample
 from lossatlas.sampling.samplers import Sampler
 from lossatlas.sampling.subset import Subset
 from lossatlas.space.charts import Chart
+from lossatlas.warned import warn
 
 __all__ = ["sample_subset"]
 
@@ -45,10 +45,9 @@ def sample_subset(
         >>> "Subset" in inspect.getdoc(sample_subset)
         True
     """
-    warnings.warn(
+    warn(
         "sample_subset is now sample(..., samples=lossatlas.Subset(size=..., tolerance=..., seed=...))",
         DeprecationWarning,
-        stacklevel=2,
     )
     subset = Subset(size=samples, tolerance=tolerance, seed=seed)
     return sample(objective, plane, grid, samples=subset, **options)

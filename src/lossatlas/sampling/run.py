@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import warnings
 from collections.abc import Iterator
 from concurrent import futures
 from dataclasses import dataclass, replace
@@ -45,6 +44,7 @@ from lossatlas.space.directions import tensors_of
 from lossatlas.space.facts import origin_of, save
 from lossatlas.space.inputs import within
 from lossatlas.space.parameters import difference, norm
+from lossatlas.warned import warn
 
 __all__ = ["Runner", "begun", "check_question", "interpolate", "sample"]
 
@@ -281,7 +281,7 @@ def _centre_and_code(objective: Measurable, chart: Chart) -> tuple[Centre, dict[
     before = code_identity(objective)
     centre = probe(objective, origin_of(chart))
     for note in centre.notes:
-        warnings.warn(note, stacklevel=3)
+        warn(note)
     return centre, unchanged(before, code_identity(objective))
 
 
