@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.atlas.conftest import HOSTILE, TOKEN, Serve
+from tests.atlas.test_rugged import BOWL, FALLS, put
 from tests.atlas.test_server import write_live
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -145,4 +146,20 @@ def test_a_run_of_another_process_grows_on_the_page(browser: Any, serve: Serve, 
     assert len(seen) > 3, "it grew while it was watched"
     assert visit.ask("lossatlas.reliefs[0].heightAt(2, 6)") == 62
     assert writer.wait(60) == 0
+    assert visit.faults == []
+
+
+def test_the_overview_sorts_by_ruggedness_and_groups_by_seed(browser: Any, serve: Serve, tmp_path: Path) -> None:
+    for name, loss, seed in (("bowl", BOWL, 3), ("falls", FALLS, 3), ("again", [0.0, 2.0, 0.0, 2.0, 0.0], None)):
+        put(tmp_path / "runs" / f"{name}.nc", loss, seed)
+    visit = Visit(browser, serve(tmp_path / "runs"))
+    visit.page.locator("#order").select_option("most rugged")
+    visit.until("document.querySelectorAll('.chips button[aria-label*=ruggedness]').length === 3")
+    assert visit.page.locator(".cards strong").all_inner_texts() == ["again", "falls", "bowl"]
+    assert "ruggedness 20 %" in visit.page.locator(".cards li", has_text="falls").inner_text()
+    assert "falls again" in visit.page.locator("#rugged").inner_text()
+    visit.page.locator("#order").select_option("least rugged")
+    assert visit.page.locator(".cards strong").all_inner_texts() == ["bowl", "falls", "again"]
+    visit.page.locator("#group").select_option("seed")
+    assert sorted(visit.page.locator("h2").all_inner_texts()) == ["no seed 1", "seed 3 2"]
     assert visit.faults == []

@@ -62,6 +62,8 @@ const ORDERS: Record<string, (a: Card, b: Card) => number> = {
   name: (a, b) => a.name.localeCompare(b.name),
   "lowest loss": (a, b) => (a.range?.[0] ?? Infinity) - (b.range?.[0] ?? Infinity),
   "highest loss": (a, b) => (b.range?.[1] ?? -Infinity) - (a.range?.[1] ?? -Infinity),
+  "most rugged": (a, b) => (b.ruggedness ?? -1) - (a.ruggedness ?? -1) || a.name.localeCompare(b.name),
+  "least rugged": (a, b) => (a.ruggedness ?? 2) - (b.ruggedness ?? 2) || a.name.localeCompare(b.name),
   model: (a, b) => (a.model ?? "").localeCompare(b.model ?? "") || a.name.localeCompare(b.name),
 };
 
@@ -71,14 +73,23 @@ const GROUPS: Record<string, (card: Card) => string> = {
   folder: (card) => card.group,
   model: (card) => card.model || "no model",
   data: (card) => card.data || "no data",
+  seed: (card) => (card.seed ? `${card.seed.includes(",") ? "seeds" : "seed"} ${card.seed}` : "no seed"),
   kind: (card) => card.kind,
 };
+
+/** A share as a percentage that is never rounded to nothing, as the tables have it. */
+export function percent(share: number): string {
+  const value = 100 * share;
+  if (value === 0) return "0 %";
+  if (value >= 1) return `${(value < 100 ? Math.min(value, 99) : value).toFixed(0)} %`;
+  return `${Number(value.toPrecision(1))} %`;
+}
 
 export function tags(card: Card): string[] {
   const [low, high] = card.range ?? [NaN, NaN];
   return [
     card.kind, ...(card.values ?? []).filter((value) => value !== "loss"), card.seed ? `seed ${card.seed}` : "",
-    Number.isFinite(low) ? `loss ${number(low)} to ${number(high)}` : "", card.finished || card.fault ? "" : "being sampled", card.counts?.failed ? "failures" : "",
+    Number.isFinite(low) ? `loss ${number(low)} to ${number(high)}` : "", card.ruggedness === undefined ? "" : `ruggedness ${percent(card.ruggedness)}`, card.finished || card.fault ? "" : "being sampled", card.counts?.failed ? "failures" : "",
   ].filter(Boolean);
 }
 
@@ -157,6 +168,7 @@ export function Overview() {
       {fault && <p role="alert">The server does not answer: {fault}</p>}
       {cards?.length === 0 && <p>Nothing here yet. A run appears as soon as `lossatlas sample … --run` has begun it.</p>}
       <p class="hidden" role="status">{cards ? `${shown.length} of ${cards.length} results` : ""}</p>
+      {order.endsWith("rugged") && <p class="hint" id="rugged">Ruggedness is the share of the rise and fall along rays from the centre that falls again after a rise: 0 for every convex loss. A result whose ruggedness is not known comes last.</p>}
       {grouped(shown, group).map(([name, members]) => (
         <section key={name} aria-label={name || "results"}>
           {name && <h2 dir="auto">{name} <small>{members.length}</small></h2>}

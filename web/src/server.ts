@@ -28,6 +28,8 @@ export interface Card {
   values?: string[];
   counts?: Counts;
   finished?: boolean;
+  /** Share of the rise and fall along rays from the centre that falls again; it comes after the first list. */
+  ruggedness?: number;
 }
 
 export interface Progress extends Partial<Counts> {

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 
 from lossatlas.results.landscape import Status
 from lossatlas.results.opening import KINDS
@@ -132,7 +133,7 @@ def _of_file(path: Path, name: str) -> dict[str, Any]:
 
 
 def _range(path: Path) -> dict[str, Any]:
-    """The smallest and the largest finite loss, and the share of the way along rays that falls after a rise."""
+    """The smallest and the largest finite loss; :mod:`lossatlas.atlas.rugged` adds how rugged it is."""
     with contextlib.suppress(OSError, KeyError, ValueError, TypeError), h5py.File(path) as found:
         loss = found["loss"][()]
         finite = loss[loss == loss]
@@ -143,4 +144,6 @@ def _range(path: Path) -> dict[str, Any]:
 
 
 def _text(attribute: Any) -> str:
+    if isinstance(attribute, np.ndarray):  # netCDF has numbers as arrays of one
+        return ", ".join(map(_text, attribute.ravel()))
     return attribute.decode() if isinstance(attribute, bytes) else "" if attribute is None else str(attribute)

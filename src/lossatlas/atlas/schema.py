@@ -37,6 +37,13 @@ _CARD = {
         "counts": _COUNTS,
         "finished": {"type": "boolean"},
         "changed": {"type": "number"},
+        "ruggedness": {
+            "type": "number",
+            "minimum": 0,
+            "maximum": 1,
+            "description": "Share of the rise and fall along rays from the centre that falls again after a rise; "
+            "worked out after the first list.",
+        },
     },
     "additionalProperties": False,
 }

@@ -18,6 +18,7 @@ import xarray as xr
 from lossatlas import extras
 from lossatlas.atlas import sheets
 from lossatlas.atlas.guard import Guard
+from lossatlas.atlas.rugged import Rugged
 from lossatlas.atlas.schema import SCHEMA
 from lossatlas.atlas.shelf import Entry, Shelf
 from lossatlas.atlas.watch import Watch
@@ -58,6 +59,7 @@ class _Desk:
     def __init__(self, shelf: Shelf, watch: Watch) -> None:
         self.shelf = shelf
         self.watch = watch
+        self.rugged = Rugged()
         self.scene = functools.lru_cache(maxsize=64)(self._scene)
 
     def asked(self, request: Request) -> list[Entry]:
@@ -151,7 +153,9 @@ async def _schema(request: Request) -> Response:
 async def _runs(desk: _Desk, request: Request) -> Response:
     from starlette.responses import JSONResponse
 
-    return JSONResponse(await asyncio.to_thread(lambda: [desk.shelf.card(one) for one in desk.shelf.entries()]))
+    return JSONResponse(
+        await asyncio.to_thread(lambda: [desk.rugged.card(one, desk.shelf.card(one)) for one in desk.shelf.entries()])
+    )
 
 
 async def _scene(desk: _Desk, request: Request) -> Response:

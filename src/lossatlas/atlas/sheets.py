@@ -13,11 +13,11 @@ import numpy as np
 import xarray as xr
 
 from lossatlas.atlas.cards import FINDINGS
+from lossatlas.atlas.rugged import spreads
 from lossatlas.atlas.shelf import Entry
 from lossatlas.draw import draw
 from lossatlas.errors import SpecError
-from lossatlas.field.inequality import bent
-from lossatlas.field.ruggedness import MEASURES, over_seeds
+from lossatlas.field.ruggedness import MEASURES
 from lossatlas.field.uncertainty import Seeds, compare
 from lossatlas.figure.words import number
 from lossatlas.results import opening, reading
@@ -170,12 +170,7 @@ def _over(runs: Sequence[xr.Dataset], of: Callable[[np.ndarray], float]) -> str:
 
 
 def _rugged(runs: Sequence[xr.Dataset]) -> dict[str, str]:
-    if any("loss" not in one or bent(one) for one in runs):
-        return {}
-    try:
-        return {name: one.words for name, one in over_seeds(runs).items()}
-    except SpecError:  # too few points, or uneven ones
-        return {}
+    return {name: one.words for name, one in spreads(runs).items()}
 
 
 def _verdicts(sides: dict[str, list[xr.Dataset]]) -> list[str]:
