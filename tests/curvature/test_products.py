@@ -287,6 +287,29 @@ def test_interpolated_statistics_move_with_the_point() -> None:
     np.testing.assert_allclose(dense(Matrix(objective, moved)), dense(Matrix(there)), atol=1e-12)
 
 
+class Looked(nn.Module):
+    """Rows of a table, whose gradient is sparse or not."""
+
+    def __init__(self, sparse: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.table, self.out, self.sparse = nn.Parameter(torch.randn(5, 3)), nn.Linear(3, 2), sparse
+
+    def forward(self, x):
+        return self.out(F.embedding(x, self.table, sparse=self.sparse).mean(1).tanh())
+
+
+def test_sparse_gradients_are_differenced_as_dense_ones_are() -> None:
+    torch.manual_seed(1)
+    data = torch.randint(0, 5, (8, 4)), torch.randint(0, 2, (8,))
+    dense, sparse = (
+        Matrix(la.Objective(Looked(sparse), data, F.cross_entropy), how="differences") for sparse in (False, True)
+    )
+    vector = torch.randn(dense.size)
+    torch.testing.assert_close(sparse.gradient(), dense.gradient())
+    torch.testing.assert_close(sparse @ vector, dense @ vector)
+
+
 def test_kinks_are_named_and_a_missing_derivative_is_an_error() -> None:
     x, y = torch.randn(8, 4), torch.randint(0, 3, (8,))
     smooth = nn.Sequential(nn.Linear(4, 5), nn.GELU(), nn.Linear(5, 3))

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 import lossatlas as la
 from lossatlas.errors import SpecError
-from lossatlas.evaluate import agreement, choice, rule
+from lossatlas.evaluate import agreement, choice, layout, rule
 from lossatlas.evaluate.agreement import Agreement, check_points
 from lossatlas.evaluate.calibration import Calibration, fastest
 from lossatlas.evaluate.graph import rewrite as rewriting
@@ -563,6 +563,48 @@ def test_a_short_run_of_a_network_with_convolutions_takes_the_layout_that_they_l
     mlp = objective_of("mlp")
     found = la.sample(mlp, la.Plane.random(mlp, seed=0), grid)
     assert json.loads(found.attrs["evaluation"])["plan"]["name"] == "plain"
+
+
+class Particular(nn.Module):
+    """Convolutions that take some numbers of rows alone, and say so in their own way."""
+
+    def __init__(self, taken: tuple[int, ...], fault: type[Exception]) -> None:
+        super().__init__()
+        self.net, self.taken, self.fault = conv_net(), taken, fault
+
+    def forward(self, x):
+        if len(x) not in self.taken:
+            raise self.fault(len(x))
+        return self.net(x)
+
+
+@pytest.mark.parametrize("fault", [AssertionError, KeyError, NameError])
+@pytest.mark.parametrize("taken", [(8, 10), (10,)], ids=["the few too", "its own alone"])
+def test_a_model_that_refuses_parts_of_a_batch_in_words_of_its_own_is_sampled_plainly(monkeypatch, taken, fault):
+    objective = objective_of("convolutions", samples=80)
+    objective = la.Objective(Particular(taken, fault), objective.batches, F.cross_entropy)
+    plane, grid = la.Plane.random(objective, seed=0), la.Grid(x=(-1, 1, 3), y=(-1, 1, 3))
+    monkeypatch.setattr(choice, "LAYOUT_SECONDS", 0.0)
+    monkeypatch.setattr(layout, "workers_to_try", lambda device: [2])
+    truth, found = la.sample(objective, plane, grid, plan="plain"), la.sample(objective, plane, grid)
+    assert json.loads(found.attrs["evaluation"])["plan"]["name"] == "plain"
+    assert np.array_equal(found["loss"], truth["loss"])
+
+
+def test_tensors_of_five_dimensions_beside_convolutions_are_left_as_they_are(monkeypatch):
+    net = conv_net()
+    net.register_buffer("volume", torch.ones(1, 1, 1, 1, 2))
+    objective = la.Objective(net, objective_of("convolutions", samples=80).batches, F.cross_entropy)
+    monkeypatch.setattr(choice, "LAYOUT_SECONDS", 0.0)
+    found = la.sample(objective, la.Plane.random(objective, seed=0), la.Grid(x=(-1, 1, 3), y=(-1, 1, 3)))
+    assert json.loads(found.attrs["evaluation"])["plan"]["name"] == "channels_last"
+
+
+def test_work_is_not_counted_where_there_is_the_plain_plan_alone(monkeypatch):
+    objective = objective_of("convolutions", batchnorm="recalibrated")
+    monkeypatch.setattr(choice, "reckoned", lambda objective: pytest.fail("counted for nothing"))
+    found = la.sample(objective, la.Plane.random(objective, seed=0), la.Grid(x=(-1, 1, 2), y=(-1, 1, 2)))
+    assert json.loads(found.attrs["evaluation"])["refused"] == {"graph": "BatchNorm is measured anew at every point"}
 
 
 def test_a_user_s_own_forward_is_not_called_from_two_threads():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from typing import ClassVar
 
 import numpy as np
@@ -16,6 +18,7 @@ from lossatlas.curvature.products import Matrix
 from lossatlas.evaluate.called import Called
 from lossatlas.evaluate.evaluator import Evaluator
 from lossatlas.evaluate.graph.run import Graphs
+from lossatlas.evaluate.graph.trace import UntraceableError
 from lossatlas.evaluate.layout import ChannelsLast
 from lossatlas.evaluate.plain import Plain, PlainEach, PlainWithErrors
 from lossatlas.evaluate.plans import Plan
@@ -163,6 +166,80 @@ class TestChannelsLast(WayContract):
         way.values(POINTS)
         assert torch.equal(kernel, before)
         assert kernel.stride() == before.stride() == (27, 9, 3, 1)
+
+
+class Keeping(nn.Module):
+    """A loss that keeps something between two lines, and lets the other thread pass before it reads it again."""
+
+    meeting = threading.Barrier(2)
+    threads = False
+    last: torch.Tensor
+
+    def forward(self, outputs, targets):
+        self.last = F.cross_entropy(outputs, targets)
+        if self.threads:
+            self.meeting.wait(timeout=20)
+        return self.last
+
+
+class Failing:
+    """A loss that fails for one part of the data at once, and for the other takes its time."""
+
+    done: ClassVar[list[int]] = []
+    fails = False
+
+    def __call__(self, outputs, targets):
+        if self.fails and targets[0] == 0:
+            raise ValueError("no loss of this part")
+        if self.fails:
+            time.sleep(0.3)
+            self.done.append(1)
+        return F.cross_entropy(outputs, targets)
+
+
+def in_two(loss, net=None):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(36, 5)) if net is None else net
+    made = la.Objective(net, (torch.randn(8, 3, 5, 5), torch.tensor([0, 1, 2, 3, 4, 1, 2, 3])), loss)
+    made()
+    return made, la.Plane.random(made, seed=0), Plan(name="channels_last", micro=4, workers=2)
+
+
+def test_a_loss_that_keeps_something_is_not_shared_by_threads(monkeypatch):
+    made, plane, plan = in_two(Keeping())
+    truth = Plain(made, plane).values(POINTS)
+    way = ChannelsLast(made, plane, plan)
+    monkeypatch.setattr(Keeping, "threads", True)
+    np.testing.assert_allclose(way.values(POINTS), truth, rtol=1e-6)
+    way.close()
+
+
+def test_a_part_that_fails_is_waited_for_with_all_others(monkeypatch):
+    made, plane, plan = in_two(Failing())
+    way = ChannelsLast(made, plane, plan)
+    monkeypatch.setattr(Failing, "fails", True)
+    with pytest.raises(ValueError, match="no loss of this part"):
+        way.values(POINTS[:1])
+    assert Failing.done == [1]
+    way.close()
+
+
+def test_a_hook_that_is_a_function_is_not_called_from_two_threads():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(36, 5))
+    seen = {}
+    net[0].register_forward_hook(lambda module, inputs, outputs: seen.update(last=outputs))
+    made, plane, plan = in_two(F.cross_entropy, net)
+    with pytest.raises(UntraceableError, match="a hook of the model is a function"):
+        ChannelsLast(made, plane, plan)
+    ChannelsLast(made, plane, Plan(name="channels_last", micro=4)).close()
+
+
+def test_workers_share_what_they_only_read():
+    way = ChannelsLast(*in_two(F.cross_entropy))
+    first, second = ([*each._mover._base.values(), *each._mover._directions["x"].values()] for each in way._ways)
+    assert [one.data_ptr() for one in first] == [one.data_ptr() for one in second]
+    assert way._ways[0].objective.private[0].weight.data_ptr() != way._ways[1].objective.private[0].weight.data_ptr()
+    way.close()
 
 
 class TestChannelsLastAlone(TestChannelsLast):

@@ -50,7 +50,8 @@ def add_slopes(loss: Tensor, moved: list[Tensor], views: Sequence[Tensor], share
     def adding(view: Tensor) -> Callable[[Tensor], None]:
         def add(leaf: Tensor) -> None:
             if leaf.grad is not None:
-                view.add_(leaf.grad.reshape(-1)[::every], alpha=share)
+                whole = leaf.grad.to_dense() if leaf.grad.is_sparse else leaf.grad
+                view.add_(whole.reshape(-1)[::every], alpha=share)
             leaf.grad = None
 
         return add

@@ -230,19 +230,26 @@ def _tried(
     """What a plan's way is used for; ``None`` where it cannot be carried out, and why is noted."""
     try:
         way = maker.way(plan)
-    except UntraceableError as fault:
-        found.refused[str(plan)] = str(fault)
+    except SpecError:
+        raise
+    except Exception as fault:
+        found.refused[str(plan)] = _why(fault)
         return None
     result = None
     try:
         result = use(way)
         return result
-    except (RuntimeError, NotImplementedError, ValueError, TypeError) as fault:  # an operation without this form
-        found.refused[str(plan)] = f"{type(fault).__name__}: {str(fault).splitlines()[0][:120]}"
+    except Exception as fault:  # an operation without this form, or a model's own assertion
+        found.refused[str(plan)] = _why(fault)
         return None
     finally:
         if closing(result):
             way.close()
+
+
+def _why(fault: Exception) -> str:
+    words = next(iter(str(fault).splitlines()), "")
+    return words if isinstance(fault, UntraceableError) else f"{type(fault).__name__}: {words[:120]}"
 
 
 def _right(plan: Plan, values: np.ndarray, agreement: Agreement, found: Calibration, *, better: bool = True) -> bool:

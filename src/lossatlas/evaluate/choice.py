@@ -14,7 +14,6 @@ from lossatlas.errors import SpecError
 from lossatlas.evaluate import called, streaming
 from lossatlas.evaluate.agreement import Agreement, check_points
 from lossatlas.evaluate.calibration import Calibration, Whole, fastest, first_right
-from lossatlas.evaluate.evaluator import FAULTS
 from lossatlas.evaluate.graph.run import Graphs
 from lossatlas.evaluate.graph.trace import UntraceableError, why_not
 from lossatlas.evaluate.layout import ChannelsLast, layouts
@@ -227,16 +226,18 @@ def _found(
         if name in ("auto", "fastest") and precision == "exact":
             return found
         raise SpecError(f"plan={name!r} needs a Plane; along a {type(chart).__name__} leave plan and precision out")
-    expected, free = reckoned(objective), name == "auto" and precision == "exact"
+    free = name == "auto" and precision == "exact"
+    if reason := why_not(objective):
+        if not free:
+            raise SpecError(f"plan={name!r} with precision={precision!r} cannot be used here: {reason}")
+        found.refused = {"graph": reason}
+        return found
+    expected = reckoned(objective)
     length = expected * asking.points
     other = layouts(objective) if free and LAYOUT_SECONDS <= length < TRACE_SECONDS else []
-    reason = why_not(objective)
-    if reason and not free:
-        raise SpecError(f"plan={name!r} with precision={precision!r} cannot be used here: {reason}")
-    found.refused = {"graph": reason} if reason else {}
     sharing = plans_sharing(objective, chart, asking.points, expected, asked=name) if precision == "exact" else []
     short = length < WORTH_SECONDS
-    if free and (reason or (short and not sharing and not other)):
+    if free and short and not sharing and not other:
         return found
     if isinstance(plan, Plan):
         plans = [plan]
@@ -272,7 +273,7 @@ def _attempted(few: Ways, points: np.ndarray) -> np.ndarray | None:
     """Plain values on a few samples; None where model or loss refuse a batch of their number."""
     try:
         return few.way(Plan()).values(points)
-    except FAULTS:
+    except Exception:  # whatever a model that takes one number of samples alone says of another
         return None
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import itertools
 from collections.abc import Iterator
+from concurrent.futures import wait
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -32,8 +33,8 @@ class ChannelsLast:
     """The plain evaluation of parts of each batch, on copies of the model whose kernels have their channels last.
 
     oneDNN keeps all activations between convolutions in that order too, where batch norm, ReLU and additions run along
-    whole cache lines. Every worker has a copy of the model and a core of its own. Nothing is traced or rewritten: the
-    model and the measures are called as ever, on fewer samples at once, so a value differs from the plain one by the
+    whole cache lines. Every worker has a core of its own, and copies of the model, the loss and the metrics. Nothing is
+    traced or rewritten: they are called as ever, on fewer samples at once, so a value differs from the plain one by the
     order of its sums alone.
 
     Args:
@@ -42,16 +43,19 @@ class ChannelsLast:
         plan: how many samples at once, and how many workers.
 
     Raises:
-        UntraceableError: the batches cannot be cut.
+        UntraceableError: the batches cannot be cut, or workers would share what a hook of the model writes to.
         SpecError: the chart belongs to another architecture.
     """
 
     def __init__(self, objective: Objective, chart: Chart, plan: Plan) -> None:
         if reason := why_not(objective):
             raise UntraceableError(reason)
+        if plan.workers > 1 and _hooked(objective.private):
+            raise UntraceableError("a hook of the model is a function, which its copies share")
         self._objective = objective
         self._parts = list(_cut(objective, plan))
-        self._ways = [Plain(_beside(objective), chart) for _ in range(plan.workers)]
+        first = Plain(_beside(objective), chart)
+        self._ways = [first, *(first.beside(_beside(objective)) for _ in range(plan.workers - 1))]
         self._axes = tuple(chart.axes)
         self._pool = pool_of(plan.workers) if plan.workers > 1 else None
 
@@ -79,9 +83,13 @@ class ChannelsLast:
             with way.objective.grad_mode():
                 return [_measured(way.objective, part) for part in self._parts[number :: len(self._ways)]]
 
-        numbers = range(len(self._ways))
-        with self._objective.batches.seeded(0) if self._pool is None else contextlib.nullcontext():
-            found = [share(0)] if self._pool is None else list(self._pool.map(share, numbers))
+        if self._pool is None:
+            with self._objective.batches.seeded(0):
+                found = [share(0)]
+        else:
+            shares = [self._pool.submit(share, number) for number in range(len(self._ways))]
+            wait(shares)  # where one fails, no other may go on under the next point
+            found = [each.result() for each in shares]
         table, weights = (torch.stack([one[side] for each in found for one in each]) for side in (0, 1))
         means = (weights * table).sum(dim=0) / weights.sum(dim=0)
         return np.asarray(self._objective.completed(means[None].numpy())[0])
@@ -97,12 +105,23 @@ def layouts(objective: Objective) -> list[Plan]:
 
 
 def _beside(objective: Objective) -> Objective:
-    """The same objective with a private copy of its own."""
+    """The same objective with a private copy of its own; loss and metrics may keep something from call to call too."""
     beside = copy.copy(objective)
-    model = copy.deepcopy(objective.private).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    beside.__dict__["private"] = model
     beside.__dict__.pop("places", None)
+    own = ("private", "loss", "metrics")
+    beside.__dict__.update(zip(own, copy.deepcopy([getattr(objective, name) for name in own]), strict=True))
+    for tensor in (*beside.private.parameters(), *beside.private.buffers()):
+        if tensor.dim() == 4:
+            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
     return beside
+
+
+def _hooked(model: nn.Module) -> bool:
+    """Whether a hook is a function: copies of the model share it, and what it writes to."""
+    hooks = (
+        hook for each in model.modules() for hook in (*each._forward_pre_hooks.values(), *each._forward_hooks.values())
+    )
+    return any(isinstance(getattr(hook, "func", hook), FunctionType) for hook in hooks)
 
 
 def _measured(objective: Objective, part: Any) -> tuple[Tensor, Tensor]:

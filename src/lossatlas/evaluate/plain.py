@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 
 import numpy as np
@@ -40,6 +41,13 @@ class Plain:
         self.objective = objective
         self.chart = chart
         self._mover = _OnPlane(objective, chart) if isinstance(chart, Plane) else _Anywhere(objective, chart)
+
+    def beside(self, objective: Objective) -> Plain:
+        """The same on an objective whose private copy is stored alike; what is only read is there once."""
+        twin = copy.copy(self)
+        twin.objective = objective
+        twin._mover = self._mover.beside(objective)
+        return twin
 
     def close(self) -> None:
         """Nothing is held."""
@@ -99,9 +107,8 @@ class _OnPlane:
         strangers = [name for name in plane.origin if name not in objective.origin]
         if strangers:
             raise SpecError(f"plane: its tensor {strangers[0]!r} is not in the objective's model")
-        self._places = objective.places
-        for name, place in self._places.items():
-            place.copy_(plane.origin.get(name, objective.origin[name]))
+        self._plane = plane
+        self._enter(objective)
         device = objective.device
         self._base = {name: _laid_out(plane.origin[name].to(device), self._places[name]) for name in plane.moving}
         self._short = any(tensor.dtype in SHORT for tensor in self._base.values())
@@ -109,6 +116,16 @@ class _OnPlane:
             axis: {name: self._step(name, tensor) for name, tensor in direction.items()}
             for axis, direction in plane.directions.items()
         }
+
+    def _enter(self, objective: Objective) -> None:
+        self._places = objective.places
+        for name, place in self._places.items():
+            place.copy_(self._plane.origin.get(name, objective.origin[name]))
+
+    def beside(self, objective: Objective) -> _OnPlane:
+        twin = copy.copy(self)
+        twin._enter(objective)
+        return twin
 
     def _step(self, name: str, direction: Tensor) -> Tensor:
         return _laid_out(_beside(direction, self._base[name]), self._places[name])
@@ -133,6 +150,9 @@ class _Anywhere:
     def __init__(self, objective: Objective, chart: Chart) -> None:
         self._objective = objective
         self._chart = chart
+
+    def beside(self, objective: Objective) -> _Anywhere:
+        return _Anywhere(objective, self._chart)
 
     def move(self, point: Mapping[str, float]) -> None:
         self._objective.move(self._chart.at(point))
