@@ -255,3 +255,44 @@ def test_reference_views_look_as_they_did(browser: Any, tmp_path: Path, view: st
     apart = np.abs(np.asarray(seen, float) - np.asarray(Image.open(there).convert("RGB"), float))
     assert apart.mean() < 6
     assert np.quantile(apart, 0.98) < 90
+
+
+def test_layers_are_chosen_and_are_told_in_colours_and_words(browser: Any, tmp_path: Path) -> None:
+    x = np.linspace(-2, 2, 21)
+    loss = (x[:, None] ** 2 - 1) ** 2 + 0.1 * x[:, None] + x**2
+    la.draw(la.landscape(x=x, y=x, loss=loss), tmp_path / "a.html", scale="linear")
+    visit = Visit(browser, tmp_path / "a.html")
+    visit.until("lossatlas.reliefs[0].pointCount > 0")
+    pixel = (
+        "((x, y) => { const canvas = document.querySelector('.stack canvas'); const ratio = canvas.width / canvas.clientWidth;"
+        "const [w, h] = [canvas.clientWidth - 60, canvas.clientHeight - 48];"
+        "return [...canvas.getContext('2d').getImageData((52 + (x + 2) / 4 * w) * ratio, (8 + (2 - y) / 4 * h) * ratio, 1, 1).data]; })"
+    )
+    visit.page.locator("#contours").uncheck()
+    plain = visit.ask(f"[{pixel}(-1.2, 0.6), {pixel}(1.2, 0.6)]")
+    shapes = "(() => { let n = 0; lossatlas.reliefs[0].scene.traverse((one) => n += one.isLineSegments ? 1 : 0); return n; })()"
+    lines = visit.ask(shapes)
+    visit.page.locator("#layer-basins").check()
+    visit.until(f"{shapes} === {lines} + 1")
+    tinted = visit.ask(f"[{pixel}(-1.2, 0.6), {pixel}(1.2, 0.6)]")
+    for before, after, colour in zip(plain, tinted, ("#ffffff", "#ff8a5c"), strict=True):
+        region = [int(colour[at : at + 2], 16) for at in (1, 3, 5)]
+        mixed = [0.6 * a + 0.4 * b for a, b in zip(before, region, strict=False)]
+        assert after[:3] == pytest.approx(mixed, abs=3)
+    legend = visit.page.locator("#legend").inner_text()
+    assert "2 basins" in legend
+    assert "basin 2: down to 0.1 at x 1, y 0" in legend
+    visit.page.locator("canvas.cursor").focus()
+    visit.page.keyboard.press("ArrowLeft")
+    visit.page.keyboard.press("ArrowLeft")
+    visit.until("document.getElementById('readout').innerText.includes('basin 1')")
+    visit.page.locator("#layer-ruggedness").check()
+    visit.until("document.querySelectorAll('#legend [data-layer]').length === 2")
+    visit.page.locator("#table summary").click()
+    assert "basin 1" in visit.page.locator("#table td").first.inner_text()
+    visit.page.locator("#layer-basins").uncheck()
+    visit.page.locator("#layer-ruggedness").uncheck()
+    visit.page.locator("canvas.cursor").press("Escape")
+    visit.until(f"{shapes} === {lines}")
+    assert visit.ask(f"[{pixel}(-1.2, 0.6), {pixel}(1.2, 0.6)]") == plain
+    assert visit.faults == []

@@ -6,7 +6,7 @@ import { Colourbar, Controls } from "./controls";
 import type { Block, Content } from "./data";
 import { alone, derived } from "./derive";
 import { distance, Field, measured, position } from "./field";
-import { layered } from "./layers";
+import { colourOf, inWords, layered, seen, tinted } from "./layers";
 import { Map2D } from "./map";
 import { Curves, curveWords, Section } from "./plots";
 import { exact, number, type Shown } from "./ranges";
@@ -33,7 +33,7 @@ export function readout(content: Content, state: State): string[] {
     const far = distance(block.axes, place, cosine(content, index, block));
     const where = [...block.axes.map((axis, n) => position(axis, place[n]!)), ...(far === null ? [] : [`distance from the centre ${number(far, 4)}`])].join(", ");
     if (index === 0 || !state.oneCursor) words.push(where);
-    const found = measured(content, block, state.layer, cell).join(", ");
+    const found = [...measured(content, block, state.layer, cell), ...inWords(block, state, cell.i, cell.j)].join(", ");
     words.push(content.blocks.length > 1 ? `${block.title}: ${found}` : found);
   });
   return words;
@@ -70,6 +70,27 @@ function Key({ content, state }: { content: Content; state: State }) {
   );
 }
 
+/** So many regions of a layer are named in its legend; all are in the table. */
+const NAMED = 8;
+
+/** What the regions that are seen are, in colours and in words. */
+function Legend({ content, state }: { content: Content; state: State }) {
+  const found = content.blocks.flatMap((block) => seen(block, state).map((layer) => ({ block, layer })));
+  return (
+    <section id="legend" aria-live="polite" aria-label="Layers">
+      {found.map(({ block, layer }, n) => (
+        <div key={n} data-layer={layer.name}>
+          <p class="small" dir="auto"><strong>{layer.name}</strong>{content.blocks.length > 1 && <> of <bdi>{block.title}</bdi></>}: {layer.words}</p>
+          <ul class="key">
+            {layer.regions.slice(0, NAMED).map((words, region) => <li key={region}><i class="swatch" style={{ background: colourOf(content, layer, region) }} />{words}</li>)}
+            {layer.regions.length > NAMED && <li>and {layer.regions.length - NAMED} more</li>}
+          </ul>
+        </div>
+      ))}
+    </section>
+  );
+}
+
 /** The values along both axes through the cursor, as a table for those who do not see the pictures. */
 function Table({ content, state }: { content: Content; state: State }) {
   const block = content.blocks[0];
@@ -80,7 +101,7 @@ function Table({ content, state }: { content: Content; state: State }) {
     [...(along === 0 ? field.x : field.y)].map((c, k) => {
       const [i, j] = along === 0 ? [k, cell.j] : [cell.i, k];
       const why = field.empty(i, j);
-      return <tr key={k}><th scope="row">{number(c, 4)}</th><td>{why === null ? exact(field.at(i, j)) : content.reasons[String(why)]}</td></tr>;
+      return <tr key={k}><th scope="row">{number(c, 4)}</th><td>{[why === null ? exact(field.at(i, j)) : content.reasons[String(why)], ...inWords(block, state, i, j)].join(", ")}</td></tr>;
     });
   return (
     <details id="table">
@@ -171,7 +192,8 @@ export type Extra = (content: Content, state: State, shown: Shown) => ComponentC
 export function App({ content: from, extra, host = document.documentElement }: { content: Content; extra?: Extra; host?: HTMLElement }) {
   const whole = useMemo(() => layered(from), [from]);
   const [state, change] = useReducer((old: State, what: Change) => ({ ...old, ...what }), whole, begin);
-  const content = useMemo(() => derived(whole, state), [whole, state.derive, state.first, state.second, state.part]);
+  const made = useMemo(() => derived(whole, state), [whole, state.derive, state.first, state.second, state.part]);
+  const content = useMemo(() => tinted(made, state), [made, state.tints]);
   const latest = useRef(state);
   latest.current = state;
   const kept = useMemo(() => cameras(() => latest.current.locked), []);
@@ -219,6 +241,7 @@ export function App({ content: from, extra, host = document.documentElement }: {
       )}
       <Routes {...given} />
       <Key content={content} state={state} />
+      <Legend content={content} state={state} />
       <Table content={content} state={state} />
       <Provenance content={content} />
       <Saving content={content} />

@@ -2,6 +2,7 @@
 
 import type { Content } from "./data";
 import { comparable } from "./derive";
+import { named } from "./layers";
 import { Player } from "./route";
 import { number, type Shown } from "./ranges";
 import { clipped, label, logarithmic, step, valueAt, whole, type Change, type State } from "./state";
@@ -63,6 +64,20 @@ export function Colourbar({ content, state, shown }: Given) {
         {shown.ticks.map((tick, n) => <span key={n} style={{ left: part(tick) }}>{shown.labels[n]}</span>)}
       </div>
     </div>
+  );
+}
+
+/** Regions that can be seen upon the panels. */
+function Layers({ content, state, change }: Omit<Given, "shown">) {
+  const names = named(content);
+  if (!names.length) return null;
+  return (
+    <fieldset class="layers">
+      <legend>Layers</legend>
+      {names.map((name) => (
+        <Switch key={name} id={`layer-${name}`} words={name} on={state.tints.includes(name)} set={(on) => change({ tints: on ? [...state.tints, name] : state.tints.filter((one) => one !== name) })} />
+      ))}
+    </fieldset>
   );
 }
 
@@ -135,6 +150,7 @@ export function Controls(given: Given & { whole: Content }) {
         </label>
       )}
       <Ends {...given} />
+      <Layers content={content} state={state} change={change} />
       <Comparison content={given.whole} state={state} change={change} />
       <Player {...given} />
     </form>

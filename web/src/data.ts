@@ -37,6 +37,17 @@ export interface Block {
   status: { shape: number[]; data: Uint8Array };
   values: Record<string, Numbers>;
   errors: Record<string, Record<string, Numbers>>;
+  /** Regions that a reader may choose to see, as basins; of blocks with two axes. */
+  layers?: Layer[];
+}
+
+export interface Layer {
+  name: string;
+  words: string;
+  /** What each region is. */
+  regions: string[];
+  /** [j, i], the number of the region; 255 for none. */
+  cells: { shape: number[]; data: Uint8Array };
 }
 
 export interface Curve {
@@ -74,6 +85,8 @@ export interface Places extends Common {
 export interface Regions extends Common {
   kind: "regions";
   cells: Numbers;
+  /** One for each region, over and over; left out, those of the content. */
+  colours?: string[];
 }
 export type Overlay = Way | Places | Regions;
 

@@ -24,7 +24,7 @@ function mixed(a: Block, b: Block, title: string, values: string[], mix: (one: n
     made[value] = { shape: one.shape, data: one.data.map((x, n) => (known(a, n) && known(b, n) ? mix(x, two.data[n]!) : NaN)) };
   }
   const status = a.status.data.map((one, n) => (known(a, n) ? (known(b, n) ? (one === 5 || b.status.data[n] === 5 ? 5 : 1) : b.status.data[n]!) : one));
-  return { ...a, title, note: "", status: { shape: a.status.shape, data: status }, values: made, errors: {}, centre: a.centre && b.centre };
+  return { ...a, title, note: "", status: { shape: a.status.shape, data: status }, values: made, errors: {}, layers: [], centre: a.centre && b.centre };
 }
 
 /** Symmetric around zero, so that white is "no difference". */

@@ -2,7 +2,7 @@
 
 import type { Overlay } from "./data";
 import type { Field } from "./field";
-import type { Colours } from "./paint";
+import type { Colours, Tint } from "./paint";
 import type { Shown } from "./ranges";
 
 export interface Drawing {
@@ -23,11 +23,14 @@ export interface Drawing {
   floor: boolean;
   smooth: boolean;
   time: number | null;
+  /** Regions that the surface and the floor are tinted by. */
+  tints: Tint[];
 }
 
 /** Whether two drawings have the same surface, so that only what lies upon it differs. */
 export function alike(a: Drawing, b: Drawing): boolean {
   const named = ["shown", "palette", "depth", "ink", "faint", "contours", "floor", "smooth"] as const;
   const same = a.field.block === b.field.block && a.field.value === b.field.value && a.field.layer === b.field.layer;
-  return same && named.every((name) => a[name] === b[name]) && String(a.limits) === String(b.limits);
+  const tints = a.tints.length === b.tints.length && a.tints.every((one, n) => one.cells === b.tints[n]!.cells);
+  return same && tints && named.every((name) => a[name] === b[name]) && String(a.limits) === String(b.limits);
 }

@@ -1,7 +1,50 @@
-/** What else can be drawn over the same plane? The errors that are known of each value, as values of their own. */
+/** What else can be drawn over the same plane? The errors that are known of each value, and regions as basins. */
 
-import type { Content, Look, Numbers } from "./data";
+import type { Block, Content, Layer, Look, Numbers, Regions } from "./data";
 import { between, number } from "./ranges";
+import type { State } from "./state";
+
+/** Of a layer whose regions are few and known; those of others are the content's. */
+const COLOURS: Record<string, string[]> = { ruggedness: ["#ff8a5c", "#c2002f"] };
+
+/** The layers that any panel has, by name. */
+export function named(content: Content): string[] {
+  return [...new Set(content.blocks.flatMap((block) => (block.layers ?? []).map((one) => one.name)))];
+}
+
+/** The layers of a panel that are seen. */
+export function seen(block: Block, state: State): Layer[] {
+  return (block.layers ?? []).filter((one) => state.tints.includes(one.name));
+}
+
+export function colourOf(content: Content, layer: Layer, region: number): string {
+  const colours = COLOURS[layer.name] ?? content.regions;
+  return colours[region % colours.length]!;
+}
+
+const made = new WeakMap<Layer, Regions>();
+
+/** The same object each time, so that nothing is drawn twice. */
+function regions(layer: Layer, panel: number): Regions {
+  let found = made.get(layer);
+  if (found?.panel !== panel) {
+    const data = Float64Array.from(layer.cells.data, (region) => (region === 255 ? -1 : region));
+    found = { kind: "regions", panel, label: "", cells: { shape: layer.cells.shape, data }, ...(COLOURS[layer.name] && { colours: COLOURS[layer.name]! }) };
+    made.set(layer, found);
+  }
+  return found;
+}
+
+/** The content with the layers that are seen below all that lies upon its panels. */
+export function tinted(content: Content, state: State): Content {
+  const below = content.blocks.flatMap((block, panel) => seen(block, state).map((one) => regions(one, panel)));
+  return below.length ? { ...content, overlays: [...below, ...content.overlays] } : content;
+}
+
+/** What region of each layer a cell lies in, in words. */
+export function inWords(block: Block, state: State, i: number, j: number): string[] {
+  return seen(block, state).map((one) => one.regions[one.cells.data[j * block.axes[0]!.coordinates.length + i]!] ?? `${one.name}: in no region`);
+}
 
 export function range(rows: Float64Array[], log: boolean, label: string): Look {
   let [low, high, least] = [Infinity, -Infinity, Infinity];

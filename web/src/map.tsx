@@ -5,7 +5,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import type { Block, Content, Overlay } from "./data";
 import { Field } from "./field";
 import { contours, refined, surface } from "./mesh";
-import { hatch, heights, picture, ramp } from "./paint";
+import { drawTint, hatch, heights, picture, ramp } from "./paint";
 import { number, type Shown } from "./ranges";
 import { aspect, label, theme, type Change, type State } from "./state";
 
@@ -103,15 +103,7 @@ function drawMarks(context: CanvasRenderingContext2D, given: Given, field: Field
 
 function drawOverlay(context: CanvasRenderingContext2D, content: Content, state: State, one: Overlay, field: Field, at: Frame): void {
   if (one.kind === "regions") {
-    for (let j = 0; j < field.ny; j++)
-      for (let i = 0; i < field.nx; i++) {
-        const region = one.cells.data[j * field.nx + i]!;
-        if (region < 0) continue;
-        context.fillStyle = content.regions[region % content.regions.length]! + "55";
-        const half = (c: Float64Array, n: number): [number, number] => [(c[Math.max(n - 1, 0)]! + c[n]!) / 2, (c[Math.min(n + 1, c.length - 1)]! + c[n]!) / 2];
-        const [[x0, x1], [y0, y1]] = [half(field.x, i), half(field.y, j)];
-        context.fillRect(at.px(x0), at.py(y1), at.px(x1) - at.px(x0), at.py(y0) - at.py(y1));
-      }
+    drawTint(context, field, { cells: one.cells.data, colours: one.colours ?? content.regions }, at.px, at.py);
     return;
   }
   const last = one.kind === "path" && state.time !== null ? Math.round(state.time * (one.x.length - 1)) : one.x.length - 1;

@@ -85,6 +85,51 @@ export function hatch(context: CanvasRenderingContext2D, field: Field, px: (x: n
   context.restore();
 }
 
+/** Regions of cells: the colour of each, and a line around those that lie together. */
+export interface Tint {
+  cells: Float64Array;
+  colours: string[];
+}
+
+export function tintOf(tint: Tint, cell: number): string | null {
+  const region = tint.cells[cell]!;
+  return region < 0 ? null : tint.colours[region % tint.colours.length]!;
+}
+
+/** The borders between regions, x, y and x, y of each piece, along the borders of the cells. */
+export function borders(field: Field, { cells }: Tint): number[] {
+  const [ex, ey] = [edges(field.x), edges(field.y)];
+  const found: number[] = [];
+  for (let j = 0; j < field.ny; j++)
+    for (let i = 0; i < field.nx; i++) {
+      const here = cells[j * field.nx + i]!;
+      if (i + 1 < field.nx && cells[j * field.nx + i + 1] !== here) found.push(ex[i + 1]!, ey[j]!, ex[i + 1]!, ey[j + 1]!);
+      if (j + 1 < field.ny && cells[(j + 1) * field.nx + i] !== here) found.push(ex[i]!, ey[j + 1]!, ex[i + 1]!, ey[j + 1]!);
+    }
+  return found;
+}
+
+export function drawTint(context: CanvasRenderingContext2D, field: Field, tint: Tint, px: (x: number) => number, py: (y: number) => number): void {
+  // On whole pixels, or seams would show between cells.
+  const [ex, ey] = [edges(field.x).map((x) => Math.round(px(x))), edges(field.y).map((y) => Math.round(py(y)))];
+  for (let j = 0; j < field.ny; j++)
+    for (let i = 0; i < field.nx; i++) {
+      const colour = tintOf(tint, j * field.nx + i);
+      if (colour === null) continue;
+      context.fillStyle = colour + "66";
+      context.fillRect(ex[i]!, ey[j + 1]!, ex[i + 1]! - ex[i]!, ey[j]! - ey[j + 1]!);
+    }
+  const pieces = borders(field, tint);
+  context.beginPath();
+  for (let n = 0; n < pieces.length; n += 4) {
+    context.moveTo(px(pieces[n]!), py(pieces[n + 1]!));
+    context.lineTo(px(pieces[n + 2]!), py(pieces[n + 3]!));
+  }
+  context.strokeStyle = "#000000cc";
+  context.lineWidth = 1.2;
+  context.stroke();
+}
+
 function strokes(context: CanvasRenderingContext2D, status: number): void {
   const { width, height: tall } = context.canvas;
   context.globalAlpha = status === 0 ? 0.5 : 0.8;

@@ -10,7 +10,8 @@ import { alike, type Drawing } from "./drawing";
 import { contours, normals, occlusion, refined, surface, thinned, type Grid, type Surface } from "./mesh";
 import { addMarks } from "./marks";
 import { Motion } from "./motion";
-import { heights, picture } from "./paint";
+import { drawTint, heights, picture } from "./paint";
+import { addBorders, tinting } from "./tint";
 import { clay, discard, pieces, slowly } from "./shapes";
 
 ColorManagement.enabled = false; // colours are mixed as the printed pictures mix them
@@ -228,6 +229,8 @@ export class Relief {
     this.mesh = this.addSurface(this.full, fine, made);
     if (lines) this.addLines(this.full, made);
     this.addFrame();
+    const lifted = (points: number[]): Float32Array => this.placed(points, 0.003);
+    for (const tint of this.drawing!.tints) addBorders(this.ground, field, tint, fine, shown.top, lifted);
     if (floor) this.addFloor();
   }
 
@@ -255,6 +258,7 @@ export class Relief {
     const { shown, colours } = this.drawing!;
     const scaled = this.scaled(fine);
     const [up, sky] = [normals(scaled), occlusion(scaled)];
+    const tint = tinting(this.drawing!.field, this.drawing!.tints);
     const count = made.points.length / 3;
     const [normal, colour] = [new Float32Array(count * 3), new Float32Array(count * 3)];
     for (let n = 0; n < count; n++) {
@@ -262,7 +266,7 @@ export class Relief {
       for (let k = 0; k < 3; k++) normal[3 * n + k] = up[3 * p + k]! * (1 - s) + up[3 * q + k]! * s;
       const shade = 0.5 + 0.5 * (sky[p]! * (1 - s) + sky[q]! * s);
       const part = (made.points[3 * n + 2]! - shown.bottom) / (shown.top - shown.bottom || 1);
-      colours(part).forEach((c, k) => (colour[3 * n + k] = (c / 255) * shade));
+      tint(colours(part), made.points[3 * n]!, made.points[3 * n + 1]!).forEach((c, k) => (colour[3 * n + k] = (c / 255) * shade));
     }
     const geometry = new BufferGeometry();
     geometry.setAttribute("position", new BufferAttribute(this.placed(made.points), 3));
@@ -298,8 +302,12 @@ export class Relief {
   }
 
   private addFloor(): void {
-    const { field, shown, colours, smooth } = this.drawing!;
-    const texture = new CanvasTexture(picture(field, shown, colours, [384, 384], !smooth));
+    const { field, shown, colours, smooth, tints } = this.drawing!;
+    const canvas = picture(field, shown, colours, [384, 384], !smooth);
+    const part = (c: Float64Array) => (value: number): number => (384 * (value - c[0]!)) / (c[c.length - 1]! - c[0]!);
+    const [px, py] = [part(field.x), part(field.y)];
+    for (const tint of tints) drawTint(canvas.getContext("2d")!, field, tint, px, (y) => 384 - py(y));
+    const texture = new CanvasTexture(canvas);
     texture.minFilter = LinearFilter;
     texture.generateMipmaps = false;
     const [x0, y0] = this.box(field.x[0]!, field.y[0]!, 0);

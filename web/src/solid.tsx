@@ -146,6 +146,7 @@ export function Solid(given: Given) {
       field: new Field(block, state.value, state.layer), shown, palette, colours: ramp(content.maps[palette]!),
       overlays: upon(content, index), limits: [content.limits[block.axes[0]!.name]!, content.limits[block.axes[1]!.name]!],
       depth: 1 / aspect(content, block.axes).ratio, ink: ink.ink, faint: ink.faint, dark: state.dark,
+      tints: upon(content, index).flatMap((one) => (one.kind === "regions" ? [{ cells: one.cells.data, colours: one.colours ?? content.regions }] : [])),
       contours: state.contours, points: state.points, floor: state.floor, smooth: state.smooth, time: state.time,
     });
   }, [shown, state.value, state.colours, state.dark, state.layer, state.contours, state.points, state.floor, state.smooth, state.time, block, content.overlays, content.limits]);

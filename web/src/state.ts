@@ -41,6 +41,8 @@ export interface State {
   part: number;
   /** How far along its path a training run is, 0 to 1; null where all of it is shown. */
   time: number | null;
+  /** The layers of regions that are seen, by name. */
+  tints: string[];
 }
 
 export type Change = Partial<State>;
@@ -72,6 +74,7 @@ export function begin(content: Content): State {
     second: 1,
     part: 0.5,
     time: null,
+    tints: [],
   };
 }
 

@@ -3,9 +3,11 @@ import { describe, expect, it } from "vitest";
 import type { Block, Content, Way } from "../src/data";
 import { comparable, derived } from "../src/derive";
 import { between, kept } from "../src/glide";
-import { layered } from "../src/layers";
+import { Field } from "../src/field";
+import { layered, tinted } from "../src/layers";
 import { thinned } from "../src/mesh";
 import { scoped } from "../src/notebook";
+import { borders, tintOf } from "../src/paint";
 import { begin, type State } from "../src/state";
 
 const axis = (name: string, coordinates: number[]) => ({ name, label: name, coordinates: Float64Array.from(coordinates), length: 1 });
@@ -78,4 +80,20 @@ it("a thinned grid keeps its corners and every so many points", () => {
 
 it("the style of a page becomes that of a tree", () => {
   expect(scoped(":root{--a:1}:root[data-dark]{--a:2}body{margin:0} .tbody{x:y}")).toBe(":host{--a:1}:host([data-dark]){--a:2}.page{margin:0} .tbody{x:y}");
+});
+
+describe("regions", () => {
+  const layer = { name: "basins", words: "", regions: ["one", "two"], cells: { shape: [2, 2], data: Uint8Array.from([0, 255, 0, 1]) } };
+  const made = { ...content([{ ...block("a", [1, 2, 3, 4]), layers: [layer] }]), regions: ["#ff0000", "#00ff00"] };
+  it("lie upon a panel where they are chosen, and are the same object each time", () => {
+    expect(tinted(made, state(made, {}))).toBe(made);
+    const [first, again] = [0, 1].map(() => tinted(made, state(made, { tints: ["basins"] })).overlays[0]);
+    expect(first).toMatchObject({ kind: "regions", panel: 0, cells: { data: Float64Array.from([0, -1, 0, 1]) } });
+    expect(again).toBe(first);
+  });
+  it("have borders where two cells differ", () => {
+    const tint = { cells: Float64Array.from([0, -1, 0, 1]), colours: ["#ff0000"] };
+    expect(borders(new Field(made.blocks[0]!, "loss"), tint)).toEqual([0.5, 0, 0.5, 0.5, 0.5, 0.5, 1, 0.5, 0.5, 0.5, 0.5, 1]);
+    expect([0, 1, 3].map((cell) => tintOf(tint, cell))).toEqual(["#ff0000", null, "#ff0000"]);
+  });
 });

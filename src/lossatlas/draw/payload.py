@@ -10,6 +10,7 @@ import numpy as np
 from lossatlas.draw.captions import reason
 from lossatlas.draw.scene import Cells, Curve, PictureAxis, Scene
 from lossatlas.draw.static_overlays import REGIONS, colour
+from lossatlas.field.layers import Layer, layers
 from lossatlas.figure.overlays import Path as Way
 from lossatlas.figure.overlays import Points, Regions
 from lossatlas.figure.palettes import OWN, THEMES, Theme, anchors
@@ -17,6 +18,8 @@ from lossatlas.figure.ranges import Range
 from lossatlas.results.landscape import Status
 
 __all__ = ["packed", "payload"]
+
+_NO_REGION = 255
 
 
 def payload(scene: Scene) -> dict[str, Any]:
@@ -53,7 +56,7 @@ def payload(scene: Scene) -> dict[str, Any]:
         "reasons": {str(int(status)): _said(status) for status in Status if status != Status.OK},
         "points": scene.shows_points,
         "contours": scene.shows_contours,
-        "blocks": [_block(block, values) for block in scene.volumes or scene.panels],
+        "blocks": _blocks(scene, values),
         "overlays": [_overlay(scene, index) for index in range(len(scene.overlays))],
         "curves": [_curve(curve, values) for curve in scene.curves],
         "facts": scene.facts,
@@ -157,6 +160,20 @@ def _axis(axis: PictureAxis) -> dict[str, Any]:
         "coordinates": axis.coordinates,
         "length": axis.length if known else None,
     }
+
+
+def _blocks(scene: Scene, values: Sequence[str]) -> list[dict[str, Any]]:
+    if scene.volumes or len(scene.sources) != len(scene.panels):
+        return [_block(block, values) for block in scene.volumes or scene.panels]
+    return [
+        {**_block(block, values), "layers": [_layer(one) for one in layers(source, scene.value)]}
+        for block, source in zip(scene.panels, scene.sources, strict=True)
+    ]
+
+
+def _layer(one: Layer) -> dict[str, Any]:
+    cells = np.where(one.cells < 0, _NO_REGION, one.cells).astype(np.uint8)
+    return {"name": one.name, "words": one.words, "regions": list(one.regions), "cells": cells.T}
 
 
 def _block(block: Cells, values: Sequence[str]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+import xarray as xr
 
 from lossatlas.figure.overlays import Overlay
 from lossatlas.figure.palettes import Colours, Theme, ThemeName
@@ -216,6 +217,7 @@ class Scene:
         facts: for each Landscape, what it says of where it comes from, as words by name.
         paper: how it is set in print.
         record: what its file says of it, for :mod:`lossatlas.draw.record`.
+        sources: the Landscapes, for layers that a page works out of them.
     """
 
     kind: Kind
@@ -241,6 +243,7 @@ class Scene:
     facts: tuple[Mapping[str, str], ...] = ()
     paper: Paper = field(default_factory=Paper)
     record: Mapping[str, object] = field(default_factory=dict)
+    sources: tuple[xr.Dataset, ...] = field(default=(), repr=False)
 
     __repr__ = one_line
 

@@ -196,6 +196,7 @@ def compile(landscapes: xr.Dataset | Sequence[xr.Dataset] | Seeds, view: View | 
         record=record.described(sources, view),
         caption=_caption(seen, first, overlays, panels),
         facts=tuple(map(facts, sources)),
+        sources=tuple(sources),
     )
 
 

@@ -25,7 +25,7 @@ from lossatlas.figure.words import number, percent
 from lossatlas.oneline import one_line
 from lossatlas.results.landscape import axis_names, cut_at
 
-__all__ = ["MEASURES", "Ruggedness", "Spread", "over_seeds", "ruggedness"]
+__all__ = ["MEASURES", "Ruggedness", "Spread", "over_seeds", "rugged_cells", "ruggedness"]
 
 MEASURES = {
     "descent": "share of the rise and fall along rays from the centre that falls again after a rise",
@@ -118,26 +118,62 @@ def ruggedness(landscape: xr.Dataset, value: str = "loss") -> Ruggedness:
         >>> wells.minima, wells.persistence
         (1, 1.0)
     """
+    field, noise, low, high = _known(landscape, value)
+    usable = np.isfinite(low)
+    offsets = _offsets(landscape)
+    descent = behind = math.nan
+    if offsets is not None:
+        rays = _Rays(offsets)
+        descent, _ = _descent(rays, field, low, high)
+        behind, _ = _behind(rays, low, high)
+    count, persistence = _minima(field, noise, low, high, usable)
+    return Ruggedness(descent=descent, behind=behind, minima=count, persistence=persistence, cells=int(usable.sum()))
+
+
+def rugged_cells(landscape: xr.Dataset, value: str = "loss") -> np.ndarray | None:
+    """The cells that ``descent`` and ``behind`` of :func:`ruggedness` count.
+
+    Args:
+        landscape: a Landscape on evenly spaced points.
+        value: which variable.
+
+    Returns:
+        int64, shaped like the field: 1 where the value falls again along one of the rays after a rise, 0 where a cell
+        only lies behind a ridge as seen from the centre, -1 elsewhere. None where the centre is no place of the grid.
+
+    Raises:
+        SpecError: as for :func:`ruggedness`.
+
+    Example:
+        >>> from lossatlas.results.landscape import Axis, build
+        >>> axis = Axis(coordinates=np.arange(-3.0, 4.0), length=1.0)
+        >>> rugged_cells(build({"x": axis}, {"loss": np.array([3.0, 2, 1, 0, 2, 1, 3])})).tolist()
+        [-1, -1, -1, -1, -1, 1, -1]
+    """
+    field, _, low, high = _known(landscape, value)
+    offsets = _offsets(landscape)
+    if offsets is None:
+        return None
+    rays = _Rays(offsets)
+    _, falls = _descent(rays, field, low, high)
+    _, hidden = _behind(rays, low, high)
+    return np.where(falls, 1, np.where(hidden, 0, -1)).reshape(field.shape)
+
+
+def _known(landscape: xr.Dataset, value: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The field, its rounding, and both ends of what each value may be, which are NaN where it was not evaluated."""
     check_straight(landscape)
     field = np.asarray(landscape[value].values, np.float64)
     noise, _ = rounding(landscape, value)
     usable = evaluated(landscape, value) & np.isfinite(noise)
     with np.errstate(invalid="ignore"):
-        low, high = np.where(usable, field - noise, np.nan), np.where(usable, field + noise, np.nan)
-    steps = [spacing(landscape, axis) for axis in axis_names(landscape)]
-    offsets = _offsets(landscape, steps)
-    descent = behind = math.nan
-    if offsets is not None:
-        rays = _Rays(offsets)
-        descent = _descent(rays, field, low, high)
-        behind = _behind(rays, low, high)
-    count, persistence = _minima(field, noise, low, high, usable)
-    return Ruggedness(descent=descent, behind=behind, minima=count, persistence=persistence, cells=int(usable.sum()))
+        return field, noise, np.where(usable, field - noise, np.nan), np.where(usable, field + noise, np.nan)
 
 
-def _offsets(landscape: xr.Dataset, steps: Sequence[float]) -> np.ndarray | None:
+def _offsets(landscape: xr.Dataset) -> np.ndarray | None:
     """Each cell's place as seen from the centre, in halves of a step, int64 [rank, *cells]; None where it has none."""
     axes = axis_names(landscape)
+    steps = [spacing(landscape, axis) for axis in axes]
     if any(cut_at(landscape).values()):
         return None  # a slice beside the centre
     places = []
@@ -176,14 +212,14 @@ class _Rays:
                 yield cells, self.before[cells]
 
 
-def _descent(rays: _Rays, field: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:
-    """What falls after a rise along the main rays, as a share of all that rises and falls there."""
+def _descent(rays: _Rays, field: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[float, np.ndarray]:
+    """What falls after a rise along the main rays, as a share of all that rises and falls there; and where, bool."""
     value, low, high = field.ravel(), low.ravel(), high.ravel()
     usable = np.isfinite(low)
     last = np.where(usable, np.arange(len(value)), -1)  # the last usable cell on the way, itself included
     least, risen = np.where(usable, high, np.inf), np.zeros(len(value), bool)
     main = np.abs(rays.primitive).max(axis=0) <= STEEPEST
-    fallen = total = 0.0
+    fallen, total, falls = 0.0, 0.0, np.zeros(len(value), bool)
     for cells, before in rays.walk():
         here, there = usable[cells], last[before]
         step = here & (there >= 0) & main[cells]
@@ -191,29 +227,30 @@ def _descent(rays: _Rays, field: np.ndarray, low: np.ndarray, high: np.ndarray) 
         proved = risen[before[step]] & (high[cells[step]] < low[there[step]])
         total += float(np.abs(change).sum())
         fallen += float(-change[proved].sum())
+        falls[cells[step][proved]] = True
         risen[cells] = risen[before] | (here & (np.nan_to_num(low[cells], nan=-np.inf) > least[before]))
         least[cells] = np.minimum(least[cells], least[before])
         last[cells] = np.where(here, cells, there)
-    return fallen / total if total else 0.0
+    return (fallen / total if total else 0.0), falls
 
 
-def _behind(rays: _Rays, low: np.ndarray, high: np.ndarray) -> float:
-    """Share of the cells with two before them on their ray that are lower than one which is higher than one before."""
+def _behind(rays: _Rays, low: np.ndarray, high: np.ndarray) -> tuple[float, np.ndarray]:
+    """Of the cells with two before them on a ray, those lower than one that is higher than one before: share, where."""
     low, high = low.ravel(), high.ravel()
     usable = np.isfinite(low)
     least, ridge = np.where(usable, high, np.inf), np.full(len(low), -np.inf)
     passed = usable.astype(int)  # usable cells on the way, itself included
-    looked = hidden = 0
+    looked, hidden = 0, np.zeros(len(low), bool)
     for cells, before in rays.walk():
         here = usable[cells]
         asked = here & (passed[before] >= 2)
         looked += int(asked.sum())
-        hidden += int((ridge[before][asked] > high[cells][asked]).sum())
+        hidden[cells[asked]] = ridge[before][asked] > high[cells][asked]
         own = np.where(here & (np.nan_to_num(low[cells], nan=-np.inf) > least[before]), low[cells], -np.inf)
         ridge[cells] = np.maximum(ridge[before], own)
         least[cells] = np.minimum(least[cells], least[before])
         passed[cells] += passed[before]
-    return hidden / looked if looked else 0.0
+    return (float(hidden.sum()) / looked if looked else 0.0), hidden
 
 
 def _minima(
