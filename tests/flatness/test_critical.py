@@ -172,3 +172,14 @@ def test_curvature_along_a_direction_of_a_function_is_that_of_its_quadratic():
     assert math.isnan(found.autodiff)
     with pytest.raises(SpecError, match="direction is zero"):
         curvature_along(bowl(), {"w": np.zeros(3)})
+
+
+@pytest.mark.parametrize(
+    ("update", "said"),
+    [(np.ones(3), r"has shape \(3,\); expected \(2,\)"), (np.array([math.nan, 1.0]), "is not finite")],
+    ids=["shape", "not a number"],
+)
+def test_an_update_of_a_function_that_fits_no_array_of_it_is_refused(update, said):
+    function = la.Function(lambda p: float((p["w"] ** 2).sum()), {"w": np.ones(2)})
+    with pytest.raises(SpecError, match=rf"update\['w'\] {said}"):
+        critical(function, update={"w": update})

@@ -64,6 +64,13 @@ def test_four_bits_by_hand_are_the_value_of_their_code_times_the_scale_of_their_
     assert found["0.steps"].item() == 7
 
 
+@pytest.mark.parametrize("offset", [10**400, math.nan, math.inf, "0.25", None])
+def test_an_offset_that_is_no_finite_number_is_refused(offset):
+    state, _ = four(nested=True, told={"nested_offset": offset}.items())
+    with pytest.raises(SpecError, match=r"'0.weight' of bitsandbytes .* expected uint8, 256 values"):
+        unpacked(state)
+
+
 def test_four_bits_come_in_the_format_that_they_had_before():
     state, expected = four(told={"dtype": "bfloat16"}.items())
     assert unpacked(state)["0.weight"].dtype == torch.bfloat16

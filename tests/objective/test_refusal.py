@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 import lossatlas as la
 from lossatlas import SpecError
+from lossatlas.objective.refusal import named
 
 X, Y = torch.zeros(5, 4), torch.tensor([0, 1, 2, 0, 1])
 
@@ -68,3 +69,23 @@ def test_a_loss_that_takes_derivatives_is_still_told_of_autograd():
         return torch.autograd.grad(outputs.sum(), outputs)[0].square().mean(1)
 
     assert "pass autograd=True" in refused((X, Y), loss=slope)
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [
+        torch.zeros(2, 3, dtype=torch.uint16),
+        torch.eye(3, dtype=torch.int64).to_sparse(),
+        torch.eye(3, dtype=torch.int64).to_sparse_csr(),
+        torch.zeros(2, dtype=torch.int64, device="meta"),
+        torch.nested.nested_tensor([torch.zeros(2), torch.zeros(3)]),
+    ],
+    ids=["uint16", "sparse", "csr", "meta", "nested"],
+)
+def test_what_has_no_range_or_no_shape_is_named_without_it(strange):
+    assert named(strange).split()[0] == str(strange.dtype).removeprefix("torch.")
+    assert "from" not in named(strange)
+
+
+def test_a_batch_of_a_format_without_a_smallest_number_is_still_told():
+    assert "A batch is (uint16 [5, 4], int64 [5] from 0 to 2)" in refused((X.to(torch.uint16), Y))

@@ -41,8 +41,8 @@ def critical_of(
         The value.
 
     Raises:
-        SpecError: the value is not finite at the point, the update is zero or an optimiser's, or there is none and the
-            function has too many numbers for differences.
+        SpecError: the value is not finite at the point; the update is zero, not finite, an optimiser's or of another
+            shape; or there is none and the function has too many numbers for differences.
 
     Example:
         >>> import numpy as np
@@ -60,6 +60,11 @@ def critical_of(
             "arrays by name"
         )
     way, asked = gradient_by_differences(function, base) if update is None else (dict(function.named(update)), 0)
+    for name, part in way.items():
+        if part.shape != base[name].shape:
+            raise SpecError(f"update[{name!r}] has shape {tuple(part.shape)}; expected {tuple(base[name].shape)}")
+        if not bool(part.isfinite().all()):
+            raise SpecError(f"update[{name!r}] is not finite; give another one, or another point")
     if not any(bool((part != 0).any()) for part in way.values()):
         raise SpecError("the update is zero: nothing is updated; give another one, or another point")
     count = asked + 1

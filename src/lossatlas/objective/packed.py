@@ -124,11 +124,11 @@ def _scales(name: str, state: Mapping[str, Tensor], told: Mapping[str, Any], cou
     values, larger = _part(name, state, "nested_quant_map").float(), _part(name, state, "nested_absmax").float()
     block, offset = _block(name, told, "nested_blocksize"), told.get("nested_offset", 0.0)
     good = scales.dtype == torch.uint8 and values.numel() == 256 and larger.numel() == math.ceil(count / block)
-    if not good or not isinstance(offset, (int, float)):
+    if not good or not isinstance(offset, (int, float)) or not abs(offset) < torch.finfo(torch.float32).max:
         raise SpecError(
             f"{name!r} of bitsandbytes has packed scales of {scales.dtype} with {values.numel()} values, "
             f"{larger.numel()} scales of their own and the offset {offset!r}; expected uint8, 256 values, "
-            f"{math.ceil(count / block)} scales and a number"
+            f"{math.ceil(count / block)} scales and a finite number"
         )
     return values[scales.long()] * larger.reshape(-1).repeat_interleave(block)[:count] + float(offset)
 

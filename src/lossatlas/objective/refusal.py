@@ -120,9 +120,7 @@ def named(value: Any) -> str:
         "{'image': float32 [5, 2]}"
     """
     if isinstance(value, Tensor):
-        words = f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
-        whole = not (value.is_floating_point() or value.is_complex() or value.dtype == torch.bool)
-        return f"{words} from {value.min()} to {value.max()}" if whole and value.numel() else words
+        return _named_tensor(value)
     if isinstance(value, Mapping):
         inner = ", ".join(f"{key!r}: {named(part)}" for key, part in list(value.items())[:8])
         return f"{{{inner}{', …' * (len(value) > 8)}}}"
@@ -130,6 +128,16 @@ def named(value: Any) -> str:
         inner = ", ".join(named(part) for part in value[:8])
         return f"({inner}{', …' * (len(value) > 8)})"
     return f"a {type(value).__name__}"
+
+
+def _named_tensor(value: Tensor) -> str:
+    words = str(value.dtype).removeprefix("torch.")
+    try:
+        words += f" {list(value.shape)}"
+        whole = not (value.is_floating_point() or value.is_complex() or value.dtype == torch.bool or value.is_meta)
+        return f"{words} from {value.min()} to {value.max()}" if whole and value.numel() else words
+    except RuntimeError:  # sparse and nested tensors, and some formats, have no range or no shape
+        return words
 
 
 def _reason(fault: Exception) -> str:
