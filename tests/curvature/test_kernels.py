@@ -54,6 +54,44 @@ def test_a_convolution_has_the_derivatives_of_torch_and_of_differences(function,
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("dim", [0, 1, -1])
+@pytest.mark.parametrize("shape", [(3, 4), (3, 2, 2, 2)])
+def test_weights_that_are_normalised_have_the_second_derivatives_of_their_definition(shape, dim):
+    """Torch's own, of its fused kernel, are wrong on a CPU."""
+    torch.manual_seed(0)
+    v = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+    g = torch.rand_like(torch.norm_except_dim(v, 2, dim)).add(0.5).detach().requires_grad_()
+
+    def quick(v, g):
+        with Quick():
+            return torch._weight_norm(v, g, dim)
+
+    torch.testing.assert_close(quick(v, g), torch._weight_norm(v, g, dim))
+    assert gradgradcheck(quick, (v, g))
+
+
+@pytest.mark.parametrize("make", [nn.utils.parametrizations.weight_norm, nn.utils.weight_norm])
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated:FutureWarning")
+def test_products_and_differences_agree_for_a_network_whose_weights_are_normalised(make):
+    torch.manual_seed(0)
+    net = nn.Sequential(make(nn.Linear(4, 5)), nn.Tanh(), nn.Linear(5, 3)).double()
+    data = torch.randn(20, 4).double(), torch.randint(0, 3, (20,))
+    objective = la.Objective(net, data, F.cross_entropy)
+    matrix, other = Matrix(objective), Matrix(objective, how="differences")
+    vector = torch.randn(matrix.size).double()
+    torch.testing.assert_close(matrix @ vector, other @ vector, rtol=1e-7, atol=1e-7)
+
+
+def test_gradients_that_torch_scales_by_frequency_are_those_of_the_loss():
+    data = torch.randint(0, 3, (20, 4)), torch.randint(0, 3, (20,))
+    found = []
+    for scaled in (False, True):
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Embedding(3, 2, scale_grad_by_freq=scaled), nn.Flatten(), nn.Linear(8, 3)).double()
+        found.append(Matrix(la.Objective(net, data, F.cross_entropy)).gradient())
+    torch.testing.assert_close(*found, rtol=0, atol=0)
+
+
 def test_a_frozen_batchnorm_becomes_part_of_the_convolution_before_it():
     torch.manual_seed(0)
     layers = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU()).double()

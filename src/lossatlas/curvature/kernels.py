@@ -6,6 +6,9 @@ derivatives of a frozen BatchNorm in many passes over memory. Inside :class:`Qui
 kind, a frozen BatchNorm just after a convolution becomes part of its weights, by the chain rule, and ReLU leaves no
 zeros behind; the cross-entropy of a softmax keeps its logits alone. It is the same function of the same parameters, and
 differs by rounding.
+
+One second derivative of torch is wrong: that of the fused weight normalisation on a CPU treats the norms as constants
+(``gradgradcheck`` fails, torch 2.13). Inside :class:`Quick` weights are normalised by definition.
 """
 
 from __future__ import annotations
@@ -180,6 +183,8 @@ class Quick(TorchFunctionMode):
             return self._batch_norm(*args, **given)
         if function in _RELU and len(args) == 1 and not given.get("inplace") and _plain(args[0]):
             return _applied(Relu, args[0])
+        if function is torch._weight_norm:
+            return _weight_norm(*args, **given)
         if function is F.cross_entropy:
             return self._cross_entropy(*args, **given)
         return function(*args, **given)
@@ -251,6 +256,11 @@ class Quick(TorchFunctionMode):
         shift = shift if last.bias is None else shift + scale * last.bias
         folded: Tensor = _applied(Convolution, last.x, kernel, shift, last.how)
         return folded
+
+
+def _weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
+    """Weights g v / ‖v‖, with norms over all dimensions but one; over all, where that is -1."""
+    return v * (g / torch.norm_except_dim(v, 2, dim))
 
 
 def _applied(function: type[Function], *arguments: Any) -> Any:

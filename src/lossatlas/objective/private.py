@@ -78,6 +78,7 @@ def private_copy(model: nn.Module, *, device: torch.device, training: bool, auto
     for module in twin.modules():
         if isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
             module.sparse = False  # the same values; sparse gradients have no products with a Hessian
+            module.scale_grad_by_freq = False  # and what is scaled so is no gradient of the loss
     twin.requires_grad_(False).to(device).train(training)
     if autograd:
         trained = dict(model.named_parameters())
