@@ -268,6 +268,13 @@ def test_explain_prints_every_tensor(here):
     assert rows[0]["filters"] == 8
 
 
+def test_explain_takes_its_model_as_other_commands_do(here):
+    printed = run("explain", "user.py:make_model").stdout
+    assert run("explain", "--model", "user.py:make_model").stdout == printed
+    assert "| resnet20 |" in run("explain", "--sizes", "zoo:resnet56", "--model", "zoo:resnet20").stdout
+    assert "MODEL is missing: name it as file.py:callable" in run("explain", code=2).stderr
+
+
 def test_explain_counts_heads_and_layers_and_says_what_is_not_fixed():
     rows = json.loads(run("explain", "zoo:vit", "--normalize", "head", "--json").stdout)
     counts = {row["tensor"]: (row["filters"], row["size"]) for row in rows}
@@ -375,7 +382,12 @@ def checkpoint(here, width):
 
 
 BAD = {
-    "no model": (dict(model=""), [], "--model is missing"),
+    "no model": (dict(model=""), [], "--model is missing: name it as file.py:callable, package.module:callable, torch"),
+    "no data": (
+        dict(data=""),
+        [],
+        "--data is missing: name it as file.py:callable, package.module:callable, zoo:NAME, im",
+    ),
     "no colon": (dict(model="make_model"), [], "'make_model' is not a name of the form file.py:callable"),
     "no file": (dict(model="none.py:f"), [], "none.py: no such file"),
     "no function": (dict(model="user.py:make_modle"), [], "user.py has no 'make_modle'; it has make_model"),

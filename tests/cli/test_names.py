@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from lossatlas import SpecError
-from lossatlas.cli import names
+from lossatlas.cli import corpus, names
 from lossatlas.extras import MissingExtraError
+from lossatlas.objective import hub
 
 
 class Library(types.ModuleType):
@@ -70,8 +71,57 @@ def test_a_hugging_face_model_from_a_folder(tmp_path):
     model.save_pretrained(tmp_path)
     again = names.model(f"hf:{tmp_path}")
     assert torch.equal(again.transformer.wte.weight, model.transformer.wte.weight)
+    (tmp_path / "config.json").write_text("{}")
     with pytest.raises(SpecError, match="cannot be loaded"):
-        names.model(f"hf:{tmp_path / 'none'}")
+        names.model(f"hf:{tmp_path}")
+
+
+MISSING = [
+    "nofolder",
+    "./nofolder",
+    "../no/folder",
+    "/no/such/folder",
+    "~/nofolder",
+    "a/b/c",
+    "runs/nofolder",
+    "no folder",
+    "x/",
+]
+
+
+@pytest.mark.parametrize("place", MISSING)
+def test_a_folder_that_is_not_there_is_said_without_asking_the_hub(place, tmp_path, monkeypatch):
+    transformers = pytest.importorskip("transformers")
+    (tmp_path / "runs").mkdir()
+    monkeypatch.chdir(tmp_path)
+    asked = []
+    for kind in (transformers.AutoConfig, transformers.AutoTokenizer):
+        monkeypatch.setattr(kind, "from_pretrained", lambda *given, **options: asked.append(given))
+    with pytest.raises(SpecError, match="no such folder .*OWNER/NAME|no such folder .*hf download runs/nofolder"):
+        names.model(f"hf:{place}")
+    with pytest.raises(SpecError, match="--tokenizer .*no such folder"):
+        corpus._tokenizer(place, given=True)
+    assert asked == []
+
+
+def test_a_name_at_the_hub_is_left_to_the_hub_and_an_old_one_to_its_cache(monkeypatch):
+    for place in ("openai-community/gpt2", "owner_1/Name-2.5", "google/bert_uncased_L-2_H-128_A-2"):
+        hub.check_place(place, place)
+    with pytest.raises(SpecError, match="openai-community/gpt2"):
+        hub.check_place("gpt2", "gpt2")
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda place, file: f"/cache/{place}/{file}")
+    hub.check_place("gpt2", "gpt2")
+
+
+@pytest.mark.parametrize("library", ["torchvision:resnet18", "timm:resnet18", "hf:net"])
+def test_data_is_offered_what_names_data(library):
+    with pytest.raises(SpecError, match="names a model; expected file.py:callable.*zoo:NAME, images.npz") as told:
+        names.data(library)
+    assert "torchvision:" not in str(told.value).partition("expected")[2]
+    for ask in (names.data, lambda text: names.loss(text), lambda text: names.metric(text)):
+        with pytest.raises(SpecError, match="no module 'no'; expected file.py:callable") as told:
+            ask("no.such:thing")
+        assert "timm:" not in str(told.value)
 
 
 def test_names_are_taken_apart():

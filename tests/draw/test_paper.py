@@ -14,7 +14,8 @@ import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from lossatlas.draw import View, compiled, static
+import lossatlas as la
+from lossatlas.draw import View, brief, compiled, static
 from lossatlas.draw.view import compile
 from lossatlas.errors import SpecError
 from lossatlas.figure.overlays import Path as Walk
@@ -232,6 +233,15 @@ def test_ticks_stand_in_or_not_at_all(bowl: xr.Dataset) -> None:
         tick = figure.axes[0].xaxis.get_major_ticks()[0]
         assert (tick.tick1line.get_markersize() > 0) is length
     assert figure.axes[0].get_xticklabels()
+
+
+def test_a_caption_says_plainly_which_of_several_slices_prove_something() -> None:
+    at = np.linspace(-1, 1, 9)
+    up, down = (la.landscape(x=at, y=at, loss=sign * np.add.outer(at**2, at**2) + 3) for sign in (1, -1))
+    (sentence,) = brief.proves([up, down, up], "loss")
+    assert sentence == "1 of 3 slices proves that its loss is not convex; the others prove nothing."
+    (sentence,) = brief.proves([up, down, down], "loss")
+    assert sentence == "2 of 3 slices prove that their loss is not convex; the other proves nothing."
 
 
 def test_letters_and_names_stand_over_the_panels(bowl: xr.Dataset) -> None:

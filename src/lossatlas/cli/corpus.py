@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lossatlas.errors import SpecError
 from lossatlas.extras import require
-from lossatlas.objective import language
+from lossatlas.objective import hub, language
 from lossatlas.objective.metrics import IGNORED
 from lossatlas.untrusted import MOST_CORPUS, text_of
 
@@ -140,6 +140,7 @@ def _tokenizer(source: str, *, given: bool) -> Any:
             f"{flag} {source} has no tokenizer (no {', '.join(VOCABULARY[:3])} …), so the text cannot become tokens; "
             "name the folder or tokenizer.json that made the model's tokens: --tokenizer FOLDER"
         )
+    hub.check_place(source, f"{flag} {source}")
     try:
         return library.AutoTokenizer.from_pretrained(source)
     except Exception as fault:  # each kind of tokenizer fails in its own way

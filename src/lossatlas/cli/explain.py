@@ -14,7 +14,8 @@ __all__ = ["explain_command"]
 
 
 @click.command("explain")
-@click.argument("models", metavar="MODEL...", nargs=-1, required=True)
+@click.argument("models", metavar="[MODEL]...", nargs=-1)
+@click.option("--model", "also", multiple=True, metavar="NAME", help="The same, as other commands take it.")
 @click.option("--still", multiple=True, metavar="ROLE", help="Roles that stay: bias, norm, weight or none.")
 @click.option("--only", multiple=True, metavar="PATTERN", help='Move only tensors with such names: "layer3.*".')
 @click.option("--normalize", metavar="WAY", default="filter", help="Count what filter (default), head or layer scales.")
@@ -23,6 +24,7 @@ __all__ = ["explain_command"]
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def explain_command(
     models: tuple[str, ...],
+    also: tuple[str, ...],
     still: tuple[str, ...],
     only: tuple[str, ...],
     normalize: str,
@@ -32,9 +34,12 @@ def explain_command(
 ) -> None:
     """Print the filters of a MODEL: tensor, shape, module, rule, number and size of filters, and whether it moves.
 
+    MODEL is a name as --model of other commands takes it, with or without that flag.
+
     \b
     Examples:
       lossatlas explain zoo:resnet20
+      lossatlas explain --model zoo:resnet20
       lossatlas explain zoo:resnet20 --only "layer3.*"
       lossatlas explain zoo:decoder --normalize head
       lossatlas explain train.py:make_model --still norm
@@ -46,6 +51,9 @@ def explain_command(
     from lossatlas.space.filters.table import checked_still
     from lossatlas.space.normalize import STILL
 
+    models += also
+    if not models:
+        raise SpecError(f"MODEL is missing: name it as {names.FORMS}")
     roles = tuple(role for entry in still for role in entry.split(","))
     held = checked_still(() if roles == ("none",) else roles or STILL)
     if sizes:

@@ -102,8 +102,8 @@ def export_command(
     Examples:
       lossatlas export runs/a surface.h5
       lossatlas export runs/a surface.h5 --directions directions.h5 --model zoo:resnet56
-      lossatlas sample --model hf:gpt2 --data text.txt --rank 4 --run runs/lm
-      lossatlas export runs/lm adapters --lora --model hf:gpt2
+      lossatlas sample --model hf:openai-community/gpt2 --data text.txt --rank 4 --run runs/lm
+      lossatlas export runs/lm adapters --lora --model hf:openai-community/gpt2
     """
     from lossatlas.results import interchange
     from lossatlas.results.opening import landscape_at

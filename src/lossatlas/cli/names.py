@@ -6,7 +6,7 @@
 ``zoo:NAME``                    a network or data set that comes with lossatlas
 ``torchvision:NAME``            a classification model of torchvision
 ``timm:NAME``                   a model of timm
-``hf:NAME-or-folder``           a model of Hugging Face transformers
+``hf:folder``                   a model of Hugging Face transformers; at the hub ``hf:OWNER/NAME``
 ``images.npz``                  (data) arrays x uint8 [N, H, W, 3] and y [N]
 ``text.txt``                    (data) a text in blocks of 128 bytes, or of a model's own tokens (``hf:``)
 ``sentences.tsv``               (data) columns ``sentence`` and ``label``
@@ -44,6 +44,7 @@ from lossatlas.objective.randomness import seeded
 from lossatlas.untrusted import json_object
 
 __all__ = [
+    "DATA",
     "FORMS",
     "LOSSES",
     "METRICS",
@@ -52,7 +53,6 @@ __all__ = [
     "data",
     "folder",
     "forward",
-    "has_weights",
     "loss",
     "made",
     "metric",
@@ -75,8 +75,10 @@ METRICS: dict[str, Callable[..., Any]] = {
     name: getattr(known_metrics, name) for name in ("error", "accuracy", "token_error", "token_accuracy", "perplexity")
 }
 
-FORMS = "file.py:callable, package.module:callable, torchvision:NAME, timm:NAME, hf:NAME-or-folder or zoo:NAME"
-
+OWN = "file.py:callable or package.module:callable"
+FORMS = "file.py:callable, package.module:callable, torchvision:NAME, timm:NAME, hf:folder, hf:OWNER/NAME or zoo:NAME"
+DATA = "file.py:callable, package.module:callable, zoo:NAME, images.npz, text.txt or sentences.tsv"
+"""What a name may look like: of the user's own (a loss, a metric), of a model, of data."""
 
 SEED = 0
 """Of the weights that a maker draws at random: without it the same command would be of another network each time."""
@@ -190,12 +192,6 @@ def folder(text: str) -> str:
     return parse(text).target if ":" in text else text
 
 
-def has_weights(folder: str) -> bool:
-    """Whether a model of Hugging Face comes with weights: a folder with files of them, or a name at the hub."""
-    path = Path(folder)
-    return not path.is_dir() or any(path.glob("*.safetensors")) or any(path.glob("*.bin"))
-
-
 def data(text: str) -> Any:
     """The data that a name stands for, as an Objective takes it.
 
@@ -210,11 +206,13 @@ def data(text: str) -> Any:
         return zoo.data("npz", path=text)
     if Path(text).suffix in (".txt", ".tsv"):
         return zoo.data({".txt": "text", ".tsv": "tsv"}[Path(text).suffix], path=text)
-    name = parse(text, "file.py:callable, package.module:callable, zoo:NAME, images.npz, text.txt or sentences.tsv")
+    name = parse(text, DATA)
     if name.source == "zoo":
         return zoo.data(name.target, **name.arguments)
+    if name.source in _LIBRARIES:
+        raise SpecError(f"data {text!r} names a model; expected {DATA}")
     with seeded(SEED):
-        return _called(name, _found(name), ())
+        return _called(name, _found(name, DATA), ())
 
 
 def made(name: Name, ready: tuple[type, ...]) -> Any:
@@ -224,7 +222,7 @@ def made(name: Name, ready: tuple[type, ...]) -> Any:
         The object; one of a type in ``ready`` stays as it is.
     """
     with seeded(SEED):
-        return _called(name, _found(name), ready)
+        return _called(name, _found(name, OWN), ready)
 
 
 def loss(text: str) -> Callable[..., Any] | None:
@@ -261,8 +259,8 @@ def metric(text: str) -> tuple[str, Callable[..., Any]]:
 def _function(argument: str, text: str, known: Mapping[str, Any]) -> Callable[..., Any]:
     if ":" not in text:
         raise SpecError(unknown(argument, text, [*known, "file.py:callable", "package.module:callable"]))
-    name = parse(text)
-    found = _found(name)
+    name = parse(text, OWN)
+    found = _found(name, OWN)
     if isinstance(found, type) or name.arguments:
         found = _called(name, found, ())
     if not callable(found):
@@ -271,9 +269,9 @@ def _function(argument: str, text: str, known: Mapping[str, Any]) -> Callable[..
     return function
 
 
-def _found(name: Name) -> Any:
+def _found(name: Name, forms: str = FORMS) -> Any:
     """The object in the user's file or module."""
-    module = _file(Path(name.source)) if name.source.endswith(".py") else _module(name)
+    module = _file(Path(name.source)) if name.source.endswith(".py") else _module(name, forms)
     if not hasattr(module, name.target):
         public = [entry for entry in vars(module) if not entry.startswith("_")]
         near = difflib.get_close_matches(name.target, public, n=3) or public[:5]
@@ -304,13 +302,13 @@ def _file(path: Path) -> ModuleType:
         raise SpecError(f"{path} raised {_place(fault)}") from fault
 
 
-def _module(name: Name) -> ModuleType:
+def _module(name: Name, forms: str) -> ModuleType:
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
         return importlib.import_module(name.source)
     except ModuleNotFoundError as fault:
-        raise SpecError(f"{name.text!r}: no module {fault.name!r}; expected {FORMS}") from fault
+        raise SpecError(f"{name.text!r}: no module {fault.name!r}; expected {forms}") from fault
     except Exception as fault:  # whatever the user's code raises is the user's to see
         raise SpecError(f"{name.source} raised {_place(fault)}") from fault
 
@@ -347,10 +345,11 @@ def _from_hub(name: Name) -> nn.Module:
     if hub.is_adapter_folder(Path(name.target)):
         return _adapted(name)
     library = require("transformers", extra="hf", purpose=f"make {name.text}")
+    hub.check_place(name.target, repr(name.text))
     try:
         config = library.AutoConfig.from_pretrained(name.target)
         kind = getattr(library, (config.architectures or ["AutoModel"])[0])
-        if has_weights(name.target):
+        if hub.has_weights(name.target):
             made, report = kind.from_pretrained(name.target, output_loading_info=True, **name.arguments)
         else:
             with seeded(SEED):

@@ -50,7 +50,7 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
         "--model",
         metavar="NAME",
         help="The network: file.py:callable, package.module:callable, torchvision:NAME, "
-        "timm:NAME, hf:FOLDER or zoo:NAME.",
+        "timm:NAME, hf:FOLDER, hf:OWNER/NAME or zoo:NAME.",
     ),
     "checkpoint": click.option(
         "--checkpoint", metavar="FILE", help="Its weights: a state dict, safetensors, a Lightning checkpoint, …"
@@ -74,7 +74,7 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
     "data": click.option(
         "--data",
         metavar="NAME",
-        help="The samples: file.py:callable, package.module:callable, zoo:NAME, images.npz or text.txt.",
+        help="The samples: file.py:callable, package.module:callable, zoo:NAME, images.npz, text.txt or sentences.tsv.",
     ),
     "function": click.option(
         "--function",

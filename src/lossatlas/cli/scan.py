@@ -26,7 +26,7 @@ from lossatlas.cli.samples import first_inputs, first_samples, in_format
 from lossatlas.cli.seen import view_fields
 from lossatlas.errors import SpecError, unknown
 from lossatlas.evaluate.plans import NAMES, PRECISIONS
-from lossatlas.objective import Objective, batchnorm
+from lossatlas.objective import Objective, batchnorm, hub
 from lossatlas.objective.batches import batches_of
 from lossatlas.objective.checkpoints import load_checkpoint
 from lossatlas.objective.private import private_copy
@@ -123,9 +123,9 @@ class Scan:
     def __post_init__(self) -> None:
         """Check what is told before anything is loaded."""
         check_function(self)
-        for needed in () if self.function else ("model", "data"):
+        for needed, forms in () if self.function else (("model", names.FORMS), ("data", names.DATA)):
             if not getattr(self, needed):
-                raise SpecError(f"--{needed} is missing: name it as {names.FORMS}")
+                raise SpecError(f"--{needed} is missing: name it as {forms}")
         known = {"normalize": WAYS, "batchnorm": batchnorm.MODES, "plan": NAMES, "precision": PRECISIONS}
         for option, choices in known.items():
             if getattr(self, option) not in choices:
@@ -340,7 +340,7 @@ def called(scan: Scan, model: nn.Module) -> str:
     folder = names.folder(scan.model)
     if scan.checkpoint:
         return f"{type(unwrapped(model)).__name__} of {folder}"
-    return f"{'pretrained' if names.has_weights(folder) else 'random'} weights of {folder}"
+    return f"{'pretrained' if hub.has_weights(folder) else 'random'} weights of {folder}"
 
 
 def _short(name: str) -> str:

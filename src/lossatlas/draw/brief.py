@@ -91,4 +91,7 @@ def _proved(landscapes: Sequence[xr.Dataset], value: str) -> tuple[str, ...]:
         return (f"This slice proves that the loss is not {not_convex(landscapes)}.", *centre)
     if proven == len(proofs):
         return (f"These slices prove that none of the losses is {not_convex(landscapes)}.", *centre)
-    return (f"{proven} of {len(proofs)} losses are proved not to be convex; of the others nothing is.", *centre)
+    those = "slices prove that their loss" if proven > 1 else "slices proves that its loss"
+    rest = "the others prove" if len(proofs) - proven > 1 else "the other proves"
+    words = f"{proven} of {len(proofs)} {those} is not {not_convex(landscapes)}; {rest} nothing."
+    return (words, *centre)

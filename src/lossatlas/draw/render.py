@@ -102,7 +102,7 @@ class Stage:
             self._plotter.enable_ssao(radius=0.12, bias=0.022, kernel_size=64, blur=True)
 
     def picture(self, view: Projection) -> np.ndarray:
-        """What is seen, uint8 [height, width, 4], transparent where nothing is."""
+        """What is seen, uint8 [height, width, 4], transparent where there is nothing."""
         pyvista, plotter = self._pyvista, self._plotter
         with pyvista.vtk_verbosity("off"):
             plotter.remove_all_lights()

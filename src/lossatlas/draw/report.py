@@ -91,7 +91,7 @@ def report(path: str | os.PathLike[str], title: str, parts: Iterable[Part | Any]
     Args:
         path: the ``.html`` file; it is written whole or not at all.
         title: its heading.
-        parts: in order. A text is a paragraph; what is none of the parts above is drawn as a :class:`Picture`.
+        parts: in order. A text is a paragraph; anything else is drawn as a :class:`Picture`.
             Numbers that follow each other stand in one table.
 
     Returns:

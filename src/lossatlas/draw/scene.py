@@ -153,7 +153,7 @@ class Caption:
         centre: the value at the marked centre; empty where none is marked or known.
         shown: the range shown, the scale and what was clipped.
         runs: of how many runs the lines are the median; empty where each is one run.
-        empty: what is hatched, and why; empty where nothing is.
+        empty: what is hatched, and why; empty if nothing is hatched.
         notes: what the overlays say of themselves.
         caveat: what the picture does not prove.
         what: what it is in a few parts, the most important first, for a caption of two lines.

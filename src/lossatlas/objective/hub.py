@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,9 +19,20 @@ from lossatlas.extras import require
 from lossatlas.objective.contents import Contents, contents_of
 from lossatlas.objective.randomness import seeded
 
-__all__ = ["ADAPTER", "Translated", "is_adapted", "is_adapter_folder", "merged", "translated"]
+__all__ = [
+    "ADAPTER",
+    "Translated",
+    "check_place",
+    "has_weights",
+    "is_adapted",
+    "is_adapter_folder",
+    "merged",
+    "translated",
+]
 
 ADAPTER = "adapter_config.json"
+_PART = re.compile(r"[A-Za-z0-9_](?:[\w.-]*[A-Za-z0-9_])?")
+"""Of a name at the hub: letters and numbers, and between them full stops, dashes and underscores."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +56,44 @@ def is_adapted(model: nn.Module) -> bool:
 def is_adapter_folder(path: Path) -> bool:
     """Whether a folder holds an adapter of peft."""
     return path.is_dir() and (path / ADAPTER).is_file()
+
+
+def check_place(place: str, named: str) -> None:
+    """Check that a name is a folder that is there, or one that the hub may know; before the hub is asked for long.
+
+    Models at the hub are ``OWNER/NAME``; the few with a name alone have an owner by now (``openai-community/gpt2``),
+    and are taken under the old name where they lie in the hub's cache.
+
+    Args:
+        place: the folder, or name at the hub.
+        named: what the message calls it.
+
+    Raises:
+        SpecError: no such folder, and no name at the hub.
+    """
+    if Path(place).is_dir():
+        return
+    parts = place.split("/")
+    if not all(map(_PART.fullmatch, parts)) or len(parts) > 2:
+        why = "a model at the hub is named OWNER/NAME"
+    elif (len(parts) == 2 and not Path(parts[0]).is_dir()) or isinstance(_cached(place, "config.json"), str):
+        return
+    elif len(parts) == 1:
+        why = "a model at the hub is named OWNER/NAME, as openai-community/gpt2"
+    else:
+        why = f"{parts[0]} is a folder here; if the hub's model is meant: hf download {place}"
+    raise SpecError(f"{named}: no such folder ({Path(place).absolute()}); {why}")
+
+
+def _cached(place: str, file: str) -> Any:
+    """Where a file of a model lies in the hub's cache, if it does."""
+    return require("huggingface_hub", extra="hf", purpose="look into the cache").try_to_load_from_cache(place, file)
+
+
+def has_weights(folder: str) -> bool:
+    """Whether a model of Hugging Face comes with weights: a folder with files of them, or a name at the hub."""
+    path = Path(folder)
+    return not path.is_dir() or any(path.glob("*.safetensors")) or any(path.glob("*.bin"))
 
 
 def _is(model: nn.Module, kind: str) -> bool:
