@@ -438,7 +438,7 @@ def test_bad_checkpoints_are_named(here):
     ("text", "message"),
     [
         ("model =", "cannot be read as TOML"),
-        ("modle = 'a'", "unknown key 'modle'; the valid keys are model, data, checkpoint"),
+        ("modle = 'a'", "unknown key 'modle'; the valid keys are model, data, function"),
         ("seed = 'a'", "seed = 'a' is a str; expected a int"),
         ("orthogonal = 1", "orthogonal = 1 is a int; expected a bool"),
         ("[view]\nvman = 1", "'vman' is unknown; choose one of: width, height, aspect"),
