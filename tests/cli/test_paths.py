@@ -89,7 +89,7 @@ def test_barriers_before_and_after_alignment_and_along_a_curve(here):
     for words in (
         "BatchNorm recalibrated",
         "straight line: barrier",
-        "proves none on others",
+        "may have no barrier",
         "of 12 units in 1 groups permuted",
         "straight line after alignment: barrier",
         "local optimum",
@@ -100,6 +100,26 @@ def test_barriers_before_and_after_alignment_and_along_a_curve(here):
     assert "straight line after alignment" in (here / "ways.svg").read_text()
     assert (here / "plane.png").read_bytes().startswith(b"\x89PNG")
     assert "barrier, straight line" in (here / "page.html").read_text()
+
+
+def test_a_line_that_alignment_leaves_as_it_is_is_drawn_once_and_said(here):
+    again = la.zoo.model("mlp", widths=(64, 12, 10), norm=True)
+    la.load_checkpoint(again, "0.pt")
+    with torch.no_grad():
+        next(again.parameters()).mul_(1.01)
+    torch.save(again.state_dict(), "near.pt")
+    options = ("--checkpoint", "0.pt", "--to", "near.pt", "--steps", "5", "--align", "--run", "kept", "--out", "a.svg")
+    result = run("connect", *WHAT, *options)
+    said = "Alignment permuted no unit: the line after it is the straight line."
+    assert "0 of 12 units" in result.stdout
+    assert said in result.stdout
+    assert "straight line after alignment: barrier" not in result.stdout
+    ways = la.open("kept")
+    assert list(ways.landscapes) == ["straight line"]
+    assert len(ways.plot().panels[0].series) == 1
+    picture = (here / "a.svg").read_text()
+    assert said in picture
+    assert "Barrier: " in picture
 
 
 def test_ways_are_kept_and_drawn_again_without_the_model(here, monkeypatch):

@@ -93,30 +93,34 @@ class _Found:
         self.ways: dict[str, Any] = {}
         self.lines: list[tuple[str, Any]] = []
         self.names: dict[str, str] = {}
+        self.notes: list[str] = []
         self.connection: Any = None
 
     def line(self, *, aligned: bool) -> None:
+        import lossatlas as la
         from lossatlas.connect.barriers import CAVEAT
 
         objective = self.objective
-        first = "line-before-alignment" if aligned else "line"
+        alignment = la.align(objective, self.ends[1]) if aligned else None
+        first = "line-before-alignment" if alignment is not None and alignment.moved else "line"
         found, way = self._barrier(first)
         mode = way.attrs["batchnorm"]
         click.echo(f"data: {objective.data_name}, {objective.samples} samples{f'; BatchNorm {mode}' if mode else ''}")
         self._say("straight line", found, way, first)
         click.echo(CAVEAT)
-        if aligned:
-            self._align()
+        if alignment is not None:
+            self._align(alignment)
 
-    def _align(self) -> None:
-        import lossatlas as la
-
-        aligned = la.align(self.objective, self.ends[1])
+    def _align(self, aligned: Any) -> None:
         click.echo(f"alignment: {aligned.words}")
         for reason in aligned.reasons[:5]:
             click.echo(f"note: held still: {reason}", err=True)
-        self.ends[1] = aligned
-        self._say("straight line after alignment", *self._barrier("line"), "line")
+        if aligned.moved:
+            self.ends[1] = aligned
+            self._say("straight line after alignment", *self._barrier("line"), "line")
+        else:
+            self.notes.append("Alignment permuted no unit: the line after it is the straight line.")
+            click.echo(self.notes[-1])
         click.echo("Weight matching finds a local optimum: another start may find permutations that match better.")
 
     def _barrier(self, name: str) -> tuple[Any, Any]:
@@ -146,9 +150,10 @@ class _Found:
 
     @property
     def caption(self) -> tuple[str, ...]:
-        from lossatlas.connect.barriers import CAVEAT
+        from lossatlas.connect.barriers import CAVEAT, heights
 
-        return (*(f"{name[0].upper()}{name[1:]}: {found.words}." for name, found in self.lines), CAVEAT)
+        each = (f"{name[0].upper()}{name[1:]}: {found.words}." for name, found in self.lines)
+        return (heights([found for _, found in self.lines]), *each, CAVEAT, *self.notes)
 
     def plot(self) -> Any:
         from lossatlas.connect.connections import plot

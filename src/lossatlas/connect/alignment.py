@@ -78,13 +78,17 @@ class Alignment(Mapping[str, Tensor]):
         return len(self.tensors)
 
     @property
+    def moved(self) -> int:
+        """How many units have another place than before; 0 where the network is as it was."""
+        return sum(int((p != np.arange(len(p))).sum()) for p in self.permutations.values())
+
+    @property
     def words(self) -> str:
         """What was permuted and how much nearer the networks are, in a sentence."""
         count = sum(group.size for group in self.groups.values())
-        moved = sum(int((p != np.arange(len(p))).sum()) for p in self.permutations.values())
         sure = "" if self.checked is None else f"; outputs differ by {self.checked:.1g} of their size"
         return (
-            f"{moved} of {count} units in {len(self.groups)} groups permuted: distance {self.before:.4g} before, "
+            f"{self.moved} of {count} units in {len(self.groups)} groups permuted: distance {self.before:.4g} before, "
             f"{self.after:.4g} after{sure}"
         )
 

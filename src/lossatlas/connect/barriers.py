@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,9 +30,9 @@ from lossatlas.space.curves import Curve
 from lossatlas.space.directions import tensors_of
 from lossatlas.space.parameters import Parameters
 
-__all__ = ["CAVEAT", "Barrier", "barrier", "height", "with_error"]
+__all__ = ["CAVEAT", "Barrier", "barrier", "height", "heights", "with_error"]
 
-CAVEAT = "A barrier on this way proves none on others: a curve, or a permutation, may join what a line does not."
+CAVEAT = "Another way, or a permutation of the units, may have no barrier."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +68,24 @@ class Barrier:
             f"barrier {number(self.height)}{spread} at {number(self.at)} of the way, about "
             f"{number(self.grid_error, 2)} higher between the points; ends {ends}"
         )
+
+
+def heights(found: Sequence[Barrier]) -> str:
+    """The heights of the barriers on several ways, in a sentence for one line of a picture.
+
+    Args:
+        found: barriers, in the order of the ways in the picture's key.
+
+    Returns:
+        The sentence.
+
+    Example:
+        >>> low = Barrier(height=0.25, above_mean=0.0, at=0.5, ends=(1.0, 2.0), grid_error=0.0)
+        >>> heights([low]), heights([low, low])
+        ('Barrier: 0.25.', 'Barriers, in the order of the key: 0.25, 0.25.')
+    """
+    head = "Barrier" if len(found) == 1 else "Barriers, in the order of the key"
+    return f"{head}: {', '.join(number(one.height, 3) for one in found)}."
 
 
 def height(way: xr.Dataset, value: str = "loss") -> Barrier:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from lossatlas import checksum
@@ -173,7 +174,7 @@ def overlays_of(path: str | os.PathLike[str]) -> list[Overlay]:
 
 
 def plot(ways: Mapping[str, Any], *, title: str, caption: tuple[str, ...], value: str = "loss") -> Plot:
-    """Several ways between the same two networks on one picture.
+    """Several ways between the same two networks on one picture; one that lies upon another is dashed.
 
     Args:
         ways: Landscapes with the axis x, by the words of the key.
@@ -190,10 +191,11 @@ def plot(ways: Mapping[str, Any], *, title: str, caption: tuple[str, ...], value
     for words, way in ways.items():
         if value not in way:
             raise SpecError(f"value={value!r}: the {words} has none; it was measured without this metric")
-    series = [
-        Series(x=way["x"].values, y=way[value].values, label=words, style="line", color=i)
-        for i, (words, way) in enumerate(ways.items())
-    ]
+    series: list[Series] = []
+    for words, way in ways.items():
+        at, height = way["x"].values, way[value].values
+        hides = any(len(at) == len(one.x) and np.allclose(height, one.y, rtol=0.01) for one in series)
+        series.append(Series(x=at, y=height, label=words, style="line", color=len(series), dashed=hides))
     marks = [Mark(x=0.0, label="first network"), Mark(x=1.0, label="second network")]
     panel = Panel(series=series, x_label="share of the way", y_label=value, marks=marks)
     return Plot(panels=[panel], title=title, caption=caption)

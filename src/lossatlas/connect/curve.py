@@ -84,7 +84,11 @@ class Connection:
             The plot.
         """
         ways = {"straight line": self.line, TRAINED[self.curve.kind]: self.landscape}
-        return onto(ax, connections.plot(ways, title=TITLE, caption=(self.words, barriers.CAVEAT)))
+        return onto(ax, connections.plot(ways, title=TITLE, caption=self._caption))
+
+    @property
+    def _caption(self) -> tuple[str, str, str]:
+        return barriers.heights([self.line_barrier, self.barrier]), self.words, barriers.CAVEAT
 
     def plane(self, axes: tuple[str, str] = ("x", "y")) -> Plane:
         """The plane through both networks and the first bend: the first network at (0, 0), the second at (1, 0).
@@ -219,7 +223,7 @@ def connect(
     if folder is not None:
         named = {"line": "straight line", "curve": TRAINED[kind]}
         heights = {"straight line": found.line_barrier.words, TRAINED[kind]: found.barrier.words}
-        connections.note(folder, named, title=TITLE, caption=(found.words, barriers.CAVEAT), barriers=heights)
+        connections.note(folder, named, title=TITLE, caption=found._caption, barriers=heights)
     return found
 
 

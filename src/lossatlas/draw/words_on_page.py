@@ -75,7 +75,7 @@ def _ended(words: str, size: float, room: float) -> str:
     kept = words.split(" ")
     while len(kept) > 1 and text_width(f"{' '.join(kept)} …", size) > room:
         kept.pop()
-    return shortened(f"{' '.join(kept)} …", size, room)
+    return shortened(f"{' '.join(kept).rstrip(',;:')} …", size, room)
 
 
 def wrapped(text: str, size: float, room: float, weight: str = "normal") -> list[str]:
