@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from torch.nn import functional as F
 
@@ -144,6 +145,18 @@ def test_bad_wishes_are_refused(here) -> None:
     drawn = run("eigen", "--density", "--vectors", 2, "--out", "d.svg", "--probes", 0)
     assert "drawn: d.svg" in drawn.output
     assert "mean of 2 random vectors" in (here / "d.svg").read_text()
+
+
+def test_a_run_that_is_not_there_is_said_before_anything_is_computed(here, monkeypatch) -> None:
+    monkeypatch.setattr("lossatlas.curvature.spectrum.ends_of", lambda *_, **__: pytest.fail("computed"))
+    (here / "empty").mkdir()
+    la.Recorder("path").step(torch.nn.Linear(1, 1))
+    for name, words in (("new", "is not there"), ("empty", "holds nothing"), ("path", "holds the path of a training")):
+        said = run("eigen", "--run", name, code=2).stderr
+        assert f"--run {name} {words}" in said
+        assert f"lossatlas sample --run {name} with the same model and data; or add --map" in said
+    assert "--by and --batches print it" in run("eigen", "--by", "layer", "--run", "new", code=2).stderr
+    assert "A run of `lossatlas sample`" in " ".join(run("eigen", "--help").stdout.split())
 
 
 def test_samples_auto_means_all_of_them_and_says_so(here) -> None:

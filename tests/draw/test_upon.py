@@ -219,6 +219,53 @@ def test_a_name_stays_beside_its_place_when_the_relief_turns():
         assert 0 < gap < 20
 
 
+WINDING = {
+    "diagonal": [(-0.8, -0.8), (0.8, 0.8)],
+    "turning back": [(0.8, 0.7), (-0.5, -0.6), (0.6, 0.9), (-0.6, -0.3)],
+    "upright": [(0.0, 0.8), (0.0, -0.8)],
+    "level": [(-0.9, 0.0), (0.0, 0.02), (0.9, 0.0)],
+    "zigzag": [(x, 0.5 * (-1) ** i) for i, x in enumerate(np.linspace(-0.9, 0.9, 16))],
+}
+
+
+@pytest.mark.parametrize("kind", ["filled", "heat", "surface"])
+@pytest.mark.parametrize("shape", WINDING)
+def test_the_words_of_a_path_do_not_lie_on_it_or_stand_in_the_caption(shape, kind):
+    x, y = map(list, zip(*WINDING[shape], strict=True))
+    last = len(x) - 1
+    words = [(0, "step 0"), (last // 2, "halfway"), (last, f"step {last}")]
+    figure = la.plot(field(), kind=kind, overlays=[Path(x=x, y=y, words=words)])
+    figure.draw_without_rendering()
+    axes = next(
+        one for one in figure.axes if any(text.get_gid() == "name" for text in one.texts) or one is figure.axes[0]
+    )
+    names = [text for text in axes.texts if text.get_gid() == "name"]
+    caption = " ".join(text.get_text() for text in figure.texts)
+    for _, word in words:
+        assert (word in [text.get_text() for text in names]) != (word in caption), word
+    if kind == "surface":
+        return  # where the path runs on the page is known to the drawing alone
+    way = axes.transData.transform(
+        np.column_stack([np.interp(np.linspace(0, last, 2000), range(last + 1), z) for z in (x, y)])
+    )
+    for text in names:
+        box = Text.get_window_extent(text)
+        inside = (box.x0 < way[:, 0]) & (way[:, 0] < box.x1) & (box.y0 < way[:, 1]) & (way[:, 1] < box.y1)
+        assert not inside.any(), (text.get_text(), shape)
+
+
+def test_words_for_which_there_is_no_room_are_named_in_the_caption():
+    turns = np.linspace(0, 14 * np.pi, 400)
+    spiral = Path(
+        x=0.9 * np.cos(turns) * turns / turns[-1], y=0.9 * np.sin(turns) * turns / turns[-1], words=[(0, "the start")]
+    )
+    figure = la.plot(field(), kind="filled", overlays=[spiral])
+    assert not [text for axes in figure.axes for text in axes.texts if text.get_gid() == "name"]
+    assert "no room to label: the start" in " ".join(text.get_text() for text in figure.texts)
+    whole = la.plot(field(), kind="filled", overlays=[spiral], caption="full")
+    assert "No room to label: the start." in " ".join(text.get_text() for text in whole.texts).replace("\n", " ")
+
+
 def test_a_name_without_room_on_the_right_stands_on_another_side():
     figure = la.plot(field(), kind="filled", overlays=[Points(x=[0.99], y=[0.99], words=["in the corner"])])
     (box,) = names_on(figure)[0].values()

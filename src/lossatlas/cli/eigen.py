@@ -63,7 +63,13 @@ class Wish:
 
 
 @click.command("eigen", cls=Measuring, own="Curvature")
-@flags((*WHAT, *WHERE, "run", "out", "title"))
+@flags((*WHAT, *WHERE, "out", "title"))
+@click.option(
+    "--run",
+    metavar="FOLDER",
+    help="A run of `lossatlas sample` on the same model and data: what is found at the centre is kept with it, and its "
+    "pictures print λmin. With --map: keep the map here; the same command resumes it.",
+)
 @click.option("--k", default=1, show_default=True, metavar="N", help="Eigenvalues at either end.")
 @click.option("--kind", default="hessian", show_default=True, metavar="KIND", help="hessian, or ggn (Gauss-Newton).")
 @click.option("--tensors", default="all", show_default=True, metavar="WHICH", help="all, or weights as in the paper.")
@@ -126,21 +132,23 @@ def eigen_command(config: Path | None, **given: Any) -> None:
     take some 20 to 60 of them, a trace --probes, a point of the map about 10. With --map, --run is the folder of the
     map, and the same command resumes; without it, --run names a run of `lossatlas sample` on the same model and data.
     """
+    from lossatlas.cli.kinds import check_run
     from lossatlas.cli.scan import Scan, all_samples
 
     fields = Wish.__dataclass_fields__
     wish = Wish(**{name: given.pop(name) for name in tuple(given) if name in fields})
+    parts = wish.by or wish.batches
+    if given.get("run") and parts:
+        raise SpecError("--run keeps what is found at the centre, or a --map; --by and --batches print it, or --json")
     scan = Scan(**settings(config, given))
+    if scan.run and not (wish.map or parts):
+        check_run(scan.run)
     scan = all_samples(scan, "curvature")
     if scan.precision != "exact":
         raise SpecError(f"precision = {scan.precision!r}: curvature is taken in full precision; leave it out")
+    measure = _by if wish.by else _batches if wish.batches else _map if wish.map else _centre
     try:
-        if wish.by:
-            _by(scan, wish)
-        elif wish.batches:
-            _batches(scan, wish)
-        else:
-            _map(scan, wish) if wish.map else _centre(scan, wish)
+        measure(scan, wish)
     except KeyboardInterrupt:
         from lossatlas.cli.sample import stopped
 

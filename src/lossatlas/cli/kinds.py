@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 
 from lossatlas.errors import SpecError
 
-__all__ = ["Result", "opened", "parts_of"]
+__all__ = ["Result", "check_run", "opened", "parts_of"]
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,24 @@ def opened(path: str) -> Result:
         found = opening.open(path)
     kind = opening.kind_of(path)
     return Result(path, kind.name if kind else "landscape", found)
+
+
+def check_run(run: str) -> None:
+    """Check that a folder is one with which numbers at its centre can be kept, before they are computed.
+
+    Raises:
+        SpecError: no run of ``lossatlas sample`` is there.
+    """
+    from lossatlas.results.opening import kind_of
+
+    kind = kind_of(run)
+    if kind is None or kind.name != "landscape":
+        there = f"holds {kind.words}" if kind else "holds nothing" if Path(run).is_dir() else "is not there"
+        raise SpecError(
+            f"--run {run} {there}; expected a run of lossatlas sample, with which the curvature at its centre is kept. "
+            f"Make it first: lossatlas sample --run {shlex.quote(run)} with the same model and data; or add --map, "
+            "which makes its own folder"
+        )
 
 
 def parts_of(results: Sequence[Result]) -> list[Any]:

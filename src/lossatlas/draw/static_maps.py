@@ -50,12 +50,13 @@ HATCHES = {
 }
 
 
-def draw(scene: Scene, onto: Figure | SubFigure | None = None) -> Figure:
+def draw(scene: Scene, onto: Figure | SubFigure | None = None, *, again: bool = False) -> Figure:
     """Draw all panels with one colour bar.
 
     Args:
         scene: a scene of kind "contour", "filled" or "heat".
         onto: the figure or subfigure; left out, a new one.
+        again: the caption says already which words found no room.
 
     Returns:
         The figure.
@@ -68,12 +69,16 @@ def draw(scene: Scene, onto: Figure | SubFigure | None = None) -> Figure:
     margins = Margins(left=left, right=right + (left - 0.2) * own_y, top=top, bottom=3.3, bar=bar_width(scene))
     key = [*static_overlays.key(scene), *hatch_key(scene)]
     sheet = Sheet(scene, len(scene.panels), _aspect(scene), margins, key, onto)
+    left_out: list[str] = []
     for index, panel in enumerate(scene.panels):
         axes = sheet.axes(sheet.rectangle(index))
         _frame(sheet, axes, scene, panel, first=index % sheet.columns == 0, up=up)
         fill(axes, scene, panel)
-        static_overlays.draw(axes, scene, panel, index)
+        left_out += static_overlays.draw(axes, scene, panel, index)
         heading(sheet, sheet.rectangle(index), panel, letter(scene, index))
+    if left_out and not again:
+        sheet.figure.clear()
+        return draw(static_overlays.without_room(scene, left_out), onto, again=True)
     colour_bar(sheet, scene)
     return sheet.figure  # type: ignore[no-any-return]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -30,12 +30,15 @@ __all__ = [
     "lifted",
     "name_relief",
     "named_places",
+    "without_room",
 ]
 
 SYMBOLS = {"circle": "o", "triangle": "^", "square": "s", "cross": "X"}
 SIDES = ((0.6, 0.5), (-0.6, 0.5), (0.6, -0.6), (-0.6, -0.6))
+LEVEL = ((1.0, 0.0), (-1.0, 0.0), (0.0, 0.9), (0.0, -0.9))
 FURTHER = tuple((left, up) for up in (1.8, -1.9, 3.1, -3.2) for left in (0.6, -0.6))
-"""Where words stand beside a place, in the size of their text: the names of points further off where it is crowded."""
+"""Where words stand beside a place, in the size of their text: at a corner, level with it (0: centred), or further off
+where it is crowded."""
 
 REGIONS = ("#ffffff", "#ff8a5c", "#5cc8ff", "#ffd84d", "#c08aff", "#6fe3a1", "#ff7ab8", "#a0a0a0")
 
@@ -51,6 +54,7 @@ class _Room:
         plate: whether words stand on a plate of the paper's colour, since what is behind them may be light or dark.
         taken: what is taken already.
         lines: paths on the page, float64 [n, 2] in points, which words had better not lie upon.
+        left_out: words that found no room.
     """
 
     bounds: Box
@@ -59,10 +63,15 @@ class _Room:
     plate: bool = False
     taken: list[Box] = field(default_factory=list)
     lines: list[np.ndarray] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
 
 
-def draw(axes: Axes, scene: Scene, panel: Cells, number: int) -> None:
-    """Draw the overlays of one panel of a map."""
+def draw(axes: Axes, scene: Scene, panel: Cells, number: int) -> list[str]:
+    """Draw the overlays of one panel of a map.
+
+    Returns:
+        The words that found no room.
+    """
     left, low, right, high = np.array(axes.bbox.extents) * _points_a_pixel(axes)
     room = _Room((left, right, low, high), partial(_on_page, axes), partial(_beside, axes))
     before = list(axes.texts)
@@ -75,6 +84,7 @@ def draw(axes: Axes, scene: Scene, panel: Cells, number: int) -> None:
             _line_and_dots(axes.plot, scene, overlay, colour(scene, index), (overlay.x, overlay.y))
     _all_words(scene, number, room)
     _give_way(axes, scene, before, room.taken)
+    return room.left_out
 
 
 def _give_way(axes: Axes, scene: Scene, labels: Sequence[Text], taken: list[Box]) -> None:
@@ -127,7 +137,7 @@ def draw_relief(axes: Axes3D, scene: Scene, panel: Cells, number: int, heights: 
 
 def name_relief(
     axes: Axes3D, scene: Scene, panel: Cells, number: int, heights: np.ndarray, bounds: tuple[float, ...]
-) -> None:
+) -> list[str]:
     """Write words beside places on the surface, once the axes stand where they stay.
 
     Args:
@@ -137,9 +147,12 @@ def name_relief(
         number: of the panel.
         heights: of the surface.
         bounds: left, bottom, width and height of the panel in inches on the page.
+
+    Returns:
+        The words that found no room.
     """
     if not any(overlay.words for overlay in scene.overlays if not isinstance(overlay, Regions)):
-        return
+        return []
     axes.get_figure(root=True).draw_without_rendering()  # where the numbers of the axes stand is known when drawn
     left, bottom, width, height = (72.0 * part for part in bounds)
     where, writes = partial(_in_relief, axes, panel, heights), partial(_pinned, axes, panel, heights)
@@ -151,6 +164,16 @@ def name_relief(
         scale = _points_a_pixel(axes)
         room.taken.append((one.x0 * scale, one.x1 * scale, one.y0 * scale, one.y1 * scale))
     _all_words(scene, number, room)
+    return room.left_out
+
+
+def without_room(scene: Scene, words: Sequence[str]) -> Scene:
+    """A scene whose caption names the words that found no room."""
+    said = f"no room to label: {', '.join(dict.fromkeys(words))}"
+    known, cut = scene.caption, scene.range.clipped is not None or scene.range.floored is not None
+    what = (*known.what[:cut], said, *known.what[cut:])
+    notes = f"{known.notes} N{said[1:]}.".strip()
+    return replace(scene, caption=replace(known, what=what, notes=notes))
 
 
 def _in_relief(axes: Axes3D, panel: Cells, heights: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -241,22 +264,25 @@ def _all_words(scene: Scene, number: int, room: _Room) -> None:
 
 
 def _words(scene: Scene, overlay: Path | Points, room: _Room) -> None:
-    """Words beside places, those left out that would lie on others or beyond the frame."""
+    """Words beside places, those left out that would lie on others, beyond the frame, or a path's on the path."""
     from matplotlib import patheffects
 
     words = overlay.words if isinstance(overlay, Path) else enumerate(overlay.words)
     size, widest = scene.theme.small, 0.6 * (room.bounds[1] - room.bounds[0])
     places = room.on_page(overlay.x, overlay.y)
-    sides = SIDES if isinstance(overlay, Path) else (*SIDES, *FURTHER)
+    on_path = isinstance(overlay, Path)
+    sides = (*SIDES, *LEVEL, *FURTHER) if on_path else (*SIDES, *FURTHER)
     for index, known in words:
         text = shortened(known, size, widest)
-        side = _free_side(places[index], text, size, room, sides) if text else None
+        side = _free_side(places[index], text, size, room, sides, clear=on_path) if text else None
         if side is None:
+            if text and _fits(room.bounds, tuple(places[index].repeat(2))):
+                room.left_out.append(known)
             continue
         left, up = side
         written = room.write(
             (float(overlay.x[index]), float(overlay.y[index])), text, xytext=(left * size, up * size),
-            textcoords="offset points", ha="left" if left > 0 else "right", va="bottom" if up > 0 else "top",
+            textcoords="offset points", ha=_aligned(left, "left", "right"), va=_aligned(up, "bottom", "top"),
             fontsize=size, color=scene.theme.ink if room.plate else "white", zorder=8, parse_math=False, gid="name",
         )  # fmt: skip
         if room.plate:
@@ -267,30 +293,39 @@ def _words(scene: Scene, overlay: Path | Points, room: _Room) -> None:
         written.set_path_effects([halo])
 
 
+def _aligned(offset: float, ahead: str, behind: str) -> str:
+    return "center" if offset == 0 else ahead if offset > 0 else behind
+
+
 def _beside(axes: Axes, at: tuple[float, float], text: str, **style: Any) -> Text:
     return axes.annotate(text, at, xycoords="data", **style)
 
 
 def _free_side(
-    place: np.ndarray, text: str, size: float, room: _Room, sides: Sequence[tuple[float, float]]
+    place: np.ndarray, text: str, size: float, room: _Room, sides: Sequence[tuple[float, float]], *, clear: bool
 ) -> tuple[float, float] | None:
-    """Where beside a place there is room for words, in their size, best off all paths; what they take is noted."""
+    """Where beside a place there is room for words, in their size, best off all paths; what they take is noted.
+
+    Returns:
+        The side; none where there is no room, or none ``clear`` of all paths where that is wanted.
+    """
     found = []
     for left, up in sides:
         box = _box(place, text, size, left, up)
         if _fits(room.bounds, box) and not any(touch(box, other) for other in room.taken):
             found.append((sum(_crosses(line, box) for line in room.lines), left, up, box))
-    if not found:
+    crossed, left, up, box = min(found, key=lambda side: side[0], default=(np.inf, 0.0, 0.0, (0.0, 0.0, 0.0, 0.0)))
+    if not found or (clear and crossed > 0):
         return None
-    _, left, up, box = min(found, key=lambda side: side[0])
     room.taken.append(box)
     return left, up
 
 
 def _box(place: np.ndarray, text: str, size: float, left: float, up: float) -> Box:
     x, y = place
-    width, low = text_width(text, size), y + up * size - (0 if up > 0 else 1.2 * size)
-    start = x + left * size - (0 if left > 0 else width)
+    width = text_width(text, size)
+    low = y + up * size - 1.2 * size * (1 - np.sign(up)) / 2
+    start = x + left * size - width * (1 - np.sign(left)) / 2
     return start, start + width, low, low + 1.2 * size
 
 

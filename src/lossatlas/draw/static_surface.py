@@ -47,6 +47,7 @@ def draw(
     dpi: float = 0.0,
     steady: bool = False,
     onto: Figure | SubFigure | None = None,
+    again: bool = False,
 ) -> Figure:
     """Draw all panels from the same side, under the same light, with one colour bar.
 
@@ -57,10 +58,12 @@ def draw(
         dpi: of the rendered reliefs; left out, the theme's.
         steady: leave room for the box from every side, so that one that turns keeps its size.
         onto: the figure or subfigure; left out, a new one.
+        again: the caption says already which words found no room.
 
     Returns:
         The figure.
     """
+    left_out: list[str] = []
     noted = any(panel.note for panel in scene.panels)
     margins = Margins(left=0.6, right=0.6, top=4.1 + 1.4 * noted, bottom=0.6, bar=bar_width(scene))
     key = [*static_overlays.key(scene), *hatch_key(scene)]
@@ -82,9 +85,13 @@ def draw(
             heights = panel.heights(scene.value, scene.range)
             static_overlays.draw_relief(axes, scene, panel, index, heights, _floor(scene))
             _fit(sheet, axes, rectangle)
-        static_overlays.name_relief(
+        left_out += static_overlays.name_relief(
             axes, scene, panel, index, panel.heights(scene.value, scene.range), sheet.on_page(rectangle)
         )
+    if left_out and not (again or steady):  # the words of a film would come and go
+        sheet.figure.clear()
+        told = static_overlays.without_room(scene, left_out)
+        return draw(told, how, stages=stages, dpi=dpi, onto=onto, again=True)
     colour_bar(sheet, scene)
     return sheet.figure  # type: ignore[no-any-return]
 
