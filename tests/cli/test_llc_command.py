@@ -57,7 +57,7 @@ def test_the_estimate_of_a_layer_is_said_and_drawn(tmp_path):
 
 def test_a_refused_estimate_ends_with_exit_code_1_and_says_what_to_change():
     done = run("--nbeta", 3000, "--gamma", 30, "--draws", 50, "--step", 1.0, code=1)
-    assert "take a smaller step, such as step=0.25" in done.output
+    assert "take a smaller step (step=0.25)" in done.output
     assert "the estimate is refused: diverged" in done.output
 
 
@@ -65,8 +65,8 @@ def test_a_volume_and_a_scan_are_said():
     done = run("--volume", "--heights", 1e-4, 1e-2, "--ways", 20, "--json", model="make_bowl")
     assert abs(json.loads(done.stdout)["coefficient"] - 1.5) < 0.01
     done = run("--only", "1.*", "--scan", "--nbeta", 3000, "--gamma", 30, "--draws", 60)
-    assert "step size ε" in done.stdout
-    assert "pull γ" in done.stdout
+    assert "Step size ε" in done.stdout
+    assert "Pull γ" in done.stdout
     run("--scan", "--volume", code=2)
 
 

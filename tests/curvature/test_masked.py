@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import lossatlas as la
+from lossatlas.draw import static
 from lossatlas.errors import SpecError
 
 
@@ -89,6 +90,9 @@ def test_it_has_a_picture_with_its_caveat():
     plot = la.masked_gradients(objective, plane, landscape).plot()
     assert len(plot.panels[0].series[0].x) == 41
     assert "neither robustness nor honest gradients" in plot.sentences[-1]
+    lines = [text.get_text() for text in static.figure(plot).texts]
+    assert any(line.endswith("of the surface's rise: no sign of masked gradients.") for line in lines)
+    assert not any("…" in line for line in lines)
 
 
 def test_what_is_no_surface_of_inputs_is_refused():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -110,7 +112,7 @@ def test_names_of_points_stand_beside_them_and_touch_neither_each_other_nor_a_po
     panel = Panel(series=series, x_label="cost", y_label="τ")
     figure = static.figure(Plot(panels=[panel]))
     (axes,) = figure.axes
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     assert sorted(text.get_text() for text in axes.texts if text.get_text() != "τ") == sorted(names)
     boxes = [text.get_window_extent() for text in axes.texts if text.get_text() != "τ"]
     for number, box in enumerate(boxes):
@@ -119,3 +121,40 @@ def test_names_of_points_stand_beside_them_and_touch_neither_each_other_nor_a_po
         assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1
     with pytest.raises(la.SpecError, match="2 names for 3 points"):
         Series(x=[0, 1, 2], y=[0, 1, 2], names=("a", "b"))
+
+
+def boxes(texts):
+    """What words take up on the page, in pixels."""
+    return [text.get_window_extent() for text in texts if text.get_text() and text.get_visible()]
+
+
+@pytest.mark.parametrize(("low", "high"), [(1e-4, 1e-3), (900.0, 9000.0), (4.9e-4, 1.5e-3), (0.3, 3.0), (2.0, 2.2)])
+@pytest.mark.parametrize("panels", [1, 3])
+def test_the_ticks_of_a_short_logarithmic_axis_stand_apart(low: float, high: float, panels: int) -> None:
+    line = Series(x=[low, (low * high) ** 0.5, high], y=[1, 2, 3], style="points")
+    figure = static.figure(Plot(panels=[Panel(series=[line], x_label="step", y_label="λ", x_scale="log")] * panels))
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        ends = axes.get_xlim()
+        shown = [tick.label1 for tick in axes.xaxis.get_major_ticks() if ends[0] <= tick.get_loc() <= ends[1]]
+        places = sorted((box.x0, box.x1) for box in boxes(shown))
+        assert len(places) >= 2
+        assert all(before[1] < after[0] for before, after in itertools.pairwise(places))
+
+
+def test_the_words_of_a_line_lie_on_no_curve_where_there_is_room() -> None:
+    x = np.linspace(0, 1, 200)
+    ends_there = Series(x=x, y=1 + 0.05 * np.sin(40 * x) * (x > 0.5), label="curve")
+    spike = Series(x=x, y=np.where(abs(x - 0.45) < 0.02, 2.0, 0.0), label="spike")
+    marks = [Mark(y=1.0, label="level"), Mark(x=0.4, label="end of it"), Mark(y=1.0, label="other")]
+    figure = static.figure(Plot(panels=[Panel(series=[ends_there, spike], x_label="x", y_label="y", marks=marks)]))
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    words = [text for text in axes.texts if text.get_text() in ("level", "end of it", "other")]
+    assert len(words) == 3
+    for box in boxes(words):
+        for line in axes.lines[:2]:
+            fine = np.interp(np.linspace(0, 1, 5000), x, line.get_ydata())
+            passed = axes.transData.transform(np.column_stack([np.linspace(0, 1, 5000), fine]))
+            assert not box.count_contains(passed)
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes(words), 2))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
+import re
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import lossatlas as la
+from lossatlas.draw import static
 from lossatlas.errors import SpecError
 from lossatlas.flatness.degeneracy import llc, scan
 from lossatlas.flatness.degeneracy.chains import effective, mean_error, r_hat
@@ -65,6 +67,7 @@ def test_at_a_regular_minimum_it_is_half_of_the_parameters_that_the_pull_leaves_
     held = 0.5 * np.sum(gamma / (nbeta * curves + gamma))
     assert found.held == pytest.approx(held, rel=0.25)
     assert found.parameters == 4
+    assert (found.trace.shape, found.burnt.shape) == ((4, 400), (4, 100))  # the burn-in does not count
 
 
 def test_the_averaged_noise_is_exact_where_plain_sgld_is_too_large_by_as_much_as_theory_says():
@@ -195,6 +198,11 @@ def test_each_batch_is_compared_with_itself_at_the_point_and_drawn_as_often_as_i
     uneven = Posterior(quadratic([1.0, 4.0, 0.5, 2.0, 3.0], batch_size=2, at=1.0), None)
     assert len(set(uneven.floors.tolist())) == 3
     assert [uneven.slope(uneven.home, pair)[0] for pair in enumerate(uneven.objective.batches)] == [0.0] * 3
+    away = uneven.home + torch.arange(5) / 10  # of all batches: the mean over samples, not over batches
+    rise, slope = uneven.slope(away, None)
+    curves = np.array([1.0, 4.0, 0.5, 2.0, 3.0])
+    assert rise == pytest.approx(0.5 * np.sum(curves * (away.numpy() ** 2 - 1)), rel=1e-12)
+    np.testing.assert_allclose(slope.numpy(), curves * away.numpy(), rtol=1e-12)
     drawn = [number for number, _ in itertools.islice(uneven.batches(np.random.default_rng(0)), 4000)]
     np.testing.assert_allclose(np.bincount(drawn) / 4000, [0.4, 0.4, 0.2], atol=0.03)
 
@@ -284,6 +292,29 @@ def test_the_chains_are_drawn_and_a_refusal_says_so(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("objective", "options", "seen", "remedy"),
+    [
+        (quadratic([1.0, 2.0], at=3.0), {"nbeta": 100.0}, "lower loss", "Train it further"),
+        (quadratic([1.0, 2.0]), {"nbeta": 1000.0, "step": 0.01}, "left every neighbourhood", "step=0.0025"),
+        (
+            quadratic([1.0] + [2e-4] * 6),
+            {"nbeta": 1e5, "gamma": 0.1, "burn": 0},
+            "disagree|walking|R-hat",
+            "Walk longer",
+        ),
+    ],
+)
+def test_below_the_picture_of_a_refusal_stand_its_reason_and_the_whole_remedy(objective, options, seen, remedy):
+    found = llc(objective, **{"gamma": 1.0, "draws": 100, **options}, **QUIET)
+    assert not found.trusted
+    printed = [text.get_text() for text in static.figure(found.plot()).texts]
+    (first,) = [words for words in printed if words.startswith("Refused")]
+    assert re.search(seen, first)
+    assert any(remedy in words for words in printed)
+    assert not any("…" in words for words in printed)
+
+
+@pytest.mark.parametrize(
     ("options", "words"),
     [
         ({"chains": 1}, "chains=1; expected at least 2"),
@@ -325,6 +356,15 @@ def test_the_effective_size_of_an_autoregression_is_the_closed_form(rho):
     expected = draws.size * (1 - rho) / (1 + rho)
     assert effective(draws) == pytest.approx(expected, rel=0.15)
     assert r_hat(draws) < 1.02
+
+
+def test_chains_that_differ_only_in_their_spread_or_lie_apart_under_heavy_tails_disagree():
+    rng = np.random.default_rng(2)
+    wide = rng.normal(size=(4, 300)) * np.array([[1], [1], [1], [4.0]])
+    apart = rng.standard_cauchy(size=(4, 300)) + np.array([[0], [0], [0], [3.0]])
+    assert r_hat(wide) > 1.1  # seen by the distances from the median alone
+    assert r_hat(apart) > 1.1  # seen by the ranks: the variance of a Cauchy distribution is infinite
+    assert r_hat(rng.standard_cauchy(size=(4, 300))) < 1.02
 
 
 @pytest.mark.parametrize("kind", ["same", "apart", "drift", "heavy", "wide"])

@@ -195,6 +195,7 @@ def test_towards_another_input_ends_there():
     weight, bias = (p.detach().numpy() for p in objective.model.parameters())
     assert float(landscape["loss"].sel(x=1)) == pytest.approx(np.mean((2 * weight.sum() + bias - y) ** 2), rel=1e-12)
     assert landscape["x"].attrs["long_name"] == "towards a constant"
+    assert compile(landscape).caption.what[0] == "inputs moved towards a constant (x)"
 
 
 class Sentence(nn.Module):
@@ -221,6 +222,8 @@ def test_the_embedding_of_a_token_moves_to_that_of_another():
     assert float(landscape["loss"].sel(x=0, y=0)) == pytest.approx(F.cross_entropy(model(tokens), label).item())
     assert landscape["x_length"].attrs["units"] == "embedding norm"
     assert "output of embedding moved for 2 examples" in captions.about([landscape])
+    words = "output of embedding moved towards token 6 at position 1 (x), token 0 at position 1 (y)"
+    assert compile(landscape).caption.what[0] == words
     assert not model.embedding._forward_hooks
 
 

@@ -38,11 +38,13 @@ from lossatlas.space.parameters import precise
 
 __all__ = ["CAVEAT", "MaskedGradients", "masked_gradients"]
 
-CAVEAT = (
+_BELOW = (
     "A ratio below 1 says that this attack, with these steps, missed what lies on one plane: gradients are masked, or "
-    "the steps are too few or too long. A ratio of 1 or more proves neither robustness nor honest gradients: the plane "
-    "is one of many, and a stronger attack may reach higher."
+    "the steps are too few or too long."
 )
+_MANY = "The plane is one of many, and a stronger attack may reach higher."
+_NEITHER = "A ratio of 1 proves neither robustness nor honest gradients."
+CAVEAT = f"{_BELOW} {_MANY} {_NEITHER}"
 
 SURE = 0.98
 """A ratio below this is beyond what steps that end a little short of the top explain."""
@@ -113,7 +115,16 @@ class MaskedGradients:
         line = Series(x=steps, y=self.path, label="PGD from the examples", style="both")
         panel = Panel(series=[line], x_label="step of the attack", y_label="mean loss", marks=marks)
         ball = f"ε = {number(self.radius)} in the {'maximum' if self.norm == 'inf' else 'Euclidean'} norm"
-        return Plot(panels=[panel], title="Masked gradients?", caption=[f"{ball}. {self.words}", self.caveat])
+        caption = [self._short, f"{ball}. {self.words}", _BELOW, _MANY, _NEITHER]
+        return Plot(panels=[panel], title="Masked gradients?", caption=caption)
+
+    @property
+    def _short(self) -> str:
+        """The verdict in one line below a picture."""
+        if not np.isfinite(self.ratio):
+            return "No cell within the ball is higher than the centre."
+        verdict = "masked gradients or a weak attack" if self.suspect else "no sign of masked gradients"
+        return f"{percent(self.ratio)} of the surface's rise: {verdict}."
 
 
 def masked_gradients(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from lossatlas.figure.words import capital
 from lossatlas.objective import Objective
 from lossatlas.objective.reduction import name_of
 from lossatlas.oneline import one_line
@@ -112,4 +113,4 @@ def _listed(words: tuple[str, ...]) -> str:
         'ReLU and max pooling'
     """
     text = " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
-    return text[:1].upper() + text[1:]
+    return capital(text)

@@ -71,7 +71,7 @@ def proves(landscapes: Sequence[xr.Dataset], value: str) -> tuple[str, ...]:
 def _proved(landscapes: Sequence[xr.Dataset], value: str) -> tuple[str, ...]:
     """The same without what pictures of inputs do not prove."""
     if found := quantity(landscapes[0], value):
-        return (found.caveat,)
+        return tuple(f"{sentence.removesuffix('.')}." for sentence in found.caveat.split(". "))
     if any(landscape[value].attrs.get("kind") != "loss" for landscape in landscapes):
         return (whole,) if (whole := captions.proved(landscapes, value)) else ()
     if any(map(bent, landscapes)):

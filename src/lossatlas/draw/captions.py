@@ -16,7 +16,7 @@ from lossatlas.field.lowest import lowest
 from lossatlas.field.ruggedness import ruggedness
 from lossatlas.field.stated import another_view
 from lossatlas.figure.ranges import Range
-from lossatlas.figure.words import apart, number, percent
+from lossatlas.figure.words import apart, capital, number, percent
 from lossatlas.results.landscape import Status, structured
 from lossatlas.results.moves import ATTACKS, moved_words, not_convex, of_inputs
 from lossatlas.results.quantities import quantity
@@ -143,7 +143,7 @@ def about(landscapes: Sequence[xr.Dataset]) -> str:
         "; ".join(unique(str(structured(one, "sampling").get("range", "")) for one in landscapes)),
     ]
     words = _sentence(" · ".join(part for part in parts if part))
-    return _capital(words) if words.startswith("number of samples") else words
+    return capital(words) if words.startswith("number of samples") else words
 
 
 def caveat(landscapes: Sequence[xr.Dataset], value: str) -> str:
@@ -159,7 +159,7 @@ def proved(landscapes: Sequence[xr.Dataset], value: str) -> str:
         return " ".join([*map(_sentence, how), what.caveat])
     if any(landscape[value].attrs.get("kind") != "loss" for landscape in landscapes):
         words = str(landscapes[0][value].attrs.get("long_name", ""))
-        return f"{_capital(words)}: {SHARED}" if words.startswith("standard error") else ""
+        return f"{capital(words)}: {SHARED}" if words.startswith("standard error") else ""
     if any(structured(landscape, "sampling").get("kind") == "seeds" for landscape in landscapes):
         return NO_SLICE
     if along := unique(bent(landscape) for landscape in landscapes):
@@ -341,14 +341,14 @@ def shown_words(
     finite = [block.values[value][block.drawable(value)] for block in blocks]
     finite = [array for array in finite if array.size]
     if blocks and not finite:
-        return f"{_capital(label or value)}: no cell has a finite value."
+        return f"{capital(label or value)}: no cell has a finite value."
     if finite and min(a.min() for a in finite) == max(a.max() for a in finite):
-        return f"{_capital(label or value)} is {number(float(finite[0].flat[0]))} in every cell."
+        return f"{capital(label or value)} is {number(float(finite[0].flat[0]))} in every cell."
     scale = {"linear": "linear scale", "log": "logarithmic scale"}.get(
         shown.scale, f"symmetric logarithmic scale, linear below {number(shown.linear_below)}"
     )
     low, high = apart(shown.low, shown.high)
-    words = f"{_capital(label or value)} from {low} to {high}, {scale}"
+    words = f"{capital(label or value)} from {low} to {high}, {scale}"
     if shown.why:
         words += f" ({shown.why})"
     if shown.clipped is not None:
@@ -385,10 +385,6 @@ def _runs(curves: Sequence[Curve]) -> str:
         return ""
     sizes = ", ".join(unique(str(len(curve.members)) for curve in curves))
     return f"Lines: median of {sizes} runs; bands: smallest to largest."
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _sentence(text: str) -> str:

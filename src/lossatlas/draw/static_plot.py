@@ -11,6 +11,7 @@ from lossatlas.draw import static_names
 from lossatlas.draw.sheet import Box, Entry, Margins, Sheet, shortened, text_width, touch
 from lossatlas.draw.static_axes import letter
 from lossatlas.figure.levels import round_levels
+from lossatlas.figure.palettes import Theme
 from lossatlas.figure.plot import Mark, Panel, Plot, Series, symmetric_below
 from lossatlas.figure.words import number
 
@@ -22,6 +23,9 @@ __all__ = ["ASPECT", "draw"]
 
 ASPECT = 0.72
 _THICK = 2.2
+
+_BETWEEN = 4000
+"""Points along a curve that words are kept off."""
 
 
 def draw(plot: Plot, onto: Figure | SubFigure | None = None) -> Figure:
@@ -44,27 +48,44 @@ def draw(plot: Plot, onto: Figure | SubFigure | None = None) -> Figure:
             _draw(axes, plot, panel, series, colour)
         if all(series.style == "points" for series in panel.series):
             _give_room(axes)
-        _short_scales(axes, panel)
+        _short_scales(axes, panel, plot.theme)
+        axes.autoscale_view()  # else the axes would settle only when they are drawn
         taken: list[Box] = []
+        drawn = np.concatenate([_passed(axes, series) for series in panel.series])
         for mark in panel.marks:
-            _mark(axes, plot, mark, taken)
+            _mark(axes, plot, mark, taken, drawn)
         static_names.draw(axes, _coloured(plot, panel), plot.theme.small)
         if panel.title or plot.paper.letters:
             _heading(sheet, sheet.rectangle(index), plot, panel, letter(plot, index))
     return sheet.figure  # type: ignore[no-any-return]
 
 
-def _short_scales(axes: Axes, panel: Panel) -> None:
-    """A logarithmic axis of less than two decades has ticks between the powers of ten."""
+def _short_scales(axes: Axes, panel: Panel, theme: Theme) -> None:
+    """A logarithmic axis of less than two decades has ticks between the powers of ten, as many as have room."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     ends = axes.get_xlim(), axes.get_ylim()
     for axis, scale, (low, high) in zip((axes.xaxis, axes.yaxis), (panel.x_scale, panel.y_scale), ends, strict=True):
         if scale != "log" or low <= 0 or high >= 100 * low or (axis is axes.xaxis and panel.x_ticks):
             continue
-        axis.set_major_locator(FixedLocator(round_levels(low, high, 6, scale="log")))
+        room = _points(axes)[1] - _points(axes)[0] if axis is axes.xaxis else None
+        axis.set_major_locator(FixedLocator(_ticks(low, high, room, theme.small)))
         axis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
         axis.set_minor_locator(NullLocator())
+
+
+def _ticks(low: float, high: float, room: float | None, size: float) -> np.ndarray:
+    """Round numbers of a logarithmic axis whose words stand apart; ``room`` is its length in points if it lies."""
+    for most in (6, 5, 4, 3, 2):
+        found = np.asarray(round_levels(low, high, most, scale="log"))
+        found = found[(low <= found) & (found <= high)]
+        if room is None or len(found) < 2:
+            return found
+        places = room * np.log(found / low) / np.log(high / low)
+        wide = np.array([text_width(number(value), size) for value in found])
+        if (np.diff(places) > (wide[1:] + wide[:-1]) / 2 + 0.4 * size).all():
+            return found
+    return found[[0, -1]]
 
 
 def _give_room(axes: Axes) -> None:
@@ -105,41 +126,89 @@ def _draw(axes: Axes, plot: Plot, panel: Panel, series: Series, colour: str) -> 
         axes.fill_between(series.x, series.low, series.high, color=colour, alpha=0.2, linewidth=0, zorder=2, **step)
 
 
-def _mark(axes: Axes, plot: Plot, mark: Mark, taken: list[Box]) -> None:
-    """A reference line with its words beside it, on the side and at the height where no other words stand."""
+def _mark(axes: Axes, plot: Plot, mark: Mark, taken: list[Box], drawn: np.ndarray) -> None:
+    """A reference line with its words beside it: where no other words stand, and on as little of a curve as can be."""
     theme = plot.theme
     style: dict[str, Any] = {"color": theme.faint, "linewidth": theme.stroke, "dashes": (2, 2), "zorder": 1}
     words: dict[str, Any] = {"fontsize": theme.small, "color": theme.faint, "parse_math": False, "zorder": 4}
-    if mark.x is not None:
-        axes.axvline(mark.x, **style)
-        sides = _sides(axes, mark.x, text_width(mark.label, theme.small), theme.small)
-        free = (side for side in sides if not any(touch(side[0], other) for other in taken))
-        if not mark.label or (chosen := next(free, None)) is None:
-            return
-        box, (by, ha) = chosen
-        taken.append(box)
-        axes.annotate(
-            mark.label, (mark.x, 1.0), by, axes.get_xaxis_transform(), "offset points", ha=ha, va="top", **words
-        )
-    elif mark.y is not None:
-        axes.axhline(mark.y, **style)
-        at, by, ha, va = (1.0, mark.y), (-2.0, 1.5), "right", "bottom"
-        axes.annotate(mark.label, at, by, axes.get_yaxis_transform(), "offset points", ha=ha, va=va, **words)
+    (axes.axvline if mark.x is not None else axes.axhline)(mark.x if mark.x is not None else mark.y, **style)
+    if not mark.label:
+        return
+    wide = text_width(mark.label, theme.small)
+    found = _sides(axes, mark.x, wide, theme.small) if mark.x is not None else _ends(axes, mark.y, wide, theme.small)
+    places = list(found)
+    free = [side for side in places if not any(touch(side[0], other) for other in taken)]
+    if not (free := free or places[: mark.x is None]):
+        return
+    box, ha, va = min(free, key=lambda side: _covered(side[0], drawn))
+    taken.append(box)
+    left, _, low, _ = _points(axes)
+    x, y = box[0] if ha == "left" else box[1], box[3] if va == "top" else box[2]
+    text = axes.annotate(
+        mark.label, (0, 0), (x - left, y - low), "axes fraction", "offset points", ha=ha, va=va, **words
+    )
+    if _covered(box, drawn):
+        from matplotlib.patheffects import withStroke
+
+        text.set_path_effects([withStroke(linewidth=3 * theme.stroke, foreground=theme.paper)])
 
 
-def _sides(axes: Axes, x: float, wide: float, size: float) -> Iterator[tuple[Box, tuple[tuple[float, float], str]]]:
-    """Where words may stand beside an upright line, in points: on the roomier side, the other, lower down."""
+def _points(axes: Axes) -> Box:
+    """The axes on the page, in points."""
     figure = axes.get_figure(root=True)
     assert figure is not None
-    left, _, right, _ = np.array(axes.bbox.extents) * 72.0 / figure.dpi
+    left, low, right, high = np.array(axes.bbox.extents) * 72.0 / figure.dpi
+    return left, right, low, high
+
+
+def _passed(axes: Axes, series: Series) -> np.ndarray:
+    """Where a series passes, points on the page that lie close together, float64 [k, 2]."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    found = axes.transData.transform(np.column_stack([series.x, series.y])) * 72.0 / figure.dpi
+    if series.style in ("points", "bars") or len(found) < 2:
+        return np.asarray(found)
+    steps = np.linspace(0.0, 1.0, max(2, _BETWEEN // len(found)), endpoint=False)[:, None, None]
+    with np.errstate(invalid="ignore"):
+        return np.concatenate([(found[:-1] + steps * np.diff(found, axis=0)).reshape(-1, 2), found[-1:]])
+
+
+def _covered(box: Box, drawn: np.ndarray) -> int:
+    """How many points of the curves lie in a box."""
+    left, right, low, high = box
+    x, y = drawn.T
+    return int(((left < x) & (x < right) & (low < y) & (y < high)).sum())
+
+
+_Side = tuple[Box, str, str]
+"""Where words may stand, in points on the page, and the sides of the box that they start from."""
+
+
+def _sides(axes: Axes, x: float, wide: float, size: float) -> Iterator[_Side]:
+    """Where words may stand beside an upright line: on the roomier side, the other, lower down."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    left, right, _, top = _points(axes)
     at = float(axes.transData.transform((x, axes.get_ylim()[0]))[0]) * 72.0 / figure.dpi
     first = "right" if at > left + 0.6 * (right - left) else "left"
     for row in range(4):
         for ha in (first, "left" if first == "right" else "right"):
             low = at + 2.5 if ha == "left" else at - 2.5 - wide
             if (row, ha) == (0, first) or (left <= low and low + wide <= right):
-                down = -2.0 - 1.3 * row * size
-                yield (low, low + wide, down - 1.2 * size, down), ((2.5 if ha == "left" else -2.5, down), ha)
+                high = top - 2.0 - 1.3 * row * size
+                yield (low, low + wide, high - 1.2 * size, high), ha, "top"
+
+
+def _ends(axes: Axes, y: float | None, wide: float, size: float) -> Iterator[_Side]:
+    """Where words may stand beside a level line: above it at its right end, further left, or below it."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    left, right, bottom, top = _points(axes)
+    at = float(axes.transData.transform((axes.get_xlim()[0], y))[1]) * 72.0 / figure.dpi
+    for end in np.linspace(right - 2.0, min(left + 2.0 + wide, right - 2.0), 7):
+        for low, va in ((at + 1.5, "bottom"), (at - 1.5 - 1.2 * size, "top")):
+            if (end == right - 2.0 and va == "bottom") or (bottom <= low and low + 1.2 * size <= top):
+                yield (end - wide, end, low, low + 1.2 * size), "right", va
 
 
 def _frame(sheet: Sheet, axes: Axes, plot: Plot, panel: Panel) -> None:

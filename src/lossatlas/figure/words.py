@@ -90,6 +90,19 @@ def ascii_only(text: str) -> str:
     return plain.encode("ascii", "backslashreplace").decode("ascii")
 
 
+def capital(words: str) -> str:
+    """Words as the beginning of a sentence; a first letter that is not a Latin one, such as λ, stays.
+
+    Returns:
+        The words.
+
+    Example:
+        >>> capital("the loss falls"), capital("λ is 2")
+        ('The loss falls', 'λ is 2')
+    """
+    return words[:1].upper() + words[1:] if words[:1].isascii() else words
+
+
 def percent(share: float) -> str:
     """A share as a percentage that is never rounded to nothing.
 

@@ -8,10 +8,13 @@ import xarray as xr
 
 from lossatlas.results.landscape import axis_names, structured
 
-__all__ = ["ATTACKS", "along_words", "moved_words", "not_convex", "of_inputs"]
+__all__ = ["ATTACKS", "TOWARDS", "along_words", "moved_words", "not_convex", "of_inputs"]
 
 ATTACKS = "A low loss on this plane proves no robustness: an attack may go any other way."
 """What a picture of the inputs does not prove."""
+
+TOWARDS = "towards "
+"""How the label of a direction begins that ends at another input."""
 
 _NORMS = {"unit-linf": "directions of maximum norm 1 for each example", "unit-l2": "directions of Euclidean norm 1"}
 
@@ -42,8 +45,16 @@ def along_words(landscape: xr.Dataset) -> str:
     """
     if not of_inputs([landscape]):
         return ""
-    named = [f"{landscape[axis].attrs.get('long_name', 'direction')} ({axis})" for axis in axis_names(landscape)]
-    return f"inputs moved along {', '.join(named)}"
+    layer = str(structured(landscape, "provenance").get("layer", ""))
+    named: dict[str, list[str]] = {}
+    for axis in axis_names(landscape):
+        named.setdefault(str(landscape[axis].attrs.get("long_name", "direction")), []).append(axis)
+    ways = [f"{way} ({', '.join(axes)})" for way, axes in named.items()]
+    if all(way.startswith(TOWARDS) for way in ways):
+        along = f"{TOWARDS}{', '.join(way.removeprefix(TOWARDS) for way in ways)}"
+    else:
+        along = f"along {', '.join(ways)}"
+    return f"{f'output of {layer}' if layer else 'inputs'} moved {along}"
 
 
 def moved_words(landscape: xr.Dataset) -> str:

@@ -45,7 +45,7 @@ QUANTITIES = {
     "products": Quantity(label="Hessian-vector products", caveat="The cost of a point, and nothing of the surface."),
     "critical": Quantity(
         label="2/ηc",
-        caveat="ηc: step along its gradient at which the loss first rises; of that one direction, never above λmax to "
+        caveat="ηc: step along its gradient at which the loss first rises. Of that one direction, never above λmax to "
         "second order.",
     ),
     "evaluations": Quantity(label="evaluations of the loss", caveat="The cost of a point, and nothing of the surface."),

@@ -37,7 +37,7 @@ Norm = Literal["inf", "2"]
 BY: dict[str, str] = {"inf": "unit-linf", "2": "unit-l2"}
 """What a Landscape calls the normalisation."""
 
-RANDOM: dict[str, str] = {"inf": "random signs", "2": "random Gaussian direction"}
+RANDOM: dict[str, str] = {"inf": "random signs", "2": "random Gaussian directions"}
 """What a random direction is, by norm."""
 
 

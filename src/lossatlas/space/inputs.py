@@ -347,7 +347,9 @@ class InputPlane:
         part, place = _begun(cls, objective, examples, layer, "inf")
         pairs = list(zip(axes, tokens, strict=False))
         called = [*names, *(f"token {token}" for token in tokens[len(names) :])]
-        labels = {axis: f"{name} at position {position}" for (axis, _), name in zip(pairs, called, strict=False)}
+        labels = {
+            axis: f"towards {name} at position {position}" for (axis, _), name in zip(pairs, called, strict=False)
+        }
         found = {axis: ways.to_token(part, place, token, position) for axis, token in pairs}
         return cls(objective, found, examples=examples, layer=layer, recipe=Recipe(labels=labels, by="none"))
 

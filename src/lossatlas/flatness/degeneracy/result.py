@@ -11,7 +11,7 @@ import numpy as np
 
 from lossatlas.errors import SpecError
 from lossatlas.figure.plot import Mark, Panel, Plot, Series
-from lossatlas.figure.words import number, percent
+from lossatlas.figure.words import capital, number, percent
 from lossatlas.flatness.degeneracy.chains import effective, mean_error, r_hat
 from lossatlas.oneline import one_line
 
@@ -53,7 +53,7 @@ class Problem:
     @property
     def sentence(self) -> str:
         """Both in one."""
-        return f"{self.words}: {self.remedy}."
+        return f"{capital(self.words)}: {self.remedy}."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,8 +164,17 @@ class LearningCoefficient:
             Panel(title="Chains", series=traces, x_label="step", y_label="nβ (L − L*)", marks=marks),
             Panel(title="Running means", series=means, x_label="step", y_label="λ̂", marks=level),
         ]
+        seen = [panel for panel in panels if any(np.isfinite(one.y).any() for one in panel.series)]
         heading = f"Local learning coefficient{f' of {self.name}' if self.name else ''}"
-        return Plot(title=heading, panels=panels, caption=self.words)
+        return Plot(title=heading, panels=seen or panels, caption=self._caption())
+
+    def _caption(self) -> tuple[str, ...]:
+        """The words, but of a refusal its first reason first and what to change last: they stand below any picture."""
+        if self.trusted:
+            return self.words
+        first, *others = self.problems
+        many = f" ({len(self.problems)} reasons)" if others else ""
+        return f"Refused{many}: {first.words}.", *(one.sentence for one in others), f"{capital(first.remedy)}."
 
 
 def problems(
@@ -192,7 +201,7 @@ def problems(
     """
     step, gamma = settings["step"], settings["gamma"]
     if lost or not np.isfinite(trace).all():
-        at = f", the first at step {min(lost)}" if lost else ""
+        at = f" from step {min(lost)} on" if lost else ""
         seen = f"{max(len(lost), 1)} of {len(trace)} chains left every neighbourhood{at}"
         return (Problem(kind="diverged", words=seen, remedy=_smaller(step, gamma)),)
     found, mean, error = [], float(trace.mean()), mean_error(trace)
@@ -211,8 +220,8 @@ def problems(
         found.append(
             Problem(
                 kind="above d/2",
-                words=f"λ̂ = {number(mean)} is above d/2 = {number(parameters / 2)}, that of a regular minimum: the "
-                "steps are too coarse, the noise of the batches is too large, or the chain climbs a wall",
+                words=f"λ̂ = {number(mean)} is above d/2 = {number(parameters / 2)}, that of a regular minimum: coarse "
+                "steps, too noisy batches, or a chain that climbs a wall",
                 remedy=_smaller(step, gamma) + ", or gradient='full'",
             )
         )
@@ -250,14 +259,12 @@ def _drift(distances: np.ndarray) -> float:
 
 
 def _smaller(step: float, gamma: float) -> str:
-    return (
-        f"take a smaller step, such as step={step / 4:.2g}, or a stronger pull, such as gamma={max(4 * gamma, 1):.3g}"
-    )
+    return f"take a smaller step (step={step / 4:.2g}) or a stronger pull (gamma={max(4 * gamma, 1):.3g})"
 
 
 def _longer(settings: Mapping[str, Any]) -> str:
     draws, burn = settings["draws"], settings["burn"]
     return (
-        f"walk longer (draws={4 * draws}, burn={max(4 * burn, draws)}), or raise gamma: directions that the loss does "
-        "not hold take about 2/(step·gamma) steps to be explored"
+        f"walk longer (draws={4 * draws}, burn={max(4 * burn, draws)}), or raise gamma: what the loss does not hold is "
+        "explored in some 2/(step·gamma) steps"
     )

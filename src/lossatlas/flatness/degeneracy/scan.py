@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from lossatlas.errors import SpecError, unknown
 from lossatlas.figure.plot import Panel, Plot, Series
-from lossatlas.figure.words import number
+from lossatlas.figure.words import capital, number
 from lossatlas.flatness.degeneracy.estimate import PATIENCE_SECONDS, llc
 from lossatlas.flatness.degeneracy.result import SURE, LearningCoefficient
 from lossatlas.objective import Objective
@@ -90,14 +90,14 @@ class Scan:
             lost = len(rows) - len(values)
             refused = f" {lost} of {len(rows)} refused." if lost else ""
             if self.steady(varied) is None:
-                said.append(f"{VARIED[varied]}: fewer than two estimates can be used.{refused}")
+                said.append(f"{capital(VARIED[varied])}: fewer than two estimates can be used.{refused}")
                 continue
             over = f"from {number(estimates.min())} to {number(estimates.max())}"
             how = "steady" if self.steady(varied) else "not steady"
             between = f"{number(values.min())} to {number(values.max())}"
-            said.append(f"{VARIED[varied]} {between}: λ̂ is {how}, {over}.{refused}")
+            said.append(f"{capital(VARIED[varied])} {between}: λ̂ is {how}, {over}.{refused}")
         if math.isfinite(self.slope):
-            said.append(f"From the temperatures alone: {number(self.slope)}.")
+            said.append(f"λ̂ from the temperatures alone: {number(self.slope)}.")
         return tuple(said)
 
     def plot(self) -> Plot:

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from lossatlas.curvature.products import Matrix
 from lossatlas.errors import SpecError, unknown
 from lossatlas.figure.plot import Panel, Plot, Series
-from lossatlas.figure.words import number
+from lossatlas.figure.words import capital, number
 from lossatlas.flatness.degeneracy.walk import Posterior
 from lossatlas.objective import Objective
 from lossatlas.objective.alone import one_at_a_time
@@ -100,20 +100,21 @@ class Volume:
     @property
     def problem(self) -> str:
         """Why it is refused, and what to change; empty where it is not."""
+        return ": ".join(filter(None, self._refusal))
+
+    @property
+    def _refusal(self) -> tuple[str, str]:
+        """What is wrong, and what to change; each fits a line below the picture."""
         if self.lower < 0:
-            return (
-                f"the loss falls by {number(-self.lower)} nearby: the point is not a minimum of what is measured; "
-                "train it further on this data and loss, or take a smaller radius"
-            )
+            seen = f"not a minimum, the loss falls by {number(-self.lower)} nearby"
+            return seen, "train further on this data, or take a smaller radius"
         least = float(self.effective.min())
         if least < min(FEWEST_DIRECTIONS, len(self.distances) / 2):
-            return (
-                f"{least:.1f} of {len(self.distances)} directions carry the volume of {self.parameters} parameters; "
-                "take more directions, fewer parameters (only=), or scaled='hessian'; llc() walks instead"
-            )
+            seen = f"{least:.1f} of {len(self.distances)} directions carry the volume of {self.parameters} parameters"
+            return seen, "take more directions, only=, scaled='hessian', or walk: llc()"
         if bool((self.distances >= self.caps[:, None] - 1e-9).all()):
-            return "the loss does not rise by these heights within the radius: take a larger radius, or lower heights"
-        return ""
+            return "the loss does not rise so high within the radius", "take a larger radius, or lower heights"
+        return "", ""
 
     def intervals(self, seed: int = 0) -> dict[str, tuple[float, float]]:
         """95 % bootstrap intervals over the directions, of ``coefficient``, ``joint`` and ``multiplicity``.
@@ -144,7 +145,7 @@ class Volume:
             f"d/2 = {self.parameters / 2:g}.",
             f"With a multiplicity: λ̂ = {number(self.joint)}, m = {number(self.multiplicity)} ({number(m_low)} to "
             f"{number(m_high)}).",
-            "Of the part that is seen from the point along straight lines.",
+            "Only what is seen from the point along straight lines counts.",
         )
 
     def plot(self) -> Plot:
@@ -156,8 +157,10 @@ class Volume:
             line = (slope * np.log(x) + level + self.log_unit) / math.log(10)
             series.append(Series(x=x, y=line, color=1, label=f"slope {number(slope)}", dashed=True))
         panel = Panel(series=series, x_label="height ε above the point", y_label="log10 of the volume", x_scale="log")
+        seen, remedy = self._refusal
+        caption = (f"Refused: {seen}.", f"{capital(remedy)}.") if seen else self.words
         heading = f"Local volume{f' of {self.name}' if self.name else ''}"
-        return Plot(title=heading, panels=[panel], caption=self.words)
+        return Plot(title=heading, panels=[panel], caption=caption)
 
     def _log_volumes(self, distances: np.ndarray) -> np.ndarray:
         return np.asarray(_log_mean(self.parameters * distances))
