@@ -69,7 +69,7 @@ def _short_scales(axes: Axes, panel: Panel, theme: Theme) -> None:
         if scale != "log" or low <= 0 or high >= 100 * low or (axis is axes.xaxis and panel.x_ticks):
             continue
         room = _points(axes)[1] - _points(axes)[0] if axis is axes.xaxis else None
-        axis.set_major_locator(FixedLocator(_ticks(low, high, room, theme.small)))
+        axis.set_major_locator(FixedLocator(_ticks(low, high, room, theme.small).tolist()))
         axis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
         axis.set_minor_locator(NullLocator())
 
@@ -131,11 +131,15 @@ def _mark(axes: Axes, plot: Plot, mark: Mark, taken: list[Box], drawn: np.ndarra
     theme = plot.theme
     style: dict[str, Any] = {"color": theme.faint, "linewidth": theme.stroke, "dashes": (2, 2), "zorder": 1}
     words: dict[str, Any] = {"fontsize": theme.small, "color": theme.faint, "parse_math": False, "zorder": 4}
-    (axes.axvline if mark.x is not None else axes.axhline)(mark.x if mark.x is not None else mark.y, **style)
+    if mark.x is not None:
+        axes.axvline(mark.x, **style)
+    elif mark.y is not None:
+        axes.axhline(mark.y, **style)
     if not mark.label:
         return
     wide = text_width(mark.label, theme.small)
-    found = _sides(axes, mark.x, wide, theme.small) if mark.x is not None else _ends(axes, mark.y, wide, theme.small)
+    level = mark.y if mark.y is not None else 0.0
+    found = _sides(axes, mark.x, wide, theme.small) if mark.x is not None else _ends(axes, level, wide, theme.small)
     places = list(found)
     free = [side for side in places if not any(touch(side[0], other) for other in taken)]
     if not (free := free or places[: mark.x is None]):
@@ -199,7 +203,7 @@ def _sides(axes: Axes, x: float, wide: float, size: float) -> Iterator[_Side]:
                 yield (low, low + wide, high - 1.2 * size, high), ha, "top"
 
 
-def _ends(axes: Axes, y: float | None, wide: float, size: float) -> Iterator[_Side]:
+def _ends(axes: Axes, y: float, wide: float, size: float) -> Iterator[_Side]:
     """Where words may stand beside a level line: above it at its right end, further left, or below it."""
     figure = axes.get_figure(root=True)
     assert figure is not None
