@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 
-__all__ = ["WAY", "apart", "ascii_only", "number", "numbers", "percent", "with_range"]
+__all__ = ["WAY", "apart", "ascii_only", "capital", "number", "numbers", "percent", "with_range"]
 
 WAY = re.compile(r"^from (?P<start>.+) \(0\) to (?P<end>.+) \(1\)$")
 """What the axis of a straight way between two networks is called."""
