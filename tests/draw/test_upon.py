@@ -320,6 +320,7 @@ def test_sample_marks_checkpoints_and_places_and_keeps_them(tmp_path, monkeypatc
         (["--mark", "=0.1,0.2"], "with a name and two finite coordinates"),
         (["--mark", "A"], "expected NAME=X,Y or NAME=FILE"),
         (["--mark", "A=0.1,nan"], "finite"),
+        (["--mark", "A=0.1,0.2", "--mark", "A=0.3,0.4"], "--mark 'A' is given 2 times"),
         (["--mark", "A=0,0", "--x", "-1", "1", "5"], "one plane with two axes"),
         (["--mark", "A=0,0", "--seeds", "3"], "one plane with two axes"),
     ],

@@ -600,6 +600,21 @@ def test_tensors_of_five_dimensions_beside_convolutions_are_left_as_they_are(mon
     assert json.loads(found.attrs["evaluation"])["plan"]["name"] == "channels_last"
 
 
+@pytest.mark.parametrize("seconds", ["LAYOUT_SECONDS", "WORTH_SECONDS"])
+def test_a_run_inside_autocast_is_sampled_plainly(monkeypatch, seconds):
+    """Autocast holds for one thread, and a graph rounds at other places: the run ended with a centre that differs."""
+    objective = objective_of("convolutions", samples=80)
+    plane, grid = la.Plane.random(objective, seed=0), la.Grid(x=(-1, 1, 3), y=(-1, 1, 3))
+    for name in ("LAYOUT_SECONDS", "WORTH_SECONDS"):
+        monkeypatch.setattr(choice, name, 0.0 if name == seconds else math.inf)
+    with torch.autocast("cpu", torch.bfloat16):
+        truth, found = la.sample(objective, plane, grid, plan="plain"), la.sample(objective, plane, grid)
+        with pytest.raises(SpecError, match="autocast is on around the run"):
+            la.sample(objective, plane, grid, plan="graph")
+    assert json.loads(found.attrs["evaluation"])["plan"]["name"] == "plain"
+    assert np.array_equal(found["loss"], truth["loss"])
+
+
 def test_work_is_not_counted_where_there_is_the_plain_plan_alone(monkeypatch):
     objective = objective_of("convolutions", batchnorm="recalibrated")
     monkeypatch.setattr(choice, "reckoned", lambda objective: pytest.fail("counted for nothing"))

@@ -82,9 +82,16 @@ def check_marks(scan: Any) -> None:
         scan: a :class:`lossatlas.cli.scan.Scan`.
 
     Raises:
-        SpecError: a mark of another form, a file that is not there, or a scan that has no plane to mark them on.
+        SpecError: a mark of another form, a name twice, a file that is not there, or a scan that has no plane to mark
+            them on.
     """
-    files = [at for _, at in map(parsed, scan.mark) if isinstance(at, str)]
+    every = [parsed(mark) for mark in scan.mark]
+    names = [name for name, _ in every]
+    if again := [name for name in names if names.count(name) > 1]:
+        raise SpecError(
+            f"--mark {again[0]!r} is given {names.count(again[0])} times; expected a name of its own for each"
+        )
+    files = [at for _, at in every if isinstance(at, str)]
     for file in files:
         if not Path(file).is_file():
             raise SpecError(f"--mark: there is no file {file}; expected NAME=X,Y, or NAME=FILE with a checkpoint")

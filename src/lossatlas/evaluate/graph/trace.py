@@ -80,6 +80,8 @@ def why_not(objective: Objective) -> str:
         return "a task calls the model in ways of its own"
     if objective.autograd:
         return "the forward pass takes derivatives"
+    if torch.is_autocast_enabled(objective.device.type):
+        return "autocast is on around the run, and rounds otherwise in a graph and in threads"
     if objective.batchnorm == "recalibrated":
         return "BatchNorm is measured anew at every point"
     if not objective.batches.kept:
