@@ -15,12 +15,14 @@ from PIL import Image
 from tests.atlas.conftest import HOSTILE, Serve
 from tests.atlas.test_pages import Visit as ServedVisit
 from tests.atlas.test_pages import browser
-from tests.atlas.test_trail import train
+from tests.atlas.test_trail import objective, shifted, train
 from tests.draw.test_browser import Visit
+from torch import nn
 
 import lossatlas as la
 from lossatlas.draw import compiled, widget
 from lossatlas.draw.payload import packed, payload
+from lossatlas.paths.below import Below
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -295,4 +297,40 @@ def test_layers_are_chosen_and_are_told_in_colours_and_words(browser: Any, tmp_p
     visit.page.locator("canvas.cursor").press("Escape")
     visit.until(f"{shapes} === {lines}")
     assert visit.ask(f"[{pixel}(-1.2, 0.6), {pixel}(1.2, 0.6)]") == plain
+    assert visit.faults == []
+
+
+def test_several_paths_have_names_and_colours_one_slider_and_can_be_hidden(
+    browser: Any, serve: Serve, tmp_path: Path
+) -> None:
+    folder = tmp_path / "runs"
+    train(folder / "long", range(9))
+    shifted(folder / "short", 5, 0.3)
+    below = Below(folder / "long", nn.Linear(3, 1, bias=False), objective, points=9)
+    while below.step():
+        pass
+    visit = ServedVisit(browser, serve(folder))
+    for title in ("long", "short"):
+        visit.page.locator(".cards li", has_text=title).locator("input").check()
+    visit.page.locator("#compare").click()
+    visit.until("window.lossatlas && lossatlas.reliefs.length === 1 && lossatlas.reliefs[0].pointCount > 0")
+    assert sorted(visit.page.locator(".paths bdi").all_inner_texts()) == ["long", "short"]
+    colours = visit.ask(
+        "[...document.querySelectorAll('.paths .swatch')].map((one) => getComputedStyle(one).backgroundColor)"
+    )
+    assert len(set(colours)) == 2
+    assert "No verdict" not in visit.page.locator("main").inner_text(), "one surface is compared with nothing"
+    assert visit.page.locator("#time").get_attribute("max") == "8"
+    visit.page.locator("#time").focus()
+    for _ in range(4):
+        visit.page.keyboard.press("ArrowLeft")
+    visit.until("lossatlas.state.time === 0.5")
+    captions = visit.page.locator(".route caption").all_inner_texts()
+    assert sorted(captions) == ["long, checkpoint 4 of 8", "short, checkpoint 2 of 4"]
+    place = visit.ask("lossatlas.content.overlays.findIndex((one) => one.label === 'short')")
+    visit.page.locator(f"#path-{place}").uncheck()
+    visit.until("lossatlas.content.overlays.length === 1")
+    assert visit.page.locator(".route caption").all_inner_texts() == ["long, checkpoint 4 of 8"]
+    visit.page.locator(f"#path-{place}").check()
+    visit.until("lossatlas.content.overlays.length === 2")
     assert visit.faults == []

@@ -181,3 +181,57 @@ def test_a_figure_of_a_path_has_the_path_on_it(serve: Serve, tmp_path: Path) -> 
     )
     assert status == 200
     assert b"training path" in body
+
+
+def shifted(folder: Path, steps: int, by: float, size: int = 3) -> None:
+    """A training that begins somewhere else, recorded."""
+    model, recorder = nn.Linear(size, 1, bias=False), la.Recorder(folder)
+    for step in range(steps):
+        with torch.no_grad():
+            model.weight.copy_(torch.linspace(2.0 + by, 0.5 - by, size)[None] * (1 - 0.08 * step))
+            model.weight[0, 0] += 0.02 * step**2
+        recorder.step(model, step=step, loss=2.0 / (1 + step))
+
+
+def test_several_paths_lie_upon_the_surface_of_the_one_that_has_it(serve: Serve, tmp_path: Path) -> None:
+    shifted(tmp_path / "runs" / "other", 5, 0.3)
+    train(tmp_path / "runs" / "path", range(8))
+    below = Below(tmp_path / "runs" / "path", nn.Linear(3, 1, bias=False), objective, points=9)
+    while below.step():
+        pass
+    address = serve(tmp_path / "runs")
+    found = runs(address)
+    query = f"run={found['runs/other']['id']}&run={found['runs/path']['id']}"
+    content, array = opened(ask(address, f"/api/scene?{query}")[2])
+    assert [array(block["status"]).shape for block in content["blocks"]] == [(1, 9, 9)]
+    own, other = content["overlays"]
+    assert (own["label"], other["label"]) == ("path", "other")
+    assert own["colour"] != other["colour"]
+    plane = la.Trajectory.open(tmp_path / "runs" / "path").plane()
+    trajectory = la.Trajectory.open(tmp_path / "runs" / "other")
+    over = trajectory.project(plane)
+    assert array(other["x"]) == pytest.approx(over.coordinates[:, 0], abs=1e-6)
+    assert array(other["y"]) == pytest.approx(over.coordinates[:, 1], abs=1e-6)
+    assert array(other["along"]["distance from the plane"]) == pytest.approx(over.residual, abs=1e-6)
+    status, _, body = ask(address, f"/api/figure?{query}", "POST", {"format": "svg"}, x_lossatlas_token=TOKEN)
+    assert status == 200
+    assert b"other" in body
+
+
+def test_paths_without_a_surface_or_of_other_networks_stand_side_by_side(serve: Serve, tmp_path: Path) -> None:
+    for name, size in (("a", 3), ("b", 3), ("wide", 4)):
+        shifted(tmp_path / "runs" / name, 4, 0.1, size)
+    address = serve(tmp_path / "runs")
+    found = runs(address)
+
+    def panels(*names: str) -> list[int]:
+        query = "&".join(f"run={found[f'runs/{name}']['id']}" for name in names)
+        content, _ = opened(ask(address, f"/api/scene?{query}")[2])
+        return [overlay["panel"] for overlay in content["overlays"]]
+
+    assert panels("a", "b") == [0, 1]
+    below = Below(tmp_path / "runs" / "a", nn.Linear(3, 1, bias=False), objective, points=5)
+    while below.step():
+        pass
+    assert panels("a", "b") == [None, None]
+    assert panels("a", "wide") == [0, 1]

@@ -10,7 +10,7 @@ import { colourOf, inWords, layered, seen, tinted } from "./layers";
 import { Map2D } from "./map";
 import { Curves, curveWords, Section } from "./plots";
 import { exact, number, type Shown } from "./ranges";
-import { Routes } from "./route";
+import { Routes, unhidden } from "./route";
 import { cameras, reliefs, Solid } from "./solid";
 import { begin, label, ownShown, shown as rangeOf, type Change, type State } from "./state";
 
@@ -193,7 +193,7 @@ export function App({ content: from, extra, host = document.documentElement }: {
   const whole = useMemo(() => layered(from), [from]);
   const [state, change] = useReducer((old: State, what: Change) => ({ ...old, ...what }), whole, begin);
   const made = useMemo(() => derived(whole, state), [whole, state.derive, state.first, state.second, state.part]);
-  const content = useMemo(() => tinted(made, state), [made, state.tints]);
+  const content = useMemo(() => tinted(unhidden(made, state), state), [made, state.tints, state.hidden]);
   const latest = useRef(state);
   latest.current = state;
   const kept = useMemo(() => cameras(() => latest.current.locked), []);

@@ -3,7 +3,7 @@
 import type { Content } from "./data";
 import { comparable } from "./derive";
 import { named } from "./layers";
-import { Player } from "./route";
+import { Paths, Player } from "./route";
 import { number, type Shown } from "./ranges";
 import { clipped, label, logarithmic, step, valueAt, whole, type Change, type State } from "./state";
 
@@ -152,6 +152,7 @@ export function Controls(given: Given & { whole: Content }) {
       <Ends {...given} />
       <Layers content={content} state={state} change={change} />
       <Comparison content={given.whole} state={state} change={change} />
+      <Paths content={given.whole} state={state} change={change} />
       <Player {...given} />
     </form>
   );

@@ -87,7 +87,12 @@ function drawMarks(context: CanvasRenderingContext2D, given: Given, field: Field
         if (status === 0 || status === 5) continue;
         dot(field.x[i]!, field.y[j]!, 1.3, "#fff", "rgba(0,0,0,.55)");
       }
+  context.save();
+  context.beginPath();
+  context.rect(MARGIN.left, MARGIN.top, ...at.inner);
+  context.clip(); // a path may leave the plane's piece that is shown
   for (const one of upon(content, given.index)) drawOverlay(context, content, state, one, field, at);
+  context.restore();
   if (field.block.centre) {
     context.strokeStyle = "#fff";
     context.lineWidth = 1.8;

@@ -2,7 +2,7 @@
 
 import { BufferAttribute, BufferGeometry, Line, LineBasicMaterial, type Group } from "three";
 import type { Overlay, Way } from "./data";
-import type { Field } from "./field";
+import { inside, type Field } from "./field";
 import type { Colours } from "./paint";
 import { height, type Shown } from "./ranges";
 import { cloud, pieces } from "./shapes";
@@ -82,24 +82,27 @@ function addPath(into: Group, given: Marked, one: Way, clipped: Float64Array): v
     else lines[lines.length - 1]!.push(x, y, z);
   };
   const every = Math.max(1, Math.ceil(count / THREADS));
+  let here = false; // whether the newest point lies on the surface
   for (let n = 0; n < count; n++) {
     const [x, y] = [one.x[n]!, one.y[n]!];
     const [z, up] = [bare ? above(n) : onSurface(x, y), above(n)];
-    if (!Number.isNaN(z)) dots.push(x, y, z);
+    here = !Number.isNaN(z);
+    if (here) dots.push(x, y, z);
     put(line, x, y, z);
     for (let s = 1; s < steps && n < count - 1; s++) {
       const [a, b] = [x + (s / steps) * (one.x[n + 1]! - x), y + (s / steps) * (one.y[n + 1]! - y)];
       put(line, a, b, bare ? z + (s / steps) * (above(n + 1) - z) : onSurface(a, b));
     }
     if (bare) continue;
-    put(network, x, y, up);
+    const beyond = Number.isNaN(inside(field.x, x)[1] + inside(field.y, y)[1]);
+    put(network, x, y, beyond ? NaN : up);
     if (n % every === 0 && !Number.isNaN(z + up)) threads.push(x, y, z, x, y, up);
   }
   strokes(into, placed, line, one.colour, 1, [0.004, 0.0055, 0.007]);
   strokes(into, placed, network, ink, 0.75, [0.004]);
   if (threads.length) into.add(pieces(placed(threads), ink, 0.35));
   if (one.dots && one.x.length <= 80 && dots.length) into.add(cloud(placed(dots, 0.008), 4.5, one.colour));
-  if (dots.length) into.add(cloud(placed(dots.slice(-3), 0.01), 11, one.colour));
+  if (here) into.add(cloud(placed(dots.slice(-3), 0.01), 11, one.colour));
 }
 
 function strokes(into: Group, placed: Marked["placed"], parts: number[][], colour: string, opacity: number, lifts: number[]): void {

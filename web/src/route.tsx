@@ -20,6 +20,31 @@ export function ways(content: Content): Way[] {
   return content.overlays.filter((one): one is Way => one.kind === "path");
 }
 
+/** The content without the paths that are hidden. */
+export function unhidden(content: Content, state: State): Content {
+  if (!state.hidden.length) return content;
+  const all = ways(content);
+  return { ...content, overlays: content.overlays.filter((one) => one.kind !== "path" || !state.hidden.includes(all.indexOf(one))) };
+}
+
+/** Each of several paths, with its colour and name, to be hidden. */
+export function Paths({ content, state, change }: Omit<Given, "shown">) {
+  const all = ways(content);
+  if (all.length < 2) return null;
+  const turn = (n: number, on: boolean): void => change({ hidden: on ? state.hidden.filter((one) => one !== n) : [...state.hidden, n] });
+  return (
+    <fieldset class="paths">
+      <legend>Paths shown</legend>
+      {all.map((way, n) => (
+        <label class="switch" key={n}>
+          <input type="checkbox" role="switch" id={`path-${n}`} checked={!state.hidden.includes(n)} onChange={(event) => turn(n, event.currentTarget.checked)} />
+          <span><i class="swatch" style={{ background: way.colour }} /><bdi>{way.label || `path ${n + 1}`}</bdi></span>
+        </label>
+      ))}
+    </fieldset>
+  );
+}
+
 /** Which point of a path the time stands for. */
 export function at(way: Way, time: number | null): number {
   return Math.round((time ?? 1) * (way.x.length - 1));
@@ -28,7 +53,9 @@ export function at(way: Way, time: number | null): number {
 /** The training runs along their paths, played or moved by hand. */
 export function Player({ content, state, change }: Omit<Given, "shown">) {
   const [playing, setPlaying] = useState(false);
-  const way = ways(content)[0];
+  const all = ways(content);
+  // The longest, so that every checkpoint of each has a place on the slider.
+  const way = all.reduce<Way | undefined>((longest, one) => (longest && longest.x.length >= one.x.length ? longest : one), undefined);
   useEffect(() => {
     if (!playing) return;
     let last = performance.now();
@@ -45,10 +72,10 @@ export function Player({ content, state, change }: Omit<Given, "shown">) {
   if (!way) return null;
   const steps = way.x.length - 1;
   const now = at(way, state.time);
-  const named = way.words.slice(0, now + 1).filter(Boolean).pop() ?? "";
+  const named = all.length > 1 ? "" : (way.words.slice(0, now + 1).filter(Boolean).pop() ?? "");
   return (
     <fieldset class="player">
-      <legend>Path</legend>
+      <legend>{all.length > 1 ? "All paths" : "Path"}</legend>
       <button type="button" id="play" aria-pressed={playing} onClick={() => setPlaying(!playing)}>{playing ? "Pause" : "Play"}</button>
       <label class="end">
         <span class="hidden">time along the path</span>

@@ -97,7 +97,7 @@ function Runs({ ids }: { ids: string[] }) {
       <nav><a href="#/">All results</a>{ids.length === 1 && progress && <span id="progress" role="status"> {words(progress)}</span>}</nav>
       {fault && <p role="alert">{fault}</p>}
       {content && <Caption content={content} />}
-      {content && <App key={ids.join()} content={content} extra={(now, state, shown) => cards && cards.length > 0 && <>{ids.length > 1 && <Measures ids={ids} version={cards.map((card) => card.version).join()} />}<FigurePanel cards={cards} content={now} state={state} shown={shown} /></>} />}
+      {content && <App key={ids.join()} content={content} extra={(now, state, shown) => cards && cards.length > 0 && <>{ids.length > 1 && !(content.blocks.length === 1 && cards.every((card) => card.kind === "path")) && <Measures ids={ids} version={cards.map((card) => card.version).join()} />}<FigurePanel cards={cards} content={now} state={state} shown={shown} /></>} />}
     </div>
   );
 }

@@ -43,6 +43,8 @@ export interface State {
   time: number | null;
   /** The layers of regions that are seen, by name. */
   tints: string[];
+  /** The paths that are not seen, by their place among the paths. */
+  hidden: number[];
 }
 
 export type Change = Partial<State>;
@@ -75,6 +77,7 @@ export function begin(content: Content): State {
     part: 0.5,
     time: null,
     tints: [],
+    hidden: [],
   };
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import json
 import struct
@@ -71,8 +72,20 @@ class _Desk:
         return [entry for entry in found if entry is not None]
 
     def _scene(self, entries: tuple[Entry, ...], versions: tuple[str, ...], small: bool) -> bytes:
-        seen = [entry.small() if small else entry.seen() for entry in entries]
-        return framed([one for landscapes, _ in seen for one in landscapes], _together([view for _, view in seen]))
+        if small:
+            seen = [entry.small() for entry in entries]
+            return framed([one for landscapes, _ in seen for one in landscapes], _together([view for _, view in seen]))
+        return framed(*_seen(entries))
+
+
+def _seen(entries: Sequence[Entry]) -> tuple[list[xr.Dataset], View]:
+    """What is drawn of some results: several paths upon one surface where they can be, everything else side by side."""
+    if len(entries) > 1 and all(entry.kind == "path" for entry in entries):
+        for ground in entries:
+            with contextlib.suppress(SpecError):
+                return ground.seen_with([one for one in entries if one is not ground])
+    seen = [entry.seen() for entry in entries]
+    return [one for landscapes, _ in seen for one in landscapes], _together([view for _, view in seen])
 
 
 def _together(views: Sequence[View]) -> View:
@@ -209,9 +222,8 @@ async def _figure(desk: _Desk, request: Request) -> Response:
     def made() -> bytes:
         fields: dict[str, Any] = {"clip": None if asked.get("clip") == "none" else asked.get("clip", "auto")}
         fields |= {name: value for name, value in asked.items() if name in _FIELDS}
-        seen = [entry.seen() for entry in desk.asked(request)]
-        landscapes = [one for part, _ in seen for one in part]
-        fields["overlays"] = _together([view for _, view in seen]).overlays
+        landscapes, view = _seen(desk.asked(request))
+        fields["overlays"] = view.overlays
         with tempfile.TemporaryDirectory() as folder:
             return draw(landscapes, Path(folder) / f"figure.{kind}", **fields).read_bytes()
 

@@ -88,6 +88,11 @@ class Entry:
         found = reading.open(self.path)
         return [preview(found) if found["status"].size <= _PREVIEWED else found], View()
 
+    def seen_with(self, others: Sequence[Entry]) -> tuple[list[xr.Dataset], View]:
+        """Several paths upon the surface below this one; see :meth:`~lossatlas.atlas.trail.Trail.with_others`."""
+        landscape, view = self._trail.with_others([one._trail for one in others])
+        return [landscape], view
+
     def small(self) -> tuple[list[xr.Dataset], View]:
         """The same on every so many points: enough for a picture of the size of a thumb."""
         if self.kind in ("path", "seeds"):

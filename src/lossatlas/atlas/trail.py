@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from lossatlas.results import reading
 from lossatlas.results.landscape import About, Axis, Status, build
 from lossatlas.results.store import JOURNAL, RESULT
 from lossatlas.sampling.filling import preview
+from lossatlas.space.parameters import Parameters
 from lossatlas.space.planefile import load_directions
 
 __all__ = ["Trail", "files"]
@@ -47,6 +49,9 @@ class _Below:
     landscape: xr.Dataset
     over: Projected
     note: str
+    plane: str
+    origin: Parameters
+    directions: Mapping[str, Parameters]
 
 
 class Trail:
@@ -111,6 +116,49 @@ class Trail:
             return below.landscape, View(overlays=[path], camera=_eye(path))
         return self._alone(position, own, path)
 
+    def with_others(self, others: Sequence[Trail]) -> tuple[xr.Dataset, View]:
+        """The surface below this path, with other paths of the same network upon it.
+
+        Args:
+            others: the other paths.
+
+        Returns:
+            The Landscape and the view that has all paths upon it, each under its own name.
+
+        Raises:
+            SpecError: no surface below this path was sampled yet, a path has fewer than two checkpoints, or another
+                network was trained.
+        """
+        landscape, view = self.seen()
+        with self._lock:
+            below = self._below()
+        if below is None:
+            raise SpecError(f"{self.name}: no surface was sampled below this path yet (--sample-while-training)")
+        (own,) = view.overlays
+        paths = [replace(own, label=self.title), *(one._upon(below, f"{self.folder}, {below.plane}") for one in others)]
+        return landscape, replace(view, overlays=paths)
+
+    def _upon(self, below: _Below, name: str) -> overlays.Path:
+        """This path upon a surface that was sampled for another."""
+        with self._lock:
+            position = self._growing.look()
+            if position is None:
+                raise SpecError(f"{self.name}: the training has kept fewer than two checkpoints; wait for more")
+            shapes = source_of(self.folder / file_of(position.checkpoints[0].step)).shapes
+            theirs = {key: tuple(tensor.shape) for key, tensor in below.origin.items()}
+            if theirs != {key: tuple(shapes[key]) for key in theirs if key in shapes}:
+                raise SpecError(f"{self.name}: another network was trained than that of the surface")
+            over = self._growing.over(name, below.origin, below.directions)
+        known = losses_of(self.folder)
+        losses = np.array([known.get(one.step, np.nan) for one in position.checkpoints])
+        return overlays.Path(
+            x=over.coordinates[:, 0],
+            y=over.coordinates[:, 1],
+            label=self.title,
+            words=_marks(position.checkpoints, over.coordinates),
+            along=along(position.checkpoints, over.residual, losses),
+        )
+
     def _below(self) -> _Below | None:
         """The newest surface: the finest that is finished on the newest plane, or what there is."""
         there = [one for one in surfaces(self.folder) if (run_of(self.folder, one) / "spec.json").is_file()]
@@ -132,7 +180,7 @@ class Trail:
         origin = {name: tensor_of(source, name) for name in source.shapes if name in names}
         over = self._growing.over(str(one.plane), origin, directions)
         words = f"The surface was sampled on plane {one.plane}, through step {one.origin}, {one.points} × {one.points}."
-        return _Below(preview(landscape), over, words)
+        return _Below(preview(landscape), over, words, str(one.plane), origin, directions)
 
     def _alone(self, position: Position, own: np.ndarray, path: overlays.Path) -> tuple[xr.Dataset, View]:
         coordinates = position.coordinates
