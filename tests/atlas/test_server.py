@@ -19,7 +19,10 @@ from tests.atlas.conftest import HOSTILE, TOKEN, Serve, points, spec
 
 from lossatlas.atlas.guard import Guard
 from lossatlas.atlas.schema import SCHEMA
+from lossatlas.atlas.shelf import Shelf
+from lossatlas.atlas.watch import Watch
 from lossatlas.results import reading
+from lossatlas.results.store import RunFolder
 
 
 def ask(address: str, path: str, method: str = "GET", body: Any = None, **headers: str) -> tuple[int, Any, bytes]:
@@ -219,6 +222,23 @@ def test_many_pages_watch_a_run_of_another_process_with_one_look_at_a_time(serve
     assert all([event["done"] for event in one] == sorted(event["done"] for event in one) for one in heard)
     # One look every tenth of a second, whoever listens.
     assert looks <= 10 * (time.monotonic() - began) + 3
+
+
+def test_a_run_that_cannot_be_read_yet_is_not_said_to_be_finished(tmp_path: Path) -> None:
+    with RunFolder.begin(tmp_path / "live", spec("live")) as run:
+        run.commit(points(range(63)))
+        run.finish()
+    whole = (tmp_path / "live" / "spec.json").read_text()
+    (tmp_path / "live" / "spec.json").write_text(whole[:20])
+    shelf = Shelf([tmp_path])
+    (entry,) = shelf.entries()
+    watch = Watch(shelf)
+    assert "fault" in shelf.card(entry)
+    assert watch._state(entry.id) == {}
+    (tmp_path / "live" / "spec.json").write_text(whole)
+    (tmp_path / "live").touch()
+    found = watch._state(entry.id)
+    assert (found["finished"], found["done"]) == (True, 63)
 
 
 def test_a_guard_passes_nothing_but_http(serve: Serve) -> None:

@@ -52,7 +52,8 @@ class Watch:
         if number not in self._tasks or self._tasks[number].done():
             self._tasks[number] = asyncio.create_task(self._look(number))
         else:
-            queue.put_nowait(await asyncio.to_thread(self._state, number))
+            if found := await asyncio.to_thread(self._state, number):
+                queue.put_nowait(found)
         try:
             while True:
                 try:
@@ -73,7 +74,7 @@ class Watch:
         while self._listeners.get(number):
             found = await asyncio.to_thread(self._state, number)
             self.looks += 1
-            if found.get("version") != last.get("version"):
+            if found and found.get("version") != last.get("version"):
                 now = time.monotonic()
                 done = int(found.get("done", 0))
                 first = first or (now, done)
@@ -87,10 +88,13 @@ class Watch:
         self._tasks.pop(number, None)
 
     def _state(self, number: str) -> dict[str, Any]:
+        """How far a run is; empty where it cannot be read, as between its first two files."""
         entry = self.shelf.entry(number)
         if entry is None:
             return {"version": "", "gone": True}
         card = self.shelf.card(entry)
+        if "fault" in card:
+            return {}
         return {
             "kind": entry.kind,
             "version": card["version"],
