@@ -22,3 +22,7 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"the authors' trained ResNet-56 is not at {SHARED}")
     return SHARED
+
+
+collect_ignore = ["results/killing.py"]
+"""A script that the tests beside it start; it is not to be imported by itself."""

@@ -178,7 +178,9 @@ def test_anchors_of_a_subset_that_were_seen_are_not_seen_again(tmp_path, monkeyp
 
 
 def test_an_installed_package_offers_an_executor_by_name(tmp_path, monkeypatch):
-    (tmp_path / "mine.py").write_text("class Mine:\n    def __init__(self, text): self.text = text\n")
+    (tmp_path / "mine.py").write_text(
+        "class Mine:\n    def __init__(self, text): self.text = text\n    def start(self, work): pass\n"
+    )
     (tmp_path / "mine-1.dist-info").mkdir()
     (tmp_path / "mine-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1\n")
     (tmp_path / "mine-1.dist-info" / "entry_points.txt").write_text(f"[{executors.GROUP}]\nmine = mine:Mine\n")

@@ -75,8 +75,8 @@ def sharpness_command(config: Path | None, **given: Any) -> None:
       fisher_rao         Fisher-Rao norm (Liang et al. 2019)
       trace, lambda_max  of the Hessian
       critical           2/η, η the step along the gradient at which the loss first rises: no second derivatives
-      llc                local learning coefficient: thousands of steps, so neither by default nor among all; see
-                         lossatlas llc (Lau et al. 2023)
+      llc                local learning coefficient: thousands of steps, so neither by default nor among all: the
+                         command llc tells more (Lau et al. 2023)
       input_margin       distance of the data to the decision boundary, to first order
       spectral_margin    margins over the spectral complexity (Bartlett et al. 2017)
 

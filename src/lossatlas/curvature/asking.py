@@ -17,6 +17,7 @@ from torch import Tensor
 
 from lossatlas.curvature.products import Matrix
 from lossatlas.curvature.subject import Subject
+from lossatlas.oneline import one_line
 
 __all__ = [
     "Asked",
@@ -47,6 +48,8 @@ class Onto:
 
     vector: Tensor
     sum: Tensor
+
+    __repr__ = one_line
 
 
 Asked = Tensor | Onto
