@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from lossatlas.draw import on_page
 from lossatlas.draw.scene import PictureAxis, Scene
 from lossatlas.draw.sheet import Printed, Sheet, shortened, text_width
 from lossatlas.figure.words import WAY, number
@@ -114,9 +115,7 @@ def lengths(axes: Axes, scene: Scene, axis: PictureAxis, which: Literal["x", "y"
     second.locator_params(axis=which, nbins=_TICKS if which == "y" else _horizontal_ticks(axes, theme.small, norm))
     (second.xaxis if which == "x" else second.yaxis).set_major_formatter(_short)
     if which == "x":
-        figure = axes.get_figure(root=True)
-        assert figure is not None
-        room = axes.bbox.width * 72.0 / figure.dpi - 2 * _BESIDE * theme.small
+        room = axes.bbox.width * on_page.points_a_pixel(axes) - 2 * _BESIDE * theme.small
         known = (f"length in {axis.unit}", "length")
         fitting = (words for words in known if text_width(words, theme.small) <= room + 6.0 * theme.small)
         second.set_xlabel(next(fitting, ""), fontsize=theme.small, color=theme.faint, labelpad=2)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lossatlas.draw import static_overlays
+from lossatlas.draw import on_page, static_overlays
 from lossatlas.draw.captions import reason
 from lossatlas.draw.cuts import alone, strips
 from lossatlas.draw.scene import Cells, PictureAxis, Scene
@@ -196,13 +196,14 @@ def _label(axes: Axes, scene: Scene, lines: QuadContourSet, labels: dict[float, 
 
     colour = "white" if scene.kind == "filled" else scene.theme.ink
     halo = "#00000080" if scene.kind == "filled" else scene.theme.paper
-    size, (frame_x, frame_y) = scene.theme.small, _points(axes, axes.get_xlim(), axes.get_ylim())
+    size, (frame_x, frame_y) = scene.theme.small, on_page.places(axes, axes.get_xlim(), axes.get_ylim()).T
     named = static_overlays.named_places(scene)
-    taken = [_box(*_points(axes, 0.0, 0.0), "+", size), *(_box(*_points(axes, *at), "wide", 2 * size) for at in named)]
+    taken = [_box(on_page.places(axes, 0.0, 0.0)[0], "+", size)]
+    taken += [_box(on_page.places(axes, *at)[0], "wide", 2 * size) for at in named]
     for text in axes.clabel(lines, fmt=labels, fontsize=size, inline=False):
         text.set(color=colour, rotation=0, parse_math=False)
         text.set_path_effects([patheffects.withStroke(linewidth=2.6 * scene.theme.stroke, foreground=halo)])
-        left, right, low, high = box = _box(*_points(axes, *text.get_position()), text.get_text(), size)
+        left, right, low, high = box = _box(on_page.places(axes, *text.get_position())[0], text.get_text(), size)
         inside = frame_x[0] < left and right < frame_x[1] and frame_y[0] < low and high < frame_y[1]
         if inside and not any(touch(box, other) for other in taken):
             taken.append(box)
@@ -210,17 +211,9 @@ def _label(axes: Axes, scene: Scene, lines: QuadContourSet, labels: dict[float, 
             text.remove()
 
 
-def _points(axes: Axes, x: Any, y: Any) -> tuple[Any, Any]:
-    """Positions on the page in points, of coordinates."""
-    placed = axes.transData.transform(np.column_stack([np.atleast_1d(x), np.atleast_1d(y)]))
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    columns = placed.T * 72.0 / figure.dpi
-    return (columns[0], columns[1]) if np.ndim(x) else (float(columns[0, 0]), float(columns[1, 0]))
-
-
-def _box(x: float, y: float, words: str, size: float) -> Box:
+def _box(place: np.ndarray, words: str, size: float) -> Box:
     """Left, right, low and high of words centred at a position, in points, with a little room around them."""
+    x, y = place.tolist()
     half = text_width(words, size) / 2 + 0.25 * size
     return x - half, x + half, y - 0.7 * size, y + 0.7 * size
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lossatlas.draw import on_page
 from lossatlas.draw.sheet import Box, text_width, touch
 from lossatlas.figure.plot import Series
 
@@ -32,21 +33,20 @@ def draw(axes: Axes, coloured: Iterable[tuple[Series, str]], size: float) -> Non
     if not any(series.names for series, _ in pairs):
         return
     axes.autoscale_view()  # else the axes would settle only when they are drawn
-    taken = [_around(place, size) for series, _ in pairs if series.style != "line" for place in _on_page(axes, series)]
+    taken = [
+        _around(place, size)
+        for series, _ in pairs
+        if series.style != "line"
+        for place in on_page.places(axes, series.x, series.y)
+    ]
     for series, colour in pairs:
-        for place, name in zip(_on_page(axes, series), series.names, strict=bool(series.names)):
+        places = on_page.places(axes, series.x, series.y)
+        for place, name in zip(places, series.names, strict=bool(series.names)):
             if not np.isfinite(place).all():
                 continue
             side = next((s for s in _PLACES if _free(axes, _box(place, name, size, s), taken)), _PLACES[0])
             taken.append(_box(place, name, size, side))
             _write(axes, taken[-1], name, size, colour)
-
-
-def _on_page(axes: Axes, series: Series) -> Iterator[np.ndarray]:
-    """Places in points on the page."""
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    yield from axes.transData.transform(np.column_stack([series.x, series.y])) * 72.0 / figure.dpi
 
 
 def _around(place: np.ndarray, size: float) -> Box:
@@ -65,17 +65,13 @@ def _box(place: np.ndarray, name: str, size: float, side: tuple[float, float]) -
 
 
 def _free(axes: Axes, box: Box, taken: list[Box]) -> bool:
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    left, low, right, high = np.array(axes.bbox.extents) * 72.0 / figure.dpi
+    left, right, low, high = on_page.box_of(axes)
     within = left < box[0] and box[1] < right + 2 and low < box[2] and box[3] < high + 2
     return bool(within) and not any(touch(box, other) for other in taken)
 
 
 def _write(axes: Axes, box: Box, name: str, size: float, colour: str) -> None:
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    middle = np.array([(box[0] + box[1]) / 2, (box[2] + box[3]) / 2]) * figure.dpi / 72.0
+    middle = np.array([(box[0] + box[1]) / 2, (box[2] + box[3]) / 2]) / on_page.points_a_pixel(axes)
     x, y = axes.transAxes.inverted().transform(middle)
     axes.text(
         x, y, name, transform=axes.transAxes, fontsize=size, color=colour, ha="center", va="center_baseline", zorder=4,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.interpolate import RegularGridInterpolator
 
+from lossatlas.draw import on_page
 from lossatlas.draw.scene import Cells, Scene
 from lossatlas.draw.sheet import Box, Entry, shortened, text_width, touch
 from lossatlas.figure.overlays import Path, Points, Regions, borders
@@ -72,8 +73,7 @@ def draw(axes: Axes, scene: Scene, panel: Cells, number: int) -> list[str]:
     Returns:
         The words that found no room.
     """
-    left, low, right, high = np.array(axes.bbox.extents) * _points_a_pixel(axes)
-    room = _Room((left, right, low, high), partial(_on_page, axes), partial(_beside, axes))
+    room = _Room(on_page.box_of(axes), partial(on_page.places, axes), partial(_beside, axes))
     before = list(axes.texts)
     for index, overlay in enumerate(scene.overlays):
         if overlay.panel not in (None, number):
@@ -90,24 +90,13 @@ def draw(axes: Axes, scene: Scene, panel: Cells, number: int) -> list[str]:
 def _give_way(axes: Axes, scene: Scene, labels: Sequence[Text], taken: list[Box]) -> None:
     """Take away the values on contour lines that words or a path lie upon."""
     size = scene.theme.small
-    paths = [_on_page(axes, *dense(overlay)) for overlay in scene.overlays if isinstance(overlay, Path)]
+    paths = [on_page.places(axes, *dense(overlay)) for overlay in scene.overlays if isinstance(overlay, Path)]
     for label in labels:
-        x, y = _on_page(axes, *(np.array([part]) for part in label.get_position()))[0]
+        x, y = on_page.places(axes, *label.get_position())[0]
         half = text_width(label.get_text(), size) / 2
         box = (x - half, x + half, y - 0.6 * size, y + 0.6 * size)
         if any(touch(box, other) for other in taken) or any(_crosses(path, box) for path in paths):
             label.remove()
-
-
-def _points_a_pixel(axes: Axes) -> float:
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    return 72.0 / figure.dpi
-
-
-def _on_page(axes: Axes, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Places in points on the page, float64 [n, 2]."""
-    return np.asarray(axes.transData.transform(np.column_stack([x, y])) * _points_a_pixel(axes))
 
 
 def _crosses(places: np.ndarray, box: Box) -> float:
@@ -161,7 +150,7 @@ def name_relief(
     ticks = [tick.label1 for axis in each for tick in axis.majorTicks]  # get_ticklabels() would move them
     words = [*axes.texts, *(axis.label for axis in each), *ticks]
     for one in (text.get_window_extent() for text in words if text.get_text()):
-        scale = _points_a_pixel(axes)
+        scale = on_page.points_a_pixel(axes)
         room.taken.append((one.x0 * scale, one.x1 * scale, one.y0 * scale, one.y1 * scale))
     _all_words(scene, number, room)
     return room.left_out
@@ -181,7 +170,7 @@ def _in_relief(axes: Axes3D, panel: Cells, heights: np.ndarray, x: np.ndarray, y
     from mpl_toolkits.mplot3d.proj3d import proj_transform  # type: ignore[import-untyped]
 
     flat_x, flat_y, _ = proj_transform(*lifted(panel, heights, x, y), axes.get_proj())
-    return _on_page(axes, flat_x, flat_y)
+    return on_page.places(axes, flat_x, flat_y)
 
 
 def _pinned(axes: Axes3D, panel: Cells, heights: np.ndarray, at: tuple[float, float], text: str, **style: Any) -> Text:

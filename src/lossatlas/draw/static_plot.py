@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lossatlas.draw import static_names
+from lossatlas.draw import on_page, static_names
 from lossatlas.draw.sheet import Box, Entry, Margins, Sheet, shortened, text_width, touch
 from lossatlas.draw.static_axes import letter
 from lossatlas.figure.levels import round_levels
@@ -68,7 +68,8 @@ def _short_scales(axes: Axes, panel: Panel, theme: Theme) -> None:
     for axis, scale, (low, high) in zip((axes.xaxis, axes.yaxis), (panel.x_scale, panel.y_scale), ends, strict=True):
         if scale != "log" or low <= 0 or high >= 100 * low or (axis is axes.xaxis and panel.x_ticks):
             continue
-        room = _points(axes)[1] - _points(axes)[0] if axis is axes.xaxis else None
+        left, right, _, _ = on_page.box_of(axes)
+        room = right - left if axis is axes.xaxis else None
         axis.set_major_locator(FixedLocator(_ticks(low, high, room, theme.small).tolist()))
         axis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
         axis.set_minor_locator(NullLocator())
@@ -146,7 +147,7 @@ def _mark(axes: Axes, plot: Plot, mark: Mark, taken: list[Box], drawn: np.ndarra
         return
     box, ha, va = min(free, key=lambda side: _covered(side[0], drawn))
     taken.append(box)
-    left, _, low, _ = _points(axes)
+    left, _, low, _ = on_page.box_of(axes)
     x, y = box[0] if ha == "left" else box[1], box[3] if va == "top" else box[2]
     text = axes.annotate(
         mark.label, (0, 0), (x - left, y - low), "axes fraction", "offset points", ha=ha, va=va, **words
@@ -157,21 +158,11 @@ def _mark(axes: Axes, plot: Plot, mark: Mark, taken: list[Box], drawn: np.ndarra
         text.set_path_effects([withStroke(linewidth=3 * theme.stroke, foreground=theme.paper)])
 
 
-def _points(axes: Axes) -> Box:
-    """The axes on the page, in points."""
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    left, low, right, high = np.array(axes.bbox.extents) * 72.0 / figure.dpi
-    return left, right, low, high
-
-
 def _passed(axes: Axes, series: Series) -> np.ndarray:
     """Where a series passes, points on the page that lie close together, float64 [k, 2]."""
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    found = axes.transData.transform(np.column_stack([series.x, series.y])) * 72.0 / figure.dpi
+    found = on_page.places(axes, series.x, series.y)
     if series.style in ("points", "bars") or len(found) < 2:
-        return np.asarray(found)
+        return found
     steps = np.linspace(0.0, 1.0, max(2, _BETWEEN // len(found)), endpoint=False)[:, None, None]
     with np.errstate(invalid="ignore"):
         return np.concatenate([(found[:-1] + steps * np.diff(found, axis=0)).reshape(-1, 2), found[-1:]])
@@ -190,10 +181,8 @@ _Side = tuple[Box, str, str]
 
 def _sides(axes: Axes, x: float, wide: float, size: float) -> Iterator[_Side]:
     """Where words may stand beside an upright line: on the roomier side, the other, lower down."""
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    left, right, _, top = _points(axes)
-    at = float(axes.transData.transform((x, axes.get_ylim()[0]))[0]) * 72.0 / figure.dpi
+    left, right, _, top = on_page.box_of(axes)
+    at = float(on_page.places(axes, x, axes.get_ylim()[0])[0, 0])
     first = "right" if at > left + 0.6 * (right - left) else "left"
     for row in range(4):
         for ha in (first, "left" if first == "right" else "right"):
@@ -205,10 +194,8 @@ def _sides(axes: Axes, x: float, wide: float, size: float) -> Iterator[_Side]:
 
 def _ends(axes: Axes, y: float, wide: float, size: float) -> Iterator[_Side]:
     """Where words may stand beside a level line: above it at its right end, further left, or below it."""
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    left, right, bottom, top = _points(axes)
-    at = float(axes.transData.transform((axes.get_xlim()[0], y))[1]) * 72.0 / figure.dpi
+    left, right, bottom, top = on_page.box_of(axes)
+    at = float(on_page.places(axes, axes.get_xlim()[0], y)[0, 1])
     for end in np.linspace(right - 2.0, min(left + 2.0 + wide, right - 2.0), 7):
         for low, va in ((at + 1.5, "bottom"), (at - 1.5 - 1.2 * size, "top")):
             if (end == right - 2.0 and va == "bottom") or (bottom <= low and low + 1.2 * size <= top):
