@@ -16,13 +16,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lossatlas.objective.hashing import fingerprint
+
 __all__ = [
     "LEAST",
     "Source",
     "UnmadeError",
     "bytes_of",
     "content_of",
-    "digest",
     "forget",
     "note",
     "read_again",
@@ -78,7 +79,7 @@ def note(source: Source, tensors: Iterable[Tensor]) -> None:
 
 
 def source_of(content: Tensor) -> tuple[Source, int] | None:
-    """Where bytes seem to come from, and the number of the tensor there; only :func:`digest` proves it.
+    """Where bytes seem to come from, and the number of the tensor there; only a fingerprint of all of them proves it.
 
     Args:
         content: uint8 [n].
@@ -106,25 +107,13 @@ def bytes_of(tensor: Tensor) -> Tensor:
     return tensor.detach().contiguous().reshape(-1).view(torch.uint8)
 
 
-def digest(tensor: Tensor) -> bytes:
-    """A hash of the bytes of a tensor.
-
-    Args:
-        tensor: any.
-
-    Returns:
-        16 bytes.
-    """
-    return hashlib.blake2b(bytes_of(tensor).cpu().numpy().data, digest_size=16).digest()
-
-
 def read_again(source: Source, number: int, expected: bytes) -> Tensor:
     """The bytes of a tensor, read from its source here.
 
     Args:
         source: of the tensor.
         number: of the tensor there.
-        expected: the digest that they must have.
+        expected: the fingerprint that they must have.
 
     Returns:
         uint8 [n], in memory of its own.
@@ -136,7 +125,7 @@ def read_again(source: Source, number: int, expected: bytes) -> Tensor:
         found = bytes_of(_read(source)[number]).clone()
     except Exception as fault:  # whatever a file that is missing or another one raises
         raise UnmadeError(f"{source.arguments}: {type(fault).__name__}: {fault}") from fault
-    if digest(found) != expected:
+    if fingerprint(found) != expected:
         raise UnmadeError(f"{source.arguments} holds another content here")
     return found
 

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from lossatlas.objective import Objective
-from lossatlas.objective.sources import Source, UnmadeError, content_of, digest, read_again, source_of
+from lossatlas.objective.hashing import fingerprint
+from lossatlas.objective.sources import Source, UnmadeError, content_of, read_again, source_of
 from lossatlas.space.directions import Drawn, random
 
 __all__ = ["Made", "pickler_of"]
@@ -41,7 +42,7 @@ class Made:
         """How an object is made again, as ``__reduce__`` says it; NotImplemented where it travels itself."""
         if isinstance(given, Drawn) and self._draws_from(given):
             self.number += len(given)
-            expected = {name: digest(tensor) for name, tensor in given.items()}
+            expected = {name: fingerprint(tensor) for name, tensor in given.items()}
             return _drawn_again, (self._subject, given.how, expected)
         if type(given) is not Tensor or given.layout != torch.strided or given.requires_grad:
             return NotImplemented
@@ -64,7 +65,7 @@ class Made:
         if at not in self._kept:
             content = content_of(given)
             found = source_of(content)
-            self._kept[at] = content, None if found is None else _Read(*found, digest(content))
+            self._kept[at] = content, None if found is None else _Read(*found, fingerprint(content))
         return self._kept[at][1]
 
 
@@ -89,7 +90,7 @@ def _drawn_again(subject: Any, how: Mapping[str, Any], expected: Mapping[str, by
         found = random(subject, **how)
     except Exception as fault:  # whatever another version of a library raises
         raise UnmadeError(f"direction {how}: {type(fault).__name__}: {fault}") from fault
-    if {name: digest(tensor) for name, tensor in found.items()} != expected:
+    if {name: fingerprint(tensor) for name, tensor in found.items()} != expected:
         raise UnmadeError(f"direction {how} comes out otherwise here")
     return found
 
