@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from types import FrameType
 
-__all__ = ["each_once", "warn"]
+__all__ = ["each_once", "ours", "warn"]
 
 _BETWEEN = ("contextlib", "dataclasses", "functools", "torch.utils._contextlib")
 """Modules whose frames may lie between ours: decorators, a ``with``, a dataclass made anew."""
@@ -69,7 +69,7 @@ def each_once(said: set[str]) -> Iterator[None]:
 
 def _outside(frame: FrameType) -> FrameType:
     """The first frame on the way out that is not ours; the outermost, where all are."""
-    while _ours(_module(frame)) and frame.f_back is not None:
+    while ours(frame) and frame.f_back is not None:
         frame = frame.f_back
     return frame
 
@@ -78,5 +78,7 @@ def _module(frame: FrameType) -> str:
     return str(frame.f_globals.get("__name__", "<unknown>"))
 
 
-def _ours(module: str) -> bool:
+def ours(frame: FrameType) -> bool:
+    """Whether a frame is the package's, or one that only lies between two of its own."""
+    module = _module(frame)
     return module == "lossatlas" or module.startswith("lossatlas.") or module in _BETWEEN

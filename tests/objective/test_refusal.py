@@ -89,3 +89,11 @@ def test_what_has_no_range_or_no_shape_is_named_without_it(strange):
 
 def test_a_batch_of_a_format_without_a_smallest_number_is_still_told():
     assert "A batch is (uint16 [5, 4], int64 [5] from 0 to 2)" in refused((X.to(torch.uint16), Y))
+
+
+def test_a_line_of_the_user_is_named_also_in_a_folder_called_lossatlas():
+    file, own = "/home/me/lossatlas/train.py", {"__name__": "train"}
+    exec(compile("def loss(outputs, targets):\n    raise ValueError('no')", file, "exec"), own)
+    objective = la.Objective(nn.Linear(2, 1), (torch.ones(4, 2), torch.zeros(4, 1)), own["loss"])
+    with pytest.raises(la.SpecError, match=f"{file}, line 2"):
+        objective()

@@ -6,6 +6,7 @@ import inspect
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 from lossatlas.errors import RunMismatchError, SpecError
 from lossatlas.extras import MissingExtraError
 from lossatlas.objective import calling
+from lossatlas.warned import ours
 
 if TYPE_CHECKING:
     from lossatlas.objective.objective import Objective
@@ -144,10 +146,12 @@ def _reason(fault: Exception) -> str:
     """Its words, and the last line of the user's own code, if one is on the way."""
     words = " ".join(str(fault).split())
     words = f"{words[:_LONGEST]}…" if len(words) > _LONGEST else words
-    own = [frame for frame in traceback.extract_tb(fault.__traceback__) if _own(frame.filename)]
-    place = f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
+    own = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(fault.__traceback__) if _own(frame)]
+    place = f" ({own[-1][0]}, line {own[-1][1]})" if own else ""
     return f"{type(fault).__name__}: {words.rstrip('.')}{place}"
 
 
-def _own(file: str) -> bool:
-    return not any(part in file for part in ("site-packages", "/lossatlas/", "\\lossatlas\\")) and "<" not in file
+def _own(frame: FrameType) -> bool:
+    """Whether a frame is the user's: not the package's, whatever folder it lies in, nor an installed library's."""
+    file = frame.f_code.co_filename
+    return not ours(frame) and "site-packages" not in file and "<" not in file
