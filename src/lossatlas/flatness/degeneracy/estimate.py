@@ -20,12 +20,13 @@ from tqdm import tqdm
 
 from lossatlas.curvature.spectrum import eigenvalues
 from lossatlas.errors import SpecError
-from lossatlas.expected import check_kind
+from lossatlas.expected import check_kind, check_whole
 from lossatlas.flatness.degeneracy.result import LearningCoefficient, problems
 from lossatlas.flatness.degeneracy.walk import Chain, Gradient, Posterior, walk
 from lossatlas.objective import Objective
 from lossatlas.objective.alone import one_at_a_time
 from lossatlas.objective.part import taken
+from lossatlas.space.filters.selection import patterns_of
 from lossatlas.space.parameters import Parameters
 
 __all__ = ["PATIENCE_SECONDS", "default_nbeta", "estimated", "llc", "stable_step", "stiffness"]
@@ -92,8 +93,9 @@ def llc(
         >>> abs(found.value - 4 / 2) < 4 * found.error  # regular: d/2
         True
     """
+    _check(step=step, nbeta=nbeta, gamma=gamma, chains=chains, draws=draws, burn=burn, seed=seed)
     burn = draws // 2 if burn is None else burn
-    _check(step=step, nbeta=nbeta, gamma=gamma, chains=chains, draws=draws, burn=burn)
+    only = patterns_of(only) if only != "" else ()
     posterior = Posterior(objective, params, only=only, gradient=gradient)
     nbeta = default_nbeta(posterior.samples) if nbeta is None else float(nbeta)
     own = step is None
@@ -101,7 +103,7 @@ def llc(
     settings: dict[str, Any] = {
         "step": size, "step chosen": "by curvature" if own else "given", "nbeta": nbeta, "gamma": float(gamma),
         "chains": chains, "draws": draws, "burn": burn, "gradient": gradient, "averaged": averaged, "seed": seed,
-        "only": [only] if isinstance(only, str) and only else list(only),
+        "only": list(only),
     }  # fmt: skip
     found = estimated(posterior, settings, progress=progress)
     for _ in range(_AGAIN if own else 0):
@@ -263,13 +265,16 @@ def stiffness(posterior: Posterior, at: list[Tensor], *, nbeta: float, gamma: fl
 
 
 def _check(**given: Any) -> None:
+    check_whole("seed", given["seed"])
     for name, least in (("chains", 2), ("draws", 8), ("burn", 0)):
+        if name == "burn" and given[name] is None:
+            continue
         check_kind(name, given[name], int, "a whole number")
         if given[name] < least:
             raise SpecError(f"{name}={given[name]}; expected at least {least}")
     for name in ("step", "nbeta", "gamma"):
         value = given[name]
-        if value is None:
+        if value is None and name != "gamma":
             continue
         check_kind(name, value, (int, float), "a number")
         if not (math.isfinite(value) and (value > 0 or (name == "gamma" and value == 0))):

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from lossatlas.expected import check_number, check_whole, texts
 from lossatlas.flatness.degeneracy.estimate import llc as estimate
 from lossatlas.flatness.degeneracy.walk import Gradient
 from lossatlas.flatness.result import Sharpness
@@ -54,10 +53,6 @@ def llc(
     Raises:
         SpecError: the chains cannot be believed, with the reasons and what to change; or an option that makes no sense.
     """
-    check_number("gamma", gamma, "the pull towards the point")
-    check_whole("draws", draws, 1)
-    check_whole("seed", seed, 0)
-    only = texts("only", only, "patterns of names of tensors") if only != () else ()
     found = estimate(
         objective, params, only=only, step=step, nbeta=nbeta, gamma=gamma, chains=chains, draws=draws, burn=burn,
         gradient=gradient, seed=seed, progress=False,
