@@ -151,8 +151,9 @@ class _Found:
     @property
     def caption(self) -> tuple[str, ...]:
         from lossatlas.connect.barriers import CAVEAT, heights
+        from lossatlas.figure.words import capital
 
-        each = (f"{name[0].upper()}{name[1:]}: {found.words}." for name, found in self.lines)
+        each = (f"{capital(name)}: {found.words}." for name, found in self.lines)
         return (heights([found for _, found in self.lines]), *each, CAVEAT, *self.notes)
 
     def plot(self) -> Any:

@@ -100,12 +100,7 @@ def _of_values(function: Function, direction: Any, params: Any, step: float) -> 
     length = math.sqrt(sum(float(part.abs().double().square().sum()) for part in parts.values()))
     if length == 0:
         raise SpecError("direction is zero in every array")
-    low, here, high = (
-        function({**base, **{name: base[name] + c * step * part.to(base[name]) for name, part in parts.items()}})[
-            "loss"
-        ]
-        for c in (-1, 0, 1)
-    )
+    low, here, high = (function(_shifted(base, parts, c * step))["loss"] for c in (-1, 0, 1))
     apart = step * length
     finest = max(torch.finfo(base[name].dtype).eps for name in parts)
     return CurvatureAlong(

@@ -44,7 +44,7 @@ def add_slopes(loss: Tensor, moved: list[Tensor], views: Sequence[Tensor], share
         moved: by which tensors.
         views: what is added to, one for each tensor, flat.
         share: how many times.
-        every: each so-manieth number of a tensor alone.
+        every: of so many numbers of a tensor one is taken.
     """
 
     def adding(view: Tensor) -> Callable[[Tensor], None]:

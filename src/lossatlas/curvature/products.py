@@ -241,7 +241,7 @@ class Matrix:
             where: which tensors.
             onto: the vector; left out, zeros.
             times: how many times.
-            every: each so-manieth number of every tensor alone, so that no whole vector is made.
+            every: of so many numbers of a tensor one is taken, so that no whole vector is made.
 
         Returns:
             The vector.

@@ -115,7 +115,7 @@ class Steps:
             last = here
 
     def _every(self, where: Sequence[int]) -> int:
-        """Each so-manieth number of a tensor is compared."""
+        """One of so many numbers of a tensor is compared."""
         return max(sum(self._stand.moved[place].numel() for place in where) // GLIMPSED, 1)
 
     def _glimpse(self, vector: Tensor, where: Sequence[int]) -> Tensor:

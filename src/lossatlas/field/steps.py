@@ -25,6 +25,7 @@ import xarray as xr
 from lossatlas.errors import SpecError, unknown
 from lossatlas.figure.parts import Number, Picture
 from lossatlas.figure.plot import Panel, Plot, Series, onto
+from lossatlas.figure.words import capital
 from lossatlas.oneline import one_line
 from lossatlas.results.landscape import axis_names, structured, value_names
 
@@ -122,7 +123,7 @@ class Steps:
         cut = "" if self.limit is None else f"{self.smooth.name} counted up to {self.limit:.3g}."
         band = "Bands: 95 % Clopper-Pearson intervals." if f"{self.score.name}_low" in self.landscape else ""
         title = f"{self.landscape.attrs.get('title', '')}: {self.smooth.name} and {self.score.name}"
-        caption = (self.sentence[0].upper() + self.sentence[1:], cut[:1].upper() + cut[1:], band)
+        caption = (capital(self.sentence), capital(cut), band)
         return onto(ax, Plot(panels=panels, title=title, caption=caption))
 
     def _words(self, value: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import scipy.stats
 
+from lossatlas.figure.words import capital
 from lossatlas_studies import resampling
 
 Word = Literal["seen at this scale", "not seen at this scale", "cannot be told (n too small)"]
@@ -66,7 +67,7 @@ class Verdict:
             >>> within("near one", [0.98, 1.01, 1.02, 0.99], 0.9, 1.1, quantity="mean").words
             'Seen at this scale: mean = 1 (95 % interval 0.971 to 1.03), p = 0.00081, n = 4 runs.'
         """
-        start = f"{self.word[0].upper()}{self.word[1:]}: {self.quantity}"
+        start = f"{capital(self.word)}: {self.quantity}"
         if math.isnan(self.estimate):
             return f"{start} is not known, n = {self.n}."
         ends = "" if math.isnan(self.low) else f" (95 % interval {self.low:.3g} to {self.high:.3g})"
