@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner
+from numpy.testing import assert_allclose
 
 import lossatlas as la
 from lossatlas.cli import atlas
@@ -46,6 +47,27 @@ def rows():
 
 def sum_loss(outputs, targets):
     return (outputs - targets).square().sum()
+
+def plain():
+    torch.manual_seed(0)
+    return torch.nn.Linear(3, 2)
+
+torch.manual_seed(1)
+x, y = torch.randn(20, 3), torch.randint(2, (20,))
+pair = (x, y)
+
+def cells():
+    return [{"cells": x[i:i + 8], "genes": y[i:i + 8]} for i in range(0, 20, 8)]
+
+def through(model, batch):
+    return model(batch["cells"]), batch["genes"]
+
+class Through:
+    def __init__(self, key="cells"):
+        self.key = key
+
+    def __call__(self, model, batch):
+        return model(batch[self.key]), batch["genes"]
 """
 
 
@@ -101,3 +123,34 @@ def test_the_first_samples_of_graphs_end_where_a_batch_does():
     assert [len(batch["y"]) for batch in first_samples(data, 4)] == [4]
     with pytest.raises(la.SpecError, match="a batch of 4 samples cannot be cut into single ones"):
         first_samples(data, 6)
+
+
+FORWARD = ("sample", "--model", "user.py:plain", "--data", "user.py:cells", "--x", "-1", "1", "3")
+
+
+def test_a_forward_of_the_users_takes_batches_of_any_shape(here):
+    refused = run(*FORWARD)
+    assert refused.exit_code != 0
+    assert "--forward file.py:function" in refused.output
+    named = ("--forward", "user.py:through")
+    done = run(*FORWARD, *named, "--run", "a")
+    assert done.exit_code == 0, done.output
+    assert run(*FORWARD[:4], "user.py:pair", *FORWARD[5:], "--run", "pairs").exit_code == 0
+    assert_allclose(la.open("a")["loss"].values, la.open("pairs")["loss"].values, rtol=1e-6)
+    made = run(*FORWARD, "--forward", 'user.py:Through(key="cells")', "--run", "b")
+    assert made.exit_code == 0, made.output
+    assert_allclose(la.open("b")["loss"].values, la.open("a")["loss"].values, rtol=1e-6)
+    curved = run("eigen", *FORWARD[1:5], *named, "--probes", "0")
+    assert curved.exit_code == 0, curved.output
+
+
+def test_a_forward_is_written_into_the_program_and_the_file_that_say_the_same(here):
+    named = ("--forward", "user.py:through", "--run", "c")
+    Path("c.toml").write_text(run(*FORWARD, *named, "--print-config").output)
+    assert run("sample", "--config", "c.toml").exit_code == 0
+    first = la.open("c")["loss"].values
+    exec(run(*FORWARD, *named[:3], "d", "--print-python").output, {})
+    assert_allclose(la.open("d")["loss"].values, first, rtol=1e-6)
+    absent = run(*FORWARD, "--forward", "user.py:throgh")
+    assert "has no 'throgh'; it has through" in absent.output
+    assert "of the model and a batch" in run(*FORWARD, "--forward", "user.py:x").output

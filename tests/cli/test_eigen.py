@@ -147,16 +147,47 @@ def test_bad_wishes_are_refused(here) -> None:
     assert "mean of 2 random vectors" in (here / "d.svg").read_text()
 
 
-def test_a_run_that_is_not_there_is_said_before_anything_is_computed(here, monkeypatch) -> None:
-    monkeypatch.setattr("lossatlas.curvature.spectrum.ends_of", lambda *_, **__: pytest.fail("computed"))
-    (here / "empty").mkdir()
+def test_a_new_folder_keeps_the_numbers_and_draw_info_and_report_read_them(here) -> None:
+    kept = run("eigen", "--run", "new/c", "--density", "--probes", 2, "--tolerance", 1e-6).output
+    assert "kept: new/c (lossatlas draw new/c --value density -o picture.png)" in kept
+    run("eigen", "--run", "new/c", "--by", "layer", "--probes", 0)
+    run("eigen", "--run", "new/c", "--probes", 0, "--kind", "ggn")
+    found = la.open("new/c")
+    assert list(found.sections) == ["ends", "density", "by layer", "ends, ggn"]
+    namespace: dict = {}
+    exec(USER, namespace)
+    exact = la.eigenvalues(la.Objective(namespace["make_model"](), namespace["pair"], F.cross_entropy), tolerance=1e-6)
+    told = {one.name: one.value for one in found.sections["ends"].numbers}
+    assert told["λmax"] == pytest.approx(exact.values[-1], rel=1e-6)
+    bars = found.plot("ends").panels[0].series
+    assert bars[-1].y[-1] == pytest.approx(exact.values[-1], rel=1e-6)
+    assert [row["block"] for row in found.sections["by layer"].rows] == ["0", "2"]
+
+    def say(*arguments: str, code: int = 0) -> str:
+        result = CliRunner().invoke(atlas, arguments)
+        assert result.exit_code == code, result.output
+        return result.output
+
+    info = json.loads(say("info", "new/c", "--json"))
+    assert info["ends"]["λmax"] == told["λmax"]
+    assert info["by layer"]["rows"][0]["block"] == "0"
+    assert (
+        "height of one eigenvalue" in Path(say("draw", "new/c", "--value", "density", "-o", "d.svg")[7:-1]).read_text()
+    )
+    assert "choose one of: ends, density, by layer" in say("draw", "new/c", "--value", "trace", "-o", "d.svg", code=2)
+    page = Path(say("report", "new/c", "-o", "c.html")[9:-1]).read_text()
+    assert "Curvature of make_model: by layer" in page
+    assert found.sections["ends"].caveats[0] in page
+
+
+def test_a_folder_of_something_else_is_said_before_anything_is_computed(here, monkeypatch) -> None:
+    run("eigen", "--run", "other", "--probes", 0, "--samples", 10)
+    run("sample", "--x", -1, 1, 3, "--run", "slice")
     la.Recorder("path").step(torch.nn.Linear(1, 1))
-    for name, words in (("new", "is not there"), ("empty", "holds nothing"), ("path", "holds the path of a training")):
-        said = run("eigen", "--run", name, code=2).stderr
-        assert f"--run {name} {words}" in said
-        assert f"lossatlas sample --run {name} with the same model and data; or add --map" in said
-    assert "--by and --batches print it" in run("eigen", "--by", "layer", "--run", "new", code=2).stderr
-    assert "A run of `lossatlas sample`" in " ".join(run("eigen", "--help").stdout.split())
+    monkeypatch.setattr("lossatlas.curvature.spectrum.ends_of", lambda *_, **__: pytest.fail("computed"))
+    assert "--run path holds the path of a training run" in run("eigen", "--run", "path", code=2).stderr
+    assert "numbers of something else (data differ)" in run("eigen", "--run", "other", code=2).stderr
+    assert "no blocks or batches" in run("eigen", "--by", "layer", "--run", "slice", code=2).stderr
 
 
 def test_samples_auto_means_all_of_them_and_says_so(here) -> None:

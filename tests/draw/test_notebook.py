@@ -22,9 +22,15 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import lossatlas as la
+from lossatlas.connect.connections import note
+from lossatlas.curvature.minibatches import batch_eigenvalues
 from lossatlas.errors import SpecError
+from lossatlas.field.steps import steps_of
 from lossatlas.figure.plot import Plot
+from lossatlas.figure.stored import Numbers, Section, keep
+from lossatlas.flatness import degeneracy
 from lossatlas.oneline import one_line
+from lossatlas.paths.edge import Edge
 from lossatlas.results.dataset import Landscape
 from lossatlas.results.landscape import load, save
 
@@ -40,7 +46,7 @@ def bowl(title="bowl"):
 
 
 @pytest.fixture(scope="module")
-def found():
+def found(tmp_path_factory):
     """One of every public result, of a small network."""
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Linear(4, 16), torch.nn.Tanh(), torch.nn.Linear(16, 2))
@@ -56,6 +62,15 @@ def found():
     runs = [la.seeds(objective, la.Grid(x=(-1, 1, 5)), range(2), by=by) for by in ("filter", "layer")]
     sam = la.sharpness.measure("sam", objective)
     walked = path.plane()
+    inputs = la.InputPlane.random(objective)
+    edge = Edge(data=(x, (x[:, 0] > 0).long()), loss=loss)
+    edge.step(model, 0.1)
+    quick = {"chains": 2, "draws": 20, "burn": 5, "progress": False}
+    eigen = la.eigenvalues(objective, k=2)
+    folder = tmp_path_factory.mktemp("kept")
+    la.connect(objective, moved[0], moved[1], run=folder / "ways")
+    note(folder / "ways", {"line": "straight line"}, title="Ways", caption=["No curve."])
+    keep(folder / "numbers", Numbers(title="Curvature", sections={"ends": Section(about="", plot=eigen.plot())}))
     return {
         "objective": objective,
         "plane": plane,
@@ -68,7 +83,19 @@ def found():
         "projected": path.project(walked),
         "contrast": path.contrast(),
         "topology": la.topology(landscape),
-        "eigenvalues": la.eigenvalues(objective, k=2),
+        "eigenvalues": eigen,
+        "blocks": la.eigenvalues(objective, by="layer"),
+        "batches": batch_eigenvalues(objective, batch_size=16),
+        "ways": la.open(folder / "ways"),
+        "numbers": la.open(folder / "numbers"),
+        "profile": la.sharpness.profile(objective, points=5),
+        "quantised": la.quantise(objective, (4, 3), points=3, layers=None, forecast=False),
+        "coefficient": la.llc(objective, **quick),
+        "scan": degeneracy.scan(objective, vary="gamma", factors=(0.5, 1.0), **quick),
+        "volume": degeneracy.local_volume(objective, only="2.bias", directions=5, levels=3, progress=False),
+        "edge": edge,
+        "masked": la.masked_gradients(objective, inputs, la.sample(objective, inputs, grid), steps=2),
+        "steps": steps_of(landscape, "error"),
         "density": la.spectral_density(objective, probes=2, steps=8),
         "trace": la.trace(objective, probes=3),
         "sharpness": sam,
@@ -93,7 +120,7 @@ def test_every_result_shows_itself_in_a_few_lines(found):
         assert "\n        " not in text or name in datasets, f"{name} prints an array: {text[:200]}"
 
 
-def public_dataclasses():
+def public_classes():
     for module in pkgutil.walk_packages(la.__path__, "lossatlas."):
         if module.name.startswith(("lossatlas.cli", "lossatlas.evaluate", "lossatlas.__main__", "lossatlas.atlas")):
             continue
@@ -103,8 +130,12 @@ def public_dataclasses():
             continue
         for name in getattr(there, "__all__", ()):
             one = getattr(there, name, None)
-            if inspect.isclass(one) and dataclasses.is_dataclass(one) and one.__module__ == module.name:
+            if inspect.isclass(one) and one.__module__ == module.name:
                 yield one
+
+
+def public_dataclasses():
+    return filter(dataclasses.is_dataclass, public_classes())
 
 
 def test_no_public_class_prints_what_its_arrays_hold():
@@ -134,17 +165,37 @@ def test_a_line_of_anything_is_short_and_names_what_it_leaves_out():
     assert len(repr(Nest(["x" * 80] * 4 + [0]))) < len(repr(Nest(["x" * 80] * 4))) < 700
 
 
+def plotting():
+    """Every public class that finds numbers and draws them itself."""
+    for one in public_classes():
+        if (
+            callable(getattr(one, "plot", None))
+            and not issubclass(one, xr.Dataset)
+            and not getattr(one, "_is_protocol", False)
+        ):
+            yield one
+
+
+def test_every_public_class_with_a_plot_takes_an_axes():
+    takes = {one.__name__: inspect.signature(one.plot).parameters.get("ax") for one in plotting()}
+    assert {"Eigen", "Density", "Table", "Quantised", "LearningCoefficient", "Edge", "Profile"} <= set(takes)
+    assert [name for name, ax in takes.items() if ax is None or ax.default is not None] == []
+
+
 def test_what_finds_numbers_draws_itself_into_an_axes(found):
-    for name in ("eigenvalues", "density", "sharpness", "table", "connection", "trajectory", "topology", "comparison"):
+    shown = {type(one): one for one in found.values() if type(one) in set(plotting())}
+    missing = {one.__name__ for one in plotting()} - {one.__name__ for one in shown} - {"Atlas"}
+    assert not missing, "add one of each to found"
+    for kind, one in shown.items():
         figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4), gridspec_kw={"wspace": 0.4})
-        plot = found[name].plot(ax=left)
-        assert isinstance(plot, Plot), name
-        assert left not in figure.axes and right in figure.axes, name
+        plot = one.plot(ax=left)
+        assert isinstance(plot, Plot), kind
+        assert left not in figure.axes and right in figure.axes, kind
         drawn = [axes for axes in figure.axes if axes is not right]
-        assert drawn and any(axes.lines or axes.patches or axes.collections for axes in drawn), name
-        assert all(axes.get_position().x1 < 0.55 for axes in drawn if axes.figure is figure), name
+        assert drawn and any(axes.lines or axes.patches or axes.collections for axes in drawn), kind
+        assert all(axes.get_position().x1 < 0.55 for axes in drawn if axes.figure is figure), kind
         plt.close(figure)
-        assert found[name].plot()._repr_png_()[:8] == b"\x89PNG\r\n\x1a\n", name
+        assert one.plot()._repr_png_()[:8] == b"\x89PNG\r\n\x1a\n", kind
 
 
 def test_a_comparison_shows_the_mean_of_every_seed(found):

@@ -47,7 +47,8 @@ def card(path: Path, name: str, kind: str) -> dict[str, Any]:
         return _of_seeds(path)
     if kind in FIELDS:
         return _of_run(path) if path.is_dir() else _of_file(path, name)
-    changed = (path / "connection.json" if path.is_dir() else path).stat().st_mtime
+    held = {"connection": "connection.json", "numbers": "numbers.json"}
+    changed = (path / held[kind] if path.is_dir() else path).stat().st_mtime
     return {"title": name, "words": KINDS[kind].words, "finished": True, "changed": changed}
 
 

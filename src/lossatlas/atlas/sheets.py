@@ -32,7 +32,7 @@ def sheet(entry: Entry) -> dict[str, Any]:
     """Words, tables and the number of pictures of a result that is no field.
 
     Args:
-        entry: a connection, a table of flatness or a study.
+        entry: a connection, a table of flatness, numbers or a study.
 
     Returns:
         ``title``, ``words`` (a list of sentences), ``tables`` (each with ``name`` and ``rows``, which are mappings of
@@ -63,7 +63,7 @@ def picture(entry: Entry, place: int) -> tuple[bytes, str]:
 def _maker(entry: Entry) -> tuple[Callable[[Entry], dict[str, Any]], Callable[[Entry, int], tuple[bytes, str]]]:
     if entry.kind == "study":
         return _study, _figure
-    if entry.kind in ("connection", "flatness"):
+    if entry.kind in ("connection", "flatness", "numbers"):
         return _result, _drawn
     raise SpecError(f"{entry.name} is drawn as a field; ask /api/scene for it")
 
@@ -73,15 +73,28 @@ def _result(entry: Entry) -> dict[str, Any]:
     if entry.kind == "connection":
         rows = [{"way": way, "barrier": words} for way, words in found.barriers.items()]
         return _told(found.title, found.caption, [("barriers", rows)], 1)
+    if entry.kind == "numbers":
+        return _numbers(found)
     return _told(entry.name, found.words, [("measures", found.rows())], 1)
 
 
+def _numbers(found: Any) -> dict[str, Any]:
+    """Every answer that the folder holds: its numbers, its table, its picture."""
+    words, tables = [], []
+    for name, one in found.sections.items():
+        words += [f"{name}: {one.about}", *one.caveats]
+        numbers = [{"number": each.name, "value": each.value, "caveat": each.caveat} for each in one.numbers]
+        tables += [(name, rows) for rows in (numbers, one.rows) if rows]
+    return _told(found.title, words, tables, len(found.sections))
+
+
 def _drawn(entry: Entry, place: int) -> tuple[bytes, str]:
-    if place:
-        raise SpecError(f"picture={place}: {entry.name} has one picture, 0")
     found = opening.KINDS[entry.kind].open(entry.path)
+    shown = [one.plot for one in found.sections.values()] if entry.kind == "numbers" else [found]
+    if not 0 <= place < len(shown):
+        raise SpecError(f"picture={place}: {entry.name} has {len(shown)}, counted from 0")
     with tempfile.TemporaryDirectory() as folder:
-        return draw(found, Path(folder) / "picture.svg").read_bytes(), "image/svg+xml"
+        return draw(shown[place], Path(folder) / "picture.svg").read_bytes(), "image/svg+xml"
 
 
 def _pictures(entry: Entry) -> list[Path]:

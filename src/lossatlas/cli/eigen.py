@@ -67,8 +67,8 @@ class Wish:
 @click.option(
     "--run",
     metavar="FOLDER",
-    help="A run of `lossatlas sample` on the same model and data: what is found at the centre is kept with it, and its "
-    "pictures print λmin. With --map: keep the map here; the same command resumes it.",
+    help="Keep what is found here, for draw, info and report: a new folder, or a run of `lossatlas sample` on the same "
+    "model and data, whose pictures then print λmin. With --map the same command resumes.",
 )
 @click.option("--k", default=1, show_default=True, metavar="N", help="Eigenvalues at either end.")
 @click.option("--kind", default="hessian", show_default=True, metavar="KIND", help="hessian, or ggn (Gauss-Newton).")
@@ -110,8 +110,9 @@ def eigen_command(config: Path | None, **given: Any) -> None:
     Examples:
       Both ends and the trace, kept beside a run, whose pictures then print λmin:
         lossatlas eigen --model train.py:make_model --data train.py:loader --checkpoint best.pt --run runs/best
-      The density of all eigenvalues:
-        lossatlas eigen --config scan.toml --density --out density.png
+      The density of all eigenvalues, kept in a folder of its own and drawn from there:
+        lossatlas eigen --config scan.toml --density --run runs/curvature
+        lossatlas draw runs/curvature --value density -o density.pdf --width column
       The paper's map (figure 7), resumable:
         lossatlas eigen --config scan.toml --tensors weights --map --x -1 1 9 --y -1 1 9 --run runs/map --out map.png
       The same without second derivatives (2/η, η the step along the gradient at which the loss first rises):
@@ -129,20 +130,17 @@ def eigen_command(config: Path | None, **given: Any) -> None:
         lossatlas eigen --config scan.toml --along --step 0.05
 
     A product with the Hessian costs about nine evaluations of the loss, six where first derivatives are kept. Both ends
-    take some 20 to 60 of them, a trace --probes, a point of the map about 10. With --map, --run is the folder of the
-    map, and the same command resumes; without it, --run names a run of `lossatlas sample` on the same model and data.
+    take some 20 to 60 of them, a trace --probes, a point of the map about 10. --run names a new folder, or one of
+    `lossatlas sample` on the same model and data; with --map it is the folder of the map, and the same command resumes.
     """
-    from lossatlas.cli.kinds import check_run
+    from lossatlas.cli.curvature_kept import beside_a_run
     from lossatlas.cli.scan import Scan, all_samples
 
     fields = Wish.__dataclass_fields__
     wish = Wish(**{name: given.pop(name) for name in tuple(given) if name in fields})
-    parts = wish.by or wish.batches
-    if given.get("run") and parts:
-        raise SpecError("--run keeps what is found at the centre, or a --map; --by and --batches print it, or --json")
     scan = Scan(**settings(config, given))
-    if scan.run and not (wish.map or parts):
-        check_run(scan.run)
+    if scan.run and not wish.map:
+        beside_a_run(scan.run, parts=bool(wish.by or wish.batches))
     scan = all_samples(scan, "curvature")
     if scan.precision != "exact":
         raise SpecError(f"precision = {scan.precision!r}: curvature is taken in full precision; leave it out")
@@ -206,6 +204,7 @@ def _centre(scan: Any, wish: Wish) -> None:
     from tqdm import tqdm
 
     import lossatlas as la
+    from lossatlas.cli.curvature_kept import beside_a_run, check, keep_centre
     from lossatlas.cli.scan import build_model, build_objective
     from lossatlas.curvature.density import density_of
     from lossatlas.curvature.products import Matrix
@@ -215,6 +214,7 @@ def _centre(scan: Any, wish: Wish) -> None:
 
     _check_pictures(scan.out)
     objective = build_objective(scan, build_model(scan))
+    check(scan.run, objective)
     with tqdm(unit="product", desc="curvature", delay=2.0, leave=False) as bar:
         matrix = Matrix(objective, told=bar.update, **_matrix_options(wish))
         ends = ends_of(matrix, k=wish.k, tolerance=wish.tolerance or 0.01, seed=scan.seed, vectors=bool(wish.save))
@@ -224,14 +224,14 @@ def _centre(scan: Any, wish: Wish) -> None:
             *_along_numbers(scan, wish, objective, also=bool(ends.subject.surrogates)),
         ]
         density = density_of(matrix, probes=wish.vectors, seed=scan.seed) if wish.density else None
-    kept = _keep(scan, wish, objective, ends, numbers)
     _say(wish, ends, numbers)
+    kept = keep_centre(scan, wish, objective, ends, numbers, density)
     for path in scan.out:
         click.echo(f"drawn: {la.draw(density or ends, path)}", err=wish.json)
     if wish.report:
         pictures = [ends, *([density] if density else [])]
         parts = [ends.subject.words, *numbers, " ".join(ends.caveats), *pictures, *kept]
-        slice_parts = statement(la.open(scan.run)) if scan.run else []
+        slice_parts = statement(la.open(scan.run)) if scan.run and beside_a_run(scan.run) else []
         page = report(wish.report, f"Curvature of {objective.name}", [*parts, *slice_parts])
         click.echo(f"written: {page}", err=wish.json)
 
@@ -244,6 +244,7 @@ def _by(scan: Any, wish: Wish) -> None:
     """Both ends, trace or density of each diagonal block."""
     from tqdm import tqdm
 
+    from lossatlas.cli.curvature_kept import check, keep, section
     from lossatlas.cli.scan import build_model, build_objective
     from lossatlas.curvature.density import densities_of
     from lossatlas.curvature.products import Matrix
@@ -252,6 +253,7 @@ def _by(scan: Any, wish: Wish) -> None:
 
     _check_pictures(scan.out)
     objective = build_objective(scan, build_model(scan))
+    check(scan.run, objective)
     with tqdm(unit="product", desc="curvature", delay=2.0, leave=False) as bar:
         matrix = Matrix(objective, told=bar.update, **_matrix_options(wish))
         told: dict[str, Any] = {"by": wish.by, "seed": scan.seed}
@@ -266,16 +268,21 @@ def _by(scan: Any, wish: Wish) -> None:
             row |= {"trace": traces[name].value, "standard error": traces[name].standard_error}
         rows.append(row)
     _say_rows(wish, ends.subject.words, rows, ends.caveats)
+    if scan.run:
+        also = {} if density is None else {f"density by {wish.by}": section(density, caveats=density.caveats)}
+        keep(scan.run, objective, {f"by {wish.by}": section(ends, rows=rows, caveats=ends.caveats), **also}, wish)
     _draw(scan, wish, density or ends, f"Curvature of {objective.name} by {wish.by}")
 
 
 def _batches(scan: Any, wish: Wish) -> None:
     """Both ends of each batch."""
+    from lossatlas.cli.curvature_kept import check, keep, section
     from lossatlas.cli.scan import build_model, build_objective
     from lossatlas.curvature.minibatches import batch_eigenvalues
 
     _check_pictures(scan.out)
     objective = build_objective(scan, build_model(scan))
+    check(scan.run, objective)
     told: dict[str, Any] = {"kind": wish.kind, "tensors": wish.tensors, "how": wish.how}
     found = batch_eigenvalues(objective, tolerance=wish.tolerance or 0.05, seed=scan.seed, **told)
     columns = zip(found.sizes, found.smallest, found.largest, found.residuals, strict=True)
@@ -284,6 +291,8 @@ def _batches(scan: Any, wish: Wish) -> None:
         for number, (size, low, high, rest) in enumerate(columns)
     ]
     _say_rows(wish, found.subject.words, rows, found.caveats)
+    if scan.run:
+        keep(scan.run, objective, {"batches": section(found, rows=rows, caveats=found.caveats)}, wish)
     _draw(scan, wish, found, f"Curvature of {objective.name} by batch")
 
 
@@ -353,36 +362,6 @@ def _along_numbers(scan: Any, wish: Wish, objective: Any, *, also: bool) -> Iter
         yield Number(f"along {axis}, by derivatives", found.autodiff, "does not see kinks", unit)
         words = f"{apart}; rounding up to {found.rounding:.1g}; sees kinks, and the slope's change within the step"
         yield Number(f"along {axis}, by differences", found.difference, words, unit)
-
-
-def _keep(scan: Any, wish: Wish, objective: Any, ends: Any, numbers: list[Any]) -> list[str]:
-    """Put what was found beside a run, and the eigenvectors into a file."""
-    from lossatlas.results.store import note_curvature
-    from lossatlas.sampling.provenance import subject_identity
-
-    said = []
-    if scan.run:
-        identity = {**subject_identity(objective), "centre": {"loss": objective()["loss"]}}
-        content = {
-            "lambda_min": float(ends.values[0]),
-            "lambda_min_error": float(ends.errors[0]),
-            "lambda_max": float(ends.values[-1]),
-            "converged": bool(ends.converged.all()),
-            "about": ends.subject.words,
-            "numbers": [asdict(number) for number in numbers],
-        }
-        note_curvature(Path(scan.run), content, identity)
-        said.append(f"Kept with the run {scan.run}.")
-    if wish.save:
-        from lossatlas import directions
-        from lossatlas.space.charts import Plane
-        from lossatlas.space.planefile import save_directions
-
-        Path(wish.save).unlink(missing_ok=True)
-        found = {"x": directions.eigen(ends), "y": directions.eigen(ends, which="smallest")}
-        save_directions(Plane(objective.origin, found), wish.save)
-        said.append(f"Eigenvectors of λmax (x) and λmin (y) are in {wish.save}.")
-    return said
 
 
 def _say(wish: Wish, ends: Any, numbers: list[Any]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any
 
 from lossatlas.errors import SpecError
 
-__all__ = ["Result", "check_run", "opened", "parts_of"]
+__all__ = ["Result", "opened", "parts_of"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Result:
     @property
     def is_field(self) -> bool:
         """Whether it is drawn as a Landscape, with a View; everything else is a plot."""
-        return self.kind not in ("connection", "path", "flatness")
+        return self.kind not in ("connection", "path", "flatness", "numbers")
 
     def shown(self, value: str | None = None, *, holes: bool = False) -> Any:
         """What is drawn.
@@ -49,6 +48,8 @@ class Result:
         """
         if self.kind == "connection":
             return self.found.plot(value or "loss")
+        if self.kind == "numbers":
+            return self.found.plot(value or "")
         if not self.is_field:
             if value:
                 raise SpecError(f"--value {value}: {self.path} holds {_words(self.kind)}, which has one picture")
@@ -88,24 +89,6 @@ def opened(path: str) -> Result:
         found = opening.open(path)
     kind = opening.kind_of(path)
     return Result(path, kind.name if kind else "landscape", found)
-
-
-def check_run(run: str) -> None:
-    """Check that a folder is one with which numbers at its centre can be kept, before they are computed.
-
-    Raises:
-        SpecError: no run of ``lossatlas sample`` is there.
-    """
-    from lossatlas.results.opening import kind_of
-
-    kind = kind_of(run)
-    if kind is None or kind.name != "landscape":
-        there = f"holds {kind.words}" if kind else "holds nothing" if Path(run).is_dir() else "is not there"
-        raise SpecError(
-            f"--run {run} {there}; expected a run of lossatlas sample, with which the curvature at its centre is kept. "
-            f"Make it first: lossatlas sample --run {shlex.quote(run)} with the same model and data; or add --map, "
-            "which makes its own folder"
-        )
 
 
 def parts_of(results: Sequence[Result]) -> list[Any]:
@@ -213,11 +196,26 @@ def _flatness_facts(result: Result) -> dict[str, Any]:
     return {"models": list(table.models), "measures": rows, "words": " ".join(table.words)}
 
 
+def _numbers_facts(result: Result) -> dict[str, Any]:
+    found = result.found
+    known = {"title": found.title, "draw": f"--value {', '.join(found.sections)}"} if len(found.sections) > 1 else {}
+    return known | {
+        name: {
+            "about": section.about,
+            **{one.name: one.value for one in section.numbers},
+            **({"rows": list(section.rows)} if section.rows else {}),
+            "does not prove": " ".join(section.caveats),
+        }
+        for name, section in found.sections.items()
+    }
+
+
 _FACTS: dict[str, Callable[[Result], dict[str, Any]]] = {
     "connection": _ways_facts,
     "seeds": _seeds_facts,
     "path": _path_facts,
     "flatness": _flatness_facts,
+    "numbers": _numbers_facts,
 }
 
 
@@ -260,6 +258,7 @@ _PARTS: dict[str, Callable[[Result], list[Any]]] = {
     "seeds": _seeds_parts,
     "path": _path_parts,
     "flatness": _flatness_parts,
+    "numbers": lambda result: result.found.parts,
 }
 
 

@@ -1,4 +1,4 @@
-"""What a name on the command line stands for: a model, data, a loss or a metric.
+"""What a name on the command line stands for: a model, data, a loss, a metric or a forward pass.
 
 ==============================  =====================================================
 ``file.py:callable``            a function or object in a file
@@ -17,7 +17,6 @@ Arguments go in brackets and must be literals: ``zoo:resnet20(width=8, channels=
 
 from __future__ import annotations
 
-import ast
 import difflib
 import importlib
 import inspect
@@ -25,7 +24,7 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -34,14 +33,14 @@ from torch import nn
 from torch.nn import functional as F
 
 from lossatlas import zoo
+from lossatlas.cli.library_names import LIBRARIES
+from lossatlas.cli.parsed_names import DATA, FORMS, OWN, SEED, Name, parse
 from lossatlas.cli.userfiles import at_home, imported
 from lossatlas.errors import SpecError, unknown
-from lossatlas.extras import MissingExtraError, require
-from lossatlas.objective import calling, hub, language
+from lossatlas.objective import calling, language
 from lossatlas.objective import metrics as known_metrics
 from lossatlas.objective.contents import read_contents
 from lossatlas.objective.randomness import seeded
-from lossatlas.untrusted import json_object
 
 __all__ = [
     "DATA",
@@ -75,55 +74,6 @@ METRICS: dict[str, Callable[..., Any]] = {
     name: getattr(known_metrics, name) for name in ("error", "accuracy", "token_error", "token_accuracy", "perplexity")
 }
 
-OWN = "file.py:callable or package.module:callable"
-FORMS = "file.py:callable, package.module:callable, torchvision:NAME, timm:NAME, hf:folder, hf:OWNER/NAME or zoo:NAME"
-DATA = "file.py:callable, package.module:callable, zoo:NAME, images.npz, text.txt or sentences.tsv"
-"""What a name may look like: of the user's own (a loss, a metric), of a model, of data."""
-
-SEED = 0
-"""Of the weights that a maker draws at random: without it the same command would be of another network each time."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Name:
-    """A name, taken apart: ``source:target(arguments)``."""
-
-    text: str
-    source: str
-    target: str
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-
-
-def parse(text: str, forms: str = FORMS) -> Name:
-    """Take a name apart.
-
-    Returns:
-        The name in its parts.
-
-    Raises:
-        SpecError: it has no colon, or its arguments are not literals.
-
-    Example:
-        >>> parse("zoo:resnet20(width=8)").arguments
-        {'width': 8}
-    """
-    head, bracket, rest = text.partition("(")
-    source, colon, target = head.strip().rpartition(":")
-    if not colon or not source or not target:
-        raise SpecError(f"{text!r} is not a name of the form {forms}")
-    if not bracket:
-        return Name(text=text, source=source, target=target)
-    try:
-        call = ast.parse(f"f({rest}", mode="eval").body
-        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
-            raise SpecError("one pair of brackets, and names for all arguments")
-        if any(keyword.arg is None for keyword in call.keywords):
-            raise SpecError("arguments need names")
-        arguments = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
-    except (SyntaxError, ValueError, RecursionError, MemoryError, TypeError) as fault:
-        raise SpecError(f"{text!r}: the arguments must be literals with names, as in zoo:resnet20(width=8)") from fault
-    return Name(text=text, source=source, target=target, arguments=arguments)
-
 
 def model(text: str, *, checkpoint: str = "", trust_pickle: bool = False) -> nn.Module:
     """The model that a name stands for.
@@ -147,8 +97,8 @@ def model(text: str, *, checkpoint: str = "", trust_pickle: bool = False) -> nn.
 
 
 def _model(name: Name, checkpoint: str, trust_pickle: bool) -> nn.Module:
-    if name.source in _LIBRARIES:
-        return _LIBRARIES[name.source](name)
+    if name.source in LIBRARIES:
+        return LIBRARIES[name.source](name)
     found = _found(name)
     if checkpoint and not isinstance(found, nn.Module) and callable(found):
         name = replace(name, arguments={**_stored(found, checkpoint, trust_pickle), **name.arguments})
@@ -209,7 +159,7 @@ def data(text: str) -> Any:
     name = parse(text, DATA)
     if name.source == "zoo":
         return zoo.data(name.target, **name.arguments)
-    if name.source in _LIBRARIES:
+    if name.source in LIBRARIES:
         raise SpecError(f"data {text!r} names a model; expected {DATA}")
     with seeded(SEED):
         return _called(name, _found(name, DATA), ())
@@ -237,8 +187,21 @@ def loss(text: str) -> Callable[..., Any] | None:
     return LOSSES[text] if text in LOSSES else _function("loss", text, LOSSES)
 
 
-def forward(loss_name: str) -> calling.Forward | None:
-    """How a batch goes through the model for a loss: one by token needs logits beside their tokens."""
+def forward(loss_name: str, text: str = "") -> calling.Forward | None:
+    """How a batch goes through the model: as a function of the user's says, or as the loss needs it.
+
+    Args:
+        loss_name: the name of the loss: one by token needs logits beside their tokens.
+        text: the name of a function of the model and a batch; empty for none.
+
+    Returns:
+        The function, or ``None`` for the usual way.
+
+    Raises:
+        SpecError: nothing of that name.
+    """
+    if text:
+        return _function("forward", text, {}, "the model and a batch, which returns outputs and targets")
     return language.Forward() if loss_name == "tokens" else None
 
 
@@ -256,7 +219,9 @@ def metric(text: str) -> tuple[str, Callable[..., Any]]:
     return parse(text).target if ":" in text else text, _function("metric", text, METRICS)
 
 
-def _function(argument: str, text: str, known: Mapping[str, Any]) -> Callable[..., Any]:
+def _function(
+    argument: str, text: str, known: Mapping[str, Any], of: str = "outputs and targets"
+) -> Callable[..., Any]:
     if ":" not in text:
         raise SpecError(unknown(argument, text, [*known, "file.py:callable", "package.module:callable"]))
     name = parse(text, OWN)
@@ -264,7 +229,7 @@ def _function(argument: str, text: str, known: Mapping[str, Any]) -> Callable[..
     if isinstance(found, type) or name.arguments:
         found = _called(name, found, ())
     if not callable(found):
-        raise SpecError(f"{text!r} is a {type(found).__name__}; expected a function of outputs and targets")
+        raise SpecError(f"{text!r} is a {type(found).__name__}; expected a function of {of}")
     function: Callable[..., Any] = found
     return function
 
@@ -316,84 +281,3 @@ def _module(name: Name, forms: str) -> ModuleType:
 def _place(fault: BaseException) -> str:
     frame = traceback.extract_tb(fault.__traceback__)[-1]
     return f"{type(fault).__name__}: {fault} ({frame.filename}, line {frame.lineno})"
-
-
-def _from_zoo(name: Name) -> nn.Module:
-    return zoo.model(name.target, **name.arguments)
-
-
-def _from_torchvision(name: Name) -> nn.Module:
-    library = require("torchvision.models", extra="torchvision", purpose=f"make {name.text}")
-    return _made(name, library.get_model, {"weights": None}, library.list_models)
-
-
-def _from_timm(name: Name) -> nn.Module:
-    library = require("timm", extra="timm", purpose=f"make {name.text}")
-    return _made(name, library.create_model, {"pretrained": False}, library.list_models)
-
-
-def _made(name: Name, make: Callable[..., Any], options: dict[str, Any], known: Callable[[], list[str]]) -> nn.Module:
-    if name.target not in known():
-        near = difflib.get_close_matches(name.target, known(), n=4)
-        raise SpecError(f"{name.text!r}: no such model; near to it: {', '.join(near) or 'none'}")
-    made: nn.Module = make(name.target, **{**options, **name.arguments})
-    return made
-
-
-def _from_hub(name: Name) -> nn.Module:
-    """A Hugging Face model, by the first class its configuration names; random weights where there are none."""
-    if hub.is_adapter_folder(Path(name.target)):
-        return _adapted(name)
-    library = require("transformers", extra="hf", purpose=f"make {name.text}")
-    hub.check_place(name.target, repr(name.text))
-    try:
-        config = library.AutoConfig.from_pretrained(name.target)
-        kind = getattr(library, (config.architectures or ["AutoModel"])[0])
-        if hub.has_weights(name.target):
-            made, report = kind.from_pretrained(name.target, output_loading_info=True, **name.arguments)
-        else:
-            with seeded(SEED):
-                made, report = (kind.from_config if kind is library.AutoModel else kind)(config), {}
-    except MissingExtraError:
-        raise
-    except Exception as fault:  # a damaged folder can make the library fail in any way
-        raise SpecError(f"{name.text!r} cannot be loaded: {_first_line(fault)}") from fault
-    if missing := sorted(map(str, report.get("missing_keys") or ())):
-        raise SpecError(
-            f"{name.text!r}: {len(missing)} weights of {type(made).__name__} are not in it ({', '.join(missing[:3])}), "
-            "and would be random; the folder's config.json names another class than wrote its weights"
-        )
-    network: nn.Module = made
-    return network.eval()
-
-
-def _first_line(fault: BaseException) -> str:
-    return next(iter(str(fault).strip().splitlines()), type(fault).__name__)
-
-
-def _adapted(name: Name) -> nn.Module:
-    """The adapted model of a folder of peft, on the base that its configuration names."""
-    library = require("peft", extra="hf", purpose=f"make {name.text}")
-    folder = Path(name.target)
-    base = json_object(folder / hub.ADAPTER, "the configuration of an adapter").get("base_model_name_or_path") or ""
-    if not base or not isinstance(base, str):
-        raise SpecError(
-            f"{name.text!r} is an adapter and does not say of which base; give --model BASE --checkpoint {folder}"
-        )
-    try:
-        network = _from_hub(replace(name, text=f"hf:{base}", target=base))
-        made: nn.Module = library.PeftModel.from_pretrained(network, str(folder), is_trainable=True)
-    except (SpecError, OSError, ValueError, RuntimeError) as fault:
-        raise SpecError(
-            f"{name.text!r} is an adapter, and its base {base} cannot be loaded or does not fit "
-            f"({_first_line(fault)}); give the base by --model, and --checkpoint {folder}"
-        ) from fault
-    return made.eval()
-
-
-_LIBRARIES: dict[str, Callable[[Name], nn.Module]] = {
-    "zoo": _from_zoo,
-    "torchvision": _from_torchvision,
-    "timm": _from_timm,
-    "hf": _from_hub,
-}

@@ -88,6 +88,12 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
         help="cross_entropy (default), mse, l1, nll, bce_with_logits, tokens (mean over "
         "tokens), own (the model's), or a callable.",
     ),
+    "forward": click.option(
+        "--forward",
+        metavar="NAME",
+        help="How a batch goes through the model: file.py:callable of (model, batch) that returns (outputs, targets). "
+        "Default: inputs first, targets last, dictionaries by name.",
+    ),
     "metric": _many(
         "--metric",
         metavar="NAME",
@@ -272,7 +278,7 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
 
 WHAT = (
     "config", "model", "checkpoint", "trust_pickle", "key", "prefix", "partial", "data", "block", "tokenizer", "loss",
-    "samples", "batch_size", "memory", "device",
+    "forward", "samples", "batch_size", "memory", "device",
     "dtype", "batchnorm", "size", "autograd", "in_place",
 )  # fmt: skip
 """The names of the flags that say what is measured: ``@flags(WHAT)``."""

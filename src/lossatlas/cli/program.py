@@ -30,10 +30,12 @@ def to_python(scan: Any, tolerance: float) -> str:
     options += ", autograd=True" if scan.autograd else ""
     options += ", in_place=True" if scan.in_place else ""
     loss = scan.measured_by
-    if corpus.wanted(scan.model, scan.data):
-        options += ", forward=text.forward" if loss == "tokens" else ""
-    else:
-        options += f", forward=names.forward({loss!r})" if loss == "tokens" else ""
+    if scan.forward:
+        options += f", forward=names.forward({loss!r}, {scan.forward!r})"
+    elif loss == "tokens":
+        options += ", forward=" + (
+            "text.forward" if corpus.wanted(scan.model, scan.data) else "names.forward('tokens')"
+        )
     lines = [
         "import lossatlas as la",
         "from lossatlas.cli import names",

@@ -77,6 +77,7 @@ class Scan:
     block: int = 0
     tokenizer: str = ""
     loss: str = "cross_entropy"
+    forward: str = ""
     metric: tuple[str, ...] = ()
     samples: int | Literal["auto"] = 0
     batch_size: int = 100
@@ -320,7 +321,7 @@ def build_objective(scan: Scan, model: nn.Module) -> Objective:
         data,
         loss=names.loss(loss),
         metrics=dict(names.metric(text) for text in scan.metric),
-        forward=text.forward if text is not None and loss == "tokens" else names.forward(loss),
+        forward=_forward(scan, loss, text),
         batchnorm=scan.batchnorm,
         size=scan.size or None,
         autograd=scan.autograd,
@@ -331,6 +332,12 @@ def build_objective(scan: Scan, model: nn.Module) -> Objective:
         name=scan.title or called(scan, model) + (", canonical form" if scan.canonical else ""),
         data_name=_short(scan.data),
     )
+
+
+def _forward(scan: Scan, loss: str, text: Any) -> Any:
+    """How a batch goes through the model: as --forward says, as a text is read, or as the loss needs it."""
+    by_token = text is not None and loss == "tokens" and not scan.forward
+    return text.forward if by_token else names.forward(loss, scan.forward)
 
 
 def called(scan: Scan, model: nn.Module) -> str:

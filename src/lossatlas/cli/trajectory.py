@@ -61,8 +61,10 @@ def trajectory_command(
     if variance:
         click.echo(f"drawn: {la.draw(found, variance)}")
     if not given.get("model") and not config:
-        if out or losses or film or report:
-            click.echo("note: --out, --losses, --film and --report need --model and --data", err=True)
+        asked = {"--out": out, "--losses": losses, "--film": film, "--report": report, "--run": given.get("run")}
+        if wanted := [flag for flag, value in asked.items() if value]:
+            need = f"{', '.join(wanted)} need{'s' * (len(wanted) == 1)}"
+            click.echo(f"note: {need} --model and --data; nothing of the surface was drawn or kept", err=True)
         return
     overlays, landscape, along = _measured(path, settings(config, given), grid, centre)
     click.echo(along.words)

@@ -25,7 +25,7 @@ from torch import Tensor
 from lossatlas.errors import SpecError
 from lossatlas.expected import check_kind
 from lossatlas.field.inequality import evaluated
-from lossatlas.figure.plot import Mark, Panel, Plot, Series
+from lossatlas.figure.plot import Mark, Panel, Plot, Series, onto
 from lossatlas.figure.words import number, percent
 from lossatlas.objective import Objective, calling, reduction
 from lossatlas.objective.given import check_objective
@@ -108,15 +108,22 @@ class MaskedGradients:
         """What it does not prove."""
         return CAVEAT
 
-    def plot(self) -> Plot:
-        """The mean loss along the attack, and the heights of the surface and of the best attack."""
+    def plot(self, ax: Any = None) -> Plot:
+        """The mean loss along the attack, and the heights of the surface and of the best attack.
+
+        Args:
+            ax: where to draw it as well, see :func:`lossatlas.figure.plot.onto`.
+
+        Returns:
+            The plot.
+        """
         steps = np.arange(len(self.path))
         marks = [Mark(y=self.surface, label="highest cell"), Mark(y=self.attack, label="best of attack")]
         line = Series(x=steps, y=self.path, label="PGD from the examples", style="both")
         panel = Panel(series=[line], x_label="step of the attack", y_label="mean loss", marks=marks)
         ball = f"ε = {number(self.radius)} in the {'maximum' if self.norm == 'inf' else 'Euclidean'} norm"
         caption = [self._short, f"{ball}. {self.words}", _BELOW, _MANY, _NEITHER]
-        return Plot(panels=[panel], title="Masked gradients?", caption=caption)
+        return onto(ax, Plot(panels=[panel], title="Masked gradients?", caption=caption))
 
     @property
     def _short(self) -> str:

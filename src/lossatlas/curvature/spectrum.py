@@ -127,7 +127,7 @@ class Eigen:
         series = [
             Series(x=places, y=y, low=y - error, high=y + error, style="bars", label=label, color=color)
             for y, error, label, color in zip(ends, errors, ("λmin", "λmax"), (1, 0), strict=True)
-        ]
+        ][::-1]  # a positive λmin, the shorter bar, stands before λmax
         sizes = np.concatenate(ends)
         panel = Panel(
             series=series,

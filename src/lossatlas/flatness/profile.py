@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from lossatlas.errors import SpecError
 from lossatlas.expected import check_number, check_whole
-from lossatlas.figure.plot import Mark, Panel, Plot, Series
+from lossatlas.figure.plot import Mark, Panel, Plot, Series, onto
 from lossatlas.figure.words import number
 from lossatlas.flatness.first_rise import Step, first_rise
 from lossatlas.flatness.ground import Ground
@@ -48,8 +49,15 @@ class Profile:
         """Critical sharpness, 2 over the step."""
         return 2 / self.critical_step if self.critical_step > 0 else math.inf
 
-    def plot(self) -> Plot:
-        """The loss along the update, with the step at which it rises and the parabola that has this sharpness."""
+    def plot(self, ax: Any = None) -> Plot:
+        """The loss along the update, with the step at which it rises.
+
+        Args:
+            ax: where to draw it as well, see :func:`lossatlas.figure.plot.onto`.
+
+        Returns:
+            The plot.
+        """
         marks = [Mark(y=float(self.losses[0]), label="loss now")]
         if self.critical_step > 0:
             marks.append(Mark(x=self.critical_step, label=f"ηc = {number(self.critical_step)}"))
@@ -63,7 +71,7 @@ class Profile:
         )
         edge = f"; 2/η = {number(2 / self.rate)}" if self.rate > 0 else ""
         said = f"2/ηc = {number(self.critical)}{edge}."
-        return Plot(panels=[panel], caption=[said, self.note, "Of this one direction, at this one point."])
+        return onto(ax, Plot(panels=[panel], caption=[said, self.note, "Of this one direction, at this one point."]))
 
 
 def profile(

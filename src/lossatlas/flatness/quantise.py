@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from lossatlas.curvature.products import Matrix
 from lossatlas.errors import SpecError
-from lossatlas.figure.plot import Plot
+from lossatlas.figure.plot import Plot, onto
 from lossatlas.figure.words import number, percent
 from lossatlas.flatness import quantise_plot
 from lossatlas.objective import Objective
@@ -172,9 +172,16 @@ class Quantised:
             for step in self.steps
         ]
 
-    def plot(self) -> Plot:
-        """Loss and metrics along q(W) - W with the forecast, and the rise of each layer by itself."""
-        return quantise_plot.plot(self)
+    def plot(self, ax: Any = None) -> Plot:
+        """Loss and metrics along q(W) - W with the forecast, and the rise of each layer by itself.
+
+        Args:
+            ax: where to draw it as well, see :func:`lossatlas.figure.plot.onto`.
+
+        Returns:
+            The plot.
+        """
+        return onto(ax, quantise_plot.plot(self))
 
     def _said(self, step: Rounded) -> str:
         parts = [f"loss {number(self.centre['loss'])} → {number(float(step.values['loss'][-1]))}"]

@@ -57,8 +57,8 @@ class Look:
         """
         if self.plain and self.size is None and not tensors_of(batch):
             raise SpecError(
-                f"data: a batch of type {type(batch).__name__} holds no tensor with a sample dimension; pass forward=, "
-                "which makes outputs and targets of it, or batches of tensors"
+                f"data: a batch of type {type(batch).__name__} holds no tensor with a sample dimension; pass forward= "
+                "(--forward file.py:function), which makes outputs and targets of it, or batches of tensors"
             )
         targets = calling.targets(batch) if self.plain else None
         self.sizes.append(self._size(batch, targets))

@@ -87,12 +87,13 @@ class Contact:
                 answer = f"batch[{target!r}]" if target else "None"
                 return (
                     f", and its keys are passed as arguments of forward{takes}; name them alike, let the data give "
-                    f"pairs (inputs, targets), or pass forward=lambda model, batch: (model(batch[{inputs[0]!r}]), "
+                    "pairs (inputs, targets), name a function by --forward file.py:function on the command line, or "
+                    f"pass forward=lambda model, batch: (model(batch[{inputs[0]!r}]), "
                     f"{answer})"
                 )
         return (
             f", and forward{takes} gets all of it but the targets; check shape, dtype and order against those of "
-            "training, or pass forward=, which returns (outputs, targets)"
+            "training, or pass forward= (--forward file.py:function), which returns (outputs, targets)"
         )
 
     def _of_loss(self, fault: Exception, outputs: Any, targets: Any) -> str:

@@ -18,7 +18,7 @@ from torch import nn
 from lossatlas.atomic import write_text
 from lossatlas.errors import SpecError, unknown
 from lossatlas.expected import path_of
-from lossatlas.figure.plot import Panel, Plot, Series
+from lossatlas.figure.plot import Panel, Plot, Series, onto
 from lossatlas.flatness.rise import critical
 from lossatlas.objective import Objective
 from lossatlas.oneline import one_line
@@ -106,6 +106,12 @@ class Edge:
         self._count = 0
         self._said: set[str] = set()
 
+    def __repr__(self) -> str:
+        """How often it looked, and what it saw last."""
+        last = self.moments[-1:]
+        seen = "".join(f"; step {one.step}: critical {one.critical:.4g}, 2/η {one.edge:.4g}" for one in last)
+        return f"<Edge along the {self.along}, {len(self.moments)} looks{seen}>"
+
     def step(self, model: nn.Module, optimizer: Any, *, step: int | None = None, to: Any = None) -> Moment | None:
         """Look, if this step is due.
 
@@ -185,11 +191,14 @@ class Edge:
             return 2 / last
         return rate if rate and rate > 0 else 1.0
 
-    def plot(self) -> Plot:
+    def plot(self, ax: Any = None) -> Plot:
         """Critical sharpness and 2/η by step.
 
+        Args:
+            ax: where to draw it as well, see :func:`lossatlas.figure.plot.onto`.
+
         Returns:
-            A plot.
+            The plot.
 
         Raises:
             SpecError: nothing was looked at yet.
@@ -209,7 +218,7 @@ class Edge:
             "2/η limits full-batch descent alone.",
         ]
         panel = Panel(series=finite, x_label="step", y_label="curvature", y_scale=_scale(found, edge))
-        return Plot(panels=[panel], caption=caption)
+        return onto(ax, Plot(panels=[panel], caption=caption))
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write what was found as JSON: a list with one entry for each look; a number that is not finite is null.

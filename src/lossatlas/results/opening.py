@@ -70,6 +70,7 @@ _ALL = (
         "landscape", "a Landscape", _LANDSCAPE, (SPEC, "landscape.nc", "journal.sqlite", f"shards/*/{SPEC}"), (".nc",)
     ),
     Kind("curvature map", "a map of curvature", _LANDSCAPE),
+    Kind("numbers", "numbers and their plots", "lossatlas.figure.stored:opened", ("numbers.json",)),
     Kind("flatness", "a table of measures of flatness", "lossatlas.flatness.stored:opened", (), (".json",)),
     Kind(
         "table",
@@ -129,14 +130,15 @@ def open(path: str | os.PathLike[str]) -> Any:
 
     Args:
         path: a run folder, finished or not, or a ``.nc`` file; the folder of a :class:`~lossatlas.Recorder`, of
-            :func:`lossatlas.connect`, of :func:`lossatlas.seeds` or of :func:`lossatlas.curvature_map`; the ``.json``
-            of ``lossatlas sharpness``; numbers of another program (csv, tsv, txt, npz) or a surface of the original
-            code (h5).
+            :func:`lossatlas.connect`, of :func:`lossatlas.seeds`, of :func:`lossatlas.curvature_map` or of
+            ``lossatlas eigen``; the ``.json`` of ``lossatlas sharpness``; numbers of another program (csv, tsv, txt,
+            npz) or a surface of the original code (h5).
 
     Returns:
         A Landscape (``xarray.Dataset``) of a run, a map or a file of numbers; a :class:`~lossatlas.Trajectory`,
-        :class:`lossatlas.connect.connections.Ways`, :class:`lossatlas.field.uncertainty.Seeds` or
-        :class:`lossatlas.sharpness.Table` of the others. All can be drawn: ``la.draw(la.open(path), "a.png")``.
+        :class:`lossatlas.connect.connections.Ways`, :class:`lossatlas.field.uncertainty.Seeds`,
+        :class:`lossatlas.figure.stored.Numbers` or :class:`lossatlas.sharpness.Table` of the others. All can be drawn:
+        ``la.draw(la.open(path), "a.png")``.
 
     Raises:
         SpecError: nothing there, or something else.

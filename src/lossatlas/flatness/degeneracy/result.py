@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lossatlas.errors import SpecError
-from lossatlas.figure.plot import Mark, Panel, Plot, Series
+from lossatlas.figure.plot import Mark, Panel, Plot, Series, onto
 from lossatlas.figure.words import capital, number, percent
 from lossatlas.flatness.degeneracy.chains import effective, mean_error, r_hat
 from lossatlas.oneline import one_line
@@ -150,8 +150,15 @@ class LearningCoefficient:
             "A direction that curves by less than γ/nβ counts as flat; ± is of the chains alone, not of the data.",
         )
 
-    def plot(self) -> Plot:
-        """The chains, and their running means."""
+    def plot(self, ax: Any = None) -> Plot:
+        """The chains, and their running means.
+
+        Args:
+            ax: where to draw it as well, see :func:`lossatlas.figure.plot.onto`.
+
+        Returns:
+            The plot.
+        """
         burn = self.burnt.shape[1]
         whole = np.concatenate([self.burnt, self.trace], axis=1)
         steps = np.arange(whole.shape[1])
@@ -166,7 +173,7 @@ class LearningCoefficient:
         ]
         seen = [panel for panel in panels if any(np.isfinite(one.y).any() for one in panel.series)]
         heading = f"Local learning coefficient{f' of {self.name}' if self.name else ''}"
-        return Plot(title=heading, panels=seen or panels, caption=self._caption())
+        return onto(ax, Plot(title=heading, panels=seen or panels, caption=self._caption()))
 
     def _caption(self) -> tuple[str, ...]:
         """The words, but of a refusal its first reason first and what to change last: they stand below any picture."""

@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lossatlas.errors import SpecError, unknown
-from lossatlas.figure.plot import Panel, Plot, Series
+from lossatlas.figure.plot import Panel, Plot, Series, onto
 from lossatlas.figure.words import capital, number
 from lossatlas.flatness.degeneracy.estimate import PATIENCE_SECONDS, llc
 from lossatlas.flatness.degeneracy.result import SURE, LearningCoefficient
@@ -100,8 +100,15 @@ class Scan:
             said.append(f"λ̂ from the temperatures alone: {number(self.slope)}.")
         return tuple(said)
 
-    def plot(self) -> Plot:
-        """The estimate by each choice, with errors; refused ones apart."""
+    def plot(self, ax: Any = None) -> Plot:
+        """The estimate by each choice, with errors; refused ones apart.
+
+        Args:
+            ax: where to draw it as well, see :func:`lossatlas.figure.plot.onto`.
+
+        Returns:
+            The plot.
+        """
         panels = []
         for varied, rows in self.found.items():
             series = []
@@ -116,7 +123,7 @@ class Scan:
             if not series:
                 series = [Series(x=np.array([v for v, _ in rows]), y=np.full(len(rows), np.nan), label="refused")]
             panels.append(Panel(series=series, x_label=VARIED[varied], y_label="λ̂", x_scale="log"))
-        return Plot(title="What the estimate depends on", panels=panels, caption=self.words)
+        return onto(ax, Plot(title="What the estimate depends on", panels=panels, caption=self.words))
 
 
 def scan(

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import scipy.special
@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from lossatlas.curvature.products import Matrix
 from lossatlas.errors import SpecError, unknown
-from lossatlas.figure.plot import Panel, Plot, Series
+from lossatlas.figure.plot import Panel, Plot, Series, onto
 from lossatlas.figure.words import capital, number
 from lossatlas.flatness.degeneracy.walk import Posterior
 from lossatlas.objective import Objective
@@ -148,8 +148,15 @@ class Volume:
             "Only what is seen from the point along straight lines counts.",
         )
 
-    def plot(self) -> Plot:
-        """The volume over the height, both by their logarithms, with its slope."""
+    def plot(self, ax: Any = None) -> Plot:
+        """The volume over the height, both by their logarithms, with its slope.
+
+        Args:
+            ax: where to draw it as well, see :func:`lossatlas.figure.plot.onto`.
+
+        Returns:
+            The plot.
+        """
         x, y = self.heights, self.log_volumes / math.log(10)
         series = [Series(x=x, y=y, style="points", color=0, label="measured")]
         if not self.problem:
@@ -160,7 +167,7 @@ class Volume:
         seen, remedy = self._refusal
         caption = (f"Refused: {seen}.", f"{capital(remedy)}.") if seen else self.words
         heading = f"Local volume{f' of {self.name}' if self.name else ''}"
-        return Plot(title=heading, panels=[panel], caption=caption)
+        return onto(ax, Plot(title=heading, panels=[panel], caption=caption))
 
     def _log_volumes(self, distances: np.ndarray) -> np.ndarray:
         return np.asarray(_log_mean(self.parameters * distances))

@@ -1,0 +1,159 @@
+"""Where does `lossatlas eigen` keep what it found: beside a run of the same network, or in a folder of its own?"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lossatlas.errors import SpecError
+
+__all__ = ["beside_a_run", "check", "keep", "keep_centre", "section"]
+
+
+def beside_a_run(run: str, *, parts: bool = False) -> bool:
+    """Whether a folder is a run of ``lossatlas sample``, beside which the curvature at its centre is kept.
+
+    Args:
+        run: the folder; it need not exist.
+        parts: blocks or batches are asked for, of which a run keeps nothing.
+
+    Returns:
+        Whether it is; any other folder is one of numbers alone.
+
+    Raises:
+        SpecError: it holds something else, or cannot keep blocks or batches.
+    """
+    from lossatlas.results.opening import kind_of
+
+    kind = kind_of(run)
+    if kind is None or kind.name == "numbers":
+        return False
+    if kind.name != "landscape":
+        raise SpecError(
+            f"--run {run} holds {kind.words}; expected a run of lossatlas sample, which keeps the curvature at its "
+            "centre, or a new folder"
+        )
+    if parts:
+        raise SpecError(
+            f"--run {run} is a run of lossatlas sample, which keeps the curvature at its centre and no blocks or "
+            "batches; name a new folder for them"
+        )
+    return True
+
+
+def check(run: str, objective: Any) -> None:
+    """Check, before anything is computed, that a folder of numbers alone is of the same network.
+
+    Args:
+        run: the folder; empty where nothing is kept.
+        objective: whose curvature is to be kept.
+    """
+    from lossatlas.figure import stored
+    from lossatlas.sampling.provenance import subject_identity
+
+    if run and not beside_a_run(run):
+        stored.check(run, subject_identity(objective))
+
+
+def section(
+    found: Any, numbers: Sequence[Any] = (), rows: Sequence[Mapping[str, Any]] = (), caveats: Sequence[str] = ()
+) -> Any:
+    """What is kept of one answer.
+
+    Args:
+        found: a result with a subject and a plot.
+        numbers: each with what it does not prove.
+        rows: one for each block or batch.
+        caveats: what all of them do not prove.
+
+    Returns:
+        The section.
+    """
+    from lossatlas.figure.stored import Section
+
+    said = tuple(caveats) or found.subject.caveats
+    return Section(about=found.subject.words, plot=found.plot(), numbers=tuple(numbers), rows=rows, caveats=said)
+
+
+def keep(run: str, objective: Any, sections: Mapping[str, Any], wish: Any) -> str:
+    """Keep answers in a folder of their own.
+
+    Args:
+        run: the folder.
+        objective: whose curvature it is.
+        sections: the answers by name.
+        wish: what was asked; the Gauss-Newton matrix, and the weights alone, are other questions.
+
+    Returns:
+        What was done, in a sentence.
+    """
+    from lossatlas.figure.stored import Numbers
+    from lossatlas.figure.stored import keep as kept
+    from lossatlas.sampling.provenance import subject_identity
+
+    others = [word for word, plain in ((wish.kind, "hessian"), (wish.tensors, "all")) if word != plain]
+    named = {", ".join([name, *others]): one for name, one in sections.items()}
+    kept(run, Numbers(title=f"Curvature of {objective.name}", sections=named, identity=subject_identity(objective)))
+    for name in named:
+        again = f"lossatlas draw {shlex.quote(run)} --value {shlex.quote(name)} -o picture.png"
+        click.echo(f"kept: {run} ({again})", err=wish.json)
+    return f"Kept in {run}."
+
+
+def keep_centre(scan: Any, wish: Any, objective: Any, ends: Any, numbers: Sequence[Any], density: Any) -> list[str]:
+    """Keep what was found at the centre where ``--run`` says, and the eigenvectors where ``--save`` does.
+
+    Args:
+        scan: names the run.
+        wish: names the file of the eigenvectors.
+        objective: whose curvature it is.
+        ends: both ends of the spectrum.
+        numbers: everything that was found, with what it does not prove.
+        density: the spectral density, or ``None``.
+
+    Returns:
+        What was done, in sentences.
+    """
+    said = []
+    if scan.run and beside_a_run(scan.run):
+        said.append(_note(scan.run, objective, ends, numbers))
+    elif scan.run:
+        also = {} if density is None else {"density": section(density)}
+        said.append(keep(scan.run, objective, {"ends": section(ends, numbers, caveats=ends.caveats), **also}, wish))
+    if wish.save:
+        said.append(_save_vectors(wish.save, objective, ends))
+    return said
+
+
+def _note(run: str, objective: Any, ends: Any, numbers: Sequence[Any]) -> str:
+    """Keep both ends beside a run of the same network, whose pictures print λmin."""
+    from lossatlas.results.store import note_curvature
+    from lossatlas.sampling.provenance import subject_identity
+
+    identity = {**subject_identity(objective), "centre": {"loss": objective()["loss"]}}
+    content = {
+        "lambda_min": float(ends.values[0]),
+        "lambda_min_error": float(ends.errors[0]),
+        "lambda_max": float(ends.values[-1]),
+        "converged": bool(ends.converged.all()),
+        "about": ends.subject.words,
+        "numbers": [asdict(number) for number in numbers],
+    }
+    note_curvature(Path(run), content, identity)
+    return f"Kept with the run {run}."
+
+
+def _save_vectors(path: str, objective: Any, ends: Any) -> str:
+    from lossatlas import directions
+    from lossatlas.space.charts import Plane
+    from lossatlas.space.planefile import save_directions
+
+    Path(path).unlink(missing_ok=True)
+    found = {"x": directions.eigen(ends), "y": directions.eigen(ends, which="smallest")}
+    save_directions(Plane(objective.origin, found), path)
+    return f"Eigenvectors of λmax (x) and λmin (y) are in {path}."

@@ -1,0 +1,102 @@
+"""Which model the name of a library stands for: of the zoo, torchvision, timm or Hugging Face."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from lossatlas import zoo
+from lossatlas.cli.parsed_names import SEED, Name
+from lossatlas.errors import SpecError
+from lossatlas.extras import MissingExtraError, require
+from lossatlas.objective import hub
+from lossatlas.objective.randomness import seeded
+from lossatlas.untrusted import json_object
+
+__all__ = ["LIBRARIES"]
+
+
+def _from_zoo(name: Name) -> nn.Module:
+    return zoo.model(name.target, **name.arguments)
+
+
+def _from_torchvision(name: Name) -> nn.Module:
+    library = require("torchvision.models", extra="torchvision", purpose=f"make {name.text}")
+    return _made(name, library.get_model, {"weights": None}, library.list_models)
+
+
+def _from_timm(name: Name) -> nn.Module:
+    library = require("timm", extra="timm", purpose=f"make {name.text}")
+    return _made(name, library.create_model, {"pretrained": False}, library.list_models)
+
+
+def _made(name: Name, make: Callable[..., Any], options: dict[str, Any], known: Callable[[], list[str]]) -> nn.Module:
+    if name.target not in known():
+        near = difflib.get_close_matches(name.target, known(), n=4)
+        raise SpecError(f"{name.text!r}: no such model; near to it: {', '.join(near) or 'none'}")
+    made: nn.Module = make(name.target, **{**options, **name.arguments})
+    return made
+
+
+def _from_hub(name: Name) -> nn.Module:
+    """A Hugging Face model, by the first class its configuration names; random weights where there are none."""
+    if hub.is_adapter_folder(Path(name.target)):
+        return _adapted(name)
+    library = require("transformers", extra="hf", purpose=f"make {name.text}")
+    hub.check_place(name.target, repr(name.text))
+    try:
+        config = library.AutoConfig.from_pretrained(name.target)
+        kind = getattr(library, (config.architectures or ["AutoModel"])[0])
+        if hub.has_weights(name.target):
+            made, report = kind.from_pretrained(name.target, output_loading_info=True, **name.arguments)
+        else:
+            with seeded(SEED):
+                made, report = (kind.from_config if kind is library.AutoModel else kind)(config), {}
+    except MissingExtraError:
+        raise
+    except Exception as fault:  # a damaged folder can make the library fail in any way
+        raise SpecError(f"{name.text!r} cannot be loaded: {_first_line(fault)}") from fault
+    if missing := sorted(map(str, report.get("missing_keys") or ())):
+        raise SpecError(
+            f"{name.text!r}: {len(missing)} weights of {type(made).__name__} are not in it ({', '.join(missing[:3])}), "
+            "and would be random; the folder's config.json names another class than wrote its weights"
+        )
+    network: nn.Module = made
+    return network.eval()
+
+
+def _first_line(fault: BaseException) -> str:
+    return next(iter(str(fault).strip().splitlines()), type(fault).__name__)
+
+
+def _adapted(name: Name) -> nn.Module:
+    """The adapted model of a folder of peft, on the base that its configuration names."""
+    library = require("peft", extra="hf", purpose=f"make {name.text}")
+    folder = Path(name.target)
+    base = json_object(folder / hub.ADAPTER, "the configuration of an adapter").get("base_model_name_or_path") or ""
+    if not base or not isinstance(base, str):
+        raise SpecError(
+            f"{name.text!r} is an adapter and does not say of which base; give --model BASE --checkpoint {folder}"
+        )
+    try:
+        network = _from_hub(replace(name, text=f"hf:{base}", target=base))
+        made: nn.Module = library.PeftModel.from_pretrained(network, str(folder), is_trainable=True)
+    except (SpecError, OSError, ValueError, RuntimeError) as fault:
+        raise SpecError(
+            f"{name.text!r} is an adapter, and its base {base} cannot be loaded or does not fit "
+            f"({_first_line(fault)}); give the base by --model, and --checkpoint {folder}"
+        ) from fault
+    return made.eval()
+
+
+LIBRARIES: dict[str, Callable[[Name], nn.Module]] = {
+    "zoo": _from_zoo,
+    "torchvision": _from_torchvision,
+    "timm": _from_timm,
+    "hf": _from_hub,
+}
