@@ -58,7 +58,9 @@ def test_the_checkpoints_alone_give_the_variance_and_its_null(here):
     assert "nearly flat proves little" in result.stdout
     assert "Random directions meet the way" in result.stdout
     assert "explained variance" in (here / "variance.svg").read_text()
-    assert "need --model" in run("trajectory", "--folder", "path0", "--out", "a.png").stderr
+    said = run("trajectory", "--folder", "path0", "--out", "a.png", "--run", "new").stderr
+    assert said == "note: --out, --run need --model and --data; nothing of the surface was drawn or kept\n"
+    assert not (here / "new").exists()
 
 
 def test_the_path_upon_the_surface_is_drawn_and_kept(here):
