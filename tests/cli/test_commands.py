@@ -574,7 +574,7 @@ def test_inputs_move_in_one_command_and_in_the_python_it_prints(here):
     ("arguments", "words"),
     [
         (["--examples", "1"], "--examples goes with --input-plane"),
-        (["--input-plane", "sideways"], "choose one of: adversarial, random"),
+        (["--input-plane", "sideways"], "expected adversarial, random, towards:"),
         (["--input-plane", "random", "--norm", "3"], "choose one of: inf, 2"),
         (["--input-plane", "random", "--examples", "1-x"], "such as 0,3,7 or 0-9"),
         (["--input-plane", "random", "--clamp", "1"], "expected LOW,HIGH"),

@@ -39,6 +39,22 @@ def make():
     return la.Function(lambda p: float((p["kernel"] ** 2).sum()), {"kernel": np.arange(6.0).reshape(2, 3)})
 """
 
+WORDS = """
+import torch
+
+class Sentence(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding = torch.nn.Embedding(20, 4)
+        self.head = torch.nn.Linear(4, 2)
+
+    def forward(self, tokens):
+        return self.head(self.embedding(tokens).tanh().mean(dim=1))
+
+torch.manual_seed(2)
+pair = torch.randint(16, (6, 5)), torch.randint(2, (6,))
+"""
+
 SCAN = """
 model = "train.py:make_model"
 data = "train.py:pair"
@@ -113,6 +129,7 @@ def prepared(tmp_path_factory) -> Path:
         patch.chdir(folder)
         Path("train.py").write_text(USER)
         Path("sim.py").write_text(SIMULATION)
+        Path("words.py").write_text(WORDS)
         Path("scan.toml").write_text(SCAN)
         for kind in ("skip", "noskip"):
             Path(f"{kind}.toml").write_text(SCAN)

@@ -198,6 +198,53 @@ def test_towards_another_input_ends_there():
     assert compile(landscape).caption.what[0] == "inputs moved towards a constant (x)"
 
 
+def test_towards_another_example_ends_at_its_input_with_the_targets_of_those_that_move():
+    objective, x, y = linear(batch_size=4)
+    for examples in ([2], None):
+        plane = la.InputPlane.towards(objective, 5, 0, examples=examples)
+        assert dict(plane.recipe.labels) == {"x": "towards example 5", "y": "towards example 0"}
+        landscape = la.sample(objective, plane, la.Grid(x=(0, 1, 2), y=(0, 1, 2)))
+        weight, bias = (p.detach().numpy() for p in objective.model.parameters())
+        own = y if examples is None else y[examples]
+        at = {(0, 0): x if examples is None else x[examples], (1, 0): x[[5]], (0, 1): x[[0]]}
+        for (cx, cy), inputs in at.items():
+            expected = np.mean((inputs @ weight.T + bias - own) ** 2)
+            assert float(landscape["loss"].sel(x=cx, y=cy)) == pytest.approx(expected, rel=1e-12)
+        assert landscape["y"].attrs["long_name"] == "towards example 0"
+    named = la.InputPlane.towards(objective, 5, torch.zeros(5).double(), names=["a cat"])
+    assert dict(named.recipe.labels) == {"x": "towards a cat", "y": "towards another input"}
+
+
+def test_towards_another_example_the_output_of_a_layer_moves_to_its_own():
+    torch.manual_seed(0)
+    model = Sentence().double()
+    tokens, label = torch.tensor([[1, 2, 3], [3, 4, 5]]), torch.tensor([0, 1])
+    objective = la.Objective(model, (tokens, label), F.cross_entropy)
+    plane = la.InputPlane.towards(objective, 1, examples=0, axes=("t",), layer="embedding")
+    landscape = la.sample(objective, plane, la.Grid(t=(0, 1, 2)))
+    expected = [F.cross_entropy(model(tokens[[at]]), label[[0]]).item() for at in (0, 1)]
+    np.testing.assert_allclose(landscape["loss"].values, expected, rtol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("others", "words"),
+    [
+        ((6,), "examples: number 6 of 6 samples"),
+        ((-1,), "whole numbers from 0 on"),
+        ((1.5,), r"others: a float \(1.5\); expected numbers of examples"),
+        ((True,), "others: a bool"),
+        ((3,), "are equal to the input they head for"),
+        ((), "others: 0 for the axes x, y, z; expected one"),
+        ((0, 1, 2, 4), "others: 4 for the axes x, y, z"),
+        ((torch.zeros(4),), r"expected \(1, 5\), or one input of shape \(5,\)"),
+    ],
+)
+def test_what_cannot_be_headed_for_is_said(others, words):
+    objective, *_ = linear()
+    with pytest.raises(SpecError, match=words):
+        la.InputPlane.towards(objective, *others, examples=[3])
+
+
 class Sentence(nn.Module):
     def __init__(self):
         super().__init__()

@@ -6,12 +6,50 @@ from typing import Any, get_args
 
 from lossatlas.errors import SpecError, unknown
 
-__all__ = ["PLANES", "build_input_plane", "check_inputs", "plane_call", "said"]
+__all__ = ["PLANES", "build_input_plane", "check_inputs", "led", "plane_call", "said", "usual"]
 
 PLANES = ("adversarial", "random")
 """Which planes of inputs have a name: up the gradient with random directions beside it, or random alone."""
 
+FORMS = "adversarial, random, towards:EXAMPLE,… or token:POSITION:NUMBER,…, such as towards:7 or token:3:17"
+
 _ONLY = ("examples", "norm", "clamp", "layer")
+
+
+def led(scan: Any) -> tuple[str, int, tuple[int, ...]] | None:
+    """What a plane of inputs leads to, where it leads to something.
+
+    Args:
+        scan: a :class:`lossatlas.cli.scan.Scan`.
+
+    Returns:
+        "towards", 0 and the numbers of examples, or "token", the position and the numbers of tokens; None where the
+        plane has a name.
+
+    Raises:
+        SpecError: it is of no known form.
+    """
+    if scan.input_plane in PLANES:
+        return None
+    kind, _, rest = scan.input_plane.partition(":")
+    at, _, listed = rest.partition(":") if kind == "token" else ("0", "", rest)
+    try:
+        position, numbers = int(at), tuple(int(number) for number in listed.split(","))
+    except ValueError:
+        numbers = ()
+    if kind not in ("towards", "token") or not numbers or min(numbers) < 0:
+        raise SpecError(f"--input-plane {scan.input_plane}; expected {FORMS}")
+    return kind, position, numbers
+
+
+def usual(scan: Any) -> tuple[str, ...]:
+    """The axes of a plane for which none is given: a square, or a line to a single other input.
+
+    Returns:
+        Their names.
+    """
+    found = led(scan) if scan.input_plane else None
+    return ("x",) if found and len(found[2]) == 1 else ("x", "y")
 
 
 def check_inputs(scan: Any) -> None:
@@ -28,8 +66,8 @@ def check_inputs(scan: Any) -> None:
         if given:
             raise SpecError(f"--{given[0]} goes with --input-plane, which moves the inputs instead of the weights")
         return
-    if scan.input_plane not in PLANES:
-        raise SpecError(unknown("--input-plane", scan.input_plane, PLANES))
+    if found := led(scan):
+        _check_led(scan, *found)
     from lossatlas.space.inputs import Norm
 
     if scan.norm and scan.norm not in get_args(Norm):
@@ -42,26 +80,58 @@ def check_inputs(scan: Any) -> None:
     _options(scan)
 
 
+def _check_led(scan: Any, kind: str, position: int, numbers: tuple[int, ...]) -> None:
+    """Check what goes with a plane that leads to other inputs."""
+    asked = f"--input-plane {scan.input_plane}"
+    if len(numbers) != len(scan.axes):
+        raise SpecError(
+            f"{asked} names {len(numbers)}, and the axes are {', '.join(scan.axes)}: one number for each axis"
+        )
+    if scan.norm:
+        raise SpecError(
+            f"--norm {scan.norm} is about adversarial and random; {asked} ends at what it names: leave it out"
+        )
+    if kind == "token" and not scan.layer:
+        raise SpecError(f"{asked} needs --layer NAME, the embedding whose output moves")
+    if kind == "token" and scan.clamp:
+        raise SpecError(f"--clamp {scan.clamp} is for inputs, and {asked} moves an embedding: leave it out")
+
+
 def build_input_plane(scan: Any, objective: Any) -> Any:
     """The plane of inputs that a scan asks for, a :class:`lossatlas.InputPlane`."""
     import lossatlas as la
 
-    make = la.InputPlane.adversarial if scan.input_plane == "adversarial" else la.InputPlane.random
-    return make(objective, seed=scan.seed, axes=tuple(scan.axes), **_options(scan))
+    how, others, options = _made(scan)
+    return getattr(la.InputPlane, how)(objective, *others, **options)
 
 
 def plane_call(scan: Any) -> str:
     """The Python that makes the same plane."""
-    options = "".join(f", {name}={value!r}" for name, value in _options(scan).items())
-    return f"la.InputPlane.{scan.input_plane}(objective, seed={scan.seed}, axes={tuple(scan.axes)}{options})"
+    how, others, options = _made(scan)
+    words = ["objective", *map(str, others), *(f"{name}={value!r}" for name, value in options.items())]
+    return f"la.InputPlane.{how}({', '.join(words)})"
 
 
-def said(objective: Any, plane: Any, landscape: Any) -> list[str]:
-    """Whether an attack by gradients finds what the surface shows, in lines; nothing for a random plane."""
+def _made(scan: Any) -> tuple[str, tuple[int, ...], dict[str, Any]]:
+    """The name of the method that makes the plane, the numbers it leads to, and its options."""
+    axes, found = {"axes": tuple(scan.axes)}, led(scan)
+    if found is None:
+        return scan.input_plane, (), {"seed": scan.seed} | axes | _options(scan)
+    kind, position, numbers = found
+    if kind == "token":
+        return "tokens", numbers, {"position": position} | axes | _options(scan)
+    return "towards", numbers, axes | _options(scan)
+
+
+def said(scan: Any, objective: Any, plane: Any, landscape: Any) -> list[str]:
+    """Whether an attack by gradients finds what the surface shows, in lines; else what moved where."""
     import lossatlas as la
 
-    if "gradient" not in str(plane.recipe.labels.get(plane.axes[0], "")):
-        return []
+    if scan.input_plane == "random":
+        return ["inputs: moved at random, the weights fixed"]
+    if scan.input_plane != "adversarial":
+        ways = ", ".join(f"{label} ({axis})" for axis, label in plane.recipe.labels.items())
+        return [f"inputs: moved {ways}, the weights fixed and the targets kept"]
     found = la.masked_gradients(objective, plane, landscape)
     return [f"attack: {found.words}", f"attack: {found.caveat}"]
 

@@ -197,7 +197,9 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
     "input_plane": click.option(
         "--input-plane",
         metavar="WHICH",
-        help="Move the inputs instead of the weights: adversarial (x up the gradient, y random) or random.",
+        help="Move the inputs instead of the weights: adversarial (x up the gradient, y random), random, "
+        "towards:N[,N] (to other samples, 1 is the sample) or token:POSITION:N[,N] (to the embeddings of other "
+        "tokens, with --layer).",
     ),
     "examples": click.option(
         "--examples", metavar="N,…", help="Which samples move, counted from 0: 0,3,7 or 0-9 (default: all)."

@@ -45,6 +45,10 @@ def sample_command(config: Path | None, print_config: bool, print_python: bool, 
         lossatlas sample --config scan.toml --mark "Adam=a.pt" --mark "SWA=b.pt" --out marked.png
       Ten inputs moved up their gradients, the weights fixed:
         lossatlas sample --config scan.toml --input-plane adversarial --examples 0-9 --clamp 0,1 --x -0.1 0.1 41
+      From one input to two others, the plane through the three:
+        lossatlas sample --config scan.toml --input-plane towards:7,12 --examples 3 --x -0.5 1.5 41 --y -0.5 1.5 41
+      The third word of a sentence on its way to another word of the vocabulary:
+        lossatlas sample --model words.py:Sentence --data words.py:pair --input-plane token:2:17 --layer embedding
       A function of arrays, of NumPy or JAX: sim.py has make(), which returns la.Function(loss, parameters):
         lossatlas sample --function sim.py:make --x -1 1 51 --y -1 1 51 --out sim.png
       The standard error of each mean over samples:
@@ -87,7 +91,7 @@ def _measure(scan: Any) -> None:
         raise Failure(stopped(scan.run)) from None
     _report(scan, landscape)
     if scan.input_plane and not scan.shard:
-        click.echo("\n".join(said(objective, plane, landscape)) or "inputs: moved at random, the weights fixed")
+        click.echo("\n".join(said(scan, objective, plane, landscape)))
     for line in marked(overlays):
         click.echo(line)
     if overlays and scan.run:

@@ -19,7 +19,7 @@ from lossatlas.cli import names, program
 from lossatlas.cli.device import device_for
 from lossatlas.cli.functions import check_function
 from lossatlas.cli.given import given_directions
-from lossatlas.cli.inputs import build_input_plane, check_inputs
+from lossatlas.cli.inputs import build_input_plane, check_inputs, usual
 from lossatlas.cli.marking import check_marks
 from lossatlas.cli.radius import reaching
 from lossatlas.cli.samples import first_inputs, first_samples, in_format
@@ -189,9 +189,9 @@ class Scan:
 
     @property
     def axes(self) -> dict[str, tuple[float, float, int]]:
-        """The axes asked for; none asked for means a square of 51 by 51."""
+        """The axes asked for; none asked for means a square of 51 by 51, or a line towards a single other input."""
         given = {axis: getattr(self, axis) for axis in AXES if getattr(self, axis) is not None}
-        return reaching(given or dict.fromkeys(("x", "y"), (-1.0, 1.0, 51)), self.radius)
+        return reaching(given or dict.fromkeys(usual(self), (-1.0, 1.0, 51)), self.radius)
 
     @classmethod
     def from_toml(cls, path: Path) -> dict[str, Any]:

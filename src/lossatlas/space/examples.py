@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from lossatlas.errors import SpecError
-from lossatlas.expected import check_kind
+from lossatlas.expected import check_kind, described_type
 from lossatlas.objective import Objective
 from lossatlas.objective.given import check_objective
 
-__all__ = ["by_batch", "check_asked", "checked_clamp", "numbers"]
+__all__ = ["another", "by_axis", "by_batch", "check_asked", "checked_clamp", "numbers"]
 
 
 def check_asked(objective: Objective) -> None:
@@ -62,6 +62,43 @@ def numbers(examples: Any) -> tuple[int, ...] | None:
     if len(set(found)) < len(found):
         raise SpecError(f"examples={examples!r}: one is named twice; name each once")
     return tuple(sorted(int(number) for number in found))
+
+
+def by_axis(what: str, given: Sequence[Any], axes: Sequence[str]) -> dict[str, Any]:
+    """Those that an axis leads to, one for each axis in order.
+
+    Returns:
+        What is given, by the name of its axis.
+
+    Raises:
+        SpecError: none, or more than there are axes.
+
+    Example:
+        >>> by_axis("tokens", (17, 4), ("x", "y", "z"))
+        {'x': 17, 'y': 4}
+    """
+    if not 1 <= len(given) <= len(axes):
+        raise SpecError(f"{what}: {len(given)} for the axes {', '.join(axes)}; expected one, and at most one an axis")
+    return dict(zip(axes, given, strict=False))
+
+
+def another(other: Any) -> str:
+    """What another input is called where no name is given.
+
+    Returns:
+        An example by its number.
+
+    Raises:
+        SpecError: it is neither a tensor nor a number.
+    """
+    if isinstance(other, Tensor):
+        return "another input"
+    if isinstance(other, bool) or not isinstance(other, (int, np.integer)):
+        raise SpecError(
+            f"others: {described_type(other)}; expected numbers of examples, such as 7, or tensors shaped like the "
+            "inputs"
+        )
+    return f"example {other}"
 
 
 def checked_clamp(clamp: Any, layer: str) -> tuple[float, float] | None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from lossatlas.errors import SpecError
-from lossatlas.expected import check_kind
 from lossatlas.objective import Objective
 from lossatlas.space.parameters import precise
 from lossatlas.space.recipes import generator_of
@@ -20,6 +19,7 @@ __all__ = [
     "BY",
     "RANDOM",
     "Norm",
+    "beside",
     "differentiable",
     "gradients",
     "moved",
@@ -149,6 +149,16 @@ def random(
     return found
 
 
+def beside(
+    found: Mapping[str, list[Tensor]], part: Objective, place: Place, axes: Sequence[str], seed: int, norm: Norm
+) -> dict[str, list[Tensor]]:
+    """The directions that are found already and a random one for each further axis, from a stream of its own."""
+    drawn = dict(found)
+    for axis in axes:
+        drawn[axis] = random(part, place, f"{seed}/{axis}", norm, beside=list(drawn.values()))
+    return drawn
+
+
 def _along(one: Sequence[Tensor], other: Sequence[Tensor]) -> bool:
     pairs = list(zip(one, other, strict=True))
     return any(all(torch.equal(a, sign * b) for a, b in pairs) for sign in (1, -1))
@@ -165,9 +175,8 @@ def _random(part: Objective, place: Place, key: str, norm: Norm) -> list[Tensor]
     return found
 
 
-def towards(part: Objective, place: Place, other: Any) -> list[Tensor]:
+def towards(part: Objective, place: Place, other: Tensor) -> list[Tensor]:
     """From each example to another input, or all to the same one; a tensor for each batch."""
-    check_kind("others", other, Tensor, "tensors shaped like the inputs")
     own = moved(part, place)
     rows = sum(len(tensor) for tensor in own)
     if own[0].shape[1:] == other.shape:
@@ -178,7 +187,10 @@ def towards(part: Objective, place: Place, other: Any) -> list[Tensor]:
             f"shape {tuple(own[0].shape[1:])}"
         )
     parts = torch.split(other, [len(tensor) for tensor in own])
-    return [new.to(old) - old for new, old in zip(parts, own, strict=True)]
+    found = [new.to(old) - old for new, old in zip(parts, own, strict=True)]
+    if not any(bool(way.any()) for way in found):
+        raise SpecError("others: the examples that move are equal to the input they head for; name another one")
+    return found
 
 
 def to_token(part: Objective, place: Place, token: int, position: int) -> list[Tensor]:

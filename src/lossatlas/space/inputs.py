@@ -9,7 +9,6 @@ mean of theirs.
 from __future__ import annotations
 
 import functools
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
@@ -25,7 +24,7 @@ from lossatlas.objective.given import check_objective
 from lossatlas.objective.part import taken
 from lossatlas.space import input_ways as ways
 from lossatlas.space.charts import Plane, Recipe
-from lossatlas.space.examples import by_batch, check_asked, checked_clamp, numbers
+from lossatlas.space.examples import another, by_axis, by_batch, check_asked, checked_clamp, numbers
 from lossatlas.space.input_ways import Norm
 from lossatlas.space.shifting import NAME, Moved, Place, Shifted, Sized
 
@@ -236,16 +235,13 @@ class InputPlane:
         """
         part, place = _begun(cls, objective, examples, layer, norm)
         found, zeros = ways.steepest(part, place, norm)
-        first, *rest = axes
         words = "gradient sign" if norm == "inf" else "gradient"
         total = sum(len(tensor) for tensor in found)
-        labels = {first: f"{words} (zero for {zeros} of {total} examples)" if zeros else words}
-        drawn: dict[str, list[Tensor]] = {}
-        for axis in rest:
-            drawn[axis] = ways.random(part, place, f"{seed}/{axis}", norm, beside=[found, *drawn.values()])
-        labels |= dict.fromkeys(rest, ways.RANDOM[norm])
-        recipe = Recipe(labels=labels, seed=seed if rest else None, by=ways.BY[norm])
-        return cls(objective, {first: found, **drawn}, examples=examples, layer=layer, clamp=clamp, recipe=recipe)
+        label = f"{words} (zero for {zeros} of {total} examples)" if zeros else words
+        given = ways.beside({axes[0]: found}, part, place, axes[1:], seed, norm)
+        labels = {axes[0]: label} | dict.fromkeys(axes[1:], ways.RANDOM[norm])
+        recipe = Recipe(labels=labels, seed=seed if len(axes) > 1 else None, by=ways.BY[norm])
+        return cls(objective, given, examples=examples, layer=layer, clamp=clamp, recipe=recipe)
 
     @classmethod
     def random(
@@ -277,44 +273,56 @@ class InputPlane:
             SpecError: an unknown norm.
         """
         part, place = _begun(cls, objective, examples, layer, norm)
-        drawn: dict[str, list[Tensor]] = {}
-        for axis in axes:
-            drawn[axis] = ways.random(part, place, f"{seed}/{axis}", norm, beside=list(drawn.values()))
+        given = ways.beside({}, part, place, axes, seed, norm)
         recipe = Recipe(labels=dict.fromkeys(axes, ways.RANDOM[norm]), seed=seed, by=ways.BY[norm])
-        return cls(objective, drawn, examples=examples, layer=layer, clamp=clamp, recipe=recipe)
+        return cls(objective, given, examples=examples, layer=layer, clamp=clamp, recipe=recipe)
 
     @classmethod
     def towards(
         cls,
         objective: Objective,
-        *others: Tensor,
+        *others: Tensor | int,
         examples: Examples = None,
         axes: Sequence[str] = ("x", "y", "z"),
         names: Sequence[str] = (),
+        layer: str = "",
         clamp: tuple[float, float] | None = None,
     ) -> InputPlane:
         """The line, plane or space through each example and one, two or three other inputs: at 1 it is the other one.
 
         Args:
             objective: whose data the examples are.
-            others: each a tensor [n, …] with a row for each example, or a single input that all head for.
+            others: each the number of an example in the data, which all head for; or a tensor shaped like what is
+                moved: a row for each example, [n, …], or a single input.
             examples: as for :class:`InputPlane`.
             axes: names of the axes.
-            names: what to call the others in pictures.
+            names: what to call the others in pictures; left out, an example by its number.
+            layer: as for :class:`InputPlane`.
             clamp: as for :class:`InputPlane`.
 
         Returns:
-            The plane; nothing is normalised.
+            The plane; nothing is normalised. The targets are those of the examples that move, also at 1.
 
         Raises:
-            SpecError: another shape, or the same input.
+            SpecError: another shape, the same input, or an example that the data lacks.
+
+        Example:
+            >>> data = torch.tensor([[1.0, 1.0], [3.0, 0.0]]), torch.zeros(2, 1)
+            >>> objective = Objective(torch.nn.Linear(2, 1), data, torch.nn.functional.mse_loss)
+            >>> plane = InputPlane.towards(objective, 1, examples=0)
+            >>> plane.moved({"x": 0.5})[0].tolist(), plane.recipe.labels["x"]
+            ([[2.0, 0.5]], 'towards example 1')
         """
-        part, place = _begun(cls, objective, examples, "", "inf")
-        called = itertools.chain(names, itertools.repeat("another input"))
-        pairs = list(zip(axes, others, strict=False))
-        labels = {axis: f"towards {name}" for (axis, _), name in zip(pairs, called, strict=False)}
-        found = {axis: ways.towards(part, place, other) for axis, other in pairs}
-        return cls(objective, found, examples=examples, clamp=clamp, recipe=Recipe(labels=labels, by="none"))
+        part, place = _begun(cls, objective, examples, layer, "inf")
+        given = by_axis("others", others, axes)
+        called = [*names, *[another(other) for other in others][len(names) :]]
+        labels = {axis: f"towards {name}" for axis, name in zip(given, called, strict=False)}
+        found = {}
+        for axis, other in given.items():
+            one = None if isinstance(other, Tensor) else _begun(cls, objective, other, layer, "inf")[0]
+            found[axis] = ways.towards(part, place, other if one is None else ways.moved(one, place)[0][0])
+        recipe = Recipe(labels=labels, by="none")
+        return cls(objective, found, examples=examples, layer=layer, clamp=clamp, recipe=recipe)
 
     @classmethod
     def tokens(
@@ -345,12 +353,10 @@ class InputPlane:
             SpecError: no such layer, token or position, or the token that is there already.
         """
         part, place = _begun(cls, objective, examples, layer, "inf")
-        pairs = list(zip(axes, tokens, strict=False))
+        given = by_axis("tokens", tokens, axes)
         called = [*names, *(f"token {token}" for token in tokens[len(names) :])]
-        labels = {
-            axis: f"towards {name} at position {position}" for (axis, _), name in zip(pairs, called, strict=False)
-        }
-        found = {axis: ways.to_token(part, place, token, position) for axis, token in pairs}
+        labels = {axis: f"towards {name} at position {position}" for axis, name in zip(given, called, strict=False)}
+        found = {axis: ways.to_token(part, place, token, position) for axis, token in given.items()}
         return cls(objective, found, examples=examples, layer=layer, recipe=Recipe(labels=labels, by="none"))
 
 
