@@ -58,6 +58,7 @@ GOOD = {
     "eigenvalues": (la.eigenvalues, (OBJECTIVE,), {"k": 1}),
     "trace": (la.trace, (OBJECTIVE,), {"probes": 2}),
     "spectral_density": (la.spectral_density, (OBJECTIVE,), {"probes": 1, "steps": 3}),
+    "critical_map": (la.sharpness.critical_map, (OBJECTIVE, PLANE, GRID), {}),
     "curvature_map": (la.curvature_map, (OBJECTIVE, PLANE, GRID), {}),
     "topology": (la.topology, (LANDSCAPE,), {}),
     "draw": (la.draw, (LANDSCAPE, "a.html"), {}),

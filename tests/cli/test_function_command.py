@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 import lossatlas as la
 from lossatlas.cli import atlas
+from lossatlas.figure.kept import kept
 
 USER = """
 import numpy as np
@@ -69,6 +73,10 @@ def test_what_only_a_model_has_is_refused_by_name():
     ):
         said = run("--function", "user.py:make", flag, value, code=2)
         assert f"{flag} is about a torch model" in said
+    (Path.cwd() / "b.pt").write_text("")
+    assert "a function of arrays has no checkpoints; expected NAME=X,Y" in run(
+        "--function", "user.py:make", "--mark", "Adam=b.pt", code=2
+    )
     assert "expected a lossatlas.Function, or a callable that" in run("--function", "user.py:number", code=2)
     assert "has no 'mak'; it has make" in run("--function", "user.py:mak", code=2)
 
@@ -78,3 +86,24 @@ def test_other_commands_say_that_they_need_a_model(tmp_path):
     result = CliRunner().invoke(atlas, ["eigen", "--config", "scan.toml"])
     assert result.exit_code == 2
     assert "is sampled by lossatlas sample; this command needs a model" in result.output
+
+
+def test_places_are_marked_on_the_surface_of_a_function_and_kept_with_its_run(tmp_path):
+    grid = ("--x", -1, 1, 3, "--y", -1, 1, 3)
+    words = ("--function", "user.py:make", *grid, "--mark", "start=0.5,-0.5", "--run", "a", "--out", "a.png")
+    assert "marked: start at (0.5, −0.5)" in run(*words)
+    exec(run(*words, "--print-python").replace("'a'", "'b'").replace("'a.png'", "'b.png'"), {})
+    for folder in "ab":
+        (points,) = kept(folder)
+        assert (points.words, points.x.tolist(), points.y.tolist()) == (["start"], [0.5], [-0.5])
+        assert (tmp_path / f"{folder}.png").stat().st_size > 3000
+
+
+def test_a_function_has_the_one_measure_of_flatness_that_needs_values_alone(tmp_path):
+    said = CliRunner().invoke(atlas, ["sharpness", "--function", "user.py:make", "--out", "a.png"])
+    assert said.exit_code == 0, said.output
+    assert "critical" in said.output
+    assert re.search(r"^  energy  2$", said.output, re.MULTILINE)  # L = ‖w‖² has the Hessian 2 in every direction
+    other = CliRunner().invoke(atlas, ["sharpness", "--function", "user.py:make", "--measure", "sam"])
+    assert other.exit_code == 2
+    assert "--measure sam needs a torch model and its data; a function of arrays has values alone" in other.output

@@ -163,3 +163,83 @@ def test_a_profile_shows_where_the_loss_rises(tmp_path):
     assert found.losses[middle] == pytest.approx(found.losses[0], rel=0.05)
     la.draw(found, tmp_path / "a.png")
     assert {mark.label for mark in found.plot().panels[0].marks} >= {"loss now", "η = 0.1"}
+
+
+def function(curves=CURVES, weights=POINT, dtype=np.float64):
+    """The same bowl as a function of arrays, which says nothing but its values."""
+    halves = np.split(np.asarray(weights, dtype), [2])
+    return la.Function(
+        lambda p: float(curves @ np.concatenate([p["a"], p["b"]]).astype(np.float64) ** 2 / 2),
+        dict(zip("ab", halves, strict=True)),
+    )
+
+
+def slope(p):
+    return {"a": (CURVES[:2] * p["a"]).astype(p["a"].dtype), "b": (CURVES[2:] * p["b"]).astype(p["b"].dtype)}
+
+
+def ways(found):
+    unit = {"a": np.zeros(2), "b": np.zeros(1)}
+    return la.Plane(found, {"x": unit | {"a": np.array([1.0, 0.0])}, "y": unit | {"a": np.array([0.0, 1.0])}})
+
+
+@pytest.mark.parametrize(
+    ("update", "dtype", "rtol"), [(None, np.float64, 1e-6), (slope, np.float64, 1e-8), (slope, np.float32, 1e-3)]
+)
+def test_of_a_function_of_arrays_every_cell_is_the_rayleigh_quotient_too(update, dtype, rtol):
+    bowl = function(dtype=dtype)
+    found = la.sharpness.critical_map(bowl, ways(bowl), GRID, update=update, tolerance=1e-9)
+    for i, j, w in points(found):
+        assert float(found["critical"][i, j]) == pytest.approx(rayleigh(w, CURVES * w), rel=rtol)
+    least = 1 if update else 7  # a difference takes two values for each of three numbers
+    assert float(found["evaluations"].min()) > least
+    words = "the given gradient" if update else "the gradient by differences"
+    assert words in found.attrs["evaluation"]
+
+
+def test_of_a_function_a_scaled_gradient_and_a_second_function_have_their_own_quotients():
+    bowl, other, scale = function(), np.array([2.0, 1.0, 3.0]), np.array([1.0, 0.5, 2.0])
+    options = {"second": function(other), "scaled": {"a": scale[:2], "b": scale[2:]}, "tolerance": 1e-9}
+    found = la.sharpness.critical_map(bowl, ways(bowl), GRID, **options)
+    for i, j, w in points(found):
+        update = scale * CURVES * w
+        assert float(found["critical"][i, j]) == pytest.approx(rayleigh(w, update, other, other), rel=1e-6)
+
+
+def test_a_map_of_a_function_resumes_and_knows_its_gradient(tmp_path):
+    bowl = function()
+    whole = la.sharpness.critical_map(bowl, ways(bowl), GRID, update=slope, run=tmp_path / "a")
+    again = la.sharpness.critical_map(bowl, ways(bowl), GRID, update=slope, run=tmp_path / "a")
+    np.testing.assert_array_equal(whole["critical"], again["critical"])
+    with pytest.raises(RunMismatchError):
+        la.sharpness.critical_map(bowl, ways(bowl), GRID, run=tmp_path / "a")
+
+
+def test_what_does_not_go_with_a_function_is_said():
+    bowl, objective = function(), quadratic()
+    with pytest.raises(SpecError, match="update is a dict; expected what gives the gradient at every point"):
+        la.sharpness.critical_map(bowl, ways(bowl), GRID, update={"a": np.ones(2)})
+    with pytest.raises(SpecError, match="update is about a lossatlas.Function"):
+        la.sharpness.critical_map(objective, plane(objective), GRID, update=slope)
+    with pytest.raises(SpecError, match="second is .*; expected another lossatlas.Function"):
+        la.sharpness.critical_map(bowl, ways(bowl), GRID, second=objective)
+    wide = la.Function(lambda p: float((p["w"] ** 2).sum()), {"w": np.ones(1001)})
+    with pytest.raises(SpecError, match="1,001 numbers, at most 1,000 by differences; give update="):
+        la.sharpness.critical_map(wide, la.Plane(wide, {"x": {"w": np.ones(1001)}}), la.Grid(x=(0, 1, 2)))
+    with pytest.raises(SpecError, match="InputPlane moves the inputs"):
+        la.sharpness.critical_map(objective, la.InputPlane.random(objective), GRID)
+
+
+def test_the_gradient_may_come_from_jax():
+    jax = pytest.importorskip("jax")
+    weights = {"w": jax.numpy.asarray(POINT, jax.numpy.float32)}
+
+    def loss(p):
+        return (CURVES * p["w"] ** 2).sum() / 2
+
+    bowl = la.Function(loss, weights)
+    found = la.sharpness.critical(bowl, update=jax.grad(loss), tolerance=1e-4)
+    assert found.value == pytest.approx(rayleigh(POINT, CURVES * POINT), rel=1e-2)
+    way = la.Plane.random(bowl, seed=0, axes=("x",), still=())
+    mapped = la.sharpness.critical_map(bowl, way, la.Grid(x=(-1, 1, 3)), update=jax.grad(loss))
+    assert float(mapped["critical"].sel(x=0)) == pytest.approx(found.value, rel=0.05)

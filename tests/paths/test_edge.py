@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 import lossatlas as la
+from lossatlas.errors import SpecError
 from lossatlas.paths import callbacks
 from lossatlas.paths.edge import Edge
 
@@ -145,3 +147,27 @@ def test_the_trainer_of_hugging_face_is_watched():
     watching.on_step_end(None, state, None, model=model, optimizer=torch.optim.SGD(model.parameters(), lr=0.1))
     assert [one.step for one in edge.moments] == [3]
     assert len(board.numbers) == 2
+
+
+@pytest.mark.parametrize("update", [None, lambda p: {"w": np.array([4.0, 1.0]) * p["w"]}])
+def test_a_loop_without_torch_logs_the_same_numbers(update):
+    board, weights = Board(), np.array([1.0, 1.0])
+    edge = Edge(update=update, to=board)
+    for _ in range(3):
+        bowl = la.Function(lambda p: float(2 * p["w"][0] ** 2 + p["w"][1] ** 2 / 2), {"w": weights})
+        found = edge.step(bowl, 0.1)
+        slope = np.array([4.0, 1.0]) * weights
+        assert found.critical == pytest.approx(float(slope**2 @ [4.0, 1.0] / (slope @ slope)), rel=0.02)
+        weights = weights - 0.1 * slope
+    assert [one.edge for one in edge.moments] == [20.0] * 3
+    assert {name for name, _, _ in board.numbers} == {"lossatlas/critical_sharpness", "lossatlas/edge_of_stability"}
+    assert edge.plot().panels[0].series[0].y[0] == edge.moments[0].critical
+
+
+def test_what_a_torch_model_needs_is_said():
+    with pytest.raises(SpecError, match=r"a torch model needs|data is missing"):
+        Edge().step(nn.Linear(3, 2), 0.1)
+    with pytest.raises(SpecError, match="update is about a lossatlas.Function"):
+        Edge(data=pair(), loss=F.cross_entropy, update=lambda p: p).step(nn.Linear(3, 2), 0.1)
+    with pytest.raises(SpecError, match="update is an int"):
+        Edge(update=5)

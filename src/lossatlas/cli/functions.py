@@ -16,7 +16,7 @@ __all__ = ["FITTING", "build_function", "build_function_plane", "check_function"
 
 FITTING = (
     "function", "x", "y", "z", "radius", "seed", "normalize", "still", "only", "orthogonal", "adaptive", "executor",
-    "shard", "retry", "strict", "seeds", "run", "out", "title", "view",
+    "shard", "retry", "strict", "seeds", "run", "out", "mark", "title", "view",
 )  # fmt: skip
 """The settings that say something of a function of arrays."""
 
@@ -48,7 +48,7 @@ def build_function(scan: Any) -> Function:
         scan: a scan with a function.
 
     Returns:
-        It, under the title of the scan if there is one.
+        It, under the title of the scan if there is one, or where its loss has no name under that of what made it.
 
     Raises:
         SpecError: it is something else, or cannot be made.
@@ -60,9 +60,9 @@ def build_function(scan: Any) -> Function:
             f"--function {scan.function} is {described_type(found)}; expected a lossatlas.Function, or a callable that "
             "returns one: la.Function(loss, parameters)"
         )
-    if scan.title:
+    if scan.title or "<lambda>" in found.name:
         found = copy.copy(found)
-        found.name = scan.title
+        found.name = scan.title or scan.function.partition("(")[0].rpartition(":")[2]
     return found
 
 

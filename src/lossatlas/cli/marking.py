@@ -92,6 +92,8 @@ def check_marks(scan: Any) -> None:
             f"--mark {again[0]!r} is given {names.count(again[0])} times; expected a name of its own for each"
         )
     files = [at for _, at in every if isinstance(at, str)]
+    if files and scan.function:
+        raise SpecError(f"--mark NAME={files[0]}: a function of arrays has no checkpoints; expected NAME=X,Y")
     for file in files:
         if not Path(file).is_file():
             raise SpecError(f"--mark: there is no file {file}; expected NAME=X,Y, or NAME=FILE with a checkpoint")

@@ -36,7 +36,7 @@ class Wish:
 
 
 @click.command("sharpness", cls=Measuring, own="Which measures")
-@flags(name for name in WHAT if name != "checkpoint")
+@flags((*(name for name in WHAT if name != "checkpoint"), "function"))
 @click.option("--checkpoint", multiple=True, metavar="FILE", help="A trained network; may be repeated to compare many.")
 @click.option(
     "--measure",
@@ -88,6 +88,8 @@ def sharpness_command(config: Path | None, **given: Any) -> None:
         lossatlas sharpness --config scan.toml --measure radius --set radius.rise=0.5 --set radius.directions=20
       How near to the edge of stability batches of 64 are, beside 2 over the learning rate (arXiv 2601.16979):
         lossatlas sharpness --config scan.toml --measure critical --set critical.m=64
+      A function of arrays, of NumPy or JAX, from its values alone (sim.py has make(), which returns la.Function):
+        lossatlas sharpness --function sim.py:make --measure critical
       Several networks against their test errors, on one page:
         lossatlas sharpness --model train.py:make_model --data train.py:loader \\
             --checkpoint a.pt --checkpoint b.pt --checkpoint c.pt --against test_error=0.05,0.08,0.07 --report flat.html
@@ -101,10 +103,10 @@ def sharpness_command(config: Path | None, **given: Any) -> None:
     wish = Wish(**{name: given.pop(name) for name in tuple(given) if name in fields})
     for path in given["out"]:
         check_path(path)
-    names = _measures(wish.measure)
-    options = _options(wish.set, names, given["seed"])
     checkpoints = given.pop("checkpoint")
     told = settings(config, given)
+    names = _of_function(wish.measure) if told.get("function") else _measures(wish.measure)
+    options = _options(wish.set, names, given["seed"])
     checkpoints = checkpoints or ((told["checkpoint"],) if told.get("checkpoint") else ("",))
     against, against_name = _against(wish.against, checkpoints)
     found = _table(told, checkpoints, names, options, against, against_name, progress=not wish.json)
@@ -122,6 +124,16 @@ def _measures(given: Sequence[str]) -> tuple[Any, ...]:
         if name not in known():
             raise SpecError(unknown("measure", name, (*known(), "all")))
     return tuple(dict.fromkeys(given)) or QUICK
+
+
+def _of_function(given: Sequence[str]) -> tuple[Any, ...]:
+    """The measures of a function of arrays: the one that needs nothing but values."""
+    if wrong := [name for name in given if name != "critical"]:
+        raise SpecError(
+            f"--measure {wrong[0]} needs a torch model and its data; a function of arrays has values alone: --measure "
+            "critical"
+        )
+    return ("critical",)
 
 
 def _options(texts: Sequence[str], names: Sequence[str], seed: int | None) -> dict[str, dict[str, Any]]:
@@ -174,13 +186,14 @@ def _table(
     progress: bool,
 ) -> Any:
     from lossatlas import flatness as sharpness
+    from lossatlas.cli.functions import build_function
     from lossatlas.cli.scan import Scan, all_samples, build_model, build_objective
 
-    models = {}
+    models: dict[str, Any] = {}
     for title, checkpoint in zip(_titles(checkpoints), checkpoints, strict=True):
         scan = Scan(**told | {"checkpoint": checkpoint})
         scan = all_samples(scan, "flatness")
-        objective = build_objective(scan, build_model(scan))
+        objective: Any = build_function(scan) if scan.function else build_objective(scan, build_model(scan))
         models[title or objective.name] = objective
     column = None if against is None else dict(zip(models, against, strict=True))
     return sharpness.table(

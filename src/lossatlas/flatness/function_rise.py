@@ -7,7 +7,7 @@ differences, :math:`(L(θ + h e_i) - L(θ - h e_i)) / 2h`, which costs two value
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ from lossatlas.flatness.first_rise import Step, first_rise
 from lossatlas.flatness.result import Sharpness
 from lossatlas.objective.function import Function
 
-__all__ = ["MOST", "critical_of", "gradient_by_differences"]
+__all__ = ["MOST", "Slopes", "check_few", "critical_of", "gradient_by_differences", "update_at"]
 
 MOST = 1000
 """Numbers above which a gradient by differences is refused: it would take thousands of values."""
@@ -33,7 +33,8 @@ def critical_of(
     Args:
         function: whose value.
         params: the point; left out, the origin.
-        update: nested like the parameters or by name; left out, the gradient by differences.
+        update: nested like the parameters or by name, or a function of the parameters that gives it, such as
+            ``jax.grad(loss)``; left out, the gradient by differences.
         start: the step to begin with.
         tolerance: wanted accuracy of the step, relative.
 
@@ -59,12 +60,7 @@ def critical_of(
             f"update is {described_type(update)}, which steps by the gradient of a torch model; of a Function give "
             "arrays by name"
         )
-    way, asked = gradient_by_differences(function, base) if update is None else (dict(function.named(update)), 0)
-    for name, part in way.items():
-        if part.shape != base[name].shape:
-            raise SpecError(f"update[{name!r}] has shape {tuple(part.shape)}; expected {tuple(base[name].shape)}")
-        if not bool(part.isfinite().all()):
-            raise SpecError(f"update[{name!r}] is not finite; give another one, or another point")
+    way, asked = update_at(function, base, update)
     if not any(bool((part != 0).any()) for part in way.values()):
         raise SpecError("the update is zero: nothing is updated; give another one, or another point")
     count = asked + 1
@@ -80,12 +76,105 @@ def critical_of(
         measure="critical",
         value=2 / step if step > 0 else math.inf,
         spread=math.nan,
-        spread_is="standard error over groups of samples",
+        spread_is="",
         settings={"start": start, "tolerance": tolerance, "update": "differences" if update is None else "given"},
         evaluations=count,
         gradients=0,
         note=note,
     )
+
+
+def update_at(function: Function, at: Mapping[str, Tensor], update: Any) -> tuple[dict[str, Tensor], int]:
+    """The update at a point, by name, and how many values it took.
+
+    Args:
+        function: whose value.
+        at: the point, all tensors by name.
+        update: as for :func:`critical_of`.
+
+    Returns:
+        Both.
+
+    Raises:
+        SpecError: it is not finite or of another shape, or there is none and too many numbers for differences.
+    """
+    if update is None:
+        return gradient_by_differences(function, at)
+    way = dict(function.named(update(function.arrays(at)) if callable(update) else update))
+    for name, part in way.items():
+        if part.shape != at[name].shape:
+            raise SpecError(f"update[{name!r}] has shape {tuple(part.shape)}; expected {tuple(at[name].shape)}")
+        if not bool(part.isfinite().all()):
+            raise SpecError(f"update[{name!r}] is not finite; give another one, or another point")
+    return way, 0
+
+
+class Slopes:
+    """The update of a function of arrays from point to point, as one vector.
+
+    Args:
+        function: whose value.
+        update: a function of the parameters that gives it, such as ``jax.grad(loss)``; left out, the gradient by
+            differences.
+
+    Attributes:
+        objective: the function.
+        names: of all arrays, in the order in which they make up a vector.
+        cost: values that a point takes.
+        words: what the update is.
+
+    Raises:
+        SpecError: complex numbers, too many of them for differences, or an update that is no function.
+    """
+
+    def __init__(self, function: Function, update: Callable[[Any], Any] | None) -> None:
+        if update is not None and not callable(update):
+            raise SpecError(
+                f"update is {described_type(update)}; expected what gives the gradient at every point, a function of "
+                "the parameters such as jax.grad(loss)"
+            )
+        if update is None:
+            check_few(function.origin)
+        elif any(tensor.is_complex() for tensor in function.origin.values()):
+            raise SpecError("the function has complex numbers, which no map goes through; la.sharpness.critical does")
+        self.objective, self.update, self.names = function, update, tuple(function.origin)
+        self.words = "the gradient by differences" if update is None else "the given gradient"
+        self.cost = 2 * sum(tensor.numel() for tensor in function.origin.values()) if update is None else 0
+        self._at = function.origin
+
+    def move(self, params: Mapping[str, Tensor]) -> None:
+        """Go to another point; names left out are at the origin."""
+        self._at = {**self.objective.origin, **params}
+
+    def gradient(self) -> dict[str, Tensor]:
+        """The update at the point, by name."""
+        return update_at(self.objective, self._at, self.update)[0]
+
+    def joined(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """Tensors by name as a vector, float64 [n]; names left out are zero."""
+        like = self.objective.origin
+        return torch.cat([tensors.get(name, like[name] * 0).reshape(-1).double() for name in self.names])
+
+    def named(self, vector: Tensor) -> dict[str, Tensor]:
+        """A vector as tensors by name."""
+        like = [self.objective.origin[name] for name in self.names]
+        parts = torch.split(vector, [tensor.numel() for tensor in like])
+        return {name: part.reshape(own.shape).to(own) for name, part, own in zip(self.names, parts, like, strict=True)}
+
+
+def check_few(at: Mapping[str, Tensor]) -> None:
+    """Check that differences by all numbers of a point can be taken.
+
+    Args:
+        at: the point, all tensors by name.
+
+    Raises:
+        SpecError: there are more than :data:`MOST`, or complex ones.
+    """
+    total = sum(tensor.numel() for tensor in at.values())
+    if total > MOST or any(tensor.is_complex() for tensor in at.values()):
+        what = "complex numbers" if total <= MOST else f"{total:,} numbers, at most {MOST:,} by differences"
+        raise SpecError(f"the function has {what}; give update=, such as its gradient by jax.grad")
 
 
 def gradient_by_differences(function: Function, at: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], int]:
@@ -101,10 +190,7 @@ def gradient_by_differences(function: Function, at: Mapping[str, Tensor]) -> tup
     Raises:
         SpecError: more than :data:`MOST` numbers, or complex ones.
     """
-    total = sum(tensor.numel() for tensor in at.values())
-    if total > MOST or any(tensor.is_complex() for tensor in at.values()):
-        what = "complex numbers" if total <= MOST else f"{total:,} numbers, at most {MOST:,} by differences"
-        raise SpecError(f"the function has {what}; give update=, such as its gradient by jax.grad")
+    check_few(at)
     found = {}
     for name, tensor in at.items():
         slopes = torch.zeros(tensor.numel(), dtype=torch.float64)
@@ -118,4 +204,4 @@ def gradient_by_differences(function: Function, at: Mapping[str, Tensor]) -> tup
                 heights.append(function({**at, name: moved.reshape(tensor.shape)})["loss"])
             slopes[place] = (heights[1] - heights[0]) / (ends[1] - ends[0])
         found[name] = slopes.reshape(tensor.shape)
-    return found, 2 * total
+    return found, 2 * sum(tensor.numel() for tensor in at.values())

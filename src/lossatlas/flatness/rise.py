@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor
 
@@ -36,7 +37,7 @@ def critical(
     objective: Measurable,
     params: Parameters | None = None,
     *,
-    update: Update | None = None,
+    update: Update | Callable[[Any], Any] | None = None,
     second: Objective | None = None,
     m: int | None = None,
     start: Step = 1.0,
@@ -50,8 +51,9 @@ def critical(
         params: the point; left out, the origin.
         update: tensors by name that a step of η subtracts η times: a gradient with momentum, or preconditioned; or a
             ``torch.optim.Optimizer`` of the model, whose next step it is, by the gradient of each group, with its
-            momenta and preconditioner and divided by its learning rate. Left out, the gradient of each group; of a
-            Function, that by central differences, which costs two values for each of at most 1,000 numbers.
+            momenta and preconditioner and divided by its learning rate. Left out, the gradient of each group. Of a
+            Function also what gives it at the point, such as ``jax.grad(loss)``; left out, the gradient by central
+            differences, which costs two values for each of at most 1,000 numbers.
         second: another objective on the same network; the value is then how its loss bends along the first one's
             update (relative critical sharpness).
         m: samples of a group, as the batch that an optimiser sees; left out, all of them. The value is the mean over
@@ -103,7 +105,7 @@ def critical(
         measure="critical",
         value=value,
         spread=spread,
-        spread_is="standard error over groups of samples",
+        spread_is="standard error over groups of samples" if len(found) > 1 else "",
         settings={"m": m, "start": start, "tolerance": tolerance, "seed": seed, "second": second is not None},
         evaluations=evaluations,
         gradients=gradients,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -20,10 +21,14 @@ from torch import Tensor
 from lossatlas.curvature.products import Matrix
 from lossatlas.errors import SpecError
 from lossatlas.evaluate.way import UnmeasuredError
+from lossatlas.expected import check_kind, check_number, path_of
 from lossatlas.flatness.first_rise import Step, first_rise
+from lossatlas.flatness.function_rise import Slopes
 from lossatlas.objective import Objective
 from lossatlas.objective.batches import fingerprint
-from lossatlas.objective.given import check_objective, check_params
+from lossatlas.objective.code import code_of
+from lossatlas.objective.function import Function, Measurable
+from lossatlas.objective.given import check_params
 from lossatlas.objective.probe import probe
 from lossatlas.results.landscape import Status
 from lossatlas.results.spec import Block
@@ -34,6 +39,7 @@ from lossatlas.sampling.run import begun, check_question
 from lossatlas.sampling.samplers import Sampler
 from lossatlas.space.charts import Chart
 from lossatlas.space.facts import origin_of
+from lossatlas.space.inputs import InputPlane
 from lossatlas.space.parameters import Parameters
 
 __all__ = ["VALUES", "Rise", "critical_map"]
@@ -45,11 +51,12 @@ _COST = 10
 
 
 def critical_map(
-    objective: Objective,
+    objective: Measurable,
     chart: Chart,
     sampler: Sampler,
     *,
-    second: Objective | None = None,
+    update: Callable[[Any], Any] | None = None,
+    second: Measurable | None = None,
     scaled: Parameters | None = None,
     start: Step = 1.0,
     tolerance: float = 0.02,
@@ -62,9 +69,12 @@ def critical_map(
     it is given.
 
     Args:
-        objective: whose loss, and whose gradient makes the update.
+        objective: whose loss, and whose gradient makes the update; of a :class:`~lossatlas.Function` nothing but
+            values is needed.
         chart: where: a plane, a curve, or any other chart, as for :func:`lossatlas.sample`.
         sampler: which points: a :class:`~lossatlas.Grid`, or an :class:`~lossatlas.Adaptive`, which looks at the loss.
+        update: of a Function, a function of its parameters that gives the gradient, such as ``jax.grad(loss)``; left
+            out, the gradient by central differences: two more values for each of at most 1,000 numbers.
         second: another objective on the same network; its loss is then seen along the first one's update.
         scaled: what the gradient is multiplied by, tensors by name that are not negative: the preconditioner of an
             optimiser, such as :math:`1 / (\sqrt{v} + ε)` of Adam; names left out are not scaled.
@@ -93,12 +103,9 @@ def critical_map(
         >>> [round(float(value), 3) for value in found["critical"]]
         [4.0, 3.4, 2.5]
     """
-    check_objective(objective)
     check_question(objective, chart, sampler)
-    for name, value in (("start", start), ("tolerance", tolerance)):
-        if not (math.isfinite(value) and value > 0):
-            raise SpecError(f"{name}={value!r}; expected a positive number")
-    way = Rise(objective, chart, second=second, scaled=scaled, start=start, tolerance=tolerance)
+    _check(chart, run, start=start, tolerance=tolerance)
+    way = Rise(objective, chart, update=update, second=second, scaled=scaled, start=start, tolerance=tolerance)
     centre = probe(objective, origin_of(chart))
     spec = run_spec(objective, chart, sampler, centre)
     spec = replace(spec, values=VALUES, identity={**spec.identity, "curvature": way.identity})
@@ -111,7 +118,7 @@ def critical_map(
             sampler.start(told),
             journal,
             HERE,
-            seconds=centre.seconds * _COST,
+            seconds=centre.seconds * (_COST + way.cost),
             done=len(told.indices),
             size=journal.size,
             progress=progress,
@@ -122,38 +129,55 @@ def critical_map(
         return journal.finish(sampler.finish)
 
 
+def _check(chart: Chart, run: str | os.PathLike[str] | None, **numbers: float) -> None:
+    if run is not None:
+        path_of("run", run)
+    if isinstance(chart, InputPlane):
+        raise SpecError("chart: an InputPlane moves the inputs, and this curvature is by the weights; use la.sample")
+    for name, value in numbers.items():
+        check_number(name, value)
+        if not (math.isfinite(value) and value > 0):
+            raise SpecError(f"{name}={value!r}; expected a positive number")
+
+
 class Rise:
     """The way of the map: how far one may step from a point.
 
     Args:
         objective: whose loss makes the update.
         chart: where.
+        update: of a function of arrays, what gives its gradient.
         second: whose loss is looked at; ``None`` for the same.
         scaled: what the gradient is multiplied by.
         start: the step to begin with.
         tolerance: wanted accuracy of the step.
 
     Raises:
-        SpecError: a scale of tensors that cannot be trained, or one that is negative.
+        SpecError: a scale of tensors that cannot be trained, or one that is negative; an update that does not go with
+            the objective.
     """
 
     def __init__(
         self,
-        objective: Objective,
+        objective: Measurable,
         chart: Chart,
         *,
-        second: Objective | None = None,
+        update: Callable[[Any], Any] | None = None,
+        second: Measurable | None = None,
         scaled: Parameters | None = None,
         start: Step = 1.0,
         tolerance: float = 0.02,
     ) -> None:
         if second is not None:
-            check_objective(second, "second")
-        check_params(scaled)
+            kind = Function if isinstance(objective, Function) else Objective
+            check_kind("second", second, kind, f"another lossatlas.{kind.__name__}, as the objective is one")
         self.objective, self.chart = objective, chart
         self.seen = objective if second is None else second
-        self.start, self.tolerance = start, tolerance
-        self.matrix = Matrix(objective, origin_of(chart))
+        self.start, self.tolerance, self.update = start, tolerance, update
+        self.matrix, self.cost = _slopes(objective, chart, update)
+        if isinstance(objective, Function) and scaled is not None:
+            scaled = objective.named(scaled)
+        check_params(scaled)
         self.scale = _scale(self.matrix, scaled)
 
     @property
@@ -165,12 +189,13 @@ class Rise:
             "scaled": None if self.scale is None else fingerprint({"scale": self.scale}).hex(),
             "start": self.start,
             "tolerance": self.tolerance,
-        }
+        } | ({} if self.update is None else {"update": code_of(self.update)})
 
     @property
     def words(self) -> str:
         """What is mapped, for a caption."""
-        update = "the gradient" if self.scale is None else "the scaled gradient"
+        update = self.matrix.words if isinstance(self.matrix, Slopes) else "the gradient"
+        update = update if self.scale is None else f"{update}, scaled,"
         of = "" if self.seen is self.objective else ", of a second loss along the update of the first"
         return f"2/η, η the step along {update} at which the loss first rises, to {self.tolerance:g} of it{of}"
 
@@ -208,7 +233,7 @@ class Rise:
         self.matrix.move(base)
         update = self.matrix.joined(self.matrix.gradient())
         update = update if self.scale is None else self.scale * update
-        home, count = self.matrix.joined(base), 1
+        home, count = self.matrix.joined(base), 1 + self.cost
 
         def change(step: float) -> float:
             nonlocal count
@@ -228,7 +253,17 @@ def _itself(way: Rise) -> Rise:
     return way
 
 
-def _scale(matrix: Matrix, scaled: Parameters | None) -> Tensor | None:
+def _slopes(objective: Measurable, chart: Chart, update: Callable[[Any], Any] | None) -> tuple[Matrix | Slopes, int]:
+    """What gives the update at every point, and how many values it takes there."""
+    if isinstance(objective, Function):
+        found = Slopes(objective, update)
+        return found, found.cost
+    if update is not None:
+        raise SpecError("update is about a lossatlas.Function; of an Objective the gradient is taken: leave it out")
+    return Matrix(objective, origin_of(chart)), 0
+
+
+def _scale(matrix: Matrix | Slopes, scaled: Parameters | None) -> Tensor | None:
     if scaled is None:
         return None
     for name, tensor in scaled.items():

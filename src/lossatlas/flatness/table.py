@@ -21,8 +21,8 @@ from lossatlas.flatness.degeneracy.measure import llc
 from lossatlas.flatness.door import definition_of, from_elsewhere, known
 from lossatlas.flatness.ranking import FEWEST, Correlation, correlation
 from lossatlas.flatness.result import Sharpness
-from lossatlas.objective import Objective
-from lossatlas.objective.given import check_objective
+from lossatlas.objective.function import Measurable
+from lossatlas.objective.given import check_measurable
 from lossatlas.space.parameters import Parameters
 
 __all__ = [
@@ -73,7 +73,7 @@ CAVEAT = (
 )
 
 
-def measure(name: Name, objective: Objective, params: Parameters | None = None, **options: Any) -> Sharpness:
+def measure(name: Name, objective: Measurable, params: Parameters | None = None, **options: Any) -> Sharpness:
     """One measure by its name.
 
     Args:
@@ -262,7 +262,7 @@ class Table:
 
 
 def table(
-    models: Mapping[str, Objective],
+    models: Mapping[str, Measurable],
     measures: Iterable[Name] = (),
     *,
     against: Mapping[str, float] | None = None,
@@ -274,7 +274,8 @@ def table(
     """Several measures of several models, and how each ranks them compared with a given column.
 
     Args:
-        models: objectives by what to call them: the same data, another model each.
+        models: objectives by what to call them: the same data, another model each. A :class:`~lossatlas.Function`
+            has values alone, and one measure that needs no more: ``critical``.
         measures: names of :data:`MEASURES`, or of other distributions; none given means all of ours but :data:`SLOW`.
         against: by model, a number that the measures may go with, such as the test error.
         against_name: what that number is.
@@ -300,7 +301,7 @@ def table(
     """
     check_kind("models", models, Mapping, 'objectives by name, such as {"mine": la.Objective(…)}')
     for model, objective in models.items():
-        check_objective(objective, f"models[{model!r}]")
+        check_measurable(objective, f"models[{model!r}]")
     names = tuple(measures) or tuple(name for name in MEASURES if name not in SLOW)
     if not models:
         raise SpecError("models is empty; give objectives by name")

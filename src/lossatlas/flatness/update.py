@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,12 +20,12 @@ Update = Mapping[str, Tensor] | torch.optim.Optimizer
 learning rate."""
 
 
-def update_of(ground: Ground, update: Update | None) -> Tensor:
+def update_of(ground: Ground, update: Any) -> Tensor:
     """The update at a point, as one vector.
 
     Args:
         ground: the point, and whose gradient it is.
-        update: what is given; left out, the gradient.
+        update: what is given, an :data:`Update`; left out, the gradient.
 
     Returns:
         float64 [n].

@@ -26,14 +26,14 @@ def check_objective(objective: Any, argument: str = "objective") -> None:
     check_kind(argument, objective, Objective, MADE)
 
 
-def check_measurable(objective: Any) -> None:
+def check_measurable(objective: Any, argument: str = "objective") -> None:
     """Check that an argument is an Objective or a Function.
 
     Raises:
         SpecError: it is something else; the message says how each is made.
     """
     function = "or a lossatlas.Function of arrays, la.Function(loss, parameters)"
-    check_kind("objective", objective, (Objective, Function), f"{MADE}, {function}")
+    check_kind(argument, objective, (Objective, Function), f"{MADE}, {function}")
 
 
 def check_params(params: Any, argument: str = "params") -> None:

@@ -17,10 +17,11 @@ from torch import nn
 
 from lossatlas.atomic import write_text
 from lossatlas.errors import SpecError, unknown
-from lossatlas.expected import path_of
+from lossatlas.expected import described_type, path_of
 from lossatlas.figure.plot import Panel, Plot, Series, onto
 from lossatlas.flatness.rise import critical
 from lossatlas.objective import Objective
+from lossatlas.objective.function import Function
 from lossatlas.oneline import one_line
 from lossatlas.paths.record import learning_rate, unwrapped
 from lossatlas.warned import each_once
@@ -59,9 +60,14 @@ class Edge:
     arXiv 2103.00065; arXiv 2601.16979). Each look costs a gradient and about six evaluations of the data that is
     watched, so give it a few hundred samples. The model and the optimiser are only read.
 
+    A training loop without torch gives :meth:`step` a :class:`~lossatlas.Function` of the parameters as they are now in
+    place of a model, and needs neither data nor loss here.
+
     Args:
         data: as for :class:`~lossatlas.Objective`.
         loss: as for :class:`~lossatlas.Objective`.
+        update: where the step gets a Function: a function of its parameters that gives the gradient or any other step
+            over the learning rate, such as ``jax.grad(loss)``; left out, the gradient by differences.
         every: steps from one look to the next.
         along: "gradient", or "optimizer": along the step that the optimiser would take, with its momenta and its
             preconditioner; Adam's own edge is seen along that.
@@ -89,8 +95,9 @@ class Edge:
     def __init__(
         self,
         *,
-        data: Any,
+        data: Any = None,
         loss: Callable[..., Any] | None = None,
+        update: Callable[[Any], Any] | None = None,
         every: int = 1,
         along: str = "gradient",
         to: Any = None,
@@ -100,7 +107,12 @@ class Edge:
             raise SpecError(f"every={every!r}; expected a whole number of steps, at least 1")
         if along not in ALONG:
             raise SpecError(unknown("along", along, ALONG))
+        if update is not None and not callable(update):
+            raise SpecError(
+                f"update is {described_type(update)}; expected a function of the parameters, jax.grad(loss)"
+            )
         self.data, self.loss, self.every, self.along, self.to = data, loss, every, along, to
+        self.update = update
         self.options = dict(options or {})
         self.moments: list[Moment] = []
         self._count = 0
@@ -112,11 +124,13 @@ class Edge:
         seen = "".join(f"; step {one.step}: critical {one.critical:.4g}, 2/η {one.edge:.4g}" for one in last)
         return f"<Edge along the {self.along}, {len(self.moments)} looks{seen}>"
 
-    def step(self, model: nn.Module, optimizer: Any, *, step: int | None = None, to: Any = None) -> Moment | None:
+    def step(
+        self, model: nn.Module | Function, optimizer: Any, *, step: int | None = None, to: Any = None
+    ) -> Moment | None:
         """Look, if this step is due.
 
         Args:
-            model: as it is now.
+            model: as it is now, or a Function of the parameters of now.
             optimizer: a ``torch.optim.Optimizer``, a scheduler, or a learning rate.
             step: number of the step; left out, one more than the last.
             to: where it is logged besides.
@@ -134,14 +148,14 @@ class Edge:
             self.log(found, target)
         return found
 
-    def look(self, model: nn.Module, optimizer: Any, step: int = 0) -> Moment:
+    def look(self, model: nn.Module | Function, optimizer: Any, step: int = 0) -> Moment:
         """Critical sharpness of a model as it is now, beside 2 over the learning rate.
 
         Returns:
             What was found; where nothing was, the note says why.
 
         Raises:
-            SpecError: ``along="optimizer"`` without an optimiser.
+            SpecError: ``along="optimizer"`` without an optimiser, or a model without data.
         """
         rate = learning_rate(optimizer)
         if self.along == "optimizer" and not isinstance(optimizer, torch.optim.Optimizer):
@@ -149,14 +163,25 @@ class Edge:
                 "along='optimizer' needs the torch.optim.Optimizer itself; give it to step(model, optimizer)"
             )
         edge = math.nan if rate is None else 2 / rate if rate > 0 else math.inf
-        update = optimizer if self.along == "optimizer" else None
+        update = self.update if isinstance(model, Function) else optimizer if self.along == "optimizer" else None
         with each_once(self._said):
-            objective = Objective(unwrapped(model), self.data, self.loss, **self.options)
+            objective = model if isinstance(model, Function) else self._objective(model)
             try:
                 found = critical(objective, update=update, start=self._start(rate))
             except SpecError as fault:
                 return Moment(step=step, critical=math.nan, edge=edge, evaluations=1.0, note=str(fault))
         return Moment(step=step, critical=found.value, edge=edge, evaluations=found.evaluations, note=found.note)
+
+    def _objective(self, model: nn.Module) -> Objective:
+        if self.data is None:
+            raise SpecError(
+                "data is missing: Edge(data=…, loss=…) for a torch model; without one, step(la.Function(…))"
+            )
+        if self.update is not None:
+            raise SpecError(
+                "update is about a lossatlas.Function; along='optimizer' takes the step of a torch optimiser"
+            )
+        return Objective(unwrapped(model), self.data, self.loss, **self.options)
 
     @staticmethod
     def log(found: Moment, to: Any) -> bool:
