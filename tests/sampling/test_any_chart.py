@@ -65,8 +65,10 @@ def test_a_learned_decoder_of_parameters_is_a_chart(tmp_path):
         assert float(landscape["loss"].sel(u=u, v=v)) == objective(chart.at({"u": u, "v": v}))["loss"]
     again = la.sample(objective, chart, grid, run=tmp_path / "run")
     assert np.array_equal(again["loss"].values, landscape["loss"].values)
-    assert "Along a Decoded even a convex loss may rise and fall" in captions.caveat([landscape], "loss")
-    assert la.draw(landscape, tmp_path / "decoded.png").exists()
+    assert "Along a Decoded chart even a convex loss may rise and fall" in captions.caveat([landscape], "loss")
+    figure = la.plot(landscape)
+    assert "u (coordinate of a Decoded chart)" in [axes.get_xlabel() for axes in figure.axes]
+    assert not any("length" in one.get_xlabel() for axes in figure.axes for one in axes.child_axes)
 
 
 def test_a_linear_decoder_is_a_plane():

@@ -291,4 +291,4 @@ def test_a_chart_of_ones_own_proves_nothing():
     landscape = la.sample(objective, Circle(), la.Grid(t=(0, 6, 31)))
     with pytest.raises(la.SpecError, match="along a Circle"):
         proof(landscape)
-    assert "Along a Circle even a convex loss" in caveat([landscape], "loss")
+    assert "Along a Circle chart even a convex loss" in caveat([landscape], "loss")

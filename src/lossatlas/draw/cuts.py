@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -78,7 +79,12 @@ def _axis(landscape: xr.Dataset, name: str) -> PictureAxis:
     length = float(coordinate.attrs.get("length", np.nan))
     unit = str(landscape[f"{name}_length"].attrs.get("units", PARAMETERS))
     values = coordinate.to_numpy().astype(float)
-    return PictureAxis(name=name, label=label, coordinates=values, length=length, unit=unit)
+    known: dict[str, Any] = {"length": length}
+    if label.startswith("share of the "):
+        known["counted"] = label
+    elif f"{label} chart" == f"{name} of a {structured(landscape, 'provenance').get('chart')}":  # bent
+        known = {"length": np.nan, "counted": f"coordinate{label.removeprefix(name)} chart"}
+    return PictureAxis(name=name, label=label, coordinates=values, unit=unit, **known)
 
 
 def _holds_zero(axis: PictureAxis) -> bool:

@@ -40,8 +40,9 @@ class PictureAxis:
         name: name of the dimension.
         label: what the direction is.
         coordinates: float64 [n], increasing, multiples of the direction.
-        length: norm of the direction: a coordinate times it is a distance.
+        length: norm of the direction: a coordinate times it is a distance; NaN where it is not.
         unit: of that distance.
+        counted: what a coordinate is.
     """
 
     name: str
@@ -49,6 +50,7 @@ class PictureAxis:
     coordinates: np.ndarray
     length: float
     unit: str = PARAMETERS
+    counted: str = "multiples of the direction"
 
     __repr__ = one_line
 

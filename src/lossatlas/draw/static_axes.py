@@ -90,7 +90,7 @@ def label_x(sheet: Sheet, axes: Axes, scene: Scene, axis: PictureAxis) -> None:
     """The horizontal axis: its name and unit, the name alone where the panel is narrow."""
     theme, room = scene.theme, 72.0 * sheet.panel_width
     name = scene.paper.x_label or axis.name
-    long = f"{name} (multiples of the direction)" if scene.paper.units and not scene.paper.x_label else name
+    long = f"{name} ({axis.counted})" if scene.paper.units and not scene.paper.x_label else name
     if (way := WAY.match(axis.label)) and scene.curves and not scene.paper.x_label:
         ends = " → ".join(end.removeprefix("the ") for end in way.groups())
         name, long = ends, f"{ends} (share of the way)" if scene.paper.units else ends

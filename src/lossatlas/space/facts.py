@@ -167,7 +167,7 @@ def _of_points(chart: Chart, axes: Mapping[str, np.ndarray]) -> Facts:
         lengths={axis: norm(difference(unit, origin)) for axis, unit in units.items()},
         labels={axis: f"{axis} of a {kind}" for axis in chart.axes},
         dtype=_dtype(origin),
-        more={"chart": kind},
+        more={"chart": f"{kind} chart"},
     )
 
 
