@@ -428,7 +428,7 @@ def test_a_resumed_run_keeps_its_plan(tmp_path, monkeypatch):
     [
         (
             {"plan": "fast"},
-            "plan='fast' is unknown; choose one of: auto, fastest, plain, channels_last, graph, stacked, shared, compiled",
+            "plan='fast' is unknown; choose one of: auto, fastest, plain, channels_last, fused, graph, stacked, shared, compiled",
         ),
         ({"precision": "int8"}, "precision='int8' is unknown; choose one of: exact, tf32, bf16, fp16"),
         ({"precision": "tf32"}, "needs an NVIDIA GPU"),
@@ -534,7 +534,9 @@ def test_a_plan_of_ones_own_is_carried_out_as_it_is():
     own = la.Plan(name="stacked", micro=11, points=2)
     how = json.loads(la.sample(objective, plane, grid, plan=own).attrs["evaluation"])
     assert (how["in words"], how["chosen"]) == (str(own), "as asked for")
-    with pytest.raises(SpecError, match=r"plan.name='auto' is unknown; choose one of: plain, channels_last, graph"):
+    with pytest.raises(
+        SpecError, match=r"plan.name='auto' is unknown; choose one of: plain, channels_last, fused, graph"
+    ):
         la.sample(objective, plane, grid, plan=la.Plan(name="auto"))
     with pytest.raises(SpecError, match="plan is a int; expected a name"):
         la.sample(objective, plane, grid, plan=3)
@@ -558,7 +560,7 @@ def test_a_short_run_of_a_network_with_convolutions_takes_the_layout_that_they_l
     plane, grid = la.Plane.random(objective, seed=0), la.Grid(x=(-1, 1, 3), y=(-1, 1, 3))
     monkeypatch.setattr(choice, "LAYOUT_SECONDS", 0.0)
     truth, found = la.sample(objective, plane, grid, plan="plain"), la.sample(objective, plane, grid)
-    assert json.loads(found.attrs["evaluation"])["plan"]["name"] == "channels_last"
+    assert json.loads(found.attrs["evaluation"])["plan"]["name"] == "fused"
     np.testing.assert_allclose(found["loss"], truth["loss"], rtol=1e-6)
     mlp = objective_of("mlp")
     found = la.sample(mlp, la.Plane.random(mlp, seed=0), grid)
@@ -597,7 +599,7 @@ def test_tensors_of_five_dimensions_beside_convolutions_are_left_as_they_are(mon
     objective = la.Objective(net, objective_of("convolutions", samples=80).batches, F.cross_entropy)
     monkeypatch.setattr(choice, "LAYOUT_SECONDS", 0.0)
     found = la.sample(objective, la.Plane.random(objective, seed=0), la.Grid(x=(-1, 1, 3), y=(-1, 1, 3)))
-    assert json.loads(found.attrs["evaluation"])["plan"]["name"] == "channels_last"
+    assert json.loads(found.attrs["evaluation"])["plan"]["name"] == "fused"
 
 
 @pytest.mark.parametrize("seconds", ["LAYOUT_SECONDS", "WORTH_SECONDS"])

@@ -19,11 +19,11 @@ from lossatlas.evaluate.called import Called
 from lossatlas.evaluate.evaluator import Evaluator
 from lossatlas.evaluate.graph.run import Graphs
 from lossatlas.evaluate.graph.trace import UntraceableError
-from lossatlas.evaluate.layout import ChannelsLast
+from lossatlas.evaluate.layout import ChannelsLast, FusedKernels
 from lossatlas.evaluate.plain import Plain, PlainEach, PlainWithErrors
 from lossatlas.evaluate.plans import Plan
 from lossatlas.evaluate.streaming import Streamed
-from lossatlas.evaluate.way import UnmeasuredError
+from lossatlas.evaluate.way import Begun, UnmeasuredError
 from lossatlas.objective.spread import measure_with_errors
 from lossatlas.results.landscape import Status
 from lossatlas.space.curves import Curve
@@ -245,6 +245,19 @@ def test_workers_share_what_they_only_read():
 class TestChannelsLastAlone(TestChannelsLast):
     def way(self, objective, chart):
         return ChannelsLast(objective, chart, Plan(name="channels_last"))
+
+
+class TestFused(TestChannelsLast):
+    def way(self, objective, chart):
+        return FusedKernels(objective, chart, Plan(name="fused", micro=3, workers=2))
+
+
+class TestBegun(TestChannelsLast):
+    """What a plan was tried on at the centre and elsewhere is there already; the rest is evaluated."""
+
+    def way(self, objective, chart):
+        way = ChannelsLast(objective, chart, Plan(name="channels_last", micro=3, workers=2))
+        return Begun(way, POINTS[1:3], way.values(POINTS[1:3]))
 
 
 class TestWithErrors(WayContract):

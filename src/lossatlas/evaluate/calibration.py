@@ -16,7 +16,7 @@ from lossatlas.evaluate.graph.trace import UntraceableError
 from lossatlas.evaluate.layout import layouts
 from lossatlas.evaluate.plans import Plan, stacks_to_try
 from lossatlas.evaluate.rule import COMPILE_SECONDS, can_compile, captured, graphs
-from lossatlas.evaluate.way import Way
+from lossatlas.evaluate.way import Begun, Way
 from lossatlas.objective import Objective
 
 __all__ = ["Calibration", "Clock", "Whole", "fastest", "first_right"]
@@ -266,9 +266,11 @@ def _right_on_all(whole: Whole, plan: Plan, found: Calibration) -> bool:
     """Whether a plan agrees on all samples; then its way is kept, for it is what the run begins with."""
 
     def checked(way: Way) -> bool:
-        right = _right(plan, way.values(whole.agreement.points), whole.agreement, found)
+        points = whole.agreement.points
+        values = way.values(points)
+        right = _right(plan, values, whole.agreement, found)
         if right:
-            whole.keep(plan, way)
+            whole.keep(plan, Begun(way, points, values))
         return right
 
     return bool(_tried(whole.maker, plan, found, checked, closing=lambda right: not right))

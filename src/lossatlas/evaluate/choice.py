@@ -16,9 +16,9 @@ from lossatlas.evaluate.agreement import Agreement, check_points
 from lossatlas.evaluate.calibration import Calibration, Whole, fastest, first_right
 from lossatlas.evaluate.graph.run import Graphs
 from lossatlas.evaluate.graph.trace import UntraceableError, why_not
-from lossatlas.evaluate.layout import ChannelsLast, layouts
+from lossatlas.evaluate.layout import ChannelsLast, Copies, FusedKernels, layouts
 from lossatlas.evaluate.plain import Plain, PlainWithErrors
-from lossatlas.evaluate.plans import Plan
+from lossatlas.evaluate.plans import Plan, stacks_to_try
 from lossatlas.evaluate.rule import LAYOUT_SECONDS, TRACE_SECONDS, WORTH_SECONDS, captured, plans_for, reckoned
 from lossatlas.evaluate.shared import Shared, plans_sharing
 from lossatlas.evaluate.way import Way
@@ -85,8 +85,9 @@ class Ways:
             return PlainWithErrors(self.objective, self.chart)
         if plan.name == "shared":
             return Shared(self.objective, _plane(self.chart, "plan='shared'"), plan.points)
-        if plan.name == "channels_last":
-            return ChannelsLast(self.objective, self.chart, plan)
+        if plan.name in ("channels_last", "fused"):
+            kind = FusedKernels if plan.name == "fused" else ChannelsLast
+            return kind(self.objective, self.chart, plan, self._copies)
         return Plain(self.objective, self.chart) if plan.name == "plain" else self._graphs.way(plan)
 
     def carried_out(self, plan: Plan) -> Way:
@@ -98,6 +99,7 @@ class Ways:
         Raises:
             SpecError: it cannot be carried out here.
         """
+        self._copies.clear()  # those of plans that were tried
         if (kept := self._ready.pop(plan, None)) is not None:
             return kept
         try:
@@ -114,6 +116,10 @@ class Ways:
         return Graphs(self.objective, _plane(self.chart, "a plan on a graph"))
 
     @functools.cached_property
+    def _copies(self) -> Copies:
+        return {}
+
+    @functools.cached_property
     def _ready(self) -> dict[Plan, Way]:
         return {}
 
@@ -124,12 +130,12 @@ class Ways:
     def on(self, part: Objective) -> Ways:
         """The same on a part of the samples, with the same traces."""
         other = Ways(part, self.chart, self.errors)
-        other.__dict__["_graphs"] = self._graphs.on(part)
+        other.__dict__.update(_graphs=self._graphs.on(part), _copies=self._copies)
         return other
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the traces: they are made again where they are needed."""
-        return {name: value for name, value in self.__dict__.items() if name not in ("_graphs", "_ready")}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_graphs", "_copies", "_ready")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,7 +240,8 @@ def _found(
         return found
     expected = reckoned(objective)
     length = expected * asking.points
-    other = layouts(objective) if free and LAYOUT_SECONDS <= length < TRACE_SECONDS else []
+    early = length < TRACE_SECONDS or not any(stacks_to_try(expected, objective.samples))
+    other = layouts(objective) if free and length >= LAYOUT_SECONDS and early else []
     sharing = plans_sharing(objective, chart, asking.points, expected, asked=name) if precision == "exact" else []
     short = length < WORTH_SECONDS
     if free and short and not sharing and not other:

@@ -1,4 +1,4 @@
-"""How a point of a convolutional network is evaluated as a processor's convolutions like it, with nothing traced."""
+"""How a point of a convolutional network is evaluated as a processor's convolutions like it: layout, cores, kernels."""
 
 from __future__ import annotations
 
@@ -14,19 +14,27 @@ import torch
 from torch import Tensor, nn
 
 from lossatlas.errors import SpecError
+from lossatlas.evaluate.fused import fused
 from lossatlas.evaluate.graph.trace import UntraceableError, why_not
 from lossatlas.evaluate.plain import Plain
 from lossatlas.evaluate.plans import Plan, workers_to_try
 from lossatlas.evaluate.threads import pool_of
 from lossatlas.objective import Objective, calling
 from lossatlas.objective.batches import size_of
-from lossatlas.objective.part import rows_of
-from lossatlas.space.charts import Chart
+from lossatlas.objective.part import few, rows_of
+from lossatlas.space.charts import Chart, Plane
 
-__all__ = ["ChannelsLast", "layouts"]
+__all__ = ["ChannelsLast", "Copies", "FusedKernels", "layouts"]
 
 MICRO = 50
 """Samples at once: their activations stay in a core's cache."""
+
+FEW = 8
+"""Samples on which a model is read."""
+
+
+Copies = dict[tuple[str, int], list[Plain]]
+"""What was made for a plan's workers, by its name and their number: other samples need no copies of their own."""
 
 
 class ChannelsLast:
@@ -41,23 +49,30 @@ class ChannelsLast:
         objective: what is measured; its own private copy stays as it is.
         chart: where.
         plan: how many samples at once, and how many workers.
+        copies: has those of the workers where they were made before, and keeps them.
 
     Raises:
         UntraceableError: the batches cannot be cut, or workers would share what a hook of the model writes to.
         SpecError: the chart belongs to another architecture.
     """
 
-    def __init__(self, objective: Objective, chart: Chart, plan: Plan) -> None:
+    def __init__(self, objective: Objective, chart: Chart, plan: Plan, copies: Copies | None = None) -> None:
         if reason := why_not(objective):
             raise UntraceableError(reason)
         if plan.workers > 1 and _hooked(objective.private):
             raise UntraceableError("a hook of the model is a function, which its copies share")
         self._objective = objective
         self._parts = list(_cut(objective, plan))
-        first = Plain(_beside(objective), chart)
-        self._ways = [first, *(first.beside(_beside(objective)) for _ in range(plan.workers - 1))]
+        copies, key = {} if copies is None else copies, (plan.name, plan.workers)
+        self._ways = copies.get(key) or self._made(objective, chart, plan.workers)
+        copies[key] = self._ways
         self._axes = tuple(chart.axes)
         self._pool = pool_of(plan.workers) if plan.workers > 1 else None
+
+    def _made(self, objective: Objective, chart: Chart, workers: int) -> list[Plain]:
+        """A copy for each worker; what is only read is there once."""
+        first = Plain(_beside(objective), chart)
+        return [first, *(first.beside(_beside(objective)) for _ in range(workers - 1))]
 
     def close(self) -> None:
         """Let go of the threads."""
@@ -95,13 +110,53 @@ class ChannelsLast:
         return np.asarray(self._objective.completed(means[None].numpy())[0])
 
 
+class FusedKernels(ChannelsLast):
+    r"""The same, where a convolution's kernel takes in the norm, the sum and the ReLU that follow it.
+
+    The copies are read by ``torch.fx``, in a fiftieth of a second, and what is read is called from Python. A norm that
+    stays is a factor and a shift: the kernels' weights, and their directions, are multiplied by the factor once for the
+    whole plane (:mod:`lossatlas.evaluate.fused`).
+
+    Raises:
+        UntraceableError: the model cannot be read, or nothing can be fused.
+    """
+
+    def _made(self, objective: Objective, chart: Chart, workers: int) -> list[Plain]:
+        if not isinstance(chart, Plane):
+            raise UntraceableError("kernels are fused on a plane alone")
+        first = Plain(_beside(objective), chart)
+        first.scale(_fused(first.objective, chart))
+        ways = [first]
+        for _ in range(workers - 1):
+            beside = _beside(objective)
+            ways.append(first.beside(beside))
+            _fused(beside, chart)
+        return ways
+
+
+def _fused(own: Objective, plane: Plane) -> dict[str, Tensor]:
+    """Fuse the kernels of a private copy; the factors of its weights, by name."""
+    part = few(own, FEW)
+    names = {tensor.data_ptr(): name for name, tensor in own.places.items()}  # what is named is a view of a parameter
+
+    def still(tensor: Tensor) -> bool:
+        return names.get(tensor.data_ptr()) not in plane.moving
+
+    with torch.inference_mode(), own.batches.seeded(0):
+        found = fused(own.private, lambda model: own.forward(model, part), still)
+    own.private = found.model
+    return {names[tensor.data_ptr()]: factor for tensor, factor in found.factors}
+
+
 def layouts(objective: Objective) -> list[Plan]:
-    """The plan in this layout, where the model's convolutions may gain from it: a rule, no measurement."""
+    """The plans in this layout, where the model's convolutions may gain from it: a rule, no measurement."""
     last = objective.device.type == "cpu" and bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
     convolves = any(isinstance(module, nn.Conv2d) for module in objective.model.modules())
     if not (last and convolves and objective.forward is calling.forward) or why_not(objective):
         return []
-    return [Plan(name="channels_last", micro=MICRO, workers=workers_to_try(objective.device)[0])]
+    workers = workers_to_try(objective.device)[0]
+    names = ("fused", "channels_last") if hasattr(torch.ops.mkldnn, "_convolution_pointwise") else ("channels_last",)
+    return [Plan(name=name, micro=MICRO, workers=workers) for name in names]
 
 
 def _beside(objective: Objective) -> Objective:

@@ -49,6 +49,10 @@ class Plain:
         twin._mover = self._mover.beside(objective)
         return twin
 
+    def scale(self, factors: Mapping[str, Tensor]) -> None:
+        """Multiply tensors wherever they go, by factors that broadcast with them; before any other stands beside."""
+        self._mover.scale(factors)
+
     def close(self) -> None:
         """Nothing is held."""
 
@@ -108,6 +112,7 @@ class _OnPlane:
         if strangers:
             raise SpecError(f"plane: its tensor {strangers[0]!r} is not in the objective's model")
         self._plane = plane
+        self._factors: dict[str, Tensor] = {}
         self._enter(objective)
         device = objective.device
         self._base = {name: _laid_out(plane.origin[name].to(device), self._places[name]) for name in plane.moving}
@@ -118,14 +123,20 @@ class _OnPlane:
         }
 
     def _enter(self, objective: Objective) -> None:
-        self._places = objective.places
+        self._objective, self._places = objective, objective.places
         for name, place in self._places.items():
-            place.copy_(self._plane.origin.get(name, objective.origin[name]))
+            place.copy_(_times(self._plane.origin.get(name, objective.origin[name]), self._factors.get(name)))
 
     def beside(self, objective: Objective) -> _OnPlane:
         twin = copy.copy(self)
         twin._enter(objective)
         return twin
+
+    def scale(self, factors: Mapping[str, Tensor]) -> None:
+        self._factors = dict(factors)
+        for tensors in (self._base, *self._directions.values()):
+            tensors.update({name: _times(tensors[name], factors[name]) for name in tensors.keys() & factors.keys()})
+        self._enter(self._objective)
 
     def _step(self, name: str, direction: Tensor) -> Tensor:
         return _laid_out(_beside(direction, self._base[name]), self._places[name])
@@ -154,6 +165,9 @@ class _Anywhere:
     def beside(self, objective: Objective) -> _Anywhere:
         return _Anywhere(objective, self._chart)
 
+    def scale(self, factors: Mapping[str, Tensor]) -> None:
+        raise SpecError("weights can be scaled on a plane alone")
+
     def move(self, point: Mapping[str, float]) -> None:
         self._objective.move(self._chart.at(point))
 
@@ -162,6 +176,11 @@ def _laid_out(tensor: Tensor, place: Tensor) -> Tensor:
     """A tensor stored in the order of the one that it is added to; of images the two orders are one another's copy."""
     last = tensor.dim() == 4 and place.is_contiguous(memory_format=torch.channels_last)
     return tensor.contiguous(memory_format=torch.channels_last) if last else tensor
+
+
+def _times(tensor: Tensor, factor: Tensor | None) -> Tensor:
+    """A product, rounded once; stored in the order of the tensor."""
+    return tensor if factor is None else (tensor.double() * factor.to(tensor.device)).to(tensor.dtype)
 
 
 def _beside(step: Tensor, base: Tensor) -> Tensor:

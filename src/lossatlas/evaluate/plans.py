@@ -18,6 +18,7 @@ NAMES = {
     "fastest": "measure a few points each way and take the fastest that agrees; another run may take another way",
     "plain": "move a private copy of the model and call it, batch by batch",
     "channels_last": "plain calls on a part of the batch for each core, kernels stored with their channels last",
+    "fused": "the same, with the norm, the sum and the ReLU that follow a convolution taken into its kernel",
     "graph": "run the traced graph: norms folded, kernels fused, the constant part computed once, cache-sized batches",
     "stacked": "the graph, for several points at once",
     "shared": "many points at once by products that they share, where a point has few rows",
@@ -25,7 +26,7 @@ NAMES = {
 }
 """What ``plan=`` and ``--plan`` take, beside a :class:`Plan`."""
 
-CARRIED_OUT = ("plain", "channels_last", "graph", "stacked", "shared", "compiled")
+CARRIED_OUT = ("plain", "channels_last", "fused", "graph", "stacked", "shared", "compiled")
 """Those of them that say themselves what is done: what a :class:`Plan` may be named."""
 
 PRECISIONS: dict[str, torch.dtype | None] = {
@@ -42,7 +43,7 @@ class Plan:
     """One way to evaluate a point.
 
     Attributes:
-        name: "plain", "channels_last", "graph", "stacked", "shared" or "compiled".
+        name: "plain", "channels_last", "fused", "graph", "stacked", "shared" or "compiled".
         micro: samples that go through the network at once; 0 for the batches as they come.
         workers: threads that each take batches of their own, every one on a single core; 1 leaves the cores to torch.
         points: points evaluated at once.
@@ -100,7 +101,7 @@ def check(plan: str | Plan, precision: str, device: torch.device) -> str:
         raise SpecError(unknown("precision", precision, tuple(PRECISIONS)))
     if precision == "tf32" and device.type != "cuda":
         raise SpecError(f"precision='tf32' needs an NVIDIA GPU; the objective is on {device.type}. Try 'bf16'")
-    if precision != "exact" and plan in ("plain", "channels_last", "shared"):
+    if precision != "exact" and plan in ("plain", "channels_last", "fused", "shared"):
         raise SpecError(f"precision={precision!r} needs a graph; choose plan='auto', 'graph', 'stacked' or 'compiled'")
     return precision
 

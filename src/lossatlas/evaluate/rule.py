@@ -42,7 +42,7 @@ LAYOUT_SECONDS = 2.0
 """The same where what is faster is another layout, which begins at once and is checked."""
 
 TRACE_SECONDS = 150.0
-"""The same where a graph has to be faster than another layout: by a seventh, as was measured on two cores."""
+"""The same where a point costs so little that a graph, which spares the calls, beats another layout in the end."""
 
 COMPILE_SECONDS = 120.0
 """Reckoned length of a run from which on compiling is worth its half minute."""
@@ -120,7 +120,7 @@ def plans_for(objective: Objective, *, points: int, seconds: float, wanted: str,
     """
     small = list(stacks_to_try(seconds, objective.samples))[::-1]
     stacks = small or [(4, min(objective.samples, 1000))]
-    found = layouts(objective) if wanted == "channels_last" else []
+    found = [plan for plan in layouts(objective) if plan.name == wanted]
     if wanted == "compiled" or (
         wanted == "auto" and small and seconds * points > COMPILE_SECONDS and can_compile(objective.device)
     ):

@@ -8,7 +8,7 @@ import numpy as np
 
 from lossatlas.results.landscape import Status
 
-__all__ = ["UnmeasuredError", "Way"]
+__all__ = ["Begun", "UnmeasuredError", "Way"]
 
 
 class Way(Protocol):
@@ -37,6 +37,37 @@ class Way(Protocol):
     def close(self) -> None:
         """Let go of what is held."""
         ...
+
+
+class Begun:
+    """A way some of whose values are there already: what it was tried on need not be evaluated again.
+
+    Args:
+        way: evaluates all others.
+        points: float64 [m, k].
+        values: float64 [m, number of values], by the same way.
+    """
+
+    def __init__(self, way: Way, points: np.ndarray, values: np.ndarray) -> None:
+        self.way = way
+        self._points, self._values = points, values
+
+    def values(self, coordinates: np.ndarray) -> np.ndarray:
+        """The values at some points, see :class:`Way`.
+
+        Returns:
+            float64 [n, number of values].
+        """
+        same = (coordinates[:, None] == self._points).all(axis=2)
+        there = same.any(axis=1)
+        found: np.ndarray = self._values[same.argmax(axis=1)]
+        if not there.all():
+            found[~there] = self.way.values(coordinates[~there])
+        return found
+
+    def close(self) -> None:
+        """Let go of what is held."""
+        self.way.close()
 
 
 class UnmeasuredError(Exception):
