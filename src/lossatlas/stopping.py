@@ -6,10 +6,11 @@ import contextlib
 import threading
 from collections.abc import Iterator
 
-__all__ = ["after_block", "ask", "listening"]
+__all__ = ["after_block", "ask", "asked", "held", "listening", "release"]
 
 _asked = threading.Event()
 _listeners: list[int] = []
+_held: list[int] = []
 
 
 @contextlib.contextmanager
@@ -34,6 +35,27 @@ def ask() -> bool:
     return heard
 
 
+@contextlib.contextmanager
+def held() -> Iterator[None]:
+    """A stretch of work in which nobody stops alone: whoever is asked waits for :func:`release`."""
+    _held.append(1)
+    try:
+        yield
+    finally:
+        _held.clear()
+
+
+def asked() -> bool:
+    """Whether somebody has asked to stop."""
+    return _asked.is_set()
+
+
+def release() -> None:
+    """Let whoever is held stop after the block in hand, since all were told to."""
+    _held.clear()
+    _asked.set()
+
+
 def after_block() -> None:
     """Stop here, if somebody asked for it.
 
@@ -46,6 +68,6 @@ def after_block() -> None:
         ...     ask(), ask()
         (True, False)
     """
-    if _listeners and _asked.is_set():
+    if _listeners and _asked.is_set() and not _held:
         _asked.clear()
         raise KeyboardInterrupt

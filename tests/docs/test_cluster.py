@@ -9,12 +9,14 @@ import sys
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
 
 import lossatlas as la
 from lossatlas.cli import atlas
+from lossatlas.objective.language import cross_entropy
 from lossatlas.sampling.workers.named import NAMES, named
 from lossatlas.sampling.workers.submitit_jobs import _read
 
@@ -49,6 +51,21 @@ def test_the_array_of_shards_makes_the_run_of_one_job(tmp_path, monkeypatch):
     run("sample", "--config", "scan.toml", "--run", "runs/whole")
     assert la.open("runs/a")["loss"].values.tobytes() == la.open("runs/whole")["loss"].values.tobytes()
     assert "81 points" in run("merge", "runs/a")
+
+
+@pytest.mark.slow
+def test_the_file_for_groups_of_ranks_makes_a_run(tmp_path):
+    (script,) = [block for block in re.split("^```.*$", PAGE, flags=re.MULTILINE) if "GROUP = 2" in block]
+    (tmp_path / "groups.py").write_text(script)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=4", "groups.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = la.open(tmp_path / "runs" / "groups")
+    tokens = torch.randint(64, (4, 17), generator=torch.Generator().manual_seed(0))
+    model = la.zoo.model("decoder", seed=0, vocabulary=64, dim=32)
+    objective = la.Objective(model, (tokens[:, :-1], tokens[:, 1:]), loss=cross_entropy)
+    truth = la.sample(objective, la.Plane.random(objective, seed=0), la.Grid(x=(-1, 1, 5), y=(-1, 1, 5)))
+    np.testing.assert_allclose(found["loss"], truth["loss"], rtol=2e-6)
 
 
 def test_the_names_of_the_page_are_executors():

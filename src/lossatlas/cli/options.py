@@ -236,7 +236,7 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
         "--executor",
         metavar="NAME",
         help="What evaluates the points: processes:4, devices, dask:4, dask://host:8786, mpi, "
-        "submitit:slurm.toml (default: this process).",
+        "torchrun:2, submitit:slurm.toml (default: this process).",
     ),
     "shard": click.option(
         "--shard",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -39,6 +40,8 @@ def sample_command(config: Path | None, print_config: bool, print_python: bool, 
         lossatlas sample --config scan.toml --x -1 1 51 --seeds 5 --run runs/line --out band.png
       Four processes, each with its share of the cores:
         lossatlas sample --config scan.toml --executor processes:4
+      Four GPUs, two of which hold the model together (model.py makes it, spread over both):
+        torchrun --nproc-per-node=4 -m lossatlas sample --config scan.toml --executor torchrun:2
       The third of eight jobs of an array, which need not know of each other:
         lossatlas sample --config scan.toml --run runs/a --shard 3/8
       Two more checkpoints of the same network on its surface, with their distances from the plane:
@@ -75,6 +78,7 @@ def _measure(scan: Any) -> None:
     from lossatlas.figure.kept import keep
 
     _check_pictures(scan.out)
+    silent = scan.executor.partition(":")[0] == "torchrun" and not _speaks()
     objective: Any = build_function(scan) if scan.function else build_objective(scan, build_model(scan))
     if scan.seeds:
         _over_seeds(scan, objective)
@@ -84,11 +88,14 @@ def _measure(scan: Any) -> None:
     grid: Any = grid_of(scan, objective, plane)
     if scan.adaptive:
         grid = la.Adaptive(tolerance=scan.adaptive, **grid.axes)
-    _announce(scan, objective, plane, grid)
+    if not silent:
+        _announce(scan, objective, plane, grid)
     try:
         landscape = _sampled(scan, objective, plane, grid)
     except KeyboardInterrupt:
-        raise Failure(stopped(scan.run)) from None
+        raise (SystemExit(1) if silent else Failure(stopped(scan.run))) from None
+    if silent:
+        return
     _report(scan, landscape)
     if scan.input_plane and not scan.shard:
         click.echo("\n".join(said(scan, objective, plane, landscape)))
@@ -98,6 +105,16 @@ def _measure(scan: Any) -> None:
         keep(scan.run, overlays)
     for path in scan.out:
         click.echo(f"drawn: {la.draw(landscape, path, overlays=overlays, **scan.view)}")
+
+
+def _speaks() -> bool:
+    """Whether this process of ``torchrun`` is the one that prints and draws; each takes the GPU of its own number."""
+    import torch
+
+    local = os.environ.get("LOCAL_RANK", "0")
+    if torch.cuda.is_available() and local.isdigit():
+        torch.cuda.set_device(int(local) % torch.cuda.device_count())
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _over_seeds(scan: Any, objective: Any) -> None:

@@ -40,6 +40,7 @@ from lossatlas.sampling.provenance import run_spec
 from lossatlas.sampling.run import Runner, begun, check_question
 from lossatlas.sampling.samplers import Grid, GridQueue, Queue, Sampler
 from lossatlas.sampling.workers.named import executor_of
+from lossatlas.sampling.workers.torchrun import Torchrun
 from lossatlas.space.charts import Chart
 from lossatlas.space.facts import origin_of
 from lossatlas.space.inputs import InputPlane
@@ -105,6 +106,10 @@ def curvature_map(
     """
     warm = warm if warm is not None else executor_of(executor) == HERE
     check_question(objective, chart, sampler)
+    if isinstance(executor_of(executor), Torchrun):
+        raise SpecError(
+            "executor='torchrun': curvature is not taken by ranks together; take processes, devices or dask"
+        )
     _check(chart, tolerance, run, most=most, checks=checks, seed=seed, warm=warm)
     matrix = Matrix(objective, origin_of(chart), kind=kind, tensors=tensors)
     options = {"kind": kind, "tensors": tensors, "tolerance": tolerance, "most": most, "warm": warm, "seed": seed}

@@ -59,7 +59,7 @@ class Evaluator:
 
         """
         try:
-            values = self.way.values(coordinates)
+            return self.measured(coordinates)
         except (UnmeasuredError, *FAULTS) as fault:
             if len(coordinates) == 1:
                 return self._failed(fault)
@@ -68,6 +68,10 @@ class Evaluator:
                 _free()
                 return _joined([self.answer(half) for half in np.array_split(coordinates, 2)])
             return _joined([self.answer(row) for row in coordinates[:, None]])  # one by one, to know which it was
+
+    def measured(self, coordinates: np.ndarray) -> Answer:
+        """The same, where a point that raises ends it."""
+        values = self.way.values(coordinates)
         finite = np.isfinite(values[:, self._decisive]).all(axis=1)
         status = np.where(finite, Status.OK, Status.NON_FINITE).astype(np.int8)
         return Answer(values=values, status=status, notes=("",) * len(values))

@@ -36,9 +36,10 @@ from lossatlas.sampling.executors import HERE, Executor, Work
 from lossatlas.sampling.loop import PATIENCE_SECONDS, Places, visit
 from lossatlas.sampling.noise import note_rounding
 from lossatlas.sampling.provenance import code_identity, run_spec
-from lossatlas.sampling.samplers import Grid, Part, Sampler, check_axes
+from lossatlas.sampling.samplers import Grid, Part, Sampler, check_axes, checked_shard
 from lossatlas.sampling.subset import Subset, reduced
 from lossatlas.sampling.workers.named import executor_of
+from lossatlas.sampling.workers.torchrun import Torchrun, first, opened
 from lossatlas.space.charts import Chart, Plane, Recipe
 from lossatlas.space.directions import tensors_of
 from lossatlas.space.facts import origin_of, save
@@ -116,22 +117,26 @@ def sample(
     check_question(objective, chart, sampler, block)
     objective, place = within(objective, chart)
     executor, failing = executor_of(executor), _Failing(retry=retry, strict=strict)
+    if isinstance(executor, Torchrun):
+        plan, progress = executor.asked(plan, progress, shard=shard, samples=samples)
     precision = _precision(objective, plan, precision, standard_error, samples)
     if shard is not None:
-        shard = _checked_shard(shard, sampler, run, plan, samples)
+        shard = checked_shard(shard, sampler, run, plan=plan, whole=samples is None)
     if samples is not None and isinstance(objective, Objective):
         how: dict[str, Any] = {"run": run, "progress": progress, "executor": executor}
         objective, sampler = reduced(objective, place, sampler, _subset(samples, standard_error), **how)
     errors = _error_names(objective, sampler, plan, precision) if standard_error else ()
     centre, code = _centre_and_code(objective, place)
     spec = run_spec(objective, chart, sampler, centre, precision, errors, code)
-    if run is not None and (there := finished(run, spec)) is not None:
+    if isinstance(executor, Torchrun):
+        executor.check(chart, spec, objective)
+    if run is not None and (there := first(executor, partial(finished, run, spec))) is not None:
         return there
     ways = _ways(objective, place, errors)
     work = _Carrying(ways, chart, spec, sampler, executor, plan, precision, block, progress, failing)
     if shard is not None and run is not None:
         return work.shared(shard, Path(run), centre)
-    with begun(run, spec, chart) as journal:
+    with opened(executor, partial(begun, run, spec, chart), spec) as journal:
         return work.finished(journal, centre, whole=samples is None)
 
 
@@ -181,7 +186,8 @@ class _Carrying:
         objective, chart = self.ways.objective, self.ways.chart
         if self.carry_out(journal, centre, journal.size) and whole:
             check_centre(objective, chart, centre, self.spec, journal.told())
-        note_rounding(journal, objective, chart, show=_shown(self.progress, journal.size * centre.seconds))
+        if not (isinstance(self.executor, Torchrun) and self.executor.size > 1):
+            note_rounding(journal, objective, chart, show=_shown(self.progress, journal.size * centre.seconds))
         return journal.finish(self.sampler.finish)
 
     def shared(self, shard: Shard, run: Path, centre: Centre) -> xr.Dataset:
@@ -218,7 +224,7 @@ class _Carrying:
                 self.sampler.start(known),
                 journal,
                 self.executor,
-                seconds=chosen.seconds,
+                seconds=first(self.executor, lambda: chosen.seconds),
                 done=len(known.indices),
                 size=size,
                 block=self.block,
@@ -296,22 +302,6 @@ def _work(ways: Ways, plan: Plan, names: tuple[str, ...]) -> Work:
     decisive = tuple(at for at, name in enumerate(names) if name not in ways.objective.derived)
     make, subject = partial(ways.carried_out, plan), ways.objective
     return Work(make=make, width=len(names), decisive=decisive, device=str(subject.device), subject=subject)
-
-
-def _checked_shard(given: Any, sampler: Sampler, run: Any, plan: str | Plan, samples: object) -> Shard:
-    shard = Shard.named(given)
-    if run is None:
-        raise SpecError(f"shard='{shard}' needs run=..., the folder that all shards share (--run)")
-    if not isinstance(sampler, Grid) or samples is not None:
-        raise SpecError(
-            f"shard='{shard}': only a Grid with all samples can be shared out beforehand; for Adaptive or a Subset "
-            "take an executor"
-        )
-    if plan == "fastest":
-        raise SpecError(
-            f"shard='{shard}': plan='fastest' may choose another plan for each shard; name a plan, or 'auto'"
-        )
-    return shard
 
 
 def _subset(samples: object, standard_error: bool) -> Subset:

@@ -13,6 +13,7 @@ import xarray as xr
 
 from lossatlas.errors import SpecError
 from lossatlas.results.landscape import structured
+from lossatlas.results.shards import Shard
 from lossatlas.results.spec import Block
 from lossatlas.sampling import radius
 
@@ -20,7 +21,17 @@ if TYPE_CHECKING:
     from lossatlas.objective import Objective
     from lossatlas.space.charts import Plane
 
-__all__ = ["Grid", "GridQueue", "Part", "Queue", "Sampler", "axes_in_words", "check_axes", "coarse_to_fine"]
+__all__ = [
+    "Grid",
+    "GridQueue",
+    "Part",
+    "Queue",
+    "Sampler",
+    "axes_in_words",
+    "check_axes",
+    "checked_shard",
+    "coarse_to_fine",
+]
 
 
 def check_axes(axes: Iterable[str], chart: Iterable[str]) -> None:
@@ -248,6 +259,37 @@ def _levels(length: int) -> np.ndarray:
         levels[middles] = level
         gaps = [half for (low, high), mid in zip(gaps, middles, strict=True) for half in ((low, mid), (mid, high))]
     return levels
+
+
+def checked_shard(given: Any, sampler: Sampler, run: Any, *, plan: object, whole: bool) -> Shard:
+    """The share of a grid that a job was asked for.
+
+    Args:
+        given: "3/8", or a Shard.
+        sampler: which points.
+        run: the folder that all jobs share.
+        plan: how they are evaluated.
+        whole: whether on all samples.
+
+    Returns:
+        The shard.
+
+    Raises:
+        SpecError: this cannot be shared out beforehand.
+    """
+    shard = Shard.named(given)
+    if run is None:
+        raise SpecError(f"shard='{shard}' needs run=..., the folder that all shards share (--run)")
+    if not isinstance(sampler, Grid) or not whole:
+        raise SpecError(
+            f"shard='{shard}': only a Grid with all samples can be shared out beforehand; for Adaptive or a Subset "
+            "take an executor"
+        )
+    if plan == "fastest":
+        raise SpecError(
+            f"shard='{shard}': plan='fastest' may choose another plan for each shard; name a plan, or 'auto'"
+        )
+    return shard
 
 
 def axes_in_words(axes: Mapping[str, np.ndarray]) -> str:

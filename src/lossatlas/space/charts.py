@@ -249,7 +249,8 @@ class Plane:
             orthogonal: turn each direction until it is orthogonal to those before, keeping the norm of every filter.
                 Without it their cosine is small in a large network, and recorded.
             stored: keep the directions as tensors; without it they are recipes that make each tensor again at every
-                point (:class:`lossatlas.directions.Seeded`). Left out, tensors while they take less than 1 GiB.
+                point (:class:`lossatlas.directions.Seeded`). Left out, tensors while they take less than 1 GiB
+                and the weights are not spread over processes (DTensor).
             rank: of every matrix of the directions, see :func:`lossatlas.directions.low_rank`; left out, full. Points
                 of a language model with few tokens then share most of their work.
 
@@ -265,7 +266,8 @@ class Plane:
         if stored is None:
             point, table = described(origin)
             between = any(row.through is not None for row in table.values())
-            stored = orthogonal or by == "weight" or between or _bytes(point) * len(axes) < STORED
+            small = _bytes(point) * len(axes) < STORED and not any(hasattr(t, "device_mesh") for t in point.values())
+            stored = orthogonal or by == "weight" or between or small
         if orthogonal and not stored:
             raise SpecError("orthogonal=True turns the directions as tensors; leave stored out")
         if rank is not None and (orthogonal or stored is False):

@@ -20,6 +20,7 @@ NAMES = {
     "devices": "devices or devices:0,1, a process for each GPU of this machine",
     "dask": "dask://host:8786, a running cluster; dask:4, four workers on this machine",
     "mpi": "mpi, within mpirun -n 5 python -m mpi4py.futures -m lossatlas …",
+    "torchrun": "torchrun:2, processes of torchrun, two of which evaluate a point together",
     "submitit": "submitit:slurm.toml, jobs of Slurm or of this machine",
 }
 """The executors by name. An installed package adds others, in the entry-point group ``lossatlas.executors``."""
@@ -29,6 +30,7 @@ _MAKERS = {
     "devices": "processes:Devices",
     "dask": "dask_client:Dask",
     "mpi": "mpi:Mpi",
+    "torchrun": "torchrun:Torchrun",
     "submitit": "submitit_jobs:Submitit",
 }
 
