@@ -9,9 +9,14 @@ from torch import nn
 from torch.nn import functional as F
 
 import lossatlas as la
+from lossatlas.draw.captions import about
+from lossatlas.errors import SpecError
+from lossatlas.field.stated import stated_error
 from lossatlas.figure.ranges import choose
 from lossatlas.objective.part import every, strata, taken
 from lossatlas.results.landscape import structured
+from lossatlas.results.spec import Block
+from lossatlas.results.store import RunFolder
 from lossatlas.sampling import subset
 
 
@@ -81,6 +86,38 @@ def test_a_run_goes_on_with_the_anchors_it_kept(trained: la.Objective, tmp_path,
     assert first["loss"].equals(again["loss"])
     with pytest.raises(la.RunMismatchError, match="subset"):
         la.sample(trained, plane, GRID, samples=la.Subset(size=200), run=tmp_path / "run")
+
+
+def test_a_run_that_is_not_finished_says_that_its_values_are_not_corrected(
+    trained: la.Objective, tmp_path, monkeypatch
+) -> None:
+    plane, commit, count = la.Plane.random(trained, seed=1), RunFolder.commit, []
+
+    def stops(self: RunFolder, block: Block) -> None:
+        if len(count) == 4:
+            raise KeyboardInterrupt
+        commit(self, block)
+        count.append(1)
+
+    monkeypatch.setattr(RunFolder, "commit", stops)
+    with pytest.raises(KeyboardInterrupt):
+        la.sample(trained, plane, GRID, samples=la.Subset(size=100), run=tmp_path / "run", block=30)
+    found = la.open(tmp_path / "run")
+    verdict = f"100 of {trained.samples} samples alone, not yet corrected to all"
+    assert verdict in structured(found, "sampling")["verdict"]
+    assert verdict in about([found])
+    assert int((found["status"] == 1).sum()) == 120
+    error, words = stated_error(found)
+    assert "not corrected yet" in words
+    there = found["status"].values == 1
+    assert (error[there] == np.abs(found["loss"].values[there])).all()
+    whole, words = stated_error(first := la.sample(trained, plane, GRID, samples=la.Subset(size=100)))
+    assert "not corrected yet" not in words
+    assert float(whole.max()) < float(first["loss"].max()) / 5
+    (tmp_path / "run" / "spec.json").unlink()
+    (tmp_path / "run" / "journal.sqlite").unlink()
+    with pytest.raises(SpecError, match="not a run folder yet: it has anchors.npz"):
+        la.open(tmp_path / "run")
 
 
 def test_it_goes_together_with_adaptive_points(trained: la.Objective) -> None:

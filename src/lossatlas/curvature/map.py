@@ -34,7 +34,7 @@ from lossatlas.objective import Objective, sealing
 from lossatlas.objective.probe import probe
 from lossatlas.results.landscape import Status
 from lossatlas.results.spec import Block, RunSpec
-from lossatlas.sampling.executors import HERE, Work
+from lossatlas.sampling.executors import HERE, Executor, Work
 from lossatlas.sampling.loop import PATIENCE_SECONDS, Places, visit
 from lossatlas.sampling.provenance import run_spec
 from lossatlas.sampling.run import Runner, begun, check_question
@@ -104,12 +104,8 @@ def curvature_map(
         >>> bool((found["lambda_min"] <= found["lambda_max"]).all())
         True
     """
-    warm = warm if warm is not None else executor_of(executor) == HERE
+    warm = warm if warm is not None else _alone(executor) == HERE
     check_question(objective, chart, sampler)
-    if isinstance(executor_of(executor), Torchrun):
-        raise SpecError(
-            "executor='torchrun': curvature is not taken by ranks together; take processes, devices or dask"
-        )
     _check(chart, tolerance, run, most=most, checks=checks, seed=seed, warm=warm)
     matrix = Matrix(objective, origin_of(chart), kind=kind, tensors=tensors)
     options = {"kind": kind, "tensors": tensors, "tolerance": tolerance, "most": most, "warm": warm, "seed": seed}
@@ -125,7 +121,7 @@ def curvature_map(
             places,
             _snaking(sampler, told),
             _Remembering(journal, shelf, way, len(told.indices)),
-            executor_of(executor),
+            _alone(executor),
             seconds=centre.seconds * most,
             **rest,
         )
@@ -134,6 +130,16 @@ def curvature_map(
             cold = {int(index): way.solved_cold(places.of(index[None])[0]) for index in _shown(again, progress)}
             journal.note_evaluation(_evaluation(found, options, cold))
         return journal.finish(sampler.finish)
+
+
+def _alone(executor: Runner) -> Executor:
+    """The executor, whose workers each evaluate a point by themselves."""
+    found = executor_of(executor)
+    if isinstance(found, Torchrun):
+        raise SpecError(
+            "executor='torchrun': curvature is not taken by ranks together; take processes, devices or dask"
+        )
+    return found
 
 
 def _check(chart: Chart, tolerance: float, run: str | os.PathLike[str] | None, **others: Any) -> None:

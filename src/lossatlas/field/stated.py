@@ -38,7 +38,8 @@ def stated_error(landscape: xr.Dataset, value: str = "loss") -> tuple[np.ndarray
       number format, or what a short format was measured to be off;
     - two standard errors over the samples, where the Landscape has them (``sample(..., standard_error=True)``). All
       cells see the same samples, so differences between cells are better known than this says;
-    - the stated error of cells that were interpolated or corrected from a part of the samples.
+    - the stated error of cells that were interpolated or corrected from a part of the samples; of a run that goes on,
+      and is not corrected yet, as much as the value itself.
 
     Args:
         landscape: a Landscape.
@@ -62,6 +63,9 @@ def stated_error(landscape: xr.Dataset, value: str = "loss") -> tuple[np.ndarray
     if (name := f"{value}_uncertainty") in landscape:
         error = error + _in_units(landscape, value, values, landscape[name].values)
         words += ", the stated error of cells that were not evaluated on all samples"
+    elif structured(landscape, "sampling").get("kind") == "subset":
+        error = np.where(np.isfinite(values), np.abs(values), error)
+        words += ", and values on a part of the samples that are not corrected yet, which may be off by all they are"
     return error, words
 
 

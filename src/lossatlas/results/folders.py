@@ -178,6 +178,8 @@ def spec_of(folder: Path) -> RunSpec:
         hint = f": it has no {SPEC}"
         if (folder / JOURNAL).is_file():
             hint = f" any more: {SPEC} is missing beside {JOURNAL}, which holds a copy; {repair_command(folder)}"
+        if (folder / ANCHORS).is_file():
+            hint = f" yet: it has {ANCHORS}, the points that saw all samples; run the same command again to go on"
         raise SpecError(f"{folder} is not a run folder{hint}") from fault
     except (OSError, ValueError) as fault:
         raise SpecError(f"{path} is damaged ({fault}); {repair_command(folder)}") from fault

@@ -18,6 +18,7 @@ from lossatlas import checksum
 from lossatlas.atomic import write_text
 from lossatlas.errors import SpecError
 from lossatlas.expected import path_of
+from lossatlas.results.folders import ANCHORS, spec_of
 from lossatlas.results.spec import FORMAT, SPEC
 from lossatlas.untrusted import printable, text_of
 
@@ -155,6 +156,8 @@ def open(path: str | os.PathLike[str]) -> Any:
         raise SpecError(f"{place}: no such file or folder; name what lossatlas wrote, such as runs/a or a.nc")
     kind = kind_of(place)
     if kind is None and place.is_dir():
+        if (place / ANCHORS).is_file():
+            spec_of(place)
         raise SpecError(
             f"{place} is not a run folder: it has no {SPEC}, and nothing else that is known. A folder of checkpoints "
             "opens with lossatlas.Trajectory.open"

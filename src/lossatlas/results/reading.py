@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -69,9 +70,19 @@ def read(path: str | os.PathLike[str]) -> xr.Dataset:
     else:
         seen = look_at_all(folder)
         landscape = assemble(seen.spec, seen.found.told, evaluation_of(folder))
+        landscape.attrs["sampling"] = json.dumps(_unfinished(seen.spec))
     if found := read_curvature(folder):
         landscape.attrs["curvature"] = json.dumps(found)
     return landscape
+
+
+def _unfinished(spec: RunSpec) -> dict[str, Any]:
+    """What the values of a run that goes on are of: on a part of the samples they are corrected when it ends."""
+    sampler = spec.identity.get("sampler", {})
+    if "subset" not in sampler:
+        return {}
+    words = f"{sampler['subset']} of {sampler['of']} samples alone, not yet corrected to all: that comes with the end"
+    return {"kind": "subset", "samples": sampler["subset"], "of": sampler["of"], "verdict": words}
 
 
 def finished(path: str | os.PathLike[str], spec: RunSpec) -> xr.Dataset | None:

@@ -39,7 +39,7 @@ from lossatlas.sampling.provenance import code_identity, run_spec
 from lossatlas.sampling.samplers import Grid, Part, Sampler, check_axes, checked_shard
 from lossatlas.sampling.subset import Subset, reduced
 from lossatlas.sampling.workers.named import executor_of
-from lossatlas.sampling.workers.torchrun import Torchrun, first, opened
+from lossatlas.sampling.workers.torchrun import Torchrun, asked, first, opened
 from lossatlas.space.charts import Chart, Plane, Recipe
 from lossatlas.space.directions import tensors_of
 from lossatlas.space.facts import origin_of, save
@@ -117,20 +117,16 @@ def sample(
     check_question(objective, chart, sampler, block)
     objective, place = within(objective, chart)
     executor, failing = executor_of(executor), _Failing(retry=retry, strict=strict)
-    if isinstance(executor, Torchrun):
-        plan, progress = executor.asked(plan, progress, shard=shard, samples=samples)
+    plan, progress = asked(executor, plan, progress, shard=shard, samples=samples)
     precision = _precision(objective, plan, precision, standard_error, samples)
-    if shard is not None:
-        shard = checked_shard(shard, sampler, run, plan=plan, whole=samples is None)
+    shard = None if shard is None else checked_shard(shard, sampler, run, plan=plan, whole=samples is None)
     if samples is not None and isinstance(objective, Objective):
         how: dict[str, Any] = {"run": run, "progress": progress, "executor": executor}
         objective, sampler = reduced(objective, place, sampler, _subset(samples, standard_error), **how)
     errors = _error_names(objective, sampler, plan, precision) if standard_error else ()
     centre, code = _centre_and_code(objective, place)
     spec = run_spec(objective, chart, sampler, centre, precision, errors, code)
-    if isinstance(executor, Torchrun):
-        executor.check(chart, spec, objective)
-    if run is not None and (there := first(executor, partial(finished, run, spec))) is not None:
+    if (there := _finished(executor, run, spec, chart, objective)) is not None:
         return there
     ways = _ways(objective, place, errors)
     work = _Carrying(ways, chart, spec, sampler, executor, plan, precision, block, progress, failing)
@@ -232,6 +228,15 @@ class _Carrying:
                 strict=self.failing.strict,
             )
         return len(journal.told().indices) > len(told.indices) or len(before.indices) > len(told.indices)
+
+
+def _finished(
+    executor: Executor, run: str | os.PathLike[str] | None, spec: RunSpec, chart: Chart, objective: Measurable
+) -> xr.Dataset | None:
+    """The result of a finished run that nobody can write, once all ranks, where there are several, ask the same."""
+    if isinstance(executor, Torchrun):
+        executor.check(chart, spec, objective)
+    return None if run is None else first(executor, partial(finished, run, spec))
 
 
 def _precision(objective: Measurable, plan: str | Plan, precision: str, standard_error: bool, samples: object) -> str:

@@ -27,7 +27,7 @@ from lossatlas.results.store import MemoryRun, RunFolder
 from lossatlas.sampling.executors import Executor, Session, Work
 from lossatlas.space.charts import Chart, Plane
 
-__all__ = ["Torchrun", "first", "opened"]
+__all__ = ["Torchrun", "asked", "first", "opened"]
 
 SAME = 1e-6
 """Relative difference between ranks of a group that arithmetic in another order explains."""
@@ -98,24 +98,6 @@ class Torchrun:
             raise SpecError(f"executor='torchrun:{self.size}': {number} ranks do not make groups of {self.size}")
         return int(ranks.get_rank())
 
-    def asked(self, plan: Any, progress: bool | None, *, shard: object, samples: object) -> tuple[Any, bool | None]:
-        """How the scan is done on this rank, as far as it was asked for.
-
-        Returns:
-            The plan, of groups "plain"; and whether there is a bar, which rank 0 alone shows.
-
-        Raises:
-            SpecError: ranks cannot do it.
-        """
-        told = f"executor='torchrun:{self.size}'"
-        if shard is not None or samples is not None:
-            raise SpecError(f"{told} shares out all points on all samples by itself: leave shard and samples out")
-        if str(plan) == "fastest":
-            raise SpecError(f"{told}: plan='fastest' may choose another plan on each rank; name one, or 'auto'")
-        if self.size > 1 and str(plan) not in ("auto", "plain"):
-            raise SpecError(f"{told}: a group takes the plan 'plain' alone, got plan={str(plan)!r}; leave plan out")
-        return "plain" if self.size > 1 else plan, False if self.rank else progress
-
     def check(self, chart: Chart, spec: RunSpec, objective: Any) -> None:
         """Check that all ranks ask the same question, and that no model is spread beyond its group.
 
@@ -167,6 +149,29 @@ class Torchrun:
 def _stored(plane: Plane) -> list[dict[str, Any]]:
     """The directions of a plane that are tensors."""
     return [direction for direction in plane.directions.values() if isinstance(direction, dict)]
+
+
+def asked(
+    executor: Executor, plan: Any, progress: bool | None, *, shard: object, samples: object
+) -> tuple[Any, bool | None]:
+    """How a scan is done on this rank, as far as it was asked for; where there are no ranks, as it was asked for.
+
+    Returns:
+        The plan, of groups "plain"; and whether there is a bar, which rank 0 alone shows.
+
+    Raises:
+        SpecError: ranks cannot do it.
+    """
+    if not isinstance(executor, Torchrun):
+        return plan, progress
+    told = f"executor='torchrun:{executor.size}'"
+    if shard is not None or samples is not None:
+        raise SpecError(f"{told} shares out all points on all samples by itself: leave shard and samples out")
+    if str(plan) == "fastest":
+        raise SpecError(f"{told}: plan='fastest' may choose another plan on each rank; name one, or 'auto'")
+    if executor.size > 1 and str(plan) not in ("auto", "plain"):
+        raise SpecError(f"{told}: a group takes the plan 'plain' alone, got plan={str(plan)!r}; leave plan out")
+    return "plain" if executor.size > 1 else plan, False if executor.rank else progress
 
 
 def first(executor: Executor, make: Callable[[], Found]) -> Found:
