@@ -26,6 +26,9 @@ from typing import Any
 import numpy as np
 import torch
 
+import lossatlas as la
+from lossatlas.evaluate.choice import Ways
+from lossatlas.evaluate.plans import Plan
 from lossatlas.results.landscape import About, Axis
 from lossatlas.results.spec import Block, RunSpec
 from lossatlas.results.store import RunFolder
@@ -38,12 +41,15 @@ from lossatlas.sampling.workers.subject import evaluate, pack
 WORKERS = (1, 2, 10, 100, 1000, 10_000)
 BLOCKS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 CASES = {
-    "ResNet-110, 251 × 251, 50,000 images": {"points": 251 * 251, "seconds": 2.6, "megabytes": 620.0},
-    "7 billion parameters, 51 × 51, 100,000 tokens": {"points": 51 * 51, "seconds": 5.0, "megabytes": 14_000.0},
-    "7 billion parameters, nothing sent: shards": {"points": 51 * 51, "seconds": 5.0, "megabytes": 0.0},
+    "ResNet-110, 251 × 251, 50,000 images, which are sent": {"points": 251 * 251, "seconds": 2.6, "megabytes": 615.0},
+    "ResNet-110, 251 × 251, 50,000 images, read by each": {"points": 251 * 251, "seconds": 2.6, "reading": 0.6},
+    "7 billion parameters, 51 × 51, 100,000 tokens, sent": {"points": 51 * 51, "seconds": 5.0, "megabytes": 14_000.0},
+    "7 billion parameters, 51 × 51, 100,000 tokens, read by each": {"points": 51 * 51, "seconds": 5.0, "reading": 14.0},
 }
 """Seconds of a point on one device: operations of the forward passes (25 and 1,400 TFLOP) at a tenth of 100 TFLOP/s in
-float32 and at 280 TFLOP/s in bfloat16; megabytes that travel to each worker: data and weights."""
+float32 and at 280 TFLOP/s in bfloat16. Megabytes that travel to each worker: of tensors made by hand all; of a checkpoint
+and data that were read by a name that workers can read too, what :func:`parcel` measures. Those take seconds at each
+worker, all at once: a gigabyte a second is assumed."""
 DOLLARS = 2.5
 """Assumed price of a device for an hour."""
 
@@ -75,6 +81,7 @@ def simulate(
     seconds: float,
     block: int,
     megabytes: float = 0.0,
+    reading: float = 0.0,
     spread: float = 0.05,
     seed: int = 0,
 ) -> float:
@@ -87,11 +94,12 @@ def simulate(
         seconds: of a point at a worker.
         block: points of a block.
         megabytes: of the work, which travels to the workers one after the other.
+        reading: seconds that each worker takes to read the rest, all at the same time.
         spread: of the time of a block, relative.
         seed: of that spread.
     """
     generator = np.random.default_rng(seed)
-    free = [number * megabytes * costs.megabyte for number in range(workers)]
+    free = [number * megabytes * costs.megabyte + reading for number in range(workers)]
     heapq.heapify(free)
     sizes = [block] * (points // block) + ([points % block] if points % block else [])
     ends: list[float] = []
@@ -155,6 +163,21 @@ def measured(pool: Any, *, points: int, seconds: float, block: int) -> float:
         return time.perf_counter() - started
 
 
+def parcel() -> float:
+    """Megabytes that travel of a ResNet-110 on a plane, read from a checkpoint, with the data that a name stands for."""
+    with tempfile.TemporaryDirectory() as folder:
+        model = la.zoo.model("resnet110")
+        torch.save(model.state_dict(), Path(folder) / "weights.pt")
+        la.load_checkpoint(model, Path(folder) / "weights.pt")
+        images = np.zeros((1000, 32, 32, 3), np.uint8)
+        np.savez(Path(folder) / "images.npz", x=images, y=np.arange(1000) % 10)
+        data = la.zoo.data("npz", path=str(Path(folder) / "images.npz"))
+        objective = la.Objective(model, data, torch.nn.functional.cross_entropy)
+        ways = Ways(objective, la.Plane.random(objective, seed=0))
+        made = Work(make=partial(ways.carried_out, Plan()), width=1, decisive=(0,), subject=objective)
+        return len(pack(made).content) / 1e6
+
+
 def calibrate(pool: Any) -> Costs:
     """What the driver spends on a block here."""
     parcel = pack(work(0.0))
@@ -207,10 +230,11 @@ def report(out: Path) -> dict[str, Any]:
                 checks.append(case | {"workers": workers, "measured": took, "simulated": told, "costs": asdict(costs)})
     costs = Costs(**{name: float(np.median([check["costs"][name] for check in checks])) for name in asdict(costs)})
     found |= {"costs": asdict(costs), "checks": checks, "cases": {}}
-    for name, case in CASES.items():
-        rows = []
+    found["parcel"] = {"megabytes": parcel()}
+    for name, given in CASES.items():
+        rows, case = [], {"megabytes": found["parcel"]["megabytes"]} | given
         for workers in WORKERS:
-            still = case | {"megabytes": 0.0, "spread": 0.0}
+            still = case | {"megabytes": 0.0, "reading": 0.0, "spread": 0.0}
             fit = [n for n in BLOCKS if n * workers <= case["points"]]
             best = {n: efficiency(costs, workers=workers, block=n, **still) for n in fit}
             good = [n for n, share in best.items() if share >= 0.9]
