@@ -47,9 +47,9 @@ CASES = {
     "7 billion parameters, 51 × 51, 100,000 tokens, read by each": {"points": 51 * 51, "seconds": 5.0, "reading": 14.0},
 }
 """Seconds of a point on one device: operations of the forward passes (25 and 1,400 TFLOP) at a tenth of 100 TFLOP/s in
-float32 and at 280 TFLOP/s in bfloat16. Megabytes that travel to each worker: of tensors made by hand all; of a checkpoint
-and data that were read by a name that workers can read too, what :func:`parcel` measures. Those take seconds at each
-worker, all at once: a gigabyte a second is assumed."""
+float32 and at 280 TFLOP/s in bfloat16. Megabytes that travel to each worker: of tensors made by hand all; of weights
+and data that were read by a name that workers can read too, what :func:`parcel` measures. Those take seconds at
+each worker, all at once: a gigabyte a second is assumed."""
 DOLLARS = 2.5
 """Assumed price of a device for an hour."""
 
@@ -164,7 +164,7 @@ def measured(pool: Any, *, points: int, seconds: float, block: int) -> float:
 
 
 def parcel() -> float:
-    """Megabytes that travel of a ResNet-110 on a plane, read from a checkpoint, with the data that a name stands for."""
+    """Megabytes that travel of a ResNet-110 on a plane, read from a checkpoint, with data that a name stands for."""
     with tempfile.TemporaryDirectory() as folder:
         model = la.zoo.model("resnet110")
         torch.save(model.state_dict(), Path(folder) / "weights.pt")
