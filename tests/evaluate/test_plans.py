@@ -7,6 +7,7 @@ import functools
 import json
 import math
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -145,8 +146,21 @@ def test_norms_are_folded_and_kernels_fused_only_where_that_is_exact():
             n: Rows(torch.stack([plane.origin[n], *(d[n] for d in plane.directions.values())])) for n in plane.moving
         }
         work = rewriting.program(tracing.trace(objective), slots, {})
-        assert rewriting.fold_norms(work) == norms
-        assert rewriting.fuse_kernels(work) == (3 if norms else 2)  # two whose input moves, for their packed weights
+        before = calls(work), {name: rows.tensors.clone() for name, rows in work.slots.items()}
+        folded = rewriting.fold_norms(work)
+        assert calls(work, *rewriting.NORMS) - calls(folded, *rewriting.NORMS) == norms
+        fused = rewriting.fuse_kernels(folded)
+        assert calls(fused, *rewriting.CONVOLUTIONS[1:]) == (
+            3 if norms else 2
+        )  # two whose input moves, for their packing
+        assert calls(folded, *rewriting.CONVOLUTIONS[1:]) == 0
+        assert before[0] == calls(work)
+        assert all(torch.equal(rows.tensors, before[1][name]) for name, rows in work.slots.items())
+
+
+def calls(work, *targets):
+    """How many nodes of a program call one of some operations, or any."""
+    return sum(not targets or node.target in targets for node in work.graph.graph.nodes)
 
 
 class Summed(torch.nn.Module):
@@ -368,9 +382,7 @@ def test_a_search_that_has_had_its_share_of_the_time_tries_no_more():
 
 def test_a_plan_that_differs_is_refused(monkeypatch):
     def wrong(work):
-        for name, rows in work.slots.items():
-            work.slots[name] = Rows(rows.tensors * (1 + 1e-4))
-        return 0
+        return replace(work, slots={name: Rows(rows.tensors * (1 + 1e-4)) for name, rows in work.slots.items()})
 
     monkeypatch.setattr(rewriting, "fold_norms", wrong)
     found = calibrated(objective_of("convolutions"))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
+from lossatlas.evaluate.graph.rewrite import affine
 from lossatlas.evaluate.graph.trace import UntraceableError
 
 __all__ = ["Fused", "fused"]
@@ -237,7 +238,9 @@ class _Fusing:
         assert isinstance(conv, nn.Conv2d)
         shift, other = None, chain.other
         if chain.norm is not None:
-            scale, shift = _affine(self._modules[str(chain.norm.target)])
+            norm: Any = self._modules[str(chain.norm.target)]
+            scale, shift = affine(norm.weight, norm.bias, norm.running_mean, norm.running_var, norm.eps)
+            shift = shift.to(norm.running_mean)
             own = [tensor for tensor in (conv.weight, conv.bias) if tensor is not None]
             yield from ((tensor, scale.reshape(-1, *(1,) * (tensor.dim() - 1))) for tensor in own)
         over = other is not None and self._free(other, chain)
@@ -269,16 +272,3 @@ def _plain(conv: fx.Node) -> bool:
 
 def _only_reader(node: fx.Node) -> fx.Node | None:
     return next(iter(node.users)) if len(node.users) == 1 else None
-
-
-def _affine(norm: nn.Module) -> tuple[Tensor, Tensor]:
-    """Scale in float64, and shift in the format of the norm, of a BatchNorm in evaluation mode."""
-    assert isinstance(norm, nn.BatchNorm2d)
-    mean, variance = norm.running_mean, norm.running_var
-    assert mean is not None
-    assert variance is not None
-    with torch.no_grad():
-        scale = (variance.double() + norm.eps).rsqrt()
-        scale = scale if norm.weight is None else scale * norm.weight.double()
-        shift = -mean.double() * scale + (0.0 if norm.bias is None else norm.bias.double())
-    return scale, shift.to(mean)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,7 @@ __all__ = [
     "FOLDABLE",
     "NORMS",
     "Program",
+    "affine",
     "aten",
     "attention",
     "fold_norms",
@@ -39,9 +41,11 @@ if hasattr(mkldnn, "_convolution_pointwise"):
 FOLDABLE = (aten.conv1d.default, aten.conv2d.default, aten.conv3d.default, aten.linear.default)
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class Program:
     """A graph with its inputs sorted: what moves, what is fixed, and what comes from the batch.
+
+    Every step of this file takes one and returns another; the graph and the tensors of the first stay as they were.
 
     Attributes:
         graph: the graph; its placeholders are the names of ``slots``, of ``fixed`` and of ``batch``.
@@ -52,13 +56,22 @@ class Program:
     """
 
     graph: fx.GraphModule
-    slots: dict[str, Rows]
-    fixed: dict[str, Tensor]
+    slots: Mapping[str, Rows]
+    fixed: Mapping[str, Tensor]
     batch: tuple[str, ...]
-    packed: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    packed: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
 
-    def finish(self) -> None:
-        """Drop what nobody reads any more and compile the Python code of the graph."""
+
+class _Draft:
+    """A program while a step writes it: a graph and tables of its own."""
+
+    def __init__(self, work: Program) -> None:
+        self.graph = _copied(work.graph)
+        self.slots, self.fixed, self.packed = dict(work.slots), dict(work.fixed), dict(work.packed)
+        self.batch = work.batch
+
+    def finished(self) -> Program:
+        """The program, without what nobody reads any more."""
         for node in list(self.graph.graph.nodes):
             if node.op == "placeholder" and not node.users and node.name not in self.batch:
                 self.slots.pop(node.name, None)
@@ -67,9 +80,18 @@ class Program:
         self.graph.graph.eliminate_dead_code()
         self.graph.graph.lint()
         self.graph.recompile()
+        return Program(graph=self.graph, slots=self.slots, fixed=self.fixed, batch=self.batch, packed=self.packed)
 
 
-def program(traced: Trace, slots: dict[str, Rows], origin: dict[str, Tensor]) -> Program:
+def _copied(graph: fx.GraphModule) -> fx.GraphModule:
+    copied = fx.GraphModule(graph, fx.Graph())
+    copied.graph = fx.Graph()
+    output = copied.graph.graph_copy(graph.graph, {})
+    copied.graph.output(output)
+    return copied
+
+
+def program(traced: Trace, slots: Mapping[str, Rows], origin: Mapping[str, Tensor]) -> Program:
     """Sort the inputs of a trace.
 
     Args:
@@ -80,10 +102,7 @@ def program(traced: Trace, slots: dict[str, Rows], origin: dict[str, Tensor]) ->
     Returns:
         The program, of its own graph.
     """
-    graph = fx.GraphModule(traced.graph, fx.Graph())
-    graph.graph = fx.Graph()
-    output = graph.graph.graph_copy(traced.graph.graph, {})
-    graph.graph.output(output)
+    graph = _copied(traced.graph)
     moved, fixed, batch = {}, {}, []
     for node in placeholders(graph):
         name = traced.places[str(node.target)]
@@ -101,7 +120,7 @@ def placeholders(graph: fx.GraphModule) -> list[fx.Node]:
     return [node for node in graph.graph.nodes if node.op == "placeholder"]
 
 
-def fold_norms(work: Program) -> int:
+def fold_norms(work: Program) -> Program:
     r"""Fold BatchNorm in evaluation mode into the convolution or linear layer before it.
 
     With scale :math:`s = γ / \sqrt{σ^2 + ε}` the pair computes :math:`s (W x + b - μ) + β`, which is linear in W and b:
@@ -109,22 +128,19 @@ def fold_norms(work: Program) -> int:
     σ stay; where they move the product is not linear.
 
     Args:
-        work: changed in place.
+        work: the program.
 
     Returns:
-        The number of norms folded.
+        The program without the norms that could be folded.
     """
-    folded = 0
-    for node in list(work.graph.graph.nodes):
-        if node.target not in NORMS or not _foldable(work, node):
-            continue
-        _fold(work, node)
-        folded += 1
-    work.finish()
-    return folded
+    draft = _Draft(work)
+    for node in list(draft.graph.graph.nodes):
+        if node.target in NORMS and _foldable(draft, node):
+            _fold(draft, node)
+    return draft.finished()
 
 
-def _foldable(work: Program, norm: fx.Node) -> bool:
+def _foldable(work: _Draft, norm: fx.Node) -> bool:
     layer = norm.args[0]
     if not isinstance(layer, fx.Node) or layer.target not in FOLDABLE or len(layer.users) != 1:
         return False
@@ -139,19 +155,17 @@ def _foldable(work: Program, norm: fx.Node) -> bool:
     return known and all(len(part.users) == 1 for part in weights if isinstance(part, fx.Node))
 
 
-def _fold(work: Program, norm: fx.Node) -> None:
+def _fold(work: _Draft, norm: fx.Node) -> None:
     layer: Any = norm.args[0]
     parts: Any = norm.args
     gamma, beta, mean, variance = (None if part is None else work.fixed[part.name] for part in parts[1:5])
     assert mean is not None
     assert variance is not None
     eps: float = parts[6] if norm.target is NORMS[0] else parts[7]
-    scale = (variance.double() + eps).rsqrt()
-    scale = scale if gamma is None else scale * gamma.double()
+    scale, shift = affine(gamma, beta, mean, variance, eps)
     weight = layer.args[1]
     shape = (-1, *(1 for _ in weight.meta["val"].shape[1:]))
     _scale(work, weight.name, scale.reshape(shape))
-    shift = (0.0 if beta is None else beta.double()) - mean.double() * scale
     bias = layer.args[2] if len(layer.args) > 2 else None
     if bias is not None:
         _scale(work, bias.name, scale)
@@ -169,7 +183,25 @@ def _fold(work: Program, norm: fx.Node) -> None:
         value.replace_all_uses_with(layer)
 
 
-def _scale(work: Program, name: str, scale: Tensor) -> None:
+def affine(
+    gamma: Tensor | None, beta: Tensor | None, mean: Tensor, variance: Tensor, eps: float
+) -> tuple[Tensor, Tensor]:
+    r"""A BatchNorm in evaluation mode as :math:`s x + t`, with :math:`s = γ / \sqrt{σ^2 + ε}` and :math:`t = β - μ s`.
+
+    Returns:
+        s and t, float64, an entry for each channel.
+
+    Example:
+        >>> one = torch.ones(1)
+        >>> [float(part) for part in affine(2 * one, one, one, 3 * one, 1.0)]
+        [1.0, 0.0]
+    """
+    scale = (variance.double() + eps).rsqrt()
+    scale = scale if gamma is None else scale * gamma.double()
+    return scale, (0.0 if beta is None else beta.double()) - mean.double() * scale
+
+
+def _scale(work: _Draft, name: str, scale: Tensor) -> None:
     if name in work.fixed:
         work.fixed[name] = (work.fixed[name].double() * scale).to(work.fixed[name])
     else:
@@ -177,7 +209,7 @@ def _scale(work: Program, name: str, scale: Tensor) -> None:
         work.slots[name] = Rows((rows.double() * scale).to(rows))
 
 
-def _shift(work: Program, name: str, shift: Tensor) -> None:
+def _shift(work: _Draft, name: str, shift: Tensor) -> None:
     if name in work.fixed:
         work.fixed[name] = (work.fixed[name].double() + shift).to(work.fixed[name])
     else:
@@ -186,7 +218,7 @@ def _shift(work: Program, name: str, shift: Tensor) -> None:
         work.slots[name] = Rows(rows)
 
 
-def moving(work: Program) -> set[fx.Node]:
+def moving(work: Program | _Draft) -> set[fx.Node]:
     """The nodes whose value depends on the point, the output among them."""
     found: set[fx.Node] = set()
     for node in work.graph.graph.nodes:
@@ -195,28 +227,26 @@ def moving(work: Program) -> set[fx.Node]:
     return found
 
 
-def fuse_kernels(work: Program) -> int:
+def fuse_kernels(work: Program) -> Program:
     """Put conv + relu and conv + add + relu into single oneDNN kernels, which write their output once.
 
     A sum is written over the older summand where nobody reads that one afterwards. Convolutions that nothing follows
     become kernels too where their input moves, since the kernels take weights that are laid out for them in advance.
 
     Args:
-        work: changed in place; must be on the CPU, in float32 or bfloat16.
+        work: the program, on the CPU, in float32 or bfloat16.
 
     Returns:
-        The number of kernels.
+        The program of such kernels.
     """
-    order = {node: index for index, node in enumerate(work.graph.graph.nodes)}
-    moves, kernels = moving(work), 0
-    for conv in [node for node in work.graph.graph.nodes if node.target is aten.conv2d.default]:
+    draft = _Draft(work)
+    order = {node: index for index, node in enumerate(draft.graph.graph.nodes)}
+    moves = moving(draft)
+    for conv in [node for node in draft.graph.graph.nodes if node.target is aten.conv2d.default]:
         chain = _chain(conv, order)
-        if chain is None and conv.args[0] not in moves:
-            continue
-        _replace(work, conv, chain, order, moves)
-        kernels += 1
-    work.finish()
-    return kernels
+        if chain is not None or conv.args[0] in moves:
+            _replace(draft, conv, chain, order, moves)
+    return draft.finished()
 
 
 def _chain(conv: fx.Node, order: dict[fx.Node, int]) -> tuple[fx.Node | None, fx.Node] | None:
@@ -242,7 +272,7 @@ def _alike(a: fx.Node, b: fx.Node) -> bool:
 
 
 def _replace(
-    work: Program,
+    work: _Draft,
     conv: fx.Node,
     chain: tuple[fx.Node | None, fx.Node] | None,
     order: dict[fx.Node, int],
@@ -333,13 +363,17 @@ def attention(
     return torch.softmax(scores, -1) @ value
 
 
-def open_attention(work: Program) -> None:
+def open_attention(work: Program) -> Program:
     """Put attention into plain products: its own kernel can do only one point at a time.
 
     Args:
-        work: changed in place.
+        work: the program.
+
+    Returns:
+        The program with plain products.
     """
-    for node in work.graph.graph.nodes:
+    draft = _Draft(work)
+    for node in draft.graph.graph.nodes:
         if node.target is aten.scaled_dot_product_attention.default:
             node.target = attention
-    work.finish()
+    return draft.finished()

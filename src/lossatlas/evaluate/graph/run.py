@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -88,16 +89,24 @@ class GraphWay:
         self._complete = objective.completed
         self._weighted = traced.weighted
         self._width = len(objective.measured)
-        work = self._program(objective, plane, traced)
+        work = rewriting.fold_norms(_program(objective, plane, traced))
         if plan.points == 1 and plan.name == "graph" and _has_onednn(objective.device):
-            rewriting.fuse_kernels(work)
+            work = rewriting.fuse_kernels(work)
         if plan.points > 1:
-            rewriting.open_attention(work)
+            work = rewriting.open_attention(work)
         mixing = staging.summed if plan.name == "compiled" else staging.mixed
-        self._staged = staging.split(work, room=STORED, samples=objective.samples, mixing=mixing)
-        self._weights = self._weight_buffer(work, objective)
+        staged = staging.split(work, room=STORED, samples=objective.samples, mixing=mixing)
         self._device = objective.device
-        self._batches = list(self._prepared(objective, work))
+        self._inputs = staged.inputs
+        self._moved = work.slots.keys() & set(staged.inputs)
+        self._own = next(iter(work.slots.values())).tensors.dtype if work.slots else torch.float32
+        self._format = PRECISIONS[plan.precision] or self._own
+        staged = staged.of(self._formatted(work))
+        del work  # the weights in the model's own format and layout
+        self._weights, staged = self._weight_buffer(staged)
+        self._batches = list(self._prepared(objective, staged))
+        self._fixed = {name: tensor for name, tensor in staged.work.fixed.items() if name in self._inputs}
+        self._staged = staged.of(replace(staged.work, slots=self._only_moved(staged.work.slots)))
         sizes = [size for size, _ in self._batches]
         self._sizes = torch.tensor(sizes, dtype=torch.float64, device=self._device)
         self._fixed |= self._packed(self._fixed)
@@ -177,46 +186,30 @@ class GraphWay:
             value: Tensor = self._call(*[known[name] for name in self._inputs])[0]
             return value.double()
 
-    def _program(self, objective: Objective, plane: Plane, traced: tracing.Trace) -> rewriting.Program:
-        device = objective.device
-        slots = {}
-        for name in plane.moving:
-            steps = [direction.get(name) for direction in plane.directions.values()]
-            slots[name] = rows_of(plane.origin[name].to(device), [None if s is None else s.to(device) for s in steps])
-        work = rewriting.program(traced, slots, {name: tensor.to(device) for name, tensor in plane.origin.items()})
-        if len({rows.tensors.dtype for rows in work.slots.values()}) > 1:
-            raise UntraceableError("the moved tensors have several formats")
-        rewriting.fold_norms(work)
-        return work
+    def _formatted(self, work: rewriting.Program) -> rewriting.Program:
+        """The program in the format of the plan; what moves is rounded when it has moved."""
+        slots = {n: Rows(_short(rows.tensors, self._format, n in self._moved)) for n, rows in work.slots.items()}
+        fixed = {n: _laid_out(_short(tensor, self._format, False), self._device) for n, tensor in work.fixed.items()}
+        return replace(work, slots=slots, fixed=fixed)
 
-    def _weight_buffer(self, work: rewriting.Program, objective: Objective) -> Weights | None:
-        inputs = set(self._staged.inputs)
-        slots = {name: rows for name, rows in work.slots.items() if name in inputs}
-        own = next(iter(work.slots.values())).tensors.dtype if work.slots else torch.float32
-        self._own, self._format = own, PRECISIONS[self.plan.precision] or own
-        self._inputs = self._staged.inputs
-        self._moved = set(slots)
-        work.slots = {
-            name: Rows(_short(rows.tensors, self._format, name in slots)) for name, rows in work.slots.items()
-        }
-        work.fixed = {
-            name: _laid_out(_short(t, self._format, False), objective.device) for name, t in work.fixed.items()
-        }
-        self._fixed = {name: tensor for name, tensor in work.fixed.items() if name in inputs}
+    def _weight_buffer(self, staged: staging.Staged) -> tuple[Weights | None, staging.Staged]:
+        """The buffer of what moves, and the program whose slots are views into it."""
+        slots = self._only_moved(staged.work.slots)
         if not slots:
-            return None
-        last = objective.device.type == "cpu"
+            return None, staged
+        last = self._device.type == "cpu"
         weights = Weights(slots, dtype=self._format, channels_last=last, points=self.points)
-        work.slots |= weights.rows()
-        return weights
+        return weights, staged.of(replace(staged.work, slots={**staged.work.slots, **weights.rows()}))
 
-    def _prepared(self, objective: Objective, work: rewriting.Program) -> Iterator[tuple[int, dict[str, Any]]]:
+    def _only_moved(self, slots: Mapping[str, Rows]) -> dict[str, Rows]:
+        return {name: rows for name, rows in slots.items() if name in self._moved}
+
+    def _prepared(self, objective: Objective, staged: staging.Staged) -> Iterator[tuple[int, dict[str, Any]]]:
         for leaves in cut(objective, self.plan.micro, self.plan.workers):
             size = size_of(leaves)
             leaves = [_laid_out(_short(leaf, self._format, False), objective.device) for leaf in leaves]
             with torch.inference_mode():
-                yield size, self._staged.before(leaves)
-        work.slots = {name: rows for name, rows in work.slots.items() if name in self._moved}
+                yield size, staged.before(leaves)
 
     def _callable(self) -> Callable[..., Any]:
         call: Callable[..., Any] = self._staged.after
@@ -227,6 +220,17 @@ class GraphWay:
             mode = "reduce-overhead" if self._device.type == "cuda" else None
             call = _with_room(torch.compile(call, dynamic=False, mode=mode))
         return call
+
+
+def _program(objective: Objective, plane: Plane, traced: tracing.Trace) -> rewriting.Program:
+    device = objective.device
+    slots = {}
+    for name in plane.moving:
+        steps = [direction.get(name) for direction in plane.directions.values()]
+        slots[name] = rows_of(plane.origin[name].to(device), [None if s is None else s.to(device) for s in steps])
+    if len({rows.tensors.dtype for rows in slots.values()}) > 1:
+        raise UntraceableError("the moved tensors have several formats")
+    return rewriting.program(traced, slots, {name: tensor.to(device) for name, tensor in plane.origin.items()})
 
 
 def _with_room(compiled: Callable[..., Any]) -> Callable[..., Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -69,6 +69,10 @@ class Staged:
     def inputs(self) -> list[str]:
         """The placeholders of ``after``, in order."""
         return [node.name for node in self.after.graph.nodes if node.op == "placeholder"]
+
+    def of(self, work: Program) -> Staged:
+        """The same parts of a program with the same graph, whose tensors are in another format or place."""
+        return replace(self, work=work)
 
     def before(self, batch: list[Tensor]) -> dict[str, Any]:
         """The constant part for one batch: what ``after`` is handed, by placeholder."""
