@@ -54,8 +54,8 @@ def test_axe_finds_nothing_serious_in_files(browser: Any, tmp_path: Path) -> Non
     la.draw([BOWL, VALLEY], tmp_path / "two.html", title="مقارنة")
     visit = Visit(browser, tmp_path / "two.html", width=400)
     assert visit.ask("document.documentElement.scrollWidth") <= 400
-    for dark in (False, True):
-        visit.page.locator("#dark").set_checked(dark)
+    for theme in ("light", "dark", "print"):
+        visit.page.locator("#theme").select_option(theme)
         assert faults(visit) == []
     assert visit.page.locator("h1").get_attribute("dir") == "auto"
     assert visit.faults == []
@@ -81,7 +81,7 @@ def test_axe_would_find_a_fault(browser: Any, tmp_path: Path) -> None:
         pytest.skip("axe-core is not installed (npm ci in web/)")
     la.draw(BOWL, tmp_path / "one.html")
     visit = Visit(browser, tmp_path / "one.html")
-    visit.ask("document.querySelector('#dark').closest('label').querySelector('span').remove()")
+    visit.ask("document.querySelector('#floor').closest('label').querySelector('span').remove()")
     assert any(one.startswith("label") for one in faults(visit))
 
 
@@ -174,13 +174,75 @@ def test_the_relief_that_is_saved_is_the_one_that_is_seen(browser: Any, tmp_path
     x = np.linspace(-1, 1, 21)
     la.draw(la.landscape(x=x, y=x, loss=x[:, None] ** 2 + x**2), tmp_path / "a.html")
     visit = Visit(browser, tmp_path / "a.html")
-    visit.until("lossatlas.reliefs[0].pointCount > 0")
+    visit.until("lossatlas.reliefs[0]?.pointCount > 0")
     with visit.page.expect_download() as download:
         visit.page.locator("#save-png").click()
     download.value.save_as(tmp_path / "relief.png")
     alpha = np.asarray(Image.open(tmp_path / "relief.png").convert("RGBA"))[..., 3]
     assert (alpha == 255).mean() > 0.1, "the surface covers part of the picture"
     assert (alpha == 0).mean() > 0.1, "around it there is nothing"
+    assert visit.faults == []
+
+
+def taken(visit: Any, button: str, into: Path) -> Path:
+    with visit.page.expect_download() as download:
+        visit.page.locator(button).click()
+    download.value.save_as(into)
+    return into
+
+
+def test_arrays_and_solid_that_are_saved_are_those_of_the_landscape(browser: Any, tmp_path: Path) -> None:
+    trimesh = pytest.importorskip("trimesh")
+    la.draw([BOWL, VALLEY], tmp_path / "two.html", scale="linear", clip=None)
+    visit = Visit(browser, tmp_path / "two.html")
+    with np.load(taken(visit, "#save-npz", tmp_path / "two.npz")) as arrays:
+        for n, landscape in enumerate((BOWL, VALLEY), 1):
+            for name in ("x", "y", "loss"):
+                assert np.array_equal(arrays[f"{n}/{name}"], landscape[name].values), name
+        assert len(arrays.files) == 6, "every cell was evaluated, which nothing has to say"
+    holed = BOWL.assign(status=BOWL["status"].where(BOWL["x"] < 0.9, 5).astype(np.int8))
+    la.draw(holed, tmp_path / "holed.html")
+    with np.load(taken(Visit(browser, tmp_path / "holed.html"), "#save-npz", tmp_path / "holed.npz")) as arrays:
+        assert np.array_equal(arrays["status of cells"], holed["status"].values)
+    la.draw(BOWL, tmp_path / "one.html", scale="linear", clip=None)
+    visit = Visit(browser, tmp_path / "one.html")
+    back = la.open(taken(visit, "#save-npz", tmp_path / "one.npz"))
+    assert np.array_equal(back["loss"].values, BOWL["loss"].values)
+    scene = trimesh.load(taken(visit, "#save-glb", tmp_path / "one.glb"))
+    (mesh,) = scene.geometry.values()
+    assert len(mesh.vertices) == visit.ask("lossatlas.reliefs[0].pointCount")
+    x, up, y = mesh.vertices.T  # y upwards, as glTF has it
+    low, high = BOWL["loss"].values.min(), BOWL["loss"].values.max()
+    # The box is as wide as both lengths of the plane, which are unknown here: half of each is ±0.5 at most.
+    loss = low + up / 0.6 * (high - low)
+    wide = np.ptp(x)
+    assert loss == pytest.approx((2 * x / wide) ** 2 + 3 * (2 * y / np.ptp(y)) ** 2 + 0.1, abs=0.02)
+    assert visit.faults == []
+
+
+def test_a_dark_page_is_printed_on_white_paper_and_is_dark_again(browser: Any, tmp_path: Path) -> None:
+    la.draw(BOWL, tmp_path / "one.html", theme="dark")
+    visit = Visit(browser, tmp_path / "one.html")
+    paper = "getComputedStyle(document.body).backgroundColor"
+    dark = visit.ask(paper)
+    assert dark != "rgb(255, 255, 255)"
+    seen = visit.ask(f"(() => {{ dispatchEvent(new Event('beforeprint')); return {paper}; }})()")
+    assert seen == "rgb(255, 255, 255)"
+    visit.ask("dispatchEvent(new Event('afterprint'))")
+    visit.until(f"{paper} === '{dark}'")
+    visit.page.locator("#theme").select_option("print")
+    visit.until("document.documentElement.hasAttribute('data-print')")
+    pixel = visit.ask(
+        "(() => { const canvas = document.querySelector('.stack canvas'); return [...canvas.getContext('2d')"
+        ".getImageData(canvas.width / 3, canvas.height / 3, 1, 1).data]; })()"
+    )
+    visit.until("document.getElementById('colours').value === 'gray'")
+    visit.page.wait_for_timeout(200)
+    pixel = visit.ask(
+        "(() => { const canvas = document.querySelector('.stack canvas'); return [...canvas.getContext('2d')"
+        ".getImageData(canvas.width / 3, canvas.height / 3, 1, 1).data]; })()"
+    )
+    assert len(set(pixel[:3])) == 1, "grey"
     assert visit.faults == []
 
 
@@ -207,13 +269,14 @@ def test_the_widget_draws_in_its_cell_and_leaves_the_notebook_alone(browser: Any
     page = NOTEBOOK.replace("MODEL", json.dumps(model).replace("<", "\\u003c"))
     (tmp_path / "notebook.html").write_text(page, encoding="utf-8")
     visit = Visit(browser, tmp_path / "notebook.html")
-    visit.until("window.lossatlas && lossatlas.reliefs[0].pointCount > 0")
+    visit.until("window.lossatlas && lossatlas.reliefs[0]?.pointCount > 0")
     assert visit.ask("lossatlas.reliefs[0].heightAt(1, 2)") == pytest.approx(4.1)
     inside = "document.getElementById('cell').shadowRoot"
     assert visit.ask(f"{inside}.querySelector('h2').innerText") == "bowl"
     assert visit.ask("getComputedStyle(document.querySelector('h2')).color") == "rgb(1, 2, 3)"
     assert visit.ask(f"getComputedStyle({inside}.querySelector('h2')).color") != "rgb(1, 2, 3)"
-    visit.ask(f"{inside}.querySelector('#dark').click()")
+    choose = f"{inside}.querySelector('#theme')"
+    visit.ask(f"{choose}.value = 'dark'; {choose}.dispatchEvent(new Event('change', {{ bubbles: true }}))")
     visit.until("document.getElementById('cell').hasAttribute('data-dark')")
     assert not visit.ask("document.documentElement.hasAttribute('data-dark')")
     assert visit.faults == []
@@ -228,6 +291,7 @@ def test_the_map_lies_as_that_of_matplotlib_does(browser: Any, tmp_path: Path) -
     la.draw(la.landscape(x=x, y=y, loss=tilted), tmp_path / "a.html", scale="linear", clip=None)
     visit = Visit(browser, tmp_path / "a.html")
     visit.page.locator("#contours").uncheck()
+    visit.page.wait_for_timeout(300)
     seen = visit.ask(
         "(() => { const canvas = document.querySelector('.stack canvas'); const ratio = canvas.width / canvas.clientWidth;"
         "const [w, h] = [canvas.clientWidth - 60, canvas.clientHeight - 48]; const draw = canvas.getContext('2d');"
@@ -246,7 +310,7 @@ def test_reference_views_look_as_they_did(browser: Any, tmp_path: Path, view: st
 
     la.draw(BOWL, tmp_path / "a.html", scale="linear", title=HOSTILE)
     visit = Visit(browser, tmp_path / "a.html", width=700)
-    visit.until("lossatlas.reliefs[0].pointCount > 0")
+    visit.until("lossatlas.reliefs[0]?.pointCount > 0")
     visit.page.wait_for_timeout(500)
     shot = visit.page.locator({"relief": ".solid", "map": ".stack"}[view]).screenshot()
     seen = Image.open(io.BytesIO(shot)).convert("RGB").resize((320, 240))
@@ -264,18 +328,21 @@ def test_layers_are_chosen_and_are_told_in_colours_and_words(browser: Any, tmp_p
     loss = (x[:, None] ** 2 - 1) ** 2 + 0.1 * x[:, None] + x**2
     la.draw(la.landscape(x=x, y=x, loss=loss), tmp_path / "a.html", scale="linear")
     visit = Visit(browser, tmp_path / "a.html")
-    visit.until("lossatlas.reliefs[0].pointCount > 0")
+    visit.until("lossatlas.reliefs[0]?.pointCount > 0")
     pixel = (
         "((x, y) => { const canvas = document.querySelector('.stack canvas'); const ratio = canvas.width / canvas.clientWidth;"
         "const [w, h] = [canvas.clientWidth - 60, canvas.clientHeight - 48];"
         "return [...canvas.getContext('2d').getImageData((52 + (x + 2) / 4 * w) * ratio, (8 + (2 - y) / 4 * h) * ratio, 1, 1).data]; })"
     )
-    visit.page.locator("#contours").uncheck()
-    plain = visit.ask(f"[{pixel}(-1.2, 0.6), {pixel}(1.2, 0.6)]")
     shapes = "(() => { let n = 0; lossatlas.reliefs[0].scene.traverse((one) => n += one.isLineSegments ? 1 : 0); return n; })()"
-    lines = visit.ask(shapes)
+    lines = visit.ask(shapes) - 1
+    visit.page.locator("#contours").uncheck()
+    visit.until(f"{shapes} === {lines}")
+    visit.page.wait_for_timeout(200)
+    plain = visit.ask(f"[{pixel}(-1.2, 0.6), {pixel}(1.2, 0.6)]")
     visit.page.locator("#layer-basins").check()
     visit.until(f"{shapes} === {lines} + 1")
+    visit.page.wait_for_timeout(200)
     tinted = visit.ask(f"[{pixel}(-1.2, 0.6), {pixel}(1.2, 0.6)]")
     for before, after, colour in zip(plain, tinted, ("#ffffff", "#ff8a5c"), strict=True):
         region = [int(colour[at : at + 2], 16) for at in (1, 3, 5)]
@@ -294,8 +361,15 @@ def test_layers_are_chosen_and_are_told_in_colours_and_words(browser: Any, tmp_p
     assert "basin 1" in visit.page.locator("#table td").first.inner_text()
     visit.page.locator("#layer-basins").uncheck()
     visit.page.locator("#layer-ruggedness").uncheck()
+    visit.page.locator("[id='layer-critical points']").check()
+    visit.until("lossatlas.content.overlays.length === 2")
+    places = visit.ask("lossatlas.content.overlays.map((one) => [one.symbol, ...one.x])")
+    assert places == [["circle", -1.0, 1.0], ["cross", pytest.approx(0.0, abs=0.2)]]
+    assert visit.page.locator("#legend li").all_inner_texts() == ["minimum", "saddle"]
+    visit.page.locator("[id='layer-critical points']").uncheck()
     visit.page.locator("canvas.cursor").press("Escape")
     visit.until(f"{shapes} === {lines}")
+    visit.page.wait_for_timeout(200)
     assert visit.ask(f"[{pixel}(-1.2, 0.6), {pixel}(1.2, 0.6)]") == plain
     assert visit.faults == []
 
@@ -313,7 +387,7 @@ def test_several_paths_have_names_and_colours_one_slider_and_can_be_hidden(
     for title in ("long", "short"):
         visit.page.locator(".cards li", has_text=title).locator("input").check()
     visit.page.locator("#compare").click()
-    visit.until("window.lossatlas && lossatlas.reliefs.length === 1 && lossatlas.reliefs[0].pointCount > 0")
+    visit.until("window.lossatlas && lossatlas.reliefs.length === 1 && lossatlas.reliefs[0]?.pointCount > 0")
     assert sorted(visit.page.locator(".paths bdi").all_inner_texts()) == ["long", "short"]
     colours = visit.ask(
         "[...document.querySelectorAll('.paths .swatch')].map((one) => getComputedStyle(one).backgroundColor)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import struct
 import subprocess
 import sys
@@ -164,6 +165,12 @@ def test_a_figure_is_drawn_as_the_command_line_draws_it(serve: Serve, shelf_fold
     assert status == 200
     assert b"clipped at 30" in body
     assert b"<script>" not in body
+    asked = {"format": "svg", "width": "84mm", "x_label": "to the left", "levels": 3, "caption": "none", "font_size": 9}
+    status, _, body = ask(address, f"/api/figure?run={number}", "POST", asked, x_lossatlas_token=TOKEN)
+    assert status == 200
+    assert b"to the left" in body
+    (width,) = re.findall(rb'<svg[^>]* width="([0-9.]+)pt"', body)
+    assert float(width) == pytest.approx(84 / 25.4 * 72, abs=0.5)
     for bad in ({"format": "exe"}, {"format": "pdf", "kind": "cake"}, {"format": "pdf", "vmin": "low"}, []):
         status, _, body = ask(address, f"/api/figure?run={number}", "POST", bad, x_lossatlas_token=TOKEN)
         assert (status, "fault" in json.loads(body)) == (400, True), bad

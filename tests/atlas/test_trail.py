@@ -110,10 +110,37 @@ def test_seeds_are_one_entry_beside_their_runs_and_are_compared_with_a_verdict(s
     said = compare(Seeds.open(tmp_path / "runs/a"), Seeds.open(tmp_path / "runs/bbbb"))
     assert sheet["words"][0].startswith(said.words)
     (table,) = sheet["tables"]
-    assert table["rows"][0] == {"measure": "direction seeds", "runs/a": "3", "runs/bbbb": "3"}
-    assert table["rows"][-4]["runs/a"] == "0 % (0 % to 0 %)", "a convex loss has no ruggedness"
+    assert table["rows"][0] == {"measure": "direction seeds", "a": "3", "bbbb": "3"}
+    assert table["rows"][-4]["a"] == "0 % (0 % to 0 %)", "a convex loss has no ruggedness"
     single = f"/api/compare?run={found['runs/a/seed-0']['id']}&run={found['runs/bbbb/seed-0']['id']}"
     assert "takes several direction seeds" in json.loads(ask(address, single)[2])["words"][0]
+
+
+def test_results_of_one_title_are_compared_under_their_own_names(serve: Serve, tmp_path: Path) -> None:
+    for name, scale in (("a", 1.0), ("b", 2.0)):
+        model = nn.Linear(3, 1, bias=False)
+        with torch.no_grad():
+            model.weight.copy_(torch.full((1, 3), scale))
+        la.seeds(objective(model), la.Grid(x=(-1, 1, 5)), range(2), run=tmp_path / "runs" / name)
+    address = serve(tmp_path / "runs")
+    found = runs(address)
+    assert found["runs/a"]["title"] == found["runs/b"]["title"]
+    content, _ = opened(ask(address, f"/api/scene?run={found['runs/a']['id']}&run={found['runs/b']['id']}")[2])
+    assert [(curve["title"], curve["runs"]) for curve in content["curves"]] == [("a", 2), ("b", 2)]
+    single, _ = opened(ask(address, f"/api/scene?run={found['runs/a']['id']}")[2])
+    assert [curve["title"] for curve in single["curves"]] == [found["runs/a"]["title"]]
+
+
+def test_a_map_of_curvature_begins_with_its_ratio(serve: Serve, tmp_path: Path) -> None:
+    measured = objective(nn.Linear(3, 1, bias=False))
+    plane = la.Plane.random(measured, seed=0)
+    la.curvature_map(measured, plane, la.Grid(x=(-1, 1, 3), y=(-1, 1, 3)), run=tmp_path / "runs" / "map")
+    address = serve(tmp_path / "runs")
+    (card,) = runs(address).values()
+    for small in ("", "&small=1"):
+        content, _ = opened(ask(address, f"/api/scene?run={card['id']}{small}")[2])
+        assert content["value"] == "|λmin/λmax|"
+        assert "loss" in content["values"]
 
 
 def test_connections_studies_and_tables_are_opened(serve: Serve, tmp_path: Path) -> None:
@@ -218,7 +245,36 @@ def test_several_paths_lie_upon_the_surface_of_the_one_that_has_it(serve: Serve,
     assert b"other" in body
 
 
-def test_paths_without_a_surface_or_of_other_networks_stand_side_by_side(serve: Serve, tmp_path: Path) -> None:
+def test_paths_without_a_surface_lie_in_the_plane_that_all_of_them_span(serve: Serve, tmp_path: Path) -> None:
+    for name, by in (("a", 0.1), ("b", 0.4), ("c", -0.3)):
+        shifted(tmp_path / "runs" / name, 5, by)
+    address = serve(tmp_path / "runs")
+    found = runs(address)
+    query = "&".join(f"run={found[f'runs/{name}']['id']}" for name in "abc")
+    content, array = opened(ask(address, f"/api/scene?{query}")[2])
+    assert len(content["blocks"]) == 1
+    assert not array(content["blocks"][0]["status"]).any()
+    assert [overlay["label"] for overlay in content["overlays"]] == ["a", "b", "c"]
+    assert "of 15 checkpoints of 3 paths together" in content["caption"]["notes"]
+    points = np.concatenate(
+        [
+            [la.Trajectory.open(tmp_path / "runs" / name).at(step)["weight"].numpy().ravel() for step in range(5)]
+            for name in "abc"
+        ]
+    )
+    centred = points - points.mean(axis=0)
+    _, _, ways = np.linalg.svd(centred, full_matrices=False)
+    seen = np.concatenate(
+        [np.column_stack([array(overlay["x"]), array(overlay["y"])]) for overlay in content["overlays"]]
+    )
+    plane = centred @ ways[:2].T
+    apart = np.linalg.norm(seen[:, None] - seen[None], axis=-1)
+    assert apart == pytest.approx(np.linalg.norm(plane[:, None] - plane[None], axis=-1), abs=1e-5)
+    residual = np.concatenate([array(overlay["along"]["distance from the plane"]) for overlay in content["overlays"]])
+    assert residual == pytest.approx(np.abs(centred @ ways[2]), abs=1e-5)
+
+
+def test_paths_of_other_networks_stand_side_by_side(serve: Serve, tmp_path: Path) -> None:
     for name, size in (("a", 3), ("b", 3), ("wide", 4)):
         shifted(tmp_path / "runs" / name, 4, 0.1, size)
     address = serve(tmp_path / "runs")
@@ -229,7 +285,8 @@ def test_paths_without_a_surface_or_of_other_networks_stand_side_by_side(serve: 
         content, _ = opened(ask(address, f"/api/scene?{query}")[2])
         return [overlay["panel"] for overlay in content["overlays"]]
 
-    assert panels("a", "b") == [0, 1]
+    assert panels("a", "b") == [None, None]
+    assert panels("a", "wide") == [0, 1]
     below = Below(tmp_path / "runs" / "a", nn.Linear(3, 1, bias=False), objective, points=5)
     while below.step():
         pass

@@ -161,6 +161,9 @@ def test_python_that_is_printed_does_the_same(here):
     program = sample(*arguments, "--run", "b", "--print-python").stdout
     exec(compile(program, "printed", "exec"), {})  # the program is the thing under test
     np.testing.assert_array_equal(la.open("a")["loss"].values, la.open("b")["loss"].values)
+    known = json.loads(la.open("a").attrs["provenance"])
+    assert known["python"].strip() == program.strip().replace("'b'", "'a'")
+    assert "python" not in json.loads(la.open("b").attrs["provenance"]), "a program is its own record"
 
 
 def test_a_toml_file_says_how_its_pictures_are_drawn(here):

@@ -127,7 +127,7 @@ def test_a_page_with_two_landscapes_works_offline(browser: Any, two: Path) -> No
     assert "logarithmic scale" in visit.words("shown")
     visit.page.locator("#value").select_option("error")
     visit.until("Math.abs(lossatlas.reliefs[0].heightAt(1, 2) - Math.log10(21 / 50)) < 1e-12")
-    visit.page.locator("#dark").click()
+    visit.page.locator("#theme").select_option("dark")
     visit.until("getComputedStyle(document.body).backgroundColor === 'rgb(20, 23, 28)'")
     assert visit.faults == []
 
@@ -240,7 +240,7 @@ def test_every_sort_of_landscape_opens_on_a_narrow_window(
         "nothing": make(np.full((4, 3), np.nan)),
     }[name]
     visit = Visit(browser, draw(landscapes, tmp_path / "a.html", theme="dark"), width=380)
-    visit.page.locator("#dark").click()
+    visit.page.locator("#theme").select_option("dark")
     visit.page.locator("#scale").select_option("log")
     visit.page.wait_for_timeout(200)
     assert visit.ask("document.documentElement.scrollWidth") <= 380

@@ -56,7 +56,20 @@ def test_holes_have_no_basins_and_uneven_points_no_ruggedness() -> None:
     holed[3, 4] = np.nan
     assert list(by_name(holed)) == ["ruggedness"]
     uneven = np.sort(np.r_[X[:-1], 1.99])
-    assert list(by_name(WELLS, x=uneven, y=X)) == ["basins"]
+    assert list(by_name(WELLS, x=uneven, y=X)) == ["basins", "critical points"]
+
+
+def test_minima_and_saddles_are_those_of_the_topology() -> None:
+    pytest.importorskip("gudhi")
+    loss = WELLS + 0.5 * np.sin(9 * X)[None, :]
+    found, known = by_name(loss)["critical points"], la.topology(la.landscape(x=X, y=X, loss=loss))
+    minima, saddles = found.marks
+    assert (minima.label, saddles.label) == ("minimum", "saddle")
+    assert len(known.minima) > 2
+    assert list(zip(minima.x, minima.y)) == [tuple(one.coordinates.values()) for one in known.minima]
+    assert list(zip(saddles.x, saddles.y)) == [tuple(one.coordinates.values()) for _, _, one in known.merges]
+    assert minima.words == [str(n) for n in range(1, len(known.minima) + 1)]
+    assert f"{len(known.minima)} minima" in found.words
 
 
 def test_only_so_many_basins_are_drawn_and_the_words_say_so() -> None:
@@ -72,6 +85,11 @@ def test_the_page_gets_them_with_255_for_none() -> None:
     basins = next(one for one in block["layers"] if one["name"] == "basins")
     assert basins["cells"].shape == (9, 33)
     assert basins["cells"].dtype == np.uint8
+    critical = next(one for one in block["layers"] if one["name"] == "critical points")
+    assert [(mark["label"], mark["symbol"]) for mark in critical["marks"]] == [
+        ("minimum", "circle"),
+        ("saddle", "cross"),
+    ]
     holed = np.where(np.add.outer(X**2, X**2) < 4, 1.0, 2.0)
     (block,) = payload(compile(la.landscape(x=X, y=X, loss=holed)))["blocks"]
     rugged = next(one for one in block["layers"] if one["name"] == "ruggedness")

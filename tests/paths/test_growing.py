@@ -11,6 +11,7 @@ from scipy.linalg import orthogonal_procrustes
 from torch import nn
 
 import lossatlas as la
+from lossatlas.errors import SpecError
 from lossatlas.paths.growing import Growing
 
 RNG = np.random.default_rng(0)
@@ -63,6 +64,45 @@ def test_what_was_drawn_stays_where_it_was_while_the_path_turns(tmp_path: Path) 
     assert found.residual == pytest.approx(np.zeros(40), abs=1e-9)
     apart = np.linalg.norm(points[-1] - points[20])
     assert np.linalg.norm(before[-1] - before[20]) == pytest.approx(apart)
+
+
+def test_several_paths_lie_in_the_principal_plane_of_all_their_points_and_stay_there_while_one_grows(
+    tmp_path: Path,
+) -> None:
+    one, other = (np.cumsum(RNG.normal(size=(count, 5)), axis=0) + shift for count, shift in ((9, 0.0), (6, 3.0)))
+    record(tmp_path / "one", one[:7])
+    record(tmp_path / "other", other)
+    growing = Growing(tmp_path / "one", tmp_path / "other")
+    before = growing.look()
+    assert before is not None
+    record(tmp_path / "one", one, first=7)
+    found = growing.look()
+    assert found is not None
+    assert found.lengths == (9, 6)
+    whole = np.concatenate([one, other])
+    centred = whole - whole.mean(axis=0)
+    left, sizes, right = np.linalg.svd(centred, full_matrices=False)
+    known, here = left[:, :2] * sizes[:2], found.coordinates - found.coordinates.mean(axis=0)
+    assert turned_onto(known, here) == pytest.approx(here, abs=1e-9)
+    assert found.residual == pytest.approx(np.linalg.norm(centred - known @ right[:2], axis=1), abs=1e-9)
+    first, second = found.parts()
+    assert [one.step for one in second.checkpoints] == list(range(6))
+    assert second.coordinates == pytest.approx(found.coordinates[9:])
+    assert first.residual == pytest.approx(found.residual[:9])
+    # The axes are those that bring the points seen before nearest to where they were: no turn brings them nearer.
+    seen = [*range(7), *range(9, 15)]
+    apart = np.linalg.norm(found.coordinates[seen] - before.coordinates)
+    nearest = np.linalg.norm(turned_onto(found.coordinates[seen], before.coordinates) - before.coordinates)
+    assert apart == pytest.approx(nearest)
+
+
+def test_paths_of_two_networks_have_no_plane_in_common(tmp_path: Path) -> None:
+    record(tmp_path / "one", RNG.normal(size=(3, 5)))
+    recorder, wide = la.Recorder(tmp_path / "wide"), nn.Linear(5, 1).double()
+    for step in range(3):
+        recorder.step(wide, step=step)
+    with pytest.raises(SpecError, match=r"wide: another network was trained here than in .*one"):
+        Growing(tmp_path / "one", tmp_path / "wide").look()
 
 
 def test_over_a_plane_it_lies_where_a_trajectory_does(tmp_path: Path) -> None:

@@ -1,18 +1,20 @@
 /** How do the pictures of a page stand together? One state, one cursor, one range for all. */
 
-import type { ComponentChildren } from "preact";
+import { options, type ComponentChildren } from "preact";
 import { useEffect, useMemo, useReducer, useRef } from "preact/hooks";
 import { Colourbar, Controls } from "./controls";
-import type { Block, Content } from "./data";
+import type { Block, Content, Places } from "./data";
 import { alone, derived } from "./derive";
 import { distance, Field, measured, position } from "./field";
-import { colourOf, inWords, layered, seen, tinted } from "./layers";
-import { Map2D } from "./map";
-import { Curves, curveWords, Section } from "./plots";
+import { colourOf, inWords, layered, MARKS, seen, tinted } from "./layers";
+import { Map2D, outline } from "./map";
+import { Curves, curveWords, Lines, Section } from "./plots";
 import { exact, number, type Shown } from "./ranges";
-import { Routes, unhidden } from "./route";
-import { cameras, reliefs, Solid } from "./solid";
-import { begin, label, ownShown, shown as rangeOf, type Change, type State } from "./state";
+import { bare, Routes, unhidden } from "./route";
+import { Provenance } from "./provenance";
+import { Saving } from "./saving";
+import { cameras, Solid, reliefs } from "./solid";
+import { begin, label, ownShown, shown as rangeOf, theme, type Change, type State } from "./state";
 
 function cosine(content: Content, index: number, block: Block): number | null {
   const facts = content.facts[index] ?? content.facts[0] ?? {};
@@ -70,6 +72,14 @@ function Key({ content, state }: { content: Content; state: State }) {
   );
 }
 
+/** A mark as the map draws it. */
+function Mark({ symbol, colour }: { symbol: Places["symbol"]; colour: string }) {
+  const steps: string[] = [];
+  const put = (word: string) => (x: number, y: number): void => void steps.push(`${word}${x.toFixed(2)} ${y.toFixed(2)}`);
+  outline({ moveTo: put("M"), lineTo: put("L"), closePath: () => void steps.push("Z"), arc: (x, y, r) => void steps.push(`M${x - r} ${y}a${r} ${r} 0 1 1 ${2 * r} 0a${r} ${r} 0 1 1 ${-2 * r} 0`) }, symbol, 8, 8, 4.5);
+  return <svg width="16" height="16" viewBox="0 0 16 16" aria-hidden="true"><path d={steps.join("")} fill={colour} stroke="#000" stroke-width="0.8" /></svg>;
+}
+
 /** So many regions of a layer are named in its legend; all are in the table. */
 const NAMED = 8;
 
@@ -83,6 +93,7 @@ function Legend({ content, state }: { content: Content; state: State }) {
           <p class="small" dir="auto"><strong>{layer.name}</strong>{content.blocks.length > 1 && <> of <bdi>{block.title}</bdi></>}: {layer.words}</p>
           <ul class="key">
             {layer.regions.slice(0, NAMED).map((words, region) => <li key={region}><i class="swatch" style={{ background: colourOf(content, layer, region) }} />{words}</li>)}
+            {layer.marks.map((mark) => <li key={mark.label}><Mark symbol={mark.symbol} colour={MARKS[mark.label] ?? "#ffffff"} />{mark.label}</li>)}
             {layer.regions.length > NAMED && <li>and {layer.regions.length - NAMED} more</li>}
           </ul>
         </div>
@@ -119,56 +130,6 @@ function Table({ content, state }: { content: Content; state: State }) {
   );
 }
 
-function Provenance({ content }: { content: Content }) {
-  if (!content.facts.length) return null;
-  return (
-    <details id="provenance">
-      <summary>Where it comes from</summary>
-      {content.facts.map((facts, n) => (
-        <dl key={n}>
-          {Object.entries(facts).map(([name, words]) => [<dt key={`t${name}`}>{name}</dt>, <dd key={name} dir="auto">{words}</dd>])}
-        </dl>
-      ))}
-    </details>
-  );
-}
-
-export function save(name: string, kind: string, text: BlobPart): void {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([text], { type: kind }));
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
-}
-
-/** All cells of all panels: coordinates, status and values. */
-export function csv(content: Content): string {
-  const quoted = (text: string): string => `"${text.replace(/"/g, '""')}"`;
-  const axes = content.blocks[0]!.axes.map((axis) => quoted(axis.name));
-  const lines = [["landscape", ...axes, "status", ...content.values.map(quoted)].join(",")];
-  for (const block of content.blocks) {
-    const [nx, ny] = [block.axes[0]!.coordinates.length, block.axes[1]!.coordinates.length];
-    block.status.data.forEach((status, p) => {
-      const at = [p % nx, Math.floor(p / nx) % ny, Math.floor(p / (nx * ny))];
-      const place = block.axes.map((axis, n) => String(axis.coordinates[at[n]!]));
-      const name = status === 1 ? "ok" : (content.reasons[String(status)] ?? "");
-      lines.push([quoted(block.title), ...place, name, ...content.values.map((value) => String(block.values[value]!.data[p]))].join(","));
-    });
-  }
-  return lines.join("\n") + "\n";
-}
-
-function Saving({ content }: { content: Content }) {
-  if (!content.blocks.length) return null;
-  const picture = (): void => reliefs[0]?.painted().toBlob((blob) => blob && save("landscape.png", "image/png", blob));
-  return (
-    <p class="saving">
-      <button type="button" id="save-png" onClick={picture}>Save the relief (png)</button>{" "}
-      <button type="button" id="save-csv" onClick={() => save("landscape.csv", "text/csv", csv(content))}>Save all values (csv)</button>
-    </p>
-  );
-}
-
 /** What one panel is given: all of them the same, but for what is not shared. */
 function panel(content: Content, state: State, shown: Shown, change: (what: Change) => void, block: Block, index: number) {
   const several = content.blocks.length > 1;
@@ -186,6 +147,33 @@ function titles(content: Content): string {
   return [...new Set([...content.blocks, ...content.curves].map((one) => one.title))].join(" · ") || "Loss landscape";
 }
 
+/** Change something and draw it before the next line: a browser that prints waits for no frame. */
+function atOnce(act: () => void): void {
+  const now = (work: () => void): void => work();
+  const { debounceRendering, requestAnimationFrame } = options;
+  Object.assign(options, { debounceRendering: now, requestAnimationFrame: now });
+  act();
+  Object.assign(options, { debounceRendering, requestAnimationFrame });
+}
+
+/** A dark page is printed on white paper, and dark again afterwards. */
+function onPaper(latest: { current: State }, change: (what: Change) => void): () => void {
+  let dark = false;
+  const before = (): void => {
+    dark = latest.current.theme === "dark";
+    if (dark) atOnce(() => change({ theme: "light" }));
+  };
+  const after = (): void => {
+    if (dark) change({ theme: "dark" });
+  };
+  addEventListener("beforeprint", before);
+  addEventListener("afterprint", after);
+  return () => {
+    removeEventListener("beforeprint", before);
+    removeEventListener("afterprint", after);
+  };
+}
+
 /** What a page that is served adds: how far a run is, and figures. */
 export type Extra = (content: Content, state: State, shown: Shown) => ComponentChildren;
 
@@ -199,15 +187,20 @@ export function App({ content: from, extra, host = document.documentElement }: {
   const kept = useMemo(() => cameras(() => latest.current.locked), []);
   const shown = useMemo(() => rangeOf(content, state), [content, state.value, state.log, state.clip, state.low, state.high]);
   useEffect(() => {
-    host.toggleAttribute("data-dark", state.dark);
+    host.toggleAttribute("data-dark", state.theme === "dark");
+    host.toggleAttribute("data-print", state.theme === "print");
     host.toggleAttribute("data-talk", content.theme === "talk");
-  }, [state.dark]);
+  }, [state.theme]);
+  useEffect(() => onPaper(latest, change), []);
   useEffect(() => {
     const words = (host.shadowRoot ?? document).getElementById("shown");
     if (words) words.textContent = shown.words;
-    host.dataset["ready"] = "";
+    if (!content.blocks.length) host.dataset["ready"] = "";
     Object.assign(window, { lossatlas: { content, state, shown, reliefs, change } });
   });
+  const arrived = (): void => {
+    if (reliefs.every((one) => one.complete)) host.dataset["ready"] = "";
+  };
   const given = { content, state, shown, change };
   const each = content.blocks.map((block, index) => panel(content, state, shown, change, block, index));
   return (
@@ -226,19 +219,20 @@ export function App({ content: from, extra, host = document.documentElement }: {
             {state.derive !== "side by side" && <p class="small">Made of the values of two landscapes; no network was measured here.</p>}
             {!state.oneRange && content.blocks.length > 1 && <Colourbar {...own} />}
             <div class="plots">
-              <Solid {...own} cameras={kept} />
+              <Solid {...own} cameras={kept} arrived={arrived} />
               <Map2D {...own} />
             </div>
           </section>
         ))}
       </div>
       <Readout content={content} state={state} />
-      {content.blocks.length > 0 && (
+      {content.blocks.length > 0 && !bare(content) && (
         <div class="sections">
           <Section {...given} blocks={content.blocks} along={0} />
           <Section {...given} blocks={content.blocks} along={1} />
         </div>
       )}
+      {content.blocks.length > 1 && <Lines titles={content.blocks.map((block) => block.title)} colours={theme(content, state).lines} />}
       <Routes {...given} />
       <Key content={content} state={state} />
       <Legend content={content} state={state} />

@@ -5,7 +5,7 @@ import { comparable } from "./derive";
 import { named } from "./layers";
 import { Paths, Player } from "./route";
 import { number, type Shown } from "./ranges";
-import { clipped, label, logarithmic, step, valueAt, whole, type Change, type State } from "./state";
+import { clipped, label, logarithmic, palette, step, valueAt, whole, type Change, type State } from "./state";
 
 interface Given {
   content: Content;
@@ -47,7 +47,7 @@ function Ends({ content, state, shown, change }: Given) {
 }
 
 export function Colourbar({ content, state, shown }: Given) {
-  const stops = content.maps[state.colours ?? content.colours[state.value] ?? "viridis"]!;
+  const stops = content.maps[palette(content, state)]!;
   const part = (tick: number): string => `${(100 * (tick - shown.bottom)) / (shown.top - shown.bottom || 1)}%`;
   return (
     <div class="bar" aria-hidden="true">
@@ -119,7 +119,6 @@ export function Controls(given: Given & { whole: Content }) {
   const choices = [...content.values, ...(state.derive === "side by side" ? (content.layers ?? []) : [])];
   const maps = content.blocks.length > 0;
   const third = content.blocks[0]?.axes[2];
-  const own = content.colours[state.value] ?? "viridis";
   return (
     <form id="controls" autocomplete="off" aria-label="What is shown" onSubmit={(event) => event.preventDefault()}>
       {choices.length > 1 && (
@@ -132,7 +131,7 @@ export function Controls(given: Given & { whole: Content }) {
         <option value="log">logarithmic</option>
       </select></label>
       {maps && (
-        <label>colours <select id="colours" value={state.colours ?? own} onChange={(event) => change({ colours: event.currentTarget.value })}>
+        <label>colours <select id="colours" value={palette(content, state)} onChange={(event) => change({ colours: event.currentTarget.value })}>
           {Object.keys(content.maps).map((name) => <option key={name} value={name}>{name}</option>)}
         </select></label>
       )}
@@ -142,7 +141,9 @@ export function Controls(given: Given & { whole: Content }) {
       {maps && <Switch id="smooth" words="smooth" on={state.smooth} set={(smooth) => change({ smooth })} />}
       {maps && <Switch id="floor" words="floor map" on={state.floor} set={(floor) => change({ floor })} />}
       {maps && <Switch id="flat" words="orthographic" on={state.flat} set={(flat) => change({ flat })} />}
-      <Switch id="dark" words="dark" on={state.dark} set={(dark) => change({ dark })} />
+      <label>page <select id="theme" value={state.theme} onChange={(event) => change({ theme: event.currentTarget.value as State["theme"] })}>
+        {(["light", "dark", "print"] as const).map((one) => <option key={one} value={one}>{one}</option>)}
+      </select></label>
       {third && (
         <label class="end"><span>{third.name}</span>
           <input type="range" id="slice" min={0} max={third.coordinates.length - 1} value={state.layer} onInput={(event) => change({ layer: Number(event.currentTarget.value) })} />

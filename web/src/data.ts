@@ -48,6 +48,8 @@ export interface Layer {
   regions: string[];
   /** [j, i], the number of the region; 255 for none. */
   cells: { shape: number[]; data: Uint8Array };
+  /** Single places, as minima. */
+  marks: Pick<Places, "label" | "x" | "y" | "words" | "symbol">[];
 }
 
 export interface Curve {
@@ -90,6 +92,9 @@ export interface Regions extends Common {
 }
 export type Overlay = Way | Places | Regions;
 
+/** As figure/palettes.py has them; "talk" is light with larger type, "print" in greys. */
+export type ThemeName = "light" | "dark" | "talk" | "print";
+
 export interface Theme {
   paper: string;
   ink: string;
@@ -108,8 +113,8 @@ export interface Content {
   layers?: string[];
   log: boolean;
   clip: boolean;
-  theme: "light" | "dark" | "talk";
-  themes: Record<"light" | "dark" | "talk", Theme>;
+  theme: ThemeName;
+  themes: Record<ThemeName, Theme>;
   regions: string[];
   maps: Record<string, string[]>;
   colours: Record<string, string>;

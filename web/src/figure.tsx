@@ -1,23 +1,32 @@
 /** How does what is seen become a figure of a paper? Drawn by the same code as `lossatlas draw`, with the words to repeat it. */
 
 import { useState } from "preact/hooks";
-import { save } from "./app";
 import type { Content } from "./data";
 import type { Shown } from "./ranges";
+import { save } from "./save";
 import { figure, type Card } from "./server";
 import { clipped, logarithmic, type State } from "./state";
 
-type Fields = Record<string, string | number | boolean>;
+export type Fields = Record<string, string | number | boolean>;
+
+/** What a reader may say of the page a figure is set on, by the names of the fields of Paper; left out where empty. */
+const NUMBERS = ["font_size", "levels"];
 
 /** What of the reader's choices a View has a field for. */
-export function fields(content: Content, state: State, shown: Shown, kind: string, title: string): Fields {
+export function fields(content: Content, state: State, shown: Shown, kind: string, paper: Record<string, string>): Fields {
   const found: Fields = { value: state.value, kind };
   found["scale"] = logarithmic(content, state) ? "log" : "linear";
   if (state.low !== null) found["vmin"] = shown.low;
   if (state.high !== null) found["vmax"] = shown.high;
   else if (!clipped(content, state)) found["clip"] = "none";
-  if (title) found["title"] = title;
   if (kind === "surface" && state.contours) found["contours"] = true;
+  if (state.colours) found["colours"] = state.colours;
+  for (const [name, given] of Object.entries(paper)) {
+    const text = given.trim();
+    if (!text) continue;
+    if (name === "letters") found[name] = true;
+    else found[name] = NUMBERS.includes(name) && Number.isFinite(Number(text)) ? Number(text) : text;
+  }
   return found;
 }
 
@@ -26,23 +35,48 @@ const python = (value: string | number | boolean): string =>
   value === "none" ? "None" : typeof value === "string" ? JSON.stringify(value) : value === true ? "True" : String(value);
 
 export function command(cards: Card[], asked: Fields, format: string): string {
-  const options = Object.entries(asked).map(([name, value]) => (value === true ? `--${name}` : `--${name} ${shell(String(value))}`));
+  const flag = (name: string): string => `--${name.replace(/_/g, "-")}`;
+  const options = Object.entries(asked).map(([name, value]) => (value === true ? flag(name) : `${flag(name)} ${shell(String(value))}`));
   return ["lossatlas draw", ...cards.map((card) => shell(card.path)), `-o figure.${format}`, ...options].join(" ");
 }
 
 export function program(cards: Card[], asked: Fields, format: string): string {
   const opened = cards.map((card) => `la.open(${JSON.stringify(card.path)})`).join(", ");
-  const options = Object.entries(asked).map(([name, value]) => `${name}=${python(value)}`).join(", ");
+  const options = Object.entries(asked).map(([name, value]) => `${name}=${name === "caption" ? JSON.stringify(value) : python(value)}`).join(", ");
   return `import lossatlas as la\n\nla.draw([${opened}], "figure.${format}", ${options})`;
 }
 
+interface Box {
+  name: string;
+  words: string;
+  hint?: string;
+  among?: string[];
+}
+
+/** The fields of the form, in its order; an empty one is left to lossatlas. */
+const BOXES: Box[] = [
+  { name: "title", words: "title" },
+  { name: "width", words: "width", hint: "text or 84mm" },
+  { name: "height", words: "height", hint: "as needed" },
+  { name: "font", words: "font", among: ["", "sans-serif", "serif", "monospace"] },
+  { name: "font_size", words: "type, pt", hint: "8" },
+  { name: "x_label", words: "x label", hint: "its name" },
+  { name: "y_label", words: "y label", hint: "its name" },
+  { name: "value_label", words: "value label", hint: "its name" },
+  { name: "levels", words: "levels", hint: "12" },
+  { name: "caption", words: "caption", among: ["", "short", "full", "none"] },
+  { name: "theme", words: "theme", among: ["", "light", "dark", "talk", "print"] },
+  { name: "letters", words: "letters", among: ["", "(a), (b), …"] },
+];
+
 export function FigurePanel({ cards, content, state, shown }: { cards: Card[]; content: Content; state: State; shown: Shown }) {
-  const [kind, setKind] = useState(content.curves.length ? "line" : "filled");
+  const maps = content.blocks.length > 0;
+  const [kind, setKind] = useState(maps ? "filled" : "line");
   const [format, setFormat] = useState("pdf");
-  const [title, setTitle] = useState("");
+  const [paper, setPaper] = useState<Record<string, string>>(state.theme === "print" ? { theme: "print" } : {});
   const [seen, setSeen] = useState<string | null>(null);
   const [fault, setFault] = useState("");
-  const asked = fields(content, state, shown, kind, title);
+  const asked = fields(content, state, shown, kind, paper);
   const make = async (preview: boolean): Promise<void> => {
     setFault("");
     try {
@@ -54,16 +88,25 @@ export function FigurePanel({ cards, content, state, shown }: { cards: Card[]; c
       setFault(String((found as Error).message));
     }
   };
+  const put = (name: string, value: string): void => setPaper({ ...paper, [name]: value });
   return (
     <details id="figure">
       <summary>A figure for the paper</summary>
-      <form onSubmit={(event) => event.preventDefault()}>
-        {content.blocks.length > 0 && (
+      <form onSubmit={(event) => (event.preventDefault(), void make(true))}>
+        {maps && (
           <label>kind <select id="figure-kind" value={kind} onChange={(event) => setKind(event.currentTarget.value)}>
             {["filled", "contour", "heat", "surface"].map((one) => <option key={one} value={one}>{one}</option>)}
           </select></label>
         )}
-        <label>title <input id="figure-title" type="search" value={title} onInput={(event) => setTitle(event.currentTarget.value)} /></label>
+        {BOXES.filter((box) => maps || !["levels", "y_label"].includes(box.name)).map(({ name, words, hint, among }) => (
+          <label key={name}>{words} {among ? (
+            <select id={`figure-${name}`} value={paper[name] ?? ""} onChange={(event) => put(name, event.currentTarget.value)}>
+              {among.map((one) => <option key={one} value={one}>{one || "as usual"}</option>)}
+            </select>
+          ) : (
+            <input id={`figure-${name}`} class={name === "title" || name.endsWith("label") ? "" : "brief"} type="search" placeholder={hint ?? ""} value={paper[name] ?? ""} onInput={(event) => put(name, event.currentTarget.value)} />
+          )}</label>
+        ))}
         <label>format <select id="figure-format" value={format} onChange={(event) => setFormat(event.currentTarget.value)}>
           {["pdf", "svg", "png", "html"].map((one) => <option key={one} value={one}>{one}</option>)}
         </select></label>
@@ -72,8 +115,9 @@ export function FigurePanel({ cards, content, state, shown }: { cards: Card[]; c
       </form>
       {fault && <p role="alert">{fault}</p>}
       {seen && <img class="preview" src={seen} alt="Preview of the figure" />}
-      <pre>{command(cards, asked, format)}</pre>
-      <pre>{program(cards, asked, format)}</pre>
+      {format === "html" && <p class="hint">The preview shows the printed picture; html is this page with its data in one file.</p>}
+      <pre tabIndex={0} aria-label="The command that makes it">{command(cards, asked, format)}</pre>
+      <pre tabIndex={0} aria-label="The Python that makes it">{program(cards, asked, format)}</pre>
     </details>
   );
 }

@@ -1,6 +1,6 @@
 /** What else can be drawn over the same plane? The errors that are known of each value, and regions as basins. */
 
-import type { Block, Content, Layer, Look, Numbers, Regions } from "./data";
+import type { Block, Content, Layer, Look, Numbers, Overlay, Places, Regions } from "./data";
 import { between, number } from "./ranges";
 import type { State } from "./state";
 
@@ -22,28 +22,33 @@ export function colourOf(content: Content, layer: Layer, region: number): string
   return colours[region % colours.length]!;
 }
 
-const made = new WeakMap<Layer, Regions>();
+/** The colours of single places, by what they are. */
+export const MARKS: Record<string, string> = { minimum: "#ffffff", saddle: "#ff8ad1" };
 
-/** The same object each time, so that nothing is drawn twice. */
-function regions(layer: Layer, panel: number): Regions {
-  let found = made.get(layer);
-  if (found?.panel !== panel) {
-    const data = Float64Array.from(layer.cells.data, (region) => (region === 255 ? -1 : region));
-    found = { kind: "regions", panel, label: "", cells: { shape: layer.cells.shape, data }, ...(COLOURS[layer.name] && { colours: COLOURS[layer.name]! }) };
-    made.set(layer, found);
-  }
+const made = new WeakMap<Layer, Overlay[]>();
+
+/** The same objects each time, so that nothing is drawn twice. */
+function upon(layer: Layer, panel: number): Overlay[] {
+  const known = made.get(layer);
+  if (known?.every((one) => one.panel === panel)) return known;
+  const data = Float64Array.from(layer.cells.data, (region) => (region === 255 ? -1 : region));
+  const regions: Regions = { kind: "regions", panel, label: "", cells: { shape: layer.cells.shape, data }, ...(COLOURS[layer.name] && { colours: COLOURS[layer.name]! }) };
+  const places = layer.marks.map((mark): Places => ({ ...mark, kind: "points", panel, label: "", colour: MARKS[mark.label] ?? "#ffffff" }));
+  const parted = layer.regions.length > 1; // one region alone parts nothing, and would only dull the colours
+  const found = [...(parted ? [regions] : []), ...places];
+  made.set(layer, found);
   return found;
 }
 
 /** The content with the layers that are seen below all that lies upon its panels. */
 export function tinted(content: Content, state: State): Content {
-  const below = content.blocks.flatMap((block, panel) => seen(block, state).map((one) => regions(one, panel)));
+  const below = content.blocks.flatMap((block, panel) => seen(block, state).flatMap((one) => upon(one, panel)));
   return below.length ? { ...content, overlays: [...below, ...content.overlays] } : content;
 }
 
 /** What region of each layer a cell lies in, in words. */
 export function inWords(block: Block, state: State, i: number, j: number): string[] {
-  return seen(block, state).map((one) => one.regions[one.cells.data[j * block.axes[0]!.coordinates.length + i]!] ?? `${one.name}: in no region`);
+  return seen(block, state).filter((one) => one.regions.length).map((one) => one.regions[one.cells.data[j * block.axes[0]!.coordinates.length + i]!] ?? `${one.name}: in no region`);
 }
 
 export function range(rows: Float64Array[], log: boolean, label: string): Look {

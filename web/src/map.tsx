@@ -2,12 +2,13 @@
 
 import { scaleLinear } from "d3-scale";
 import { useEffect, useRef, useState } from "preact/hooks";
-import type { Block, Content, Overlay } from "./data";
+import type { Block, Content, Overlay, Places } from "./data";
 import { Field } from "./field";
-import { contours, refined, surface } from "./mesh";
-import { drawTint, hatch, heights, picture, ramp } from "./paint";
+import { drawTint, hatch, picture, ramp } from "./paint";
 import { number, type Shown } from "./ranges";
-import { aspect, label, theme, type Change, type State } from "./state";
+import { shaped, type Shaped } from "./shaped";
+import { Slices } from "./slices";
+import { aspect, label, palette, theme, type Change, type State } from "./state";
 
 interface Given {
   content: Content;
@@ -36,28 +37,53 @@ function frame(content: Content, block: Block, width: number): { px: (x: number)
 
 type Frame = ReturnType<typeof frame>;
 
-function drawField(context: CanvasRenderingContext2D, given: Given, field: Field, at: Frame, density: number): void {
-  const { content, state, shown } = given;
-  const ink = theme(content, state);
-  const colours = ramp(content.maps[state.colours ?? content.colours[state.value] ?? "viridis"]!);
+/** What takes long to work out of a map, before its canvas is touched. */
+interface Worked {
+  colours: HTMLCanvasElement | null;
+  shape: Shaped | null;
+}
+
+/** Where a field lies on the canvas: left, top, width and height. */
+function area(field: Field, at: Frame): [number, number, number, number] {
   const [left, right] = [at.px(field.x[0]!), at.px(field.x[field.nx - 1]!)];
   const [top, bottom] = [at.py(field.y[field.ny - 1]!), at.py(field.y[0]!)];
-  const size: [number, number] = [Math.max(2, Math.round((right - left) * density)), Math.max(2, Math.round((bottom - top) * density))];
-  if (content.kind !== "contour") context.drawImage(picture(field, shown, colours, size, !state.smooth), left, top, right - left, bottom - top);
+  return [left, top, right - left, bottom - top];
+}
+
+function* worked(given: Given, field: Field, at: Frame, density: number): Generator<void, Worked> {
+  const { content, state, shown } = given;
+  const [, , wide, tall] = area(field, at);
+  const size: [number, number] = [Math.max(2, Math.round(wide * density)), Math.max(2, Math.round(tall * density))];
+  const table = ramp(content.maps[palette(content, state)]!);
+  const colours = content.kind === "contour" ? null : picture(field, shown, table, size, !state.smooth);
+  yield;
+  return { colours, shape: state.contours ? yield* shaped(field, shown, state.smooth) : null };
+}
+
+/** A faint dot in each cell that was interpolated and not evaluated. */
+function between(context: CanvasRenderingContext2D, field: Field, at: Frame): void {
+  context.fillStyle = "rgba(255,255,255,.45)";
+  for (let j = 0; j < field.ny; j++)
+    for (let i = 0; i < field.nx; i++) if (field.status(i, j) === 5 && field.empty(i, j) === null) context.fillRect(at.px(field.x[i]!) - 0.6, at.py(field.y[j]!) - 0.6, 1.2, 1.2);
+}
+
+function drawField(context: CanvasRenderingContext2D, given: Given, field: Field, at: Frame, { colours, shape }: Worked): void {
+  const { content, state, shown } = given;
+  const ink = theme(content, state);
+  if (colours) context.drawImage(colours, ...area(field, at));
   hatch(context, field, at.px, at.py, ink.faint);
-  if (!state.contours) return;
-  const grid = { x: field.x, y: field.y, z: heights(field, shown, 1) };
-  const times = state.smooth ? Math.max(1, Math.round(160 / Math.max(field.nx, field.ny))) : 1;
-  const made = surface(refined(grid, times), shown.top);
-  contours(made, shown.levels).forEach((pieces, n) => {
-    const [red, green, blue] = colours((shown.levels[n]! - shown.bottom) / (shown.top - shown.bottom));
+  if (!state.points) between(context, field, at);
+  if (!shape) return;
+  const table = ramp(content.maps[palette(content, state)]!);
+  shape.lines.forEach((pieces, n) => {
+    const [red, green, blue] = table((shown.levels[n]! - shown.bottom) / (shown.top - shown.bottom));
     context.strokeStyle = content.kind === "contour" ? `rgb(${red},${green},${blue})` : "rgba(255,255,255,.55)";
     context.lineWidth = content.kind === "contour" ? 1.5 : 0.8;
     stroke(context, pieces, at);
   });
   context.strokeStyle = "rgba(255,255,255,.9)";
   context.lineWidth = 1.6;
-  stroke(context, made.rim, at);
+  stroke(context, shape.made.rim, at);
 }
 
 function stroke(context: CanvasRenderingContext2D, pieces: Float32Array, at: Frame): void {
@@ -124,9 +150,9 @@ function drawOverlay(context: CanvasRenderingContext2D, content: Content, state:
   context.font = "12px system-ui, sans-serif";
   for (let n = 0; n <= last; n++) {
     const [x, y] = [at.px(one.x[n]!), at.py(one.y[n]!)];
-    if (one.kind === "points" || (one.dots && one.x.length <= 80) || n === last || (state.time !== null && n === last)) {
+    if (one.kind === "points" || (one.dots && one.x.length <= 80) || n === last) {
       context.beginPath();
-      context.arc(x, y, one.kind === "points" || n === last ? 4.5 : 2, 0, 7);
+      outline(context, one.kind === "points" ? one.symbol : "circle", x, y, one.kind === "points" || n === last ? 4.5 : 2);
       context.fillStyle = one.colour;
       context.fill();
       context.lineWidth = 0.8;
@@ -142,6 +168,19 @@ function drawOverlay(context: CanvasRenderingContext2D, content: Content, state:
     context.strokeText(one.words[n]!, x + (right ? -8 : 8), y - 7);
     context.fillText(one.words[n]!, x + (right ? -8 : 8), y - 7);
   }
+}
+
+/** The path around a mark: of a cross, its two bars. */
+export function outline(context: Pick<CanvasRenderingContext2D, "arc" | "moveTo" | "lineTo" | "closePath">, symbol: Places["symbol"], x: number, y: number, radius: number): void {
+  if (symbol === "circle") return context.arc(x, y, radius, 0, 7);
+  const [r, b] = [1.1 * radius, 0.4 * radius];
+  const corners: Record<Exclude<Places["symbol"], "circle">, [number, number][]> = {
+    triangle: [[0, -r], [r, 0.8 * r], [-r, 0.8 * r]],
+    square: [[-radius, -radius], [radius, -radius], [radius, radius], [-radius, radius]],
+    cross: [[-r, -b - r], [0, -b], [r, -b - r], [r + b, -r], [b, 0], [r + b, r], [r, r + b], [0, b], [-r, r + b], [-r - b, r], [-b, 0], [-r - b, -r]],
+  };
+  corners[symbol].forEach(([dx, dy], n) => (n ? context.lineTo(x + dx, y + dy) : context.moveTo(x + dx, y + dy)));
+  context.closePath();
 }
 
 function drawAxes(context: CanvasRenderingContext2D, given: Given, at: Frame): void {
@@ -215,15 +254,23 @@ export function Map2D(given: Given) {
   const at = frame(content, block, Math.min(width || 300, 620));
   const full = at.inner[0] + MARGIN.left + MARGIN.right;
   const field = new Field(block, state.value, state.layer);
+  const slices = useRef<Slices>(null);
+  useEffect(() => {
+    const made = (slices.current = new Slices());
+    return () => made.stop();
+  }, []);
   useEffect(() => {
     const context = ground.current?.getContext("2d");
     if (!context || !width) return;
-    context.setTransform(density, 0, 0, density, 0, 0);
-    context.clearRect(0, 0, full, at.height);
-    drawField(context, given, field, at, density);
-    drawMarks(context, given, field, at);
-    drawAxes(context, given, at);
-  }, [width, shown, state.value, state.colours, state.dark, state.layer, state.contours, state.points, state.smooth, state.time, block, content.overlays, content.limits]);
+    slices.current!.begin(function* () {
+      const ready = yield* worked(given, field, at, density);
+      context.setTransform(density, 0, 0, density, 0, 0);
+      context.clearRect(0, 0, full, at.height);
+      drawField(context, given, field, at, ready);
+      drawMarks(context, given, field, at);
+      drawAxes(context, given, at);
+    });
+  }, [width, shown, state.value, state.colours, state.theme, state.layer, state.contours, state.points, state.smooth, state.time, block, content.overlays, content.limits]);
   useEffect(() => {
     if (top.current && width) drawCursor(top.current, given, at, density);
   });

@@ -141,104 +141,124 @@ export function thinned(grid: Grid, most: number): Grid {
 }
 
 /** Two triangles for each whole cell, parted along its flatter diagonal. */
-function halves(grid: Grid): number[] {
+function halves(grid: Grid): Uint32Array {
   const [nx, ny] = [grid.x.length, grid.y.length];
   const z = grid.z;
-  const out: number[] = [];
+  const out = new Uint32Array(6 * (nx - 1) * (ny - 1));
+  let n = 0;
   for (let j = 0; j < ny - 1; j++)
     for (let i = 0; i < nx - 1; i++) {
-      const [a, b] = [j * nx + i, j * nx + i + 1];
-      const [c, d] = [b + nx, a + nx];
+      const a = j * nx + i;
+      const [b, c, d] = [a + 1, a + nx + 1, a + nx];
       if (Number.isNaN(z[a]! + z[b]! + z[c]! + z[d]!)) continue;
-      if (Math.abs(z[a]! - z[c]!) > Math.abs(z[b]! - z[d]!)) out.push(b, c, d, b, d, a);
-      else out.push(a, b, c, a, c, d);
+      const steep = Math.abs(z[a]! - z[c]!) > Math.abs(z[b]! - z[d]!);
+      out[n] = steep ? b : a;
+      out[n + 1] = steep ? c : b;
+      out[n + 2] = steep ? d : c;
+      out[n + 3] = steep ? b : a;
+      out[n + 4] = steep ? d : c;
+      out[n + 5] = steep ? a : d;
+      n += 6;
     }
-  return out;
+  return out.subarray(0, n);
 }
 
 /** The surface of all cells whose four corners have a height, cut along the contour line of the top. */
 export function surface(grid: Grid, top: number): Surface {
-  const nx = grid.x.length;
+  const [nx, z] = [grid.x.length, grid.z];
   const ends: number[] = [];
   const share: number[] = [];
-  const own = new Map<number, number>();
-  const crossed = new Map<string, number>();
+  const own = new Int32Array(z.length).fill(-1);
+  const crossed = new Map<number, number>();
   const point = (p: number): number => {
-    let found = own.get(p);
-    if (found === undefined) {
-      own.set(p, (found = share.length));
+    if (own[p]! < 0) {
+      own[p] = share.length;
       ends.push(p, p);
       share.push(0);
     }
-    return found;
+    return own[p]!;
   };
   const cut = (p: number, q: number): number => {
     const [a, b] = p < q ? [p, q] : [q, p];
-    const key = `${a},${b}`;
+    const key = a * z.length + b;
     let found = crossed.get(key);
     if (found === undefined) {
       crossed.set(key, (found = share.length));
       ends.push(a, b);
-      share.push((top - grid.z[a]!) / (grid.z[b]! - grid.z[a]!));
+      share.push((top - z[a]!) / (z[b]! - z[a]!));
     }
     return found;
   };
-  const triangles: number[] = [];
-  const rim: number[] = [];
   const whole = halves(grid);
+  const triangles = new Uint32Array(2 * whole.length);
+  let filled = 0;
+  const put = (a: number, b: number, c: number): void => {
+    triangles[filled] = a;
+    triangles[filled + 1] = b;
+    triangles[filled + 2] = c;
+    filled += 3;
+  };
+  const rim: number[] = [];
   for (let t = 0; t < whole.length; t += 3) {
-    const corners = [whole[t]!, whole[t + 1]!, whole[t + 2]!];
-    const above = corners.map((p) => grid.z[p]! > top);
-    const count = above.filter(Boolean).length;
-    if (count === 0) triangles.push(...corners.map(point));
+    const [p, q, r] = [whole[t]!, whole[t + 1]!, whole[t + 2]!];
+    const [up, vp, wp] = [z[p]! > top, z[q]! > top, z[r]! > top];
+    const count = Number(up) + Number(vp) + Number(wp);
+    if (count === 0) put(point(p), point(q), point(r));
     if (count === 0 || count === 3) continue;
     // The corner that lies alone on its side of the top comes first.
-    const alone = above.indexOf(count === 1);
-    const [a, b, c] = [0, 1, 2].map((n) => corners[(alone + n) % 3]!) as [number, number, number];
+    const alone = [up, vp, wp].indexOf(count === 1);
+    const [a, b, c] = [[p, q, r], [q, r, p], [r, p, q]][alone] as [number, number, number];
     const [first, last] = [cut(a, b), cut(a, c)];
-    if (count === 1) triangles.push(first, point(b), point(c), first, point(c), last);
-    else triangles.push(point(a), first, last);
+    if (count === 1) {
+      put(first, point(b), point(c));
+      put(first, point(c), last);
+    } else put(point(a), first, last);
     rim.push(first, last);
   }
   const points = new Float32Array(share.length * 3);
-  share.forEach((s, n) => {
-    const [p, q] = [ends[2 * n]!, ends[2 * n + 1]!];
-    const mix = (a: number, b: number): number => (s === 0 ? a : a * (1 - s) + b * s);
-    points[3 * n] = mix(grid.x[p % nx]!, grid.x[q % nx]!);
-    points[3 * n + 1] = mix(grid.y[Math.floor(p / nx)]!, grid.y[Math.floor(q / nx)]!);
-    points[3 * n + 2] = s === 0 ? grid.z[p]! : top;
-  });
+  for (let n = 0; n < share.length; n++) {
+    const [p, q, s] = [ends[2 * n]!, ends[2 * n + 1]!, share[n]!];
+    const [x, y] = [grid.x[p % nx]!, grid.y[Math.floor(p / nx)]!];
+    points[3 * n] = s === 0 ? x : x * (1 - s) + grid.x[q % nx]! * s;
+    points[3 * n + 1] = s === 0 ? y : y * (1 - s) + grid.y[Math.floor(q / nx)]! * s;
+    points[3 * n + 2] = s === 0 ? z[p]! : top;
+  }
   const line = new Float32Array(rim.length * 3);
   rim.forEach((p, n) => line.set(points.subarray(3 * p, 3 * p + 3), 3 * n));
-  return { points, triangles: Uint32Array.from(triangles), ends: Uint32Array.from(ends), share: Float32Array.from(share), rim: line };
+  return { points, triangles: triangles.slice(0, filled), ends: Uint32Array.from(ends), share: Float32Array.from(share), rim: line };
 }
 
 /** Pieces of the lines on which a surface has a height: [x, y, z] twice each. */
 export function contours(made: Surface, levels: number[]): Float32Array[] {
   const { points, triangles } = made;
-  return levels.map((level) => {
-    const out: number[] = [];
-    for (let t = 0; t < triangles.length; t += 3) {
-      const corners = [triangles[t]!, triangles[t + 1]!, triangles[t + 2]!];
-      const above = corners.map((p) => points[3 * p + 2]! > level);
-      const count = above.filter(Boolean).length;
-      if (count === 0 || count === 3) continue;
-      const alone = above.indexOf(count === 1);
-      const a = corners[alone]!;
-      for (const b of [corners[(alone + 1) % 3]!, corners[(alone + 2) % 3]!]) {
-        const part = (level - points[3 * a + 2]!) / (points[3 * b + 2]! - points[3 * a + 2]!);
-        for (let k = 0; k < 2; k++) out.push(points[3 * a + k]! + part * (points[3 * b + k]! - points[3 * a + k]!));
-        out.push(level);
+  const found: number[][] = levels.map(() => []);
+  for (let t = 0; t < triangles.length; t += 3) {
+    const [p, q, r] = [3 * triangles[t]!, 3 * triangles[t + 1]!, 3 * triangles[t + 2]!];
+    const [zp, zq, zr] = [points[p + 2]!, points[q + 2]!, points[r + 2]!];
+    const [low, high] = [Math.min(zp, zq, zr), Math.max(zp, zq, zr)];
+    for (let n = 0; n < levels.length; n++) {
+      const level = levels[n]!;
+      if (level < low || level >= high) continue;
+      // The corner that lies alone on its side of the level, and the two ends of the edges that leave it.
+      const [a, b, c] = zp > level === zq > level ? [r, p, q] : zp > level === zr > level ? [q, r, p] : [p, q, r];
+      for (const end of [b, c]) {
+        const part = (level - points[a + 2]!) / (points[end + 2]! - points[a + 2]!);
+        found[n]!.push(points[a]! + part * (points[end]! - points[a]!), points[a + 1]! + part * (points[end + 1]! - points[a + 1]!), level);
       }
     }
-    return Float32Array.from(out);
-  });
+  }
+  return found.map((line) => Float32Array.from(line));
 }
 
 /** Unit normals [x, y, z] at the points of a grid, the mean over the whole cells around each; upright where there is none. */
 export function normals(grid: Grid): Float32Array {
   const [nx, ny] = [grid.x.length, grid.y.length];
   const out = new Float32Array(nx * ny * 3);
+  const add = (q: number, x: number, y: number, z: number): void => {
+    out[q] = out[q]! + x;
+    out[q + 1] = out[q + 1]! + y;
+    out[q + 2] = out[q + 2]! + z;
+  };
   for (let j = 0; j < ny - 1; j++)
     for (let i = 0; i < nx - 1; i++) {
       const p = j * nx + i;
@@ -246,44 +266,51 @@ export function normals(grid: Grid): Float32Array {
       if (Number.isNaN(a + b + c + d)) continue;
       const sx = (b - a + c - d) / (2 * (grid.x[i + 1]! - grid.x[i]!));
       const sy = (d - a + c - b) / (2 * (grid.y[j + 1]! - grid.y[j]!));
-      const norm = Math.hypot(sx, sy, 1);
-      for (const q of [p, p + 1, p + nx, p + nx + 1]) {
-        out[3 * q]! -= sx / norm;
-        out[3 * q + 1]! -= sy / norm;
-        out[3 * q + 2]! += 1 / norm;
-      }
+      const norm = Math.sqrt(sx * sx + sy * sy + 1);
+      const [x, y, z] = [-sx / norm, -sy / norm, 1 / norm];
+      add(3 * p, x, y, z);
+      add(3 * p + 3, x, y, z);
+      add(3 * (p + nx), x, y, z);
+      add(3 * (p + nx) + 3, x, y, z);
     }
-  for (let q = 0; q < nx * ny; q++) {
-    const norm = Math.hypot(out[3 * q]!, out[3 * q + 1]!, out[3 * q + 2]!);
-    if (norm > 0) for (let k = 0; k < 3; k++) out[3 * q + k]! /= norm;
-    else out[3 * q + 2] = 1;
+  for (let q = 0; q < out.length; q += 3) {
+    const norm = Math.sqrt(out[q]! ** 2 + out[q + 1]! ** 2 + out[q + 2]! ** 2);
+    if (norm === 0) out[q + 2] = 1;
+    else for (let k = q; k < q + 3; k++) out[k] = out[k]! / norm;
   }
   return out;
 }
 
+/** Rows of a grid that are shaded between two looks at the clock. */
+const ROWS = 8;
+const WAYS = [[1, 0], [-1, 0], [0, 1], [0, -1], [1, 1], [-1, 1], [1, -1], [-1, -1]] as const;
+
 /** How much of the sky each point of a grid sees, 0 to 1: the horizon in eight directions. */
-export function occlusion(grid: Grid): Float32Array {
-  const [nx, ny] = [grid.x.length, grid.y.length];
+export function* occlusion(grid: Grid): Generator<void, Float32Array> {
+  const { x, y, z } = grid;
+  const [nx, ny] = [x.length, y.length];
   const out = new Float32Array(nx * ny).fill(1);
   const reach = Math.max(2, Math.round(0.16 * Math.max(nx, ny)));
-  const ways = [[1, 0], [-1, 0], [0, 1], [0, -1], [1, 1], [-1, 1], [1, -1], [-1, -1]] as const;
-  for (let j = 0; j < ny; j++)
+  for (let j = 0; j < ny; j++) {
+    if (j % ROWS === ROWS - 1) yield;
     for (let i = 0; i < nx; i++) {
-      const p = j * nx + i;
-      const here = grid.z[p]!;
+      const here = z[j * nx + i]!;
       if (Number.isNaN(here)) continue;
       let sky = 0;
-      for (const [di, dj] of ways) {
-        let steep = 0;
+      for (const [di, dj] of WAYS) {
+        let steep = 0; // the square of the steepest slope
         for (let s = 1; s <= reach; s += 1 + (s >> 2)) {
           const [a, b] = [i + s * di, j + s * dj];
           if (a < 0 || b < 0 || a >= nx || b >= ny) break;
-          const rise = grid.z[b * nx + a]! - here;
-          if (rise > 0) steep = Math.max(steep, rise / Math.hypot(grid.x[a]! - grid.x[i]!, grid.y[b]! - grid.y[j]!));
+          const rise = z[b * nx + a]! - here;
+          if (!(rise > 0)) continue;
+          const [dx, dy] = [x[a]! - x[i]!, y[b]! - y[j]!];
+          steep = Math.max(steep, (rise * rise) / (dx * dx + dy * dy));
         }
-        sky += 1 - steep / Math.hypot(1, steep);
+        sky += 1 - Math.sqrt(steep / (1 + steep));
       }
-      out[p] = sky / ways.length;
+      out[j * nx + i] = sky / WAYS.length;
     }
+  }
   return out;
 }

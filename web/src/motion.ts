@@ -3,9 +3,10 @@
 /** Frames that take longer than this are too slow: a thirtieth of a second. */
 const SLOW = 34;
 const REST = 220;
+export const LAST = 3;
 
 export class Motion {
-  /** 0: all facets and pixels; 1: fewer facets; 2: fewer still, no lines, and fewer pixels. */
+  /** 0: all facets and pixels; 1 and 2: fewer facets; the last: fewer still, no lines, and fewer pixels. */
   level = 0;
   /** Whether the eye has moved a moment ago. */
   moving = false;
@@ -36,16 +37,16 @@ export class Motion {
     this.last = now;
     this.took = took;
     this.slow = took > SLOW && took < 4000 ? this.slow + 1 : 0;
-    if (this.slow < 2 || this.level === 2) return;
+    if (this.slow < 2 || this.level === LAST) return;
     this.slow = 0;
     this.usual = this.level + 1;
     this.to(this.usual, true);
   }
 
-  /** Another surface may be quicker. */
-  restart(): void {
-    this.usual = 0;
-    this.to(0, this.moving);
+  /** Another surface may be quicker; where it is surely not, it begins with another level. */
+  restart(level = 0): void {
+    this.usual = level;
+    this.to(this.moving ? level : 0, this.moving);
   }
 
   stop(): void {

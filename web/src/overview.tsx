@@ -1,11 +1,13 @@
 /** What is there? Cards of all runs with a small picture each, to be searched, sorted and compared. */
 
 import { useEffect, useRef, useState } from "preact/hooks";
+import type { Block, Content, Way } from "./data";
 import { Field } from "./field";
 import { picture, ramp } from "./paint";
 import { unbroken } from "./plots";
+import { ways } from "./route";
 import { height, number } from "./ranges";
-import { runs, scene, type Card } from "./server";
+import { pictureOf, runs, scene, type Card } from "./server";
 
 /** Small pictures are asked for one after the other, and only once they are seen. */
 let line: Promise<unknown> = Promise.resolve();
@@ -19,6 +21,7 @@ async function small(card: Card, into: HTMLCanvasElement): Promise<void> {
     const field = new Field(block, content.value, Math.floor((block.axes[2]?.coordinates.length ?? 1) / 2));
     const colours = ramp(content.maps[content.colours[content.value] ?? "viridis"]!);
     context.drawImage(picture(field, content.first, colours, [into.width, into.height], false), 0, 0);
+    for (const way of ways(content)) traced(context, content, block, way, [into.width, into.height]);
     return;
   }
   const curve = content.curves[0]!;
@@ -32,6 +35,21 @@ async function small(card: Card, into: HTMLCanvasElement): Promise<void> {
     for (const [c, z] of piece) context.lineTo(6 + ((c - low) / (high - low)) * (into.width - 12), into.height - 6 - ((z - bottom) / (top - bottom || 1)) * (into.height - 12));
     context.stroke();
   }
+}
+
+/** A path as it lies on the map of a small picture. */
+function traced(context: CanvasRenderingContext2D, content: Content, block: Block, way: Way, [width, tall]: [number, number]): void {
+  const [[x0, x1], [y0, y1]] = block.axes.map((axis) => content.limits[axis.name]!) as [[number, number], [number, number]];
+  const at = (n: number): [number, number] => [(width * (way.x[n]! - x0)) / (x1 - x0), tall * (1 - (way.y[n]! - y0) / (y1 - y0))];
+  context.lineWidth = 2;
+  context.lineJoin = "round";
+  context.strokeStyle = context.fillStyle = way.colour;
+  context.beginPath();
+  way.x.forEach((_, n) => context.lineTo(...at(n)));
+  context.stroke();
+  context.beginPath();
+  context.arc(...at(way.x.length - 1), 4, 0, 7);
+  context.fill();
 }
 
 function Thumbnail({ card }: { card: Card }) {
@@ -106,13 +124,16 @@ export function found(cards: Card[], words: string, order: string, kind = ""): C
   return cards.filter((card) => (!kind || card.kind === kind) && all.every((word) => text(card).includes(word))).sort(ORDERS[order] ?? ORDERS["newest"]);
 }
 
+/** Kinds whose small picture is the first of their sheet. */
+const PICTURED = ["connection", "flatness", "study"];
 const DRAWN = ["landscape", "curvature map", "seeds", "path"];
 
 function OneCard({ card, chosen, toggle, tag }: { card: Card; chosen: string[]; toggle: (id: string) => void; tag: (word: string) => void }) {
   return (
     <li data-run={card.id}>
-      <a href={`#/run/${card.id}`}>
+      <a href={`#/${card.fault || DRAWN.includes(card.kind) ? "run" : "sheet"}/${card.id}`}>
         {!card.fault && DRAWN.includes(card.kind) && <Thumbnail card={card} />}
+        {!card.fault && PICTURED.includes(card.kind) && <img class="small-picture" loading="lazy" src={pictureOf(card.id, 0)} width={220} height={150} alt="" onError={(event) => event.currentTarget.remove()} />}
         <strong dir="auto">{card.title}</strong>
       </a>
       <p class="small" dir="auto">{card.fault ?? [card.model, card.data].filter(Boolean).join(" · ")}</p>

@@ -17,6 +17,19 @@ export function ramp(points: string[]): Colours {
   };
 }
 
+const tables = new WeakMap<Colours, Float32Array>();
+
+/** So many colours of a map, evenly spaced: red, green and blue of each. */
+export function lookup(colours: Colours, count = 4096): Float32Array {
+  let found = tables.get(colours);
+  if (!found) {
+    found = new Float32Array(3 * count);
+    for (let n = 0; n < count; n++) found.set(colours(n / (count - 1)), 3 * n);
+    tables.set(colours, found);
+  }
+  return found;
+}
+
 export function heights(field: Field, shown: Shown, beyond = 0): Float64Array {
   return field.grid((value) => height(value, shown, beyond));
 }
@@ -30,13 +43,15 @@ export function picture(field: Field, shown: Shown, colours: Colours, size: [num
   const context = canvas.getContext("2d")!;
   const image = context.createImageData(width, tall);
   const raised = heights(field, shown);
-  const span = shown.top - shown.bottom || 1;
-  const columns = stretch(field.x, width);
-  const rows = stretch(field.y, tall);
+  const table = lookup(colours);
+  const last = table.length / 3 - 1;
+  const per = last / (shown.top - shown.bottom || 1);
+  const [columns, along] = stretch(field.x, width);
+  const [rows, up] = stretch(field.y, tall);
   for (let row = 0; row < tall; row++) {
-    const [j, b] = rows[tall - 1 - row]!;
+    const [j, b] = [rows[tall - 1 - row]!, up[tall - 1 - row]!];
     for (let column = 0; column < width; column++) {
-      const [i, a] = columns[column]!;
+      const [i, a] = [columns[column]!, along[column]!];
       const p = (b < 0.5 ? j : j + 1) * field.nx + (a < 0.5 ? i : i + 1);
       let found = raised[p]!;
       if (!cells && !Number.isNaN(found)) {
@@ -46,17 +61,22 @@ export function picture(field: Field, shown: Shown, colours: Colours, size: [num
         found = Number.isNaN(mixed) ? found : mixed;
       }
       if (Number.isNaN(found)) continue;
-      const [red, green, blue] = colours((found - shown.bottom) / span);
-      image.data.set([red, green, blue, 255], (row * width + column) * 4);
+      const at = 3 * Math.min(Math.max(Math.round((found - shown.bottom) * per), 0), last);
+      const pixel = (row * width + column) * 4;
+      for (let k = 0; k < 3; k++) image.data[pixel + k] = table[at + k]!;
+      image.data[pixel + 3] = 255;
     }
   }
   context.putImageData(image, 0, 0);
   return canvas;
 }
 
-function stretch(coordinates: Float64Array, pixels: number): [number, number][] {
+/** For each pixel the step of the grid that it lies in, and how far along. */
+function stretch(coordinates: Float64Array, pixels: number): [Int32Array, Float64Array] {
   const [low, high] = [coordinates[0]!, coordinates[coordinates.length - 1]!];
-  return Array.from({ length: pixels }, (_, n) => inside(coordinates, Math.min(low + ((n + 0.5) / pixels) * (high - low), high)));
+  const [steps, parts] = [new Int32Array(pixels), new Float64Array(pixels)];
+  for (let n = 0; n < pixels; n++) [steps[n], parts[n]] = inside(coordinates, Math.min(low + ((n + 0.5) / pixels) * (high - low), high));
+  return [steps, parts];
 }
 
 /** Strokes in the cells that have no value, by reason: dots, one diagonal, two, or lines. */

@@ -22,6 +22,8 @@ interface Plot {
   lines: Line[];
   bands?: { colour: string; points: [number, number, number][] }[];
   gaps?: [number, number][];
+  /** Places that are named, as where the learning rate fell. */
+  named?: [number, string][];
   mark: number | null;
   name: string;
   words: string;
@@ -83,6 +85,12 @@ export function Axes(given: Plot) {
           {line.dots && line.points.map(([a, b]) => Number.isFinite(b) && <circle key={a} cx={x(a)} cy={y(b)} r="1.7" fill={line.colour} />)}
         </g>
       ))}
+      {given.named?.map(([at, words]) => (
+        <g key={at} class="named">
+          <line x1={x(at)} x2={x(at)} y1={EDGE.top} y2={tall - EDGE.bottom} />
+          <text x={x(at) + 4} y={EDGE.top + 10}>{words}</text>
+        </g>
+      ))}
       {given.mark !== null && <line class="mark" x1={x(given.mark)} x2={x(given.mark)} y1={EDGE.top} y2={tall - EDGE.bottom} />}
     </svg>
   );
@@ -132,6 +140,18 @@ export function Section(given: Cut & { along: 0 | 1 }) {
   );
 }
 
+/** Which line is whose. */
+export function Lines({ titles, colours, more = [] }: { titles: string[]; colours: string[]; more?: string[] }) {
+  return (
+    <ul class="key lines">
+      {titles.map((title, n) => (
+        <li key={n}><svg width="26" height="10" aria-hidden="true"><line class="line" x1="0" x2="26" y1="5" y2="5" stroke={colours[n % colours.length]} /></svg><bdi>{title}</bdi></li>
+      ))}
+      {more.map((words) => <li key={words}>{words}</li>)}
+    </ul>
+  );
+}
+
 /** Landscapes with one axis: a median with a band for each model, metrics on an axis of their own below. */
 export function Curves({ content, state, shown, change }: Omit<Cut, "blocks">) {
   const [box, width] = useWidth();
@@ -177,12 +197,7 @@ export function Curves({ content, state, shown, change }: Omit<Cut, "blocks">) {
           lines={content.curves.flatMap((curve, n) => rest.map((value, m) => line(curve, n + m, value, beside, m > 0)))}
         />
       )}
-      <ul class="key">
-        {content.curves.map((curve, n) => (
-          <li key={n}><svg width="26" height="10" aria-hidden="true"><line class="line" x1="0" x2="26" y1="5" y2="5" stroke={colours[n % colours.length]} /></svg><bdi>{curve.title}</bdi></li>
-        ))}
-        {same.slice(1).map((value) => <li key={value}>dashed: {value}</li>)}
-      </ul>
+      <Lines titles={content.curves.map((curve) => curve.title)} colours={colours} more={same.slice(1).map((value) => `dashed: ${value}`)} />
     </div>
   );
 }

@@ -6,7 +6,7 @@ import { Field } from "./field";
 import { ownLoss } from "./marks";
 import { useWidth } from "./map";
 import { Axes } from "./plots";
-import { between, exact, forward, type Shown } from "./ranges";
+import { between, exact, forward, number, type Shown } from "./ranges";
 import { theme, type Change, type State } from "./state";
 
 interface Given {
@@ -43,6 +43,11 @@ export function Paths({ content, state, change }: Omit<Given, "shown">) {
       ))}
     </fieldset>
   );
+}
+
+/** Whether no cell was sampled. */
+export function bare(content: Content): boolean {
+  return content.blocks.every((block) => block.status.data.every((status) => status === 0));
 }
 
 /** Which point of a path the time stands for. */
@@ -114,6 +119,13 @@ function span(rows: Float64Array[], log: boolean): Shown {
   return between(base, low, high > low ? high : low + 1, "");
 }
 
+/** Where the learning rate fell to half or less, as paths/findings.py has it. */
+export function drops(way: Way): [number, string][] {
+  const rates = way.along["learning rate"];
+  if (!rates) return [];
+  return [...rates].flatMap((rate, n): [number, string][] => (n && rate > 0 && rate <= rates[n - 1]! / 2 ? [[n, `lr ÷ ${number(rates[n - 1]! / rate)}`]] : []));
+}
+
 /** Lines over the steps of one run: the network's loss, the surface's, and that of training. */
 function Losses({ content, state, way, change }: Omit<Given, "shown"> & { way: Way }) {
   const [box, width] = useWidth();
@@ -140,7 +152,7 @@ function Losses({ content, state, way, change }: Omit<Given, "shown"> & { way: W
       <figcaption>Loss along the path</figcaption>
       {width > 0 && (
         <Axes
-          width={width} tall={170} domain={domain} shown={range} mark={clock[at(way, state.time)]!} name="step" words={`Loss along ${way.label}`} point={point} pressed
+          width={width} tall={170} domain={domain} shown={range} mark={clock[at(way, state.time)]!} named={drops(way).map(([n, words]): [number, string] => [clock[n]!, words])} name="step" words={`Loss along ${way.label}`} point={point} pressed
           lines={lines.map(([, row, dashed], n) => ({
             colour: colours[n % colours.length]!, dashed, points: [...row].map((value, k): [number, number] => [clock[k]!, forward(value, range.scale, null)]),
           }))}
@@ -172,7 +184,8 @@ export function Routes({ content, state, change }: Given) {
           </div>
         );
       })}
-      {found.some((way) => ownLoss(way) !== null) && content.blocks.length > 0 && (
+      {bare(content) && <p class="hint">No surface was sampled here: on the relief each point of a path stands at its own loss.</p>}
+      {found.some((way) => ownLoss(way) !== null) && content.blocks.length > 0 && !bare(content) && (
         <p class="hint">On the relief the coloured line lies on the surface; the thin line above or below it is the loss of the network itself, which lies off the plane by the distance given.</p>
       )}
     </section>

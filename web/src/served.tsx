@@ -13,7 +13,7 @@ import { Measures, SheetPage } from "./sheet";
 const GLIDE = 450;
 
 export function asked(hash: string): string[] {
-  return /^#\/run\/([0-9a-f,]+)/.exec(hash)?.[1]?.split(",").filter(Boolean) ?? [];
+  return /^#\/(?:run|sheet)\/([0-9a-f,]+)/.exec(hash)?.[1]?.split(",").filter(Boolean) ?? [];
 }
 
 function words(progress: Progress): string {
@@ -127,5 +127,6 @@ export function Served() {
     return () => removeEventListener("hashchange", turn);
   }, []);
   const ids = asked(hash);
+  if (hash.startsWith("#/sheet/") && ids[0]) return <SheetPage key={ids[0]} id={ids[0]} />;
   return ids.length ? <Runs key={ids.join()} ids={ids} /> : <Overview />;
 }

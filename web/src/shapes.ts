@@ -6,7 +6,7 @@ import {
 
 /** Both sides of the surface are lit as its upper side is, as on the printed picture: no side is black. */
 export function clay(): MeshLambertMaterial {
-  const made = new MeshLambertMaterial({ vertexColors: true, side: DoubleSide, polygonOffset: true, polygonOffsetFactor: 1, polygonOffsetUnits: 1 });
+  const made = new MeshLambertMaterial({ vertexColors: true, side: DoubleSide, polygonOffset: true, polygonOffsetFactor: 2, polygonOffsetUnits: 2 });
   made.onBeforeCompile = (shader) => {
     shader.fragmentShader = shader.fragmentShader.replace("#include <normal_fragment_begin>", "#include <normal_fragment_begin>\nnormal = normalize(vNormal);");
   };
@@ -38,16 +38,4 @@ export function discard(whole: Object3D): void {
     material?.map?.dispose();
     material?.dispose();
   });
-}
-
-let software: boolean | null = null;
-
-/** Whether the browser draws without a graphics card, as far as it says so. */
-export function slowly(): boolean {
-  if (software !== null) return software;
-  const context = document.createElement("canvas").getContext("webgl2");
-  const told = context?.getExtension("WEBGL_debug_renderer_info");
-  const name = context && told ? String(context.getParameter(told.UNMASKED_RENDERER_WEBGL)) : "";
-  context?.getExtension("WEBGL_lose_context")?.loseContext();
-  return (software = /swiftshader|llvmpipe|softpipe|software|basic render/i.test(name));
 }

@@ -3,6 +3,9 @@
 import { useEffect, useState } from "preact/hooks";
 import { compared, pictureOf, sheet, type Sheet } from "./server";
 
+/** A cell that is a number, perhaps with its unit or its interval. */
+const NUMBER = /^[-−]?[\d.∞].{0,40}$/;
+
 export function Tables({ found }: { found: Sheet }) {
   return (
     <>
@@ -13,7 +16,7 @@ export function Tables({ found }: { found: Sheet }) {
             <thead><tr>{Object.keys(table.rows[0]!).map((name) => <th key={name} scope="col" dir="auto">{name}</th>)}</tr></thead>
             <tbody>
               {table.rows.map((row, n) => (
-                <tr key={n}>{Object.values(row).map((cell, k) => (k ? <td key={k} dir="auto">{cell}</td> : <th key={k} scope="row" dir="auto">{cell}</th>))}</tr>
+                <tr key={n}>{Object.values(row).map((cell, k) => (k ? <td key={k} class={NUMBER.test(cell) ? "number" : ""} dir="auto">{cell}</td> : <th key={k} scope="row" dir="auto">{cell}</th>))}</tr>
               ))}
             </tbody>
           </table>

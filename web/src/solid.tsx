@@ -4,11 +4,13 @@ import { scaleLinear } from "d3-scale";
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { Block, Content } from "./data";
 import { Field } from "./field";
+import { graphics } from "./graphics";
 import { upon, useWidth } from "./map";
 import { ramp } from "./paint";
 import { number, type Shown } from "./ranges";
 import { Relief, type Pose } from "./relief";
-import { aspect, label, theme, type Change, type State } from "./state";
+import { firstSeen } from "./slices";
+import { aspect, label, palette, theme, type Change, type State } from "./state";
 
 export interface Cameras {
   add(relief: Relief): () => void;
@@ -22,7 +24,7 @@ export function cameras(locked: () => boolean): Cameras {
     add(relief) {
       const first = [...all][0];
       all.add(relief);
-      if (first && locked()) relief.take(first.pose());
+      if (first && locked()) relief.take(first.pose(), false);
       relief.onPose = (pose: Pose) => {
         if (busy || !locked()) return;
         busy = true;
@@ -42,6 +44,8 @@ interface Given {
   shown: Shown;
   cameras: Cameras;
   change: (what: Change) => void;
+  /** The relief stands, or cannot. */
+  arrived: () => void;
 }
 
 /** All reliefs of the page, for tests and for the picture that is saved. */
@@ -118,43 +122,59 @@ export function Solid(given: Given) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const labels = useRef<HTMLDivElement>(null);
   const relief = useRef<Relief | null>(null);
-  const [broken, setBroken] = useState(false);
+  const [stands, setStands] = useState<boolean | null>(null);
+  // The browser shows the rest of the page first, and makes itself ready for the third dimension meanwhile.
   useEffect(() => {
-    try {
-      relief.current = new Relief(canvas.current!);
-    } catch {
-      setBroken(true);
-      return;
-    }
-    const made = relief.current;
-    reliefs.push(made);
-    made.size();
-    made.look(content.camera);
-    const leave = given.cameras.add(made);
+    let leave = (): void => undefined;
+    let gone = false;
+    const begin = (): void => {
+      if (gone) return;
+      let made: Relief;
+      try {
+        made = new Relief(canvas.current!);
+      } catch {
+        setStands(false);
+        return given.arrived();
+      }
+      relief.current = made;
+      reliefs.push(made);
+      made.size();
+      made.look(content.camera);
+      const free = given.cameras.add(made);
+      leave = () => {
+        free();
+        reliefs.splice(reliefs.indexOf(made), 1);
+        made.free();
+      };
+      setStands(true);
+    };
+    void firstSeen().then(graphics).then(begin);
     return () => {
+      gone = true;
       leave();
-      reliefs.splice(reliefs.indexOf(made), 1);
-      made.free();
     };
   }, []);
   useEffect(() => relief.current?.size(), [width]);
-  useEffect(() => relief.current?.flat(state.flat), [state.flat]);
+  useEffect(() => relief.current?.flat(state.flat), [state.flat, stands]);
   useEffect(() => {
     const ink = theme(content, state);
-    const palette = state.colours ?? content.colours[state.value] ?? "viridis";
+    const name = palette(content, state);
     relief.current?.draw({
-      field: new Field(block, state.value, state.layer), shown, palette, colours: ramp(content.maps[palette]!),
+      field: new Field(block, state.value, state.layer), shown, palette: name, colours: ramp(content.maps[name]!),
       overlays: upon(content, index), limits: [content.limits[block.axes[0]!.name]!, content.limits[block.axes[1]!.name]!],
-      depth: 1 / aspect(content, block.axes).ratio, ink: ink.ink, faint: ink.faint, dark: state.dark,
+      depth: 1 / aspect(content, block.axes).ratio, ink: ink.ink, faint: ink.faint,
       tints: upon(content, index).flatMap((one) => (one.kind === "regions" ? [{ cells: one.cells.data, colours: one.colours ?? content.regions }] : [])),
       contours: state.contours, points: state.points, floor: state.floor, smooth: state.smooth, time: state.time,
     });
-  }, [shown, state.value, state.colours, state.dark, state.layer, state.contours, state.points, state.floor, state.smooth, state.time, block, content.overlays, content.limits]);
+  }, [shown, state.value, state.colours, state.theme, state.layer, state.contours, state.points, state.floor, state.smooth, state.time, block, content.overlays, content.limits, stands]);
   useEffect(() => {
     const made = relief.current;
     if (!made) return;
-    made.onFrame = () => labels.current && place(made, content, block, shown, labels.current, label(content, state));
-    made.mark(state.place);
+    made.onFrame = () => {
+      if (labels.current) place(made, content, block, shown, labels.current, label(content, state));
+      if (made.complete) given.arrived();
+    };
+    made.point(state.place);
   });
   const point = (event: PointerEvent): void => {
     if (event.buttons || state.kept) return;
@@ -176,7 +196,7 @@ export function Solid(given: Given) {
         }}
       />
       <div class="labels" ref={labels} aria-hidden="true" />
-      {broken && <p class="small">This browser offers no WebGL: the relief is left out, the map shows the same.</p>}
+      {stands === false && <p class="small">This browser offers no WebGL: the relief is left out, the map shows the same.</p>}
     </div>
   );
 }

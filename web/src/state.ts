@@ -18,7 +18,8 @@ export interface State {
   low: number | null;
   high: number | null;
   colours: string | null;
-  dark: boolean;
+  /** The colours of the page; "talk" has those of "light". */
+  theme: "light" | "dark" | "print";
   layer: number;
   place: Place | null;
   kept: boolean;
@@ -57,7 +58,7 @@ export function begin(content: Content): State {
     low: null,
     high: null,
     colours: null,
-    dark: content.theme === "dark",
+    theme: content.theme === "talk" ? "light" : content.theme,
     layer: Math.floor((content.blocks[0]?.axes[2]?.coordinates.length ?? 1) / 2),
     place: null,
     kept: false,
@@ -82,7 +83,12 @@ export function begin(content: Content): State {
 }
 
 export function theme(content: Content, state: State): Theme {
-  return content.themes[state.dark ? "dark" : "light"];
+  return content.themes[state.theme];
+}
+
+/** The name of the colour map of what is shown. */
+export function palette(content: Content, state: State): string {
+  return state.colours ?? (state.theme === "print" ? "gray" : (content.colours[state.value] ?? "viridis"));
 }
 
 export function label(content: Content, state: State): string {

@@ -8,6 +8,9 @@ import { layered, tinted } from "../src/layers";
 import { thinned } from "../src/mesh";
 import { scoped } from "../src/notebook";
 import { borders, tintOf } from "../src/paint";
+import { parted } from "../src/provenance";
+import { drops } from "../src/route";
+import { csv, zipped } from "../src/save";
 import { begin, type State } from "../src/state";
 
 const axis = (name: string, coordinates: number[]) => ({ name, label: name, coordinates: Float64Array.from(coordinates), length: 1 });
@@ -82,8 +85,35 @@ it("the style of a page becomes that of a tree", () => {
   expect(scoped(":root{--a:1}:root[data-dark]{--a:2}body{margin:0} .tbody{x:y}")).toBe(":host{--a:1}:host([data-dark]){--a:2}.page{margin:0} .tbody{x:y}");
 });
 
+it("a path names the steps at which its learning rate fell to half or less", () => {
+  const one = { ...way([0, 1, 2, 3]), along: { "learning rate": Float64Array.from([0.1, 0.09, 0.01, 0.005]) } };
+  expect(drops(one)).toEqual([[2, "lr ÷ 9"], [3, "lr ÷ 2"]]);
+  expect(drops(way([0, 1]))).toEqual([]);
+});
+
+describe("what is saved", () => {
+  it("is a zip whose directory finds every file", () => {
+    const made = zipped([["a.npy", Uint8Array.of(1, 2, 3)], ["ü.npy", Uint8Array.of()]]);
+    const view = new DataView(made.buffer);
+    const end = made.length - 22;
+    expect([view.getUint32(end, true), view.getUint16(end + 10, true)]).toEqual([0x06054b50, 2]);
+    const first = view.getUint32(end + 16, true);
+    expect(view.getUint32(first, true)).toBe(0x02014b50);
+    expect(view.getUint32(first + 16, true)).toBe(0x55bc801d); // crc32 of 01 02 03
+  });
+  it("is a table with a row for each cell", () => {
+    const rows = csv({ ...content([block('a "b"', [1, 2, 3, NaN], [1, 1, 5, 3])]), reasons: { "3": "failed", "5": "interpolated" } });
+    expect(rows.split("\n").slice(0, 5)).toEqual(['landscape,"x","y",status,"loss"', '"a ""b""",0,0,ok,1', '"a ""b""",1,0,ok,2', '"a ""b""",0,1,interpolated,3', '"a ""b""",1,1,failed,NaN']);
+  });
+});
+
+it("facts stand in groups, each once", () => {
+  const facts = { title: "a", seed: "1", "cosines: x,y": "0", "provenance: command": "lossatlas", "provenance: machine": "m" };
+  expect(parted(facts).map(([group, found]) => [group, found.map(([name]) => name)])).toEqual([["What was measured", ["title"]], ["How", ["seed", "cosines: x,y"]], ["When, and by what", ["machine"]]]);
+});
+
 describe("regions", () => {
-  const layer = { name: "basins", words: "", regions: ["one", "two"], cells: { shape: [2, 2], data: Uint8Array.from([0, 255, 0, 1]) } };
+  const layer = { name: "basins", words: "", regions: ["one", "two"], cells: { shape: [2, 2], data: Uint8Array.from([0, 255, 0, 1]) }, marks: [] };
   const made = { ...content([{ ...block("a", [1, 2, 3, 4]), layers: [layer] }]), regions: ["#ff0000", "#00ff00"] };
   it("lie upon a panel where they are chosen, and are the same object each time", () => {
     expect(tinted(made, state(made, {}))).toBe(made);

@@ -9,6 +9,7 @@ import json
 import struct
 import tempfile
 from collections.abc import Sequence
+from dataclasses import fields as fields_of
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -21,7 +22,7 @@ from lossatlas.atlas import sheets
 from lossatlas.atlas.guard import Guard
 from lossatlas.atlas.rugged import Rugged
 from lossatlas.atlas.schema import SCHEMA
-from lossatlas.atlas.shelf import Entry, Shelf
+from lossatlas.atlas.shelf import Entry, Shelf, named
 from lossatlas.atlas.watch import Watch
 from lossatlas.draw import View, compile, draw
 from lossatlas.draw.payload import packed, payload
@@ -73,27 +74,34 @@ class _Desk:
 
     def _scene(self, entries: tuple[Entry, ...], versions: tuple[str, ...], small: bool) -> bytes:
         if small:
-            seen = [entry.small() for entry in entries]
-            return framed([one for landscapes, _ in seen for one in landscapes], _together([view for _, view in seen]))
+            return framed(*_together(entries, [entry.small() for entry in entries]))
         return framed(*_seen(entries))
 
 
 def _seen(entries: Sequence[Entry]) -> tuple[list[xr.Dataset], View]:
-    """What is drawn of some results: several paths upon one surface where they can be, everything else side by side."""
+    """What is drawn of some results: several paths in one plane where they can be, everything else side by side."""
     if len(entries) > 1 and all(entry.kind == "path" for entry in entries):
         for ground in entries:
             with contextlib.suppress(SpecError):
                 return ground.seen_with([one for one in entries if one is not ground])
-    seen = [entry.seen() for entry in entries]
-    return [one for landscapes, _ in seen for one in landscapes], _together([view for _, view in seen])
+        with contextlib.suppress(SpecError):  # no surface is there: the plane that all of them span
+            return entries[0].seen_beside(entries[1:])
+    return _together(entries, [entry.seen() for entry in entries])
 
 
-def _together(views: Sequence[View]) -> View:
-    """The view of several results: what lies upon each stays with its panel."""
-    if len(views) == 1:
-        return views[0]
-    upon = [replace(one, panel=place) for place, view in enumerate(views) for one in view.overlays]
-    return View(overlays=upon)
+def _together(entries: Sequence[Entry], seen: Sequence[tuple[list[xr.Dataset], View]]) -> tuple[list[xr.Dataset], View]:
+    """Several results in one picture: what lies upon each stays with its panel, and no two have one name."""
+    landscapes = [one for part, _ in seen for one in part]
+    if len(seen) == 1:
+        return landscapes, seen[0][1]
+    upon = [replace(one, panel=place) for place, (_, view) in enumerate(seen) for one in view.overlays]
+    values = {view.value for _, view in seen}
+    value = values.pop() if len(values) == 1 else "loss"
+    titles = [{str(one.attrs.get("title", "")) for one in part} for part, _ in seen]
+    told = len(set().union(*titles)) == sum(map(len, titles))
+    # Landscapes of one title would be taken for runs of one model.
+    names = [] if told else [name for name, (part, _) in zip(named(entries), seen, strict=True) for _ in part]
+    return landscapes, View(overlays=upon, labels=names, value=value)
 
 
 def application(shelf: Shelf, token: str, *, every: float = 0.5) -> Any:
@@ -223,7 +231,7 @@ async def _figure(desk: _Desk, request: Request) -> Response:
         fields: dict[str, Any] = {"clip": None if asked.get("clip") == "none" else asked.get("clip", "auto")}
         fields |= {name: value for name, value in asked.items() if name in _FIELDS}
         landscapes, view = _seen(desk.asked(request))
-        fields["overlays"] = view.overlays
+        fields |= {"overlays": view.overlays, "labels": view.labels}
         with tempfile.TemporaryDirectory() as folder:
             return draw(landscapes, Path(folder) / f"figure.{kind}", **fields).read_bytes()
 
@@ -233,4 +241,4 @@ async def _figure(desk: _Desk, request: Request) -> Response:
         raise SpecError(f"the figure cannot be drawn: {fault}") from fault
 
 
-_FIELDS = ("value", "kind", "scale", "vmin", "vmax", "minus_centre", "levels", "colours", "theme", "title", "contours")
+_FIELDS = tuple({field.name for field in fields_of(View)} - {"clip", "overlays", "labels", "camera"})

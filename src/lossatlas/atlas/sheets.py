@@ -14,7 +14,7 @@ import xarray as xr
 
 from lossatlas.atlas.cards import FINDINGS
 from lossatlas.atlas.rugged import spreads
-from lossatlas.atlas.shelf import Entry
+from lossatlas.atlas.shelf import Entry, named
 from lossatlas.draw import draw
 from lossatlas.errors import SpecError
 from lossatlas.field.ruggedness import MEASURES
@@ -149,7 +149,7 @@ def compared(entries: Sequence[Entry]) -> dict[str, Any]:
     Raises:
         SpecError: one is damaged.
     """
-    sides = {_name(entry, entries): _runs(entry) for entry in entries}
+    sides = {name: _runs(entry) for name, entry in zip(named(entries), entries, strict=True)}
     rows = [{"measure": "direction seeds", **{name: str(len(runs)) for name, runs in sides.items()}}]
     for what, of in (("smallest loss", np.min), ("mean loss over the grid", np.mean), ("largest loss", np.max)):
         rows.append({"measure": what, **{name: _over(runs, of) for name, runs in sides.items()}})
@@ -159,11 +159,6 @@ def compared(entries: Sequence[Entry]) -> dict[str, Any]:
     words = [*_verdicts(sides)]
     words.append("Brackets hold Student's 95 % interval of the mean over direction seeds, where there are several.")
     return _told("Measures", words, [("measures", rows)], 0)
-
-
-def _name(entry: Entry, entries: Sequence[Entry]) -> str:
-    same = [one for one in entries if one.name == entry.name]
-    return entry.name if len(same) == 1 else f"{entry.name} ({entry.id[:4]})"
 
 
 def _runs(entry: Entry) -> list[xr.Dataset]:

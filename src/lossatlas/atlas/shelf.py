@@ -21,7 +21,7 @@ from lossatlas.results.opening import kind_of
 from lossatlas.results.store import JOURNAL, RESULT
 from lossatlas.sampling.filling import preview
 
-__all__ = ["Entry", "Shelf"]
+__all__ = ["Entry", "Shelf", "named"]
 
 _DEEP = 4
 # Results that hold others.
@@ -86,11 +86,16 @@ class Entry:
         if not self.is_field:
             raise SpecError(f"{self.name} is no Landscape; ask /api/sheet for what it holds")
         found = reading.open(self.path)
-        return [preview(found) if found["status"].size <= _PREVIEWED else found], View()
+        return [preview(found) if found["status"].size <= _PREVIEWED else found], self._view(found)
 
     def seen_with(self, others: Sequence[Entry]) -> tuple[list[xr.Dataset], View]:
         """Several paths upon the surface below this one; see :meth:`~lossatlas.atlas.trail.Trail.with_others`."""
         landscape, view = self._trail.with_others([one._trail for one in others])
+        return [landscape], view
+
+    def seen_beside(self, others: Sequence[Entry]) -> tuple[list[xr.Dataset], View]:
+        """Several paths in one plane without a surface; see :meth:`~lossatlas.atlas.trail.Trail.beside`."""
+        landscape, view = self._trail.beside([one._trail for one in others])
         return [landscape], view
 
     def small(self) -> tuple[list[xr.Dataset], View]:
@@ -99,7 +104,11 @@ class Entry:
             return self.seen()
         found = reading.open(self.path)
         steps = {name: slice(None, None, max(1, found.sizes[name] // _SMALL)) for name in found["status"].dims}
-        return [preview(found.isel(steps))], View()
+        return [preview(found.isel(steps))], self._view(found)
+
+    def _view(self, found: xr.Dataset) -> View:
+        """A map of curvature begins with its ratio."""
+        return View(value="ratio") if self.kind == "curvature map" and "ratio" in found else View()
 
     @functools.cached_property
     def _trail(self) -> trail.Trail:
@@ -108,6 +117,25 @@ class Entry:
     def card(self) -> dict[str, Any]:
         """What the overview says of it."""
         return self._trail.card() if self.kind == "path" else cards.card(self.path, self.name, self.kind)
+
+
+def named(entries: Sequence[Entry]) -> list[str]:
+    """A name for each of several entries: the last part of its path, or all of it where that tells two no more apart.
+
+    Args:
+        entries: different ones.
+
+    Returns:
+        As many names, all different.
+    """
+    short = [entry.name.rpartition("/")[2].removesuffix(".nc") for entry in entries]
+    if len(set(short)) == len(short):
+        return short
+    whole = [entry.name for entry in entries]
+    return [
+        f"{name} ({entry.id[:4]})" if whole.count(name) > 1 else name
+        for name, entry in zip(whole, entries, strict=True)
+    ]
 
 
 class Shelf:

@@ -1,4 +1,4 @@
-"""What does the page show of a recorded path? The path upon the newest surface below it, or alone in its own plane."""
+"""What does the page show of recorded paths? Each upon the newest surface below it, or in the plane that they span."""
 
 from __future__ import annotations
 
@@ -67,6 +67,7 @@ class Trail:
         self.name = name
         self.title = name.rpartition("/")[2]
         self._growing = Growing(folder)
+        self._joint = self._growing
         self._lock = threading.Lock()
 
     def card(self) -> dict[str, object]:
@@ -100,8 +101,7 @@ class Trail:
             if position is None:
                 raise SpecError(f"{self.name}: the training has kept fewer than two checkpoints; wait for more")
             below = self._below()
-        known = losses_of(self.folder)
-        own = np.array([known.get(one.step, np.nan) for one in position.checkpoints])
+        own = self._losses(position)
         note = _words(position) if below is None else f"{_words(position)} {below.note}"
         over = below.over if below else None
         path = overlays.Path(
@@ -114,7 +114,45 @@ class Trail:
         )
         if below is not None:
             return below.landscape, View(overlays=[path], camera=_eye(path))
-        return self._alone(position, own, path)
+        return _bare(self.title, [path])
+
+    def _losses(self, position: Position) -> np.ndarray:
+        """The losses of the networks themselves, where they were evaluated."""
+        known = losses_of(self.folder)
+        return np.array([known.get(one.step, np.nan) for one in position.checkpoints])
+
+    def beside(self, others: Sequence[Trail]) -> tuple[xr.Dataset, View]:
+        """This path and others of the same network in the principal plane of all their checkpoints, with no surface.
+
+        Args:
+            others: the other paths.
+
+        Returns:
+            A Landscape of which no cell is sampled, and the view that has all paths upon it, each under its own name.
+
+        Raises:
+            SpecError: a path has fewer than two checkpoints, or another network was trained.
+        """
+        trails = [self, *others]
+        folders = tuple(one.folder for one in trails)
+        with self._lock:
+            if self._joint.folders != folders:
+                self._joint = Growing(*folders)
+            position = self._joint.look()
+        if position is None:
+            raise SpecError(f"{self.name}: a training has kept fewer than two checkpoints; wait for more")
+        paths = [
+            overlays.Path(
+                x=part.coordinates[:, 0],
+                y=part.coordinates[:, 1],
+                label=trail.title,
+                words=_marks(part.checkpoints, part.coordinates),
+                note="" if number else _words(position),
+                along=along(part.checkpoints, part.residual, trail._losses(part)),
+            )
+            for number, (trail, part) in enumerate(zip(trails, position.parts(), strict=True))
+        ]
+        return _bare(" · ".join(one.title for one in trails), paths)
 
     def with_others(self, others: Sequence[Trail]) -> tuple[xr.Dataset, View]:
         """The surface below this path, with other paths of the same network upon it.
@@ -149,14 +187,12 @@ class Trail:
             if theirs != {key: tuple(shapes[key]) for key in theirs if key in shapes}:
                 raise SpecError(f"{self.name}: another network was trained than that of the surface")
             over = self._growing.over(name, below.origin, below.directions)
-        known = losses_of(self.folder)
-        losses = np.array([known.get(one.step, np.nan) for one in position.checkpoints])
         return overlays.Path(
             x=over.coordinates[:, 0],
             y=over.coordinates[:, 1],
             label=self.title,
             words=_marks(position.checkpoints, over.coordinates),
-            along=along(position.checkpoints, over.residual, losses),
+            along=along(position.checkpoints, over.residual, self._losses(position)),
         )
 
     def _below(self) -> _Below | None:
@@ -182,29 +218,37 @@ class Trail:
         words = f"The surface was sampled on plane {one.plane}, through step {one.origin}, {one.points} × {one.points}."
         return _Below(preview(landscape), over, words, str(one.plane), origin, directions)
 
-    def _alone(self, position: Position, own: np.ndarray, path: overlays.Path) -> tuple[xr.Dataset, View]:
-        coordinates = position.coordinates
-        low, high = coordinates.min(axis=0), coordinates.max(axis=0)
-        extent = float((high - low).max()) or 1.0
-        room = np.maximum(high - low, 0.25 * extent)
-        middle = (low + high) / 2
-        axes = {
-            name: Axis(
-                coordinates=np.linspace(m - 0.6 * r, m + 0.6 * r, _EMPTY),
-                length=1.0,
-                label=f"axis {number} of the principal plane",
-            )
-            for number, (name, m, r) in enumerate(zip("xy", middle, room, strict=True), 1)
-        }
-        empty = np.full((_EMPTY, _EMPTY), np.nan)
-        status = np.full((_EMPTY, _EMPTY), Status.NOT_SAMPLED, np.int8)
-        landscape = build(axes, {"loss": empty}, status, about=About(title=self.title))
-        told = path.along.get("loss in training", own)
-        losses = np.where(np.isfinite(own), own, told)
-        losses = losses[np.isfinite(losses)]
-        if not len(losses) or losses.min() == losses.max():
-            return landscape, View(overlays=[path])
-        return landscape, View(overlays=[path], camera=_eye(path), vmin=float(losses.min()), vmax=float(losses.max()))
+
+def _bare(title: str, paths: Sequence[overlays.Path]) -> tuple[xr.Dataset, View]:
+    """Paths in their plane, where nobody has sampled a surface: each point stands at its own loss."""
+    coordinates = np.concatenate([np.column_stack([path.x, path.y]) for path in paths])
+    low, high = coordinates.min(axis=0), coordinates.max(axis=0)
+    extent = float((high - low).max()) or 1.0
+    room = np.maximum(high - low, 0.25 * extent)
+    middle = (low + high) / 2
+    axes = {
+        name: Axis(
+            coordinates=np.linspace(m - 0.6 * r, m + 0.6 * r, _EMPTY),
+            length=1.0,
+            label=f"axis {number} of the principal plane",
+        )
+        for number, (name, m, r) in enumerate(zip("xy", middle, room, strict=True), 1)
+    }
+    empty = np.full((_EMPTY, _EMPTY), np.nan)
+    status = np.full((_EMPTY, _EMPTY), Status.NOT_SAMPLED, np.int8)
+    landscape = build(axes, {"loss": empty}, status, about=About(title=title))
+    losses = np.concatenate([_heights(path) for path in paths])
+    losses = losses[np.isfinite(losses)]
+    if not len(losses) or losses.min() == losses.max():
+        return landscape, View(overlays=paths)
+    return landscape, View(overlays=paths, camera=_eye(paths[0]), vmin=float(losses.min()), vmax=float(losses.max()))
+
+
+def _heights(path: overlays.Path) -> np.ndarray:
+    """The loss of each network, or where nobody has evaluated it, its loss in training."""
+    nothing = np.full(len(path.x), np.nan)
+    own = path.along.get("loss of the network", nothing)
+    return np.where(np.isfinite(own), own, path.along.get("loss in training", nothing))
 
 
 def _eye(path: overlays.Path) -> tuple[float, float]:
@@ -215,8 +259,10 @@ def _eye(path: overlays.Path) -> tuple[float, float]:
 
 def _words(position: Position) -> str:
     shares = ", ".join(f"{100 * share:.0f} %" for share in position.shares)
+    paths = len(position.lengths)
+    of = f"{len(position.checkpoints)} checkpoints" + (f" of {paths} paths together" if paths > 1 else "")
     return (
-        f"The first two principal components hold {shares} of the variance of {len(position.checkpoints)} checkpoints; "
+        f"The first two principal components hold {shares} of the variance of {of}; "
         "the axes lie in their plane and are turned so that what was drawn before stays where it was."
     )
 

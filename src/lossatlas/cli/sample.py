@@ -61,12 +61,14 @@ def sample_command(config: Path | None, print_config: bool, print_python: bool, 
     resumes, provided it names a run folder.
     """
     from lossatlas.cli.scan import Scan
+    from lossatlas.sampling.provenance import repeated_by
 
     scan = Scan(**settings(config, given))
     if print_config or print_python:
         click.echo(scan.to_toml() if print_config else scan.to_python())
         return
-    _measure(scan)
+    with repeated_by(scan.to_python()):
+        _measure(scan)
 
 
 def _measure(scan: Any) -> None:

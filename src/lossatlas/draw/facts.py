@@ -10,7 +10,7 @@ import xarray as xr
 
 from lossatlas.results.landscape import structured
 
-__all__ = ["PLAIN", "facts"]
+__all__ = ["PLAIN", "PYTHON", "facts"]
 
 PLAIN = (
     "title",
@@ -27,6 +27,10 @@ PLAIN = (
 )
 """Attributes that are words or numbers, in the order of the schema."""
 
+PYTHON = "provenance: python"
+"""The program that repeats a run."""
+
+_LINE, _PROGRAM = 400, 8000
 _STRUCTURED = ("counts", "cosines", "sampling", "curvature", "evaluation", "provenance")
 
 
@@ -56,10 +60,18 @@ def facts(landscape: xr.Dataset) -> dict[str, str]:
 
 
 def _entries(name: str, content: Mapping[str, Any]) -> dict[str, str]:
-    """One line for each entry; what is longer than a line is left to the file."""
+    """One line for each entry; what is longer than a line is left to the file, but for the program that repeats it."""
     lines = {f"{name}: {key}": _words(value) for key, value in content.items() if key != "numbers"}
-    return {key: words for key, words in lines.items() if len(words) <= 400}
+    return {key: words for key, words in lines.items() if len(words) <= (_PROGRAM if key == PYTHON else _LINE)}
 
 
 def _words(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_words(inner)}".rstrip() for name, inner in value.items())
+    if isinstance(value, list) and all(isinstance(one, (str, int, float)) for one in value):
+        return ", ".join(map(_words, value))
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)

@@ -75,7 +75,7 @@ def policy(code: str, style: str) -> str:
     allowed = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (code, style)]
     return (
         f"default-src 'none'; script-src 'sha256-{allowed[0]}'; style-src 'sha256-{allowed[1]}'; "
-        "img-src data: blob:; base-uri 'none'; form-action 'none'"
+        "img-src data: blob:; worker-src blob:; base-uri 'none'; form-action 'none'"
     )
 
 

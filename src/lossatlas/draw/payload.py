@@ -173,7 +173,11 @@ def _blocks(scene: Scene, values: Sequence[str]) -> list[dict[str, Any]]:
 
 def _layer(one: Layer) -> dict[str, Any]:
     cells = np.where(one.cells < 0, _NO_REGION, one.cells).astype(np.uint8)
-    return {"name": one.name, "words": one.words, "regions": list(one.regions), "cells": cells.T}
+    marks = [
+        {"label": each.label, "x": each.x, "y": each.y, "words": list(each.words), "symbol": each.symbol}
+        for each in one.marks
+    ]
+    return {"name": one.name, "words": one.words, "regions": list(one.regions), "cells": cells.T, "marks": marks}
 
 
 def _block(block: Cells, values: Sequence[str]) -> dict[str, Any]:

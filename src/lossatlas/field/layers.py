@@ -1,4 +1,4 @@
-"""Which cells of a map belong together: basins, and what lies behind a ridge?"""
+"""What can be seen upon a map: basins and critical points, and what lies behind a ridge?"""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import numpy as np
 import xarray as xr
 
 from lossatlas.errors import SpecError
-from lossatlas.field.basins import merge_tree
+from lossatlas.field.basins import Tree, merge_tree
 from lossatlas.field.ruggedness import rugged_cells
 from lossatlas.field.stated import stated_error
+from lossatlas.figure.overlays import Points, Symbol
 from lossatlas.figure.words import number
 from lossatlas.oneline import one_line
 from lossatlas.results.landscape import Status, axis_names
@@ -20,24 +21,29 @@ __all__ = ["MOST", "Layer", "layers"]
 MOST = 250
 """Regions of a layer that are told apart."""
 
+_NUMBERED = 30
+"""With more minima than this, no numbers are written beside them."""
+
 _BEYOND = "A minimum of a slice need not be a minimum beyond it."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
-    """Regions of a field with two axes.
+    """Regions and places of a field with two axes.
 
     Attributes:
-        name: what is chosen: "basins" or "ruggedness".
+        name: what is chosen: "basins", "critical points" or "ruggedness".
         regions: what each region is, in words.
         cells: int64 [n, m], the number of the region of each cell, -1 for none; n along the first axis.
         words: what is seen, in sentences.
+        marks: single places.
     """
 
     name: str
     regions: tuple[str, ...]
     cells: np.ndarray
     words: str
+    marks: tuple[Points, ...] = ()
 
     __repr__ = one_line
 
@@ -50,29 +56,37 @@ def layers(landscape: xr.Dataset, value: str = "loss") -> tuple[Layer, ...]:
         value: which variable.
 
     Returns:
-        Basins, where the field has no holes, and ruggedness, where its points are evenly spaced and evaluated around
-        the centre.
+        Basins and critical points, where the field has no holes, and ruggedness, where its points are evenly spaced and
+        evaluated around the centre.
 
     Example:
         >>> from lossatlas.results.landscape import Axis, build
         >>> x = np.linspace(-2, 2, 9)
         >>> axis = Axis(coordinates=x, length=1.0)
-        >>> wells, rugged = layers(build({"x": axis, "y": axis}, {"loss": (x[:, None] ** 2 - 1) ** 2 + x**2}))
+        >>> wells, points, rugged = layers(build({"x": axis, "y": axis}, {"loss": (x[:, None] ** 2 - 1) ** 2 + x**2}))
         >>> wells.regions
         ('basin 1: down to 0 at x −1, y 0', 'basin 2: down to 0 at x 1, y 0')
+        >>> [(one.label, one.x.tolist(), one.y.tolist()) for one in points.marks]
+        [('minimum', [-1.0, 1.0], [0.0, 0.0]), ('saddle', [0.0], [0.0])]
         >>> rugged.regions
         ('behind a ridge', 'falls again after a rise')
     """
-    return tuple(one for one in (_basins(landscape, value), _rugged(landscape, value)) if one is not None)
+    return (*_downhill(landscape, value), *filter(None, [_rugged(landscape, value)]))
 
 
-def _basins(landscape: xr.Dataset, value: str) -> Layer | None:
+def _downhill(landscape: xr.Dataset, value: str) -> tuple[Layer, ...]:
+    """Basins, and the points where they are lowest and where they meet."""
     field = np.asarray(landscape[value].values, np.float64)
     known = np.isin(landscape["status"].values, (int(Status.OK), int(Status.INTERPOLATED))) & np.isfinite(field)
     if not known.all():
-        return None  # a hole could hide a minimum or a pass
+        return ()  # a hole could hide a minimum or a pass
     slack, how = stated_error(landscape, value)
     tree = merge_tree(field, slack)
+    left = f"{tree.dropped} minima too shallow to be told from none are left out ({how}). {_BEYOND}"
+    return _basins(landscape, field, tree, left), _critical(landscape, field, tree, left)
+
+
+def _basins(landscape: xr.Dataset, field: np.ndarray, tree: Tree, left: str) -> Layer:
     axes, regions = axis_names(landscape), []
     for n, cell in enumerate(tree.minima[:MOST], 1):
         at = zip(axes, np.unravel_index(cell, field.shape), strict=True)
@@ -82,9 +96,32 @@ def _basins(landscape: xr.Dataset, value: str) -> Layer | None:
     words = "One basin: all cells run down to one minimum." if count == 1 else f"{count} basins, the deepest first."
     if count > MOST:
         words += f" Only the {MOST} deepest are drawn."
-    words += f" {tree.dropped} minima too shallow to be told from none are left out ({how}). {_BEYOND}"
     cells = np.where(tree.labels < MOST, tree.labels, -1)
-    return Layer(name="basins", regions=tuple(regions), cells=cells, words=words)
+    return Layer(name="basins", regions=tuple(regions), cells=cells, words=f"{words} {left}")
+
+
+def _critical(landscape: xr.Dataset, field: np.ndarray, tree: Tree, left: str) -> Layer:
+    """Minima, numbered as their basins, and the lowest passes between them."""
+    minima = np.asarray(tree.minima[:MOST], np.int64)
+    passes = np.array([merge.saddle for merge in tree.merges[:MOST]], np.int64)
+    numbered = [str(n) for n in range(1, len(minima) + 1)] if len(minima) <= _NUMBERED else []
+    marks = [_points(landscape, field, minima, "minimum", "circle", numbered)]
+    words = f"{len(tree.minima)} " + ("minimum" if len(tree.minima) == 1 else "minima, the deepest first")
+    if len(passes):
+        marks.append(_points(landscape, field, passes, "saddle", "cross", []))
+        words += f", and {len(tree.merges)} " + ("saddle" if len(tree.merges) == 1 else "saddles, where basins meet")
+    nothing = np.full(field.shape, -1)
+    return Layer(name="critical points", regions=(), cells=nothing, words=f"{words}. {left}", marks=tuple(marks))
+
+
+def _points(
+    landscape: xr.Dataset, field: np.ndarray, cells: np.ndarray, label: str, symbol: Symbol, words: list[str]
+) -> Points:
+    x, y = (
+        landscape[name].values[places]
+        for name, places in zip(axis_names(landscape), np.unravel_index(cells, field.shape), strict=True)
+    )
+    return Points(x=x, y=y, label=label, symbol=symbol, words=words)
 
 
 def _rugged(landscape: xr.Dataset, value: str) -> Layer | None:

@@ -1,8 +1,10 @@
-r"""Where does a path lie that is still being recorded, in axes that stay where they are while it grows?
+r"""Where do paths lie that are still being recorded, in axes that stay where they are while they grow?
 
 Every new checkpoint turns the principal plane a little, and an eigenvector has no sign: drawn anew each time, the path
 would jump. Of all axes in the new plane, those are taken that bring the checkpoints seen before nearest to where they
 were drawn: the orthogonal Procrustes problem (Schönemann 1966), whose solution is one singular value decomposition.
+
+Several paths of one network have a plane in common: that of the principal components of all their checkpoints together.
 """
 
 from __future__ import annotations
@@ -10,11 +12,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.linalg import orthogonal_procrustes
 
+from lossatlas.errors import SpecError
 from lossatlas.expected import path_of
 from lossatlas.oneline import one_line
 from lossatlas.paths import streams
@@ -27,21 +31,22 @@ from lossatlas.space.parameters import Parameters
 __all__ = ["MOST", "Growing", "Position"]
 
 _File = tuple[str, int]
-# Its name, and when it was written: a training that went back writes another file of the same name.
+# Where it lies, and when it was written: a training that went back writes another file of the same name.
 
 MOST = 300
-"""So many checkpoints are placed; of a longer path every second one, every fourth, …, and the last."""
+"""So many checkpoints are placed; of longer paths every second one, every fourth, …, and the last of each."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Position:
-    """Where a path lies now.
+    """Where paths lie now.
 
     Attributes:
-        checkpoints: those that are placed, in order.
+        checkpoints: those that are placed, path after path, each in order.
         coordinates: float64 [n, 2], in parameter norm from the first checkpoint, along two axes of the principal plane.
         residual: float64 [n], distance from that plane, in parameter norm.
         shares: float64 [2], of the variance about the mean that the first two principal components hold.
+        lengths: how many of the n belong to each path.
     """
 
     __repr__ = one_line
@@ -50,14 +55,31 @@ class Position:
     coordinates: np.ndarray
     residual: np.ndarray
     shares: np.ndarray
+    lengths: tuple[int, ...]
+
+    def parts(self) -> list[Position]:
+        """Each path by itself, in the plane that all share."""
+        ends = np.cumsum(self.lengths).tolist()
+        cuts = [slice(end - length, end) for end, length in zip(ends, self.lengths, strict=True)]
+        return [
+            Position(
+                checkpoints=self.checkpoints[cut],
+                coordinates=self.coordinates[cut],
+                residual=self.residual[cut],
+                shares=self.shares,
+                lengths=(cut.stop - cut.start,),
+            )
+            for cut in cuts
+        ]
 
 
 class Growing:
-    """A recorded path that is read on as it grows: a look costs one pass over the checkpoints if there are new ones.
+    """Recorded paths, read on as they grow: a look costs one pass over the checkpoints if there are new ones.
 
     Args:
-        folder: of a :class:`~lossatlas.Recorder`.
-        most: how many checkpoints are placed at most.
+        folders: of a :class:`~lossatlas.Recorder`; several of one network lie in the principal plane of all their
+            checkpoints.
+        most: how many checkpoints of a path are placed at most.
 
     Example:
         >>> import tempfile, torch, lossatlas as la
@@ -70,8 +92,8 @@ class Growing:
         [[0.0, 0.0], [0.0, 0.0]]
     """
 
-    def __init__(self, folder: str | os.PathLike[str], *, most: int = MOST) -> None:
-        self.folder = path_of("folder", folder)
+    def __init__(self, *folders: str | os.PathLike[str], most: int = MOST) -> None:
+        self.folders = tuple(path_of("folder", folder) for folder in folders)
         self.most = most
         self._files: list[_File] = []
         self._gram = np.zeros((0, 0))
@@ -79,23 +101,29 @@ class Growing:
         self._over: dict[str, dict[_File, np.ndarray]] = {}
 
     def look(self) -> Position | None:
-        """Where the path lies now.
+        """Where the paths lie now.
 
         Returns:
-            The position, or ``None`` where there are fewer than two checkpoints.
+            The position, or ``None`` where a path has fewer than two checkpoints.
 
         Raises:
-            SpecError: the folder is damaged.
+            SpecError: a folder is damaged, or another network was trained in one of several.
         """
-        entries, names = self._entries()
-        if len(entries) < 2:
+        paths = [self._entries(folder) for folder in self.folders]
+        if any(len(entries) < 2 for entries, _ in paths):
             return None
-        files = [(entry["file"], written(self.folder, entry["step"])) for entry in entries]
-        self._read(files, names)
+        files = [
+            (str(folder / entry["file"]), written(folder, entry["step"]))
+            for folder, (entries, _) in zip(self.folders, paths, strict=True)
+            for entry in entries
+        ]
+        lengths = tuple(len(entries) for entries, _ in paths)
+        self._read(files, paths[0][1], lengths)
         coordinates, residual, shares = _plane(self._gram)
         coordinates = self._aligned(files, coordinates)
         self._drawn = dict(zip(files, coordinates, strict=True))
-        return Position(checkpoints=_known(entries), coordinates=coordinates, residual=residual, shares=shares)
+        known = tuple(one for entries, _ in paths for one in _known(entries))
+        return Position(checkpoints=known, coordinates=coordinates, residual=residual, shares=shares, lengths=lengths)
 
     def over(self, name: str, origin: Parameters, directions: Mapping[str, Parameters]) -> Projected:
         r"""Where the checkpoints of the last look lie over a plane; those that were placed before are not read again.
@@ -119,11 +147,11 @@ class Growing:
         rows = np.array([placed[file] for file in self._files])
         return Projected(axes=tuple(directions), coordinates=rows[:, :-2], residual=rows[:, -2], distance=rows[:, -1])
 
-    def _entries(self) -> tuple[list[dict[str, Any]], list[str]]:
-        """The checkpoints that are placed, and the names of the parameters."""
-        if not (self.folder / "path.json").is_file():
+    def _entries(self, folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
+        """The checkpoints of a path that are placed, and the names of the parameters."""
+        if not (folder / "path.json").is_file():
             return [], []
-        layout, entries = read_index(self.folder)
+        layout, entries = read_index(folder)
         step = 1
         while len(entries) / step > self.most:
             step *= 2
@@ -131,26 +159,41 @@ class Growing:
         return (kept if not entries or kept[-1] is entries[-1] else [*kept, entries[-1]]), layout["parameters"]
 
     def _sources(self, files: Sequence[_File]) -> list[streams.Source]:
-        return [streams.Stored(self.folder / file) for file, _ in files]
+        return [streams.Stored(Path(file)) for file, _ in files]
 
-    def _read(self, files: list[_File], names: Sequence[str]) -> None:
+    def _read(self, files: list[_File], names: Sequence[str], lengths: Sequence[int]) -> None:
         """Bring the Gram matrix of the differences to the first checkpoint up to date."""
         if files[:1] != self._files[:1]:  # another training
             self._files, self._gram, self._drawn, self._over = [], np.zeros((0, 0)), {}, {}
-        stays = [place for place, file in enumerate(self._files) if file in set(files)]
+        now = set(files)
+        stays = [place for place, file in enumerate(self._files) if file in now]
         known = [self._files[place] for place in stays]
-        new = [file for file in files if file not in set(known)]
+        there = set(known)
+        new = [file for file in files if file not in there]
         gram = np.zeros((len(known) + len(new), len(known) + len(new)))
         gram[: len(known), : len(known)] = self._gram[np.ix_(stays, stays)]
         if new:
+            shapes = self._shapes(files, names, lengths)
             sources = self._sources([files[0], *known, *new])
-            shapes = {name: sources[-1].shapes[name] for name in names if name in sources[-1].shapes}
             for *_, block in streams.blocks(sources, shapes):
                 block = block[1:] - block[:1]
                 gram[len(known) :] += (block[len(known) :] @ block.T).numpy()
             gram[: len(known), len(known) :] = gram[len(known) :, : len(known)].T
-        order = [[*known, *new].index(file) for file in files]
+        places = {file: place for place, file in enumerate([*known, *new])}
+        order = [places[file] for file in files]
         self._files, self._gram = files, gram[np.ix_(order, order)]
+
+    def _shapes(self, files: list[_File], names: Sequence[str], lengths: Sequence[int]) -> dict[str, tuple[int, ...]]:
+        """The shapes of the parameters, which every path must have."""
+        lasts = self._sources([files[end - 1] for end in np.cumsum(lengths)])
+        first, *others = [{name: one.shapes[name] for name in names if name in one.shapes} for one in lasts]
+        for folder, other in zip(self.folders[1:], others, strict=True):
+            if other != first:
+                raise SpecError(
+                    f"{folder}: another network was trained here than in {self.folders[0]}, so their paths have no "
+                    "plane in common; look at each by itself"
+                )
+        return first
 
     def _aligned(self, files: Sequence[_File], coordinates: np.ndarray) -> np.ndarray:
         """The coordinates in the axes that bring what was drawn before nearest to where it was."""

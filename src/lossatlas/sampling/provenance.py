@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import inspect
 import platform
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import asdict
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,7 +30,26 @@ from lossatlas.space.charts import Chart
 from lossatlas.space.facts import Facts, facts
 from lossatlas.space.shifting import Moved, Shifted
 
-__all__ = ["code_identity", "run_spec", "subject_identity"]
+__all__ = ["code_identity", "repeated_by", "run_spec", "subject_identity"]
+
+_PROGRAM: ContextVar[str] = ContextVar("program", default="")
+
+
+@contextlib.contextmanager
+def repeated_by(program: str) -> Iterator[None]:
+    """Note with every run that is begun here the Python program that repeats it.
+
+    Args:
+        program: as `lossatlas sample --print-python` prints it.
+
+    Yields:
+        Nothing.
+    """
+    token = _PROGRAM.set(program)
+    try:
+        yield
+    finally:
+        _PROGRAM.reset(token)
 
 
 def run_spec(
@@ -135,8 +157,10 @@ def _about(objective: Measurable, known: Facts, centre: Centre, precision: str) 
 
 
 def _provenance(objective: Measurable, centre: Centre) -> dict[str, Any]:
+    program = _PROGRAM.get()
     return {
-        "command": shlex.join(sys.argv),
+        "command": _command(sys.argv),
+        **({"python": program} if program else {}),
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in ("torch", "numpy", "xarray")},
@@ -146,6 +170,13 @@ def _provenance(objective: Measurable, centre: Centre) -> dict[str, Any]:
         "seconds per point": round(centre.seconds, 6),
         "notes": list(centre.notes),
     }
+
+
+def _command(arguments: list[str]) -> str:
+    """The command as a user types it, wherever its program lies."""
+    program, *rest = arguments or [""]
+    own = Path(program).name == "lossatlas" or Path(program).parts[-2:] == ("lossatlas", "__main__.py")
+    return shlex.join(["lossatlas" if own else program, *rest])
 
 
 def _loss_name(objective: Measurable) -> str:
