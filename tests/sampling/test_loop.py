@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -234,3 +235,21 @@ def test_the_former_name_of_a_subset_goes_on_with_a_warning():
     after = la.sample(objective, plane, grid, samples=la.Subset(size=12))
     np.testing.assert_array_equal(before["loss"], after["loss"])
     assert json.loads(after.attrs["sampling"])["samples"] == 12
+
+
+def test_a_grid_is_sampled_without_statistics_and_compilers():
+    """What a scan of a whole grid has no use for would be a quarter of a second, and a compiler a whole one."""
+    code = """
+import sys
+sys.modules["dask"] = None  # xarray loads it, and it the half of scipy, where another extra has installed it
+import torch, lossatlas as la
+from torch import nn
+net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3)).eval()
+objective = la.Objective(net, (torch.randn(20, 1, 8, 8), torch.randint(3, (20,))), nn.functional.cross_entropy)
+plane = la.Plane.random(objective, seed=0)
+for plan in ("auto", "fused"):
+    la.sample(objective, plane, la.Grid(x=(-1, 1, 3), y=(-1, 1, 3)), plan=plan)
+heavy = {"scipy", "matplotlib", "torch._dynamo", "torch._inductor", "sympy"} & set(sys.modules)
+assert not heavy, heavy
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

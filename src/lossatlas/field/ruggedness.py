@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.stats
 import xarray as xr
 
 from lossatlas.errors import SpecError
@@ -348,7 +347,9 @@ def _spread(name: str, values: list[float]) -> Spread:
         return Spread(measure=name, values=tuple(values), mean=math.nan, low=math.nan, high=math.nan)
     mean, half = float(known.mean()), math.nan
     if len(known) > 1:
-        factor = float(scipy.stats.t.ppf(0.975, len(known) - 1))
+        from scipy.special import stdtrit
+
+        factor = float(stdtrit(len(known) - 1, 0.975))
         half = factor * float(known.std(ddof=1)) / math.sqrt(len(known))
     most = 1.0 if name in ("descent", "behind") else math.inf
     return Spread(measure=name, values=tuple(values), mean=mean, low=max(mean - half, 0.0), high=min(mean + half, most))

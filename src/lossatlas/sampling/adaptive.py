@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
-from scipy.spatial import KDTree
 
 from lossatlas.errors import SpecError, unknown
 from lossatlas.expected import check_number
@@ -298,6 +297,8 @@ def _beside_a_hole(cells: np.ndarray, free: np.ndarray, told: np.ndarray, values
     holes, known = np.flatnonzero(told & ~np.isfinite(values)), np.flatnonzero(np.isfinite(values))
     if not len(holes):
         return np.zeros(len(free), bool)
+    from scipy.spatial import KDTree
+
     to_hole, _ = KDTree(cells[holes]).query(cells[free])
     to_value, _ = KDTree(cells[known]).query(cells[free])
     beside = 1.5 * max(np.diff(np.unique(side)).max(initial=0.0) for side in cells.T)

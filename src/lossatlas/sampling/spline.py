@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import numpy as np
-import scipy.linalg
 
 __all__ = ["Guess", "Spline"]
 
@@ -26,6 +25,8 @@ class Spline:
     """
 
     def __init__(self, points: np.ndarray) -> None:
+        import scipy.linalg
+
         self.points = points
         self._terms = _terms(points)
         tail, count = self._tail(points), len(points)

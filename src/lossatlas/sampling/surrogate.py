@@ -26,7 +26,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from scipy.spatial import KDTree
 
 from lossatlas.field.stated import BEYOND, LEFT_ABOVE
 from lossatlas.oneline import one_line
@@ -290,6 +289,8 @@ class _Formula:
 
 
 def _formula(cells: np.ndarray, fitted: _Fitted, reach: float, *, far: bool) -> _Formula:
+    from scipy.spatial import KDTree  # here and in the spline, since a scan of a whole grid is spared scipy
+
     points, wrong = fitted.points, fitted.wrong(fitted.guess.held_out)
     tree, count = KDTree(points), len(points)
     most = min(max(NEIGHBOURS, AROUND), count - 1)
