@@ -96,6 +96,17 @@ def test_runs_of_one_report_share_a_scale_and_have_names_of_their_own(tmp_path, 
     assert set(rows[0]) == {"ruggedness", "net (a)", "net (b)", "proves"}
 
 
+def test_runs_that_are_called_like_a_column_of_ours_keep_theirs(tmp_path, make) -> None:
+    x = np.linspace(-1, 1, 9)
+    names = ("ruggedness", "proves")
+    results = [
+        Result(f"runs/{name}", "landscape", make(scale * (x[:, None] ** 2 + x**2), x=x, y=x, title=name))
+        for name, scale in zip(names, (1.0, 5.0), strict=True)
+    ]
+    (rows,) = [part.rows for part in parts_of(results) if isinstance(part, Table) and "proves" in part.rows[0]]
+    assert list(rows[0]) == ["(ruggedness)", "ruggedness", "proves", "(proves)"]
+
+
 def test_a_report_shows_itself_in_a_notebook(tmp_path) -> None:
     parts = ["words", *(Heading(f"<b>{number}</b>") for number in range(40))]
     made = report(tmp_path / "page.html", "<script>", parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from typing import ClassVar
@@ -19,7 +20,7 @@ from lossatlas.evaluate.called import Called
 from lossatlas.evaluate.evaluator import Evaluator
 from lossatlas.evaluate.graph.run import Graphs
 from lossatlas.evaluate.graph.trace import UntraceableError
-from lossatlas.evaluate.layout import ChannelsLast, FusedKernels
+from lossatlas.evaluate.layout import ChannelsLast, FusedKernels, layouts
 from lossatlas.evaluate.plain import Plain, PlainEach, PlainWithErrors
 from lossatlas.evaluate.plans import Plan
 from lossatlas.evaluate.streaming import Streamed
@@ -229,9 +230,90 @@ def test_a_hook_that_is_a_function_is_not_called_from_two_threads():
     seen = {}
     net[0].register_forward_hook(lambda module, inputs, outputs: seen.update(last=outputs))
     made, plane, plan = in_two(F.cross_entropy, net)
-    with pytest.raises(UntraceableError, match="a hook of the model is a function"):
+    with pytest.raises(UntraceableError, match="a hook of the model, which is a function"):
         ChannelsLast(made, plane, plan)
     ChannelsLast(made, plane, Plan(name="channels_last", micro=4)).close()
+
+
+KEPT: dict[str, torch.Tensor] = {}
+
+
+def keeping_in_its_module(outputs, targets):
+    KEPT["last"] = outputs
+    time.sleep(0.01)
+    return F.cross_entropy(KEPT["last"], targets)
+
+
+def calling_one_that_keeps(outputs, targets):
+    return keeping_in_its_module(outputs, targets)
+
+
+def keeping_in_a_closure():
+    last = None
+
+    def loss(outputs, targets):
+        nonlocal last
+        last = outputs
+        return F.cross_entropy(last, targets)
+
+    return loss
+
+
+def writing_in_place():
+    by = torch.zeros(8, 5)
+
+    def loss(outputs, targets):
+        return F.cross_entropy(by[: len(outputs)].copy_(outputs), targets)
+
+    return loss
+
+
+class ForwardThatKeeps(nn.Sequential):
+    def forward(self, x):
+        KEPT["last"] = x
+        return super().forward(KEPT["last"])
+
+
+@pytest.mark.parametrize(
+    ("loss", "shared"),
+    [
+        (keeping_in_its_module, "'KEPT' of keeping_in_its_module|what keeping_in_its_module writes to"),
+        (calling_one_that_keeps, "'KEPT' of keeping_in_its_module|what keeping_in_its_module writes to"),
+        (functools.partial(calling_one_that_keeps), "keeping_in_its_module"),
+        (keeping_in_a_closure(), "what loss writes to"),
+        (writing_in_place(), "what loss writes to in place"),
+    ],
+)
+def test_a_function_that_keeps_something_is_not_called_from_two_threads(loss, shared):
+    made, plane, plan = in_two(loss)
+    with pytest.raises(UntraceableError, match=shared):
+        ChannelsLast(made, plane, plan)
+    assert {one.workers for one in layouts(made)} == {1}
+    way = ChannelsLast(made, plane, Plan(name="channels_last", micro=4))
+    np.testing.assert_allclose(way.values(POINTS), Plain(made, plane).values(POINTS), rtol=1e-6)
+    way.close()
+
+
+def test_a_forward_that_keeps_something_in_its_module_is_not_called_from_two_threads():
+    made, plane, plan = in_two(F.cross_entropy, ForwardThatKeeps(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(36, 5)))
+    with pytest.raises(UntraceableError, match="'KEPT' of forward"):
+        ChannelsLast(made, plane, plan)
+
+
+WEIGHTS = torch.ones(5)
+
+
+def plain_loss(outputs, targets, smoothing=0.1):
+    return F.cross_entropy(outputs, targets, WEIGHTS, label_smoothing=smoothing)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [F.cross_entropy, plain_loss, functools.partial(plain_loss, smoothing=0.0), nn.CrossEntropyLoss(), Keeping()],
+)
+def test_a_plain_function_and_an_object_are_called_from_two_threads(loss):
+    made, plane, plan = in_two(loss)
+    ChannelsLast(made, plane, plan).close()
 
 
 def test_workers_share_what_they_only_read():

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import lossatlas as la
+from lossatlas.errors import SpecError
 from lossatlas.objective.wrappers import plain_names, unwrapped
 
 GRID = la.Grid(x=(-1, 1, 3), y=(-1, 1, 3))
@@ -126,3 +127,15 @@ def test_lazy_modules_that_saw_no_batch_are_refused_in_one_sentence():
         la.Objective(model, data(), loss=F.cross_entropy)
     model(data()[0])
     assert picture(model).shape == (3, 3)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("part", [False, True])
+def test_torchscript_is_refused_with_what_to_do_instead(part, tmp_path):
+    scripted = torch.jit.trace(net(), torch.ones(2, 4))
+    model = nn.Sequential(scripted) if part else scripted
+    with pytest.raises(SpecError, match="its part '0' is TorchScript" if part else "model is TorchScript"):
+        la.Objective(model, data(), loss=F.cross_entropy)
+    scripted.save(tmp_path / "scripted.pt")
+    with pytest.raises(SpecError, match="is TorchScript, which is code"):
+        la.load_checkpoint(net(), tmp_path / "scripted.pt")

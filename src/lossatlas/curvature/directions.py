@@ -20,6 +20,7 @@ from lossatlas.errors import SpecError, unknown
 from lossatlas.expected import check_number, check_whole
 from lossatlas.objective import Objective, means
 from lossatlas.objective.given import check_objective
+from lossatlas.objective.reentrant import differentiated
 from lossatlas.space.directions import Direction, random
 from lossatlas.space.normalize import STILL, By, normalize
 from lossatlas.space.parameters import Parameters, combine, norm
@@ -193,7 +194,7 @@ class _Slope:
                 place.copy_(combine(objective.origin[name], step))
         total = 0.0
         sums: list[Tensor] = [torch.zeros_like(place) for place in moved]
-        with objective.batches.seeded(0):
+        with objective.batches.seeded(0), differentiated():
             for share, batch in zip(self._shares, objective.batches, strict=True):
                 if not share:  # a batch whose targets are all ignored has no loss
                     continue

@@ -6,10 +6,10 @@ import copy
 from collections.abc import Iterable
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from lossatlas.objective import Objective, calling
+from lossatlas.objective.reentrant import differentiated
 
 __all__ = ["kinks", "kinks_behind", "operations", "surrogates_behind"]
 
@@ -99,7 +99,7 @@ def kinks(objective: Objective) -> tuple[str, ...]:
     model = copy.deepcopy(objective.private)
     for tensor in model.parameters():
         tensor.requires_grad_(tensor.is_floating_point())
-    with objective.batches.seeded(0), torch.inference_mode(False), torch.enable_grad():
+    with objective.batches.seeded(0), differentiated():
         batch = next(iter(objective.batches))
         outputs, targets = objective.forward(model, batch)
         if objective.loss is None:

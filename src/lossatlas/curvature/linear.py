@@ -12,6 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lossatlas.curvature.kinks import operations
 from lossatlas.errors import SpecError
+from lossatlas.objective.reentrant import differentiated
 
 __all__ = ["Counted", "add_slopes", "back_and_forth", "derivatives", "ggn_product", "hessian_product", "slopes_of"]
 
@@ -138,8 +139,7 @@ def derivatives(*, twice: bool = True) -> Iterator[None]:
         if twice:
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))
             stack.enter_context(torch.backends.cudnn.flags(enabled=False))
-        stack.enter_context(torch.inference_mode(False))
-        stack.enter_context(torch.enable_grad())
+        stack.enter_context(differentiated())
         try:
             yield
         except RuntimeError as fault:

@@ -19,7 +19,7 @@ from lossatlas.field.topology import topology
 from lossatlas.field.uncertainty import Seeds
 from lossatlas.figure.parts import Heading, Note, Number, Part, Picture, Table
 from lossatlas.figure.plot import Plot
-from lossatlas.figure.words import percent
+from lossatlas.figure.words import column_title, percent
 from lossatlas.results.landscape import structured, value_names
 from lossatlas.results.quantities import quantity
 
@@ -155,8 +155,9 @@ def _rugged(runs: Mapping[str, Sequence[xr.Dataset]]) -> list[Part]:
             found[name] = over_seeds(landscapes)
     if not found:
         return []
+    left, right = column_title("ruggedness", found), column_title("proves", found)
     rows = [
-        {"ruggedness": words, **{name: one[measure].words for name, one in found.items()}, "proves": PROVES[measure]}
+        {left: words, **{name: one[measure].words for name, one in found.items()}, right: PROVES[measure]}
         for measure, words in MEASURES.items()
         if all(measure in one for one in found.values())
     ]

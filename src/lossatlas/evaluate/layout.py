@@ -22,6 +22,7 @@ from lossatlas.evaluate.threads import pool_of
 from lossatlas.objective import Objective, calling
 from lossatlas.objective.batches import size_of
 from lossatlas.objective.part import few, rows_of
+from lossatlas.objective.purity import shared_by
 from lossatlas.space.charts import Chart, Plane
 
 __all__ = ["ChannelsLast", "Copies", "FusedKernels", "layouts"]
@@ -59,8 +60,8 @@ class ChannelsLast:
     def __init__(self, objective: Objective, chart: Chart, plan: Plan, copies: Copies | None = None) -> None:
         if reason := why_not(objective):
             raise UntraceableError(reason)
-        if plan.workers > 1 and _hooked(objective.private):
-            raise UntraceableError("a hook of the model is a function, which its copies share")
+        if plan.workers > 1 and (shared := _shared(objective)):
+            raise UntraceableError(f"copies of the model, the loss and the metrics would share {shared}")
         self._objective = objective
         self._parts = list(_cut(objective, plan))
         copies, key = {} if copies is None else copies, (plan.name, plan.workers)
@@ -154,7 +155,7 @@ def layouts(objective: Objective) -> list[Plan]:
     convolves = any(isinstance(module, nn.Conv2d) for module in objective.model.modules())
     if not (last and convolves and objective.forward is calling.forward) or why_not(objective):
         return []
-    workers = workers_to_try(objective.device)[0]
+    workers = 1 if _shared(objective) else workers_to_try(objective.device)[0]
     names = ("fused", "channels_last") if hasattr(torch.ops.mkldnn, "_convolution_pointwise") else ("channels_last",)
     return [Plan(name=name, micro=MICRO, workers=workers) for name in names]
 
@@ -169,6 +170,14 @@ def _beside(objective: Objective) -> Objective:
         if tensor.dim() == 4:
             tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
     return beside
+
+
+def _shared(objective: Objective) -> str:
+    """What copies of model, loss and metrics share that one of them may write to, in words."""
+    if _hooked(objective.private):
+        return "a hook of the model, which is a function"
+    measured = (objective.private, objective.loss, *(objective.metrics[name] for name in objective.measured[1:]))
+    return next(filter(None, (shared_by(part) for part in measured if part is not None)), "")
 
 
 def _hooked(model: nn.Module) -> bool:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
-__all__ = ["WAY", "apart", "ascii_only", "capital", "number", "numbers", "percent", "with_range"]
+__all__ = ["WAY", "apart", "ascii_only", "capital", "column_title", "number", "numbers", "percent", "with_range"]
 
 WAY = re.compile(r"^from (?P<start>.+) \(0\) to (?P<end>.+) \(1\)$")
 """What the axis of a straight way between two networks is called."""
@@ -123,3 +123,18 @@ def with_range(shares: list[float]) -> str:
     """The mean of some shares, and the smallest and the largest, in percent."""
     mean = sum(shares) / len(shares)
     return f"{100 * mean:.0f} % ({100 * min(shares):.0f} to {100 * max(shares):.0f})"
+
+
+def column_title(title: str, names: Container[str]) -> str:
+    """The title of a column of ours, in brackets where somebody gave the same name to one of theirs.
+
+    Returns:
+        The title.
+
+    Example:
+        >>> column_title("proves", ("ours", "theirs")), column_title("proves", ("proves", "theirs"))
+        ('proves', '(proves)')
+    """
+    while title in names:
+        title = f"({title})"
+    return title

@@ -18,6 +18,7 @@ from lossatlas.flatness.result import Sharpness
 from lossatlas.objective import Objective, calling, reduction
 from lossatlas.objective.batches import map_tensors, tensors_of
 from lossatlas.objective.given import check_objective
+from lossatlas.objective.reentrant import differentiated
 from lossatlas.space import filters
 from lossatlas.space.parameters import Parameters
 
@@ -74,7 +75,7 @@ def _slopes(ground: Ground) -> Iterator[Tensor]:
     loss = objective.loss
     assert loss is not None
     moved = [place for name, place in model.named_parameters() if name in ground.matrix.names]
-    with objective.batches.seeded(0):
+    with objective.batches.seeded(0), differentiated():
         for size, batch in zip(objective.sizes, objective.batches, strict=True):
             outputs, targets = objective.forward(model, batch)
             each = reduction.loss_each(loss, calling.predictions(outputs), targets, size)

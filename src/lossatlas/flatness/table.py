@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from lossatlas.errors import SpecError, unknown
 from lossatlas.expected import check_kind
 from lossatlas.figure.plot import Panel, Plot, Series, Style, onto
-from lossatlas.figure.words import number
+from lossatlas.figure.words import column_title, number
 from lossatlas.flatness import average, curved, functional, rise, worst
 from lossatlas.flatness.definitions import Name
 from lossatlas.flatness.degeneracy.measure import llc
@@ -151,14 +151,16 @@ class Table:
         return [self._row(name) for name in self.results]
 
     def _row(self, name: Name) -> dict[str, str]:
-        row = {"measure": definition_of(name).title}
+        row = {column_title("measure", self.models): definition_of(name).title}
         for model, one in zip(self.models, self.results[name], strict=True):
             row[model] = "–" if one is None else _with_spread(one)
-        row["invariant to rescaling"] = ", ".join(definition_of(name).invariant_to) or "nothing"
-        row["flatter is"] = definition_of(name).flatter
+        row[column_title("invariant to rescaling", self.models)] = (
+            ", ".join(definition_of(name).invariant_to) or "nothing"
+        )
+        row[column_title("flatter is", self.models)] = definition_of(name).flatter
         if name in self.correlations:
             found = self.correlations[name]
-            row[f"Kendall τ with {self.against_name}"] = _with_interval(found)
+            row[column_title(f"Kendall τ with {self.against_name}", self.models)] = _with_interval(found)
         return row
 
     @property

@@ -19,7 +19,7 @@ from torch import nn
 
 from lossatlas.objective.hashing import fingerprint, is_array
 
-__all__ = ["code_of", "unchanged"]
+__all__ = ["code_of", "codes_of", "of_library", "read_by", "unchanged"]
 
 _DEEPEST = 8
 
@@ -47,7 +47,7 @@ def code_of(function: Any) -> dict[str, str]:
         (True, ['by'])
     """
     function = _unwrapped(function)
-    if not isinstance(function, types.FunctionType) or _of_library(function):
+    if not isinstance(function, types.FunctionType) or of_library(function):
         return {"source": _hash(_parts(function, frozenset(), 0))}
     read = {name: _hash(_parts(value, frozenset(), 0)) for name, value in _read(function)}
     return {"source": _hash(iter([_source(function)])), **read}
@@ -94,9 +94,9 @@ def _parts(part: Any, above: frozenset[int], depth: int) -> Iterator[bytes]:
     elif isinstance(part, nn.Module):
         yield repr(part).encode()
         yield fingerprint(dict(part.state_dict()))
-        if not _of_library(type(part)):
+        if not of_library(type(part)):
             yield _source(type(part))
-    elif isinstance(part, (type, types.ModuleType, types.BuiltinFunctionType)) or _of_library(part):
+    elif isinstance(part, (type, types.ModuleType, types.BuiltinFunctionType)) or of_library(part):
         yield f"{getattr(part, '__module__', '')}.{getattr(part, '__qualname__', type(part).__qualname__)}".encode()
     elif callable(part):
         yield _source(type(part))
@@ -106,7 +106,7 @@ def _parts(part: Any, above: frozenset[int], depth: int) -> Iterator[bytes]:
 
 
 def _function(function: types.FunctionType, above: frozenset[int], depth: int) -> Iterator[bytes]:
-    if _of_library(function):
+    if of_library(function):
         yield f"{function.__module__}.{function.__qualname__}".encode()
         return
     yield _source(function)
@@ -123,7 +123,15 @@ def _read(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         if _filled(cell):
             yield name, cell.cell_contents
-    yield from _globals(function)
+    yield from ((name, value) for name, value in _module_values(function) if _constant(value))
+
+
+def read_by(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
+    """Whatever a function reads beside its arguments, of its closure and its module."""
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        if _filled(cell):
+            yield name, cell.cell_contents
+    yield from _module_values(function)
 
 
 def _filled(cell: Any) -> bool:
@@ -134,20 +142,24 @@ def _filled(cell: Any) -> bool:
     return True
 
 
-def _globals(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
-    """The constants, arrays and functions of its module that a function reads, in the order of their names."""
-    names = {name for code in _codes(function.__code__) for name in code.co_names}
+def _constant(value: Any) -> bool:
+    """Whether it is a constant, an array or a function."""
+    return isinstance(value, (int, float, complex, str, bytes, tuple, types.FunctionType)) or is_array(value)
+
+
+def _module_values(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
+    """What a function reads of its module, in the order of the names."""
+    names = {name for code in codes_of(function.__code__) for name in code.co_names}
     for name in sorted(names & function.__globals__.keys()):
-        value = _unwrapped(function.__globals__[name])
-        if isinstance(value, (int, float, complex, str, bytes, tuple, types.FunctionType)) or is_array(value):
-            yield name, value
+        yield name, _unwrapped(function.__globals__[name])
 
 
-def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
+def codes_of(code: types.CodeType) -> Iterator[types.CodeType]:
+    """The code of a function, and of those that are made within it."""
     yield code
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            yield from _codes(constant)
+            yield from codes_of(constant)
 
 
 def _source(part: Any) -> bytes:
@@ -168,7 +180,7 @@ def _byte_code(part: Any) -> bytes:
     if not isinstance(part, types.FunctionType):
         return f"{part.__module__}.{part.__qualname__}".encode()
     told = [f"python {sys.version_info[:2]}"]
-    for code in _codes(part.__code__):
+    for code in codes_of(part.__code__):
         told += [f"{step.opname} {step.argrepr if '<code object' not in step.argrepr else ''}" for step in _steps(code)]
     return "\n".join(told).encode()
 
@@ -182,7 +194,7 @@ def _library_folders() -> tuple[Path, ...]:
     return tuple({Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "purelib", "platlib")})
 
 
-def _of_library(part: Any) -> bool:
+def of_library(part: Any) -> bool:
     """Whether something belongs to an installed library, whose name says enough."""
     module = sys.modules.get(getattr(part, "__module__", None) or "")
     file = getattr(module, "__file__", None)

@@ -17,6 +17,7 @@ from lossatlas.objective import arguments, calling, census, counting, losses, mi
 from lossatlas.objective import batchnorm as bn
 from lossatlas.objective.batches import Batches
 from lossatlas.objective.described import Described
+from lossatlas.objective.reentrant import differentiated
 from lossatlas.objective.tasks import Task, Tasks
 from lossatlas.results.landscape import Count
 
@@ -120,8 +121,7 @@ class Objective(private.Travelling, Described):
         self.forward = forward or calling.forward
         self.batchnorm = batchnorm
         self.training = training
-        self.autograd = autograd
-        self.in_place = in_place
+        self.autograd, self.in_place = autograd, in_place
         if in_place:
             private.check_in_place(model, batchnorm)
         self.device = arguments.device_of(model, device)
@@ -373,7 +373,7 @@ class Objective(private.Travelling, Described):
             RuntimeError: whatever else goes wrong in the model.
         """
         try:
-            with torch.enable_grad() if self.autograd else torch.inference_mode():
+            with differentiated() if self.autograd else torch.inference_mode():
                 yield
         except RuntimeError as fault:
             words = str(fault).splitlines()[0] if str(fault) else ""

@@ -73,7 +73,7 @@ def private_copy(model: nn.Module, *, device: torch.device, training: bool, auto
                 memo[id(tensor)] = _duplicate(tensor, device)
     try:
         twin = copy.deepcopy(model, memo)
-    except (TypeError, RuntimeError, NotImplementedError) as fault:
+    except (TypeError, RuntimeError) as fault:
         raise SpecError(f"model {type(model).__name__} cannot be copied (copy.deepcopy): {fault}") from fault
     for module in twin.modules():
         if isinstance(module, (nn.Embedding, nn.EmbeddingBag)):

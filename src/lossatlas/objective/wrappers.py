@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
@@ -129,11 +130,17 @@ def plain_name(name: str) -> str:
 
 
 def check_ready(model: nn.Module) -> None:
-    """Check that all weights exist.
+    """Check that all weights exist, and can be moved.
 
     Raises:
-        SpecError: lazy modules that have seen no batch.
+        SpecError: lazy modules that have seen no batch, or TorchScript.
     """
+    for name, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise SpecError(
+                f"model{f': its part {name!r}' if name else ''} is TorchScript, whose weights cannot be moved; build "
+                "the network in Python and load the weights into it: network.load_state_dict(scripted.state_dict())"
+            )
     tensors: Mapping[str, Tensor] = {
         **dict(model.named_parameters(remove_duplicate=False)),
         **dict(model.named_buffers(remove_duplicate=False)),

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lossatlas.errors import SpecError
 from lossatlas.objective import Objective
+from lossatlas.objective.reentrant import differentiated
 from lossatlas.space.parameters import precise
 from lossatlas.space.recipes import generator_of
 from lossatlas.space.shifting import Place, layer_of
@@ -103,7 +104,7 @@ def differentiable() -> Iterator[None]:
     Yields:
         Nothing.
     """
-    with torch.inference_mode(False), torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
+    with differentiated(), torch.backends.cudnn.flags(enabled=False):
         yield
 
 

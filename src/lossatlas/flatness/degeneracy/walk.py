@@ -24,6 +24,7 @@ from torch import Tensor
 from lossatlas.errors import SpecError, unknown
 from lossatlas.objective import Objective, batchnorm, means
 from lossatlas.objective.given import check_objective, check_params
+from lossatlas.objective.reentrant import differentiated
 from lossatlas.space import filters
 from lossatlas.space.filters.selection import matching
 from lossatlas.space.parameters import Parameters
@@ -160,7 +161,7 @@ class Posterior:
                 place.copy_(part.reshape(place.shape))
 
     def _loss(self, batch: Any, *, slope: bool = False) -> tuple[float, tuple[Tensor, ...]]:
-        with torch.inference_mode(False), torch.enable_grad():
+        with differentiated():
             outputs, targets = self.objective.forward(self._model, batch)
             part = self.objective.loss_part(outputs, targets, batch, weighing=self.objective.weighing)
             if not slope:

@@ -91,7 +91,7 @@ def through(
     found = Through(_function(owner))
     try:
         leaks = found.weight(tensor).shape != tensor.shape or _leaks(found, tensor, layout)
-    except (RuntimeError, NotImplementedError, ValueError, TypeError):
+    except (RuntimeError, ValueError, TypeError):
         return None, f"behind {between}, whose derivative cannot be taken"
     if leaks:
         return None, f"behind {between}, which mixes the filters"
