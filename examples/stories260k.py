@@ -24,7 +24,7 @@ from lossatlas.objective.generation import Continuation, cloze
 from lossatlas.objective.language import cross_entropy
 from lossatlas.space.charts import Recipe
 
-BAND = "Bands: 95 % Clopper-Pearson intervals over the problems. The loss is counted up to that of a guess."
+BAND = "Bands: 95 % Clopper-Pearson intervals over the problems."
 
 SIZE = {"vocabulary": 512, "dim": 64, "layers": 5, "heads": 8, "kv_heads": 4, "hidden": 172}
 
@@ -164,8 +164,22 @@ def beside(lines: dict[str, Any]) -> Plot:
             )
         )
     found = {label: steps_of(line, "greedy_exact", limit=float(np.log(512))) for label, line in lines.items()}
-    caption = [*(f"{label}: {steps.words}." for label, steps in found.items()), CAVEAT, BAND]
+    what = f"Three values along {len(lines)} directions"
+    steps = [f"{label}: {one.words}." for label, one in found.items()]
+    caption = [f"{what}; the loss up to that of a guess.", *steps, CAVEAT, BAND]
     return Plot(panels=panels, title="A language model of 260,032 parameters", caption=caption)
+
+
+def together(landscape: Any) -> Any:
+    """All values of the plane in one figure."""
+    from matplotlib.figure import Figure
+
+    page = Figure(figsize=(7.0, 6.4))
+    scales = {"loss": "linear", "perplexity": "log", "accuracy": "linear", "greedy_exact": "linear"}
+    for place, (value, scale) in zip(page.subfigures(2, 2).flat, scales.items(), strict=True):
+        options = {"clip": None, "levels": 8, "labels": [value], "caption": "none"}
+        la.plot(landscape, place, value=value, scale=scale, **options)
+    return page
 
 
 def main(folder: Path, out: Path) -> None:
@@ -175,8 +189,7 @@ def main(folder: Path, out: Path) -> None:
     objective = measured(model, (x[:6], y[:6]), problems=48)
     plane = la.Plane.random(objective, seed=0)
     landscape = la.sample(objective, plane, la.Grid(x=(-0.4, 0.4, 15), y=(-0.4, 0.4, 15)), run=out / "plane")
-    for value, scale in {"loss": "linear", "perplexity": "log", "accuracy": "linear", "greedy_exact": "linear"}.items():
-        la.draw(landscape, out / f"{value}.png", value=value, scale=scale, clip=None, levels=8)
+    together(landscape).savefig(out / "plane.png", dpi=150)
     la.draw(landscape, out / "index.html")
     print(steps_of(landscape, "greedy_exact", limit=float(np.log(512))).sentence)
     many = measured(model, (x[:8], y[:8]), texts=(x, y), problems=256)

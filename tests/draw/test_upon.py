@@ -55,12 +55,72 @@ def test_a_path_lies_upon_the_surface_of_a_mesh(tmp_path, suffix):
     if suffix == ".vtp":
         pyvista = pytest.importorskip("pyvista")
         found = pyvista.read(file)
-        assert found.n_lines == 1 and found.n_verts == 1
-        assert set(np.unique(found.point_data["overlay"])) == {0, 1, 2}
-        assert list(found.field_data["overlays"]) == ["run", "A"]
+        assert found.n_lines == 1 and found.n_verts == 3  # the ends of the path, and the point
+        assert set(np.unique(found.point_data["overlay"])) == {0, 1, 2, 3}
+        assert list(found.field_data["overlays"]) == ["run", "run, first, run, last", "A"]
     else:
         trimesh = pytest.importorskip("trimesh")
         assert {"valley", "run", "A"} <= set(trimesh.load(file).geometry)
+
+
+BENT = Path(x=[-0.8, 0.2, 0.6, 0.6], y=[0.4, 0.4, -0.2, -0.2], label="run", arrows=[0, 1, 3], words=[(1, "lr ÷ 10")])
+
+
+def test_the_head_of_an_arrow_ends_at_its_point_and_comes_along_the_path():
+    heads = BENT.heads
+    assert heads[:, 1].tolist() == [[0.2, 0.4], [0.6, -0.2]]  # none at the first point, which has no way before it
+    ways = heads[:, 1] - heads[:, 0]
+    assert np.allclose(ways[0] / np.linalg.norm(ways[0]), [1, 0])
+    assert np.allclose(ways[1] / np.linalg.norm(ways[1]), np.array([0.4, -0.6]) / np.hypot(0.4, 0.6))
+    assert Path(x=[1, 1], y=[0, 0], arrows=[1]).heads.shape == (0, 2, 2)
+    with pytest.raises(SpecError, match="arrows stand at points 0 to 3"):
+        Path(x=BENT.x, y=BENT.y, arrows=[4])
+
+
+def test_arrows_are_drawn_on_maps_and_reliefs_where_the_path_goes():
+    chart = la.plot(field(), overlays=[BENT], kind="contour")
+    axes = chart.axes[0]
+    drawn = [patch for patch in axes.patches if patch.get_gid() == "arrow"]
+    assert [tuple(patch._posA_posB[1]) for patch in drawn] == [(0.2, 0.4), (0.6, -0.2)]
+    relief = la.plot(field(), overlays=[BENT], kind="surface", clip=None, scale="linear")
+    relief.draw_without_rendering()
+    axes = next(axes for axes in relief.axes if axes.name == "3d")
+    upon = [patch for patch in axes.patches if patch.get_gid() == "arrow"]
+    tips = np.array([patch._posA_posB[1] for patch in upon])
+    for x, y in ((0.2, 0.4), (0.6, -0.2)):
+        at = np.array(proj_transform(x, y, 4 * x**2 + y**2, axes.get_proj())[:2])
+        assert np.linalg.norm(tips - at, axis=1).min() < 1e-3  # the field is linear between its points
+    assert len(upon) == 4  # and on the map below
+
+
+@pytest.mark.parametrize("suffix", [".glb", ".vtp"])
+def test_arrows_and_named_places_of_a_path_are_in_a_mesh(tmp_path, suffix):
+    file = la.draw(field(), tmp_path / f"a{suffix}", overlays=[BENT], clip=None, scale="linear")
+    by = mesh.factors(compile(field(), la.View(overlays=[BENT], clip=None, scale="linear")))
+    tip = np.array([0.2 * by[0], 0.4 * by[1]])
+    if suffix == ".vtp":
+        found = pytest.importorskip("pyvista").read(file)
+        assert list(found.field_data["overlays"])[1:] == [
+            "run, first, run, last, lr \\xf7 10",
+            "run, arrow, run, arrow",
+        ]
+        places = found.points[found.point_data["overlay"] == 3]
+        assert len(places) == 6  # two outlines of three places
+        assert np.linalg.norm(places[:, :2] - tip, axis=1).min() < 1e-3
+    else:
+        shapes = pytest.importorskip("trimesh").load(file).geometry
+        assert {"run", "run, first", "run, last", "lr ÷ 10", "run, arrow"} <= set(shapes)
+        cone = shapes["run, arrow"]
+        assert cone.is_watertight and cone.volume > 0
+        assert np.linalg.norm(cone.vertices[:, [0, 2]] - tip * [1, -1], axis=1).min() < 1e-3
+
+
+def test_where_the_rate_fell_the_path_of_a_training_has_an_arrow():
+    objective, plane, path = walked()
+    for checkpoint, rate in zip(path.checkpoints, (0.1, 0.1, 0.01, 0.01), strict=True):
+        object.__setattr__(checkpoint, "lr", rate)
+    (drawn,) = path.losses(objective, plane).overlays()
+    assert list(drawn.arrows) == [2] and drawn.note.endswith("Arrows: the learning rate falls.")
 
 
 def test_a_mesh_without_overlays_is_as_before(tmp_path):

@@ -229,7 +229,8 @@ def test_the_true_loss_stands_beside_that_of_the_surface(tmp_path):
     overlay = found.overlay()
     assert dict(overlay.words)[0] == "step 0"  # half epochs: it was recorded by steps
     assert [text for text in dict(overlay.words).values() if "lr" in text] == [f"step {found.drops[0][0]}: lr ÷ 10"]
-    assert overlay.note == found.words
+    assert overlay.note == f"{found.words} Arrows: the learning rate falls."
+    assert list(overlay.arrows) == [index for index, _ in found.drops]
     assert found.plot().panels[0].y_label == "loss"
 
 

@@ -66,7 +66,7 @@ class Subject:
         if self.kinks and not self.inexact:
             have = "has" if len(self.kinks) == 1 else "have"
             said.append(
-                f"{_listed(self.kinks)} {have} kinks: second derivatives do not see them, the surface shows them."
+                f"{_listed(self.kinks)} {have} kinks, which second derivatives do not see. The surface shows them."
             )
         if self.surrogates:
             said.append(

@@ -375,7 +375,8 @@ def _up_to(path: upon.Path, at: float) -> upon.Path:
         x = np.append(x, x[-1] + part * (path.x[whole_points + 1] - x[-1]))
         y = np.append(y, y[-1] + part * (path.y[whole_points + 1] - y[-1]))
     words = [(index, text) for index, text in path.words if index <= whole_points]
-    return replace(path, x=x, y=y, words=words, note="", along={})
+    arrows = [index for index in path.arrows if index <= whole_points]
+    return replace(path, x=x, y=y, words=words, arrows=arrows, note="", along={})
 
 
 def _clock(checkpoint: Any) -> str:

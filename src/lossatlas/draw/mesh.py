@@ -25,10 +25,10 @@ SUFFIXES = (".vtp", ".vti", ".glb", ".stl")
 SIDE, HEIGHT = 2.0, 0.6
 # The same box when printed, in millimetres, and how thick the base under the lowest point is.
 PRINT_SIDE, PRINT_BASE = 100.0, 3.0
-# Room between surfaces that are compared, in parts of the side.
 THIN = 0.004
 """Radius of a path upon a surface, as a share of its side."""
 
+# Room between surfaces that are compared, in parts of the side.
 GAP = 0.15
 
 
@@ -168,7 +168,7 @@ def _write_vtp(scene: Scene, path: Path) -> None:
         parts.append(part)
     whole = parts[0] if len(parts) == 1 else parts[0].append_polydata(*parts[1:])
     if upon := _upon(scene):
-        whole = mesh_overlays.with_lines(pyvista, whole, upon)
+        whole = mesh_overlays.with_lines(pyvista, whole, upon, THIN * SIDE)
     whole.point_data.active_scalars_name = scene.value
     _store(whole, scene)
     whole.field_data["titles"] = [ascii_only(panel.title) for panel in scene.panels]

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from lossatlas.draw import static_overlays
-from lossatlas.draw.scene import Scene
-from lossatlas.figure.overlays import Path, Regions
+from lossatlas.draw.scene import Cells, Scene
+from lossatlas.figure.overlays import Path, Points, Regions
 from lossatlas.oneline import one_line
 
-__all__ = ["SIDES", "Laid", "beads", "laid", "tube", "with_lines"]
+__all__ = ["SIDES", "Laid", "beads", "cone", "laid", "tube", "with_lines"]
 
 SIDES = 8
 """Of a tube."""
@@ -26,14 +26,17 @@ class Laid:
     Attributes:
         label: what it is called.
         colour: of it, "#rrggbb".
-        pieces: float64 [n, 3] each: a path in as many pieces as the surface leaves of it, or every point by itself.
-        words: what is written beside points, by piece; empty for a path.
+        pieces: float64 [n, 3] each: a path in as many pieces as the surface leaves of it, every point by itself, or the
+            head of every arrow, from where it begins to its tip.
+        words: what is written beside points and arrows, by piece; empty for a line.
+        arrows: whether the pieces are heads of arrows.
     """
 
     label: str
     colour: str
     pieces: tuple[np.ndarray, ...]
     words: tuple[str, ...] = ()
+    arrows: bool = False
 
     __repr__ = one_line
 
@@ -49,25 +52,88 @@ def laid(scene: Scene, factors: tuple[float, float, float], step: float) -> Iter
     Yields:
         What there is upon each panel.
     """
-    bottom, top = scene.range.limits
     for number, panel in enumerate(scene.panels):
-        heights = panel.heights(scene.value, scene.range, beyond=1.0)
+        ground = _Ground(panel=panel, scene=scene, factors=factors, shift=number * step)
         for index, overlay in enumerate(scene.overlays):
             if isinstance(overlay, Regions) or overlay.panel not in (None, number):
                 continue
-            x, y, z = static_overlays.lifted(panel, heights, *static_overlays.dense(overlay))
-            with np.errstate(invalid="ignore"):
-                seen = np.isfinite(z) & (z <= top)
-            places = np.column_stack([x * factors[0] + number * step, y * factors[1], (z - bottom) * factors[2]])
             colour = static_overlays.colour(scene, index)
             if isinstance(overlay, Path):
-                runs = np.split(np.arange(len(seen)), np.flatnonzero(np.diff(seen)) + 1)
-                pieces = tuple(places[run] for run in runs if len(run) > 1 and seen[run[0]])
-                yield Laid(label=overlay.label or "path", colour=colour, pieces=pieces)
+                yield from _of_path(overlay, colour, ground)
             else:
-                words = overlay.words or [""] * len(x)
-                kept = tuple(text for text, here in zip(words, seen, strict=True) if here)
-                yield Laid(label=overlay.label, colour=colour, pieces=tuple(places[seen][:, None]), words=kept)
+                yield from _of_points(overlay, colour, ground)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Ground:
+    """The surface of one panel, as the mesh has it."""
+
+    panel: Cells
+    scene: Scene
+    factors: tuple[float, float, float]
+    shift: float
+
+    __repr__ = one_line
+
+    def places(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Places upon it, float64 [n, 3], and which of them are seen."""
+        bottom, top = self.scene.range.limits
+        heights = self.panel.heights(self.scene.value, self.scene.range, beyond=1.0)
+        x, y, z = static_overlays.lifted(self.panel, heights, x, y)
+        with np.errstate(invalid="ignore"):
+            seen = np.isfinite(z) & (z <= top)
+        by_x, by_y, by_z = self.factors
+        return np.column_stack([x * by_x + self.shift, y * by_y, (z - bottom) * by_z]), seen
+
+
+def _of_path(path: Path, colour: str, ground: _Ground) -> Iterator[Laid]:
+    """A line, balls where it begins, ends and has words, and the heads of its arrows."""
+    label = path.label or "path"
+    places, seen = ground.places(*static_overlays.dense(path))
+    runs = np.split(np.arange(len(seen)), np.flatnonzero(np.diff(seen)) + 1)
+    yield Laid(label=label, colour=colour, pieces=tuple(places[run] for run in runs if len(run) > 1 and seen[run[0]]))
+    ends = {0: f"{label}, first", len(path.x) - 1: f"{label}, last"} if path.dots and len(path.x) else {}
+    named = ends | {at: text for at, text in path.words if text}
+    x, y = path.x[list(named)], path.y[list(named)]
+    yield from _of_points(Points(x=x, y=y, words=list(named.values())), colour, ground)
+    heads = [ground.places(*head.T) for head in path.heads]
+    there = tuple(ends for ends, seen in heads if seen.all())
+    words = (f"{label}, arrow",) * len(there)
+    yield Laid(label="", colour=colour, pieces=there, words=words, arrows=True)
+
+
+def _of_points(points: Points, colour: str, ground: _Ground) -> Iterator[Laid]:
+    places, seen = ground.places(points.x, points.y)
+    words = points.words or [""] * len(points.x)
+    kept = tuple(text for text, here in zip(words, seen, strict=True) if here)
+    yield Laid(label=points.label, colour=colour, pieces=tuple(places[seen][:, None]), words=kept)
+
+
+def cone(head: np.ndarray, radius: float) -> tuple[np.ndarray, np.ndarray]:
+    """A closed cone, the head of an arrow.
+
+    Args:
+        head: float64 [2, 3], a place before its tip, and its tip.
+        radius: of a path that it stands on.
+
+    Returns:
+        Vertices, float64 [SIDES + 2, 3], the tip last, and triangles, int64 [2 * SIDES, 3].
+
+    Example:
+        >>> vertices, faces = cone(np.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]]), 0.1)
+        >>> vertices[-1].tolist(), len(faces), round(float(np.ptp(vertices[:, 0])), 3)
+        ([1.0, 0.0, 0.0], 16, 1.0)
+    """
+    ahead = (head[1] - head[0]) / np.linalg.norm(head[1] - head[0])
+    aside = np.cross(ahead, (0.0, 0.0, 1.0) if abs(ahead[2]) < 0.9 else (1.0, 0.0, 0.0))
+    aside /= np.linalg.norm(aside)
+    turn = 2 * np.pi * np.arange(SIDES)[:, None] / SIDES
+    foot = head[1] - 10 * radius * ahead
+    ring = foot + 4 * radius * (np.cos(turn) * aside + np.sin(turn) * np.cross(ahead, aside))
+    here, beside = np.arange(SIDES), np.roll(np.arange(SIDES), -1)
+    walls = np.column_stack([here, beside, np.full(SIDES, SIDES + 1)])
+    base = np.column_stack([beside, here, np.full(SIDES, SIDES)])
+    return np.concatenate([ring, foot[None], head[1:]]), np.concatenate([walls, base])
 
 
 def tube(line: np.ndarray, radius: float) -> tuple[np.ndarray, np.ndarray]:
@@ -108,7 +174,7 @@ def tube(line: np.ndarray, radius: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def beads(trimesh: Any, laid: Laid, radius: float) -> Iterator[tuple[str, Any]]:
-    """The tubes and balls of one overlay, in its colour; y is up, as glTF has it.
+    """The tubes, balls and cones of one overlay, in its colour; y is up, as glTF has it.
 
     Args:
         trimesh: the library.
@@ -120,7 +186,9 @@ def beads(trimesh: Any, laid: Laid, radius: float) -> Iterator[tuple[str, Any]]:
     """
     shade = np.array([int(laid.colour[at : at + 2], 16) for at in (1, 3, 5)] + [255], np.uint8)
     for number, piece in enumerate(laid.pieces):
-        if len(piece) == 1:
+        if laid.arrows:
+            vertices, faces = cone(piece, radius)
+        elif len(piece) == 1:
             ball = trimesh.creation.icosphere(subdivisions=2, radius=2.2 * radius)
             vertices, faces = ball.vertices + piece[0], ball.faces
         else:
@@ -134,13 +202,14 @@ def beads(trimesh: Any, laid: Laid, radius: float) -> Iterator[tuple[str, Any]]:
         yield name or laid.label or "place", shape
 
 
-def with_lines(pyvista: Any, surface: Any, upon: list[Laid]) -> Any:
+def with_lines(pyvista: Any, surface: Any, upon: list[Laid], radius: float) -> Any:
     """A surface of VTK with lines and vertices upon it, told apart by the point data ``overlay``: 0 is the surface.
 
     Args:
         pyvista: the library.
         surface: its ``PolyData``.
         upon: the overlays; the first one is number 1.
+        radius: of a path, which the heads of arrows are drawn for.
 
     Returns:
         All in one ``PolyData``.
@@ -149,6 +218,9 @@ def with_lines(pyvista: Any, surface: Any, upon: list[Laid]) -> Any:
     parts = []
     for number, one in enumerate(upon, start=1):
         for piece in one.pieces:
+            if one.arrows:  # its outline from the side: wings behind the tip, on the left and the right of the path
+                vertices, _ = cone(piece, radius)
+                piece = vertices[[0, SIDES + 1, SIDES // 2]]
             line = np.concatenate([[len(piece)], np.arange(len(piece))])
             part = pyvista.PolyData(piece, lines=line) if len(piece) > 1 else pyvista.PolyData(piece)
             for name, array in surface.point_data.items():

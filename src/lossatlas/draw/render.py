@@ -10,6 +10,7 @@ import numpy as np
 
 from lossatlas import extras
 from lossatlas.draw import relief, rim
+from lossatlas.draw.mesh_overlays import cone
 from lossatlas.draw.scene import RELIEF_HEIGHT, Cells, Scene
 from lossatlas.draw.static_maps import band_colours, band_levels
 from lossatlas.draw.static_overlays import colour, dense, lifted
@@ -210,6 +211,10 @@ def _overlays(pyvista: Any, plotter: Any, box: _Box, number: int, *, floor: bool
             places = places[np.isfinite(places).all(axis=1) & (z <= box.depth + RELIEF_HEIGHT + 1e-9)]
             if isinstance(overlay, Path) and len(places) > 1:
                 plotter.add_mesh(pyvista.lines_from_points(places).tube(radius=0.005), color=shade, ambient=0.4)
+                for end, fill in ((0, "white"), (-1, shade)) if overlay.dots else ():
+                    plotter.add_mesh(pyvista.Sphere(radius=0.011, center=places[end]), color=fill, ambient=0.4)
+                for head in overlay.heads:
+                    _arrow(pyvista, plotter, box, head, shade, None if z is levels[0] else z)
             elif isinstance(overlay, Points):
                 for place in places:
                     plotter.add_mesh(pyvista.Sphere(radius=0.012, center=place), color=shade, ambient=0.4)
@@ -219,6 +224,16 @@ def _overlays(pyvista: Any, plotter: Any, box: _Box, number: int, *, floor: bool
             plotter.add_mesh(
                 pyvista.Line(centre - way, centre + way).tube(radius=0.0032), color="white", lighting=False
             )
+
+
+def _arrow(pyvista: Any, plotter: Any, box: _Box, head: np.ndarray, shade: str, floor: np.ndarray | None) -> None:
+    """The head of an arrow as a cone, on the map, or where the surface is seen."""
+    x, y, heights = lifted(box.panel, box.heights, *head.T)
+    z = box.z(heights) if floor is None else floor[:2]
+    ends = box.at(x, y, z)
+    if np.isfinite(ends).all() and (z <= box.depth + RELIEF_HEIGHT + 1e-9).all():
+        shape = pyvista.PolyData.from_regular_faces(*cone(ends, 0.005))
+        plotter.add_mesh(shape, color=shade, ambient=0.4)
 
 
 def _light(pyvista: Any, plotter: Any, view: Projection) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.interpolate import RegularGridInterpolator
 
-from lossatlas.draw import on_page
+from lossatlas.draw import on_page, static_arrows
 from lossatlas.draw.scene import Cells, Scene
 from lossatlas.draw.sheet import Box, Entry, shortened, text_width, touch
 from lossatlas.figure.overlays import Path, Points, Regions, borders
@@ -82,6 +82,8 @@ def draw(axes: Axes, scene: Scene, panel: Cells, number: int) -> list[str]:
             _regions(axes, scene, panel, overlay)
         else:
             _line_and_dots(axes.plot, scene, overlay, colour(scene, index), (overlay.x, overlay.y))
+            for head in overlay.heads if isinstance(overlay, Path) else ():
+                axes.add_patch(static_arrows.on_map(scene, colour(scene, index), head))
     _all_words(scene, number, room)
     _give_way(axes, scene, before, room.taken)
     return room.left_out
@@ -119,7 +121,15 @@ def draw_relief(axes: Axes3D, scene: Scene, panel: Cells, number: int, heights: 
         over = lifted(panel, heights, *dense(overlay))
         _line_and_dots(axes.plot, scene, overlay, shade, (overlay.x, overlay.y, np.full(len(overlay.x), floor)), 2)
         if isinstance(overlay, Path):
+            axes.plot(*over, color="#00000090", linewidth=3.2 * scene.theme.stroke, zorder=6)
             axes.plot(*over, color=shade, linewidth=1.8 * scene.theme.stroke, zorder=6)
+            _ends(axes.plot, scene, shade, over, 6.1)
+            for head in overlay.heads:
+                below = np.column_stack([head, (floor, floor)])
+                upon = np.column_stack(lifted(panel, heights, *head.T))
+                for ends, zorder in ((below, 2), (upon, 6)):
+                    if np.isfinite(ends).all():
+                        axes.add_artist(static_arrows.in_space(scene, shade, ends, zorder))
         else:
             _line_and_dots(axes.plot, scene, overlay, shade, lifted(panel, heights, overlay.x, overlay.y), 6)
 
@@ -230,13 +240,17 @@ def _line_and_dots(
         plot(*places, color=shade, linewidth=1.8 * stroke, zorder=zorder, solid_joinstyle="round")
         if overlay.dots:
             plot(*places, ".", color=shade, markersize=0.55 * size, mew=0, zorder=zorder)
-        ends = tuple(part[[0, -1]] for part in places)
-        style = {"markersize": 0.65 * size, "mew": 1.2 * stroke, "zorder": zorder, "color": shade}
-        plot(*(end[:1] for end in ends), "o", mec="#000000b0", mfc="white", **{**style, "color": None})
-        plot(*(end[1:] for end in ends), "o", mec="#000000b0", **style)
+        _ends(plot, scene, shade, places, zorder)
     else:
         style = {"markersize": 0.7 * size, "mew": 0.9 * stroke, "mec": "#000000b0", "zorder": zorder + 0.5}
         plot(*places, SYMBOLS[overlay.symbol], color=shade, **style)
+
+
+def _ends(plot: Callable[..., Any], scene: Scene, shade: str, places: Any, zorder: float) -> None:
+    """Where a path begins, a ring, and where it ends, a disc."""
+    style = {"markersize": 0.65 * scene.theme.small, "mew": 1.2 * scene.theme.stroke, "zorder": zorder}
+    for at, fill in ((slice(None, 1), "white"), (slice(-1, None), shade)):
+        plot(*(part[at] for part in places), "o", mec="#000000b0", mfc=fill, **style)
 
 
 def _all_words(scene: Scene, number: int, room: _Room) -> None:

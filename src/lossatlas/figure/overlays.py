@@ -18,6 +18,9 @@ __all__ = ["Overlay", "Path", "Points", "Regions", "Symbol", "borders", "check",
 
 Symbol = Literal["circle", "triangle", "square", "cross"]
 
+_HEAD = 0.04
+"""How long the head of an arrow is, as a share of the extent of its path."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Path:
@@ -29,6 +32,7 @@ class Path:
         label: its words in the key; empty for none.
         words: ``(index, text)``: what is written beside some of its points, as an epoch.
         dots: whether its points are marked.
+        arrows: at which of its points an arrow shows the way, as where the learning rate falls.
         note: a sentence for the caption.
         panel: number of the panel it belongs to; left out, all.
         along: further numbers at every point, float64 [n] by what they are, as "epoch" or "loss of the network"; the
@@ -44,6 +48,7 @@ class Path:
     label: str = ""
     words: Sequence[tuple[int, str]] = ()
     dots: bool = True
+    arrows: Sequence[int] = ()
     note: str = ""
     panel: int | None = None
     along: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -57,8 +62,25 @@ class Path:
         for name, row in numbers.items():
             if len(row) != len(self.x):
                 raise SpecError(f"path {self.label!r}: along[{name!r}] has {len(row)} numbers for {len(self.x)} points")
-        if any(not 0 <= index < len(self.x) for index, _ in self.words):
-            raise SpecError(f"path {self.label!r}: words stand at points 0 to {len(self.x) - 1}")
+        for what, places in (("words", [index for index, _ in self.words]), ("arrows", self.arrows)):
+            if any(not 0 <= index < len(self.x) for index in places):
+                raise SpecError(f"path {self.label!r}: {what} stand at points 0 to {len(self.x) - 1}")
+
+    @property
+    def heads(self) -> np.ndarray:
+        """float64 [arrows, 2, 2]: where the head of each arrow begins and ends, (x, y); it ends at its point.
+
+        It begins a little back on the way, so that it shows where the path goes and not the turn of the last small step.
+        An arrow has no head where the path has not moved.
+        """
+        places, found = np.column_stack([self.x, self.y]), []
+        way = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(places, axis=0), axis=1))])
+        for index in self.arrows:
+            back = max(way[index] - _HEAD * np.ptp(places, axis=0).max(), 0.0)
+            start = np.array([np.interp(back, way, part) for part in places.T])
+            if (start != places[index]).any():
+                found.append((start, places[index]))
+        return np.asarray(found, dtype=np.float64).reshape(-1, 2, 2)
 
 
 @dataclass(frozen=True, kw_only=True)

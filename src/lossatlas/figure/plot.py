@@ -174,9 +174,14 @@ class Plot:
 
     @property
     def brief(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """What it is, and what it proves: the first sentence, and the last where there are several."""
-        said = self.sentences
-        return said[:1], said[1:][-1:]
+        """What it is, and what it proves: the first part of the caption and, where there are several, the last.
+
+        Both are in pieces, of which a narrow page has room for the first ones alone.
+        """
+        first, *others = self.sentences or ("",)
+        parts = first.removesuffix(".").split("; ") if others else [first]
+        last = [f"{sentence.removesuffix('.')}." for sentence in others[-1].split(". ")] if others else []
+        return tuple(parts) if len(parts) > 1 else (first,) * bool(first), tuple(last)
 
     @property
     def sentences(self) -> tuple[str, ...]:

@@ -272,7 +272,7 @@ class PathLosses:
         return int(np.nanargmax(np.abs(own - surface)))
 
     def overlay(self, label: str = "training path") -> Path:
-        """The path on the surface, with epochs and learning-rate drops beside it.
+        """The path on the surface, with epochs beside it, and arrows where the learning rate falls.
 
         Args:
             label: in the key.
@@ -293,7 +293,8 @@ class PathLosses:
             y=coordinates[:, 1],
             label=label,
             words=list(words.items()),
-            note=self.words,
+            arrows=[i for i, _ in self.drops],
+            note=self._note,
             along=along(self.checkpoints, self.projected.residual, self.own["loss"], self.surface["loss"]),
         )
 
@@ -313,7 +314,7 @@ class PathLosses:
         if len(each) == 1:
             return [self.overlay(label)]
         found = [one.overlay(f"{label}, run {number}") for number, one in enumerate(each, 1)]
-        return [replace(path, note=self.words if place == 0 else "") for place, path in enumerate(found)]
+        return [replace(path, note=self._note if place == 0 else "") for place, path in enumerate(found)]
 
     def plot(self, ax: Any = None) -> Plot:
         """The loss of the networks beside that of the surface below them, and the distance between the two.
@@ -348,6 +349,10 @@ class PathLosses:
         rest = Panel(series=off, x_label=unit, y_label="distance, parameter norm", marks=marks)
         made = Plot(panels=[loss, rest], title="What the surface shows of the path", caption=(self.words,))
         return onto(ax, made)
+
+    @property
+    def _note(self) -> str:
+        return f"{self.words} Arrows: the learning rate falls." if any(one.drops for one in self.each) else self.words
 
     def _drop_words(self) -> dict[int, str]:
         """Learning-rate drops by checkpoint; those that lie close together share one text."""

@@ -33,9 +33,9 @@ _ENDS = "The true λmin may be lower and the true λmax higher: an iteration fin
 QUANTITIES = {
     "ratio": Quantity(
         label="|λmin/λmax|",
-        caveat="Of all directions, not of this plane alone: 0 where none bends down, 1 where the steepest bend down is "
+        caveat="Of all directions, not of this plane alone. 0 where none bends down, 1 where the steepest bend down is "
         f"as strong as the steepest up. {_ENDS} Derivatives do not see kinks, as of ReLU.",
-        ends=(0.1, 0.2, 0.5, 1.0),
+        ends=(0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0),
     ),
     "lambda_min": Quantity(label="λmin", caveat=f"Per squared parameter norm. {_ENDS} Derivatives do not see kinks."),
     "lambda_max": Quantity(label="λmax", caveat=f"Per squared parameter norm. {_ENDS} Derivatives do not see kinks."),
