@@ -60,6 +60,15 @@ def test_a_line_is_logged_to_tensorboard(tmp_path):
     assert picture.encoded_image_string.startswith(b"\x89PNG")
 
 
+def test_a_plane_is_logged_under_its_own_name():
+    plane, board = line(axes=2), Board()
+    assert plane.sample(nn.Linear(3, 2))["loss"].shape == (3, 3)
+    plane.show(nn.Linear(3, 2), board, 4)
+    assert [(name, step) for name, _, step, _ in board.pictures] == [("lossatlas/plane", 4)]
+    with pytest.raises(la.SpecError, match="axes=3; expected 1 for a line or 2 for a plane"):
+        line(axes=3)
+
+
 def test_a_line_is_logged_to_weights_and_biases_where_it_is_present(monkeypatch):
     class Wandb:
         @staticmethod

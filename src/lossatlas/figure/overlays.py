@@ -70,8 +70,8 @@ class Path:
     def heads(self) -> np.ndarray:
         """float64 [arrows, 2, 2]: where the head of each arrow begins and ends, (x, y); it ends at its point.
 
-        It begins a little back on the way, so that it shows where the path goes and not the turn of the last small step.
-        An arrow has no head where the path has not moved.
+        It begins a little back on the way, so that it shows where the path goes and not how its last small step turns.
+        Where the path has not moved there is none.
         """
         places, found = np.column_stack([self.x, self.y]), []
         way = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(places, axis=0), axis=1))])

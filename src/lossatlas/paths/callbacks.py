@@ -37,19 +37,23 @@ WHEN = ("step", "epoch")
 
 @dataclass(frozen=True, kw_only=True)
 class QuickLine:
-    """A line through the model as it is, along one random filter-normalised direction: the same seed every time.
+    """A line or plane through the model as it is, along random filter-normalised directions: the same seed every time.
 
     The model in training is only read. With its own running statistics frozen, a line of 11 points costs 11 evaluations
-    of the data, so give it a few hundred samples.
+    of the data and a plane 121, so give it a few hundred samples.
 
     Attributes:
         data: as for :class:`~lossatlas.Objective`.
         loss: as for :class:`~lossatlas.Objective`.
         every: epochs from one line to the next.
-        points: of the line.
-        reach: it runs from minus to plus this, in multiples of the direction.
-        seed: of the direction.
+        points: along each axis.
+        reach: an axis runs from minus to plus this, in multiples of its direction.
+        seed: of the directions.
+        axes: 1 for a line, 2 for a plane.
         options: further arguments of the Objective.
+
+    Raises:
+        SpecError: a number that makes no sense.
 
     Example:
         >>> import torch
@@ -65,6 +69,7 @@ class QuickLine:
     points: int = 11
     reach: float = 1.0
     seed: int = 0
+    axes: int = 1
     options: Mapping[str, Any] = field(default_factory=dict)
     _said: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
@@ -74,13 +79,16 @@ class QuickLine:
         """Check the options."""
         if self.every < 1 or self.points < 2:
             raise SpecError(f"every={self.every}, points={self.points}; expected at least 1 epoch and 2 points")
+        if self.axes not in (1, 2):
+            raise SpecError(f"axes={self.axes!r}; expected 1 for a line or 2 for a plane")
 
     def sample(self, model: nn.Module) -> xr.Dataset:
-        """The line through a model as it is now; what is to be said of data and loss is said at the first one."""
+        """The line or plane through a model as it is now; what is to be said of data and loss is said at the first."""
+        axes = ("x", "y")[: self.axes]
         with each_once(self._said):
             objective = Objective(unwrapped(model), self.data, self.loss, **self.options)
-            plane = Plane.random(objective, seed=self.seed, axes=("x",))
-            grid = Grid(x=(-self.reach, self.reach, self.points))
+            plane = Plane.random(objective, seed=self.seed, axes=axes)
+            grid = Grid(**dict.fromkeys(axes, (-self.reach, self.reach, self.points)))
             return sample(objective, plane, grid, progress=False, plan="plain")
 
     def show(self, model: nn.Module, to: Any, step: int) -> None:
@@ -88,19 +96,20 @@ class QuickLine:
         if to is not None:
             self.log(self.sample(model), to, step)
 
-    def log(self, landscape: xr.Dataset, to: Any, step: int, name: str = "lossatlas/line") -> bool:
-        """Log the picture of a line.
+    def log(self, landscape: xr.Dataset, to: Any, step: int, name: str = "") -> bool:
+        """Log the picture of a line or a plane.
 
         Args:
-            landscape: from :meth:`sample`.
+            landscape: from :meth:`sample`, or any other Landscape, as the principal plane of the path so far.
             to: a ``SummaryWriter`` of TensorBoard, a run of Weights & Biases, or a Lightning logger of either.
             step: at which it is shown.
-            name: under which it is shown.
+            name: under which it is shown; left out, lossatlas/line or lossatlas/plane.
 
         Returns:
             Whether it was logged: a logger that takes no pictures, such as one of CSV files, is passed over.
         """
         writer = getattr(to, "experiment", to)
+        name = name or f"lossatlas/{'line' if landscape['status'].ndim == 1 else 'plane'}"
         with tempfile.TemporaryDirectory() as folder:
             if callable(getattr(writer, "add_image", None)):
                 image = require("matplotlib.image", extra="draw", purpose="log a picture")
