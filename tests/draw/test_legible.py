@@ -98,3 +98,20 @@ def test_a_short_logarithmic_axis_of_a_plot_has_ticks_between_powers_of_ten() ->
 def test_a_narrow_range_is_told_apart_in_the_caption(make: Make) -> None:
     words = compile(make(np.linspace(2.30199, 2.30202, 63).reshape(9, 7))).caption.shown
     assert words.startswith("Loss from 2.30199 to 2.30202, linear scale")
+
+
+def test_the_numbers_of_an_axis_keep_off_the_panel_before() -> None:
+    """Four significant digits below 0.01 are wider than the usual room between panels."""
+    values = np.array([0.0027, 0.0034, 0.0039])
+    panels = [
+        Panel(series=[Series(x=np.arange(3.0), y=values, style="points")], x_label="error", y_label=f"measure {n}")
+        for n in range(3)
+    ]
+    figure = static.figure(Plot(panels=panels))
+    figure.draw_without_rendering()
+    frames = [axes.get_window_extent() for axes in figure.axes]
+    gap = 0.3 * figure.dpi * 7 / 72
+    for before, axes in zip(frames, figure.axes[1:], strict=False):
+        low, high = axes.get_ylim()
+        labels = [one for at, one in zip(axes.get_yticks(), axes.get_yticklabels(), strict=True) if low <= at <= high]
+        assert min(one.get_window_extent().x0 for one in labels) > before.x1 + gap

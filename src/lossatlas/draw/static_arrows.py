@@ -30,8 +30,8 @@ def on_map(scene: Scene, shade: str, head: np.ndarray, zorder: float = 6) -> Fan
 
     size = 1.3 * scene.theme.small
     style: dict[str, Any] = {"arrowstyle": "-|>,head_length=0.6,head_width=0.4", "mutation_scale": size}
-    line = {"facecolor": shade, "edgecolor": "#000000b0", "linewidth": 0.9 * scene.theme.stroke}
-    return patches.FancyArrowPatch(*head, **style, **line, shrinkA=0, shrinkB=0, zorder=zorder + 0.4, gid="arrow")
+    style |= {"facecolor": shade, "edgecolor": "#000000b0", "linewidth": 0.9 * scene.theme.stroke}
+    return patches.FancyArrowPatch(head[0], head[1], shrinkA=0, shrinkB=0, zorder=zorder + 0.4, gid="arrow", **style)
 
 
 def in_space(scene: Scene, shade: str, ends: np.ndarray, zorder: float) -> FancyArrowPatch:
@@ -48,7 +48,7 @@ def in_space(scene: Scene, shade: str, ends: np.ndarray, zorder: float) -> Fancy
     """
     from mpl_toolkits.mplot3d.proj3d import proj_transform  # type: ignore[import-untyped]
 
-    arrow = on_map(scene, shade, np.zeros((2, 2)), zorder)
+    arrow: Any = on_map(scene, shade, np.zeros((2, 2)), zorder)
 
     def project(renderer: Any = None) -> float:
         """What Axes3D asks of a patch before it draws it: its depth, once it stands where it is seen."""
@@ -57,4 +57,4 @@ def in_space(scene: Scene, shade: str, ends: np.ndarray, zorder: float) -> Fancy
         return float(np.min(depth))
 
     arrow.do_3d_projection = project
-    return arrow
+    return arrow  # type: ignore[no-any-return]

@@ -28,19 +28,23 @@ _BETWEEN = 4000
 """Points along a curve that words are kept off."""
 
 
-def draw(plot: Plot, onto: Figure | SubFigure | None = None) -> Figure:
+def draw(plot: Plot, onto: Figure | SubFigure | None = None, *, wider: float = 0.0) -> Figure:
     """Draw all panels.
 
     Args:
         plot: what is drawn.
         onto: the figure or subfigure; left out, a new one.
+        wider: more room between panels, in multiples of the small text, for the numbers of an axis.
 
     Returns:
         The figure, as wide as a column of a paper for one panel and as a page for several.
     """
     titled = plot.paper.letters or any(panel.title for panel in plot.panels)
-    margins = Margins(left=4.2, right=2.8 if len(plot.panels) > 1 else 1.6, top=2.6 + 1.8 * titled, bottom=3.4)
+    margins = Margins(
+        left=4.2 + 0.5 * wider, right=2.8 + wider if len(plot.panels) > 1 else 1.6, top=2.6 + 1.8 * titled, bottom=3.4
+    )
     sheet = Sheet(plot, len(plot.panels), ASPECT, margins, _key(plot), onto)
+    inner: list[Axes] = []
     for index, panel in enumerate(plot.panels):
         axes = sheet.axes(sheet.rectangle(index))
         _frame(sheet, axes, plot, panel)
@@ -57,7 +61,19 @@ def draw(plot: Plot, onto: Figure | SubFigure | None = None) -> Figure:
         static_names.draw(axes, _coloured(plot, panel), plot.theme.small)
         if panel.title or plot.paper.letters:
             _heading(sheet, sheet.rectangle(index), plot, panel, letter(plot, index))
+        inner.extend([axes] if index % sheet.columns else [])
+    lacking = max((_numbers_width(axes, plot.theme.small) for axes in inner), default=0.0) - margins.right
+    if lacking > 0 and not wider:
+        sheet.figure.clear()
+        return draw(plot, onto, wider=lacking)
     return sheet.figure  # type: ignore[no-any-return]
+
+
+def _numbers_width(axes: Axes, size: float) -> float:
+    """How far the numbers of the upright axis reach, in multiples of the size of their text."""
+    low, high = sorted(axes.get_ylim())
+    shown = zip(axes.get_yticks(), axes.get_yticklabels(), strict=True)
+    return 0.8 + max((text_width(label.get_text(), size) for at, label in shown if low <= at <= high), default=0) / size
 
 
 def _short_scales(axes: Axes, panel: Panel, theme: Theme) -> None:
@@ -223,7 +239,9 @@ def _frame(sheet: Sheet, axes: Axes, plot: Plot, panel: Panel) -> None:
         axes.locator_params(axis="y", nbins=6)
     words = shortened(plot.paper.x_label or panel.x_label, theme.text, room + 12)
     axes.set_xlabel(words, labelpad=2, fontsize=theme.text, color=theme.ink, parse_math=False)
-    above = shortened(plot.paper.value_label or panel.y_label, theme.text, room + 2.0 * theme.small)
+    above = shortened(
+        plot.paper.value_label or panel.y_label, theme.text, room + max(2.0, sheet.margins.right - 0.6) * theme.small
+    )
     axes.annotate(
         above, (0, 1), (-3.2 * theme.small, 0.7 * theme.small),
         "axes fraction", "offset points", ha="left", va="bottom", fontsize=theme.text, color=theme.ink,
@@ -248,7 +266,7 @@ def _named_ticks(axes: Axes, plot: Plot, panel: Panel, room: float) -> None:
 def _heading(sheet: Sheet, rectangle: tuple[float, float, float, float], plot: Plot, panel: Panel, before: str) -> None:
     left, bottom, width, height = rectangle
     theme = plot.theme
-    room = 72.0 * (width + 2.6 * sheet.unit) - text_width(before, theme.heading, "bold")
+    room = 72.0 * (width + max(2.6, sheet.margins.right - 0.4) * sheet.unit) - text_width(before, theme.heading, "bold")
     words = before + shortened(panel.title, 1.1 * theme.heading, room)  # bold is wider
     y = bottom + height + 2.6 * sheet.unit
     sheet.text(left - 3.2 * sheet.unit, y, words, theme.heading, theme.ink, weight="bold")

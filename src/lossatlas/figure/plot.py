@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import importlib
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
@@ -22,6 +23,9 @@ from lossatlas.oneline import one_line
 from lossatlas.untrusted import printable_fields
 
 __all__ = ["Mark", "Panel", "Plot", "Scale", "Series", "Style", "onto", "plot_of", "symmetric_below"]
+
+_SENTENCES = re.compile(r"(?<=\.)(?<!\bal\.) (?=[A-ZΑ-Ωλ])")
+"""Between two sentences."""
 
 Style = Literal["line", "points", "both", "bars", "step"]
 Scale = Literal["linear", "log", "symlog"]
@@ -180,7 +184,7 @@ class Plot:
         """
         first, *others = self.sentences or ("",)
         parts = first.removesuffix(".").split("; ") if others else [first]
-        last = [f"{sentence.removesuffix('.')}." for sentence in others[-1].split(". ")] if others else []
+        last = _SENTENCES.split(others[-1]) if others else []
         return tuple(parts) if len(parts) > 1 else (first,) * bool(first), tuple(last)
 
     @property
