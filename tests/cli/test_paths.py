@@ -67,6 +67,7 @@ def test_the_path_upon_the_surface_is_drawn_and_kept(here):
     pictures = ("--out", "path.png", "--out", "path.html", "--losses", "losses.svg", "--report", "page.html")
     result = run("trajectory", "--folder", "path0", *WHAT, "--grid", "5", "--run", "plane", *pictures)
     assert "off this plane by up to" in result.stdout
+    assert "kept: plane (lossatlas draw plane -o picture.html)" in result.stdout
     assert "lr ÷ 10" in (here / "losses.svg").read_text()
     assert "off this plane by up to" in (here / "path.html").read_text()
     assert "nearly flat proves little" in (here / "page.html").read_text()

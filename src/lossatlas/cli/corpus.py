@@ -93,7 +93,7 @@ def corpus(
 
 _TASKS = {
     "causal": "each token from those before it",
-    "masked": f"{SHARE:.0%} of the tokens masked, seed 0",
+    "masked": f"{100 * SHARE:.0f} % of the tokens masked, seed 0",
     "seq2seq": "the second half of each block from the first",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import warnings
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,8 @@ def trajectory_command(
             need = f"{', '.join(wanted)} need{'s' * (len(wanted) == 1)}"
             click.echo(f"note: {need} --model and --data; nothing of the surface was drawn or kept", err=True)
         return
-    overlays, landscape, along = _measured(path, settings(config, given), grid, centre)
+    told = settings(config, given)
+    overlays, landscape, along = _measured(path, told, grid, centre)
     click.echo(along.words)
     for picture in out:
         click.echo(f"drawn: {la.draw(landscape, picture, overlays=overlays)}")
@@ -78,6 +80,8 @@ def trajectory_command(
         click.echo(f"filmed: {animate(landscape, film, Grow(path=along))}")
     if report:
         click.echo(f"written: {_page(report, found, path, landscape, overlays, along)}")
+    if run := told.get("run"):
+        click.echo(f"kept: {run} (lossatlas draw {shlex.quote(run)} -o picture.html)")
 
 
 def _print_path(path: Any, found: Any) -> None:

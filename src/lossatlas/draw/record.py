@@ -66,6 +66,7 @@ def described(sources: Sequence[xr.Dataset], view: Any) -> dict[str, Any]:
 
 def _landscape(source: xr.Dataset) -> dict[str, Any]:
     known = {name: source.attrs.get(name, "") for name in _ATTRIBUTES}
+    known["samples"] = known["samples"] or "unknown"
     made = structured(source, "provenance")
     axes = {
         name: {

@@ -14,7 +14,7 @@ from scipy.stats import spearmanr
 from lossatlas.errors import SpecError
 from lossatlas.field.lowest import lowest
 from lossatlas.figure.ranges import choose
-from lossatlas.figure.words import WAY, number
+from lossatlas.figure.words import WAY, number, percent
 from lossatlas.results.landscape import Status, axis_names, structured, value_names
 from lossatlas.results.moves import of_inputs
 
@@ -178,7 +178,7 @@ def _range(landscape: xr.Dataset, value: str) -> Finding:
         return Finding(question=question, verdict="odd", words=words, advice="Look further out: a wider range.")
     inside = float(np.mean(values[np.isfinite(values)] <= centre + _VALLEY * rise))
     needed = 3.0 / values.shape[0] if values.ndim == 1 else 9.0 / values.size
-    words = f"{inside:.1%} of the points lie in the lowest tenth of the rise to the edge."
+    words = f"{percent(inside)} of the points lie in the lowest tenth of the rise to the edge."
     if rise > 0 and inside < needed:
         return Finding(
             question=question,
@@ -259,7 +259,8 @@ def _clipped(landscape: xr.Dataset, value: str) -> Finding:
     shown = choose(finite)
     if shown.clipped is None:
         return Finding(question=question, verdict="fine", words=f"Nothing, on a {shown.scale} scale.")
-    words = f"{shown.above:.1%} of the cells lie above {number(shown.clipped)}, up to {number(float(finite.max()))}."
+    highest = number(float(finite.max()))
+    words = f"{percent(shown.above)} of the cells lie above {number(shown.clipped)}, up to {highest}."
     if shown.above > _MANY_CLIPPED:
         return Finding(question=question, verdict="odd", words=words, advice="Narrow the range or use --scale log.")
     return Finding(question=question, verdict="fine", words=words)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from lossatlas.errors import RunMismatchError
+from lossatlas.figure.words import percent
 from lossatlas.paths import streams
 
 __all__ = ["check"]
@@ -55,7 +56,7 @@ def check(
     away = _distance(held, sources[-1], list(here))
     if len(entries) == 1:
         if not away <= ALIKE * size + rounding:
-            _refuse(folder, entries, f"the weights are {away / size:.0%} of their norm from its only checkpoint")
+            _refuse(folder, entries, f"the weights are {percent(away / size)} of their norm from its only checkpoint")
         return
     longest = max(*steps, _distance(sources[0], sources[1], list(here)))
     if longest == 0:
