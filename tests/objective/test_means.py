@@ -14,6 +14,7 @@ from torch.nn import functional as F
 import lossatlas as la
 from lossatlas import SpecError
 from lossatlas.objective import means
+from lossatlas.objective.part import taken
 
 WEIGHTS = torch.tensor([0.2, 1.0, 3.0], dtype=torch.float64)
 
@@ -41,6 +42,11 @@ def by_class(outputs, targets):
     return F.cross_entropy(outputs, targets, weight=WEIGHTS)
 
 
+def by_hand_and_class(outputs, targets):
+    each = WEIGHTS[targets]
+    return (each * F.cross_entropy(outputs, targets, reduction="none")).sum() / each.sum()
+
+
 MEASURES = {
     "eigenvalues": lambda o: la.eigenvalues(o, k=1),
     "trace": lambda o: la.trace(o, probes=2),
@@ -65,8 +71,8 @@ def test_a_sum_is_refused_by_every_measure_whatever_the_batches(loss, batch):
 
 
 @pytest.mark.parametrize("measure", MEASURES)
-def test_class_weights_in_a_function_are_warned_of_by_every_measure(measure):
-    objective = la.Objective(linear(), rows(), by_class, batch_size=2)
+def test_class_weights_written_by_hand_are_warned_of_by_every_measure(measure):
+    objective = la.Objective(linear(), rows(), by_hand_and_class, batch_size=2)
     if measure in EACH:  # asks for the loss of every sample
         with pytest.raises(SpecError, match="is not the mean over its samples"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -76,7 +82,7 @@ def test_class_weights_in_a_function_are_warned_of_by_every_measure(measure):
         MEASURES[measure](objective)
 
 
-@pytest.mark.parametrize("loss", [by_class, lambda o, t: (by_class(o, t) * 2) / 2])
+@pytest.mark.parametrize("loss", [by_hand_and_class, lambda o, t: (by_hand_and_class(o, t) * 2) / 2])
 def test_weights_that_balance_in_one_cut_are_seen(loss):
     y = torch.tensor([2, 1, 2, 2, 2, 1, 2, 2, 1])  # weights of 7 in the first third, and of 14 in the rest
     with pytest.warns(UserWarning, match="not a mean over samples"):
@@ -84,7 +90,7 @@ def test_weights_that_balance_in_one_cut_are_seen(loss):
 
 
 def test_it_is_said_once_for_an_objective():
-    objective = la.Objective(linear(), rows(), by_class, batch_size=4)
+    objective = la.Objective(linear(), rows(), by_hand_and_class, batch_size=4)
     with pytest.warns(UserWarning, match="not a mean over samples"):
         la.eigenvalues(objective, k=1)
     with warnings.catch_warnings():
@@ -99,6 +105,12 @@ OWN = {
     "ignored targets": (nn.CrossEntropyLoss(ignore_index=1), IGNORING),
     "both": (nn.CrossEntropyLoss(weight=WEIGHTS, ignore_index=1, label_smoothing=0.1), IGNORING),
     "ignored by default": (F.cross_entropy, torch.where(IGNORING == 1, -100, IGNORING)),
+    "class weights in a function": (by_class, rows()[1]),
+    "ignored targets in a function": (lambda o, t: F.cross_entropy(o, t, ignore_index=1), IGNORING),
+    "ignored by default in a function": (
+        lambda o, t: F.nll_loss(o.log_softmax(1), t),
+        torch.where(IGNORING == 1, -100, IGNORING),
+    ),
 }
 
 
@@ -144,8 +156,12 @@ def test_ignored_pixels_that_lie_unevenly_in_the_batches_are_weighed(plan):
 def test_ignored_targets_within_a_function_are_seen_in_a_later_batch():
     x, y = rows(12)
     y[9:11] = -100
-    with pytest.warns(UserWarning, match="not a mean over samples"):
-        means.check(la.Objective(linear(), (x, y), lambda o, t: F.cross_entropy(o, t), batch_size=4))
+    model = linear()
+    objective = la.Objective(model, (x, y), lambda o, t: F.cross_entropy(o, t), batch_size=4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        means.check(objective)
+    assert objective()["loss"] == pytest.approx(float(F.cross_entropy(model(x), y).detach()), rel=1e-12)
 
 
 @pytest.mark.parametrize("batch", [20, 16, 8])
@@ -251,3 +267,61 @@ def test_a_gradient_step_within_the_loss_works_with_autograd_and_curvature_goes_
         assert np.isfinite(la.eigenvalues(objective, k=1, tensors=tensors).values).all()
     assert la.sharpness.sam(objective).value > 0
     assert all(p.grad is None and p.requires_grad for p in model.parameters())
+
+
+SPLIT = {
+    "scaled": lambda o, t: 3 * by_class(o, t),
+    "smoothed": lambda o, t: F.cross_entropy(o, t, weight=WEIGHTS, ignore_index=1, label_smoothing=0.1),
+    "of one output of two": lambda o, t: F.cross_entropy(o * 2.0, t, weight=WEIGHTS) + 0.0,
+}
+
+
+@pytest.mark.parametrize("name", SPLIT)
+def test_a_function_that_goes_on_from_a_weighted_mean_is_believed_where_its_parts_add_up(name):
+    loss, (x, _), model = SPLIT[name], rows(12), linear()
+    y = torch.arange(12) % 3
+    whole = float(loss(model(x), y).detach())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        cut = la.Objective(model, (x, y), loss, batch_size=5)
+        means.check(cut)
+    assert cut()["loss"] == pytest.approx(whole, rel=1e-12)
+
+
+def test_a_function_that_weighs_other_targets_than_it_is_given_is_warned_of():
+    x, y = rows(12)
+    turned = la.Objective(linear(), (x, y), lambda o, t: by_class(o, 2 - t), batch_size=5)
+    penalised = la.Objective(linear(), (x, y), lambda o, t: by_class(o, t) + o.square().mean(), batch_size=5)
+    for objective in (turned, penalised):
+        with pytest.warns(UserWarning, match="not a mean over samples"):
+            means.check(objective)
+        assert objective.weighing is None
+
+
+def test_weights_that_follow_the_batch_are_warned_of():
+    def balanced(outputs, targets):
+        return F.cross_entropy(outputs, targets, weight=1.0 / (1.0 + torch.bincount(targets, minlength=3)).double())
+
+    with pytest.warns(UserWarning, match="not a mean over samples"):
+        means.check(la.Objective(linear(), rows(12), balanced, batch_size=5))
+
+
+def test_some_of_the_samples_weigh_as_they_do_among_all():
+    x, y = rows(12)
+    part = taken(la.Objective(linear(), (x, y), by_class, batch_size=5), np.array([0, 3, 4, 7, 11]))
+    chosen = [0, 3, 4, 7, 11]
+    expected = by_class(part.model(x[chosen]), y[chosen])
+    assert part()["loss"] == pytest.approx(float(expected.detach()), rel=1e-12)
+
+
+def test_masks_with_class_weights_in_a_function_are_one_mean_over_pixels():
+    generator = torch.Generator().manual_seed(1)
+    x, y = torch.randn(5, 2, 4, 4, generator=generator).double(), torch.randint(3, (5, 4, 4), generator=generator)
+    y[0, :2] = 255
+    model = nn.Conv2d(2, 3, 1).double()
+
+    def loss(outputs, targets):
+        return F.cross_entropy(outputs, targets, weight=WEIGHTS, ignore_index=255)
+
+    found = la.Objective(model, (x, y), loss, batch_size=2)()["loss"]
+    assert found == pytest.approx(float(loss(model(x), y).detach()), rel=1e-12)

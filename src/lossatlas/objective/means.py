@@ -20,15 +20,13 @@ from lossatlas.objective import calling, reduction
 from lossatlas.objective.containers import map_tensors, tensors_of
 from lossatlas.objective.metrics import IGNORED
 from lossatlas.objective.objective import Objective
+from lossatlas.objective.weighing import attached, entangled, looked_at
 from lossatlas.warned import warn
 
 __all__ = ["by_sample", "check", "kind_of"]
 
 KNOWN = ("sum", "none")
 """Reductions that a loss states and that are dealt with: a sum is divided, single values are averaged."""
-
-BATCHES = 3
-"""How many batches are looked at, spread over the data."""
 
 
 def check(objective: Objective) -> None:
@@ -44,9 +42,14 @@ def check(objective: Objective) -> None:
         return
     if objective.loss is None:
         _check_own_loss(objective)
-    elif reduction.by_target(objective.loss) is None and reduction.stated_reduction(objective.loss) not in KNOWN:
+    elif not (_says_itself(objective.loss) or objective.weighing):
         _check_reduction(objective)
     objective.mean_checked = True
+
+
+def _says_itself(loss: reduction.Measure) -> bool:
+    """Whether a loss states how it weighs its samples, in a way that is dealt with."""
+    return reduction.by_target(loss) is not None or reduction.stated_reduction(loss) in KNOWN
 
 
 def by_sample(objective: Objective) -> bool:
@@ -74,8 +77,8 @@ def _check_reduction(objective: Objective) -> None:
     elif "neither" in found:
         warn(
             f"loss {name} is not a mean over samples (class weights? ignored targets?): its value depends on how the "
-            "data is cut into batches. torch.nn.CrossEntropyLoss(weight=..., ignore_index=...) itself, without a "
-            "function around it, is weighted by target and does not",
+            "data is cut into batches. torch.nn.CrossEntropyLoss(weight=..., ignore_index=...) does not; nor does a "
+            "loss that returns la.metrics.Weighted(values, weights)",
         )
 
 
@@ -83,8 +86,7 @@ def _kinds(objective: Objective) -> set[str]:
     """What the loss looks like in several batches."""
     loss = objective.loss
     assert loss is not None
-    last = objective.batches.number - 1
-    looked = {round(last * part / (BATCHES - 1)) for part in range(BATCHES)}
+    looked = looked_at(objective.batches.number)
     found: set[str] = set()
     with objective.posed(), objective.batches.seeded(0), objective.grad_mode():
         for number, batch in enumerate(objective.batches):
@@ -115,11 +117,7 @@ def kind_of(loss: reduction.Measure, outputs: Any, targets: Any, *, cuts: int = 
         ('sum', 'batch')
     """
     with torch.inference_mode(False), torch.enable_grad():
-        leaves: list[Tensor] = []
-        try:
-            value = loss(map_tensors(lambda t: _leaf(t, leaves), outputs), map_tensors(torch.clone, targets))
-        except Exception:  # a loss of the user's that wants outputs without a history
-            leaves, value = [], loss(outputs, targets)
+        value, leaves = attached(loss, outputs, targets)
         if isinstance(value, reduction.Weighted) or not isinstance(value, Tensor) or value.dim() > 0:
             return "each"
         said = _by_derivatives(value, leaves)
@@ -136,15 +134,6 @@ def kind_of(loss: reduction.Measure, outputs: Any, targets: Any, *, cuts: int = 
     return next((kind for kind in found if kind != "mean"), "mean")
 
 
-def _leaf(tensor: Tensor, leaves: list[Tensor]) -> Tensor:
-    """The outputs as something to differentiate by, which the loss may write into."""
-    twin = tensor.detach().clone()
-    if twin.is_floating_point() and twin.dim():
-        leaves.append(twin.requires_grad_(True))
-        return twin.clone()
-    return twin
-
-
 def _by_derivatives(value: Tensor, leaves: list[Tensor]) -> str:
     """``"batch"`` where a sample changes the slope by another; what torch's own loss says of sums and of weights."""
     size = len(leaves[0]) if leaves else 0
@@ -155,7 +144,7 @@ def _by_derivatives(value: Tensor, leaves: list[Tensor]) -> str:
     if any(len(tensor) != size for tensor in leaves):
         return "unknown"
     try:
-        if _entangled(value, leaves):
+        if entangled(value, leaves):
             return "batch"
     except RuntimeError:  # something without a second derivative
         pass
@@ -163,24 +152,6 @@ def _by_derivatives(value: Tensor, leaves: list[Tensor]) -> str:
     if not isinstance(weights, Tensor) or "NllLoss" not in type(value.grad_fn).__name__:
         return "unknown"
     return "neither" if len(set(weights.tolist())) > 1 else "unknown"
-
-
-def _entangled(value: Tensor, leaves: list[Tensor]) -> bool:
-    """Whether a mixed second derivative by an even and an odd sample is not zero."""
-    slopes = torch.autograd.grad(value, leaves, create_graph=True, allow_unused=True)
-    generator = torch.Generator().manual_seed(0)
-    along = torch.zeros((), dtype=torch.float64)
-    for slope in slopes:
-        if slope is not None and slope.requires_grad:
-            weights = torch.randn(slope[::2].shape, generator=generator, dtype=torch.float64)
-            along = along + (slope[::2].double().cpu() * weights).sum()
-    if not along.requires_grad:
-        return False
-    found = [bend for bend in torch.autograd.grad(along, leaves, allow_unused=True) if bend is not None]
-    own = max((float(bend[::2].abs().max()) for bend in found), default=0.0)
-    mixed = max((float(bend[1::2].abs().max()) for bend in found), default=0.0)
-    noise = max((torch.finfo(bend.dtype).eps for bend in found), default=0.0)
-    return mixed > 100 * noise * max(own, torch.finfo(torch.float32).tiny)
 
 
 def _by_parts(loss: reduction.Measure, outputs: Any, targets: Any, value: Tensor, parts: tuple[slice, slice]) -> str:

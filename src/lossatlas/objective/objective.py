@@ -19,6 +19,7 @@ from lossatlas.objective.batches import Batches
 from lossatlas.objective.described import Described
 from lossatlas.objective.reentrant import differentiated
 from lossatlas.objective.tasks import Task, Tasks
+from lossatlas.objective.weighing import found
 from lossatlas.results.landscape import Count
 
 __all__ = ["GIB", "Objective", "Watch"]
@@ -154,8 +155,7 @@ class Objective(private.Travelling, Described):
     @functools.cached_property
     def weighing(self) -> reduction.ByTarget | None:
         """How the loss weighs targets, where it is a mean of torch's own in which they do not all count the same."""
-        known = self._look.weighing
-        return known if known is not None and (known.classes is not None or self._census.uneven) else None
+        return found(self, self._look)
 
     @property
     def batchnorm_words(self) -> str:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lossatlas.errors import SpecError
-from lossatlas.objective import census, means
+from lossatlas.objective import census, means, reduction
 from lossatlas.objective.batches import Batches, map_tensors, size_of, tensors_of
 from lossatlas.objective.counting import Size
 from lossatlas.objective.objective import Objective
@@ -105,6 +105,8 @@ def on_batches(objective: Objective, batches: list[Any], *, size: Size | None = 
         data_name=objective.data_name,
     )
     part.mean_checked = objective.mean_checked  # what was said of all is not said again of a part
+    if objective.loss is not None and reduction.by_target(objective.loss) is None:
+        part.__dict__["weighing"] = objective.weighing  # read from its graph, which a part need not show
     return part
 
 

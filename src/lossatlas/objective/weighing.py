@@ -1,0 +1,237 @@
+"""Does a function around a mean of torch's own weigh its targets, by class or without some? Its own graph tells.
+
+``loss=lambda outputs, targets: F.cross_entropy(outputs, targets, weight=w)`` divides by the sum of the weights of a
+batch, so the mean over batches has to be weighted by these sums. The function does not say so, but what it returns
+remembers how it was computed: the weights, the target that is ignored, the targets themselves. What is read there is
+believed where nothing was done to the value afterwards, or where the values of the parts of a batch add up by it.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from lossatlas.objective import calling, reduction
+from lossatlas.objective.containers import map_tensors, tensors_of
+
+if TYPE_CHECKING:
+    from lossatlas.objective.census import Look
+    from lossatlas.objective.objective import Objective
+
+__all__ = ["BATCHES", "attached", "entangled", "found", "looked_at", "weighing_of"]
+
+BATCHES = 3
+"""How many batches are looked at, spread over the data."""
+
+_NODES = 200
+"""After how many steps of a loss its graph is left alone: the weighted mean stands at its end."""
+
+
+def looked_at(number: int) -> set[int]:
+    """Which of so many batches are looked at.
+
+    Returns:
+        Their numbers.
+
+    Example:
+        >>> looked_at(9)
+        {0, 8, 4}
+    """
+    return {round((number - 1) * part / (BATCHES - 1)) for part in range(BATCHES)}
+
+
+def found(objective: Objective, look: Look) -> reduction.ByTarget | None:
+    """How the loss of an objective weighs its targets, where they do not all count the same.
+
+    Args:
+        objective: whose loss.
+        look: what was seen of its batches; what is found here is kept there.
+
+    Returns:
+        The weights, or None.
+    """
+    if look.weighing is None and (within := weighing_of(objective)) is not None:
+        look.weighing = within
+        for batch in objective.batches if look.plain and within.classes is None else ():
+            look.see(calling.targets(batch))
+        vars(objective).pop("_census", None)  # which did not know that targets may count for nothing
+    known = look.weighing
+    return known if known is not None and (known.classes is not None or objective._census.uneven) else None
+
+
+def weighing_of(objective: Objective) -> reduction.ByTarget | None:
+    """How a loss of the user's weighs its targets, where a mean of torch's own is what it returns.
+
+    Args:
+        objective: whose loss; the model is called with its first batch, and with two more where there are weights.
+
+    Returns:
+        The weights; None where there are none, or where they explain the values of the loss no better.
+    """
+    loss, known, sure = objective.loss, None, False
+    if loss is None or reduction.stated_reduction(loss) is not None or _of_torch(loss):
+        return None
+    chosen = looked_at(objective.batches.number)
+    with objective.posed(), objective.batches.seeded(0), objective.grad_mode():
+        for number, batch in enumerate(objective.batches):
+            if number not in chosen:
+                continue
+            outputs, targets = objective.forward(objective.private, batch)
+            one, said = _seen(loss, calling.predictions(outputs), targets)
+            if one is None or (known is not None and not _same(one, known)):
+                return None
+            known, sure = one, sure or said
+    return known if sure else None
+
+
+def attached(loss: reduction.Measure, outputs: Any, targets: Any) -> tuple[Any, list[Tensor]]:
+    """The loss of outputs that stand for themselves, with a graph that ends at them.
+
+    Args:
+        loss: any; it may write into what it gets.
+        outputs: any nesting of tensors.
+        targets: as well.
+
+    Returns:
+        What it returned, and the outputs of floating point; none of them where the loss wants no history.
+    """
+    leaves: list[Tensor] = []
+    try:
+        return loss(map_tensors(lambda t: _leaf(t, leaves), outputs), map_tensors(torch.clone, targets)), leaves
+    except Exception:  # a loss of the user's that wants outputs without a history
+        return loss(outputs, targets), []
+
+
+def entangled(value: Tensor, leaves: list[Tensor]) -> bool:
+    """Whether a mixed second derivative by an even and an odd sample is not zero: they enter the loss together.
+
+    Args:
+        value: the loss of a batch.
+        leaves: its outputs, samples first.
+
+    Returns:
+        Whether it is.
+    """
+    slopes = torch.autograd.grad(value, leaves, create_graph=True, allow_unused=True)
+    generator = torch.Generator().manual_seed(0)
+    along = torch.zeros((), dtype=torch.float64)
+    for slope in slopes:
+        if slope is not None and slope.requires_grad:
+            weights = torch.randn(slope[::2].shape, generator=generator, dtype=torch.float64)
+            along = along + (slope[::2].double().cpu() * weights).sum()
+    if not along.requires_grad:
+        return False
+    found = [bend for bend in torch.autograd.grad(along, leaves, allow_unused=True) if bend is not None]
+    own = max((float(bend[::2].abs().max()) for bend in found), default=0.0)
+    mixed = max((float(bend[1::2].abs().max()) for bend in found), default=0.0)
+    noise = max((torch.finfo(bend.dtype).eps for bend in found), default=0.0)
+    return mixed > 100 * noise * max(own, torch.finfo(torch.float32).tiny)
+
+
+def _together(value: Tensor, leaves: list[Tensor]) -> bool:
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            return entangled(value, leaves)
+    except RuntimeError:  # something without a second derivative
+        return True
+
+
+def _of_torch(loss: Any) -> bool:
+    return getattr(loss, "__module__", "") == "torch.nn.functional"
+
+
+def _leaf(tensor: Tensor, leaves: list[Tensor]) -> Tensor:
+    """The outputs as something to differentiate by, which the loss may write into."""
+    twin = tensor.detach().clone()
+    if twin.is_floating_point() and twin.dim():
+        leaves.append(twin.requires_grad_(True))
+        return twin.clone()
+    return twin
+
+
+def _seen(loss: reduction.Measure, outputs: Any, targets: Any) -> tuple[reduction.ByTarget | None, bool]:
+    """The weights of one batch, None where they do not explain its loss; and whether they were seen to explain it."""
+    with torch.inference_mode(False), torch.enable_grad():
+        value, leaves = attached(loss, outputs, targets)
+    node: Any = _mean_within(value) if isinstance(value, Tensor) and not value.dim() else None
+    if node is None:
+        return None, False
+    weights, ignored = node._saved_weight, int(node._saved_ignore_index)
+    plain = not isinstance(weights, Tensor) or bool((weights == weights.flatten()[0]).all())
+    ignored -= 2**64 if ignored >= 2**63 else 0  # torch saves a negative one without its sign
+    found = reduction.ByTarget(classes=None if plain else weights.detach().clone(), ignored=ignored)
+    itself = value.grad_fn is node and isinstance(targets, Tensor)
+    if itself and torch.equal(targets.flatten(), node._saved_target.flatten()):
+        return found, True
+    size = len(leaves[0])
+    if size < 2:  # there is nothing to cut
+        return found, False
+    if any(len(leaf) != size for leaf in leaves) or _together(value, leaves):  # a part of the batch may be none
+        return None, False
+    return (found, True) if _adds_up(loss, outputs, targets, value.detach(), found) else (None, False)
+
+
+def _mean_within(value: Tensor) -> Any:
+    """The one mean of torch's own over class numbers in the graph of a value; None where there is none, or several."""
+    found: list[Any] = []
+    known: set[Any] = set()
+    ahead = [value.grad_fn]
+    while ahead and len(known) < _NODES:
+        node = ahead.pop()
+        if node is None or node in known:
+            continue
+        known.add(node)
+        if "NllLoss" in type(node).__name__ and getattr(node, "_saved_reduction", 0) == 1:
+            found.append(node)
+        ahead += [before for before, _ in node.next_functions]
+    return found[0] if len(found) == 1 and not ahead else None
+
+
+def _adds_up(loss: reduction.Measure, outputs: Any, targets: Any, value: Tensor, weighing: reduction.ByTarget) -> bool:
+    """Whether the losses of the parts of a batch, weighted so, make that of the whole, in two ways of cutting it."""
+    tensors = [*tensors_of(outputs), *tensors_of(targets)]
+    size = len(tensors[0])
+    if any(t.shape[:1] != (size,) for t in tensors):
+        return False
+    third = max(1, size // 3)
+    ways = [(slice(third), slice(third, size)), (slice(0, size, 2), slice(1, size, 2))]
+    return all(_adds_up_so(loss, outputs, targets, value, weighing, parts) for parts in ways)
+
+
+def _adds_up_so(
+    loss: reduction.Measure,
+    outputs: Any,
+    targets: Any,
+    value: Tensor,
+    weighing: reduction.ByTarget,
+    parts: tuple[slice, slice],
+) -> bool:
+    total, weight = 0.0, 0.0
+    for rows in parts:
+        piece, aims = map_tensors(functools.partial(_rows_of, rows), (outputs, targets))
+        counted = weighing.weight(aims)
+        if counted is None:
+            return False
+        try:
+            part = float(loss(piece, aims))  # type: ignore[arg-type]
+        except Exception:  # a loss of the user's that takes whole batches alone
+            return False
+        if float(counted) > 0:
+            total, weight = total + float(counted) * part, weight + float(counted)
+    if not weight or not math.isfinite(total):
+        return False
+    return abs(total / weight - float(value)) <= 200 * torch.finfo(value.dtype).eps * abs(float(value))
+
+
+def _rows_of(rows: slice, tensor: Tensor) -> Tensor:
+    return tensor[rows].clone()  # a loss may write into it
+
+
+def _same(one: reduction.ByTarget, other: reduction.ByTarget) -> bool:
+    if one.ignored != other.ignored or (one.classes is None) != (other.classes is None):
+        return False
+    return one.classes is None or (other.classes is not None and torch.equal(one.classes, other.classes))
