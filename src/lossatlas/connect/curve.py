@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 import xarray as xr
 from torch import Tensor, nn
 
@@ -149,6 +150,7 @@ class Connection:
         return np.array([[row[axis] for axis in plane.axes] for row in rows])
 
 
+@torch.inference_mode(False)
 def connect(
     objective: Objective,
     a: nn.Module | Parameters,

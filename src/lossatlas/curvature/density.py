@@ -154,6 +154,7 @@ def spectral_density(
 ) -> Blocks[Density]: ...
 
 
+@torch.inference_mode(False)
 def spectral_density(
     objective: Objective,
     params: Parameters | None = None,

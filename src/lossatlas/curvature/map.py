@@ -50,6 +50,7 @@ __all__ = ["VALUES", "Ends", "curvature_map", "snake"]
 VALUES = ("loss", "ratio", "lambda_min", "lambda_max", "residual", "products")
 
 
+@torch.inference_mode(False)
 def curvature_map(
     objective: Objective,
     chart: Chart,

@@ -25,6 +25,7 @@ from lossatlas.space.parameters import Parameters
 __all__ = ["fisher_rao", "input_margin", "spectral_margin"]
 
 
+@torch.inference_mode(False)
 def fisher_rao(objective: Objective, params: Parameters | None = None) -> Sharpness:
     r"""The Fisher-Rao norm (Liang et al. 2019), with the labels of the data.
 
@@ -86,6 +87,7 @@ def _slopes(ground: Ground) -> Iterator[Tensor]:
             yield torch.autograd.grad(along, probe)[0].detach().cpu().double()
 
 
+@torch.inference_mode(False)
 def input_margin(objective: Objective, params: Parameters | None = None, *, quantile: float = 0.5) -> Sharpness:
     r"""How far the data lies from the decision boundary in the input, to first order (Jiang et al. 2019).
 

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 import xarray as xr
 from torch import Tensor
 
@@ -50,6 +51,7 @@ _COST = 10
 """Evaluations that a point is expected to take, for the size of blocks and the progress bar."""
 
 
+@torch.inference_mode(False)
 def critical_map(
     objective: Measurable,
     chart: Chart,

@@ -24,6 +24,7 @@ Norm = Literal["l2", "linf"]
 Size = Literal["weight", "filter"]
 
 
+@torch.inference_mode(False)
 def epsilon_sharpness(
     objective: Objective,
     params: Parameters | None = None,

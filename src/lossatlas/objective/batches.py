@@ -94,7 +94,8 @@ class Batches:
             if held_bytes > memory:
                 self.kept, self._held = False, []
             if self.kept:
-                self._held.append(moved(batch, self.device))
+                with torch.inference_mode(False):  # what is kept is used in whatever mode the measures need
+                    self._held.append(moved(batch, self.device))
         if not self.number:
             raise SpecError("data is empty: it gave no sample; expected a DataLoader, a list of batches or (x, y)")
         self.fingerprint = digest.hexdigest()

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-__all__ = ["DEPTH", "attributes", "map_tensors", "moved", "tensors_of"]
+__all__ = ["DEPTH", "attributes", "map_tensors", "moved", "normal", "tensors_of"]
 
 DEPTH = 8
 """How deep the attributes of unknown objects are looked into."""
@@ -52,7 +52,22 @@ def moved(batch: Any, device: torch.device) -> Any:
         >>> moved((torch.zeros(2), "name"), torch.device("cpu"))
         (tensor([0., 0.]), 'name')
     """
-    return _mapped(lambda tensor: tensor.to(device, non_blocking=True), batch, device, {}, 0)
+    return _mapped(lambda tensor: normal(tensor.to(device, non_blocking=True)), batch, device, {}, 0)
+
+
+def normal(tensor: Tensor) -> Tensor:
+    """A tensor that derivatives can go through: outside of inference mode a copy of one that was made within.
+
+    Returns:
+        The tensor itself wherever it may be used as it is.
+
+    Example:
+        >>> with torch.inference_mode():
+        ...     made = torch.ones(2) * 3
+        >>> normal(made).is_inference(), normal(made).tolist()
+        (False, [3.0, 3.0])
+    """
+    return tensor.clone() if tensor.is_inference() and not torch.is_inference_mode_enabled() else tensor
 
 
 def tensors_of(batch: Any) -> list[Tensor]:

@@ -134,7 +134,7 @@ class Objective(private.Travelling, Described):
         mixing.warn_of_mixing(model, self.batches.number, training=training)
         self.name = name or type(model).__name__
         self.data_name = data_name or arguments.data_name(data)
-        self.origin = _origin(model, statistics=batchnorm == "interpolated")
+        self.origin = private.differentiable(_origin(model, statistics=batchnorm == "interpolated"), in_place)
         self.fingerprint = private.weights_fingerprint(model)
         self._counts: dict[str, Count] = {}
 

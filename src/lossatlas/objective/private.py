@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lossatlas.errors import SpecError
+from lossatlas.objective.containers import normal
 from lossatlas.objective.hashing import fingerprint
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "ELSEWHERE",
     "Travelling",
     "check_in_place",
+    "differentiable",
     "local",
     "posed",
     "private_copy",
@@ -85,6 +87,29 @@ def private_copy(model: nn.Module, *, device: torch.device, training: bool, auto
         for name, tensor in twin.named_parameters():
             tensor.requires_grad_(trained[name].requires_grad)
     return twin
+
+
+@torch.inference_mode(False)
+def differentiable(origin: dict[str, Tensor], in_place: bool) -> dict[str, Tensor]:
+    """The tensors of a model, for measures that differentiate by them.
+
+    Args:
+        origin: the tensors, by name.
+        in_place: whether the model itself is moved.
+
+    Returns:
+        Themselves; of a model that was made in inference mode copies.
+
+    Raises:
+        SpecError: they were made in inference mode, and are to be moved in place.
+    """
+    made = next((name for name, tensor in origin.items() if tensor.is_inference()), None)
+    if made is not None and in_place:
+        raise SpecError(
+            f"model: {made!r} was made in torch.inference_mode(), and cannot be moved in place; make the model "
+            "outside of it, or leave in_place out"
+        )
+    return {name: normal(tensor) for name, tensor in origin.items()}
 
 
 def check_in_place(model: nn.Module, batchnorm: str) -> None:

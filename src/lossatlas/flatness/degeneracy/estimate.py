@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 from tqdm import tqdm
 
@@ -39,6 +40,7 @@ to have met steeper places are walked again."""
 
 
 @one_at_a_time
+@torch.inference_mode(False)
 def llc(
     objective: Objective,
     params: Parameters | None = None,
