@@ -137,11 +137,11 @@ class FusedKernels(ChannelsLast):
 
 def _fused(own: Objective, plane: Plane) -> dict[str, Tensor]:
     """Fuse the kernels of a private copy; the factors of its weights, by name."""
-    part = few(own, FEW)
+    part, moving = few(own, FEW), frozenset(plane.moving)
     names = {tensor.data_ptr(): name for name, tensor in own.places.items()}  # what is named is a view of a parameter
 
     def still(tensor: Tensor) -> bool:
-        return names.get(tensor.data_ptr()) not in plane.moving
+        return names.get(tensor.data_ptr()) not in moving
 
     with torch.inference_mode(), own.batches.seeded(0):
         found = fused(own.private, lambda model: own.forward(model, part), still)
