@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from tests.atlas.conftest import HOSTILE, Serve
+from tests.atlas.conftest import Serve
 from tests.atlas.test_pages import Visit as ServedVisit
 from tests.atlas.test_pages import browser
 from tests.atlas.test_trail import objective, shifted, train
@@ -31,7 +29,6 @@ __all__ = ["browser"]
 
 ROOT = Path(__file__).resolve().parents[2]
 AXE = ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js"
-REFERENCES = Path(__file__).parent / "references"
 X, Y = np.linspace(-1, 1, 21), np.linspace(0, 2, 11)
 BOWL = la.landscape(x=X, y=Y, loss=X[:, None] ** 2 + 3 * (Y - 1) ** 2 + 0.1, title="bowl")
 VALLEY = la.landscape(x=X, y=Y, loss=np.abs(X[:, None]) + (Y - 1) ** 2 + 0.1, title="valley")
@@ -301,26 +298,6 @@ def test_the_map_lies_as_that_of_matplotlib_does(browser: Any, tmp_path: Path) -
     for (u, v), colour in zip([(0.05, 0.05), (0.95, 0.05), (0.05, 0.95), (0.95, 0.95)], seen, strict=True):
         height = (2 * u - 1 + 10 * v - tilted.min()) / np.ptp(tilted)
         assert np.abs(np.array(colormaps["viridis"](height)[:3]) * 255 - colour).max() < 6, (u, v)
-
-
-@pytest.mark.parametrize("view", ["relief", "map"])
-def test_reference_views_look_as_they_did(browser: Any, tmp_path: Path, view: str) -> None:
-    """Looked at when they were made; LOSSATLAS_REFERENCES=1 makes them again."""
-    from PIL import Image
-
-    la.draw(BOWL, tmp_path / "a.html", scale="linear", title=HOSTILE)
-    visit = Visit(browser, tmp_path / "a.html", width=700)
-    visit.until("lossatlas.reliefs[0]?.pointCount > 0")
-    visit.page.wait_for_timeout(500)
-    shot = visit.page.locator({"relief": ".solid", "map": ".stack"}[view]).screenshot()
-    seen = Image.open(io.BytesIO(shot)).convert("RGB").resize((320, 240))
-    there = REFERENCES / f"{view}.png"
-    if os.environ.get("LOSSATLAS_REFERENCES"):
-        there.parent.mkdir(exist_ok=True)
-        seen.save(there)
-    apart = np.abs(np.asarray(seen, float) - np.asarray(Image.open(there).convert("RGB"), float))
-    assert apart.mean() < 6
-    assert np.quantile(apart, 0.98) < 90
 
 
 def test_layers_are_chosen_and_are_told_in_colours_and_words(browser: Any, tmp_path: Path) -> None:

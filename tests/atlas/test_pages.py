@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ import pytest
 from tests.atlas.conftest import HOSTILE, TOKEN, Serve
 from tests.atlas.test_rugged import BOWL, FALLS, put
 from tests.atlas.test_server import write_live
+
+import lossatlas as la
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -40,7 +44,7 @@ def browser() -> Iterator[Any]:
 class Visit:
     """A page that is open, and all that went wrong on it: also any request beyond this machine."""
 
-    def __init__(self, browser: Any, address: str, width: int = 1100) -> None:
+    def __init__(self, browser: Any, address: str, width: int = 1100, *, cards: bool = True) -> None:
         self.faults: list[str] = []
         self.page = browser.new_context(viewport={"width": width, "height": 900}).new_page()
         self.page.on("pageerror", lambda fault: self.faults.append(str(fault)))
@@ -48,7 +52,8 @@ class Visit:
         self.page.on("dialog", lambda dialog: (self.faults.append("dialog"), dialog.dismiss()))
         self.page.on("request", self._request)
         self.page.goto(f"{address}/#token={TOKEN}")
-        self.page.wait_for_selector(".cards li", timeout=30_000)
+        if cards:
+            self.page.wait_for_selector(".cards li", timeout=30_000)
 
     def _request(self, request: Any) -> None:
         if not re.match(r"(http://127\.0\.0\.1:\d+/|data:|blob:)", request.url):
@@ -146,6 +151,53 @@ def test_a_run_of_another_process_grows_on_the_page(browser: Any, serve: Serve, 
     assert len(seen) > 3, "it grew while it was watched"
     assert visit.ask("lossatlas.reliefs[0].heightAt(2, 6)") == 62
     assert writer.wait(60) == 0
+    assert visit.faults == []
+
+
+SCANNED = """
+import time, torch
+def make(): torch.manual_seed(0); return Slow()
+def data(): return torch.randn(8, 3), torch.zeros(8, 1)
+class Slow(torch.nn.Module):
+    def __init__(self): super().__init__(); self.line = torch.nn.Linear(3, 1)
+    def forward(self, x): time.sleep(0.02); return self.line(x)
+"""
+
+
+def test_a_scan_of_the_command_line_is_watched_to_its_end(browser: Any, serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "net.py").write_text(SCANNED, encoding="utf-8")
+    address = serve(tmp_path / "runs")
+    asked = [
+        "--model",
+        "net.py:make",
+        "--data",
+        "net.py:data",
+        "--loss",
+        "mse",
+        "--x",
+        "-1",
+        "1",
+        "21",
+        "--y",
+        "-1",
+        "1",
+        "21",
+    ]
+    command = [sys.executable, "-m", "lossatlas", "sample", *asked, "--run", "runs/scan", "--plan", "plain"]
+    scan = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    visit = Visit(browser, address, cards=False)
+    visit.until("document.querySelector('.cards a')")
+    visit.page.locator(".cards a").click()
+    visit.until("window.lossatlas && document.getElementById('progress')")
+    statuses = "[...new Set(lossatlas.content.blocks[0].status.data)].join()"
+    visit.until(f"{statuses} === '1,5' || {statuses} === '5,1'")  # some evaluated, the others interpolated
+    visit.until("document.getElementById('progress').innerText.includes('left')")
+    visit.until("document.getElementById('progress').innerText.includes('Finished')")
+    visit.until(f"{statuses} === '1'")
+    assert scan.wait(60) == 0
+    known = la.open(tmp_path / "runs" / "scan")["loss"].values
+    assert visit.ask("[...lossatlas.content.blocks[0].values.loss.data]") == known.T.ravel().tolist()
     assert visit.faults == []
 
 
