@@ -181,6 +181,45 @@ def test_the_relief_that_is_saved_is_the_one_that_is_seen(browser: Any, tmp_path
     assert visit.faults == []
 
 
+def test_a_finger_turns_the_relief_two_come_nearer_and_a_tap_keeps_a_place(browser: Any, tmp_path: Path) -> None:
+    la.draw(BOWL, tmp_path / "one.html", scale="linear")
+    page = browser.new_context(viewport={"width": 400, "height": 800}, has_touch=True, is_mobile=True).new_page()
+    page.goto((tmp_path / "one.html").as_uri())
+    page.wait_for_selector("html[data-ready]", timeout=60_000)
+    canvas = page.locator("canvas[data-relief]")
+    canvas.scroll_into_view_if_needed()
+    box, finger = canvas.bounding_box(), page.context.new_cdp_session(page)
+    middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+
+    def drag(*ways: tuple[float, float, float, float]) -> None:
+        for kind, part in (("touchStart", 0.0), ("touchMove", 0.5), ("touchMove", 1.0), ("touchEnd", 1.0)):
+            at = [
+                {"x": middle[0] + x0 + part * (x1 - x0), "y": middle[1] + y0 + part * (y1 - y0), "id": n}
+                for n, (x0, y0, x1, y1) in enumerate(ways)
+            ]
+            finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [] if kind == "touchEnd" else at})
+
+    def pose() -> tuple[np.ndarray, np.ndarray]:
+        found = page.evaluate("lossatlas.reliefs[0].pose()")
+        return np.array(found["from"]), np.array(found["from"]) - np.array(found["at"])
+
+    first, away = pose()
+    drag((0, 0, 60, 10))
+    second, still = pose()
+    assert np.linalg.norm(second - first) > 0.1
+    assert np.linalg.norm(still) == pytest.approx(np.linalg.norm(away))
+    drag((-20, 0, -80, 0), (20, 0, 80, 0))
+    assert np.linalg.norm(pose()[1]) < 0.8 * np.linalg.norm(still)
+    page.locator("[data-view=reset]").tap()
+    assert pose()[0] == pytest.approx(first)
+    page.locator("[data-view=above]").tap()
+    assert pose()[1][2] == pytest.approx(np.linalg.norm(away), rel=1e-3)
+    page.locator("canvas.cursor").tap()
+    page.wait_for_selector("#readout .hint >> text=Kept")
+    assert page.evaluate("lossatlas.state.kept && lossatlas.state.place !== null")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+
+
 def taken(visit: Any, button: str, into: Path) -> Path:
     with visit.page.expect_download() as download:
         visit.page.locator(button).click()

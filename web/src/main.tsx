@@ -10,6 +10,7 @@ import "./style.css";
 
 const place = document.getElementById("atlas");
 const content = inside(document);
+place?.replaceChildren();
 if (place && content) render(<App content={content} />, place);
 else if (place) {
   token();

@@ -1,7 +1,7 @@
 /** How is a field drawn from above? Colours, contour lines, marks, axes and the cursor, with true aspect. */
 
 import { scaleLinear } from "d3-scale";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { Block, Content, Overlay, Places } from "./data";
 import { Field } from "./field";
 import { drawTint, hatch, picture, ramp } from "./paint";
@@ -236,8 +236,10 @@ function drawCursor(canvas: HTMLCanvasElement, given: Given, at: Frame, density:
 export function useWidth(): [{ current: HTMLDivElement | null }, number] {
   const box = useRef<HTMLDivElement | null>(null);
   const [width, setWidth] = useState(0);
-  useEffect(() => {
+  // Known before the first frame, so that nothing moves once it is seen.
+  useLayoutEffect(() => {
     if (!box.current) return;
+    setWidth(Math.floor(box.current.getBoundingClientRect().width));
     const watch = new ResizeObserver((seen) => setWidth(Math.floor(seen[0]!.contentRect.width)));
     watch.observe(box.current);
     return () => watch.disconnect();

@@ -196,6 +196,13 @@ export function Solid(given: Given) {
         }}
       />
       <div class="labels" ref={labels} aria-hidden="true" />
+      {stands && (
+        <div class="views" role="group" aria-label={`Views of ${block.title}`}>
+          {Object.entries({ reset: content.camera, above: VIEWS["1"]!, front: VIEWS["2"]!, side: VIEWS["3"]! }).map(([name, eye]) => (
+            <button type="button" key={name} data-view={name} onClick={() => relief.current?.look(eye)}>{name}</button>
+          ))}
+        </div>
+      )}
       {stands === false && <p class="small">This browser offers no WebGL: the relief is left out, the map shows the same.</p>}
     </div>
   );
