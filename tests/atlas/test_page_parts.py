@@ -71,6 +71,16 @@ def test_axe_finds_nothing_serious_on_the_overview_and_on_a_path(
     visit.until("window.lossatlas && document.querySelector('#routes td')")
     assert faults(visit) == []
     assert visit.faults == []
+    whole = ServedVisit(browser, serve(shelf_folder), width=1280)
+    whole.open("a file")
+    whole.ask("document.querySelectorAll('details').forEach((one) => (one.open = true))")
+    whole.page.locator("#figure-preview").click()
+    whole.until("document.querySelector('#figure img')")
+    whole.page.locator("[id='layer-basins']").check()
+    for theme in ("light", "dark", "print"):
+        whole.page.locator("#theme").select_option(theme)
+        assert faults(whole) == []
+    assert whole.faults == []
 
 
 def test_axe_would_find_a_fault(browser: Any, tmp_path: Path) -> None:
