@@ -207,9 +207,9 @@ def test_a_changed_value_is_named_with_its_point_and_the_way_to_mend_it(growing)
 )
 def test_a_point_out_of_its_range_or_size_is_refused_whoever_reads_it(growing, statement):
     change(growing, statement)
-    with pytest.raises(SpecError, match="1 points are not what was written"):
+    with pytest.raises(SpecError, match="1 point is not what was written"):
         la.open(growing)
-    with pytest.raises(SpecError, match="1 points are not what was written"):
+    with pytest.raises(SpecError, match="1 point is not what was written"):
         scan(growing)
 
 
@@ -352,5 +352,5 @@ def test_a_run_of_version_0_1_opens_says_it_is_unverified_and_gains_checksums_wh
     (folder / RESULT).unlink()
     np.testing.assert_array_equal(la.open(folder)["loss"].values, before)
     change(folder, "UPDATE points SET v = ? WHERE i = 2", np.array([1.0, 2.0]).tobytes())
-    with pytest.raises(SpecError, match="1 points are not what was written"):
+    with pytest.raises(SpecError, match="1 point is not what was written"):
         la.open(folder)

@@ -61,9 +61,10 @@ class Found:
         """What is damaged."""
         parts = []
         if self.broken:
-            parts.append(f"{len(self.broken)} points are not what was written: {in_words(self.broken)}")
+            are = "point is" if len(self.broken) == 1 else "points are"
+            parts.append(f"{len(self.broken)} {are} not what was written: {in_words(self.broken)}")
         if self.lost:
-            parts.append(f"{self.lost} points are lost")
+            parts.append(f"{self.lost} {'point is' if self.lost == 1 else 'points are'} lost")
         if not self.tally:
             parts.append("the tally of points is not what was written")
         return "; ".join(parts)
