@@ -85,7 +85,20 @@ def test_other_commands_say_that_they_need_a_model(tmp_path):
     (tmp_path / "scan.toml").write_text('function = "user.py:make"\n')
     result = CliRunner().invoke(atlas, ["eigen", "--config", "scan.toml"])
     assert result.exit_code == 2
-    assert "is sampled by lossatlas sample; this command needs a model" in result.output
+    assert "has values alone, for lossatlas sample, sharpness, and eigen --map --critical; this needs" in result.output
+
+
+def test_the_map_of_critical_sharpness_needs_values_alone(tmp_path):
+    words = ["eigen", "--function", "user.py:make", "--map", "--critical", "--x", "-1", "1", "3", "--y", "-1", "1", "3"]
+    done = CliRunner().invoke(atlas, [*words, "--run", "a", "--out", "a.png"])
+    assert done.exit_code == 0, done.output
+    np.testing.assert_allclose(
+        la.open("a")["critical"], 2.0, rtol=1e-6
+    )  # L = ‖w‖² has the Hessian 2 in every direction
+    assert "critical sharpness: 2 to 2 at 9 points" in done.output
+    other = CliRunner().invoke(atlas, [*words[:4], *words[5:]])
+    assert other.exit_code == 2
+    assert "has values alone" in other.output
 
 
 def test_places_are_marked_on_the_surface_of_a_function_and_kept_with_its_run(tmp_path):

@@ -63,7 +63,7 @@ class Wish:
 
 
 @click.command("eigen", cls=Measuring, own="Curvature")
-@flags((*WHAT, *WHERE, "out", "title"))
+@flags((*WHAT, "function", *WHERE, "out", "title"))
 @click.option(
     "--run",
     metavar="FOLDER",
@@ -117,6 +117,8 @@ def eigen_command(config: Path | None, **given: Any) -> None:
         lossatlas eigen --config scan.toml --tensors weights --map --x -1 1 9 --y -1 1 9 --run runs/map --out map.png
       The same without second derivatives (2/η, η the step along the gradient at which the loss first rises):
         lossatlas eigen --config scan.toml --map --critical --run runs/critical --out critical.png
+      … of a function of arrays, of NumPy or JAX:
+        lossatlas eigen --function sim.py:make --map --critical --out sim.png
       Which layers bend most, and where trace and spread lie:
         lossatlas eigen --config scan.toml --by layer --probes 20 --out layers.png
       How much λmax differs from batch to batch, as training sees it:
@@ -155,6 +157,7 @@ def eigen_command(config: Path | None, **given: Any) -> None:
 
 def _map(scan: Any, wish: Wish) -> None:
     import lossatlas as la
+    from lossatlas.cli.functions import build_function, build_function_plane
     from lossatlas.cli.radius import grid_of
     from lossatlas.cli.scan import build_model, build_objective, build_plane
     from lossatlas.draw.report import report
@@ -163,8 +166,12 @@ def _map(scan: Any, wish: Wish) -> None:
     _check_pictures(scan.out)
     if scan.x is None and scan.y is None:
         scan = replace(scan, x=(-1.0, 1.0, SIDE), y=(-1.0, 1.0, SIDE))
-    objective = build_objective(scan, build_model(scan))
-    plane = build_plane(scan, objective)
+    if scan.function and wish.critical:  # from values alone
+        objective: Any = build_function(scan)
+        plane: Any = build_function_plane(scan, objective)
+    else:
+        objective = build_objective(scan, build_model(scan))
+        plane = build_plane(scan, objective)
     grid = grid_of(scan, objective, plane)
     if wish.critical:
         tolerance: dict[str, Any] = {} if wish.tolerance is None else {"tolerance": wish.tolerance}

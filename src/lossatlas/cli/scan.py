@@ -284,7 +284,8 @@ def build_model(scan: Scan) -> nn.Module:
     """The model, with its checkpoint loaded and in the format asked for."""
     if scan.function:
         raise SpecError(
-            f"function {scan.function!r} is sampled by lossatlas sample; this command needs a model of PyTorch: --model"
+            f"function {scan.function!r} has values alone, for lossatlas sample, sharpness, and eigen --map "
+            "--critical; this needs a model of PyTorch: --model"
         )
     model = names.model(scan.model, checkpoint=scan.checkpoint, trust_pickle=scan.trust_pickle)
     if scan.checkpoint:
