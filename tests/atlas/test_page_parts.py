@@ -172,7 +172,7 @@ def test_while_it_moves_slowly_facets_are_left_out_and_come_back(browser: Any, t
         "const until = performance.now() + 60; while (performance.now() < until); window.lowest = Math.max(lowest, one.level);"
         "if (n) requestAnimationFrame(() => turn(n - 1)); }; turn(12)"
     )
-    visit.until("lowest === 2")
+    visit.until("lowest === 3")
     visit.until("lossatlas.reliefs[0].level === 0")
     assert visit.faults == []
 

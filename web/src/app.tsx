@@ -13,6 +13,7 @@ import { exact, number, type Shown } from "./ranges";
 import { bare, Routes, unhidden } from "./route";
 import { Provenance } from "./provenance";
 import { Saving } from "./saving";
+import { hurry } from "./slices";
 import { cameras, Solid, reliefs } from "./solid";
 import { begin, label, ownShown, shown as rangeOf, theme, type Change, type State } from "./state";
 
@@ -147,28 +148,37 @@ function titles(content: Content): string {
   return [...new Set([...content.blocks, ...content.curves].map((one) => one.title))].join(" · ") || "Loss landscape";
 }
 
-/** Change something and draw it before the next line: a browser that prints waits for no frame. */
-function atOnce(act: () => void): void {
+/** Draw whatever changes before the next line, until the answer is called: a browser that prints waits for no frame. */
+function atOnce(): () => void {
   const now = (work: () => void): void => work();
   const { debounceRendering, requestAnimationFrame } = options;
   Object.assign(options, { debounceRendering: now, requestAnimationFrame: now });
-  act();
-  Object.assign(options, { debounceRendering, requestAnimationFrame });
+  hurry(true);
+  return () => {
+    hurry(false);
+    Object.assign(options, { debounceRendering, requestAnimationFrame });
+  };
 }
 
-/** A dark page is printed on white paper, and dark again afterwards. */
+/** A dark page is printed on white paper, and dark again afterwards; a page of another width is drawn anew for it. */
 function onPaper(latest: { current: State }, change: (what: Change) => void): () => void {
   let dark = false;
+  let slow = (): void => undefined;
   const before = (): void => {
+    slow();
+    slow = atOnce();
     dark = latest.current.theme === "dark";
-    if (dark) atOnce(() => change({ theme: "light" }));
+    if (dark) change({ theme: "light" });
   };
   const after = (): void => {
+    slow();
+    slow = () => undefined;
     if (dark) change({ theme: "dark" });
   };
   addEventListener("beforeprint", before);
   addEventListener("afterprint", after);
   return () => {
+    slow();
     removeEventListener("beforeprint", before);
     removeEventListener("afterprint", after);
   };

@@ -13,6 +13,13 @@ function soon(act: () => void): void {
   channel.port2.postMessage(null);
 }
 
+let hurried = false;
+
+/** Whether all work is done at once, as while a page is printed. */
+export function hurry(on: boolean): void {
+  hurried = on;
+}
+
 /** All of some work at once. */
 export function whole<T>(work: Generator<void, T>): T {
   for (;;) {
@@ -30,7 +37,7 @@ export class Slices {
 
   begin(work: () => Generator<void, void>): void {
     this.next = work;
-    if (this.busy) return;
+    if (this.busy && !hurried) return;
     if (seen) return this.run();
     this.busy = true;
     void firstSeen().then(() => this.run());
@@ -50,7 +57,7 @@ export class Slices {
     const slice = (): void => {
       if (this.over) return;
       const until = performance.now() + SLICE;
-      while (performance.now() < until) if (steps.next().done) return this.run();
+      while (hurried || performance.now() < until) if (steps.next().done) return this.run();
       soon(slice);
     };
     slice();
