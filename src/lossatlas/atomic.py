@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["replacing", "write_text"]
+__all__ = ["replacing", "sweep", "write_text"]
+
+OLD_SECONDS = 3600.0
+"""A file that nobody has written to for so long has no writer any more."""
 
 
 @contextlib.contextmanager
@@ -48,6 +53,19 @@ def replacing(target: Path, *, ending: str = "", durably: bool = False) -> Itera
     finally:
         with contextlib.suppress(OSError):
             scratch.unlink(missing_ok=True)
+
+
+def sweep(target: Path) -> None:
+    """Remove what writers of a file that were killed left beside it, as :func:`replacing` names it.
+
+    Args:
+        target: the file that is about to be written.
+    """
+    for left in target.parent.glob(f".{glob.escape(target.name)}.*"):
+        process = left.name[len(target.name) + 2 :].partition(".")[0]
+        with contextlib.suppress(OSError):
+            if process.isdigit() and time.time() - left.stat().st_mtime > OLD_SECONDS:
+                left.unlink()
 
 
 def _is_of_writing(fault: Exception) -> bool:

@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 import lossatlas as la
+from lossatlas.draw.report import report
 from lossatlas.results import folders, reading
+from lossatlas.results.landscape import save
 from lossatlas.results.store import JOURNAL, RunFolder
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -195,6 +197,27 @@ def test_a_full_disk_is_an_error_for_films_and_weights_too_and_leaves_what_was_t
         assert target.stat().st_size > 4096
     else:
         assert {path.stat().st_size > 0 for path in target.iterdir()} == {True}
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.html", "a.nc", "report.html", "odd [1].png"])
+def test_what_a_killed_writer_left_beside_a_file_goes_when_it_is_written_again(tmp_path, name):
+    values = np.arange(9.0).reshape(3, 3)
+    landscape = la.landscape(x=[-1.0, 0.0, 1.0], y=[-1.0, 0.0, 1.0], loss=values)
+    ending = "" if name in ("a.nc", "report.html") else Path(name).suffix
+    mine, fresh, other = (tmp_path / f".{what}{ending}" for what in (f"{name}.123", f"{name}.124", "b.png.123"))
+    theirs = tmp_path / f".{name}.old"
+    for file in (mine, fresh, other, theirs):
+        file.write_text("half a picture")
+    for file in (mine, other, theirs):
+        os.utime(file, (0, 0))
+    if name == "a.nc":
+        save(landscape, tmp_path / name)
+    elif name == "report.html":
+        report(tmp_path / name, "title", ["words"])
+    else:
+        la.draw(landscape, tmp_path / name)
+    assert (tmp_path / name).stat().st_size > 0
+    assert sorted(tmp_path.glob(".*")) == sorted([fresh, other, theirs])
 
 
 @pytest.mark.parametrize("suffix", ["nc", "png", "pdf", "svg", "html", "vtp", "vti", "glb", "stl"])

@@ -26,7 +26,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from lossatlas.atomic import replacing
+from lossatlas.atomic import replacing, sweep
 from lossatlas.draw import latex_caption, plot_page, static
 from lossatlas.draw.render import Render
 from lossatlas.draw.renderer import renderer_of, suffixes
@@ -189,6 +189,7 @@ def _written(target: Path, write: Callable[[Path], None]) -> Path:
     """Write a file whole or not at all."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        sweep(target)
         with replacing(target, ending=target.suffix.lower()) as scratch:
             write(scratch)
     except OSError as fault:

@@ -14,7 +14,7 @@ import xarray as xr
 from tqdm.auto import tqdm
 
 from lossatlas import extras
-from lossatlas.atomic import replacing
+from lossatlas.atomic import replacing, sweep
 from lossatlas.draw import static, static_surface
 from lossatlas.draw.render import Render
 from lossatlas.draw.scene import Cells, Scene
@@ -278,6 +278,7 @@ def _write(frames: Iterable[np.ndarray], target: Path, rate: int) -> None:
             with replacing(target / f"{number:05d}.png", ending=".png") as scratch:
                 imsave(scratch, frame)
         return
+    sweep(target)
     with replacing(target, ending=suffix) as scratch:
         if suffix == ".mp4":
             _write_mp4(frames, scratch, rate)

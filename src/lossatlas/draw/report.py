@@ -31,7 +31,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lossatlas.atomic import replacing
+from lossatlas.atomic import replacing, sweep
 from lossatlas.errors import SpecError
 from lossatlas.figure.parts import Heading, Note, Number, Part, Picture, Table
 from lossatlas.figure.plot import Plot, plot_of
@@ -113,6 +113,7 @@ def report(path: str | os.PathLike[str], title: str, parts: Iterable[Part | Any]
     filled = {"style": _resource("report.css"), "title": html.escape(title), "body": body}
     page = re.sub(r"\{\{(\w+)\}\}", lambda mark: filled[mark[1]], _resource("report.html"))
     target.parent.mkdir(parents=True, exist_ok=True)
+    sweep(target)
     with replacing(target) as scratch:
         scratch.write_text(page, encoding="utf-8")
     target.title = title

@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from lossatlas.atomic import replacing
+from lossatlas.atomic import replacing, sweep
 from lossatlas.errors import SpecError
 from lossatlas.expected import LANDSCAPE, check_kind
 from lossatlas.oneline import one_line
@@ -374,6 +374,7 @@ def save(landscape: xr.Dataset, path: str | os.PathLike[str]) -> Path:
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     content = encoded(landscape)
+    sweep(target)
     with replacing(target) as scratch:
         scratch.write_bytes(content)
     return target
