@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from torch import nn
 from torch.nn import functional as F
 
 import lossatlas as la
+from lossatlas.cli import atlas
 from lossatlas.errors import SpecError
 from lossatlas.sampling.workers.named import named
 from lossatlas.sampling.workers.torchrun import Torchrun
@@ -153,6 +155,46 @@ class Dies(Whole):
 la.sample(*asked(Dies()), GRID, executor="torchrun", run=FOLDER / "run", block=2)
 """
 )
+
+
+MODEL = """
+import torch, torch.distributed as dist
+from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+
+def model(group=2):
+    dist.init_process_group("gloo")
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 3))
+    return fully_shard(net, mesh=init_device_mesh("cpu", (2, 2), mesh_dim_names=("point", "model"))["model"])
+
+def plain():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 3))
+
+def data():
+    g = torch.Generator().manual_seed(1)
+    return torch.randn(30, 4, generator=g), torch.randint(3, (30,), generator=g)
+"""
+
+
+@pytest.mark.slow
+def test_the_command_line_takes_ranks_and_speaks_once(tmp_path):
+    (tmp_path / "net.py").write_text(MODEL)
+    how = ["--data", "net.py:data", "--x", "-1", "1", "5", "--y", "-1", "1", "5"]
+    ranks = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=4", "-m", "--"]
+    command = ["lossatlas", "sample", "--model", "net.py:model", *how, "--in-place", "--executor", "torchrun:2"]
+    done = subprocess.run(
+        [*ranks, *command, "--run", "runs/a", "--out", "a.png"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("drawn: a.png") == done.stdout.count("at the centre") == done.stderr.count("grid:") == 1
+    told = CliRunner().invoke(atlas, ["sample", "--model", f"{tmp_path}/net.py:plain", "--data", f"{tmp_path}/net.py:data",
+                                      *how[2:], "--run", str(tmp_path / "whole")])  # fmt: skip
+    assert told.exit_code == 0, told.output
+    np.testing.assert_allclose(la.open(tmp_path / "runs/a")["loss"], la.open(tmp_path / "whole")["loss"], rtol=1e-6)
 
 
 def started(tmp_path: Path, text: str, *words: str, ranks: int) -> subprocess.CompletedProcess[str]:

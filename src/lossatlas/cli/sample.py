@@ -41,7 +41,7 @@ def sample_command(config: Path | None, print_config: bool, print_python: bool, 
       Four processes, each with its share of the cores:
         lossatlas sample --config scan.toml --executor processes:4
       Four GPUs, two of which hold the model together (model.py makes it, spread over both):
-        torchrun --nproc-per-node=4 -m lossatlas sample --config scan.toml --executor torchrun:2
+        torchrun --nproc-per-node=4 -m -- lossatlas sample --config scan.toml --executor torchrun:2
       The third of eight jobs of an array, which need not know of each other:
         lossatlas sample --config scan.toml --run runs/a --shard 3/8
       Two more checkpoints of the same network on its surface, with their distances from the plane:
@@ -90,17 +90,17 @@ def _measure(scan: Any) -> None:
     grid: Any = grid_of(scan, objective, plane)
     if scan.adaptive:
         grid = la.Adaptive(tolerance=scan.adaptive, **grid.axes)
-    if not silent:
-        _announce(scan, objective, plane, grid)
+    _announce(scan, objective, plane, grid, silent=silent)
     try:
         landscape = _sampled(scan, objective, plane, grid)
     except KeyboardInterrupt:
         raise (SystemExit(1) if silent else Failure(stopped(scan.run))) from None
+    moved = said(scan, objective, plane, landscape) if scan.input_plane and not scan.shard else ()
     if silent:
         return
     _report(scan, landscape)
-    if scan.input_plane and not scan.shard:
-        click.echo("\n".join(said(scan, objective, plane, landscape)))
+    if moved:
+        click.echo("\n".join(moved))
     for line in marked(overlays):
         click.echo(line)
     if overlays and scan.run:
@@ -171,7 +171,8 @@ def _check_pictures(paths: tuple[str, ...]) -> None:
         check_path(path)
 
 
-def _announce(scan: Any, objective: Any, plane: Any, grid: Any) -> None:
+def _announce(scan: Any, objective: Any, plane: Any, grid: Any, *, silent: bool) -> None:
+    """Say what will be measured; who is silent evaluates what that takes all the same, since it may take all ranks."""
     lines = {
         **_measured(scan, objective),
         "grid": " × ".join(map(str, grid.shape)) + f" = {_product(grid.shape)} points",
@@ -179,7 +180,7 @@ def _announce(scan: Any, objective: Any, plane: Any, grid: Any) -> None:
         "run": scan.run or "not kept; --run FOLDER would keep it",
     }
     for name, text in lines.items():
-        if text:
+        if text and not silent:
             click.echo(f"{name + ':':8} {text}", err=True)
 
 
