@@ -309,7 +309,7 @@ def test_what_cannot_travel_is_refused_before_anything_is_started():
         ("mpi:four", "'mpi:4' to spawn four"),
         ("devices:a", "numbers of GPUs"),
         ("submitit:nowhere.toml", "expected a TOML file"),
-        ("slurm", "choose one of: serial, processes, devices, dask, mpi, submitit"),
+        ("slurm", "choose one of: serial, processes, devices, dask, mpi, torchrun, submitit"),
     ],
 )
 def test_a_name_that_is_wrong_says_what_is_right(text, words):
