@@ -236,6 +236,16 @@ def test_a_score_is_linear_and_whole_whatever_its_values(make: Make, name: str) 
     assert (shown.scale, shown.low, shown.high, shown.clipped) == ("linear", 1e-3, 1.0, None)
 
 
+def test_a_perplexity_beside_its_loss_is_left_out_and_another_value_is_not(line: Make) -> None:
+    t = np.linspace(0.0, 1.0, 11)
+    error = t / 2
+    drawn = compile(line(1 + t**2, t=t, metrics={"perplexity": np.exp(1 + t**2), "error": error}))
+    assert drawn.beside == ("error",)
+    assert compile(line(1 + t**2, t=t, metrics={"perplexity": np.exp(1 + t)})).beside == ("perplexity",)
+    alone = compile(line(1 + t**2, t=t, metrics={"perplexity": np.exp(1 + t**2)}), View(value="perplexity"))
+    assert alone.value == "perplexity"
+
+
 def test_a_metric_without_ends_is_no_score(make: Make) -> None:
     norm = np.geomspace(1e-3, 1, 63).reshape(9, 7)
     assert compile(make(np.ones((9, 7)), metrics={"norm": norm}), View(value="norm")).range.scale == "log"

@@ -114,11 +114,20 @@ def others(landscapes: Sequence[xr.Dataset], value: str) -> tuple[str, ...]:
 
 
 def companions(landscapes: Sequence[xr.Dataset], value: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Further values of lines: those on the same axis, as a test loss beside a training loss, and those on a second."""
-    further = others(landscapes, value)
+    """Further values of lines: those on the same axis, as a test loss beside a training loss, and those on a second.
+
+    Returns:
+        Both. The exponential of the value, as a perplexity is, says the same once more and is in neither.
+    """
+    further = tuple(name for name in others(landscapes, value) if not _is_exponential(landscapes, name, value))
     losses = [name for name in (value, *further) if name.lower().endswith("loss")]
     same = tuple(name for name in further if value in losses and name in losses)
     return same, tuple(name for name in further if name not in same)
+
+
+def _is_exponential(landscapes: Sequence[xr.Dataset], name: str, of: str) -> bool:
+    pairs = [(one[name].values, np.exp(np.minimum(one[of].values, 700.0))) for one in landscapes]
+    return all(np.allclose(values, expected, rtol=1e-3, equal_nan=True) for values, expected in pairs)
 
 
 def looks(seen: Seen, asked: Asked) -> Mapping[tuple[str, str, bool], Look]:
