@@ -84,7 +84,9 @@ def _numbers(found: Any) -> dict[str, Any]:
     for name, one in found.sections.items():
         words += [f"{name}: {one.about}", *one.caveats]
         numbers = [{"number": each.name, "value": each.value, "caveat": each.caveat} for each in one.numbers]
-        tables += [(name, rows) for rows in (numbers, one.rows) if rows]
+        for rows in filter(None, (numbers, one.rows)):
+            read = [{k: number(cell) if isinstance(cell, float) else cell for k, cell in row.items()} for row in rows]
+            tables.append((name, read))
     return _told(found.title, words, tables, len(found.sections))
 
 
