@@ -116,3 +116,12 @@ def test_a_report_shows_itself_in_a_notebook(tmp_path) -> None:
     assert len(shown) < 2000
     assert isinstance(made, Path) and made == tmp_path / "page.html"
     assert made.with_suffix(".pdf").name == "page.pdf" and pickle.loads(pickle.dumps(made)) == made
+
+
+def test_a_table_of_sentences_takes_the_whole_width_and_a_small_one_does_not(tmp_path: Path) -> None:
+    words = "That the loss is neither convex nor an increasing function of a convex one."
+    wide = Table([{"ruggedness": words, "make_model (a)": 0.1, "make_model (b)": 0.2, "plane": 0.3, "proves": words}])
+    small = Table([{"measure": "a", "first": 0.1, "second": 0.2}])
+    page = report(tmp_path / "a.html", "A", [Heading("Wide"), wide, Heading("Small"), small]).read_text()
+    assert page.count('<section class="broad">') == 1
+    assert page.index('<section class="broad">') < page.index("ruggedness") < page.index("<section>")

@@ -43,6 +43,8 @@ COLUMN = 400.0
 """Pictures wider than so many points have several panels, and are not made smaller than can be read."""
 
 _COLUMNS = 5
+_BETWEEN, _LETTERS = 3.5, 72
+"""Letters that fit beside a column, and in half of a wide page."""
 """A table of more columns takes the width of the page."""
 
 _LONG = 18
@@ -140,10 +142,22 @@ def _section(pieces: Sequence[Any], said: set[str]) -> str:
     here: set[str] = set()
     body = "\n".join(_written(kind, list(run), said, here) for kind, run in groupby(pieces, key=type))
     lead = not isinstance(pieces[0], Heading)
-    broad = any(isinstance(piece, Table) and piece.rows and len(piece.rows[0]) > _COLUMNS for piece in pieces)
+    broad = any(isinstance(piece, Table) and _is_broad(piece.rows) for piece in pieces)
     joint = any(isinstance(piece, Picture) and isinstance(piece.shown, (list, tuple)) for piece in pieces)
     name = "lead" if lead else "broad" if broad else "wide" if joint else ""
     return f'<section class="{name}">\n{body}\n</section>' if name else f"<section>\n{body}\n</section>"
+
+
+def _is_broad(rows: Sequence[Mapping[str, float | str]]) -> bool:
+    """Whether a table has no room in half of a wide page: by its columns, or by the letters that cannot be wrapped."""
+    if not rows or len(rows[0]) > _COLUMNS:
+        return bool(rows)
+    needed = 0.0
+    for name in rows[0]:
+        cells = [len(_text(row[name])) for row in rows if name in row]
+        longest = max([*map(len, name.split()), *cells], default=0)
+        needed += min(longest, _LONG) + _BETWEEN
+    return needed > _LETTERS
 
 
 def _once(text: str, said: set[str]) -> str:

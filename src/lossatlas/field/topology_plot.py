@@ -87,7 +87,7 @@ def plot(found: Shape) -> Plot:
     return Plot(
         title=f"Shape of the {found.value}: {found.title}",
         panels=(_diagram_panel(found),) if single else (_tree_panel(found), _diagram_panel(found)),
-        caption=(found.words, ALONE if single else "", found.caveat),
+        caption=(ALONE if single else "", found.words, found.caveat),
     )
 
 
