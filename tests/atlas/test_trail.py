@@ -16,6 +16,7 @@ from torch import nn
 import lossatlas as la
 from lossatlas.atlas.schema import SCHEMA
 from lossatlas.connect.curve_training import Training
+from lossatlas.draw import View, compile
 from lossatlas.paths.below import Below
 
 
@@ -127,6 +128,9 @@ def test_results_of_one_title_are_compared_under_their_own_names(serve: Serve, t
     assert found["runs/a"]["title"] == found["runs/b"]["title"]
     content, _ = opened(ask(address, f"/api/scene?run={found['runs/a']['id']}&run={found['runs/b']['id']}")[2])
     assert [(curve["title"], curve["runs"]) for curve in content["curves"]] == [("a", 2), ("b", 2)]
+    both = [la.open(tmp_path / "runs" / name) for name in "ab"]
+    drawn = compile(both, View(labels=["first", "second"]))
+    assert [(curve.title, len(curve.members)) for curve in drawn.curves] == [("first", 2), ("second", 2)]
     single, _ = opened(ask(address, f"/api/scene?run={found['runs/a']['id']}")[2])
     assert [curve["title"] for curve in single["curves"]] == [found["runs/a"]["title"]]
 
@@ -141,6 +145,9 @@ def test_a_map_of_curvature_begins_with_its_ratio(serve: Serve, tmp_path: Path) 
         content, _ = opened(ask(address, f"/api/scene?run={card['id']}{small}")[2])
         assert content["value"] == "|λmin/λmax|"
         assert "loss" in content["values"]
+    asked = {"format": "svg", "value": content["value"]}
+    status, _, _ = ask(address, f"/api/figure?run={card['id']}", "POST", asked, x_lossatlas_token=TOKEN)
+    assert status == 200, "a value is asked for by the words that the page shows"
 
 
 def test_connections_studies_and_tables_are_opened(serve: Serve, tmp_path: Path) -> None:

@@ -34,16 +34,26 @@ const shell = (text: string): string => (/^[\w./-]+$/.test(text) ? text : `'${te
 const python = (value: string | number | boolean): string =>
   value === "none" ? "None" : typeof value === "string" ? JSON.stringify(value) : value === true ? "True" : String(value);
 
+/** Names for results that have one title: the last parts of their paths, as the server names them. */
+function names(cards: Card[]): string[] {
+  if (new Set(cards.map((card) => card.title)).size === cards.length) return [];
+  const short = cards.map((card) => card.name.replace(/^.*\//, "").replace(/\.nc$/, ""));
+  return new Set(short).size === short.length ? short : cards.map((card) => card.name);
+}
+
 export function command(cards: Card[], asked: Fields, format: string): string {
+  const called = names(cards);
   const flag = (name: string): string => `--${name.replace(/_/g, "-")}`;
   const options = Object.entries(asked).map(([name, value]) => (value === true ? flag(name) : `${flag(name)} ${shell(String(value))}`));
-  return ["lossatlas draw", ...cards.map((card) => shell(card.path)), `-o figure.${format}`, ...options].join(" ");
+  const runs = cards.map((card, n) => (called[n] ? `--label ${shell(`${called[n]}=${card.path}`)}` : shell(card.path)));
+  return ["lossatlas draw", ...runs, `-o figure.${format}`, ...options].join(" ");
 }
 
 export function program(cards: Card[], asked: Fields, format: string): string {
   const opened = cards.map((card) => `la.open(${JSON.stringify(card.path)})`).join(", ");
+  const called = names(cards).length ? `, labels=${JSON.stringify(names(cards))}` : "";
   const options = Object.entries(asked).map(([name, value]) => `${name}=${name === "caption" ? JSON.stringify(value) : python(value)}`).join(", ");
-  return `import lossatlas as la\n\nla.draw([${opened}], "figure.${format}", ${options})`;
+  return `import lossatlas as la\n\nla.draw(${cards.length > 1 ? `[${opened}]` : opened}, "figure.${format}"${called}, ${options})`;
 }
 
 interface Box {
@@ -116,8 +126,12 @@ export function FigurePanel({ cards, content, state, shown }: { cards: Card[]; c
       {fault && <p role="alert">{fault}</p>}
       {seen && <img class="preview" src={seen} alt="Preview of the figure" />}
       {format === "html" && <p class="hint">The preview shows the printed picture; html is this page with its data in one file.</p>}
-      <pre tabIndex={0} aria-label="The command that makes it">{command(cards, asked, format)}</pre>
-      <pre tabIndex={0} aria-label="The Python that makes it">{program(cards, asked, format)}</pre>
+      {cards.every((card) => card.kind !== "path") ? (
+        <>
+          <pre tabIndex={0} aria-label="The command that makes it">{command(cards, asked, format)}</pre>
+          <pre tabIndex={0} aria-label="The Python that makes it">{program(cards, asked, format)}</pre>
+        </>
+      ) : <p class="hint">The plane of a recorded path is this page's own; `lossatlas trajectory` draws paths on surfaces of their network.</p>}
     </details>
   );
 }

@@ -38,7 +38,8 @@ class View(Paper):
     How it is set in print is a part of it: see the fields of :class:`~lossatlas.figure.paper.Paper`.
 
     Attributes:
-        value: what is the height and the colour: "loss" or the name of a metric.
+        value: what is the height and the colour: "loss", the name of a metric, or of a map of curvature a value by its
+            name or by the words of its pictures.
         kind: what is drawn. "auto" is "line" for one axis, "heat" for a map of curvature, and "filled" for others.
         scale: "log" is taken only of positive values; where there are others the scale is a symmetric logarithm
             and the caption says so. "auto" takes the logarithm where positive values span more than two decades within
@@ -136,7 +137,7 @@ def compile(landscapes: xr.Dataset | Sequence[xr.Dataset] | Seeds, view: View | 
     become its median with a band from the smallest to the largest.
 
     Args:
-        landscapes: one Landscape or several with the same number of axes; or the runs of :func:`lossatlas.seeds`.
+        landscapes: one Landscape or several with the same number of axes, or runs of :func:`lossatlas.seeds`.
         view: how they are seen.
 
     Returns:
@@ -154,11 +155,10 @@ def compile(landscapes: xr.Dataset | Sequence[xr.Dataset] | Seeds, view: View | 
         ('line', 'linear', 0.0, 1.0)
     """
     view = view or View()
-    if isinstance(landscapes, Seeds):
-        landscapes = landscapes.shown
-    check_kind("landscapes", landscapes, (xr.Dataset, Sequence), f"{LANDSCAPE}; several as a list")
-    view = _on_what_there_is(landscapes, view)
-    sources, view = _named(_titled(_checked(landscapes, view.value), view.labels), view)
+    given, view = _spread(landscapes, view)
+    check_kind("landscapes", given, (xr.Dataset, Sequence), f"{LANDSCAPE}; several as a list")
+    view = _on_what_there_is(given, view)
+    sources, view = _named(_titled(_checked(given, view.value), view.labels), view)
     dimensions = len(axis_names(sources[0]))
     kind = _kind(view.kind, dimensions, coarse=quantity(sources[0], view.value) is not None)
     whole = cuts.named_apart([cuts.block(source) for source in sources], sources, merge=dimensions == 1)
@@ -249,10 +249,25 @@ def _checked(landscapes: xr.Dataset | Sequence[xr.Dataset], value: str) -> list[
     return sources
 
 
+def _spread(landscapes: Any, view: View) -> tuple[Any, View]:
+    """Runs over several seeds as the Landscapes that are drawn of them, alone or among others, with the name of all."""
+    if isinstance(landscapes, Seeds):
+        return landscapes.shown, view
+    if not isinstance(landscapes, (list, tuple)) or not any(isinstance(one, Seeds) for one in landscapes):
+        return landscapes, view
+    parts = [_spread(one, view)[0] for one in landscapes]
+    parts = [part if isinstance(part, tuple) else (part,) for part in parts]
+    names = [name for name, part in zip(view.labels, parts, strict=False) for _ in part]
+    return [one for part in parts for one in part], replace(view, labels=names)
+
+
 def _on_what_there_is(landscapes: xr.Dataset | Sequence[xr.Dataset], view: View) -> View:
     """Where there is no loss, as in a table of accuracies, the first value is drawn unless another is asked for."""
     sources = [landscapes] if isinstance(landscapes, xr.Dataset) else list(landscapes)
     known = [set(value_names(one)) for one in sources if isinstance(one, xr.Dataset)]
+    found = [(quantity(one, name), name) for one in sources if isinstance(one, xr.Dataset) for name in value_names(one)]
+    by_words = {what.label: name for what, name in found if what}
+    view = replace(view, value=by_words.get(view.value, view.value))
     if view.value != "loss" or not known or any("loss" in names for names in known):
         return view
     first = next((name for name in value_names(sources[0]) if all(name in names for names in known)), "loss")
