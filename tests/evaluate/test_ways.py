@@ -22,7 +22,7 @@ from lossatlas.evaluate.graph.run import Graphs
 from lossatlas.evaluate.graph.trace import UntraceableError
 from lossatlas.evaluate.layout import ChannelsLast, FusedKernels, layouts
 from lossatlas.evaluate.plain import Plain, PlainEach, PlainWithErrors
-from lossatlas.evaluate.plans import Plan
+from lossatlas.evaluate.plans import Plan, workers_to_try
 from lossatlas.evaluate.streaming import Streamed
 from lossatlas.evaluate.way import Begun, UnmeasuredError
 from lossatlas.objective.spread import measure_with_errors
@@ -298,6 +298,28 @@ def test_a_forward_that_keeps_something_in_its_module_is_not_called_from_two_thr
     made, plane, plan = in_two(F.cross_entropy, ForwardThatKeeps(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(36, 5)))
     with pytest.raises(UntraceableError, match="'KEPT' of forward"):
         ChannelsLast(made, plane, plan)
+
+
+class Calls(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+@pytest.mark.parametrize(
+    ("function", "shared"), [(lambda x: KEPT.setdefault("last", x), True), (lambda x: F.relu(x), False)]
+)
+def test_a_function_that_a_layer_holds_is_looked_into(function, shared):
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), Calls(function), nn.Flatten(), nn.Linear(36, 5))
+    KEPT.clear()
+    made, plane, plan = in_two(F.cross_entropy, net)
+    assert {one.workers for one in layouts(made)} == ({1} if shared else {workers_to_try(made.device)[0]})
+    if shared:
+        with pytest.raises(UntraceableError, match="'KEPT' of <lambda>"):
+            ChannelsLast(made, plane, plan)
 
 
 WEIGHTS = torch.ones(5)

@@ -54,11 +54,20 @@ def _shared(part: Any, depth: int) -> Iterator[str]:
     elif isinstance(part, types.FunctionType):
         yield from _function(part, depth, own=False)
     elif isinstance(part, nn.Module):
-        for kind in {type(module) for module in part.modules()}:
-            if not of_library(kind):
-                yield from _function(kind.forward, depth, own=True)
+        yield from _module(part, depth)
     elif not of_library(part) and callable(part) and not isinstance(part, type):
         yield from _function(type(part).__call__, depth, own=True)
+
+
+def _module(model: nn.Module, depth: int) -> Iterator[str]:
+    """What the forwards of a model share, and the functions that its layers hold."""
+    for kind in {type(module) for module in model.modules()}:
+        if not of_library(kind):
+            yield from _function(kind.forward, depth, own=True)
+    for module in model.modules():
+        for held in vars(module).values():
+            if isinstance(held, (types.FunctionType, functools.partial)):
+                yield from _shared(held, depth + 1)
 
 
 def _function(function: Any, depth: int, *, own: bool) -> Iterator[str]:
