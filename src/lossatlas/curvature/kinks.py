@@ -65,6 +65,7 @@ def surrogates_behind(loss: Tensor) -> tuple[str, ...]:
         Words, each once, in alphabetical order.
 
     Example:
+        >>> import torch
         >>> weight = torch.ones(2, requires_grad=True)
         >>> surrogates_behind(torch.round(weight).sum())
         ('rounding',)
@@ -92,6 +93,7 @@ def kinks(objective: Objective) -> tuple[str, ...]:
         Words, each once, in alphabetical order; empty for a smooth loss.
 
     Example:
+        >>> import torch
         >>> net = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU(), torch.nn.Linear(3, 1))
         >>> kinks(Objective(net, (torch.ones(4, 2), torch.ones(4, 1)), torch.nn.functional.mse_loss))
         ('ReLU',)
