@@ -117,7 +117,8 @@ function drawMarks(context: CanvasRenderingContext2D, given: Given, field: Field
   context.beginPath();
   context.rect(MARGIN.left, MARGIN.top, ...at.inner);
   context.clip(); // a path may leave the plane's piece that is shown
-  for (const one of upon(content, given.index)) drawOverlay(context, content, state, one, field, at);
+  const words: [number, number, number][] = []; // left, line and right of what is written already
+  for (const one of upon(content, given.index)) drawOverlay(context, content, state, one, field, at, words);
   context.restore();
   if (field.block.centre) {
     context.strokeStyle = "#fff";
@@ -132,7 +133,7 @@ function drawMarks(context: CanvasRenderingContext2D, given: Given, field: Field
   }
 }
 
-function drawOverlay(context: CanvasRenderingContext2D, content: Content, state: State, one: Overlay, field: Field, at: Frame): void {
+function drawOverlay(context: CanvasRenderingContext2D, content: Content, state: State, one: Overlay, field: Field, at: Frame, words: [number, number, number][]): void {
   if (one.kind === "regions") {
     drawTint(context, field, { cells: one.cells.data, colours: one.colours ?? content.regions }, at.px, at.py);
     return;
@@ -165,8 +166,14 @@ function drawOverlay(context: CanvasRenderingContext2D, content: Content, state:
     context.fillStyle = "#fff";
     const right = x > at.px.call(null, content.limits[field.axis(0).name]![1]) - 90;
     context.textAlign = right ? "right" : "left";
-    context.strokeText(one.words[n]!, x + (right ? -8 : 8), y - 7);
-    context.fillText(one.words[n]!, x + (right ? -8 : 8), y - 7);
+    // Above the point, else below it, else not at all: words upon words say nothing.
+    const wide = context.measureText(one.words[n]!).width;
+    const begins = right ? x - 8 - wide : x + 8;
+    const line = [y - 7, y + 16].find((at) => words.every(([a, b, end]) => Math.abs(b - at) > 12 || a > begins + wide || end < begins));
+    if (line === undefined) continue;
+    words.push([begins, line, begins + wide]);
+    context.strokeText(one.words[n]!, x + (right ? -8 : 8), line);
+    context.fillText(one.words[n]!, x + (right ? -8 : 8), line);
   }
 }
 
