@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Any
 
 import click
 
 from lossatlas.cli import Failure
+from lossatlas.cli.as_json import echo_json
 
 __all__ = ["check_command"]
 
@@ -44,7 +44,7 @@ def check_command(runs: tuple[str, ...], value: str, expect: float | None, stric
     first, *others = [la.open(path) for path in paths]
     found = check(first, others, value=value, expected=expect)
     if as_json:
-        click.echo(json.dumps([asdict(finding) for finding in found], indent=2, ensure_ascii=False))
+        echo_json([asdict(finding) for finding in found])
     else:
         for finding in found:
             click.echo(_line(finding))

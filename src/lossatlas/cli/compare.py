@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
 import click
+
+from lossatlas.cli.as_json import echo_json
 
 __all__ = ["compare_command"]
 
@@ -52,7 +53,7 @@ def compare_command(a: str, b: str, value: str, scale: str, out: tuple[str, ...]
     if as_json:
         measures = [{name: asdict(one) for name, one in side.items()} for side in rugged]
         told = {**asdict(found), "ruggedness": measures}
-        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        echo_json(told)
     else:
         for side in sides:
             click.echo(side.words(value))

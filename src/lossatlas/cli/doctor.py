@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import os
 import platform
 import re
@@ -16,6 +15,7 @@ from typing import Any
 import click
 
 from lossatlas.cli import Failure
+from lossatlas.cli.as_json import echo_json
 
 __all__ = ["doctor_command", "self_test"]
 
@@ -47,7 +47,7 @@ def doctor_command(as_json: bool) -> None:
         "self-test": dict(self_test(list(_devices()))),
     }
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        echo_json(found)
     else:
         _print(found)
     if failed := [name for name, said in found["self-test"].items() if not said.startswith("ok")]:

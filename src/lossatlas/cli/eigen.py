@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -12,6 +11,7 @@ from typing import Any
 import click
 
 from lossatlas.cli import Failure
+from lossatlas.cli.as_json import echo_json
 from lossatlas.cli.options import WHAT, Measuring, flags, settings
 from lossatlas.errors import SpecError, unknown
 
@@ -305,7 +305,7 @@ def _batches(scan: Any, wish: Wish) -> None:
 
 def _say_rows(wish: Wish, about: str, rows: list[dict[str, Any]], caveats: tuple[str, ...]) -> None:
     if wish.json:
-        click.echo(json.dumps({"about": about, "rows": rows, "caveats": caveats}, indent=2, ensure_ascii=False))
+        echo_json({"about": about, "rows": rows, "caveats": caveats})
         return
     click.echo(about)
     names = list(rows[0])
@@ -374,7 +374,7 @@ def _along_numbers(scan: Any, wish: Wish, objective: Any, *, also: bool) -> Iter
 def _say(wish: Wish, ends: Any, numbers: list[Any]) -> None:
     if wish.json:
         content = {"about": ends.subject.words, "numbers": [asdict(one) for one in numbers], "caveats": ends.caveats}
-        click.echo(json.dumps({**content, "products": ends.products}, indent=2, ensure_ascii=False))
+        echo_json({**content, "products": ends.products})
         return
     click.echo(ends.subject.words)
     width = max(len(number.name) for number in numbers)

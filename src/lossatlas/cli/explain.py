@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from typing import Any
 
 import click
 
+from lossatlas.cli.as_json import echo_json
 from lossatlas.errors import SpecError, unknown
 
 __all__ = ["explain_command"]
@@ -58,7 +58,7 @@ def explain_command(
     held = checked_still(() if roles == ("none",) else roles or STILL)
     if sizes:
         lines = [_sizes(model, held, only, normalize) for model in models]
-        click.echo(json.dumps(lines, indent=2) if as_json else _markdown(lines))
+        echo_json(lines) if as_json else click.echo(_markdown(lines))
         return
     if len(models) > 1:
         raise SpecError(f"{len(models)} models are named; --sizes compares several, all else is for one")
@@ -67,7 +67,7 @@ def explain_command(
     made = form.model if form else made
     rows = _rows(made, held, only, normalize)
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        echo_json(rows)
         return
     _print_table(rows)
     _print_summary(rows)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
+
+from lossatlas.cli.as_json import echo_json
 
 __all__ = ["info_command"]
 
@@ -51,7 +52,7 @@ def _flat(found: dict[str, Any]) -> dict[str, Any]:
 
 def _say(facts: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+        echo_json(facts)
     else:
         _print(facts)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import click
 
 from lossatlas.cli import Failure
+from lossatlas.cli.as_json import echo_json
 from lossatlas.cli.options import WHAT, Measuring, flags, settings
 from lossatlas.errors import SpecError
 
@@ -127,7 +126,7 @@ def llc_command(config: Path | None, **given: Any) -> None:
     objective = build_objective(scan, build_model(scan))
     found, content, refused = _measured(objective, wish, {"only": scan.only, "seed": scan.seed})
     if wish.json:
-        click.echo(json.dumps(content, indent=2, ensure_ascii=False))
+        echo_json(content)
     else:
         for sentence in found.words:
             click.echo(sentence)
@@ -151,8 +150,8 @@ def _measured(objective: Any, wish: Wish, options: dict[str, Any]) -> tuple[Any,
             **options,
         )
         content = {
-            "coefficient": _known(volume.coefficient), "multiplicity": _known(volume.multiplicity),
-            "joint": _known(volume.joint), "heights": volume.heights.tolist(),
+            "coefficient": volume.coefficient, "multiplicity": volume.multiplicity,
+            "joint": volume.joint, "heights": volume.heights.tolist(),
             "log volumes": volume.log_volumes.tolist(), "parameters": volume.parameters,
             "evaluations": volume.evaluations, "problem": volume.problem,
         }  # fmt: skip
@@ -160,23 +159,19 @@ def _measured(objective: Any, wish: Wish, options: dict[str, Any]) -> tuple[Any,
     if wish.scan:
         varied = scan(objective, **wish.chain, **options)
         rows = {name: [{"value": value, **_facts(one)} for value, one in some] for name, some in varied.found.items()}
-        return varied, {"scan": rows, "slope": _known(varied.slope), "words": list(varied.words)}, ""
+        return varied, {"scan": rows, "slope": varied.slope, "words": list(varied.words)}, ""
     one = llc(objective, **wish.chain, **options)
     return one, _facts(one), ", ".join(problem.kind for problem in one.problems)
 
 
 def _facts(one: Any) -> dict[str, Any]:
     return {
-        "coefficient": _known(one.value), "refused estimate": None if one.trusted else _known(one.raw),
-        "error": _known(one.error), "r_hat": _known(one.r_hat), "effective": _known(one.effective),
-        "held": _known(one.held), "parameters": one.parameters, "samples": one.samples,
+        "coefficient": one.value, "refused estimate": None if one.trusted else one.raw,
+        "error": one.error, "r_hat": one.r_hat, "effective": one.effective,
+        "held": one.held, "parameters": one.parameters, "samples": one.samples,
         "settings": {name: list(v) if isinstance(v, tuple) else v for name, v in one.settings.items()},
         "gradients": one.gradients, "problems": [asdict(problem) for problem in one.problems],
     }  # fmt: skip
-
-
-def _known(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
 
 
 def _draw(found: Any, out: tuple[str, ...], *, quiet: bool) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
+from lossatlas.cli.as_json import echo_json
 from lossatlas.cli.options import WHAT, Measuring, flags, settings
 from lossatlas.errors import SpecError
 
@@ -72,7 +72,7 @@ def quantise_command(config: Path | None, **given: Any) -> None:
         forecast=not wish["no_forecast"],
         progress=False if wish["json"] else None,
     )
-    click.echo(json.dumps(_facts(found), indent=2, ensure_ascii=False) if wish["json"] else _said(found))
+    echo_json(_facts(found)) if wish["json"] else click.echo(_said(found))
     for path in scan.out:
         click.echo(f"drawn: {la.draw(found, path)}", err=wish["json"])
 

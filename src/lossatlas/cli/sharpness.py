@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import click
 
+from lossatlas.cli.as_json import echo_json
 from lossatlas.cli.options import WHAT, Measuring, flags, settings
 from lossatlas.errors import SpecError, unknown
 
@@ -230,7 +232,7 @@ def _say(found: Any, *, as_json: bool) -> None:
     from lossatlas.flatness.stored import lines, text
 
     if as_json:
-        click.echo(text(found))
+        echo_json(json.loads(text(found)))
         return
     width = max(len(model) for model in found.models)
     for name, row in zip(found.results, found.rows(), strict=True):

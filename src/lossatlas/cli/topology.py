@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Any
 
 import click
+
+from lossatlas.cli.as_json import echo_json
 
 __all__ = ["SHOWN", "topology_command"]
 
@@ -49,7 +50,7 @@ def topology_command(
     landscape = landscape_at(run)
     found = la.topology(landscape, value, threshold=threshold if threshold == "auto" else _number(threshold))  # type: ignore[arg-type]
     if as_json:
-        click.echo(json.dumps(_facts(found), indent=2))
+        echo_json(_facts(found))
     else:
         _print(found)
     for path in out:
