@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lossatlas.errors import SpecError
 
-__all__ = ["CHECKSUM", "of", "of_json", "sealed", "unsealed", "verified"]
+__all__ = ["CHECKSUM", "of", "of_json", "sealed", "strict", "unsealed", "verified"]
 
 CHECKSUM = "checksum"
 """The entry of a file that holds the checksum of all others."""
@@ -63,6 +64,26 @@ def sealed(content: Mapping[str, Any], *, indent: int | None = 2, ascii: bool = 
         {'a': 1.5}
     """
     return json.dumps({**content, CHECKSUM: of_json(dict(content))}, indent=indent, ensure_ascii=ascii)
+
+
+def strict(content: Any) -> Any:
+    """JSON values by the standard, which knows no NaN and no infinity: what is not finite is null.
+
+    Args:
+        content: mappings, lists, tuples, text and numbers.
+
+    Returns:
+        The same, of mappings and lists.
+
+    Example:
+        >>> strict({"a": [1.5, float("nan")]})
+        {'a': [1.5, None]}
+    """
+    if isinstance(content, float):
+        return content if math.isfinite(content) else None
+    if isinstance(content, Mapping):
+        return {name: strict(value) for name, value in content.items()}
+    return [strict(value) for value in content] if isinstance(content, (list, tuple)) else content
 
 
 def unsealed(text: str, source: Path, *, required: bool = False) -> dict[str, Any]:

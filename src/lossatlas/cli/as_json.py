@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping
 from typing import Any
 
 import click
+
+from lossatlas.checksum import strict
 
 __all__ = ["echo_json"]
 
@@ -18,12 +18,4 @@ def echo_json(content: Any) -> None:
     Args:
         content: what ``json`` can write.
     """
-    click.echo(json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False))
-
-
-def _finite(content: Any) -> Any:
-    if isinstance(content, float):
-        return content if math.isfinite(content) else None
-    if isinstance(content, Mapping):
-        return {name: _finite(value) for name, value in content.items()}
-    return [_finite(value) for value in content] if isinstance(content, (list, tuple)) else content
+    click.echo(json.dumps(strict(content), indent=2, ensure_ascii=False, allow_nan=False))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import inspect
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Any
 
 import click
 
-from lossatlas.cli.as_json import echo_json
 from lossatlas.cli.options import WHAT, Measuring, flags, settings
 from lossatlas.errors import SpecError, unknown
 
@@ -232,7 +230,7 @@ def _say(found: Any, *, as_json: bool) -> None:
     from lossatlas.flatness.stored import lines, text
 
     if as_json:
-        echo_json(json.loads(text(found)))
+        click.echo(text(found))
         return
     width = max(len(model) for model in found.models)
     for name, row in zip(found.results, found.rows(), strict=True):

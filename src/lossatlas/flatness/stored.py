@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def save(table: Table, path: str | os.PathLike[str]) -> Path:
 
 def text(table: Table) -> str:
     """Everything that a table holds and says, as JSON text with its checksum."""
-    return checksum.sealed(facts(table), ascii=False)
+    return checksum.sealed(checksum.strict(facts(table)), ascii=False)
 
 
 def facts(table: Table) -> dict[str, Any]:
@@ -123,16 +124,23 @@ def _table(content: Mapping[str, Any]) -> Table:
     models = tuple(next(iter(measures.values()))["values"])
     for name in measures:
         definition_of(name)
+    correlations = content.get("correlations") or {}
     against = content.get("against") or {"name": "test error", "values": {}}
     return Table(
         models=models,
         results={name: tuple(_one(told["values"][model]) for model in models) for name, told in measures.items()},
         against=dict(against["values"]),
         against_name=against["name"],
-        correlations={name: Correlation(**one) for name, one in (content.get("correlations") or {}).items()},
+        correlations={name: Correlation(**_read(Correlation, one)) for name, one in correlations.items()},
         failures={name: told["not everywhere"] for name, told in measures.items() if "not everywhere" in told},
     )
 
 
 def _one(told: Mapping[str, Any] | None) -> Sharpness | None:
-    return None if told is None else Sharpness(**{key: value for key, value in told.items() if key != "caveat"})
+    return None if told is None else Sharpness(**_read(Sharpness, {k: v for k, v in told.items() if k != "caveat"}))
+
+
+def _read(kind: type[Any], told: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a record; a number that is null was not finite."""
+    numbers = {field.name for field in fields(kind) if field.type == "float"}
+    return {name: math.nan if value is None and name in numbers else value for name, value in told.items()}
