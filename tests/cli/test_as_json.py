@@ -40,7 +40,7 @@ def test_commands_print_json_in_this_way_alone(path):
 def test_a_table_of_flatness_is_strict_and_keeps_what_is_not_finite(tmp_path):
     spent = {"spread_is": "", "settings": {}, "evaluations": 3.0, "gradients": 0.0}
     one = Sharpness(measure="radius", value=float("nan"), spread=float("nan"), **spent)
-    table = Table(models=("a",), results={"radius": (one,)})
+    table = Table(models=("a",), results={"radius": (one,)}, against={}, against_name="test error", correlations={})
     path = stored.save(table, tmp_path / "t.json")
     assert strict(path.read_text())["measures"]["radius"]["values"]["a"]["value"] is None
     again = stored.opened(path).results["radius"][0]
