@@ -36,6 +36,7 @@ def shared_by(function: Any) -> str:
         What is shared, in words.
 
     Example:
+        >>> __name__ = "losses"  # as in a file of the user's
         >>> kept = []
         >>> shared_by(lambda outputs, targets: kept.append(outputs)), shared_by(torch.nn.functional.mse_loss)
         ("'kept' of <lambda>", '')
