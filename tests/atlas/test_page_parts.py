@@ -226,7 +226,7 @@ def test_a_finger_turns_the_relief_two_come_nearer_and_a_tap_keeps_a_place(brows
     assert pose()[1][2] == pytest.approx(np.linalg.norm(away), rel=1e-3)
     page.locator("canvas.cursor").tap()
     page.wait_for_selector("#readout .hint >> text=Kept")
-    assert page.evaluate("lossatlas.state.kept && lossatlas.state.place !== null")
+    page.wait_for_function("lossatlas.state.kept && lossatlas.state.place !== null")  # told after it is shown
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
 
 

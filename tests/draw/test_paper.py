@@ -283,7 +283,7 @@ def test_a_page_has_the_map_that_is_asked_for_among_those_a_reader_may_choose(bo
 
     content = payload(compiled(bowl, None, {"colours": "magma"}))
     assert set(content["colours"].values()) <= set(content["maps"])
-    assert {"viridis", "cividis", "diverging", "magma"} == set(content["maps"])
+    assert {"viridis", "cividis", "gray", "diverging", "magma"} == set(content["maps"])
 
 
 def test_a_cut_stands_in_a_caption_of_two_lines_however_narrow(make) -> None:

@@ -19,6 +19,7 @@ from lossatlas.cli import atlas
 from lossatlas.connect.connections import Ways
 from lossatlas.connect.curve_training import Training
 from lossatlas.field.uncertainty import Seeds
+from lossatlas.figure.stored import Numbers, Section, keep
 from lossatlas.flatness.stored import save
 from lossatlas.results import landscape as landscapes
 from lossatlas.results.opening import KINDS, kind_of, landscape_at, name_kind
@@ -54,6 +55,9 @@ def made(tmp_path_factory):
     nets = {f"net {seed}": objective(seed) for seed in range(2)}
     against = {"net 0": 0.1, "net 1": 0.2}
     save(la.sharpness.table(nets, ["fisher_rao", "trace"], against=against), place / "flatness.json")
+    ends = la.eigenvalues(measured)
+    section = Section(about="The Hessian at the origin.", plot=ends.plot(), caveats=ends.caveats)
+    keep(place / "numbers", Numbers(title="Curvature", sections={"ends": section}))
     (place / "table.csv").write_text("x,loss\n-1,4.0\n0,0.5\n1,1.0\n")
     found = {name: place / name for name in KINDS if name not in ("flatness", "table", "surface")}
     return found | {"flatness": place / "flatness.json", "table": place / "table.csv"}
@@ -67,6 +71,7 @@ def made(tmp_path_factory):
         ("seeds", Seeds),
         ("connection", Ways),
         ("path", la.Trajectory),
+        ("numbers", Numbers),
         ("flatness", la.sharpness.Table),
         ("table", xr.Dataset),
     ],

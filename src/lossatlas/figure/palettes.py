@@ -23,7 +23,8 @@ _ANCHORS: Mapping[str, str] = {
     "1fa088 28ae80 3fbc73 5ec962 84d44b addc30 d8e219 fde725",
     "cividis": "00224e 002e6a 1a386f 32436d 434e6c 535a6d 61656f 6f7073 7d7c78 "
     "8c8878 9b9476 aba072 bcae6c cdbb63 dec958 f0d846 fee838",
-    "gray": "000000 ffffff",
+    "gray": "000000 101010 202020 303030 404040 505050 606060 707070 808080 "
+    "8f8f8f 9f9f9f afafaf bfbfbf cfcfcf dfdfdf efefef ffffff",
     "diverging": "3b4cc0 4e68d8 6282ea 779af7 8db0fe a3c2fe b9d0f9 ccd9ed dddcdc "
     "ecd3c5 f5c4ac f7b093 f4987a eb7d62 dd5f4b ca3b37 b40426",
 }
