@@ -27,6 +27,14 @@ def test_a_library_without_an_extra_is_installed_by_its_own_name():
         require("no_such_library", extra="", purpose="draw")
 
 
+def test_of_two_broken_libraries_the_inner_one_is_to_be_installed_again(tmp_path, monkeypatch):
+    (tmp_path / "outer_library.py").write_text("import inner_library")
+    (tmp_path / "inner_library.py").write_text("import torch\ntorch.ops.inner_library.nms.default")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(MissingExtraError, match=r"in inner_library, which it imports.*reinstall inner_library$"):
+        require("outer_library", extra="", purpose="make a model")
+
+
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_library_that_is_broken_says_so_in_one_sentence(name, tmp_path, monkeypatch):
     (tmp_path / f"broken_{name}.py").write_text(BROKEN[name])

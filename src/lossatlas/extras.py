@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import traceback
 from types import ModuleType
 
 __all__ = ["MissingExtraError", "require"]
+
+_IMPORTING = ("_frozen_importlib", "_frozen_importlib_external", "importlib")
 
 
 class MissingExtraError(ImportError):
@@ -48,7 +51,17 @@ def require(module: str, *, extra: str, purpose: str) -> ModuleType:
 def _broken(root: str, purpose: str, fault: Exception) -> str:
     said = " ".join(str(fault).split()) or "no message"
     said = said if len(said) <= 200 else said[:199] + "…"
+    broken = _at_fault(fault) or root
+    through = "" if broken == root else f" in {broken}, which it imports"
     return (
-        f"{root} is needed to {purpose}; it is installed but cannot be imported ({type(fault).__name__}: {said}). "
-        f"Install a version that fits this Python and this torch: pip install --force-reinstall {root}"
+        f"{root} is needed to {purpose}; it is installed but cannot be imported ({type(fault).__name__}: {said}{through}). "
+        f"Install a version that fits this Python and this torch: pip install --force-reinstall {broken}"
     )
+
+
+def _at_fault(fault: Exception) -> str:
+    """The library in whose code an import went wrong, the innermost but torch, which only says what does not fit it."""
+    frames = traceback.walk_tb(fault.__traceback__)
+    names = [str(frame.f_globals.get("__name__", "")).partition(".")[0] for frame, _ in frames]
+    others = [name for name in names if name not in ("", "lossatlas", "torch", *_IMPORTING)]
+    return others[-1] if others else ""
