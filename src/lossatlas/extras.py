@@ -54,7 +54,8 @@ def _broken(root: str, purpose: str, fault: Exception) -> str:
     broken = _at_fault(fault) or root
     through = "" if broken == root else f" in {broken}, which it imports"
     return (
-        f"{root} is needed to {purpose}; it is installed but cannot be imported ({type(fault).__name__}: {said}{through}). "
+        f"{root} is needed to {purpose}; it is installed but cannot be imported "
+        f"({type(fault).__name__}: {said}{through}). "
         f"Install a version that fits this Python and this torch: pip install --force-reinstall {broken}"
     )
 
