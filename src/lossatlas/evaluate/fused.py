@@ -158,7 +158,8 @@ class _Fusing:
     def __init__(self, model: nn.Module, read: fx.GraphModule, still: Callable[[Tensor], bool]) -> None:
         self._read, self._still = read, still
         self._modules = dict(read.named_modules())
-        self._order = {node: number for number, node in enumerate(read.graph.nodes)}
+        self._nodes = list(read.graph.nodes)
+        self._order = {node: number for number, node in enumerate(self._nodes)}
         self._kernels: set[fx.Node] = set()
         owned = [id(tensor) for module in model.modules() for tensor in module._parameters.values()]
         self._shared = {one for one in owned if owned.count(one) > 1}
@@ -166,7 +167,7 @@ class _Fusing:
         self._twice = {one for one in called if called.count(one) > 1}
 
     def done(self) -> tuple[tuple[Tensor, Tensor], ...]:
-        chains = [chain for node in list(self._read.graph.nodes) if (chain := self._chain(node))]
+        chains = [chain for node in self._nodes if (chain := self._chain(node))]
         if not chains:
             raise UntraceableError("nothing follows a convolution that its kernel could take in")
         factors = [one for number, chain in enumerate(chains) for one in self._put(f"kernel_{number}", chain)]
@@ -215,7 +216,7 @@ class _Fusing:
             return False
         alike = all(other.meta.get(key) == before.meta.get(key) is not None for key in ("shape", "dtype"))
         several = before.meta.get("shape", (0,))[0] > 1  # of one sample, what is the same for all looks alike
-        between = list(self._read.graph.nodes)[self._order[conv] + 1 : self._order[node]]
+        between = self._nodes[self._order[conv] + 1 : self._order[node]]
         return alike and several and not any(self._writes(one) for one in between)
 
     def _is_relu(self, node: fx.Node | None) -> bool:

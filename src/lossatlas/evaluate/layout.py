@@ -33,7 +33,6 @@ MICRO = 50
 FEW = 8
 """Samples on which a model is read."""
 
-
 Copies = dict[tuple[str, int], list[Plain]]
 """What was made for a plan's workers, by its name and their number: other samples need no copies of their own."""
 
@@ -53,7 +52,7 @@ class ChannelsLast:
         copies: has those of the workers where they were made before, and keeps them.
 
     Raises:
-        UntraceableError: the batches cannot be cut, or workers would share what a hook of the model writes to.
+        UntraceableError: the batches cannot be cut, or workers would share what one of them may write to.
         SpecError: the chart belongs to another architecture.
     """
 
