@@ -20,7 +20,7 @@ from lossatlas.evaluate.called import Called
 from lossatlas.evaluate.evaluator import Evaluator
 from lossatlas.evaluate.graph.run import Graphs
 from lossatlas.evaluate.graph.trace import UntraceableError
-from lossatlas.evaluate.layout import ChannelsLast, FusedKernels, layouts
+from lossatlas.evaluate.layout import ChannelsLast, Each, FusedKernels, layouts
 from lossatlas.evaluate.plain import Plain, PlainEach, PlainWithErrors
 from lossatlas.evaluate.plans import Plan, workers_to_try
 from lossatlas.evaluate.streaming import Streamed
@@ -387,6 +387,25 @@ class TestEach(WayContract):
     def expected(self, objective, chart):
         objective.move()
         return objective.each().numpy().ravel()
+
+
+class TestEachFused(TestEach):
+    """The same by workers that share the batches: rows come in the order of the samples."""
+
+    def objective(self):
+        return convolutional()
+
+    def way(self, objective, chart):
+        return Each(FusedKernels(objective, chart, Plan(name="fused", micro=3, workers=2)))
+
+    def expected(self, objective, chart):
+        return super().expected(objective, chart).astype(np.float32)
+
+    def test_every_sample_has_its_plain_value(self, made):
+        objective, chart, way = made
+        plain = PlainEach(objective, chart).values(POINTS)
+        np.testing.assert_allclose(way.values(POINTS), plain, rtol=1e-5)
+        assert len(np.unique(plain[0])) > objective.samples  # the order of the samples shows
 
 
 class TestGraph(WayContract):

@@ -262,6 +262,27 @@ def test_a_short_run_at_costly_points_is_proved_without_double_precision(evaluat
     assert len(evaluations) == 1 + noise.SHAKES + 3  # the three points in the model's own format
 
 
+def test_a_run_in_a_short_format_is_held_against_the_model_s_own_format(monkeypatch):
+    """At costly points, however long it is: what its rounding seems to prove is refuted without double precision."""
+    monkeypatch.setattr(noise, "COSTLY", 0.0)
+    monkeypatch.setattr(noise, "DOUBLES", 0)
+    used, real = [], noise.Reference.loss
+    monkeypatch.setattr(noise.Reference, "loss", lambda self, *given: used.append(self) or real(self, *given))
+    torch.manual_seed(0)
+    x = torch.randn(60, 5) * 10 + 100
+    model = nn.Linear(5, 1)
+    objective = la.Objective(model, (x, model(x).detach() + torch.randn(60, 1)), F.l1_loss)
+    plane, grid = la.Plane.random(objective, seed=0, still=()), la.Grid(x=(-0.1, 0.1, 11), y=(-0.1, 0.1, 11))
+    landscape = la.sample(objective, plane, grid, precision="bf16")
+    assert not proof(landscape).proves
+    assert {reference.wide for reference in used} == {False}
+    assert any(reference.objective.samples == 60 for reference in used)
+    allowed, words = rounding(landscape)
+    assert words == "rounding measured at 9 points against the model's own format"
+    exact = la.sample(objective, plane, grid)["loss"].values
+    assert (np.abs(landscape["loss"].values - exact) <= allowed).mean() > 0.9
+
+
 @pytest.mark.parametrize("kind", ["bezier", "polygon"])
 def test_bending_along_a_curve_proves_nothing(kind):
     """A convex loss, zero at both bends of the way and not between: it rises and falls along the curve."""

@@ -78,6 +78,23 @@ def test_anchors_are_exact(trained: la.Objective) -> None:
         assert float(cell["loss_uncertainty"]) == 0
 
 
+def test_anchors_of_a_convolutional_network_are_evaluated_in_its_own_layout(monkeypatch) -> None:
+    """By the same plan as a run; the values are the plain ones."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3))
+    data = torch.randn(90, 1, 8, 8), torch.randint(0, 3, (90,))
+    made = la.Objective(model.eval(), data, F.cross_entropy, metrics={"error": la.metrics.error}, batch_size=40)
+    plane, used = la.Plane.random(made, seed=0), []
+    plain = la.sample(made, plane, GRID, samples=la.Subset(size=30))
+    real = subset.each
+    monkeypatch.setattr(subset, "each", lambda ways, plan: used.append(plan.name) or real(ways, plan))
+    monkeypatch.setattr("lossatlas.evaluate.choice.LAYOUT_SECONDS", 0.0)
+    found = la.sample(made, plane, GRID, samples=la.Subset(size=30))
+    assert used[-1] == "fused"
+    np.testing.assert_allclose(found["loss"], plain["loss"], rtol=1e-5)
+    assert float(found["loss"].sel(x=0, y=0)) == pytest.approx(made()["loss"], rel=1e-6)
+
+
 def test_a_run_goes_on_with_the_anchors_it_kept(trained: la.Objective, tmp_path, monkeypatch) -> None:
     plane = la.Plane.random(trained, seed=1)
     first = la.sample(trained, plane, GRID, samples=la.Subset(size=100), run=tmp_path / "run")

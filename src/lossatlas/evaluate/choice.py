@@ -16,19 +16,19 @@ from lossatlas.evaluate.agreement import Agreement, check_points
 from lossatlas.evaluate.calibration import Calibration, Whole, fastest, first_right
 from lossatlas.evaluate.graph.run import Graphs
 from lossatlas.evaluate.graph.trace import UntraceableError, why_not
-from lossatlas.evaluate.layout import ChannelsLast, Copies, FusedKernels, layouts
-from lossatlas.evaluate.plain import Plain, PlainWithErrors
+from lossatlas.evaluate.layout import ChannelsLast, Copies, Each, FusedKernels, layouts
+from lossatlas.evaluate.plain import Plain, PlainEach, PlainWithErrors
 from lossatlas.evaluate.plans import Plan, stacks_to_try
 from lossatlas.evaluate.rule import LAYOUT_SECONDS, TRACE_SECONDS, WORTH_SECONDS, captured, plans_for, reckoned
 from lossatlas.evaluate.shared import Shared, plans_sharing
-from lossatlas.evaluate.way import Way
+from lossatlas.evaluate.way import Begun, Way
 from lossatlas.objective import Objective
 from lossatlas.objective.function import Function, Measurable
 from lossatlas.objective.part import glimpse
 from lossatlas.results.spec import Block
 from lossatlas.space.charts import Chart, Plane
 
-__all__ = ["Asking", "Chosen", "Ways", "choose"]
+__all__ = ["Asking", "Chosen", "Ways", "choose", "each", "plan_of_each"]
 
 FEW = 32
 """Samples on which a plan is held against the plain evaluation, at points spread over the grid."""
@@ -274,6 +274,53 @@ def _found(
     else:
         first_right(ways, plans, held, found, asked=said)
     return found
+
+
+def plan_of_each(ways: Ways, axes: Mapping[str, np.ndarray], asking: Asking) -> Plan:
+    """The plan by which the values of every sample by itself are evaluated: another layout by the rule, or the plain.
+
+    It is held against the plain evaluation as that of a run is.
+
+    Args:
+        ways: makes the ways.
+        axes: coordinates of every axis.
+        asking: at how many points, and what is known of the centre.
+
+    Returns:
+        The plan.
+    """
+    objective, chart = ways.objective, ways.chart
+    if not isinstance(objective, Objective) or not isinstance(chart, Plane) or why_not(objective):
+        return Plan()
+    plans = layouts(objective) if reckoned(objective) * asking.points >= LAYOUT_SECONDS else []
+    points = check_points({axis: axes[axis] for axis in chart.axes})
+    part = glimpse(objective, FEW)
+    few = ways.on(part)
+    if not plans or (truth := _attempted(few, points)) is None:
+        return Plan()
+    found = Calibration(plan=Plan())
+    held = Agreement(part, chart, points, truth)
+    first_right(few, [*plans, Plan()], held, found, asked="samples", whole=_whole(ways, asking.centre))
+    return found.plan
+
+
+def each(ways: Ways, plan: Plan) -> Way:
+    """The way by which the values of every sample by itself are evaluated.
+
+    Args:
+        ways: makes the ways.
+        plan: of :func:`plan_of_each`.
+
+    Returns:
+        The way: a row is the table [N, measured], one sample after the other. Close it in the end.
+    """
+    if plan.name == "plain":
+        assert isinstance(ways.objective, Objective)
+        return PlainEach(ways.objective, ways.chart)
+    way = ways.carried_out(plan)
+    way = way.way if isinstance(way, Begun) else way
+    assert isinstance(way, ChannelsLast)
+    return Each(way)
 
 
 def _attempted(few: Ways, points: np.ndarray) -> np.ndarray | None:

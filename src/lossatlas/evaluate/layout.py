@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import wait
 from types import FunctionType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -25,13 +25,15 @@ from lossatlas.objective.part import few, rows_of
 from lossatlas.objective.purity import shared_by
 from lossatlas.space.charts import Chart, Plane
 
-__all__ = ["ChannelsLast", "Copies", "FusedKernels", "layouts"]
+__all__ = ["ChannelsLast", "Copies", "Each", "FusedKernels", "layouts"]
 
 MICRO = 50
 """Samples at once: their activations stay in a core's cache."""
 
 FEW = 8
 """Samples on which a model is read."""
+
+Found = TypeVar("Found")
 
 Copies = dict[tuple[str, int], list[Plain]]
 """What was made for a plan's workers, by its name and their number: other samples need no copies of their own."""
@@ -91,23 +93,62 @@ class ChannelsLast:
         rows = [self._at(dict(zip(self._axes, row.tolist(), strict=True))) for row in coordinates]
         return np.array(rows, np.float64).reshape(len(coordinates), -1)
 
-    def _at(self, point: dict[str, float]) -> np.ndarray:
-        def share(number: int) -> list[tuple[Tensor, Tensor]]:
-            way = self._ways[number]
-            way._mover.move(point)
-            with way.objective.grad_mode():
-                return [_measured(way.objective, part) for part in self._parts[number :: len(self._ways)]]
+    def each(self, coordinates: np.ndarray) -> np.ndarray:
+        """Loss and metrics of every sample by itself at some points.
 
-        if self._pool is None:
-            with self._objective.batches.seeded(0):
-                found = [share(0)]
-        else:
-            shares = [self._pool.submit(share, number) for number in range(len(self._ways))]
-            wait(shares)  # where one fails, no other may go on under the next point
-            found = [each.result() for each in shares]
+        Args:
+            coordinates: float64 [n, k], in the order of the chart's axes.
+
+        Returns:
+            float64 [n, N * measured]: the rows of the table [N, measured], one after the other.
+
+        Raises:
+            SpecError: the loss of a batch is not a mean over samples, or is the model's own.
+        """
+        rows = []
+        for row in coordinates:
+            shares = self._shares(dict(zip(self._axes, row.tolist(), strict=True)), _of_each)
+            parts = [shares[number % len(shares)][number // len(shares)] for number in range(len(self._parts))]
+            rows.append(torch.cat(parts).flatten().numpy())
+        return np.array(rows, np.float64).reshape(len(coordinates), -1)
+
+    def _at(self, point: dict[str, float]) -> np.ndarray:
+        found = self._shares(point, _measured)
         table, weights = (torch.stack([one[side] for each in found for one in each]) for side in (0, 1))
         means = (weights * table).sum(dim=0) / weights.sum(dim=0)
         return np.asarray(self._objective.completed(means[None].numpy())[0])
+
+    def _shares(self, point: dict[str, float], measure: Callable[[Objective, Any], Found]) -> list[list[Found]]:
+        """What is measured of every part of the data at a point, by worker."""
+
+        def share(number: int) -> list[Found]:
+            way = self._ways[number]
+            way._mover.move(point)
+            with way.objective.grad_mode():
+                return [measure(way.objective, part) for part in self._parts[number :: len(self._ways)]]
+
+        if self._pool is None:
+            with self._objective.batches.seeded(0):
+                return [share(0)]
+        shares = [self._pool.submit(share, number) for number in range(len(self._ways))]
+        wait(shares)  # where one fails, no other may go on under the next point
+        return [each.result() for each in shares]
+
+
+class Each:
+    """A way whose values are those of every sample by itself, by copies in this layout.
+
+    Args:
+        way: evaluates the samples.
+    """
+
+    def __init__(self, way: ChannelsLast) -> None:
+        self._way = way
+        self.values = way.each
+
+    def close(self) -> None:
+        """Let go of the threads."""
+        self._way.close()
 
 
 class FusedKernels(ChannelsLast):
@@ -192,6 +233,11 @@ def _measured(objective: Objective, part: Any) -> tuple[Tensor, Tensor]:
     found = objective.parts(part, size=size_of(part))
     means = torch.stack([one.mean.detach().double() for one in found])
     return means, torch.stack([one.weight_on(objective.device).double() for one in found])
+
+
+def _of_each(objective: Objective, part: Any) -> Tensor:
+    """Values of every sample of a part of a batch, float64 [n, measured]."""
+    return objective.each_of(part, size_of(part))
 
 
 def _cut(objective: Objective, plan: Plan) -> Iterator[Any]:

@@ -348,18 +348,18 @@ class Objective(private.Travelling, Described):
         Raises:
             SpecError: the loss of a batch is not a mean over samples, or is the model's own.
         """
+        with self.posed(), self.batches.seeded(0), self.grad_mode():
+            return torch.cat([self.each_of(batch) for batch in self.batches])
+
+    def each_of(self, batch: Any, size: int | None = None) -> Tensor:
+        """The same of the samples of one batch, or of a part of one, of which the size is given."""
         if self.loss is None:
             raise SpecError("loss=None: a model's own loss is one number for a batch; pass loss=... to see each sample")
-        rows = []
-        with self.posed(), self.batches.seeded(0), self.grad_mode():
-            for batch in self.batches:
-                outputs, targets = self.forward(self.private, batch)
-                shown, size = calling.predictions(outputs), self.loss_part(outputs, targets, batch).samples
-                columns = [reduction.loss_each(self.loss, shown, targets, size)]
-                metrics = ((name, self.metrics[name]) for name in self.measured[1:])
-                columns += [reduction.metric_each(name, metric(shown, targets), size) for name, metric in metrics]
-                rows.append(torch.stack(columns, dim=1).detach().cpu())
-        return torch.cat(rows)
+        outputs, targets = self.forward(self.private, batch)
+        shown, size = calling.predictions(outputs), self.loss_part(outputs, targets, batch, size).samples
+        columns = [reduction.loss_each(self.loss, shown, targets, size)]
+        columns += [reduction.metric_each(name, self.metrics[name](shown, targets), size) for name in self.measured[1:]]
+        return torch.stack(columns, dim=1).detach().cpu()
 
     @contextlib.contextmanager
     def grad_mode(self) -> Iterator[None]:

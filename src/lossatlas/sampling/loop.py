@@ -25,6 +25,9 @@ __all__ = ["PATIENCE_SECONDS", "Journal", "Places", "visit"]
 BLOCK_SECONDS = 2.0
 """How much work an interruption may cost."""
 
+FIRST_SHARE = 10
+"""Parts of a block that the first one is: a first point is kept, and seen, at once."""
+
 PATIENCE_SECONDS = 2.0
 """How long a run may take before it shows a progress bar unasked."""
 
@@ -116,6 +119,7 @@ def visit(
         if block is None and session.room > 1:  # the last blocks should keep all busy
             count = int(np.clip((size - done) // (SHARES * session.room), 1, count))
         under_way = _UnderWay(session, places, queue, block=1 if work.in_order else count, in_order=work.in_order)
+        under_way.first = count if block else max(1, count // FIRST_SHARE)
         _go(under_way, queue, journal, bar, places if strict else None)
 
 
@@ -125,12 +129,14 @@ class _UnderWay:
     def __init__(self, session: Session, places: Places, queue: Queue, *, block: int, in_order: bool) -> None:
         self._session, self._places, self._queue = session, places, queue
         self._block, self._in_order = block, in_order
+        self.first = block
         self._blocks: deque[tuple[np.ndarray, Pending]] = deque()
 
     def oldest(self) -> tuple[np.ndarray, Answer] | None:
         """The next block in the order of asking, waited for; before that, all that there is room for is sent off."""
         while len(self._blocks) < (1 if self._in_order else self._session.room):
-            indices = self._queue.ask(self._share())
+            indices = self._queue.ask(min(self.first, self._share()))
+            self.first = self._block
             for sent, _ in self._blocks:  # a queue that waits to be told may ask for the same points again
                 indices = indices[~np.isin(indices, sent)]
             if not len(indices):

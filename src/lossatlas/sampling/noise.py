@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 
 from lossatlas.errors import SpecError
 from lossatlas.evaluate.graph.trace import why_not
+from lossatlas.evaluate.plans import PRECISIONS
 from lossatlas.evaluate.rounding import Reference
 from lossatlas.evaluate.rule import reckoned
 from lossatlas.field.inequality import Inequality, evaluated, strongest
@@ -63,6 +64,8 @@ FEW_SAMPLES = 4
 EXACT = 64 * SPACING["float64"]
 """As near to double precision, as a share of the value, is only what was evaluated in it."""
 
+_SHORT = {"bfloat16", "float16"}
+
 _FAULTS = (RuntimeError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError, AssertionError, SpecError)
 
 
@@ -75,7 +78,9 @@ def note_rounding(journal: RunFolder | MemoryRun, objective: Measurable, plane: 
     at some cells, from the smallest to the largest value, and what still stands out is looked at in turn; each that is
     refuted raises the rounding, and after four nothing is claimed. A model that cannot be evaluated so is shaken in its
     own formats instead, and so is a short run at costly points, where its strongest inequality is a hundred times
-    what moves explain. Nothing is measured of a model that is moved in place, nor of a function that is not torch's.
+    what moves explain. A run in a shorter format than its model's, at costly points, is held against the model's own
+    format alone, which is a thousand times nearer to double precision than to the values. Nothing is measured of a
+    model that is moved in place, nor of a function that is not torch's.
 
     Args:
         journal: of the run; a record that is there already is kept.
@@ -108,22 +113,25 @@ def _without_doubles(
     """The record of a short run at costly points whose strongest inequality stands out a hundredfold.
 
     Of what rounding may be in the model's own format: a few samples are evaluated at the middle of the three points,
-    and again with every operation moved. Where the run is in a shorter format than the model, the three points are
-    evaluated in the model's own. None where nothing stands out so far, and where double precision is cheap beside the
-    run. The rule counts operations and points, so the same run has the same record every time.
+    and again with every operation moved. Where the run is in a shorter format than the model, points are evaluated in
+    the model's own, and the record is what they say, however long the run. None where nothing stands out so far, and
+    where double precision is cheap beside the run. The rule counts operations and points, so the same run has the same
+    record every time.
 
     Returns:
         The record, or None.
     """
-    points = int(evaluated(landscape).sum())
-    if SHARE * points >= DOUBLES:
+    exact = journal.spec.identity.get("precision") == "exact"
+    if exact and SHARE * int(evaluated(landscape).sum()) >= DOUBLES:
         return None
     if objective.samples <= FEW_SAMPLES or why_not(objective) or reckoned(objective) < COSTLY:
         return None
     with contextlib.suppress(torch.OutOfMemoryError, *_FAULTS):
         few = _Measurement(glimpse(objective, FEW_SAMPLES), plane, landscape, _bar(show=False), wide=False)
-        exact = journal.spec.identity.get("precision") == "exact"
-        return few.plain(None if exact else Reference(objective, plane, wide=False))
+        if exact:
+            return few.plain(None)
+        whole = Reference(objective, plane, wide=False)
+        return None if whole.formats & _SHORT else few.short(whole)
     return None
 
 
@@ -137,11 +145,18 @@ def _stands_out(landscape: xr.Dataset) -> bool:
 
 
 def _least(landscape: xr.Dataset) -> dict[str, Any]:
-    """A record of the least rounding: half a spacing of the smallest value."""
+    """A record of the least rounding: half a spacing, of the smallest value, or in a short format of each."""
     size = np.abs(landscape["loss"].values[evaluated(landscape)])
+    if (precision := str(landscape.attrs.get("dtype"))) in PRECISIONS:
+        sizes = np.sort(size)
+        return _record(sizes, SPACING[precision] / 2 * sizes)
     double = str(landscape.attrs.get("dtype")) in ("float64", "complex128")
     errors = [0.0 if double else SPACING["float32"] / 2 * float(size.min())]
-    return {"sizes": [float(size.max())], "errors": errors, "factor": 1.0, "against": "", "formats": []}
+    return _record(size.max(keepdims=True), np.array(errors))
+
+
+def _record(sizes: np.ndarray, errors: np.ndarray) -> dict[str, Any]:
+    return {"sizes": sizes.tolist(), "errors": errors.tolist(), "factor": 1.0, "against": "", "formats": []}
 
 
 def _with(landscape: xr.Dataset, found: Mapping[str, Any]) -> xr.Dataset:
@@ -150,6 +165,16 @@ def _with(landscape: xr.Dataset, found: Mapping[str, Any]) -> xr.Dataset:
 
 def _bar(show: bool) -> tqdm[Any]:
     return tqdm(desc="rounding", unit="point", disable=not show, dynamic_ncols=True, leave=False)
+
+
+def _broken(again: Inequality) -> bool:
+    """Whether an inequality is broken by more than rounding explains."""
+    return -again.difference > again.noise
+
+
+def _plain(again: Inequality) -> bool:
+    """The same by so much that no further move is looked at."""
+    return -again.difference > PLAIN * again.noise
 
 
 class _Measurement:
@@ -175,7 +200,7 @@ class _Measurement:
         told = [self._error(cell) for cell in cells]
         found = self._content(values, np.array([error for error, _ in told]), all(shaken for _, shaken in told))
         with contextlib.suppress(SpecError):
-            self._prove(found)
+            self._prove(found, self._again, _broken)
         return found
 
     def plain(self, whole: Reference | None) -> dict[str, Any] | None:
@@ -190,21 +215,49 @@ class _Measurement:
         seen = strongest(_with(self.landscape, _least(self.landscape)))
         if seen is None:
             return None
-        value = self._loss(seen.points[1])
-        moves = self._moves(seen.points[1], value, range(11, 11 + SHAKES))
-        values = seen.values if whole is None else [whole.loss(point) for point in seen.points]
-        again = self._inequality(seen, values, moves)
-        if -again.difference <= PLAIN * again.noise:
+        again = self._on_few(seen, whole)
+        if not _plain(again):
             return None
-        moved = float(np.abs(np.array(values) - seen.values).max())
+        moved = float(np.abs(np.array(again.values) - seen.values).max())
         found = self._content(np.sort(np.abs(seen.values)), np.full(3, max(again.noise / 4, 2 * moved)), shaken=True)
         found["proof"] = self._proof(again)
         return found if strongest(_with(self.landscape, found)) is not None else None
 
+    def short(self, whole: Reference) -> dict[str, Any]:
+        """The record of a run in a shorter format than its model's, held against the model's own.
+
+        What stands out of half a spacing of every value is looked at first. Where that is refuted, the error is
+        measured at some cells, and what stands out of it is looked at in turn. An inequality counts as confirmed where
+        it exceeds a hundredfold what moves of a few samples explain, else as refuted.
+
+        Args:
+            whole: evaluates all samples in the model's own format.
+
+        Returns:
+            The record.
+        """
+        with contextlib.suppress(SpecError):
+            if (found := self.plain(whole)) is not None:
+                return found
+        cells = list(self._cells())
+        values = np.array([float(self.landscape["loss"].values[cell]) for cell in cells])
+        errors = np.abs([whole.loss(self._point(cell)) for cell in cells] - values)
+        found = self._content(values, errors, shaken=False)
+        found |= {"against": f"at {len(cells)} points against the model's own format"}
+        with contextlib.suppress(SpecError):
+            self._prove(found, lambda seen: self._on_few(seen, whole), _plain)
+        return found
+
+    def _on_few(self, seen: Inequality, whole: Reference | None) -> Inequality:
+        """The same points, evaluated by all samples where they are of a shorter format, and the moves of a few."""
+        value = self._loss(seen.points[1])
+        moves = self._moves(seen.points[1], value, range(11, 11 + SHAKES))
+        return self._inequality(seen, seen.values if whole is None else [whole.loss(p) for p in seen.points], moves)
+
     def _at_three(self, seen: Inequality) -> dict[str, Any] | None:
         """The record of a run whose strongest inequality double precision confirms; None where it does not."""
         again = self._again(seen)
-        if -again.difference <= again.noise:
+        if not _broken(again):
             return None
         moved = np.abs(np.array(again.values) - seen.values)
         error = 2 * max(float(moved.max()), again.noise / (4 * MARGIN))  # three points may agree by luck
@@ -244,6 +297,9 @@ class _Measurement:
         for at in np.unique(np.linspace(0, len(ordered) - 1, count).round().astype(int)):
             yield tuple(int(i) for i in np.unravel_index(ordered[at], size.shape))
 
+    def _point(self, cell: tuple[int, ...]) -> dict[str, float]:
+        return {axis: float(self.landscape[axis].values[i]) for axis, i in zip(self.axes, cell, strict=True)}
+
     def _loss(self, point: Mapping[str, float], shake: int | None = None) -> float:
         self.bar.update()
         return self.reference.loss(point, shake)
@@ -254,7 +310,7 @@ class _Measurement:
         Returns:
             The error, and whether the value was moved to find it.
         """
-        point = {axis: float(self.landscape[axis].values[i]) for axis, i in zip(self.axes, cell, strict=True)}
+        point = self._point(cell)
         value = self._loss(point)
         moved = abs(float(self.landscape["loss"].values[cell]) - value)
         shaken = not self.wide or moved <= EXACT * abs(value)
@@ -263,14 +319,19 @@ class _Measurement:
     def _moves(self, point: Mapping[str, float], value: float, seeds: range) -> list[float]:
         return [abs(self._loss(point, seed) - value) for seed in seeds]
 
-    def _prove(self, found: dict[str, Any]) -> None:
-        """Look at what stands out in double precision, until something is confirmed or nothing is left."""
+    def _prove(
+        self,
+        found: dict[str, Any],
+        look: Callable[[Inequality], Inequality],
+        confirmed: Callable[[Inequality], bool],
+    ) -> None:
+        """Look more exactly at what stands out, until something is confirmed or nothing is left."""
         while (seen := strongest(_with(self.landscape, found))) is not None:
             if found["refuted"] == ROUNDS:
                 found["factor"] = None
                 return
-            again = self._again(seen)
-            if -again.difference > again.noise:
+            again = look(seen)
+            if confirmed(again):
                 found["proof"] = self._proof(again)
                 return
             found["refuted"] += 1
@@ -281,7 +342,7 @@ class _Measurement:
         values = [self._loss(point) for point in seen.points]
         moves = self._moves(seen.points[1], values[1], range(11, 12))
         again = self._inequality(seen, values, moves)
-        if -again.difference > PLAIN * again.noise:
+        if _plain(again):
             return again
         for point, value, seed in zip(seen.points, values, (10, 13, 12), strict=True):
             moves += self._moves(point, value, range(seed, seed + 1))

@@ -25,7 +25,8 @@ import numpy as np
 import xarray as xr
 
 from lossatlas.errors import SpecError
-from lossatlas.evaluate.plain import PlainEach
+from lossatlas.evaluate.choice import Asking, Ways, each, plan_of_each
+from lossatlas.evaluate.plans import Plan
 from lossatlas.expected import check_number
 from lossatlas.figure.ranges import Range, choose
 from lossatlas.objective import Objective
@@ -40,7 +41,7 @@ from lossatlas.sampling.anchors import AnchorTable
 from lossatlas.sampling.executors import HERE, Executor, Work
 from lossatlas.sampling.loop import Places, visit
 from lossatlas.sampling.samplers import GridQueue, Queue, Sampler
-from lossatlas.space.charts import Chart
+from lossatlas.space.charts import Chart, Plane
 from lossatlas.space.facts import facts, origin_of
 
 __all__ = ["BESIDE", "FEWEST", "Anchors", "Corrected", "Subset", "reduced", "share"]
@@ -134,7 +135,7 @@ def reduced(
         return objective, _Noted(sampler, anchors.all_needed(subset.tolerance))
     chosen = np.sort(every(order, count, subset.seed))
     derived = {name: metric for name, metric in objective.metrics.items() if isinstance(metric, Derived)}
-    centre = objective(origin_of(chart))
+    centre = _centre(objective, chart, sampler, anchors)
     corrected = Corrected(sampler, anchors, chosen, subset.tolerance, centre=centre, derived=derived)
     return taken(objective, chosen), corrected
 
@@ -313,6 +314,21 @@ def _smallest(anchors: Anchors, order: np.ndarray, tolerance: float) -> int | No
     return good
 
 
+def _centre(objective: Objective, chart: Chart, sampler: Sampler, anchors: Anchors) -> dict[str, float]:
+    """The values of all samples at the origin: of the anchor that lies there, else evaluated."""
+    there = Places(sampler.axes, chart.axes).of(anchors.cells)
+    at = np.flatnonzero((there == 0).all(axis=1))
+    if not isinstance(chart, Plane) or not len(at):
+        return objective(origin_of(chart))
+    return _means(objective, anchors.table[at[0]])
+
+
+def _means(objective: Objective, table: np.ndarray) -> dict[str, float]:
+    """Loss and metrics of all samples, from those of each, float64 [N, measured]."""
+    found = objective.completed(table.mean(axis=0)[None])[0]
+    return dict(zip(objective.completed_names, found.tolist(), strict=True))
+
+
 def _anchors(
     objective: Objective,
     chart: Chart,
@@ -330,13 +346,16 @@ def _anchors(
     told = table.told()
     pending = cells[~np.isin(cells, told.indices)]
     if len(pending):
-        PlainEach(objective, chart)  # refuses what cannot be visited
+        ways = Ways(objective, chart)
+        each(ways, Plan())  # refuses what cannot be visited
         objective.move(origin_of(chart))
         start = time.perf_counter()
-        objective.each()  # what has no loss for each sample says so once, not at every anchor
+        values = objective.each()  # what has no loss for each sample says so once, not at every anchor
         seconds = time.perf_counter() - start
+        asking = Asking(points=len(pending), seconds=seconds, centre=_means(objective, values.numpy()))
+        plan = plan_of_each(ways, sampler.axes, asking)
         work = Work(
-            make=partial(PlainEach, objective, chart),
+            make=partial(each, ways, plan),
             width=width,
             decisive=tuple(range(width)),
             device=str(objective.device),
