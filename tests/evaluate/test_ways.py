@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import threading
 import time
 from typing import ClassVar
@@ -17,6 +18,7 @@ import lossatlas as la
 from lossatlas.curvature.map import Ends
 from lossatlas.curvature.products import Matrix
 from lossatlas.evaluate.called import Called
+from lossatlas.evaluate.choice import Ways
 from lossatlas.evaluate.evaluator import Evaluator
 from lossatlas.evaluate.graph.run import Graphs
 from lossatlas.evaluate.graph.trace import UntraceableError
@@ -387,6 +389,40 @@ class TestEach(WayContract):
     def expected(self, objective, chart):
         objective.move()
         return objective.each().numpy().ravel()
+
+
+class TestTogether(WayContract):
+    """The plain evaluation of batches put together."""
+
+    def objective(self):
+        x, y = torch.randn(50, 4, generator=torch.Generator().manual_seed(3)), torch.arange(50) % 3
+        return la.Objective(nn.Linear(4, 3), (x, y), F.cross_entropy, metrics={"error": la.metrics.error}, batch_size=7)
+
+    def way(self, objective, chart):
+        return Ways(objective, chart).way(Plan(name="plain", micro=20))
+
+    def test_it_agrees_with_the_plain_evaluation_in_fewer_batches(self, made):
+        objective, chart, way = made
+        np.testing.assert_allclose(way.values(POINTS), Plain(objective, chart).values(POINTS), rtol=1e-6)
+        assert objective.batches.number == 8
+        assert way.objective.batches.number == 4
+
+    def test_a_run_takes_it_where_calls_cost_more_than_arithmetic(self, monkeypatch):
+        objective = self.objective()
+        plane, grid = self.chart(objective), la.Grid(x=(-1, 1, 9), y=(-1, 1, 9))
+        before = la.sample(objective, plane, grid)
+        monkeypatch.setattr("lossatlas.evaluate.rule.TOGETHER_SECONDS", 0.0)
+        after = la.sample(objective, plane, grid)
+        words = [json.loads(found.attrs["evaluation"])["in words"] for found in (before, after)]
+        assert words == ["plain", "plain, 2048 samples at once"]
+        np.testing.assert_allclose(after["loss"], before["loss"], rtol=1e-6)
+
+    def test_batches_of_different_kinds_stay_as_they_are(self, monkeypatch):
+        monkeypatch.setattr("lossatlas.evaluate.rule.TOGETHER_SECONDS", 0.0)
+        batches = [(torch.randn(5, length, 4), torch.randn(5, length, 1)) for length in (2, 3)]
+        objective = la.Objective(nn.Linear(4, 1), batches, F.mse_loss)
+        found = la.sample(objective, self.chart(objective), la.Grid(x=(-1, 1, 5), y=(-1, 1, 5)))
+        assert json.loads(found.attrs["evaluation"])["in words"] == "plain"
 
 
 class TestEachFused(TestEach):

@@ -19,12 +19,20 @@ from lossatlas.evaluate.graph.trace import UntraceableError, why_not
 from lossatlas.evaluate.layout import ChannelsLast, Copies, Each, FusedKernels, layouts
 from lossatlas.evaluate.plain import Plain, PlainEach, PlainWithErrors
 from lossatlas.evaluate.plans import Plan, stacks_to_try
-from lossatlas.evaluate.rule import LAYOUT_SECONDS, TRACE_SECONDS, WORTH_SECONDS, captured, plans_for, reckoned
+from lossatlas.evaluate.rule import (
+    LAYOUT_SECONDS,
+    TRACE_SECONDS,
+    WORTH_SECONDS,
+    captured,
+    plans_for,
+    reckoned,
+    together,
+)
 from lossatlas.evaluate.shared import Shared, plans_sharing
 from lossatlas.evaluate.way import Begun, Way
 from lossatlas.objective import Objective
 from lossatlas.objective.function import Function, Measurable
-from lossatlas.objective.part import glimpse
+from lossatlas.objective.part import glimpse, joined
 from lossatlas.results.spec import Block
 from lossatlas.space.charts import Chart, Plane
 
@@ -88,6 +96,8 @@ class Ways:
         if plan.name in ("channels_last", "fused"):
             kind = FusedKernels if plan.name == "fused" else ChannelsLast
             return kind(self.objective, self.chart, plan, self._copies)
+        if plan.name == "plain" and plan.micro:
+            return Plain(joined(self.objective, plan.micro), self.chart)
         return Plain(self.objective, self.chart) if plan.name == "plain" else self._graphs.way(plan)
 
     def carried_out(self, plan: Plan) -> Way:
@@ -244,12 +254,13 @@ def _found(
     other = layouts(objective) if free and length >= LAYOUT_SECONDS and early else []
     sharing = plans_sharing(objective, chart, asking.points, expected, asked=name) if precision == "exact" else []
     short = length < WORTH_SECONDS
-    if free and short and not sharing and not other:
+    fewer = together(objective, expected, asking.points) if free and short and not other else []
+    if free and short and not sharing and not other and not fewer:
         return found
     if isinstance(plan, Plan):
         plans = [plan]
     elif name == "shared" or (free and short):
-        plans = [*sharing, *other, *([Plan()] if free else [])]
+        plans = [*sharing, *other, *fewer, *([Plan()] if free else [])]
     else:
         wanted = plans_for(objective, points=asking.points, seconds=expected, wanted=name, precision=precision)
         plans = [*sharing, *(variant for one in wanted for variant in captured(one, objective.device)[::-1])]

@@ -18,7 +18,7 @@ from torch.utils.flop_counter import flop_registry
 
 from lossatlas.evaluate.layout import layouts
 from lossatlas.evaluate.plans import Plan, batches_to_try, stacks_to_try, workers_to_try
-from lossatlas.objective import Objective
+from lossatlas.objective import Objective, means
 from lossatlas.objective.batches import map_tensors, size_of
 from lossatlas.objective.part import few
 
@@ -33,6 +33,7 @@ __all__ = [
     "largest",
     "plans_for",
     "reckoned",
+    "together",
 ]
 
 WORTH_SECONDS = 20.0
@@ -46,6 +47,15 @@ TRACE_SECONDS = 150.0
 
 COMPILE_SECONDS = 120.0
 """Reckoned length of a run from which on compiling is worth its half minute."""
+
+TOGETHER = 2048
+"""Samples of batches that are put together."""
+
+BATCH_SECONDS = 0.005
+"""Reckoned for a batch, below which it is put together with others."""
+
+TOGETHER_SECONDS = 1.0
+"""Reckoned length of a plain run from which on that is worth its check, some milliseconds."""
 
 RATE = {"cpu": 5e10, "cuda": 1e13}
 """Floating-point operations a second that are reckoned with, by kind of device; of others as of a CPU."""
@@ -75,6 +85,23 @@ def reckoned(objective: Objective) -> float:
         flops, calls = _counted(objective, whole)
     arithmetic = flops / RATE.get(objective.device.type, RATE["cpu"])
     return float(objective.batches.number * (arithmetic + calls * CALL_SECONDS))
+
+
+def together(objective: Objective, seconds: float, points: int) -> list[Plan]:
+    """The plain evaluation of batches put together, where calling a batch costs more than its arithmetic.
+
+    Args:
+        objective: what is measured.
+        seconds: reckoned for one plain evaluation.
+        points: number of points of the whole run.
+
+    Returns:
+        The plan, or nothing.
+    """
+    number = objective.batches.number
+    small = number > 1 and seconds / number < BATCH_SECONDS and seconds * points >= TOGETHER_SECONDS
+    here = objective.device.type == "cpu" and objective.batches.kept and objective.size is None
+    return [Plan(name="plain", micro=TOGETHER)] if small and here and means.by_sample(objective) else []
 
 
 def _counted(objective: Objective, batch: Any) -> tuple[float, int]:

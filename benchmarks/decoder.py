@@ -1,0 +1,167 @@
+"""A decoder of 100 million parameters: whole planes with shared products against built weights, and λmax in memory.
+
+    python -m benchmarks.decoder [--only planes curvature] [--out benchmarks/results/decoder.json]
+
+Each row is a process of its own. A plane of 8 × 8 points is asked for by ``sample``, on one text of 8, 64 or 256
+tokens, along directions of rank 4: with ``plan="shared"`` whole, with ``plan="plain"`` twice, at fewer points, and from
+both scaled to 64. For λmax the most memory that a process had of its own, less what the imports take, stands beside
+that of three steps of AdamW on the same text.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import lossatlas as la
+from benchmarks.clock import environment
+from lossatlas.objective.language import cross_entropy
+
+TOKENS = (8, 64, 256)
+SIZE = {"vocabulary": 16_000, "dim": 768, "layers": 12, "heads": 12}
+TOY = {"vocabulary": 64, "dim": 32, "layers": 2, "heads": 2}
+SIDE, FEWER = 8, (2, 3)
+SEEN = 64
+"""Tokens on which curvature is asked for."""
+
+
+def text(size: dict[str, int], tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """One text of random tokens, and the next ones."""
+    random = torch.Generator().manual_seed(0)
+    drawn = torch.randint(size["vocabulary"], (1, tokens + 1), generator=random)
+    return drawn[:, :-1], drawn[:, 1:]
+
+
+def planes(size: dict[str, int], tokens: int) -> dict[str, Any]:
+    """A whole plane by shared products, and by built weights."""
+    model = la.zoo.model("decoder", seed=0, **size).eval()
+    objective = la.Objective(model, text(size, tokens), cross_entropy)
+    plane = la.Plane.random(objective, seed=0, rank=4)
+    found: dict[str, Any] = {}
+
+    def took(plan: str, side: int) -> float:
+        start = time.perf_counter()
+        grid = la.Grid(x=(-1, 1, SIDE), y=(-1, 1, side))
+        found[plan] = la.sample(objective, plane, grid, plan=plan, progress=False)
+        return time.perf_counter() - start
+
+    objective()
+    few, more = (took("plain", side) for side in FEWER)
+    each = (more - few) / (SIDE * (FEWER[1] - FEWER[0]))
+    built = more + max(each, 0.0) * SIDE * (SIDE - FEWER[1])
+    shared = took("shared", SIDE)
+    ends = [found[plan]["loss"].isel(y=[0, -1]).values for plan in ("shared", "plain")]
+    off = float(abs(ends[0] / ends[1] - 1).max())
+    return {
+        "tokens": tokens,
+        "parameters": sum(tensor.numel() for tensor in objective.origin.values()),
+        "built": SIDE**2 / built,
+        "shared": SIDE**2 / shared,
+        "off": off,
+    }
+
+
+class Peak(threading.Thread):
+    """The most memory of its own that this process ever had, in MiB."""
+
+    most, on = 0.0, True
+
+    def run(self) -> None:
+        while self.on:
+            self.most = max(self.most, taken())
+            time.sleep(0.002)
+
+
+def taken() -> float:
+    """Memory that is this process's own, MiB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("RssAnon"))
+
+
+def curvature(size: dict[str, int], what: str) -> dict[str, Any]:
+    """The peak memory of training, or of the largest eigenvalue."""
+    import scipy.linalg  # noqa: F401  what is loaded later would count
+
+    before = taken()
+    model = la.zoo.model("decoder", seed=0, **size).eval()
+    x, y = text(size, SEEN)
+    peak = Peak(daemon=True)
+    peak.start()
+    start = time.perf_counter()
+    if what == "training":
+        optimiser = torch.optim.AdamW(model.parameters())
+        for _ in range(3):
+            optimiser.zero_grad()
+            torch.nn.functional.cross_entropy(model(x).flatten(0, 1), y.flatten()).backward()
+            optimiser.step()
+    else:
+        objective = la.Objective(model, (x, y), cross_entropy)
+        la.eigenvalues(objective, how="differences", memory=0, vectors=False, most=5, tolerance=0.5)
+    seconds = time.perf_counter() - start
+    peak.on = False
+    peak.join()
+    weights = sum(p.numel() for p in model.parameters()) * 4 / 2**20
+    kept = {"what": what, "peak MiB": peak.most - before, "weights MiB": weights, "seconds": seconds}
+    return kept | {"resident MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+
+
+def table(found: dict[str, Any]) -> str:
+    """Points a second by tokens; memory."""
+    lines = ["| tokens | weights built, points/s | shared, points/s | shared against built | differ by |"]
+    lines.append("|---" * 5 + "|")
+    lines += [
+        f"| {row['tokens']} | {row['built']:.2f} | {row['shared']:.2f} "
+        f"| {row['shared'] / row['built']:.1f} × | {row['off']:.0e} |"
+        for row in found.get("planes", [])
+    ]
+    lines += ["", "| what | peak, in the weights' size | seconds |", "|---|---|---|"]
+    lines += [
+        f"| {row['what']} | {row['peak MiB'] / row['weights MiB']:.1f} | {row['seconds']:.0f} |"
+        for row in found.get("curvature", [])
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", default=["planes", "curvature"], choices=("planes", "curvature"))
+    parser.add_argument("--child", nargs=2)
+    parser.add_argument("--toy", action="store_true", help="a small decoder, to see that every row works")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/decoder.json"))
+    asked = parser.parse_args()
+    size = TOY if asked.toy else SIZE
+    if asked.child:
+        kind, which = asked.child
+        print(json.dumps(planes(size, int(which)) if kind == "planes" else curvature(size, which)))
+        return
+    found: dict[str, Any] = json.loads(asked.out.read_text()) if asked.out.exists() else {}
+    own = {"MALLOC_MMAP_THRESHOLD_": "1000000"}  # what is freed goes back at once, however it came
+    for kind in asked.only:
+        found[kind] = []
+        for which in map(str, TOKENS) if kind == "planes" else ("training", "largest eigenvalue"):
+            command = [sys.executable, "-m", "benchmarks.decoder", "--child", kind, which]
+            env = os.environ | (own if kind == "curvature" else {})
+            done = subprocess.run(
+                [*command, *(["--toy"] if asked.toy else [])], capture_output=True, text=True, check=False, env=env
+            )
+            if done.returncode:
+                raise SystemExit(done.stderr)
+            found[kind].append(json.loads(done.stdout.splitlines()[-1]))
+            print(found[kind][-1], flush=True)
+        found["environment"] = environment(torch.device("cpu"))
+        asked.out.write_text(json.dumps(found, indent=1) + "\n")
+        asked.out.with_suffix(".md").write_text(table(found) + "\n")
+
+
+if __name__ == "__main__":
+    main()
