@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 from tests.atlas.conftest import Serve
 from tests.atlas.test_pages import Visit as ServedVisit
-from tests.atlas.test_pages import browser
 from tests.atlas.test_trail import objective, shifted, train
+from tests.browsing import browser
 from tests.draw.test_browser import Visit
 from torch import nn
 
@@ -52,7 +52,7 @@ def test_axe_finds_nothing_serious_in_files(browser: Any, tmp_path: Path) -> Non
     visit = Visit(browser, tmp_path / "two.html", width=400)
     assert visit.ask("document.documentElement.scrollWidth") <= 400
     for theme in ("light", "dark", "print"):
-        visit.page.locator("#theme").select_option(theme)
+        visit.theme(theme)
         assert faults(visit) == []
     assert visit.page.locator("h1").get_attribute("dir") == "auto"
     assert visit.faults == []
@@ -66,7 +66,7 @@ def test_axe_finds_nothing_serious_on_the_overview_and_on_a_path(
     visit = ServedVisit(browser, serve(shelf_folder), width=400)
     assert faults(visit) == []
     visit.page.locator("#kind").select_option("path")
-    assert visit.page.locator(".cards li").count() == 1
+    visit.becomes(visit.page.locator(".cards li").count, 1)
     visit.page.locator(".cards a").click()
     visit.until("window.lossatlas && document.querySelector('#routes td')")
     assert faults(visit) == []
@@ -77,8 +77,9 @@ def test_axe_finds_nothing_serious_on_the_overview_and_on_a_path(
     whole.page.locator("#figure-preview").click()
     whole.until("document.querySelector('#figure img')")
     whole.page.locator("[id='layer-basins']").check()
+    whole.until("document.querySelector('#legend [data-layer]')")
     for theme in ("light", "dark", "print"):
-        whole.page.locator("#theme").select_option(theme)
+        whole.theme(theme)
         assert faults(whole) == []
     assert whole.faults == []
 
@@ -102,18 +103,17 @@ def test_a_difference_and_a_morph_are_made_of_the_values(browser: Any, tmp_path:
     a, b = BOWL["loss"].values, VALLEY["loss"].values
     visit.page.locator("#derive").select_option("difference")
     visit.until("lossatlas.content.blocks.length === 1 && lossatlas.reliefs.length === 1")
-    assert value(visit, 3, 7) == b[3, 7] - a[3, 7]
-    assert visit.ask("[lossatlas.shown.low, lossatlas.shown.high]") == pytest.approx(
-        [-np.abs(b - a).max(), np.abs(b - a).max()]
-    )
-    assert visit.page.locator("h2").first.inner_text() == "valley − bowl"
+    visit.becomes(lambda: value(visit, 3, 7), b[3, 7] - a[3, 7])
+    far = np.abs(b - a).max()
+    visit.becomes("[lossatlas.shown.low, lossatlas.shown.high]", pytest.approx([-far, far]))
+    visit.becomes(visit.page.locator("h2").first.inner_text, "valley − bowl")
     assert "no network was measured here" in visit.page.locator(".card").inner_text()
     visit.page.locator("#derive").select_option("morph")
     visit.page.locator("#morph").focus()
     for _ in range(25):
         visit.page.keyboard.press("ArrowRight")
     visit.until("lossatlas.state.part === 0.75")
-    assert value(visit, 3, 7) == pytest.approx(a[3, 7] + 0.75 * (b[3, 7] - a[3, 7]))
+    visit.becomes(lambda: value(visit, 3, 7), pytest.approx(a[3, 7] + 0.75 * (b[3, 7] - a[3, 7])))
     visit.page.locator("#derive").select_option("side by side")
     visit.until("lossatlas.content.blocks.length === 2")
     assert visit.faults == []
@@ -123,18 +123,18 @@ def test_scale_and_cursor_are_shared_until_they_are_freed(browser: Any, tmp_path
     la.draw([BOWL, VALLEY], tmp_path / "two.html", scale="linear")
     visit = Visit(browser, tmp_path / "two.html")
     visit.until("lossatlas.reliefs.length === 2 && lossatlas.reliefs[1].pointCount > 0")
-    assert visit.page.locator(".bar").count() == 1
+    visit.becomes(visit.page.locator(".bar").count, 1)
     visit.page.locator("#one-range").uncheck()
-    assert visit.page.locator(".bar").count() == 2
+    visit.becomes(visit.page.locator(".bar").count, 2)
     visit.page.locator("#one-cursor").uncheck()
+    visit.until("!lossatlas.state.oneCursor")
     for panel, key in ((0, "ArrowRight"), (1, "ArrowLeft")):
         visit.page.locator(f"canvas.cursor[data-panel='{panel}']").focus()
         visit.page.keyboard.press(key)
         visit.until(f"lossatlas.state.places[{panel}]")
         visit.page.keyboard.press(key)
         visit.until(f"lossatlas.state.places[{panel}].x !== 0")
-    places = visit.ask("lossatlas.state.places.map((one) => one.x)")
-    assert places == pytest.approx([0.1, -0.1])
+    visit.becomes("lossatlas.state.places.map((one) => one.x)", pytest.approx([0.1, -0.1]))
     assert visit.faults == []
 
 
@@ -148,7 +148,7 @@ def test_a_path_tells_what_is_known_at_each_time(browser: Any, serve: Serve, tmp
         rows = visit.page.locator(".route tr").all()
         return {row.locator("th").inner_text(): row.locator("td").inner_text() for row in rows}
 
-    assert told()["step"] == "7"
+    visit.becomes(lambda: told()["step"], "7")
     visit.page.locator("#time").focus()
     for _ in range(3):
         visit.page.keyboard.press("ArrowLeft")
@@ -193,9 +193,8 @@ def test_the_relief_that_is_saved_is_the_one_that_is_seen(browser: Any, tmp_path
 
 def test_a_finger_turns_the_relief_two_come_nearer_and_a_tap_keeps_a_place(browser: Any, tmp_path: Path) -> None:
     la.draw(BOWL, tmp_path / "one.html", scale="linear")
-    page = browser.new_context(viewport={"width": 400, "height": 800}, has_touch=True, is_mobile=True).new_page()
-    page.goto((tmp_path / "one.html").as_uri())
-    page.wait_for_selector("html[data-ready]", timeout=60_000)
+    visit = Visit(browser, tmp_path / "one.html", width=400, has_touch=True, is_mobile=True)
+    page = visit.page
     canvas = page.locator("canvas[data-relief]")
     canvas.scroll_into_view_if_needed()
     box, finger = canvas.bounding_box(), page.context.new_cdp_session(page)
@@ -213,21 +212,23 @@ def test_a_finger_turns_the_relief_two_come_nearer_and_a_tap_keeps_a_place(brows
         found = page.evaluate("lossatlas.reliefs[0].pose()")
         return np.array(found["from"]), np.array(found["from"]) - np.array(found["at"])
 
+    # A touch is answered before the page has been told of the gesture that it is the end of: each is waited for.
     first, away = pose()
     drag((0, 0, 60, 10))
-    second, still = pose()
-    assert np.linalg.norm(second - first) > 0.1
-    assert np.linalg.norm(still) == pytest.approx(np.linalg.norm(away))
+    visit.becomes(lambda: bool(np.linalg.norm(pose()[0] - first) > 0.1), True)
+    still = np.linalg.norm(pose()[1])
+    assert still == pytest.approx(np.linalg.norm(away))
     drag((-20, 0, -80, 0), (20, 0, 80, 0))
-    assert np.linalg.norm(pose()[1]) < 0.8 * np.linalg.norm(still)
+    visit.becomes(lambda: bool(np.linalg.norm(pose()[1]) < 0.8 * still), True)
     page.locator("[data-view=reset]").tap()
-    assert pose()[0] == pytest.approx(first)
+    visit.becomes(lambda: pose()[0].tolist(), pytest.approx(first.tolist()))
     page.locator("[data-view=above]").tap()
-    assert pose()[1][2] == pytest.approx(np.linalg.norm(away), rel=1e-3)
+    visit.becomes(lambda: pose()[1][2], pytest.approx(np.linalg.norm(away), rel=1e-3))
     page.locator("canvas.cursor").tap()
     page.wait_for_selector("#readout .hint >> text=Kept")
-    page.wait_for_function("lossatlas.state.kept && lossatlas.state.place !== null")  # told after it is shown
-    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    visit.until("lossatlas.state.kept && lossatlas.state.place !== null")  # told after it is shown
+    assert visit.ask("document.documentElement.scrollWidth") <= 400
+    assert visit.faults == []
 
 
 def taken(visit: Any, button: str, into: Path) -> Path:
@@ -278,17 +279,12 @@ def test_a_dark_page_is_printed_on_white_paper_and_is_dark_again(browser: Any, t
     visit.until(f"{paper} === '{dark}'")
     visit.page.locator("#theme").select_option("print")
     visit.until("document.documentElement.hasAttribute('data-print')")
-    pixel = visit.ask(
-        "(() => { const canvas = document.querySelector('.stack canvas'); return [...canvas.getContext('2d')"
-        ".getImageData(canvas.width / 3, canvas.height / 3, 1, 1).data]; })()"
-    )
     visit.until("document.getElementById('colours').value === 'gray'")
-    visit.page.wait_for_timeout(200)
-    pixel = visit.ask(
+    pixel = (
         "(() => { const canvas = document.querySelector('.stack canvas'); return [...canvas.getContext('2d')"
         ".getImageData(canvas.width / 3, canvas.height / 3, 1, 1).data]; })()"
     )
-    assert len(set(pixel[:3])) == 1, "grey"
+    visit.becomes(lambda: len(set(visit.ask(pixel)[:3])), 1)  # grey
     assert visit.faults == []
 
 
@@ -318,7 +314,7 @@ def test_the_widget_draws_in_its_cell_and_leaves_the_notebook_alone(browser: Any
     visit.until("window.lossatlas && lossatlas.reliefs[0]?.pointCount > 0")
     assert visit.ask("lossatlas.reliefs[0].heightAt(1, 2)") == pytest.approx(4.1)
     inside = "document.getElementById('cell').shadowRoot"
-    assert visit.ask(f"{inside}.querySelector('h2').innerText") == "bowl"
+    visit.becomes(f"{inside}.querySelector('h2').innerText", "bowl")
     assert visit.ask("getComputedStyle(document.querySelector('h2')).color") == "rgb(1, 2, 3)"
     assert visit.ask(f"getComputedStyle({inside}.querySelector('h2')).color") != "rgb(1, 2, 3)"
     choose = f"{inside}.querySelector('#theme')"
@@ -337,16 +333,19 @@ def test_the_map_lies_as_that_of_matplotlib_does(browser: Any, tmp_path: Path) -
     la.draw(la.landscape(x=x, y=y, loss=tilted), tmp_path / "a.html", scale="linear", clip=None)
     visit = Visit(browser, tmp_path / "a.html")
     visit.page.locator("#contours").uncheck()
-    visit.page.wait_for_timeout(300)
-    seen = visit.ask(
+    visit.until("!lossatlas.state.contours")
+    seen = (
         "(() => { const canvas = document.querySelector('.stack canvas'); const ratio = canvas.width / canvas.clientWidth;"
         "const [w, h] = [canvas.clientWidth - 60, canvas.clientHeight - 48]; const draw = canvas.getContext('2d');"
         "return [[0.05, 0.05], [0.95, 0.05], [0.05, 0.95], [0.95, 0.95]].map(([u, v]) =>"
         "[...draw.getImageData((52 + u * w) * ratio, (8 + (1 - v) * h) * ratio, 1, 1).data].slice(0, 3)); })()"
     )
-    for (u, v), colour in zip([(0.05, 0.05), (0.95, 0.05), (0.05, 0.95), (0.95, 0.95)], seen, strict=True):
-        height = (2 * u - 1 + 10 * v - tilted.min()) / np.ptp(tilted)
-        assert np.abs(np.array(colormaps["viridis"](height)[:3]) * 255 - colour).max() < 6, (u, v)
+    heights = [
+        (2 * u - 1 + 10 * v - tilted.min()) / np.ptp(tilted)
+        for u, v in [(0.05, 0.05), (0.95, 0.05), (0.05, 0.95), (0.95, 0.95)]
+    ]
+    colours = [255 * np.array(colormaps["viridis"](height)[:3]) for height in heights]
+    visit.becomes(lambda: np.ravel(visit.ask(seen)).tolist(), pytest.approx(np.ravel(colours).tolist(), abs=6))
 
 
 def test_layers_are_chosen_and_are_told_in_colours_and_words(browser: Any, tmp_path: Path) -> None:
@@ -364,16 +363,13 @@ def test_layers_are_chosen_and_are_told_in_colours_and_words(browser: Any, tmp_p
     lines = visit.ask(shapes) - 1
     visit.page.locator("#contours").uncheck()
     visit.until(f"{shapes} === {lines}")
-    visit.page.wait_for_timeout(200)
-    plain = visit.ask(f"[{pixel}(-1.2, 0.6), {pixel}(1.2, 0.6)]")
+    both = f"[...{pixel}(-1.2, 0.6).slice(0, 3), ...{pixel}(1.2, 0.6).slice(0, 3)]"
+    plain = visit.settled(both)
     visit.page.locator("#layer-basins").check()
     visit.until(f"{shapes} === {lines} + 1")
-    visit.page.wait_for_timeout(200)
-    tinted = visit.ask(f"[{pixel}(-1.2, 0.6), {pixel}(1.2, 0.6)]")
-    for before, after, colour in zip(plain, tinted, ("#ffffff", "#ff8a5c"), strict=True):
-        region = [int(colour[at : at + 2], 16) for at in (1, 3, 5)]
-        mixed = [0.6 * a + 0.4 * b for a, b in zip(before, region, strict=False)]
-        assert after[:3] == pytest.approx(mixed, abs=3)
+    regions = [int(colour[at : at + 2], 16) for colour in ("#ffffff", "#ff8a5c") for at in (1, 3, 5)]
+    mixed = [0.6 * a + 0.4 * b for a, b in zip(plain, regions, strict=True)]
+    visit.becomes(both, pytest.approx(mixed, abs=3))
     legend = visit.page.locator("#legend").inner_text()
     assert "2 basins" in legend
     assert "basin 2: down to 0.1 at x 1, y 0" in legend
@@ -384,19 +380,18 @@ def test_layers_are_chosen_and_are_told_in_colours_and_words(browser: Any, tmp_p
     visit.page.locator("#layer-ruggedness").check()
     visit.until("document.querySelectorAll('#legend [data-layer]').length === 2")
     visit.page.locator("#table summary").click()
-    assert "basin 1" in visit.page.locator("#table td").first.inner_text()
+    visit.becomes(lambda: "basin 1" in visit.page.locator("#table td").first.inner_text(), True)
     visit.page.locator("#layer-basins").uncheck()
     visit.page.locator("#layer-ruggedness").uncheck()
     visit.page.locator("[id='layer-critical points']").check()
     visit.until("lossatlas.content.overlays.length === 2")
     places = visit.ask("lossatlas.content.overlays.map((one) => [one.symbol, ...one.x])")
     assert places == [["circle", -1.0, 1.0], ["cross", pytest.approx(0.0, abs=0.2)]]
-    assert visit.page.locator("#legend li").all_inner_texts() == ["minimum", "saddle"]
+    visit.becomes(visit.page.locator("#legend li").all_inner_texts, ["minimum", "saddle"])
     visit.page.locator("[id='layer-critical points']").uncheck()
     visit.page.locator("canvas.cursor").press("Escape")
     visit.until(f"{shapes} === {lines}")
-    visit.page.wait_for_timeout(200)
-    assert visit.ask(f"[{pixel}(-1.2, 0.6), {pixel}(1.2, 0.6)]") == plain
+    visit.becomes(both, plain)
     assert visit.faults == []
 
 
@@ -425,12 +420,12 @@ def test_several_paths_have_names_and_colours_one_slider_and_can_be_hidden(
     for _ in range(4):
         visit.page.keyboard.press("ArrowLeft")
     visit.until("lossatlas.state.time === 0.5")
-    captions = visit.page.locator(".route caption").all_inner_texts()
-    assert sorted(captions) == ["long, checkpoint 4 of 8", "short, checkpoint 2 of 4"]
+    captions = visit.page.locator(".route caption").all_inner_texts
+    visit.becomes(lambda: sorted(captions()), ["long, checkpoint 4 of 8", "short, checkpoint 2 of 4"])
     place = visit.ask("lossatlas.content.overlays.findIndex((one) => one.label === 'short')")
     visit.page.locator(f"#path-{place}").uncheck()
     visit.until("lossatlas.content.overlays.length === 1")
-    assert visit.page.locator(".route caption").all_inner_texts() == ["long, checkpoint 4 of 8"]
+    visit.becomes(visit.page.locator(".route caption").all_inner_texts, ["long, checkpoint 4 of 8"])
     visit.page.locator(f"#path-{place}").check()
     visit.until("lossatlas.content.overlays.length === 2")
     assert visit.faults == []

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,60 +13,30 @@ import pytest
 from tests.atlas.conftest import HOSTILE, TOKEN, Serve
 from tests.atlas.test_rugged import BOWL, FALLS, put
 from tests.atlas.test_server import write_live
+from tests.browsing import Visit as Page
+from tests.browsing import browser
 
 import lossatlas as la
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-CHROMIUM = "/usr/bin/chromium"
-SWITCHES = [
-    "--no-sandbox",
-    "--use-gl=angle",
-    "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
-    "--disable-quic",
-]
+__all__ = ["Visit", "browser"]
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if not os.access(CHROMIUM, os.X_OK):
-        pytest.skip(f"no Chromium at {CHROMIUM}")
-    with playwright.sync_playwright() as library:
-        opened = library.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
-        yield opened
-        opened.close()
-
-
-class Visit:
-    """A page that is open, and all that went wrong on it: also any request beyond this machine."""
+class Visit(Page):
+    """A page of a server, and any request beyond this machine among its faults."""
 
     def __init__(self, browser: Any, address: str, width: int = 1100, *, cards: bool = True) -> None:
-        self.faults: list[str] = []
-        self.page = browser.new_context(viewport={"width": width, "height": 900}).new_page()
-        self.page.on("pageerror", lambda fault: self.faults.append(str(fault)))
-        self.page.on("console", lambda note: self.faults.append(note.text) if note.type == "error" else None)
-        self.page.on("dialog", lambda dialog: (self.faults.append("dialog"), dialog.dismiss()))
+        super().__init__(browser.new_context(viewport={"width": width, "height": 900}).new_page())
         self.page.on("request", self._request)
         self.page.goto(f"{address}/#token={TOKEN}")
         if cards:
-            self.page.wait_for_selector(".cards li", timeout=30_000)
+            self.page.wait_for_selector(".cards li")
 
     def _request(self, request: Any) -> None:
         if not re.match(r"(http://127\.0\.0\.1:\d+/|data:|blob:)", request.url):
             self.faults.append(f"asked {request.url}")
-
-    def ask(self, expression: str) -> Any:
-        return self.page.evaluate(expression)
-
-    def until(self, expression: str) -> None:
-        """Wait for something to become true, by asking: the policy of the page forbids code that waits inside it."""
-        for _ in range(600):
-            if self.ask(f"Boolean({expression})"):
-                return
-            self.page.wait_for_timeout(50)
-        raise AssertionError(f"never came true: {expression}")
 
     def open(self, title: str) -> None:
         self.page.locator(".cards li", has_text=title).locator("a").click()
@@ -78,20 +46,19 @@ class Visit:
 def test_the_overview_lists_searches_and_compares(browser: Any, serve: Serve, shelf_folder: Path) -> None:
     visit = Visit(browser, serve(shelf_folder))
     assert "token" not in visit.page.url
-    titles = visit.page.locator(".cards strong").all_inner_texts()
-    assert sorted(titles) == sorted(["done", HOSTILE, "a file"])
+    titles = visit.page.locator(".cards strong").all_inner_texts
+    visit.becomes(lambda: sorted(titles()), sorted(["done", HOSTILE, "a file"]))
     assert "32 of 63 points" in visit.page.locator(".cards li", has_text="half").inner_text()
     visit.until("document.querySelector('.cards canvas').getContext('2d').getImageData(110, 75, 1, 1).data[3] === 255")
     visit.page.locator("#search").fill("finished digits")
-    assert visit.page.locator(".cards strong").all_inner_texts() == ["done"]
+    visit.becomes(titles, ["done"])
     visit.page.locator("#search").fill("")
     for title in ("done", "a file"):
         visit.page.locator(".cards li", has_text=title).locator("input").check()
     visit.page.locator("#compare").click()
     visit.until("window.lossatlas && lossatlas.reliefs.length === 2 && lossatlas.reliefs[1].pointCount > 0")
-    assert visit.ask("[lossatlas.reliefs[0].heightAt(1, 3), lossatlas.reliefs[1].heightAt(1, 3)]") == pytest.approx(
-        [31, 31 / 7]
-    )
+    heights = "lossatlas.reliefs.map((one) => one.heightAt(1, 3))"
+    visit.becomes(heights, pytest.approx([31, 31 / 7]))
     assert visit.faults == []
 
 
@@ -107,9 +74,9 @@ def test_a_cell_is_read_and_a_figure_is_taken_home(
     visit.page.locator("#figure summary").click()
     visit.page.locator("#figure-title").fill("Figure & <1>")
     assert "lossatlas draw" in visit.page.locator("#figure pre").first.inner_text()
-    program = visit.page.locator("#figure pre").last.inner_text()
-    assert 'title="Figure & <1>"' in program
-    exec(compile(program.replace('"figure.pdf"', repr(str(tmp_path / "again.pdf"))), "figure", "exec"), {})
+    program = visit.page.locator("#figure pre").last.inner_text
+    visit.becomes(lambda: 'title="Figure & <1>"' in program(), True)
+    exec(compile(program().replace('"figure.pdf"', repr(str(tmp_path / "again.pdf"))), "figure", "exec"), {})
     assert (tmp_path / "again.pdf").read_bytes().startswith(b"%PDF-")
     with visit.page.expect_download() as download:
         visit.page.locator("#figure-save").click()
@@ -127,9 +94,9 @@ def test_a_cell_is_read_and_a_figure_is_taken_home(
 def test_names_are_shown_as_they_are_written(browser: Any, serve: Serve, shelf_folder: Path) -> None:
     visit = Visit(browser, serve(shelf_folder), width=400)
     visit.open("half")
-    assert visit.page.locator("h2").first.inner_text() == HOSTILE
+    visit.becomes(visit.page.locator("h2").first.inner_text, HOSTILE)
     assert visit.ask("document.documentElement.scrollWidth") <= 400
-    assert "interpolated" in visit.page.locator("#key").inner_text()
+    visit.until("document.getElementById('key').innerText.includes('interpolated')")
     assert visit.faults == []
 
 
@@ -150,7 +117,7 @@ def test_a_run_of_another_process_grows_on_the_page(browser: Any, serve: Serve, 
         assert writer.poll() in (None, 0)
     visit.until("document.getElementById('progress').innerText.includes('Finished')")
     assert len(seen) > 3, "it grew while it was watched"
-    assert visit.ask("lossatlas.reliefs[0].heightAt(2, 6)") == 62
+    visit.becomes("lossatlas.reliefs[0].heightAt(2, 6)", 62)
     assert writer.wait(60) == 0
     assert visit.faults == []
 
@@ -208,11 +175,12 @@ def test_the_overview_sorts_by_ruggedness_and_groups_by_seed(browser: Any, serve
     visit = Visit(browser, serve(tmp_path / "runs"))
     visit.page.locator("#order").select_option("most rugged")
     visit.until("document.querySelectorAll('.chips button[aria-label*=ruggedness]').length === 3")
-    assert visit.page.locator(".cards strong").all_inner_texts() == ["again", "falls", "bowl"]
+    titles = visit.page.locator(".cards strong").all_inner_texts
+    visit.becomes(titles, ["again", "falls", "bowl"])
     assert "ruggedness 20 %" in visit.page.locator(".cards li", has_text="falls").inner_text()
     assert "falls again" in visit.page.locator("#rugged").inner_text()
     visit.page.locator("#order").select_option("least rugged")
-    assert visit.page.locator(".cards strong").all_inner_texts() == ["bowl", "falls", "again"]
+    visit.becomes(titles, ["bowl", "falls", "again"])
     visit.page.locator("#group").select_option("seed")
-    assert sorted(visit.page.locator("h2").all_inner_texts()) == ["no seed 1", "seed 3 2"]
+    visit.becomes(lambda: sorted(visit.page.locator("h2").all_inner_texts()), ["no seed 1", "seed 3 2"])
     assert visit.faults == []

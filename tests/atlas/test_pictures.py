@@ -18,8 +18,8 @@ from PIL import Image
 from tests.atlas.conftest import HOSTILE, Serve
 from tests.atlas.test_page_parts import BOWL, VALLEY
 from tests.atlas.test_pages import Visit as ServedVisit
-from tests.atlas.test_pages import browser
 from tests.atlas.test_trail import shifted
+from tests.browsing import browser
 from tests.draw.test_browser import Visit
 
 import lossatlas as la
@@ -33,8 +33,9 @@ REFERENCES = Path(__file__).parent / "references"
 SIZE = (320, 240)
 
 
-def compared(name: str, shot: bytes) -> None:
-    """Keep a view where that is asked for, and hold it against the one that somebody looked at."""
+def compared(name: str, visit: Any, part: Any = None) -> None:
+    """Keep a view that has come to rest, and hold it against the one that somebody looked at."""
+    shot = visit.settled((part or visit.page).screenshot)
     seen = Image.open(io.BytesIO(shot)).convert("RGB")
     if folder := os.environ.get("LOSSATLAS_ARTEFACTS"):
         Path(folder).mkdir(parents=True, exist_ok=True)
@@ -49,9 +50,9 @@ def compared(name: str, shot: bytes) -> None:
 
 
 def still(visit: Any) -> None:
-    """Wait until every relief stands and nothing moves."""
-    visit.until("window.lossatlas && lossatlas.reliefs.length && lossatlas.reliefs.every((one) => one.complete)")
-    visit.page.wait_for_timeout(700)
+    """Wait until every relief stands with all its facets."""
+    whole = "lossatlas.reliefs.every((one) => one.complete && one.level === 0)"
+    visit.until(f"window.lossatlas && lossatlas.reliefs.length && {whole}")
 
 
 @pytest.mark.parametrize("view", ["relief", "map"])
@@ -59,7 +60,7 @@ def test_reference_views_look_as_they_did(browser: Any, tmp_path: Path, view: st
     la.draw(BOWL, tmp_path / "a.html", scale="linear", title=HOSTILE)
     visit = Visit(browser, tmp_path / "a.html", width=700)
     still(visit)
-    compared(view, visit.page.locator({"relief": ".solid", "map": ".stack"}[view]).screenshot())
+    compared(view, visit, visit.page.locator({"relief": ".solid", "map": ".stack"}[view]))
 
 
 @pytest.mark.parametrize("width", [400, 1280, 1920])
@@ -68,11 +69,12 @@ def test_a_page_looks_as_it_did_in_each_theme_and_width(browser: Any, tmp_path: 
     la.draw(VALLEY, tmp_path / "a.html", scale="linear", theme=theme, title="A valley")
     visit = Visit(browser, tmp_path / "a.html", width=width)
     still(visit)
-    compared(f"page-{theme}-{width}", visit.page.screenshot())
+    compared(f"page-{theme}-{width}", visit)
 
 
 def comparison(visit: Any) -> None:
     visit.page.locator("[id='layer-critical points']").check()
+    visit.until("document.querySelector('#legend li')")
 
 
 def difference(visit: Any) -> None:
@@ -86,7 +88,7 @@ def test_two_landscapes_look_as_they_did(browser: Any, tmp_path: Path, act: Call
     visit = Visit(browser, tmp_path / "a.html", width=1280)
     act(visit)
     still(visit)
-    compared(act.__name__, visit.page.screenshot())
+    compared(act.__name__, visit)
 
 
 def test_the_overview_and_several_paths_look_as_they_did(browser: Any, serve: Serve, tmp_path: Path) -> None:
@@ -97,9 +99,9 @@ def test_the_overview_and_several_paths_look_as_they_did(browser: Any, serve: Se
     visit.page.locator("#order").select_option("name")
     drawn = "[...document.querySelectorAll('.cards canvas')].every((one) => one.getContext('2d').getImageData(0, 0, 220, 150).data.some(Boolean))"
     visit.until(drawn)
-    compared("overview", visit.page.screenshot())
+    compared("overview", visit)
     for box in visit.page.locator(".cards input").all():
         box.check()
     visit.page.locator("#compare").click()
     still(visit)
-    compared("paths", visit.page.screenshot())
+    compared("paths", visit)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import xarray as xr
+from tests.browsing import Visit as Page
+from tests.browsing import browser
 
 from lossatlas.draw import draw
 from lossatlas.draw.report import report
@@ -18,61 +20,30 @@ from lossatlas.figure.overlays import Path as Way
 from lossatlas.figure.parts import Table
 from lossatlas.results.landscape import with_standard_error
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-CHROMIUM = "/usr/bin/chromium"
-SWITCHES = [
-    "--no-sandbox",
-    "--use-gl=angle",
-    "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
-    "--disable-quic",
-]
+__all__ = ["Visit", "browser"]
+
 Make = Callable[..., xr.Dataset]
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if not os.access(CHROMIUM, os.X_OK):
-        pytest.skip(f"no Chromium at {CHROMIUM}")
-    with playwright.sync_playwright() as library:
-        opened = library.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
-        yield opened
-        opened.close()
+class Visit(Page):
+    """A file that is open, without a network."""
 
-
-class Visit:
-    """A page that is open, and all that went wrong on it."""
-
-    def __init__(self, browser: Any, path: Path, width: int = 1200) -> None:
-        self.faults: list[str] = []
-        context = browser.new_context(viewport={"width": width, "height": 900}, offline=True)
-        self.page = context.new_page()
-        self.page.on("pageerror", lambda fault: self.faults.append(str(fault)))
-        self.page.on("console", lambda note: self.faults.append(note.text) if note.type == "error" else None)
-        self.page.on("dialog", lambda dialog: (self.faults.append("dialog"), dialog.dismiss()))
+    def __init__(self, browser: Any, path: Path, width: int = 1200, **settings: Any) -> None:
+        view = {"width": width, "height": 900} | settings.pop("viewport", {})
+        super().__init__(browser.new_context(viewport=view, offline=True, **settings).new_page())
         self.page.on("request", self._request)
         self.page.goto(path.as_uri())
-        self.page.wait_for_selector("html[data-ready]", timeout=60_000)
+        self.page.wait_for_selector("html[data-ready]")
 
     def _request(self, request: Any) -> None:
         if not request.url.startswith(("file:", "data:", "blob:")):
             self.faults.append(f"asked the network for {request.url}")
 
-    def ask(self, expression: str) -> Any:
-        return self.page.evaluate(expression)
-
     def words(self, name: str) -> str:
         return str(self.page.locator(f"#{name}").inner_text())
-
-    def until(self, expression: str) -> None:
-        """Wait for something to become true, by asking: the policy of the page forbids code that waits inside it."""
-        for _ in range(400):
-            if self.ask(f"Boolean({expression})"):
-                return
-            self.page.wait_for_timeout(50)
-        raise AssertionError(f"never came true: {expression}")
 
     def drawn(self, panel: int, x: float, y: float) -> float:
         """The height of a relief at a place, on the scale that is shown."""
@@ -120,11 +91,11 @@ def test_a_page_with_two_landscapes_works_offline(browser: Any, two: Path) -> No
     assert "clipped at 100" in visit.words("shown")
     visit.page.locator("#clip").click()
     visit.until("lossatlas.reliefs[1].heightAt(2, 4) === 1e10")
-    assert "clipped" not in visit.words("shown")
+    visit.until("!document.getElementById('shown').innerText.includes('clipped')")
     visit.page.locator("#scale").select_option("log")
     visit.until("lossatlas.reliefs[1].heightAt(2, 4) === 10")
-    assert visit.drawn(0, 1, 2) == pytest.approx(np.log10(21))
-    assert "logarithmic scale" in visit.words("shown")
+    visit.becomes(lambda: visit.drawn(0, 1, 2), pytest.approx(np.log10(21)))
+    visit.until("document.getElementById('shown').innerText.includes('logarithmic scale')")
     visit.page.locator("#value").select_option("error")
     visit.until("Math.abs(lossatlas.reliefs[0].heightAt(1, 2) - Math.log10(21 / 50)) < 1e-12")
     visit.page.locator("#theme").select_option("dark")
@@ -150,22 +121,27 @@ def test_a_place_and_a_camera_are_shared_by_all_pictures(browser: Any, make: Mak
     visit.page.mouse.down()
     visit.page.mouse.up()
     visit.until("lossatlas.state.kept")
+    later = "requestAnimationFrame(() => setTimeout(() => requestAnimationFrame(() => setTimeout(() => moved++))))"
+    visit.ask(f"window.moved = 0; addEventListener('pointermove', () => {later}); 0")
     visit.point(1, -0.5, 1 / 3)
-    visit.page.wait_for_timeout(200)
+    visit.until("moved > 0")  # what the pointer would have changed has been changed by now
     assert visit.ask("lossatlas.state.place.x") == 0.5, "a click keeps the place"
 
     visit.page.locator("canvas[data-relief='0']").focus()
-    before = visit.ask("lossatlas.reliefs[1].pose().from")
+    poses = "lossatlas.reliefs.map((r) => r.pose().from)"
     for key in ("ArrowLeft", "ArrowUp", "+"):
+        before = visit.ask(poses)
         visit.page.keyboard.press(key)
-    assert visit.ask("lossatlas.reliefs[1].pose().from") != before
-    assert visit.ask("JSON.stringify(lossatlas.reliefs.map((r) => r.pose().from))").count("],[") == 1
-    both = visit.ask("lossatlas.reliefs.map((r) => r.pose().from)")
-    assert both[0] == pytest.approx(both[1])
+        visit.until(f"JSON.stringify({poses}[0]) !== {json.dumps(json.dumps(before[0], separators=(',', ':')))}")
+        both = visit.ask(poses)
+        assert both[1] != before[1]
+        assert both[0] == pytest.approx(both[1])
     visit.page.locator("#locked").click()
+    visit.until("!lossatlas.state.locked")
     visit.page.locator("canvas[data-relief='0']").focus()
     visit.page.keyboard.press("ArrowRight")
-    assert visit.ask("lossatlas.reliefs[1].pose().from") == both[1], "a camera that is free moves alone"
+    visit.until(f"Math.abs({poses}[0][0] - {both[0][0]}) > 1e-3")
+    assert visit.ask(poses)[1] == both[1], "a camera that is free moves alone"
     assert visit.faults == []
 
 
@@ -173,13 +149,13 @@ def test_the_range_is_chosen_by_hand_and_written_out(browser: Any, bowl: xr.Data
     visit = Visit(browser, draw(bowl, tmp_path / "a.html", scale="linear"))
     visit.page.locator("#high").fill("500")
     visit.until("lossatlas.state.high !== null")
-    top = visit.ask("lossatlas.shown.top")
-    assert top == pytest.approx(0.1 + (2.1 - 0.1) / 2, rel=1e-3)
-    values = bowl["loss"].values
-    assert f"{100 * np.mean(values > top):.0f} % of the cells lie above" in visit.words("shown")
+    visit.becomes("lossatlas.shown.top", pytest.approx(0.1 + (2.1 - 0.1) / 2, rel=1e-3))
+    values, top = bowl["loss"].values, visit.ask("lossatlas.shown.top")
+    share = f"{100 * np.mean(values > top):.0f} % of the cells lie above"
+    visit.until(f"document.getElementById('shown').innerText.includes('{share}')")
+    assert "by hand" in visit.words("shown")
     visit.page.locator("#automatic").click()
-    visit.until("lossatlas.state.high === null")
-    assert "by hand" not in visit.words("shown")
+    visit.until("lossatlas.state.high === null && !document.getElementById('shown').innerText.includes('by hand')")
     assert visit.faults == []
 
 
@@ -190,8 +166,8 @@ def test_cells_without_a_value_say_why(browser: Any, make: Make, tmp_path: Path)
     status[1, 2], status[5, 4], status[6, 4] = 3, 0, 5
     loss[5, 4] = np.nan
     visit = Visit(browser, draw(make(loss, status=status), tmp_path / "a.html"))
-    key = visit.words("key")
-    assert [words for words in ("not sampled", "failed", "not finite", "interpolated") if words not in key] == []
+    for words in ("not sampled", "failed", "not finite", "interpolated"):
+        visit.until(f"document.getElementById('key').innerText.includes('{words}')")
     x, y = np.linspace(-1, 1, 7), np.linspace(-1, 1, 5)
     for (i, j), words in {
         (1, 2): "loss: failed", (3, 0): "loss: not finite (∞)", (5, 4): "loss: not sampled", (6, 4): "loss 34 (interpolated)",
@@ -213,8 +189,8 @@ def test_the_keyboard_alone_reads_a_value(browser: Any, make: Make, tmp_path: Pa
     visit.until("document.getElementById('readout').innerText.includes('loss 21')")
     visit.page.locator("#table summary").focus()
     visit.page.keyboard.press("Enter")
-    rows = visit.page.locator("#table table").first.locator("tbody tr").all_inner_texts()
-    assert [row.split()[-1] for row in rows] == ["18", "19", "20", "21", "22"]
+    rows = visit.page.locator("#table table").first.locator("tbody tr")
+    visit.becomes(lambda: [row.split()[-1] for row in rows.all_inner_texts()], ["18", "19", "20", "21", "22"])
     assert visit.faults == []
 
 
@@ -223,7 +199,7 @@ def test_a_path_is_played(browser: Any, bowl: xr.Dataset, tmp_path: Path) -> Non
     visit = Visit(browser, draw(bowl, tmp_path / "a.html", overlays=[way]))
     visit.page.locator("#time").fill("5")
     visit.until("lossatlas.state.time === 0.5")
-    assert "5 of 10, epoch 5" in visit.page.locator(".player output").inner_text()
+    visit.becomes(lambda: visit.page.locator(".player output").inner_text(), "5 of 10, epoch 5")
     visit.page.locator("#play").click()
     visit.until("lossatlas.state.time > 0.5")
     assert visit.faults == []
@@ -240,9 +216,9 @@ def test_every_sort_of_landscape_opens_on_a_narrow_window(
         "nothing": make(np.full((4, 3), np.nan)),
     }[name]
     visit = Visit(browser, draw(landscapes, tmp_path / "a.html", theme="dark"), width=380)
-    visit.page.locator("#theme").select_option("dark")
+    visit.theme("dark")
     visit.page.locator("#scale").select_option("log")
-    visit.page.wait_for_timeout(200)
+    visit.until("lossatlas.state.log")
     assert visit.ask("document.documentElement.scrollWidth") <= 380
     if name == "curves":
         visit.page.locator(".curves svg.plot").first.hover()
@@ -266,6 +242,7 @@ def test_a_report_fits_its_window_and_uses_its_width(browser: Any, make: Make, t
     assert len({round(left) for left in lefts}) == {400: 1, 1280: 2, 1920: 3}[width]
     rights = opened.evaluate("[...document.querySelectorAll('section')].map((s) => s.getBoundingClientRect().right)")
     assert max(rights) > 0.95 * width
+    Page(opened).until("[...document.images].every((i) => i.complete)")
     images = opened.evaluate("[...document.images].map((i) => [i.naturalWidth, i.getBoundingClientRect().width])")
     assert images and all(natural > 0 and shown >= min(natural, 330) for natural, shown in images)
     parts = "[...document.querySelectorAll('section > *')].map((e) => [e.getBoundingClientRect()])"
