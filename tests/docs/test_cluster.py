@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ast
+import os
 import re
 import subprocess
 import sys
@@ -82,22 +82,39 @@ def test_the_file_for_submitit_is_understood(tmp_path):
     assert _read(tmp_path / "slurm.toml").jobs == tomllib.loads(text)["jobs"] == 8
 
 
-def test_the_file_for_dask_jobqueue_asks_slurm_for_workers():
-    jobqueue = pytest.importorskip("dask_jobqueue", reason="pip install dask-jobqueue")
+SLURM = {
+    "sbatch": 'cp "$1" "$HOME/job-$$.sh"\nsetsid bash "$HOME/job-$$.sh" >"$HOME/job-$$.txt" 2>&1 &\n'
+    'echo "$!" >>"$HOME/jobs"\necho "Submitted batch job $!"\n',
+    "scancel": 'for job in "$@"; do kill -- "-$job"; done 2>/dev/null\n',
+}
+"""A stand-in for Slurm that starts each job on this machine at once, in a process group of its own."""
+
+
+@pytest.mark.slow
+def test_the_file_for_dask_jobqueue_makes_a_run_by_jobs_that_it_submits(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    prepare()
+    for command, lines in SLURM.items():
+        (tmp_path / command).write_text(f"#!/bin/bash\n{lines}")
+        (tmp_path / command).chmod(0o755)
     (script,) = [block for block in re.split("^```.*$", PAGE, flags=re.MULTILINE) if "import SLURMCluster" in block]
-    (call,) = [
-        node
-        for node in ast.walk(ast.parse(script))
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "SLURMCluster"
-    ]
-    options = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
-    cluster = jobqueue.SLURMCluster(**options, scheduler_options={"dashboard_address": None, "host": "127.0.0.1"})
+    assert "scale(jobs=8)" in script
+    (tmp_path / "scan_slurm.py").write_text(script.replace("scale(jobs=8)", "scale(jobs=2)").replace("1, 51)", "1, 9)"))
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "HOME": str(tmp_path)}
+    command = [sys.executable, "scan_slurm.py"]
     try:
-        job = cluster.job_script()
-        assert "#SBATCH" in job
-        assert "--nthreads 1" in job
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
     finally:
-        cluster.close()
+        jobs = (tmp_path / "jobs").read_text().split()
+        subprocess.run(["bash", tmp_path / "scancel", *jobs], check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert len(jobs) == 2
+    assert all("#SBATCH --mem=8G" in file.read_text() for file in tmp_path.glob("job-*.sh"))
+    model = la.zoo.model("mlp")
+    la.load_checkpoint(model, "mlp.pt")
+    objective = la.Objective(model, la.zoo.data("digits"), loss=torch.nn.functional.cross_entropy)
+    truth = la.sample(objective, la.Plane.random(objective, seed=0), la.Grid(x=(-1, 1, 9), y=(-1, 1, 9)))
+    assert la.open("runs/a")["loss"].values.tobytes() == truth["loss"].values.tobytes()
 
 
 def test_the_file_for_kubernetes_is_yaml():
