@@ -7,6 +7,7 @@ import json
 import pytest
 from click.testing import CliRunner
 
+import lossatlas as la
 from lossatlas.cli import atlas
 
 USER = """
@@ -74,3 +75,24 @@ def test_the_help_teaches():
     text = CliRunner().invoke(atlas, ["llc", "--help"]).output
     for word in ("d/2", "refused", "Examples", "--only", "minimum", "arXiv 2308.12108"):
         assert word in text
+
+
+def test_a_folder_keeps_estimate_and_scan_side_by_side_and_refuses_another_network(monkeypatch):
+    """A refused estimate is kept too, as refused, and the command still ends with exit code 1."""
+    walk = ("--nbeta", 3000, "--gamma", 300, "--draws", 400, "--burn", 400, "--run", "kept")
+    said = run("--only", "0.*", *walk, "--json")
+    assert "kept: kept (lossatlas draw kept --value 'llc of 0.*' -o picture.png)" in said.stderr
+    run("--only", "1.*", "--scan", "--nbeta", 3000, "--gamma", 30, "--draws", 60, "--run", "kept")
+    run("--nbeta", 3000, "--gamma", 30, "--draws", 50, "--step", 1.0, "--run", "kept", code=1)
+    found = la.open("kept")
+    assert list(found.sections) == ["llc of 0.*", "llc, scan of 1.*", "llc"]
+    value = json.loads(said.stdout)["coefficient"]
+    assert float(found.sections["llc of 0.*"].numbers[0].value.partition(" ")[0]) == pytest.approx(value, rel=1e-3)
+    assert len(found.plot("llc of 0.*").panels[0].series[0].y) == 800
+    assert {row["varied"] for row in found.sections["llc, scan of 1.*"].rows} == {"step", "nbeta", "gamma"}
+    assert found.sections["llc"].numbers[0].value == "refused"
+    for command in (["info", "kept"], ["draw", "kept", "-o", "a.png"], ["report", "kept", "-o", "a.html"]):
+        done = CliRunner().invoke(atlas, command)
+        assert done.exit_code == 0, done.output
+    monkeypatch.setattr("lossatlas.flatness.degeneracy.llc", lambda *_, **__: pytest.fail("computed"))
+    assert "numbers of something else (model differ)" in run("--run", "kept", model="make_bowl", code=2).stderr

@@ -150,3 +150,31 @@ def test_one_command_measures_prints_and_draws():
     wrong = CliRunner().invoke(atlas, [*arguments, "--bits", "four"])
     assert wrong.exit_code == 2
     assert "expected numbers such as 8,6,4,3" in wrong.output
+
+
+def test_a_folder_keeps_rounding_and_flatness_of_the_same_network(tmp_path, monkeypatch):
+    """Numbers of one network join each other whatever command found them; draw, info and report read them."""
+    monkeypatch.chdir(tmp_path)
+
+    def say(*arguments: str) -> str:
+        done = CliRunner().invoke(atlas, [*map(str, arguments)])
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    what = ("--model", "zoo:mlp", "--data", "zoo:digits", "--samples", "50")
+    kept = say("quantise", *what, "--bits", "8,3", "--layers", "3", "--run", "kept")
+    assert "kept: kept (lossatlas draw kept --value 'quantise, layers' -o picture.png)" in kept
+    say("quantise", *what, "--bits", "3", "--by", "tensor", "--layers", "none", "--no-forecast", "--run", "kept")
+    say("sharpness", *what, "--measure", "fisher_rao", "--run", "kept")
+    found = la.open("kept")
+    assert list(found.sections) == ["quantise", "quantise, layers", "quantise, by tensor", "flatness"]
+    rows = found.sections["quantise"].rows
+    assert [row["bits"] for row in rows] == [8, 3]
+    assert f"→ {rows[0]['loss']:.3g}"[:6] in kept
+    assert len(found.plot("quantise, layers").panels) == 1
+    assert len(found.sections["quantise, layers"].rows) == len(found.plot("quantise, layers").panels[0].series[0].y)
+    info = json.loads(say("info", "kept", "--json"))
+    assert info["flatness"]["rows"][0]["measure"] == "Fisher-Rao norm"
+    say("draw", "kept", "--value", "flatness", "-o", "flat.svg")
+    page = say("report", "kept", "-o", "kept.html") and (tmp_path / "kept.html").read_text()
+    assert "by tensor" in page

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import click
-
+from lossatlas.cli.numbers_kept import check_numbers, keep_numbers
 from lossatlas.errors import SpecError
 
 __all__ = ["beside_a_run", "check", "keep", "keep_centre", "section"]
@@ -53,11 +51,8 @@ def check(run: str, objective: Any) -> None:
         run: the folder; empty where nothing is kept.
         objective: whose curvature is to be kept.
     """
-    from lossatlas.figure import stored
-    from lossatlas.sampling.provenance import subject_identity
-
     if run and not beside_a_run(run):
-        stored.check(run, subject_identity(objective))
+        check_numbers(run, {objective.name: objective})
 
 
 def section(
@@ -92,16 +87,9 @@ def keep(run: str, objective: Any, sections: Mapping[str, Any], wish: Any) -> st
     Returns:
         What was done, in a sentence.
     """
-    from lossatlas.figure.stored import Numbers
-    from lossatlas.figure.stored import keep as kept
-    from lossatlas.sampling.provenance import subject_identity
-
     others = [word for word, plain in ((wish.kind, "hessian"), (wish.tensors, "all")) if word != plain]
     named = {", ".join([name, *others]): one for name, one in sections.items()}
-    kept(run, Numbers(title=f"Curvature of {objective.name}", sections=named, identity=subject_identity(objective)))
-    for name in named:
-        again = f"lossatlas draw {shlex.quote(run)} --value {shlex.quote(name)} -o picture.png"
-        click.echo(f"kept: {run} ({again})", err=wish.json)
+    keep_numbers(run, f"Curvature of {objective.name}", {objective.name: objective}, named, quiet=wish.json)
     return f"Kept in {run}."
 
 

@@ -10,6 +10,7 @@ import click
 
 from lossatlas.cli import Failure
 from lossatlas.cli.as_json import echo_json
+from lossatlas.cli.numbers_kept import check_numbers, keep_numbers, run_option
 from lossatlas.cli.options import WHAT, Measuring, flags, settings
 from lossatlas.errors import SpecError
 
@@ -34,6 +35,7 @@ class Wish:
     radius: float
     ways: int
     scaled: str
+    run: str
     json: bool
 
     def __post_init__(self) -> None:
@@ -90,6 +92,7 @@ class Wish:
     metavar="BY",
     help="For --volume: none, or hessian (up to 300 weights).",
 )
+@run_option()
 @flags(("out", "title"))
 @click.option("--json", "json", is_flag=True, help="Print JSON.")
 def llc_command(config: Path | None, **given: Any) -> None:
@@ -108,6 +111,9 @@ def llc_command(config: Path | None, **given: Any) -> None:
         lossatlas llc --config scan.toml --only "layer3.*"
       Does it depend on step size, temperature, or pull? (twelve more estimates)
         lossatlas llc --config scan.toml --draws 500 --scan --out scan.png
+      Kept in a folder with its picture, beside other numbers of the network:
+        lossatlas llc --config scan.toml --run runs/numbers
+        lossatlas report runs/numbers -o numbers.html
       A few parameters by the volume itself, with the multiplicity:
         lossatlas llc --config scan.toml --only "head.bias" --volume --scaled hessian --out volume.png
 
@@ -124,12 +130,15 @@ def llc_command(config: Path | None, **given: Any) -> None:
     for path in scan.out:
         check_path(path)
     objective = build_objective(scan, build_model(scan))
+    models = {objective.name: objective}
+    check_numbers(wish.run, models)
     found, content, refused = _measured(objective, wish, {"only": scan.only, "seed": scan.seed})
     if wish.json:
         echo_json(content)
     else:
         for sentence in found.words:
             click.echo(sentence)
+    keep_numbers(wish.run, f"Degeneracy of {objective.name}", models, _section(found, wish, scan.only), quiet=wish.json)
     _draw(found, scan.out, quiet=wish.json)
     if refused:
         raise Failure(f"the estimate is refused: {refused}")
@@ -172,6 +181,48 @@ def _facts(one: Any) -> dict[str, Any]:
         "settings": {name: list(v) if isinstance(v, tuple) else v for name, v in one.settings.items()},
         "gradients": one.gradients, "problems": [asdict(problem) for problem in one.problems],
     }  # fmt: skip
+
+
+def _section(found: Any, wish: Wish, only: tuple[str, ...]) -> dict[str, Any]:
+    """The answer by its name, as it is kept; of some parameters it is another question than of all."""
+    from lossatlas.figure.stored import Section
+
+    name = "volume" if wish.volume else "llc, scan" if wish.scan else "llc"
+    which = ", ".join(only)
+    plot, rows = found.plot(), [] if wish.volume or not wish.scan else _rows(found)
+    about = f"{plot.title}, of {which}." if which else f"{plot.title}."
+    section = Section(about=about, plot=plot, numbers=_numbers(found, wish), rows=rows, caveats=found.words)
+    return {f"{name} of {which}" if which else name: section}
+
+
+def _rows(varied: Any) -> list[dict[str, float | str]]:
+    return [
+        {"varied": name, "value": value, "λ̂": one.value, "standard error": one.error, "R-hat": one.r_hat}
+        for name, some in varied.found.items()
+        for value, one in some
+    ]
+
+
+def _numbers(found: Any, wish: Wish) -> tuple[Any, ...]:
+    """What was found, each number with what it does not prove; a refused one is no number."""
+    from lossatlas.figure.parts import Number
+
+    if wish.volume:
+        why = found.problem or "of the volume within the ball"
+        return (
+            Number("λ̂", found.coefficient, why),
+            Number("λ̂ of the fit with both", found.joint, why),
+            Number("m̂", found.multiplicity, why),
+        )
+    one = found.centre if wish.scan else found
+    why = "; ".join(problem.words for problem in one.problems)
+    return (
+        Number(
+            "λ̂", f"{one.raw:.4g} ± {one.error:.2g}" if one.trusted else "refused", why or "± is of the chains alone"
+        ),
+        Number("R-hat", one.r_hat, "1 where the chains agree; agreement does not prove that they have seen everything"),
+        Number("effective draws", one.effective, f"of {one.trace.size}"),
+    )
 
 
 def _draw(found: Any, out: tuple[str, ...], *, quiet: bool) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from lossatlas.cli.as_json import echo_json
+from lossatlas.cli.numbers_kept import check_numbers, keep_numbers, run_option
 from lossatlas.cli.options import WHAT, Measuring, flags, settings
 from lossatlas.errors import SpecError
 
@@ -32,7 +33,9 @@ __all__ = ["quantise_command"]
     help="Bits at which each layer is rounded alone too (default: 4, or the fewest).",
 )
 @click.option("--no-forecast", is_flag=True, help="Leave the second order out: no derivatives are taken.")
-@flags(("only", "out", "title"))
+@flags(("only",))
+@run_option()
+@flags(("out", "title"))
 @click.option("--json", "json", is_flag=True, help="Print JSON.")
 def quantise_command(config: Path | None, **given: Any) -> None:
     """Measure loss and metrics as the weights are rounded to few bits, beside the second-order forecast.
@@ -46,6 +49,9 @@ def quantise_command(config: Path | None, **given: Any) -> None:
         lossatlas quantise --model train.py:make_model --data train.py:loader --checkpoint best.pt --metric error
       Groups of 64 weights, the head left alone, with a picture:
         lossatlas quantise --config scan.toml --by group --group 64 --skip "head*" --out bits.png
+      Kept in a folder with its picture, beside other numbers of the network:
+        lossatlas quantise --config scan.toml --run runs/numbers
+        lossatlas draw runs/numbers --value quantise -o bits.pdf --width column
       Numbers for a script:
         lossatlas quantise --config scan.toml --bits 4,3,2 --layers none --json
     """
@@ -55,12 +61,15 @@ def quantise_command(config: Path | None, **given: Any) -> None:
 
     for path in given["out"]:
         check_path(path)
-    own = ("bits", "by", "group", "affine", "skip", "points", "layers", "no_forecast", "json")
+    own = ("bits", "by", "group", "affine", "skip", "points", "layers", "no_forecast", "run", "json")
     wish = {name: given.pop(name) for name in own}
     bits, layers = _bits(wish["bits"]), _layers(wish["layers"])
     scan = all_samples(Scan(**settings(config, given)), "what rounding costs")
+    objective = build_objective(scan, build_model(scan))
+    models = {objective.name: objective}
+    check_numbers(wish["run"], models)
     found = la.quantise(
-        build_objective(scan, build_model(scan)),
+        objective,
         bits,
         by=wish["by"],
         group=wish["group"],
@@ -73,6 +82,8 @@ def quantise_command(config: Path | None, **given: Any) -> None:
         progress=False if wish["json"] else None,
     )
     echo_json(_facts(found)) if wish["json"] else click.echo(_said(found))
+    sections = _sections(found, wish, scan.only)
+    keep_numbers(wish["run"], f"Rounding of {objective.name}", models, sections, quiet=wish["json"])
     for path in scan.out:
         click.echo(f"drawn: {la.draw(found, path)}", err=wish["json"])
 
@@ -103,6 +114,24 @@ def _said(found: Any) -> str:
             told = f", forecast {number(layer.forecast)}" if layer.forecast == layer.forecast else ""
             lines.append(f"  {layer.name}: rise {number(layer.rise)}{told}")
     return "\n".join([*lines, f"\n{found.caveat}"])
+
+
+def _sections(found: Any, wish: dict[str, Any], only: tuple[str, ...]) -> dict[str, Any]:
+    """The answers by name, as they are kept; another way of rounding, or other tensors, is another question."""
+    from lossatlas.figure.stored import Section
+
+    others = [] if wish["by"] == "channel" else [f"by {wish['by']}" + f" of {wish['group']}" * (wish["by"] == "group")]
+    others += ["affine"] if wish["affine"] else []
+    others += [f"only {', '.join(only)}"] if only else []
+    others += [f"without {', '.join(wish['skip'])}"] if wish["skip"] else []
+    plot, about = found.plot(), f"{found.about}. {found.moves}"
+    kept = {"quantise": Section(about=about, plot=plot, rows=found.rows(), caveats=(found.caveat,))}
+    for step in found.steps:
+        if rows := [asdict(layer) for layer in step.layers]:
+            words = f"Each layer alone at {step.rounding.bits} bits. {about}"
+            alone = replace(plot, panels=plot.panels[-1:])
+            kept["quantise, layers"] = Section(about=words, plot=alone, rows=rows, caveats=(found.caveat,))
+    return {", ".join([name, *others]): section for name, section in kept.items()}
 
 
 def _facts(found: Any) -> dict[str, Any]:

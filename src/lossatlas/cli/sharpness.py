@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from lossatlas.cli.numbers_kept import check_numbers, keep_numbers, run_option
 from lossatlas.cli.options import WHAT, Measuring, flags, settings
 from lossatlas.errors import SpecError, unknown
 
@@ -27,6 +28,7 @@ class Wish:
     measure: tuple[str, ...]
     set: tuple[str, ...]
     against: str
+    run: str
     report: str
     json: bool
 
@@ -53,7 +55,9 @@ class Wish:
     metavar="NAME=V1,V2,…",
     help="A number for each checkpoint, in their order, such as test_error=0.05,0.08: ranked against each measure.",
 )
-@flags(("seed", "out", "title"))
+@flags(("seed",))
+@run_option()
+@flags(("out", "title"))
 @click.option("--report", default="", metavar="PAGE", help="Numbers, definitions, caveats and picture on one page.")
 @click.option("--json", "json", is_flag=True, help="Print JSON.")
 def sharpness_command(config: Path | None, **given: Any) -> None:
@@ -90,6 +94,8 @@ def sharpness_command(config: Path | None, **given: Any) -> None:
         lossatlas sharpness --config scan.toml --measure critical --set critical.m=64
       A function of arrays, of NumPy or JAX, from its values alone (sim.py has make(), which returns la.Function):
         lossatlas sharpness --function sim.py:make --measure critical
+      Kept in a folder with its picture, beside other numbers of the network:
+        lossatlas sharpness --config scan.toml --run runs/numbers
       Several networks against their test errors, on one page:
         lossatlas sharpness --model train.py:make_model --data train.py:loader \\
             --checkpoint a.pt --checkpoint b.pt --checkpoint c.pt --against test_error=0.05,0.08,0.07 --report flat.html
@@ -109,8 +115,11 @@ def sharpness_command(config: Path | None, **given: Any) -> None:
     options = _options(wish.set, names, given["seed"])
     checkpoints = checkpoints or ((told["checkpoint"],) if told.get("checkpoint") else ("",))
     against, against_name = _against(wish.against, checkpoints)
-    found = _table(told, checkpoints, names, options, against, against_name, progress=not wish.json)
+    models = _models(told, checkpoints)
+    check_numbers(wish.run, models)
+    found = _table(models, names, options, against, against_name, progress=not wish.json)
     _say(found, as_json=wish.json)
+    _keep(found, models, wish)
     _draw(found, told.get("out", ()), wish)
 
 
@@ -175,9 +184,21 @@ def _against(text: str, checkpoints: Sequence[str]) -> tuple[list[float] | None,
     return numbers, name.replace("_", " ") or "given column"
 
 
+def _models(told: dict[str, Any], checkpoints: Sequence[str]) -> dict[str, Any]:
+    """The objective of each checkpoint, by its title."""
+    from lossatlas.cli.functions import build_function
+    from lossatlas.cli.scan import Scan, all_samples, build_model, build_objective
+
+    models: dict[str, Any] = {}
+    for title, checkpoint in zip(_titles(checkpoints), checkpoints, strict=True):
+        scan = all_samples(Scan(**told | {"checkpoint": checkpoint}), "flatness")
+        objective: Any = build_function(scan) if scan.function else build_objective(scan, build_model(scan))
+        models[title or objective.name] = objective
+    return models
+
+
 def _table(
-    told: dict[str, Any],
-    checkpoints: Sequence[str],
+    models: dict[str, Any],
     names: Sequence[Any],
     options: dict[str, dict[str, Any]],
     against: list[float] | None,
@@ -186,15 +207,7 @@ def _table(
     progress: bool,
 ) -> Any:
     from lossatlas import flatness as sharpness
-    from lossatlas.cli.functions import build_function
-    from lossatlas.cli.scan import Scan, all_samples, build_model, build_objective
 
-    models: dict[str, Any] = {}
-    for title, checkpoint in zip(_titles(checkpoints), checkpoints, strict=True):
-        scan = Scan(**told | {"checkpoint": checkpoint})
-        scan = all_samples(scan, "flatness")
-        objective: Any = build_function(scan) if scan.function else build_objective(scan, build_model(scan))
-        models[title or objective.name] = objective
     column = None if against is None else dict(zip(models, against, strict=True))
     return sharpness.table(
         models,
@@ -240,6 +253,16 @@ def _say(found: Any, *, as_json: bool) -> None:
         for head, words in lines(found, name):
             click.echo(f"  {head}: {words}")
     click.echo(f"\n{found.words[-1]}")
+
+
+def _keep(found: Any, models: dict[str, Any], wish: Wish) -> None:
+    from lossatlas.figure.stored import Section
+
+    title = (
+        f"Flatness of {', '.join(found.models)}" if len(found.models) < 4 else f"Flatness of {len(found.models)} models"
+    )
+    section = Section(about=f"{title}.", plot=found.plot(), rows=found.rows(), caveats=found.words)
+    keep_numbers(wish.run, title, models, {"flatness": section}, quiet=wish.json)
 
 
 def _draw(found: Any, out: Sequence[str], wish: Wish) -> None:

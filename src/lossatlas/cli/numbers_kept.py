@@ -1,0 +1,69 @@
+"""How does a command that finds numbers keep them in a folder of their own, for ``draw``, ``info`` and ``report``?"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
+
+__all__ = ["check_numbers", "identity_of", "keep_numbers", "run_option"]
+
+
+def run_option() -> Callable[[Any], Any]:
+    """``--run`` of a command that keeps numbers; the ``run`` in a settings file is that of ``lossatlas sample``."""
+    return click.option(
+        "--run",
+        default="",
+        metavar="FOLDER",
+        help="Keep what is found here, for draw, info and report, beside other numbers of the same network.",
+    )
+
+
+def identity_of(models: Mapping[str, Any]) -> dict[str, Any]:
+    """What must be the same for numbers to stand beside each other.
+
+    Args:
+        models: objectives by name; one alone is known by what it is, not by its name.
+
+    Returns:
+        Model, data and loss; of several, of each by its name.
+    """
+    from lossatlas.sampling.provenance import subject_identity
+
+    known = {name: subject_identity(objective) for name, objective in models.items()}
+    return dict(next(iter(known.values()))) if len(known) == 1 else {"models": known}
+
+
+def check_numbers(run: str, models: Mapping[str, Any]) -> None:
+    """Check, before anything is computed, that a folder can take these numbers.
+
+    Args:
+        run: the folder; empty where nothing is kept.
+        models: whose numbers, objectives by name.
+    """
+    from lossatlas.figure import stored
+
+    if run:
+        stored.check(run, identity_of(models))
+
+
+def keep_numbers(run: str, title: str, models: Mapping[str, Any], sections: Mapping[str, Any], *, quiet: bool) -> None:
+    """Keep answers in a folder of their own, and say how each is drawn again.
+
+    Args:
+        run: the folder; empty where nothing is kept.
+        title: what they are of.
+        models: whose numbers, objectives by name.
+        sections: the answers by name.
+        quiet: whether standard output is JSON.
+    """
+    from lossatlas.figure.stored import Numbers, keep
+
+    if not run:
+        return
+    keep(run, Numbers(title=title, sections=sections, identity=identity_of(models)))
+    for name in sections:
+        again = f"lossatlas draw {shlex.quote(run)} --value {shlex.quote(name)} -o picture.png"
+        click.echo(f"kept: {run} ({again})", err=quiet)
