@@ -47,6 +47,7 @@ def test_a_path_without_a_surface_lies_over_cells_that_nobody_sampled(serve: Ser
     assert along["note"] == list(range(8))
     assert along["loss in training"] == [3.0 / (1 + step) for step in range(8)]
     assert path["words"][0] == "start"
+    assert path["arrows"] == [5], "the learning rate falls to a tenth there"
     assert (content["first"]["low"], content["first"]["high"]) == (0.375, 3.0)
     assert "Ruggedness" not in content["caption"]["notes"]
 

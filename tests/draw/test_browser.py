@@ -205,6 +205,33 @@ def test_a_path_is_played(browser: Any, bowl: xr.Dataset, tmp_path: Path) -> Non
     assert visit.faults == []
 
 
+def test_an_arrow_of_a_path_lies_on_the_map_and_on_the_relief(browser: Any, bowl: xr.Dataset, tmp_path: Path) -> None:
+    way = Way(x=np.linspace(-1, 1, 11), y=np.zeros(11), dots=False, arrows=[5])
+    visit = Visit(browser, draw(bowl, tmp_path / "a.html", overlays=[way]), width=1300)
+    visit.until("lossatlas.reliefs[0].pointCount > 0")
+    seen = (
+        "(() => { const canvas = document.querySelector('.stack canvas'); const ratio = canvas.width / canvas.clientWidth;"
+        "const [w, h] = [canvas.clientWidth - 60, canvas.clientHeight - 48];"
+        "const [[a, b], [c, d]] = lossatlas.content.blocks[0].axes.map((one) => lossatlas.content.limits[one.name]);"
+        "const [px, py] = [52 + w * -a / (b - a), 8 + h * d / (d - c)];"  # where the arrow's tip is, at (0, 0)
+        "const at = (dx, dy) => [...canvas.getContext('2d').getImageData((px + dx) * ratio, (py + dy) * ratio, 1, 1).data]"
+        ".slice(0, 3); return [at(-9, 3), at(-9, -3)]; })()"
+    )
+    colour = [int(visit.ask("lossatlas.content.overlays[0].colour")[at : at + 2], 16) for at in (1, 3, 5)]
+    arrows = (
+        "(() => { let n = 0; lossatlas.reliefs[0].scene.traverse((one) => n += one.name === 'arrows'); return n; })()"
+    )
+    visit.becomes(seen, [colour, colour])
+    visit.becomes(arrows, 1)
+    visit.page.locator("#time").fill("4")
+    visit.until("lossatlas.state.time === 0.4")
+    visit.becomes(arrows, 0)
+    visit.becomes(lambda: colour in visit.ask(seen), False)
+    visit.page.locator("#newest").click()
+    visit.becomes(arrows, 1)
+    assert visit.faults == []
+
+
 @pytest.mark.parametrize("name", ["bowl", "volume", "curves", "nothing"])
 def test_every_sort_of_landscape_opens_on_a_narrow_window(
     browser: Any, bowl: xr.Dataset, volume: xr.Dataset, line: Make, make: Make, tmp_path: Path, name: str

@@ -73,6 +73,8 @@ export interface Way extends Common {
   words: string[];
   colour: string;
   dots: boolean;
+  /** At which points an arrow shows the way. */
+  arrows: number[];
   /** Further numbers at every point, by what they are. */
   along: Record<string, Float64Array>;
 }

@@ -4,6 +4,7 @@ import { scaleLinear } from "d3-scale";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { Block, Content, Overlay, Places } from "./data";
 import { Field } from "./field";
+import { heads } from "./marks";
 import { drawTint, hatch, picture, ramp } from "./paint";
 import { number, type Shown } from "./ranges";
 import { shaped, type Shaped } from "./shaped";
@@ -148,6 +149,7 @@ function drawOverlay(context: CanvasRenderingContext2D, content: Content, state:
       for (let n = 0; n <= last; n++) context.lineTo(at.px(one.x[n]!), at.py(one.y[n]!));
       context.stroke();
     }
+  if (one.kind === "path") for (const [x0, y0, x1, y1] of heads(one, last)) drawHead(context, [at.px(x0), at.py(y0)], [at.px(x1), at.py(y1)], one.colour);
   context.font = "12px system-ui, sans-serif";
   for (let n = 0; n <= last; n++) {
     const [x, y] = [at.px(one.x[n]!), at.py(one.y[n]!)];
@@ -175,6 +177,23 @@ function drawOverlay(context: CanvasRenderingContext2D, content: Content, state:
     context.strokeText(one.words[n]!, x + (right ? -8 : 8), line);
     context.fillText(one.words[n]!, x + (right ? -8 : 8), line);
   }
+}
+
+/** The head of an arrow, never so small that nobody sees it. */
+function drawHead(context: CanvasRenderingContext2D, from: [number, number], tip: [number, number], colour: string): void {
+  const [dx, dy] = [tip[0] - from[0], tip[1] - from[1]];
+  const far = Math.hypot(dx, dy) || 1;
+  const [a, b] = [(11 * dx) / far, (11 * dy) / far];
+  context.beginPath();
+  context.moveTo(...tip);
+  context.lineTo(tip[0] - a - 0.5 * b, tip[1] - b + 0.5 * a);
+  context.lineTo(tip[0] - a + 0.5 * b, tip[1] - b - 0.5 * a);
+  context.closePath();
+  context.fillStyle = colour;
+  context.fill();
+  context.lineWidth = 1.2;
+  context.strokeStyle = "#000";
+  context.stroke();
 }
 
 /** The path around a mark: of a cross, its two bars. */

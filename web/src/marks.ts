@@ -1,6 +1,6 @@
 /** What lies upon a relief? Evaluated points, lonely ones, paths with their networks above them, and single places. */
 
-import { BufferAttribute, BufferGeometry, Line, LineBasicMaterial, type Group } from "three";
+import { BufferAttribute, BufferGeometry, DoubleSide, Line, LineBasicMaterial, Mesh, MeshBasicMaterial, type Group } from "three";
 import type { Overlay, Way } from "./data";
 import { inside, type Field } from "./field";
 import type { Colours } from "./paint";
@@ -66,6 +66,46 @@ export function ownLoss(one: Way): Float64Array | null {
   return one.along["loss of the network"] ?? one.along["loss in training"] ?? null;
 }
 
+/** How long the head of an arrow is, as a share of the extent of its path, as figure/overlays.py has it. */
+const HEAD = 0.04;
+
+/** Where the head of each arrow begins and ends, as far as the path has come; it ends at its point, as figure/overlays.py has it. */
+export function heads(way: Way, last: number): [number, number, number, number][] {
+  const span = (row: Float64Array): number => Math.max(...row) - Math.min(...row);
+  const long = HEAD * Math.max(span(way.x), span(way.y));
+  return way.arrows.filter((n) => n <= last).flatMap((n): [number, number, number, number][] => {
+    let [x, y, rest] = [way.x[n]!, way.y[n]!, long];
+    for (let k = n; k > 0 && rest > 0; k--) {
+      const [dx, dy] = [way.x[k - 1]! - way.x[k]!, way.y[k - 1]! - way.y[k]!];
+      const far = Math.hypot(dx, dy);
+      const part = far > rest ? rest / far : 1;
+      [x, y, rest] = [way.x[k]! + part * dx, way.y[k]! + part * dy, rest - far];
+    }
+    return x === way.x[n] && y === way.y[n] ? [] : [[x, y, way.x[n]!, way.y[n]!]];
+  });
+}
+
+/** The head of an arrow as two facets upon the surface: its tip, and its corners on the left and the right of the way. */
+function addHeads(into: Group, given: Marked, one: Way, last: number, high: (x: number, y: number, n: number) => number): void {
+  const found: number[] = [];
+  const [u, v] = [unit(given.field.x), unit(given.field.y)]; // so that it is as wide on both axes as it looks
+  for (const [x0, y0, x1, y1] of heads(one, last)) {
+    const [dx, dy] = [(x1 - x0) / u, (y1 - y0) / v];
+    const n = one.arrows.find((k) => one.x[k] === x1 && one.y[k] === y1)!;
+    const corner = (side: number): [number, number] => [x0 - side * 0.45 * dy * u, y0 + side * 0.45 * dx * v];
+    const points = [[x1, y1], corner(1), corner(-1)].flatMap(([x, y]) => [x!, y!, high(x!, y!, n)]);
+    if (points.every((value) => !Number.isNaN(value))) found.push(...points);
+  }
+  if (!found.length) return;
+  const geometry = new BufferGeometry();
+  geometry.setAttribute("position", new BufferAttribute(given.placed(found, 0.012), 3));
+  const head = new Mesh(geometry, new MeshBasicMaterial({ color: one.colour, side: DoubleSide }));
+  head.name = "arrows";
+  into.add(head);
+}
+
+const unit = (row: Float64Array): number => row[row.length - 1]! - row[0]! || 1;
+
 function addPath(into: Group, given: Marked, one: Way, clipped: Float64Array): void {
   const { field, shown, time, placed, ink } = given;
   const count = time === null ? one.x.length : Math.round(time * (one.x.length - 1)) + 1;
@@ -102,6 +142,7 @@ function addPath(into: Group, given: Marked, one: Way, clipped: Float64Array): v
   strokes(into, placed, network, ink, 0.75, [0.004]);
   if (threads.length) into.add(pieces(placed(threads), ink, 0.35));
   if (one.dots && one.x.length <= 80 && dots.length) into.add(cloud(placed(dots, 0.008), 4.5, one.colour));
+  addHeads(into, given, one, count - 1, (x, y, n) => (bare ? above(n) : onSurface(x, y)));
   if (here) into.add(cloud(placed(dots.slice(-3), 0.01), 11, one.colour));
 }
 

@@ -9,6 +9,7 @@ import { thinned } from "../src/mesh";
 import { scoped } from "../src/notebook";
 import { borders, tintOf } from "../src/paint";
 import { parted } from "../src/provenance";
+import { heads } from "../src/marks";
 import { drops } from "../src/route";
 import { csv, zipped } from "../src/save";
 import { begin, type State } from "../src/state";
@@ -22,7 +23,7 @@ function block(title: string, values: number[], status = values.map(() => 1)): B
   };
 }
 
-const way = (x: number[]): Way => ({ kind: "path", panel: null, label: "", x: Float64Array.from(x), y: Float64Array.from(x), words: x.map(() => ""), colour: "#000", dots: true, along: {} });
+const way = (x: number[]): Way => ({ kind: "path", panel: null, label: "", x: Float64Array.from(x), y: Float64Array.from(x), words: x.map(() => ""), colour: "#000", dots: true, arrows: [], along: {} });
 
 function content(blocks: Block[], overlays: Way[] = []): Content {
   const first = { scale: "linear", low: 0, high: 1, linear_below: null, bottom: 0, top: 1, levels: [], ticks: [], labels: [], clipped: false, words: "" } as const;
@@ -83,6 +84,17 @@ it("a thinned grid keeps its corners and every so many points", () => {
 
 it("the style of a page becomes that of a tree", () => {
   expect(scoped(":root{--a:1}:root[data-dark]{--a:2}body{margin:0} .tbody{x:y}")).toBe(":host{--a:1}:host([data-dark]){--a:2}.page{margin:0} .tbody{x:y}");
+});
+
+it("the head of an arrow begins a little back on the way, and a path that has not come so far has none", () => {
+  const one = { ...way([0, 0, 1, 1.01, 1.01]), y: Float64Array.from([0, 0, 0, 0.01, 0.01]), arrows: [1, 2, 4] };
+  const [straight, bent] = heads(one, 4);
+  expect(heads(one, 4).length).toBe(2); // at its second point the path has not moved
+  expect(straight![0]).toBeCloseTo(1 - 0.04 * 1.01, 12);
+  expect(straight!.slice(1)).toEqual([0, 1, 0]);
+  expect(bent![0]).toBeCloseTo(1 - (0.04 * 1.01 - Math.hypot(0.01, 0.01)), 12);
+  expect(bent!.slice(1)).toEqual([0, 1.01, 0.01]);
+  expect(heads(one, 3).length).toBe(1);
 });
 
 it("a path names the steps at which its learning rate fell to half or less", () => {

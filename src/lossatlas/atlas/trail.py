@@ -109,6 +109,7 @@ class Trail:
             y=(over.coordinates if over else position.coordinates)[:, 1],
             label="training path",
             words=_marks(position.checkpoints, position.coordinates),
+            arrows=[place for place, _ in _drops(position.checkpoints)],
             note=note,
             along=along(position.checkpoints, over.residual if over else position.residual, own),
         )
@@ -147,6 +148,7 @@ class Trail:
                 y=part.coordinates[:, 1],
                 label=trail.title,
                 words=_marks(part.checkpoints, part.coordinates),
+                arrows=[place for place, _ in _drops(part.checkpoints)],
                 note="" if number else _words(position),
                 along=along(part.checkpoints, part.residual, trail._losses(part)),
             )
@@ -192,6 +194,7 @@ class Trail:
             y=over.coordinates[:, 1],
             label=self.title,
             words=_marks(position.checkpoints, over.coordinates),
+            arrows=[place for place, _ in _drops(position.checkpoints)],
             along=along(position.checkpoints, over.residual, self._losses(position)),
         )
 
@@ -267,14 +270,18 @@ def _words(position: Position) -> str:
     )
 
 
+def _drops(checkpoints: tuple[Checkpoint, ...]) -> list[tuple[int, str]]:
+    """Where the learning rate fell, and by how much in words."""
+    nowhere = Projected(axes=(), coordinates=np.zeros((0, 0)), residual=np.zeros(0), distance=np.zeros(0))
+    return list(PathLosses(checkpoints=checkpoints, projected=nowhere, own={}, surface={}).drops)
+
+
 def _marks(checkpoints: tuple[Checkpoint, ...], coordinates: np.ndarray) -> list[tuple[int, str]]:
     """What stands beside the path: its start, its newest point, and where the learning rate fell, if there is room."""
-    nowhere = Projected(axes=(), coordinates=np.zeros((0, 0)), residual=np.zeros(0), distance=np.zeros(0))
-    drops = PathLosses(checkpoints=checkpoints, projected=nowhere, own={}, surface={}).drops
     last = len(checkpoints) - 1
     found = {0: "start", last: f"step {checkpoints[last].step}"}
     room = 0.1 * float(np.ptp(coordinates, axis=0).max())
-    for place, words in drops:
+    for place, words in _drops(checkpoints):
         if all(np.abs(coordinates[place] - coordinates[other]).max() > room for other in found):
             found[place] = words
     return sorted(found.items())

@@ -115,7 +115,15 @@ def _overlay(scene: Scene, index: int) -> dict[str, Any]:
     if isinstance(overlay, Way):
         named = dict(overlay.words)
         text = [named.get(place, "") for place in range(len(overlay.x))]
-        return {**common, **places, "kind": "path", "words": text, "dots": overlay.dots, "along": dict(overlay.along)}
+        return {
+            **common,
+            **places,
+            "kind": "path",
+            "words": text,
+            "dots": overlay.dots,
+            "arrows": list(overlay.arrows),
+            "along": dict(overlay.along),
+        }
     assert isinstance(overlay, Points)
     words = list(overlay.words) or [""] * len(overlay.x)
     return {**common, **places, "kind": "points", "words": words, "symbol": overlay.symbol}
