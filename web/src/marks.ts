@@ -13,6 +13,8 @@ export interface Marked {
   colours: Colours;
   points: boolean;
   overlays: Overlay[];
+  /** Of the box, for a width of 1. */
+  depth: number;
   time: number | null;
   ink: string;
   raised: Float64Array;
@@ -88,11 +90,11 @@ export function heads(way: Way, last: number): [number, number, number, number][
 /** The head of an arrow as two facets upon the surface: its tip, and its corners on the left and the right of the way. */
 function addHeads(into: Group, given: Marked, one: Way, last: number, high: (x: number, y: number, n: number) => number): void {
   const found: number[] = [];
-  const [u, v] = [unit(given.field.x), unit(given.field.y)]; // so that it is as wide on both axes as it looks
+  const [u, v] = [unit(given.field.x), unit(given.field.y) / given.depth]; // what is as long on both axes of the box
   for (const [x0, y0, x1, y1] of heads(one, last)) {
     const [dx, dy] = [(x1 - x0) / u, (y1 - y0) / v];
     const n = one.arrows.find((k) => one.x[k] === x1 && one.y[k] === y1)!;
-    const corner = (side: number): [number, number] => [x0 - side * 0.45 * dy * u, y0 + side * 0.45 * dx * v];
+    const corner = (side: number): [number, number] => [x0 - side * 0.4 * dy * u, y0 + side * 0.4 * dx * v];
     const points = [[x1, y1], corner(1), corner(-1)].flatMap(([x, y]) => [x!, y!, high(x!, y!, n)]);
     if (points.every((value) => !Number.isNaN(value))) found.push(...points);
   }
