@@ -64,6 +64,64 @@ def test_a_forward_edited_where_the_centre_does_not_see_it_is_refused(tmp_path):
         scan(tmp_path / "run", small(forward=lambda m, b: (m(b[0]).clamp(-1e9, 1e9), b[1])))
 
 
+NETWORK = """
+class Net(nn.Module):
+    bound = 1e9
+
+    def __init__(self, power=1):
+        super().__init__()
+        self.inner, self.power = nn.Linear(4, 3), power
+
+    def forward(self, x):
+        return self.kept(self.inner(x)) ** self.power
+
+    def kept(self, x):
+        return x
+
+    def training_step(self, batch):
+        return 0
+"""
+
+
+def network(source: str = NETWORK, **arguments) -> la.Objective:
+    users = {"__name__": "train", "nn": nn}
+    exec(source, users)
+    torch.manual_seed(0)
+    return la.Objective(users["Net"](**arguments), (X, Y), loss=F.cross_entropy)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "named"),
+    [
+        ("return self.kept(self.inner(x))", "return self.kept(self.inner(x).clamp(-1e9, 1e9))", "Net.forward"),
+        ("        return x\n", "        return x.clamp(-1e9, 1e9)\n", "Net.kept"),
+    ],
+)
+def test_a_model_edited_where_the_centre_does_not_see_it_is_refused(tmp_path, before, after, named):
+    scan(tmp_path / "run", network())
+    scan(tmp_path / "run", network())
+    with pytest.raises(RunMismatchError, match=f"code model {named} is"):
+        scan(tmp_path / "run", network(NETWORK.replace(before, after)))
+
+
+def test_a_model_with_another_setting_is_refused_and_one_with_another_training_step_is_not(tmp_path):
+    scan(tmp_path / "run", network())
+    scan(tmp_path / "run", network(NETWORK.replace("return 0", "return 1")))
+    with pytest.raises(RunMismatchError, match=r"code model Net.power is"):
+        scan(tmp_path / "run", network(power=1.0))
+
+
+def test_a_forward_put_upon_a_model_belongs_to_it(tmp_path):
+    def put(objective, bound):
+        inner = objective.model.forward
+        objective.model.forward = lambda x: inner(x).clamp(-bound, bound)
+        return objective
+
+    scan(tmp_path / "run", put(small(), 1e9))
+    with pytest.raises(RunMismatchError, match=r"code model Sequential.forward is"):
+        scan(tmp_path / "run", put(small(), 1e8))
+
+
 def test_a_function_that_counts_its_calls_is_the_same_function(tmp_path):
     calls = []
 

@@ -18,9 +18,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
+from lossatlas.objective import Objective
 from lossatlas.objective.code import code_of
 from lossatlas.objective.function import Function, Measurable
+from lossatlas.objective.model_code import code_of_model
 from lossatlas.objective.probe import Centre
 from lossatlas.objective.reduction import name_of
 from lossatlas.results.landscape import About, Axis
@@ -70,7 +73,7 @@ def run_spec(
         centre: the values at the origin.
         precision: number format of the evaluation, a name of ``plans.PRECISIONS``.
         errors: names of the standard errors that stand beside the values.
-        code: what loss, metrics and forward do, see :func:`code_identity`.
+        code: what model, loss, metrics and forward do, see :func:`code_identity`.
 
     Returns:
         Identity, axes and description.
@@ -93,14 +96,16 @@ def run_spec(
 
 
 def code_identity(objective: Measurable) -> dict[str, dict[str, str]]:
-    """What loss, metrics and forward do, as far as it can be read; hashes by name."""
+    """What model, loss, metrics and forward do, as far as it can be read; hashes by name."""
     if isinstance(objective, Function):
         return {"loss": code_of(objective.loss)}
     read: dict[str, Any] = {f"metric {name}": metric for name, metric in objective.metrics.items()}
     read |= {"loss": objective.loss} if objective.loss is not None else {}
     forward = objective.forward
     read |= {"forward": forward.forward if isinstance(forward, Shifted) else forward}
-    return {name: code_of(function) for name, function in read.items()}
+    told = {name: code_of(function) for name, function in read.items()}
+    network = code_of_model(_network(objective), read.values())
+    return told | ({"model": network} if network else {})
 
 
 def subject_identity(objective: Measurable) -> dict[str, str]:
@@ -128,10 +133,12 @@ def _identity(objective: Measurable, known: Facts, axes: Mapping[str, np.ndarray
 
 def _kind(objective: Measurable) -> str:
     """The class of the model: of one whose inputs move, that of the network inside."""
-    if isinstance(objective, Function):
-        return objective.kind
+    return objective.kind if isinstance(objective, Function) else type(_network(objective)).__name__
+
+
+def _network(objective: Objective) -> nn.Module:
     model = objective.model
-    return type(model.network if isinstance(model, Moved) else model).__name__
+    return model.network if isinstance(model, Moved) else model
 
 
 def _about(objective: Measurable, known: Facts, centre: Centre, precision: str) -> About:
