@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import json
 import re
@@ -258,3 +259,21 @@ def test_a_guard_passes_nothing_but_http(serve: Serve) -> None:
 
     asyncio.run(Guard(app, "t")({"type": "websocket", "headers": []}, None, None))  # type: ignore[arg-type]
     assert called == []
+
+
+def test_words_are_sent_compressed_and_arrays_and_events_are_not(serve: Serve, shelf_folder: Path) -> None:
+    address = serve(shelf_folder)
+    number = runs(address)["runs/done"]["id"]
+    for path in ("/atlas.js", "/atlas.css", "/api/schema", "/api/runs"):
+        _, plain, whole = ask(address, path)
+        assert "content-encoding" not in plain
+        _, headers, body = ask(address, path, accept_encoding="gzip")
+        assert headers["content-encoding"] == "gzip"
+        assert gzip.decompress(body) == whole
+        assert len(body) < 0.5 * len(whole)
+    where = urlsplit(address)
+    for path in (f"/api/scene?run={number}", f"/api/events?run={number}"):
+        connection = http.client.HTTPConnection(where.hostname, where.port, timeout=30)
+        connection.request("GET", path, headers={"accept-encoding": "gzip"})
+        assert "content-encoding" not in connection.getresponse().headers
+        connection.close()

@@ -120,6 +120,8 @@ def application(shelf: Shelf, token: str, *, every: float = 0.5) -> Any:
     """
     extras.require("starlette", extra="serve", purpose="serve landscapes")
     from starlette.applications import Starlette
+    from starlette.middleware import Middleware
+    from starlette.middleware.gzip import GZipMiddleware
     from starlette.responses import JSONResponse
     from starlette.routing import Route
 
@@ -128,17 +130,19 @@ def application(shelf: Shelf, token: str, *, every: float = 0.5) -> Any:
     async def bad(request: Request, fault: Exception) -> Response:
         return JSONResponse({"fault": str(fault)}, status_code=400)
 
+    # Words are sent compressed, which counts through a tunnel; events must not wait for more, and arrays hardly shrink.
+    small = [Middleware(GZipMiddleware, compresslevel=6)]
     routes = [
         Route("/", _page, methods=["GET"]),
-        Route("/atlas.js", _asset("atlas.js", "text/javascript"), methods=["GET"]),
-        Route("/atlas.css", _asset("atlas.css", "text/css"), methods=["GET"]),
-        Route("/api/schema", _schema, methods=["GET"]),
-        Route("/api/runs", functools.partial(_runs, desk), methods=["GET"]),
+        Route("/atlas.js", _asset("atlas.js", "text/javascript"), methods=["GET"], middleware=small),
+        Route("/atlas.css", _asset("atlas.css", "text/css"), methods=["GET"], middleware=small),
+        Route("/api/schema", _schema, methods=["GET"], middleware=small),
+        Route("/api/runs", functools.partial(_runs, desk), methods=["GET"], middleware=small),
         Route("/api/scene", functools.partial(_scene, desk), methods=["GET"]),
         Route("/api/events", functools.partial(_events, desk), methods=["GET"]),
-        Route("/api/sheet", functools.partial(_sheet, desk), methods=["GET"]),
+        Route("/api/sheet", functools.partial(_sheet, desk), methods=["GET"], middleware=small),
         Route("/api/picture", functools.partial(_picture, desk), methods=["GET"]),
-        Route("/api/compare", functools.partial(_compare, desk), methods=["GET"]),
+        Route("/api/compare", functools.partial(_compare, desk), methods=["GET"], middleware=small),
         Route("/api/figure", functools.partial(_figure, desk), methods=["POST"]),
     ]
     made = Starlette(routes=routes, exception_handlers={SpecError: bad})
