@@ -126,6 +126,7 @@ def test_three_axes_one_axis_and_scores_alone():
     ("text", "message"),
     [
         ("", "is empty"),
+        ("x,y,loss\n", "expected"),
         ("x,y,loss\n1,2\n", r"row 1 has 2 fields; the first row has 3"),
         ("x,y,loss\n1,2,three\n", "could not convert string to float: 'three'; expected numbers below"),
         ("x,loss\nnan,1\n", "x has a coordinate that is not a number"),

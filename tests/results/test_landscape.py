@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import h5py
 import numpy as np
 import pytest
 import xarray as xr
@@ -120,3 +121,23 @@ def test_a_failed_save_leaves_the_old_file_and_no_scratch(tmp_path, monkeypatch)
         save(bowl(), path)
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.nc"]
+
+
+@pytest.mark.parametrize("told", [[2.5], [2.5, 3.5], [1, 2, 3]])
+def test_attributes_of_several_numbers_survive_the_way_to_disk(tmp_path, told):
+    landscape = bowl()
+    landscape["x"].attrs["told"] = np.array(told)
+    read = load(save(landscape, tmp_path / "a.nc"))["x"].attrs["told"]
+    assert np.atleast_1d(read).tolist() == told
+    with h5py.File(tmp_path / "a.nc", "r+") as file:
+        file["x"].attrs["told"] = np.array([*told[:-1], told[-1] + 1])
+    with pytest.raises(SpecError, match="damaged|checksum"):
+        load(tmp_path / "a.nc")
+
+
+@pytest.mark.parametrize("places", [(0.0, 0.0, 1.0), (0.0, 1.0, 0.5), (0.0, np.nan, 1.0)])
+def test_coordinates_of_a_file_that_do_not_rise_are_refused(tmp_path, places):
+    landscape = build(axes(x=3), {"loss": np.zeros(3)})
+    path = save(landscape.assign_coords(x=("x", list(places), landscape["x"].attrs)), tmp_path / "a.nc")
+    with pytest.raises(SpecError, match="the coordinates 'x' are not finite numbers in increasing order"):
+        load(path)

@@ -208,6 +208,12 @@ class Counts:
         pass
 
 
+def test_processes_without_a_number_are_as_many_as_cores():
+    assert (Processes().number, Processes(3).number) == (os.cpu_count() or 1, 3)
+    with pytest.raises(la.SpecError, match="expected at least one"):
+        Processes(-1)
+
+
 def test_the_work_is_made_once_at_each_worker_and_shared_memory_travels_once():
     rows = torch.randn(100_000)
     shared = partial(_first, Counts, list(torch.split(rows, 1000)))  # pickled one by one: 100 times the memory

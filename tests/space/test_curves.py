@@ -7,8 +7,10 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import lossatlas as la
+from lossatlas.space.curvefile import load_curve
 from lossatlas.space.curves import Curve
 
 
@@ -51,6 +53,16 @@ def test_the_coordinate_is_the_share_of_the_length(kind):
     corners = 0 if kind == "bezier" else 4
     assert np.sort(np.abs(steps / steps.mean() - 1))[: -corners or None].max() < 5e-3
     assert curve.times([0, 1]).tolist() == [0, 1]
+
+
+def test_a_file_that_holds_no_curve_says_what_is_missing(tmp_path):
+    weights = {name: tensor.contiguous() for name, tensor in points(ROWS[0])[0].items()}
+    for name, metadata, missing in (("kind", None, "'kind'"), ("point", {"kind": "polygon"}, "point 1")):
+        numbers = (0, 2) if name == "point" else (0, 1)
+        held = {f"{number}/{key}": tensor.clone() for number in numbers for key, tensor in weights.items()}
+        save_file(held, tmp_path / f"{name}.safetensors", metadata)
+        with pytest.raises(la.SpecError, match=f"holds no curve: {missing} is missing"):
+            load_curve(tmp_path / f"{name}.safetensors")
 
 
 def test_bad_curves_are_named():

@@ -74,6 +74,10 @@ def test_biases_norms_and_running_statistics_stand_still():
     assert list(moved) == ["params.Conv_0.kernel", "params.Conv_0.bias", "params.query.kernel", "params.query.bias"]
     assert not [name for name in la.directions.random(made, still=()) if name.startswith("batch_stats")]
     roles = {name: row.role for name, row in by_name(made.origin).items()}
+    reasons = {name: row.reason for name, row in by_name(made.origin).items()}
+    assert {name for name, reason in reasons.items() if reason == "running statistics, which never move"} == {
+        name for name in reasons if name.startswith("batch_stats.")
+    }
     assert roles["params.BatchNorm_0.bias"] == "norm"
     assert roles["params.Conv_0.bias"] == "bias"
 
