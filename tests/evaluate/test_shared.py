@@ -124,6 +124,25 @@ def test_a_weight_that_is_read_in_another_way_is_refused_by_name() -> None:
         la.sample(objective, plane, la.Grid(x=(-1, 1, 3), y=(-1, 1, 3)), plan="shared")
 
 
+def test_a_forward_under_autocast_is_left_to_other_plans(monkeypatch) -> None:
+    """Once the plan's first look at such a model ended the run with torch's words about formats."""
+    monkeypatch.setattr("lossatlas.evaluate.shared.WORTH_SECONDS", 0.0)
+
+    def short(model, batch):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return model(batch[0]).float(), batch[1]
+
+    torch.manual_seed(0)
+    x, y = torch.randn(30, 8), torch.randint(3, (30,))
+    objective = la.Objective(
+        nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 3)), (x, y), F.cross_entropy, forward=short
+    )
+    grid = la.Grid(x=(-1, 1, 3), y=(-1, 1, 3))
+    found = la.sample(objective, plane_of(objective, None), grid, progress=False)
+    plain = la.sample(objective, plane_of(objective, None), grid, progress=False, plan="plain")
+    assert found.loss.values == pytest.approx(plain.loss.values, rel=1e-2)
+
+
 def test_the_rule_goes_by_the_rows_of_a_point() -> None:
     few, many = language(samples=4, length=8), language(samples=64, length=16)
     (plan,) = plans_sharing(few, plane_of(few), 10**6, 1.0)

@@ -47,6 +47,11 @@ def by_hand_and_class(outputs, targets):
     return (each * F.cross_entropy(outputs, targets, reduction="none")).sum() / each.sum()
 
 
+def by_what_is_there(outputs, targets):
+    """Weights that follow the batch: no class has one of its own."""
+    return F.cross_entropy(outputs, targets, weight=1.0 / (1.0 + torch.bincount(targets, minlength=3)).double())
+
+
 MEASURES = {
     "eigenvalues": lambda o: la.eigenvalues(o, k=1),
     "trace": lambda o: la.trace(o, probes=2),
@@ -71,12 +76,12 @@ def test_a_sum_is_refused_by_every_measure_whatever_the_batches(loss, batch):
 
 
 @pytest.mark.parametrize("measure", MEASURES)
-def test_class_weights_written_by_hand_are_warned_of_by_every_measure(measure):
-    objective = la.Objective(linear(), rows(), by_hand_and_class, batch_size=2)
+def test_weights_that_follow_the_batch_are_warned_of_by_every_measure(measure):
+    objective = la.Objective(linear(), rows(), by_what_is_there, batch_size=2)
     if measure in EACH:  # asks for the loss of every sample
         with pytest.raises(SpecError, match="is not the mean over its samples"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            MEASURES[measure](objective)
+            MEASURES[measure](la.Objective(linear(), rows(), by_what_is_there, batch_size=9))
         return
     with pytest.warns(UserWarning, match="depends on how the data is cut into batches"):
         MEASURES[measure](objective)
@@ -85,12 +90,11 @@ def test_class_weights_written_by_hand_are_warned_of_by_every_measure(measure):
 @pytest.mark.parametrize("loss", [by_hand_and_class, lambda o, t: (by_hand_and_class(o, t) * 2) / 2])
 def test_weights_that_balance_in_one_cut_are_seen(loss):
     y = torch.tensor([2, 1, 2, 2, 2, 1, 2, 2, 1])  # weights of 7 in the first third, and of 14 in the rest
-    with pytest.warns(UserWarning, match="not a mean over samples"):
-        means.check(la.Objective(linear(), (rows()[0], y), loss))
+    assert means.kind_of(loss, linear()(rows()[0]), y) == "neither"
 
 
 def test_it_is_said_once_for_an_objective():
-    objective = la.Objective(linear(), rows(), by_hand_and_class, batch_size=4)
+    objective = la.Objective(linear(), rows(), by_what_is_there, batch_size=4)
     with pytest.warns(UserWarning, match="not a mean over samples"):
         la.eigenvalues(objective, k=1)
     with warnings.catch_warnings():
@@ -288,22 +292,81 @@ def test_a_function_that_goes_on_from_a_weighted_mean_is_believed_where_its_part
     assert cut()["loss"] == pytest.approx(whole, rel=1e-12)
 
 
-def test_a_function_that_weighs_other_targets_than_it_is_given_is_warned_of():
+def test_a_function_that_adds_to_a_weighted_mean_is_warned_of_and_other_targets_are_followed():
     x, y = rows(12)
-    turned = la.Objective(linear(), (x, y), lambda o, t: by_class(o, 2 - t), batch_size=5)
     penalised = la.Objective(linear(), (x, y), lambda o, t: by_class(o, t) + o.square().mean(), batch_size=5)
-    for objective in (turned, penalised):
+    with pytest.warns(UserWarning, match="not a mean over samples"):
+        means.check(penalised)
+    assert penalised.weighing is None
+    turned = la.Objective(linear(), (x, y), lambda o, t: by_class(o, 2 - t), batch_size=5)
+    assert turned()["loss"] == pytest.approx(float(by_class(linear()(x), 2 - y).detach()), rel=1e-9)
+
+
+def _each(outputs, targets):
+    return F.cross_entropy(outputs, targets.clamp(min=0), reduction="none")
+
+
+def _by_class(w, outputs, targets):
+    return (w[targets] * _each(outputs, targets)).sum() / w[targets].sum()
+
+
+UNSEEN = torch.where(torch.arange(40) < 6, -1, rows(40)[1])  # the first batches hold nothing else
+BY_HAND = {
+    "class weights": (functools.partial(_by_class, WEIGHTS), rows(40)[1]),
+    "large weights": (functools.partial(_by_class, 1e6 * WEIGHTS), rows(40)[1]),
+    "a class that weighs nothing": (functools.partial(_by_class, WEIGHTS * torch.tensor([1, 0, 1])), rows(40)[1]),
+    "what is masked is cut out": (lambda o, t: _each(o[t >= 0], t[t >= 0]).mean(), UNSEEN),
+    "what is masked is zero": (lambda o, t: (_each(o, t) * (t >= 0)).sum() / (t >= 0).sum().clamp(min=1), UNSEEN),
+    "mask and weights": (
+        lambda o, t: (lambda w: (w * _each(o, t)).sum() / w.sum())(WEIGHTS[t.clamp(min=0)] * (t >= 0)),
+        UNSEEN,
+    ),
+}
+
+
+@pytest.mark.parametrize("batch", [40, 17, 3, 1])
+@pytest.mark.parametrize("case", BY_HAND)
+def test_weighted_means_that_were_written_by_hand_reveal_their_weights(case, batch):
+    loss, y = BY_HAND[case]
+    x, model = rows(40)[0], linear()
+    whole = la.Objective(model, (x, y), loss, batch_size=40)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        cut = la.Objective(model, (x, y), loss, batch_size=batch)
+        means.check(cut)
+    assert cut()["loss"] == pytest.approx(float(loss(model(x), y).detach()), rel=1e-9)
+    at = {"weight": torch.ones(3, 4).double()}
+    assert cut(at)["loss"] == pytest.approx(whole(at)["loss"], rel=1e-9)
+    assert la.trace(cut, probes=2).value == pytest.approx(la.trace(whole, probes=2).value, rel=1e-8)
+
+
+def test_what_only_looks_like_a_weighted_mean_reveals_nothing():
+    def rooted(outputs, targets):
+        return (WEIGHTS[targets] * _each(outputs, targets)).sum() / WEIGHTS[targets].sum().sqrt()
+
+    def by_outputs(outputs, targets):
+        each = _each(outputs, targets)
+        return (each.detach() * each).sum() / each.detach().sum()
+
+    for loss in (rooted, by_outputs, by_what_is_there):
+        objective = la.Objective(linear(), rows(40), loss, batch_size=17)
         with pytest.warns(UserWarning, match="not a mean over samples"):
             means.check(objective)
         assert objective.weighing is None
+    assert la.Objective(linear(), rows(40), lambda o, t: _each(o, t).mean(), batch_size=17).weighing is None
+
+
+def test_pixels_weighed_by_hand_are_one_mean():
+    generator = torch.Generator().manual_seed(1)
+    x, y = torch.randn(5, 2, 4, 4, generator=generator).double(), torch.randint(3, (5, 4, 4), generator=generator)
+    model = nn.Conv2d(2, 3, 1).double()
+    found = la.Objective(model, (x, y), functools.partial(_by_class, WEIGHTS), batch_size=2)()["loss"]
+    assert found == pytest.approx(float(_by_class(WEIGHTS, model(x), y).detach()), rel=1e-9)
 
 
 def test_weights_that_follow_the_batch_are_warned_of():
-    def balanced(outputs, targets):
-        return F.cross_entropy(outputs, targets, weight=1.0 / (1.0 + torch.bincount(targets, minlength=3)).double())
-
     with pytest.warns(UserWarning, match="not a mean over samples"):
-        means.check(la.Objective(linear(), rows(12), balanced, batch_size=5))
+        means.check(la.Objective(linear(), rows(12), by_what_is_there, batch_size=5))
 
 
 def test_some_of_the_samples_weigh_as_they_do_among_all():

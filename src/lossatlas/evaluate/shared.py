@@ -340,6 +340,9 @@ class _Sharing(TorchFunctionMode):
         x = input.reshape(-1, input.shape[-1])
         if len(x) % self._points:
             raise UntraceableError(f"{moved.name!r} is applied to rows that are not those of the samples")
+        steps = [step for _, full, pair in moved.steps for step in pair or (full,) if step is not None]
+        if len({tensor.dtype for tensor in (x, output, *steps)}) > 1:  # autocast
+            raise UntraceableError(f"{moved.name!r} is multiplied in another format than its own")
         self._note(moved.name, len(x) // self._points, width)
         flat = output.reshape(-1, width)
         for number, direction, pair in moved.steps:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from lossatlas.objective import calling, reduction
+from lossatlas.objective import calling, reduction, revealed
 from lossatlas.objective.containers import map_tensors, tensors_of
 
 if TYPE_CHECKING:
@@ -26,6 +26,12 @@ __all__ = ["BATCHES", "attached", "entangled", "found", "looked_at", "weighing_o
 
 BATCHES = 3
 """How many batches are looked at, spread over the data."""
+
+ADDS_UP = 1e-6
+"""Relative difference within which parts make the whole by weights that the loss revealed."""
+
+_NONE = -(2**62)
+"""A class number that no target has."""
 
 _NODES = 200
 """After how many steps of a loss its graph is left alone: the weighted mean stands at its end."""
@@ -75,17 +81,92 @@ def weighing_of(objective: Objective) -> reduction.ByTarget | None:
     loss, known, sure = objective.loss, None, False
     if loss is None or reduction.stated_reduction(loss) is not None or _of_torch(loss):
         return None
+    looked = []
     chosen = looked_at(objective.batches.number)
     with objective.posed(), objective.batches.seeded(0), objective.grad_mode():
         for number, batch in enumerate(objective.batches):
             if number not in chosen:
                 continue
             outputs, targets = objective.forward(objective.private, batch)
-            one, said = _seen(loss, calling.predictions(outputs), targets)
-            if one is None or (known is not None and not _same(one, known)):
+            looked.append((calling.predictions(outputs), targets))
+            one, said = _seen(loss, *looked[-1]) if len(looked) == 1 or known is not None else (None, False)
+            if known is not None and (one is None or not _same(one, known)):
                 return None
             known, sure = one, sure or said
+        if known is None:
+            return _written_by_hand(objective, loss, looked)
     return known if sure else None
+
+
+def _written_by_hand(
+    objective: Objective, loss: reduction.Measure, looked: list[tuple[Any, Any]]
+) -> reduction.ByTarget | None:
+    """The weights of the classes in a weighted mean that the user wrote; None where it is none.
+
+    Args:
+        objective: whose loss.
+        loss: the same.
+        looked: outputs and targets of some batches.
+
+    Returns:
+        The weights, with which the parts of all batches that were looked at add up.
+    """
+    if not looked or not all(_by_number(outputs, targets) for outputs, targets in looked):
+        return None
+    try:
+        batches = [batch for batch in looked if len(batch[1]) > 1] or [_joined(looked)]
+        values = [attached(loss, *batch) for batch in batches]
+        finite = [not isinstance(value, Tensor) or bool(torch.isfinite(value).all()) for value, _ in values]
+        batches, values = ([each for each, good in zip(of, finite, strict=True) if good] for of in (batches, values))
+        plain = [isinstance(value, Tensor) and not value.dim() for value, _ in values]
+        if (
+            not plain
+            or not all(plain)
+            or any(_together(value, leaves) for value, leaves in values if value.requires_grad)
+        ):
+            return None
+        classes = _classes(objective)
+        made = [(outputs, _any_of(classes, targets)) for outputs, targets in batches]
+        batches, values = batches + made, values + [(torch.as_tensor(loss(*batch)), []) for batch in made]
+        evenly, whole = reduction.ByTarget(classes=None, ignored=_NONE), [value.detach() for value, _ in values]
+        if all(_adds_up(loss, *batch, value, evenly) for batch, value in zip(batches, whole, strict=True)):
+            return None
+        known = revealed.by_class(loss, *batches[0], classes) if len(classes) <= revealed.MANY else None
+        if known is None:
+            return None
+        adds_up = (_adds_up(loss, *batch, value, known, ADDS_UP) for batch, value in zip(batches, whole, strict=True))
+        return known if all(adds_up) else None
+    except Exception:  # a loss of the user's that takes real batches alone
+        return None
+
+
+def _by_number(outputs: Any, targets: Any) -> bool:
+    numbers = isinstance(targets, Tensor) and not targets.is_floating_point() and targets.dim() > 0
+    return numbers and isinstance(outputs, Tensor) and outputs.is_floating_point() and len(outputs) == len(targets)
+
+
+def _joined(batches: list[tuple[Any, Any]]) -> tuple[Tensor, Tensor]:
+    """Batches of one sample as one, which can be cut."""
+    outputs, targets = zip(*batches, strict=True)
+    return torch.cat(outputs), torch.cat(targets)
+
+
+def _classes(objective: Objective) -> set[int]:
+    """The class numbers in all data."""
+    found: set[int] = set()
+    for batch in objective.batches:
+        targets = calling.targets(batch) if objective._look.plain else objective.forward(objective.private, batch)[1]
+        found |= set(targets.unique().tolist())
+        if len(found) > revealed.MANY:
+            break
+    return found
+
+
+def _any_of(classes: set[int], targets: Tensor) -> Tensor:
+    """Other targets of the same shape, so that classes that are rare in a batch are met too."""
+    numbers = torch.tensor(sorted(classes), dtype=targets.dtype, device=targets.device)
+    places = torch.randint(len(numbers), targets.shape, generator=torch.Generator().manual_seed(0))
+    return numbers[places.to(targets.device)]
 
 
 def attached(loss: reduction.Measure, outputs: Any, targets: Any) -> tuple[Any, list[Tensor]]:
@@ -191,7 +272,14 @@ def _mean_within(value: Tensor) -> Any:
     return found[0] if len(found) == 1 and not ahead else None
 
 
-def _adds_up(loss: reduction.Measure, outputs: Any, targets: Any, value: Tensor, weighing: reduction.ByTarget) -> bool:
+def _adds_up(
+    loss: reduction.Measure,
+    outputs: Any,
+    targets: Any,
+    value: Tensor,
+    weighing: reduction.ByTarget,
+    tolerance: float = 0.0,
+) -> bool:
     """Whether the losses of the parts of a batch, weighted so, make that of the whole, in two ways of cutting it."""
     tensors = [*tensors_of(outputs), *tensors_of(targets)]
     size = len(tensors[0])
@@ -199,7 +287,8 @@ def _adds_up(loss: reduction.Measure, outputs: Any, targets: Any, value: Tensor,
         return False
     third = max(1, size // 3)
     ways = [(slice(third), slice(third, size)), (slice(0, size, 2), slice(1, size, 2))]
-    return all(_adds_up_so(loss, outputs, targets, value, weighing, parts) for parts in ways)
+    tolerance = max(tolerance, 200 * torch.finfo(value.dtype).eps)
+    return all(_adds_up_so(loss, outputs, targets, value, weighing, parts, tolerance) for parts in ways)
 
 
 def _adds_up_so(
@@ -209,6 +298,7 @@ def _adds_up_so(
     value: Tensor,
     weighing: reduction.ByTarget,
     parts: tuple[slice, slice],
+    tolerance: float,
 ) -> bool:
     total, weight = 0.0, 0.0
     for rows in parts:
@@ -222,9 +312,11 @@ def _adds_up_so(
             return False
         if float(counted) > 0:
             total, weight = total + float(counted) * part, weight + float(counted)
-    if not weight or not math.isfinite(total):
+    if not weight:  # nothing counts, so nothing has to be explained
+        return True
+    if not math.isfinite(total):
         return False
-    return abs(total / weight - float(value)) <= 200 * torch.finfo(value.dtype).eps * abs(float(value))
+    return abs(total / weight - float(value)) <= tolerance * abs(float(value))
 
 
 def _rows_of(rows: slice, tensor: Tensor) -> Tensor:

@@ -1,0 +1,139 @@
+r"""Which weights has a loss whose author wrote the weighted mean by hand? Its own values reveal them.
+
+``loss = lambda outputs, targets: (w[targets] * each(outputs, targets)).sum() / w[targets].sum()`` leaves no weighted
+mean of torch's own in its graph. But with :math:`L_a` and :math:`L_b` its values of two parts of a batch, that of both
+together is :math:`U = (w_a L_a + w_b L_b) / (w_a + w_b)`, so
+
+.. math:: \frac{w_a}{w_b} = \frac{U - L_b}{L_a - U},
+
+and parts that hold one class each tell the weight of every class. A class that counts for nothing (``each[targets !=
+-1].mean()``) has :math:`U = L_b`. The model is not called: rows of outputs
+that are there already serve for every class.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from lossatlas.objective.reduction import ByTarget, Measure
+
+__all__ = ["MANY", "by_class"]
+
+MANY = 1000
+"""Classes beyond which a loss is not asked for the weight of each."""
+
+ROWS = 8
+"""Outputs, and as many with noise added, from which two are chosen whose losses differ."""
+
+TIMES = 8
+"""A part repeats its row, so that a divisor that is bounded below (``clamp(min=1)``) is its weight."""
+
+SAME = 1e-6
+"""Relative difference between weights that are taken for equal."""
+
+CLOSE = 1e-3
+"""Relative difference between the losses of two parts below which they tell nothing."""
+
+
+def by_class(loss: Measure, outputs: Tensor, targets: Tensor, classes: Iterable[int]) -> ByTarget | None:
+    """The weight of every class in a loss that is a weighted mean.
+
+    Whether it is one is not looked at: that the weights make the losses of the parts of real batches add up is for the
+    caller to see.
+
+    Args:
+        loss: gives one number for a batch.
+        outputs: of one batch, floating point, samples first.
+        targets: of it, class numbers, samples first.
+        classes: those of all data.
+
+    Returns:
+        The weights, relative to one of them; None where all are equal, where they cannot be told, and where a class
+        below 0 has a weight.
+
+    Raises:
+        Exception: whatever the loss raises.
+
+    Example:
+        >>> w = torch.tensor([1.0, 3.0])
+        >>> def loss(outputs, targets):
+        ...     return (w[targets] * (outputs - targets).square()).sum() / w[targets].sum()
+        >>> found = by_class(loss, torch.tensor([0.2, 0.7, 1.5]), torch.tensor([0, 1, 1]), [0, 1])
+        >>> [round(weight, 9) for weight in found.classes.tolist()]
+        [1.0, 3.0]
+    """
+    asked = _Asked(loss, _wide(loss, outputs, targets), targets)
+    alone = {number: asked(0, number) for number in sorted(classes)}
+    base = next((number for number, value in alone.items() if math.isfinite(value) and value != 0), None)
+    if base is None or len(alone) < 2:
+        return None
+    others = [asked(row, base) for row in range(len(asked.outputs))]
+    weights = {number: _weight(asked, value, base, others, number) for number, value in alone.items()}
+    if any(weight is None or not weight >= 0 for weight in weights.values()):
+        return None
+    return _made({number: float(weight or 0.0) for number, weight in weights.items()})
+
+
+class _Asked:
+    """The loss of parts that hold one row of outputs and one class.
+
+    Attributes:
+        outputs: the rows that there are, and as many more.
+    """
+
+    def __init__(self, loss: Measure, outputs: Tensor, targets: Tensor) -> None:
+        generator = torch.Generator().manual_seed(0)
+        noise = torch.randn(outputs[:ROWS].shape, generator=generator, dtype=torch.float64).to(outputs)
+        self._loss, self._target = loss, targets[:1]
+        self.outputs = torch.cat([outputs[:ROWS], outputs[:ROWS] + noise])  # at its start a network may give one answer
+
+    def __call__(self, *parts: int) -> float:
+        """The loss of parts together, each a row and a class."""
+        rows, classes = parts[::2], parts[1::2]
+        outputs = [self.outputs[row : row + 1] for row in rows for _ in range(TIMES)]
+        targets = [torch.full_like(self._target, number) for number in classes for _ in range(TIMES)]
+        return float(self._loss(torch.cat(outputs), torch.cat(targets)))  # type: ignore[arg-type]
+
+
+def _weight(asked: _Asked, alone: float, base: int, others: list[float], number: int) -> float | None:
+    """The weight of a class as a share of that of another; None where it cannot be told."""
+    if not math.isfinite(alone):  # a mean of nothing
+        together = asked(0, number, 0, base)
+        return 0.0 if abs(together - others[0]) <= SAME * abs(together) else None
+    finite = [each for each, value in enumerate(others) if math.isfinite(value)]
+    row = max(finite, key=lambda each: abs(others[each] - alone))
+    other = others[row]
+    if not abs(alone - other) > CLOSE * max(abs(alone), abs(other)):
+        return None
+    together = asked(0, number, row, base)
+    return (together - other) / (alone - together) if together != alone else None
+
+
+def _made(weights: dict[int, float]) -> ByTarget | None:
+    none = [number for number, weight in weights.items() if weight <= SAME]
+    counted = {number: weight for number, weight in weights.items() if weight > SAME}
+    ignored = none[0] if none else -100
+    if not counted or min([*counted, *none[1:]]) < 0:
+        return None
+    even = max(counted.values()) - min(counted.values()) <= SAME * max(counted.values())
+    if even and len(none) < 2:
+        return ByTarget(classes=None, ignored=ignored) if none else None
+    table = torch.zeros(max(weights) + 1, dtype=torch.float64)
+    for number, weight in counted.items():
+        table[number] = weight
+    return ByTarget(classes=table, ignored=ignored)
+
+
+def _wide(loss: Measure, outputs: Tensor, targets: Tensor) -> Tensor:
+    """The outputs in double precision, where device and loss take that."""
+    if outputs.device.type == "mps":
+        return outputs
+    try:
+        loss(outputs.double(), targets)
+    except Exception:  # a loss of the user's with weights of its own format
+        return outputs
+    return outputs.double()
