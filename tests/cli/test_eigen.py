@@ -190,6 +190,34 @@ def test_a_folder_of_something_else_is_said_before_anything_is_computed(here, mo
     assert "no blocks or batches" in run("eigen", "--by", "layer", "--run", "slice", code=2).stderr
 
 
+def test_the_run_of_a_settings_file_is_left_to_sample_until_it_has_made_it(here) -> None:
+    settings = 'model = "user.py:make_model"\ndata = "user.py:pair"\nbatch_size = 8\nx = [-1, 1, 3]\nrun = "runs/a"\n'
+    Path("scan.toml").write_text(settings)
+
+    def say(*arguments: object):
+        result = CliRunner().invoke(atlas, [*map(str, arguments), "--config", "scan.toml"])
+        assert result.exit_code == 0, result.output
+        return result
+
+    note = "note: run = 'runs/a' in the settings is for lossatlas sample; --run FOLDER keeps this answer\n"
+    mapped = ("eigen", "--map", "--y", -1, 1, 2)
+    for words in (("eigen", "--probes", 0), ("eigen", "--by", "layer", "--probes", 0), ("eigen", "--batches"), mapped):
+        assert note in say(*words).stderr
+        assert not Path("runs").exists()
+    said = say("sample")
+    assert "note:" not in said.stderr
+    joined = say("eigen", "--probes", 0)
+    assert "note: run" not in joined.stderr
+    assert "λmin" in CliRunner().invoke(atlas, ["info", "runs/a"]).output
+    for words in (("eigen", "--by", "layer", "--probes", 0), mapped):  # a run of sample can keep neither
+        assert note in say(*words).stderr
+    say(*mapped, "--run", "map")
+    Path("scan.toml").write_text(settings.replace("runs/a", "map"))
+    assert "kept: map" in say(*mapped).stdout
+    say("eigen", "--probes", 0, "--run", "numbers")
+    assert list(la.open("numbers").sections) == ["ends"]
+
+
 def test_samples_auto_means_all_of_them_and_says_so(here) -> None:
     told = json.loads(run("eigen", "--json", "--probes", "0").stdout)
     auto = run("eigen", "--json", "--probes", "0", "--samples", "auto")

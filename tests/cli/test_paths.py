@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner
+from matplotlib.image import imread
 from torch.nn import functional as F
 
 import lossatlas as la
@@ -83,6 +84,51 @@ def test_the_path_upon_the_surface_is_drawn_and_kept(here):
     from lossatlas.results.landscape import structured
 
     assert structured(landscape, "centre")["loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_path_that_a_run_keeps_is_filmed_by_both_commands_alike(here):
+    size = ("--seconds", "0.5", "--rate", "6", "--width", "320")
+    run("trajectory", "--folder", "path0", *WHAT, "--grid", "5", "--run", "plane", "--film", "one", *size)
+    assert "filmed: two" in run("animate", "plane", "-o", "two", "--film", "path", *size).stdout
+    frames = [sorted((here / name).iterdir()) for name in ("one", "two")]
+    assert [len(files) for files in frames] == [3, 3]
+    for one, two in zip(*frames, strict=True):
+        assert (pixels := imread(one)).shape[1] == 320  # of the whole frame, map and losses
+        assert (pixels == imread(two)).all()
+    first, last = imread(frames[1][0]), imread(frames[1][-1])
+    assert (first[:, :160] != last[:, :160]).any() and (first[:, 160:] != last[:, 160:]).any()
+    dark = run("animate", "plane", "-o", "dark.gif", "--film", "path", *size, "--theme", "dark", "--scale", "log")
+    assert "filmed: dark.gif" in dark.stdout
+
+
+def test_a_run_without_a_path_is_refused_and_told_how_to_get_one(here):
+    la.sample(*_bowl(), la.Grid(x=(-1, 1, 3), y=(-1, 1, 3)), run="plain", progress=False)
+    for folder in ("plain", "path0"):
+        said = run("animate", folder, "-o", "film.gif", "--film", "path", code=2).stderr
+        assert f"{folder} keeps no path of a training run over a surface; lossatlas trajectory --folder PATH" in said
+    assert "none: no such file or folder" in run("animate", "none", "-o", "film.gif", "--film", "path", code=2).stderr
+    said = run("animate", "plain", "plain", "-o", "film.gif", "--film", "path", code=2).stderr
+    assert "--film path is of one run, got 2" in said
+    assert not (here / "film.gif").exists()
+
+
+def _bowl():
+    objective = la.Objective(torch.nn.Linear(2, 1), (torch.eye(2), torch.zeros(2, 1)), F.mse_loss)
+    return objective, la.Plane.random(objective, seed=0)
+
+
+def test_the_run_of_a_settings_file_is_neither_a_path_nor_ways(here):
+    said = 'model = "user_paths.py:make"\ndata = "zoo:digits"\nsamples = 100\nrun = "runs/a"\n'
+    (here / "scan.toml").write_text(said)
+    note = "note: run = 'runs/a' in the settings is for lossatlas sample"
+    path = ("trajectory", "--folder", "path0", "--config", "scan.toml", "--grid", "3")
+    ways = ("connect", "--config", "scan.toml", "--checkpoint", "0.pt", "--to", "1.pt", "--steps", "3")
+    for words in (path, ways):
+        assert note in run(*words).stderr
+        assert not (here / "runs").exists()
+    run(*ways, "--run", "ways")
+    (here / "scan.toml").write_text(said.replace("runs/a", "ways"))
+    assert "note: run" not in run(*ways).stderr  # it goes on there
 
 
 def test_barriers_before_and_after_alignment_and_along_a_curve(here):

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from click.testing import CliRunner
 
+from lossatlas.cli import atlas
 from lossatlas.draw import film
 from lossatlas.draw.view import View
 from lossatlas.errors import SpecError
@@ -38,6 +40,24 @@ def test_a_morph_begins_and_ends_with_its_landscapes(make: Make) -> None:
     assert np.array_equal(end.values["loss"], b["loss"].values)
     assert middle.title == "a → b, 50 %"
     assert a["loss"].values[4, 0] < middle.values["loss"][4, 0] < b["loss"].values[4, 0]
+
+
+def test_a_morph_reads_the_labels_it_is_given(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, titles = np.linspace(-1, 1, 5), []
+    for name, steep in (("a", 1), ("b", 3)):
+        make(x[:, None] ** 2 + steep * x**2, x=x, y=x, title="model").to_netcdf(tmp_path / f"{name}.nc")
+    relief = film.static_surface.draw
+    monkeypatch.setattr(
+        film.static_surface,
+        "draw",
+        lambda scene, *rest, **told: (titles.append(scene.panels[0].title), relief(scene, *rest, **told))[1],
+    )
+    words = ["--film", "morph", "--seconds", "0.2", "--rate", "10", "--width", "200", "-o", str(tmp_path / "frames")]
+    given = ["--label", f"without skips={tmp_path}/a.nc", "--label", f"with={tmp_path}/b.nc"]
+    done = CliRunner().invoke(atlas, ["animate", *given, *words])
+    assert done.exit_code == 0, done.output
+    assert titles == ["without skips → with, 0 %", "without skips → with, 100 %"]
+    assert "RUN is missing" in CliRunner().invoke(atlas, ["animate", *words]).output
 
 
 def test_landscapes_over_other_coordinates_are_no_morph(make: Make) -> None:
@@ -107,3 +127,22 @@ def test_a_training_run_grows_over_its_surface(make: Make, tmp_path: Path) -> No
     warm = [((part[..., 0] > 220) & (part[..., 1] < 120) & (part[..., 2] < 90)).sum() for part in left]
     assert warm[0] < warm[1] < warm[2]  # ever more of the path's colour
     film.animate(field, tmp_path / "frames", film.Grow(path=along), seconds=0.2, rate=10, width=400)
+
+
+def test_kept_paths_grow_with_what_is_known_of_them(make: Make, tmp_path: Path) -> None:
+    x = np.linspace(-1, 1, 9)
+    field = make(x[:, None] ** 2 + x**2, x=x, y=x)
+    alone = Walk(x=[-0.5, 0.0], y=[0.5, 0.0])
+    noted = {"step": [0, 10], "epoch": [0, 0.5], "loss in training": [2.0, 1.0], "loss of the network": [np.nan] * 2}
+    recorded = Walk(x=[0.5, 0.0], y=[0.5, 0.0], along=noted)
+    wide = {}
+    for name, paths in {"alone": [alone], "recorded": [recorded], "both": [alone, recorded]}.items():
+        film.animate(field, tmp_path / name, film.Grow(path=paths), **SMALL)
+        wide[name] = image.open(tmp_path / name / "00003.png")
+    assert {one.width for one in wide.values()} == {160}
+    assert wide["alone"].height > 1.5 * wide["recorded"].height  # no half is left for losses that nobody knows
+    one, two = film._losses([recorded], View()), film._losses([alone, recorded], View())
+    assert [series.label for series in one.panels[0].series] == ["as recorded in training"]
+    assert [(series.label, series.color) for series in two.panels[0].series] == [("run 2", 1)]
+    with pytest.raises(SpecError, match="got 1 and 0 paths"):
+        film.animate(field, tmp_path / "none", film.Grow(path=[]), **SMALL)

@@ -13,7 +13,7 @@ import lossatlas as la
 from lossatlas import checksum
 from lossatlas.cli import atlas
 from lossatlas.draw import compile, mesh, mesh_overlays
-from lossatlas.draw.film import Grow, animate
+from lossatlas.draw.film import Grow, _losses, animate
 from lossatlas.errors import SpecError
 from lossatlas.field.lowest import lowest
 from lossatlas.figure import kept
@@ -203,7 +203,7 @@ def test_several_runs_grow_in_one_film(tmp_path):
     losses = path.losses(objective, plane)
     assert len(losses.each) == 2
     film = Grow(path=losses)
-    labels = [series.label for series in film._losses(la.View()).panels[0].series]
+    labels = [series.label for series in _losses(film.paths, la.View()).panels[0].series]
     assert labels == ["run 1", "run 2"]
     done = animate(landscape, tmp_path / "frames", film, seconds=0.2, rate=10, width=200)
     assert len(list(done.iterdir())) == 2

@@ -6,20 +6,29 @@ from typing import Any
 
 import click
 
+from lossatlas.cli.filming import grown, lengths, walked
+from lossatlas.cli.printed import named
 from lossatlas.errors import SpecError, unknown
 
 __all__ = ["animate_command"]
 
-FILMS = ("turn", "morph", "zoom")
+FILMS = ("turn", "morph", "zoom", "path")
 
 
 @click.command("animate")
-@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+@click.argument("runs", nargs=-1, metavar="RUN...")
 @click.option("-o", "--out", required=True, metavar="FILM", help="An .mp4, .gif or .webp; or a folder, for png frames.")
-@click.option("--film", default="turn", show_default=True, metavar="KIND", help="turn, morph (two runs), zoom.")
-@click.option("--seconds", type=float, default=6.0, show_default=True, help="Its length.")
-@click.option("--rate", type=int, default=24, show_default=True, help="Frames per second.")
-@click.option("--width", type=int, default=960, show_default=True, help="Of a frame, in pixels.")
+@click.option(
+    "--film",
+    default="turn",
+    show_default=True,
+    metavar="KIND",
+    help="turn, morph (two runs), zoom, path (the training run that is kept with a run of lossatlas trajectory).",
+)
+@click.option(
+    "--label", "labels", multiple=True, metavar="NAME=RUN", help="A run and what to call it; may be repeated."
+)
+@lengths
 @click.option("--factor", type=float, default=8.0, show_default=True, help="Of a zoom: how many times closer it ends.")
 @click.option("--value", metavar="NAME", help="What is drawn: loss (default) or the name of a metric.")
 @click.option("--scale", metavar="SCALE", help="auto (default), linear, log.")
@@ -30,21 +39,25 @@ def animate_command(
     runs: tuple[str, ...],
     out: str,
     film: str,
+    labels: tuple[str, ...],
     seconds: float,
     rate: int,
     width: int,
     factor: float,
     **fields: Any,
 ) -> None:
-    """Make a film: a surface that turns, one landscape that becomes another, a zoom towards the centre.
+    """Make a film: a surface that turns, one landscape that becomes another, a zoom towards the centre, a training run.
 
-    The film of a training run over its surface is made by `lossatlas trajectory --film`.
+    The path of a training run grows over its surface, with its losses and the epoch beside it, where
+    `lossatlas trajectory --run` kept both; its --film makes the same film at once.
 
     \b
     Examples:
       lossatlas animate runs/a -o a.mp4
       lossatlas animate runs/skip runs/noskip -o morph.gif --film morph --scale log --seconds 4
       lossatlas animate runs/a -o frames --film zoom --factor 10
+      lossatlas animate --label "without skips=runs/noskip" --label "with=runs/skip" -o morph.webp --film morph
+      lossatlas animate runs/plane -o path.mp4 --film path --seconds 10 --rate 30 --width 1280
     """
     from lossatlas.draw.film import Morph, Turn, Zoom, animate
     from lossatlas.results.opening import landscape_at
@@ -52,8 +65,15 @@ def animate_command(
 
     if film not in FILMS:
         raise SpecError(unknown("--film", film, FILMS))
+    runs, names = named(runs, labels)
+    view = {name: value for name, value in fields.items() if value is not None} | ({"labels": names} if names else {})
+    sized: dict[str, Any] = {"seconds": seconds, "rate": rate, "width": width}
+    if film == "path":
+        if len(runs) > 1:
+            raise SpecError(f"--film path is of one run, got {len(runs)}; film one after the other")
+        landscape, paths, upon = walked(runs[0])
+        grown(landscape, out, paths, upon, **sized, **view)
+        return
     made: Any = {"turn": Turn(), "morph": Morph(), "zoom": Zoom(factor=factor)}[film]
-    view = {name: value for name, value in fields.items() if value is not None}
     landscapes = [preview(landscape_at(run)) for run in runs]
-    done = animate(landscapes, out, made, seconds=seconds, rate=rate, width=width, **view)
-    click.echo(f"filmed: {done}")
+    click.echo(f"filmed: {animate(landscapes, out, made, **sized, **view)}")

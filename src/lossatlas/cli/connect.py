@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from lossatlas.cli import Failure
+from lossatlas.cli.numbers_kept import own_run
 from lossatlas.cli.options import WHAT, Measuring, flags, settings
 from lossatlas.errors import SpecError, unknown
 
@@ -60,7 +61,8 @@ def connect_command(
         raise SpecError("--plane needs a curve: the plane goes through its bend; add --curve bezier")
     _check([*out, *([plane] if plane else [])])
     told = {"batchnorm": "recalibrated"} | settings(config, given)
-    folder = told.pop("run", "")
+    folder = own_run(told, given["run"], ("connection",))
+    told.pop("run", None)
     objective, ends = _ends(told, to)
     found = _Found(objective, ends, steps, folder)
     try:

@@ -136,13 +136,17 @@ def eigen_command(config: Path | None, **given: Any) -> None:
     `lossatlas sample` on the same model and data; with --map it is the folder of the map, and the same command resumes.
     """
     from lossatlas.cli.curvature_kept import beside_a_run
+    from lossatlas.cli.numbers_kept import own_run
     from lossatlas.cli.scan import Scan, all_samples
 
     fields = Wish.__dataclass_fields__
     wish = Wish(**{name: given.pop(name) for name in tuple(given) if name in fields})
-    scan = Scan(**settings(config, given))
+    told = settings(config, given)
+    parts = bool(wish.by or wish.batches)
+    joined = ("curvature map",) if wish.map else () if parts else ("landscape",)
+    scan = Scan(**told | {"run": own_run(told, given["run"], joined)})
     if scan.run and not wish.map:
-        beside_a_run(scan.run, parts=bool(wish.by or wish.batches))
+        beside_a_run(scan.run, parts=parts)
     scan = all_samples(scan, "curvature")
     if scan.precision != "exact":
         raise SpecError(f"precision = {scan.precision!r}: curvature is taken in full precision; leave it out")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import click
 
-__all__ = ["check_numbers", "identity_of", "keep_numbers", "run_option"]
+__all__ = ["check_numbers", "identity_of", "keep_numbers", "own_run", "run_option"]
 
 
 def run_option() -> Callable[[Any], Any]:
@@ -19,6 +19,33 @@ def run_option() -> Callable[[Any], Any]:
         metavar="FOLDER",
         help="Keep what is found here, for draw, info and report, beside other numbers of the same network.",
     )
+
+
+def own_run(told: Mapping[str, Any], flag: str | None, kinds: Collection[str]) -> str:
+    """Where a command keeps its answer, which is another than that of ``lossatlas sample``.
+
+    The ``run`` in a settings file is that of ``lossatlas sample``: it would refuse a folder that holds something else,
+    so only ``--run`` makes a new one. What is not kept is said on standard error.
+
+    Args:
+        told: the settings, overruled by the flags.
+        flag: what ``--run`` says.
+        kinds: what the command joins or resumes, by the names of :data:`lossatlas.results.opening.KINDS`; a folder in
+            the settings that holds such a result is taken.
+
+    Returns:
+        The folder; empty where nothing is kept.
+    """
+    from lossatlas.results.opening import kind_of
+
+    run = str(told.get("run") or "")
+    if not run or flag:
+        return run
+    there = kind_of(run)
+    if there is not None and there.name in kinds:
+        return run
+    click.echo(f"note: run = {run!r} in the settings is for lossatlas sample; --run FOLDER keeps this answer", err=True)
+    return ""
 
 
 def identity_of(models: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from lossatlas.cli.filming import grown, lengths
+from lossatlas.cli.numbers_kept import own_run
 from lossatlas.cli.options import WHAT, Measuring, flags, settings
 
 __all__ = ["trajectory_command"]
@@ -32,11 +34,13 @@ __all__ = ["trajectory_command"]
 @click.option("--out", multiple=True, metavar="PICTURE", help="The path on the surface. May be repeated.")
 @click.option("--variance", metavar="PICTURE", help="Explained variance beside that of a random walk.")
 @click.option("--losses", metavar="PICTURE", help="Loss of the networks, loss of the surface, distance between them.")
-@click.option("--film", metavar="FILM", help="The path growing over the surface: .mp4, .gif, .webp.")
+@click.option("--film", metavar="FILM", help="The path growing over the surface: .mp4, .gif, .webp, or a folder.")
+@lengths
 @click.option("--report", metavar="PAGE", help="All of it on one html page.")
 def trajectory_command(
     folders: tuple[str, ...], config: Path | None, grid: int, centre: str, tensors: str, prefix: str,
-    out: tuple[str, ...], variance: str | None, losses: str | None, film: str | None, report: str | None, **given: Any,
+    out: tuple[str, ...], variance: str | None, losses: str | None, film: str | None, report: str | None,
+    seconds: float, rate: int, width: int, **given: Any,
 ) -> None:  # fmt: skip
     """Show the path of a training run: explained variance, its random-walk null, the path on the surface.
 
@@ -68,6 +72,7 @@ def trajectory_command(
             click.echo(f"note: {need} --model and --data; nothing of the surface was drawn or kept", err=True)
         return
     told = settings(config, given)
+    told["run"] = own_run(told, given["run"], ())
     overlays, landscape, along = _measured(path, told, grid, centre)
     click.echo(along.words)
     for picture in out:
@@ -75,9 +80,7 @@ def trajectory_command(
     if losses:
         click.echo(f"drawn: {la.draw(along, losses)}")
     if film:
-        from lossatlas.draw.film import Grow, animate
-
-        click.echo(f"filmed: {animate(landscape, film, Grow(path=along))}")
+        grown(landscape, film, overlays, seconds=seconds, rate=rate, width=width)
     if report:
         click.echo(f"written: {_page(report, found, path, landscape, overlays, along)}")
     if run := told.get("run"):

@@ -21,17 +21,15 @@ from lossatlas.draw.scene import Cells, Scene
 from lossatlas.draw.view import View, compile
 from lossatlas.errors import SpecError, unknown
 from lossatlas.figure import overlays as upon
-from lossatlas.figure.plot import Mark, Plot
+from lossatlas.figure.losses import NETWORK, SURFACE, TRAINING, clock, losses, when
+from lossatlas.figure.plot import Mark, Plot, Series
 
-__all__ = ["OWN", "SUFFIXES", "Film", "Grow", "Morph", "Turn", "Walked", "Zoom", "animate"]
+__all__ = ["SUFFIXES", "Film", "Grow", "Morph", "Turn", "Walked", "Zoom", "animate"]
 
 SUFFIXES = (".mp4", ".gif", ".webp", "")
 """The kinds of film; a name without an ending is a folder of numbered png files."""
 
 _PATIENCE = 2.0
-
-OWN = "the network itself"
-"""What the losses of the networks are called in the plot of a path."""
 
 
 class Film(Protocol):
@@ -120,22 +118,8 @@ class Zoom:
 class Walked(Protocol):
     """A training run over a plane: what ``la.Trajectory(…).losses(…)`` found."""
 
-    @property
-    def checkpoints(self) -> Sequence[Any]:
-        """What is known of each."""
-        ...
-
-    @property
-    def each(self) -> Sequence[Walked]:
-        """The same of every run by itself."""
-        ...
-
     def overlays(self) -> Sequence[upon.Path]:
-        """The path of every run on the surface."""
-        ...
-
-    def plot(self) -> Plot:
-        """The losses along it."""
+        """The path of every run on the surface, with what is known at its points."""
         ...
 
 
@@ -144,42 +128,61 @@ class Grow:
     """A training run grows over its surface, with its losses beside it; several grow at once, in one colour each.
 
     Attributes:
-        path: what was found of the run, from :meth:`lossatlas.Trajectory.losses`.
+        path: what was found of the run, from :meth:`lossatlas.Trajectory.losses`; or the paths themselves, as a run
+            folder keeps them. Paths of which no loss is known grow alone.
     """
 
-    path: Walked
+    path: Walked | Sequence[upon.Path]
+
+    @property
+    def paths(self) -> list[upon.Path]:
+        """The paths that grow."""
+        return list(self.path if isinstance(self.path, Sequence) else self.path.overlays())
 
     def frames(self, scenes: Sequence[xr.Dataset], view: View, times: np.ndarray, dpi: float) -> Iterator[np.ndarray]:
         """Yield the frames; see :class:`Film`.
 
         Raises:
-            SpecError: more than one landscape.
+            SpecError: more than one landscape, or no path.
         """
-        if len(scenes) != 1:
-            raise SpecError(f"a training run grows over one landscape, got {len(scenes)}")
-        drawn, runs = self.path.overlays(), self.path.each
-        plot = self._losses(view)
-        ticks = [run.plot().panels[0].series[0].x for run in runs]
+        drawn = self.paths
+        if len(scenes) != 1 or not drawn:
+            raise SpecError(f"a training run grows over one landscape, got {len(scenes)} and {len(drawn)} paths")
+        plot = _losses(drawn, view)
         for time in times:
             share = min(1.15 * float(time), 1.0)
             grown = [_up_to(one, share * (len(one.x) - 1)) for one in drawn]
             left = _page(static.figure(compile(scenes[0], replace(view, overlays=[*view.overlays, *grown]))), dpi)
-            at = [share * (len(one) - 1) for one in ticks]
-            now = [float(np.interp(a, np.arange(len(one)), one)) for a, one in zip(at, ticks, strict=True)]
-            clock = _clock(runs[0].checkpoints[int(at[0])]) if len(runs) == 1 else ""
-            marked = replace(plot.panels[0], marks=[Mark(x=max(now), label=clock)])
+            if plot is None:
+                yield left
+                continue
+            at = [(one.along, share * (len(one.x) - 1)) for one in drawn if _known(one)]
+            now = [float(np.interp(place, np.arange(len(x)), x)) for row, place in at for x in [clock(row)[0]]]
+            said = when(at[0][0], int(at[0][1])) if len(at) == 1 else ""
+            marked = replace(plot.panels[0], marks=[Mark(x=max(now), label=said)])
             yield _beside(left, _page(static.figure(replace(plot, panels=[marked])), dpi))
 
-    def _losses(self, view: View) -> Plot:
-        """The losses along the path; of several runs those of the networks themselves, one line each."""
-        runs = self.path.each
-        plot = replace(runs[0].plot(), caption=(), theme_name=view.theme, title="")
-        panel = plot.panels[0]
-        if len(runs) > 1:
-            own = [next(one for one in run.plot().panels[0].series if one.label == OWN) for run in runs]
-            series = [replace(one, label=f"run {n}", color=n - 1) for n, one in enumerate(own, start=1)]
-            panel = replace(panel, series=series, marks=())
-        return replace(plot, panels=[panel])
+
+def _known(path: upon.Path) -> list[str]:
+    """Which losses are known along a path, that of the networks first."""
+    return [one for one in (NETWORK, TRAINING, SURFACE) if np.isfinite(path.along.get(one, np.nan)).any()]
+
+
+def _losses(paths: Sequence[upon.Path], view: View) -> Plot | None:
+    """The losses along a path; of several runs those of the networks themselves, one line each."""
+    known = [(number, one.along, names[0]) for number, one in enumerate(paths, 1) if (names := _known(one))]
+    if not known:
+        return None
+    first = known[0][1]
+    panel = losses({name: row for name, row in first.items() if np.isfinite(row).any()})
+    if len(paths) > 1:
+        series = [
+            Series(x=clock(along)[0], y=along[name], label=f"run {number}", color=number - 1, style="both")
+            for number, along, name in known
+        ]
+        positive = all(np.nanmin(one.y) > 0 for one in series)
+        panel = replace(panel, series=series, marks=(), y_scale="log" if positive else "linear")
+    return Plot(panels=[panel], theme_name=view.theme)
 
 
 def animate(
@@ -202,7 +205,7 @@ def animate(
         film: what happens: a :class:`Turn` (left out), :class:`Morph`, :class:`Zoom` or :class:`Grow`.
         seconds: its length.
         rate: frames per second.
-        width: of a frame, in pixels; of a training run, of each of its two halves.
+        width: of a frame, in pixels.
         view: how it is seen.
         progress: a bar; left out, one where it takes more than two seconds.
         **options: fields of :class:`View`, which take precedence.
@@ -233,8 +236,10 @@ def animate(
     seen = replace(view or View(), **options)
     scenes = [landscapes] if isinstance(landscapes, xr.Dataset) else list(landscapes)
     count = max(2, round(seconds * rate))
-    first = compile(scenes[0], seen)
-    inches = first.theme.column if len(scenes) == 1 or isinstance(film, Morph) else first.theme.page
+    theme = compile(scenes[0], replace(seen, labels=())).theme
+    inches = theme.column if len(scenes) == 1 or isinstance(film, Morph) else theme.page
+    if isinstance(film, Grow) and any(map(_known, film.paths)):
+        inches *= 2
     made = (film or Turn()).frames(scenes, seen, np.linspace(0, 1, count), width / inches)
     shown = tqdm(made, total=count, unit="frame", disable=progress is False, delay=_PATIENCE if progress is None else 0)
     try:
@@ -378,8 +383,3 @@ def _up_to(path: upon.Path, at: float) -> upon.Path:
     words = [(index, text) for index, text in path.words if index <= whole_points]
     arrows = [index for index in path.arrows if index <= whole_points]
     return replace(path, x=x, y=y, words=words, arrows=arrows, note="", along={})
-
-
-def _clock(checkpoint: Any) -> str:
-    epoch = getattr(checkpoint, "epoch", None)
-    return f"step {checkpoint.step}" if epoch is None else f"epoch {epoch:.4g}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from lossatlas.errors import SpecError
+from lossatlas.figure.losses import NETWORK, SURFACE, clock, drops, losses
 from lossatlas.figure.overlays import Path
-from lossatlas.figure.plot import Mark, Panel, Plot, Series, onto
+from lossatlas.figure.plot import Panel, Plot, Series, onto
 from lossatlas.figure.words import number, percent
 from lossatlas.oneline import one_line
 from lossatlas.paths.along import along
@@ -248,9 +249,7 @@ class PathLosses:
             >>> PathLosses(checkpoints=known, projected=nowhere, own={}, surface={}).drops
             [(2, 'lr ÷ 10')]
         """
-        rates = [checkpoint.lr for checkpoint in self.checkpoints]
-        pairs = enumerate(itertools.pairwise(rates), 1)
-        return [(i, f"lr ÷ {number(a / b)}") for i, (a, b) in pairs if a and b and b <= a / 2]
+        return drops([math.nan if checkpoint.lr is None else checkpoint.lr for checkpoint in self.checkpoints])
 
     @property
     def words(self) -> str:
@@ -295,7 +294,7 @@ class PathLosses:
             words=list(words.items()),
             arrows=[i for i, _ in self.drops],
             note=self._note,
-            along=along(self.checkpoints, self.projected.residual, self.own["loss"], self.surface["loss"]),
+            along=self._along,
         )
 
     def overlays(self, label: str = "training path") -> list[Path]:
@@ -331,24 +330,19 @@ class PathLosses:
             titled = [replace(panel, title=f"run {1 + place // 2}") for place, panel in enumerate(panels)]
             return onto(ax, Plot(panels=titled, title="What the surface shows of the paths", caption=(self.words,)))
         x, unit = self._clock()
-        series = [
-            Series(x=x, y=self.own["loss"], label="the network itself", style="both", color=0),
-            Series(x=x, y=self.surface["loss"], label="the surface below it", style="both", color=1, dashed=True),
-        ]
-        noted = np.array([np.nan if c.loss is None else c.loss for c in self.checkpoints], float)
-        if np.isfinite(noted).any():
-            series.insert(0, Series(x=x, y=noted, label="as recorded in training", style="points", color=-1))
-        marks = [Mark(x=float(x[i]), label=text) for i, text in self.drops]
-        positive = all(np.nanmin(s.y) > 0 for s in series)
-        loss = Panel(series=series, x_label=unit, y_label="loss", y_scale="log" if positive else "linear", marks=marks)
+        loss = losses(self._along | {NETWORK: self.own["loss"], SURFACE: self.surface["loss"]})
         distances = {"from the centre": self.projected.distance, "off the plane": self.projected.residual}
         off = [
             Series(x=x, y=y, label=label, style="both", color=color)
             for (label, y), color in zip(distances.items(), (3, 2), strict=True)
         ]
-        rest = Panel(series=off, x_label=unit, y_label="distance, parameter norm", marks=marks)
+        rest = Panel(series=off, x_label=unit, y_label="distance, parameter norm", marks=loss.marks)
         made = Plot(panels=[loss, rest], title="What the surface shows of the path", caption=(self.words,))
         return onto(ax, made)
+
+    @property
+    def _along(self) -> dict[str, np.ndarray]:
+        return along(self.checkpoints, self.projected.residual, self.own["loss"], self.surface["loss"])
 
     @property
     def _note(self) -> str:
@@ -371,11 +365,7 @@ class PathLosses:
         return found
 
     def _clock(self) -> tuple[np.ndarray, str]:
-        """Epochs where each checkpoint has a whole one of its own; what was recorded by steps is counted in steps."""
-        epochs = [checkpoint.epoch for checkpoint in self.checkpoints if checkpoint.epoch is not None]
-        if len(set(epochs)) == len(self.checkpoints) and all(float(epoch).is_integer() for epoch in epochs):
-            return np.array(epochs, float), "epoch"
-        return np.array([checkpoint.step for checkpoint in self.checkpoints], float), "step"
+        return clock(along(self.checkpoints, self.projected.residual))
 
     def _name(self, index: int) -> str:
         x, unit = self._clock()
