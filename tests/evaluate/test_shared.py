@@ -17,6 +17,7 @@ from lossatlas.evaluate.plain import Plain
 from lossatlas.evaluate.plans import Plan
 from lossatlas.evaluate.shared import Shared, plans_sharing
 from lossatlas.objective.language import cross_entropy
+from lossatlas.sampling import loop
 
 POINTS = np.array([[0.0, 0.0], [0.5, -0.3], [-1.0, 1.0], [0.2, 0.7], [1.0, 0.4]])
 
@@ -182,3 +183,23 @@ def test_the_surface_approaches_that_of_full_directions_as_the_rank_grows() -> N
     full = rise(None)
     error = math.sqrt(2 / len(full)) * full.std()
     assert abs(rise(8).mean() - full.mean()) < 3 * error
+
+
+def test_the_check_and_the_blocks_of_a_run_are_whole_stacks(monkeypatch):
+    """However slow a plain point is: what tries the plan are points of the run, and no stack is filled with repeats."""
+    monkeypatch.setattr(loop, "BLOCK_SECONDS", 0.0)
+    stacks, real = [], Shared._chunk
+    monkeypatch.setattr(Shared, "_chunk", lambda self, rows: stacks.append(len(rows)) or real(self, rows))
+    objective = language(samples=1)
+    plane, plan = plane_of(objective), Plan(name="shared", points=16)
+    for counts, wanted in (((4, 4), [16]), ((5, 7), [16, 16, 3])):
+        grid = la.Grid(x=(-1, 1, counts[0]), y=(-1, 1, counts[1]))
+        stacks.clear()
+        shared = la.sample(objective, plane, grid, plan=plan)
+        assert len(stacks) <= len(wanted) + (wanted != [16])
+        assert stacks[0] == 16
+        plain = la.sample(objective, plane, grid, plan="plain")
+        np.testing.assert_allclose(shared["loss"].values, plain["loss"].values, rtol=1e-6)
+    stacks.clear()
+    la.sample(objective, plane, grid, plan=plan, block=1)
+    assert stacks.count(1) > 10  # what somebody chose is kept

@@ -121,7 +121,7 @@ def test_no_convex_loss_is_called_non_convex():
     assert looked > RUNS / 10 / 2
 
 
-@pytest.mark.parametrize("few", [2, 8])
+@pytest.mark.parametrize("few", [2, 8, 100])  # the last is all that there are
 def test_no_convex_loss_is_called_non_convex_where_a_few_samples_must_do(monkeypatch, few):
     """As if every point were costly, and double precision too much for any run."""
     monkeypatch.setattr(noise, "COSTLY", 0.0)
@@ -260,6 +260,35 @@ def test_a_short_run_at_costly_points_is_proved_without_double_precision(evaluat
     short = proof(la.sample(objective, plane, grid, precision="bf16"))
     assert short.proves
     assert len(evaluations) == 1 + noise.SHAKES + 3  # the three points in the model's own format
+
+
+def test_at_costly_points_a_run_of_one_sample_costs_no_double_precision_either(evaluations, monkeypatch):
+    monkeypatch.setattr(noise, "COSTLY", 0.0)
+    x = torch.linspace(-2, 2, 40)[None]
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Unflatten(1, (-1, 1)), nn.Linear(1, 4), nn.Tanh(), nn.Linear(4, 1), nn.Flatten(1))
+    objective = la.Objective(model, (x, x**2), F.mse_loss)
+    plane = la.Plane.random(objective, seed=0)
+    found = proof(la.sample(objective, plane, la.Grid(x=(-2, 2, 5), y=(-2, 2, 5))))
+    assert found.proves
+    assert not found.inequality.double
+    assert len(evaluations) == 1 + noise.SHAKES
+
+
+def test_at_costly_points_what_is_not_plain_is_not_claimed(evaluations, monkeypatch):
+    """A loss that bends by a little more than moves explain: double precision would prove it, at many evaluations."""
+    x = torch.linspace(-2, 2, 40)[:, None]
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(1, 4), nn.Tanh(), nn.Linear(4, 1))
+    objective = la.Objective(model, (x, x**2 + 30), F.mse_loss)
+    plane, grid = la.Plane.random(objective, seed=0), la.Grid(x=(-0.2, 0.2, 5), y=(-0.2, 0.2, 5))
+    assert proof(la.sample(objective, plane, grid)).proves
+    del evaluations[:]
+    monkeypatch.setattr(noise, "COSTLY", 0.0)
+    landscape = la.sample(objective, plane, grid)
+    assert not proof(landscape).proves
+    assert not violations(landscape).any()
+    assert len(evaluations) == 1 + noise.SHAKES
 
 
 def test_a_run_in_a_short_format_is_held_against_the_model_s_own_format(monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -47,11 +48,14 @@ class Whole:
         maker: makes the ways on all samples.
         agreement: what to agree with.
         keep: takes the way of the plan that was found right, for its first user.
+        ahead: the coordinates of so many points that the run will ask for first; they fill a stack that is evaluated
+            anyway, and are kept with the way.
     """
 
     maker: _Maker
     agreement: Agreement
     keep: Callable[[Plan, Way], None]
+    ahead: Callable[[int], np.ndarray] | None = None
 
 
 @dataclass(kw_only=True)
@@ -107,7 +111,7 @@ def first_right(
         agreement: what to agree with.
         found: gets the plan, its error and what was refused.
         asked: what the user asked for, in words.
-        whole: a last check on all samples, where the others are on a few.
+        whole: a last check on all samples, where the others are on a few; the only one where both agreements are one.
 
     Raises:
         SpecError: none of the plans can be carried out.
@@ -117,9 +121,10 @@ def first_right(
         if plan == Plan():
             found.plan = plan
             return
-        values = _tried(maker, plan, found, lambda way: way.values(agreement.points))
-        if values is None or not _right(plan, values, agreement, found):
-            continue
+        if whole is None or whole.agreement is not agreement:
+            values = _tried(maker, plan, found, lambda way: way.values(agreement.points))
+            if values is None or not _right(plan, values, agreement, found):
+                continue
         if whole is None or _right_on_all(whole, plan, found):
             found.plan = plan
             return
@@ -266,14 +271,25 @@ def _right_on_all(whole: Whole, plan: Plan, found: Calibration) -> bool:
     """Whether a plan agrees on all samples; then its way is kept, for it is what the run begins with."""
 
     def checked(way: Way) -> bool:
-        points = whole.agreement.points
-        values = way.values(points)
-        right = _right(plan, values, whole.agreement, found)
+        points, values = _filled(way, plan, whole)
+        right = _right(plan, values[: len(whole.agreement.points)], whole.agreement, found)
         if right:
             whole.keep(plan, Begun(way, points, values))
         return right
 
     return bool(_tried(whole.maker, plan, found, checked, closing=lambda right: not right))
+
+
+def _filled(way: Way, plan: Plan, whole: Whole) -> tuple[np.ndarray, np.ndarray]:
+    """The points of the check, in a stack that the first points of the run fill, and their values."""
+    points = whole.agreement.points
+    if (left := plan.points - len(points)) > 0 and whole.ahead is not None:
+        first = whole.ahead(plan.points)
+        others = first[~(first[:, None] == points).all(axis=2).any(axis=1)]
+        more = np.concatenate([points, others[:left]])
+        with contextlib.suppress(Exception):  # a point of the run may fail, and is then told alone
+            return more, way.values(more)
+    return points, way.values(points)
 
 
 def _unusable(asked: str, found: Calibration) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -156,11 +156,13 @@ class Asking:
         points: how many points it is expected to take.
         seconds: measured for one plain evaluation; no choice depends on it but that of "fastest".
         centre: plain values at the centre, by name.
+        ahead: the coordinates of so many points that are asked for first, float64 [n, k].
     """
 
     points: int
     seconds: float
     centre: Mapping[str, float]
+    ahead: Callable[[int], np.ndarray] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -273,7 +275,7 @@ def _found(
         if (truth := _attempted(few, points)) is not None:
             found.samples = part.samples
             held = Agreement(part, chart, points, truth)
-            first_right(few, plans, held, found, asked=said, whole=_whole(ways, asking.centre))
+            first_right(few, plans, held, found, asked=said, whole=_whole(ways, asking, held, part))
             return found
     start = time.perf_counter()
     held = Agreement(objective, chart, points, ways.way(Plan()).values(points))
@@ -311,7 +313,7 @@ def plan_of_each(ways: Ways, axes: Mapping[str, np.ndarray], asking: Asking) -> 
         return Plan()
     found = Calibration(plan=Plan())
     held = Agreement(part, chart, points, truth)
-    first_right(few, [*plans, Plan()], held, found, asked="samples", whole=_whole(ways, asking.centre))
+    first_right(few, [*plans, Plan()], held, found, asked="samples", whole=_whole(ways, asking, held, part))
     return found.plan
 
 
@@ -342,14 +344,16 @@ def _attempted(few: Ways, points: np.ndarray) -> np.ndarray | None:
         return None
 
 
-def _whole(ways: Ways, centre: Mapping[str, float]) -> Whole:
-    """The check on all samples, at the one point whose plain value is known already."""
+def _whole(ways: Ways, asking: Asking, held: Agreement, part: Objective) -> Whole:
+    """The check on all samples: the one of a part that is all, or else at the point whose plain value is known."""
     objective, chart = ways.objective, ways.chart
     assert isinstance(objective, Objective)
     assert isinstance(chart, Plane)
-    row = np.array([[centre[name] for name in objective.completed_names]])
+    if part.samples == objective.samples:
+        return Whole(ways, held, ways.keep, asking.ahead)
+    row = np.array([[asking.centre[name] for name in objective.completed_names]])
     at = np.zeros((1, len(chart.axes)))
-    return Whole(ways, Agreement(objective, chart, at, row, tolerance=WHOLE_TOLERANCE), ways.keep)
+    return Whole(ways, Agreement(objective, chart, at, row, tolerance=WHOLE_TOLERANCE), ways.keep, asking.ahead)
 
 
 def _kept(ways: Ways, journal: _Journal, plan: str | Plan) -> Plan | None:

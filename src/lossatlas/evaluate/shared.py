@@ -32,7 +32,7 @@ from lossatlas.objective.batches import map_tensors, size_of, tensors_of
 from lossatlas.space.charts import Plane
 from lossatlas.space.low_rank import LowRank
 
-__all__ = ["Shared", "plans_sharing"]
+__all__ = ["Shared", "building", "plans_sharing"]
 
 LOW, FULL = 192, 32
 """Rows of a point up to which it pays to share the product, with directions of low rank and with others."""
@@ -169,15 +169,26 @@ def plans_sharing(
     if asked not in ("auto", "shared") or _why_not(objective, plane):
         return [Plan(name="shared", points=POINTS)] if asked == "shared" else []
     moved = _moved(objective, plane)
-    building = BUILDING * sum(plane.origin[name].numel() for name in plane.moving)
     try:
         rows, here, widest = _rows(objective, moved, len(plane.axes))
     except UntraceableError:
         rows, here, widest = math.inf, 1, 1
     low = all(pair is not None for one in moved.values() for _, _, pair in one.steps)
-    pays = rows <= (LOW if low else FULL) and (seconds + building) * points >= WORTH_SECONDS
+    pays = rows <= (LOW if low else FULL) and (seconds + building(plane)) * points >= WORTH_SECONDS
     together = int(min(POINTS, max(ROWS // max(here, 1), 1), max(NUMBERS // max(widest, 1), 1)))
     return [Plan(name="shared", points=max(together, 2))] if pays or asked == "shared" else []
+
+
+def building(plane: Plane) -> float:
+    """What building the weights of a point is reckoned to take.
+
+    Args:
+        plane: where the point is.
+
+    Returns:
+        Seconds.
+    """
+    return BUILDING * sum(plane.origin[name].numel() for name in plane.moving)
 
 
 def _rows(objective: Objective, moved: dict[int, _Moved], axes: int) -> tuple[float, int, int]:

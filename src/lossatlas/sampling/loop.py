@@ -88,6 +88,7 @@ def visit(
     done: int = 0,
     size: int = 0,
     block: int | None = None,
+    together: int = 1,
     progress: bool | None = None,
     strict: bool = False,
 ) -> None:
@@ -106,6 +107,8 @@ def visit(
         done: number of points that are there already.
         size: number of points of the whole grid.
         block: points of a block; left out, as many as take about two seconds.
+        together: points that are evaluated at once, so that fewer take as long; blocks that nobody chose are whole
+            ones.
         progress: show a progress bar; left out, where the rest is expected to take more than two seconds.
         strict: end at the first point that fails, when its block has been kept.
 
@@ -118,9 +121,15 @@ def visit(
     with stopping.listening(), executor.start(work) as session, _bar(size, done, show) as bar:
         if block is None and session.room > 1:  # the last blocks should keep all busy
             count = int(np.clip((size - done) // (SHARES * session.room), 1, count))
+        count = block or _whole(count, together)
         under_way = _UnderWay(session, places, queue, block=1 if work.in_order else count, in_order=work.in_order)
-        under_way.first = count if block else max(1, count // FIRST_SHARE)
+        under_way.first = count if block else _whole(max(1, count // FIRST_SHARE), together)
         _go(under_way, queue, journal, bar, places if strict else None)
+
+
+def _whole(count: int, together: int) -> int:
+    """A number of points that leaves none of those evaluated at once out, at least as many as asked for."""
+    return -(-count // together) * together
 
 
 class _UnderWay:

@@ -16,6 +16,7 @@ from lossatlas.evaluate.graph.trace import why_not
 from lossatlas.evaluate.plans import PRECISIONS
 from lossatlas.evaluate.rounding import Reference
 from lossatlas.evaluate.rule import reckoned
+from lossatlas.evaluate.shared import building
 from lossatlas.field.inequality import Inequality, evaluated, strongest
 from lossatlas.field.rounding import SPACING
 from lossatlas.field.ruggedness import ruggedness
@@ -52,6 +53,9 @@ PLAIN = 100.0
 DOUBLES = 20
 """Plain evaluations that three points and a move in double precision cost about as much as."""
 
+SHARING = 5
+"""The same where points share their products, in whose time about so many are evaluated."""
+
 SHARE = 0.05
 """Share of a run that they may take where a point is costly; else what is plain is proved by moving operations."""
 
@@ -77,10 +81,10 @@ def note_rounding(journal: RunFolder | MemoryRun, objective: Measurable, plane: 
     precision, at its three points, see :mod:`lossatlas.evaluate.rounding`. Where that refutes it, rounding is measured
     at some cells, from the smallest to the largest value, and what still stands out is looked at in turn; each that is
     refuted raises the rounding, and after four nothing is claimed. A model that cannot be evaluated so is shaken in its
-    own formats instead, and so is a short run at costly points, where its strongest inequality is a hundred times
-    what moves explain. A run in a shorter format than its model's, at costly points, is held against the model's own
-    format alone, which is a thousand times nearer to double precision than to the values. Nothing is measured of a
-    model that is moved in place, nor of a function that is not torch's.
+    own formats instead, and so is a short run at costly points: it proves what is a hundred times what moves explain,
+    and nothing else, whatever double precision might say. A run in a shorter format than its model's, at costly points,
+    is held against the model's own format alone, which is a thousand times nearer to double precision than to the
+    values. Nothing is measured of a model that is moved in place, nor of a function that is not torch's.
 
     Args:
         journal: of the run; a record that is there already is kept.
@@ -110,26 +114,28 @@ def note_rounding(journal: RunFolder | MemoryRun, objective: Measurable, plane: 
 def _without_doubles(
     journal: RunFolder | MemoryRun, objective: Objective, plane: Plane, landscape: xr.Dataset
 ) -> dict[str, Any] | None:
-    """The record of a short run at costly points whose strongest inequality stands out a hundredfold.
+    """The record of a short run at costly points, which proves what stands out a hundredfold.
 
-    Of what rounding may be in the model's own format: a few samples are evaluated at the middle of the three points,
-    and again with every operation moved. Where the run is in a shorter format than the model, points are evaluated in
-    the model's own, and the record is what they say, however long the run. None where nothing stands out so far, and
-    where double precision is cheap beside the run. The rule counts operations and points, so the same run has the same
-    record every time.
+    Of what rounding may be in the model's own format: a few samples, or all where there are no more, are evaluated at
+    the middle of the three points, and again with every operation moved. Where nothing stands out so far, that much
+    rounding is recorded that nothing is claimed: double precision would take a quarter of the run to say more. Where
+    the run is in a shorter format than the model, points are evaluated in the model's own, and the record is what they
+    say, however long the run. None where double precision is cheap beside the run. The rule counts operations and
+    points, so the same run has the same record every time.
 
     Returns:
         The record, or None.
     """
     exact = journal.spec.identity.get("precision") == "exact"
-    if exact and SHARE * int(evaluated(landscape).sum()) >= DOUBLES:
+    dearer = SHARING if journal.evaluation.get("plan", {}).get("name") == "shared" else 1
+    if exact and SHARE * int(evaluated(landscape).sum()) >= DOUBLES * dearer:
         return None
-    if objective.samples <= FEW_SAMPLES or why_not(objective) or reckoned(objective) < COSTLY:
+    if why_not(objective) or reckoned(objective) + building(plane) < COSTLY:
         return None
     with contextlib.suppress(torch.OutOfMemoryError, *_FAULTS):
         few = _Measurement(glimpse(objective, FEW_SAMPLES), plane, landscape, _bar(show=False), wide=False)
         if exact:
-            return few.plain(None)
+            return few.plain_or_nothing()
         whole = Reference(objective, plane, wide=False)
         return None if whole.formats & _SHORT else few.short(whole)
     return None
@@ -188,6 +194,7 @@ class _Measurement:
         self.wide = wide
         self.reference = Reference(objective, plane, wide=wide)
         self.axes = axis_names(landscape)
+        self.looked: Inequality | None = None
 
     def record(self) -> dict[str, Any]:
         """The record, as :func:`lossatlas.field.rounding.measured` says."""
@@ -203,6 +210,26 @@ class _Measurement:
             self._prove(found, self._again, _broken)
         return found
 
+    def plain_or_nothing(self) -> dict[str, Any]:
+        """The record of an exact run: what :meth:`plain` proves, or as much rounding as leaves nothing to prove.
+
+        Returns:
+            The record.
+        """
+        with contextlib.suppress(SpecError):  # a grid without second differences proves nothing
+            if (found := self.plain(None)) is not None:
+                return found
+        if (seen := self.looked) is None:
+            *_, cell = self._cells()
+            point = self._point(cell)
+            value = float(self.landscape["loss"].values[cell])
+            moves = self._moves(point, self._loss(point), range(SHAKES))
+            seen = self._inequality((point,) * 3, [value] * 3, moves)
+        found = self._content(np.sort(np.abs(seen.values)), np.full(3, seen.noise / 4), shaken=True)
+        with contextlib.suppress(SpecError):
+            self._prove(found, lambda broken: broken, lambda _: False)
+        return found
+
     def plain(self, whole: Reference | None) -> dict[str, Any] | None:
         """The record of a run whose strongest inequality exceeds what moves of a few samples explain a hundredfold.
 
@@ -215,7 +242,7 @@ class _Measurement:
         seen = strongest(_with(self.landscape, _least(self.landscape)))
         if seen is None:
             return None
-        again = self._on_few(seen, whole)
+        self.looked = again = self._on_few(seen, whole)
         if not _plain(again):
             return None
         moved = float(np.abs(np.array(again.values) - seen.values).max())
@@ -252,7 +279,8 @@ class _Measurement:
         """The same points, evaluated by all samples where they are of a shorter format, and the moves of a few."""
         value = self._loss(seen.points[1])
         moves = self._moves(seen.points[1], value, range(11, 11 + SHAKES))
-        return self._inequality(seen, seen.values if whole is None else [whole.loss(p) for p in seen.points], moves)
+        values = seen.values if whole is None else [whole.loss(p) for p in seen.points]
+        return self._inequality(seen.points, values, moves)
 
     def _at_three(self, seen: Inequality) -> dict[str, Any] | None:
         """The record of a run whose strongest inequality double precision confirms; None where it does not."""
@@ -341,18 +369,20 @@ class _Measurement:
         """The same three points, and how far the rounding of this evaluation may move them."""
         values = [self._loss(point) for point in seen.points]
         moves = self._moves(seen.points[1], values[1], range(11, 12))
-        again = self._inequality(seen, values, moves)
+        again = self._inequality(seen.points, values, moves)
         if _plain(again):
             return again
         for point, value, seed in zip(seen.points, values, (10, 13, 12), strict=True):
             moves += self._moves(point, value, range(seed, seed + 1))
-        return self._inequality(seen, values, moves)
+        return self._inequality(seen.points, values, moves)
 
-    def _inequality(self, seen: Inequality, values: Sequence[float], moves: Sequence[float]) -> Inequality:
+    def _inequality(
+        self, points: Sequence[Mapping[str, float]], values: Sequence[float], moves: Sequence[float]
+    ) -> Inequality:
         formats = [] if self.wide else [name for name in self.reference.formats if name in SPACING]
         spacing = max(map(SPACING.__getitem__, formats), default=SPACING["float64"])
         return Inequality(
-            points=seen.points,
+            points=tuple(points),
             values=(values[0], values[1], values[2]),
             noise=4 * MARGIN * (max(moves) / 2 + spacing * max(map(abs, values))),
             known="by moving every operation by one spacing of its format",

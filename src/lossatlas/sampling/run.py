@@ -207,9 +207,15 @@ class _Carrying:
         told = _without_failures(before)
         axes = self.sampler.axes
         expected = getattr(self.sampler, "expected", journal.size)
-        asking = Asking(points=expected, seconds=centre.seconds, centre=centre.values)
+        places = Places(axes, self.ways.chart.axes)
+        asking = Asking(
+            points=expected,
+            seconds=centre.seconds,
+            centre=centre.values,
+            ahead=lambda count: places.of(self.sampler.start(told).ask(count)),
+        )
         chosen = choose(self.ways, axes, journal, asking, plan=self.plan, precision=self.precision)
-        work, places = _work(self.ways, chosen.plan, self.spec.values), Places(axes, self.ways.chart.axes)
+        work = _work(self.ways, chosen.plan, self.spec.values)
         if len(told.indices) < size:
             check_stored(work, places, told, self.spec.values)
         for _ in range(1 + self.failing.retry):
@@ -224,6 +230,7 @@ class _Carrying:
                 done=len(known.indices),
                 size=size,
                 block=self.block,
+                together=chosen.plan.points if chosen.plan.name != "plain" else 1,  # a function takes any number
                 progress=self.progress,
                 strict=self.failing.strict,
             )
