@@ -2,7 +2,7 @@
 
 import { BufferAttribute, BufferGeometry, CanvasTexture, DoubleSide, Group, LinearFilter, Mesh, MeshBasicMaterial, PlaneGeometry } from "three";
 import { Box, FLOOR, TALL, type Drawing } from "./drawing";
-import { normals, occlusion, type Grid, type Surface } from "./mesh";
+import { AT_ONCE, normals, occlusion, type Grid, type Surface } from "./mesh";
 import { drawTint, lookup, picture } from "./paint";
 import { shaped } from "./shaped";
 import { clay, pieces } from "./shapes";
@@ -28,11 +28,12 @@ export function* ground(drawing: Drawing): Generator<void, Ground> {
   const [group, full] = [new Group(), new Group()];
   group.add(full);
   const mesh = yield* addSurface(full, drawing, fine, made);
+  yield;
   if (drawing.contours) addLines(full, drawing, lines);
   yield;
   group.add(frame(box, drawing.faint));
   for (const tint of drawing.tints) addBorders(group, field, tint, fine, shown.top, (points) => box.placed(points, 0.003));
-  if (drawing.floor) group.add(floor(drawing, box));
+  if (drawing.floor) group.add(yield* floor(drawing, box));
   return { group, full, mesh, fine, points: made.points.length / 3 };
 }
 
@@ -41,7 +42,7 @@ export function* addSurface(into: Group, drawing: Drawing, fine: Grid, made: Sur
   const { shown } = drawing;
   const box = new Box(drawing);
   const scaled = box.scaled(fine);
-  const up = normals(scaled);
+  const up = yield* normals(scaled);
   yield;
   const sky = yield* occlusion(scaled);
   const tint = drawing.tints.length ? tinting(drawing.field, drawing.tints) : null;
@@ -51,6 +52,7 @@ export function* addSurface(into: Group, drawing: Drawing, fine: Grid, made: Sur
   const [normal, colour] = [new Float32Array(count * 3), new Float32Array(count * 3)];
   const per = last / (shown.top - shown.bottom || 1);
   for (let n = 0; n < count; n++) {
+    if (n % AT_ONCE === 0) yield;
     const [p, q, s] = [made.ends[2 * n]!, made.ends[2 * n + 1]!, made.share[n]!];
     for (let k = 0; k < 3; k++) normal[3 * n + k] = up[3 * p + k]! * (1 - s) + up[3 * q + k]! * s;
     const shade = (0.5 + 0.5 * (sky[p]! * (1 - s) + sky[q]! * s)) / 255;
@@ -95,9 +97,9 @@ function frame(box: Box, faint: string): ReturnType<typeof pieces> {
   return pieces(Float32Array.from(out), faint, 0.35);
 }
 
-function floor(drawing: Drawing, box: Box): Mesh {
+function* floor(drawing: Drawing, box: Box): Generator<void, Mesh> {
   const { field, shown, colours, smooth, tints } = drawing;
-  const canvas = picture(field, shown, colours, [SIDE, SIDE], !smooth);
+  const canvas = yield* picture(field, shown, colours, [SIDE, SIDE], !smooth);
   const part = (c: Float64Array) => (value: number): number => (SIDE * (value - c[0]!)) / (c[c.length - 1]! - c[0]!);
   const [px, py] = [part(field.x), part(field.y)];
   for (const tint of tints) drawTint(canvas.getContext("2d")!, field, tint, px, (y) => SIDE - py(y));

@@ -56,7 +56,7 @@ function* worked(given: Given, field: Field, at: Frame, density: number): Genera
   const [, , wide, tall] = area(field, at);
   const size: [number, number] = [Math.max(2, Math.round(wide * density)), Math.max(2, Math.round(tall * density))];
   const table = ramp(content.maps[palette(content, state)]!);
-  const colours = content.kind === "contour" ? null : picture(field, shown, table, size, !state.smooth);
+  const colours = content.kind === "contour" ? null : yield* picture(field, shown, table, size, !state.smooth);
   yield;
   return { colours, shape: state.contours ? yield* shaped(field, shown, state.smooth) : null };
 }

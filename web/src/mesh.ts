@@ -1,4 +1,9 @@
-/** Where does a surface end, and where do its contour lines run? Triangles over a grid, cut at the clip. */
+/** Where does a surface end, and where do its contour lines run? Triangles over a grid, cut at the clip, made in steps. */
+
+/** Triangles, or points of a surface, that are worked on between two looks at the clock. */
+export const AT_ONCE = 2048;
+/** Rows of a grid, the same. */
+const ROWS = 8;
 
 export interface Grid {
   x: Float64Array;
@@ -96,16 +101,18 @@ function filled(grid: Grid): Float64Array {
 }
 
 /** Insert points between those of a grid, without new hills or hollows along an axis; holes stay holes. */
-export function refined(grid: Grid, times: number): Grid {
+export function* refined(grid: Grid, times: number): Generator<void, Grid> {
   const [nx, ny] = [grid.x.length, grid.y.length];
   if (times <= 1 || grid.z.every((z) => Number.isNaN(z))) return grid;
   const whole = filled(grid);
   const [x, y] = [spread(grid.x, times), spread(grid.y, times)];
   const [mx, my] = [x.length, y.length];
   const rows = Array.from({ length: ny }, (_, j) => finer(grid.x, whole.subarray(j * nx, (j + 1) * nx), times));
+  yield;
   const z = new Float64Array(mx * my);
   const column = new Float64Array(ny);
   for (let i = 0; i < mx; i++) {
+    if (i % ROWS === ROWS - 1) yield;
     for (let j = 0; j < ny; j++) column[j] = rows[j]![i]!;
     finer(grid.y, column, times).forEach((value, j) => (z[j * mx + i] = value));
   }
@@ -164,7 +171,7 @@ function halves(grid: Grid): Uint32Array {
 }
 
 /** The surface of all cells whose four corners have a height, cut along the contour line of the top. */
-export function surface(grid: Grid, top: number): Surface {
+export function* surface(grid: Grid, top: number): Generator<void, Surface> {
   const [nx, z] = [grid.x.length, grid.z];
   const ends: number[] = [];
   const share: number[] = [];
@@ -190,6 +197,7 @@ export function surface(grid: Grid, top: number): Surface {
     return found;
   };
   const whole = halves(grid);
+  yield;
   const triangles = new Uint32Array(2 * whole.length);
   let filled = 0;
   const put = (a: number, b: number, c: number): void => {
@@ -200,6 +208,7 @@ export function surface(grid: Grid, top: number): Surface {
   };
   const rim: number[] = [];
   for (let t = 0; t < whole.length; t += 3) {
+    if (t % (3 * AT_ONCE) === 0) yield;
     const [p, q, r] = [whole[t]!, whole[t + 1]!, whole[t + 2]!];
     const [up, vp, wp] = [z[p]! > top, z[q]! > top, z[r]! > top];
     const count = Number(up) + Number(vp) + Number(wp);
@@ -217,6 +226,7 @@ export function surface(grid: Grid, top: number): Surface {
   }
   const points = new Float32Array(share.length * 3);
   for (let n = 0; n < share.length; n++) {
+    if (n % (4 * AT_ONCE) === 0) yield;
     const [p, q, s] = [ends[2 * n]!, ends[2 * n + 1]!, share[n]!];
     const [x, y] = [grid.x[p % nx]!, grid.y[Math.floor(p / nx)]!];
     points[3 * n] = s === 0 ? x : x * (1 - s) + grid.x[q % nx]! * s;
@@ -229,10 +239,11 @@ export function surface(grid: Grid, top: number): Surface {
 }
 
 /** Pieces of the lines on which a surface has a height: [x, y, z] twice each. */
-export function contours(made: Surface, levels: number[]): Float32Array[] {
+export function* contours(made: Surface, levels: number[]): Generator<void, Float32Array[]> {
   const { points, triangles } = made;
   const found: number[][] = levels.map(() => []);
   for (let t = 0; t < triangles.length; t += 3) {
+    if (t % (3 * AT_ONCE) === 0) yield;
     const [p, q, r] = [3 * triangles[t]!, 3 * triangles[t + 1]!, 3 * triangles[t + 2]!];
     const [zp, zq, zr] = [points[p + 2]!, points[q + 2]!, points[r + 2]!];
     const [low, high] = [Math.min(zp, zq, zr), Math.max(zp, zq, zr)];
@@ -251,7 +262,7 @@ export function contours(made: Surface, levels: number[]): Float32Array[] {
 }
 
 /** Unit normals [x, y, z] at the points of a grid, the mean over the whole cells around each; upright where there is none. */
-export function normals(grid: Grid): Float32Array {
+export function* normals(grid: Grid): Generator<void, Float32Array> {
   const [nx, ny] = [grid.x.length, grid.y.length];
   const out = new Float32Array(nx * ny * 3);
   const add = (q: number, x: number, y: number, z: number): void => {
@@ -259,7 +270,8 @@ export function normals(grid: Grid): Float32Array {
     out[q + 1] = out[q + 1]! + y;
     out[q + 2] = out[q + 2]! + z;
   };
-  for (let j = 0; j < ny - 1; j++)
+  for (let j = 0; j < ny - 1; j++) {
+    if (j % ROWS === ROWS - 1) yield;
     for (let i = 0; i < nx - 1; i++) {
       const p = j * nx + i;
       const [a, b, c, d] = [grid.z[p]!, grid.z[p + 1]!, grid.z[p + nx + 1]!, grid.z[p + nx]!];
@@ -273,6 +285,8 @@ export function normals(grid: Grid): Float32Array {
       add(3 * (p + nx), x, y, z);
       add(3 * (p + nx) + 3, x, y, z);
     }
+  }
+  yield;
   for (let q = 0; q < out.length; q += 3) {
     const norm = Math.sqrt(out[q]! ** 2 + out[q + 1]! ** 2 + out[q + 2]! ** 2);
     if (norm === 0) out[q + 2] = 1;
@@ -281,8 +295,6 @@ export function normals(grid: Grid): Float32Array {
   return out;
 }
 
-/** Rows of a grid that are shaded between two looks at the clock. */
-const ROWS = 8;
 const WAYS = [[1, 0], [-1, 0], [0, 1], [0, -1], [1, 1], [-1, 1], [1, -1], [-1, -1]] as const;
 
 /** How much of the sky each point of a grid sees, 0 to 1: the horizon in eight directions. */

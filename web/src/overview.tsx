@@ -8,6 +8,7 @@ import { unbroken } from "./plots";
 import { ways } from "./route";
 import { height, number } from "./ranges";
 import { pictureOf, runs, scene, type Card } from "./server";
+import { whole } from "./slices";
 
 /** Small pictures are asked for one after the other, and only once they are seen. */
 let line: Promise<unknown> = Promise.resolve();
@@ -20,7 +21,7 @@ async function small(card: Card, into: HTMLCanvasElement): Promise<void> {
   if (block) {
     const field = new Field(block, content.value, Math.floor((block.axes[2]?.coordinates.length ?? 1) / 2));
     const colours = ramp(content.maps[content.colours[content.value] ?? "viridis"]!);
-    context.drawImage(picture(field, content.first, colours, [into.width, into.height], false), 0, 0);
+    context.drawImage(whole(picture(field, content.first, colours, [into.width, into.height], false)), 0, 0);
     for (const way of ways(content)) traced(context, content, block, way, [into.width, into.height]);
     return;
   }

@@ -34,8 +34,11 @@ export function heights(field: Field, shown: Shown, beyond = 0): Float64Array {
   return field.grid((value) => height(value, shown, beyond));
 }
 
+/** Rows of a canvas that are filled between two looks at the clock. */
+const ROWS = 8;
+
 /** A canvas with the field, y upwards: smooth between points, or one colour for each cell; clear where there is none. */
-export function picture(field: Field, shown: Shown, colours: Colours, size: [number, number], cells: boolean): HTMLCanvasElement {
+export function* picture(field: Field, shown: Shown, colours: Colours, size: [number, number], cells: boolean): Generator<void, HTMLCanvasElement> {
   const canvas = document.createElement("canvas");
   const [width, tall] = size;
   canvas.width = width;
@@ -49,6 +52,7 @@ export function picture(field: Field, shown: Shown, colours: Colours, size: [num
   const [columns, along] = stretch(field.x, width);
   const [rows, up] = stretch(field.y, tall);
   for (let row = 0; row < tall; row++) {
+    if (row % ROWS === ROWS - 1) yield;
     const [j, b] = [rows[tall - 1 - row]!, up[tall - 1 - row]!];
     for (let column = 0; column < width; column++) {
       const [i, a] = [columns[column]!, along[column]!];

@@ -235,11 +235,11 @@ export class Relief {
   private addCoarse(made: Ground, level: number): Group {
     const drawing = this.drawing!;
     const few = thinned(made.fine, FEW[level]!);
-    const cut = surface(few, drawing.shown.top);
+    const cut = whole(surface(few, drawing.shown.top));
     const group = new Group();
     made.group.add(group);
     whole(addSurface(group, drawing, few, cut));
-    if (drawing.contours && level < LAST) addLines(group, drawing, contours(cut, drawing.shown.levels));
+    if (drawing.contours && level < LAST) addLines(group, drawing, whole(contours(cut, drawing.shown.levels)));
     return group;
   }
 

@@ -19,11 +19,11 @@ const FINE = 200;
 
 function* work(field: Field, shown: Shown, smooth: boolean): Generator<void, Shaped> {
   const times = smooth ? Math.max(1, Math.round(FINE / Math.max(field.nx, field.ny))) : 1;
-  const fine = refined({ x: field.x, y: field.y, z: heights(field, shown, 1) }, times);
+  const fine = yield* refined({ x: field.x, y: field.y, z: heights(field, shown, 1) }, times);
   yield;
-  const made = surface(fine, shown.top);
+  const made = yield* surface(fine, shown.top);
   yield;
-  return { fine, made, lines: contours(made, shown.levels) };
+  return { fine, made, lines: yield* contours(made, shown.levels) };
 }
 
 interface Known {
