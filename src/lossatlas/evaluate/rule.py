@@ -21,12 +21,14 @@ from lossatlas.evaluate.plans import Plan, batches_to_try, stacks_to_try, worker
 from lossatlas.objective import Objective, means
 from lossatlas.objective.batches import map_tensors, size_of
 from lossatlas.objective.part import few
+from lossatlas.space.charts import Plane
 
 __all__ = [
     "COMPILE_SECONDS",
     "LAYOUT_SECONDS",
     "TRACE_SECONDS",
     "WORTH_SECONDS",
+    "building",
     "can_compile",
     "captured",
     "graphs",
@@ -60,6 +62,9 @@ TOGETHER_SECONDS = 1.0
 RATE = {"cpu": 5e10, "cuda": 1e13}
 """Floating-point operations a second that are reckoned with, by kind of device; of others as of a CPU."""
 
+BUILDING = 1.6e-9
+"""Seconds that building a weight of a point is reckoned to take, for each number: it is read and written some times."""
+
 FEW = 8
 """Samples of a batch whose operations are counted; those of all are as many times more."""
 
@@ -85,6 +90,11 @@ def reckoned(objective: Objective) -> float:
         flops, calls = _counted(objective, whole)
     arithmetic = flops / RATE.get(objective.device.type, RATE["cpu"])
     return float(objective.batches.number * (arithmetic + calls * CALL_SECONDS))
+
+
+def building(plane: Plane) -> float:
+    """What building the weights of a point of a plane is reckoned to take, in seconds."""
+    return BUILDING * sum(plane.origin[name].numel() for name in plane.moving)
 
 
 def together(objective: Objective, seconds: float, points: int) -> list[Plan]:

@@ -26,19 +26,16 @@ from torch.utils import _pytree as pytree
 
 from lossatlas.evaluate.graph.trace import UntraceableError, why_not
 from lossatlas.evaluate.plans import Plan
-from lossatlas.evaluate.rule import WORTH_SECONDS
+from lossatlas.evaluate.rule import WORTH_SECONDS, building
 from lossatlas.objective import Objective, calling, reduction
 from lossatlas.objective.batches import map_tensors, size_of, tensors_of
 from lossatlas.space.charts import Plane
 from lossatlas.space.low_rank import LowRank
 
-__all__ = ["Shared", "building", "plans_sharing"]
+__all__ = ["Shared", "plans_sharing"]
 
 LOW, FULL = 192, 32
 """Rows of a point up to which it pays to share the product, with directions of low rank and with others."""
-
-BUILDING = 1.6e-9
-"""Seconds that building a weight of a point is reckoned to take, for each number: it is read and written some times."""
 
 ROWS, POINTS = 1024, 64
 """Rows that are stacked at once, nearly, and points at most."""
@@ -177,18 +174,6 @@ def plans_sharing(
     pays = rows <= (LOW if low else FULL) and (seconds + building(plane)) * points >= WORTH_SECONDS
     together = int(min(POINTS, max(ROWS // max(here, 1), 1), max(NUMBERS // max(widest, 1), 1)))
     return [Plan(name="shared", points=max(together, 2))] if pays or asked == "shared" else []
-
-
-def building(plane: Plane) -> float:
-    """What building the weights of a point is reckoned to take.
-
-    Args:
-        plane: where the point is.
-
-    Returns:
-        Seconds.
-    """
-    return BUILDING * sum(plane.origin[name].numel() for name in plane.moving)
 
 
 def _rows(objective: Objective, moved: dict[int, _Moved], axes: int) -> tuple[float, int, int]:

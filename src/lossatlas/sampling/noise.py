@@ -15,8 +15,7 @@ from lossatlas.errors import SpecError
 from lossatlas.evaluate.graph.trace import why_not
 from lossatlas.evaluate.plans import PRECISIONS
 from lossatlas.evaluate.rounding import Reference
-from lossatlas.evaluate.rule import reckoned
-from lossatlas.evaluate.shared import building
+from lossatlas.evaluate.rule import building, reckoned
 from lossatlas.field.inequality import Inequality, evaluated, strongest
 from lossatlas.field.rounding import SPACING
 from lossatlas.field.ruggedness import ruggedness
