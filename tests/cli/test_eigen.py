@@ -218,6 +218,26 @@ def test_the_run_of_a_settings_file_is_left_to_sample_until_it_has_made_it(here)
     assert list(la.open("numbers").sections) == ["ends"]
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("eigen", "--map", "--y", -1, 1, 2, "--tensors", "weights"),
+        ("eigen", "--density", "--probes", 2),
+        ("quantise", "--bits", 4, "--layers", "none", "--no-forecast"),
+        ("sharpness", "--measure", "fisher_rao"),
+        ("llc", "--draws", 20, "--burn", 5, "--chains", 2),
+    ],
+)
+def test_the_picture_of_a_settings_file_is_that_of_sample(here, command) -> None:
+    model = 'model = "user.py:make_model"\ndata = "user.py:pair"\nbatch_size = 8\nx = [-1, 1, 3]\n'
+    Path("scan.toml").write_text(model + 'out = ["best.png"]\n')
+    Path("best.png").write_bytes(b"the picture of sample")
+    result = CliRunner().invoke(atlas, [*map(str, command), "--config", "scan.toml"])
+    assert result.exit_code in (0, 1), result.output
+    assert "Traceback" not in result.output and not isinstance(result.exception, (TypeError, KeyError))
+    assert Path("best.png").read_bytes() == b"the picture of sample"
+
+
 def test_samples_auto_means_all_of_them_and_says_so(here) -> None:
     told = json.loads(run("eigen", "--json", "--probes", "0").stdout)
     auto = run("eigen", "--json", "--probes", "0", "--samples", "auto")

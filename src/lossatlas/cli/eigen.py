@@ -12,7 +12,7 @@ import click
 
 from lossatlas.cli import Failure
 from lossatlas.cli.as_json import echo_json
-from lossatlas.cli.options import WHAT, Measuring, flags, settings
+from lossatlas.cli.options import WHAT, Measuring, flags
 from lossatlas.errors import SpecError, unknown
 
 __all__ = ["SIDE", "WHERE", "Wish", "eigen_command"]
@@ -136,12 +136,12 @@ def eigen_command(config: Path | None, **given: Any) -> None:
     `lossatlas sample` on the same model and data; with --map it is the folder of the map, and the same command resumes.
     """
     from lossatlas.cli.curvature_kept import beside_a_run
-    from lossatlas.cli.numbers_kept import own_run
+    from lossatlas.cli.numbers_kept import own_run, own_settings
     from lossatlas.cli.scan import Scan, all_samples
 
     fields = Wish.__dataclass_fields__
     wish = Wish(**{name: given.pop(name) for name in tuple(given) if name in fields})
-    told = settings(config, given)
+    told = own_settings(config, given)
     parts = bool(wish.by or wish.batches)
     joined = ("curvature map",) if wish.map else () if parts else ("landscape",)
     scan = Scan(**told | {"run": own_run(told, given["run"], joined)})

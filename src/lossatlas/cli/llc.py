@@ -10,8 +10,8 @@ import click
 
 from lossatlas.cli import Failure
 from lossatlas.cli.as_json import echo_json
-from lossatlas.cli.numbers_kept import check_numbers, keep_numbers, run_option
-from lossatlas.cli.options import WHAT, Measuring, flags, settings
+from lossatlas.cli.numbers_kept import check_numbers, keep_numbers, own_settings, run_option
+from lossatlas.cli.options import WHAT, Measuring, flags
 from lossatlas.errors import SpecError
 
 __all__ = ["Wish", "llc_command"]
@@ -126,7 +126,7 @@ def llc_command(config: Path | None, **given: Any) -> None:
 
     fields = Wish.__dataclass_fields__
     wish = Wish(**{name: given.pop(name) for name in tuple(given) if name in fields})
-    scan = all_samples(Scan(**settings(config, given)), "the learning coefficient")
+    scan = all_samples(Scan(**own_settings(config, given)), "the learning coefficient")
     for path in scan.out:
         check_path(path)
     objective = build_objective(scan, build_model(scan))

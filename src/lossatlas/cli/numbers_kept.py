@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 import click
 
-__all__ = ["check_numbers", "identity_of", "keep_numbers", "own_run", "run_option"]
+from lossatlas.cli.options import settings
+
+__all__ = ["check_numbers", "identity_of", "keep_numbers", "own_run", "own_settings", "run_option"]
 
 
 def run_option() -> Callable[[Any], Any]:
@@ -46,6 +49,19 @@ def own_run(told: Mapping[str, Any], flag: str | None, kinds: Collection[str]) -
         return run
     click.echo(f"note: run = {run!r} in the settings is for lossatlas sample; --run FOLDER keeps this answer", err=True)
     return ""
+
+
+def own_settings(config: Path | None, given: dict[str, Any]) -> dict[str, Any]:
+    """What a command is told that answers another question than ``lossatlas sample`` about the same scan.
+
+    The ``out`` in a settings file is the picture of ``lossatlas sample``, which must not be drawn over; ``--out`` draws
+    this answer.
+
+    Returns:
+        Values by the names of a Scan's fields, none for those that nobody gave.
+    """
+    told = settings(config, given)
+    return {name: value for name, value in told.items() if name != "out" or given.get("out")}
 
 
 def identity_of(models: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from lossatlas.cli.as_json import echo_json
-from lossatlas.cli.numbers_kept import check_numbers, keep_numbers, run_option
-from lossatlas.cli.options import WHAT, Measuring, flags, settings
+from lossatlas.cli.numbers_kept import check_numbers, keep_numbers, own_settings, run_option
+from lossatlas.cli.options import WHAT, Measuring, flags
 from lossatlas.errors import SpecError
 
 __all__ = ["quantise_command"]
@@ -64,7 +64,7 @@ def quantise_command(config: Path | None, **given: Any) -> None:
     own = ("bits", "by", "group", "affine", "skip", "points", "layers", "no_forecast", "run", "json")
     wish = {name: given.pop(name) for name in own}
     bits, layers = _bits(wish["bits"]), _layers(wish["layers"])
-    scan = all_samples(Scan(**settings(config, given)), "what rounding costs")
+    scan = all_samples(Scan(**own_settings(config, given)), "what rounding costs")
     objective = build_objective(scan, build_model(scan))
     models = {objective.name: objective}
     check_numbers(wish["run"], models)

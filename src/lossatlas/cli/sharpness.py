@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from lossatlas.cli.numbers_kept import check_numbers, keep_numbers, run_option
-from lossatlas.cli.options import WHAT, Measuring, flags, settings
+from lossatlas.cli.numbers_kept import check_numbers, keep_numbers, own_settings, run_option
+from lossatlas.cli.options import WHAT, Measuring, flags
 from lossatlas.errors import SpecError, unknown
 
 __all__ = ["QUICK", "Wish", "sharpness_command"]
@@ -110,7 +110,7 @@ def sharpness_command(config: Path | None, **given: Any) -> None:
     for path in given["out"]:
         check_path(path)
     checkpoints = given.pop("checkpoint")
-    told = settings(config, given)
+    told = own_settings(config, given)
     names = _of_function(wish.measure) if told.get("function") else _measures(wish.measure)
     options = _options(wish.set, names, given["seed"])
     checkpoints = checkpoints or ((told["checkpoint"],) if told.get("checkpoint") else ("",))
