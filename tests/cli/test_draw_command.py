@@ -44,6 +44,18 @@ def test_a_picture_has_the_size_and_the_names_that_are_asked_for(here):
     assert '"SGD"' in json.dumps(json.loads(run("info", "a.svg", "--json").output)["view"]["labels"])
 
 
+def test_a_map_of_curvature_is_laid_over_a_page_and_one_of_another_seed_is_refused(here):
+    x = np.array([-0.5, 0.5])
+    axes = {axis: Axis(coordinates=x, length=2.0) for axis in ("x", "y")}
+    about = About(title="one", model="net", data="digits", seed=0, samples=50, batchnorm="frozen")
+    save(build(axes, {"loss": np.ones((2, 2)), "ratio": np.full((2, 2), 0.25)}, about=about), here / "map.nc")
+    run("draw", "one.nc", "-o", "a.html", "--ratio", "map.nc")
+    assert '"ratio":{"x":' in (here / "a.html").read_text().replace(" ", "")
+    refused = run("draw", "two.nc", "-o", "b.html", "--ratio", "map.nc", code=2)
+    assert "not of this plane: seed is 0 there and 1 here" in " ".join(refused.stderr.split())
+    assert not (here / "b.html").exists()
+
+
 def test_a_label_without_a_run_says_what_it_looks_like(here):
     assert "expected NAME=RUN, such as 'SGD=runs/a'" in run("draw", "--label", "SGD", "-o", "a.png", code=2).stderr
     assert "RUN is missing" in run("draw", "-o", "a.png", code=2).stderr

@@ -279,3 +279,29 @@ def test_a_report_fits_its_window_and_uses_its_width(browser: Any, make: Make, t
             across = min(one["right"], other["right"]) - max(one["left"], other["left"])
             down = min(one["bottom"], other["bottom"]) - max(one["top"], other["top"])
             assert across <= 1 or down <= 1
+
+
+def test_a_map_of_curvature_lies_over_the_surface_cell_by_cell(browser: Any, make: Make, tmp_path: Path) -> None:
+    surface = make(np.add.outer(np.linspace(-1, 1, 9) ** 2, np.linspace(-1, 1, 9) ** 2))
+    ratio = np.array([[0.02, 0.3], [0.1, 0.5]])
+    status = np.array([[1, 1], [3, 1]])
+    found = make(ratio, x=[-0.5, 0.5], y=[-0.5, 0.5], metrics={"ratio": ratio}, status=status)
+    visit = Visit(browser, draw(surface, tmp_path / "a.html", ratio=found, kind="filled"))
+    assert visit.page.locator("#ratio-ramp").count() == 0
+    visit.page.get_by_label("ratio |λmin/λmax|").check()
+    visit.until("lossatlas.content.overlays.length === 1")
+    cells = visit.ask("[...lossatlas.content.overlays[0].cells.data]")
+    rows = np.array(cells).reshape(9, 9)
+    inside = [-1, -1, 0, 0, 1, 1, 1, -1, -1]
+    assert rows[2].tolist() == [cell if cell != 1 else -1 for cell in inside]
+    assert rows[6].tolist() == [-1 if cell < 0 else cell + 2 for cell in inside]
+    visit.becomes(lambda: visit.page.locator(".bar").nth(1).locator(".ticks").inner_text().split()[0], "0.05")
+    for place, words in {
+        (-0.5, -0.5): "ratio 0.02 in the cell around −0.5, −0.5",
+        (0.5, -0.5): "ratio: no value in the cell around 0.5, −0.5",
+        (0.5, 0.25): "ratio 0.5 in the cell around 0.5, 0.5",
+        (-1.0, -1.0): "ratio: outside the map",
+    }.items():
+        visit.point(0, *place)
+        visit.until(f"document.getElementById('readout').innerText.includes({words!r})")
+    assert visit.faults == []

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import xarray as xr
 
-from lossatlas.draw import interactive
+from lossatlas.draw import draw, interactive
 from lossatlas.draw.view import View, compile
+from lossatlas.errors import SpecError
 from lossatlas.results.landscape import with_standard_error
 from lossatlas.untrusted import printable
 
@@ -77,6 +79,48 @@ def test_values_are_indexed_row_by_row_with_x_along_the_row(tilted: xr.Dataset) 
     assert (len(x), len(y)) == (5, 3)
     (rows,) = block["values"]["loss"]
     assert rows == [[a + 10 * b for a in x] for b in y]
+
+
+def test_a_map_of_curvature_comes_with_its_own_grid(make: Make) -> None:
+    ratio = np.arange(6.0).reshape(3, 2) / 10
+    status = np.array([[1, 1], [3, 1], [1, 0]])
+    found = make(ratio, x=[-1, 0, 1], y=[-0.5, 0.5], metrics={"ratio": ratio}, status=status)
+    (block,) = content(interactive.page(compile(make(np.zeros((9, 7))), View(ratio=found))))["blocks"]
+    assert (block["ratio"]["x"], block["ratio"]["y"]) == ([-1, 0, 1], [-0.5, 0.5])
+    values = np.array(block["ratio"]["values"])
+    assert values.shape == (2, 3)
+    assert np.array_equal(values[status.T == 1], ratio.T[status.T == 1])
+    assert block["ratio"]["status"] == status.T.tolist()
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"lengths": (2.0, 4.0)}, "axis y has length 4.0 there and 3.0 here"),
+        ({"seed": 1}, "seed is 1 there and not known here"),
+        ({"model": "B"}, "model is B there and A here"),
+        ({"data": "D"}, "data is D there and not known here"),
+    ],
+)
+def test_a_map_of_another_plane_is_refused_with_what_differs(make: Make, other: dict[str, Any], said: str) -> None:
+    values = np.zeros((3, 3))
+    found = make(values, metrics={"ratio": values}, **{"model": "A", **other})
+    with pytest.raises(SpecError, match=f"not of this plane: {said}"):
+        compile(make(np.zeros((5, 5)), model="A"), View(ratio=found))
+
+
+def test_only_a_page_takes_a_map_of_curvature(make: Make, tmp_path: Path) -> None:
+    values = np.zeros((3, 3))
+    surface, found = make(values), make(values, metrics={"ratio": values})
+    for name in ("a.png", "a.glb"):
+        with pytest.raises(SpecError, match="only a page"):
+            draw(surface, tmp_path / name, ratio=found)
+    with pytest.raises(SpecError, match="only a page"):
+        draw(surface, tmp_path / "a.png", ratio=found, render=True)
+    with pytest.raises(SpecError, match="one landscape"):
+        draw([surface, surface], tmp_path / "a.html", ratio=found)
+    with pytest.raises(SpecError, match="no value 'ratio'"):
+        draw(surface, tmp_path / "a.html", ratio=surface)
 
 
 def test_a_volume_is_indexed_by_its_third_axis_first(volume: xr.Dataset) -> None:

@@ -2,7 +2,7 @@
 
 import { options, type ComponentChildren } from "preact";
 import { useEffect, useMemo, useReducer, useRef } from "preact/hooks";
-import { Colourbar, Controls } from "./controls";
+import { Colourbar, RatioBar, Controls } from "./controls";
 import type { Block, Content, Places } from "./data";
 import { alone, derived } from "./derive";
 import { distance, Field, measured, position } from "./field";
@@ -220,6 +220,7 @@ export function App({ content: from, extra, host = document.documentElement }: {
         <Controls {...given} whole={whole} />
       </header>
       {content.blocks.length > 0 && (state.oneRange || content.blocks.length < 2) && <Colourbar {...given} />}
+      <RatioBar content={content} state={state} />
       <p class="hidden" aria-live="polite" id="range-words">{shown.words}</p>
       <div class="panels">
         {content.curves.length > 0 && <section class="card"><Curves {...given} /></section>}

@@ -3,6 +3,7 @@
 import type { Content } from "./data";
 import { comparable } from "./derive";
 import { named } from "./layers";
+import { RATIO, RATIO_COLOURS, ratioRange } from "./ratio";
 import { Paths, Player } from "./route";
 import { number, type Shown } from "./ranges";
 import { clipped, label, logarithmic, palette, step, valueAt, whole, type Change, type State } from "./state";
@@ -47,18 +48,33 @@ function Ends({ content, state, shown, change }: Given) {
 }
 
 export function Colourbar({ content, state, shown }: Given) {
-  const stops = content.maps[palette(content, state)]!;
+  return <Bar id="ramp" words={label(content, state)} stops={content.maps[palette(content, state)]!} shown={shown} />;
+}
+
+/** The scale of the map of curvature that lies over the panel, where one does. */
+export function RatioBar({ content, state }: Pick<Given, "content" | "state">) {
+  const found = content.blocks.find((block) => block.ratio)?.ratio;
+  if (!found || !state.tints.includes(RATIO)) return null;
+  return (
+    <div id="ratio-scale">
+      <Bar id="ratio-ramp" words={RATIO} stops={content.maps[RATIO_COLOURS]!} shown={ratioRange(found)} />
+      <p class="small">Of all directions, not of this plane alone. The cells of the map as they are; clear where one has no value.</p>
+    </div>
+  );
+}
+
+function Bar({ id, words, stops, shown }: { id: string; words: string; stops: string[]; shown: Shown }) {
   const part = (tick: number): string => `${(100 * (tick - shown.bottom)) / (shown.top - shown.bottom || 1)}%`;
   return (
     <div class="bar" aria-hidden="true">
-      <span class="small">{label(content, state)}</span>
+      <span class="small">{words}</span>
       <svg viewBox="0 0 100 1" preserveAspectRatio="none">
         <defs>
-          <linearGradient id="ramp">
+          <linearGradient id={id}>
             {stops.map((colour, n) => <stop key={n} offset={n / (stops.length - 1)} stop-color={colour} />)}
           </linearGradient>
         </defs>
-        <rect width="100" height="1" fill="url(#ramp)" />
+        <rect width="100" height="1" fill={`url(#${id})`} />
       </svg>
       <div class="ticks">
         {shown.ticks.map((tick, n) => <span key={n} style={{ left: part(tick) }}>{shown.labels[n]}</span>)}

@@ -39,6 +39,16 @@ export interface Block {
   errors: Record<string, Record<string, Numbers>>;
   /** Regions that a reader may choose to see, as basins; of blocks with two axes. */
   layers?: Layer[];
+  /** A map of curvature of the same plane, on its own grid. */
+  ratio?: RatioMap;
+}
+
+/** |λmin/λmax|; values and status [j, i]. */
+export interface RatioMap {
+  x: Float64Array;
+  y: Float64Array;
+  values: Numbers;
+  status: { shape: number[]; data: Uint8Array };
 }
 
 export interface Layer {
@@ -91,6 +101,8 @@ export interface Regions extends Common {
   cells: Numbers;
   /** One for each region, over and over; left out, those of the content. */
   colours?: string[];
+  /** Each cell in its own colour alone, with no lines between them. */
+  plain?: boolean;
 }
 export type Overlay = Way | Places | Regions;
 

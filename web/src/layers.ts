@@ -2,6 +2,7 @@
 
 import type { Block, Content, Layer, Look, Numbers, Overlay, Places, Regions } from "./data";
 import { between, number } from "./ranges";
+import { RATIO, ratioUpon, ratioWords } from "./ratio";
 import type { State } from "./state";
 
 /** Of a layer whose regions are few and known; those of others are the content's. */
@@ -9,7 +10,7 @@ const COLOURS: Record<string, string[]> = { ruggedness: ["#ff8a5c", "#c2002f"] }
 
 /** The layers that any panel has, by name. */
 export function named(content: Content): string[] {
-  return [...new Set(content.blocks.flatMap((block) => (block.layers ?? []).map((one) => one.name)))];
+  return [...new Set(content.blocks.flatMap((block) => [...(block.layers ?? []).map((one) => one.name), ...(block.ratio ? [RATIO] : [])]))];
 }
 
 /** The layers of a panel that are seen. */
@@ -42,13 +43,14 @@ function upon(layer: Layer, panel: number): Overlay[] {
 
 /** The content with the layers that are seen below all that lies upon its panels. */
 export function tinted(content: Content, state: State): Content {
-  const below = content.blocks.flatMap((block, panel) => seen(block, state).flatMap((one) => upon(one, panel)));
+  const below = content.blocks.flatMap((block, panel) => [...(block.ratio && state.tints.includes(RATIO) ? [ratioUpon(content, block, panel)] : []), ...seen(block, state).flatMap((one) => upon(one, panel))]);
   return below.length ? { ...content, overlays: [...below, ...content.overlays] } : content;
 }
 
 /** What region of each layer a cell lies in, in words. */
 export function inWords(block: Block, state: State, i: number, j: number): string[] {
-  return seen(block, state).filter((one) => one.regions.length).map((one) => one.regions[one.cells.data[j * block.axes[0]!.coordinates.length + i]!] ?? `${one.name}: in no region`);
+  const regions = seen(block, state).filter((one) => one.regions.length).map((one) => one.regions[one.cells.data[j * block.axes[0]!.coordinates.length + i]!] ?? `${one.name}: in no region`);
+  return block.ratio && state.tints.includes(RATIO) ? [...regions, ratioWords(block, block.ratio, i, j)] : regions;
 }
 
 export function range(rows: Float64Array[], log: boolean, label: string): Look {

@@ -136,7 +136,7 @@ function drawMarks(context: CanvasRenderingContext2D, given: Given, field: Field
 
 function drawOverlay(context: CanvasRenderingContext2D, content: Content, state: State, one: Overlay, field: Field, at: Frame, words: [number, number, number][]): void {
   if (one.kind === "regions") {
-    drawTint(context, field, { cells: one.cells.data, colours: one.colours ?? content.regions }, at.px, at.py);
+    drawTint(context, field, { cells: one.cells.data, colours: one.colours ?? content.regions, plain: one.plain }, at.px, at.py);
     return;
   }
   const last = one.kind === "path" && state.time !== null ? Math.round(state.time * (one.x.length - 1)) : one.x.length - 1;

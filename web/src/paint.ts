@@ -113,6 +113,8 @@ export function hatch(context: CanvasRenderingContext2D, field: Field, px: (x: n
 export interface Tint {
   cells: Float64Array;
   colours: string[];
+  /** Colours that are read from a scale: nothing shines through them, and no lines part them. */
+  plain?: boolean | undefined;
 }
 
 export function tintOf(tint: Tint, cell: number): string | null {
@@ -140,9 +142,10 @@ export function drawTint(context: CanvasRenderingContext2D, field: Field, tint: 
     for (let i = 0; i < field.nx; i++) {
       const colour = tintOf(tint, j * field.nx + i);
       if (colour === null) continue;
-      context.fillStyle = colour + "66";
+      context.fillStyle = tint.plain ? colour : colour + "66";
       context.fillRect(ex[i]!, ey[j + 1]!, ex[i + 1]! - ex[i]!, ey[j]! - ey[j + 1]!);
     }
+  if (tint.plain) return;
   const pieces = borders(field, tint);
   context.beginPath();
   for (let n = 0; n < pieces.length; n += 4) {

@@ -163,7 +163,7 @@ export function Solid(given: Given) {
       field: new Field(block, state.value, state.layer), shown, palette: name, colours: ramp(content.maps[name]!),
       overlays: upon(content, index), limits: [content.limits[block.axes[0]!.name]!, content.limits[block.axes[1]!.name]!],
       depth: 1 / aspect(content, block.axes).ratio, ink: ink.ink, faint: ink.faint,
-      tints: upon(content, index).flatMap((one) => (one.kind === "regions" ? [{ cells: one.cells.data, colours: one.colours ?? content.regions }] : [])),
+      tints: upon(content, index).flatMap((one) => (one.kind === "regions" ? [{ cells: one.cells.data, colours: one.colours ?? content.regions, plain: one.plain }] : [])),
       contours: state.contours, points: state.points, floor: state.floor, smooth: state.smooth, time: state.time,
     });
   }, [shown, state.value, state.colours, state.theme, state.layer, state.contours, state.points, state.floor, state.smooth, state.time, block, content.overlays, content.limits, stands]);

@@ -25,7 +25,7 @@ export function tinting(field: Field, tints: Tint[]): (colour: Colour, x: number
     return tints.reduce((below, tint) => {
       const found = tintOf(tint, cell);
       if (found === null) return below;
-      return [1, 3, 5].map((at, k) => below[k]! + SHARE * (parseInt(found.slice(at, at + 2), 16) - below[k]!)) as Colour;
+      return [1, 3, 5].map((at, k) => below[k]! + (tint.plain ? 1 : SHARE) * (parseInt(found.slice(at, at + 2), 16) - below[k]!)) as Colour;
     }, colour);
   };
 }
@@ -39,6 +39,7 @@ function level(grid: Grid, x: number, y: number): number {
 }
 
 export function addBorders(into: Group, field: Field, tint: Tint, fine: Grid, top: number, placed: (points: number[]) => Float32Array): void {
+  if (tint.plain) return;
   const flat = borders(field, tint);
   const found: number[] = [];
   for (let n = 0; n < flat.length; n += 4) {

@@ -245,4 +245,4 @@ async def _figure(desk: _Desk, request: Request) -> Response:
         raise SpecError(f"the figure cannot be drawn: {fault}") from fault
 
 
-_FIELDS = tuple({field.name for field in fields_of(View)} - {"clip", "overlays", "labels", "camera"})
+_FIELDS = tuple({field.name for field in fields_of(View)} - {"clip", "overlays", "ratio", "labels", "camera"})

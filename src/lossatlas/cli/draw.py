@@ -23,7 +23,18 @@ __all__ = ["command", "draw_command"]
 
 class _Drawing(Sectioned):
     sections: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "What is drawn": ("labels", "value", "kind", "minus_centre", "points", "marks", "holes", "contours", "config"),
+        "What is drawn": (
+            "labels",
+            "value",
+            "kind",
+            "minus_centre",
+            "points",
+            "marks",
+            "holes",
+            "contours",
+            "ratio",
+            "config",
+        ),
         "Range and colours": ("scale", "clip", "vmin", "vmax", "levels", "colours", "theme"),
         "Reliefs": ("camera", "render", "bare", "transparent"),
         "Words": (
@@ -41,6 +52,13 @@ class _Drawing(Sectioned):
         "Size": ("width", "height", "aspect", "font", "font_size", "dpi"),
         "Out": ("out",),
     }
+
+
+def _map(_context: click.Context, _option: click.Parameter, run: str | None) -> Any:
+    """The map of curvature that a run has."""
+    import lossatlas as la
+
+    return None if run is None else la.open(run)
 
 
 @click.command("draw", cls=_Drawing)
@@ -80,6 +98,9 @@ class _Drawing(Sectioned):
 @click.option(
     "--mark", "marks", multiple=True, metavar="NAME=X,Y", help="Mark a place on a map or a relief; may be repeated."
 )
+@click.option(
+    "--ratio", callback=_map, metavar="MAPRUN", help="Lay |λmin/λmax| of this map of the same plane over it (html)."
+)
 @click.option("--points", is_flag=True, default=None, help="Show which points were evaluated (after --adaptive).")
 @printed
 @click.option("--latex", is_flag=True, help="Write the whole caption beside the picture, as \\caption in a .tex file.")
@@ -117,6 +138,7 @@ def draw_command(
       lossatlas draw runs/a -o cover.png --render --bare --transparent
       lossatlas draw runs/a -o error.png --value error
       lossatlas draw runs/a -o marked.png --mark "SGD=0.4,-0.1" --mark "SWA=0.1,0"
+      lossatlas draw runs/a -o a.html --ratio runs/map    (the map of lossatlas eigen --map over the surface)
       lossatlas draw --label SGD=runs/a --label Adam=runs/b -o paper.pdf --width text --font serif --letters --latex
       lossatlas draw runs/a -o grey.eps --width column --font-size 7 --theme print --no-units
       lossatlas draw runs/ways -o ways.png    (what lossatlas connect --run kept)

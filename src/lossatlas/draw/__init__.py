@@ -28,6 +28,7 @@ from typing import Any
 
 from lossatlas.atomic import replacing, sweep
 from lossatlas.draw import latex_caption, plot_page, static
+from lossatlas.draw.ratio import only_a_page
 from lossatlas.draw.render import Render
 from lossatlas.draw.renderer import renderer_of, suffixes
 from lossatlas.draw.scene import Scene
@@ -98,6 +99,7 @@ def draw(
     if isinstance(page, Plot):
         write = _plot_writer(page, suffix, command)
     elif render is not False:
+        only_a_page(page.ratio, "a rendered relief")
         write = _rendered(page, suffix, render, command)
     else:
         write = _scene_writer(page, suffix, command)
@@ -137,6 +139,8 @@ def compiled(
 
 
 def _scene_writer(scene: Scene, suffix: str, command: str) -> Callable[[Path], None]:
+    if suffix != ".html":
+        only_a_page(scene.ratio, suffix)
     back_end = renderer_of(suffix)
     back_end.check(scene, suffix)
     if back_end is static:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lossatlas import extras
 from lossatlas.draw import compiled, static, widget
+from lossatlas.draw.ratio import only_a_page
 from lossatlas.draw.render import Render
 from lossatlas.draw.scene import Scene
 from lossatlas.draw.view import View
@@ -54,6 +55,8 @@ def plot(
     """
     extras.require("matplotlib.figure", extra="draw", purpose="draw a picture")
     drawn = compiled(source, view, fields, render=render)
+    if isinstance(drawn, Scene):
+        only_a_page(drawn.ratio, "a figure of matplotlib")
     how = (render if isinstance(render, Render) else Render()) if render is not False else None
     onto = _place(ax)
     made = static.figure(drawn, how, onto)

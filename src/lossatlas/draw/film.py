@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 from lossatlas import extras
 from lossatlas.atomic import replacing, sweep
 from lossatlas.draw import static, static_surface
+from lossatlas.draw.ratio import only_a_page
 from lossatlas.draw.render import Render
 from lossatlas.draw.scene import Cells, Scene
 from lossatlas.draw.view import View, compile
@@ -234,6 +235,7 @@ def animate(
         if name not in known:
             raise SpecError(unknown("field of View", name, known))
     seen = replace(view or View(), **options)
+    only_a_page(seen.ratio, "a film")
     scenes = [landscapes] if isinstance(landscapes, xr.Dataset) else list(landscapes)
     count = max(2, round(seconds * rate))
     theme = compile(scenes[0], replace(seen, labels=())).theme

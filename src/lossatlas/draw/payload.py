@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from lossatlas.draw.captions import reason
+from lossatlas.draw.ratio import RatioMap
 from lossatlas.draw.scene import Cells, Curve, PictureAxis, Scene
 from lossatlas.draw.static_overlays import REGIONS, colour
 from lossatlas.field.layers import Layer, layers
@@ -173,8 +174,9 @@ def _axis(axis: PictureAxis) -> dict[str, Any]:
 def _blocks(scene: Scene, values: Sequence[str]) -> list[dict[str, Any]]:
     if scene.volumes or len(scene.sources) != len(scene.panels):
         return [_block(block, values) for block in scene.volumes or scene.panels]
+    over = {} if scene.ratio is None else {"ratio": _ratio(scene.ratio)}
     return [
-        {**_block(block, values), "layers": [_layer(one) for one in layers(source, scene.value)]}
+        {**_block(block, values), "layers": [_layer(one) for one in layers(source, scene.value)], **over}
         for block, source in zip(scene.panels, scene.sources, strict=True)
     ]
 
@@ -186,6 +188,11 @@ def _layer(one: Layer) -> dict[str, Any]:
         for each in one.marks
     ]
     return {"name": one.name, "words": one.words, "regions": list(one.regions), "cells": cells.T, "marks": marks}
+
+
+def _ratio(found: RatioMap) -> dict[str, Any]:
+    """A map with a grid of its own, [j, i]."""
+    return {"x": found.x, "y": found.y, "values": found.values.T, "status": found.status.T}
 
 
 def _block(block: Cells, values: Sequence[str]) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def described(sources: Sequence[xr.Dataset], view: Any) -> dict[str, Any]:
     Returns:
         Numbers, texts, lists and mappings alone.
     """
-    told = {entry.name: getattr(view, entry.name) for entry in fields(view) if entry.name != "overlays"}
+    told = {entry.name: getattr(view, entry.name) for entry in fields(view) if entry.name not in ("overlays", "ratio")}
     default = {entry.name: None if entry.default is MISSING else entry.default for entry in fields(view)}
     seen = {name: value for name, value in told.items() if value != default[name]}
     return {"landscapes": [_landscape(one) for one in sources], "view": plain(seen)}

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 
+from lossatlas.draw.ratio import RatioMap
 from lossatlas.figure.overlays import Overlay
 from lossatlas.figure.palettes import Colours, Theme, ThemeName
 from lossatlas.figure.paper import Paper
@@ -215,6 +216,7 @@ class Scene:
         limits: by name of an axis, the range of coordinates that all panels share.
         looks: what a reader may switch to, by (value, "linear" or "log", clipped).
         overlays: what is drawn on the panels.
+        ratio: |λmin/λmax| of a map of curvature of the same plane, on its own grid; for a page.
         caption: the words.
         facts: for each Landscape, what it says of where it comes from, as words by name.
         paper: how it is set in print.
@@ -244,6 +246,7 @@ class Scene:
     caption: Caption
     facts: tuple[Mapping[str, str], ...] = ()
     paper: Paper = field(default_factory=Paper)
+    ratio: RatioMap | None = None
     record: Mapping[str, object] = field(default_factory=dict)
     sources: tuple[xr.Dataset, ...] = field(default=(), repr=False)
 

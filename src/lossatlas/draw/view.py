@@ -12,6 +12,7 @@ import xarray as xr
 
 from lossatlas.draw import brief, camera, captions, cuts, record, shown
 from lossatlas.draw.facts import facts
+from lossatlas.draw.ratio import ratio_map
 from lossatlas.draw.scene import RELIEF_HEIGHT, Caption, Cells, Curve, Kind, Scene
 from lossatlas.errors import SpecError, unknown
 from lossatlas.expected import LANDSCAPE, check_kind, described_type
@@ -61,6 +62,7 @@ class View(Paper):
         labels: names of what is compared, instead of their own, in order; an empty one leaves its own.
         points: show as dots which cells were evaluated, on maps; the others were interpolated.
         overlays: paths, points and regions upon the field, see :mod:`lossatlas.figure.overlays`.
+        ratio: a map of curvature of the same plane, which a page (.html) lays over the surface on its own grid.
 
     Raises:
         SpecError: a field has a value it cannot have; the message lists the good ones.
@@ -90,6 +92,7 @@ class View(Paper):
     labels: Sequence[str] = ()
     points: bool = False
     overlays: Sequence[Overlay] = ()
+    ratio: xr.Dataset | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -192,6 +195,7 @@ def compile(landscapes: xr.Dataset | Sequence[xr.Dataset] | Seeds, view: View | 
         limits=cuts.limits(whole),
         looks=looks,
         overlays=overlays,
+        ratio=None if view.ratio is None else ratio_map(view.ratio, sources),
         paper=view,
         record=record.described(sources, view),
         caption=_caption(seen, first, overlays, panels),
