@@ -26,7 +26,7 @@ _CLOSE = 1e-5
 
 @dataclass(frozen=True, kw_only=True)
 class RatioMap:
-    """|λmin/λmax| on a grid of its own.
+    """``|λmin/λmax|`` on a grid of its own.
 
     Attributes:
         x: float64 [n], coordinates along the first axis, in multiples of its direction.

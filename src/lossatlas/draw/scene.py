@@ -216,7 +216,7 @@ class Scene:
         limits: by name of an axis, the range of coordinates that all panels share.
         looks: what a reader may switch to, by (value, "linear" or "log", clipped).
         overlays: what is drawn on the panels.
-        ratio: |λmin/λmax| of a map of curvature of the same plane, on its own grid; for a page.
+        ratio: ``|λmin/λmax|`` of a map of curvature of the same plane, on its own grid; for a page.
         caption: the words.
         facts: for each Landscape, what it says of where it comes from, as words by name.
         paper: how it is set in print.

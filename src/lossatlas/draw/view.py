@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -92,7 +92,7 @@ class View(Paper):
     labels: Sequence[str] = ()
     points: bool = False
     overlays: Sequence[Overlay] = ()
-    ratio: xr.Dataset | None = None
+    ratio: xr.Dataset | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()

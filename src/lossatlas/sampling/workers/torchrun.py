@@ -12,7 +12,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Self, TypeVar
 
@@ -104,7 +104,7 @@ class Torchrun:
         Raises:
             SpecError: they do not, or it is; all ranks raise the same.
         """
-        every: list[tuple[RunSpec, str]] = _gathered((spec, self._beyond(chart, objective)))
+        every: list[tuple[RunSpec, str]] = _gathered((_for_all(spec), self._beyond(chart, objective)))
         for rank, (other, refusal) in enumerate(every):
             if refusal:
                 raise SpecError(f"executor='torchrun:{self.size}': {refusal}")
@@ -144,6 +144,12 @@ class Torchrun:
         if work.in_order:
             raise SpecError("executor='torchrun': points that begin where the one before ended cannot be shared out")
         return _Rounds(self.size, self.rank, work.evaluator())
+
+
+def _for_all(spec: RunSpec) -> RunSpec:
+    """What all ranks must ask alike; the code of a model that is spread may read its rank."""
+    code = {name: told for name, told in spec.identity.get("code", {}).items() if name != "model"}
+    return replace(spec, identity={**spec.identity, "code": code})
 
 
 def _stored(plane: Plane) -> list[dict[str, Any]]:
