@@ -13,8 +13,8 @@ import xarray as xr
 from lossatlas.draw import View
 from lossatlas.errors import SpecError
 from lossatlas.figure import overlays
-from lossatlas.paths.along import along
-from lossatlas.paths.findings import Checkpoint, PathLosses, Projected
+from lossatlas.paths.along import along, falls
+from lossatlas.paths.findings import Checkpoint, Projected
 from lossatlas.paths.growing import Growing, Position
 from lossatlas.paths.index import INDEX, file_of, read_index
 from lossatlas.paths.streams import source_of, tensor_of
@@ -109,7 +109,7 @@ class Trail:
             y=(over.coordinates if over else position.coordinates)[:, 1],
             label="training path",
             words=_marks(position.checkpoints, position.coordinates),
-            arrows=[place for place, _ in _drops(position.checkpoints)],
+            arrows=[place for place, _ in falls(position.checkpoints)],
             note=note,
             along=along(position.checkpoints, over.residual if over else position.residual, own),
         )
@@ -148,7 +148,7 @@ class Trail:
                 y=part.coordinates[:, 1],
                 label=trail.title,
                 words=_marks(part.checkpoints, part.coordinates),
-                arrows=[place for place, _ in _drops(part.checkpoints)],
+                arrows=[place for place, _ in falls(part.checkpoints)],
                 note="" if number else _words(position),
                 along=along(part.checkpoints, part.residual, trail._losses(part)),
             )
@@ -194,7 +194,7 @@ class Trail:
             y=over.coordinates[:, 1],
             label=self.title,
             words=_marks(position.checkpoints, over.coordinates),
-            arrows=[place for place, _ in _drops(position.checkpoints)],
+            arrows=[place for place, _ in falls(position.checkpoints)],
             along=along(position.checkpoints, over.residual, self._losses(position)),
         )
 
@@ -270,18 +270,12 @@ def _words(position: Position) -> str:
     )
 
 
-def _drops(checkpoints: tuple[Checkpoint, ...]) -> list[tuple[int, str]]:
-    """Where the learning rate fell, and by how much in words."""
-    nowhere = Projected(axes=(), coordinates=np.zeros((0, 0)), residual=np.zeros(0), distance=np.zeros(0))
-    return list(PathLosses(checkpoints=checkpoints, projected=nowhere, own={}, surface={}).drops)
-
-
 def _marks(checkpoints: tuple[Checkpoint, ...], coordinates: np.ndarray) -> list[tuple[int, str]]:
     """What stands beside the path: its start, its newest point, and where the learning rate fell, if there is room."""
     last = len(checkpoints) - 1
     found = {0: "start", last: f"step {checkpoints[last].step}"}
     room = 0.1 * float(np.ptp(coordinates, axis=0).max())
-    for place, words in _drops(checkpoints):
+    for place, words in falls(checkpoints):
         if all(np.abs(coordinates[place] - coordinates[other]).max() > room for other in found):
             found[place] = words
     return sorted(found.items())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import xarray as xr
 from lossatlas.errors import SpecError
 from lossatlas.expected import LANDSCAPE, check_kind
 from lossatlas.oneline import one_line
-from lossatlas.results.landscape import axis_names
+from lossatlas.results.landscape import axis_names, structured
 
 __all__ = ["RatioMap", "only_a_page", "ratio_map"]
 
@@ -97,11 +96,11 @@ def _differences(found: xr.Dataset, surface: xr.Dataset) -> Iterator[str]:
         one, other = (str(each.attrs.get(what, "")) for each in (found, surface))
         if one != other:
             yield f"{what} is {one or 'not known'} there and {other or 'not known'} here"
-    there, here = _read(found, "cosines"), _read(surface, "cosines")
+    there, here = structured(found, "cosines"), structured(surface, "cosines")
     for pair in sorted({*there} & {*here}):
         if not math.isclose(there[pair], here[pair], abs_tol=_CLOSE):
             yield f"the cosine of {pair} is {there[pair]:.6g} there and {here[pair]:.6g} here"
-    there, here = (_read(one, "provenance").get("fingerprints", {}) for one in (found, surface))
+    there, here = (structured(one, "provenance").get("fingerprints", {}) for one in (found, surface))
     for what in sorted({*there} & {*here}):
         if there[what] != here[what]:
             yield f"the fingerprint of its {what} is {there[what]} there and {here[what]} here"
@@ -112,11 +111,3 @@ def _alike(a: Any, b: Any) -> bool:
         return math.isclose(float(a), float(b), rel_tol=_CLOSE) or (math.isnan(float(a)) and math.isnan(float(b)))
     except (TypeError, ValueError):
         return bool(a == b)
-
-
-def _read(landscape: xr.Dataset, name: str) -> dict[str, Any]:
-    try:
-        found = json.loads(landscape.attrs.get(name) or "{}")
-    except (TypeError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}

@@ -8,7 +8,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-__all__ = ["Known", "along"]
+from lossatlas.figure.losses import NETWORK, SURFACE, TRAINING, drops
+
+__all__ = ["Known", "along", "falls"]
 
 _NOTES = 8
 
@@ -68,14 +70,28 @@ def along(
         "step": [one.step for one in checkpoints],
         "epoch": [one.epoch for one in checkpoints],
         "learning rate": [one.lr for one in checkpoints],
-        "loss in training": [one.loss for one in checkpoints],
-        "loss of the network": own,
-        "loss of the surface": surface,
+        TRAINING: [one.loss for one in checkpoints],
+        NETWORK: own,
+        SURFACE: surface,
         "distance from the plane": residual,
         **_noted(checkpoints),
     }
     found = {name: np.array([_float(one) for one in row]) for name, row in rows.items() if row is not None}
     return {name: row for name, row in found.items() if np.isfinite(row).any()}
+
+
+def falls(checkpoints: Sequence[Known]) -> list[tuple[int, str]]:
+    """Where the learning rate fell to half or less.
+
+    Returns:
+        The index of the first checkpoint after each fall, and its words.
+
+    Example:
+        >>> from lossatlas.paths.findings import Checkpoint
+        >>> falls([Checkpoint(step=i, lr=lr) for i, lr in enumerate((0.1, 0.1, 0.01))])
+        [(2, 'lr ÷ 10')]
+    """
+    return drops([math.nan if one.lr is None else one.lr for one in checkpoints])
 
 
 def _float(number: Any) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from lossatlas.errors import SpecError
-from lossatlas.figure.losses import NETWORK, SURFACE, clock, drops, losses
+from lossatlas.figure.losses import NETWORK, SURFACE, clock, losses
 from lossatlas.figure.overlays import Path
 from lossatlas.figure.plot import Panel, Plot, Series, onto
 from lossatlas.figure.words import number, percent
 from lossatlas.oneline import one_line
-from lossatlas.paths.along import along
+from lossatlas.paths.along import along, falls
 from lossatlas.paths.walks import Centre, Null
 
 __all__ = ["CAVEAT", "Checkpoint", "Contrast", "PathLosses", "Principal", "Projected"]
@@ -249,7 +248,7 @@ class PathLosses:
             >>> PathLosses(checkpoints=known, projected=nowhere, own={}, surface={}).drops
             [(2, 'lr ÷ 10')]
         """
-        return drops([math.nan if checkpoint.lr is None else checkpoint.lr for checkpoint in self.checkpoints])
+        return falls(self.checkpoints)
 
     @property
     def words(self) -> str:
