@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -144,3 +145,37 @@ def test_a_measure_that_does_not_apply_says_why_beside_the_others(here) -> None:
 )
 def test_bad_input_is_refused_with_what_would_be_good(here, arguments, words) -> None:
     assert words in run(*arguments, code=2).output
+
+
+
+def test_a_second_loss_or_other_data_is_seen_along_the_gradient_of_the_first(here) -> None:
+    with Path("user.py").open("a") as code:
+        code.write("\nearlier = (1.5 * pair[0][:15], pair[1][:15])\n")
+        code.write("def steeper(out, y): return torch.nn.functional.cross_entropy(2 * out, y)\n")
+    exec(Path("user.py").read_text(), here)
+    picked = ["--checkpoint", "a.pt", "--checkpoint", "c.pt", "--measure", "critical"]
+    found = json.loads(run(*picked, "--second-data", "user.py:earlier", "--json").stdout)["measures"]["critical"]
+    net = here["make_model"]()
+    for name in ("a", "c"):
+        net.load_state_dict(torch.load(f"{name}.pt"))
+        first, then = (la.Objective(net, here[data], F.cross_entropy) for data in ("pair", "earlier"))
+        exact = sharpness.critical(first, second=then)
+        assert found["values"][name]["value"] == pytest.approx(exact.value)
+        assert exact.value != pytest.approx(sharpness.critical(first).value, rel=1e-3)
+    other = run(*picked[2:], "--second-loss", "user.py:steeper").stdout
+    assert "Relative: steeper on pair along the update of cross_entropy on pair." in other
+    map_ = ["eigen", "--model", "user.py:make_model", "--data", "user.py:pair", "--map", "--x", "-1", "1", "3"]
+    told = ["--checkpoint", "a.pt", "--critical", "--second-data", "user.py:earlier", "--run", "map"]
+    result = CliRunner().invoke(atlas, [*map_, *told])
+    assert result.exit_code == 0, result.output
+    net.load_state_dict(torch.load("a.pt"))
+    first, then = (la.Objective(net, here[data], F.cross_entropy) for data in ("pair", "earlier"))
+    assert la.open("map")["critical"].sel(x=0).item() == pytest.approx(sharpness.critical(first, second=then).value)
+
+
+def test_a_second_loss_that_says_nothing_new_is_refused(here) -> None:
+    named = ["--measure", "critical"]
+    assert "add --measure critical" in run("--second-loss", "mse", code=2).output
+    assert "are the data and the loss of the first" in run(*named, "--second-data", "user.py:pair", code=2).output
+    told = ["eigen", "--model", "user.py:make_model", "--data", "user.py:pair", "--second-loss", "mse"]
+    assert "add --map --critical" in CliRunner().invoke(atlas, told).output

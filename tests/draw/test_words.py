@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from lossatlas.draw import compiled, static
+from lossatlas.draw import compiled, static, words_on_page
 
 sys.path.insert(0, str(Path(__file__).parent))
 from specimens import SPECIMENS
@@ -59,6 +59,19 @@ def wrong(entries: list[Any], faults: Callable[[Figure], list[str]]) -> str:
 def test_no_words_overlap_and_none_leave_the_page(part: int, faults: Callable[[Figure], list[str]]) -> None:
     said = wrong(some()[part::4], faults)
     assert not said, said
+
+
+@pytest.mark.parametrize("width", [2.8, "column", "text"])
+@pytest.mark.parametrize("kind", SPECIMENS)
+def test_a_short_caption_has_whole_sentences(kind: str, width: float | str) -> None:
+    if kind == "tree":
+        pytest.importorskip("gudhi")
+    source, view = SPECIMENS[kind]("net")
+    drawn = compiled(source, None, {**view, "width": width, "caption": "short"})
+    lines = words_on_page.caption(drawn, 7.5, 72 * {"column": 3.3, "text": 6.75}.get(width, width))
+    assert not any(line.endswith("…") for line in lines), lines
+    assert lines[-1].endswith("."), lines
+    assert len(lines) <= {"text": 3, "column": 4}.get(str(width), 5), lines
 
 
 @pytest.mark.soak

@@ -133,7 +133,7 @@ def test_a_minimum_on_the_edge_says_so() -> None:
         found = la.topology(field(lambda x, y, slope=slope: slope * x + y**2, (-1, 1, 9), (-1, 1, 9)))
         assert [m.boundary for m in found.minima] == [True]
     assert "0 minima and 1 on the edge" in found.words
-    assert "need not be a minimum of the network" in found.caveat
+    assert "need not be one of the network" in found.caveat
 
 
 def test_noise_within_the_error_of_the_field_makes_no_minima() -> None:

@@ -61,6 +61,19 @@ def test_a_second_loss_is_seen_along_the_update_of_the_first():
     assert found.value == pytest.approx(update @ (other * update) / (slope @ update), rel=1e-8)
 
 
+def test_a_second_loss_may_be_made_from_the_first_and_is_named():
+    other = np.array([2.0, 1.0, 3.0, 0.2])
+    exact = critical(quadratic(), second=quadratic(other), tolerance=1e-9)
+    found = sharpness.table(
+        {"a": quadratic(), "b": quadratic()},
+        ["critical"],
+        options={"critical": {"second": lambda one: quadratic(other), "tolerance": 1e-9}},
+    )
+    assert found.column("critical") == pytest.approx([exact.value] * 2)
+    assert "Relative: " in exact.note
+    assert " along the update of " in exact.note
+
+
 def test_an_update_that_leads_uphill_is_said():
     found = critical(quadratic(), update=tensors(-CURVES * POINT))
     assert math.isinf(found.value)

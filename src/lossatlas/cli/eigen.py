@@ -13,6 +13,7 @@ import click
 from lossatlas.cli import Failure
 from lossatlas.cli.as_json import echo_json
 from lossatlas.cli.options import WHAT, Measuring, flags
+from lossatlas.cli.second import Second, second_options
 from lossatlas.errors import SpecError, unknown
 
 __all__ = ["SIDE", "WHERE", "Wish", "eigen_command"]
@@ -41,6 +42,7 @@ class Wish:
     along: bool
     step: float
     save: str
+    second: Second | None
     report: str
     json: bool
 
@@ -58,6 +60,8 @@ class Wish:
             raise SpecError("--map and --density are two questions; ask them one after the other")
         if self.critical and not self.map:
             raise SpecError("--critical is a map: add --map; at one point, lossatlas sharpness --measure critical")
+        if self.second and not self.critical:
+            raise SpecError("--second-data and --second-loss are about critical sharpness; add --map --critical")
         if self.report and not self.report.endswith(".html"):
             raise SpecError(f"--report {self.report}: a report is one page; name a file that ends in .html")
 
@@ -93,6 +97,7 @@ class Wish:
     is_flag=True,
     help="With --map: critical sharpness instead, by a gradient and a few evaluations at each point.",
 )
+@second_options
 @click.option("--along", is_flag=True, help="Curvature along the axes, by derivatives and by differences.")
 @click.option("--step", default=0.01, show_default=True, metavar="SHARE", help="Step of these differences.")
 @click.option(
@@ -140,6 +145,7 @@ def eigen_command(config: Path | None, **given: Any) -> None:
     from lossatlas.cli.scan import Scan, all_samples
 
     fields = Wish.__dataclass_fields__
+    given["second"] = Second.taken(given)
     wish = Wish(**{name: given.pop(name) for name in tuple(given) if name in fields})
     told = own_settings(config, given)
     parts = bool(wish.by or wish.batches)
@@ -171,15 +177,18 @@ def _map(scan: Any, wish: Wish) -> None:
     if scan.x is None and scan.y is None:
         scan = replace(scan, x=(-1.0, 1.0, SIDE), y=(-1.0, 1.0, SIDE))
     if scan.function and wish.critical:  # from values alone
+        model = None
         objective: Any = build_function(scan)
         plane: Any = build_function_plane(scan, objective)
     else:
-        objective = build_objective(scan, build_model(scan))
+        model = build_model(scan)
+        objective = build_objective(scan, model)
         plane = build_plane(scan, objective)
     grid = grid_of(scan, objective, plane)
     if wish.critical:
-        tolerance: dict[str, Any] = {} if wish.tolerance is None else {"tolerance": wish.tolerance}
-        found, value = la.sharpness.critical_map(objective, plane, grid, run=scan.run or None, **tolerance), "critical"
+        told: dict[str, Any] = {} if wish.tolerance is None else {"tolerance": wish.tolerance}
+        told["second"] = wish.second and wish.second.objective(scan, model)
+        found, value = la.sharpness.critical_map(objective, plane, grid, run=scan.run or None, **told), "critical"
     else:
         options: dict[str, Any] = {"kind": wish.kind, "tensors": wish.tensors, "seed": scan.seed}
         if wish.tolerance is not None:

@@ -13,6 +13,7 @@ import click
 
 from lossatlas.cli.numbers_kept import check_numbers, keep_numbers, own_settings, run_option
 from lossatlas.cli.options import WHAT, Measuring, flags
+from lossatlas.cli.second import Second, second_options
 from lossatlas.errors import SpecError, unknown
 
 __all__ = ["QUICK", "Wish", "sharpness_command"]
@@ -55,6 +56,7 @@ class Wish:
     metavar="NAME=V1,V2,…",
     help="A number for each checkpoint, in their order, such as test_error=0.05,0.08: ranked against each measure.",
 )
+@second_options
 @flags(("seed",))
 @run_option()
 @flags(("out", "title"))
@@ -92,6 +94,8 @@ def sharpness_command(config: Path | None, **given: Any) -> None:
         lossatlas sharpness --config scan.toml --measure radius --set radius.rise=0.5 --set radius.directions=20
       How near to the edge of stability batches of 64 are, beside 2 over the learning rate (arXiv 2601.16979):
         lossatlas sharpness --config scan.toml --measure critical --set critical.m=64
+      How the loss of an earlier task bends along the gradient of the present one (relative critical sharpness):
+        lossatlas sharpness --config scan.toml --measure critical --second-data train.py:earlier
       A function of arrays, of NumPy or JAX, from its values alone (sim.py has make(), which returns la.Function):
         lossatlas sharpness --function sim.py:make --measure critical
       Kept in a folder with its picture, beside other numbers of the network:
@@ -106,7 +110,7 @@ def sharpness_command(config: Path | None, **given: Any) -> None:
     from lossatlas.draw import check_path
 
     fields = Wish.__dataclass_fields__
-    wish = Wish(**{name: given.pop(name) for name in tuple(given) if name in fields})
+    wish, second = Wish(**{name: given.pop(name) for name in tuple(given) if name in fields}), Second.taken(given)
     for path in given["out"]:
         check_path(path)
     checkpoints = given.pop("checkpoint")
@@ -115,7 +119,11 @@ def sharpness_command(config: Path | None, **given: Any) -> None:
     options = _options(wish.set, names, given["seed"])
     checkpoints = checkpoints or ((told["checkpoint"],) if told.get("checkpoint") else ("",))
     against, against_name = _against(wish.against, checkpoints)
-    models = _models(told, checkpoints)
+    if second and "critical" not in names:
+        raise SpecError("--second-data and --second-loss are about critical sharpness; add --measure critical")
+    models, others = _models(told, checkpoints, second)
+    if second:
+        options["critical"]["second"] = others.__getitem__
     check_numbers(wish.run, models)
     found = _table(models, names, options, against, against_name, progress=not wish.json)
     _say(found, as_json=wish.json)
@@ -184,17 +192,23 @@ def _against(text: str, checkpoints: Sequence[str]) -> tuple[list[float] | None,
     return numbers, name.replace("_", " ") or "given column"
 
 
-def _models(told: dict[str, Any], checkpoints: Sequence[str]) -> dict[str, Any]:
-    """The objective of each checkpoint, by its title."""
+def _models(
+    told: dict[str, Any], checkpoints: Sequence[str], second: Second | None
+) -> tuple[dict[str, Any], dict[Any, Any]]:
+    """The objective of each checkpoint, by its title; and by objective the second loss, where there is one."""
     from lossatlas.cli.functions import build_function
     from lossatlas.cli.scan import Scan, all_samples, build_model, build_objective
 
     models: dict[str, Any] = {}
+    others: dict[Any, Any] = {}
     for title, checkpoint in zip(_titles(checkpoints), checkpoints, strict=True):
         scan = all_samples(Scan(**told | {"checkpoint": checkpoint}), "flatness")
-        objective: Any = build_function(scan) if scan.function else build_objective(scan, build_model(scan))
+        model = None if scan.function else build_model(scan)
+        objective: Any = build_function(scan) if model is None else build_objective(scan, model)
         models[title or objective.name] = objective
-    return models
+        if second:
+            others[objective] = second.objective(scan, model)
+    return models, others
 
 
 def _table(

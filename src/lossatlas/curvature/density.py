@@ -94,7 +94,7 @@ class Density:
         )
         how = f"Each eigenvalue is smeared into a bell of standard deviation {number(self.width)}"
         how += f"; mean of {self.probes} random vectors" + ("; band: standard error." if self.probes > 1 else ".")
-        unseen = "Eigenvalues that no random vector sees are missing, most of all single ones far from the bulk."
+        unseen = "Eigenvalues that no random vector sees are missing: most of all, single ones far from the bulk."
         return onto(ax, Plot(panels=[panel], caption=[self.subject.words, how, unseen, *self.subject.caveats]))
 
     @staticmethod

@@ -51,8 +51,8 @@ class BatchEigen:
         """What these numbers do not prove, in sentences."""
         loose = int((~self.converged).sum())
         said = [
-            "λmax of the mean over all samples is at most the mean of these, weighted by sample: each batch bends most "
-            "along a direction of its own.",
+            "λmax over all samples is at most their mean, weighted by sample: each batch bends most along a direction "
+            "of its own.",
             *([f"{loose} of {len(self.largest)} batches have not converged."] if loose else []),
         ]
         return (*said, *self.subject.caveats)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Protocol
 
 from lossatlas.figure.paper import Paper
+from lossatlas.figure.plot import sentences_of
 
 __all__ = ["Box", "Captioned", "caption", "shortened", "text_width", "touch", "wrapped"]
 
@@ -38,38 +40,68 @@ def caption(page: Captioned, size: float, room: float) -> list[str]:
         room: width of a line, in points.
 
     Returns:
-        At most two lines for a short caption, none for none.
+        For a short caption a line for what it is and one for what it proves, more where a sentence has no room on one:
+        none is cut in its middle. No line for none.
     """
     if page.paper.caption == "none" or not page.sentences:
         return []
     if page.paper.caption == "full":
         return wrapped(" ".join(page.sentences), size, room)
     what, proves = page.brief
-    alone = not proves and len(what) == 1
-    lines = wrapped(what[0], size, room)[:3] if alone else [_filled(what, " · ", size, room)]
-    if len(lines) > 2:
-        lines = [lines[0], _ended(f"{lines[1]} {lines[2]}", size, room)]
-    return [line for line in (*lines, _filled(proves, " ", size, room)) if line]
+    if len(what) == 1:
+        return [*_sentences(sentences_of(what[0]), size, room), *_sentences(proves, size, room)]
+    return [*_parts(what, size, room), *_sentences(proves, size, room)]
+
+
+def _parts(parts: Sequence[str], size: float, room: float) -> list[str]:
+    """As many parts as fit on a line, in order; where the first does not, a name is cut in its middle, words go on."""
+    if not parts:
+        return []
+    first = parts[0]
+    if text_width(" · ".join(parts[:2]), size) > room and text_width(first, size) > 0.6 * room:
+        if " " in first[20:] and text_width(first, size) > room:
+            return _at_most(2, first, size, room)
+        first = first if " " in first[20:] else shortened(first, size, 0.6 * room)
+    return [_filled([first, *parts[1:]], " · ", size, room)]
+
+
+def _sentences(parts: Sequence[str], size: float, room: float) -> list[str]:
+    """As many sentences as fit on a line, each of them whole.
+
+    A first one that does not fit goes on below, or ends after a clause of its own where that saves a line.
+
+    Returns:
+        The lines.
+    """
+    if not parts:
+        return []
+    first = parts[0]
+    if text_width(first, size) <= room:
+        return [_filled(parts, " ", size, room)]
+    ends = [found.start() for found in _CLAUSE.finditer(first[: 4 * _LONGEST_WORD])]
+    clauses = [f"{first[:end]}." for end in reversed(ends) if end >= _SHORTEST_CLAUSE]
+    return min((_at_most(3, words, size, room) for words in (first, *clauses)), key=len)
 
 
 def _filled(parts: Sequence[str], between: str, size: float, room: float) -> str:
-    """As many parts as fit on a line, in order; the first of them in any case, shortened where it has to be."""
-    if not parts:
-        return ""
-    least = 0.6 * room if between != " " and len(parts) > 1 else room
-    first = parts[0]
-    if text_width(between.join(parts[:2]), size) > room and text_width(first, size) > least:
-        first = _ended(first, size, room) if between == " " or " " in first[20:] else shortened(first, size, least)
-    line = first
+    """The first part, and as many of the others as fit on its line."""
+    line = parts[0]
     for part in parts[1:]:
         longer = f"{line}{between}{part}"
         line = longer if text_width(longer, size) <= room else line
     return line
 
 
+def _at_most(count: int, words: str, size: float, room: float) -> list[str]:
+    """Words over some lines; an ellipsis where they are more."""
+    lines = wrapped(words[: 4 * _LONGEST_WORD], size, room)
+    if len(lines) <= count:
+        return lines
+    return [*lines[: count - 1], _ended(f"{lines[count - 1]} {lines[count]}", size, room)]
+
+
 def _ended(words: str, size: float, room: float) -> str:
     """Words up to the last that fits, and an ellipsis where some are left out."""
-    words = words if len(words) <= 4 * _LONGEST_WORD else words[: 4 * _LONGEST_WORD]
     if text_width(words, size) <= room:
         return words
     kept = words.split(" ")
@@ -102,6 +134,12 @@ def wrapped(text: str, size: float, room: float, weight: str = "normal") -> list
 
 _NARROWEST = 0.2
 """No letter is narrower, as a share of the size of the text."""
+
+_CLAUSE = re.compile(r"; |: |, (?=which |so |but |where |while |because |most of all )")
+"""Where a sentence may end early and still be one."""
+
+_SHORTEST_CLAUSE = 20
+"""A shorter beginning, such as "Dashed:", is a label and no clause."""
 
 _LONGEST_WORD = 300
 """A longer word, a path of thousands of letters, is cut in its middle."""

@@ -35,7 +35,7 @@ from lossatlas.results.moves import of_inputs
 __all__ = ["CAVEAT", "Topology", "topology"]
 
 CAVEAT = (
-    "A minimum of a slice need not be a minimum of the network: outside the slice the loss may keep falling. "
+    "A minimum of a slice need not be one of the network: outside the slice the loss may keep falling. "
     "Minima and saddles are sampled points: between two of them the loss may be lower or higher, and one on the edge "
     "may be there only because the field ends."
 )

@@ -22,7 +22,7 @@ from lossatlas.figure.paper import Paper
 from lossatlas.oneline import one_line
 from lossatlas.untrusted import printable_fields
 
-__all__ = ["Mark", "Panel", "Plot", "Scale", "Series", "Style", "onto", "plot_of", "symmetric_below"]
+__all__ = ["Mark", "Panel", "Plot", "Scale", "Series", "Style", "onto", "plot_of", "sentences_of", "symmetric_below"]
 
 _SENTENCES = re.compile(r"(?<=\.)(?<!\bal\.) (?=[A-ZΑ-Ωλ])")
 """Between two sentences."""
@@ -184,13 +184,26 @@ class Plot:
         """
         first, *others = self.sentences or ("",)
         parts = first.removesuffix(".").split("; ") if others else [first]
-        last = _SENTENCES.split(others[-1]) if others else []
-        return tuple(parts) if len(parts) > 1 else (first,) * bool(first), tuple(last)
+        last = sentences_of(others[-1]) if others else ()
+        return tuple(parts) if len(parts) > 1 else (first,) * bool(first), last
 
     @property
     def sentences(self) -> tuple[str, ...]:
         """All that is to be printed below."""
         return tuple(sentence for sentence in self.caption if sentence)
+
+
+def sentences_of(text: str) -> tuple[str, ...]:
+    """The sentences of a text.
+
+    Returns:
+        Each of them.
+
+    Example:
+        >>> sentences_of("Found by Li et al. 2018. One slice proves little.")
+        ('Found by Li et al. 2018.', 'One slice proves little.')
+    """
+    return tuple(_SENTENCES.split(text))
 
 
 def plot_of(source: Any) -> Plot | None:

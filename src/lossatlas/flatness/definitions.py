@@ -53,7 +53,7 @@ class Definition:
         """What a value does not prove."""
         if self.changes_with:
             names = " or ".join(self.changes_with)
-            return f"Rescaling {names} gives the same function another value, so it alone says nothing of a function."
+            return f"Rescaling {names} changes it and not the function, so it alone says nothing of a function."
         return "Invariant to all rescalings tested here; that it goes with generalisation is still not said."
 
 

@@ -40,8 +40,8 @@ from lossatlas.space.quantised import Blocks, Rounding, rounded
 __all__ = ["CAVEAT", "Layer", "Quantised", "Rounded", "quantise"]
 
 CAVEAT = (
-    "Methods that calibrate on data (GPTQ, AWQ) or train with rounding may lose less than rounding to nearest; integer "
-    "activations may lose more. The forecast holds where the curvature hardly changes along the step."
+    "Methods that calibrate (GPTQ, AWQ) or train with rounding may lose less; integer activations may lose more. The "
+    "forecast holds where the curvature hardly changes along the step."
 )
 
 FAR = 0.5

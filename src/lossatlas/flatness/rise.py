@@ -28,6 +28,7 @@ from lossatlas.flatness.update import Update, update_of
 from lossatlas.objective import Objective
 from lossatlas.objective.function import Function, Measurable
 from lossatlas.objective.given import check_measurable
+from lossatlas.objective.reduction import name_of
 from lossatlas.space.parameters import Parameters
 
 __all__ = ["critical"]
@@ -38,7 +39,7 @@ def critical(
     params: Parameters | None = None,
     *,
     update: Update | Callable[[Any], Any] | None = None,
-    second: Objective | None = None,
+    second: Objective | Callable[[Objective], Objective] | None = None,
     m: int | None = None,
     start: Step = 1.0,
     tolerance: float = 0.02,
@@ -55,7 +56,7 @@ def critical(
             Function also what gives it at the point, such as ``jax.grad(loss)``; left out, the gradient by central
             differences, which costs two values for each of at most 1,000 numbers.
         second: another objective on the same network; the value is then how its loss bends along the first one's
-            update (relative critical sharpness).
+            update (relative critical sharpness). A function makes it from the objective, for a table of several.
         m: samples of a group, as the batch that an optimiser sees; left out, all of them. The value is the mean over
             the groups.
         start: the step to begin with; a learning rate saves evaluations.
@@ -88,17 +89,18 @@ def critical(
         if m is not None or second is not None:
             raise SpecError("m and second are about an Objective and its samples; a Function has values alone")
         return critical_of(objective, params, update=update, start=start, tolerance=tolerance)
+    other = second if second is None or isinstance(second, Objective) else second(objective)
     found, notes, evaluations, gradients = [], set(), 0.0, 0.0
     parts = groups(objective, m, seed)
     for part in parts:
         ground = Ground(part, params)
         way = update_of(ground, update)
-        seen = ground if second is None else Ground(second, ground.base)
+        seen = ground if other is None else Ground(other, ground.base)
         step, note = first_rise(_change(seen, way), start, tolerance)
         found.append(2 / step if step > 0 else math.inf)
         notes.add(note)
         share = part.samples / objective.samples
-        evaluations += share * ground.evaluations + (0.0 if second is None else seen.evaluations)
+        evaluations += share * ground.evaluations + (0.0 if other is None else seen.evaluations)
         gradients += share * ground.gradients
     value, spread = mean_and_error(found) if len(found) > 1 else (found[0], math.nan)
     return Sharpness(
@@ -109,8 +111,17 @@ def critical(
         settings={"m": m, "start": start, "tolerance": tolerance, "seed": seed, "second": second is not None},
         evaluations=evaluations,
         gradients=gradients,
-        note=" ".join(sorted(notes - {""})),
+        note=" ".join([*_relative(objective, other), *sorted(notes - {""})]),
     )
+
+
+def _relative(objective: Objective, second: Objective | None) -> list[str]:
+    """Whose loss along whose update, where they are two."""
+    if second is None:
+        return []
+    losses = [name_of(one.loss) for one in (second, objective)]
+    first, then = (f"{loss} on {one.data_name}" for loss, one in zip(losses, (second, objective), strict=True))
+    return [f"Relative: {first} along the update of {then}."]
 
 
 def _change(ground: Ground, way: Tensor) -> Callable[[float], float]:

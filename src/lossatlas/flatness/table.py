@@ -68,7 +68,7 @@ ROOM = 30
 """Letters that fit below a panel, side by side."""
 
 CAVEAT = (
-    "Compare networks trained to similar losses, on the same data and with the same settings. A measure that rescaling "
+    "Compare networks of similar loss on the same data; the settings have to be the same too. A measure that rescaling "
     "changes can be made any number without changing the function (Dinh et al. 2017)."
 )
 

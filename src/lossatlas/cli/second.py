@@ -1,0 +1,78 @@
+"""Which second loss does critical sharpness look at, along the update of the first one?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lossatlas.errors import SpecError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from lossatlas.cli.scan import Scan
+    from lossatlas.objective import Objective
+
+__all__ = ["Second", "second_options"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Second:
+    """Other data or another loss for the same network, as a command is told.
+
+    Attributes:
+        data: as ``--data``; empty for the same.
+        loss: as ``--loss``; empty for the same.
+    """
+
+    data: str
+    loss: str
+
+    @classmethod
+    def taken(cls, given: dict[str, Any]) -> Second | None:
+        """Take the two flags out of all that a command is told; ``None`` where neither is given."""
+        told = cls(data=given.pop("second_data"), loss=given.pop("second_loss"))
+        return told if told.data or told.loss else None
+
+    def objective(self, scan: Scan, model: nn.Module | None) -> Objective:
+        """The second loss on the network of the first.
+
+        Returns:
+            The objective.
+
+        Raises:
+            SpecError: a function of arrays, or data and loss that are those of the first.
+        """
+        from lossatlas.cli.scan import build_objective
+
+        if model is None:
+            raise SpecError("--second-data and --second-loss need a torch model; a function of arrays has one loss")
+        other = replace(scan, data=self.data or scan.data, loss=self.loss or scan.loss, metric=())
+        if (other.data, other.loss) == (scan.data, scan.loss):
+            raise SpecError("--second-data and --second-loss are the data and the loss of the first; give others")
+        return build_objective(other, model)
+
+
+def second_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The flags of a second loss.
+
+    Returns:
+        The command with the flags.
+    """
+    told = "critical sharpness: how the loss on"
+    data = click.option(
+        "--second-data",
+        default="",
+        metavar="FILE:NAME",
+        help=f"For {told} these data bends along the gradient of --data, such as an earlier task's.",
+    )
+    loss = click.option(
+        "--second-loss",
+        default="",
+        metavar="NAME",
+        help="The same for another loss, such as a task's own beside the one that is trained.",
+    )
+    return data(loss(command))
