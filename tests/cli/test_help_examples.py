@@ -28,6 +28,7 @@ def make_model(seed=0):
 
 torch.manual_seed(1)
 pair = torch.randn(20, 3), torch.randint(2, (20,))
+earlier = (1.5 * pair[0], pair[1])
 loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(*pair), batch_size=10)
 """
 

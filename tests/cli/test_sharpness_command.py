@@ -147,7 +147,6 @@ def test_bad_input_is_refused_with_what_would_be_good(here, arguments, words) ->
     assert words in run(*arguments, code=2).output
 
 
-
 def test_a_second_loss_or_other_data_is_seen_along_the_gradient_of_the_first(here) -> None:
     with Path("user.py").open("a") as code:
         code.write("\nearlier = (1.5 * pair[0][:15], pair[1][:15])\n")

@@ -64,7 +64,7 @@ def test_a_second_loss_is_seen_along_the_update_of_the_first():
 def test_a_second_loss_may_be_made_from_the_first_and_is_named():
     other = np.array([2.0, 1.0, 3.0, 0.2])
     exact = critical(quadratic(), second=quadratic(other), tolerance=1e-9)
-    found = sharpness.table(
+    found = la.sharpness.table(
         {"a": quadratic(), "b": quadratic()},
         ["critical"],
         options={"critical": {"second": lambda one: quadratic(other), "tolerance": 1e-9}},

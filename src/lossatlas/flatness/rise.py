@@ -27,7 +27,7 @@ from lossatlas.flatness.result import Sharpness
 from lossatlas.flatness.update import Update, update_of
 from lossatlas.objective import Objective
 from lossatlas.objective.function import Function, Measurable
-from lossatlas.objective.given import check_measurable
+from lossatlas.objective.given import check_measurable, check_objective
 from lossatlas.objective.reduction import name_of
 from lossatlas.space.parameters import Parameters
 
@@ -89,7 +89,7 @@ def critical(
         if m is not None or second is not None:
             raise SpecError("m and second are about an Objective and its samples; a Function has values alone")
         return critical_of(objective, params, update=update, start=start, tolerance=tolerance)
-    other = second if second is None or isinstance(second, Objective) else second(objective)
+    other = _second(objective, second)
     found, notes, evaluations, gradients = [], set(), 0.0, 0.0
     parts = groups(objective, m, seed)
     for part in parts:
@@ -113,6 +113,14 @@ def critical(
         gradients=gradients,
         note=" ".join([*_relative(objective, other), *sorted(notes - {""})]),
     )
+
+
+def _second(objective: Objective, given: Objective | Callable[[Objective], Objective] | None) -> Objective | None:
+    """The second objective itself, also where a function makes it."""
+    made = given(objective) if callable(given) and not isinstance(given, Objective) else given
+    if made is not None:
+        check_objective(made, "second")
+    return made
 
 
 def _relative(objective: Objective, second: Objective | None) -> list[str]:
