@@ -6,16 +6,24 @@ import contextlib
 import threading
 from collections.abc import Iterator
 
-__all__ = ["after_block", "ask", "asked", "held", "listening", "release"]
+__all__ = ["after_block", "ask", "asked", "begin", "held", "listening", "raised", "release"]
 
 _asked = threading.Event()
+_raised = threading.Event()
 _listeners: list[int] = []
 _held: list[int] = []
 
 
 @contextlib.contextmanager
 def listening() -> Iterator[None]:
-    """A stretch of work that calls :func:`after_block` whenever it can stop without a loss."""
+    """A stretch of work that calls :func:`after_block` whenever it can stop without a loss.
+
+    Raises:
+        KeyboardInterrupt: somebody wanted the program to end before it came here, and what was raised for it was caught
+            on the way, as imports of some libraries do.
+    """
+    if raised():
+        raise KeyboardInterrupt
     _asked.clear()
     _listeners.append(1)
     try:
@@ -32,7 +40,20 @@ def ask() -> bool:
     """
     heard = bool(_listeners) and not _asked.is_set()
     _asked.set()
+    if not heard:
+        _raised.set()
     return heard
+
+
+def begin() -> None:
+    """Nobody has asked to stop yet: a program begins."""
+    _asked.clear()
+    _raised.clear()
+
+
+def raised() -> bool:
+    """Whether somebody wanted the program to end at once, so that whatever goes wrong from now on is no fault of it."""
+    return _raised.is_set()
 
 
 @contextlib.contextmanager

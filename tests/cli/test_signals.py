@@ -93,3 +93,53 @@ def test_a_pipe_that_closes_early_is_no_error(words):
     assert process.stderr is not None
     assert process.stderr.read() == b""
     process.wait()
+
+
+CAUGHT = """
+import os, signal, sys
+from lossatlas import stopping
+from lossatlas.cli import signals
+with signals.answered():
+    {stretch}
+        try:  # as some libraries do in the middle of their imports
+            os.kill(os.getpid(), signal.{name})
+        except BaseException:
+            pass
+    with stopping.listening():
+        print("went on")
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_that_meets_an_import_ends_the_process_there(name):
+    program = CAUGHT.format(stretch="with signals.nothing_to_lose():", name=name)
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", "Aborted!\n")
+
+
+def test_a_signal_that_a_library_caught_is_not_forgotten():
+    program = CAUGHT.format(stretch="if True:", name="SIGINT")
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert ended.returncode != 0
+    assert ended.stdout == ""
+
+
+def test_what_goes_wrong_after_a_signal_is_no_fault_of_the_program():
+    """A library that catches the signal may stumble over what it left undone: once a traceback of 900 lines."""
+    program = """
+import os, signal, click
+from lossatlas import cli
+class Group(cli.Atlas):
+    def get_command(self, ctx, name):
+        return stumbles
+@click.command()
+def stumbles():
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    except BaseException:
+        pass
+    raise RecursionError("half of an import")
+Group(name="atlas")(["stumbles"])
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (1, "Aborted!\n")

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 
@@ -206,6 +207,33 @@ class Counts:
 
     def close(self):
         pass
+
+
+class Long:
+    """A point that takes a minute, and says so if anybody waited for it."""
+
+    def __init__(self, folder) -> None:
+        self.folder = folder
+
+    def values(self, coordinates):
+        (self.folder / "begun").touch()
+        time.sleep(60)
+        (self.folder / "waited for").touch()
+        return np.zeros((len(coordinates), 1))
+
+    def close(self):
+        pass
+
+
+def test_who_stops_at_once_waits_for_no_process(tmp_path):
+    work = Work(make=partial(Long, tmp_path), width=1, decisive=(0,))
+    with pytest.raises(KeyboardInterrupt), Processes(1).start(work) as session:
+        session.submit(np.zeros((1, 1)))
+        while not (tmp_path / "begun").exists():
+            time.sleep(0.02)
+        raise KeyboardInterrupt
+    assert not (tmp_path / "waited for").exists()
+    assert not multiprocessing.active_children()
 
 
 def test_processes_without_a_number_are_as_many_as_cores():

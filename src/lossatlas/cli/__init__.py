@@ -75,9 +75,12 @@ class Atlas(click.Group):
         """Import one command."""
         if name not in COMMANDS:
             return None
-        if name in ELSEWHERE:
-            return _from_elsewhere(name)
-        module = importlib.import_module(f"lossatlas.cli.{MODULES.get(name, name)}")
+        from lossatlas.cli import signals
+
+        with signals.nothing_to_lose():
+            if name in ELSEWHERE:
+                return _from_elsewhere(name)
+            module = importlib.import_module(f"lossatlas.cli.{MODULES.get(name, name)}")
         command: click.Command = getattr(module, f"{name}_command")
         return command
 
@@ -88,6 +91,7 @@ class Atlas(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; what the user can fix becomes a message, all else keeps its traceback."""
+        from lossatlas import stopping
         from lossatlas.cli import signals
 
         with warnings.catch_warnings(), signals.answered():
@@ -99,12 +103,16 @@ class Atlas(click.Group):
             except click.BadOptionUsage as fault:
                 command = self.get_command(ctx, ctx.invoked_subcommand or "")
                 raise _saying_what_it_takes(fault, command) from fault
-            except (SpecError, RunMismatchError, MissingExtraError) as fault:
-                raise BadInput(str(fault)) from fault
-            except BrokenPipeError:
-                raise  # whoever read has read enough, as in `| head`: click ends quietly
-            except OSError as fault:
-                raise Failure(str(fault)) from fault
+            except (BrokenPipeError, click.ClickException, click.exceptions.Exit, click.Abort):
+                raise  # a closed pipe too: whoever read has read enough, as in `| head`, and click ends quietly
+            except Exception as fault:
+                if stopping.raised():  # a library caught the signal, and stumbled over what it had left undone
+                    raise click.Abort from fault
+                if isinstance(fault, (SpecError, RunMismatchError, MissingExtraError)):
+                    raise BadInput(str(fault)) from fault
+                if isinstance(fault, OSError):
+                    raise Failure(str(fault)) from fault
+                raise
 
 
 def _saying_what_it_takes(fault: click.BadOptionUsage, command: click.Command | None) -> click.BadOptionUsage:

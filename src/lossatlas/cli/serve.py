@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 from pathlib import Path
 from typing import Any
@@ -100,15 +101,20 @@ def listen(shelf: Any, port: int, *, show: bool, run: str = "", words: str = "")
     click.echo("Ctrl-C ends it.")
     if show:
         webbrowser.open(address)
-    settings = uvicorn.Config(app, log_level="warning", server_header=False, timeout_graceful_shutdown=1)
+    settings = uvicorn.Config(
+        app, log_level="warning", server_header=False, timeout_graceful_shutdown=1, lifespan="off"
+    )
     server = uvicorn.Server(settings)
     stop = server.handle_exit
 
-    def ended(*signal: Any) -> None:
+    def ended(*about: Any) -> None:
         app.app.state.watch.end()  # pages that watch a run would keep the server waiting
-        stop(*signal)
+        stop(*about)
 
     server.handle_exit = ended
+    hangup = getattr(signal, "SIGHUP", None)  # uvicorn answers INT and TERM alone
+    if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:
+        signal.signal(hangup, ended)
     with contextlib.suppress(KeyboardInterrupt):  # it has ended as it should
         server.run(sockets=[listening])
 

@@ -11,9 +11,10 @@ from typing import Any
 
 from lossatlas import stopping
 
-__all__ = ["answered"]
+__all__ = ["answered", "nothing_to_lose"]
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+_importing: list[int] = []
 _WORDS = b"\nstopping after this block; once more stops at once\n"
 
 
@@ -21,6 +22,7 @@ _WORDS = b"\nstopping after this block; once more stops at once\n"
 def answered() -> Iterator[None]:
     """A stretch of the program in which a signal to end is answered in good order; one that is ignored stays so."""
     before: dict[int, Any] = {}
+    stopping.begin()
     if threading.current_thread() is threading.main_thread():
         for name in _SIGNALS:
             number = getattr(signal, name, None)  # there is no HUP on Windows
@@ -31,9 +33,27 @@ def answered() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        stopping.begin()
+
+
+@contextlib.contextmanager
+def nothing_to_lose() -> Iterator[None]:
+    """A stretch of imports: a signal ends the process there and then.
+
+    An exception in the middle of an import is caught by some libraries, which go on with half of themselves.
+    """
+    _importing.append(1)
+    try:
+        yield
+    finally:
+        _importing.pop()
 
 
 def _answer(*_: object) -> None:
+    if _importing:
+        with contextlib.suppress(OSError):
+            os.write(2, b"Aborted!\n")
+        os._exit(1)
     if not stopping.ask():
         raise KeyboardInterrupt
     with contextlib.suppress(OSError):

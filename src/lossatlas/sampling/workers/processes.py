@@ -148,6 +148,9 @@ class _OwnPool(PoolSession):
 
     def __exit__(self, *about: object) -> None:
         super().__exit__(*about)
+        if about[0] is not None:  # nobody waits for the blocks under way, nor for processes that are still starting
+            for process in list((getattr(self.pool, "_processes", None) or {}).values()):
+                process.terminate()
         self.pool.shutdown(wait=True, cancel_futures=True)
 
 
