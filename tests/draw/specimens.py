@@ -99,7 +99,7 @@ def several(name: str) -> Specimen:
 def ratio_map(name: str) -> Specimen:
     """Curvature at every point."""
     found = field(name, curvature=True)
-    mark(found)
+    mark(found, {})
     return found, {"value": "ratio"}
 
 

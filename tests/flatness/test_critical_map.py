@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import lossatlas as la
+from lossatlas.draw import captions
 from lossatlas.errors import RunMismatchError, SpecError
 from lossatlas.results.landscape import Status
 
@@ -204,6 +205,18 @@ def test_of_a_function_a_scaled_gradient_and_a_second_function_have_their_own_qu
     for i, j, w in points(found):
         update = scale * CURVES * w
         assert float(found["critical"][i, j]) == pytest.approx(rayleigh(w, update, other, other), rel=1e-6)
+
+
+def test_a_map_says_along_whose_update_it_is_and_what_bounds_it():
+    bowl, scale = function(), {"a": np.ones(2), "b": np.array(2.0)}
+    for options, label, caveat in (
+        ({}, "2/ηc", "along its gradient at which the loss first rises. Of that one direction, never above λmax"),
+        ({"scaled": scale}, "2/ηc, scaled gradient", "not bounded by λmax of the unscaled Hessian"),
+        ({"second": function(np.array([2.0, 1.0, 3.0]))}, "2/ηc, relative", "not bounded by λmax of either loss"),
+    ):
+        found = la.sharpness.critical_map(bowl, ways(bowl), GRID, tolerance=0.1, **options)
+        assert found["critical"].attrs["long_name"] == label
+        assert caveat in " ".join(captions.proved([found], "critical").split())
 
 
 def test_a_map_of_a_function_resumes_and_knows_its_gradient(tmp_path):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import xarray as xr
 
@@ -48,15 +50,38 @@ QUANTITIES = {
         caveat="ηc: step along its gradient at which the loss first rises. Of that one direction, never above λmax to "
         "second order.",
     ),
+    "scaled critical": Quantity(
+        label="2/ηc, scaled gradient",
+        caveat="ηc: step along its scaled gradient at which the loss first rises. Of that one direction, not bounded "
+        "by λmax of the unscaled Hessian.",
+    ),
+    "relative critical": Quantity(
+        label="2/ηc, relative",
+        caveat="ηc: step along the first loss's update at which a second one rises. Of that one direction, not bounded "
+        "by λmax of either loss.",
+    ),
     "evaluations": Quantity(label="evaluations of the loss", caveat="The cost of a point, and nothing of the surface."),
 }
 
 
-def mark(landscape: xr.Dataset) -> None:
-    """Say of the values of a map of curvature what they are; in place."""
-    for name in landscape.data_vars:
+def mark(landscape: xr.Dataset, curvature: Mapping[str, Any]) -> None:
+    """Say of the values of a map of curvature what they are; in place.
+
+    Args:
+        landscape: the map.
+        curvature: how it was taken, as the identity of its run has it.
+    """
+    for name in map(str, landscape.data_vars):
         if name in QUANTITIES:
-            landscape[name].attrs |= {"quantity": name, "long_name": QUANTITIES[str(name)].label}
+            known = _of_update(curvature) if name == "critical" else name
+            landscape[name].attrs |= {"quantity": known, "long_name": QUANTITIES[known].label}
+
+
+def _of_update(curvature: Mapping[str, Any]) -> str:
+    """Which critical sharpness it is: of the loss along its own gradient, along a scaled one, or of another loss."""
+    if curvature.get("second") is not None:
+        return "relative critical"
+    return "critical" if curvature.get("scaled") is None else "scaled critical"
 
 
 def quantity(landscape: xr.Dataset, value: str) -> Quantity | None:

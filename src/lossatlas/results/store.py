@@ -269,7 +269,7 @@ def assemble(spec: RunSpec, told: Block, evaluation: Mapping[str, Any]) -> xr.Da
     for name, found in errors.items():
         schema.with_standard_error(landscape, name.removesuffix("_se"), found)
     if "curvature" in spec.identity:
-        quantities.mark(landscape)
+        quantities.mark(landscape, spec.identity["curvature"])
     return landscape
 
 

@@ -96,7 +96,7 @@ def check_moving(moving: Collection[str], table: Mapping[str, filters.Row], by: 
     if not moving:
         raise SpecError(
             f"still={still}: no tensor of the direction is left to move; "
-            "hold fewer roles still, or unfreeze the model with model.requires_grad_(True)"
+            "hold none still (still=(), --still none), or unfreeze a frozen model with model.requires_grad_(True)"
         )
     for name in moving:
         if table[name].refused:
