@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,17 @@ from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser
 
 # Second opinions, which `make setup` puts beside the environment: within it a torchvision that does not belong to this
-# build of torch would break what looks for one. Its import stops at two operators that such a build does not have.
+# build of torch would break what looks for one. Its import stops at two operators that such a build does not have. A
+# torchvision of the environment itself brings them, and torch ends the process where an operator is defined twice.
+_OWN_TORCHVISION = find_spec("torchvision") is not None
 sys.path.append(str(Path(sys.prefix) / "oracles"))
-_TORCHVISION = torch.library.Library("torchvision", "DEF")
-for _schema in (
-    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-):
-    _TORCHVISION.define(_schema)
+if not _OWN_TORCHVISION:
+    _TORCHVISION = torch.library.Library("torchvision", "DEF")
+    for _schema in (
+        "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+        "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+    ):
+        _TORCHVISION.define(_schema)
 
 
 def _enter(namespace: dict[str, Any]) -> None:
