@@ -1,10 +1,6 @@
 """How many points does a surface need? Adaptive sampling on surfaces that are known everywhere, and against rivals.
 
-    python -m benchmarks.adaptive [SURFACE.npz] [--tolerance 0.02] [--rivals] [--workers]
-
-Where a run ends is partly luck, so each surface is looked at from eight sides (turned and mirrored), and means are
-given; the worst cell is that of all. With ``--workers`` it is simulated how long workers wait, where the times of
-points vary by a tenth.
+    python -m benchmarks.adaptive [SURFACE.npz] [--tolerance 0.02] [--rivals]
 
 The file has `loss` [51, 51] or any other square; without it only a network without shortcuts and the made surfaces are
 used. The rivals need scikit-learn, and the package `adaptive`; what is not installed is left out:
@@ -16,22 +12,18 @@ used. The rivals need scikit-learn, and the package `adaptive`; what is not inst
 from __future__ import annotations
 
 import argparse
-import heapq
 from pathlib import Path
 
 import numpy as np
 
 import lossatlas as la
-from lossatlas.evaluate.evaluator import Answer
 from lossatlas.results.landscape import Axis, Status, build
 from lossatlas.results.spec import Block
-from lossatlas.sampling.executors import Work
-from lossatlas.sampling.loop import Places, visit
 
 NOSKIP = Path(__file__).parents[1] / "tests/sampling/noskip51.npz"
 Surface = tuple[np.ndarray, dict[str, object]]
 ALL = 0.0125
-"""A tolerance at which hardly a cell of the first surface is truly off by more than 2 %."""
+"""The tolerance at which every cell of the first surface is truly within 2 %."""
 
 
 def sampled(truth: np.ndarray, sampler: la.Adaptive) -> tuple[np.ndarray, np.ndarray, int]:
@@ -90,22 +82,16 @@ def judged(truth: np.ndarray, sampler: la.Adaptive) -> tuple[int, np.ndarray, np
     return points, true, stated
 
 
-def sides(truth: np.ndarray) -> list[np.ndarray]:
-    """A square surface, turned and mirrored: the same to look at, not the same to the order of random cells."""
-    turned = [np.rot90(truth, quarter) for quarter in range(4)]
-    return [np.ascontiguousarray(side) for one in turned for side in (one, one.T)]
-
-
-def ratio(true: np.ndarray, stated: np.ndarray) -> float:
-    """Mean stated over mean true error of the interpolated cells; NaN where there is none."""
+def ratio(true: np.ndarray, stated: np.ndarray) -> str:
+    """Mean stated over mean true error of the interpolated cells."""
     own = stated > 0
-    return float(stated[own].mean() / true[own].mean()) if true[own].any() else np.nan
+    return f"{stated[own].mean() / true[own].mean():.1f}" if true[own].any() else "no error"
 
 
-def covered(true: np.ndarray, stated: np.ndarray) -> float:
-    """Share of the interpolated cells whose true error is no larger than the stated one; NaN where there is none."""
+def covered(true: np.ndarray, stated: np.ndarray) -> str:
+    """Share of the interpolated cells whose true error is no larger than the stated one."""
     own = stated > 0
-    return float(np.mean(stated[own] >= true[own] - 1e-12)) if own.any() else np.nan
+    return f"{100 * np.mean(stated[own] >= true[own] - 1e-12):.1f} %" if own.any() else "none interpolated"
 
 
 def accuracy(found: dict[str, Surface], tolerance: float) -> None:
@@ -113,82 +99,12 @@ def accuracy(found: dict[str, Surface], tolerance: float) -> None:
     print(f"| {heads} |\n|---|---|---|---|---|---|---|")
     for name, (truth, view) in found.items():
         for wanted in (tolerance, ALL) if name == "file, logarithm" else (tolerance,):
-            runs = []
-            for side in sides(truth):
-                points, true, stated = judged(side, sampler_of(side, view, wanted))
-                runs.append((points, np.mean(true <= wanted), true.max(), covered(true, stated), ratio(true, stated)))
-                if points == truth.size:
-                    break
-            points, within, _, cover, times = np.mean(runs, axis=0)
-            told = f"{100 * cover:.1f} % | {times:.1f}" if np.isfinite(cover) else "none interpolated | no error"
-            worst = max(run[2] for run in runs)
+            points, true, stated = judged(truth, sampler_of(truth, view, wanted))
             print(
-                f"| {name} | {100 * wanted:g} % | {points:.0f} | {100 * within:.1f} % | {100 * worst:.1f} % | {told} |",
+                f"| {name} | {100 * wanted:g} % | {points} | {100 * np.mean(true <= wanted):.1f} % | "
+                f"{100 * true.max():.1f} % | {covered(true, stated)} | {ratio(true, stated)} |",
                 flush=True,
             )
-
-
-class Clock:
-    """An executor of simulated workers: each point takes one second, more or less, of a time that nobody waits for."""
-
-    def __init__(self, workers: int, truth: np.ndarray, axes: dict[str, np.ndarray], *, spread: float = 0.1) -> None:
-        self.room, self.now, self.busy, self.points = 2 * workers, 0.0, 0.0, 0
-        self._free, self._spread, self._random = [0.0] * workers, spread, np.random.default_rng(0)
-        self._truth, self._axes = truth, list(axes.values())
-
-    def __enter__(self) -> Clock:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def start(self, work: Work) -> Clock:
-        return self
-
-    def commit(self, block: Block) -> None:
-        self.points += len(block.indices)
-
-    def submit(self, coordinates: np.ndarray) -> Come:
-        took = float(np.maximum(0.1, 1 + self._spread * self._random.standard_normal(len(coordinates))).sum())
-        end = max(self.now, heapq.heappop(self._free)) + took
-        heapq.heappush(self._free, end)
-        self.busy += took
-        at = tuple(np.searchsorted(axis, column) for axis, column in zip(self._axes, coordinates.T, strict=True))
-        values = self._truth[at][:, None]
-        return Come(self, end, Answer(values=values, status=np.ones(len(values), np.int8), notes=("",) * len(values)))
-
-
-class Come:
-    """A block that is there at some time."""
-
-    def __init__(self, clock: Clock, end: float, answer: Answer) -> None:
-        self._clock, self._end, self._answer = clock, end, answer
-
-    def result(self) -> Answer:
-        self._clock.now = max(self._clock.now, self._end)
-        return self._answer
-
-
-def idle(truth: np.ndarray, sampler: la.Adaptive, workers: int) -> tuple[float, int]:
-    """The share of the workers' time in which they wait, through the loop that runs anywhere, and the points."""
-    clock = Clock(workers, truth, dict(sampler.axes))
-    queue, places = sampler.start(Block.joined([], 1)), Places(sampler.axes, tuple(sampler.axes))
-    work = Work(make=lambda: None, width=1, decisive=(0,))
-    visit(work, places, queue, clock, clock, seconds=1.0, size=truth.size, progress=False)
-    return 1 - clock.busy / (workers * clock.now), clock.points
-
-
-def waiting(found: dict[str, Surface], tolerance: float) -> None:
-    counts = (2, 4, 8, 16, 64)
-    print("\nShare of their time in which workers wait:\n")
-    print("| surface | points | " + " | ".join(f"{count} workers" for count in counts) + " |")
-    print("|---" * (len(counts) + 2) + "|")
-    for name, (truth, view) in found.items():
-        shares = [idle(truth, sampler_of(truth, view, tolerance), count) for count in counts]
-        print(
-            f"| {name} | {shares[0][1]} | " + " | ".join(f"{100 * share:.0f} %" for share, _ in shares) + " |",
-            flush=True,
-        )
 
 
 def rivals(found: dict[str, Surface], tolerance: float) -> None:
@@ -208,12 +124,8 @@ def main() -> None:
     parser.add_argument("surface", nargs="?", type=Path)
     parser.add_argument("--tolerance", type=float, default=0.02)
     parser.add_argument("--rivals", action="store_true", help="compare with other samplers (minutes)")
-    parser.add_argument("--workers", action="store_true", help="simulate how long workers wait, and nothing else")
     asked = parser.parse_args()
     found = surfaces(asked.surface)
-    if asked.workers:
-        waiting(found, asked.tolerance)
-        return
     accuracy(found, asked.tolerance)
     if asked.rivals:
         rivals(found, asked.tolerance)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -30,14 +29,8 @@ FIRST = {1: 9, 2: 5, 3: 4}
 ANCHORS = {1: 9, 2: 6, 3: 5}
 """The same for the anchors of a subset of the samples."""
 
-GROWTH = 0.05
+GROWTH = 0.1
 """New points between two fits, as a share of those there are."""
-
-FEWEST = 8
-"""New points between two fits, at least."""
-
-UNDER_WAY = 2
-"""Rounds under way at most: while one is evaluated, the next is there for whoever is free."""
 
 PROBES = 0.15
 """Share of them that are fresh, see :mod:`lossatlas.sampling.fresh`: what looks smooth is visited too."""
@@ -166,12 +159,11 @@ class Adaptive:
 
 
 class AdaptiveQueue:
-    """The points of one run that are still to come, in rounds: one is chosen while the round before it is evaluated.
+    """The points of one run that are still to come, in rounds: a round is chosen when all before it was told.
 
-    What a round holds depends on the values of all rounds but the one before it, and on which cells that one holds:
-    not on how many points are asked for at once, on who evaluates them, on how fast, or on where the run was
-    interrupted. Whether the run is over, and what examines it, is decided when all was told. A run that goes on goes
-    through its rounds again, with the values that were told already.
+    What a round holds depends on the values of the rounds before it alone: not on how many points are asked for at
+    once, on who evaluates them, or on where the run was interrupted. A run that goes on goes through its rounds again,
+    with the values that were told already.
     """
 
     def __init__(self, sampler: Adaptive, told: Block) -> None:
@@ -183,9 +175,7 @@ class AdaptiveQueue:
         self._fresh = sampler._fresh
         self._heard = np.full(len(self._cells), np.nan)
         self._there = np.zeros(len(self._cells), bool)
-        self._rounds: deque[np.ndarray] = deque()
-        self._waiting = np.empty(0, np.int64)
-        self._unsure = self._over = False
+        self._round = self._waiting = np.empty(0, np.int64)
         self.tell(told)
         self._begin(np.append(self._first, self._fresh.at_first))
 
@@ -196,7 +186,7 @@ class AdaptiveQueue:
         self._heard[block.indices[ok]] = block.values[ok, 0]
 
     def ask(self, count: int) -> np.ndarray:
-        """The next points; none when the tolerance is reached, nothing is left, or a round is to be told first."""
+        """The next points; none when the tolerance is reached, nothing is left, or the round is to be told first."""
         self._advance()
         now, self._waiting = self._waiting[:count], self._waiting[count:]
         return now
@@ -208,76 +198,53 @@ class AdaptiveQueue:
         return len(self._waiting)
 
     def _begin(self, cells: np.ndarray) -> None:
-        self._rounds.append(cells)
-        self._waiting = cells[~self._there[cells]]
+        self._round, self._waiting = cells, cells[~self._there[cells]]
 
     def _advance(self) -> None:
-        """Go on to the next round as soon as it can be chosen, also over rounds that were told long ago."""
-        while not self._over and not len(self._waiting):
-            if (self._unsure or len(self._rounds) == UNDER_WAY) and not self._heard_out():
-                return
-            self._unsure = False
-            cells = self._next()
-            if len(cells):
-                self._begin(cells)
-            elif len(self._rounds):
-                self._unsure = True
-            else:
-                self._over = True
-
-    def _heard_out(self) -> bool:
-        """Whether the oldest round was told; its values count from now on."""
-        if not self._there[self._rounds[0]].all():
-            return False
-        cells = self._rounds.popleft()
-        self._told[cells] = True
-        self._values[cells] = self._heard[cells]
-        return True
+        """Go on to the next round where all of this one was told, also over those that were told long ago."""
+        while len(self._round) and not len(self._waiting) and self._there[self._round].all():
+            self._told[self._round] = True
+            self._values[self._round] = self._heard[self._round]
+            self._begin(self._next())
 
     def _next(self) -> np.ndarray:
-        """The next round; empty where what is under way is to be told first, and where nothing is left to be done."""
+        free = np.flatnonzero(~self._told)
         known = np.flatnonzero(np.isfinite(self._values))
-        under_way = np.concatenate([*self._rounds, np.empty(0, np.int64)])
-        asked = self._told.copy()
-        asked[under_way] = True
-        if asked.all() or (len(under_way) and len(known) < surrogate.fewest(len(self._sampler.shape))):
-            return np.empty(0, np.int64)
+        if not len(free):
+            return free
         if len(known) < surrogate.fewest(len(self._sampler.shape)):
-            return self._in_order(asked)
-        return self._chosen(asked, under_way, known)
+            return self._in_order()
+        return self._chosen(free, known)
 
-    def _in_order(self, asked: np.ndarray) -> np.ndarray:
+    def _in_order(self) -> np.ndarray:
         order = coarse_to_fine(self._sampler.shape)
-        rest: np.ndarray = order[~asked[order]]
+        rest: np.ndarray = order[~self._told[order]]
         return rest
 
-    def _chosen(self, asked: np.ndarray, under_way: np.ndarray, known: np.ndarray) -> np.ndarray:
+    def _chosen(self, free: np.ndarray, known: np.ndarray) -> np.ndarray:
         found = surrogate.estimate(self._cells, known, self._values[known], self._sampler.shown)
-        free = np.flatnonzero(~asked)
-        errors = np.where(asked, 0.0, found.errors)
+        errors = np.where(self._told, 0.0, found.errors)
         # Beside a value that is not finite nothing can be interpolated: those cells are all visited.
         errors[free[_beside_a_hole(self._cells, free, self._told, self._values)]] = np.inf
         chosen = errors.copy()
         chosen[self._fresh.cells[np.isfinite(errors[self._fresh.cells])]] = 0.0  # they are for the examination
-        drawn = self._fresh.evaluated(asked)
+        drawn = self._fresh.evaluated(self._told)
         if (chosen <= self._sampler.tolerance).all():
-            if len(under_way):
-                return np.empty(0, np.int64)
             lower = self._lower(found)
             if len(lower):
                 return lower
             if self._passed(known, drawn):
                 return np.empty(0, np.int64)
             exam: np.ndarray = self._fresh.next(drawn)
-            exam = exam[~asked[exam]]
+            exam = exam[~self._told[exam]]
             if len(exam):
                 return exam
         rough = np.mean(errors[free] > self._sampler.tolerance)
-        if (asked.mean() > HOPELESS and rough > HOPELESS) or not chosen.any():
-            return self._in_order(asked)
-        wanted = min(max(FEWEST, int(GROWTH * asked.sum())), len(free), MOST)
+        if (self._told.mean() > HOPELESS and rough > HOPELESS) or not chosen.any():
+            return self._in_order()
+        wanted = min(max(8, int(GROWTH * self._told.sum())), len(free), MOST)
         probes = self._fresh.cells[len(drawn) :][: round(PROBES * wanted)]
-        return _spread(self._cells, probes[~asked[probes]], chosen, found.distances, wanted, under_way)
+        return _spread(self._cells, probes[~self._told[probes]], chosen, found.distances, wanted)
 
     def _lower(self, found: surrogate.Estimate) -> np.ndarray:
         """The cell that promises the lowest value, where that is visibly below all that was seen; none else."""
@@ -338,32 +305,17 @@ def _beside_a_hole(cells: np.ndarray, free: np.ndarray, told: np.ndarray, values
     return np.asarray(to_hole <= np.maximum(to_value, beside))
 
 
-def _spread(
-    cells: np.ndarray,
-    probes: np.ndarray,
-    errors: np.ndarray,
-    distances: np.ndarray,
-    count: int,
-    under_way: np.ndarray,
-) -> np.ndarray:
-    """Some cells, and those of largest error; each, and each under way, pushes the next ones away from itself."""
+def _spread(cells: np.ndarray, probes: np.ndarray, errors: np.ndarray, distances: np.ndarray, count: int) -> np.ndarray:
+    """Some cells, and those of largest error, each pushing the next ones away from itself."""
     chosen = probes.tolist()
     scores = np.where(np.isinf(errors), np.nanmax(errors[np.isfinite(errors)], initial=1.0) * 2.0, errors)
-    for cell in under_way:
-        scores = _pushed(scores, cells, cell, distances)
     scores[chosen] = 0.0
     while len(chosen) < count:
         best = int(scores.argmax())
         if scores[best] <= 0:
             break
         chosen.append(best)
-        scores = _pushed(scores, cells, best, distances)
+        reach = max(float(distances[best]), 1e-9)
+        scores = scores * (1.0 - np.exp(-((cells - cells[best]) ** 2).sum(axis=1) / reach**2))
+        scores[best] = 0.0
     return np.array(chosen, np.int64)
-
-
-def _pushed(scores: np.ndarray, cells: np.ndarray, away_from: int, distances: np.ndarray) -> np.ndarray:
-    """The scores, lowered around one cell as far as it is from those that were told."""
-    reach = max(float(distances[away_from]), 1e-9)
-    pushed = scores * (1.0 - np.exp(-((cells - cells[away_from]) ** 2).sum(axis=1) / reach**2))
-    pushed[away_from] = 0.0
-    return np.asarray(pushed)

@@ -159,9 +159,10 @@ class _UnderWay:
     def _share(self) -> int:
         """Points of the next block: where a queue has few before it must be told, all who evaluate get some of them."""
         ready: int | None = getattr(self._queue, "ready", None)
+        free = self._session.room - len(self._blocks)
         if ready is None or self._in_order or self._session.room == 1:
             return self._block
-        return max(1, min(self._block, -(-ready // self._session.room)))
+        return max(1, min(self._block, -(-ready // free)))
 
 
 def _go(under_way: _UnderWay, queue: Queue, journal: Journal, bar: Any, strict: Places | None) -> None:
