@@ -13,6 +13,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from lossatlas.draw import compiled, static, words_on_page
+from lossatlas.figure.plot import Panel, Plot, Series
 
 sys.path.insert(0, str(Path(__file__).parent))
 from specimens import SPECIMENS
@@ -72,6 +73,15 @@ def test_a_short_caption_has_whole_sentences(kind: str, width: float | str) -> N
     assert not any(line.endswith("…") for line in lines), lines
     assert lines[-1].endswith("."), lines
     assert len(lines) <= {"text": 3, "column": 4}.get(str(width), 5), lines
+
+
+def test_a_short_caption_keeps_what_was_found() -> None:
+    found = "loss, mean over the grid, 2 and 2 direction seeds: A minus B is −0.0107 (95 % interval −0.02 to −0.001)."
+    limits = "The error over the samples is not in the interval at all: standard_error=True would give it."
+    drawn = Plot(panels=[Panel(series=[Series(x=[1], y=[1])], x_label="x", y_label="y")], caption=[found, limits])
+    lines = words_on_page.caption(drawn, 7.5, 238.0)
+    assert " ".join(lines).replace("\xa0", " ").startswith(found)
+    assert lines[-1] == "The error over the samples is not in the interval at all."
 
 
 @pytest.mark.soak

@@ -48,9 +48,8 @@ def caption(page: Captioned, size: float, room: float) -> list[str]:
     if page.paper.caption == "full":
         return wrapped(" ".join(page.sentences), size, room)
     what, proves = page.brief
-    if len(what) == 1:
-        return [*_sentences(sentences_of(what[0]), size, room), *_sentences(proves, size, room)]
-    return [*_parts(what, size, room), *_sentences(proves, size, room)]
+    first = _sentences(sentences_of(what[0]), _ASIDE, size, room) if len(what) == 1 else _parts(what, size, room)
+    return [*first, *_sentences(proves, _REASON, size, room)]
 
 
 def _parts(parts: Sequence[str], size: float, room: float) -> list[str]:
@@ -65,7 +64,7 @@ def _parts(parts: Sequence[str], size: float, room: float) -> list[str]:
     return [_filled([first, *parts[1:]], " · ", size, room)]
 
 
-def _sentences(parts: Sequence[str], size: float, room: float) -> list[str]:
+def _sentences(parts: Sequence[str], end: re.Pattern[str], size: float, room: float) -> list[str]:
     """As many sentences as fit on a line, each of them whole.
 
     A first one that does not fit goes on below, or ends after a clause of its own where that saves a line.
@@ -78,8 +77,8 @@ def _sentences(parts: Sequence[str], size: float, room: float) -> list[str]:
     first = parts[0]
     if text_width(first, size) <= room:
         return [_filled(parts, " ", size, room)]
-    ends = [found.start() for found in _CLAUSE.finditer(first[: 4 * _LONGEST_WORD])]
-    clauses = [f"{first[:end]}." for end in reversed(ends) if end >= _SHORTEST_CLAUSE]
+    ends = [found.start() for found in end.finditer(first[: 4 * _LONGEST_WORD])]
+    clauses = [f"{first[:at]}." for at in reversed(ends) if at >= _SHORTEST_CLAUSE]
     return min((_at_most(3, words, size, room) for words in (first, *clauses)), key=len)
 
 
@@ -135,8 +134,11 @@ def wrapped(text: str, size: float, room: float, weight: str = "normal") -> list
 _NARROWEST = 0.2
 """No letter is narrower, as a share of the size of the text."""
 
-_CLAUSE = re.compile(r"; |: |, (?=which |so |but |where |while |because |most of all )")
+_ASIDE = re.compile(r"; |, (?=which |so |but |where |while |because |most of all )")
 """Where a sentence may end early and still be one."""
+
+_REASON = re.compile(rf"{_ASIDE.pattern}|: ")
+"""The same of a caveat, whose reason follows a colon. What a picture shows follows one too, and must stay."""
 
 _SHORTEST_CLAUSE = 20
 """A shorter beginning, such as "Dashed:", is a label and no clause."""
