@@ -6,10 +6,10 @@ import contextlib
 import threading
 from collections.abc import Iterator
 
-__all__ = ["after_block", "ask", "asked", "begin", "held", "listening", "raised", "release"]
+__all__ = ["after_block", "ask", "asked", "begin", "end", "ended", "held", "listening", "release"]
 
 _asked = threading.Event()
-_raised = threading.Event()
+_ended = threading.Event()
 _listeners: list[int] = []
 _held: list[int] = []
 
@@ -22,7 +22,7 @@ def listening() -> Iterator[None]:
         KeyboardInterrupt: somebody wanted the program to end before it came here, and what was raised for it was caught
             on the way, as imports of some libraries do.
     """
-    if raised():
+    if ended():
         raise KeyboardInterrupt
     _asked.clear()
     _listeners.append(1)
@@ -40,20 +40,23 @@ def ask() -> bool:
     """
     heard = bool(_listeners) and not _asked.is_set()
     _asked.set()
-    if not heard:
-        _raised.set()
     return heard
 
 
 def begin() -> None:
     """Nobody has asked to stop yet: a program begins."""
     _asked.clear()
-    _raised.clear()
+    _ended.clear()
 
 
-def raised() -> bool:
+def end() -> None:
+    """The program ends at once: nothing that listens begins any more, until the next program does."""
+    _ended.set()
+
+
+def ended() -> bool:
     """Whether somebody wanted the program to end at once, so that whatever goes wrong from now on is no fault of it."""
-    return _raised.is_set()
+    return _ended.is_set()
 
 
 @contextlib.contextmanager

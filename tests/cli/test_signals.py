@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from lossatlas import stopping
 from lossatlas.errors import SpecError
 from lossatlas.results import reading
 
@@ -122,6 +123,13 @@ def test_a_signal_that_a_library_caught_is_not_forgotten():
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert ended.returncode != 0
     assert ended.stdout == ""
+
+
+def test_who_asks_outside_a_program_does_not_stop_what_begins_later():
+    stopping.ask()
+    stopping.ask()
+    with stopping.listening():
+        stopping.after_block()
 
 
 def test_what_goes_wrong_after_a_signal_is_no_fault_of_the_program():

@@ -106,7 +106,7 @@ class Atlas(click.Group):
             except (BrokenPipeError, click.ClickException, click.exceptions.Exit, click.Abort):
                 raise  # a closed pipe too: whoever read has read enough, as in `| head`, and click ends quietly
             except Exception as fault:
-                if stopping.raised():  # a library caught the signal, and stumbled over what it had left undone
+                if stopping.ended():  # a library caught the signal, and stumbled over what it had left undone
                     raise click.Abort from fault
                 if isinstance(fault, (SpecError, RunMismatchError, MissingExtraError)):
                     raise BadInput(str(fault)) from fault

@@ -55,6 +55,7 @@ def _answer(*_: object) -> None:
             os.write(2, b"Aborted!\n")
         os._exit(1)
     if not stopping.ask():
+        stopping.end()
         raise KeyboardInterrupt
     with contextlib.suppress(OSError):
         os.write(2, _WORDS)
