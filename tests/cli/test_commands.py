@@ -142,6 +142,33 @@ def test_a_part_of_the_samples_is_said_to_be_no_choice_where_all_are_taken(here)
         assert "samples: all of them; a part of them, as 'auto' takes" in told.stderr
 
 
+@pytest.mark.parametrize("plan", ["plain", "graph"])
+def test_a_plan_whose_points_were_not_timed_is_named_and_the_picture_is_drawn(here, plan):
+    result = run("sample", "--model", "user.py:make_model", "--data", "user.py:pair", *GRID, "--plan", plan,
+                 "--out", "a.png")  # fmt: skip
+    assert f"plan: {plan}" in result.output
+    assert (here / "a.png").is_file()
+
+
+def test_a_range_that_was_found_is_said_once_and_stands_in_the_caption_of_an_adaptive_run(here):
+    result = run("sample", "--model", "user.py:make_model", "--data", "user.py:pair", "--radius", "auto",
+                 "--x", -1, 1, 25, "--adaptive", 0.1, "--run", "found")  # fmt: skip
+    assert re.search(r"^range:   ±", result.output, re.MULTILINE)
+    assert "range ±" in " ".join(la.draw.compile(la.open("found")).caption.about.split())
+
+
+def test_info_draws_no_conclusion_from_points_without_neighbours(here):
+    data = torch.linspace(-1, 1, 8)[:, None], torch.zeros(8, 1)
+    objective = la.Objective(torch.nn.Linear(1, 1), data, loss=torch.nn.functional.mse_loss)
+    la.sample(objective, la.Plane.random(objective, axes="x"), la.Grid(x=(-1, 1, 5)), run="bowl")
+    bowl = la.open("bowl").copy(deep=True)
+    bowl["loss"][1::2] = np.nan
+    bowl.to_netcdf("few.nc")
+    assert "proves: This slice proves nothing" in run("info", "bowl").output
+    assert "proves: nothing yet" in run("info", "few.nc").output
+    assert "ruggedness: " not in run("info", "few.nc").output
+
+
 def test_the_command_gives_what_python_gives(here):
     sample(*GRID, "--seed", "5", "--normalize", "layer", "--still", "norm", "--run", "a")
     sys.path.insert(0, str(here))

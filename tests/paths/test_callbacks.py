@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from pathlib import Path
 
@@ -267,3 +268,29 @@ def test_what_fails_in_a_callback_is_warned_of_once_and_the_training_goes_on(lib
     assert recorder.calls >= 8
     assert len([words for words in said if "path was not recorded" in words and "no space left" in words]) == 1
     assert len([words for words in said if "no line was logged" in words]) == 1
+
+
+def test_epochs_of_lightning_are_numbered_through_where_a_training_goes_on(tmp_path):
+    pl = pytest.importorskip("lightning.pytorch")
+
+    class Module(pl.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = nn.Linear(3, 2)
+
+        def training_step(self, batch, index):
+            return F.cross_entropy(self.net(batch[0]), batch[1])
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=0.5)
+
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(*pair()), batch_size=4)
+    quiet = {"logger": False, "accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
+    held = pl.callbacks.ModelCheckpoint(dirpath=tmp_path, save_last=True)
+    for epochs, ckpt in ((2, None), (4, tmp_path / "last.ckpt")):
+        watch = callbacks.lightning(la.Recorder(tmp_path / "path"), when="epoch")
+        pl.Trainer(max_epochs=epochs, callbacks=[watch, held], **quiet).fit(Module(), loader, ckpt_path=ckpt)
+    path = la.Trajectory.open(tmp_path / "path")
+    assert [(one.step, one.epoch) for one in path.checkpoints] == [(n, n) for n in range(5)]
+    weights = [load_file(tmp_path / "path" / f"step-{n:09d}.safetensors")["net.weight"] for n in range(5)]
+    assert all(not torch.equal(a, b) for a, b in itertools.pairwise(weights))

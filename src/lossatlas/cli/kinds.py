@@ -311,6 +311,8 @@ def _shape(landscape: Any) -> dict[str, Any]:
         return {"proves": f"nothing: along a {along} even a convex loss may rise and fall"}
     facts: dict[str, Any] = {}
     with contextlib.suppress(SpecError):  # too few points, or uneven ones
+        if not (said := proof(landscape).words):
+            return {"proves": "nothing yet: too few neighbouring points are known"}
         facts["ruggedness"] = ruggedness(landscape).words.removeprefix("Ruggedness: ")
-        facts["proves"] = proof(landscape).words
+        facts["proves"] = said
     return facts

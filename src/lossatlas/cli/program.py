@@ -96,7 +96,7 @@ def _sampler_line(scan: Any) -> str:
     if scan.radius == "auto":
         counts = {axis: bounds[2] for axis, bounds in scan.axes.items()}
         found = f"la.Grid.auto(objective, plane, points={counts})"
-        return f"la.Adaptive(**{found}.axes, tolerance={scan.adaptive})" if scan.adaptive else found
+        return f"la.Adaptive.of({found}, tolerance={scan.adaptive})" if scan.adaptive else found
     return f"la.Adaptive({axes}, tolerance={scan.adaptive})" if scan.adaptive else f"la.Grid({axes})"
 
 

@@ -61,7 +61,7 @@ def grid_of(scan: Any, objective: Any, plane: Any) -> Any:
     if scan.radius != AUTO:
         return la.Grid(**scan.axes)
     found = la.Grid.auto(objective, plane, points={axis: bounds[2] for axis, bounds in scan.axes.items()})
-    click.echo(f"{'range:':8} {found.range_words}", err=True)
+    click.echo(f"{'range:':8} {found.range_words.removeprefix('range ')}", err=True)
     click.echo(
         f"{'':8} the same for what it is compared with: --radius {max(found.axes[next(iter(found.axes))]):g}", err=True
     )

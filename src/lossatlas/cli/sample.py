@@ -89,7 +89,7 @@ def _measure(scan: Any) -> None:
     overlays = upon(scan, plane, lambda path: another(scan, objective, path))
     grid: Any = grid_of(scan, objective, plane)
     if scan.adaptive:
-        grid = la.Adaptive(tolerance=scan.adaptive, **grid.axes)
+        grid = la.Adaptive.of(grid, tolerance=scan.adaptive)
     _announce(scan, objective, plane, grid, silent=silent)
     try:
         landscape = _sampled(scan, objective, plane, grid)
@@ -228,6 +228,12 @@ def stopped(run: str) -> str:
     return f"stopped; {progress.done} of {progress.total} points are safe in {run}. To go on: {command}"
 
 
+def _plan_in_words(how: dict[str, Any]) -> str:
+    """The plan; with its time where that is known: the clock is not asked of one chosen by rule."""
+    seconds = how["seconds per point"].get(how["in words"])
+    return how["in words"] if seconds is None else f"{how['in words']}, {seconds:.3g} s for each point"
+
+
 def _report(scan: Any, landscape: Any) -> None:
     from lossatlas.results.landscape import structured, value_names
 
@@ -241,7 +247,7 @@ def _report(scan: Any, landscape: Any) -> None:
     if verdict := structured(landscape, "sampling").get("verdict"):
         click.echo(f"points: {verdict}")
     how = structured(landscape, "evaluation")
-    click.echo(f"plan: {how['in words']}, {how['seconds per point'][how['in words']]:.3g} s for each point", err=True)
+    click.echo(f"plan: {_plan_in_words(how)}", err=True)
     for name, error in how["error"].items():
         size = f"{error['largest relative']:.2g} relative, {error['largest absolute']:.2g} absolute"
         click.echo(f"{name}: {scan.precision} is off by at most {size} at {how['check points']} check points", err=True)

@@ -221,13 +221,14 @@ class _ForLightning:
         self.loss: float | None = None
 
     @_harmless
-    def record(self, trainer: Any, module: Any) -> None:
-        number = trainer.global_step if self.when == "step" else trainer.current_epoch + (trainer.global_step > 0)
+    def record(self, trainer: Any, module: Any, finished: int) -> None:
+        """Keep the weights; ``finished`` is the number of whole epochs behind them, which a trainer counts late."""
+        number = trainer.global_step if self.when == "step" else finished
         if self.recorder is None or not trainer.is_global_zero or number == self.seen:
             return
         self.seen = number
         lr = trainer.optimizers[0] if trainer.optimizers else None
-        self.recorder.step(module, step=number, epoch=trainer.current_epoch, loss=self.loss, lr=lr)
+        self.recorder.step(module, step=number, epoch=finished, loss=self.loss, lr=lr)
 
     @_harmless
     def look(self, trainer: Any, module: Any) -> None:
@@ -240,18 +241,18 @@ class _ForLightning:
                 self.edge.log(found, logger)
 
     def on_train_start(self, trainer: Any, module: Any) -> None:
-        self.record(trainer, module)
+        self.record(trainer, module, trainer.current_epoch)
         self.look(trainer, module)
 
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         self.loss = _number(outputs.get("loss") if isinstance(outputs, Mapping) else outputs)
         if self.when == "step":
-            self.record(trainer, module)
+            self.record(trainer, module, trainer.current_epoch)
         self.look(trainer, module)
 
     def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
         if self.when == "epoch":
-            self.record(trainer, module)
+            self.record(trainer, module, trainer.current_epoch + 1)
         self.show(trainer, module)
 
     @_harmless

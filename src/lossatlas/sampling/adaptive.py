@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import xarray as xr
@@ -78,6 +78,7 @@ class Adaptive:
     tolerance: float
     scale: Literal["auto", "linear", "log"]
     clip: float | Literal["auto"] | None
+    range_words: str = ""
 
     def __init__(
         self,
@@ -96,6 +97,28 @@ class Adaptive:
         object.__setattr__(self, "tolerance", float(tolerance))
         object.__setattr__(self, "scale", scale)
         object.__setattr__(self, "clip", clip)
+        object.__setattr__(self, "range_words", "")
+
+    @classmethod
+    def of(cls, grid: Grid, *, tolerance: float = 0.02, **options: Any) -> Self:
+        """Only as many points of a grid as are needed, such as one that :meth:`Grid.auto` found.
+
+        Args:
+            grid: the cells; what it says of its range stands in captions.
+            tolerance: wanted error, as for the class.
+            options: ``scale`` and ``clip``, as for the class.
+
+        Returns:
+            The sampler.
+
+        Example:
+            >>> Adaptive.of(Grid(x=(-1, 1, 51), y=(-1, 1, 51)), tolerance=0.05)
+            Adaptive(x=(-1, 1, 51), y=(-1, 1, 51), tolerance=0.05)
+        """
+        axes: dict[str, Any] = dict(grid.axes)
+        made = cls(tolerance=tolerance, **options, **axes)
+        object.__setattr__(made, "range_words", grid.range_words)
+        return made
 
     def __repr__(self) -> str:
         """As it was called."""
@@ -140,6 +163,7 @@ class Adaptive:
         facts: dict[str, Any] = self.identity | {
             "evaluated": int((status != Status.NOT_SAMPLED).sum()), "cells": len(status),
         }  # fmt: skip
+        facts |= {"range": self.range_words} if self.range_words else {}
         if not filled:
             few = len(coarse_cells(self.axes, FIRST)) == len(status)
             why = "no more than the first coarse grid" if few else "the surface is rough at this spacing"
