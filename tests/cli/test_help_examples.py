@@ -144,6 +144,8 @@ def prepared(tmp_path_factory) -> Path:
             with torch.no_grad():
                 net.layer3[0].weight += 0.1 * torch.randn(4, 3)
             recorder.step(net, loss=1.0)
+        for name in ("sgd", "adam"):
+            shutil.copytree("runs/path", f"runs/{name}")
         made = {"a": "0", "b": "1", "skip": "2", "noskip": "3", "seed-0": "4", "seed-1": "5"}
         for name, seed in made.items():
             run(f"lossatlas sample --config scan.toml --metric error --seed {seed} --run runs/{name}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -99,6 +101,19 @@ def test_the_path_that_a_run_keeps_is_filmed_by_both_commands_alike(here):
     assert (first[:, :160] != last[:, :160]).any() and (first[:, 160:] != last[:, 160:]).any()
     dark = run("animate", "plane", "-o", "dark.gif", "--film", "path", *size, "--theme", "dark", "--scale", "log")
     assert "filmed: dark.gif" in dark.stdout
+
+
+def test_several_runs_are_drawn_under_their_names(here):
+    shutil.copytree("path0", "other")
+    what = ("trajectory", *WHAT, "--grid", "3", "--out", "both.svg")
+    said = run(*what, "--label", "SGD & co=path0", "--folder", "other").stdout
+    assert re.search(r"runs: other \(\d+ checkpoints\), SGD & co \(\d+ checkpoints\)", said)
+    drawn = Path("both.svg").read_text()
+    assert "<!-- other -->" in drawn and "<!-- SGD &amp; co -->" in drawn
+    again = run("trajectory", "--folder", "path0", "--label", "path0=other", code=2).stderr
+    assert "two runs are called 'path0'; name each with --label NAME=FOLDER" in again
+    assert "FOLDER is missing: give --folder FOLDER, or --label NAME=FOLDER" in run("trajectory", code=2).stderr
+    assert "expected NAME=FOLDER, such as" in run("trajectory", "--label", "path0", code=2).stderr
 
 
 def test_a_run_without_a_path_is_refused_and_told_how_to_get_one(here):

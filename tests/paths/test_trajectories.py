@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -452,6 +454,18 @@ def test_several_runs_are_several_paths_with_one_plane_and_a_null_without_jumps(
     assert la.Trajectory.open([a]).principal(2).shares == pytest.approx(la.Trajectory.open(a).principal(2).shares)
 
 
+def test_runs_are_named_by_what_tells_their_folders_apart(tmp_path):
+    a, b = two_runs(tmp_path, apart=0.0)
+    for run, rename in ((a, "sgd/path"), (b, "adam/path")):
+        (tmp_path / rename).parent.mkdir()
+        run.rename(tmp_path / rename)
+    path = la.Trajectory.open([tmp_path / "sgd" / "path", tmp_path / "adam" / "path"])
+    assert path.names == ("sgd/path", "adam/path")
+    assert la.Trajectory.open([tmp_path / "sgd" / "path"]).names == ()
+    with pytest.raises(la.SpecError, match="'Adam': .*nowhere is no folder"):
+        la.Trajectory.open({"SGD": tmp_path / "sgd" / "path", "Adam": tmp_path / "nowhere"})
+
+
 def test_walks_from_one_start_are_at_right_angles():
     lengths = [np.array([1.0, 2.0, 1.5]), np.array([0.5, 1.0])]
     found = walks.walks_from(lengths, np.zeros((2, 2)))
@@ -473,8 +487,15 @@ def test_each_of_several_runs_is_drawn_by_itself(tmp_path):
     objective = la.Objective(net, (torch.randn(8, 3), torch.randn(8, 1)), torch.nn.functional.mse_loss)
     along = path.losses(objective, path.plane())
     assert [len(overlay.x) for overlay in along.overlays()] == [5, 5]
-    assert [overlay.label for overlay in along.overlays()] == ["training path, run 1", "training path, run 2"]
-    assert [panel.title for panel in along.plot().panels] == ["run 1", "run 1", "run 2", "run 2"]
+    assert [overlay.label for overlay in along.overlays()] == ["a", "b"]
+    assert [panel.title for panel in along.plot().panels] == ["a", "a", "b", "b"]
+    named = la.Trajectory.open({"SGD": tmp_path / "a", "Adam": str(tmp_path / "b")})
+    assert named.names == ("SGD", "Adam") and named.runs == path.runs
+    assert re.findall(r"\((SGD|Adam), step \d\)", named.losses(objective, named.plane()).words)
+    known = [findings.Checkpoint(step=10 * i, epoch=i) for i in range(5)]  # as each run counts, though the two do not
+    assert re.findall(r"\((?:a|b), epoch [0-4]\)", dataclasses.replace(along, checkpoints=[*known, *known]).words)
+    numbered = dataclasses.replace(along, names=()).overlays()
+    assert [overlay.label for overlay in numbered] == ["training path, run 1", "training path, run 2"]
     landscape = la.sample(objective, path.plane(), la.Grid(**along.projected.bounds(5)))
     assert la.draw(landscape, tmp_path / "path.png", overlays=along.overlays()).stat().st_size > 5000
     assert la.draw(along, tmp_path / "losses.png").stat().st_size > 5000

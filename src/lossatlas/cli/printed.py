@@ -85,12 +85,16 @@ def _number_or_text(text: str) -> float | str:
         return text
 
 
-def named(runs: tuple[str, ...], labels: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def named(
+    runs: tuple[str, ...], labels: tuple[str, ...], plain: str = "a run folder", form: str = "NAME=RUN"
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Runs and what they are called: those given plainly first, then those of ``--label NAME=RUN``.
 
     Args:
         runs: without names.
         labels: ``NAME=RUN``; of several =, the last one behind which there is a file or folder parts them.
+        plain: how a run is given without a name, for the message.
+        form: how it is given with one.
 
     Returns:
         The runs, and a name for each, empty where it has its own; no names at all where none is given.
@@ -107,9 +111,9 @@ def named(runs: tuple[str, ...], labels: tuple[str, ...]) -> tuple[tuple[str, ..
         splits = [(label[: found.start()], label[found.end() :]) for found in re.finditer("=", label)]
         splits = [(name, run) for name, run in splits if name and run]
         if not splits:
-            raise SpecError(f"--label {label!r}: expected NAME=RUN, such as 'SGD=runs/a'")
+            raise SpecError(f"--label {label!r}: expected {form}, such as 'SGD=runs/a'")
         pairs.append(next((split for split in reversed(splits) if Path(split[1]).exists()), splits[0]))
     if not runs and not pairs:
-        raise SpecError("RUN is missing: give a run folder, or --label NAME=RUN")
+        raise SpecError(f"{form.partition('=')[2]} is missing: give {plain}, or --label {form}")
     every = (*runs, *(run for _, run in pairs))
     return every, (*[""] * len(runs), *(name for name, _ in pairs)) if pairs else ()

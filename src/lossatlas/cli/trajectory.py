@@ -12,6 +12,8 @@ import click
 from lossatlas.cli.filming import grown, lengths
 from lossatlas.cli.numbers_kept import own_run
 from lossatlas.cli.options import WHAT, Measuring, flags, settings
+from lossatlas.cli.printed import named
+from lossatlas.errors import SpecError
 
 __all__ = ["trajectory_command"]
 
@@ -20,10 +22,12 @@ __all__ = ["trajectory_command"]
 @click.option(
     "--folder",
     "folders",
-    required=True,
     multiple=True,
     metavar="FOLDER",
     help="What lossatlas.Recorder wrote, or checkpoints. Given again, several runs in one plane.",
+)
+@click.option(
+    "--label", "labels", multiple=True, metavar="NAME=FOLDER", help="A folder and what to call it; may be repeated."
 )
 @flags(name for name in WHAT if name != "prefix")
 @flags(("metric", "x", "y", "plan", "precision", "run", "title"))
@@ -38,7 +42,8 @@ __all__ = ["trajectory_command"]
 @lengths
 @click.option("--report", metavar="PAGE", help="All of it on one html page.")
 def trajectory_command(
-    folders: tuple[str, ...], config: Path | None, grid: int, centre: str, tensors: str, prefix: str,
+    folders: tuple[str, ...], labels: tuple[str, ...], config: Path | None,
+    grid: int, centre: str, tensors: str, prefix: str,
     out: tuple[str, ...], variance: str | None, losses: str | None, film: str | None, report: str | None,
     seconds: float, rate: int, width: int, **given: Any,
 ) -> None:  # fmt: skip
@@ -54,13 +59,16 @@ def trajectory_command(
       The path on the surface, and the loss of the networks beside that of the surface:
         lossatlas trajectory --folder runs/path --model train.py:make_model --data train.py:loader \\
             --grid 31 --run runs/plane --out path.png --losses losses.png
+      Two optimisers on one surface:
+        lossatlas trajectory --label SGD=runs/sgd --label Adam=runs/adam --model train.py:make_model \\
+            --data train.py:loader --out both.png
     """
     import lossatlas as la
 
     _check([*out, *(picture for picture in (variance, losses) if picture)])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what was left out is printed
-        path = la.Trajectory.open(folders[0] if len(folders) == 1 else folders, tensors=tensors, prefix=prefix)
+        path = la.Trajectory.open(_source(folders, labels), tensors=tensors, prefix=prefix)
     found = path.principal(centre=centre)  # type: ignore[arg-type]  # checked there
     _print_path(path, found)
     if variance:
@@ -87,12 +95,34 @@ def trajectory_command(
         click.echo(f"kept: {run} (lossatlas draw {shlex.quote(run)} -o picture.html)")
 
 
+def _source(folders: tuple[str, ...], labels: tuple[str, ...]) -> str | dict[str, str]:
+    """One folder, or several by name: of those without a name, as much of the path as tells them apart.
+
+    Returns:
+        What a Trajectory opens.
+
+    Raises:
+        SpecError: none, or two of one name.
+    """
+    from lossatlas.paths.several import run_names
+
+    every, names = named(folders, labels, "--folder FOLDER", "NAME=FOLDER")
+    if len(every) == 1:
+        return every[0]
+    own = run_names([Path(one) for one in every])
+    called = [name or short for name, short in zip(names or [""] * len(every), own, strict=True)]
+    if twice := next((name for name in called if called.count(name) > 1), ""):
+        raise SpecError(f"two runs are called {twice!r}; name each with --label NAME=FOLDER")
+    return dict(zip(called, every, strict=True))
+
+
 def _print_path(path: Any, found: Any) -> None:
     from lossatlas.paths.findings import CAVEAT
 
     first, last = path.checkpoints[0], path.checkpoints[-1]
     if len(path.runs) > 1:
-        click.echo(f"runs: {len(path.runs)}, of {', '.join(map(str, path.runs))} checkpoints")
+        each = [f"{name} ({count} checkpoints)" for name, count in zip(path.names, path.runs, strict=True)]
+        click.echo(f"runs: {', '.join(each)}")
     click.echo(f"path: {len(path)} checkpoints, step {first.step} to {last.step}, {path.dimension:,} parameters")
     if path.left_out:
         click.echo(f"left out: {', '.join(path.left_out)}")

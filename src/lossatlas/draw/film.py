@@ -171,15 +171,21 @@ def _known(path: upon.Path) -> list[str]:
 
 def _losses(paths: Sequence[upon.Path], view: View) -> Plot | None:
     """The losses along a path; of several runs those of the networks themselves, one line each."""
-    known = [(number, one.along, names[0]) for number, one in enumerate(paths, 1) if (names := _known(one))]
+    known = [(place, one, names[0]) for place, one in enumerate(paths) if (names := _known(one))]
     if not known:
         return None
-    first = known[0][1]
+    first = known[0][1].along
     panel = losses({name: row for name, row in first.items() if np.isfinite(row).any()})
     if len(paths) > 1:
         series = [
-            Series(x=clock(along)[0], y=along[name], label=f"run {number}", color=number - 1, style="both")
-            for number, along, name in known
+            Series(
+                x=clock(one.along)[0],
+                y=one.along[name],
+                label=one.label or f"run {place + 1}",
+                color=place,
+                style="both",
+            )
+            for place, one, name in known
         ]
         positive = all(np.nanmin(one.y) > 0 for one in series)
         panel = replace(panel, series=series, marks=(), y_scale="log" if positive else "linear")

@@ -206,6 +206,7 @@ class PathLosses:
         own: by value ("loss" and metrics), float64 [n], at each checkpoint.
         surface: by value, float64 [n], at the nearest point of the plane.
         runs: numbers of checkpoints of several runs, one after the other; left out, all are of one.
+        names: what these runs are called; left out, they are numbered.
     """
 
     checkpoints: Sequence[Checkpoint]
@@ -213,6 +214,7 @@ class PathLosses:
     own: Mapping[str, np.ndarray]
     surface: Mapping[str, np.ndarray]
     runs: tuple[int, ...] = ()
+    names: tuple[str, ...] = ()
 
     __repr__ = one_line
 
@@ -300,7 +302,7 @@ class PathLosses:
         """The path of every run upon the surface, none joined to the next; see :meth:`overlay`.
 
         Args:
-            label: in the key, with the number of the run where there are several.
+            label: in the key; of several runs, the name of each or this with its number.
 
         Returns:
             What ``la.draw(..., overlays=...)`` takes.
@@ -311,7 +313,8 @@ class PathLosses:
         each = self.each
         if len(each) == 1:
             return [self.overlay(label)]
-        found = [one.overlay(f"{label}, run {number}") for number, one in enumerate(each, 1)]
+        labels = self.names or [f"{label}, run {place}" for place in range(1, len(each) + 1)]
+        found = [one.overlay(name) for name, one in zip(labels, each, strict=True)]
         return [replace(path, note=self._note if place == 0 else "") for place, path in enumerate(found)]
 
     def plot(self, ax: Any = None) -> Plot:
@@ -326,7 +329,7 @@ class PathLosses:
         each = self.each
         if len(each) > 1:
             panels = [panel for one in each for panel in one.plot().panels]
-            titled = [replace(panel, title=f"run {1 + place // 2}") for place, panel in enumerate(panels)]
+            titled = [replace(panel, title=self._run(place // 2)) for place, panel in enumerate(panels)]
             return onto(ax, Plot(panels=titled, title="What the surface shows of the paths", caption=(self.words,)))
         x, unit = self._clock()
         loss = losses(self._along | {NETWORK: self.own["loss"], SURFACE: self.surface["loss"]})
@@ -367,9 +370,15 @@ class PathLosses:
         return clock(along(self.checkpoints, self.projected.residual))
 
     def _name(self, index: int) -> str:
+        if len(self.runs) > 1:  # each counts its own epochs
+            ends = np.cumsum(self.runs)
+            run = int(np.searchsorted(ends, index, side="right"))
+            return f"{self._run(run)}, {self.each[run]._name(index - int(ends[run]))}"
         x, unit = self._clock()
-        run = int(np.searchsorted(np.cumsum(self.runs), index, side="right")) + 1 if len(self.runs) > 1 else 0
-        return f"run {run}, " * bool(run) + f"{unit} {number(float(x[index]))}"
+        return f"{unit} {number(float(x[index]))}"
+
+    def _run(self, place: int) -> str:
+        return self.names[place] if self.names else f"run {place + 1}"
 
     def _epochs(self) -> list[tuple[int, str]]:
         """The first and last checkpoint, and a few between that are not crowded together."""

@@ -32,6 +32,11 @@ class Path(Protocol):
         ...
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """What its runs are called, where there are several."""
+        ...
+
+    @property
     def checkpoints(self) -> Any:
         """What is recorded of each."""
         ...
@@ -67,6 +72,7 @@ def measure(trajectory: Path, objective: Objective, plane: Plane) -> PathLosses:
         own={name: np.array([values[name] for values in own]) for name in objective.names},
         surface={name: np.array([values[name] for values in surface]) for name in objective.names},
         runs=trajectory.runs,
+        names=trajectory.names,
     )
 
 

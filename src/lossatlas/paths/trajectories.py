@@ -24,7 +24,7 @@ from lossatlas.errors import SpecError, unknown
 from lossatlas.expected import check_kind
 from lossatlas.figure.plot import Plot
 from lossatlas.objective import Objective
-from lossatlas.paths import folders, path_losses, streams, walks
+from lossatlas.paths import folders, path_losses, several, streams, walks
 from lossatlas.paths.findings import Checkpoint, Contrast, PathLosses, Principal, Projected
 from lossatlas.paths.projection import project
 from lossatlas.paths.walks import Centre
@@ -51,6 +51,8 @@ class Trajectory:
         shapes: of the tensors that make up a point, by name.
         dimension: number of parameters P.
         left_out: files of the folder that do not belong to the path, each with the reason.
+        runs: numbers of checkpoints of its runs, one after the other.
+        names: what several runs are called; nothing for one.
 
     Raises:
         SpecError: fewer than two checkpoints, or other shapes in one of them.
@@ -69,6 +71,7 @@ class Trajectory:
         self.dimension = sum(math.prod(shape) for shape in self.shapes.values())
         self.left_out: tuple[str, ...] = ()
         self.runs: tuple[int, ...] = (len(sources),)
+        self.names: tuple[str, ...] = ()
         self._sources = tuple(sources)
         if not self.dimension:
             raise SpecError("the checkpoints have no tensor that moves; expected floating-point parameters")
@@ -83,8 +86,9 @@ class Trajectory:
             source: a folder of :class:`~lossatlas.Recorder`, a folder of checkpoint files or of folders
                 ``checkpoint-N`` (in the order of the steps that they recorded, or of the numbers in their names; what
                 has no number, as ``best`` and ``last``, is left out with a warning), a list of checkpoint files, state
-                dicts or models in order, or a list of such folders: several runs, each a path of its own, with one
-                plane and with a null that has no step from the end of one to the start of the next.
+                dicts or models in order, or such folders by name, ``{"SGD": "runs/a", "Adam": "runs/b"}``, or as a
+                list: several runs, each a path of its own, with one plane and with a null that has no step from the
+                end of one to the start of the next.
             tensors: which make up a point: ``"all"`` parameters, or ``"weights"``, those of two and more dimensions,
                 as in the paper. Running statistics of BatchNorm never do.
             prefix: only tensors whose names begin with it count, without it: ``"net."`` for the path of a module that
@@ -103,9 +107,8 @@ class Trajectory:
         """
         if tensors not in TENSORS:
             raise SpecError(unknown("tensors", tensors, TENSORS))
-        folders_of_runs = _runs(source)
-        if folders_of_runs:
-            return _several(cls, folders_of_runs, tensors=tensors, prefix=prefix)
+        if runs := several.runs_of(source):
+            return _several(cls, runs, tensors=tensors, prefix=prefix)
         if isinstance(source, (str, os.PathLike)):
             here = folders.checkpoints_in(Path(source))
             found, checkpoints, names, left_out = here.sources, here.checkpoints, here.names, here.left_out
@@ -364,18 +367,9 @@ class Trajectory:
         )
 
 
-def _runs(source: Any) -> list[Path]:
-    """The folders of several runs, where these are given: folders that are not checkpoints themselves."""
-    if isinstance(source, (str, os.PathLike)) or not isinstance(source, Sequence):
-        return []
-    paths = [Path(item) for item in source if isinstance(item, (str, os.PathLike))]
-    whole = bool(paths) and len(paths) == len(source)
-    return paths if whole and all(path.is_dir() and not streams.inside(path) for path in paths) else []
-
-
-def _several(cls: type[Trajectory], runs: Sequence[Path], *, tensors: str, prefix: str) -> Trajectory:
+def _several(cls: type[Trajectory], runs: Mapping[str, Path], *, tensors: str, prefix: str) -> Trajectory:
     """One path of several runs: their checkpoints after each other."""
-    each = [cls.open(run, tensors=tensors, prefix=prefix) for run in runs]
+    each = [cls.open(run, tensors=tensors, prefix=prefix) for run in runs.values()]
     if len(each) == 1:
         return each[0]
     made = cls(
@@ -383,8 +377,8 @@ def _several(cls: type[Trajectory], runs: Sequence[Path], *, tensors: str, prefi
         [checkpoint for one in each for checkpoint in one.checkpoints],
         list(each[-1].shapes),
     )
-    made.runs = tuple(len(one) for one in each)
-    made.left_out = tuple(f"{run.name}/{name}" for run, one in zip(runs, each, strict=True) for name in one.left_out)
+    made.runs, made.names = tuple(len(one) for one in each), tuple(runs)
+    made.left_out = tuple(f"{run}/{name}" for run, one in zip(runs, each, strict=True) for name in one.left_out)
     return made
 
 
