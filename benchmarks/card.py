@@ -26,7 +26,7 @@ from torch.nn import functional as F
 
 import lossatlas as la
 from benchmarks import clock, limit
-from benchmarks.cases import Attentive, Case, Recurrent
+from benchmarks.cases import Attentive, Case, Recurrent, for_large_images
 from lossatlas.curvature.products import Matrix
 from lossatlas.evaluate.choice import Ways
 from lossatlas.evaluate.graph.trace import UntraceableError
@@ -35,6 +35,9 @@ from lossatlas.objective.language import cross_entropy
 from lossatlas.sampling.workers.processes import Processes
 
 POINTS = np.array([[0.0, 0.0], [0.25, -0.5], [-0.5, 0.5], [0.5, 0.25]])
+
+NOT_HERE = (UntraceableError, RuntimeError)
+"""There is no graph, no rule for an operation, no kernel for a format, or not enough memory: other ways may do."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,7 @@ class Size:
     decoder: dict[str, int]
     small_decoder: dict[str, int]
     side: int
+    matrix: int
     compile: bool
     small_network: str
     large_network: str
@@ -60,6 +64,7 @@ SIZES = {
         decoder={"vocabulary": 32_000, "dim": 2048, "layers": 18, "heads": 16},
         small_decoder={"vocabulary": 32_000, "dim": 768, "layers": 12, "heads": 12},
         side=51,
+        matrix=8192,
         compile=True,
         small_network="resnet56",
         large_network="resnet50",
@@ -71,6 +76,7 @@ SIZES = {
         decoder={"vocabulary": 64, "dim": 32, "layers": 2, "heads": 2},
         small_decoder={"vocabulary": 64, "dim": 32, "layers": 2, "heads": 2},
         side=3,
+        matrix=64,
         compile=False,
         small_network="resnet20",
         large_network="resnet18",
@@ -138,12 +144,12 @@ def _shown(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def rates(device: torch.device) -> dict[str, float]:
+def rates(device: torch.device, side: int) -> dict[str, float]:
     """The best measured rate of a matrix product or convolution in each format, operations a second."""
     found = {}
     for name in ("exact", "tf32", "bf16") if device.type == "cuda" else ("exact", "bf16"):
         with allowed_tf32(name == "tf32"):
-            found[name] = limit.best_rate(device, torch.bfloat16 if name == "bf16" else torch.float32)
+            found[name] = limit.best_rate(device, torch.bfloat16 if name == "bf16" else torch.float32, side)
     return found
 
 
@@ -214,13 +220,17 @@ def _loss_in_double(exact: la.Objective, point: dict[str, Tensor]) -> float:
     return float(exact({name: tensor.double().cpu() for name, tensor in point.items()})["loss"])
 
 
+def _not_here(fault: Exception) -> dict[str, Any]:
+    return {"not here": (str(fault).splitlines() or [type(fault).__name__])[0]}
+
+
 def _off(objective: la.Objective, plane: la.Plane, plan: Plan, truth: np.ndarray) -> dict[str, Any]:
     try:
         way = Ways(objective, plane).way(plan)
         found = way.values(POINTS)[:, 0]
         way.close()
-    except (UntraceableError, RuntimeError) as fault:  # no graph, or an operation that a plan has no rule for
-        return {"not here": str(fault).splitlines()[0]}
+    except NOT_HERE as fault:
+        return _not_here(fault)
     return {"relative difference from float64": float(np.max(np.abs(found - truth) / np.abs(truth)))}
 
 
@@ -232,7 +242,7 @@ def network(
     objective = objective_of(model, data, device, batch)
     plane = la.Plane.random(objective, seed=0)
     work = limit.flops(Case(name, make, (data[0][:2], data[1][:2]))) * len(data[0])
-    best = rates(device)
+    best = rates(device, size.matrix)
     yield {"best rate in operations a second": {key: float(f"{rate:.3g}") for key, rate in best.items()}}
     loops = [("expert's loop", False)] + ([("expert's loop, torch.compile", True)] if size.compile else [])
     for words, compiled in loops:
@@ -242,13 +252,20 @@ def network(
                 yield _timed(f"{words}, {precision}", run, device, work, best[precision])
     for precision in best:
         plan = Plan(name="graph", micro=batch, precision=precision, captured=device.type == "cuda")
-        way = Ways(objective, plane).way(plan)
+        try:
+            way = Ways(objective, plane).way(plan)
+        except NOT_HERE as fault:
+            yield {"way": str(plan), **_not_here(fault)}
+            continue
         yield _timed(str(plan), lambda way=way: way.values(POINTS[:1]), device, work, best[precision])
         way.close()
 
 
 def _timed(words: str, run: Callable[[], Any], device: torch.device, work: float, rate: float) -> dict[str, Any]:
-    run()
+    try:
+        run()
+    except NOT_HERE as fault:
+        return {"way": words, **_not_here(fault)}
     taken = [clock.seconds(run, device) for _ in range(3)]
     middle = statistics.median(taken)
     busy = clock.utilisation(run, 1.0) if device.type == "cuda" else None
@@ -425,7 +442,7 @@ def measure(sheet: Sheet, device: torch.device, size: Size) -> None:
     sheet.row("Products with curvature matrices", lambda: curvature(device, size))
     sheet.row(
         f"{size.large_network} at {size.pixels} pixels, {size.large_images} images",
-        lambda: network(size.large_network, lambda: la.zoo.model(size.large_network, seed=0), large, device, size),
+        lambda: network(size.large_network, lambda: for_large_images(size.large_network), large, device, size),
     )
     sheet.row("Two workers on one card", lambda: workers(device, size))
 

@@ -63,31 +63,12 @@ class Attentive(nn.Module):
         return self.out(self.layers(self.embed(x.squeeze(1))).mean(1))
 
 
-class Block(nn.Module):
-    """A basic block of ResNet-18 (He et al. 2016)."""
-
-    def __init__(self, before: int, channels: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(before, channels, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(channels)
-        self.short: nn.Module = nn.Identity()
-        if stride > 1 or before != channels:
-            self.short = nn.Sequential(nn.Conv2d(before, channels, 1, stride, bias=False), nn.BatchNorm2d(channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        inner = self.bn2(self.conv2(torch.relu(self.bn1(self.conv1(x)))))
-        return torch.relu(inner + self.short(x))
-
-
-def resnet18() -> nn.Module:
-    """ResNet-18 for images of 224 pixels and 1000 classes."""
+def for_large_images(name: str) -> nn.Module:
+    """The stages of a deep ResNet of the zoo behind the first layer of He et al. (2016): 224 pixels, 1000 classes."""
+    own = la.zoo.model(name, classes=1000)
     stem = [nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(3, 2, 1)]
-    sizes = [(64, 64, 1), (64, 64, 1), (64, 128, 2), (128, 128, 1)]
-    sizes += [(128, 256, 2), (256, 256, 1), (256, 512, 2), (512, 512, 1)]
-    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 1000)]
-    return nn.Sequential(*stem, *(Block(*size) for size in sizes), *head)
+    stages = [own.get_submodule(f"layer{stage}") for stage in range(1, 5)]
+    return nn.Sequential(*stem, *stages, nn.AdaptiveAvgPool2d(1), nn.Flatten(), own.get_submodule("linear"))
 
 
 LSTM_FLOPS = 2.0 * 8 * 4 * 32 * ((8 + 32) + (32 + 32)) + 2 * 32 * 10
@@ -112,7 +93,7 @@ def cases(data: Path | None, images: int = 500) -> list[Case]:
         Case("digits MLP", lambda: la.zoo.model("mlp"), digits),
         Case("digits LSTM", Recurrent, digits, LSTM_FLOPS),
         Case("digits transformer", Attentive, digits),
-        Case(f"ResNet-18 at 224 pixels, {large} images", resnet18, pictures),
+        Case(f"ResNet-18 at 224 pixels, {large} images", lambda: for_large_images("resnet18"), pictures),
     ]
 
 

@@ -3,9 +3,11 @@
     python -m benchmarks.decoder [--only planes curvature] [--out benchmarks/results/decoder.json]
 
 Each row is a process of its own. A plane of 8 × 8 points is asked for by ``sample``, on one text of 8, 64 or 256
-tokens, along directions of rank 4: with ``plan="shared"`` whole, with ``plan="plain"`` twice, at fewer points, and from
-both scaled to 64. For λmax the most memory that a process had of its own, less what the imports take, stands beside
-that of three steps of AdamW on the same text.
+tokens, along directions of rank 4: with ``plan="shared"`` whole, and with ``plan="plain"`` at 16 and at 32 points, in
+three rounds. The difference of the two medians is the time of a point with built weights, by which the run of 32 is
+scaled to 64. Its spread goes from the longest short run and the shortest long one to the other extreme; where that
+reaches zero, such a point is below what can be resolved, and nothing is scaled. For λmax the most memory that a process
+had of its own, less what the imports take, stands beside that of three steps of AdamW on the same text.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import argparse
 import json
 import os
 import resource
+import statistics
 import subprocess
 import sys
 import threading
@@ -30,7 +33,7 @@ from lossatlas.objective.language import cross_entropy
 TOKENS = (8, 64, 256)
 SIZE = {"vocabulary": 16_000, "dim": 768, "layers": 12, "heads": 12}
 TOY = {"vocabulary": 64, "dim": 32, "layers": 2, "heads": 2}
-SIDE, FEWER = 8, (2, 3)
+SIDE, FEWER, ROUNDS = 8, (2, 4), 3
 SEEN = 64
 """Tokens on which curvature is asked for."""
 
@@ -56,19 +59,31 @@ def planes(size: dict[str, int], tokens: int) -> dict[str, Any]:
         return time.perf_counter() - start
 
     objective()
-    few, more = (took("plain", side) for side in FEWER)
-    each = (more - few) / (SIDE * (FEWER[1] - FEWER[0]))
-    built = more + max(each, 0.0) * SIDE * (SIDE - FEWER[1])
+    rounds = [[took("plain", rows) for rows in FEWER] for _ in range(ROUNDS)]
+    few, more = ([one[index] for one in rounds] for index in (0, 1))
+    point = more_points(few, more, SIDE * (FEWER[1] - FEWER[0]))
+    built = statistics.median(more) + point["median"] * SIDE * (SIDE - FEWER[1])
     shared = took("shared", SIDE)
     ends = [found[plan]["loss"].isel(y=[0, -1]).values for plan in ("shared", "plain")]
     off = float(abs(ends[0] / ends[1] - 1).max())
     return {
         "tokens": tokens,
         "parameters": sum(tensor.numel() for tensor in objective.origin.values()),
-        "built": SIDE**2 / built,
+        "built point": point,
+        "built": SIDE**2 / built if point["low"] > 0 else None,
         "shared": SIDE**2 / shared,
         "off": off,
     }
+
+
+def more_points(few: list[float], more: list[float], points: int) -> dict[str, float]:
+    """Seconds of a point, from repeated runs that differ by so many points: difference of medians, lowest, highest."""
+    ends = {
+        "median": statistics.median(more) - statistics.median(few),
+        "low": min(more) - max(few),
+        "high": max(more) - min(few),
+    }
+    return {name: difference / points for name, difference in ends.items()}
 
 
 class Peak(threading.Thread):
@@ -117,13 +132,17 @@ def curvature(size: dict[str, int], what: str) -> dict[str, Any]:
 
 def table(found: dict[str, Any]) -> str:
     """Points a second by tokens; memory."""
-    lines = ["| tokens | weights built, points/s | shared, points/s | shared against built | differ by |"]
-    lines.append("|---" * 5 + "|")
-    lines += [
-        f"| {row['tokens']} | {row['built']:.2f} | {row['shared']:.2f} "
-        f"| {row['shared'] / row['built']:.1f} × | {row['off']:.0e} |"
-        for row in found.get("planes", [])
-    ]
+    heads = ("tokens", "a point, weights built", "weights built, points/s", "shared, points/s", "shared against built")
+    lines = [f"| {' | '.join(heads)} | differ by |"]
+    lines.append("|---" * 6 + "|")
+    for row in found.get("planes", []):
+        point, built = row["built point"], row["built"]
+        spread = f"({point['low']:.2g} to {point['high']:.2g} s)"
+        cells = [str(row["tokens"]), f"below what can be resolved {spread}", "—", f"{row['shared']:.2f}", "—"]
+        if built is not None:
+            cells[1:3] = f"{point['median']:.2g} s {spread}", f"{built:.2f}"
+            cells[4] = f"{row['shared'] / built:.1f} ×"
+        lines.append(f"| {' | '.join(cells)} | {row['off']:.0e} |")
     lines += ["", "| what | peak, in the weights' size | seconds |", "|---|---|---|"]
     lines += [
         f"| {row['what']} | {row['peak MiB'] / row['weights MiB']:.1f} | {row['seconds']:.0f} |"

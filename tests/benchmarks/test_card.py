@@ -41,8 +41,11 @@ def test_no_row_begins_when_time_is_up(tmp_path) -> None:
 
 @pytest.mark.soak
 def test_every_row_works_at_toy_size(tmp_path) -> None:
-    asked = {**os.environ, "DEVICE": "cpu", "SIZE": "toy", "RESULTS": str(tmp_path), "PYTHON": sys.executable}
-    subprocess.run([ROOT / "benchmarks/gpu.sh"], env=asked, check=True, timeout=900)
+    asked = {"DEVICE": "cpu", "SIZE": "toy", "RESULTS": str(tmp_path), "PYTHON": sys.executable}
+    asked["SECONDS_AT_MOST"] = "100000"  # a row that a slow machine leaves out has not been seen to work
+    subprocess.run([ROOT / "benchmarks/gpu.sh"], env=os.environ | asked, check=True)
     rows = json.loads((tmp_path / "card.json").read_text())["rows"]
-    assert not [row for row in rows if "failed" in row]
+    assert not [row for row in rows if "failed" in row or "left out" in row]
     assert len({row["question"] for row in rows}) == 8
+    lacking = [row for row in rows if "not here" in row]  # formats of a processor, and what torch has no rule for
+    assert all("bf16" in str(row) or row.get("network") == "LSTM" for row in lacking)
