@@ -170,6 +170,28 @@ def test_runs_of_one_model_become_a_median_with_a_band(line: Make) -> None:
     assert "median of 3, 1 runs" in scene.caption.runs
 
 
+@pytest.mark.parametrize("by", [0.0, 1e-3])
+def test_curves_that_lie_on_each_other_are_named(line: Make, by: float) -> None:
+    """Two methods that end in the same network: the first line is under the second, and the key shows both."""
+    t = np.linspace(-1, 1, 11)
+    drawn = [line(1 + t**2, title="A"), line(3 - t, title="B"), line(1 + (1 + by) * t**2, title="C")]
+    caption = compile(drawn).caption
+    words = "A and C lie on each other: " + (
+        "within 0.5 % of the range shown, everywhere" if by else "their values are equal"
+    )
+    assert f"{words}." in caption.notes
+    assert caption.what[0] == words
+    assert "lie on each other" not in str(compile(drawn[:2]).caption)
+
+
+def test_a_curve_that_leaves_another_anywhere_is_seen(line: Make) -> None:
+    t = np.linspace(-1, 1, 11)
+    parting = np.where(t > 0.9, 1.1, 1.0) * (1 + t**2)
+    holed = np.where(t > 0.9, np.nan, 1 + t**2)
+    for other in (line(parting, title="B"), line(holed, title="B")):
+        assert "lie on each other" not in compile([line(1 + t**2, title="A"), other]).caption.notes
+
+
 def test_runs_on_different_coordinates_are_refused(line: Make) -> None:
     with pytest.raises(SpecError, match="titled 'A' have different coordinates.*same grid or.*different titles"):
         compile([line([1.0, 2.0, 3.0]), line([1.0, 2.0])])

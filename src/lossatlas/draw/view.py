@@ -12,6 +12,7 @@ import xarray as xr
 
 from lossatlas.draw import brief, camera, captions, cuts, record, shown
 from lossatlas.draw.facts import facts
+from lossatlas.draw.hidden import hidden_words
 from lossatlas.draw.ratio import ratio_map
 from lossatlas.draw.scene import RELIEF_HEIGHT, Caption, Cells, Curve, Kind, Scene
 from lossatlas.errors import SpecError, unknown
@@ -206,10 +207,10 @@ def compile(landscapes: xr.Dataset | Sequence[xr.Dataset] | Seeds, view: View | 
 
 def _caption(seen: shown.Seen, drawn: Range, overlays: Sequence[Overlay], panels: Sequence[Cells]) -> Caption:
     """All that is to be said, and what of it stands in two lines."""
-    far = _outside(overlays, panels)
-    notes = " ".join(filter(None, [*(entry.note for entry in overlays), far]))
+    far, hidden = _outside(overlays, panels), hidden_words(seen.curves, seen.value, drawn)
+    notes = " ".join(filter(None, [hidden, *(entry.note for entry in overlays), far]))
     whole = captions.caption(seen.sources, seen.blocks, seen.curves, seen.value, drawn, label=seen.label, notes=notes)
-    what = (*filter(None, [far.removesuffix(".")]), *brief.what(seen.sources, drawn))
+    what = (*filter(None, [hidden.removesuffix("."), far.removesuffix(".")]), *brief.what(seen.sources, drawn))
     return replace(whole, what=what, proves=brief.proves(seen.sources, seen.value))
 
 
