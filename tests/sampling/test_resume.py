@@ -51,7 +51,9 @@ def test_a_run_stopped_at_random_moments_equals_an_uninterrupted_one_bit_for_bit
     chance = random.Random(0)
     kills = request.config.getoption("--count-kills")
     for number in range(kills):
-        process = start(tmp_path / "broken")
+        process = start(
+            tmp_path / "broken", delay=0.004 if number else 0.5
+        )  # the first is not over however late we wake
         time.sleep(chance.uniform(0, 0.35))
         process.send_signal(chance.choice([signal.SIGINT, signal.SIGKILL]))
         process.communicate()
