@@ -114,7 +114,7 @@ def test_serve_samples_the_surface_under_a_path_of_somebody_else(tmp_path: Path)
     ("options", "words"),
     [
         (["--sample-while-training"], "--model is missing"),
-        (["--model", "net.py:make"], "--model goes with --sample-while-training"),
+        (["--model", "net.py:make"], "--model is for --sample-while-training"),
         (["--sample-while-training", "--model", "zoo:mlp", "--data", "zoo:digits", "--budget", "0"], "budget=0"),
         (["--sample-while-training", "--model", "zoo:mlp", "--data", "zoo:digits", "--grid", "10"], "points=10"),
     ],

@@ -138,7 +138,7 @@ def test_blocks_and_batches_are_those_of_the_library(here) -> None:
 
 def test_bad_wishes_are_refused(here) -> None:
     assert "choose one of: hessian, ggn" in run("eigen", "--kind", "fisher", code=2).output
-    assert "two questions" in run("eigen", "--map", "--density", code=2).output
+    assert "--density is for eigenvalues at the point" in run("eigen", "--map", "--density", code=2).output
     assert "ends in .html" in run("eigen", "--report", "a.pdf", code=2).output
     assert "frozen" in run("eigen", "--batchnorm", "recalibrated", code=2).output
     assert "float32" in run("eigen", "--dtype", "bfloat16", code=2).output

@@ -150,7 +150,7 @@ def prepared(tmp_path_factory) -> Path:
         for name, seed in made.items():
             run(f"lossatlas sample --config scan.toml --metric error --seed {seed} --run runs/{name}")
         run("lossatlas sample --config scan.toml --data train.py:loader --checkpoint best.pt --run runs/best")
-        run("lossatlas connect --config scan.toml --to b.pt --run runs/ways --epochs 1")
+        run("lossatlas connect --config scan.toml --to b.pt --run runs/ways")
         run("lossatlas eigen --config scan.toml --map --x -1 1 3 --y -1 1 3 --run runs/map")
         told = CliRunner().invoke(atlas, ["sharpness", "--config", "scan.toml", "--measure", "sam", "--json"])
         Path("flat.json").write_text(told.stdout)

@@ -61,8 +61,8 @@ def test_the_checkpoints_alone_give_the_variance_and_its_null(here):
     assert "nearly flat proves little" in result.stdout
     assert "Random directions meet the way" in result.stdout
     assert "explained variance" in (here / "variance.svg").read_text()
-    said = run("trajectory", "--folder", "path0", "--out", "a.png", "--run", "new").stderr
-    assert said == "note: --out, --run need --model and --data; nothing of the surface was drawn or kept\n"
+    said = run("trajectory", "--folder", "path0", "--run", "new", code=2).stderr
+    assert "--run is for the surface under the path, which takes --model and --data" in said
     assert not (here / "new").exists()
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from lossatlas.cli.filming import grown, lengths, walked
+from lossatlas.cli.needed import Checked, needing, says
 from lossatlas.cli.printed import named
 from lossatlas.errors import SpecError, unknown
 
@@ -15,7 +16,7 @@ __all__ = ["animate_command"]
 FILMS = ("turn", "morph", "zoom", "path")
 
 
-@click.command("animate")
+@click.command("animate", cls=Checked)
 @click.argument("runs", nargs=-1, metavar="RUN...")
 @click.option("-o", "--out", required=True, metavar="FILM", help="An .mp4, .gif or .webp; or a folder, for png frames.")
 @click.option(
@@ -28,13 +29,26 @@ FILMS = ("turn", "morph", "zoom", "path")
 @click.option(
     "--label", "labels", multiple=True, metavar="NAME=RUN", help="A run and what to call it; may be repeated."
 )
-@lengths
-@click.option("--factor", type=float, default=8.0, show_default=True, help="Of a zoom: how many times closer it ends.")
+@lengths()
+@needing(
+    "--factor",
+    needs=says("film", "zoom"),
+    type=float,
+    default=8.0,
+    show_default=True,
+    help="Of a zoom: how many times closer it ends.",
+)
 @click.option("--value", metavar="NAME", help="What is drawn: loss (default) or the name of a metric.")
 @click.option("--scale", metavar="SCALE", help="auto (default), linear, log.")
 @click.option("--clip", type=float, metavar="VALUE", help="Largest value shown.")
 @click.option("--theme", metavar="THEME", help="light (default), dark, talk.")
-@click.option("--contours", is_flag=True, default=None, help="Draw the contour lines on the relief as well.")
+@needing(
+    "--contours",
+    needs=says("film", "turn", "morph"),
+    is_flag=True,
+    default=None,
+    help="Draw the contour lines on the relief as well.",
+)
 def animate_command(
     runs: tuple[str, ...],
     out: str,

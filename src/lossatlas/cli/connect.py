@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from lossatlas.cli import Failure
+from lossatlas.cli.needed import Need, flag, needing
 from lossatlas.cli.numbers_kept import own_run
 from lossatlas.cli.options import WHAT, Measuring, flags, settings
 from lossatlas.errors import SpecError, unknown
@@ -20,19 +21,33 @@ __all__ = ["CURVES", "connect_command"]
 CURVES = ("none", "bezier", "polygon")
 
 
+_CURVE = Need(words="a curve", met=lambda told: told["curve"] != "none", so="add --curve bezier or polygon")
+
+
 @click.command("connect", cls=Measuring, own="Second network and curve")
 @flags(WHAT)
-@flags(("metric", "seed", "title", "run"))
+@flags(("metric", "seed", "title", "run"), needs={"seed": _CURVE})
 @click.option("--to", required=True, metavar="FILE", help="Checkpoint of the second network.")
 @click.option("--align", is_flag=True, help="Permute the units of the second network to match the first.")
 @click.option("--curve", default="none", show_default=True, metavar="KIND", help="Train a curve: bezier or polygon.")
-@click.option("--bends", type=int, default=1, show_default=True, help="Points of the curve that are trained.")
-@click.option("--epochs", type=int, default=60, show_default=True, help="Passes over the data, to train the curve.")
-@click.option("--lr", type=float, default=0.05, show_default=True, help="Learning rate, to train the curve.")
+@needing("--bends", needs=_CURVE, type=int, default=1, show_default=True, help="Points of the curve that are trained.")
+@needing(
+    "--epochs", needs=_CURVE, type=int, default=60, show_default=True, help="Passes over the data, to train the curve."
+)
+@needing("--lr", needs=_CURVE, type=float, default=0.05, show_default=True, help="Learning rate, to train the curve.")
 @click.option("--steps", type=int, default=25, show_default=True, help="Points along each path.")
 @click.option("--out", multiple=True, metavar="PICTURE", help="The loss along the paths. May be repeated.")
-@click.option("--plane", metavar="PICTURE", help="The surface through both networks and the bend, with the curve.")
-@click.option("--grid", type=int, default=31, show_default=True, help="Points along each axis of --plane.")
+@needing(
+    "--plane", needs=_CURVE, metavar="PICTURE", help="The surface through both networks and the bend, with the curve."
+)
+@needing(
+    "--grid",
+    needs=(_CURVE, flag("plane", "report")),
+    type=int,
+    default=31,
+    show_default=True,
+    help="Points along each axis of --plane.",
+)
 @click.option("--report", metavar="PAGE", help="All of it on one html page.")
 def connect_command(
     config: Path | None, to: str, align: bool, curve: str, bends: int, epochs: int, lr: float, steps: int,
@@ -57,8 +72,6 @@ def connect_command(
     """
     if curve not in CURVES:
         raise SpecError(unknown("curve", curve, CURVES))
-    if plane and curve == "none":
-        raise SpecError("--plane needs a curve: the plane goes through its bend; add --curve bezier")
     _check([*out, *([plane] if plane else [])])
     told = {"batchnorm": "recalibrated"} | settings(config, given)
     folder = own_run(told, given["run"], ("connection",))

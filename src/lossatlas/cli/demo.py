@@ -13,6 +13,8 @@ from typing import Any
 
 import click
 
+from lossatlas.cli.needed import Checked, Need, needing
+
 __all__ = ["CLIP", "NETWORKS", "NOTE", "QUICK", "Effort", "demo_command"]
 
 CLIP = 12.0
@@ -57,16 +59,31 @@ class Effort:
 QUICK = Effort(depth=8, epochs=12, until=0.2, samples=100, points=9, seeds=2)
 
 
-@click.command("demo")
+@click.command("demo", cls=Checked)
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for everything (lossatlas-demo…).")
 @click.option("--open/--no-open", "show", default=True, help="Open the page in a browser at the end.")
-@click.option("--quick", is_flag=True, help="A coarse version that takes seconds, to see that all is installed.")
+@needing(
+    "--quick",
+    needs=Need(
+        words="the other demos, and --live lasts as long as it is watched",
+        met=lambda told: told["kind"] != "live",
+        so="leave one of them out",
+    ),
+    is_flag=True,
+    help="A coarse version that takes seconds, to see that all is installed.",
+)
 @click.option("--language", "kind", flag_value="language", help="A small transformer and an LSTM on text instead.")
 @click.option(
     "--recurrent", "kind", flag_value="recurrent", help="Recurrent and feed-forward nets of equal depth instead."
 )
 @click.option("--live", "kind", flag_value="live", help="Watch a network learn, in the browser, until Ctrl-C.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8765, help="Of the page of --live; 0: any that is free.")
+@needing(
+    "--port",
+    needs=Need(words="--live", met=lambda told: told["kind"] == "live"),
+    type=click.IntRange(0, 65535),
+    default=8765,
+    help="Of the page of --live; 0: any that is free.",
+)
 def demo_command(out: Path | None, show: bool, quick: bool, kind: str | None, port: int) -> None:
     """Train a deep small network with and without skip connections on handwritten digits, and compare their landscapes.
 

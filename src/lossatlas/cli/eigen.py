@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from lossatlas.cli import Failure
-from lossatlas.cli.as_json import echo_json
+from lossatlas.cli.curvature_said import along_numbers, end_numbers, say, say_map, say_rows, trace_numbers
+from lossatlas.cli.needed import Need, flag, needing, unless
 from lossatlas.cli.options import WHAT, Measuring, flags
+from lossatlas.cli.random_axes import SEED, where
 from lossatlas.cli.second import Second, second_options
 from lossatlas.errors import SpecError, unknown
 
@@ -52,56 +54,124 @@ class Wish:
                 raise SpecError(unknown(name, getattr(self, name), good))
         if self.how not in ("derivatives", "differences"):
             raise SpecError(unknown("how", self.how, ("derivatives", "differences")))
-        if (self.by or self.batches) and (self.map or self.along or self.save):
-            raise SpecError("--map, --along and --save are of the whole matrix; leave --by and --batches out")
-        if self.by and self.batches:
-            raise SpecError("--by and --batches are two questions; ask them one after the other")
-        if self.map and self.density:
-            raise SpecError("--map and --density are two questions; ask them one after the other")
-        if self.critical and not self.map:
-            raise SpecError("--critical is a map: add --map; at one point, lossatlas sharpness --measure critical")
-        if self.second and not self.critical:
-            raise SpecError("--second-data and --second-loss are about critical sharpness; add --map --critical")
         if self.report and not self.report.endswith(".html"):
             raise SpecError(f"--report {self.report}: a report is one page; name a file that ends in .html")
 
 
+def _whole(told: Mapping[str, Any]) -> bool:
+    """Whether it is asked about the point itself, not on a grid or for each batch."""
+    return not (told["map"] or told["batches"])
+
+
+_ENDS = Need(words="eigenvalues at the point, and --map or --batches asks for others", met=_whole, so="leave it out")
+_POINT = unless("map", words="the point itself, and --map is about a grid")
+_DERIVED = unless("critical", words="the spectrum, and --critical needs no derivatives of it")
+_TOGETHER = unless("by", "batches", words="the whole matrix, and --by or --batches asks for parts of it")
+_CRITICAL = Need(words="critical sharpness", met=lambda told: told["critical"], so="add --map --critical")
+_NEEDS: dict[str, Need | tuple[Need, ...]] = {
+    **where(flag("map", "along")),
+    "seed": Need(
+        words="random numbers, and --critical takes none along these axes",
+        met=lambda told: not told["critical"] or SEED.met(told),
+        so="leave it out",
+    ),
+}
+
+
 @click.command("eigen", cls=Measuring, own="Curvature")
-@flags((*WHAT, "function", *WHERE, "out", "title"))
+@flags((*WHAT, "function", *WHERE, "out", "title"), needs=_NEEDS)
 @click.option(
     "--run",
     metavar="FOLDER",
     help="Keep what is found here, for draw, info and report: a new folder, or a run of `lossatlas sample` on the same "
     "model and data, whose pictures then print λmin. With --map the same command resumes.",
 )
-@click.option("--k", default=1, show_default=True, metavar="N", help="Eigenvalues at either end.")
-@click.option("--kind", default="hessian", show_default=True, metavar="KIND", help="hessian, or ggn (Gauss-Newton).")
-@click.option("--tensors", default="all", show_default=True, metavar="WHICH", help="all, or weights as in the paper.")
+@needing("--k", needs=_ENDS, default=1, show_default=True, metavar="N", help="Eigenvalues at either end.")
+@needing(
+    "--kind",
+    needs=_DERIVED,
+    default="hessian",
+    show_default=True,
+    metavar="KIND",
+    help="hessian, or ggn (Gauss-Newton).",
+)
+@needing(
+    "--tensors",
+    needs=_DERIVED,
+    default="all",
+    show_default=True,
+    metavar="WHICH",
+    help="all, or weights as in the paper.",
+)
 @click.option(
     "--tolerance", type=float, metavar="SHARE", help="Residual, as a share of each eigenvalue (0.01; map 0.1)."
 )
-@click.option("--probes", default=10, show_default=True, metavar="N", help="Random vectors for the trace; 0: no trace.")
-@click.option("--by", default="", metavar="BLOCK", help="For each layer, block, or pattern such as 'layers.*.mlp'.")
+@needing(
+    "--probes",
+    needs=_ENDS,
+    default=10,
+    show_default=True,
+    metavar="N",
+    help="Random vectors for the trace; 0: no trace.",
+)
+@needing(
+    "--by",
+    needs=unless("batches", words="blocks, and --batches is another question"),
+    default="",
+    metavar="BLOCK",
+    help="For each layer, block, or pattern such as 'layers.*.mlp'.",
+)
 @click.option("--batches", is_flag=True, help="Both ends for each batch (--batch-size), a histogram with --out.")
-@click.option(
-    "--how", default="derivatives", show_default=True, metavar="WAY", help="derivatives, or differences of gradients."
+@needing(
+    "--how",
+    needs=_POINT,
+    default="derivatives",
+    show_default=True,
+    metavar="WAY",
+    help="derivatives, or differences of gradients.",
 )
-@click.option("--rows", default=0, metavar="N", help="Samples differentiated at once, for memory; 0: a batch.")
-@click.option("--density", is_flag=True, help="The density of all eigenvalues, drawn with --out.")
-@click.option("--vectors", default=5, show_default=True, metavar="N", help="Random vectors for the density.")
-@click.option(
-    "--map", is_flag=True, help="|λmin/λmax| on a grid (--x, --y; 9 by 9), drawn with --out, kept with --run."
+@needing("--rows", needs=_ENDS, default=0, metavar="N", help="Samples differentiated at once, for memory; 0: a batch.")
+@needing("--density", needs=_ENDS, is_flag=True, help="The density of all eigenvalues, drawn with --out.")
+@needing(
+    "--vectors",
+    needs=flag("density"),
+    default=5,
+    show_default=True,
+    metavar="N",
+    help="Random vectors for the density.",
 )
-@click.option(
+@needing(
+    "--map",
+    needs=_TOGETHER,
+    is_flag=True,
+    help="|λmin/λmax| on a grid (--x, --y; 9 by 9), drawn with --out, kept with --run.",
+)
+@needing(
     "--critical",
+    needs=Need(
+        words="--map",
+        met=lambda told: told["map"],
+        so="add that; at one point, lossatlas sharpness --measure critical",
+    ),
     is_flag=True,
     help="With --map: critical sharpness instead, by a gradient and a few evaluations at each point.",
 )
-@second_options
-@click.option("--along", is_flag=True, help="Curvature along the axes, by derivatives and by differences.")
-@click.option("--step", default=0.01, show_default=True, metavar="SHARE", help="Step of these differences.")
-@click.option(
-    "--save", default="", metavar="FILE", help="Keep the eigenvectors (.safetensors) for sample --directions."
+@second_options(_CRITICAL)
+@needing(
+    "--along",
+    needs=(_POINT, _TOGETHER),
+    is_flag=True,
+    help="Curvature along the axes, by derivatives and by differences.",
+)
+@needing(
+    "--step", needs=flag("along"), default=0.01, show_default=True, metavar="SHARE", help="Step of these differences."
+)
+@needing(
+    "--save",
+    needs=(_POINT, _TOGETHER),
+    default="",
+    metavar="FILE",
+    help="Keep the eigenvectors (.safetensors) for sample --directions.",
 )
 @click.option("--report", default="", metavar="PAGE", help="Everything on one page (.html), with the slice of --run.")
 @click.option("--json", "json", is_flag=True, help="Print JSON.")
@@ -194,23 +264,16 @@ def _map(scan: Any, wish: Wish) -> None:
         if wish.tolerance is not None:
             options["tolerance"] = wish.tolerance
         found, value = la.curvature_map(objective, plane, grid, run=scan.run or None, **options), "ratio"
-    name = {"critical": "critical sharpness", "ratio": "|λmin/λmax|"}[value]
-    click.echo(
-        f"{name}: {float(found[value].min()):.3g} to {float(found[value].max()):.3g} at {found[value].size} points"
-    )
     parts = statement(found)
-    for text in (part for part in parts if isinstance(part, str)):
-        click.echo(text)
-    bad = int((found["status"] != 1).sum())
-    if bad:
-        why = "have no value, or a bound" if wish.critical else "did not converge or are not finite"
-        click.echo(f"{bad} points {why}: lossatlas info says why", err=True)
+    say_map(wish, found, value, [part for part in parts if isinstance(part, str)])
     for path in scan.out:
-        click.echo(f"drawn: {la.draw(found, path, value=value)}")
+        click.echo(f"drawn: {la.draw(found, path, value=value)}", err=wish.json)
     if wish.report:
-        click.echo(f"written: {report(wish.report, f'Curvature of {objective.name}', parts)}")
+        page = report(wish.report, f"Curvature of {objective.name}", parts)
+        click.echo(f"written: {page}", err=wish.json)
     if scan.run:
-        click.echo(f"kept: {scan.run} (lossatlas draw {shlex.quote(scan.run)} --value {value} -o picture.html)")
+        again = f"lossatlas draw {shlex.quote(scan.run)} --value {value} -o picture.html"
+        click.echo(f"kept: {scan.run} ({again})", err=wish.json)
 
 
 def _check_pictures(paths: tuple[str, ...]) -> None:
@@ -239,12 +302,12 @@ def _centre(scan: Any, wish: Wish) -> None:
         matrix = Matrix(objective, told=bar.update, **_matrix_options(wish))
         ends = ends_of(matrix, k=wish.k, tolerance=wish.tolerance or 0.01, seed=scan.seed, vectors=bool(wish.save))
         numbers = [
-            *_end_numbers(ends),
-            *_trace_numbers(matrix, wish, scan.seed),
-            *_along_numbers(scan, wish, objective, also=bool(ends.subject.surrogates)),
+            *end_numbers(ends),
+            *trace_numbers(matrix, wish, scan.seed),
+            *along_numbers(scan, wish, objective, also=bool(ends.subject.surrogates)),
         ]
         density = density_of(matrix, probes=wish.vectors, seed=scan.seed) if wish.density else None
-    _say(wish, ends, numbers)
+    say(wish, ends, numbers)
     kept = keep_centre(scan, wish, objective, ends, numbers, density)
     for path in scan.out:
         click.echo(f"drawn: {la.draw(density or ends, path)}", err=wish.json)
@@ -287,7 +350,7 @@ def _by(scan: Any, wish: Wish) -> None:
         if traces is not None:
             row |= {"trace": traces[name].value, "standard error": traces[name].standard_error}
         rows.append(row)
-    _say_rows(wish, ends.subject.words, rows, ends.caveats)
+    say_rows(wish, ends.subject.words, rows, ends.caveats)
     if scan.run:
         also = {} if density is None else {f"density by {wish.by}": section(density, caveats=density.caveats)}
         keep(scan.run, objective, {f"by {wish.by}": section(ends, rows=rows, caveats=ends.caveats), **also}, wish)
@@ -310,25 +373,10 @@ def _batches(scan: Any, wish: Wish) -> None:
         {"batch": number, "samples": int(size), "λmin": float(low), "λmax": float(high), "residual": float(rest)}
         for number, (size, low, high, rest) in enumerate(columns)
     ]
-    _say_rows(wish, found.subject.words, rows, found.caveats)
+    say_rows(wish, found.subject.words, rows, found.caveats)
     if scan.run:
         keep(scan.run, objective, {"batches": section(found, rows=rows, caveats=found.caveats)}, wish)
     _draw(scan, wish, found, f"Curvature of {objective.name} by batch")
-
-
-def _say_rows(wish: Wish, about: str, rows: list[dict[str, Any]], caveats: tuple[str, ...]) -> None:
-    if wish.json:
-        echo_json({"about": about, "rows": rows, "caveats": caveats})
-        return
-    click.echo(about)
-    names = list(rows[0])
-    cells = [names, *([f"{one:.5g}" if isinstance(one, float) else str(one) for one in row.values()] for row in rows)]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(names))]
-    for line in cells:
-        padded = [cell.rjust(width) for cell, width in zip(line, widths, strict=True)]
-        click.echo("  ".join([line[0].ljust(widths[0]), *padded[1:]]).rstrip())
-    for sentence in caveats:
-        click.echo(f"note: {sentence}")
 
 
 def _draw(scan: Any, wish: Wish, found: Any, title: str) -> None:
@@ -339,60 +387,3 @@ def _draw(scan: Any, wish: Wish, found: Any, title: str) -> None:
         click.echo(f"drawn: {la.draw(found, path)}", err=wish.json)
     if wish.report:
         click.echo(f"written: {report(wish.report, title, [found, ' '.join(found.caveats)])}", err=wish.json)
-
-
-def _end_numbers(ends: Any) -> Iterator[Any]:
-    from lossatlas.curvature.spectrum import end_names
-    from lossatlas.figure.parts import Number
-
-    half = len(ends.values) // 2
-    unit = "per squared parameter norm"
-    for name, value, residual, sure in zip(
-        end_names(half, len(ends.values) - half), ends.values, ends.residuals, ends.converged, strict=True
-    ):
-        words = f"residual {residual:.1g} of it" + ("" if sure else ", not converged")
-        words += "; never below the true one" if "below" in name or name == "λmin" else "; never above the true one"
-        yield Number(name, float(value), words, unit)
-    yield Number("|λmin/λmax|", float(ends.ratio), "of this point alone; 0 where no direction bends down")
-
-
-def _trace_numbers(matrix: Any, wish: Wish, seed: int) -> Iterator[Any]:
-    from lossatlas.curvature.trace import trace_of
-    from lossatlas.figure.parts import Number
-
-    if wish.probes:
-        found = trace_of(matrix, probes=wish.probes, seed=seed)
-        words = f"standard error over {found.probes} random vectors; large negative and positive parts may cancel"
-        yield Number("trace", f"{found.value:.4g} ± {found.standard_error:.2g}", words, "per squared parameter norm")
-
-
-def _along_numbers(scan: Any, wish: Wish, objective: Any, *, also: bool) -> Iterator[Any]:
-    """Differences beside derivatives: asked for, or where derivatives are known to be surrogates."""
-    from lossatlas.cli.scan import build_plane
-    from lossatlas.curvature.differences import curvature_along
-    from lossatlas.figure.parts import Number
-
-    if not (wish.along or also):
-        return
-    plane = build_plane(scan, objective)
-    unit = "per squared parameter norm"
-    for axis, direction in plane.directions.items():
-        found = curvature_along(objective, direction, step=wish.step)
-        apart = f"steps of {wish.step:g} of the direction ({found.step:.3g} in parameter norm)"
-        yield Number(f"along {axis}, by derivatives", found.autodiff, "does not see kinks", unit)
-        words = f"{apart}; rounding up to {found.rounding:.1g}; sees kinks, and the slope's change within the step"
-        yield Number(f"along {axis}, by differences", found.difference, words, unit)
-
-
-def _say(wish: Wish, ends: Any, numbers: list[Any]) -> None:
-    if wish.json:
-        content = {"about": ends.subject.words, "numbers": [asdict(one) for one in numbers], "caveats": ends.caveats}
-        echo_json({**content, "products": ends.products})
-        return
-    click.echo(ends.subject.words)
-    width = max(len(number.name) for number in numbers)
-    for number in numbers:
-        value = number.value if isinstance(number.value, str) else f"{number.value:.5g}"
-        click.echo(f"{number.name:{width}}  {value:>14}  {number.caveat}")
-    for sentence in ends.caveats:
-        click.echo(f"note: {sentence}")

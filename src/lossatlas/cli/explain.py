@@ -8,18 +8,24 @@ from typing import Any
 import click
 
 from lossatlas.cli.as_json import echo_json
+from lossatlas.cli.needed import Checked, needing, unless
 from lossatlas.errors import SpecError, unknown
 
 __all__ = ["explain_command"]
 
 
-@click.command("explain")
+@click.command("explain", cls=Checked)
 @click.argument("models", metavar="[MODEL]...", nargs=-1)
 @click.option("--model", "also", multiple=True, metavar="NAME", help="The same, as other commands take it.")
 @click.option("--still", multiple=True, metavar="ROLE", help="Roles that stay: bias, norm, weight or none.")
 @click.option("--only", multiple=True, metavar="PATTERN", help='Move only tensors with such names: "layer3.*".')
 @click.option("--normalize", metavar="WAY", default="filter", help="Count what filter (default), head or layer scales.")
-@click.option("--canonical", is_flag=True, help="Of the form that networks computing the same function share.")
+@needing(
+    "--canonical",
+    needs=unless("sizes", words="the filters of one model, and --sizes counts those of several"),
+    is_flag=True,
+    help="Of the form that networks computing the same function share.",
+)
 @click.option("--sizes", is_flag=True, help="Print one line for each model: how many filters, how big.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def explain_command(

@@ -7,24 +7,33 @@ from typing import Any
 
 import click
 
+from lossatlas.cli.needed import Need, needing
 from lossatlas.errors import SpecError
 
 __all__ = ["grown", "lengths", "walked"]
 
 
-def lengths(command: Callable[..., None]) -> Callable[..., None]:
+def lengths(needs: Need | tuple[Need, ...] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the length, rate and width of a film.
 
+    Args:
+        needs: what they need in this command.
+
     Returns:
-        The command.
+        A decorator.
     """
-    for option in (
-        click.option("--width", type=int, default=960, show_default=True, help="Width of the film, in pixels."),
-        click.option("--rate", type=int, default=24, show_default=True, help="Frames of the film per second."),
-        click.option("--seconds", type=float, default=6.0, show_default=True, help="Length of the film."),
-    ):
-        command = option(command)
-    return command
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        shown: dict[str, Any] = {"needs": needs, "show_default": True}
+        for option in (
+            needing("--width", type=int, default=960, help="Width of the film, in pixels.", **shown),
+            needing("--rate", type=int, default=24, help="Frames of the film per second.", **shown),
+            needing("--seconds", type=float, default=6.0, help="Length of the film.", **shown),
+        ):
+            command = option(command)
+        return command
+
+    return decorate
 
 
 def walked(run: str) -> tuple[Any, list[Any], list[Any]]:

@@ -7,26 +7,47 @@ from typing import Any
 
 import click
 
+from lossatlas.cli.needed import Checked, Need, check_late, flag, needing, unless
+
 __all__ = ["export_command", "import_command"]
 
 
 _SUFFIXES = (".h5", ".hdf5", ".npz", ".csv", ".tsv", ".txt")
 
 
-@click.command("import")
+def _source(words: str, *holds: str) -> Need:
+    """The need for a source that holds one of some things."""
+    return Need(words=words, met=lambda facts: facts["holds"] in holds, so="leave it out", fact="holds")
+
+
+_TABLE = _source("tables and arrays; an .h5 file names its own axes", "table")
+_VALUES = _source("values, and directions have none", "table", "surface")
+_DIRECTIONS = _source("directions, and this source has none", "directions")
+
+
+@click.command("import", cls=Checked)
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="The file to write; left out, next to the source.")
-@click.option("--model", metavar="NAME", help="For directions: the model whose parameters they belong to.")
-@click.option(
+@needing(
+    "--model", needs=_DIRECTIONS, metavar="NAME", help="For directions: the model whose parameters they belong to."
+)
+@needing(
     "--axis",
     "axes",
+    needs=_TABLE,
     multiple=True,
     metavar="COLUMN",
     help="A column of coordinates, where not x, y, …; repeat it.",
 )
-@click.option("--title", metavar="TEXT", help="What pictures call the model; left out, the name of the file.")
-@click.option("--data", metavar="TEXT", help="Where the data is from, for captions.")
-@click.option("--samples", type=click.IntRange(min=1), metavar="N", help="Samples behind each mean, where you know it.")
+@needing("--title", needs=_VALUES, metavar="TEXT", help="What pictures call the model; left out, the name of the file.")
+@needing("--data", needs=_VALUES, metavar="TEXT", help="Where the data is from, for captions.")
+@needing(
+    "--samples",
+    needs=_VALUES,
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Samples behind each mean, where you know it.",
+)
 def import_command(source: Path, out: Path | None, model: str | None, **about: Any) -> None:
     """Read numbers from other programs from SOURCE: tables and arrays, files of the original code.
 
@@ -44,17 +65,17 @@ def import_command(source: Path, out: Path | None, model: str | None, **about: A
       lossatlas import table.csv --axis alpha --axis beta --samples 10000
       lossatlas import directions.h5 --model zoo:resnet56 -o directions.safetensors
     """
-    from lossatlas.errors import SpecError
     from lossatlas.results import arrays, interchange, landscape
 
     if source.suffix.lower() not in _SUFFIXES:
         raise click.UsageError(f"{source}: an ending that is not known; expected one of {', '.join(_SUFFIXES)}")
     given: dict[str, Any] = {name: value for name, value in about.items() if value}
-    if source.suffix.lower() not in (".h5", ".hdf5"):
+    is_table = source.suffix.lower() not in (".h5", ".hdf5")
+    holds = "table" if is_table else "directions" if interchange.is_directions(source) else "surface"
+    check_late(holds=holds)
+    if holds == "table":
         found = arrays.read_table(source, **given)
-    elif not interchange.is_directions(source):
-        if given.pop("axes", ()):
-            raise SpecError("--axis: the axes of an .h5 surface are named in it; leave it out")
+    elif holds == "surface":
         found = interchange.read_surface(source).assign_attrs(given)
     elif model is None:
         raise click.UsageError(f"{source} holds directions without names; --model NAME says whose they are")
@@ -83,13 +104,30 @@ def _import_directions(source: Path, out: Path, model: str) -> None:
     click.echo(f"written: {save_directions(Plane(origin, directions), out)}")
 
 
-@click.command("export")
+@click.command("export", cls=Checked)
 @click.argument("run")
 @click.argument("target", type=click.Path(path_type=Path))
-@click.option("--directions", type=click.Path(path_type=Path), help="Write the run's directions too, to this .h5 file.")
-@click.option("--model", metavar="NAME", help="With --directions or --lora: the model, whose parameters they are.")
+@needing(
+    "--directions",
+    needs=unless("lora", words="an .h5 surface, and --lora writes the directions alone"),
+    type=click.Path(path_type=Path),
+    help="Write the run's directions too, to this .h5 file.",
+)
+@needing(
+    "--model",
+    needs=flag("directions", "lora"),
+    metavar="NAME",
+    help="With --directions or --lora: the model, whose parameters they are.",
+)
 @click.option("--lora", is_flag=True, help="Write the run's directions to the folder TARGET as LoRA adapters (peft).")
-@click.option("--lora-rank", default=64, show_default=True, metavar="N", help="The largest rank of an adapter.")
+@needing(
+    "--lora-rank",
+    needs=flag("lora"),
+    default=64,
+    show_default=True,
+    metavar="N",
+    help="The largest rank of an adapter.",
+)
 def export_command(
     run: str, target: Path, directions: Path | None, model: str | None, lora: bool, lora_rank: int
 ) -> None:

@@ -10,9 +10,9 @@ import click
 
 from lossatlas.cli import Failure
 from lossatlas.cli.as_json import echo_json
+from lossatlas.cli.needed import flag, needing, unless
 from lossatlas.cli.numbers_kept import check_numbers, keep_numbers, own_settings, run_option
 from lossatlas.cli.options import WHAT, Measuring, flags
-from lossatlas.errors import SpecError
 
 __all__ = ["Wish", "llc_command"]
 
@@ -38,10 +38,6 @@ class Wish:
     run: str
     json: bool
 
-    def __post_init__(self) -> None:
-        if self.scan and self.volume:
-            raise SpecError("--scan and --volume are two questions; ask them one after the other")
-
     @property
     def chain(self) -> dict[str, Any]:
         """Options of the chains."""
@@ -50,43 +46,77 @@ class Wish:
         return {**options, "gradient": "full" if self.full else "batch", "averaged": not self.plain}
 
 
+_CHAINS = unless("volume", words="chains, and --volume walks none")
+
+
 @click.command("llc", cls=Measuring, own="Chains and volumes")
 @flags((*WHAT, "only", "seed"))
-@click.option(
-    "--step", type=float, metavar="SIZE", help="Step size of the chains (default: by the curvature they meet)."
+@needing(
+    "--step",
+    needs=_CHAINS,
+    type=float,
+    metavar="SIZE",
+    help="Step size of the chains (default: by the curvature they meet).",
 )
-@click.option("--nbeta", type=float, metavar="N", help="Inverse temperature (default: n / log n, n the samples).")
-@click.option(
+@needing(
+    "--nbeta", needs=_CHAINS, type=float, metavar="N", help="Inverse temperature (default: n / log n, n the samples)."
+)
+@needing(
     "--gamma",
+    needs=_CHAINS,
     type=float,
     default=100.0,
     show_default=True,
     metavar="G",
     help="Pull towards the point, of every weight.",
 )
-@click.option("--chains", type=int, default=4, show_default=True, metavar="N", help="Chains, at least 2.")
-@click.option("--draws", type=int, default=1000, show_default=True, metavar="N", help="Steps of each that count.")
-@click.option("--burn", type=int, metavar="N", help="Steps of each before (default: half as many).")
-@click.option("--full", is_flag=True, help="Take the gradient of all data at each step, not of one batch.")
-@click.option(
-    "--plain", is_flag=True, help="Plain SGLD, whose variance grows with the step; for comparison with others."
+@needing("--chains", needs=_CHAINS, type=int, default=4, show_default=True, metavar="N", help="Chains, at least 2.")
+@needing(
+    "--draws", needs=_CHAINS, type=int, default=1000, show_default=True, metavar="N", help="Steps of each that count."
 )
-@click.option(
-    "--scan", is_flag=True, help="Vary step size, temperature and pull, and see what the estimate depends on."
+@needing("--burn", needs=_CHAINS, type=int, metavar="N", help="Steps of each before (default: half as many).")
+@needing("--full", needs=_CHAINS, is_flag=True, help="Take the gradient of all data at each step, not of one batch.")
+@needing(
+    "--plain",
+    needs=_CHAINS,
+    is_flag=True,
+    help="Plain SGLD, whose variance grows with the step; for comparison with others.",
+)
+@needing(
+    "--scan",
+    needs=_CHAINS,
+    is_flag=True,
+    help="Vary step size, temperature and pull, and see what the estimate depends on.",
 )
 @click.option("--volume", is_flag=True, help="Measure volumes of low loss instead; for some ten parameters (--only).")
-@click.option(
+@needing(
     "--heights",
+    needs=flag("volume"),
     type=click.Tuple([float, float]),
     metavar="LOW HIGH",
     help="For --volume: heights (default: 1e-6 1e-2).",
 )
-@click.option(
-    "--radius", type=float, default=1.0, show_default=True, metavar="R", help="For --volume: end of the ball."
+@needing(
+    "--radius",
+    needs=flag("volume"),
+    type=float,
+    default=1.0,
+    show_default=True,
+    metavar="R",
+    help="For --volume: end of the ball.",
 )
-@click.option("--ways", type=int, default=200, show_default=True, metavar="N", help="For --volume: random directions.")
-@click.option(
+@needing(
+    "--ways",
+    needs=flag("volume"),
+    type=int,
+    default=200,
+    show_default=True,
+    metavar="N",
+    help="For --volume: random directions.",
+)
+@needing(
     "--scaled",
+    needs=flag("volume"),
     default="none",
     show_default=True,
     metavar="BY",

@@ -5,12 +5,15 @@ Their names are the fields of :class:`lossatlas.cli.scan.Scan`, and the keys of 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 import click
 
+from lossatlas.cli.marking import parsed
+from lossatlas.cli.needed import Need, Needing
 from lossatlas.cli.sections import Sectioned
 from lossatlas.evaluate.plans import NAMES, PRECISIONS
 from lossatlas.objective.batchnorm import MODES
@@ -18,16 +21,17 @@ from lossatlas.space.normalize import WAYS
 
 __all__ = ["BOUNDS", "FLAGS", "HOW", "INPUTS", "WHAT", "WHERE", "Measuring", "flags", "settings"]
 
+_option = functools.partial(click.option, cls=Needing)
 BOUNDS = click.Tuple([float, float, int])
 
 
 def _axis(axis: str) -> Callable[[Any], Any]:
     text = f"Range and number of points along {axis}."
-    return click.option(f"--{axis}", type=BOUNDS, metavar="LOW HIGH POINTS", help=text)
+    return _option(f"--{axis}", type=BOUNDS, metavar="LOW HIGH POINTS", help=text)
 
 
 def _many(*flags: str, **options: Any) -> Callable[[Any], Any]:
-    return click.option(*flags, multiple=True, **options)
+    return _option(*flags, multiple=True, **options)
 
 
 class _Samples(click.ParamType):  # type: ignore[type-arg]  # generic only in new versions of click
@@ -40,55 +44,75 @@ class _Samples(click.ParamType):  # type: ignore[type-arg]  # generic only in ne
         return int(value) if str(value).lstrip("-").isdigit() else value
 
 
+def _loads(told: Mapping[str, Any]) -> bool:
+    marks = [mark for mark in told.get("mark") or () if isinstance(parsed(mark)[1], str)]
+    return bool(marks or any(told.get(name) for name in ("checkpoint", "towards", "to")))
+
+
+_LOADED = Need(words="a checkpoint, and none is named", met=_loads, so="add --checkpoint FILE")
+_CUT = Need(
+    words="data that are not in batches yet, such as a pair of tensors, and these are",
+    met=lambda facts: bool(facts["cut"]),
+    so="leave it out",
+    fact="cut",
+)
+
 FLAGS: dict[str, Callable[[Any], Any]] = {
-    "config": click.option(
+    "config": _option(
         "--config",
         type=click.Path(path_type=Path),
         help="Read settings from a TOML file with the same names; flags take precedence.",
     ),
-    "model": click.option(
+    "model": _option(
         "--model",
         metavar="NAME",
         help="The network: file.py:callable, package.module:callable, torchvision:NAME, "
         "timm:NAME, hf:FOLDER, hf:OWNER/NAME or zoo:NAME.",
     ),
-    "checkpoint": click.option(
+    "checkpoint": _option(
         "--checkpoint", metavar="FILE", help="Its weights: a state dict, safetensors, a Lightning checkpoint, …"
     ),
-    "trust_pickle": click.option(
+    "trust_pickle": _option(
         "--trust-pickle",
+        needs=_LOADED,
         is_flag=True,
         default=None,
         help="Allow pickled code in the checkpoint to run. Only for files of your own.",
     ),
-    "key": click.option("--key", metavar="KEY", help="Which dictionary in the checkpoint to use, if several match."),
-    "prefix": click.option(
-        "--prefix", metavar="TEXT", help="What precedes the model's parameter names in the checkpoint."
+    "key": _option(
+        "--key", needs=_LOADED, metavar="KEY", help="Which dictionary in the checkpoint to use, if several match."
     ),
-    "partial": click.option(
+    "prefix": _option(
+        "--prefix",
+        needs=_LOADED,
+        metavar="TEXT",
+        help="What precedes the model's parameter names in the checkpoint.",
+    ),
+    "partial": _option(
         "--partial",
+        needs=_LOADED,
         is_flag=True,
         default=None,
         help="Load whatever matches in the checkpoint and leave the rest unchanged.",
     ),
-    "data": click.option(
+    "data": _option(
         "--data",
         metavar="NAME",
         help="The samples: file.py:callable, package.module:callable, zoo:NAME, images.npz, text.txt or sentences.tsv.",
     ),
-    "function": click.option(
+    "function": _option(
         "--function",
         metavar="NAME",
         help="Instead of a model and its data: file.py:callable or package.module:callable that is, or returns, a "
         "lossatlas.Function of arrays (NumPy, JAX, …).",
     ),
-    "loss": click.option(
+    "loss": _option(
         "--loss",
         metavar="NAME",
         help="cross_entropy (default), mse, l1, nll, bce_with_logits, tokens (mean over "
         "tokens), own (the model's), or a callable.",
     ),
-    "forward": click.option(
+    "forward": _option(
         "--forward",
         metavar="NAME",
         help="How a batch goes through the model: file.py:callable of (model, batch) that returns (outputs, targets). "
@@ -100,67 +124,66 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
         help="Also measure this: error, accuracy, token_error, token_accuracy, perplexity or "
         "file.py:callable. Repeatable.",
     ),
-    "block": click.option(
+    "block": _option(
         "--block",
         type=int,
         metavar="N",
         help="Tokens in each block of text.txt, for a model of hf: (default: the model's context length).",
     ),
-    "tokenizer": click.option(
+    "tokenizer": _option(
         "--tokenizer", metavar="FOLDER", help="Folder of the tokenizer for text.txt, if not that of the model."
     ),
-    "samples": click.option(
+    "samples": _option(
         "--samples",
         type=_Samples(),
         metavar="N|auto",
         help="Use only the first N samples; or 'auto': a small subset at every point, corrected to all samples "
         "to within --adaptive's tolerance, or 2 % of the range shown, with a stated error.",
     ),
-    "batch_size": click.option(
+    "batch_size": _option(
         "--batch-size",
+        needs=_CUT,
         type=int,
         metavar="N",
         help="Samples in a batch, if the data are a pair of tensors (default: 100).",
     ),
-    "memory": click.option(
+    "memory": _option(
         "--memory",
         type=float,
         metavar="GIB",
         help="Keep this much data on the device and read the rest again at every point (default: 2).",
     ),
-    "device": click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps or auto (default: what is there)."),
-    "dtype": click.option(
-        "--dtype", metavar="NAME", help="float16, bfloat16, float32 or float64 (default: the model's)."
-    ),
-    "size": click.option(
+    "device": _option("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps or auto (default: what is there)."),
+    "dtype": _option("--dtype", metavar="NAME", help="float16, bfloat16, float32 or float64 (default: the model's)."),
+    "size": _option(
         "--size", type=int, metavar="N", help="Samples in each batch, if neither targets nor losses reveal it."
     ),
-    "autograd": click.option(
+    "autograd": _option(
         "--autograd",
         is_flag=True,
         default=None,
         help="Let the model or the loss differentiate, with respect to inputs (a PINN) or weights (MAML).",
     ),
-    "in_place": click.option(
+    "in_place": _option(
         "--in-place",
         is_flag=True,
         default=None,
         help="Move the model itself instead of a copy, if it fits into memory only once.",
     ),
-    "batchnorm": click.option(
+    "batchnorm": _option(
         "--batchnorm", metavar="MODE", help=f"Statistics away from the centre: {', '.join(MODES)} (default: the first)."
     ),
     "x": _axis("x"),
     "y": _axis("y"),
     "z": _axis("z"),
-    "radius": click.option(
+    "radius": _option(
         "--radius",
         metavar="R|auto",
         help="Look from -R to R along every axis (--x, --y and --z then give only the numbers of points); 'auto' finds "
         "R with a few points, so that the basin is half as wide as the picture.",
     ),
-    "seed": click.option("--seed", type=int, metavar="N", help="Seed of the random directions (default: 0)."),
-    "normalize": click.option(
+    "seed": _option("--seed", type=int, metavar="N", help="Seed of the random directions (default: 0)."),
+    "normalize": _option(
         "--normalize", metavar="WAY", help=f"How to scale random directions: {', '.join(WAYS)} (default: the first)."
     ),
     "still": _many(
@@ -173,14 +196,14 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
         metavar="PATTERN",
         help='Move only tensors with matching names, such as "layer3.*" or "*attn*". Repeatable.',
     ),
-    "canonical": click.option(
+    "canonical": _option(
         "--canonical",
         is_flag=True,
         default=None,
         help="First bring the model into canonical form, the same for all rescalings of its units.",
     ),
-    "orthogonal": click.option("--orthogonal", is_flag=True, default=None, help="Make the directions orthogonal."),
-    "rank": click.option(
+    "orthogonal": _option("--orthogonal", is_flag=True, default=None, help="Make the directions orthogonal."),
+    "rank": _option(
         "--rank",
         type=click.IntRange(min=1),
         metavar="N",
@@ -191,78 +214,76 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
         metavar="FILE",
         help="Move towards another checkpoint: 0 is --checkpoint, 1 is this one. Repeatable.",
     ),
-    "directions": click.option(
+    "directions": _option(
         "--directions", metavar="FILE", help="Read the directions from a .safetensors file or the original code's .h5."
     ),
-    "input_plane": click.option(
+    "input_plane": _option(
         "--input-plane",
         metavar="WHICH",
         help="Move the inputs instead of the weights: adversarial (x up the gradient, y random), random, "
         "towards:N[,N] (to other samples, 1 is the sample) or token:POSITION:N[,N] (to the embeddings of other "
         "tokens, with --layer).",
     ),
-    "examples": click.option(
+    "examples": _option(
         "--examples", metavar="N,…", help="Which samples move, counted from 0: 0,3,7 or 0-9 (default: all)."
     ),
-    "norm": click.option(
-        "--norm", metavar="NAME", help="Norm of the inputs' directions: inf (signs, the default) or 2."
-    ),
-    "clamp": click.option("--clamp", metavar="LOW,HIGH", help="Keep moved inputs within the valid range, such as 0,1."),
-    "layer": click.option(
+    "norm": _option("--norm", metavar="NAME", help="Norm of the inputs' directions: inf (signs, the default) or 2."),
+    "clamp": _option("--clamp", metavar="LOW,HIGH", help="Keep moved inputs within the valid range, such as 0,1."),
+    "layer": _option(
         "--layer", metavar="NAME", help="Move the output of this module instead, such as a token embedding."
     ),
-    "adaptive": click.option(
+    "adaptive": _option(
         "--adaptive",
         type=float,
         metavar="TOLERANCE",
         help="Evaluate only as many points as this error requires, a fraction of the range "
         "shown (0.02, say), and interpolate.",
     ),
-    "plan": click.option(
+    "plan": _option(
         "--plan", metavar="NAME", help=f"How to evaluate a point: {', '.join(NAMES)} (default: the first)."
     ),
-    "precision": click.option(
+    "precision": _option(
         "--precision",
         metavar="NAME",
         help=f"{', '.join(PRECISIONS)} (default: the first; the error of the others is measured).",
     ),
-    "standard_error": click.option(
+    "standard_error": _option(
         "--standard-error",
         is_flag=True,
         default=None,
         help="Add the standard error over samples to every mean (loss_se); requires the plain plan.",
     ),
-    "executor": click.option(
+    "executor": _option(
         "--executor",
         metavar="NAME",
         help="What evaluates the points: processes:4, devices, dask:4, dask://host:8786, mpi, "
         "torchrun:2, submitit:slurm.toml (default: this process).",
     ),
-    "shard": click.option(
+    "shard": _option(
         "--shard",
         metavar="K/N",
         help="Evaluate share K of N of the grid, in a journal of its own in --run: for array jobs.",
     ),
-    "retry": click.option(
+    "retry": _option(
         "--retry",
         is_flag=True,
         default=None,
         help="Try points that failed once more at the end (they are tried again whenever a run resumes).",
     ),
-    "strict": click.option(
+    "strict": _option(
         "--strict",
         is_flag=True,
         default=None,
         help="Stop at the first point that fails, instead of recording it and going on.",
     ),
-    "seeds": click.option(
+    "seeds": _option(
         "--seeds",
         type=int,
         metavar="K",
         help="Sample K random planes, with seeds from --seed on, each in a folder below "
         "--run; report median and spread.",
     ),
-    "run": click.option(
+    "run": _option(
         "--run", metavar="FOLDER", help="Keep the results here; the same command resumes an interrupted run."
     ),
     "out": _many(
@@ -274,7 +295,7 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
         help="Mark another checkpoint where it lies nearest in the plane, with its distance from it; or a place, as "
         "NAME=X,Y. Repeatable.",
     ),
-    "title": click.option("--title", metavar="TEXT", help="Name of the model in pictures."),
+    "title": _option("--title", metavar="TEXT", help="Name of the model in pictures."),
 }
 """Every flag, by its name in Python."""
 
@@ -286,20 +307,9 @@ WHAT = (
 """The names of the flags that say what is measured: ``@flags(WHAT)``."""
 
 WHERE = (
-    "x",
-    "y",
-    "z",
-    "radius",
-    "seed",
-    "normalize",
-    "still",
-    "only",
-    "orthogonal",
-    "rank",
-    "canonical",
-    "towards",
+    "x", "y", "z", "radius", "seed", "normalize", "still", "only", "orthogonal", "rank", "canonical", "towards",
     "directions",
-)
+)  # fmt: skip
 """The names of the flags that say where."""
 
 
@@ -325,9 +335,24 @@ class Measuring(Sectioned):
         "Out": ("run", "out", "mark", "report", "title", "view", "print_config", "print_python", "json"),
     }
 
+    def settings(self, config: Path) -> dict[str, Any]:
+        """What a settings file says of a scan."""
+        from lossatlas.cli.scan import Scan
 
-def flags(names: Iterable[str]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+        return Scan.from_toml(config)
+
+
+Needs = Need | tuple[Need, ...]
+
+
+def flags(
+    names: Iterable[str], needs: Needs | Mapping[str, Needs] = ()
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """A decorator that gives a command these flags, in this order; none has a default of its own.
+
+    Args:
+        names: of the flags.
+        needs: what they need in this command, beside what they need everywhere: all of them, or by name.
 
     Returns:
         The decorator.
@@ -344,6 +369,9 @@ def flags(names: Iterable[str]) -> Callable[[Callable[..., None]], Callable[...,
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         for name in reversed(tuple(names)):
             command = FLAGS[name](command)
+            own = needs.get(name, ()) if isinstance(needs, Mapping) else needs
+            option: Any = command.__click_params__[-1]  # type: ignore[attr-defined]  # the flag just added
+            option.needs = (*((own,) if isinstance(own, Need) else own), *option.needs)
         return command
 
     return decorate

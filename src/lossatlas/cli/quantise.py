@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from lossatlas.cli.as_json import echo_json
+from lossatlas.cli.needed import needing, says
 from lossatlas.cli.numbers_kept import check_numbers, keep_numbers, own_settings, run_option
 from lossatlas.cli.options import WHAT, Measuring, flags
 from lossatlas.errors import SpecError
@@ -22,7 +23,14 @@ __all__ = ["quantise_command"]
 @click.option(
     "--by", default="channel", show_default=True, metavar="WHAT", help="What has its own scale: channel, tensor, group."
 )
-@click.option("--group", default=128, show_default=True, metavar="N", help="Weights in a group, with --by group.")
+@needing(
+    "--group",
+    needs=says("by", "group"),
+    default=128,
+    show_default=True,
+    metavar="N",
+    help="Weights in a group, with --by group.",
+)
 @click.option("--affine", is_flag=True, help="A grid from the smallest weight to the largest, not centred at 0.")
 @click.option("--skip", multiple=True, metavar="PATTERN", help='Leave these unrounded, such as "*embed*". Repeatable.')
 @click.option("--points", default=6, show_default=True, metavar="N", help="Points from W to the rounded weights.")

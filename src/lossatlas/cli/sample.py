@@ -12,17 +12,27 @@ import click
 
 from lossatlas.cli import Failure
 from lossatlas.cli.inputs import said
+from lossatlas.cli.needed import needing, settled, unless
 from lossatlas.cli.options import FLAGS, Measuring, flags, settings
+from lossatlas.cli.random_axes import NEEDS
 from lossatlas.errors import SpecError
 
 __all__ = ["sample_command", "stopped"]
 
 
 @click.command("sample", cls=Measuring)
-@flags(FLAGS)
+@flags(FLAGS, needs=NEEDS)
 @click.option("--print-config", is_flag=True, help="Print the TOML file with the same settings, and stop.")
-@click.option("--print-python", is_flag=True, help="Print the Python program that does the same, and stop.")
-def sample_command(config: Path | None, print_config: bool, print_python: bool, **given: Any) -> None:
+@needing(
+    "--print-python",
+    needs=unless("print_config", words="a command without --print-config, which stops first"),
+    is_flag=True,
+    help="Print the Python program that does the same, and stop.",
+)
+@click.pass_context
+def sample_command(
+    ctx: click.Context, /, config: Path | None, print_config: bool, print_python: bool, **given: Any
+) -> None:
     """Measure loss and metrics of a model over a line, a plane or a space of its parameters, or of its inputs.
 
     \b
@@ -63,7 +73,7 @@ def sample_command(config: Path | None, print_config: bool, print_python: bool, 
     from lossatlas.cli.scan import Scan
     from lossatlas.sampling.provenance import repeated_by
 
-    scan = Scan(**settings(config, given))
+    scan = Scan(**settled(ctx, config, settings(config, given)))
     if print_config or print_python:
         click.echo(scan.to_toml() if print_config else scan.to_python())
         return

@@ -21,6 +21,7 @@ from lossatlas.cli.functions import check_function
 from lossatlas.cli.given import given_directions
 from lossatlas.cli.inputs import build_input_plane, check_inputs, usual
 from lossatlas.cli.marking import check_marks
+from lossatlas.cli.needed import check_late
 from lossatlas.cli.radius import reaching
 from lossatlas.cli.samples import first_inputs, first_samples, in_format
 from lossatlas.cli.seen import view_fields
@@ -171,8 +172,6 @@ class Scan:
             raise SpecError(
                 f"--loss {self.loss} with a text: a language model is measured by token (--loss tokens) or by its own"
             )
-        if self.checkpoint == "" and (self.key or self.prefix or self.partial):
-            raise SpecError("--key, --prefix and --partial say what of a --checkpoint is loaded; none is named")
 
     def _check_uncertainty(self) -> None:
         if self.seeds and (self.directions or self.towards or self.adaptive or self.samples == "auto"):
@@ -309,6 +308,7 @@ def build_objective(scan: Scan, model: nn.Module) -> Objective:
         text = corpora.corpus(model, names.folder(scan.model), scan.data, own=loss == "own", **options)
         click.echo(f"text:    {text.words}", err=True)
     data = names.data(scan.data) if text is None else text.batches
+    check_late(cut=text is not None or batches_of(data, scan.batch_size) is not data)
     if not isinstance(data, (tuple, list)):
         data = batches_of(data, scan.batch_size)
     if scan.samples:

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import click
-
+from lossatlas.cli.needed import Need, needing
 from lossatlas.errors import SpecError
 
 if TYPE_CHECKING:
@@ -56,23 +55,28 @@ class Second:
         return build_objective(other, model)
 
 
-def second_options(command: Callable[..., None]) -> Callable[..., None]:
+def second_options(needs: Need) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """The flags of a second loss.
 
+    Args:
+        needs: what they need in this command.
+
     Returns:
-        The command with the flags.
+        A decorator.
     """
     told = "critical sharpness: how the loss on"
-    data = click.option(
+    data = needing(
         "--second-data",
+        needs=needs,
         default="",
         metavar="FILE:NAME",
         help=f"For {told} these data bends along the gradient of --data, such as an earlier task's.",
     )
-    loss = click.option(
+    loss = needing(
         "--second-loss",
+        needs=needs,
         default="",
         metavar="NAME",
         help="The same for another loss, such as a task's own beside the one that is trained.",
     )
-    return data(loss(command))
+    return lambda command: data(loss(command))

@@ -7,10 +7,12 @@ from typing import Any, ClassVar
 
 import click
 
+from lossatlas.cli.needed import Checked
+
 __all__ = ["Sectioned"]
 
 
-class Sectioned(click.Command):
+class Sectioned(Checked):
     """A command whose help groups its flags; those that are in no section come under a heading of their own.
 
     Args:

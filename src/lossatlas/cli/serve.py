@@ -11,10 +11,14 @@ from typing import Any
 
 import click
 
+from lossatlas.cli.needed import flag, needing
 from lossatlas.cli.options import WHAT, Measuring, flags, settings
 from lossatlas.errors import SpecError
 
 __all__ = ["listen", "serve_command"]
+
+
+_SAMPLING = flag("sample_while_training")
 
 
 @click.command("serve", cls=Measuring, own="The page")
@@ -28,10 +32,13 @@ __all__ = ["listen", "serve_command"]
     is_flag=True,
     help="Sample the surface under every recorded path, at the lowest priority; needs --model and --data.",
 )
-@click.option("--budget", type=float, default=600.0, show_default=True, metavar="SECONDS", help="For each path.")
-@click.option("--grid", type=int, default=33, show_default=True, help="Points of the finest surface, 2^k + 1.")
-@flags(WHAT)
-@flags(("metric",))
+@needing(
+    "--budget", needs=_SAMPLING, type=float, default=600.0, show_default=True, metavar="SECONDS", help="For each path."
+)
+@needing(
+    "--grid", needs=_SAMPLING, type=int, default=33, show_default=True, help="Points of the finest surface, 2^k + 1."
+)
+@flags((*WHAT, "metric"), needs=_SAMPLING)
 def serve_command(
     folders: tuple[str, ...], port: int, no_browser: bool, sample_while_training: bool, budget: float, grid: int,
     config: Path | None, **given: Any,
@@ -56,10 +63,7 @@ def serve_command(
     from lossatlas.atlas.shelf import Shelf
 
     shelf = Shelf(folders or ("runs",))
-    told = {name: value for name, value in given.items() if value not in (None, ())}
     if not sample_while_training:
-        if told or config:
-            raise SpecError(f"--{next(iter(told), 'config')} goes with --sample-while-training, or with sample")
         listen(shelf, port, show=not no_browser)
         return
     from lossatlas.cli import below

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from lossatlas.cli.needed import Need, check_late
 from lossatlas.cli.numbers_kept import check_numbers, keep_numbers, own_settings, run_option
 from lossatlas.cli.options import WHAT, Measuring, flags
 from lossatlas.cli.second import Second, second_options
@@ -38,6 +39,14 @@ class Wish:
             raise SpecError(f"--report {self.report}: a report is one page; name a file that ends in .html")
 
 
+_SEEDED = Need(
+    words="measures that draw random numbers, and none of these does",
+    met=lambda facts: bool(facts["seeded"]),
+    so="leave it out",
+    fact="seeded",
+)
+
+
 @click.command("sharpness", cls=Measuring, own="Which measures")
 @flags((*(name for name in WHAT if name != "checkpoint"), "function"))
 @click.option("--checkpoint", multiple=True, metavar="FILE", help="A trained network; may be repeated to compare many.")
@@ -56,8 +65,14 @@ class Wish:
     metavar="NAME=V1,V2,…",
     help="A number for each checkpoint, in their order, such as test_error=0.05,0.08: ranked against each measure.",
 )
-@second_options
-@flags(("seed",))
+@second_options(
+    Need(
+        words="critical sharpness",
+        met=lambda told: {"critical", "all"} & set(told["measure"]) or told.get("function"),
+        so="add --measure critical",
+    )
+)
+@flags(("seed",), needs=_SEEDED)
 @run_option()
 @flags(("out", "title"))
 @click.option("--report", default="", metavar="PAGE", help="Numbers, definitions, caveats and picture on one page.")
@@ -119,8 +134,6 @@ def sharpness_command(config: Path | None, **given: Any) -> None:
     options = _options(wish.set, names, given["seed"])
     checkpoints = checkpoints or ((told["checkpoint"],) if told.get("checkpoint") else ("",))
     against, against_name = _against(wish.against, checkpoints)
-    if second and "critical" not in names:
-        raise SpecError("--second-data and --second-loss are about critical sharpness; add --measure critical")
     models, others = _models(told, checkpoints, second)
     if second:
         options["critical"]["second"] = others.__getitem__
@@ -158,6 +171,7 @@ def _options(texts: Sequence[str], names: Sequence[str], seed: int | None) -> di
     from lossatlas.flatness.table import measure_of
 
     good = {name: [*inspect.signature(measure_of(name)).parameters][2:] for name in names}
+    check_late(seeded=any("seed" in options for options in good.values()))
     found: dict[str, dict[str, Any]] = {name: {} for name in names}
     for name in names:
         if seed is not None and "seed" in good[name]:

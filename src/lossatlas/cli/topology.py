@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from lossatlas.cli.as_json import echo_json
+from lossatlas.cli.needed import Checked, flag, needing
 
 __all__ = ["SHOWN", "topology_command"]
 
@@ -15,7 +16,7 @@ SHOWN = 20
 """Critical points of a kind that are printed; all of them are in --json."""
 
 
-@click.command("topology")
+@click.command("topology", cls=Checked)
 @click.argument("run")
 @click.option("--value", metavar="NAME", default="loss", help="Which value: loss (default) or the name of a metric.")
 @click.option(
@@ -26,7 +27,7 @@ SHOWN = 20
 )
 @click.option("--out", multiple=True, metavar="PICTURE", help="Draw the map with its basins, minima and saddles.")
 @click.option("--tree", multiple=True, metavar="PICTURE", help="Draw the merge tree and the persistence diagram.")
-@click.option("--scale", metavar="SCALE", default="auto", help="Of the map: auto (default), linear, log.")
+@needing("--scale", needs=flag("out"), metavar="SCALE", default="auto", help="Of the map: auto (default), linear, log.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def topology_command(
     run: str, value: str, threshold: str, out: tuple[str, ...], tree: tuple[str, ...], scale: str, as_json: bool

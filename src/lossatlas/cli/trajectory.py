@@ -10,12 +10,16 @@ from typing import Any
 import click
 
 from lossatlas.cli.filming import grown, lengths
+from lossatlas.cli.needed import Need, flag, needing
 from lossatlas.cli.numbers_kept import own_run
 from lossatlas.cli.options import WHAT, Measuring, flags, settings
 from lossatlas.cli.printed import named
 from lossatlas.errors import SpecError
 
 __all__ = ["trajectory_command"]
+
+
+_SURFACE = flag("model", "config", words="the surface under the path, which takes --model and --data")
 
 
 @click.command("trajectory", cls=Measuring, own="The path")
@@ -29,18 +33,40 @@ __all__ = ["trajectory_command"]
 @click.option(
     "--label", "labels", multiple=True, metavar="NAME=FOLDER", help="A folder and what to call it; may be repeated."
 )
-@flags(name for name in WHAT if name != "prefix")
-@flags(("metric", "x", "y", "plan", "precision", "run", "title"))
-@click.option("--grid", type=int, default=31, show_default=True, help="Points along each axis; they hold the path.")
+@flags(("config", "model"))
+@flags((name for name in WHAT if name not in ("config", "model", "prefix")), needs=_SURFACE)
+@flags(("metric", "x", "y", "plan", "precision", "run", "title"), needs=_SURFACE)
+@needing(
+    "--grid",
+    needs=(
+        _SURFACE,
+        Need(
+            words="axes that hold the path, and --x and --y say where both end",
+            met=lambda told: not (told["x"] and told["y"]),
+            so="leave it out",
+        ),
+    ),
+    type=int,
+    default=31,
+    show_default=True,
+    help="Points along each axis; they hold the path.",
+)
 @click.option("--centre", default="mean", show_default=True, help="Variance about the 'mean' or the 'last' checkpoint.")
 @click.option("--tensors", default="all", show_default=True, help="'all' parameters, or 'weights' as in the paper.")
 @click.option("--prefix", default="", metavar="TEXT", help="What the names in the checkpoints begin with, as 'net.'.")
-@click.option("--out", multiple=True, metavar="PICTURE", help="The path on the surface. May be repeated.")
+@needing("--out", needs=_SURFACE, multiple=True, metavar="PICTURE", help="The path on the surface. May be repeated.")
 @click.option("--variance", metavar="PICTURE", help="Explained variance beside that of a random walk.")
-@click.option("--losses", metavar="PICTURE", help="Loss of the networks, loss of the surface, distance between them.")
-@click.option("--film", metavar="FILM", help="The path growing over the surface: .mp4, .gif, .webp, or a folder.")
-@lengths
-@click.option("--report", metavar="PAGE", help="All of it on one html page.")
+@needing(
+    "--losses",
+    needs=_SURFACE,
+    metavar="PICTURE",
+    help="Loss of the networks, loss of the surface, distance between them.",
+)
+@needing(
+    "--film", needs=_SURFACE, metavar="FILM", help="The path growing over the surface: .mp4, .gif, .webp, or a folder."
+)
+@lengths(flag("film"))
+@needing("--report", needs=_SURFACE, metavar="PAGE", help="All of it on one html page.")
 def trajectory_command(
     folders: tuple[str, ...], labels: tuple[str, ...], config: Path | None,
     grid: int, centre: str, tensors: str, prefix: str,
@@ -74,10 +100,6 @@ def trajectory_command(
     if variance:
         click.echo(f"drawn: {la.draw(found, variance)}")
     if not given.get("model") and not config:
-        asked = {"--out": out, "--losses": losses, "--film": film, "--report": report, "--run": given.get("run")}
-        if wanted := [flag for flag, value in asked.items() if value]:
-            need = f"{', '.join(wanted)} need{'s' * (len(wanted) == 1)}"
-            click.echo(f"note: {need} --model and --data; nothing of the surface was drawn or kept", err=True)
         return
     told = settings(config, given)
     told["run"] = own_run(told, given["run"], ())

@@ -7,25 +7,51 @@ from pathlib import Path
 
 import click
 
+from lossatlas.cli.needed import Checked, Need, flag, needing, unless
 from lossatlas.errors import SpecError
 
+_RUN = unless("listing", words="studies that are run, and --list runs none")
+_ONE = unless("everything", words="one study, and --all runs them all")
 
-@click.command("study")
+
+@click.command("study", cls=Checked)
 @click.argument("name", required=False)
-@click.option(
-    "--scale", type=click.Choice(["small", "paper"]), default="small", help="Minutes, or the paper's setting."
+@needing(
+    "--scale",
+    needs=Need(
+        words="a study, and --list names them all",
+        met=lambda told: told["name"] or not told["listing"],
+        so="name a study",
+    ),
+    type=click.Choice(["small", "paper"]),
+    default="small",
+    help="Minutes, or the paper's setting.",
 )
-@click.option("--set", "sets", multiple=True, metavar="NAME=VALUE", help="Change one setting; may be repeated.")
-@click.option("--all", "everything", is_flag=True, help="Run all studies and build their index.")
-@click.option(
-    "--jobs", type=click.IntRange(min=1), help="With --all: so many studies at a time, one thread each.  [default: 1]"
+@needing(
+    "--set",
+    "sets",
+    needs=(_RUN, _ONE),
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Change one setting; may be repeated.",
+)
+@needing("--all", "everything", needs=_RUN, is_flag=True, help="Run all studies and build their index.")
+@needing(
+    "--jobs",
+    needs=(_RUN, flag("everything", words="--all, and says how many studies are run at a time")),
+    type=click.IntRange(min=1),
+    help="With --all: so many studies at a time, one thread each.  [default: 1]",
 )
 @click.option("--list", "listing", is_flag=True, help="List the studies, or with NAME the settings of one.")
-@click.option("--dry-run", "dry", is_flag=True, help="Check every stage on at most a hundredth of its work.")
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("lossatlas-studies"), help="Folder for everything."
+@needing("--dry-run", "dry", needs=_RUN, is_flag=True, help="Check every stage on at most a hundredth of its work.")
+@needing(
+    "--out",
+    needs=_RUN,
+    type=click.Path(path_type=Path),
+    default=Path("lossatlas-studies"),
+    help="Folder for everything.",
 )
-@click.option("--device", default="", help="Where to compute; a GPU is taken where there is one.")
+@needing("--device", needs=_RUN, default="", help="Where to compute; a GPU is taken where there is one.")
 def study_command(
     name: str | None,
     scale: str,
@@ -57,10 +83,6 @@ def study_command(
         return
     if everything == bool(name):
         raise SpecError(f"name a study or give --all; the studies are {', '.join(names())}")
-    if everything and sets:
-        raise SpecError("--set is for one study; name it instead of --all")
-    if jobs and not everything:
-        raise SpecError("--jobs is for --all: it says how many studies are run at a time")
     words = ["--scale", scale, "--out", str(out), *(["--device", device] if device else []), *["--dry-run"] * dry]
     if everything:
         _all(words, jobs or 1, out / (f"dry-{scale}" if dry else scale))

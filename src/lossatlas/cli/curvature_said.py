@@ -1,0 +1,106 @@
+"""How does `lossatlas eigen` say what it found: numbers with what they do not prove, as text or as JSON?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from lossatlas.cli.as_json import echo_json
+
+__all__ = ["along_numbers", "end_numbers", "say", "say_map", "say_rows", "trace_numbers"]
+
+
+def say_map(wish: Any, found: Any, value: str, words: list[str]) -> None:
+    """Say what a map found: its ends, or all of it as JSON."""
+    name = {"critical": "critical sharpness", "ratio": "|λmin/λmax|"}[value]
+    low, high, bad = float(found[value].min()), float(found[value].max()), int((found["status"] != 1).sum())
+    if wish.json:
+        axes = {str(axis): found[axis].values.tolist() for axis in found[value].dims}
+        values, status = found[value].values.tolist(), found["status"].values.tolist()
+        echo_json({"about": name, "axes": axes, "values": values, "status": status, "caveats": words})
+    else:
+        click.echo(f"{name}: {low:.3g} to {high:.3g} at {found[value].size} points")
+        for text in words:
+            click.echo(text)
+    if bad:
+        why = "have no value, or a bound" if wish.critical else "did not converge or are not finite"
+        click.echo(f"{bad} points {why}: lossatlas info says why", err=True)
+
+
+def say_rows(wish: Any, about: str, rows: list[dict[str, Any]], caveats: tuple[str, ...]) -> None:
+    """Say a table with a row for each block or batch."""
+    if wish.json:
+        echo_json({"about": about, "rows": rows, "caveats": caveats})
+        return
+    click.echo(about)
+    names = list(rows[0])
+    cells = [names, *([f"{one:.5g}" if isinstance(one, float) else str(one) for one in row.values()] for row in rows)]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(names))]
+    for line in cells:
+        padded = [cell.rjust(width) for cell, width in zip(line, widths, strict=True)]
+        click.echo("  ".join([line[0].ljust(widths[0]), *padded[1:]]).rstrip())
+    for sentence in caveats:
+        click.echo(f"note: {sentence}")
+
+
+def end_numbers(ends: Any) -> Iterator[Any]:
+    """Both ends of the spectrum as numbers, with their residuals."""
+    from lossatlas.curvature.spectrum import end_names
+    from lossatlas.figure.parts import Number
+
+    half = len(ends.values) // 2
+    unit = "per squared parameter norm"
+    for name, value, residual, sure in zip(
+        end_names(half, len(ends.values) - half), ends.values, ends.residuals, ends.converged, strict=True
+    ):
+        words = f"residual {residual:.1g} of it" + ("" if sure else ", not converged")
+        words += "; never below the true one" if "below" in name or name == "λmin" else "; never above the true one"
+        yield Number(name, float(value), words, unit)
+    yield Number("|λmin/λmax|", float(ends.ratio), "of this point alone; 0 where no direction bends down")
+
+
+def trace_numbers(matrix: Any, wish: Any, seed: int) -> Iterator[Any]:
+    """The trace, where random vectors are asked for."""
+    from lossatlas.curvature.trace import trace_of
+    from lossatlas.figure.parts import Number
+
+    if wish.probes:
+        found = trace_of(matrix, probes=wish.probes, seed=seed)
+        words = f"standard error over {found.probes} random vectors; large negative and positive parts may cancel"
+        yield Number("trace", f"{found.value:.4g} ± {found.standard_error:.2g}", words, "per squared parameter norm")
+
+
+def along_numbers(scan: Any, wish: Any, objective: Any, *, also: bool) -> Iterator[Any]:
+    """Differences beside derivatives: asked for, or where derivatives are known to be surrogates."""
+    from lossatlas.cli.scan import build_plane
+    from lossatlas.curvature.differences import curvature_along
+    from lossatlas.figure.parts import Number
+
+    if not (wish.along or also):
+        return
+    plane = build_plane(scan, objective)
+    unit = "per squared parameter norm"
+    for axis, direction in plane.directions.items():
+        found = curvature_along(objective, direction, step=wish.step)
+        apart = f"steps of {wish.step:g} of the direction ({found.step:.3g} in parameter norm)"
+        yield Number(f"along {axis}, by derivatives", found.autodiff, "does not see kinks", unit)
+        words = f"{apart}; rounding up to {found.rounding:.1g}; sees kinks, and the slope's change within the step"
+        yield Number(f"along {axis}, by differences", found.difference, words, unit)
+
+
+def say(wish: Any, ends: Any, numbers: list[Any]) -> None:
+    """Say what was found at the centre."""
+    if wish.json:
+        content = {"about": ends.subject.words, "numbers": [asdict(one) for one in numbers], "caveats": ends.caveats}
+        echo_json({**content, "products": ends.products})
+        return
+    click.echo(ends.subject.words)
+    width = max(len(number.name) for number in numbers)
+    for number in numbers:
+        value = number.value if isinstance(number.value, str) else f"{number.value:.5g}"
+        click.echo(f"{number.name:{width}}  {value:>14}  {number.caveat}")
+    for sentence in ends.caveats:
+        click.echo(f"note: {sentence}")
