@@ -503,6 +503,8 @@ def test_stated_errors_cover_on_fields_that_nothing_was_tuned_on():
         within = np.mean(true <= 0.02)
         print(f"{name:16} {points:5} points, {within:.3f} within 2 %, covered {covered:.3f}, stated / true {ratio:.1f}")
     covers = sorted(covered for _, _, covered, _ in found.values())
+    # Nine, with 0.87 for the kinks, until the factor knew how errors grow with a hole; a factor chosen to have the 0.2 %
+    # of the cells that "noisy" lacks would be tuned on this field.
     assert covers[2] >= 0.95  # eight of ten
     assert covers[1] >= 0.94  # heavy-tailed noise: 0.948, which the docs state
     assert covers[0] >= 0.88  # the kinks of "hinges": 0.89, which the docs state
