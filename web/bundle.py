@@ -12,7 +12,7 @@ from pathlib import Path
 
 WEB = Path(__file__).resolve().parent
 PAGE = WEB.parent / "src" / "lossatlas" / "draw" / "page"
-BUILT, STAMP = ("atlas.js", "atlas.css"), "atlas.sha256"
+BUILT, STAMP = ("atlas.js", "third.js", "atlas.css"), "atlas.sha256"
 
 
 def digest() -> str:

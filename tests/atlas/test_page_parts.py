@@ -306,7 +306,7 @@ def test_the_widget_draws_in_its_cell_and_leaves_the_notebook_alone(browser: Any
         "words": json.dumps(content),
         "arrays": base64.b64encode(numbers).decode(),
         "look": widget._resource("atlas.css"),
-        "code": widget._resource("atlas.js") + widget._CALL,
+        "code": widget._code(),
     }
     page = NOTEBOOK.replace("MODEL", json.dumps(model).replace("<", "\\u003c"))
     (tmp_path / "notebook.html").write_text(page, encoding="utf-8")

@@ -266,7 +266,7 @@ def test_words_are_sent_compressed_and_arrays_and_events_are_not(serve: Serve, s
     while sum("ruggedness" in card for card in runs(address).values()) < 2:  # it comes once the list has gone out
         time.sleep(0.02)
     number = runs(address)["runs/done"]["id"]
-    for path in ("/atlas.js", "/atlas.css", "/api/schema", "/api/runs"):
+    for path in ("/atlas.js", "/third.js", "/atlas.css", "/api/schema", "/api/runs"):
         _, plain, whole = ask(address, path)
         assert "content-encoding" not in plain
         _, headers, body = ask(address, path, accept_encoding="gzip")

@@ -31,10 +31,11 @@ Make = Callable[..., xr.Dataset]
 class Visit(Page):
     """A file that is open, without a network."""
 
-    def __init__(self, browser: Any, path: Path, width: int = 1200, **settings: Any) -> None:
+    def __init__(self, browser: Any, path: Path, width: int = 1200, *, script: str = "", **settings: Any) -> None:
         view = {"width": width, "height": 900} | settings.pop("viewport", {})
         super().__init__(browser.new_context(viewport=view, offline=True, **settings).new_page())
         self.page.on("request", self._request)
+        self.page.add_init_script(script)
         self.page.goto(path.as_uri())
         self.page.wait_for_selector("html[data-ready]")
 
@@ -156,6 +157,28 @@ def test_the_range_is_chosen_by_hand_and_written_out(browser: Any, bowl: xr.Data
     assert "by hand" in visit.words("shown")
     visit.page.locator("#automatic").click()
     visit.until("lossatlas.state.high === null && !document.getElementById('shown').innerText.includes('by hand')")
+    assert visit.faults == []
+
+
+@pytest.mark.parametrize("low", [1e-3, 0.0])
+def test_no_label_of_the_colour_bar_hangs_over_its_ends(browser: Any, make: Make, tmp_path: Path, low: float) -> None:
+    x = np.linspace(-1, 1, 9)
+    field = (x[:, None] ** 2 + 3 * x**2) * 250 + low
+    visit = Visit(
+        browser, draw(make(field, x=x, y=x), tmp_path / "a.html", scale="log" if low else "linear"), width=500
+    )
+    left, right, labels = visit.ask(
+        "(() => { const at = (one) => one.getBoundingClientRect(); const bar = at(document.querySelector('.bar svg'));"
+        "return [bar.left, bar.right, [...document.querySelectorAll('.bar .ticks span')].map((one) => [at(one).left, at(one).right])]; })()"
+    )
+    assert len(labels) > 2
+    assert all(left - 0.5 <= begin < end <= right + 0.5 for begin, end in labels)
+    middle, (begin, end) = len(labels) // 2, labels[len(labels) // 2]
+    shown = visit.ask("lossatlas.shown")
+    part = (shown["ticks"][middle] - shown["bottom"]) / (shown["top"] - shown["bottom"])
+    assert (begin + end) / 2 == pytest.approx(left + part * (right - left), abs=1), (
+        "in the middle it stands below its place"
+    )
     assert visit.faults == []
 
 

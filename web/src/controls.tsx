@@ -64,7 +64,7 @@ export function RatioBar({ content, state }: Pick<Given, "content" | "state">) {
 }
 
 function Bar({ id, words, stops, shown }: { id: string; words: string; stops: string[]; shown: Shown }) {
-  const part = (tick: number): string => `${(100 * (tick - shown.bottom)) / (shown.top - shown.bottom || 1)}%`;
+  const part = (tick: number): number => (tick - shown.bottom) / (shown.top - shown.bottom || 1);
   return (
     <div class="bar" aria-hidden="true">
       <span class="small">{words}</span>
@@ -77,7 +77,7 @@ function Bar({ id, words, stops, shown }: { id: string; words: string; stops: st
         <rect width="100" height="1" fill={`url(#${id})`} />
       </svg>
       <div class="ticks">
-        {shown.ticks.map((tick, n) => <span key={n} style={{ left: part(tick) }}>{shown.labels[n]}</span>)}
+        {shown.ticks.map((tick, n) => <span key={n} style={{ "--at": part(tick) }}>{shown.labels[n]}</span>)}
       </div>
     </div>
   );

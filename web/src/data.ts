@@ -169,11 +169,16 @@ export function unpack(content: unknown, bytes: ArrayBuffer): Content {
   return opened(content) as Content;
 }
 
+export function bytesOf(base64: string): Uint8Array<ArrayBuffer> {
+  const text = atob(base64);
+  const bytes = new Uint8Array(text.length);
+  for (let n = 0; n < text.length; n++) bytes[n] = text.charCodeAt(n);
+  return bytes;
+}
+
 /** The content that stands inside the page; nothing where the page is served. */
 export function inside(page: Document): Content | null {
   const words = page.getElementById("data")?.textContent;
   if (!words) return null;
-  const text = atob(page.getElementById("arrays")?.textContent ?? "");
-  const bytes = Uint8Array.from(text, (letter) => letter.charCodeAt(0));
-  return unpack(JSON.parse(words), bytes.buffer);
+  return unpack(JSON.parse(words), bytesOf(page.getElementById("arrays")?.textContent ?? "").buffer);
 }

@@ -5,9 +5,12 @@ import type { Field } from "./field";
 import type { Grid } from "./mesh";
 import type { Colours, Tint } from "./paint";
 import type { Shown } from "./ranges";
+import type { Shaped } from "./shaped";
 
 export interface Drawing {
   field: Field;
+  /** Its surface and contour lines, which are those of the map. */
+  shape: () => Generator<void, Shaped>;
   shown: Shown;
   colours: Colours;
   /** The name of the colours. */

@@ -1,11 +1,10 @@
 /** Which triangles and lines is a surface made of? Built in steps, so that a page goes on answering meanwhile. */
 
-import { BufferAttribute, BufferGeometry, CanvasTexture, DoubleSide, Group, LinearFilter, Mesh, MeshBasicMaterial, PlaneGeometry } from "three";
+import { BufferAttribute, BufferGeometry, CanvasTexture, Group, LinearFilter, Mesh } from "three";
 import { Box, FLOOR, TALL, type Drawing } from "./drawing";
 import { AT_ONCE, normals, occlusion, type Grid, type Surface } from "./mesh";
 import { drawTint, lookup, picture } from "./paint";
-import { shaped } from "./shaped";
-import { clay, pieces } from "./shapes";
+import { clay, pieces, sheet } from "./shapes";
 import { addBorders, tinting } from "./tint";
 
 export interface Ground {
@@ -24,7 +23,7 @@ const SIDE = 384;
 export function* ground(drawing: Drawing): Generator<void, Ground> {
   const { field, shown } = drawing;
   const box = new Box(drawing);
-  const { fine, made, lines } = yield* shaped(field, shown, drawing.smooth);
+  const { fine, made, lines } = yield* drawing.shape();
   const [group, full] = [new Group(), new Group()];
   group.add(full);
   const mesh = yield* addSurface(full, drawing, fine, made);
@@ -108,7 +107,7 @@ function* floor(drawing: Drawing, box: Box): Generator<void, Mesh> {
   texture.generateMipmaps = false;
   const [x0, y0] = box.at(field.x[0]!, field.y[0]!, 0);
   const [x1, y1] = box.at(field.x[field.nx - 1]!, field.y[field.ny - 1]!, 0);
-  const made = new Mesh(new PlaneGeometry(x1 - x0, y1 - y0), new MeshBasicMaterial({ map: texture, transparent: true, opacity: 0.85, side: DoubleSide }));
+  const made = sheet(texture, x1 - x0, y1 - y0);
   made.position.set((x0 + x1) / 2, (y0 + y1) / 2, -FLOOR);
   return made;
 }

@@ -4,12 +4,12 @@ import { scaleLinear } from "d3-scale";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { Block, Content, Overlay, Places } from "./data";
 import { Field } from "./field";
-import { heads } from "./marks";
 import { drawTint, hatch, picture, ramp } from "./paint";
 import { number, type Shown } from "./ranges";
 import { shaped, type Shaped } from "./shaped";
 import { Slices } from "./slices";
 import { aspect, label, palette, theme, type Change, type State } from "./state";
+import { heads } from "./way";
 
 interface Given {
   content: Content;

@@ -2,7 +2,8 @@
 
 import {
   AmbientLight, ColorManagement, DirectionalLight, Group, LinearSRGBColorSpace, Mesh, MeshBasicMaterial, OrthographicCamera,
-  PerspectiveCamera, Plane, Raycaster, Scene, SphereGeometry, Vector2, Vector3, WebGLRenderer,
+  PerspectiveCamera, Plane, Raycaster, Scene, SphereGeometry, Vector2, Vector3, WebGLRenderer, WebGLRenderTarget,
+  type Object3D,
 } from "three";
 import { OrbitControls } from "three/addons/controls/OrbitControls.js";
 import { alike, Box, FLOOR, TALL, type Drawing } from "./drawing";
@@ -13,8 +14,9 @@ import type { Shape } from "./glb";
 import { addMarks } from "./marks";
 import { LAST, Motion } from "./motion";
 import { heights } from "./paint";
+import { kinds } from "./programs";
 import { discard, pieces } from "./shapes";
-import { Slices, whole } from "./slices";
+import { pause, whole, type Slices } from "./slices";
 
 ColorManagement.enabled = false; // colours are mixed as the printed pictures mix them
 
@@ -41,10 +43,11 @@ export class Relief {
   private camera: PerspectiveCamera | OrthographicCamera = this.perspective;
   private controls: OrbitControls;
   private readonly sun = new DirectionalLight(0xffffff, 0.5 * Math.PI);
+  private readonly lights = [new AmbientLight(0xffffff, 0.62 * Math.PI), this.sun] as const;
+  private readonly pixel = new WebGLRenderTarget(1, 1);
   private made: Ground | null = null;
   private upon = new Group();
   private readonly motion = new Motion(() => this.quality());
-  private readonly slices = new Slices();
   /** What is drawn in place of the whole surface, by level of Motion. */
   private readonly coarse = new Map<number, Group>();
   private readonly software: boolean;
@@ -58,15 +61,32 @@ export class Relief {
   onPose: (pose: Pose) => void = () => undefined;
   onFrame: () => void = () => undefined;
 
-  constructor(readonly canvas: HTMLCanvasElement) {
+  /** Of each kind of shape, so that their programs stay with the graphics card. */
+  private readonly kinds = kinds();
+
+  /**
+   * @param canvas - what is drawn on.
+   * @param slices - in which its surfaces are made.
+   */
+  constructor(readonly canvas: HTMLCanvasElement, private readonly slices: Slices) {
     // Edges are smoothed by drawing more pixels than the page has: what a graphics card does is then left out.
     this.renderer = new WebGLRenderer({ canvas, antialias: false, alpha: true });
     this.software = inSoftware(this.renderer.getContext());
     this.renderer.debug.checkShaderErrors = false; // or the page waits until each program is compiled
     this.renderer.outputColorSpace = LinearSRGBColorSpace;
-    this.scene.add(new AmbientLight(0xffffff, 0.62 * Math.PI), this.sun, this.cursor, this.upon);
+    this.scene.add(...this.lights, this.cursor, this.upon);
     for (const camera of [this.perspective, this.orthographic]) camera.up.set(0, 0, 1);
     this.controls = this.controlled();
+  }
+
+  /** Until the programs of a first picture are compiled, so that the page does not stand still for them. */
+  async prepared(): Promise<void> {
+    const compiled: Promise<unknown>[] = [];
+    for (const one of this.kinds.children) {
+      await pause();
+      compiled.push(this.renderer.compileAsync(one, this.camera, this.scene));
+    }
+    await Promise.all(compiled);
   }
 
   private controlled(): OrbitControls {
@@ -195,6 +215,7 @@ export class Relief {
 
   private *build(drawing: Drawing): Generator<void, void> {
     const made = yield* ground(drawing);
+    yield* this.sent(made.group);
     if (this.made) {
       discard(this.made.group);
       this.scene.remove(this.made.group);
@@ -205,6 +226,22 @@ export class Relief {
     this.motion.restart(this.software && made.points > MANY ? 1 : 0);
     this.quality();
     this.mark();
+  }
+
+  /** Each shape goes to the graphics card in a step of its own: drawn where nobody sees it, on a picture of one pixel. */
+  private *sent(group: Group): Generator<void, void> {
+    const shapes: Object3D[] = [];
+    group.traverse((one) => void ("geometry" in one && shapes.push(one)));
+    for (const one of shapes) {
+      yield;
+      const [parent, alone] = [one.parent!, new Scene()];
+      alone.add(one, ...this.lights.map((light) => light.clone()));
+      this.renderer.setRenderTarget(this.pixel);
+      this.renderer.render(alone, this.camera);
+      this.renderer.setRenderTarget(null);
+      parent.add(one);
+    }
+    yield;
   }
 
   /** What lies upon the surface. */
@@ -322,8 +359,9 @@ export class Relief {
   free(): void {
     this.motion.stop();
     this.slices.stop();
-    discard(this.scene);
+    for (const one of [this.scene, this.kinds]) discard(one);
     this.controls.dispose();
+    this.pixel.dispose();
     this.renderer.dispose();
   }
 }

@@ -3,11 +3,11 @@
 import { useEffect, useState } from "preact/hooks";
 import type { Content, Way } from "./data";
 import { Field } from "./field";
-import { ownLoss } from "./marks";
 import { useWidth } from "./map";
 import { Axes } from "./plots";
 import { between, exact, forward, number, type Shown } from "./ranges";
 import { theme, type Change, type State } from "./state";
+import { ownLoss } from "./way";
 
 interface Given {
   content: Content;

@@ -1,7 +1,8 @@
 /** Which shapes does a relief consist of, and what is their material? */
 
 import {
-  BufferAttribute, BufferGeometry, DoubleSide, LineBasicMaterial, LineSegments, MeshLambertMaterial, Points, PointsMaterial, type Material, type Object3D,
+  BufferAttribute, BufferGeometry, DoubleSide, LineBasicMaterial, LineSegments, Mesh, MeshBasicMaterial, MeshLambertMaterial, PlaneGeometry, Points, PointsMaterial,
+  type Material, type Object3D, type Texture,
 } from "three";
 
 /** Both sides of the surface are lit as its upper side is, as on the printed picture: no side is black. */
@@ -29,6 +30,11 @@ export function cloud(points: Float32Array, size: number, colour: string | null,
     shader.fragmentShader = shader.fragmentShader.replace("#include <clipping_planes_fragment>", "if (length(gl_PointCoord - 0.5) > 0.5) discard;");
   };
   return new Points(geometry, material);
+}
+
+/** A picture that lies flat, seen from both sides. */
+export function sheet(picture: Texture, wide: number, deep: number): Mesh {
+  return new Mesh(new PlaneGeometry(wide, deep), new MeshBasicMaterial({ map: picture, transparent: true, opacity: 0.85, side: DoubleSide }));
 }
 
 export function discard(whole: Object3D): void {

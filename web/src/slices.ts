@@ -13,6 +13,11 @@ function soon(act: () => void): void {
   channel.port2.postMessage(null);
 }
 
+/** A task of its own for what follows. */
+export function pause(): Promise<void> {
+  return new Promise(soon);
+}
+
 let hurried = false;
 
 /** Whether all work is done at once, as while a page is printed. */
@@ -28,12 +33,37 @@ export function whole<T>(work: Generator<void, T>): T {
   }
 }
 
+const working = new Set<Slices>();
+const waiting: (() => void)[] = [];
+
+/** Once none of the work that has begun is under way, and what came of it has been seen. */
+export async function drawn(): Promise<void> {
+  if (working.size) await new Promise<void>((done) => void waiting.push(done));
+  await new Promise<void>((done) => {
+    const timer = setTimeout(done, UNSEEN);
+    requestAnimationFrame(() => soon(() => {
+      clearTimeout(timer);
+      done();
+    }));
+  });
+}
+
 /** Work that is asked for again and again: what is under way is finished, then only the newest is begun. None begins
  * before the page has been seen. */
 export class Slices {
   private next: (() => Generator<void, void>) | null = null;
-  private busy = false;
   private over = false;
+
+  /** Whether some work has begun, or waits for the page to be seen. */
+  private get busy(): boolean {
+    return working.has(this);
+  }
+
+  private set busy(on: boolean) {
+    if (on) working.add(this);
+    else working.delete(this);
+    if (!working.size) waiting.splice(0).forEach((go) => go());
+  }
 
   begin(work: () => Generator<void, void>): void {
     this.next = work;
@@ -46,6 +76,7 @@ export class Slices {
   stop(): void {
     this.over = true;
     this.next = null;
+    this.busy = false;
   }
 
   private run(): void {

@@ -3,14 +3,17 @@
 import { scaleLinear } from "d3-scale";
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { Block, Content } from "./data";
+import { third } from "./depth";
 import { Field } from "./field";
 import { graphics } from "./graphics";
 import { upon, useWidth } from "./map";
 import { ramp } from "./paint";
 import { number, type Shown } from "./ranges";
-import { Relief, type Pose } from "./relief";
-import { firstSeen } from "./slices";
+import type { Pose, Relief } from "./relief";
+import { shaped } from "./shaped";
+import { drawn, firstSeen, pause, Slices } from "./slices";
 import { aspect, label, palette, theme, type Change, type State } from "./state";
+import type { Third } from "./third";
 
 export interface Cameras {
   add(relief: Relief): () => void;
@@ -116,51 +119,64 @@ function place(relief: Relief, content: Content, block: Block, shown: Shown, int
   });
 }
 
-export function Solid(given: Given) {
-  const { content, state, block, index, shown } = given;
-  const [box, width] = useWidth();
-  const canvas = useRef<HTMLCanvasElement>(null);
-  const labels = useRef<HTMLDivElement>(null);
+/** A relief on a canvas, whether it stands, and why there is none. The browser shows the rest of the page first, and makes
+ * itself ready for the third dimension meanwhile. */
+function useRelief(canvas: { current: HTMLCanvasElement | null }, given: Given): [{ current: Relief | null }, boolean, string] {
   const relief = useRef<Relief | null>(null);
-  const [stands, setStands] = useState<boolean | null>(null);
-  // The browser shows the rest of the page first, and makes itself ready for the third dimension meanwhile.
+  const [stands, setStands] = useState(false);
+  const [missing, setMissing] = useState("");
   useEffect(() => {
     let leave = (): void => undefined;
     let gone = false;
-    const begin = (): void => {
+    const without = (why: string): void => {
+      if (gone) return;
+      setMissing(why);
+      given.arrived();
+    };
+    const begin = ({ Relief: Kind }: Third): void => {
       if (gone) return;
       let made: Relief;
       try {
-        made = new Relief(canvas.current!);
+        made = new Kind(canvas.current!, new Slices());
       } catch {
-        setStands(false);
-        return given.arrived();
+        return without("This browser offers no WebGL");
       }
       relief.current = made;
       reliefs.push(made);
       made.size();
-      made.look(content.camera);
+      made.look(given.content.camera);
       const free = given.cameras.add(made);
       leave = () => {
         free();
         reliefs.splice(reliefs.indexOf(made), 1);
         made.free();
       };
-      setStands(true);
+      void made.prepared().then(() => !gone && setStands(true));
     };
-    void firstSeen().then(graphics).then(begin);
+    const ready = firstSeen().then(() => Promise.all([drawn().then(third), graphics()])).then(async ([found]) => (await pause(), found));
+    void ready.then(begin, () => without("The script that draws the relief did not come"));
     return () => {
       gone = true;
       leave();
     };
   }, []);
+  return [relief, stands, missing];
+}
+
+export function Solid(given: Given) {
+  const { content, state, block, index, shown } = given;
+  const [box, width] = useWidth();
+  const canvas = useRef<HTMLCanvasElement>(null);
+  const labels = useRef<HTMLDivElement>(null);
+  const [relief, stands, missing] = useRelief(canvas, given);
   useEffect(() => relief.current?.size(), [width]);
   useEffect(() => relief.current?.flat(state.flat), [state.flat, stands]);
   useEffect(() => {
     const ink = theme(content, state);
     const name = palette(content, state);
+    const field = new Field(block, state.value, state.layer);
     relief.current?.draw({
-      field: new Field(block, state.value, state.layer), shown, palette: name, colours: ramp(content.maps[name]!),
+      field, shape: () => shaped(field, shown, state.smooth), shown, palette: name, colours: ramp(content.maps[name]!),
       overlays: upon(content, index), limits: [content.limits[block.axes[0]!.name]!, content.limits[block.axes[1]!.name]!],
       depth: 1 / aspect(content, block.axes).ratio, ink: ink.ink, faint: ink.faint,
       tints: upon(content, index).flatMap((one) => (one.kind === "regions" ? [{ cells: one.cells.data, colours: one.colours ?? content.regions, plain: one.plain }] : [])),
@@ -203,7 +219,7 @@ export function Solid(given: Given) {
           ))}
         </div>
       )}
-      {stands === false && <p class="small">This browser offers no WebGL: the relief is left out, the map shows the same.</p>}
+      {missing && <p class="small">{missing}: the relief is left out, the map shows the same.</p>}
     </div>
   );
 }

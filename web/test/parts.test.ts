@@ -9,10 +9,10 @@ import { thinned } from "../src/mesh";
 import { scoped } from "../src/notebook";
 import { borders, tintOf } from "../src/paint";
 import { parted } from "../src/provenance";
-import { heads } from "../src/marks";
 import { drops } from "../src/route";
 import { csv, zipped } from "../src/save";
 import { begin, type State } from "../src/state";
+import { heads } from "../src/way";
 
 const axis = (name: string, coordinates: number[]) => ({ name, label: name, coordinates: Float64Array.from(coordinates), length: 1 });
 

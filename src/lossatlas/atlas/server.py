@@ -135,6 +135,7 @@ def application(shelf: Shelf, token: str, *, every: float = 0.5) -> Any:
     routes = [
         Route("/", _page, methods=["GET"]),
         Route("/atlas.js", _asset("atlas.js", "text/javascript"), methods=["GET"], middleware=small),
+        Route("/third.js", _asset("third.js", "text/javascript"), methods=["GET"], middleware=small),
         Route("/atlas.css", _asset("atlas.css", "text/css"), methods=["GET"], middleware=small),
         Route("/api/schema", _schema, methods=["GET"], middleware=small),
         Route("/api/runs", functools.partial(_runs, desk), methods=["GET"], middleware=small),

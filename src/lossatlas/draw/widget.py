@@ -54,6 +54,11 @@ def _resource(name: str) -> str:
     return resources.files("lossatlas.draw").joinpath("page", name).read_text(encoding="utf-8")
 
 
+def _code() -> str:
+    """Both scripts as one module, since a widget has a single text; its last words say how it draws."""
+    return _resource("atlas.js") + _resource("third.js") + _CALL
+
+
 def _picture(scene: Scene) -> bytes:
     """The scene as a png; empty where matplotlib is not installed."""
     with contextlib.suppress(extras.MissingExtraError):
@@ -82,7 +87,7 @@ def _kind() -> Any:
         (anywidget.AnyWidget,),
         {
             "__doc__": "A Landscape in a notebook.",
-            "_esm": _resource("atlas.js") + _CALL,
+            "_esm": _code(),
             "words": traitlets.Unicode().tag(sync=True),
             "arrays": traitlets.Bytes().tag(sync=True),
             "look": traitlets.Unicode(_resource("atlas.css")).tag(sync=True),
