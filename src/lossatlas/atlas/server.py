@@ -20,6 +20,7 @@ import xarray as xr
 from lossatlas import extras
 from lossatlas.atlas import sheets
 from lossatlas.atlas.guard import Guard
+from lossatlas.atlas.over import candidates, over
 from lossatlas.atlas.rugged import Rugged
 from lossatlas.atlas.schema import SCHEMA
 from lossatlas.atlas.shelf import Entry, Shelf, named
@@ -72,10 +73,24 @@ class _Desk:
             raise SpecError(f"run={numbers}: expected the ids of one to {MOST} entries of /api/runs")
         return [entry for entry in found if entry is not None]
 
-    def _scene(self, entries: tuple[Entry, ...], versions: tuple[str, ...], small: bool) -> bytes:
+    def fetched(self, request: Request) -> bytes:
+        """The scene that a request asks for, made again only where something in it has changed."""
+        entries, small = tuple(self.asked(request)), "small" in request.query_params
+        maps = () if small else candidates(self.shelf, entries)
+        return self.scene(entries, maps, tuple(entry.version for entry in (*entries, *maps)), small)
+
+    def seen(self, entries: Sequence[Entry], maps: Sequence[Entry]) -> tuple[list[xr.Dataset], View]:
+        """What is drawn of some results, a surface with the map of curvature that belongs over it."""
+        landscapes, view = _seen(entries)
+        ratio = over(landscapes[0], maps) if maps else None
+        return landscapes, view if ratio is None else replace(view, ratio=ratio)
+
+    def _scene(
+        self, entries: tuple[Entry, ...], maps: tuple[Entry, ...], versions: tuple[str, ...], small: bool
+    ) -> bytes:
         if small:
             return framed(*_together(entries, [entry.small() for entry in entries]))
-        return framed(*_seen(entries))
+        return framed(*self.seen(entries, maps))
 
 
 def _seen(entries: Sequence[Entry]) -> tuple[list[xr.Dataset], View]:
@@ -187,11 +202,7 @@ async def _runs(desk: _Desk, request: Request) -> Response:
 async def _scene(desk: _Desk, request: Request) -> Response:
     from starlette.responses import Response
 
-    def made() -> bytes:
-        entries = tuple(desk.asked(request))
-        return desk.scene(entries, tuple(entry.version for entry in entries), "small" in request.query_params)
-
-    return Response(await asyncio.to_thread(made), media_type="application/octet-stream")
+    return Response(await asyncio.to_thread(desk.fetched, request), media_type="application/octet-stream")
 
 
 async def _sheet(desk: _Desk, request: Request) -> Response:
@@ -235,8 +246,9 @@ async def _figure(desk: _Desk, request: Request) -> Response:
     def made() -> bytes:
         fields: dict[str, Any] = {"clip": None if asked.get("clip") == "none" else asked.get("clip", "auto")}
         fields |= {name: value for name, value in asked.items() if name in _FIELDS}
-        landscapes, view = _seen(desk.asked(request))
-        fields |= {"overlays": view.overlays, "labels": view.labels}
+        entries = desk.asked(request)
+        landscapes, view = desk.seen(entries, candidates(desk.shelf, entries) if kind == "html" else ())
+        fields |= {"overlays": view.overlays, "labels": view.labels, "ratio": view.ratio}
         with tempfile.TemporaryDirectory() as folder:
             return draw(landscapes, Path(folder) / f"figure.{kind}", **fields).read_bytes()
 

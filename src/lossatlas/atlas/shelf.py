@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import math
 import os
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +30,8 @@ _DEEP = 4
 _OPEN = ("seeds", "study")
 _MOST = 2000
 _SMALL = 40
+# Seconds for which a look into the folders is good enough, where nobody asks for the list.
+_FRESH = 2.0
 # Interpolating what is still to come takes longer than it helps on larger planes.
 _PREVIEWED = 20_000
 
@@ -159,6 +163,7 @@ class Shelf:
             if not root.exists():
                 raise SpecError(f"{os.fspath(given)}: no such folder; name a folder of runs, a run or a .nc file")
         self._known: dict[str, Entry] = {}
+        self._looked = -math.inf
         self._cards: dict[str, tuple[str, dict[str, Any]]] = {}
 
     def entries(self) -> list[Entry]:
@@ -175,7 +180,12 @@ class Shelf:
                 # What was read of a path is not read again.
                 found.setdefault(inside, self._known[number] if self._known.get(number) == made else made)
         self._known = {entry.id: entry for entry in found.values()}
+        self._looked = time.monotonic()
         return list(found.values())
+
+    def lately(self) -> list[Entry]:
+        """What was there a moment ago: for each picture of a run that grows nobody looks through all folders."""
+        return list(self._known.values()) if time.monotonic() - self._looked < _FRESH else self.entries()
 
     def entry(self, number: str) -> Entry | None:
         """The entry with an id, or nothing: a path is never taken from a request."""
