@@ -253,6 +253,16 @@ def test_towards_another_checkpoint(here):
     assert float(scope["landscape"]["loss"].sel(x=1)) == pytest.approx(end, rel=1e-5)
 
 
+@pytest.mark.parametrize(("mode", "said"), [("frozen", True), ("recalibrated", False)])
+def test_batchnorm_that_belongs_to_one_end_of_a_line_is_said(here, mode, said):
+    names: dict = {}
+    exec(USER, names)
+    torch.save(names["make_model"](width=4).state_dict(), "b.pt")
+    torch.save({name: 2 * tensor for name, tensor in torch.load("b.pt").items()}, "b.pt")
+    result = sample("--towards", "b.pt", "--x", 0, 1, 3, "--batchnorm", mode)
+    assert ("BatchNorm keeps the statistics" in result.output) is said
+
+
 def test_a_subset_another_format_and_batchnorm_modes(here):
     sample(*GRID, "--samples", "8", "--dtype", "float64", "--batchnorm", "recalibrated", "--run", "a")
     attributes = la.open("a").attrs

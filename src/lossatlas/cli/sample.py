@@ -41,7 +41,8 @@ def sample_command(
         lossatlas sample --model train.py:make_model --data train.py:loader --checkpoint best.pt \\
             --metric error --run runs/best --out best.html
       A line between two checkpoints:
-        lossatlas sample --model zoo:resnet20 --data zoo:digits --checkpoint a.pt --towards b.pt --x -0.5 1.5 61
+        lossatlas sample --model zoo:resnet20 --data zoo:digits --checkpoint a.pt --towards b.pt --x -0.5 1.5 61 \\
+            --batchnorm recalibrated
       The plane of the original code:
         lossatlas sample --model zoo:resnet56 --checkpoint resnet56.pt --data images.npz --directions dir.h5
       From a file, with another seed:
@@ -192,6 +193,9 @@ def _announce(scan: Any, objective: Any, plane: Any, grid: Any, *, silent: bool)
     for name, text in lines.items():
         if text and not silent:
             click.echo(f"{name + ':':8} {text}", err=True)
+    if scan.towards and not scan.function and not silent and objective.batchnorm_words == "frozen":
+        click.echo("note: BatchNorm keeps the statistics of --checkpoint all the way, so that the other end is not the "
+                   "network you trained; --batchnorm recalibrated measures them at every point", err=True)  # fmt: skip
 
 
 def _measured(scan: Any, objective: Any) -> dict[str, str]:
