@@ -1,5 +1,5 @@
 """``python -m lossatlas``: the command line."""
 
-from lossatlas.cli import main
+from lossatlas.start import main
 
 main()

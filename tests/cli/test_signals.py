@@ -96,6 +96,30 @@ def test_a_pipe_that_closes_early_is_no_error(words):
     process.wait()
 
 
+SLOW = """
+import sys, time
+class Slow:
+    def find_spec(self, name, path=None, target=None):
+        if name == "click":
+            print("importing", flush=True)
+            time.sleep(60)
+sys.meta_path.insert(0, Slow())
+from lossatlas.start import main
+main()
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_before_the_command_is_imported_ends_it_quietly(name):
+    process = subprocess.Popen([sys.executable, "-c", SLOW], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(getattr(signal, name))
+    _, errors = process.communicate(timeout=50)
+    assert process.returncode == -getattr(signal, name)
+    assert errors == b""
+
+
 CAUGHT = """
 import os, signal, sys
 from lossatlas import stopping
