@@ -38,7 +38,7 @@ def what(landscapes: Sequence[xr.Dataset], drawn: Range) -> tuple[str, ...]:
         "; ".join(captions.unique(str(structured(one, "sampling").get("verdict", "")) for one in landscapes)),
         ", ".join(captions.unique(map(captions.precision, landscapes))),
         captions.samples(landscapes),
-        captions.common(landscapes, "loss"),
+        captions.loss(landscapes),
         captions.common(landscapes, "seed", before="seed "),
         " / ".join(captions.unique(map(captions.normalisation, landscapes))),
     ]

@@ -31,6 +31,7 @@ __all__ = [
     "caveat",
     "common",
     "empty_words",
+    "loss",
     "normalisation",
     "precision",
     "proved",
@@ -43,6 +44,9 @@ __all__ = [
 CAVEAT = "A slice that looks convex does not prove that the loss is."
 SHARED = "all cells share these, so differences between cells are better known."
 NO_SLICE = "A median over planes is not a slice of the loss: it says nothing about convexity."
+OWN_LOSS = "the model's own"
+"""How a Landscape names a loss that the model itself returns."""
+
 MANY = 6
 """More numbers than these are named by the smallest and the largest alone."""
 
@@ -134,7 +138,7 @@ def about(landscapes: Sequence[xr.Dataset]) -> str:
         common(landscapes, "data"),
         samples(landscapes),
         " / ".join(unique(map(_counts, landscapes))),
-        common(landscapes, "loss"),
+        loss(landscapes),
         " / ".join(unique(map(normalisation, landscapes))),
         common(landscapes, "batchnorm", before="BatchNorm "),
         common(landscapes, "seed", before="seed "),
@@ -239,6 +243,12 @@ def samples(landscapes: Sequence[xr.Dataset]) -> str:
     known += "" if not known else " sample" if known == "1" else " samples"
     imported = any(one.attrs.get("dtype") == "unknown" and not one.attrs.get("samples") for one in landscapes)
     return known or ("number of samples unknown" if imported else "")
+
+
+def loss(landscapes: Sequence[xr.Dataset]) -> str:
+    """Which losses: by their names, and one that has none of its own says that it is a loss."""
+    known = common(landscapes, "loss").split(", ")
+    return ", ".join(f"{name} loss" if name == OWN_LOSS else name for name in known)
 
 
 def unique(entries: Iterable[str]) -> list[str]:

@@ -54,6 +54,7 @@ def draw(plot: Plot, onto: Figure | SubFigure | None = None, *, wider: float = 0
             _give_room(axes)
         _short_scales(axes, panel, plot.theme)
         axes.autoscale_view()  # else the axes would settle only when they are drawn
+        _beside_zero(axes, panel)
         taken: list[Box] = []
         drawn = np.concatenate([_passed(axes, series) for series in panel.series])
         for mark in panel.marks:
@@ -112,6 +113,14 @@ def _give_room(axes: Axes) -> None:
     least = 0.02 * abs(low + high) / 2
     if axes.get_yscale() == "linear" and high - low < least:
         axes.set_ylim((low + high - least) / 2, (low + high + least) / 2)
+
+
+def _beside_zero(axes: Axes, panel: Panel) -> None:
+    """An axis from 0 to 1 where all is zero, as an error may be: matplotlib's would show numbers below zero."""
+    values = np.concatenate([series.y for series in panel.series] + [[mark.y] for mark in panel.marks if mark.y])
+    known = values[np.isfinite(values)]
+    if panel.y_scale == "linear" and len(known) and not known.any():
+        axes.set_ylim(-0.02, 1.0)
 
 
 def _coloured(plot: Plot, panel: Panel) -> Iterator[tuple[Series, str]]:

@@ -13,7 +13,18 @@ import torch
 from torch import Tensor, nn
 
 from lossatlas.errors import SpecError, unknown
-from lossatlas.objective import arguments, calling, census, counting, losses, mixing, private, reduction, wrappers
+from lossatlas.objective import (
+    arguments,
+    calling,
+    census,
+    counting,
+    losses,
+    mixing,
+    paired,
+    private,
+    reduction,
+    wrappers,
+)
 from lossatlas.objective import batchnorm as bn
 from lossatlas.objective.batches import Batches
 from lossatlas.objective.described import Described
@@ -119,7 +130,7 @@ class Objective(private.Travelling, Described):
         self.loss = loss
         self.metrics = arguments.checked_metrics(metrics)
         self.tasks = Tasks({} if tasks is None else tasks, taken=self.metrics)
-        self.forward = forward or calling.forward
+        self.forward = paired.checked(forward)
         self.batchnorm = batchnorm
         self.training = training
         self.autograd, self.in_place = autograd, in_place

@@ -130,7 +130,8 @@ def named(value: Any) -> str:
     if isinstance(value, (tuple, list)):
         inner = ", ".join(named(part) for part in value[:8])
         return f"({inner}{', …' * (len(value) > 8)})"
-    return f"a {type(value).__name__}"
+    kind = type(value).__name__
+    return f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"
 
 
 def _named_tensor(value: Tensor) -> str:

@@ -24,6 +24,7 @@ from lossatlas.objective import Objective
 from lossatlas.objective.code import code_of
 from lossatlas.objective.function import Function, Measurable
 from lossatlas.objective.model_code import code_of_model
+from lossatlas.objective.paired import Paired
 from lossatlas.objective.probe import Centre
 from lossatlas.objective.reduction import name_of
 from lossatlas.results.landscape import About, Axis
@@ -102,7 +103,8 @@ def code_identity(objective: Measurable) -> dict[str, dict[str, str]]:
     read: dict[str, Any] = {f"metric {name}": metric for name, metric in objective.metrics.items()}
     read |= {"loss": objective.loss} if objective.loss is not None else {}
     forward = objective.forward
-    read |= {"forward": forward.forward if isinstance(forward, Shifted) else forward}
+    forward = forward.forward if isinstance(forward, Shifted) else forward
+    read |= {"forward": forward.function if isinstance(forward, Paired) else forward}
     told = {name: code_of(function) for name, function in read.items()}
     network = code_of_model(_network(objective), read.values())
     return told | ({"model": network} if network else {})
