@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -23,3 +24,14 @@ class Page(BuildHookInterface):
         """Build the page where it is not fresh."""
         if not bundle.fresh():
             bundle.build()
+        build_data["artifacts"].append("src/lossatlas/draw/page/*")  # also where something ignores them
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+        """Refuse a wheel that has no page."""
+        if not artifact_path.endswith(".whl") or version == "editable":
+            return
+        with zipfile.ZipFile(artifact_path) as wheel:
+            missing = {f"lossatlas/draw/page/{name}" for name in bundle.BUILT} - set(wheel.namelist())
+        if missing:
+            Path(artifact_path).unlink()
+            raise RuntimeError(f"the wheel lacks {', '.join(sorted(missing))}: build the page with web/bundle.py")
