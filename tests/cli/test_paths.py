@@ -7,6 +7,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -16,6 +17,7 @@ from torch.nn import functional as F
 import lossatlas as la
 from lossatlas.cli import atlas
 from lossatlas.connect import curve_training
+from lossatlas.figure.overlays import Points
 
 USER = """
 import lossatlas as la
@@ -256,3 +258,16 @@ def test_bad_input_is_named(here):
     assert "add --curve bezier" in run(*both, "--to", "1.pt", "--plane", "a.png", code=2).stderr
     assert "same weights" in run(*both, "--to", "0.pt", code=2).stderr
     assert ".bmp" in run(*both, "--to", "1.pt", "--out", "a.bmp", code=2).stderr
+
+
+@pytest.mark.parametrize(("film", "drawn"), [("turn", True), ("zoom", True), ("morph", False)])
+def test_what_a_run_keeps_upon_its_surface_is_in_its_films(here, monkeypatch, film, drawn):
+    axis = np.linspace(-1, 1, 5)
+    bowl = la.landscape(x=axis, y=axis, loss=axis[:, None] ** 2 + axis**2)
+    asked = {}
+    monkeypatch.setattr("lossatlas.draw.film.animate", lambda landscapes, out, made, **view: asked.update(view))
+    kept = [Points(x=[0.1], y=[-0.1], words=["SWA"])]
+    monkeypatch.setattr("lossatlas.figure.kept.kept", lambda run: kept)
+    monkeypatch.setattr("lossatlas.results.opening.landscape_at", lambda run: bowl)
+    run("animate", "one", "two", "-o", "a.gif", "--film", film)
+    assert [one.panel for one in asked.get("overlays", [])] == ([0, 1] if drawn else [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -74,6 +75,7 @@ def animate_command(
       lossatlas animate runs/plane -o path.mp4 --film path --seconds 10 --rate 30 --width 1280
     """
     from lossatlas.draw.film import Morph, Turn, Zoom, animate
+    from lossatlas.figure.kept import kept
     from lossatlas.results.opening import landscape_at
     from lossatlas.sampling.filling import preview
 
@@ -90,4 +92,6 @@ def animate_command(
         return
     made: Any = {"turn": Turn(), "morph": Morph(), "zoom": Zoom(factor=factor)}[film]
     landscapes = [preview(landscape_at(run)) for run in runs]
+    if film != "morph" and (upon := [replace(one, panel=at) for at, run in enumerate(runs) for one in kept(run)]):
+        view["overlays"] = upon  # in a morph they belong to neither surface
     click.echo(f"filmed: {animate(landscapes, out, made, **sized, **view)}")

@@ -244,7 +244,7 @@ def animate(
     only_a_page(seen.ratio, "a film")
     scenes = [landscapes] if isinstance(landscapes, xr.Dataset) else list(landscapes)
     count = max(2, round(seconds * rate))
-    theme = compile(scenes[0], replace(seen, labels=())).theme
+    theme = compile(scenes[0], replace(seen, labels=(), overlays=())).theme
     inches = theme.column if len(scenes) == 1 or isinstance(film, Morph) else theme.page
     if isinstance(film, Grow) and any(map(_known, film.paths)):
         inches *= 2
