@@ -113,8 +113,13 @@ class PoolSession:
 
     def wait_for(self, sent: Sent) -> Answer:
         """The answer of one block; whatever another worker lacks in the meantime is sent to it."""
-        while not (finished := [other for other in self._sent if self._finished(other)]) or sent not in finished:
-            self.wait([other.future for other in self._sent if not other.future.done()])
+        while True:
+            # Listed before they are looked at: one that ends in between ends the wait at once.
+            pending = [other.future for other in self._sent if not other.future.done()]
+            if sent in [other for other in self._sent if self._finished(other)]:
+                break
+            if pending:
+                self.wait(pending)
         self._sent.remove(sent)
         self._breaks = 0
         try:
