@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
+import os
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -24,6 +27,7 @@ def test_the_doctor_names_versions_devices_and_extras_and_all_is_well():
 
 @pytest.mark.parametrize("broken", ["values", "pictures"])
 def test_the_doctor_notices_what_is_broken(monkeypatch, broken):
+    monkeypatch.setattr(doctor, "_fault", lambda *_: "")  # of the extras, which have tests of their own
     if broken == "values":
         right = la.sample
 
@@ -41,7 +45,31 @@ def test_the_doctor_notices_what_is_broken(monkeypatch, broken):
     assert ("wrong by" if broken == "values" else "ZeroDivisionError") in result.stdout
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("raise RuntimeError('operator torchvision::nms does not exist')", "RuntimeError: operator torchvision::nms"),
+        ("import os; os._exit(139)", "seeing ends Python when it is imported (exit status 139)"),
+        ("", ""),
+    ],
+)
+def test_an_extra_whose_library_cannot_be_imported_is_broken(content, said, tmp_path, monkeypatch):
+    (tmp_path / "seeing").mkdir()
+    (tmp_path / "seeing" / "__init__.py").write_text(content)
+    about = tmp_path / "seeing-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: seeing\nVersion: 1.0\n")
+    (about / "top_level.txt").write_text("seeing\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    monkeypatch.setattr(importlib.metadata, "requires", lambda name: ["seeing>=1; extra == 'vision'"])
+    found = doctor._extras()["vision"]
+    assert found.startswith("broken: seeing") if said else found == "seeing 1.0"
+    assert said in found
+
+
 def test_a_missing_extra_is_named_with_its_command(monkeypatch):
+    monkeypatch.setattr(doctor, "_fault", lambda *_: "")
     known = doctor._version
     monkeypatch.setattr(doctor, "_version", lambda name: "" if name == "matplotlib" else known(name))
     assert doctor._extras()["draw"] == "matplotlib missing: pip install 'lossatlas[draw]'"

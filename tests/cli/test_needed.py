@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from matplotlib.image import imread
 
 import lossatlas as la
 from lossatlas.cli import COMMANDS, atlas
@@ -136,6 +137,31 @@ REFUSED = {
         "--config scan.toml": "--config is for --sample-while-training",
         "--metric error": "--metric is for --sample-while-training",
     },
+    "draw": {
+        **{
+            f"runs/a -o a.{kind} {one}": f"{one.split()[0]} is for what is set on a page (png, pdf, svg): leave it out"
+            for kind, one in (
+                ("html", "--x-label a"), ("html", "--letters"), ("html", "--caption full"), ("html", "--width 3"),
+                ("html", "--height 3"), ("html", "--aspect 1"), ("html", "--font serif"), ("html", "--font-size 7"),
+                ("html", "--dpi 60"), ("html", "--legend"), ("glb", "--x-label a"), ("glb", "--no-legend"),
+            )
+        },
+        "runs/a -o a.html --ticks in": "--ticks is for lines and maps that are set on a page",
+        "runs/a -o a.png --kind surface --ticks in": "--ticks is for lines and maps that are set on a page",
+        "runs/a -o a.png --kind surface --no-units": "--no-units is for lines and maps that are set on a page",
+        "line.nc -o a.png --y-label a": "--y-label is for maps and reliefs that are set on a page",
+        "runs/a -o a.html --y-label a": "--y-label is for maps and reliefs that are set on a page",
+        "runs/a -o a.png --contours": "--contours is for reliefs: --kind surface: leave it out",
+        "runs/a -o a.png --camera 30 40": "--camera is for reliefs: --kind surface: leave it out",
+        "line.nc -o a.svg --camera 30 40": "--camera is for reliefs",
+        "line.nc -o a.png --mark A=0,0": "--mark is for maps, reliefs and meshes: leave it out",
+        "line.nc -o a.png --points": "--points is for maps: leave it out",
+        "runs/a -o a.png --kind surface --points": "--points is for maps: leave it out",
+        "runs/a -o a.glb --title a": "--title is for pictures and pages: leave it out",
+        "runs/a -o a.glb --theme dark": "--theme is for pictures and pages: leave it out",
+        "runs/a -o a.png --bare": "--bare is for --render: add that, or leave --bare out",
+        "runs/a -o a.png --transparent": "--transparent is for --render: add that, or leave --transparent out",
+    },
     "animate": {
         "runs/a -o a.gif --factor 2": "--factor is for --film zoom: add that, or leave --factor out",
         "runs/a -o a.gif --film zoom --contours": "--contours is for --film turn or morph",
@@ -193,6 +219,7 @@ def prepared(tmp_path_factory) -> Path:
             ["export", "runs/a", "surface.h5", "--directions", "directions.h5", "--model", "user.py:make_model"],
         )
         assert said.exit_code == 0, said.output
+        la.landscape(x=np.linspace(-1, 1, 5), loss=np.linspace(-1, 1, 5) ** 2).to_netcdf("line.nc")
         Path("table.csv").write_text("x,loss\n0,1\n1,2\n")
         Path("scan.toml").write_text('model = "user.py:make_model"\ndata = "user.py:pair"\n')
     return folder
@@ -230,6 +257,7 @@ def every_needing_flag() -> set[tuple[str, str]]:
 
 def test_each_flag_that_needs_something_has_a_case_here():
     told = {(name, flag) for name, cases in REFUSED.items() for words in cases.values() for flag in [words.split()[0]]}
+    told |= {(name, flag.replace("--no-", "--")) for name, flag in told}
     repeated = {("serve", flag) for name, flag in every_needing_flag() if name == "serve"}
     repeated |= {("trajectory", flag) for name, flag in every_needing_flag() if name == "trajectory"}
     loading = {"--key", "--prefix", "--partial", "--trust-pickle", "--batch-size"}  # the same options in all commands
@@ -259,6 +287,42 @@ def test_every_command_with_such_a_flag_checks_it():
 )
 def test_the_same_flags_are_taken_where_they_do_something(line, here):
     done = run(*shlex.split(line))
+    assert done.exit_code == 0, done.output
+
+
+@pytest.mark.parametrize(
+    ("drawn", "flags"),
+    [
+        (
+            "line.nc -o {}.png",
+            "--x-label a|--letters|--caption full|--width 3|--height 3|--aspect 1|--font serif|--font-size 7|--dpi 60"
+            "|--ticks in|--no-units|--title a|--theme dark|--value-label a",
+        ),
+        (
+            "runs/a -o {}.png",
+            "--y-label a|--ticks in|--no-units|--mark A=0,0|--points|--title a|--theme dark|--letters|--caption full",
+        ),
+        (
+            "runs/a -o {}.png --kind surface",
+            "--contours|--camera 30 40|--y-label a|--mark A=0,0|--title a|--theme dark|--letters|--aspect 1|--width 3",
+        ),
+    ],
+)
+def test_a_flag_that_draw_takes_changes_the_picture(drawn, flags, here):
+    def picture(added: str) -> np.ndarray:
+        done = run("draw", *shlex.split(f"{drawn.format('taken')} {added}"))
+        assert done.exit_code == 0, done.output
+        return imread(here / "taken.png")
+
+    plain = picture("")
+    assert np.array_equal(plain, picture(""))
+    for added in flags.split("|"):
+        assert not np.array_equal(plain, picture(added)), added
+    (here / "taken.png").unlink()
+
+
+def test_a_flag_that_one_of_several_pictures_shows_is_taken(here):
+    done = run("draw", "runs/a", "-o", "both.png", "-o", "both.html", "--width", "3")
     assert done.exit_code == 0, done.output
 
 

@@ -6,9 +6,12 @@ import importlib.metadata
 import os
 import platform
 import re
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -40,26 +43,28 @@ def doctor_command(as_json: bool) -> None:
 
     Put its output into a report of a fault. It names no files and no data of yours.
     """
-    found = {
-        "environment": _environment(),
-        "devices": _devices(),
-        "extras": _extras(),
-        "self-test": dict(self_test(list(_devices()))),
+    parts: dict[str, Callable[[], dict[str, str]]] = {
+        "environment": _environment,
+        "devices": _devices,
+        "extras": _extras,
+        "self-test": lambda: dict(self_test(list(_devices()))),
     }
+    found = {}
+    for title, part in parts.items():  # each is printed when it is known: the last two take seconds
+        found[title] = part()
+        if not as_json:
+            _print(title, found[title])
     if as_json:
         echo_json(found)
-    else:
-        _print(found)
     if failed := [name for name, said in found["self-test"].items() if not said.startswith("ok")]:
         raise Failure(f"the self-test failed: {', '.join(failed)}")
 
 
-def _print(found: dict[str, dict[str, str]]) -> None:
-    for title, entries in found.items():
-        click.echo(f"{title}:")
-        width = max((len(name) for name in entries), default=0)
-        for name, said in entries.items():
-            click.echo(f"  {name:{width}}  {said}")
+def _print(title: str, entries: dict[str, str]) -> None:
+    click.echo(f"{title}:")
+    width = max((len(name) for name in entries), default=0)
+    for name, said in entries.items():
+        click.echo(f"  {name:{width}}  {said}")
 
 
 def _environment() -> dict[str, str]:
@@ -90,21 +95,69 @@ def _devices() -> dict[str, str]:
 
 
 def _extras() -> dict[str, str]:
-    """What each extra brings: its libraries with their versions, or the command that installs them."""
+    """What each extra brings: its libraries with their versions, or what is missing or broken and what to do."""
     found: dict[str, list[str]] = {}
     for line in importlib.metadata.requires("lossatlas") or ():
         extra = re.search(r"extra\s*==\s*['\"]([\w-]+)['\"]", line)
         library = re.match(r"[\w.-]+", line)
         if extra and library and library[0] != "lossatlas" and extra[1] != "all":
             found.setdefault(extra[1], []).append(library[0])
-    return {extra: _brought(extra, libraries) for extra, libraries in found.items()}
+    first = {name: extra for extra, libraries in found.items() for name in libraries if _version(name)}
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        faults = dict(zip(first, pool.map(_fault, first, first.values()), strict=True))
+    return {extra: _brought(extra, libraries, faults) for extra, libraries in found.items()}
 
 
-def _brought(extra: str, libraries: list[str]) -> str:
+def _brought(extra: str, libraries: list[str], faults: Mapping[str, str]) -> str:
     versions = {name: _version(name) for name in libraries}
     if missing := [name for name, version in versions.items() if not version]:
         return f"{', '.join(missing)} missing: pip install 'lossatlas[{extra}]'"
+    if broken := [faults[name] for name in libraries if faults.get(name)]:
+        return f"broken: {'; '.join(broken)}"
     return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+_IMPORTS = """
+import sys
+from lossatlas.extras import MissingExtraError, require
+try:
+    for module in sys.argv[2:]:
+        require(module, extra=sys.argv[1], purpose=f"have the extra {sys.argv[1]}")
+except MissingExtraError as fault:
+    print(fault)
+    sys.exit(1)
+"""
+_PATIENCE = 120.0
+
+
+def _fault(library: str, extra: str) -> str:
+    """Why a library that is installed cannot be imported, tried in a process of its own; empty where it can."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _IMPORTS, extra, *_modules(library)],
+            capture_output=True, text=True, timeout=_PATIENCE, check=False, errors="replace",
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return f"{library} could not be imported within {_PATIENCE:.0f} seconds"
+    if done.returncode == 0:
+        return ""
+    if done.returncode == 1 and done.stdout.strip():
+        return done.stdout.strip().splitlines()[-1]
+    return f"{library} ends Python when it is imported (exit status {done.returncode})"
+
+
+def _modules(library: str) -> list[str]:
+    """The modules that a distribution brings, by the files that it installed; without tests and private ones."""
+    name = re.sub(r"[-_.]+", "-", library).lower()
+    known = importlib.metadata.packages_distributions()
+    brought = [
+        module
+        for module, owners in known.items()
+        if name in {re.sub(r"[-_.]+", "-", owner).lower() for owner in owners} and module.isidentifier()
+    ]
+    public = [module for module in brought if not module.startswith("_") and not module.startswith("test")]
+    own = [module for module in public if module.lower() == name.replace("-", "_")]
+    return own or sorted(public) or [name.replace("-", "_")]
 
 
 def self_test(devices: list[str]) -> Iterator[tuple[str, str]]:

@@ -12,7 +12,9 @@ from typing import Any, ClassVar
 
 import click
 
+from lossatlas.cli.forms import MAP, MESH, PAGE, RELIEF, WEB, forms, shown_by
 from lossatlas.cli.kinds import Result
+from lossatlas.cli.needed import Checked, check_late, flag, needing
 from lossatlas.cli.printed import given, named, printed
 from lossatlas.cli.sections import Sectioned
 from lossatlas.errors import SpecError
@@ -21,7 +23,7 @@ from lossatlas.figure.paper import Paper
 __all__ = ["command", "draw_command"]
 
 
-class _Drawing(Sectioned):
+class _Drawing(Sectioned, Checked):
     sections: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "What is drawn": (
             "labels",
@@ -82,26 +84,51 @@ def _map(_context: click.Context, _option: click.Parameter, run: str | None) -> 
     "--minus-centre", is_flag=True, default=None, help="Draw the value minus its value at the centre, for comparisons."
 )
 @click.option("--levels", type=int, metavar="N", help="About how many contour lines (12).")
-@click.option("--theme", metavar="THEME", help="light (default), dark, talk, print (greys).")
-@click.option("--title", metavar="TEXT", help="Heading of the picture.")
-@click.option("--contours", is_flag=True, default=None, help="Draw the contour lines on the relief as well.")
-@click.option(
+@needing(
+    "--theme",
+    needs=shown_by(*PAGE, WEB, words="pictures and pages"),
+    metavar="THEME",
+    help="light (default), dark, talk, print (greys).",
+)
+@needing(
+    "--title", needs=shown_by(*PAGE, WEB, words="pictures and pages"), metavar="TEXT", help="Heading of the picture."
+)
+@needing(
+    "--contours",
+    needs=shown_by(RELIEF, WEB, words="reliefs: --kind surface"),
+    is_flag=True,
+    default=None,
+    help="Draw the contour lines on the relief as well.",
+)
+@needing(
     "--camera",
+    needs=shown_by(RELIEF, WEB, words="reliefs: --kind surface"),
     nargs=2,
     type=float,
     metavar="ELEVATION AZIMUTH",
     help="Where the eye is, in degrees; by default where the valley is seen best.",
 )
 @click.option("--render", is_flag=True, help="Render the relief with soft light: some seconds (png, pdf, svg).")
-@click.option("--bare", is_flag=True, help="With --render: the relief alone, without words (png).")
-@click.option("--transparent", is_flag=True, help="With --render: without the paper.")
-@click.option(
-    "--mark", "marks", multiple=True, metavar="NAME=X,Y", help="Mark a place on a map or a relief; may be repeated."
+@needing("--bare", needs=flag("render"), is_flag=True, help="With --render: the relief alone, without words (png).")
+@needing("--transparent", needs=flag("render"), is_flag=True, help="With --render: without the paper.")
+@needing(
+    "--mark",
+    "marks",
+    needs=shown_by(MAP, RELIEF, WEB, MESH, words="maps, reliefs and meshes"),
+    multiple=True,
+    metavar="NAME=X,Y",
+    help="Mark a place on a map or a relief; may be repeated.",
 )
 @click.option(
     "--ratio", callback=_map, metavar="MAPRUN", help="Lay |λmin/λmax| of this map of the same plane over it (html)."
 )
-@click.option("--points", is_flag=True, default=None, help="Show which points were evaluated (after --adaptive).")
+@needing(
+    "--points",
+    needs=shown_by(MAP, WEB, words="maps"),
+    is_flag=True,
+    default=None,
+    help="Show which points were evaluated (after --adaptive).",
+)
 @printed
 @click.option("--latex", is_flag=True, help="Write the whole caption beside the picture, as \\caption in a .tex file.")
 @click.option("--holes", is_flag=True, help="Leave what is not evaluated yet empty, instead of interpolating it.")
@@ -151,19 +178,20 @@ def draw_command(
     from lossatlas.cli.marking import points
     from lossatlas.connect.connections import overlays_of
     from lossatlas.draw import Render, check_path
+    from lossatlas.draw.static import SUFFIXES
     from lossatlas.figure.kept import kept
+    from lossatlas.results.landscape import axis_names
 
     runs, names = named(runs, labels)
     at = points(marks)
     for path in out:
         check_path(path)
     how: Any = Render(words=not bare, transparent=transparent) if render else False
-    if (bare or transparent) and not render:
-        raise SpecError("--bare and --transparent say how a relief is rendered; give --render as well")
     view = given(config, fields)
     results = [opened(run) for run in runs]
     if plots := [result for result in results if not result.is_field]:
         options = {**view, **({"clip": clip} if clip else {}), **({"holes": True} if holes else {})}
+        options |= {"mark": at} if at else {}
         _draw_plot(plots[0], len(runs), out, options, latex=latex)
         return
     if clip is not None:
@@ -175,6 +203,8 @@ def draw_command(
     fields_of_each = [result.shown(holes=holes) for result in results]
     parts = [list(each) if isinstance(each, (list, tuple)) else [each] for each in fields_of_each]
     landscapes = [one for part in parts for one in part]
+    axes = len(axis_names(landscapes[0]))
+    check_late(forms=forms(out, SUFFIXES, axes, str(view.get("kind", "auto")), render=render))
     if names:
         view["labels"] = [name for name, part in zip(names, parts, strict=True) for _ in part]
     for path in out:
