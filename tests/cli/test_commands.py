@@ -625,7 +625,7 @@ def test_inputs_move_in_one_command_and_in_the_python_it_prints(here):
         (["--input-plane", "random", "--norm", "3"], "choose one of: inf, 2"),
         (["--input-plane", "random", "--examples", "1-x"], "such as 0,3,7 or 0-9"),
         (["--input-plane", "random", "--clamp", "1"], "expected LOW,HIGH"),
-        (["--input-plane", "random", "--orthogonal"], "--orthogonal is about directions of weights"),
+        (["--input-plane", "random", "--orthogonal"], "--orthogonal is for two random directions of weights"),
     ],
 )
 def test_bad_flags_of_inputs_say_what_is_good(here, arguments, words):

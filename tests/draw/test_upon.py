@@ -204,7 +204,7 @@ def test_several_runs_grow_in_one_film(tmp_path):
     assert len(losses.each) == 2
     film = Grow(path=losses)
     labels = [series.label for series in _losses(film.paths, la.View()).panels[0].series]
-    assert labels == ["run 1", "run 2"]
+    assert labels == ["training path, run 1", "training path, run 2"]  # as in the key of the map beside it
     done = animate(landscape, tmp_path / "frames", film, seconds=0.2, rate=10, width=200)
     assert len(list(done.iterdir())) == 2
 

@@ -46,7 +46,6 @@ SHARED = "all cells share these, so differences between cells are better known."
 NO_SLICE = "A median over planes is not a slice of the loss: it says nothing about convexity."
 OWN_LOSS = "the model's own"
 """How a Landscape names a loss that the model itself returns."""
-
 MANY = 6
 """More numbers than these are named by the smallest and the largest alone."""
 

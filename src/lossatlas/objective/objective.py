@@ -13,21 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from lossatlas.errors import SpecError, unknown
-from lossatlas.objective import (
-    arguments,
-    calling,
-    census,
-    counting,
-    losses,
-    mixing,
-    paired,
-    private,
-    reduction,
-    wrappers,
-)
+from lossatlas.objective import arguments, calling, census, counting, losses, mixing, private, reduction, wrappers
 from lossatlas.objective import batchnorm as bn
 from lossatlas.objective.batches import Batches
 from lossatlas.objective.described import Described
+from lossatlas.objective.paired import checked_forward
 from lossatlas.objective.reentrant import differentiated
 from lossatlas.objective.tasks import Task, Tasks
 from lossatlas.objective.weighing import found
@@ -130,9 +120,8 @@ class Objective(private.Travelling, Described):
         self.loss = loss
         self.metrics = arguments.checked_metrics(metrics)
         self.tasks = Tasks({} if tasks is None else tasks, taken=self.metrics)
-        self.forward = paired.checked(forward)
-        self.batchnorm = batchnorm
-        self.training = training
+        self.forward = checked_forward(forward)
+        self.batchnorm, self.training = batchnorm, training
         self.autograd, self.in_place = autograd, in_place
         if in_place:
             private.check_in_place(model, batchnorm)

@@ -11,7 +11,7 @@ from lossatlas.errors import SpecError
 from lossatlas.objective import calling
 from lossatlas.objective.refusal import named
 
-__all__ = ["Paired", "checked"]
+__all__ = ["Paired", "checked_forward"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Paired:
         return outputs, targets
 
 
-def checked(forward: calling.Forward | None) -> calling.Forward:
+def checked_forward(forward: calling.Forward | None) -> calling.Forward:
     """How an Objective calls its model: the usual way, one of this package's, or a function of the user's under watch.
 
     Args:
