@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 import lossatlas as la
 from lossatlas.errors import SpecError
 from lossatlas.objective import calling, language
-from lossatlas.objective.paired import Paired, checked
+from lossatlas.objective.paired import Paired, checked_forward
 from lossatlas.sampling.provenance import code_identity
 
 DATA = [(torch.randn(8, 3), torch.randint(2, (8,)))]
@@ -57,12 +57,12 @@ def test_a_pair_may_be_a_list_and_is_what_it_was():
 
 
 def test_ways_of_our_own_are_called_as_they_are_and_a_function_keeps_its_identity():
-    assert checked(None) is checked(calling.forward) is calling.forward
+    assert checked_forward(None) is checked_forward(calling.forward) is calling.forward
     own = language.Forward()
-    assert checked(own) is own
+    assert checked_forward(own) is own
     function = RETURNED["nothing"]
-    once = checked(function)
-    assert checked(once) is once
+    once = checked_forward(function)
+    assert checked_forward(once) is once
     net = torch.nn.Linear(3, 2)
 
     def forward(model, batch):
