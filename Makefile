@@ -125,7 +125,7 @@ bench: $(BENCH_READY)
 soak: export HYPOTHESIS_PROFILE = new
 soak: $(READY)
 	$(BIN)/pytest -m "soak or slow" -s --count-kills 50 tests/sampling
-	$(BIN)/pytest -m soak -s tests/test_hostile_files.py tests/results
+	$(BIN)/pytest -m soak -s tests/test_hostile_files.py tests/results tests/test_cases.py
 	$(BIN)/pytest -m soak tests/paths tests/curvature tests/flatness tests/connect tests/zoo studies/tests/test_verdicts.py
 
 clean:

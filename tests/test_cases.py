@@ -125,6 +125,7 @@ def test_samples_are_counted_by_their_targets(run: Run) -> None:
     assert loss == pytest.approx(mean, rel=1e-6)
 
 
+@pytest.mark.soak
 def test_folders_of_transformers_load_as_their_library_loads_them(run: Run) -> None:
     pytest.importorskip("transformers")
     pytest.importorskip("peft")
@@ -167,6 +168,7 @@ def test_a_wrapped_network_gives_the_picture_of_the_plain_one(run: Run) -> None:
         assert found.numbers(wrapped) == pytest.approx(plain, rel=1e-6)
 
 
+@pytest.mark.soak
 def test_best_and_last_are_no_steps_of_a_path(run: Run) -> None:
     found = run("r08_trajectory_best_last.py")
     for folder in ("epochs alone", "with best, last"):
@@ -186,6 +188,7 @@ def test_what_changed_is_named(run: Run) -> None:
     assert "module '1' (Obs), which changes its buffer 'top'" in found.line("a layer with state of its own")
 
 
+@pytest.mark.soak
 def test_derivatives_inside_the_loss_have_an_argument_and_a_flag(run: Run) -> None:
     found = run("r11_autograd.py")
     assert "pass autograd=True, or --autograd on the command" in found.line("autograd=False")
@@ -217,6 +220,7 @@ def test_a_hessian_of_zeros_has_a_density_of_finite_numbers(run: Run) -> None:
     assert np.isfinite(found.density).all()
 
 
+@pytest.mark.soak
 def test_coordinate_one_towards_an_adapter_is_the_merged_network(run: Run) -> None:
     pytest.importorskip("peft")
     found = run("r20_adapters.py")
@@ -262,6 +266,7 @@ def test_curvature_of_a_sum_is_refused_and_class_weights_do_not_feel_the_batches
     assert "frozen" not in found.lines[-1]
 
 
+@pytest.mark.soak
 def test_no_convex_function_is_called_non_convex(run: Run) -> None:
     found = run("convex_losses.py")
     assert len(found.lines) == 5
