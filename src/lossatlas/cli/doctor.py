@@ -43,13 +43,13 @@ def doctor_command(as_json: bool) -> None:
 
     Put its output into a report of a fault. It names no files and no data of yours.
     """
+    found: dict[str, dict[str, str]] = {}
     parts: dict[str, Callable[[], dict[str, str]]] = {
         "environment": _environment,
         "devices": _devices,
         "extras": _extras,
-        "self-test": lambda: dict(self_test(list(_devices()))),
+        "self-test": lambda: dict(self_test(list(found["devices"]))),
     }
-    found = {}
     for title, part in parts.items():  # each is printed when it is known: the last two take seconds
         found[title] = part()
         if not as_json:
@@ -103,8 +103,10 @@ def _extras() -> dict[str, str]:
         if extra and library and library[0] != "lossatlas" and extra[1] != "all":
             found.setdefault(extra[1], []).append(library[0])
     first = {name: extra for extra, libraries in found.items() for name in libraries if _version(name)}
+    owners = importlib.metadata.packages_distributions()
+    modules = [_modules(name, owners) for name in first]
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        faults = dict(zip(first, pool.map(_fault, first, first.values()), strict=True))
+        faults = dict(zip(first, pool.map(_fault, first, first.values(), modules), strict=True))
     return {extra: _brought(extra, libraries, faults) for extra, libraries in found.items()}
 
 
@@ -130,11 +132,11 @@ except MissingExtraError as fault:
 _PATIENCE = 120.0
 
 
-def _fault(library: str, extra: str) -> str:
+def _fault(library: str, extra: str, modules: list[str]) -> str:
     """Why a library that is installed cannot be imported, tried in a process of its own; empty where it can."""
     try:
         done = subprocess.run(
-            [sys.executable, "-c", _IMPORTS, extra, *_modules(library)],
+            [sys.executable, "-c", _IMPORTS, extra, *modules],
             capture_output=True, text=True, timeout=_PATIENCE, check=False, errors="replace",
         )  # fmt: skip
     except subprocess.TimeoutExpired:
@@ -146,14 +148,13 @@ def _fault(library: str, extra: str) -> str:
     return f"{library} ends Python when it is imported (exit status {done.returncode})"
 
 
-def _modules(library: str) -> list[str]:
+def _modules(library: str, owners: Mapping[str, list[str]]) -> list[str]:
     """The modules that a distribution brings, by the files that it installed; without tests and private ones."""
     name = re.sub(r"[-_.]+", "-", library).lower()
-    known = importlib.metadata.packages_distributions()
     brought = [
         module
-        for module, owners in known.items()
-        if name in {re.sub(r"[-_.]+", "-", owner).lower() for owner in owners} and module.isidentifier()
+        for module, theirs in owners.items()
+        if name in {re.sub(r"[-_.]+", "-", owner).lower() for owner in theirs} and module.isidentifier()
     ]
     public = [module for module in brought if not module.startswith("_") and not module.startswith("test")]
     own = [module for module in public if module.lower() == name.replace("-", "_")]

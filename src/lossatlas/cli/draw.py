@@ -14,7 +14,7 @@ import click
 
 from lossatlas.cli.forms import MAP, MESH, PAGE, RELIEF, WEB, forms, shown_by
 from lossatlas.cli.kinds import Result
-from lossatlas.cli.needed import Checked, check_late, flag, needing
+from lossatlas.cli.needed import check_late, flag, needing
 from lossatlas.cli.printed import given, named, printed
 from lossatlas.cli.sections import Sectioned
 from lossatlas.errors import SpecError
@@ -23,7 +23,11 @@ from lossatlas.figure.paper import Paper
 __all__ = ["command", "draw_command"]
 
 
-class _Drawing(Sectioned, Checked):
+_WORDED = shown_by(*PAGE, WEB, words="pictures and pages")
+_RELIEF = shown_by(RELIEF, WEB, words="reliefs: --kind surface")
+
+
+class _Drawing(Sectioned):
     sections: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "What is drawn": (
             "labels",
@@ -86,23 +90,21 @@ def _map(_context: click.Context, _option: click.Parameter, run: str | None) -> 
 @click.option("--levels", type=int, metavar="N", help="About how many contour lines (12).")
 @needing(
     "--theme",
-    needs=shown_by(*PAGE, WEB, words="pictures and pages"),
+    needs=_WORDED,
     metavar="THEME",
     help="light (default), dark, talk, print (greys).",
 )
-@needing(
-    "--title", needs=shown_by(*PAGE, WEB, words="pictures and pages"), metavar="TEXT", help="Heading of the picture."
-)
+@needing("--title", needs=_WORDED, metavar="TEXT", help="Heading of the picture.")
 @needing(
     "--contours",
-    needs=shown_by(RELIEF, WEB, words="reliefs: --kind surface"),
+    needs=_RELIEF,
     is_flag=True,
     default=None,
     help="Draw the contour lines on the relief as well.",
 )
 @needing(
     "--camera",
-    needs=shown_by(RELIEF, WEB, words="reliefs: --kind surface"),
+    needs=_RELIEF,
     nargs=2,
     type=float,
     metavar="ELEVATION AZIMUTH",

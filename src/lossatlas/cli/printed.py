@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import tomllib
 from collections.abc import Callable
@@ -11,40 +12,33 @@ from typing import Any
 import click
 
 from lossatlas.cli.forms import LINE, MAP, PAGE, RELIEF, shown_by
-from lossatlas.cli.needed import Need, needing
+from lossatlas.cli.needed import needing
 from lossatlas.errors import SpecError
 
 __all__ = ["PRINTED", "given", "named", "printed"]
 
-_PAGE = shown_by(*PAGE, words="what is set on a page (png, pdf, svg)")
-_FLAT = shown_by(LINE, MAP, words="lines and maps that are set on a page (png, pdf, svg)")
-_AXIS = shown_by(MAP, RELIEF, words="maps and reliefs that are set on a page (png, pdf, svg)")
-
-
-def _on(needs: Need, *declarations: str, **options: Any) -> Callable[[Any], Any]:
-    return needing(*declarations, needs=needs, **options)
-
+_SET = "set on a page (png, pdf, svg)"
+_page = functools.partial(needing, needs=shown_by(*PAGE, words=f"what is {_SET}"))
+_flat = functools.partial(needing, needs=shown_by(LINE, MAP, words=f"lines and maps that are {_SET}"))
+_upright = functools.partial(needing, needs=shown_by(MAP, RELIEF, words=f"maps and reliefs that are {_SET}"))
 
 PRINTED: dict[str, Callable[[Any], Any]] = {
-    "width": _on(_PAGE, "--width", metavar="WIDTH", help="column (3.3 in), text (6.8), slide (10), inches, or 84mm."),
-    "height": _on(_PAGE, "--height", metavar="HEIGHT", help="Inches or a length; left out, what the content needs."),
-    "aspect": _on(_PAGE, "--aspect", type=float, metavar="RATIO", help="Height of a panel over its width."),
-    "font": _on(_PAGE, "--font", metavar="FAMILY", help="sans-serif (default), serif, monospace or one installed."),
-    "font_size": _on(_PAGE, "--font-size", type=float, metavar="POINTS", help="Of labels; the rest goes with them."),
-    "dpi": _on(_PAGE, "--dpi", type=int, metavar="N", help="Dots per inch of png, jpg and webp (300)."),
+    "width": _page("--width", metavar="WIDTH", help="column (3.3 in), text (6.8), slide (10), inches, or 84mm."),
+    "height": _page("--height", metavar="HEIGHT", help="Inches or a length; left out, what the content needs."),
+    "aspect": _page("--aspect", type=float, metavar="RATIO", help="Height of a panel over its width."),
+    "font": _page("--font", metavar="FAMILY", help="sans-serif (default), serif, monospace or one installed."),
+    "font_size": _page("--font-size", type=float, metavar="POINTS", help="Of labels; the rest goes with them."),
+    "dpi": _page("--dpi", type=int, metavar="N", help="Dots per inch of png, jpg and webp (300)."),
     "colours": click.option("--colours", metavar="MAP", help="auto (default), diverging, or any map of matplotlib."),
-    "x_label": _on(_PAGE, "--x-label", metavar="TEXT", help="Words on the horizontal axis."),
-    "y_label": _on(_AXIS, "--y-label", metavar="TEXT", help="Words on the vertical axis of maps and reliefs."),
+    "x_label": _page("--x-label", metavar="TEXT", help="Words on the horizontal axis."),
+    "y_label": _upright("--y-label", metavar="TEXT", help="Words on the vertical axis of maps and reliefs."),
     "value_label": click.option("--value-label", metavar="TEXT", help="Words for the value."),
-    "letters": _on(_PAGE, "--letters", is_flag=True, default=None, help="(a), (b), … before the panels' titles."),
-    "legend": _on(_PAGE, "--legend/--no-legend", default=None, help="The key below the panels."),
-    "ticks": _on(_FLAT, "--ticks", metavar="STYLE", help="out (default), in, none."),
-    "units": _on(_FLAT, "--units/--no-units", default=None, help="Units, and the second scale of length."),
-    "caption": _on(
-        _PAGE,
-        "--caption",
-        metavar="KIND",
-        help="short (default: two lines), full, none; the file knows the rest anyway.",
+    "letters": _page("--letters", is_flag=True, default=None, help="(a), (b), … before the panels' titles."),
+    "legend": _page("--legend/--no-legend", default=None, help="The key below the panels."),
+    "ticks": _flat("--ticks", metavar="STYLE", help="out (default), in, none."),
+    "units": _flat("--units/--no-units", default=None, help="Units, and the second scale of length."),
+    "caption": _page(
+        "--caption", metavar="KIND", help="short (default: two lines), full, none; the file knows the rest anyway."
     ),
 }
 """The flags of a page, by the names of the fields."""

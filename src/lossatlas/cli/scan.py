@@ -308,9 +308,10 @@ def build_objective(scan: Scan, model: nn.Module) -> Objective:
         text = corpora.corpus(model, names.folder(scan.model), scan.data, own=loss == "own", **options)
         click.echo(f"text:    {text.words}", err=True)
     data = names.data(scan.data) if text is None else text.batches
-    check_late(cut=text is not None or batches_of(data, scan.batch_size) is not data)
+    cut = batches_of(data, scan.batch_size)
+    check_late(cut=text is not None or cut is not data)
     if not isinstance(data, (tuple, list)):
-        data = batches_of(data, scan.batch_size)
+        data = cut
     if scan.samples:
         data = first_samples(data, scan.samples) if scan.samples != "auto" else data
     if scan.dtype:
