@@ -66,10 +66,12 @@ types: $(READY)
 layers: $(READY)
 	$(BIN)/lint-imports
 
-# A page of the documentation is one file: its blocks follow each other in one worker.
+# A page of the documentation is one file: its blocks follow each other in one worker. A test that hangs, in native code
+# too, fails after ten minutes and says where.
 tests: $(READY)
 	rm -f .coverage .coverage.*
-	$(BIN)/pytest --cov --cov-report=term -n $(JOBS) --dist loadfile -m "not soak"
+	$(BIN)/pytest --cov --cov-report=term -n $(JOBS) --dist loadfile --timeout 600 \
+		--timeout-method thread -m "not soak"
 
 $(BARE_READY): $(DEMO_READY)
 	$(PYTHON) -m venv --clear $(BARE)

@@ -14,7 +14,7 @@ One second derivative of torch is wrong: that of the fused weight normalisation 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -139,7 +139,7 @@ class _ReluSlope(Function):
 
 @dataclass(frozen=True)
 class _Convolved:
-    """A convolution that was made, and what of; x is ``given``, or a copy laid out in another way."""
+    """A convolution that was made, and what of; x is ``given``, its points seen, or a copy laid out in another way."""
 
     output: Tensor
     x: Tensor
@@ -224,7 +224,7 @@ class Quick(TorchFunctionMode):
         if isinstance(padding, str) or input.dim() != dimensions + 2 or not _plain(input, weight, bias):
             return function(input, weight, bias, stride, padding, dilation, groups)
         how = _How(_each(stride, dimensions), _each(padding, dimensions), _each(dilation, dimensions), groups)
-        x = input
+        x, how = _in_unit_steps(input, weight, how)
         if dimensions == 2 and x.device.type == "cpu" and x.dtype == torch.float32:
             x = x.contiguous(memory_format=torch.channels_last)  # up to three times as fast with few channels
         output: Tensor = _applied(Convolution, x, weight, bias, how)
@@ -256,6 +256,16 @@ class Quick(TorchFunctionMode):
         shift = shift if last.bias is None else shift + scale * last.bias
         folded: Tensor = _applied(Convolution, last.x, kernel, shift, last.how)
         return folded
+
+
+def _in_unit_steps(x: Tensor, weight: Tensor, how: _How) -> tuple[Tensor, _How]:
+    """A kernel of one point that strides is one without a stride, over every s-th point of x."""
+    # Where it strides over fewer channels than a vector register of AVX2 holds, and these are last, oneDNN writes past
+    # its memory in the derivative by the weights (oneDNN issue 6035: crashes, hangs or wrong numbers).
+    if any(size != 1 for size in weight.shape[2:]) or any(how.padding) or all(step == 1 for step in how.stride):
+        return x, how
+    seen = x[(slice(None), slice(None), *(slice(None, None, step) for step in how.stride))]
+    return seen, replace(how, stride=(1,) * len(how.stride))
 
 
 def _weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
