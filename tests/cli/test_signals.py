@@ -175,3 +175,17 @@ Group(name="atlas")(["stumbles"])
 """
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (ended.returncode, ended.stderr) == (1, "Aborted!\n")
+
+
+def test_ctrl_c_while_a_range_is_looked_for_says_that_nothing_was_kept(tmp_path):
+    (tmp_path / "net.py").write_text(NET.replace("{seconds}", "0.05"))
+    net = tmp_path / "net.py"
+    command = [sys.executable, "-m", "lossatlas", "sample", "--model", f"{net}:model", "--data", f"{net}:data"]
+    command += ["--loss", f"{net}:loss", "--radius", "auto", "--run", str(tmp_path / "run")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for(process, lambda: (tmp_path / "calls").exists() and int((tmp_path / "calls").read_text() or 0) > 20)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate()
+    assert process.returncode == 1
+    assert errors.endswith("lossatlas: stopped before the first point\n"), errors
+    assert "Traceback" not in errors

@@ -97,3 +97,48 @@ def test_a_line_of_the_user_is_named_also_in_a_folder_called_lossatlas():
     objective = la.Objective(nn.Linear(2, 1), (torch.ones(4, 2), torch.zeros(4, 1)), own["loss"])
     with pytest.raises(la.SpecError, match=f"{file}, line 2"):
         objective()
+
+
+def _moved(objective):
+    return {name: tensor + 1 for name, tensor in objective.origin.items()}
+
+
+FIRST_CALLS = {
+    "sample": lambda o: la.sample(o, la.Plane.random(o, seed=0), la.Grid(x=(-1, 1, 3), y=(-1, 1, 3))),
+    "eigenvalues": la.eigenvalues,
+    "trace": la.trace,
+    "density": la.spectral_density,
+    "map": lambda o: la.curvature_map(o, la.Plane.random(o, seed=0), la.Grid(x=(-1, 1, 3), y=(-1, 1, 3))),
+    "connect": lambda o: la.connect(o, o.origin, _moved(o)),
+    "interpolate": lambda o: la.interpolate(o, o.origin, _moved(o)),
+    "llc": la.llc,
+    "quantise": la.quantise,
+    **{
+        name: getattr(la.sharpness, name)
+        for name in ("critical", "fisher_rao", "input_margin", "lpf", "profile", "sam")
+    },
+}
+
+
+@pytest.mark.parametrize("call", FIRST_CALLS)
+@pytest.mark.parametrize(
+    ("model", "options", "words"),
+    [
+        (nn.Linear(3, 2), {"forward": lambda model: (1, 2)}, "forward= cannot take a batch of data"),
+        (nn.Linear(3, 2), {"forward": lambda model, batch: (model(batch), 1)}, "forward= cannot take a batch of data"),
+        (nn.Linear(4, 2), {}, "model Linear cannot take a batch of data"),
+        (nn.Linear(3, 2), {"loss": lambda outputs, targets: outputs.nothing}, "cannot take what the model returns"),
+    ],
+    ids=["arguments", "tuple", "shape", "loss"],
+)
+def test_whatever_is_called_first_says_what_cannot_take_the_data(call, model, options, words):
+    data = torch.randn(8, 3), torch.randint(0, 2, (8,))
+    objective = la.Objective(model, data, **{"loss": F.cross_entropy} | options)
+    with pytest.raises(la.SpecError, match=words):
+        FIRST_CALLS[call](objective)
+
+
+def test_a_table_of_nothing_says_why():
+    data = torch.randn(8, 3), torch.randint(0, 2, (8,))
+    found = la.sharpness.table({"a": la.Objective(nn.Linear(4, 2), data, F.cross_entropy)}, ["trace"])
+    assert "not measured: a: model Linear cannot take a batch of data" in repr(found)

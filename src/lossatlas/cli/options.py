@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import click
 
+from lossatlas.cli.beside import point_at_others
 from lossatlas.cli.marking import parsed
 from lossatlas.cli.needed import Need, Needing
 from lossatlas.cli.sections import Sectioned
@@ -389,6 +390,8 @@ def settings(config: Path | None, given: dict[str, Any]) -> dict[str, Any]:
     from lossatlas.cli.scan import Scan
 
     found = Scan.from_toml(config) if config else {}
+    if config:
+        point_at_others(config, found)
     found |= {name: value for name, value in given.items() if value not in (None, ())}
     if "still" in found:
         roles = tuple(role for entry in found["still"] for role in entry.split(","))

@@ -97,11 +97,11 @@ def _measure(scan: Any) -> None:
         return
     plane = build_function_plane(scan, objective) if scan.function else build_plane(scan, objective)
     overlays = upon(scan, plane, lambda path: another(scan, objective, path))
-    grid: Any = grid_of(scan, objective, plane)
-    if scan.adaptive:
-        grid = la.Adaptive.of(grid, tolerance=scan.adaptive)
-    _announce(scan, objective, plane, grid, silent=silent)
     try:
+        grid: Any = grid_of(scan, objective, plane)
+        if scan.adaptive:
+            grid = la.Adaptive.of(grid, tolerance=scan.adaptive)
+        _announce(scan, objective, plane, grid, silent=silent)
         landscape = _sampled(scan, objective, plane, grid)
     except KeyboardInterrupt:
         raise (SystemExit(1) if silent else Failure(stopped(scan.run))) from None
@@ -139,12 +139,13 @@ def _over_seeds(scan: Any, objective: Any) -> None:
     if scan.rank:
         raise SpecError("--rank with --seeds: planes of low rank are sampled one by one; leave --seeds out")
     wanted = range(scan.seed, scan.seed + scan.seeds)
-    grid = grid_of_seeds(scan, objective, wanted)
     try:
+        grid = grid_of_seeds(scan, objective, wanted)
         found = la.seeds(objective, grid, wanted, run=scan.run or None, **options)
     except KeyboardInterrupt:
         again = shlex.join(["lossatlas", *sys.argv[1:]])
-        kept = f"finished points are safe below {scan.run}. To go on: {again}" if scan.run else "nothing was kept"
+        safe = scan.run and Path(scan.run).exists()
+        kept = f"finished points are safe below {scan.run}. To go on: {again}" if safe else "nothing was kept"
         raise Failure(f"stopped; {kept}") from None
     for name in objective.names:
         click.echo(found.words(name))

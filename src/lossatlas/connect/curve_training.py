@@ -23,6 +23,7 @@ from lossatlas.errors import RunMismatchError, SpecError
 from lossatlas.objective import Objective, batchnorm, means, sealing
 from lossatlas.objective.batches import fingerprint
 from lossatlas.objective.reentrant import differentiated
+from lossatlas.objective.refusal import asked
 from lossatlas.results.landscape import About
 from lossatlas.results.spec import RunSpec
 from lossatlas.sampling.provenance import subject_identity
@@ -161,7 +162,7 @@ class _State:
             for name, place in self._places.items():
                 place.copy_(sum(w * point[name] for w, point in zip(weights, self.curve.points, strict=True)))
         names = list(self.inner[0])
-        with differentiated():
+        with asked(self.objective), differentiated():
             outputs, targets = self.objective.forward(self.model, batch)
             part = self.objective.loss_part(outputs, targets, batch, weighing=self.objective.weighing)
             parameters = dict(self.model.named_parameters())

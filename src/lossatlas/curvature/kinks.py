@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lossatlas.objective import Objective, calling
 from lossatlas.objective.reentrant import differentiated
+from lossatlas.objective.refusal import asked
 
 __all__ = ["kinks", "kinks_behind", "operations", "surrogates_behind"]
 
@@ -101,7 +102,7 @@ def kinks(objective: Objective) -> tuple[str, ...]:
     model = copy.deepcopy(objective.private)
     for tensor in model.parameters():
         tensor.requires_grad_(tensor.is_floating_point())
-    with objective.batches.seeded(0), differentiated():
+    with asked(objective), objective.batches.seeded(0), differentiated():
         batch = next(iter(objective.batches))
         outputs, targets = objective.forward(model, batch)
         if objective.loss is None:

@@ -29,6 +29,7 @@ from lossatlas.figure.plot import Mark, Panel, Plot, Series, onto
 from lossatlas.figure.words import number, percent
 from lossatlas.objective import Objective, calling, reduction
 from lossatlas.objective.given import check_objective
+from lossatlas.objective.refusal import asked
 from lossatlas.oneline import one_line
 from lossatlas.results.landscape import axis_names
 from lossatlas.results.moves import of_inputs
@@ -292,7 +293,7 @@ class _Attack:
     def _losses(self, at: list[Tensor]) -> Tensor:
         """The loss of every example, or where none has one of its own, of all together; float64."""
         part, rows, weights = self.part, [], []
-        with part.batches.seeded(0), part.grad_mode():
+        with asked(part), part.batches.seeded(0), part.grad_mode():
             for x, batch in zip(at, part.batches, strict=True):
                 outputs, targets = self.plane.place.call(part.forward, part.private, batch, functools.partial(_put, x))
                 mean = part.loss_part(outputs, targets, batch, weighing=part.weighing)

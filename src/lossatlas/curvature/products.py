@@ -34,6 +34,7 @@ from lossatlas.expected import check_whole
 from lossatlas.objective import Objective, calling, means
 from lossatlas.objective.cutting import cut
 from lossatlas.objective.given import check_objective, check_params
+from lossatlas.objective.refusal import asked
 from lossatlas.space import filters
 from lossatlas.space.parameters import Parameters
 
@@ -299,9 +300,10 @@ class Matrix:
     def _loss(self, batch: Any) -> tuple[Tensor, Any]:
         """The mean loss of a batch, and the outputs that it is a function of; ``None`` for a model's own loss."""
         objective = self.objective
-        outputs, targets = objective.forward(self._stand.model, batch)
+        with asked(objective):
+            outputs, targets = objective.forward(self._stand.model, batch)
+            loss = objective.loss_part(outputs, targets, batch, weighing=objective.weighing).mean
         shown = None if objective.loss is None else calling.predictions(outputs)
-        loss = objective.loss_part(outputs, targets, batch, weighing=objective.weighing).mean
         if not bool(torch.isfinite(loss)):
             raise NotFiniteError(
                 f"curvature is not finite here: the loss of a batch is {float(loss.detach())} at this point"

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lossatlas.errors import SpecError
 from lossatlas.objective import Objective, batchnorm, private
+from lossatlas.objective.refusal import asked
 from lossatlas.space.parameters import Parameters
 
 __all__ = ["Stand"]
@@ -89,7 +90,7 @@ def _shareable(objective: Objective) -> set[str]:
         return set()
     before = {name: tensor._version for name, tensor in places.items()}
     mode = torch.enable_grad() if objective.autograd else torch.no_grad()
-    with objective.posed(), objective.batches.seeded(0), torch.inference_mode(False), mode:
+    with asked(objective), objective.posed(), objective.batches.seeded(0), torch.inference_mode(False), mode:
         objective.forward(objective.private, next(iter(objective.batches)))
     named = dict(objective.private.named_parameters())
     return {

@@ -19,6 +19,7 @@ from lossatlas.figure.ranges import Range
 from lossatlas.figure.words import apart, capital, number, percent
 from lossatlas.results.landscape import Status, structured
 from lossatlas.results.moves import ATTACKS, moved_words, not_convex, of_inputs
+from lossatlas.results.naming import OWN_LOSS
 from lossatlas.results.quantities import quantity
 
 __all__ = [
@@ -44,8 +45,6 @@ __all__ = [
 CAVEAT = "A slice that looks convex does not prove that the loss is."
 SHARED = "all cells share these, so differences between cells are better known."
 NO_SLICE = "A median over planes is not a slice of the loss: it says nothing about convexity."
-OWN_LOSS = "the model's own"
-"""How a Landscape names a loss that the model itself returns."""
 MANY = 6
 """More numbers than these are named by the smallest and the largest alone."""
 

@@ -19,6 +19,7 @@ from lossatlas.objective import Objective, calling, reduction
 from lossatlas.objective.batches import map_tensors, tensors_of
 from lossatlas.objective.given import check_objective
 from lossatlas.objective.reentrant import differentiated
+from lossatlas.objective.refusal import asked
 from lossatlas.space import filters
 from lossatlas.space.parameters import Parameters
 
@@ -76,7 +77,7 @@ def _slopes(ground: Ground) -> Iterator[Tensor]:
     loss = objective.loss
     assert loss is not None
     moved = [place for name, place in model.named_parameters() if name in ground.matrix.names]
-    with objective.batches.seeded(0), differentiated():
+    with asked(objective), objective.batches.seeded(0), differentiated():
         for size, batch in zip(objective.sizes, objective.batches, strict=True):
             outputs, targets = objective.forward(model, batch)
             each = reduction.loss_each(loss, calling.predictions(outputs), targets, size)
@@ -120,7 +121,7 @@ def input_margin(objective: Objective, params: Parameters | None = None, *, quan
     ground = Ground(objective, params)
     model = moved_copy(ground).requires_grad_(False)
     found = []
-    with objective.batches.seeded(0):
+    with asked(objective), objective.batches.seeded(0):
         for batch in objective.batches:
             inputs = _first_floating(batch)
             leaf = inputs.detach().requires_grad_(True)
@@ -166,7 +167,7 @@ def spectral_margin(objective: Objective, params: Parameters | None = None, *, q
     complexity = _complexity([weight.detach().double().cpu().flatten(1) for weight in weights])
     model = moved_copy(ground).requires_grad_(False)
     gaps, squares = [], 0.0
-    with objective.batches.seeded(0), torch.no_grad():
+    with asked(objective), objective.batches.seeded(0), torch.no_grad():
         for batch in objective.batches:
             squares += float(_first_floating(batch).double().square().sum())
             gaps.append(_gaps(*objective.forward(model, batch)).cpu().double())

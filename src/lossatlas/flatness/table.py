@@ -132,6 +132,7 @@ class Table:
         for name, found in list(self.results.items())[:20]:
             values = ("–" if one is None else _with_spread(one) for one in found[:4])
             lines.append(f"  {definition_of(name).title}: {'; '.join(values)}")
+        lines += [f"  not measured: {why}" for why in dict.fromkeys(self.failures.values())]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:

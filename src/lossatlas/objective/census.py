@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ from lossatlas.objective.containers import tensors_of
 if TYPE_CHECKING:
     from lossatlas.objective.objective import Objective
 
-__all__ = ["Census", "Look", "asked", "take"]
+__all__ = ["Census", "Look", "take"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,24 +112,3 @@ def take(objective: Objective, look: Look) -> Census:
     if not sum(size or 0 for size in sizes):
         raise SpecError("data is empty: it gave no sample; expected a DataLoader, a list of batches or (x, y)")
     return look.census(sizes)
-
-
-@contextmanager
-def asked(objective: Objective) -> Iterator[None]:
-    """Where an evaluation raises before any batch was counted, count them, which says what cannot be taken.
-
-    Args:
-        objective: what is evaluated.
-
-    Yields:
-        Nothing.
-
-    Raises:
-        SpecError: model, ``forward`` or loss cannot take a batch.
-    """
-    try:
-        yield
-    except Exception as fault:
-        if not isinstance(fault, refusal.PASSED):
-            _ = objective.sizes
-        raise

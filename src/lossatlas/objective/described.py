@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lossatlas.results.naming import OWN_LOSS
+
 if TYPE_CHECKING:
     from lossatlas.objective.objective import Objective
 
@@ -17,7 +19,7 @@ class Described:
         """Four lines; nothing is evaluated for them."""
         size = sum(tensor.numel() for tensor in self.origin.values())
         known = f"{self.samples} samples in " if "_census" in vars(self) else ""
-        loss = getattr(self.loss, "__name__", type(self.loss).__name__) if self.loss is not None else "the model's own"
+        loss = getattr(self.loss, "__name__", type(self.loss).__name__) if self.loss is not None else OWN_LOSS
         statistics = f", BatchNorm {self.batchnorm_words}" if self.batchnorm_words else ""
         return (
             f"Objective({self.name}: {size:,} parameters in {len(self.origin)} tensors\n"

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lossatlas.errors import SpecError
 from lossatlas.objective import calling, counting, reduction
+from lossatlas.objective.refusal import asked
 
 if TYPE_CHECKING:
     from lossatlas.objective.objective import Objective
@@ -65,7 +66,7 @@ def separate(objective: Objective) -> bool:
     """Whether each value of the loss belongs to one row of the outputs, seen in the first batch."""
     if objective.loss is None:
         return False
-    with objective.posed(), objective.batches.seeded(0), objective.grad_mode():
+    with asked(objective), objective.posed(), objective.batches.seeded(0), objective.grad_mode():
         outputs, targets = objective.forward(objective.private, next(iter(objective.batches)))
     return reduction.separate(objective.loss, calling.predictions(outputs), targets)
 
@@ -77,7 +78,7 @@ def shares(objective: Objective) -> list[float]:
         Shares that sum to 1.
     """
     weights: list[float] = []
-    with objective.posed(), objective.batches.seeded(0), objective.grad_mode():
+    with asked(objective), objective.posed(), objective.batches.seeded(0), objective.grad_mode():
         for batch in objective.batches:
             outputs, targets = objective.forward(objective.private, batch)
             part = loss_part(objective, outputs, targets, batch, None, objective.weighing)

@@ -20,6 +20,7 @@ from lossatlas.objective import calling, reduction
 from lossatlas.objective.containers import map_tensors, tensors_of
 from lossatlas.objective.metrics import IGNORED
 from lossatlas.objective.objective import Objective
+from lossatlas.objective.refusal import asked
 from lossatlas.objective.weighing import attached, entangled, looked_at
 from lossatlas.warned import warn
 
@@ -88,7 +89,7 @@ def _kinds(objective: Objective) -> set[str]:
     assert loss is not None
     looked = looked_at(objective.batches.number)
     found: set[str] = set()
-    with objective.posed(), objective.batches.seeded(0), objective.grad_mode():
+    with asked(objective), objective.posed(), objective.batches.seeded(0), objective.grad_mode():
         for number, batch in enumerate(objective.batches):
             if number in looked:
                 outputs, targets = objective.forward(objective.private, batch)

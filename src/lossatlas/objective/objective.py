@@ -19,6 +19,7 @@ from lossatlas.objective.batches import Batches
 from lossatlas.objective.described import Described
 from lossatlas.objective.paired import checked_forward
 from lossatlas.objective.reentrant import differentiated
+from lossatlas.objective.refusal import asked
 from lossatlas.objective.tasks import Task, Tasks
 from lossatlas.objective.weighing import found
 from lossatlas.results.landscape import Count
@@ -209,7 +210,7 @@ class Objective(private.Travelling, Described):
             SpecError: a name or a shape that the model does not have.
         """
         self.move(params)
-        with census.asked(self):
+        with asked(self):
             return self.measure()
 
     def move(self, params: Mapping[str, Tensor] | None = None) -> None:
@@ -379,10 +380,8 @@ class Objective(private.Travelling, Described):
             words = str(fault).splitlines()[0] if str(fault) else ""
             if self.autograd or not ("does not require grad" in words or "nference" in words):
                 raise
-            raise SpecError(
-                f"the forward pass or the loss takes derivatives ({words}); pass autograd=True, or --autograd on the "
-                "command line"
-            ) from fault
+            said = f"the forward pass or the loss takes derivatives ({words})"
+            raise SpecError(f"{said}; pass autograd=True, or --autograd on the command line") from fault
 
     def assert_unchanged(self) -> None:
         """Check that model and data are still as the objective found them.

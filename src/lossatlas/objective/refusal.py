@@ -20,7 +20,7 @@ from lossatlas.warned import ours
 if TYPE_CHECKING:
     from lossatlas.objective.objective import Objective
 
-__all__ = ["PASSED", "Contact", "named"]
+__all__ = ["PASSED", "Contact", "asked", "named"]
 
 _LONGEST = 300
 PASSED = (SpecError, RunMismatchError, MissingExtraError, OSError, MemoryError, torch.OutOfMemoryError)
@@ -105,6 +105,32 @@ class Contact:
             f"{named(shown)}, targets {named(targets)}; expected those of training: pass another loss, or data whose "
             "batches end with the targets"
         )
+
+
+@contextmanager
+def asked(objective: Objective) -> Iterator[None]:
+    """Where an evaluation raises, call model and loss with the first batch under watch, which says why.
+
+    What raises at another point or for another batch alone stays what it is.
+
+    Args:
+        objective: what is evaluated.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        SpecError: model, ``forward`` or loss cannot take a batch.
+    """
+    try:
+        yield
+    except Exception as fault:
+        if not isinstance(fault, PASSED):
+            contact = Contact(objective)
+            with contact.told(), objective.posed(), objective.batches.seeded(0), objective.grad_mode():
+                batch = next(iter(objective.batches))
+                contact.samples(*contact.outputs(batch), batch)
+        raise
 
 
 def named(value: Any) -> str:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from lossatlas.objective import calling, reduction, revealed
 from lossatlas.objective.containers import map_tensors, tensors_of
+from lossatlas.objective.refusal import asked
 
 if TYPE_CHECKING:
     from lossatlas.objective.census import Look
@@ -83,7 +84,7 @@ def weighing_of(objective: Objective) -> reduction.ByTarget | None:
         return None
     looked = []
     chosen = looked_at(objective.batches.number)
-    with objective.posed(), objective.batches.seeded(0), objective.grad_mode():
+    with asked(objective), objective.posed(), objective.batches.seeded(0), objective.grad_mode():
         for number, batch in enumerate(objective.batches):
             if number not in chosen:
                 continue

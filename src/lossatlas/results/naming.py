@@ -1,4 +1,4 @@
-"""Which names a measured value may have: those that the schema does not need itself."""
+"""Which names a measured value may have: those that the schema does not need itself. How a nameless loss is called."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from collections.abc import Iterable
 
 from lossatlas.errors import SpecError
 
-__all__ = ["ENDINGS", "TAKEN", "check_axes", "check_names"]
+__all__ = ["ENDINGS", "OWN_LOSS", "TAKEN", "check_axes", "check_names"]
 
 TAKEN = ("status", "x", "y", "z")
 """Names of the schema's own, and of the axes that every command has."""
 
 ENDINGS = ("_length", "_uncertainty", "_se", "_low", "_high", "_spread")
 """How the names of variables end that the schema puts beside a value."""
+
+OWN_LOSS = "the model's own"
+"""How a Landscape names a loss that the model itself returns."""
 
 _LONGEST = 10_000
 

@@ -28,6 +28,7 @@ from lossatlas.objective.paired import Paired
 from lossatlas.objective.probe import Centre
 from lossatlas.objective.reduction import name_of
 from lossatlas.results.landscape import About, Axis
+from lossatlas.results.naming import OWN_LOSS
 from lossatlas.results.spec import RunSpec
 from lossatlas.sampling.samplers import Sampler
 from lossatlas.space.charts import Chart
@@ -191,7 +192,7 @@ def _command(arguments: list[str]) -> str:
 def _loss_name(objective: Measurable) -> str:
     if isinstance(objective, Function):
         return name_of(inspect.unwrap(objective.loss))
-    return "the model's own" if objective.loss is None else name_of(objective.loss)
+    return OWN_LOSS if objective.loss is None else name_of(objective.loss)
 
 
 def _grid_line(coordinates: np.ndarray) -> str:

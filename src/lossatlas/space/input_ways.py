@@ -12,6 +12,7 @@ from torch import Tensor
 from lossatlas.errors import SpecError
 from lossatlas.objective import Objective
 from lossatlas.objective.reentrant import differentiated
+from lossatlas.objective.refusal import asked
 from lossatlas.space.parameters import precise
 from lossatlas.space.recipes import generator_of
 from lossatlas.space.shifting import Place, layer_of
@@ -78,7 +79,7 @@ def gradients(part: Objective, place: Place, at: list[Tensor] | None = None) -> 
     """
     found = []
     part.move()
-    with part.batches.seeded(0), differentiable():
+    with asked(part), part.batches.seeded(0), differentiable():
         for number, batch in enumerate(part.batches):
             leaves: list[Tensor] = []
 

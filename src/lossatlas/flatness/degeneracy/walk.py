@@ -25,6 +25,7 @@ from lossatlas.errors import SpecError, unknown
 from lossatlas.objective import Objective, batchnorm, means
 from lossatlas.objective.given import check_objective, check_params
 from lossatlas.objective.reentrant import differentiated
+from lossatlas.objective.refusal import asked
 from lossatlas.space import filters
 from lossatlas.space.filters.selection import matching
 from lossatlas.space.parameters import Parameters
@@ -161,7 +162,7 @@ class Posterior:
                 place.copy_(part.reshape(place.shape))
 
     def _loss(self, batch: Any, *, slope: bool = False) -> tuple[float, tuple[Tensor, ...]]:
-        with differentiated():
+        with asked(self.objective), differentiated():
             outputs, targets = self.objective.forward(self._model, batch)
             part = self.objective.loss_part(outputs, targets, batch, weighing=self.objective.weighing)
             if not slope:
