@@ -247,6 +247,7 @@ def test_towards_another_checkpoint(here):
     assert float(la.open("line")["loss"].sel(x=1)) == pytest.approx(end, rel=1e-5)
     sample("--checkpoint", "a.pt", "--towards", "b.pt", *GRID, "--run", "mixed")
     assert la.open("mixed")["x"].attrs["long_name"] == "towards b.pt"
+    assert la.open("line")["x"].attrs["long_name"] == "from a.pt (0) to b.pt (1)"
     program = sample("--checkpoint", "a.pt", "--towards", "b.pt", "--x", "0", "1", "3", "--print-python").stdout
     scope: dict = {}
     exec(compile(program, "printed", "exec"), scope)

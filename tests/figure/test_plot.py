@@ -123,6 +123,22 @@ def test_names_of_points_stand_beside_them_and_touch_neither_each_other_nor_a_po
         Series(x=[0, 1, 2], y=[0, 1, 2], names=("a", "b"))
 
 
+@pytest.mark.parametrize("beside", [0.015, 0.02, 0.025, 0.03, 0.04])
+def test_names_of_points_stand_on_no_error_bar(beside: float) -> None:
+    x, y = np.array([0.0, beside, 1.0]), np.array([0.0, 1.0, 0.5])
+    low, high = y - np.array([0.1, 1.5, 0.1]), y + np.array([0.1, 0.3, 0.1])
+    series = Series(x=x, y=y, low=low, high=high, style="points", names=("a", "b", "c"))
+    figure = static.figure(Plot(panels=[Panel(series=[series], x_label="test error", y_label="norm")]))
+    (axes,) = figure.axes
+    figure.draw_without_rendering()
+    for text in axes.texts:
+        if text.get_text() in series.names:
+            box = text.get_window_extent().shrunk(0.9, 0.7)
+            for one, bottom, top in zip(x, low, high, strict=True):
+                (left, foot), (_, head) = axes.transData.transform([(one, bottom), (one, top)])
+                assert not (box.x0 < left < box.x1 and box.y0 < head and foot < box.y1), (text.get_text(), one)
+
+
 def boxes(texts):
     """What words take up on the page, in pixels."""
     return [text.get_window_extent() for text in texts if text.get_text() and text.get_visible()]

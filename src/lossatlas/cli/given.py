@@ -1,9 +1,10 @@
-"""Which directions does a file give to the axes of a scan?"""
+"""Which directions does a file give to the axes of a scan, and what is one towards a checkpoint called?"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from lossatlas.objective import Objective
 from lossatlas.results import interchange
 from lossatlas.space.planefile import load_directions
 
-__all__ = ["given_directions"]
+__all__ = ["given_directions", "way_words"]
 
 
 def given_directions(path: str, objective: Objective, axes: Iterable[str]) -> dict[str, dict[str, Tensor]]:
@@ -39,3 +40,20 @@ def given_directions(path: str, objective: Objective, axes: Iterable[str]) -> di
         if axis not in found:
             raise SpecError(f"--directions {path} has the axes {list(found)}, not {axis!r}; leave --{axis} out")
     return {axis: found[axis] for axis in axes}
+
+
+def way_words(scan: Any, path: str) -> str:
+    """What a direction towards a checkpoint is called: a line, by both of its ends, where both have a name.
+
+    Args:
+        scan: what was asked for.
+        path: the other checkpoint.
+
+    Returns:
+        The label of the axis.
+    """
+    if len(scan.axes) > 1 or not scan.checkpoint:
+        return f"towards {Path(path).name}"
+    ends = scan.checkpoint, path
+    alike = Path(ends[0]).name == Path(ends[1]).name
+    return "from {} (0) to {} (1)".format(*(end if alike else Path(end).name for end in ends))

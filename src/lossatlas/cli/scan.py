@@ -18,7 +18,7 @@ from lossatlas.cli import corpus as corpora
 from lossatlas.cli import names, program
 from lossatlas.cli.device import device_for
 from lossatlas.cli.functions import check_function
-from lossatlas.cli.given import given_directions
+from lossatlas.cli.given import given_directions, way_words
 from lossatlas.cli.inputs import build_input_plane, check_inputs, usual
 from lossatlas.cli.marking import check_marks
 from lossatlas.cli.needed import check_late
@@ -380,7 +380,7 @@ def build_plane(scan: Scan, objective: Objective) -> Any:
             labels[axis] = "random direction"
         else:
             found[axis] = ways.towards(objective, another(scan, objective, path))
-            labels[axis] = f"towards {Path(path).name}"
+            labels[axis] = way_words(scan, path)
     recipe = Recipe(
         labels=labels,
         seed=scan.seed if len(axes) > len(scan.towards) else None,

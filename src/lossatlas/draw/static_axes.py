@@ -10,6 +10,7 @@ from lossatlas.draw import on_page
 from lossatlas.draw.scene import PictureAxis, Scene
 from lossatlas.draw.sheet import Printed, Sheet, shortened, text_width
 from lossatlas.figure.words import WAY, number
+from lossatlas.results.moves import TOWARDS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -94,6 +95,8 @@ def label_x(sheet: Sheet, axes: Axes, scene: Scene, axis: PictureAxis) -> None:
     if (way := WAY.match(axis.label)) and scene.curves and not scene.paper.x_label:
         ends = " → ".join(end.removeprefix("the ") for end in way.groups())
         name, long = ends, f"{ends} (share of the way)" if scene.paper.units else ends
+    elif axis.label.startswith(TOWARDS) and scene.curves and not scene.paper.x_label:
+        name, long = axis.label, f"{axis.label} (share of the way)" if scene.paper.units else axis.label
     words = long if text_width(long, theme.text) <= room else shortened(name, theme.text, room)
     axes.set_xlabel(words, labelpad=1.5, fontsize=theme.text, color=theme.ink, parse_math=False)
 

@@ -1,4 +1,4 @@
-"""Where do the names of points stand, so that they lie on no point and upon no other name?"""
+"""Where do the names of points stand, so that they lie on no point, on no error bar, and upon no other name?"""
 
 from __future__ import annotations
 
@@ -39,13 +39,15 @@ def draw(axes: Axes, coloured: Iterable[tuple[Series, str]], size: float) -> Non
         if series.style != "line"
         for place in on_page.places(axes, series.x, series.y)
     ]
+    bars = [bar for series, _ in pairs for bar in _bars(axes, series)]
     for series, colour in pairs:
         places = on_page.places(axes, series.x, series.y)
         for place, name in zip(places, series.names, strict=bool(series.names)):
             if not np.isfinite(place).all():
                 continue
-            side = next((s for s in _PLACES if _free(axes, _box(place, name, size, s), taken)), _PLACES[0])
-            taken.append(_box(place, name, size, side))
+            boxes = [_box(place, name, size, side) for side in _PLACES]
+            free = [box for box in boxes if _free(axes, box, taken)] or boxes[:1]
+            taken.append(next((box for box in free if not any(touch(box, bar) for bar in bars)), free[0]))
             _write(axes, taken[-1], name, size, colour)
 
 
@@ -53,6 +55,14 @@ def _around(place: np.ndarray, size: float) -> Box:
     """What a point takes up."""
     half = 0.3 * size
     return place[0] - half, place[0] + half, place[1] - half, place[1] + half
+
+
+def _bars(axes: Axes, series: Series) -> list[Box]:
+    """What the error bars of points take up."""
+    if series.low is None or series.high is None or series.style not in ("points", "both"):
+        return []
+    ends = zip(on_page.places(axes, series.x, series.low), on_page.places(axes, series.x, series.high), strict=True)
+    return [(low[0] - 1.0, low[0] + 1.0, low[1], high[1]) for low, high in ends if np.isfinite([*low, *high]).all()]
 
 
 def _box(place: np.ndarray, name: str, size: float, side: tuple[float, float]) -> Box:
