@@ -57,7 +57,9 @@ def compare(authors, shared_data, rows: slice) -> None:
     theirs = interchange.read_surface(shared_data / "resnet56_surf.h5").isel(x=rows, y=rows)
     grid = la.Grid(x=theirs["x"].values, y=theirs["y"].values)
     ours = la.sample(objective, plane, grid, progress=False)
-    np.testing.assert_allclose(ours["loss"].values, theirs["loss"].values, rtol=1e-5)
+    # What rounds is the logits, not the loss: near 10 they are 9.5e-7 apart, and the mean of 500 is off by 4e-8. At the
+    # centre, where the loss is 0.0007, their value is 6e-9 from that in double precision, and ours as far.
+    np.testing.assert_allclose(ours["loss"].values, theirs["loss"].values, rtol=2e-6, atol=4e-8)
     np.testing.assert_array_equal(np.round(ours["accuracy"] * 500), np.round(theirs["accuracy"] * 500))
 
 
