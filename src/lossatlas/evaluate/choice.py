@@ -42,7 +42,7 @@ FEW = 32
 """Samples on which a plan is held against the plain evaluation, at points spread over the grid."""
 
 FEWER = 8
-"""The same of a short run, of which more would be a large part."""
+"""The same where another layout comes first: it rewrites little, and is held against all samples at the centre too."""
 
 WHOLE_TOLERANCE = 1e-5
 """Relative difference that a plan may have at the centre on all samples, where the order of a long sum counts too."""
@@ -270,7 +270,7 @@ def _found(
     points = check_points({axis: axes[axis] for axis in chart.axes})
     said = f"plan={str(plan)!r} with precision={precision!r}"
     if name != "fastest" and all(one.precision == "exact" for one in plans):
-        part = glimpse(objective, FEWER if short and other else FEW)
+        part = glimpse(objective, FEWER if other else FEW)
         few = ways.on(part)
         if (truth := _attempted(few, points)) is not None:
             found.samples = part.samples
