@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
 import os
 import time
@@ -49,7 +50,7 @@ def replacing(target: Path, *, ending: str = "", durably: bool = False) -> Itera
         if not _is_of_writing(fault):
             raise
         reason = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
-        raise OSError(0, f"cannot be written ({reason}); is the disk full?", str(target)) from fault
+        raise OSError(errno.EIO, f"cannot be written ({reason}); is the disk full?", str(target)) from fault
     finally:
         with contextlib.suppress(OSError):
             scratch.unlink(missing_ok=True)

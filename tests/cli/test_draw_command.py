@@ -108,3 +108,10 @@ def test_an_ending_that_says_nothing_is_named_with_its_file_and_films_are_sent_o
 def test_an_option_with_too_few_values_says_which_it_takes(here):
     said = run("sample", "--model", "zoo:mlp", "--x", "-1", "1", code=2).stderr
     assert "'--x' requires 3 arguments: --x LOW HIGH POINTS" in said
+
+
+def test_what_the_system_refuses_is_a_sentence_without_its_number(here):
+    (here / "a").write_text("a file, no folder")
+    told = run("draw", "one.nc", "-o", "a/b.png", code=1).stderr.strip().splitlines()[-1]
+    assert "a/b.png: the picture cannot be written: " in told
+    assert "Errno" not in told

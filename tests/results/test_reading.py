@@ -188,6 +188,7 @@ def test_a_full_disk_is_an_error_for_films_and_weights_too_and_leaves_what_was_t
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, (done.returncode, done.stderr)
     assert "refused:" in done.stdout and "cannot be written" in done.stdout and "a" in done.stdout
+    assert "[Errno 0]" not in done.stdout
     assert not [path.name for path in tmp_path.rglob(".*")], "nothing half-written stays"
     if kind == "path":
         assert len(la.Trajectory.open(target)) == 2

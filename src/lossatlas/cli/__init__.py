@@ -111,7 +111,7 @@ class Atlas(click.Group):
                 if isinstance(fault, (SpecError, RunMismatchError, MissingExtraError)):
                     raise BadInput(str(fault)) from fault
                 if isinstance(fault, OSError):
-                    raise Failure(str(fault)) from fault
+                    raise Failure(_of_system(fault)) from fault
                 raise
 
 
@@ -123,6 +123,13 @@ def _saying_what_it_takes(fault: click.BadOptionUsage, command: click.Command | 
         return fault
     words = f"{fault.message.rstrip('.')}: {fault.option_name} {option.metavar}"
     return click.BadOptionUsage(fault.option_name, words, fault.ctx)
+
+
+def _of_system(fault: OSError) -> str:
+    """What the system said of a file, as a sentence: without the number that begins Python's words."""
+    if not isinstance(fault.filename, str) or fault.filename2 is not None or not fault.strerror:
+        return str(fault)
+    return f"{fault.filename}: {fault.strerror}"
 
 
 def _from_elsewhere(name: str) -> click.Command:

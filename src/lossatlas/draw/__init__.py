@@ -16,6 +16,7 @@ suffix                       what it is                             extra
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import sys
@@ -198,7 +199,7 @@ def _written(target: Path, write: Callable[[Path], None]) -> Path:
             write(scratch)
     except OSError as fault:
         reason = fault.strerror or str(fault)
-        raise type(fault)(fault.errno or 0, f"the picture cannot be written: {reason}", str(target)) from fault
+        raise type(fault)(fault.errno or errno.EIO, f"the picture cannot be written: {reason}", str(target)) from fault
     return target
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -255,7 +256,7 @@ def animate(
         _write(_of_one_size(shown), target, rate)
     except OSError as fault:
         reason = fault.strerror or str(fault).splitlines()[0]
-        raise type(fault)(fault.errno or 0, f"the film cannot be written: {reason}", str(target)) from fault
+        raise type(fault)(fault.errno or errno.EIO, f"the film cannot be written: {reason}", str(target)) from fault
     return target
 
 
@@ -318,7 +319,7 @@ def _write_mp4(frames: Iterable[np.ndarray], target: Path, rate: int) -> None:
     except (RuntimeError, OSError):
         written = 0
     if written != count:
-        raise OSError(0, f"the encoder wrote {written} of {count} frames; is the disk full?")
+        raise OSError(errno.EIO, f"the encoder wrote {written} of {count} frames; is the disk full?")
 
 
 def _write_pillow(frames: Iterable[np.ndarray], target: Path, rate: int) -> None:
