@@ -29,7 +29,7 @@ def replacing(target: Path, *, ending: str = "", durably: bool = False) -> Itera
         A hidden path in the same folder, of this process alone.
 
     Raises:
-        OSError: the file cannot be written, also where the library that writes says so in another way.
+        OSError: the file, which it names, cannot be written, also where the library that writes says so in another way.
 
     Example:
         >>> import tempfile
@@ -46,6 +46,11 @@ def replacing(target: Path, *, ending: str = "", durably: bool = False) -> Itera
             with scratch.open("r+b") as file:
                 os.fsync(file.fileno())
         scratch.replace(target)
+    except OSError as fault:
+        if fault.errno is None or fault.filename not in (None, str(scratch)):
+            raise
+        # What fails in a write names no file, and what fails in opening one that nobody knows.
+        raise type(fault)(fault.errno, fault.strerror, str(target)) from fault
     except Exception as fault:
         if not _is_of_writing(fault):
             raise

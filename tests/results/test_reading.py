@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -11,12 +12,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import lossatlas as la
-from lossatlas.draw.report import report
+from lossatlas.draw.film import animate
+from lossatlas.draw.report import add_table, report
 from lossatlas.results import folders, reading
 from lossatlas.results.landscape import save
 from lossatlas.results.store import JOURNAL, RunFolder
+from lossatlas.space.planefile import save_directions
+from lossatlas.space.recipes import Seeded
 
 sys.path.insert(0, str(Path(__file__).parent))
 from test_store import block, spec
@@ -230,6 +235,46 @@ def test_a_full_disk_is_an_error_and_leaves_the_old_picture(tmp_path, suffix):
     target = tmp_path / f"a.{suffix}"
     done = subprocess.run([sys.executable, "-c", FULL, str(target)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, (done.returncode, done.stderr)
-    assert "refused:" in done.stdout
+    assert "refused:" in done.stdout and str(target) in done.stdout
     assert [path.name for path in tmp_path.iterdir()] == ([] if suffix == "nc" else [target.name])
     assert suffix == "nc" or target.stat().st_size > 4096
+
+
+class _Cut:
+    """A film whose disk is full at the third frame."""
+
+    def frames(self, scenes, view, moments, size):
+        for number in range(len(moments)):
+            if number == 2:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            yield np.full((40, 40, 3), number / 9)
+
+
+def test_a_film_in_a_folder_that_cannot_be_written_whole_leaves_the_older_one(tmp_path):
+    found = la.landscape(x=[-1.0, 0.0, 1.0], loss=[1.0, 0.0, 1.0])
+    (tmp_path / "film").mkdir()
+    for number in range(3):
+        (tmp_path / "film" / f"{number:05d}.png").write_text("older")
+    with pytest.raises(OSError, match="film cannot be written: No space left"):
+        animate(found, tmp_path / "film", _Cut(), seconds=0.4, rate=10, width=100, progress=False)
+    assert [file.read_text() for file in sorted((tmp_path / "film").iterdir())] == ["older"] * 3
+
+
+@pytest.mark.parametrize("which", ["page", "recipe"])
+def test_what_is_written_again_in_its_place_is_never_half_there(tmp_path, monkeypatch, which):
+    def full(path, text, **_):
+        path.write_bytes(text[:20].encode())
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    page = la.draw(la.landscape(x=[-1.0, 0.0, 1.0], loss=[1.0, 0.0, 1.0]), tmp_path / "a.html")
+    before = page.read_text()
+    layer = torch.nn.Linear(3, 2)
+    plane = la.Plane({name: tensor.detach() for name, tensor in layer.named_parameters()}, {"x": Seeded(layer, seed=0)})
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="No space left"):
+        if which == "page":
+            add_table(page, [{"name": "a", "value": "1"}])
+        else:
+            save_directions(plane, tmp_path / "directions.safetensors")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.html"]
+    assert page.read_text() == before

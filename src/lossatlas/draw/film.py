@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import math
 import os
@@ -288,9 +289,9 @@ def _write(frames: Iterable[np.ndarray], target: Path, rate: int) -> None:
         from matplotlib.image import imsave
 
         target.mkdir(exist_ok=True)
-        for number, frame in enumerate(frames):
-            with replacing(target / f"{number:05d}.png", ending=".png") as scratch:
-                imsave(scratch, frame)
+        with contextlib.ExitStack() as all_of_them:  # they take the places of an older film's together, or not at all
+            for number, frame in enumerate(frames):
+                imsave(all_of_them.enter_context(replacing(target / f"{number:05d}.png", ending=".png")), frame)
         return
     sweep(target)
     with replacing(target, ending=suffix) as scratch:

@@ -31,7 +31,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lossatlas.atomic import replacing, sweep
+from lossatlas.atomic import replacing, sweep, write_text
 from lossatlas.errors import SpecError
 from lossatlas.figure.parts import Heading, Note, Number, Part, Picture, Table
 from lossatlas.figure.plot import Plot, plot_of
@@ -236,11 +236,12 @@ def add_table(path: Path, rows: Sequence[Mapping[str, str]], note: str = "") -> 
 
     Raises:
         SpecError: the file is no such page.
+        OSError: it cannot be written; the page stays as it was.
     """
     page = path.read_text(encoding="utf-8")
     if _PLACE not in page or not rows:
         raise SpecError(f"{path} is not a page of lossatlas.draw, or the table has no rows")
-    path.write_text(page.replace(_PLACE, _table(rows, note) + _PLACE, 1), encoding="utf-8")
+    write_text(path, page.replace(_PLACE, _table(rows, note) + _PLACE, 1))
     return path
 
 

@@ -11,7 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lossatlas.atomic import replacing
+from lossatlas.atomic import replacing, write_text
 from lossatlas.errors import SpecError
 from lossatlas.objective import sealing
 from lossatlas.space.charts import Plane
@@ -39,7 +39,7 @@ def save_directions(plane: Plane, path: str | os.PathLike[str]) -> Path:
     made = {axis: direction.identity for axis, direction in plane.directions.items() if isinstance(direction, Seeded)}
     if made:  # a recipe is kept in the place of its tensors
         target = target.with_suffix(".json")
-        target.write_text(json.dumps(made, indent=2), encoding="utf-8")
+        write_text(target, json.dumps(made, indent=2))
         return target
     tensors = {
         f"{axis}/{name}": tensor.detach().cpu().contiguous()
