@@ -6,7 +6,7 @@ import importlib
 import traceback
 from types import ModuleType
 
-__all__ = ["MissingExtraError", "require"]
+__all__ = ["MissingExtraError", "broken", "require"]
 
 _IMPORTING = ("_frozen_importlib", "_frozen_importlib_external", "importlib")
 
@@ -43,24 +43,40 @@ def require(module: str, *, extra: str, purpose: str) -> ModuleType:
         if missing.name is not None and missing.name.partition(".")[0] == root:
             wanted = f"pip install 'lossatlas[{extra}]'" if extra else f"pip install {root}"
             raise MissingExtraError(f"{root} is needed to {purpose}: {wanted}") from missing
-        raise MissingExtraError(_broken(root, purpose, missing)) from missing
+        raise MissingExtraError(broken(root, purpose, missing)) from missing
     except Exception as fault:  # a library built for another torch may raise anything while it is imported
-        raise MissingExtraError(_broken(root, purpose, fault)) from fault
+        raise MissingExtraError(broken(root, purpose, fault)) from fault
 
 
-def _broken(root: str, purpose: str, fault: Exception) -> str:
+def broken(root: str, purpose: str, fault: BaseException) -> str:
+    """Why a library that is installed cannot be imported, and what to do.
+
+    Args:
+        root: the library that is needed.
+        purpose: what for, completing "... is needed to".
+        fault: what its import raised; the first cause is told, which a library that imports lazily wraps.
+
+    Returns:
+        Two sentences.
+
+    Example:
+        >>> broken("transformers", "make hf:net", RuntimeError("no such operator")).partition(";")[0]
+        'transformers is needed to make hf:net'
+    """
+    while fault.__cause__ is not None:
+        fault = fault.__cause__
     said = " ".join(str(fault).split()) or "no message"
     said = said if len(said) <= 200 else said[:199] + "…"
-    broken = _at_fault(fault) or root
-    through = "" if broken == root else f" in {broken}, which it imports"
+    culprit = _at_fault(fault) or root
+    through = "" if culprit == root else f" in {culprit}, which it imports"
     return (
         f"{root} is needed to {purpose}; it is installed but cannot be imported "
         f"({type(fault).__name__}: {said}{through}). "
-        f"Install a version that fits this Python and this torch: pip install --force-reinstall {broken}"
+        f"Install a version that fits this Python and this torch: pip install --force-reinstall {culprit}"
     )
 
 
-def _at_fault(fault: Exception) -> str:
+def _at_fault(fault: BaseException) -> str:
     """The library in whose code an import went wrong, the innermost but torch, which only says what does not fit it."""
     frames = traceback.walk_tb(fault.__traceback__)
     names = [str(frame.f_globals.get("__name__", "")).partition(".")[0] for frame, _ in frames]

@@ -8,13 +8,37 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-__all__ = ["FEW", "LETTERS", "in_words", "one_line"]
+__all__ = ["FEW", "LETTERS", "NUMBERS", "SENTENCE", "in_words", "number_of", "one_line"]
 
 LETTERS = 600
 """Letters after which the rest of a line is left out."""
 
 FEW = 4
-"""Entries up to which a sequence, a mapping or an array is written out."""
+"""Entries up to which a sequence or a mapping is written out."""
+
+NUMBERS = 12
+"""Numbers up to which an array is written out: a handful of eigenvalues, say."""
+
+SENTENCE = 240
+"""Letters up to which a text is written out that is a field of the object itself, 80 further down."""
+
+
+def number_of(count: int, one: str, many: str = "") -> str:
+    """How many there are of something, in a word that agrees.
+
+    Args:
+        count: how many.
+        one: the word for one of them.
+        many: the word for several; ``one`` with an s where it is left out.
+
+    Returns:
+        The words.
+
+    Example:
+        >>> number_of(1, "checkpoint"), number_of(3, "checkpoint"), number_of(2, "axis", "axes")
+        ('1 checkpoint', '3 checkpoints', '2 axes')
+    """
+    return f"{count} {one if count == 1 else many or f'{one}s'}"
 
 
 def one_line(self: Any) -> str:
@@ -59,7 +83,8 @@ def in_words(value: Any, depth: int = 0) -> str:
     if isinstance(value, numbers.Real):
         return f"{float(value):.6g}"
     if isinstance(value, str):
-        return repr(value if len(value) <= 80 else f"{value[:79]}…")
+        most = 80 if depth else SENTENCE
+        return repr(value if len(value) <= most else f"{value[: most - 1]}…")
     if hasattr(value, "data_vars"):
         return _of_dataset(value)
     if hasattr(value, "shape") and hasattr(value, "dtype"):
@@ -84,7 +109,8 @@ def _of_dataclass(value: Any, depth: int) -> str:
 
 def _of_array(value: Any) -> str:
     kind = str(value.dtype).removeprefix("torch.")
-    if value.ndim == 1 and value.shape[0] <= FEW and type(value).__module__ == "numpy" and value.dtype.kind in "biuf":
+    few = value.ndim == 1 and value.shape[0] <= NUMBERS
+    if few and type(value).__module__ == "numpy" and value.dtype.kind in "biuf":
         return f"[{', '.join(in_words(one) for one in value.tolist())}]"
     return f"{kind} [{', '.join(map(str, value.shape))}]"
 
@@ -98,9 +124,9 @@ def _of_mapping(value: Mapping[Any, Any], depth: int) -> str:
     entries = list(value.values())
     if entries and all(hasattr(one, "shape") and hasattr(one, "dtype") for one in entries):
         size = sum(math.prod(one.shape) for one in entries)
-        return f"{{{len(entries)} {'array' if len(entries) == 1 else 'arrays'}, {size:,} numbers}}"
+        return f"{{{number_of(len(entries), 'array')}, {size:,} numbers}}"
     if depth > 2 or len(entries) > FEW:
-        return f"{{{len(entries)} entr{'y' if len(entries) == 1 else 'ies'}}}"
+        return f"{{{number_of(len(entries), 'entry', 'entries')}}}"
     return f"{{{', '.join(f'{key!r}: {in_words(one, depth)}' for key, one in value.items())}}}"
 
 

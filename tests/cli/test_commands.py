@@ -448,7 +448,7 @@ BAD = {
     "still": ({}, ["--still", "conv"], "still='conv' is unknown; choose one of: weight, bias, norm"),
     "batchnorm": ({}, ["--batchnorm", "thaw"], "batchnorm='thaw' is unknown; choose one of: frozen"),
     "dtype": ({}, ["--dtype", "int8"], "dtype='int8' is unknown; choose one of: float16"),
-    "one point": ({}, ["--x", "0", "1", "1"], "x=(0.0, 1.0, 1) has 1 points"),
+    "one point": ({}, ["--x", "0", "1", "1"], "x=(0.0, 1.0, 1) has 1 point;"),
     "reversed": ({}, ["--x", "1", "0", "3"], "reversed bounds"),
     "samples": ({}, ["--samples", "-1"], "--samples -1"),
     "missing checkpoint": ({}, ["--checkpoint", "none.pt"], "checkpoint none.pt: no such file"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 import types
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 
 from lossatlas import SpecError
-from lossatlas.cli import corpus, names
+from lossatlas.cli import corpus, library_names, names
 from lossatlas.extras import MissingExtraError
 from lossatlas.objective import hub
 
@@ -122,6 +123,26 @@ def test_data_is_offered_what_names_data(library):
         with pytest.raises(SpecError, match="no module 'no'; expected file.py:callable") as told:
             ask("no.such:thing")
         assert "timm:" not in str(told.value)
+
+
+def test_a_broken_library_that_transformers_imports_lazily_is_named(tmp_path, monkeypatch):
+    (tmp_path / "seeing.py").write_text("raise RuntimeError('operator seeing::nms does not exist')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def lazily(place):
+        try:
+            importlib.import_module("seeing")
+        except RuntimeError as fault:
+            raise ModuleNotFoundError(
+                "Could not import module 'Net'. Are its requirements defined correctly?"
+            ) from fault
+
+    library = types.SimpleNamespace(AutoConfig=types.SimpleNamespace(from_pretrained=lazily))
+    monkeypatch.setattr(library_names, "require", lambda *_, **__: library)
+    with pytest.raises(MissingExtraError) as told:
+        names.model(f"hf:{tmp_path}")
+    assert "(RuntimeError: operator seeing::nms does not exist in seeing, which it imports)" in str(told.value)
+    assert str(told.value).endswith("pip install --force-reinstall seeing")
 
 
 def test_names_are_taken_apart():

@@ -136,7 +136,7 @@ def test_a_measure_that_does_not_apply_says_why_beside_the_others(here) -> None:
         (["--set", "sam.radius=1"], "rho, m, steps, seed"),
         (["--set", "lpf.sigma=1"], "sam, adaptive_worst"),
         (["--set", "sam"], "MEASURE.OPTION=VALUE"),
-        (["--against", "test_error=1,2"], "2 values for 1 checkpoints"),
+        (["--against", "test_error=1,2"], "2 values for 1 checkpoint;"),
         (["--against", "test_error=x"], "expected NAME=V1,V2"),
         (["--checkpoint", "a.pt", "--checkpoint", "a.pt"], "given twice"),
         (["--out", "flat.doc"], ".png"),

@@ -166,7 +166,7 @@ def test_bad_connections_are_named():
         la.connect(objective, a, a)
     with pytest.raises(la.SpecError, match="the same weights"):
         barrier(objective, a, a)
-    with pytest.raises(la.SpecError, match="another architecture: 1 tensors missing, first 'at'"):
+    with pytest.raises(la.SpecError, match="another architecture: 1 tensor missing, first 'at'"):
         la.connect(objective, a, nn.Linear(2, 1))
     with pytest.raises(la.SpecError, match="diverged in epoch"):
         la.connect(objective, a, b, training=Training(epochs=30, lr=1e4))

@@ -120,6 +120,32 @@ def test_every_result_shows_itself_in_a_few_lines(found):
         assert "\n        " not in text or name in datasets, f"{name} prints an array: {text[:200]}"
 
 
+def test_what_a_user_asked_for_is_told_whole(found):
+    """Eigenvalues are numbers and a comparison is a sentence: neither is cut away for the sake of a short line."""
+    eigen = found["eigenvalues"]
+    assert all(f"{value:.6g}" in repr(eigen) for value in eigen.values)
+    assert repr(found["comparison"].words) in repr(found["comparison"])
+    assert repr(eigen.plot()).startswith("Plot('', 1 panel, caption=[") and "Series" not in repr(eigen.plot())
+
+
+def test_what_hangs_on_la_never_shows_an_address():
+    own = {name: one for name, one in vars(la).items() if inspect.isclass(one) and not issubclass(one, Exception)}
+    assert {"Recorder", "Function", "InputPlane", "Plane"} <= {*own, *la.__all__}
+    for name in la.__all__:
+        one = getattr(la, name)
+        if inspect.isclass(one) and not issubclass(one, Exception):
+            assert one.__repr__ is not object.__repr__, name
+
+
+def test_every_public_dataclass_that_draws_itself_is_told_in_a_line():
+    bare = [
+        one.__name__
+        for one in plotting()
+        if dataclasses.is_dataclass(one) and getattr(one.__repr__, "__wrapped__", None) is not None
+    ]
+    assert not bare, bare
+
+
 def public_classes():
     for module in pkgutil.walk_packages(la.__path__, "lossatlas."):
         if module.name.startswith(("lossatlas.cli", "lossatlas.evaluate", "lossatlas.__main__", "lossatlas.atlas")):

@@ -183,7 +183,7 @@ def test_a_bad_word_lists_the_good_ones(fields: dict[str, Any], match: str) -> N
 
 
 def test_more_labels_than_landscapes_are_refused(bowl: xr.Dataset) -> None:
-    with pytest.raises(SpecError, match="labels has 2 names for 1 landscapes"):
+    with pytest.raises(SpecError, match="labels has 2 names for 1 landscape;"):
         compiled(bowl, None, {"labels": ["a", "b"]})
 
 

@@ -157,7 +157,7 @@ def test_a_network_is_marked_where_its_projection_lies_with_its_distance():
     (found,) = marks(plane, {"A": {"w": torch.tensor([0.5, 1.0, 0.25])}, "in it": {"w": torch.tensor([1.0, 0.0, 0.0])}})
     assert found.x.tolist() == pytest.approx([0.5, 1.0]) and found.y.tolist() == pytest.approx([0.5, 0.0])
     assert list(found.words) == ["A (0.25 off)", "in it"]
-    with pytest.raises(SpecError, match="the plane has 1 axes"):
+    with pytest.raises(SpecError, match="the plane has 1 axis;"):
         marks(la.Plane({"w": torch.zeros(3)}, {"x": {"w": torch.eye(3)[0]}}), {})
 
 

@@ -216,7 +216,7 @@ def test_landscapes_of_different_rank_are_refused(bowl: xr.Dataset, line: Make) 
 def test_a_kind_that_does_not_fit_lists_those_that_do(bowl: xr.Dataset, line: Make) -> None:
     with pytest.raises(SpecError, match="kind='line' does not fit.*2 axes; choose one of: auto, contour, filled"):
         compile(bowl, View(kind="line"))
-    with pytest.raises(SpecError, match="kind='surface' does not fit.*1 axes; choose one of: auto, line"):
+    with pytest.raises(SpecError, match="kind='surface' does not fit.*1 axis; choose one of: auto, line"):
         compile(line([1.0, 2.0]), View(kind="surface"))
 
 

@@ -92,6 +92,6 @@ def test_what_does_not_fit_is_refused() -> None:
     line = build({"x": Axis(coordinates=np.linspace(-1, 1, 5), length=1.0)}, {"loss": np.arange(5.0)})
     with pytest.raises(la.SpecError, match="two axes"):
         compile(line, la.View(overlays=[Points(x=[0], y=[0])]))
-    with pytest.raises(la.SpecError, match="1 words for 2"):
+    with pytest.raises(la.SpecError, match="1 word for 2 points"):
         Points(x=[0, 1], y=[0, 1], words=["a"])
     assert interactive.payload(compile(field()))["overlays"] == []

@@ -241,7 +241,7 @@ def test_a_network_within_the_model_is_filled_from_a_file_of_the_network_alone()
 def test_an_encoder_is_found_beside_its_projector_and_what_is_left_out_is_said(tmp_path):
     source, target = net(), net()
     torch.save({**prefixed("encoder.", source.state_dict()), "projector.weight": torch.ones(2)}, tmp_path / "a.pt")
-    with pytest.warns(UserWarning, match=r"1 tensors beside the model's were left out \(projector.weight\)"):
+    with pytest.warns(UserWarning, match=r"1 tensor beside the model's was left out \(projector.weight\)"):
         loaded = load_checkpoint(target, tmp_path / "a.pt")
     assert (loaded.prefix, loaded.ignored) == ("encoder.", ("projector.weight",))
     assert torch.equal(source[0].weight, target[0].weight)

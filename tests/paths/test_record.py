@@ -227,7 +227,11 @@ def test_a_training_that_went_back_replaces_what_came_after(tmp_path):
     for _ in range(5):
         recorder.step(model)
     nn.init.zeros_(model.weight)
-    with pytest.warns(UserWarning, match="went back to step 3; 2 checkpoints"):
+    with pytest.warns(
+        UserWarning, match="went back to step 4; 1 checkpoint from there on, recorded before, is replaced"
+    ):
+        la.Recorder(tmp_path / "path").step(model, step=4)
+    with pytest.warns(UserWarning, match="went back to step 3; 2 checkpoints from there on, recorded before, are repl"):
         la.Recorder(tmp_path / "path").step(model, step=3)
     assert [entry["step"] for entry in la.Recorder(tmp_path / "path").entries] == [0, 1, 2, 3]
     files = sorted(file.name for file in (tmp_path / "path").glob("*.safetensors"))

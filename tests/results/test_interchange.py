@@ -83,7 +83,7 @@ def test_directions_are_ordered_by_number_and_named_by_the_model(tmp_path):
 def test_directions_of_another_model_are_refused_with_the_first_that_differs():
     with pytest.raises(SpecError, match=r"entry 1 has shape \(3,\); the model's 'b' there has \(2,\)"):
         interchange.match([np.zeros(2), np.zeros(3)], {"a": (2,), "b": (2,)})
-    with pytest.raises(SpecError, match="1 entries; the model has 2 parameters"):
+    with pytest.raises(SpecError, match="1 entry; the model has 2 parameters"):
         interchange.match([np.zeros(2)], {"a": (2,), "b": (2,)})
 
 
@@ -101,7 +101,7 @@ def test_files_that_are_none_are_refused(tmp_path):
         interchange.read_directions(tmp_path / "other.h5")
     with h5py.File(tmp_path / "short.h5", "w") as file:
         file["xcoordinates"], file["train_loss"] = [0.0, 1.0], [1.0]
-    with pytest.raises(SpecError, match="train_loss has 1 values; the coordinates need 2"):
+    with pytest.raises(SpecError, match="train_loss has 1 value; the coordinates need 2"):
         interchange.read_surface(tmp_path / "short.h5")
 
 

@@ -81,7 +81,7 @@ def test_one_sided_ranges_bounds_of_zero_and_arrays_are_fine():
 
 
 BAD = {
-    "one point": (dict(x=(-1, 1, 1)), r"x=\(-1, 1, 1\) has 1 points; an axis needs a whole number of at least two"),
+    "one point": (dict(x=(-1, 1, 1)), r"x=\(-1, 1, 1\) has 1 point; an axis needs a whole number of at least two"),
     "part of a point": (dict(x=(-1, 1, 2.5)), "a whole number of at least two"),
     "reversed": (dict(x=(1, -1, 5)), r"reversed bounds; the lower one comes first, x=\(-1.0, 1.0, 5\)"),
     "empty range": (dict(x=(1, 1, 5)), "reversed bounds"),

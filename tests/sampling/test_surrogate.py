@@ -32,6 +32,24 @@ def test_held_out_errors_are_those_of_fitting_again_without_the_point():
         assert found[i] == pytest.approx(values[i] - again, abs=1e-8)
 
 
+@pytest.mark.filterwarnings("error")
+def test_points_without_which_no_spline_is_determined_are_as_far_off_as_can_be():
+    """Any part of the first coarse grid: without one or four of its points the others may lie on a conic."""
+    cells = surrogate.places((41, 41))
+    coarse = np.array([41 * i + j for i in range(0, 41, 10) for j in range(0, 41, 10)])
+    rng = np.random.default_rng(0)
+    for count in range(surrogate.fewest(2), len(coarse)):
+        for _ in range(30):
+            known = np.sort(rng.choice(coarse, count, replace=False))
+            values = (cells[known] ** 2).sum(axis=1) + 0.1 * np.sin(9 * cells[known, 0])
+            for fresh in (None, known[:3]):
+                found = surrogate.estimate(cells, known, values, fresh=fresh)
+                assert np.isfinite(found.errors).all() and np.isfinite(found.values).all(), known.tolist()
+            assert np.isfinite(surrogate.held_out(cells[known], values)).all(), known.tolist()
+    lines = np.array([[0, 0], [0.5, 0], [1, 0], [0, 1], [0.25, 1], [1, 1], [0.5, 0.5]])  # and one point off both
+    assert surrogate.held_out(lines, np.arange(7.0))[-1] == 6.0
+
+
 def test_the_size_of_a_hole_is_the_standard_deviation_of_kriging():
     points, place = CELLS[KNOWN][:10], np.array([[0.4, 0.35]])
     found = holes.sizes(place, points, np.arange(10)[None])

@@ -145,7 +145,7 @@ BAD = {
     "other model": (lambda: la.directions.towards(net(), nn.Linear(2, 2)), "6 of 6 tensors missing"),
     "other shape": (
         lambda: la.directions.towards({"w": torch.ones(2)}, {"w": torch.ones(3)}),
-        r"1 of 1 tensors have another shape, first 'w': got \(3,\), expected \(2,\)",
+        r"1 of 1 tensors has another shape, first 'w': got \(3,\), expected \(2,\)",
     ),
     "origin": (lambda: la.directions.random(3, seed=0), "origin is a int"),
 }

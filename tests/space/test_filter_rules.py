@@ -520,7 +520,7 @@ def test_quantised_weights_are_refused_with_a_reason():
     model = Eight()
     row = filters.table(model)["weight"]
     assert (row.reason, row.moves(())) == ("quantised (int8)", False)
-    with pytest.raises(SpecError, match=r"1 weights cannot be moved, first weight: quantised \(int8\)"):
+    with pytest.raises(SpecError, match=r"1 weight cannot be moved, first weight: quantised \(int8\)"):
         la.Plane.random(model)
     assert set(la.directions.random(model, seed=0, only="free.*")) == {"free.weight"}
     with pytest.raises(SpecError, match="the origin holds it as torch.int8, which cannot be moved"):

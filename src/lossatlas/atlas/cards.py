@@ -11,6 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from lossatlas.oneline import number_of
 from lossatlas.results.landscape import Status
 from lossatlas.results.opening import KINDS
 from lossatlas.results.spec import RunSpec
@@ -102,7 +103,7 @@ def _of_seeds(path: Path) -> dict[str, Any]:
         "counts": summed,
         "finished": all(one["finished"] for one in each),
         "changed": max(one["changed"] for one in each),
-        "words": f"{len(each)} seeds",
+        "words": number_of(len(each), "seed"),
     }
 
 

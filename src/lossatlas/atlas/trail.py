@@ -13,6 +13,7 @@ import xarray as xr
 from lossatlas.draw import View
 from lossatlas.errors import SpecError
 from lossatlas.figure import overlays
+from lossatlas.oneline import number_of
 from lossatlas.paths.along import along, falls
 from lossatlas.paths.findings import Checkpoint, Projected
 from lossatlas.paths.growing import Growing, Position
@@ -82,7 +83,7 @@ class Trail:
             "counts": {"total": len(entries), "done": len(entries), "failed": 0, "non_finite": 0},
             "finished": True,
             "changed": (self.folder / INDEX).stat().st_mtime if entries else 0.0,
-            "words": f"{len(entries)} checkpoints"
+            "words": number_of(len(entries), "checkpoint")
             + (f", step {last['step']}" if entries else "")
             + ("" if loss is None else f", loss in training {loss:.3g}"),
         }
@@ -263,7 +264,7 @@ def _eye(path: overlays.Path) -> tuple[float, float]:
 def _words(position: Position) -> str:
     shares = ", ".join(f"{100 * share:.0f} %" for share in position.shares)
     paths = len(position.lengths)
-    of = f"{len(position.checkpoints)} checkpoints" + (f" of {paths} paths together" if paths > 1 else "")
+    of = number_of(len(position.checkpoints), "checkpoint") + (f" of {paths} paths together" if paths > 1 else "")
     return (
         f"The first two principal components hold {shares} of the variance of {of}; "
         "the axes lie in their plane and are turned so that what was drawn before stays where it was."

@@ -15,6 +15,7 @@ from lossatlas.cli.needed import Need, flag, needing
 from lossatlas.cli.numbers_kept import own_run
 from lossatlas.cli.options import WHAT, Measuring, flags, settings
 from lossatlas.errors import SpecError, unknown
+from lossatlas.oneline import number_of
 
 __all__ = ["CURVES", "connect_command"]
 
@@ -120,7 +121,10 @@ class _Found:
         first = "line-before-alignment" if alignment is not None and alignment.moved else "line"
         found, way = self._barrier(first)
         mode = way.attrs["batchnorm"]
-        click.echo(f"data: {objective.data_name}, {objective.samples} samples{f'; BatchNorm {mode}' if mode else ''}")
+        click.echo(
+            f"data: {objective.data_name}, "
+            f"{number_of(objective.samples, 'sample')}{f'; BatchNorm {mode}' if mode else ''}"
+        )
         self._say("straight line", found, way, first)
         click.echo(CAVEAT)
         if alignment is not None:

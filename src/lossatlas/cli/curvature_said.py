@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from lossatlas.cli.as_json import echo_json
+from lossatlas.oneline import number_of
 
 __all__ = ["along_numbers", "end_numbers", "say", "say_map", "say_rows", "trace_numbers"]
 
@@ -22,12 +23,12 @@ def say_map(wish: Any, found: Any, value: str, words: list[str]) -> None:
         values, status = found[value].values.tolist(), found["status"].values.tolist()
         echo_json({"about": name, "axes": axes, "values": values, "status": status, "caveats": words})
     else:
-        click.echo(f"{name}: {low:.3g} to {high:.3g} at {found[value].size} points")
+        click.echo(f"{name}: {low:.3g} to {high:.3g} at {number_of(found[value].size, 'point')}")
         for text in words:
             click.echo(text)
     if bad:
         why = "have no value, or a bound" if wish.critical else "did not converge or are not finite"
-        click.echo(f"{bad} points {why}: lossatlas info says why", err=True)
+        click.echo(f"{number_of(bad, 'point')} {why}: lossatlas info says why", err=True)
 
 
 def say_rows(wish: Any, about: str, rows: list[dict[str, Any]], caveats: tuple[str, ...]) -> None:

@@ -10,6 +10,7 @@ import click
 from lossatlas.cli.as_json import echo_json
 from lossatlas.cli.needed import Checked, needing, unless
 from lossatlas.errors import SpecError, unknown
+from lossatlas.oneline import number_of
 
 __all__ = ["explain_command"]
 
@@ -191,6 +192,6 @@ def _print_summary(rows: list[dict[str, Any]]) -> None:
     filters = sum(row["filters"] for row in moving)
     default = sum("default rule" in row["filter"] for row in rows)
     refused = sum(row[""] == "refused" for row in rows)
-    click.echo(f"\n{len(rows)} tensors; {len(moving)} move, in {filters} filters", nl=False)
+    click.echo(f"\n{number_of(len(rows), 'tensor')}; {len(moving)} move, in {number_of(filters, 'filter')}", nl=False)
     click.echo(f"; {refused} refused" if refused else "", nl=False)
     click.echo(f"; {default} by the default rule" if default else "")

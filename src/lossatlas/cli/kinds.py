@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lossatlas.errors import SpecError
+from lossatlas.oneline import number_of
 
 __all__ = ["Result", "opened", "parts_of"]
 
@@ -268,7 +269,8 @@ def _landscape_facts(landscape: Any) -> dict[str, Any]:
     from lossatlas.results.landscape import axis_names, cut_at, structured, value_names
 
     axes = {
-        name: f"{len(landscape[name])} points from {float(landscape[name][0]):g} to {float(landscape[name][-1]):g}, "
+        name: f"{number_of(len(landscape[name]), 'point')} from {float(landscape[name][0]):g} to "
+        f"{float(landscape[name][-1]):g}, "
         f"{landscape[name].attrs['long_name']}, {_norm(landscape, name)} {_length(landscape[name].attrs['length'])}"
         for name in axis_names(landscape)
     }

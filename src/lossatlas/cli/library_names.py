@@ -13,9 +13,10 @@ from torch import nn
 from lossatlas import zoo
 from lossatlas.cli.parsed_names import SEED, Name
 from lossatlas.errors import SpecError
-from lossatlas.extras import MissingExtraError, require
+from lossatlas.extras import MissingExtraError, broken, require
 from lossatlas.objective import hub
 from lossatlas.objective.randomness import seeded
+from lossatlas.oneline import number_of
 from lossatlas.untrusted import json_object
 
 __all__ = ["LIBRARIES"]
@@ -60,10 +61,14 @@ def _from_hub(name: Name) -> nn.Module:
     except MissingExtraError:
         raise
     except Exception as fault:  # a damaged folder can make the library fail in any way
+        if isinstance(fault, ImportError) and fault.__cause__ is not None:  # transformers imports what it needs lazily
+            raise MissingExtraError(broken("transformers", f"make {name.text}", fault)) from fault
         raise SpecError(f"{name.text!r} cannot be loaded: {_first_line(fault)}") from fault
     if missing := sorted(map(str, report.get("missing_keys") or ())):
         raise SpecError(
-            f"{name.text!r}: {len(missing)} weights of {type(made).__name__} are not in it ({', '.join(missing[:3])}), "
+            f"{name.text!r}: {number_of(len(missing), 'weight')} of {type(made).__name__} "
+            f"{'is' if len(missing) == 1 else 'are'} "
+            f"not in it ({', '.join(missing[:3])}), "
             "and would be random; the folder's config.json names another class than wrote its weights"
         )
     network: nn.Module = made

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from lossatlas.cli import Failure
+from lossatlas.oneline import number_of
 
 __all__ = ["merge_command"]
 
@@ -28,7 +29,7 @@ def merge_command(run: str) -> None:
 
     found = merge(run)
     for name, count in found.shards.items():
-        click.echo(f"shard {name}: {count} points")
+        click.echo(f"shard {name}: {number_of(count, 'point')}")
     if not found.whole:
         raise Failure(
             f"{found.done} of {found.total} points are there; run the shards again that did not end, then merge again"

@@ -16,6 +16,7 @@ from lossatlas.cli.needed import needing, settled, unless
 from lossatlas.cli.options import FLAGS, Measuring, flags, settings
 from lossatlas.cli.random_axes import NEEDS
 from lossatlas.errors import SpecError
+from lossatlas.oneline import number_of
 
 __all__ = ["sample_command", "stopped"]
 
@@ -204,7 +205,7 @@ def _measured(scan: Any, objective: Any) -> dict[str, str]:
         return {"function": f"{scan.function}, a {objective.kind}"}
     return {
         "model": f"{scan.model} from {scan.checkpoint}" if scan.checkpoint else _initial(scan.model, objective.name),
-        "data": f"{scan.data}, {objective.samples} samples{_which(scan.samples)}",
+        "data": f"{scan.data}, {number_of(objective.samples, 'sample')}{_which(scan.samples)}",
     }
 
 
@@ -257,7 +258,7 @@ def _report(scan: Any, landscape: Any) -> None:
         click.echo(f"{name}: {centre[name]:.6g} at the centre, {float(values.min()):.6g} to {float(values.max()):.6g}")
     counts = {int(flag): int((landscape["status"] == flag).sum()) for flag in (2, 3)}
     if any(counts.values()):
-        click.echo(f"{counts[2]} points are not finite, {counts[3]} failed: lossatlas info says why", err=True)
+        click.echo(f"{number_of(counts[2], 'point')} not finite, {counts[3]} failed: lossatlas info says why", err=True)
     if verdict := structured(landscape, "sampling").get("verdict"):
         click.echo(f"points: {verdict}")
     how = structured(landscape, "evaluation")

@@ -16,6 +16,7 @@ from lossatlas.cli.numbers_kept import check_numbers, keep_numbers, own_settings
 from lossatlas.cli.options import WHAT, Measuring, flags
 from lossatlas.cli.second import Second, second_options
 from lossatlas.errors import SpecError, unknown
+from lossatlas.oneline import number_of
 
 __all__ = ["QUICK", "Wish", "sharpness_command"]
 
@@ -202,7 +203,10 @@ def _against(text: str, checkpoints: Sequence[str]) -> tuple[list[float] | None,
     except ValueError:
         raise SpecError(f"--against {text}; expected NAME=V1,V2,… such as test_error=0.05,0.08") from None
     if len(numbers) != len(checkpoints):
-        raise SpecError(f"--against has {len(numbers)} values for {len(checkpoints)} checkpoints; give one for each")
+        raise SpecError(
+            f"--against has {number_of(len(numbers), 'value')} for {number_of(len(checkpoints), 'checkpoint')}; "
+            "give one for each"
+        )
     return numbers, name.replace("_", " ") or "given column"
 
 

@@ -15,6 +15,7 @@ from lossatlas.cli.numbers_kept import own_run
 from lossatlas.cli.options import WHAT, Measuring, flags, settings
 from lossatlas.cli.printed import named
 from lossatlas.errors import SpecError
+from lossatlas.oneline import number_of
 
 __all__ = ["trajectory_command"]
 
@@ -143,9 +144,11 @@ def _print_path(path: Any, found: Any) -> None:
 
     first, last = path.checkpoints[0], path.checkpoints[-1]
     if len(path.runs) > 1:
-        each = [f"{name} ({count} checkpoints)" for name, count in zip(path.names, path.runs, strict=True)]
+        each = [f"{name} ({number_of(count, 'checkpoint')})" for name, count in zip(path.names, path.runs, strict=True)]
         click.echo(f"runs: {', '.join(each)}")
-    click.echo(f"path: {len(path)} checkpoints, step {first.step} to {last.step}, {path.dimension:,} parameters")
+    click.echo(
+        f"path: {number_of(len(path), 'checkpoint')}, step {first.step} to {last.step}, {path.dimension:,} parameters"
+    )
     if path.left_out:
         click.echo(f"left out: {', '.join(path.left_out)}")
     click.echo(f"{'component':>9} {'variance':>9} {'random walk':>12} {'90 % of walks':>18}")

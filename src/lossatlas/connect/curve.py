@@ -25,7 +25,7 @@ from lossatlas.figure.plot import Plot, onto
 from lossatlas.figure.words import percent
 from lossatlas.objective import Objective, batchnorm
 from lossatlas.objective.given import check_objective
-from lossatlas.oneline import one_line
+from lossatlas.oneline import number_of, one_line
 from lossatlas.sampling.run import interpolate, sample
 from lossatlas.sampling.samplers import Grid
 from lossatlas.space.charts import Plane, Recipe
@@ -266,5 +266,5 @@ def _whole(objective: Objective, model: nn.Module | Parameters) -> dict[str, Ten
     found = {name: tensor.detach() for name, tensor in tensors_of(model).items() if name in objective.origin}
     missing = [name for name in objective.origin if name not in found]
     if missing:
-        raise SpecError(f"another architecture: {len(missing)} tensors missing, first {missing[0]!r}")
+        raise SpecError(f"another architecture: {number_of(len(missing), 'tensor')} missing, first {missing[0]!r}")
     return {name: found[name].to(objective.device).clone() for name in objective.origin}

@@ -15,7 +15,7 @@ from lossatlas.curvature.subject import Subject
 from lossatlas.errors import SpecError
 from lossatlas.expected import check_kind
 from lossatlas.figure.plot import Panel, Plot, onto
-from lossatlas.oneline import one_line
+from lossatlas.oneline import number_of, one_line
 
 __all__ = ["Beside", "Blocks", "blocks_of"]
 
@@ -68,7 +68,8 @@ class Blocks(Mapping[str, Result], Generic[Result]):
         )
         covered = sum(one.subject.size for one in self.found.values())  # type: ignore[attr-defined]
         left = self.subject.size - covered
-        said = [inside] if not left else [inside, f"{left} parameters belong to no block."]
+        outside = f"{number_of(left, 'parameter')} {'belongs' if left == 1 else 'belong'} to no block."
+        said = [inside, outside] if left else [inside]
         return (*said, *self.subject.caveats)
 
     def plot(self, ax: Any = None) -> Plot:

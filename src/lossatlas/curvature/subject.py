@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from lossatlas.figure.words import capital
 from lossatlas.objective import Objective
 from lossatlas.objective.reduction import name_of
-from lossatlas.oneline import one_line
+from lossatlas.oneline import number_of, one_line
 
 __all__ = ["MATRICES", "Subject", "subject"]
 
@@ -92,7 +92,7 @@ def subject(
     which = "parameters" if tensors == "all" else "weights (biases and norms still)"
     parts = [
         f"{MATRICES[kind]} of {objective.name}, {f'{size:,}'.replace(',', ' ')} {which}",
-        f"mean of {loss} over {objective.samples} samples of {objective.data_name}",
+        f"mean of {loss} over {number_of(objective.samples, 'sample')} of {objective.data_name}",
     ]
     if objective.batchnorm_words:
         parts.append(f"BatchNorm {objective.batchnorm_words}")

@@ -23,6 +23,7 @@ from lossatlas.figure.overlays import Overlay, check, outside
 from lossatlas.figure.palettes import OWN, THEMES, Colours, ThemeName
 from lossatlas.figure.paper import Paper
 from lossatlas.figure.ranges import Range
+from lossatlas.oneline import number_of
 from lossatlas.results.landscape import axis_names, validate, value_names
 from lossatlas.results.quantities import quantity
 from lossatlas.untrusted import printable_fields
@@ -301,7 +302,10 @@ def _kind(kind: KindOption, dimensions: int, *, coarse: bool) -> Kind:
         return "line" if dimensions == 1 else "heat" if coarse else "filled"
     if (kind == "line") != (dimensions == 1):
         good = "auto, line" if dimensions == 1 else "auto, contour, filled, heat, surface"
-        raise SpecError(f"kind={kind!r} does not fit a landscape with {dimensions} axes; choose one of: {good}")
+        raise SpecError(
+            f"kind={kind!r} does not fit a landscape with {number_of(dimensions, 'axis', 'axes')}; "
+            f"choose one of: {good}"
+        )
     return kind
 
 
@@ -322,6 +326,9 @@ def _colours(view: View, source: xr.Dataset) -> Colours:
 def _titled(sources: list[xr.Dataset], labels: Sequence[str]) -> list[xr.Dataset]:
     """The Landscapes by the names they are given."""
     if len(labels) > len(sources):
-        raise SpecError(f"labels has {len(labels)} names for {len(sources)} landscapes; give one each at most")
+        raise SpecError(
+            f"labels has {number_of(len(labels), 'name')} for {number_of(len(sources), 'landscape')}; give one "
+            "each at most"
+        )
     given = [*labels, *[""] * (len(sources) - len(labels))]
     return [one.assign_attrs(title=name) if name else one for one, name in zip(sources, given, strict=True)]

@@ -10,6 +10,7 @@ import torch
 
 from lossatlas.errors import SpecError, unknown
 from lossatlas.expected import check_kind
+from lossatlas.oneline import number_of
 
 __all__ = ["CARRIED_OUT", "NAMES", "PRECISIONS", "Plan", "batches_to_try", "check", "stacks_to_try", "workers_to_try"]
 
@@ -65,7 +66,7 @@ class Plan:
     def __str__(self) -> str:
         """The plan in words."""
         parts = [self.name]
-        parts += [f"{self.micro} samples at once"] if self.micro else []
+        parts += [f"{number_of(self.micro, 'sample')} at once"] if self.micro else []
         parts += [f"{self.workers} workers"] if self.workers > 1 else []
         parts += [f"{self.points} points at once"] if self.points > 1 else []
         parts += ["captured"] if self.captured else []

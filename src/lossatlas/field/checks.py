@@ -95,10 +95,10 @@ def _complete(landscape: xr.Dataset, value: str) -> Finding:
     missing = counts[Status.NOT_SAMPLED]
     lost = int((~np.isfinite(landscape[value].values)).sum()) - missing
     if missing:
-        words = f"{missing} of {status.size} points have not been evaluated."
+        words = f"{missing} of {status.size} points {'has' if missing == 1 else 'have'} not been evaluated."
         return Finding(question=question, verdict="odd", words=words, advice="Run the same command again to resume.")
     if lost > 0:
-        words = f"{lost} of {status.size} points have no finite value."
+        words = f"{lost} of {status.size} points {'has' if lost == 1 else 'have'} no finite value."
         return Finding(
             question=question,
             verdict="odd",

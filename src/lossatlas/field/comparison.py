@@ -12,7 +12,7 @@ import scipy.stats
 import xarray as xr
 
 from lossatlas.figure.plot import Panel, Plot, Series, onto
-from lossatlas.figure.words import number
+from lossatlas.figure.words import capital, number
 from lossatlas.oneline import one_line
 
 __all__ = ["FEW", "Comparison", "caveat_of", "in_words", "spread", "titles_of", "welch"]
@@ -72,7 +72,7 @@ class Comparison:
             y_scale=self.scale,
             x_ticks=list(enumerate(self.titles)),
         )
-        return onto(ax, Plot(panels=[panel], caption=(self.words, "One point for each seed.", self.caveat)))
+        return onto(ax, Plot(panels=[panel], caption=(capital(self.words), "One point for each seed.", self.caveat)))
 
 
 def spread(count: int) -> np.ndarray:

@@ -12,7 +12,7 @@ import xarray as xr
 from lossatlas.errors import SpecError
 from lossatlas.field.rounding import rounding
 from lossatlas.figure.words import number
-from lossatlas.oneline import one_line
+from lossatlas.oneline import number_of, one_line
 from lossatlas.results.landscape import Status, axis_names, structured
 
 __all__ = ["Inequality", "bent", "check_straight", "evaluated", "spacing", "strongest", "violations", "window"]
@@ -221,7 +221,7 @@ def spacing(landscape: xr.Dataset, axis: str) -> float:
     """
     steps = np.diff(landscape[axis].values)
     if len(steps) < 2:
-        raise SpecError(f"axis {axis!r} has {len(steps) + 1} points; a second difference needs at least 3")
+        raise SpecError(f"axis {axis!r} has {number_of(len(steps) + 1, 'point')}; a second difference needs at least 3")
     if not np.allclose(steps, steps[0], rtol=1e-6):
         raise SpecError(f"axis {axis!r} has uneven steps; sample an evenly spaced grid to take differences")
     return float(steps.mean())

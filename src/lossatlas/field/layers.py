@@ -13,7 +13,7 @@ from lossatlas.field.ruggedness import rugged_cells
 from lossatlas.field.stated import stated_error
 from lossatlas.figure.overlays import Points, Symbol
 from lossatlas.figure.words import number
-from lossatlas.oneline import one_line
+from lossatlas.oneline import number_of, one_line
 from lossatlas.results.landscape import Status, axis_names
 
 __all__ = ["MOST", "Layer", "layers"]
@@ -82,7 +82,10 @@ def _downhill(landscape: xr.Dataset, value: str) -> tuple[Layer, ...]:
         return ()  # a hole could hide a minimum or a pass
     slack, how = stated_error(landscape, value)
     tree = merge_tree(field, slack)
-    left = f"{tree.dropped} minima too shallow to be told from none are left out ({how}). {_BEYOND}"
+    left = (
+        f"{number_of(tree.dropped, 'minimum', 'minima')} too shallow to be told from none "
+        f"{'is' if tree.dropped == 1 else 'are'} left out ({how}). {_BEYOND}"
+    )
     return _basins(landscape, field, tree, left), _critical(landscape, field, tree, left)
 
 

@@ -12,6 +12,7 @@ import xarray as xr
 from lossatlas.field.rounding import SPACING, SPACINGS, measured, rounding
 from lossatlas.figure.ranges import Range, choose
 from lossatlas.figure.words import number, percent
+from lossatlas.oneline import number_of
 from lossatlas.results.landscape import structured
 
 __all__ = ["BEYOND", "LEFT_ABOVE", "STANDARD_ERRORS", "another_view", "checked", "on_view", "stated_error", "view"]
@@ -59,7 +60,7 @@ def stated_error(landscape: xr.Dataset, value: str = "loss") -> tuple[np.ndarray
     error, words = _rounding(landscape, value, values)
     if (name := f"{value}_se") in landscape:
         error = error + STANDARD_ERRORS * np.nan_to_num(landscape[name].values)
-        words += f", {STANDARD_ERRORS:g} standard errors over {landscape.attrs['samples']} samples"
+        words += f", {STANDARD_ERRORS:g} standard errors over {number_of(landscape.attrs['samples'], 'sample')}"
     if (name := f"{value}_uncertainty") in landscape:
         error = error + _in_units(landscape, value, values, landscape[name].values)
         words += ", the stated error of cells that were not evaluated on all samples"

@@ -28,7 +28,7 @@ from lossatlas.field.stated import stated_error
 from lossatlas.figure.overlays import Overlay
 from lossatlas.figure.plot import Plot, onto
 from lossatlas.figure.words import number
-from lossatlas.oneline import one_line
+from lossatlas.oneline import number_of, one_line
 from lossatlas.results.landscape import Status, axis_names, validate, value_names
 from lossatlas.results.moves import of_inputs
 
@@ -81,9 +81,9 @@ class Topology:
         edge = len(self.minima) - inner
         beside = f" and {edge} on the edge of the field" if edge else ""
         return (
-            f"{_count(inner, 'minimum', 'minima')}{beside}, {_count(len(self.saddles), 'saddle', 'saddles')}, "
-            f"{_count(len(self.maxima), 'inner maximum', 'inner maxima')}; {self.dropped} shallower pairs left out "
-            f"({self.threshold})."
+            f"{number_of(inner, 'minimum', 'minima')}{beside}, {number_of(len(self.saddles), 'saddle')}, "
+            f"{number_of(len(self.maxima), 'inner maximum', 'inner maxima')}; "
+            f"{number_of(self.dropped, 'shallower pair')} left out ({self.threshold})."
         )
 
     def barrier(self, a: int, b: int) -> float:
@@ -259,7 +259,3 @@ def _critical(landscape: xr.Dataset, values: np.ndarray, cell: int, kind: Kind, 
         persistence=persistence,
         boundary=any(i in (0, n - 1) for i, n in zip(place, values.shape, strict=True)),
     )
-
-
-def _count(n: int, one: str, many: str) -> str:
-    return f"{n} {one if n == 1 else many}"

@@ -11,6 +11,7 @@ from lossatlas.errors import SpecError
 from lossatlas.field.critical import Critical
 from lossatlas.figure.overlays import Overlay, Points, Regions, Symbol
 from lossatlas.figure.plot import Panel, Plot, Scale, Series
+from lossatlas.oneline import number_of
 
 __all__ = ["ALONE", "DECADES", "MOST_WORDS", "NAMES", "TINTED", "Shape", "leaf_order", "overlay", "plot"]
 
@@ -108,7 +109,10 @@ def overlay(found: Shape) -> list[Overlay]:
         SpecError: the field has another number of axes.
     """
     if found.basins.ndim != 2:
-        raise SpecError(f"overlay: the field has {found.basins.ndim} axes; only maps, with two, have basins drawn upon")
+        raise SpecError(
+            f"overlay: the field has {number_of(found.basins.ndim, 'axis', 'axes')}; only maps, with two, have "
+            "basins drawn upon"
+        )
     words = [f"{n}" for n in range(1, len(found.minima) + 1)] if len(found.minima) <= MOST_WORDS else []
     layers: list[Overlay] = [
         Regions(cells=found.basins, label="basin (tinted)", note=f"{found.words} {TINTED} {found.caveat}"),

@@ -21,7 +21,7 @@ import xarray as xr
 from lossatlas.errors import SpecError, unknown
 from lossatlas.field.comparison import FEW, Comparison, caveat_of, in_words, titles_of, welch
 from lossatlas.figure.words import number, percent
-from lossatlas.oneline import one_line
+from lossatlas.oneline import number_of, one_line
 from lossatlas.results import reading
 from lossatlas.results.landscape import About, Axis, Status, axis_names, build, structured, value_names
 from lossatlas.results.store import SPEC
@@ -130,7 +130,7 @@ class Seeds:
         found = build(axes, values, self._status(), about=about)
         found.attrs["sampling"] = _verdict(self)
         for name in value_names(first):
-            found[name + SPREAD].attrs["long_name"] = f"standard deviation of {name} over {k} seeds"
+            found[name + SPREAD].attrs["long_name"] = f"standard deviation of {name} over {number_of(k, 'seed')}"
         return found
 
     def _status(self) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 from lossatlas.errors import SpecError, unknown
 from lossatlas.expected import check_kind
 from lossatlas.figure.words import number
-from lossatlas.oneline import one_line
+from lossatlas.oneline import number_of, one_line
 from lossatlas.untrusted import printable_fields
 
 __all__ = ["Overlay", "Path", "Points", "Regions", "Symbol", "borders", "check", "outside"]
@@ -61,7 +61,10 @@ class Path:
         object.__setattr__(self, "along", numbers)
         for name, row in numbers.items():
             if len(row) != len(self.x):
-                raise SpecError(f"path {self.label!r}: along[{name!r}] has {len(row)} numbers for {len(self.x)} points")
+                raise SpecError(
+                    f"path {self.label!r}: along[{name!r}] has {number_of(len(row), 'number')} for "
+                    f"{number_of(len(self.x), 'point')}"
+                )
         for what, places in (("words", [index for index, _ in self.words]), ("arrows", self.arrows)):
             if any(not 0 <= index < len(self.x) for index in places):
                 raise SpecError(f"path {self.label!r}: {what} stand at points 0 to {len(self.x) - 1}")
@@ -113,7 +116,9 @@ class Points:
             raise SpecError(unknown("symbol", self.symbol, get_args(Symbol)))
         printable_fields(self, *(["words"] if isinstance(self.words, (list, tuple)) else []))
         if self.words and len(self.words) != len(self.x):
-            raise SpecError(f"points {self.label!r}: {len(self.words)} words for {len(self.x)} points")
+            raise SpecError(
+                f"points {self.label!r}: {number_of(len(self.words), 'word')} for {number_of(len(self.x), 'point')}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +154,7 @@ def _as_points(overlay: Path | Points) -> None:
     for name in ("x", "y"):
         object.__setattr__(overlay, name, np.asarray(getattr(overlay, name), dtype=np.float64).reshape(-1))
     if len(overlay.x) != len(overlay.y):
-        raise SpecError(f"{overlay.label!r}: x has {len(overlay.x)} points and y has {len(overlay.y)}")
+        raise SpecError(f"{overlay.label!r}: x has {number_of(len(overlay.x), 'point')} and y has {len(overlay.y)}")
 
 
 def check(overlays: Sequence[Overlay], shapes: Sequence[tuple[int, ...]]) -> tuple[Overlay, ...]:

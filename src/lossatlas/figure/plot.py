@@ -19,7 +19,7 @@ import numpy as np
 from lossatlas.errors import SpecError, unknown
 from lossatlas.figure.palettes import THEMES, Theme, ThemeName
 from lossatlas.figure.paper import Paper
-from lossatlas.oneline import one_line
+from lossatlas.oneline import in_words, number_of, one_line
 from lossatlas.untrusted import printable_fields
 
 __all__ = ["Mark", "Panel", "Plot", "Scale", "Series", "Style", "onto", "plot_of", "sentences_of", "symmetric_below"]
@@ -71,7 +71,10 @@ class Series:
                 object.__setattr__(self, name, np.asarray(values, dtype=np.float64).reshape(-1))
         printable_fields(self, "label", *(["names"] if isinstance(self.names, (list, tuple)) else []))
         if self.names and len(self.names) != len(self.x):
-            raise SpecError(f"series {self.label!r}: {len(self.names)} names for {len(self.x)} points; give one each")
+            raise SpecError(
+                f"series {self.label!r}: {number_of(len(self.names), 'name')} for "
+                f"{number_of(len(self.x), 'point')}; give one each"
+            )
         lengths = {len(values) for values in (self.x, self.y, self.low, self.high) if values is not None}
         if len(lengths) > 1 or (self.low is None) != (self.high is None):
             raise SpecError(f"series {self.label!r}: x, y, low and high need the same length, low and high each other")
@@ -155,7 +158,9 @@ class Plot:
     theme_name: ThemeName = "light"
     paper: Paper = field(default_factory=Paper)
 
-    __repr__ = one_line
+    def __repr__(self) -> str:
+        """What it shows; how it is set is left out."""
+        return f"Plot({in_words(self.title)}, {number_of(len(self.panels), 'panel')}, caption={in_words(self.caption)})"
 
     def __post_init__(self) -> None:
         printable_fields(self, "title", *(["caption"] if isinstance(self.caption, (list, tuple)) else []))

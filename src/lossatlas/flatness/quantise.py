@@ -29,7 +29,7 @@ from lossatlas.figure.words import number, percent
 from lossatlas.flatness import quantise_plot
 from lossatlas.objective import Objective
 from lossatlas.objective.given import check_objective
-from lossatlas.oneline import one_line
+from lossatlas.oneline import number_of, one_line
 from lossatlas.sampling.loop import PATIENCE_SECONDS
 from lossatlas.sampling.run import sample
 from lossatlas.sampling.samplers import Grid
@@ -129,6 +129,8 @@ class Quantised:
         caveats: what of the curvature does not hold here, in sentences.
     """
 
+    __repr__ = one_line
+
     title: str
     about: str
     centre: Mapping[str, float]
@@ -147,7 +149,7 @@ class Quantised:
     @property
     def moves(self) -> str:
         """What moves along the way, and what stays."""
-        many = f"{self.tensors} tensors" if self.tensors > 1 else "1 tensor"
+        many = number_of(self.tensors, "tensor")
         return (
             f"{many} with {percent(self.weights / self.parameters)} of the parameters {self._are} rounded; "
             "biases, normalising layers and activations stay in floating point."
@@ -247,7 +249,7 @@ def quantise(
     count = {name: tensor.numel() for name, tensor in objective.origin.items()}
     return Quantised(
         title=objective.name,
-        about=f"{objective.data_name}, {objective.samples} samples",
+        about=f"{objective.data_name}, {number_of(objective.samples, 'sample')}",
         centre=objective(),
         steps=steps,
         tensors=len(new),

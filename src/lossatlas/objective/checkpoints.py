@@ -16,7 +16,7 @@ from lossatlas.objective import hub
 from lossatlas.objective.contents import Contents, contents_of, read_checkpoint, read_contents
 from lossatlas.objective.matching import Match, lacking, match, places, some
 from lossatlas.objective.wrappers import check_ready, unwrapped
-from lossatlas.oneline import one_line
+from lossatlas.oneline import number_of, one_line
 from lossatlas.warned import warn
 
 __all__ = ["Loaded", "load_checkpoint", "load_state", "read_checkpoint"]
@@ -54,7 +54,7 @@ class Loaded:
         Returns:
             How many tensors came from where, and what was left out.
         """
-        parts = [f"{self.tensors} tensors"]
+        parts = [number_of(self.tensors, "tensor")]
         parts += [f"under key {self.key!r}"] if self.key else []
         parts += [f"with names after {self.prefix!r}"] if self.prefix else []
         parts += [f"by {self.by}"] if self.by else []
@@ -175,7 +175,8 @@ def _load(
             wanted[name].copy_(tensor)
     if matched.beside and not by:
         warn(
-            f"checkpoint {contents.source}: {len(matched.beside)} tensors beside the model's were left out "
+            f"checkpoint {contents.source}: {number_of(len(matched.beside), 'tensor')} beside the model's "
+            f"{'was' if len(matched.beside) == 1 else 'were'} left out "
             f"({some(matched.beside)})",
         )
     return Loaded(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lossatlas.oneline import number_of
 from lossatlas.results.naming import OWN_LOSS
 
 if TYPE_CHECKING:
@@ -18,11 +19,11 @@ class Described:
     def __repr__(self: Objective) -> str:  # type: ignore[misc]
         """Four lines; nothing is evaluated for them."""
         size = sum(tensor.numel() for tensor in self.origin.values())
-        known = f"{self.samples} samples in " if "_census" in vars(self) else ""
+        known = f"{number_of(self.samples, 'sample')} in " if "_census" in vars(self) else ""
         loss = getattr(self.loss, "__name__", type(self.loss).__name__) if self.loss is not None else OWN_LOSS
         statistics = f", BatchNorm {self.batchnorm_words}" if self.batchnorm_words else ""
         return (
-            f"Objective({self.name}: {size:,} parameters in {len(self.origin)} tensors\n"
+            f"Objective({self.name}: {size:,} parameters in {number_of(len(self.origin), 'tensor')}\n"
             f"  data: {self.data_name}, {known}{self.batches.number} batch{'es' * (self.batches.number != 1)}\n"
             f"  values: {', '.join((f'loss ({loss})', *self.names[1:]))}\n"
             f"  device: {self.device}{statistics})"

@@ -16,6 +16,7 @@ from lossatlas.objective.hashing import fingerprint, is_array
 from lossatlas.objective.objective import Objective
 from lossatlas.objective.reduction import name_of
 from lossatlas.objective.trees import Tree, jax
+from lossatlas.oneline import number_of
 from lossatlas.results.landscape import Count
 
 __all__ = ["CALLS", "LAYOUTS", "Calls", "Function", "Measurable"]
@@ -115,6 +116,10 @@ class Function:
         ).hex()
         self._names: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        """What it is a function of."""
+        return f"Function({self.name}: {self.kind})"
+
     @property
     def names(self) -> tuple[str, ...]:
         """The names of all values at a point, the loss first; the first call of the function tells them."""
@@ -126,7 +131,7 @@ class Function:
     def kind(self) -> str:
         """What it is a function of, in words."""
         count = sum(tensor.numel() for tensor in self.origin.values())
-        arrays = f"{len(self.origin)} array{'s' if len(self.origin) > 1 else ''}"
+        arrays = number_of(len(self.origin), "array")
         return f"function of {arrays}{' of JAX' if self.tree.of_jax else ''}, {count:,} numbers"
 
     def __call__(self, params: Any = None) -> dict[str, float]:

@@ -10,6 +10,7 @@ from torch import nn
 from lossatlas.errors import SpecError
 from lossatlas.objective import calling
 from lossatlas.objective.refusal import named
+from lossatlas.oneline import number_of
 
 __all__ = ["Paired", "checked_forward"]
 
@@ -37,7 +38,7 @@ class Paired:
         """
         found: Any = self.function(model, batch)
         if not isinstance(found, (tuple, list)) or len(found) != 2:
-            many = f"{len(found)} values, " if isinstance(found, (tuple, list)) else ""
+            many = f"{number_of(len(found), 'value')}, " if isinstance(found, (tuple, list)) else ""
             got = "nothing" if found is None else f"{many}{named(found)}"
             raise SpecError(
                 f"forward= returned {got}; expected a pair (outputs, targets), such as forward=lambda model, batch: "

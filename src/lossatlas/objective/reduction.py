@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from lossatlas.errors import SpecError
 from lossatlas.objective.containers import map_tensors
-from lossatlas.oneline import one_line
+from lossatlas.oneline import number_of, one_line
 
 __all__ = [
     "ByTarget",
@@ -173,7 +173,7 @@ def loss_mean(loss: Measure, value: Any, size: int, *, told: bool = False) -> Te
         return value / size if stated_reduction(loss) == "sum" else value
     if value.shape[0] != size and not told:
         raise SpecError(
-            f"loss {name_of(loss)} returned shape {tuple(value.shape)} for {size} samples; "
+            f"loss {name_of(loss)} returned shape {tuple(value.shape)} for {number_of(size, 'sample')}; "
             f"expected a scalar or [{size}, ...], one value for each sample (or size=, if {size} is not their number)"
         )
     return value.double().mean()
@@ -269,7 +269,8 @@ def metric_mean(name: str, value: Any, size: int) -> Tensor:
     if not isinstance(value, Tensor) or value.shape != (size,):
         got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
         raise SpecError(
-            f"metric {name!r} returned {got} for {size} samples; expected shape ({size},): one value for each sample, "
+            f"metric {name!r} returned {got} for {number_of(size, 'sample')}; "
+            f"expected shape ({size},): one value for each sample, "
             "so that batches of different size can be averaged"
         )
     return value.double().mean()

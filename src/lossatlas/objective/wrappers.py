@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from lossatlas.errors import SpecError
+from lossatlas.oneline import number_of
 from lossatlas.warned import warn
 
 __all__ = ["check_ready", "plain_name", "plain_names", "unwrapped"]
@@ -148,6 +149,8 @@ def check_ready(model: nn.Module) -> None:
     lazy = [name for name, tensor in tensors.items() if is_lazy(tensor)]
     if lazy:
         raise SpecError(
-            f"model {type(model).__name__}: {len(lazy)} tensors do not exist yet (first {lazy[0]!r}), because its lazy "
+            f"model {type(model).__name__}: {number_of(len(lazy), 'tensor')} "
+            f"{'does' if len(lazy) == 1 else 'do'} not exist "
+            f"yet (first {lazy[0]!r}), because its lazy "
             "modules have seen no batch; call the model once on a batch, model(x), before anything else"
         )

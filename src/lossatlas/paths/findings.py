@@ -13,7 +13,7 @@ from lossatlas.figure.losses import NETWORK, SURFACE, clock, losses
 from lossatlas.figure.overlays import Path
 from lossatlas.figure.plot import Panel, Plot, Series, onto
 from lossatlas.figure.words import number, percent
-from lossatlas.oneline import one_line
+from lossatlas.oneline import number_of, one_line
 from lossatlas.paths.along import along, falls
 from lossatlas.paths.walks import Centre, Null
 
@@ -285,7 +285,9 @@ class PathLosses:
         """
         coordinates = self.projected.coordinates
         if coordinates.shape[1] != 2:
-            raise SpecError(f"the plane has {coordinates.shape[1]} axes; a path is drawn on a plane with two")
+            raise SpecError(
+                f"the plane has {number_of(coordinates.shape[1], 'axis', 'axes')}; a path is drawn on a plane with two"
+            )
         words = self._drop_words()
         words |= {i: text for i, text in self._epochs() if all(self._apart(i, other) for other in words)}
         return Path(

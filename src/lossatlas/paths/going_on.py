@@ -17,9 +17,10 @@ from torch import Tensor
 
 from lossatlas.errors import RunMismatchError
 from lossatlas.figure.words import percent
+from lossatlas.oneline import number_of
 from lossatlas.paths import streams
 
-__all__ = ["check"]
+__all__ = ["check", "steps_in_words"]
 
 REACH = 3.0
 """A training that goes on is at most so many of the path's longest steps from where the path ended."""
@@ -70,10 +71,24 @@ def check(
         _refuse(folder, entries, "the weights are where the path began, and not where it ended")
 
 
+def steps_in_words(first: int, last: int) -> str:
+    """Which steps checkpoints are of.
+
+    Returns:
+        The words.
+
+    Example:
+        >>> steps_in_words(3, 3), steps_in_words(0, 7)
+        ('step 3', 'steps 0 to 7')
+    """
+    return f"step {first}" if first == last else f"steps {first} to {last}"
+
+
 def _refuse(folder: Path, entries: Sequence[Mapping[str, Any]], why: str) -> None:
     first, last = entries[0]["step"], entries[-1]["step"]
     raise RunMismatchError(
-        f"{folder} holds the path of another training ({len(entries)} checkpoints, steps {first} to {last}): {why}. "
+        f"{folder} holds the path of another training ({number_of(len(entries), 'checkpoint')}, "
+        f"{steps_in_words(first, last)}): {why}. "
         "Two trainings are not one path. Recorder(folder, overwrite=True) replaces it; Recorder(folder, resume=True) "
         "goes on with it all the same; or choose another folder"
     )

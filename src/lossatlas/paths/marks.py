@@ -11,6 +11,7 @@ from lossatlas.errors import SpecError
 from lossatlas.expected import check_kind
 from lossatlas.figure.overlays import Overlay, Path, Points
 from lossatlas.figure.words import number
+from lossatlas.oneline import number_of
 from lossatlas.paths.trajectories import Trajectory
 from lossatlas.space.charts import Plane
 from lossatlas.space.directions import tensors_of
@@ -48,7 +49,9 @@ def marks(plane: Plane, places: Mapping[str, Any]) -> list[Overlay]:
     check_kind("plane", plane, Plane, "the lossatlas.Plane that was sampled")
     check_kind("places", places, Mapping, 'networks by name, such as {"SGD": model}')
     if len(plane.axes) != 2:
-        raise SpecError(f"the plane has {len(plane.axes)} axes; places are marked on a plane with two")
+        raise SpecError(
+            f"the plane has {number_of(len(plane.axes), 'axis', 'axes')}; places are marked on a plane with two"
+        )
     networks = {name: place for name, place in places.items() if not isinstance(place, Trajectory)}
     found: list[Overlay] = [_networks(plane, networks)] if networks else []
     return found + [_run(plane, name, place) for name, place in places.items() if isinstance(place, Trajectory)]

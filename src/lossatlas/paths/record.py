@@ -22,6 +22,7 @@ from lossatlas.atomic import replacing, write_text
 from lossatlas.errors import RunMismatchError, SpecError
 from lossatlas.expected import path_of
 from lossatlas.objective import sealing
+from lossatlas.oneline import number_of
 from lossatlas.paths import going_on
 from lossatlas.paths.index import FORMAT, INDEX, LAYOUT, WEIGHTS, file_of, line_of, read_index
 from lossatlas.results.opening import name_kind
@@ -127,6 +128,10 @@ class Recorder:
         self._undecided = bool(self.entries) and not resume
         self._begins = math.inf
         self.count = self.entries[-1]["step"] + 1 if self.entries else 0
+
+    def __repr__(self) -> str:
+        """Where it keeps them, and how many are there."""
+        return f"Recorder({str(self.folder)!r}: {number_of(len(self.entries), 'checkpoint')})"
 
     def step(
         self,
@@ -246,8 +251,8 @@ class Recorder:
             return
         first, last = self._replaced[0]["step"], self._replaced[-1]["step"]
         warn(
-            f"{self.folder}: overwrite=True: {len(self._replaced)} checkpoints of an earlier training, steps {first} "
-            f"to {last}, are replaced",
+            f"{self.folder}: overwrite=True: {number_of(len(self._replaced), 'checkpoint')} of an earlier training, "
+            f"{going_on.steps_in_words(first, last)}, {'is' if len(self._replaced) == 1 else 'are'} replaced",
         )
         self._rewrite([])
         for entry in self._replaced:
@@ -278,8 +283,8 @@ class Recorder:
         if not dropped:
             return
         warn(
-            f"{self.folder}: the training went back to step {step}; {len(dropped)} checkpoints from there on, recorded "
-            "before, are replaced",
+            f"{self.folder}: the training went back to step {step}; {number_of(len(dropped), 'checkpoint')} from "
+            f"there on, recorded before, {'is' if len(dropped) == 1 else 'are'} replaced",
         )
         self._rewrite(kept)
         for entry in dropped:

@@ -24,6 +24,7 @@ from lossatlas.errors import SpecError, unknown
 from lossatlas.expected import check_kind
 from lossatlas.figure.plot import Plot
 from lossatlas.objective import Objective
+from lossatlas.oneline import number_of
 from lossatlas.paths import folders, path_losses, several, streams, walks
 from lossatlas.paths.findings import Checkpoint, Contrast, PathLosses, Principal, Projected
 from lossatlas.paths.projection import project
@@ -131,7 +132,7 @@ class Trajectory:
     def __repr__(self) -> str:
         """How long it is, and of what."""
         steps = f"step {self.checkpoints[0].step} to {self.checkpoints[-1].step}"
-        return f"Trajectory({len(self)} checkpoints of {self.dimension:,} parameters, {steps})"
+        return f"Trajectory({number_of(len(self), 'checkpoint')} of {self.dimension:,} parameters, {steps})"
 
     def __len__(self) -> int:
         """The number of checkpoints."""

@@ -26,6 +26,7 @@ import xarray as xr
 
 from lossatlas.atomic import replacing
 from lossatlas.errors import SpecError
+from lossatlas.oneline import number_of
 from lossatlas.results.arrays import UNKNOWN, landscape
 from lossatlas.results.landscape import About, Axis, Status, axis_names, build, value_names
 from lossatlas.untrusted import hdf5
@@ -104,7 +105,7 @@ def _surface(file: h5py.File, path: Path) -> xr.Dataset:
     size = int(np.prod([len(coordinates) for coordinates in axes.values()]))
     for name, array in stored.items():
         if array.size != size:
-            raise SpecError(f"{path}: {name} has {array.size} values; the coordinates need {size}")
+            raise SpecError(f"{path}: {name} has {number_of(array.size, 'value')}; the coordinates need {size}")
     skipped = np.all([array == NOT_COMPUTED for array in stored.values()], axis=0)
     testing = not any(name.startswith("train") for name in stored)
     called = {name: NAMES[name].removeprefix("test_") if testing else NAMES[name] for name in stored}
@@ -240,7 +241,10 @@ def match(arrays: Sequence[np.ndarray], shapes: Mapping[str, tuple[int, ...]]) -
                 f"directions: entry {number} has shape {array.shape}; the model's {name!r} there has {tuple(shape)}"
             )
     if len(arrays) != len(shapes):
-        raise SpecError(f"directions: {len(arrays)} entries; the model has {len(shapes)} parameters")
+        raise SpecError(
+            f"directions: {number_of(len(arrays), 'entry', 'entries')}; the model has "
+            f"{number_of(len(shapes), 'parameter')}"
+        )
     return dict(zip(shapes, arrays, strict=True))
 
 

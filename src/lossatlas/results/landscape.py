@@ -34,7 +34,7 @@ import xarray as xr
 from lossatlas.atomic import replacing, sweep
 from lossatlas.errors import SpecError
 from lossatlas.expected import LANDSCAPE, check_kind
-from lossatlas.oneline import one_line
+from lossatlas.oneline import number_of, one_line
 from lossatlas.results.checked import check_contents
 from lossatlas.results.dataset import Landscape, landscape_of
 from lossatlas.results.intervals import with_interval
@@ -276,7 +276,7 @@ def with_uncertainty(landscape: xr.Dataset, name: str, errors: np.ndarray) -> No
 def with_standard_error(landscape: xr.Dataset, name: str, errors: np.ndarray) -> None:
     """Put the standard error of a mean over samples beside it, in its own unit; in place."""
     few = ", widened as they are few" if int(landscape.attrs["samples"]) < 100 else ""
-    words = f"standard error of {name} over {landscape.attrs['samples']} samples{few}"
+    words = f"standard error of {name} over {number_of(landscape.attrs['samples'], 'sample')}{few}"
     landscape[f"{name}_se"] = (landscape["status"].dims, errors, {"kind": "standard error", "long_name": words})
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from lossatlas import checksum
 from lossatlas.atomic import write_text
 from lossatlas.errors import SpecError
-from lossatlas.oneline import one_line
+from lossatlas.oneline import number_of, one_line
 from lossatlas.results import folders, journal
 from lossatlas.results.folders import CURVATURE, EVALUATION, JOURNAL, RESULT, SPEC, locked
 from lossatlas.results.journal import Found, Journal
@@ -164,7 +164,7 @@ def _points(path: Path, spec: RunSpec, trouble: str) -> tuple[Found, str]:
             return found, "; ".join(filter(None, (found.words, whose)))
     except sqlite3.Error as fault:
         found = _salvaged(path, spec)
-        return found, f"{fault}; {len(found.told.indices)} points can still be read and are whole"
+        return found, f"{fault}; {number_of(len(found.told.indices), 'point')} can still be read whole"
     except SpecError as fault:
         if "belongs to another run" in str(fault):
             raise

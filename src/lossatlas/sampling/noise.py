@@ -22,6 +22,7 @@ from lossatlas.field.ruggedness import ruggedness
 from lossatlas.objective import Objective
 from lossatlas.objective.function import Measurable
 from lossatlas.objective.part import glimpse
+from lossatlas.oneline import number_of
 from lossatlas.results.landscape import axis_names, with_evaluation
 from lossatlas.results.store import MemoryRun, RunFolder, assemble
 from lossatlas.space.charts import Plane
@@ -269,7 +270,7 @@ class _Measurement:
         values = np.array([float(self.landscape["loss"].values[cell]) for cell in cells])
         errors = np.abs([whole.loss(self._point(cell)) for cell in cells] - values)
         found = self._content(values, errors, shaken=False)
-        found |= {"against": f"at {len(cells)} points against the model's own format"}
+        found |= {"against": f"at {number_of(len(cells), 'point')} against the model's own format"}
         with contextlib.suppress(SpecError):
             self._prove(found, lambda seen: self._on_few(seen, whole), _plain)
         return found
@@ -299,7 +300,7 @@ class _Measurement:
             "sizes": np.abs(values).tolist(),
             "errors": np.maximum.accumulate(errors).tolist(),
             "factor": 1.0,
-            "against": f"at {len(values)} points {how}",
+            "against": f"at {number_of(len(values), 'point')} {how}",
             "formats": sorted(self.reference.formats) or ["float64"],
             "proof": None,
             "refuted": 0,

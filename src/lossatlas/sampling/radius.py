@@ -24,6 +24,7 @@ from lossatlas.evaluate.plain import Plain
 from lossatlas.expected import check_kind
 from lossatlas.figure.words import number
 from lossatlas.objective import Objective
+from lossatlas.oneline import number_of
 from lossatlas.space.charts import Plane
 
 __all__ = ["FAR", "FILL", "FIRST", "NEAR", "TOLERANCE", "Radius", "crossing", "find", "ranges", "rays", "rounded"]
@@ -64,7 +65,7 @@ class Radius:
         """The same in a few words, for a caption."""
         basins = " / ".join(dict.fromkeys(f"loss < {number(level)}" for level in self.levels))
         widest = " the widest" if len(self.levels) > 1 else " the"
-        filled = f"fills {100 * self.fill:.0f} % of the width, from {self.evaluations} points"
+        filled = f"fills {100 * self.fill:.0f} % of the width, from {number_of(self.evaluations, 'point')}"
         return f"range ±{number(self.radius)} chosen so that{widest} basin ({basins}) {filled}"
 
 

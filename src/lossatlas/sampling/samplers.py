@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from lossatlas.errors import SpecError
+from lossatlas.oneline import number_of
 from lossatlas.results.landscape import structured
 from lossatlas.results.shards import Shard
 from lossatlas.results.spec import Block
@@ -109,7 +110,9 @@ class Grid:
 
     def __init__(self, **axes: Any) -> None:
         if not 1 <= len(axes) <= 3:
-            raise SpecError(f"Grid has {len(axes)} axes; expected one, two or three, such as x=(-1, 1, 51)")
+            raise SpecError(
+                f"Grid has {number_of(len(axes), 'axis', 'axes')}; expected one, two or three, such as x=(-1, 1, 51)"
+            )
         object.__setattr__(self, "axes", {name: _coordinates(name, spec) for name, spec in axes.items()})
         object.__setattr__(self, "range_words", "")
 
@@ -331,7 +334,9 @@ def _evenly(name: str, spec: Any) -> np.ndarray:
     except (TypeError, ValueError) as fault:
         raise SpecError(f"{name}={spec!r}; {expected}") from fault
     if count != points or count < 2:
-        raise SpecError(f"{name}={spec!r} has {points} points; an axis needs a whole number of at least two")
+        raise SpecError(
+            f"{name}={spec!r} has {number_of(points, 'point')}; an axis needs a whole number of at least two"
+        )
     if not (math.isfinite(low) and math.isfinite(high)):
         raise SpecError(f"{name}={spec!r} has bounds that are not finite; {expected}")
     if low >= high:

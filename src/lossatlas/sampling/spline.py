@@ -16,6 +16,9 @@ __all__ = ["Guess", "Spline"]
 
 DECADES = 300.0
 
+TELLS = 1e-12
+"""Of the largest singular value: a smaller one is zero but for rounding, and points left out cannot be foretold."""
+
 
 class Spline:
     """The cubic radial-basis spline through some points; one factorisation serves all values.
@@ -37,9 +40,18 @@ class Spline:
         self._columns, self._inverse = inverse[:, :count], inverse[:count, :count]
 
     def coefficients(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The coefficients of the spline through some values, and the residual of every point that was held out."""
-        found = self._columns @ values
-        return found, found[: len(values)] / np.diag(self._inverse)
+        """The coefficients of the spline through some values, and the residual of every point that was held out.
+
+        Args:
+            values: float64 [n].
+
+        Returns:
+            The coefficients, and the residuals, float64 [n]: NaN where the other points do not determine the quadratic
+            part, as when all of them lie on two lines, so that nothing foretells the value.
+        """
+        found, own = self._columns @ values, np.diag(self._inverse)
+        told = np.abs(own) > TELLS * np.abs(own).max()
+        return found, np.divide(found[: len(values)], own, out=np.full(len(values), np.nan), where=told)
 
     def left_out(self, coefficients: np.ndarray, groups: np.ndarray) -> np.ndarray:
         """The residuals of groups of points, each group left out together.
@@ -49,10 +61,14 @@ class Spline:
             groups: int64 [groups, k], positions of points.
 
         Returns:
-            float64 [groups, k].
+            float64 [groups, k]; NaN for a group without which the others do not determine the quadratic part.
         """
         blocks = self._inverse[groups[:, :, None], groups[:, None, :]]
-        return np.asarray(np.linalg.solve(blocks, coefficients[groups][..., None])[..., 0])
+        sizes = np.linalg.svd(blocks, compute_uv=False)
+        told = sizes[:, -1] > TELLS * sizes[:, 0]
+        found = np.full(groups.shape, np.nan)
+        found[told] = np.linalg.solve(blocks[told], coefficients[groups[told]][..., None])[..., 0]
+        return found
 
     def at(self, cells: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
         """The spline at some cells, float64 [cells]."""
@@ -85,10 +101,10 @@ class Guess:
     def __init__(
         self, spline: Spline, values: np.ndarray, heights: np.ndarray, back: Callable[[np.ndarray], np.ndarray]
     ) -> None:
-        self._spline, self._back, self._heights = spline, back, heights
+        self._spline, self._back, self._heights, self._values = spline, back, heights, values
         self._bounds = float(values.min()), float(values.max())
         self._coefficients, residuals = spline.coefficients(heights)
-        self.held_out = self._valued(heights - residuals)
+        self.held_out = self._valued(heights - residuals, values)
 
     def at(self, cells: np.ndarray) -> np.ndarray:
         """The values at some cells, never beyond what was seen, float64 [cells]."""
@@ -101,11 +117,15 @@ class Guess:
 
     def left_out(self, groups: np.ndarray) -> np.ndarray:
         """The values at the points of each group were the whole group not known, float64 [groups, k]."""
-        return self._valued(self._heights[groups] - self._spline.left_out(self._coefficients, groups))
+        return self._valued(
+            self._heights[groups] - self._spline.left_out(self._coefficients, groups), self._values[groups]
+        )
 
-    def _valued(self, heights: np.ndarray) -> np.ndarray:
+    def _valued(self, heights: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Values from heights; where nothing foretells one, what is farthest off among all that was seen."""
         low, high = self._bounds
-        return np.asarray(np.clip(self._back(heights), low, high))
+        farthest = np.where(values - low > high - values, low, high)
+        return np.where(np.isnan(heights), farthest, np.clip(self._back(heights), low, high))
 
 
 def _as_it_is(heights: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from lossatlas.expected import check_kind, check_whole, texts
 from lossatlas.objective import Objective
 from lossatlas.objective.function import Function, Measurable
 from lossatlas.objective.given import check_tensors
+from lossatlas.oneline import number_of
 from lossatlas.space import directions as ways
 from lossatlas.space import recipes
 from lossatlas.space.filters.selection import patterns_of
@@ -114,7 +115,9 @@ class Plane:
         check_kind("directions", self.directions, Mapping, f"directions by axis, {DIRECTION}")
         check_kind("recipe", self.recipe, Recipe, "a lossatlas.space.charts.Recipe")
         if not 1 <= len(self.directions) <= 3:
-            raise SpecError(f"directions has {len(self.directions)} axes; expected one, two or three")
+            raise SpecError(
+                f"directions has {number_of(len(self.directions), 'axis', 'axes')}; expected one, two or three"
+            )
         for axis, direction in self.directions.items():
             check_kind("directions: the name of an axis", axis, str, "an identifier, such as 'x'")
             check_kind(f"directions[{axis!r}]", direction, Mapping, f"tensors by name, {DIRECTION}")

@@ -14,6 +14,7 @@ from lossatlas.expected import check_kind, check_whole, described_type
 from lossatlas.objective import batchnorm
 from lossatlas.objective.function import Function, Measurable
 from lossatlas.objective.wrappers import unwrapped
+from lossatlas.oneline import number_of
 from lossatlas.space import filters
 from lossatlas.space.filters.selection import without_quantised
 from lossatlas.space.normalize import STILL, By, check_direction, described, normalize, plain
@@ -174,7 +175,8 @@ class Direction(dict[str, Tensor]):
 
     def __repr__(self) -> str:
         """What it is, and how many numbers."""
-        return f"Direction({self.label!r}: {len(self)} tensors, {sum(t.numel() for t in self.values()):,} numbers)"
+        numbers = sum(tensor.numel() for tensor in self.values())
+        return f"Direction({self.label!r}: {number_of(len(self), 'tensor')}, {numbers:,} numbers)"
 
 
 def tensors_of(model: nn.Module | Parameters) -> dict[str, Tensor]:

@@ -22,6 +22,7 @@ from lossatlas.expected import check_kind
 from lossatlas.objective import Objective
 from lossatlas.objective.given import check_objective
 from lossatlas.objective.part import taken
+from lossatlas.oneline import number_of
 from lossatlas.space import input_ways as ways
 from lossatlas.space.charts import Plane, Recipe
 from lossatlas.space.examples import another, by_axis, by_batch, check_asked, checked_clamp, numbers
@@ -94,6 +95,12 @@ class InputPlane:
         given = {axis: by_batch(axis, way, list(origin.values())) for axis, way in directions.items()}
         self.rows = sum(len(tensor) for tensor in origin.values())
         self.inputs = Plane(origin, given, recipe or Recipe(by="none"))
+
+    def __repr__(self) -> str:
+        """Its axes, what is moved, and how far a step goes."""
+        place, size = self.place.layer or "the input", number_of(self.rows, "example")
+        lengths = ", ".join(f"{axis}: length {length:.4g}" for axis, length in self.lengths.items())
+        return f"InputPlane({', '.join(self.axes)}) of {place}, {size}; {lengths}"
 
     @property
     def axes(self) -> tuple[str, ...]:

@@ -142,6 +142,7 @@ def check_same_shapes(got: Parameters, expected: Parameters) -> None:
     if shapes:
         first = shapes[0]
         raise SpecError(
-            f"another architecture: {len(shapes)} of {len(expected)} tensors have another shape, first {first!r}: "
+            f"another architecture: {len(shapes)} of {len(expected)} tensors "
+            f"{'has' if len(shapes) == 1 else 'have'} another shape, first {first!r}: "
             f"got {tuple(got[first].shape)}, expected {tuple(expected[first].shape)}"
         )

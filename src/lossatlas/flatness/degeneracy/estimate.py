@@ -27,6 +27,7 @@ from lossatlas.flatness.degeneracy.walk import Chain, Gradient, Posterior, walk
 from lossatlas.objective import Objective
 from lossatlas.objective.alone import one_at_a_time
 from lossatlas.objective.part import taken
+from lossatlas.oneline import number_of
 from lossatlas.space.filters.selection import patterns_of
 from lossatlas.space.parameters import Parameters
 
@@ -199,7 +200,7 @@ def default_nbeta(samples: int) -> float:
         144.8
     """
     if samples < 3:
-        raise SpecError(f"the objective has {samples} samples; n / log n needs at least 3: give nbeta")
+        raise SpecError(f"the objective has {number_of(samples, 'sample')}; n / log n needs at least 3: give nbeta")
     return samples / math.log(samples)
 
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from lossatlas.errors import SpecError
 from lossatlas.expected import texts
+from lossatlas.oneline import number_of
 from lossatlas.space.filters.table import Row
 from lossatlas.space.filters.wrapped import quantised
 
@@ -78,7 +79,8 @@ def without_quantised(origin: object, table: Mapping[str, Row]) -> list[str]:
     if found:
         name, reason = next(iter(found.items()))
         raise SpecError(
-            f"{len(found)} weights cannot be moved, first {name}: {reason}. A step along a direction would be rounded "
+            f"{number_of(len(found), 'weight')} cannot be moved, first {name}: {reason}. A step along a direction "
+            f"would be rounded "
             "away. Load the model in a floating-point format, or name what may move, as with only='*lora_*'"
         )
     return list(table)
