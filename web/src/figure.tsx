@@ -12,6 +12,9 @@ export type Fields = Record<string, string | number | boolean>;
 /** What a reader may say of the page a figure is set on, by the names of the fields of Paper; left out where empty. */
 const NUMBERS = ["font_size", "levels"];
 
+/** What is set on paper alone, as `lossatlas draw` has it. */
+const PRINTED = ["width", "height", "font", "font_size", "x_label", "y_label", "letters", "caption"];
+
 /** What of the reader's choices a View has a field for. */
 export function fields(content: Content, state: State, shown: Shown, kind: string, paper: Record<string, string>): Fields {
   const found: Fields = { value: state.value, kind };
@@ -28,6 +31,11 @@ export function fields(content: Content, state: State, shown: Shown, kind: strin
     else found[name] = NUMBERS.includes(name) && Number.isFinite(Number(text)) ? Number(text) : text;
   }
   return found;
+}
+
+/** Those that a format shows: `lossatlas draw` refuses the others. */
+function fitting(asked: Fields, format: string): Fields {
+  return format === "html" ? Object.fromEntries(Object.entries(asked).filter(([name]) => !PRINTED.includes(name))) : asked;
 }
 
 const shell = (text: string): string => (/^[\w./-]+$/.test(text) ? text : `'${text.replace(/'/g, `'\\''`)}'`);
@@ -87,10 +95,11 @@ export function FigurePanel({ cards, content, state, shown }: { cards: Card[]; c
   const [seen, setSeen] = useState<string | null>(null);
   const [fault, setFault] = useState("");
   const asked = fields(content, state, shown, kind, paper);
+  const fit = fitting(asked, format);
   const make = async (preview: boolean): Promise<void> => {
     setFault("");
     try {
-      const made = await figure(cards.map((card) => card.id), { ...asked, format: preview ? "svg" : format });
+      const made = await figure(cards.map((card) => card.id), preview ? { ...asked, format: "svg" } : { ...fit, format });
       if (!preview) return save(`figure.${format}`, made.type, made);
       if (seen) URL.revokeObjectURL(seen);
       setSeen(URL.createObjectURL(made));
@@ -125,11 +134,11 @@ export function FigurePanel({ cards, content, state, shown }: { cards: Card[]; c
       </form>
       {fault && <p role="alert">{fault}</p>}
       {seen && <img class="preview" src={seen} alt="Preview of the figure" />}
-      {format === "html" && <p class="hint">The preview shows the printed picture; html is this page with its data in one file.</p>}
+      {format === "html" && <p class="hint">The preview shows the printed picture; html is this page with its data in one file, without width, type, caption, letters and labels of axes.</p>}
       {cards.every((card) => card.kind !== "path") ? (
         <>
-          <pre tabIndex={0} aria-label="The command that makes it">{command(cards, asked, format)}</pre>
-          <pre tabIndex={0} aria-label="The Python that makes it">{program(cards, asked, format)}</pre>
+          <pre tabIndex={0} aria-label="The command that makes it">{command(cards, fit, format)}</pre>
+          <pre tabIndex={0} aria-label="The Python that makes it">{program(cards, fit, format)}</pre>
         </>
       ) : <p class="hint">The plane of a recorded path is this page's own; `lossatlas trajectory` draws paths on surfaces of their network.</p>}
     </details>

@@ -36,3 +36,21 @@ export function inSoftware(context: WebGLRenderingContext | WebGL2RenderingConte
   const name = told ? String(context.getParameter(told.UNMASKED_RENDERER_WEBGL)) : "";
   return /swiftshader|llvmpipe|softpipe|software|basic render/i.test(name);
 }
+
+/** So many milliseconds pass between two looks whether a graphics card has finished. */
+const BETWEEN = 4;
+
+/** Once all that a context was asked to draw is drawn, without which the next picture of the page waits for it. */
+export function finished(context: WebGL2RenderingContext): Promise<void> {
+  const mark = context.fenceSync(context.SYNC_GPU_COMMANDS_COMPLETE, 0);
+  context.flush();
+  if (!mark) return Promise.resolve();
+  return new Promise((done) => {
+    const look = (): void => {
+      if (context.clientWaitSync(mark, 0, 0) === context.TIMEOUT_EXPIRED) return void setTimeout(look, BETWEEN);
+      context.deleteSync(mark);
+      done();
+    };
+    setTimeout(look, BETWEEN);
+  });
+}

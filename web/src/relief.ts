@@ -7,7 +7,7 @@ import {
 } from "three";
 import { OrbitControls } from "three/addons/controls/OrbitControls.js";
 import { alike, Box, FLOOR, TALL, type Drawing } from "./drawing";
-import { inSoftware } from "./graphics";
+import { finished, inSoftware } from "./graphics";
 import { addLines, addSurface, ground, type Ground } from "./ground";
 import { contours, surface, thinned } from "./mesh";
 import type { Shape } from "./glb";
@@ -16,7 +16,7 @@ import { LAST, Motion } from "./motion";
 import { heights } from "./paint";
 import { kinds } from "./programs";
 import { discard, pieces } from "./shapes";
-import { pause, whole, type Slices } from "./slices";
+import { pause, whole, type Slices, type Work } from "./slices";
 
 ColorManagement.enabled = false; // colours are mixed as the printed pictures mix them
 
@@ -176,7 +176,7 @@ export class Relief {
     requestAnimationFrame(() => {
       this.waiting = false;
       this.motion.frame();
-      this.paint();
+      if (this.made) this.paint(); // an empty picture would only keep the page waiting
       this.onFrame();
     });
   }
@@ -213,7 +213,7 @@ export class Relief {
     if (same || !this.made) this.mark();
   }
 
-  private *build(drawing: Drawing): Generator<void, void> {
+  private *build(drawing: Drawing): Work<void> {
     const made = yield* ground(drawing);
     yield* this.sent(made.group);
     if (this.made) {
@@ -228,20 +228,36 @@ export class Relief {
     this.mark();
   }
 
-  /** Each shape goes to the graphics card in a step of its own: drawn where nobody sees it, on a picture of one pixel. */
-  private *sent(group: Group): Generator<void, void> {
+  /** Each shape goes to the graphics card in a step of its own, drawn where nobody sees it: first on a picture of one pixel,
+   * and all of them on one as large as the canvas before it shows any, since a page stands still while its own is drawn. */
+  private *sent(group: Group): Work<void> {
     const shapes: Object3D[] = [];
     group.traverse((one) => void ("geometry" in one && shapes.push(one)));
     for (const one of shapes) {
       yield;
-      const [parent, alone] = [one.parent!, new Scene()];
-      alone.add(one, ...this.lights.map((light) => light.clone()));
-      this.renderer.setRenderTarget(this.pixel);
-      this.renderer.render(alone, this.camera);
-      this.renderer.setRenderTarget(null);
-      parent.add(one);
+      this.unseen(one, this.pixel);
+      yield this.finished();
     }
-    yield;
+    if (this.made) return;
+    const size = this.renderer.getDrawingBufferSize(new Vector2());
+    const like = new WebGLRenderTarget(size.x, size.y);
+    this.unseen(group, like);
+    like.dispose();
+    yield this.finished();
+  }
+
+  private finished(): Promise<void> {
+    return finished(this.renderer.getContext() as WebGL2RenderingContext);
+  }
+
+  private unseen(one: Object3D, on: WebGLRenderTarget): void {
+    const [parent, alone] = [one.parent, new Scene()];
+    alone.add(one, ...this.lights.map((light) => light.clone()));
+    this.renderer.setRenderTarget(on);
+    this.renderer.render(alone, this.camera);
+    this.renderer.setRenderTarget(null);
+    if (parent) parent.add(one);
+    else alone.remove(one);
   }
 
   /** What lies upon the surface. */

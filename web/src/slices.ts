@@ -25,8 +25,11 @@ export function hurry(on: boolean): void {
   hurried = on;
 }
 
+/** Work in steps; what a step gives back is waited for before the next, unless all is done at once. */
+export type Work<T> = Generator<void | Promise<void>, T>;
+
 /** All of some work at once. */
-export function whole<T>(work: Generator<void, T>): T {
+export function whole<T>(work: Work<T>): T {
   for (;;) {
     const { done, value } = work.next();
     if (done) return value;
@@ -51,8 +54,8 @@ export async function drawn(): Promise<void> {
 /** Work that is asked for again and again: what is under way is finished, then only the newest is begun. None begins
  * before the page has been seen. */
 export class Slices {
-  private next: (() => Generator<void, void>) | null = null;
-  private over = false;
+  private next: (() => Work<void>) | null = null;
+  private under: Work<void> | null = null;
 
   /** Whether some work has begun, or waits for the page to be seen. */
   private get busy(): boolean {
@@ -65,7 +68,7 @@ export class Slices {
     if (!working.size) waiting.splice(0).forEach((go) => go());
   }
 
-  begin(work: () => Generator<void, void>): void {
+  begin(work: () => Work<void>): void {
     this.next = work;
     if (this.busy && !hurried) return;
     if (seen) return this.run();
@@ -74,8 +77,7 @@ export class Slices {
   }
 
   stop(): void {
-    this.over = true;
-    this.next = null;
+    this.under = this.next = null;
     this.busy = false;
   }
 
@@ -83,12 +85,17 @@ export class Slices {
     const work = this.next;
     this.next = null;
     this.busy = work !== null;
+    this.under = null;
     if (!work) return;
-    const steps = work();
+    const steps = (this.under = work());
     const slice = (): void => {
-      if (this.over) return;
+      if (this.under !== steps) return; // stopped, or overtaken by work that could not wait
       const until = performance.now() + SLICE;
-      while (hurried || performance.now() < until) if (steps.next().done) return this.run();
+      while (hurried || performance.now() < until) {
+        const { done, value } = steps.next();
+        if (done) return this.run();
+        if (value && !hurried) return void value.then(slice);
+      }
       soon(slice);
     };
     slice();
