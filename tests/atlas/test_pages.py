@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from tests.atlas.conftest import HOSTILE, TOKEN, Serve
 from tests.atlas.test_rugged import BOWL, FALLS, put
 from tests.atlas.test_server import write_live
@@ -17,6 +19,7 @@ from tests.browsing import Visit as Page
 from tests.browsing import browser
 
 import lossatlas as la
+from lossatlas.cli import atlas as command_line
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -88,6 +91,29 @@ def test_a_cell_is_read_and_a_figure_is_taken_home(
     table = np.genfromtxt(tmp_path / "a.csv", delimiter=",", skip_header=1, usecols=(1, 2, 4))
     assert len(table) == 63
     assert np.array_equal(table[:, 2], table[:, 0] + 10 * table[:, 1])
+    assert visit.faults == []
+
+
+@pytest.mark.parametrize("ending", ["pdf", "html"])
+def test_the_command_for_a_figure_runs_as_it_stands(
+    browser: Any, serve: Serve, shelf_folder: Path, tmp_path: Path, ending: str
+) -> None:
+    visit = Visit(browser, serve(shelf_folder))
+    visit.open("done")
+    visit.page.locator("#figure summary").click()
+    words = {"title": "A figure", "width": "84mm", "height": "3", "font_size": "7", "x_label": "a", "y_label": "b"}
+    for name, given in (words | {"value_label": "c", "levels": "5"}).items():
+        visit.page.locator(f"#figure-{name}").fill(given)
+    for name, chosen in (("font", "serif"), ("caption", "short"), ("theme", "dark"), ("letters", "(a), (b), …")):
+        visit.page.locator(f"#figure-{name}").select_option(chosen)
+    visit.page.locator("#figure-format").select_option(ending)
+    command = visit.page.locator("#figure pre").first.inner_text
+    visit.becomes(lambda: f"figure.{ending}" in command() and "dark" in command(), True)
+    program, *asked = shlex.split(command().replace("figure.", f"{tmp_path}/figure."))
+    assert program == "lossatlas"
+    told = CliRunner().invoke(command_line, asked)
+    assert (told.exit_code, told.output) == (0, f"drawn: {tmp_path}/figure.{ending}\n")
+    assert ("--width" in command()) == (ending == "pdf")
     assert visit.faults == []
 
 

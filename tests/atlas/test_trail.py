@@ -17,6 +17,9 @@ import lossatlas as la
 from lossatlas.atlas.schema import SCHEMA
 from lossatlas.connect.curve_training import Training
 from lossatlas.draw import View, compile
+from lossatlas.figure.kept import keep
+from lossatlas.figure.overlays import Path as Way
+from lossatlas.figure.overlays import Points
 from lossatlas.paths.below import Below
 
 
@@ -149,6 +152,25 @@ def test_a_map_of_curvature_begins_with_its_ratio(serve: Serve, tmp_path: Path) 
     asked = {"format": "svg", "value": content["value"]}
     status, _, _ = ask(address, f"/api/figure?run={card['id']}", "POST", asked, x_lossatlas_token=TOKEN)
     assert status == 200, "a value is asked for by the words that the page shows"
+
+
+def test_paths_that_a_run_keeps_lie_upon_its_surface(serve: Serve, tmp_path: Path) -> None:
+    measured = objective(nn.Linear(3, 1, bias=False))
+    grid = la.Grid(x=(-1, 1, 3), y=(-1, 1, 3))
+    for name in ("one", "two"):
+        la.sample(measured, la.Plane.random(measured, seed=0), grid, run=tmp_path / "runs" / name)
+    address = serve(tmp_path / "runs")
+    found = runs(address)
+    alone = f"/api/scene?run={found['runs/two']['id']}"
+    assert opened(ask(address, alone)[2])[0]["overlays"] == []
+    way = Way(x=[0.0, 0.5], y=[1.0, -1.0], label="SGD", along={"epoch": [0.0, 3.0]})
+    keep(tmp_path / "runs" / "two", [way, Points(x=[0.5], y=[0.5], words=["A"])])
+    content, array = opened(ask(address, alone)[2])
+    path, points = content["overlays"]
+    assert (path["label"], array(path["x"]).tolist(), points["words"]) == ("SGD", [0.0, 0.5], ["A"])
+    assert array(path["along"]["epoch"]).tolist() == [0.0, 3.0]
+    both = opened(ask(address, f"/api/scene?run={found['runs/one']['id']}&run={found['runs/two']['id']}")[2])[0]
+    assert [one["panel"] for one in both["overlays"]] == [1, 1]
 
 
 def test_connections_studies_and_tables_are_opened(serve: Serve, tmp_path: Path) -> None:

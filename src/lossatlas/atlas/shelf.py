@@ -18,6 +18,7 @@ import xarray as xr
 from lossatlas.atlas import cards, trail
 from lossatlas.draw import View
 from lossatlas.errors import SpecError
+from lossatlas.figure.kept import FILE, kept
 from lossatlas.results import reading
 from lossatlas.results.opening import kind_of
 from lossatlas.results.store import JOURNAL, RESULT
@@ -60,7 +61,8 @@ class Entry:
     @property
     def version(self) -> str:
         """Changes whenever a point or a checkpoint is committed or the result is written."""
-        files = [self.path / JOURNAL, self.path / RESULT, self.path] if self.path.is_dir() else [self.path]
+        inside = [self.path / JOURNAL, self.path / RESULT, self.path / FILE] if self.path.is_dir() else []
+        files = [*inside, self.path]
         if self.kind == "path":
             files = trail.files(self.path)
         found = []
@@ -111,8 +113,9 @@ class Entry:
         return [preview(found.isel(steps))], self._view(found)
 
     def _view(self, found: xr.Dataset) -> View:
-        """A map of curvature begins with its ratio."""
-        return View(value="ratio") if self.kind == "curvature map" and "ratio" in found else View()
+        """A map of curvature begins with its ratio; upon a surface lie the paths and points that its run keeps."""
+        value = "ratio" if self.kind == "curvature map" and "ratio" in found else "loss"
+        return View(value=value, overlays=kept(self.path))
 
     @functools.cached_property
     def _trail(self) -> trail.Trail:
