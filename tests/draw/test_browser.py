@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -179,6 +180,22 @@ def test_no_label_of_the_colour_bar_hangs_over_its_ends(browser: Any, make: Make
     assert (begin + end) / 2 == pytest.approx(left + part * (right - left), abs=1), (
         "in the middle it stands below its place"
     )
+    assert visit.faults == []
+
+
+def test_no_label_of_the_colour_bar_lies_upon_another(browser: Any, make: Make, tmp_path: Path) -> None:
+    x = np.linspace(-1, 1, 9)
+    field = 9.24e-4 * 5.7e4 ** ((x[:, None] ** 2 + x**2) / 2)
+    visit = Visit(browser, draw(make(field, x=x, y=x), tmp_path / "a.html", scale="log"), width=400)
+    seen = (
+        "[...document.querySelectorAll('.bar .ticks span')].filter((one) => getComputedStyle(one).visibility === 'visible')"
+        ".map((one) => one.getBoundingClientRect()).map((one) => [one.left, one.right])"
+    )
+    narrow = visit.ask(seen)
+    assert all(end < begin for (_, end), (begin, _) in itertools.pairwise(narrow))
+    assert 4 < len(narrow) < visit.ask("lossatlas.shown.ticks.length")
+    visit.page.set_viewport_size({"width": 1200, "height": 900})
+    visit.becomes(f"{seen}.length", visit.ask("lossatlas.shown.ticks.length"))
     assert visit.faults == []
 
 

@@ -1,8 +1,10 @@
 /** Which choices does a reader have? Value, range, scale, colours, what is drawn, and playing a path. */
 
+import { useLayoutEffect } from "preact/hooks";
 import type { Content } from "./data";
 import { comparable } from "./derive";
 import { named } from "./layers";
+import { useWidth } from "./map";
 import { RATIO, RATIO_COLOURS, ratioRange } from "./ratio";
 import { Paths, Player } from "./route";
 import { number, type Shown } from "./ranges";
@@ -63,8 +65,22 @@ export function RatioBar({ content, state }: Pick<Given, "content" | "state">) {
   );
 }
 
+/** Pixels between two labels of a colour bar, at least. */
+const APART = 4;
+
 function Bar({ id, words, stops, shown }: { id: string; words: string; stops: string[]; shown: Shown }) {
   const part = (tick: number): number => (tick - shown.bottom) / (shown.top - shown.bottom || 1);
+  const [ticks, width] = useWidth();
+  // A label that would lie upon the one before is left out.
+  useLayoutEffect(() => {
+    let end = -Infinity;
+    for (const one of ticks.current!.querySelectorAll("span")) {
+      const { left, right } = one.getBoundingClientRect();
+      const free = left >= end + APART;
+      one.style.visibility = free ? "" : "hidden";
+      if (free) end = right;
+    }
+  }, [width, shown]);
   return (
     <div class="bar" aria-hidden="true">
       <span class="small">{words}</span>
@@ -76,7 +92,7 @@ function Bar({ id, words, stops, shown }: { id: string; words: string; stops: st
         </defs>
         <rect width="100" height="1" fill={`url(#${id})`} />
       </svg>
-      <div class="ticks">
+      <div class="ticks" ref={ticks}>
         {shown.ticks.map((tick, n) => <span key={n} style={{ "--at": part(tick) }}>{shown.labels[n]}</span>)}
       </div>
     </div>
