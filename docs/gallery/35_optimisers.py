@@ -14,7 +14,7 @@ x, y = np.linspace(-2, 2, 81), np.linspace(-1, 3, 81)
 landscape = la.landscape(x=x, y=y, loss=(1 - x[:, None]) ** 2 + 10 * (y[None] - x[:, None] ** 2) ** 2, title="a valley")
 paths = []
 for name, momentum in (("gradient descent", 0.0), ("with momentum", 0.9)):
-    point, speed, way = np.array([-1.5, 2.5]), np.zeros(2), []
+    point, speed, way = np.array([-1.8, 0.5]), np.zeros(2), []
     for _ in range(150):
         way.append(point.copy())
         a, b = point

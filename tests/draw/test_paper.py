@@ -289,6 +289,6 @@ def test_a_page_has_the_map_that_is_asked_for_among_those_a_reader_may_choose(bo
 def test_a_cut_stands_in_a_caption_of_two_lines_however_narrow(make) -> None:
     values = np.add.outer(np.linspace(-1, 1, 9) ** 2, np.linspace(-1, 1, 7) ** 2)
     scene = compile(make(values, title="a"), View(clip=1.0, scale="linear"))
-    assert scene.brief[0][0].startswith("clipped at 1, ")
+    assert scene.brief[0][0].startswith("Clipped at 1, ")
     uncut = compile(make(values, title="a"), View(clip=None, scale="linear"))
     assert not any("clipped" in part for part in uncut.brief[0])

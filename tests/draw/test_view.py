@@ -266,6 +266,7 @@ def test_a_perplexity_beside_its_loss_is_left_out_and_another_value_is_not(line:
     assert compile(line(1 + t**2, t=t, metrics={"perplexity": np.exp(1 + t)})).beside == ("perplexity",)
     alone = compile(line(1 + t**2, t=t, metrics={"perplexity": np.exp(1 + t**2)}), View(value="perplexity"))
     assert alone.value == "perplexity"
+    assert alone.beside == ()
 
 
 def test_a_metric_without_ends_is_no_score(make: Make) -> None:

@@ -11,12 +11,14 @@ from lossatlas.errors import SpecError
 from lossatlas.field.convexity import proof
 from lossatlas.field.inequality import bent
 from lossatlas.figure.ranges import Range
-from lossatlas.figure.words import number, percent
+from lossatlas.figure.words import capital, number, percent
 from lossatlas.results.landscape import structured
 from lossatlas.results.moves import ATTACKS, along_words, not_convex, of_inputs
 from lossatlas.results.quantities import quantity
 
-__all__ = ["proves", "what"]
+__all__ = ["begun", "proves", "what"]
+
+_OWN = ("clipped at", "floor at", "number of samples", "inputs moved")
 
 
 def what(landscapes: Sequence[xr.Dataset], drawn: Range) -> tuple[str, ...]:
@@ -43,6 +45,19 @@ def what(landscapes: Sequence[xr.Dataset], drawn: Range) -> tuple[str, ...]:
         " / ".join(captions.unique(map(captions.normalisation, landscapes))),
     ]
     return tuple(part for part in parts if part)
+
+
+def begun(parts: tuple[str, ...]) -> tuple[str, ...]:
+    """The parts as they stand on a page: the first begins with a capital, but where it is somebody's name.
+
+    Returns:
+        The parts.
+
+    Example:
+        >>> begun(("clipped at 10, 3 % of cells above", "an MLP")), begun(("resnet20", "200 samples"))
+        (('Clipped at 10, 3 % of cells above', 'an MLP'), ('resnet20', '200 samples'))
+    """
+    return (capital(parts[0]), *parts[1:]) if parts and parts[0].startswith(_OWN) else parts
 
 
 def _cut(drawn: Range) -> str:

@@ -117,9 +117,14 @@ def companions(landscapes: Sequence[xr.Dataset], value: str) -> tuple[tuple[str,
     """Further values of lines: those on the same axis, as a test loss beside a training loss, and those on a second.
 
     Returns:
-        Both. The exponential of the value, as a perplexity is, says the same once more and is in neither.
+        Both. The exponential of the value, as a perplexity is, says the same once more and is in neither; nor is what
+        the value is the exponential of.
     """
-    further = tuple(name for name in others(landscapes, value) if not _is_exponential(landscapes, name, value))
+    further = tuple(
+        name
+        for name in others(landscapes, value)
+        if not (_is_exponential(landscapes, name, value) or _is_exponential(landscapes, value, name))
+    )
     losses = [name for name in (value, *further) if name.lower().endswith("loss")]
     same = tuple(name for name in further if value in losses and name in losses)
     return same, tuple(name for name in further if name not in same)

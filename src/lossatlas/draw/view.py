@@ -212,7 +212,7 @@ def _caption(seen: shown.Seen, drawn: Range, overlays: Sequence[Overlay], panels
     notes = " ".join(filter(None, [hidden, *(entry.note for entry in overlays), far]))
     whole = captions.caption(seen.sources, seen.blocks, seen.curves, seen.value, drawn, label=seen.label, notes=notes)
     what = (*filter(None, [hidden.removesuffix("."), far.removesuffix(".")]), *brief.what(seen.sources, drawn))
-    return replace(whole, what=what, proves=brief.proves(seen.sources, seen.value))
+    return replace(whole, what=brief.begun(what), proves=brief.proves(seen.sources, seen.value))
 
 
 def _outside(overlays: Sequence[Overlay], panels: Sequence[Cells]) -> str:

@@ -72,8 +72,8 @@ class Principal:
     def words(self) -> str:
         """The explained variance and its null, in a sentence."""
         about = "their mean" if self.centre == "mean" else "the last one"
-        path = ", ".join(f"{100 * share:.1f} %" for share in self.shares[:2])
-        walk = ", ".join(f"{100 * share:.1f} %" for share in self.null.shares[:2])
+        path = " and ".join(f"{100 * share:.1f} %" for share in self.shares[:2])
+        walk = " and ".join(f"{100 * share:.1f} %" for share in self.null.shares[:2])
         return (
             f"The first components explain {path} of the variance of {len(self.weights)} checkpoints about {about}; "
             f"a random walk with the same step lengths gives {walk}."
