@@ -2,4 +2,5 @@
 
 from lossatlas.start import main
 
-main()
+if __name__ == "__main__":  # a worker of mpi4py.futures or multiprocessing runs this file again, under another name
+    main()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -115,6 +116,20 @@ def test_the_file_for_dask_jobqueue_makes_a_run_by_jobs_that_it_submits(tmp_path
     objective = la.Objective(model, la.zoo.data("digits"), loss=torch.nn.functional.cross_entropy)
     truth = la.sample(objective, la.Plane.random(objective, seed=0), la.Grid(x=(-1, 1, 9), y=(-1, 1, 9)))
     assert la.open("runs/a")["loss"].values.tobytes() == truth["loss"].values.tobytes()
+
+
+@pytest.mark.skipif(shutil.which("mpirun") is None, reason="no mpirun here: apt-get install openmpi-bin libopenmpi-dev")
+def test_the_command_for_mpi_makes_the_run_of_one_process(tmp_path, monkeypatch):
+    pytest.importorskip("mpi4py", reason="pip install 'lossatlas[mpi]'")
+    monkeypatch.chdir(tmp_path)
+    prepare()
+    (line,) = [block for block in blocks("bash") if block.startswith("mpirun -n 5 python ")]
+    words = line.replace("mpirun -n 5 python", f"mpirun --oversubscribe -n 3 {sys.executable}").split()
+    environment = os.environ | {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    run("sample", "--config", "scan.toml", "--run", "runs/whole")
+    assert la.open("runs/a")["loss"].values.tobytes() == la.open("runs/whole")["loss"].values.tobytes()
 
 
 def test_the_file_for_kubernetes_is_yaml():
