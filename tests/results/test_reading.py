@@ -15,6 +15,7 @@ import pytest
 import torch
 
 import lossatlas as la
+from lossatlas.draw import static
 from lossatlas.draw.film import animate
 from lossatlas.draw.report import add_table, report
 from lossatlas.results import folders, reading
@@ -278,3 +279,14 @@ def test_what_is_written_again_in_its_place_is_never_half_there(tmp_path, monkey
             save_directions(plane, tmp_path / "directions.safetensors")
     assert [path.name for path in tmp_path.iterdir()] == ["a.html"]
     assert page.read_text() == before
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("kind", [one.lstrip(".") for one in static.SUFFIXES])
+def test_a_disk_with_no_room_at_all_is_an_error_of_the_system_whatever_the_picture(tmp_path, monkeypatch, kind):
+    found = la.landscape(x=[-1.0, 0.0, 1.0], y=[-1.0, 0.0, 1.0], loss=np.arange(9.0).reshape(3, 3))
+    scratch = tmp_path / f".a.{kind}.{os.getpid()}.{kind}"
+    scratch.symlink_to("/dev/full")
+    monkeypatch.setattr(sys.modules["lossatlas.draw"], "sweep", lambda _: None)  # the device is old
+    with pytest.raises(OSError, match="picture cannot be written: No space left"):
+        la.draw(found, tmp_path / f"a.{kind}")

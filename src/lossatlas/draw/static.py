@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -87,11 +88,15 @@ def write(
         how: have a relief rendered.
         command: how the picture is made, for its metadata.
     """
-    save(scene, path, (suffix or path.suffix).lower().lstrip("."), how, command)
+    kind = (suffix or path.suffix).lower().lstrip(".")
+    made = io.BytesIO()  # matplotlib's pdf stumbles over its own stream, not over the disk, where that is full
+    save(scene, made, kind, how, command)
+    content = made.getvalue()
+    path.write_bytes(_with_lines(content, record.lines(scene, command)) if kind == "eps" else content)
 
 
-def save(scene: Scene | Plot, target: Path | IO[str], kind: str, how: Render | None = None, command: str = "") -> None:
-    """Draw into a file or a stream; ``kind`` is a suffix of :data:`SUFFIXES` without its point."""
+def save(scene: Scene | Plot, target: IO[Any], kind: str, how: Render | None = None, command: str = "") -> None:
+    """Draw into a stream; ``kind`` is a suffix of :data:`SUFFIXES` without its point."""
     if how is not None and isinstance(scene, Scene) and not how.words:
         _save_bare(scene, target, kind, how, command)
         return
@@ -109,18 +114,16 @@ def save(scene: Scene | Plot, target: Path | IO[str], kind: str, how: Render | N
             facecolor="none" if how is not None and how.transparent else drawn.get_facecolor(),
             **options,
         )
-    if kind == "eps" and isinstance(target, Path):
-        _add_lines(target, record.lines(scene, command))
 
 
-def _add_lines(target: Path, lines: str) -> None:
-    """Put comments behind the first line of an eps, and leave out the day and the name of the scratch file."""
-    first, _, rest = target.read_text(encoding="latin-1").partition("\n")
+def _with_lines(content: bytes, lines: str) -> bytes:
+    """An eps with comments behind its first line, and without the day."""
+    first, _, rest = content.decode("latin-1").partition("\n")
     rest = re.sub(r"^%%(CreationDate|Title):.*\n", "", rest, flags=re.MULTILINE)
-    target.write_text(f"{first}\n{lines}{rest}", encoding="latin-1")
+    return f"{first}\n{lines}{rest}".encode("latin-1")
 
 
-def _save_bare(scene: Scene, target: Path | IO[str], kind: str, how: Render, command: str) -> None:
+def _save_bare(scene: Scene, target: IO[Any], kind: str, how: Render, command: str) -> None:
     """The rendered relief alone, as many pixels as it has."""
     if kind != "png":
         raise SpecError(f"a rendered relief without words is a raster: write a .png, not a .{kind}")
