@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from click.testing import CliRunner
 from torch import nn
 
+from lossatlas.cli import atlas
 from lossatlas.cli.device import device_for
 
 
@@ -44,3 +46,12 @@ def test_apples_card_is_not_given_doubles(monkeypatch) -> None:
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     assert device_for("", nn.Linear(2, 2)) == "mps"
     assert device_for("", nn.Linear(2, 2).double()) is None
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "nothing"])
+def test_a_device_that_is_not_here_is_refused_in_a_sentence(device):
+    words = ["sample", "--model", "zoo:mlp", "--data", "zoo:digits", "--x", "-1", "1", "3", "--device", device]
+    told = CliRunner().invoke(atlas, words)
+    assert told.exit_code == 2, told.output
+    assert f"{device}" in told.output
+    assert isinstance(told.exception, SystemExit)

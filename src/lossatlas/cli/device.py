@@ -6,6 +6,8 @@ import click
 import torch
 from torch import nn
 
+from lossatlas.errors import SpecError
+
 __all__ = ["AUTO", "device_for"]
 
 AUTO = "auto"
@@ -23,8 +25,12 @@ def device_for(asked: str, model: nn.Module, *, in_place: bool = False) -> str |
 
     Returns:
         The name of a device; ``None`` for where the model is.
+
+    Raises:
+        SpecError: torch does not know the device that was asked for, or cannot use it here.
     """
     if asked not in ("", AUTO):
+        _check(asked)
         return asked
     tensors = [*model.parameters(), *model.buffers()]
     if in_place or any(tensor.device.type != "cpu" for tensor in tensors):
@@ -37,6 +43,14 @@ def device_for(asked: str, model: nn.Module, *, in_place: bool = False) -> str |
         _say("mps", "Apple GPU")
         return "mps"
     return None
+
+
+def _check(device: str) -> None:
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, ImportError) as fault:  # a build without CUDA says so by an assertion
+        reason = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
+        raise SpecError(f"device {device!r} cannot be used here: {reason}") from fault
 
 
 def _say(device: str, name: str) -> None:
