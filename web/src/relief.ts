@@ -236,9 +236,9 @@ export class Relief {
     for (const one of shapes) {
       yield;
       this.unseen(one, this.pixel);
-      yield this.finished();
+      if (!this.made) yield this.finished();
     }
-    if (this.made) return;
+    if (this.made) return yield; // what compiles a program has been drawn before
     const size = this.renderer.getDrawingBufferSize(new Vector2());
     const like = new WebGLRenderTarget(size.x, size.y);
     this.unseen(group, like);
