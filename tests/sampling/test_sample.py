@@ -160,7 +160,7 @@ def test_a_line_between_two_models_has_them_at_its_ends():
         assert float(line["loss"].sel(x=position)) == pytest.approx(F.cross_entropy(model(x), y).item(), rel=1e-12)
     with pytest.raises(SpecError, match="norm zero"):
         la.interpolate(objective, models[0], models[0])
-    with pytest.raises(SpecError, match="have another shape"):
+    with pytest.raises(SpecError, match="1 of 2 tensors has another shape"):
         la.interpolate(objective, models[0], nn.Linear(5, 3))
 
 
@@ -184,3 +184,14 @@ def test_a_progress_bar_shows_points_rate_and_remaining_time(capsys):
     assert "point/s" in printed
     la.sample(objective, unit_plane(objective, "x"), la.Grid(x=(0, 1, 3)))
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("exponent", [2, 40])
+def test_the_bar_of_an_adaptive_run_counts_to_what_is_expected_and_ends_full(capsys, exponent):
+    objective = field(lambda w: (w[0] ** 2 + w[1] ** 2).mul(exponent).sin().abs() + w[0] ** 2, 1.0, 1.0)
+    sampler = la.Adaptive(x=(-1, 1, 21), y=(-1, 1, 21))
+    found = la.sample(objective, unit_plane(objective), sampler, progress=True)
+    printed = capsys.readouterr().err
+    many = int(np.sum(found["status"] == Status.OK))
+    assert f"0/{sampler.expected} " in printed
+    assert f"100%|██████████| {many}/{many} " in printed

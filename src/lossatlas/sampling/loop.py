@@ -87,6 +87,7 @@ def visit(
     seconds: float,
     done: int = 0,
     size: int = 0,
+    expected: int | None = None,
     block: int | None = None,
     together: int = 1,
     progress: bool | None = None,
@@ -106,6 +107,7 @@ def visit(
         seconds: what a point is expected to take.
         done: number of points that are there already.
         size: number of points of the whole grid.
+        expected: how many of these the queue is expected to ask for; left out, all.
         block: points of a block; left out, as many as take about two seconds.
         together: points that are evaluated at once, so that fewer take as long; blocks that nobody chose are whole
             ones.
@@ -117,8 +119,9 @@ def visit(
         SpecError: a point failed, and strict was asked for.
     """
     count = block or int(np.clip(BLOCK_SECONDS / max(seconds, 1e-6), 1, 500))
-    show = (size - done) * seconds > PATIENCE_SECONDS if progress is None else progress
-    with stopping.listening(), executor.start(work) as session, _bar(size, done, show) as bar:
+    ahead = max(size if expected is None else expected, done)
+    show = (ahead - done) * seconds > PATIENCE_SECONDS if progress is None else progress
+    with stopping.listening(), executor.start(work) as session, _bar(ahead, done, show) as bar:
         if block is None and session.room > 1:  # the last blocks should keep all busy
             count = int(np.clip((size - done) // (SHARES * session.room), 1, count))
         count = block or _whole(count, together)
@@ -174,6 +177,7 @@ def _go(under_way: _UnderWay, queue: Queue, journal: Journal, bar: Any, strict: 
         )
         journal.commit(found)
         queue.tell(found)
+        bar.total = max(bar.total, bar.n + len(indices))  # an adaptive run may need more points than were expected
         bar.update(len(indices))
         failures += int(np.sum(found.status == Status.FAILED))
         if failures:
@@ -181,7 +185,7 @@ def _go(under_way: _UnderWay, queue: Queue, journal: Journal, bar: Any, strict: 
             if strict:
                 raise SpecError(_failed(found, strict))
         stopping.after_block()
-    bar.total = bar.n  # an adaptive run needs fewer points than its grid has
+    bar.total = bar.n  # … or fewer
     bar.refresh()
 
 

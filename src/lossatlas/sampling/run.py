@@ -229,6 +229,7 @@ class _Carrying:
                 seconds=first(self.executor, lambda: chosen.seconds),
                 done=len(known.indices),
                 size=size,
+                expected=min(expected, size),
                 block=self.block,
                 together=chosen.plan.points if chosen.plan.name != "plain" else 1,  # a function takes any number
                 progress=self.progress,
