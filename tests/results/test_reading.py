@@ -15,12 +15,14 @@ import pytest
 import torch
 
 import lossatlas as la
+from lossatlas.cli import curvature_kept
 from lossatlas.draw import static
 from lossatlas.draw.film import animate
 from lossatlas.draw.report import add_table, report
 from lossatlas.results import folders, reading
 from lossatlas.results.landscape import save
 from lossatlas.results.store import JOURNAL, RunFolder
+from lossatlas.space import planefile
 from lossatlas.space.planefile import save_directions
 from lossatlas.space.recipes import Seeded
 
@@ -290,3 +292,16 @@ def test_a_disk_with_no_room_at_all_is_an_error_of_the_system_whatever_the_pictu
     monkeypatch.setattr(sys.modules["lossatlas.draw"], "sweep", lambda _: None)  # the device is old
     with pytest.raises(OSError, match="picture cannot be written: No space left"):
         la.draw(found, tmp_path / f"a.{kind}")
+
+
+def test_eigenvectors_on_a_full_disk_leave_the_older_file(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    layer = torch.nn.Linear(3, 2)
+    objective = la.Objective(layer, (torch.ones(4, 3), torch.ones(4, 2)), torch.nn.MSELoss())
+    (tmp_path / "ends.safetensors").write_text("older")
+    monkeypatch.setattr(planefile, "save_file", full)
+    with pytest.raises(OSError, match="No space left"):
+        curvature_kept._save_vectors(str(tmp_path / "ends.safetensors"), objective, la.eigenvalues(objective))
+    assert (tmp_path / "ends.safetensors").read_text() == "older"

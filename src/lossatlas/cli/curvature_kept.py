@@ -141,7 +141,6 @@ def _save_vectors(path: str, objective: Any, ends: Any) -> str:
     from lossatlas.space.charts import Plane
     from lossatlas.space.planefile import save_directions
 
-    Path(path).unlink(missing_ok=True)
     found = {"x": directions.eigen(ends), "y": directions.eigen(ends, which="smallest")}
-    save_directions(Plane(objective.origin, found), path)
+    save_directions(Plane(objective.origin, found), path, again=True)
     return f"Eigenvectors of λmax (x) and λmin (y) are in {path}."

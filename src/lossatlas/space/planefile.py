@@ -21,7 +21,7 @@ from lossatlas.untrusted import reading, safetensors_header
 __all__ = ["Stored", "load_directions", "load_labels", "save_directions"]
 
 
-def save_directions(plane: Plane, path: str | os.PathLike[str]) -> Path:
+def save_directions(plane: Plane, path: str | os.PathLike[str], *, again: bool = False) -> Path:
     """Write the directions of a plane, replacing or not at all; a file that is there already stays.
 
     Directions that are recipes are written as such, a line of text for each, beside where the file would be.
@@ -29,12 +29,13 @@ def save_directions(plane: Plane, path: str | os.PathLike[str]) -> Path:
     Args:
         plane: the plane; its recipe travels in the file's metadata.
         path: the file, usually ``directions.safetensors``.
+        again: take the place of a file that is there, which stays otherwise.
 
     Returns:
         The path.
     """
     target = Path(path)
-    if target.exists():
+    if target.exists() and not again:
         return target
     made = {axis: direction.identity for axis, direction in plane.directions.items() if isinstance(direction, Seeded)}
     if made:  # a recipe is kept in the place of its tensors
