@@ -189,3 +189,15 @@ def test_ctrl_c_while_a_range_is_looked_for_says_that_nothing_was_kept(tmp_path)
     assert process.returncode == 1
     assert errors.endswith("lossatlas: stopped before the first point\n"), errors
     assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("words", [["--help"], ["sample", "--help"], ["--version"], ["study", "--list"]])
+def test_what_cannot_be_printed_is_a_sentence(words):
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("this system has no /dev/full")
+    with full.open("w") as target:
+        ended = subprocess.run(
+            [sys.executable, "-m", "lossatlas", *words], stdout=target, stderr=subprocess.PIPE, text=True
+        )
+    assert (ended.returncode, ended.stderr) == (1, "lossatlas: No space left on device\n")

@@ -126,10 +126,10 @@ def _saying_what_it_takes(fault: click.BadOptionUsage, command: click.Command | 
 
 
 def _of_system(fault: OSError) -> str:
-    """What the system said of a file, as a sentence: without the number that begins Python's words."""
-    if not isinstance(fault.filename, str) or fault.filename2 is not None or not fault.strerror:
+    """What the system said of a file, or of what was printed, as a sentence: without the number of Python's words."""
+    if fault.filename2 is not None or not fault.strerror:
         return str(fault)
-    return f"{fault.filename}: {fault.strerror}"
+    return f"{fault.filename}: {fault.strerror}" if isinstance(fault.filename, str) else fault.strerror
 
 
 def _from_elsewhere(name: str) -> click.Command:
@@ -178,4 +178,8 @@ def atlas(ctx: click.Context, debug: bool) -> None:
 
 def main() -> None:
     """The entry point of the command ``lossatlas``."""
-    sys.exit(atlas())
+    try:
+        sys.exit(atlas())
+    except OSError as fault:  # help is printed before any command begins
+        Failure(_of_system(fault)).show()
+        sys.exit(Failure.exit_code)
