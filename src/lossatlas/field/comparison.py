@@ -61,8 +61,8 @@ class Comparison:
             The plot.
         """
         series = [
-            Series(x=place + spread(len(found)), y=np.array(found), label=title, style="points", color=place)
-            for place, (title, found) in enumerate(zip(self.titles, self.means, strict=True))
+            Series(x=place + spread(len(found)), y=np.array(found), style="points", color=place)
+            for place, found in enumerate(self.means)
         ]
         kind = "geometric mean" if self.scale == "log" else "mean"
         panel = Panel(
@@ -72,7 +72,17 @@ class Comparison:
             y_scale=self.scale,
             x_ticks=list(enumerate(self.titles)),
         )
-        return onto(ax, Plot(panels=[panel], caption=(capital(self.words), "One point for each seed.", self.caveat)))
+        caption = (self._verdict, "One point for each seed.", capital(self.words), self.caveat)
+        return onto(ax, Plot(panels=[panel], caption=caption))
+
+    @property
+    def _verdict(self) -> str:
+        """The difference alone, in as few words as stand on a line."""
+        first, second = self.titles
+        difference, low, high = map(number, (self.difference, self.low, self.high))
+        what = f"{first} over {second}" if self.scale == "log" else f"{first} minus {second}"
+        found = "more than the directions explain" if self.differ else "no difference shown"
+        return f"{what}: {difference} [{low}, {high}]; {found}."
 
 
 def spread(count: int) -> np.ndarray:
