@@ -167,7 +167,7 @@ def test_no_word_of_a_picture_speaks_of_parameters():
     caption = compile(landscape).caption
     words = " ".join([*caption.sentences, *caption.what, *caption.proves])
     assert "inputs of 1 example moved, weights fixed, directions of maximum norm 1" in words
-    assert "inputs moved along gradient sign (x), random signs (y)" in words
+    assert "Inputs moved along gradient sign (x), random signs (y)" in words
     assert "x: gradient sign of input norm 2.24" in words
     assert "proves no robustness" in words
     assert "parameter" not in words
@@ -195,7 +195,7 @@ def test_towards_another_input_ends_there():
     weight, bias = (p.detach().numpy() for p in objective.model.parameters())
     assert float(landscape["loss"].sel(x=1)) == pytest.approx(np.mean((2 * weight.sum() + bias - y) ** 2), rel=1e-12)
     assert landscape["x"].attrs["long_name"] == "towards a constant"
-    assert compile(landscape).caption.what[0] == "inputs moved towards a constant (x)"
+    assert compile(landscape).caption.what[0] == "Inputs moved towards a constant (x)"
 
 
 def test_towards_another_example_ends_at_its_input_with_the_targets_of_those_that_move():

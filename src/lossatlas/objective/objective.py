@@ -122,6 +122,7 @@ class Objective(private.Travelling, Described):
         self.metrics = arguments.checked_metrics(metrics)
         self.tasks = Tasks({} if tasks is None else tasks, taken=self.metrics)
         self.forward = checked_forward(forward)
+        self.met = False  # whether model and loss have taken data
         self.batchnorm, self.training = batchnorm, training
         self.autograd, self.in_place = autograd, in_place
         if in_place:

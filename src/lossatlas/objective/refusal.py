@@ -111,7 +111,7 @@ class Contact:
 def asked(objective: Objective) -> Iterator[None]:
     """Where an evaluation raises, call model and loss with the first batch under watch, which says why.
 
-    What raises at another point or for another batch alone stays what it is.
+    What raises later, at another point or for another batch alone, stays what it is.
 
     Args:
         objective: what is evaluated.
@@ -124,8 +124,9 @@ def asked(objective: Objective) -> Iterator[None]:
     """
     try:
         yield
+        objective.met = True
     except Exception as fault:
-        if not isinstance(fault, PASSED):
+        if not objective.met and not isinstance(fault, PASSED):
             contact = Contact(objective)
             with contact.told(), objective.posed(), objective.batches.seeded(0), objective.grad_mode():
                 batch = next(iter(objective.batches))
