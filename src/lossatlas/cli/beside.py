@@ -37,7 +37,7 @@ def point_at_others(config: Path, settings: Mapping[str, Any]) -> None:
 
 
 def _files(settings: Mapping[str, Any]) -> Iterator[str]:
-    """What may be a file: a whole value, or what stands before its first colon or after its first equals sign."""
+    """What may be a file: a whole value, or what stands before its last colon and any brackets."""
     for value in settings.values():
         for text in value if isinstance(value, (list, tuple)) else (value,):
             if isinstance(text, str) and text:

@@ -92,11 +92,10 @@ def label_x(sheet: Sheet, axes: Axes, scene: Scene, axis: PictureAxis) -> None:
     theme, room = scene.theme, 72.0 * sheet.panel_width
     name = scene.paper.x_label or axis.name
     long = f"{name} ({axis.counted})" if scene.paper.units and not scene.paper.x_label else name
-    if (way := WAY.match(axis.label)) and scene.curves and not scene.paper.x_label:
-        ends = " → ".join(end.removeprefix("the ") for end in way.groups())
-        name, long = ends, f"{ends} (share of the way)" if scene.paper.units else ends
-    elif axis.label.startswith(TOWARDS) and scene.curves and not scene.paper.x_label:
-        name, long = axis.label, f"{axis.label} (share of the way)" if scene.paper.units else axis.label
+    way = WAY.match(axis.label)
+    if (way or axis.label.startswith(TOWARDS)) and scene.curves and not scene.paper.x_label:
+        name = " → ".join(end.removeprefix("the ") for end in way.groups()) if way else axis.label
+        long = f"{name} (share of the way)" if scene.paper.units else name
     words = long if text_width(long, theme.text) <= room else shortened(name, theme.text, room)
     axes.set_xlabel(words, labelpad=1.5, fontsize=theme.text, color=theme.ink, parse_math=False)
 

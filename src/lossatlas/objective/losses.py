@@ -32,6 +32,7 @@ def loss_part(
     """
     shown = calling.predictions(outputs)
     value = _own(outputs, targets) if objective.loss is None else objective.loss(shown, targets)
+    objective.met = True
     size = _counted(objective, batch, shown, targets, value) if size is None else size
     mean = reduction.loss_mean(objective.loss or _own, value, size, told=objective.size is not None)
     weight = weighing.weight(targets) if weighing is not None else None
