@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-__all__ = ["Guess", "Spline"]
+__all__ = ["Guess", "Spline", "farthest"]
 
 DECADES = 300.0
 
@@ -124,8 +124,25 @@ class Guess:
     def _valued(self, heights: np.ndarray, values: np.ndarray) -> np.ndarray:
         """Values from heights; where nothing foretells one, what is farthest off among all that was seen."""
         low, high = self._bounds
-        farthest = np.where(values - low > high - values, low, high)
-        return np.where(np.isnan(heights), farthest, np.clip(self._back(heights), low, high))
+        return np.where(np.isnan(heights), farthest(values, self._bounds), np.clip(self._back(heights), low, high))
+
+
+def farthest(values: np.ndarray, bounds: tuple[float, float]) -> np.ndarray:
+    """The worst guess of each value where nothing foretells it: of all that was seen, what is farthest off.
+
+    Args:
+        values: float64, of any shape.
+        bounds: the smallest and the largest value that was seen.
+
+    Returns:
+        One of the bounds for each value.
+
+    Example:
+        >>> farthest(np.array([0.0, 2.0, 6.0]), (0.0, 6.0)).tolist()
+        [6.0, 6.0, 0.0]
+    """
+    low, high = bounds
+    return np.where(values - low > high - values, low, high)
 
 
 def _as_it_is(heights: np.ndarray) -> np.ndarray:

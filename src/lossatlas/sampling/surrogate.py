@@ -31,7 +31,7 @@ from lossatlas.field.stated import BEYOND, LEFT_ABOVE
 from lossatlas.oneline import one_line
 from lossatlas.sampling import holes
 from lossatlas.sampling.factor import calibrated, growth_far, quantile, typical
-from lossatlas.sampling.spline import Guess, Spline
+from lossatlas.sampling.spline import Guess, Spline, farthest
 
 __all__ = [
     "COVERED", "AsIs", "Estimate", "Show", "Shown", "apart", "estimate", "fewest", "held_out", "interpolate", "places",
@@ -227,7 +227,8 @@ def held_out(points: np.ndarray, values: np.ndarray) -> np.ndarray:
         True
     """
     found = Spline(points).coefficients(values)[1]
-    return np.where(np.isnan(found), np.maximum(values - values.min(), values.max() - values), found)
+    worst = np.abs(values - farthest(values, (float(values.min()), float(values.max()))))
+    return np.where(np.isnan(found), worst, found)
 
 
 def apart(shown: Shown, guesses: np.ndarray, values: np.ndarray, *, beyond: float = 0.0) -> np.ndarray:
