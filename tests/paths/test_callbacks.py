@@ -77,10 +77,16 @@ def test_a_line_is_logged_to_weights_and_biases_where_it_is_present(monkeypatch)
             return Path(path).read_bytes()
 
     class Run:
+        step = 0
+
         def __init__(self) -> None:
             self.logged: list = []
 
-        def log(self, content) -> None:
+        def define_metric(self, name, step_metric) -> None:
+            assert (name, step_metric) == ("lossatlas/line", "lossatlas/step")
+
+        def log(self, content, commit) -> None:
+            assert commit is False
             self.logged.append(content)
 
     run = Run()

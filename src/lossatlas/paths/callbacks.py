@@ -22,6 +22,7 @@ from lossatlas.errors import SpecError, unknown
 from lossatlas.extras import MissingExtraError, require
 from lossatlas.objective import Objective
 from lossatlas.oneline import one_line
+from lossatlas.paths.dashboard import log_to_wandb
 from lossatlas.paths.edge import Edge
 from lossatlas.paths.record import Recorder, unwrapped
 from lossatlas.sampling.run import sample
@@ -119,7 +120,10 @@ class QuickLine:
             wandb = sys.modules.get("wandb")
             if wandb is not None and callable(getattr(writer, "log", None)):
                 picture = wandb.Image(str(draw(landscape, Path(folder) / "line.png")))
-                writer.log({name: picture, "lossatlas/step": step})
+                if writer is not to and callable(getattr(to, "log_image", None)):  # Lightning has an axis of its own
+                    to.log_image(name, [picture], step)
+                else:
+                    log_to_wandb(writer, {name: picture}, step)
                 return True
         return False
 

@@ -23,6 +23,7 @@ from lossatlas.flatness.rise import critical
 from lossatlas.objective import Objective
 from lossatlas.objective.function import Function
 from lossatlas.oneline import one_line
+from lossatlas.paths.dashboard import log_to_wandb
 from lossatlas.paths.record import learning_rate, unwrapped
 from lossatlas.warned import each_once
 
@@ -204,7 +205,7 @@ class Edge:
             for name, value in values.items():
                 to.add_scalar(name, value, found.step)
         elif callable(getattr(to, "log", None)) and "wandb" in sys.modules:
-            to.log({**values, "lossatlas/step": found.step})
+            log_to_wandb(to, values, found.step)
         else:
             return False
         return True
