@@ -122,7 +122,8 @@ function drawMarks(context: CanvasRenderingContext2D, given: Given, field: Field
   for (const one of upon(content, given.index)) drawOverlay(context, content, state, one, field, at, words);
   context.restore();
   if (field.block.centre) {
-    context.strokeStyle = "#fff";
+    const bare = content.kind === "contour" || field.empty(...cell(field, 0, 0)) !== null;
+    context.strokeStyle = bare ? theme(content, state).ink : "#fff";
     context.lineWidth = 1.8;
     context.beginPath();
     const [cx, cy] = [at.px(0), at.py(0)];
@@ -163,9 +164,12 @@ function drawOverlay(context: CanvasRenderingContext2D, content: Content, state:
       context.stroke();
     }
     if (!one.words[n]) continue;
+    // White upon colours, ink where there are none.
+    const bare = content.kind === "contour" || field.empty(...cell(field, one.x[n]!, one.y[n]!)) !== null;
+    const { ink, paper } = theme(content, state);
     context.lineWidth = 3;
-    context.strokeStyle = "rgba(0,0,0,.6)";
-    context.fillStyle = "#fff";
+    context.strokeStyle = bare ? paper : "rgba(0,0,0,.6)";
+    context.fillStyle = bare ? ink : "#fff";
     const right = x > at.px.call(null, content.limits[field.axis(0).name]![1]) - 90;
     context.textAlign = right ? "right" : "left";
     // Above the point, else below it, else not at all: words upon words say nothing.
@@ -177,6 +181,11 @@ function drawOverlay(context: CanvasRenderingContext2D, content: Content, state:
     context.strokeText(one.words[n]!, x + (right ? -8 : 8), line);
     context.fillText(one.words[n]!, x + (right ? -8 : 8), line);
   }
+}
+
+function cell(field: Field, x: number, y: number): [number, number] {
+  const { i, j } = field.nearest(x, y);
+  return [i, j];
 }
 
 /** The head of an arrow, never so small that nobody sees it. */

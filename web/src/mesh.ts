@@ -1,9 +1,9 @@
 /** Where does a surface end, and where do its contour lines run? Triangles over a grid, cut at the clip, made in steps. */
 
 /** Triangles, or points of a surface, that are worked on between two looks at the clock. */
-export const AT_ONCE = 2048;
+export const AT_ONCE = 512;
 /** Rows of a grid, the same. */
-const ROWS = 8;
+const ROWS = 2;
 
 export interface Grid {
   x: Float64Array;

@@ -45,6 +45,8 @@ export class Relief {
   private readonly sun = new DirectionalLight(0xffffff, 0.5 * Math.PI);
   private readonly lights = [new AmbientLight(0xffffff, 0.62 * Math.PI), this.sun] as const;
   private readonly pixel = new WebGLRenderTarget(1, 1);
+  /** Where a shape is drawn by itself, in the same light. */
+  private readonly alone = new Scene().add(...this.lights.map((light) => light.clone()));
   private made: Ground | null = null;
   private upon = new Group();
   private readonly motion = new Motion(() => this.quality());
@@ -56,6 +58,9 @@ export class Relief {
   private drawing: Drawing | null = null;
   private raised: Float64Array = new Float64Array(0);
   private waiting = false;
+  /** Whether the canvas waits for its first picture, and whether that is no longer the one to be shown. */
+  private unshown = true;
+  private stale = false;
   /** Whether the eye is elsewhere at once, which is no motion. */
   private jumps = false;
   onPose: (pose: Pose) => void = () => undefined;
@@ -74,6 +79,7 @@ export class Relief {
     this.software = inSoftware(this.renderer.getContext());
     this.renderer.debug.checkShaderErrors = false; // or the page waits until each program is compiled
     this.renderer.outputColorSpace = LinearSRGBColorSpace;
+    canvas.style.visibility = "hidden";
     this.scene.add(...this.lights, this.cursor, this.upon);
     for (const camera of [this.perspective, this.orthographic]) camera.up.set(0, 0, 1);
     this.controls = this.controlled();
@@ -171,12 +177,13 @@ export class Relief {
   }
 
   render(): void {
+    this.stale = true;
     if (this.waiting) return;
     this.waiting = true;
     requestAnimationFrame(() => {
       this.waiting = false;
       this.motion.frame();
-      if (this.made) this.paint(); // an empty picture would only keep the page waiting
+      if (this.made && !this.unshown) this.paint(); // an empty picture would only keep the page waiting
       this.onFrame();
     });
   }
@@ -210,7 +217,7 @@ export class Relief {
       this.slices.begin(() => this.build(drawing));
     }
     // Upon a surface that is still being made nothing is put.
-    if (same || !this.made) this.mark();
+    if (same && this.made) this.mark();
   }
 
   private *build(drawing: Drawing): Work<void> {
@@ -226,38 +233,45 @@ export class Relief {
     this.motion.restart(this.software && made.points > MANY ? 1 : 0);
     this.quality();
     this.mark();
+    if (this.unshown) yield* this.reveal();
   }
 
-  /** Each shape goes to the graphics card in a step of its own, drawn where nobody sees it: first on a picture of one pixel,
-   * and all of them on one as large as the canvas before it shows any, since a page stands still while its own is drawn. */
+  /** Each shape goes to the graphics card in a step of its own, drawn on a picture of one pixel that nobody sees. */
   private *sent(group: Group): Work<void> {
     const shapes: Object3D[] = [];
     group.traverse((one) => void ("geometry" in one && shapes.push(one)));
     for (const one of shapes) {
       yield;
-      this.unseen(one, this.pixel);
-      if (!this.made) yield this.finished();
+      this.unseen(one);
+      if (this.unshown) yield this.finished();
     }
-    if (this.made) return yield; // what compiles a program has been drawn before
-    const size = this.renderer.getDrawingBufferSize(new Vector2());
-    const like = new WebGLRenderTarget(size.x, size.y);
-    this.unseen(group, like);
-    like.dispose();
+    yield;
+  }
+
+  /** The canvas is shown once its first picture is finished, since a page stands still while one that is seen is drawn. */
+  private *reveal(): Work<void> {
+    yield;
+    this.stale = false;
+    this.paint();
     yield this.finished();
+    this.unshown = false;
+    this.canvas.style.visibility = "";
+    if (this.stale) this.render();
+    else this.onFrame();
   }
 
   private finished(): Promise<void> {
     return finished(this.renderer.getContext() as WebGL2RenderingContext);
   }
 
-  private unseen(one: Object3D, on: WebGLRenderTarget): void {
-    const [parent, alone] = [one.parent, new Scene()];
-    alone.add(one, ...this.lights.map((light) => light.clone()));
-    this.renderer.setRenderTarget(on);
-    this.renderer.render(alone, this.camera);
+  private unseen(one: Object3D): void {
+    const { parent } = one;
+    this.alone.add(one);
+    this.renderer.setRenderTarget(this.pixel);
+    this.renderer.render(this.alone, this.camera);
     this.renderer.setRenderTarget(null);
     if (parent) parent.add(one);
-    else alone.remove(one);
+    else this.alone.remove(one);
   }
 
   /** What lies upon the surface. */
@@ -360,7 +374,7 @@ export class Relief {
 
   /** Whether the surface is there, if only to say that no cell has a value. */
   get complete(): boolean {
-    return this.made !== null;
+    return this.made !== null && !this.unshown;
   }
 
   /** For tests: how much is left out while it moves, 0 for nothing. */

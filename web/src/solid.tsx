@@ -71,15 +71,20 @@ function pressed(relief: Relief, event: KeyboardEvent, given: Given): boolean {
   return true;
 }
 
+/** An axis shorter than so many pixels has no words; its ticks stand at least so far from each other, and its name
+ * and the rows of heights so far. */
+const [SHORT, APART, ROW] = [20, 30, 18];
+
 /** Words beside the edges of the box that lie nearest to the eye. */
 function place(relief: Relief, content: Content, block: Block, shown: Shown, into: HTMLDivElement, words: string): void {
   const { sides, floor, tall } = relief.frameOf;
   const [a, b] = [sides[0] / 2, sides[1] / 2];
   const found: [string, number, number, string][] = [];
   const near = (one: [number, number], two: [number, number]): [number, number] => (relief.project(...one, floor)[2] < relief.project(...two, floor)[2] ? one : two);
-  const away = 0.1;
+  const beside = 0.1;
   const [, sy] = near([0, -b], [0, b]);
   const [sx] = near([-a, 0], [a, 0]);
+  const centre = relief.project(0, 0, (floor + tall) / 2);
   const put = (text: string, x: number, y: number, z: number, kind: string): void => {
     const [left, top] = relief.project(x, y, z);
     found.push([text, left, top, kind]);
@@ -88,13 +93,25 @@ function place(relief: Relief, content: Content, block: Block, shown: Shown, int
     const { name } = block.axes[which]!;
     const limits = content.limits[name]!;
     const scale = scaleLinear(limits, which ? [-b, b] : [-a, a]);
-    const out = which ? sx + Math.sign(sx) * away * 0.6 : sy + Math.sign(sy) * away * 0.6;
-    for (const tick of scale.ticks(4)) {
-      if (Math.abs(scale(tick)) > 0.9 * (which ? b : a)) continue;
-      put(number(tick), which ? out : scale(tick), which ? scale(tick) : out, floor, "tick");
+    const out = which ? sx + Math.sign(sx) * beside * 0.6 : sy + Math.sign(sy) * beside * 0.6;
+    // Outside of what is seen: beside the floor, or from above beside the top, which is nearer to the eye.
+    const far = (z: number): number => Math.hypot(...relief.project(which ? out : 0, which ? 0 : out, z).slice(0, 2).map((one, n) => one - centre[n]!));
+    const level = far(tall) > far(floor) + 1 ? tall : floor;
+    const at = (end: number): [number, number, number] => relief.project(which ? out : end * a, which ? end * b : out, level);
+    const [from, to] = [at(-1), at(1)];
+    const long = Math.hypot(to[0] - from[0], to[1] - from[1]);
+    if (long < SHORT) return; // seen from its end
+    const ticks = scale.ticks(4).filter((tick) => Math.abs(scale(tick)) <= 0.9 * (which ? b : a));
+    const step = Math.ceil((ticks.length * APART) / long);
+    for (const tick of ticks.filter((_, n) => n % step === 0)) {
+      put(number(tick), which ? out : scale(tick), which ? scale(tick) : out, level, "tick");
     }
-    const far = which ? sx + Math.sign(sx) * 2 * away : sy + Math.sign(sy) * 2 * away;
-    put(name, which ? far : 0, which ? 0 : far, floor, "name");
+    const further = which ? sx + Math.sign(sx) * 2 * beside : sy + Math.sign(sy) * 2 * beside;
+    const [left, top] = relief.project(which ? further : 0, which ? 0 : further, level);
+    const middle = at(0);
+    const away = Math.hypot(left - middle[0], top - middle[1]) || 1;
+    const more = Math.max(1, ROW / away); // where the floor is seen from its edge
+    found.push([name, middle[0] + more * (left - middle[0]), middle[1] + more * (top - middle[1]), "name"]);
   };
   axis(0);
   axis(1);
@@ -102,12 +119,11 @@ function place(relief: Relief, content: Content, block: Block, shown: Shown, int
   const corners: [number, number][] = [[-a, -b], [a, -b], [a, b], [-a, b]];
   const left = corners.reduce((one, two) => (relief.project(...one, 0)[0] < relief.project(...two, 0)[0] ? one : two));
   const upright = relief.project(...left, 0)[1] - relief.project(...left, tall)[1];
-  const step = Math.max(1, Math.ceil((shown.ticks.length * 15) / Math.max(upright, 1)));
-  if (upright > 30)
-    shown.ticks.forEach((tick, n) => {
-      if (n % step) return;
-      put(shown.labels[n]!, left[0] * 1.05, left[1] * 1.05, ((tick - shown.bottom) / (shown.top - shown.bottom || 1)) * tall, "height");
-    });
+  const raised = shown.ticks.map((tick) => ((tick - shown.bottom) / (shown.top - shown.bottom || 1)) * tall);
+  const rows = raised.map((z) => relief.project(...left, z)[1]);
+  const least = rows.slice(1).reduce((found, row, n) => Math.min(found, rows[n]! - row), Infinity);
+  const step = Math.max(1, Math.ceil(ROW / Math.max(least, 1)));
+  if (upright > 30) raised.forEach((z, n) => n % step === 0 && put(shown.labels[n]!, left[0] * 1.05, left[1] * 1.05, z, "height"));
   if (upright > 30) put(words, left[0] * 1.05, left[1] * 1.05, tall * 1.14, "height name");
   while (into.children.length > found.length) into.lastChild!.remove();
   while (into.children.length < found.length) into.append(document.createElement("span"));

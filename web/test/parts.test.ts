@@ -1,8 +1,8 @@
 /** Do difference, morph, gliding paths, layers and the style of a notebook follow from what they are made of? */
-import { describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import type { Block, Content, Way } from "../src/data";
 import { comparable, derived } from "../src/derive";
-import { between, kept } from "../src/glide";
+import { between, glides, kept } from "../src/glide";
 import { Field } from "../src/field";
 import { layered, tinted } from "../src/layers";
 import { thinned } from "../src/mesh";
@@ -55,6 +55,16 @@ describe("what is made of two landscapes", () => {
 });
 
 describe("a page that follows", () => {
+  afterEach(() => void vi.unstubAllGlobals());
+  it("glides, unless the reader wants no motion or does not see it", () => {
+    const [old, next] = [0, 1].map((end) => content([block("a", [1, 2, 3, 4])], [way([0, end])])) as [Content, Content];
+    const asked = (reduced: boolean, hidden: boolean): boolean => {
+      vi.stubGlobal("matchMedia", (words: string) => ({ matches: words === "(prefers-reduced-motion: reduce)" && reduced }));
+      vi.stubGlobal("document", { hidden });
+      return glides(old, next);
+    };
+    expect([asked(false, false), asked(true, false), asked(false, true)]).toEqual([true, false, false]);
+  });
   it("keeps the surface that is the same, and only that", () => {
     const old = content([block("a", [1, 2, 3, NaN])]);
     expect(kept(old, content([block("a", [1, 2, 3, NaN])])).blocks).toBe(old.blocks);

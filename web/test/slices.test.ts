@@ -7,14 +7,20 @@ function* twoSteps(wait: Promise<void>, told: string[], name: string): Work<void
   told.push(`${name} ends`);
 }
 
-const soon = (): Promise<void> => new Promise((done) => setTimeout(done, 30));
-
-test("a step that gives back something to wait for is followed once that has come", async () => {
+/** Work that has begun and waits, until the answer's last part is called. */
+async function waiting(name: string): Promise<[Slices, string[], () => void]> {
   const told: string[] = [];
   let come = (): void => undefined;
   const slices = new Slices();
-  slices.begin(() => twoSteps(new Promise((done) => (come = done)), told, "one"));
-  await expect.poll(() => told, { timeout: 5000 }).toEqual(["one begins"]);
+  slices.begin(() => twoSteps(new Promise((done) => (come = done)), told, name));
+  await expect.poll(() => told, { timeout: 5000 }).toEqual([`${name} begins`]);
+  return [slices, told, () => come()];
+}
+
+const soon = (): Promise<void> => new Promise((done) => setTimeout(done, 30));
+
+test("a step that gives back something to wait for is followed once that has come", async () => {
+  const [, told, come] = await waiting("one");
   await soon();
   expect(told).toEqual(["one begins"]);
   come();
@@ -22,11 +28,7 @@ test("a step that gives back something to wait for is followed once that has com
 });
 
 test("work that cannot wait overtakes what waits, which is not taken up again", async () => {
-  const told: string[] = [];
-  let come = (): void => undefined;
-  const slices = new Slices();
-  slices.begin(() => twoSteps(new Promise((done) => (come = done)), told, "old"));
-  await expect.poll(() => told, { timeout: 5000 }).toEqual(["old begins"]);
+  const [slices, told, come] = await waiting("old");
   hurry(true);
   slices.begin(() => twoSteps(new Promise(() => undefined), told, "new"));
   hurry(false);
