@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import sys
 from types import SimpleNamespace
@@ -45,13 +46,62 @@ def test_a_notebook_gets_the_data_of_the_page_and_its_code() -> None:
     assert set(shown.keys) >= {"words", "arrays", "look"}
 
 
-@pytest.mark.usefixtures("kernel")
-def test_readers_that_run_no_widget_see_its_picture() -> None:
+WIDGET, STATE = "application/vnd.jupyter.widget-view+json", "application/vnd.jupyter.widget-state+json"
+
+
+@pytest.fixture
+def outputs(kernel: None, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
+    """What a cell gets that ends with the surface."""
     pytest.importorskip("anywidget", reason="anywidget is not installed")
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
-    data, _ = la.show(BOWL)._repr_mimebundle_()
-    assert data["image/png"].startswith(b"\x89PNG")
-    assert "application/vnd.jupyter.widget-view+json" in data
+    display = pytest.importorskip("IPython.display")
+    found: list[dict[str, object]] = []
+    monkeypatch.setattr(display, "display", lambda data, **_: found.append(data))
+    shown = la.show(BOWL)
+    shown._ipython_display_()
+    assert shown.still in found[0]["text/html"]
+    assert 'model.get("still")' in shown._esm
+    return found
+
+
+def test_readers_that_run_no_widget_see_its_picture(outputs: list[dict[str, object]]) -> None:
+    """As GitHub does; the widget beside it has nothing for them, so that they show nothing twice."""
+    picture, interactive = outputs
+    assert set(picture) == {"text/plain", "text/html", "image/png"}
+    assert picture["image/png"].startswith(b"\x89PNG")
+    assert set(interactive) == {WIDGET}
+
+
+def test_a_page_that_nbconvert_exports_has_the_picture_without_a_network(outputs: list[dict[str, object]]) -> None:
+    """It takes the widget of every output that has one, as long as its state is in the notebook."""
+    exporters = pytest.importorskip("nbconvert", reason="nbconvert is not installed")
+    nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed")
+    cell = nbformat.v4.new_code_cell("la.show(bowl)", execution_count=1)
+    for data in outputs:
+        texts = {kind: base64.b64encode(one).decode() if isinstance(one, bytes) else one for kind, one in data.items()}
+        cell.outputs.append(nbformat.v4.new_output("display_data", data=texts))
+    (model,) = (data[WIDGET]["model_id"] for data in outputs if WIDGET in data)
+    kept = {"version_major": 2, "version_minor": 0, "state": {model: {"model_name": "AnyModel", "state": {}}}}
+    notebook = nbformat.v4.new_notebook(cells=[cell], metadata={"widgets": {STATE: kept}})
+    exported, _ = exporters.HTMLExporter().from_notebook_node(notebook)
+    assert WIDGET in exported, "the widget is there too, for readers with a network"
+    shown = base64.b64encode(outputs[0]["image/png"]).decode()
+    assert exported.count(f"data:image/png;base64,{shown}") == 1
+
+
+@pytest.mark.usefixtures("kernel")
+def test_without_matplotlib_a_notebook_gets_the_widget_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("anywidget", reason="anywidget is not installed")
+
+    def missing(*_: object) -> None:
+        raise extras.MissingExtraError("matplotlib is needed")
+
+    monkeypatch.setattr(widget.notebook, "bundle", missing)
+    display = pytest.importorskip("IPython.display")
+    found: list[dict[str, object]] = []
+    monkeypatch.setattr(display, "display", lambda data, **_: found.append(data))
+    la.show(BOWL)._ipython_display_()
+    assert [set(data) for data in found] == [{WIDGET, "text/plain"}]
 
 
 @pytest.mark.usefixtures("kernel")

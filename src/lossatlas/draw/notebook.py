@@ -10,7 +10,7 @@ from typing import Any
 from lossatlas.draw import compiled, static
 from lossatlas.draw.scene import Scene
 
-__all__ = ["DPI", "page", "png"]
+__all__ = ["DPI", "bundle", "page", "png"]
 
 DPI = 150
 """Dots per inch of a picture in a notebook, in which it is shown half as large."""
@@ -54,11 +54,35 @@ def page(source: Any, below: str) -> str:
         ImportError: matplotlib is not installed.
     """
     scene = compiled(source, None, {})
+    return f"{_image(scene, _png(scene))}<details><summary>values</summary>{below}</details>"
+
+
+def bundle(scene: Any, name: str) -> dict[str, Any]:
+    """The picture alone as an output of a cell.
+
+    Args:
+        scene: what is drawn.
+        name: the class of the image in html, by which a style can hide it.
+
+    Returns:
+        Data by media type.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
     drawn = _png(scene)
+    return {"text/plain": _said(scene), "text/html": _image(scene, drawn, name), "image/png": drawn}
+
+
+def _image(scene: Any, drawn: bytes, name: str = "") -> str:
     width = int.from_bytes(drawn[16:20], "big") // 2
-    said = scene.caption.sentences if isinstance(scene, Scene) else scene.sentences
     image = base64.b64encode(drawn).decode("ascii")
+    named = f'class="{name}" ' if name else ""
     return (
-        f'<img alt="{html.escape(" ".join(said))}" style="width:{width}px;max-width:100%" '
-        f'src="data:image/png;base64,{image}"><details><summary>values</summary>{below}</details>'
+        f'<img {named}alt="{html.escape(_said(scene))}" style="width:{width}px;max-width:100%" '
+        f'src="data:image/png;base64,{image}">'
     )
+
+
+def _said(scene: Any) -> str:
+    return " ".join(scene.caption.sentences if isinstance(scene, Scene) else scene.sentences)

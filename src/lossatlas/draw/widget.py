@@ -1,23 +1,41 @@
-"""How does a notebook show the page? A widget with the same code, and a picture for readers that run none."""
+"""How does a notebook show the page? A widget with the same code, and a picture for readers that run none.
+
+The picture is an output of its own, before the widget. Within one output nbconvert takes the widget wherever the
+notebook holds its state, and what runs widgets in the exported page is fetched from the network: without one the cell
+was empty. Where the widget does run, it hides the picture.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import io
 import json
 import sys
+import uuid
 from importlib import resources
 from typing import Any
 
 from lossatlas import extras
-from lossatlas.draw import static
+from lossatlas.draw import notebook
 from lossatlas.draw.payload import packed, payload
 from lossatlas.draw.scene import Scene
 
 __all__ = ["available", "widget"]
 
-_CALL = "\nexport default { render({ model, el }) { return globalThis.lossatlasNotebook(model, el); } };\n"
+_CALL = """
+export default {
+  render({ model, el }) {
+    const end = globalThis.lossatlasNotebook(model, el);
+    const still = model.get("still");
+    const hiding = document.createElement("style");
+    hiding.textContent = `.${still}, .jp-OutputArea-child:has(.${still}) { display: none !important; }`;
+    document.head.append(hiding);
+    return () => {
+      hiding.remove();
+      end();
+    };
+  },
+};
+"""
 
 
 def available() -> bool:
@@ -45,8 +63,10 @@ def widget(scene: Scene) -> Any:
         MissingExtraError: anywidget is not installed; the message has the command that installs it.
     """
     content, numbers = packed(payload(scene))
-    made = _kind()(words=json.dumps(content, allow_nan=False, separators=(",", ":")), arrays=numbers)
-    made.picture = _picture(scene)
+    words = json.dumps(content, allow_nan=False, separators=(",", ":"))
+    still = f"lossatlas-still-{uuid.uuid4().hex[:12]}"
+    made = _kind()(words=words, arrays=numbers, still=still)
+    made.picture = _picture(scene, still)
     return made
 
 
@@ -59,14 +79,12 @@ def _code() -> str:
     return _resource("atlas.js") + _resource("third.js") + _CALL
 
 
-def _picture(scene: Scene) -> bytes:
-    """The scene as a png; empty where matplotlib is not installed."""
-    with contextlib.suppress(extras.MissingExtraError):
-        extras.require("matplotlib.figure", extra="draw", purpose="draw a picture")
-        file = io.BytesIO()
-        static.figure(scene).savefig(file, format="png", dpi=110)
-        return file.getvalue()
-    return b""
+def _picture(scene: Scene, still: str) -> dict[str, Any]:
+    """The scene as a picture; nothing where matplotlib is not installed."""
+    try:
+        return notebook.bundle(scene, still)
+    except extras.MissingExtraError:
+        return {}
 
 
 @functools.cache
@@ -75,12 +93,17 @@ def _kind() -> Any:
     anywidget: Any = extras.require("anywidget", extra="notebook", purpose="show a widget in a notebook")
     traitlets: Any = extras.require("traitlets", extra="notebook", purpose="show a widget in a notebook")
 
-    def bundle(self: Any, **options: Any) -> Any:
-        found = anywidget.AnyWidget._repr_mimebundle_(self, **options)
-        if found is None or not self.picture:
-            return found
-        data, metadata = found if isinstance(found, tuple) else (found, {})
-        return {**data, "image/png": self.picture}, metadata
+    display: Any = extras.require("IPython.display", extra="notebook", purpose="show a widget in a notebook")
+
+    def displayed(self: Any, **_: Any) -> None:
+        if self.picture:
+            display.display(self.picture, raw=True)
+        found = self._repr_mimebundle_()
+        if found is not None:
+            data, metadata = found if isinstance(found, tuple) else (found, {})
+            # Readers that know no widget have the picture; beside it, what a widget is called says nothing.
+            shown = {kind: content for kind, content in data.items() if not (self.picture and kind == "text/plain")}
+            display.display(shown, raw=True, metadata=metadata)
 
     return type(
         "LandscapeWidget",
@@ -91,7 +114,8 @@ def _kind() -> Any:
             "words": traitlets.Unicode().tag(sync=True),
             "arrays": traitlets.Bytes().tag(sync=True),
             "look": traitlets.Unicode(_resource("atlas.css")).tag(sync=True),
-            "picture": b"",
-            "_repr_mimebundle_": bundle,
+            "still": traitlets.Unicode().tag(sync=True),
+            "picture": {},
+            "_ipython_display_": displayed,
         },
     )
