@@ -8,7 +8,7 @@ import pytest
 import lossatlas as la
 from lossatlas.field.basins import merge_tree
 from lossatlas.field.stated import stated_error
-from lossatlas.field.topology_plot import leaf_order
+from lossatlas.field.topology_plot import ALONE, EMPTY, leaf_order
 from lossatlas.results.landscape import About, Axis, Status, build, with_uncertainty
 
 gudhi = pytest.importorskip("gudhi")
@@ -205,3 +205,14 @@ def test_the_tree_is_drawn_without_crossings(tmp_path) -> None:
         assert span == list(range(span[0], span[-1] + 1))
     assert la.draw(found, tmp_path / "tree.png").stat().st_size > 1000
     assert len(diagram.series) == 3
+
+
+def test_a_diagram_without_a_point_says_so_on_the_picture(tmp_path) -> None:
+    empty = la.topology(field(lambda x, y: x**2 + 3 * y**2, (-1, 1, 21), (-1, 1, 21))).plot()
+    (diagram,) = empty.panels
+    assert len(diagram.series) == 1 and empty.caption[0] == EMPTY
+    for name in ("a.svg", "a.html"):
+        assert "no point off its diagonal" in " ".join(la.draw(empty, tmp_path / name).read_text().split()), name
+    ringed = la.topology(field(lambda x, y: np.exp(-8 * (x**2 + y**2)) + 0.2 * x + 0.1 * y, (-1, 1, 41), (-1, 1, 41)))
+    assert len(ringed.minima) == 1 and len(ringed.maxima) == 1
+    assert ringed.plot().caption[0] == ALONE and len(ringed.plot().panels[0].series) == 2

@@ -13,7 +13,7 @@ from lossatlas.figure.overlays import Overlay, Points, Regions, Symbol
 from lossatlas.figure.plot import Panel, Plot, Scale, Series
 from lossatlas.oneline import number_of
 
-__all__ = ["ALONE", "DECADES", "MOST_WORDS", "NAMES", "TINTED", "Shape", "leaf_order", "overlay", "plot"]
+__all__ = ["ALONE", "DECADES", "EMPTY", "MOST_WORDS", "NAMES", "TINTED", "Shape", "leaf_order", "overlay", "plot"]
 
 NAMES = ("minimum", "ring around a hill", "shell around a peak")
 
@@ -22,6 +22,11 @@ DECADES = 2.0
 
 
 ALONE = "With one minimum there is one basin, and no tree of basins that merge."
+
+EMPTY = (
+    "With one minimum, and no inner maximum, nothing ends: there is no tree of basins that merge, and the diagram has "
+    "no point off its diagonal."
+)
 
 TINTED = "The tint of a basin lies over the colours of the scale."
 
@@ -88,7 +93,7 @@ def plot(found: Shape) -> Plot:
     return Plot(
         title=f"Shape of the {found.value}: {found.title}",
         panels=(_diagram_panel(found),) if single else (_tree_panel(found), _diagram_panel(found)),
-        caption=(ALONE if single else "", found.words, found.caveat),
+        caption=("" if not single else ALONE if any(map(len, found.diagrams)) else EMPTY, found.words, found.caveat),
     )
 
 
