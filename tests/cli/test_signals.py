@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import subprocess
 import sys
@@ -9,8 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from lossatlas import stopping
+from lossatlas.cli import Failure, atlas
 from lossatlas.errors import SpecError
 from lossatlas.results import reading
 
@@ -201,3 +204,19 @@ def test_what_cannot_be_printed_is_a_sentence(words):
             [sys.executable, "-m", "lossatlas", *words], stdout=target, stderr=subprocess.PIPE, text=True
         )
     assert (ended.returncode, ended.stderr) == (1, "lossatlas: No space left on device\n")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["draw", "--help"], []])
+def test_whatever_the_system_refuses_while_help_is_printed_is_a_sentence(monkeypatch, arguments):
+    def full(*_, err=False, **__):
+        if not err:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    said: list[str] = []
+    for module in ("click", "click.core", "click.decorators"):
+        monkeypatch.setattr(f"{module}.echo", full)
+    monkeypatch.setattr(Failure, "show", lambda self, file=None: said.append(self.format_message()))
+    assert CliRunner().invoke(atlas, arguments).exit_code == 1
+    assert said == ["No space left on device"]
+    if arguments != ["--help"] and arguments != ["--version"]:  # which are answered before --debug is read
+        assert isinstance(CliRunner().invoke(atlas, ["--debug", *arguments]).exception, OSError)

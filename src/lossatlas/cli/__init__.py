@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
 import warnings
+from collections.abc import Iterator
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -89,30 +91,49 @@ class Atlas(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Read the arguments, which is where the help of the whole is printed."""
+        with _system_heard():
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; what the user can fix becomes a message, all else keeps its traceback."""
-        from lossatlas import stopping
         from lossatlas.cli import signals
 
         with warnings.catch_warnings(), signals.answered():
             warnings.showwarning = _show_note
             if ctx.params.get("debug"):
                 return super().invoke(ctx)
-            try:
-                return super().invoke(ctx)
-            except click.BadOptionUsage as fault:
-                command = self.get_command(ctx, ctx.invoked_subcommand or "")
-                raise _saying_what_it_takes(fault, command) from fault
-            except (BrokenPipeError, click.ClickException, click.exceptions.Exit, click.Abort):
-                raise  # a closed pipe too: whoever read has read enough, as in `| head`, and click ends quietly
-            except Exception as fault:
-                if stopping.ended():  # a library caught the signal, and stumbled over what it had left undone
-                    raise click.Abort from fault
-                if isinstance(fault, (SpecError, RunMismatchError, MissingExtraError)):
-                    raise BadInput(str(fault)) from fault
-                if isinstance(fault, OSError):
-                    raise Failure(_of_system(fault)) from fault
-                raise
+            with _system_heard():
+                return self._said_in_words(ctx)
+
+    def _said_in_words(self, ctx: click.Context) -> Any:
+        from lossatlas import stopping
+
+        try:
+            return super().invoke(ctx)
+        except click.BadOptionUsage as fault:
+            command = self.get_command(ctx, ctx.invoked_subcommand or "")
+            raise _saying_what_it_takes(fault, command) from fault
+        except (BrokenPipeError, click.ClickException, click.exceptions.Exit, click.Abort):
+            raise  # a closed pipe too: whoever read has read enough, as in `| head`, and click ends quietly
+        except Exception as fault:
+            if stopping.ended():  # a library caught the signal, and stumbled over what it had left undone
+                raise click.Abort from fault
+            if isinstance(fault, (SpecError, RunMismatchError, MissingExtraError)):
+                raise BadInput(str(fault)) from fault
+            raise
+
+
+@contextlib.contextmanager
+def _system_heard() -> Iterator[None]:
+    """What the system refuses becomes a sentence; a closed pipe is left to click."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as fault:
+        raise Failure(_of_system(fault)) from fault
 
 
 def _saying_what_it_takes(fault: click.BadOptionUsage, command: click.Command | None) -> click.BadOptionUsage:
@@ -178,8 +199,4 @@ def atlas(ctx: click.Context, debug: bool) -> None:
 
 def main() -> None:
     """The entry point of the command ``lossatlas``."""
-    try:
-        sys.exit(atlas())
-    except OSError as fault:  # help is printed before any command begins
-        Failure(_of_system(fault)).show()
-        sys.exit(Failure.exit_code)
+    sys.exit(atlas())
