@@ -106,6 +106,15 @@ def made(tree: ast.Module) -> set[str]:
     return {node.name for node in tree.body if isinstance(node, kinds) and not node.name.startswith("_")}
 
 
+BY_HAND = re.compile(r"""== 1 else f?["'][^"']*(\b(are|were|have|do|belong|points|minima)\b|ies)""")
+
+
+def test_words_agree_with_a_number_by_one_rule():
+    """Which is ``number_of``, or ``verb_of`` where other words lie between."""
+    texts = {name: path.read_text(encoding="utf-8") for name, path in FILES.items() if name != "lossatlas.oneline"}
+    assert [(name, found[0]) for name, text in texts.items() for found in BY_HAND.finditer(text)] == []
+
+
 @pytest.mark.parametrize("name", sorted(name for name in FILES if name.startswith("lossatlas.")))
 def test_a_file_lists_what_it_offers(name):
     tree = ast.parse(FILES[name].read_text(encoding="utf-8"))

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-__all__ = ["FEW", "LETTERS", "NUMBERS", "SENTENCE", "in_words", "number_of", "one_line"]
+__all__ = ["FEW", "LETTERS", "NUMBERS", "SENTENCE", "in_words", "number_of", "one_line", "verb_of"]
 
 LETTERS = 600
 """Letters after which the rest of a line is left out."""
@@ -22,14 +22,17 @@ NUMBERS = 12
 SENTENCE = 240
 """Letters up to which a text is written out that is a field of the object itself, 80 further down."""
 
+_VERBS = {"is": "are", "was": "were", "has": "have", "does": "do"}
 
-def number_of(count: int, one: str, many: str = "") -> str:
-    """How many there are of something, in a word that agrees.
+
+def number_of(count: int, one: str, many: str = "", *, verb: str = "") -> str:
+    """How many there are of something, in words that agree.
 
     Args:
         count: how many.
         one: the word for one of them.
         many: the word for several; ``one`` with an s where it is left out.
+        verb: what one of them does, where the verb follows at once; see :func:`verb_of`.
 
     Returns:
         The words.
@@ -37,8 +40,28 @@ def number_of(count: int, one: str, many: str = "") -> str:
     Example:
         >>> number_of(1, "checkpoint"), number_of(3, "checkpoint"), number_of(2, "axis", "axes")
         ('1 checkpoint', '3 checkpoints', '2 axes')
+        >>> number_of(1, "point", verb="is"), number_of(3, "point", verb="is")
+        ('1 point is', '3 points are')
     """
-    return f"{count} {one if count == 1 else many or f'{one}s'}"
+    said = f"{count} {one if count == 1 else many or f'{one}s'}"
+    return f"{said} {verb_of(count, verb)}" if verb else said
+
+
+def verb_of(count: int, one: str) -> str:
+    """A verb that agrees with how many there are, where other words lie between.
+
+    Args:
+        count: how many.
+        one: what one of them does: "is", "has", "belongs".
+
+    Returns:
+        The verb.
+
+    Example:
+        >>> verb_of(1, "is"), verb_of(3, "is"), verb_of(2, "has"), verb_of(0, "belongs")
+        ('is', 'are', 'have', 'belong')
+    """
+    return one if count == 1 else _VERBS.get(one) or one.removesuffix("s")
 
 
 def one_line(self: Any) -> str:

@@ -113,7 +113,7 @@ def test_another_architecture_is_named_tensor_by_tensor_and_nothing_is_loaded(tm
     torch.save({**net(7).state_dict(), "extra": torch.ones(1)}, tmp_path / "a.pt")
     model = net()
     before = {name: t.clone() for name, t in model.state_dict().items()}
-    message = r"another architecture than Sequential: 1 are unexpected \(extra\); 7 have another shape \(0.weight \(7, 3\) instead"
+    message = r"another architecture than Sequential: 1 is unexpected \(extra\); 7 have another shape \(0.weight \(7, 3\) instead"
     with pytest.raises(SpecError, match=message):
         load_checkpoint(model, tmp_path / "a.pt")
     assert all(torch.equal(before[name], t) for name, t in model.state_dict().items())

@@ -9,6 +9,7 @@ import click
 
 from lossatlas.cli import Failure
 from lossatlas.cli.as_json import echo_json
+from lossatlas.oneline import verb_of
 
 __all__ = ["check_command"]
 
@@ -50,7 +51,7 @@ def check_command(runs: tuple[str, ...], value: str, expect: float | None, stric
             click.echo(_line(finding))
     odd = sum(finding.verdict == "odd" for finding in found)
     if strict and odd:
-        raise Failure(f"{odd} of {len(found)} findings {'is' if odd == 1 else 'are'} odd")
+        raise Failure(f"{odd} of {len(found)} findings {verb_of(odd, 'is')} odd")
 
 
 def _line(finding: Any) -> str:

@@ -16,7 +16,7 @@ from lossatlas.errors import SpecError
 from lossatlas.extras import MissingExtraError, broken, require
 from lossatlas.objective import hub
 from lossatlas.objective.randomness import seeded
-from lossatlas.oneline import number_of
+from lossatlas.oneline import number_of, verb_of
 from lossatlas.untrusted import json_object
 
 __all__ = ["LIBRARIES"]
@@ -67,7 +67,7 @@ def _from_hub(name: Name) -> nn.Module:
     if missing := sorted(map(str, report.get("missing_keys") or ())):
         raise SpecError(
             f"{name.text!r}: {number_of(len(missing), 'weight')} of {type(made).__name__} "
-            f"{'is' if len(missing) == 1 else 'are'} "
+            f"{verb_of(len(missing), 'is')} "
             f"not in it ({', '.join(missing[:3])}), "
             "and would be random; the folder's config.json names another class than wrote its weights"
         )

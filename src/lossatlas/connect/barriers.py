@@ -23,6 +23,7 @@ from lossatlas.errors import SpecError
 from lossatlas.figure.words import number
 from lossatlas.objective import Objective
 from lossatlas.objective.spread import standard_errors
+from lossatlas.oneline import verb_of
 from lossatlas.results.landscape import Axis, build
 from lossatlas.sampling.run import interpolate
 from lossatlas.space.charts import Chart
@@ -115,8 +116,8 @@ def height(way: xr.Dataset, value: str = "loss") -> Barrier:
     x, loss = x[inside], way[value].values[inside]
     if len(x) < 3 or x[0] != 0 or x[-1] != 1:
         raise SpecError("way does not run from 0 to 1 with a point between; sample x=(0, 1, 25)")
-    if not np.isfinite(loss).all():
-        raise SpecError(f"{int((~np.isfinite(loss)).sum())} of {len(loss)} points are not finite: no height is known")
+    if lost := int((~np.isfinite(loss)).sum()):
+        raise SpecError(f"{lost} of {len(loss)} points {verb_of(lost, 'is')} not finite: no height is known")
     above = loss - loss[0] - x * (loss[-1] - loss[0])
     top = int(np.argmax(above))
     return Barrier(

@@ -68,7 +68,7 @@ class Blocks(Mapping[str, Result], Generic[Result]):
         )
         covered = sum(one.subject.size for one in self.found.values())  # type: ignore[attr-defined]
         left = self.subject.size - covered
-        outside = f"{number_of(left, 'parameter')} {'belongs' if left == 1 else 'belong'} to no block."
+        outside = f"{number_of(left, 'parameter', verb='belongs')} to no block."
         said = [inside, outside] if left else [inside]
         return (*said, *self.subject.caveats)
 

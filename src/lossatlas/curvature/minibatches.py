@@ -15,7 +15,7 @@ from lossatlas.errors import SpecError
 from lossatlas.figure.plot import Mark, Panel, Plot, Series, onto
 from lossatlas.figure.words import number
 from lossatlas.objective import Objective, cutting
-from lossatlas.oneline import one_line
+from lossatlas.oneline import one_line, verb_of
 from lossatlas.sampling.loop import PATIENCE_SECONDS
 from lossatlas.space.parameters import Parameters
 
@@ -53,7 +53,7 @@ class BatchEigen:
         said = [
             "λmax over all samples is at most their mean, weighted by sample: each batch bends most along a direction "
             "of its own.",
-            *([f"{loose} of {len(self.largest)} batches have not converged."] if loose else []),
+            *([f"{loose} of {len(self.largest)} batches {verb_of(loose, 'has')} not converged."] if loose else []),
         ]
         return (*said, *self.subject.caveats)
 

@@ -21,7 +21,7 @@ from lossatlas.errors import SpecError
 from lossatlas.expected import check_kind
 from lossatlas.figure.plot import Mark, Panel, Plot, Series, onto, symmetric_below
 from lossatlas.objective import Objective
-from lossatlas.oneline import one_line
+from lossatlas.oneline import one_line, verb_of
 from lossatlas.space.parameters import Parameters
 
 __all__ = ["Eigen", "eigenvalues", "end_names", "ends_by", "ends_of"]
@@ -139,7 +139,10 @@ class Eigen:
         )
         loose = sum(not one.converged.all() for one in each)
         said = ["Ends of the spectrum of each block; lines: residuals."]
-        return panel, [*said, *([f"{loose} of {len(each)} blocks have not converged."] if loose else [])]
+        return panel, [
+            *said,
+            *([f"{loose} of {len(each)} blocks {verb_of(loose, 'has')} not converged."] if loose else []),
+        ]
 
 
 def _bars(places: np.ndarray, values: np.ndarray, residuals: np.ndarray, label: str, color: int) -> Series:

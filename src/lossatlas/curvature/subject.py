@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from lossatlas.figure.words import capital
 from lossatlas.objective import Objective
 from lossatlas.objective.reduction import name_of
-from lossatlas.oneline import number_of, one_line
+from lossatlas.oneline import number_of, one_line, verb_of
 
 __all__ = ["MATRICES", "Subject", "subject"]
 
@@ -64,9 +64,9 @@ class Subject:
         """What no number of this matrix proves, in sentences."""
         said = [self.inexact] if self.inexact else []
         if self.kinks and not self.inexact:
-            have = "has" if len(self.kinks) == 1 else "have"
             said.append(
-                f"{_listed(self.kinks)} {have} kinks, which second derivatives do not see. The surface shows them."
+                f"{_listed(self.kinks)} {verb_of(len(self.kinks), 'has')} kinks, which second derivatives do not see. "
+                "The surface shows them."
             )
         if self.surrogates:
             said.append(

@@ -15,6 +15,7 @@ from lossatlas.errors import SpecError
 from lossatlas.field.lowest import lowest
 from lossatlas.figure.ranges import choose
 from lossatlas.figure.words import WAY, number, percent
+from lossatlas.oneline import verb_of
 from lossatlas.results.landscape import Status, axis_names, structured, value_names
 from lossatlas.results.moves import of_inputs
 
@@ -95,10 +96,10 @@ def _complete(landscape: xr.Dataset, value: str) -> Finding:
     missing = counts[Status.NOT_SAMPLED]
     lost = int((~np.isfinite(landscape[value].values)).sum()) - missing
     if missing:
-        words = f"{missing} of {status.size} points {'has' if missing == 1 else 'have'} not been evaluated."
+        words = f"{missing} of {status.size} points {verb_of(missing, 'has')} not been evaluated."
         return Finding(question=question, verdict="odd", words=words, advice="Run the same command again to resume.")
     if lost > 0:
-        words = f"{lost} of {status.size} points {'has' if lost == 1 else 'have'} no finite value."
+        words = f"{lost} of {status.size} points {verb_of(lost, 'has')} no finite value."
         return Finding(
             question=question,
             verdict="odd",

@@ -13,7 +13,7 @@ from lossatlas.field.ruggedness import rugged_cells
 from lossatlas.field.stated import stated_error
 from lossatlas.figure.overlays import Points, Symbol
 from lossatlas.figure.words import number
-from lossatlas.oneline import number_of, one_line
+from lossatlas.oneline import number_of, one_line, verb_of
 from lossatlas.results.landscape import Status, axis_names
 
 __all__ = ["MOST", "Layer", "layers"]
@@ -84,7 +84,7 @@ def _downhill(landscape: xr.Dataset, value: str) -> tuple[Layer, ...]:
     tree = merge_tree(field, slack)
     left = (
         f"{number_of(tree.dropped, 'minimum', 'minima')} too shallow to be told from none "
-        f"{'is' if tree.dropped == 1 else 'are'} left out ({how}). {_BEYOND}"
+        f"{verb_of(tree.dropped, 'is')} left out ({how}). {_BEYOND}"
     )
     return _basins(landscape, field, tree, left), _critical(landscape, field, tree, left)
 
@@ -109,10 +109,10 @@ def _critical(landscape: xr.Dataset, field: np.ndarray, tree: Tree, left: str) -
     passes = np.array([merge.saddle for merge in tree.merges[:MOST]], np.int64)
     numbered = [str(n) for n in range(1, len(minima) + 1)] if len(minima) <= _NUMBERED else []
     marks = [_points(landscape, field, minima, "minimum", "circle", numbered)]
-    words = f"{len(tree.minima)} " + ("minimum" if len(tree.minima) == 1 else "minima, the deepest first")
+    words = number_of(len(tree.minima), "minimum", "minima, the deepest first")
     if len(passes):
         marks.append(_points(landscape, field, passes, "saddle", "cross", []))
-        words += f", and {len(tree.merges)} " + ("saddle" if len(tree.merges) == 1 else "saddles, where basins meet")
+        words += ", and " + number_of(len(tree.merges), "saddle", "saddles, where basins meet")
     nothing = np.full(field.shape, -1)
     return Layer(name="critical points", regions=(), cells=nothing, words=f"{words}. {left}", marks=tuple(marks))
 

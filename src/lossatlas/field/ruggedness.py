@@ -21,7 +21,7 @@ from lossatlas.field.basins import merge_tree
 from lossatlas.field.inequality import check_straight, evaluated, spacing
 from lossatlas.field.rounding import rounding
 from lossatlas.figure.words import number, percent
-from lossatlas.oneline import one_line
+from lossatlas.oneline import number_of, one_line
 from lossatlas.results.landscape import axis_names, cut_at
 
 __all__ = ["MEASURES", "Ruggedness", "Spread", "over_seeds", "rugged_cells", "ruggedness"]
@@ -82,7 +82,7 @@ class Ruggedness:
             parts.append(f"{percent(self.behind)} of the area lies behind a ridge")
         if self.minima >= 0:
             deep = f", {number(self.persistence, 2)} deep in all" if self.minima else ""
-            parts.append(f"{self.minima} {'minimum' if self.minima == 1 else 'minima'} besides the lowest{deep}")
+            parts.append(f"{number_of(self.minima, 'minimum', 'minima')} besides the lowest{deep}")
         return f"Ruggedness: {'; '.join(parts)} (each 0 where a loss is convex)." if parts else ""
 
 

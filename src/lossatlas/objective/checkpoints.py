@@ -16,7 +16,7 @@ from lossatlas.objective import hub
 from lossatlas.objective.contents import Contents, contents_of, read_checkpoint, read_contents
 from lossatlas.objective.matching import Match, lacking, match, places, some
 from lossatlas.objective.wrappers import check_ready, unwrapped
-from lossatlas.oneline import number_of, one_line
+from lossatlas.oneline import number_of, one_line, verb_of
 from lossatlas.warned import warn
 
 __all__ = ["Loaded", "load_checkpoint", "load_state", "read_checkpoint"]
@@ -176,7 +176,7 @@ def _load(
     if matched.beside and not by:
         warn(
             f"checkpoint {contents.source}: {number_of(len(matched.beside), 'tensor')} beside the model's "
-            f"{'was' if len(matched.beside) == 1 else 'were'} left out "
+            f"{verb_of(len(matched.beside), 'was')} left out "
             f"({some(matched.beside)})",
         )
     return Loaded(
@@ -208,9 +208,11 @@ def _misfit(source: Path, model: nn.Module, matched: Match, wanted: Mapping[str,
             f"({some(extra)}): the weights of another network, whose function they change. If they do not matter, "
             "partial=True (--partial) leaves them out. The model was not changed"
         )
-    parts = [f"{len(missing)} of {len(wanted)} tensors are missing ({some(missing)})"] if missing else []
-    parts += [f"{len(extra)} are unexpected ({some(extra)})"] if extra else []
-    parts += [f"{len(reshaped)} have another shape ({some(reshaped)})"] if reshaped else []
+    parts = []
+    if missing:
+        parts.append(f"{len(missing)} of {len(wanted)} tensors {verb_of(len(missing), 'is')} missing ({some(missing)})")
+    parts += [f"{len(extra)} {verb_of(len(extra), 'is')} unexpected ({some(extra)})"] if extra else []
+    parts += [f"{len(reshaped)} {verb_of(len(reshaped), 'has')} another shape ({some(reshaped)})"] if reshaped else []
     if not missing and not reshaped:
         return ""
     where = f" under {matched.key!r}" if matched.key else ""

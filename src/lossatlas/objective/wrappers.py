@@ -149,8 +149,7 @@ def check_ready(model: nn.Module) -> None:
     lazy = [name for name, tensor in tensors.items() if is_lazy(tensor)]
     if lazy:
         raise SpecError(
-            f"model {type(model).__name__}: {number_of(len(lazy), 'tensor')} "
-            f"{'does' if len(lazy) == 1 else 'do'} not exist "
+            f"model {type(model).__name__}: {number_of(len(lazy), 'tensor', verb='does')} not exist "
             f"yet (first {lazy[0]!r}), because its lazy "
             "modules have seen no batch; call the model once on a batch, model(x), before anything else"
         )

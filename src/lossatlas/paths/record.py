@@ -22,7 +22,7 @@ from lossatlas.atomic import replacing, write_text
 from lossatlas.errors import RunMismatchError, SpecError
 from lossatlas.expected import path_of
 from lossatlas.objective import sealing
-from lossatlas.oneline import number_of
+from lossatlas.oneline import number_of, verb_of
 from lossatlas.paths import going_on
 from lossatlas.paths.index import FORMAT, INDEX, LAYOUT, WEIGHTS, file_of, line_of, read_index
 from lossatlas.results.opening import name_kind
@@ -252,7 +252,7 @@ class Recorder:
         first, last = self._replaced[0]["step"], self._replaced[-1]["step"]
         warn(
             f"{self.folder}: overwrite=True: {number_of(len(self._replaced), 'checkpoint')} of an earlier training, "
-            f"{going_on.steps_in_words(first, last)}, {'is' if len(self._replaced) == 1 else 'are'} replaced",
+            f"{going_on.steps_in_words(first, last)}, {verb_of(len(self._replaced), 'is')} replaced",
         )
         self._rewrite([])
         for entry in self._replaced:
@@ -284,7 +284,7 @@ class Recorder:
             return
         warn(
             f"{self.folder}: the training went back to step {step}; {number_of(len(dropped), 'checkpoint')} from "
-            f"there on, recorded before, {'is' if len(dropped) == 1 else 'are'} replaced",
+            f"there on, recorded before, {verb_of(len(dropped), 'is')} replaced",
         )
         self._rewrite(kept)
         for entry in dropped:

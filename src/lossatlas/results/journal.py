@@ -20,6 +20,7 @@ import numpy as np
 
 from lossatlas import checksum
 from lossatlas.errors import SpecError
+from lossatlas.oneline import number_of
 from lossatlas.results.landscape import Status
 from lossatlas.results.spec import Block
 
@@ -61,10 +62,11 @@ class Found:
         """What is damaged."""
         parts = []
         if self.broken:
-            are = "point is" if len(self.broken) == 1 else "points are"
-            parts.append(f"{len(self.broken)} {are} not what was written: {in_words(self.broken)}")
+            parts.append(
+                f"{number_of(len(self.broken), 'point', verb='is')} not what was written: {in_words(self.broken)}"
+            )
         if self.lost:
-            parts.append(f"{self.lost} {'point is' if self.lost == 1 else 'points are'} lost")
+            parts.append(f"{number_of(self.lost, 'point', verb='is')} lost")
         if not self.tally:
             parts.append("the tally of points is not what was written")
         return "; ".join(parts)

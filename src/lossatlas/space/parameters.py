@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lossatlas.errors import SpecError
+from lossatlas.oneline import verb_of
 
 __all__ = [
     "PART",
@@ -143,6 +144,6 @@ def check_same_shapes(got: Parameters, expected: Parameters) -> None:
         first = shapes[0]
         raise SpecError(
             f"another architecture: {len(shapes)} of {len(expected)} tensors "
-            f"{'has' if len(shapes) == 1 else 'have'} another shape, first {first!r}: "
+            f"{verb_of(len(shapes), 'has')} another shape, first {first!r}: "
             f"got {tuple(got[first].shape)}, expected {tuple(expected[first].shape)}"
         )

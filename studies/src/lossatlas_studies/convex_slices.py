@@ -13,6 +13,7 @@ import numpy as np
 import lossatlas as la
 from lossatlas.curvature.products import Matrix
 from lossatlas.figure.plot import Mark, Panel, Plot, Series
+from lossatlas.oneline import verb_of
 from lossatlas_studies import images
 from lossatlas_studies.charts import cloud
 from lossatlas_studies.comparisons import agreement, paired
@@ -110,7 +111,8 @@ def judge(rows: Sequence[Row], matched: float = math.inf) -> list[Verdict]:
     known = [row for row in rows if row.converged and row.high > 0 and row.low < -NEGATIVE * row.high]
     lost = len(rows) - len(known)
     said = (
-        f" {lost} of {len(rows)} networks have no negative eigenvalue beyond the tolerance and are left out."
+        f" {lost} of {len(rows)} networks {verb_of(lost, 'has')} no negative eigenvalue beyond the tolerance and "
+        f"{verb_of(lost, 'is')} left out."
         if lost
         else ""
     )

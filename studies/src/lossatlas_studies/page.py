@@ -24,6 +24,7 @@ from lossatlas.figure.overlays import Path as Upon
 from lossatlas.figure.overlays import Points, Regions
 from lossatlas.figure.parts import Heading, Number, Picture, Table
 from lossatlas.figure.plot import Plot, plot_of
+from lossatlas.oneline import number_of
 from lossatlas.results.landscape import value_names
 from lossatlas_studies.study import Figure, Findings, Study
 
@@ -181,7 +182,7 @@ def write_index(folder: Path) -> Path:
     body = "\n".join(_entry(entry) for entry in _ordered(entries))
     total = sum({name: seconds for entry in entries for name, seconds in entry["stages"].items()}.values())
     intro = (
-        f"<p>{len(entries)} stud{'y' if len(entries) == 1 else 'ies'}; their stages took {total / 60:.0f} minutes when "
+        f"<p>{number_of(len(entries), 'study', 'studies')}; their stages took {total / 60:.0f} minutes when "
         "they were run. “Seen” holds at the scale that was run and says nothing of others. Each verdict is at 5 %: of "
         "twenty claims with nothing to them, one is seen.</p>"
     )
