@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
-from lossatlas.extras import MissingExtraError, require
+from lossatlas.extras import MissingExtraError, importing, require, require_from
 
 BROKEN = {
     "built_for_another_torch": 'raise RuntimeError("operator torchvision::nms does not exist")',
@@ -43,3 +47,89 @@ def test_a_library_that_is_broken_says_so_in_one_sentence(name, tmp_path, monkey
         require(f"broken_{name}", extra="torchvision", purpose="make torchvision:resnet18")
     assert "\n" not in str(caught.value)
     assert f"pip install --force-reinstall broken_{name}" in str(caught.value)
+
+
+LAZY = """
+import importlib
+def __getattr__(name):
+    if name.startswith("__"):
+        raise AttributeError(name)
+    try:
+        return importlib.import_module("lazy_library_inside").anything
+    except Exception as fault:
+        raise ModuleNotFoundError(f"Could not import module {name!r}") from fault
+def read(fails):
+    from lazy_library_inside import anything
+"""
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_a_library_imports_only_when_it_is_used_is_told_in_the_same_sentence(name, tmp_path, monkeypatch):
+    """As transformers imports torchvision with the first class that asks for it."""
+    (tmp_path / "lazy_library.py").write_text(LAZY)
+    (tmp_path / "lazy_library_inside.py").write_text(f"import inner_{name}")
+    (tmp_path / f"inner_{name}.py").write_text(BROKEN[name])
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "lazy_library", raising=False)
+    library = require("lazy_library", extra="hf", purpose="record")
+    said = f"^lazy_library is needed to record; it is installed but.*pip install --force-reinstall inner_{name}$"
+    with pytest.raises(MissingExtraError, match=said):
+        require_from("lazy_library", "Trainer", extra="hf", purpose="record")
+    with pytest.raises(MissingExtraError, match=said), importing("lazy_library", "record"):
+        library.read(True)
+
+
+def test_what_a_library_raises_that_imports_nothing_is_left_as_it_is():
+    with pytest.raises(ZeroDivisionError), importing("math", "count"):
+        1 / 0  # noqa: B018
+    with pytest.raises(ImportError, match="sentencepiece was not found$"), importing("math", "count"):
+        raise ImportError("sentencepiece was not found")
+    with pytest.raises(MissingExtraError, match="^none$"), importing("math", "count"):
+        raise MissingExtraError("none")
+
+
+def test_what_transformers_and_peft_need_is_named_by_every_door(tmp_path):
+    """With a torchvision that was built for another torch; in a process of its own, since the libraries stay imported."""
+    for library in ("transformers", "peft"):
+        pytest.importorskip(library)
+    (tmp_path / "torchvision").mkdir()
+    (tmp_path / "torchvision" / "__init__.py").write_text(BROKEN["built_for_another_torch"])
+    (tmp_path / "torchvision-99.0.dist-info").mkdir()
+    (tmp_path / "torchvision-99.0.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: torchvision\nVersion: 99.0\n"
+    )
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net" / "config.json").write_text(
+        '{"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "n_layer": 1, "n_head": 1, "n_embd": 8}'
+    )
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    code = """
+import torch, lossatlas as la
+from lossatlas.cli import names
+from lossatlas.extras import MissingExtraError
+from lossatlas.paths import callbacks
+from lossatlas.space.adapters import lora
+model = torch.nn.Linear(2, 1)
+for door in (
+    callbacks.trainer,
+    lambda: names.model("hf:net"),
+    lambda: names.model("torchvision:resnet18"),
+    lambda: la.load_checkpoint(model, "adapter"),
+    lambda: lora(model, torch.nn.Linear(2, 1)),
+):
+    try:
+        door()
+    except MissingExtraError as fault:
+        print(fault)
+"""
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])},
+    )  # fmt: skip
+    assert found.returncode == 0, found.stderr[-2000:]
+    said = found.stdout.splitlines()
+    assert len(said) == 5, found.stdout
+    for line in said:
+        assert "torchvision::nms does not exist" in line
+        assert line.endswith("pip install --force-reinstall torchvision")

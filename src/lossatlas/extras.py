@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import importlib
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
+from typing import Any
 
-__all__ = ["MissingExtraError", "broken", "require"]
+__all__ = ["MissingExtraError", "broken", "importing", "require", "require_from"]
 
 _IMPORTING = ("_frozen_importlib", "_frozen_importlib_external", "importlib")
 
@@ -46,6 +49,70 @@ def require(module: str, *, extra: str, purpose: str) -> ModuleType:
         raise MissingExtraError(broken(root, purpose, missing)) from missing
     except Exception as fault:  # a library built for another torch may raise anything while it is imported
         raise MissingExtraError(broken(root, purpose, fault)) from fault
+
+
+def require_from(module: str, name: str, *, extra: str, purpose: str) -> Any:
+    """Import a name from an optional library, which may import only then what the name needs, as transformers does.
+
+    Args:
+        module: as for :func:`require`.
+        name: of a class or function in it.
+        extra: as there.
+        purpose: as there.
+
+    Returns:
+        The class or function.
+
+    Raises:
+        MissingExtraError: as there.
+
+    Example:
+        >>> require_from("math", "sqrt", extra="", purpose="draw a root")(4.0)
+        2.0
+    """
+    library = require(module, extra=extra, purpose=purpose)
+    try:
+        return getattr(library, name)
+    except Exception as fault:
+        root = module.partition(".")[0]
+        raise MissingExtraError(broken(root, purpose, fault)) from fault
+
+
+@contextmanager
+def importing(root: str, purpose: str) -> Iterator[None]:
+    """Call an optional library that imports more while it works; all but a failing import is left as it is.
+
+    Args:
+        root: the library, which :func:`require` gave.
+        purpose: as there.
+
+    Raises:
+        MissingExtraError: what the library imported raised, of any kind; the message says what to do.
+
+    Example:
+        >>> with importing("math", "count"):
+        ...     import no_such_library
+        Traceback (most recent call last):
+        ...
+        ModuleNotFoundError: No module named 'no_such_library'
+    """
+    try:
+        yield
+    except MissingExtraError:
+        raise
+    except Exception as fault:
+        if _while_importing(fault):
+            raise MissingExtraError(broken(root, purpose, fault)) from fault
+        raise
+
+
+def _while_importing(fault: BaseException) -> bool:
+    """Whether something, or its cause, was raised by a module that was just being run for the first time."""
+    frames = [frame for frame, _ in traceback.walk_tb(fault.__traceback__)][2:]  # without ours and that of the caller
+    while fault.__cause__ is not None:
+        fault = fault.__cause__
+        frames += [frame for frame, _ in traceback.walk_tb(fault.__traceback__)]
+    return any(frame.f_code.co_name == "<module>" for frame in frames)
 
 
 def broken(root: str, purpose: str, fault: BaseException) -> str:

@@ -100,14 +100,18 @@ def test_a_line_is_logged_to_weights_and_biases_where_it_is_present(monkeypatch)
     assert content["lossatlas/step"] == 3
 
 
-def test_a_missing_library_is_named(monkeypatch):
-    def missing(*_, **__):
-        raise MissingExtraError("none")
-
-    monkeypatch.setattr(callbacks, "require", missing)
-    for name in ("lightning.pytorch", "pytorch_lightning"):
+@pytest.mark.parametrize("there", [(), ("lightning",), ("pytorch_lightning",)])
+def test_a_missing_or_broken_lightning_is_named(monkeypatch, tmp_path, there):
+    """It has two names; where the one that is there is broken, installing the other is no help."""
+    for name in ("lightning", "lightning.pytorch", "pytorch_lightning"):
         monkeypatch.delitem(sys.modules, name, raising=False)
-    with pytest.raises(MissingExtraError, match="pip install lightning"):
+    for name in there:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text('raise OSError("libtorch.so: undefined symbol")')
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    monkeypatch.setattr(sys, "path_importer_cache", {})
+    words = f"reinstall {there[0]}$" if there else "lightning is needed to record a path.*: pip install lightning$"
+    with pytest.raises(MissingExtraError, match=words):
         callbacks.lightning()
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lossatlas.errors import SpecError
-from lossatlas.extras import require
+from lossatlas.extras import MissingExtraError, importing, require
 from lossatlas.objective import hub, language
 from lossatlas.objective.metrics import IGNORED
 from lossatlas.untrusted import MOST_CORPUS, text_of
@@ -128,11 +128,13 @@ def block_of(model: nn.Module, coder: Any) -> tuple[int, str]:
 
 
 def _tokenizer(source: str, *, given: bool) -> Any:
-    library = require("transformers", extra="hf", purpose="read a text with a model's tokenizer")
+    purpose = "read a text with a model's tokenizer"
+    library = require("transformers", extra="hf", purpose=purpose)
     flag = "--tokenizer" if given else "the model's folder"
     path = Path(source)
     if path.is_file():
-        return library.PreTrainedTokenizerFast(tokenizer_file=str(path))
+        with importing("transformers", purpose):
+            return library.PreTrainedTokenizerFast(tokenizer_file=str(path))
     if given and not path.exists() and path.suffix == ".json":
         raise SpecError(f"--tokenizer {source}: no such file")
     if path.is_dir() and not any((path / name).is_file() for name in VOCABULARY):
@@ -142,7 +144,10 @@ def _tokenizer(source: str, *, given: bool) -> Any:
         )
     hub.check_place(source, f"{flag} {source}")
     try:
-        return library.AutoTokenizer.from_pretrained(source)
+        with importing("transformers", purpose):
+            return library.AutoTokenizer.from_pretrained(source)
+    except MissingExtraError:
+        raise
     except Exception as fault:  # each kind of tokenizer fails in its own way
         raise SpecError(
             f"{flag} {source}: its tokenizer cannot be read ({str(fault).strip().splitlines()[0][:160]}); name "

@@ -13,7 +13,7 @@ from torch import nn
 from lossatlas import zoo
 from lossatlas.cli.parsed_names import SEED, Name
 from lossatlas.errors import SpecError
-from lossatlas.extras import MissingExtraError, broken, require
+from lossatlas.extras import MissingExtraError, importing, require
 from lossatlas.objective import hub
 from lossatlas.objective.randomness import seeded
 from lossatlas.oneline import number_of, verb_of
@@ -51,18 +51,17 @@ def _from_hub(name: Name) -> nn.Module:
     library = require("transformers", extra="hf", purpose=f"make {name.text}")
     hub.check_place(name.target, repr(name.text))
     try:
-        config = library.AutoConfig.from_pretrained(name.target)
-        kind = getattr(library, (config.architectures or ["AutoModel"])[0])
-        if hub.has_weights(name.target):
-            made, report = kind.from_pretrained(name.target, output_loading_info=True, **name.arguments)
-        else:
-            with seeded(SEED):
-                made, report = (kind.from_config if kind is library.AutoModel else kind)(config), {}
+        with importing("transformers", f"make {name.text}"):
+            config = library.AutoConfig.from_pretrained(name.target)
+            kind = getattr(library, (config.architectures or ["AutoModel"])[0])
+            if hub.has_weights(name.target):
+                made, report = kind.from_pretrained(name.target, output_loading_info=True, **name.arguments)
+            else:
+                with seeded(SEED):
+                    made, report = (kind.from_config if kind is library.AutoModel else kind)(config), {}
     except MissingExtraError:
         raise
     except Exception as fault:  # a damaged folder can make the library fail in any way
-        if isinstance(fault, ImportError) and fault.__cause__ is not None:  # transformers imports what it needs lazily
-            raise MissingExtraError(broken("transformers", f"make {name.text}", fault)) from fault
         raise SpecError(f"{name.text!r} cannot be loaded: {_first_line(fault)}") from fault
     if missing := sorted(map(str, report.get("missing_keys") or ())):
         raise SpecError(
@@ -90,7 +89,8 @@ def _adapted(name: Name) -> nn.Module:
         )
     try:
         network = _from_hub(replace(name, text=f"hf:{base}", target=base))
-        made: nn.Module = library.PeftModel.from_pretrained(network, str(folder), is_trainable=True)
+        with importing("peft", f"make {name.text}"):
+            made: nn.Module = library.PeftModel.from_pretrained(network, str(folder), is_trainable=True)
     except (SpecError, OSError, ValueError, RuntimeError) as fault:
         raise SpecError(
             f"{name.text!r} is an adapter, and its base {base} cannot be loaded or does not fit "

@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from lossatlas.errors import SpecError
-from lossatlas.extras import require
+from lossatlas.extras import importing, require
 from lossatlas.objective.contents import Contents, contents_of
 from lossatlas.objective.randomness import seeded
 
@@ -159,12 +159,14 @@ def merged(model: nn.Module, folder: Path) -> dict[str, Tensor]:
         SpecError: the adapter does not fit the model, or cannot be merged.
         MissingExtraError: peft is not installed.
     """
-    peft = require("peft", extra="hf", purpose=f"load the adapter {folder}")
+    purpose = f"load the adapter {folder}"
+    peft = require("peft", extra="hf", purpose=purpose)
     _check_weights(folder)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         try:
-            adapted = peft.PeftModel.from_pretrained(copy.deepcopy(model), str(folder))
+            with importing("peft", purpose):
+                adapted = peft.PeftModel.from_pretrained(copy.deepcopy(model), str(folder))
         except (RuntimeError, ValueError, KeyError, TypeError, OSError) as fault:
             raise SpecError(
                 f"adapter {folder} does not fit {type(model).__name__}: {str(fault).splitlines()[0]}"

@@ -7,6 +7,7 @@ warned of, once for each reason, and the training goes on.
 from __future__ import annotations
 
 import functools
+import importlib.util
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
@@ -19,7 +20,7 @@ from torch import nn
 
 from lossatlas.draw import draw
 from lossatlas.errors import SpecError, unknown
-from lossatlas.extras import MissingExtraError, require
+from lossatlas.extras import require, require_from
 from lossatlas.objective import Objective
 from lossatlas.oneline import one_line
 from lossatlas.paths.dashboard import log_to_wandb
@@ -34,6 +35,9 @@ __all__ = ["WHEN", "QuickLine", "When", "lightning", "trainer"]
 
 When = Literal["step", "epoch"]
 WHEN = ("step", "epoch")
+
+_LIGHTNING = ("lightning.pytorch", "pytorch_lightning")
+_RECORDING = "record a path with its Trainer"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,7 +189,7 @@ def trainer(
         ImportError: transformers is not installed.
     """
     _check(when)
-    base: type[Any] = require("transformers", extra="hf", purpose="record a path with its Trainer").TrainerCallback
+    base: type[Any] = require_from("transformers", "TrainerCallback", extra="hf", purpose=_RECORDING)
 
     class Path(_ForTrainer, base):  # type: ignore[misc]  # the base is known only now
         """Records the path of a training."""
@@ -331,16 +335,8 @@ def _check(when: str) -> None:
 
 def _lightning() -> Any:
     """The Lightning in use: it has two names, and a callback of one is none to the other."""
-    for name in ("lightning.pytorch", "pytorch_lightning"):
+    for name in _LIGHTNING:
         if name in sys.modules:
             return sys.modules[name]
-    try:
-        return require("lightning.pytorch", extra="", purpose="record a path with its Trainer")
-    except MissingExtraError:
-        pass
-    try:
-        return require("pytorch_lightning", extra="", purpose="record a path with its Trainer")
-    except MissingExtraError as missing:
-        raise MissingExtraError("lightning is needed to record a path with its Trainer: pip install lightning") from (
-            missing
-        )
+    there = (name for name in _LIGHTNING if importlib.util.find_spec(name.partition(".")[0]) is not None)
+    return require(next(there, _LIGHTNING[0]), extra="", purpose=_RECORDING)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lossatlas.errors import SpecError
-from lossatlas.extras import require
+from lossatlas.extras import MissingExtraError, importing, require
 from lossatlas.objective import Objective
 from lossatlas.space.directions import tensors_of
 from lossatlas.space.normalize import described
@@ -155,13 +155,14 @@ def _merged(adapted: nn.Module, adapter: str) -> nn.Module:
 
     Raises:
         SpecError: peft cannot merge it.
+        MissingExtraError: what peft needs for it cannot be imported.
     """
     configs = getattr(adapted, "peft_config", None)
     kind = str(getattr(getattr(configs[adapter], "peft_type", None), "value", "adapter")) if configs else "adapter"
     if kind in _BY_INPUT:
         raise SpecError(f"adapter={adapter!r}: {kind} mixes adapters anew for every input, so no weights stand for it")
     try:
-        with warnings.catch_warnings(), torch.no_grad():
+        with importing("peft", "merge an adapter"), warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             twin: Any = copy.deepcopy(adapted)
             if callable(getattr(twin, "merge_and_unload", None)):
@@ -169,6 +170,8 @@ def _merged(adapted: nn.Module, adapter: str) -> nn.Module:
                 merged: nn.Module = twin.merge_and_unload(adapter_names=[adapter])
             else:
                 merged = _merged_in_place(twin, adapter)
+    except MissingExtraError:
+        raise
     except Exception as fault:
         words = (str(fault).strip().splitlines() or [type(fault).__name__])[0]
         raise SpecError(
