@@ -34,14 +34,21 @@ def test_a_file_of_the_same_name_in_the_current_folder_is_pointed_at(folders):
     (here / "net.py").write_text(NET.format(classes=2))
     ran = CliRunner().invoke(atlas, ["sample", "--config", "../there/scan.toml"])
     assert ran.exit_code == 0, ran.output
-    assert ran.stderr.count("note: net.py is that of the current folder; ../there/scan.toml names it, and another") == 1
+    assert (
+        ran.stderr.count(
+            "note: net.py is taken from the current folder; ../there/scan.toml names it too, and there is another"
+        )
+        == 1
+    )
 
 
 def test_a_file_that_lies_beside_the_settings_alone_is_found_by_the_reader(folders):
     there, _ = folders
     ran = CliRunner().invoke(atlas, ["sample", "--config", "../there/scan.toml"])
     assert ran.exit_code == 2
-    assert f"lies beside there/scan.toml, which names it: go to {there.name}" in ran.stderr.replace("../", "")
+    assert f"lies beside there/scan.toml, which names it: run the command from {there.name}" in ran.stderr.replace(
+        "../", ""
+    )
 
 
 def test_nothing_is_said_where_the_settings_are_at_home_or_name_whole_paths(folders, monkeypatch):

@@ -140,7 +140,7 @@ def test_retry_and_strict_mean_the_same_on_the_command_line_in_toml_and_in_pytho
 def test_a_part_of_the_samples_is_said_to_be_no_choice_where_all_are_taken(here):
     for words in (["eigen"], ["sharpness", "--measure", "sam"]):
         told = run(*words, "--model", "user.py:make_model", "--data", "user.py:pair", "--samples", "auto")
-        assert "samples: all of them; a part of them, as 'auto' takes" in told.stderr
+        assert "samples: all of them; a subset, as 'auto' takes" in told.stderr
 
 
 @pytest.mark.parametrize("plan", ["plain", "graph"])
@@ -360,7 +360,7 @@ def test_a_part_and_the_canonical_form_are_sampled(here):
     assert "only=('layers.2.*',)" in program
     exec(compile(program, "program", "exec"), {})
     wrong = run("sample", *common, "--canonical", "--batchnorm", "recalibrated", code=2).output
-    assert "--canonical goes with random directions and frozen BatchNorm" in wrong
+    assert "--canonical needs random directions and frozen BatchNorm" in wrong
     assert "no canonical form" in run("sample", "--model", "zoo:lstm", *common[2:], "--canonical", code=2).output
     assert "only='nothing.*' fits none of the 4 tensors" in run("sample", *common, "--only", "nothing.*", code=2).output
 
@@ -551,7 +551,7 @@ def test_ctrl_c_says_what_is_safe_and_how_to_go_on(here):
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate()
     assert process.returncode == 1
-    assert "of 900 points are safe in a. To go on: lossatlas sample --model user.py:make_model" in errors
+    assert "of 900 points are safe in a. To continue: lossatlas sample --model user.py:make_model" in errors
     assert int((la.open("a")["status"] == 1).sum()) > 0
 
 
@@ -621,7 +621,7 @@ def test_inputs_move_in_one_command_and_in_the_python_it_prints(here):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--examples", "1"], "--examples goes with --input-plane"),
+        (["--examples", "1"], "--examples needs --input-plane"),
         (["--input-plane", "sideways"], "expected adversarial, random, towards:"),
         (["--input-plane", "random", "--norm", "3"], "choose one of: inf, 2"),
         (["--input-plane", "random", "--examples", "1-x"], "such as 0,3,7 or 0-9"),

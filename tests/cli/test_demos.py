@@ -62,5 +62,5 @@ def test_no_comparison_is_drawn_from_a_network_that_missed_its_loss(losses, comp
         for name, loss, field in zip(demo.NETWORKS, losses, fields, strict=True)
     }
     said = " ".join(demo._verdict(found, 0.005))
-    assert ("No comparison: the network without skip connections did not come to" in said) != compared
+    assert ("No comparison: the network without skip connections did not reach" in said) != compared
     assert ("bends down over more" in said) == compared

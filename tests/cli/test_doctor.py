@@ -49,7 +49,7 @@ def test_the_doctor_notices_what_is_broken(monkeypatch, broken):
     ("content", "said"),
     [
         ("raise RuntimeError('operator torchvision::nms does not exist')", "RuntimeError: operator torchvision::nms"),
-        ("import os; os._exit(139)", "seeing ends Python when it is imported (exit status 139)"),
+        ("import os; os._exit(139)", "seeing crashes Python when it is imported (exit status 139)"),
         ("", ""),
     ],
 )

@@ -78,7 +78,7 @@ def test_a_run_prints_what_was_found_at_its_centre_and_a_report_holds_it_all(her
     assert "This slice proves" in page
     assert "never below the true one" in page
     refused = run("eigen", "--run", "a", "--samples", 10, "--probes", 0, code=2)
-    assert "a is of something else: " in refused.output
+    assert "a is a run of something else: " in refused.output
     assert "data is" in refused.output
 
 
@@ -187,7 +187,7 @@ def test_a_folder_of_something_else_is_said_before_anything_is_computed(here, mo
     monkeypatch.setattr("lossatlas.curvature.spectrum.ends_of", lambda *_, **__: pytest.fail("computed"))
     assert "--run path holds the path of a training run" in run("eigen", "--run", "path", code=2).stderr
     assert "numbers of something else (data differ)" in run("eigen", "--run", "other", code=2).stderr
-    assert "no blocks or batches" in run("eigen", "--by", "layer", "--run", "slice", code=2).stderr
+    assert "but not blocks or batches" in run("eigen", "--by", "layer", "--run", "slice", code=2).stderr
 
 
 def test_the_run_of_a_settings_file_is_left_to_sample_until_it_has_made_it(here) -> None:

@@ -85,7 +85,10 @@ def test_other_commands_say_that_they_need_a_model(tmp_path):
     (tmp_path / "scan.toml").write_text('function = "user.py:make"\n')
     result = CliRunner().invoke(atlas, ["eigen", "--config", "scan.toml"])
     assert result.exit_code == 2
-    assert "has values alone, for lossatlas sample, sharpness, and eigen --map --critical; this needs" in result.output
+    assert (
+        "has only values, for lossatlas sample, sharpness, and eigen --map --critical; this command needs"
+        in result.output
+    )
 
 
 def test_the_map_of_critical_sharpness_needs_values_alone(tmp_path):
@@ -98,7 +101,7 @@ def test_the_map_of_critical_sharpness_needs_values_alone(tmp_path):
     assert "critical sharpness: 2 to 2 at 9 points" in done.output
     other = CliRunner().invoke(atlas, [*words[:4], *words[5:]])
     assert other.exit_code == 2
-    assert "has values alone" in other.output
+    assert "has only values" in other.output
 
 
 def test_places_are_marked_on_the_surface_of_a_function_and_kept_with_its_run(tmp_path):
@@ -119,4 +122,4 @@ def test_a_function_has_the_one_measure_of_flatness_that_needs_values_alone(tmp_
     assert re.search(r"^  energy  2$", said.output, re.MULTILINE)  # L = ‖w‖² has the Hessian 2 in every direction
     other = CliRunner().invoke(atlas, ["sharpness", "--function", "user.py:make", "--measure", "sam"])
     assert other.exit_code == 2
-    assert "--measure sam needs a torch model and its data; a function of arrays has values alone" in other.output
+    assert "--measure sam needs a torch model and its data; a function of arrays has only values" in other.output

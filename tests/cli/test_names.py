@@ -45,7 +45,7 @@ def test_models_of_libraries_are_made_untrained_unless_asked(monkeypatch, source
     assert isinstance(names.model(f"{source}:resnet18"), nn.Linear)
     names.model(f"{source}:resnet18(num_classes=3)")
     assert library.calls == [("resnet18", untrained), ("resnet18", {**untrained, "num_classes": 3})]
-    with pytest.raises(SpecError, match="no such model; near to it: resnet18"):
+    with pytest.raises(SpecError, match="no such model; similar names: resnet18"):
         names.model(f"{source}:resnet19")
 
 

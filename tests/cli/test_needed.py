@@ -34,22 +34,22 @@ MODEL = "--model user.py:make_model --data user.py:pair"
 
 REFUSED = {
     "demo": {
-        "--live --quick": "--quick is for the other demos, and --live lasts as long as it is watched",
+        "--live --quick": "--quick is for the other demos; --live lasts as long as you watch it",
         "--port 8000": "--port is for --live: add that, or leave --port out",
     },
     "sample": {
-        "--key a": "--key is for a checkpoint, and none is named: add --checkpoint FILE",
+        "--key a": "--key is for a checkpoint, but none is named: add --checkpoint FILE",
         "--prefix a.": "--prefix is for a checkpoint",
         "--partial": "--partial is for a checkpoint",
         "--trust-pickle": "--trust-pickle is for a checkpoint",
-        "--directions d.h5 --seed 3": "--seed is for random directions, and no axis is one here: leave it out",
+        "--directions d.h5 --seed 3": "--seed is for random directions, but no axis is one here: leave it out",
         "--towards a.pt --x 0 1 5 --seed 3": "--seed is for random directions",
         "--input-plane towards:1 --seed 3": "--seed is for random directions",
         "--input-plane adversarial --x 0 1 5 --seed 3": "--seed is for random directions",
         "--directions d.h5 --normalize layer": "--normalize is for random directions of weights",
         "--directions d.h5 --still none": "--still is for random directions of weights",
         "--input-plane random --normalize layer": "--normalize is for random directions of weights",
-        "--x 0 1 5 --orthogonal": "--orthogonal is for two random directions of weights, and there are fewer here",
+        "--x 0 1 5 --orthogonal": "--orthogonal is for two random directions of weights, but there are fewer here",
         "--towards a.pt --orthogonal": "--orthogonal is for two random directions of weights",
         "--directions d.h5 --rank 2": "--rank is for a plane of random directions of weights",
         "--print-config --print-python": "--print-python is for a command without --print-config",
@@ -64,31 +64,31 @@ REFUSED = {
         "--towards a.pt": "--towards is for --map or --along",
         "--directions d.h5": "--directions is for --map or --along",
         "--map --directions d.h5 --still none": "--still is for random directions of weights",
-        "--map --critical --directions d.h5 --seed 1": "--seed is for random numbers, and --critical takes none",
-        "--map --k 2": "--k is for eigenvalues at the point, and --map or --batches asks for others: leave it out",
+        "--map --critical --directions d.h5 --seed 1": "--seed is for random numbers, but --critical uses none",
+        "--map --k 2": "--k is for eigenvalues at the point, but --map or --batches asks for others: leave it out",
         "--batches --k 2": "--k is for eigenvalues at the point",
         "--map --probes 2": "--probes is for eigenvalues at the point",
         "--batches --rows 2": "--rows is for eigenvalues at the point",
         "--map --density": "--density is for eigenvalues at the point",
         "--batches --density": "--density is for eigenvalues at the point",
-        "--map --critical --kind ggn": "--kind is for the spectrum, and --critical needs no derivatives of it",
+        "--map --critical --kind ggn": "--kind is for the spectrum, but --critical does not compute one",
         "--map --critical --tensors weights": "--tensors is for the spectrum",
-        "--map --how differences": "--how is for the point itself, and --map is about a grid: leave one of them out",
+        "--map --how differences": "--how is for the point itself, but --map is about a grid: leave one of them out",
         "--vectors 2": "--vectors is for --density",
-        "--critical": "--critical is for --map: add that; at one point, lossatlas sharpness --measure critical",
+        "--critical": "--critical is for --map: add that; for a single point use lossatlas sharpness --measure critical",
         "--map --second-loss mse": "--second-loss is for critical sharpness: add --map --critical",
         "--second-data user.py:pair": "--second-data is for critical sharpness: add --map --critical",
         "--map --along": "--along is for the point itself",
-        "--by layer --along": "--along is for the whole matrix, and --by or --batches asks for parts of it",
+        "--by layer --along": "--along is for the whole matrix, but --by or --batches asks for parts of it",
         "--step 0.1": "--step is for --along",
         "--map --save e.safetensors": "--save is for the point itself",
         "--batches --save e.safetensors": "--save is for the whole matrix",
         "--by layer --map": "--map is for the whole matrix",
-        "--by layer --batches": "--by is for blocks, and --batches is another question: leave one of them out",
+        "--by layer --batches": "--by is for blocks, but --batches is another question: leave one of them out",
         "--batches --data user.py:loader --batch-size 4": "--batch-size is for data that are not in batches yet",
     },
     "sharpness": {
-        "--measure fisher_rao --seed 1": "--seed is for measures that draw random numbers, and none of these does: leave it",
+        "--measure fisher_rao --seed 1": "--seed is for measures that draw random numbers, but none of these does: leave it",
         "--measure sam --second-loss mse": "--second-loss is for critical sharpness: add --measure critical",
         "--second-data user.py:pair": "--second-data is for critical sharpness: add --measure critical",
         "--key a": "--key is for a checkpoint",
@@ -96,7 +96,7 @@ REFUSED = {
     "quantise": {"--group 64": "--group is for --by group: add that, or leave --group out"},
     "llc": {
         **{
-            f"--volume {chains}": f"{chains.split()[0]} is for chains, and --volume walks none: leave one of them out"
+            f"--volume {chains}": f"{chains.split()[0]} is for chains, but --volume runs none: leave one of them out"
             for chains in (
                 "--step 0.1", "--nbeta 2", "--gamma 1", "--chains 2", "--draws 5", "--burn 5", "--full", "--plain", "--scan"
             )
@@ -123,7 +123,7 @@ REFUSED = {
                 "--losses a.png", "--film a.gif", "--report a.html",
             )
         },
-        f"--folder path {MODEL} --x 0 1 5 --y 0 1 5 --grid 5": "--grid is for axes that hold the path",
+        f"--folder path {MODEL} --x 0 1 5 --y 0 1 5 --grid 5": "--grid is for axes that enclose the path",
         f"--folder path {MODEL} --seconds 2": "--seconds is for --film",
         f"--folder path {MODEL} --rate 2": "--rate is for --film",
         f"--folder path {MODEL} --width 200": "--width is for --film",
@@ -167,24 +167,24 @@ REFUSED = {
         "runs/a -o a.gif --film zoom --contours": "--contours is for --film turn or morph",
     },
     "import": {
-        "table.csv --model user.py:make_model": "--model is for directions, and this source has none: leave it out",
+        "table.csv --model user.py:make_model": "--model is for directions, but this source has none: leave it out",
         "surface.h5 --model user.py:make_model": "--model is for directions",
-        "surface.h5 --axis x": "--axis is for tables and arrays; an .h5 file names its own axes: leave it out",
-        "directions.h5 --model user.py:make_model --title a": "--title is for values, and directions have none",
+        "surface.h5 --axis x": "--axis is for tables and arrays; an .h5 file names its axes itself: leave it out",
+        "directions.h5 --model user.py:make_model --title a": "--title is for values, but directions have none",
         "directions.h5 --model user.py:make_model --data a": "--data is for values",
         "directions.h5 --model user.py:make_model --samples 3": "--samples is for values",
     },
     "export": {
         "runs/a s.h5 --model user.py:make_model": "--model is for --directions or --lora",
         "runs/a s.h5 --lora-rank 2": "--lora-rank is for --lora",
-        "runs/a s --lora --directions d.h5 --model user.py:make_model": "--directions is for an .h5 surface, and --lora",
+        "runs/a s --lora --directions d.h5 --model user.py:make_model": "--directions is for an .h5 surface, but --lora",
     },
     "study": {
-        "--list --scale paper": "--scale is for a study, and --list names them all: name a study",
-        "width --list --set seeds=2": "--set is for studies that are run, and --list runs none",
-        "--all --set seeds=2": "--set is for one study, and --all runs them all",
+        "--list --scale paper": "--scale is for a study, but --list names them all: name a study",
+        "width --list --set seeds=2": "--set is for studies that are run, but --list runs none",
+        "--all --set seeds=2": "--set is for one study, but --all runs them all",
         "--list --all": "--all is for studies that are run",
-        "width --jobs 2": "--jobs is for --all, and says how many studies are run at a time",
+        "width --jobs 2": "--jobs is for --all: it says how many studies are run at a time",
         "--list --jobs 2": "--jobs is for studies that are run",
         "--list --dry-run": "--dry-run is for studies that are run",
         "--list --out a": "--out is for studies that are run",
@@ -339,7 +339,7 @@ def test_a_map_of_curvature_is_said_as_json(here):
 def test_a_settings_file_is_refused_by_sample_alone_and_a_flag_may_overrule_it(here):
     settings = 'model = "user.py:make_model"\ndata = "user.py:pair"\n'
     (here / "odd.toml").write_text(settings + 'directions = "directions.h5"\nseed = 3\n')
-    said = "lossatlas: odd.toml: seed is for random directions, and no axis is one here: leave it out"
+    said = "lossatlas: odd.toml: seed is for random directions, but no axis is one here: leave it out"
     assert said in run("sample", "--config", "odd.toml").output
     assert run("eigen", "--config", "odd.toml", "--probes", 0).exit_code == 0  # reads another part of the file
     (here / "seeded.toml").write_text(settings + "seed = 3\n")

@@ -61,7 +61,7 @@ def test_the_checkpoints_alone_give_the_variance_and_its_null(here):
     assert "path: 6 checkpoints, step 0 to 20, 934 parameters" in result.stdout
     assert "random walk" in result.stdout
     assert "nearly flat proves little" in result.stdout
-    assert "Random directions meet the way" in result.stdout
+    assert "Random directions meet the line" in result.stdout
     assert "explained variance" in (here / "variance.svg").read_text()
     said = run("trajectory", "--folder", "path0", "--run", "new", code=2).stderr
     assert "--run is for the surface under the path, which takes --model and --data" in said
@@ -122,10 +122,10 @@ def test_a_run_without_a_path_is_refused_and_told_how_to_get_one(here):
     la.sample(*_bowl(), la.Grid(x=(-1, 1, 3), y=(-1, 1, 3)), run="plain", progress=False)
     for folder in ("plain", "path0"):
         said = run("animate", folder, "-o", "film.gif", "--film", "path", code=2).stderr
-        assert f"{folder} keeps no path of a training run over a surface; lossatlas trajectory --folder PATH" in said
+        assert f"{folder} holds no path of a training run over a surface; lossatlas trajectory --folder PATH" in said
     assert "none: no such file or folder" in run("animate", "none", "-o", "film.gif", "--film", "path", code=2).stderr
     said = run("animate", "plain", "plain", "-o", "film.gif", "--film", "path", code=2).stderr
-    assert "--film path is of one run, got 2" in said
+    assert "--film path shows one run, got 2" in said
     assert not (here / "film.gif").exists()
 
 
@@ -160,7 +160,7 @@ def test_barriers_before_and_after_alignment_and_along_a_curve(here):
         "straight line after alignment: barrier",
         "local optimum",
         "trained Bézier curve",
-        "measure it on other data too",
+        "measure it on held-out data too",
     ):
         assert words in result.stdout
     assert "straight line after alignment" in (here / "ways.svg").read_text()
@@ -176,7 +176,7 @@ def test_a_line_that_alignment_leaves_as_it_is_is_drawn_once_and_said(here):
     torch.save(again.state_dict(), "near.pt")
     options = ("--checkpoint", "0.pt", "--to", "near.pt", "--steps", "5", "--align", "--run", "kept", "--out", "a.svg")
     result = run("connect", *WHAT, *options)
-    said = "Alignment permuted no unit: the line after it is the straight line."
+    said = "Alignment permuted no units: the line after it is the straight line itself."
     assert "0 of 12 units" in result.stdout
     assert said in result.stdout
     assert "straight line after alignment: barrier" not in result.stdout

@@ -175,6 +175,6 @@ def test_a_second_loss_or_other_data_is_seen_along_the_gradient_of_the_first(her
 def test_a_second_loss_that_says_nothing_new_is_refused(here) -> None:
     named = ["--measure", "critical"]
     assert "add --measure critical" in run("--second-loss", "mse", code=2).output
-    assert "are the data and the loss of the first" in run(*named, "--second-data", "user.py:pair", code=2).output
+    assert "are the same as the first data and loss" in run(*named, "--second-data", "user.py:pair", code=2).output
     told = ["eigen", "--model", "user.py:make_model", "--data", "user.py:pair", "--second-loss", "mse"]
     assert "add --map --critical" in CliRunner().invoke(atlas, told).output

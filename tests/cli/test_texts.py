@@ -175,7 +175,7 @@ def test_a_folder_without_a_tokenizer_is_refused_with_the_flag_that_names_one(fo
 
 def test_a_tokenizer_of_another_model_is_refused(folder):
     folder(lambda: gpt2(vocab_size=9))
-    assert "and GPT2LMHeadModel knows 9: it belongs to another model" in run().output
+    assert "and GPT2LMHeadModel knows 9 tokens: it belongs to another model" in run().output
 
 
 def test_a_model_without_a_language_head_is_refused(folder):
@@ -188,7 +188,7 @@ def test_flags_that_do_nothing_are_refused(folder):
     assert "--block 1; expected at least 2 tokens" in run("--block", "1").output
     assert "--loss mse with a text" in run("--loss", "mse").output
     other = CliRunner().invoke(atlas, ["sample", "--model", "zoo:mlp", "--data", "zoo:digits", "--block", "5"])
-    assert "--block goes with --model hf:FOLDER" in other.output
+    assert "--block needs --model hf:FOLDER" in other.output
     assert "none is named" in run("--prefix", "a.").output
 
 

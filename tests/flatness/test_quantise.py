@@ -105,10 +105,10 @@ def test_the_picture_says_what_moves_and_what_does_not():
     found = la.quantise(objective, (8, 4))
     plot = found.plot()
     words = " ".join(plot.sentences)
-    assert "Weights alone are rounded to nearest, symmetric, a scale for each channel" in words
+    assert "Only weights are rounded, to the nearest value, symmetric, a scale for each channel" in words
     assert "activations stay in floating point" in words
     assert "1 tensor with 86 % of the parameters is rounded" in words
-    assert "Costliest layers alone at 4 bits: 1 weight" in words
+    assert "Costliest layers on their own at 4 bits: 1 weight" in words
     dashed = [series for series in plot.panels[0].series if series.dashed]
     assert len(dashed) == 2
     assert la.draw(found, "bits.png").exists()
@@ -141,7 +141,7 @@ def test_one_command_measures_prints_and_draws():
     done = CliRunner().invoke(atlas, [*arguments, "--bits", "8,3", "--by", "group", "--group", "16", "--out", "q.png"])
     assert done.exit_code == 0, done.output
     assert "8 bits: loss " in done.stdout
-    assert "alone at 3 bits, the costliest first:" in done.stdout
+    assert "each on its own at 3 bits, the costliest first:" in done.stdout
     assert "drawn: q.png" in done.stdout
     told = CliRunner().invoke(atlas, [*arguments, "--bits", "4", "--layers", "none", "--no-forecast", "--json"])
     found = json.loads(told.stdout)

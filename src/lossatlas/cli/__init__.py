@@ -23,24 +23,24 @@ COMMANDS = {
     "draw": "Draw a result as png, pdf, svg, html, vtp, vti, glb or stl.",
     "serve": "Open runs in the browser, finished or still growing.",
     "animate": "Make a film: a surface that turns, a morph, a zoom.",
-    "eigen": "Measure how the loss curves: both ends of the spectrum, trace, density, the map of their ratio.",
-    "report": "Put runs on one page: pictures, what each slice proves, what is known about the curvature.",
-    "explain": "Print what a filter is, and what moves, for every tensor of a model.",
+    "eigen": "Measure how the loss curves: both ends of the spectrum, their ratio on a map, the trace, the density.",
+    "report": "Put runs on one page: pictures, what each slice proves and what is known about the curvature.",
+    "explain": "Show, for every tensor of a model, what its filters are and whether it moves.",
     "trajectory": "Show the path of a training run, and draw it on the surface.",
     "connect": "Measure the barrier between two networks, align them, and train a low-loss curve around it.",
-    "study": "Run a claim about loss landscapes as an experiment, with its verdict.",
+    "study": "Test a claim about loss landscapes by experiment, with a verdict.",
     "topology": "Find the minima, saddles and basins of a result, and how they are connected.",
-    "sharpness": "Measure how flat trained networks are, by measures that say what they are invariant to.",
-    "quantise": "Measure what rounding the weights to few bits costs, beside what the curvature forecasts.",
+    "sharpness": "Measure how flat trained networks are, and what each measure is invariant to.",
+    "quantise": "Measure what rounding the weights to a few bits costs, and compare it with the curvature's forecast.",
     "llc": "Measure how degenerate a minimum is, by its local learning coefficient.",
     "compare": "Test whether two models differ by more than the spread over random directions.",
-    "check": "Check whether a picture is right: what is odd, and what to do about it.",
-    "merge": "Merge the shards that independent jobs evaluated into one run.",
+    "check": "Check whether a picture can be trusted: what is odd, and what to do about it.",
+    "merge": "Merge the shards of independent jobs into one run.",
     "info": "Show what a run is and how far it has got.",
-    "repair": "Check a run for damage, and compute again what is damaged.",
-    "doctor": "Check what is installed, and that it works here.",
-    "import": "Read numbers from other programs: tables, arrays, files of the original code.",
-    "export": "Write files that the original code reads.",
+    "repair": "Check a run for damage, and recompute what is damaged.",
+    "doctor": "Check what is installed and whether it works here.",
+    "import": "Read numbers from other programs: tables, arrays, files from the original code.",
+    "export": "Write files that the original code can read.",
 }
 MODULES = {"import": "interchange", "export": "interchange"}
 
@@ -97,7 +97,7 @@ class Atlas(click.Group):
             return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; what the user can fix becomes a message, all else keeps its traceback."""
+        """Run a command; what the user can fix becomes a message, anything else keeps its traceback."""
         from lossatlas.cli import signals
 
         with warnings.catch_warnings(), signals.answered():
@@ -147,7 +147,7 @@ def _saying_what_it_takes(fault: click.BadOptionUsage, command: click.Command | 
 
 
 def _of_system(fault: OSError) -> str:
-    """What the system said of a file, or of what was printed, as a sentence: without the number of Python's words."""
+    """What the system said about a file, or about printing, as a sentence, without Python's error number."""
     if fault.filename2 is not None or not fault.strerror:
         return str(fault)
     return f"{fault.filename}: {fault.strerror}" if isinstance(fault.filename, str) else fault.strerror
@@ -191,7 +191,7 @@ def atlas(ctx: click.Context, debug: bool) -> None:
       lossatlas sample --model train.py:make_model --data train.py:loader --checkpoint best.pt --out best.html
       lossatlas draw runs/a -o a.png
 
-    Exit codes: 0 all is well; 1 a run failed or was stopped; 2 bad input.
+    Exit codes: 0 all is well; 1 a run failed or was stopped; 2 the input is wrong.
     """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())

@@ -19,13 +19,15 @@ FILMS = ("turn", "morph", "zoom", "path")
 
 @click.command("animate", cls=Checked)
 @click.argument("runs", nargs=-1, metavar="RUN...")
-@click.option("-o", "--out", required=True, metavar="FILM", help="An .mp4, .gif or .webp; or a folder, for png frames.")
+@click.option(
+    "-o", "--out", required=True, metavar="FILM", help="An .mp4, .gif or .webp file, or a folder for png frames."
+)
 @click.option(
     "--film",
     default="turn",
     show_default=True,
     metavar="KIND",
-    help="turn, morph (two runs), zoom, path (the training run that is kept with a run of lossatlas trajectory).",
+    help="turn, morph (two runs), zoom, or path (a training run kept by lossatlas trajectory).",
 )
 @click.option(
     "--label", "labels", multiple=True, metavar="NAME=RUN", help="A run and what to call it; may be repeated."
@@ -37,7 +39,7 @@ FILMS = ("turn", "morph", "zoom", "path")
     type=float,
     default=8.0,
     show_default=True,
-    help="Of a zoom: how many times closer it ends.",
+    help="How many times closer a zoom ends.",
 )
 @click.option("--value", metavar="NAME", help="What is drawn: loss (default) or the name of a metric.")
 @click.option("--scale", metavar="SCALE", help="auto (default), linear, log.")
@@ -63,8 +65,8 @@ def animate_command(
 ) -> None:
     """Make a film: a surface that turns, one landscape that becomes another, a zoom towards the centre, a training run.
 
-    The path of a training run grows over its surface, with its losses and the epoch beside it, where
-    `lossatlas trajectory --run` kept both; its --film makes the same film at once.
+    The path of a training run grows over its surface, with its losses and the epoch beside it; `lossatlas trajectory
+    --run` keeps both for this, and its --film makes the same film directly.
 
     \b
     Examples:
@@ -86,7 +88,7 @@ def animate_command(
     sized: dict[str, Any] = {"seconds": seconds, "rate": rate, "width": width}
     if film == "path":
         if len(runs) > 1:
-            raise SpecError(f"--film path is of one run, got {len(runs)}; film one after the other")
+            raise SpecError(f"--film path shows one run, got {len(runs)}; film one after the other")
         landscape, paths, upon = walked(runs[0])
         grown(landscape, out, paths, upon, **sized, **view)
         return

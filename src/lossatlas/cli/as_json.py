@@ -1,4 +1,4 @@
-"""How a command prints facts as JSON: as the standard has it, which knows no NaN and no infinity."""
+"""How a command prints facts as JSON: by the standard, which has no NaN and no infinity."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["echo_json"]
 
 
 def echo_json(content: Any) -> None:
-    """Print JSON; a number that is not finite is null, since other programs' readers refuse the words for it.
+    """Print JSON; a number that is not finite becomes null, since most parsers refuse NaN and Infinity.
 
     Args:
         content: what ``json`` can write.

@@ -1,4 +1,4 @@
-"""How is the surface under recorded paths sampled beside a server? In a process of its own that gives way to others."""
+"""How is the surface under recorded paths sampled while a server runs? In a process that gives way to all others."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def beside(work: Callable[..., None], *arguments: Any) -> Iterator[None]:
 
 
 def _working(work: Callable[..., None], *arguments: Any) -> None:
-    """Work until the parent asks to end: Ctrl-C is its affair, though the terminal tells both."""
+    """Work until the parent says stop: Ctrl-C reaches both processes, but only the parent acts on it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with contextlib.suppress(KeyboardInterrupt):
@@ -97,7 +97,7 @@ def refine(roots: Sequence[Path], scan: Scan, budget: float, points: int, parent
 
 
 def _stepped(one: Below) -> bool:
-    """Whether there was something to do; a path that cannot be measured is told of once, and left."""
+    """Whether there was something to do; a path that cannot be measured is reported once and then skipped."""
     try:
         return one.step()
     except SpecError as fault:

@@ -1,4 +1,4 @@
-"""Which files does a settings file mean? Those seen from the current folder; others of the same name are pointed at."""
+"""Which files does a settings file mean? Those seen from the current folder; namesakes beside it are pointed out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["point_at_others"]
 
 
 def point_at_others(config: Path, settings: Mapping[str, Any]) -> None:
-    """Say which files that a settings file names lie beside it as well, or there alone, where that is another folder.
+    """Point out files named in a settings file from another folder that lie beside it as well, or only there.
 
     Args:
         config: the settings file.
@@ -29,10 +29,14 @@ def point_at_others(config: Path, settings: Mapping[str, Any]) -> None:
         if here.is_absolute() or not beside.is_file() or (here.exists() and here.samefile(beside)):
             continue
         if here.exists():
-            warn(f"{name} is that of the current folder; {config} names it, and another lies beside it: {beside}")
+            warn(
+                f"{name} is taken from the current folder; {config} names it too, and there is another beside that "
+                f"file: {beside}"
+            )
         else:
             warn(
-                f"{name} is looked for in the current folder, and lies beside {config}, which names it: go to {folder}"
+                f"{name} was looked for in the current folder, but lies beside {config}, which names it: run the "
+                f"command from {folder}"
             )
 
 

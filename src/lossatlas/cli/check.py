@@ -1,4 +1,4 @@
-"""`lossatlas check`: is a picture right, and if not, what is to be done?"""
+"""`lossatlas check`: can a picture be trusted, and if not, what is to be done?"""
 
 from __future__ import annotations
 
@@ -19,17 +19,15 @@ _SIGNS = {"fine": "fine   ", "odd": "ODD    ", "unknown": "unknown"}
 @click.command("check")
 @click.argument("runs", nargs=-1, required=True, metavar="RUN [OTHER …]")
 @click.option("--value", metavar="NAME", default="loss", help="Which value: loss (default) or the name of a metric.")
-@click.option(
-    "--expect", type=float, metavar="VALUE", help="The value of the trained network, as training reported it."
-)
+@click.option("--expect", type=float, metavar="VALUE", help="The value that training reported for this network.")
 @click.option("--strict", is_flag=True, help="Exit with 1 if anything is odd.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check_command(runs: tuple[str, ...], value: str, expect: float | None, strict: bool, as_json: bool) -> None:
-    """Check whether the picture of a RUN is right: what is odd, and what to do about it.
+    """Check whether the picture of a RUN can be trusted: what is odd, and what to do about it.
 
     Is the centre a minimum of the slice? Are two seeds alike? Is the range sensible? Did BatchNorm lose its statistics?
-    How much is clipped? Is the loss at the centre the one you know? Other runs are the same model on other random
-    directions; a folder made with --seeds holds several runs.
+    How much is clipped? Is the loss at the centre the one you know? Further runs must be of the same model along other
+    random directions; a folder made with --seeds holds several.
 
     \b
     Examples:

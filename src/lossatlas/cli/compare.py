@@ -1,4 +1,4 @@
-"""`lossatlas compare`: do two models differ by more than their directions do?"""
+"""`lossatlas compare`: do two models differ by more than their random directions do?"""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ __all__ = ["compare_command"]
     "--scale",
     metavar="SCALE",
     default="auto",
-    help="linear: the difference of means; log: the ratio of geometric means; auto (default) by the range.",
+    help="linear: difference of means; log: ratio of geometric means; auto (default): chosen by the range.",
 )
-@click.option("--out", multiple=True, metavar="PICTURE", help="Draw both; lines as medians with bands.")
+@click.option("--out", multiple=True, metavar="PICTURE", help="Draw both models; lines become medians with bands.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def compare_command(a: str, b: str, value: str, scale: str, out: tuple[str, ...], as_json: bool) -> None:
     """Test whether the models of A and B differ by more than the spread over direction seeds.
 
-    A and B are folders that `lossatlas sample --seeds K --run FOLDER` wrote, with one grid. For each seed the mean over
-    the grid is one number; the 95 % interval of the difference is Welch's, over seeds. Where both were sampled with
-    --standard-error, the error over samples is in it too.
+    A and B are folders written by `lossatlas sample --seeds K --run FOLDER`, on the same grid. Each seed contributes
+    one number, the mean over the grid; the 95 % interval of the difference is Welch's, over seeds. Where both were
+    sampled with --standard-error, it includes the error over samples.
 
     \b
     Examples:
@@ -38,7 +38,8 @@ def compare_command(a: str, b: str, value: str, scale: str, out: tuple[str, ...]
       lossatlas sample --config noskip.toml --x -1 1 51 --seeds 5 --run runs/noskip
       lossatlas compare runs/skip runs/noskip --out both.png
 
-    It compares two trained networks, not their kinds: that one architecture is flatter needs several of each.
+    This compares two trained networks, not two architectures: to say that one architecture is flatter, train several
+    networks of each.
     """
     import lossatlas as la
     from lossatlas.draw import check_path

@@ -1,4 +1,4 @@
-"""`lossatlas connect`: the barrier between two networks, alignment, and a trained way round."""
+"""`lossatlas connect`: the barrier between two networks, alignment, and a trained path around the barrier."""
 
 from __future__ import annotations
 
@@ -31,15 +31,18 @@ _CURVE = Need(words="a curve", met=lambda told: told["curve"] != "none", so="add
 @click.option("--to", required=True, metavar="FILE", help="Checkpoint of the second network.")
 @click.option("--align", is_flag=True, help="Permute the units of the second network to match the first.")
 @click.option("--curve", default="none", show_default=True, metavar="KIND", help="Train a curve: bezier or polygon.")
-@needing("--bends", needs=_CURVE, type=int, default=1, show_default=True, help="Points of the curve that are trained.")
+@needing("--bends", needs=_CURVE, type=int, default=1, show_default=True, help="Number of trained points on the curve.")
+@needing("--epochs", needs=_CURVE, type=int, default=60, show_default=True, help="Epochs of training for the curve.")
 @needing(
-    "--epochs", needs=_CURVE, type=int, default=60, show_default=True, help="Passes over the data, to train the curve."
+    "--lr", needs=_CURVE, type=float, default=0.05, show_default=True, help="Learning rate for training the curve."
 )
-@needing("--lr", needs=_CURVE, type=float, default=0.05, show_default=True, help="Learning rate, to train the curve.")
 @click.option("--steps", type=int, default=25, show_default=True, help="Points along each path.")
-@click.option("--out", multiple=True, metavar="PICTURE", help="The loss along the paths. May be repeated.")
+@click.option("--out", multiple=True, metavar="PICTURE", help="Draw the loss along the paths. Repeatable.")
 @needing(
-    "--plane", needs=_CURVE, metavar="PICTURE", help="The surface through both networks and the bend, with the curve."
+    "--plane",
+    needs=_CURVE,
+    metavar="PICTURE",
+    help="Draw the surface through both networks and the bend, with the curve on it.",
 )
 @needing(
     "--grid",
@@ -49,25 +52,26 @@ _CURVE = Need(words="a curve", met=lambda told: told["curve"] != "none", so="add
     show_default=True,
     help="Points along each axis of --plane.",
 )
-@click.option("--report", metavar="PAGE", help="All of it on one html page.")
+@click.option("--report", metavar="PAGE", help="Everything on one html page.")
 def connect_command(
     config: Path | None, to: str, align: bool, curve: str, bends: int, epochs: int, lr: float, steps: int,
     out: tuple[str, ...], plane: str | None, grid: int, report: str | None, **given: Any,
 ) -> None:  # fmt: skip
-    """Measure the barrier on the line between two networks; align them; train a low-loss curve around it.
+    """Measure the barrier on the line between two networks, align them, and train a low-loss curve around it.
 
-    BatchNorm statistics are measured again at every point unless --batchnorm says otherwise: on the way nobody else
-    knows them. The curve is trained on --data. With --run, ways, curve and surface are kept in a folder, the training
-    every few seconds; the same command resumes there, and `lossatlas draw` and `info` read it.
+    BatchNorm statistics are measured afresh at every point unless --batchnorm says otherwise, since neither network's
+    own statistics fit in between. The curve is trained on --data. With --run, paths, curve and surface are kept in a
+    folder, with the state of training saved every few seconds; the same command resumes there, and `lossatlas draw` and
+    `info` read it.
 
     \b
     Examples:
       The barrier before and after alignment:
         lossatlas connect --model zoo:mlp --data zoo:digits --checkpoint a.pt --to b.pt --align
-      A curve, the loss along it, and the plane that holds it:
+      A curve, the loss along it, and the plane that contains it:
         lossatlas connect --model zoo:resnet20 --data train.py:loader --checkpoint a.pt --to b.pt \\
             --curve bezier --out ways.png --plane plane.png --run runs/ways
-      Draw what was kept, without the model:
+      Draw what was kept, with no need for the model:
         lossatlas draw runs/ways -o ways.pdf
         lossatlas draw runs/ways/plane -o plane.html
     """
@@ -92,7 +96,7 @@ def _ends(told: dict[str, Any], to: str) -> tuple[Any, list[Any]]:
     """The objective, and the two networks."""
     from lossatlas.cli.scan import Scan, all_samples, another, build_model, build_objective
 
-    scan = all_samples(Scan(**told), "a way between networks")
+    scan = all_samples(Scan(**told), "a path between networks")
     model = build_model(scan)
     objective = build_objective(scan, model)
     return objective, [model, another(scan, objective, to)]
@@ -138,9 +142,11 @@ class _Found:
             self.ends[1] = aligned
             self._say("straight line after alignment", *self._barrier("line"), "line")
         else:
-            self.notes.append("Alignment permuted no unit: the line after it is the straight line.")
+            self.notes.append("Alignment permuted no units: the line after it is the straight line itself.")
             click.echo(self.notes[-1])
-        click.echo("Weight matching finds a local optimum: another start may find permutations that match better.")
+        click.echo(
+            "Weight matching finds a local optimum: another start may find permutations that match better still."
+        )
 
     def _barrier(self, name: str) -> tuple[Any, Any]:
         from lossatlas.connect.barriers import barrier
@@ -165,7 +171,7 @@ class _Found:
         self.lines.append((name, self.connection.barrier))
         longer = self.connection.curve.length / self.connection.line["x"].attrs["length"]
         click.echo(f"{name}, {longer:.2f} times as long: {self.connection.barrier.words}")
-        click.echo("The curve is low on the data that it was trained on; measure it on other data too.")
+        click.echo("The curve is low on the data it was trained on; measure it on held-out data too.")
 
     @property
     def caption(self) -> tuple[str, ...]:
@@ -182,7 +188,7 @@ class _Found:
         return plot(self.ways, title=TITLE, caption=self.caption)
 
     def keep(self, upon: Sequence[Any] = ()) -> None:
-        """Say in the folder what its ways are, and what is drawn on its surface."""
+        """Record in the folder what its paths are, and what is drawn on its surface."""
         from lossatlas.connect.connections import note
         from lossatlas.connect.curve import TITLE
 
@@ -223,7 +229,7 @@ class _Found:
 def _stopped(folder: str) -> str:
     if not folder:
         return "stopped; nothing was kept, since no --run folder was named"
-    return f"stopped; what was done is safe in {folder}. To go on: {shlex.join(['lossatlas', *sys.argv[1:]])}"
+    return f"stopped; the work done so far is safe in {folder}. To continue: {shlex.join(['lossatlas', *sys.argv[1:]])}"
 
 
 def _check(pictures: list[str]) -> None:

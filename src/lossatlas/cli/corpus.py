@@ -1,4 +1,4 @@
-"""How a text becomes batches for a language model of Hugging Face: its own tokenizer, its block length, its head."""
+"""How a text becomes batches for a Hugging Face language model: its own tokenizer, its block length, its head."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ UNKNOWN = 10**6
 
 @dataclass(frozen=True, kw_only=True)
 class Corpus:
-    """A text as a language model is measured on it.
+    """A text in the form in which a language model is measured on it.
 
     Attributes:
         batches: what the model is called with.
@@ -50,7 +50,7 @@ class Corpus:
 
 
 def wanted(model: str, data: str) -> bool:
-    """Whether a model's own tokenizer is to read the data: a text file, for a model of Hugging Face."""
+    """Whether a model's own tokenizer should read the data: a text file, for a Hugging Face model."""
     return model.startswith("hf:") and Path(data).suffix == ".txt"
 
 
@@ -59,10 +59,10 @@ def corpus(
 ) -> Corpus:
     """Read a text with a model's tokenizer, in blocks of the model's length.
 
-    What is asked of the model follows from its head. *Causal*: every token but the first, from those before it in its
-    block. *Masked*: 15 % of the tokens, chosen by a fixed seed, each behind the mask token. *Sequence to sequence*: the
-    second half of each block, from the first half (prefix language modelling, Raffel et al. 2020, arXiv 1910.10683,
-    section 3.2). The last block may be shorter; nothing is left out.
+    The task follows from the model's head. *Causal*: predict every token but the first from those before it in its
+    block. *Masked*: predict 15 % of the tokens, chosen with a fixed seed and replaced by the mask token. *Sequence to
+    sequence*: predict the second half of each block from the first half (prefix language modelling, Raffel et al. 2020,
+    arXiv 1910.10683, section 3.2). The last block may be shorter; nothing is left out.
 
     Args:
         model: a language model of transformers.
@@ -122,7 +122,8 @@ def block_of(model: nn.Module, coder: Any) -> tuple[int, str]:
     ]
     if not lengths:
         raise SpecError(
-            f"{type(model).__name__} states no longest sequence; give the number of tokens in a block, --block 512"
+            f"{type(model).__name__} does not state a maximum sequence length; give the number of tokens in a block, "
+            "--block 512"
         )
     return min(lengths), "the model's own"
 
@@ -139,8 +140,8 @@ def _tokenizer(source: str, *, given: bool) -> Any:
         raise SpecError(f"--tokenizer {source}: no such file")
     if path.is_dir() and not any((path / name).is_file() for name in VOCABULARY):
         raise SpecError(
-            f"{flag} {source} has no tokenizer (no {', '.join(VOCABULARY[:3])} …), so the text cannot become tokens; "
-            "name the folder or tokenizer.json that made the model's tokens: --tokenizer FOLDER"
+            f"{flag} {source} has no tokenizer (no {', '.join(VOCABULARY[:3])} …), so the text cannot be tokenised; "
+            "name the folder or tokenizer.json that belongs to the model: --tokenizer FOLDER"
         )
     hub.check_place(source, f"{flag} {source}")
     try:
@@ -180,8 +181,8 @@ def _check_vocabulary(model: Any, tokens: Tensor, source: str) -> None:
     known = model.get_input_embeddings().num_embeddings
     if int(tokens.max()) >= known:
         raise SpecError(
-            f"the tokenizer of {source} gives the token {int(tokens.max())}, and {type(model).__name__} knows {known}: "
-            "it belongs to another model; name the model's own: --tokenizer FOLDER"
+            f"the tokenizer of {source} gives the token {int(tokens.max())}, and {type(model).__name__} knows "
+            f"{known} tokens: it belongs to another model; name the model's own: --tokenizer FOLDER"
         )
 
 
@@ -211,12 +212,12 @@ def _causal(coder: Any, tokens: Tensor, block: int, size: int, own: bool) -> Ite
 
 def _masked(coder: Any, tokens: Tensor, block: int, size: int, own: bool) -> Iterator[Any]:
     if coder.mask_token_id is None:
-        raise SpecError("the tokenizer has no mask token, and a masked language model is asked for what is behind it")
+        raise SpecError("the tokenizer has no mask token, which a masked language model needs")
     first = [i for i in (coder.cls_token_id,) if i is not None]
     last = [i for i in (coder.sep_token_id,) if i is not None]
     inner = block - len(first) - len(last)
     if inner < 1:
-        raise SpecError(f"--block {block}: no token is left beside the special ones; expected at least 3")
+        raise SpecError(f"--block {block}leaves no room for tokens beside the special ones; expected at least 3")
     chosen = torch.rand(len(tokens), generator=torch.Generator().manual_seed(0)) < SHARE
     if not bool(chosen.any()):
         chosen[len(tokens) // 2] = True  # a text of a few words

@@ -14,7 +14,7 @@ __all__ = ["beside_a_run", "check", "keep", "keep_centre", "section"]
 
 
 def beside_a_run(run: str, *, parts: bool = False) -> bool:
-    """Whether a folder is a run of ``lossatlas sample``, beside which the curvature at its centre is kept.
+    """Whether a folder is a run of ``lossatlas sample``, with which the curvature at its centre can be kept.
 
     Args:
         run: the folder; it need not exist.
@@ -33,19 +33,19 @@ def beside_a_run(run: str, *, parts: bool = False) -> bool:
         return False
     if kind.name != "landscape":
         raise SpecError(
-            f"--run {run} holds {kind.words}; expected a run of lossatlas sample, which keeps the curvature at its "
-            "centre, or a new folder"
+            f"--run {run} holds {kind.words}; expected a run of lossatlas sample, to keep the curvature at its centre "
+            "with it, or a new folder"
         )
     if parts:
         raise SpecError(
-            f"--run {run} is a run of lossatlas sample, which keeps the curvature at its centre and no blocks or "
-            "batches; name a new folder for them"
+            f"--run {run} is a run of lossatlas sample, which can keep the curvature at its centre but not blocks or "
+            "batches; name a new folder for those"
         )
     return True
 
 
 def check(run: str, objective: Any) -> None:
-    """Check, before anything is computed, that a folder of numbers alone is of the same network.
+    """Check, before anything is computed, that a folder of numbers belongs to the same network.
 
     Args:
         run: the folder; empty where nothing is kept.

@@ -1,4 +1,4 @@
-"""How does `lossatlas eigen` say what it found: numbers with what they do not prove, as text or as JSON?"""
+"""How does `lossatlas eigen` report what it found: numbers with what they do not prove, as text or as JSON?"""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def end_numbers(ends: Any) -> Iterator[Any]:
         words = f"residual {residual:.1g} of it" + ("" if sure else ", not converged")
         words += "; never below the true one" if "below" in name or name == "λmin" else "; never above the true one"
         yield Number(name, float(value), words, unit)
-    yield Number("|λmin/λmax|", float(ends.ratio), "of this point alone; 0 where no direction bends down")
+    yield Number("|λmin/λmax|", float(ends.ratio), "of this point only; 0 where no direction bends down")
 
 
 def trace_numbers(matrix: Any, wish: Any, seed: int) -> Iterator[Any]:
@@ -88,7 +88,7 @@ def along_numbers(scan: Any, wish: Any, objective: Any, *, also: bool) -> Iterat
         found = curvature_along(objective, direction, step=wish.step)
         apart = f"steps of {wish.step:g} of the direction ({found.step:.3g} in parameter norm)"
         yield Number(f"along {axis}, by derivatives", found.autodiff, "does not see kinks", unit)
-        words = f"{apart}; rounding up to {found.rounding:.1g}; sees kinks, and the slope's change within the step"
+        words = f"{apart}; rounding up to {found.rounding:.1g}; sees kinks, and how the slope changes within the step"
         yield Number(f"along {axis}, by differences", found.difference, words, unit)
 
 

@@ -1,4 +1,4 @@
-"""`lossatlas demo`: a deep small network with and without skip connections, trained, measured and drawn."""
+"""`lossatlas demo`: a small, deep network with and without skip connections, trained, measured and drawn."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lossatlas.cli.needed import Checked, Need, needing
 __all__ = ["CLIP", "NETWORKS", "NOTE", "QUICK", "Effort", "demo_command"]
 
 CLIP = 12.0
-"""Loss above which the pictures are cut: where both surfaces are far from anything that was trained."""
+"""Loss at which the pictures are clipped: there both surfaces are far from anything that was trained."""
 
 NETWORKS = {"with skip connections": True, "without": False}
 """The two networks, by what they are called: whether they have skip connections."""
@@ -60,17 +60,17 @@ QUICK = Effort(depth=8, epochs=12, until=0.2, samples=100, points=9, seeds=2)
 
 
 @click.command("demo", cls=Checked)
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for everything (lossatlas-demo…).")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for all results (lossatlas-demo…).")
 @click.option("--open/--no-open", "show", default=True, help="Open the page in a browser at the end.")
 @needing(
     "--quick",
     needs=Need(
-        words="the other demos, and --live lasts as long as it is watched",
+        words="the other demos; --live lasts as long as you watch it",
         met=lambda told: told["kind"] != "live",
         so="leave one of them out",
     ),
     is_flag=True,
-    help="A coarse version that takes seconds, to see that all is installed.",
+    help="A coarse version that takes seconds, to check that everything is installed.",
 )
 @click.option("--language", "kind", flag_value="language", help="A small transformer and an LSTM on text instead.")
 @click.option(
@@ -82,15 +82,15 @@ QUICK = Effort(depth=8, epochs=12, until=0.2, samples=100, points=9, seeds=2)
     needs=Need(words="--live", met=lambda told: told["kind"] == "live"),
     type=click.IntRange(0, 65535),
     default=8765,
-    help="Of the page of --live; 0: any that is free.",
+    help="Port of the --live page; 0: any that is free.",
 )
 def demo_command(out: Path | None, show: bool, quick: bool, kind: str | None, port: int) -> None:
-    """Train a deep small network with and without skip connections on handwritten digits, and compare their landscapes.
+    """Train a small, deep network with and without skip connections on handwritten digits, and compare the landscapes.
 
-    It takes about two minutes on two CPU cores, needs no network, and can be stopped and run again at any time.
-    --language shows loss, perplexity and accuracy of two language models on one plane; --recurrent shows what a
-    shortcut over time and one over depth have in common. --live trains a network for a minute, slowly enough to watch,
-    and opens a page on which its path grows and the surface below it is sampled in idle time.
+    It takes about two minutes on two CPU cores, needs no internet connection, and can be stopped and resumed at any
+    time. --language shows loss, perplexity and accuracy of two language models on one plane; --recurrent shows what
+    shortcuts over time and over depth have in common. --live trains a network for a minute, slowly enough to watch, and
+    opens a page where its path grows and the surface below it is sampled in idle time.
 
     \b
     Examples:
@@ -226,22 +226,22 @@ def _print_table(rows: list[Mapping[str, str]]) -> None:
 
 NOTE = (
     "Shares of the square from -1 to 1 along both directions: mean over pairs of random directions, smallest and "
-    "largest in brackets. An area bends down where three neighbouring points on a line break the inequality of convex "
-    "functions by more than rounding, and the slice bends down by more than 5 % of how it bends up. "
-    "The last three rows are 0 for every convex loss, with Student's 95 % interval over the pairs of directions: the "
-    "share of the variation along rays from the centre that falls after a rise, the share of the area behind a ridge, "
-    "and the number of minima that a ridge parts from a lower point. The networks learn the digits of scikit-learn."
+    "largest in brackets. An area bends down where three neighbouring points on a line violate convexity by more than "
+    "rounding error, and the slice bends down by more than 5 % of how it bends up. The last three rows are 0 for every "
+    "convex loss, with Student's 95 % interval over the pairs of directions: the share of the variation along rays "
+    "from the centre that falls after a rise, the share of the area behind a ridge, and the number of minima separated "
+    "by a ridge from a lower point. The networks learn the digits of scikit-learn."
 )
 
 
 def _verdict(found: Mapping[str, tuple[Any, list[Any]]], until: float) -> list[str]:
-    """What is seen, in words that the numbers carry: a difference counts where the ranges of the seeds are apart."""
+    """What is seen, in words the numbers support: a difference counts where the ranges of the seeds do not overlap."""
     missed = [name for name, (trained, _) in found.items() if not trained.reached]
     if missed:
         named = " and ".join(f"{name} skip connections" if name == "without" else name for name in missed)
         return [
-            f"No comparison: the network {named} did not come to the training loss of {until:g} that was asked for, "
-            "and is not at a minimum like the other's."
+            f"No comparison: the network {named} did not reach the training loss of {until:g} that was asked for, so "
+            "it is not at a minimum as the other is."
         ]
     (_, skip), (_, plain) = found.values()
     lines = [f"Both networks were trained to a loss below {until:g}."]
@@ -253,7 +253,7 @@ def _verdict(found: Mapping[str, tuple[Any, list[Any]]], until: float) -> list[s
 def _claim(what: str, more: list[float], less: list[float]) -> str:
     if min(more) > max(less):
         return f"The network without skip connections {what}, for every pair of directions."
-    return f"Not seen clearly: that the network without skip connections {what} (the seeds overlap)."
+    return f"Not clearly seen: that the network without skip connections {what} (the seeds overlap)."
 
 
 def _draw(landscapes: list[Any], rows: list[Mapping[str, str]], note: str, plan: Effort, out: Path) -> Path:

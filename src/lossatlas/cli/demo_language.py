@@ -50,9 +50,9 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
 NOTE = (
     "Losses in nats per byte, means over bytes, on the blocks that the pictures show and on blocks held out from "
     "training. The step is the largest change between two neighbouring points of a line, as a share of the value's "
-    "range: a straight line of {line} points has {even:.0f} %. One text, one training and one pair of directions for "
-    "each network: no claim about transformers and LSTMs in general. The text is the language reference that comes "
-    "with CPython (Python Software Foundation, PSF licence)."
+    "range: a straight line of {line} points has {even:.0f} %. One text, one training run and one pair of directions "
+    "for each network: this is no claim about transformers and LSTMs in general. The text is the language reference "
+    "that comes with CPython (Python Software Foundation, PSF licence)."
 )
 
 
@@ -70,7 +70,7 @@ def run(out: Path, quick: bool) -> Path:
         la.draw(planes, out / f"{value}.png", value=value, scale=scale, title=f"{title}: {value}")
     for name, (_, steps, _) in found.items():
         if steps is None:
-            click.echo(f"{name}: no greedy continuation was right anywhere, so there is no step to see", err=True)
+            click.echo(f"{name}: no greedy continuation was right anywhere, so there is no step to be seen", err=True)
             continue
         la.draw(steps, out / f"steps-{name.lower()}.png")
         click.echo(f"{name}: {steps.sentence}")
@@ -109,7 +109,7 @@ def _network(name: str, plan: Effort, out: Path) -> tuple[Any, Any, Mapping[str,
 
 
 def _guess() -> float:
-    """The loss of a guess among all bytes."""
+    """The loss of guessing uniformly among all bytes."""
     import math
 
     return math.log(256)

@@ -18,7 +18,7 @@ from lossatlas.cli.serve import listen
 __all__ = ["SECONDS", "STEPS", "learn", "run", "surface"]
 
 STEPS, SECONDS = 360, 75.0
-"""Steps of the training, and how long they are made to last: left alone it would be over in two seconds."""
+"""Steps of the training, and how long they are made to last: at full speed it would be over in two seconds."""
 
 _WIDTHS = (64, 24, 24, 10)
 _BATCH, _EVERY = 32, 2

@@ -49,11 +49,12 @@ NETWORKS: dict[str, tuple[str, str]] = {
 
 NOTE = (
     "The digits of scikit-learn; the recurrent nets read {per} pixels at each of {depth} steps with one matrix, the "
-    "others have all pixels at once and {depth} layers with a matrix each. {trained} Areas are shares of the square "
-    "from -1 to 1: mean over {seeds} pairs of random directions, smallest and largest in brackets. An area bends down "
-    "where three neighbouring points on a line break the inequality of convex functions by more than rounding, and the "
-    "slice bends down by more than 5 % of how it bends up. The recurrent nets are bounded by tanh, the others not, so "
-    "this area must not be compared between the two kinds. One training of each net: the table compares these alone."
+    "others see all pixels at once and have {depth} layers with a matrix each. {trained} Areas are shares of the "
+    "square from -1 to 1: mean over {seeds} pairs of random directions, smallest and largest in brackets. An area "
+    "bends down where three neighbouring points on a line violate convexity by more than rounding error, and the slice "
+    "bends down by more than 5 % of how it bends up. The recurrent nets are bounded by tanh and the others are not, so "
+    "this area must not be compared between the two kinds. Each net was trained once: the table compares these four "
+    "networks only."
 )
 
 

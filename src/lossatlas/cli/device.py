@@ -1,4 +1,4 @@
-"""On which device does a command evaluate: the one asked for, or the accelerator that is there, and it says so."""
+"""On which device does a command evaluate: the one asked for, or the accelerator that is there, which it reports."""
 
 from __future__ import annotations
 

@@ -31,9 +31,9 @@ _LIBRARIES = ("numpy", "scipy", "xarray", "h5py", "h5netcdf", "safetensors", "to
 @click.command("doctor")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def doctor_command(as_json: bool) -> None:
-    """Check what is installed, which devices and extras there are, and whether a small landscape comes out right.
+    """Check what is installed, which devices and extras are available, and whether a small landscape comes out right.
 
-    The self-test takes some seconds: on every device it samples a surface whose values are known in closed form, keeps
+    The self-test takes a few seconds: on every device it samples a surface whose values are known in closed form, keeps
     it in a run folder, opens it again, and draws it in every format whose library is installed.
 
     \b
@@ -41,7 +41,7 @@ def doctor_command(as_json: bool) -> None:
       lossatlas doctor
       lossatlas doctor --json
 
-    Put its output into a report of a fault. It names no files and no data of yours.
+    Include its output when you report a bug. It names none of your files or data.
     """
     found: dict[str, dict[str, str]] = {}
     parts: dict[str, Callable[[], dict[str, str]]] = {
@@ -145,7 +145,7 @@ def _fault(library: str, extra: str, modules: list[str]) -> str:
         return ""
     if done.returncode == 1 and done.stdout.strip():
         return done.stdout.strip().splitlines()[-1]
-    return f"{library} ends Python when it is imported (exit status {done.returncode})"
+    return f"{library} crashes Python when it is imported (exit status {done.returncode})"
 
 
 def _modules(library: str, owners: Mapping[str, list[str]]) -> list[str]:

@@ -70,24 +70,25 @@ def _map(_context: click.Context, _option: click.Parameter, run: str | None) -> 
 @click.command("draw", cls=_Drawing)
 @click.argument("runs", nargs=-1, metavar="RUN...")
 @click.option(
-    "-o", "--out", multiple=True, required=True, metavar="PICTURE", help="The file; its ending says what it is."
+    "-o", "--out", multiple=True, required=True, metavar="PICTURE", help="File to write; its suffix decides the format."
 )
 @click.option(
     "--label", "labels", multiple=True, metavar="NAME=RUN", help="A run and what to call it; may be repeated."
 )
 @click.option(
-    "--config", type=click.Path(path_type=Path), metavar="FILE", help="TOML with a table [view] of these names."
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="TOML file with a table [view] that uses these names.",
 )
 @click.option("--value", metavar="NAME", help="What is drawn: loss (default) or the name of a metric.")
 @click.option("--kind", metavar="KIND", help="auto (default), line, contour, filled, heat, surface.")
 @click.option("--scale", metavar="SCALE", help="auto (default), linear, log.")
 @click.option("--clip", metavar="VALUE", help="Largest value shown: auto (default), none, or a number.")
-@click.option("--vmin", type=float, metavar="VALUE", help="Lower end of the range by hand.")
-@click.option("--vmax", type=float, metavar="VALUE", help="Upper end by hand; it may lie above all values.")
-@click.option(
-    "--minus-centre", is_flag=True, default=None, help="Draw the value minus its value at the centre, for comparisons."
-)
-@click.option("--levels", type=int, metavar="N", help="About how many contour lines (12).")
+@click.option("--vmin", type=float, metavar="VALUE", help="Lower end of the range, set by hand.")
+@click.option("--vmax", type=float, metavar="VALUE", help="Upper end, set by hand; it may lie above all values.")
+@click.option("--minus-centre", is_flag=True, default=None, help="Subtract the value at the centre, for comparisons.")
+@click.option("--levels", type=int, metavar="N", help="Approximate number of contour lines (12).")
 @needing(
     "--theme",
     needs=_WORDED,
@@ -108,21 +109,21 @@ def _map(_context: click.Context, _option: click.Parameter, run: str | None) -> 
     nargs=2,
     type=float,
     metavar="ELEVATION AZIMUTH",
-    help="Where the eye is, in degrees; by default where the valley is seen best.",
+    help="Where the camera stands, in degrees (default: where the valley is seen best).",
 )
-@click.option("--render", is_flag=True, help="Render the relief with soft light: some seconds (png, pdf, svg).")
+@click.option("--render", is_flag=True, help="Render the relief with soft light; takes a few seconds (png, pdf, svg).")
 @needing("--bare", needs=flag("render"), is_flag=True, help="With --render: the relief alone, without words (png).")
-@needing("--transparent", needs=flag("render"), is_flag=True, help="With --render: without the paper.")
+@needing("--transparent", needs=flag("render"), is_flag=True, help="With --render: a transparent background.")
 @needing(
     "--mark",
     "marks",
     needs=shown_by(MAP, RELIEF, WEB, MESH, words="maps, reliefs and meshes"),
     multiple=True,
     metavar="NAME=X,Y",
-    help="Mark a place on a map or a relief; may be repeated.",
+    help="Mark a place on a map or a relief. Repeatable.",
 )
 @click.option(
-    "--ratio", callback=_map, metavar="MAPRUN", help="Lay |λmin/λmax| of this map of the same plane over it (html)."
+    "--ratio", callback=_map, metavar="MAPRUN", help="Overlay |λmin/λmax| from this map of the same plane (html)."
 )
 @needing(
     "--points",
@@ -132,8 +133,10 @@ def _map(_context: click.Context, _option: click.Parameter, run: str | None) -> 
     help="Show which points were evaluated (after --adaptive).",
 )
 @printed
-@click.option("--latex", is_flag=True, help="Write the whole caption beside the picture, as \\caption in a .tex file.")
-@click.option("--holes", is_flag=True, help="Leave what is not evaluated yet empty, instead of interpolating it.")
+@click.option("--latex", is_flag=True, help="Write the full caption beside the picture, as \\caption in a .tex file.")
+@click.option(
+    "--holes", is_flag=True, help="Leave points that are not evaluated yet empty instead of interpolating them."
+)
 def draw_command(
     runs: tuple[str, ...],
     out: tuple[str, ...],
@@ -148,13 +151,13 @@ def draw_command(
     transparent: bool,
     **fields: Any,
 ) -> None:
-    """Draw one or more results: run folders, finished or not, and .nc files; or one of another kind.
+    """Draw one or more results: run folders, finished or not, and .nc files; or a single result of another kind.
 
-    The other kinds are the folder of `lossatlas connect`, of several seeds, of a recorded path, and the .json of
+    The other kinds are the folders of `lossatlas connect`, of several seeds and of a recorded path, and the .json of
     `lossatlas sharpness`. Numbers from other programs (csv, npz, h5) are drawn as they are.
 
-    Several results share axes, levels, colours and camera. Of a run that is not finished, the points to come are
-    interpolated, and the caption says so: a grid is visited coarse to fine, so a picture exists after a few seconds.
+    Several results share axes, levels, colours and camera. In an unfinished run the missing points are interpolated,
+    and the caption says so: a grid is visited from coarse to fine, so there is a picture after a few seconds.
 
     \b
     Examples:
@@ -225,11 +228,11 @@ def command() -> str:
 
 
 def _draw_plot(result: Result, count: int, out: tuple[str, ...], view: dict[str, Any], *, latex: bool) -> None:
-    """What is no Landscape, on a picture of its own."""
+    """Draw a result that is not a Landscape, as a picture of its own."""
     import lossatlas as la
 
     if count > 1:
-        raise SpecError(f"{result.path} and others: ways, paths and measures are drawn one at a time")
+        raise SpecError(f"{result.path} and others: connections, paths and measures are drawn one at a time")
     value = view.pop("value", None)
     good = {field.name for field in fields_of(Paper)} | {"theme", "title"}
     if unfit := [f"--{name.replace('_', '-')}" for name in view if name not in good]:

@@ -59,19 +59,19 @@ class Wish:
 
 
 def _whole(told: Mapping[str, Any]) -> bool:
-    """Whether it is asked about the point itself, not on a grid or for each batch."""
+    """Whether the question is about the point itself, not about a grid or single batches."""
     return not (told["map"] or told["batches"])
 
 
-_ENDS = Need(words="eigenvalues at the point, and --map or --batches asks for others", met=_whole, so="leave it out")
-_POINT = unless("map", words="the point itself, and --map is about a grid")
-_DERIVED = unless("critical", words="the spectrum, and --critical needs no derivatives of it")
-_TOGETHER = unless("by", "batches", words="the whole matrix, and --by or --batches asks for parts of it")
+_ENDS = Need(words="eigenvalues at the point, but --map or --batches asks for others", met=_whole, so="leave it out")
+_POINT = unless("map", words="the point itself, but --map is about a grid")
+_DERIVED = unless("critical", words="the spectrum, but --critical does not compute one")
+_TOGETHER = unless("by", "batches", words="the whole matrix, but --by or --batches asks for parts of it")
 _CRITICAL = Need(words="critical sharpness", met=lambda told: told["critical"], so="add --map --critical")
 _NEEDS: dict[str, Need | tuple[Need, ...]] = {
     **where(flag("map", "along")),
     "seed": Need(
-        words="random numbers, and --critical takes none along these axes",
+        words="random numbers, but --critical uses none along these axes",
         met=lambda told: not told["critical"] or SEED.met(told),
         so="leave it out",
     ),
@@ -83,10 +83,10 @@ _NEEDS: dict[str, Need | tuple[Need, ...]] = {
 @click.option(
     "--run",
     metavar="FOLDER",
-    help="Keep what is found here, for draw, info and report: a new folder, or a run of `lossatlas sample` on the same "
-    "model and data, whose pictures then print λmin. With --map the same command resumes.",
+    help="Keep the results here, for draw, info and report: a new folder, or a run of `lossatlas sample` on the same "
+    "model and data, whose pictures then show λmin. With --map the same command resumes.",
 )
-@needing("--k", needs=_ENDS, default=1, show_default=True, metavar="N", help="Eigenvalues at either end.")
+@needing("--k", needs=_ENDS, default=1, show_default=True, metavar="N", help="Number of eigenvalues at each end.")
 @needing(
     "--kind",
     needs=_DERIVED,
@@ -104,7 +104,10 @@ _NEEDS: dict[str, Need | tuple[Need, ...]] = {
     help="all, or weights as in the paper.",
 )
 @click.option(
-    "--tolerance", type=float, metavar="SHARE", help="Residual, as a share of each eigenvalue (0.01; map 0.1)."
+    "--tolerance",
+    type=float,
+    metavar="SHARE",
+    help="Residual allowed, as a fraction of each eigenvalue (0.01; map 0.1).",
 )
 @needing(
     "--probes",
@@ -116,10 +119,10 @@ _NEEDS: dict[str, Need | tuple[Need, ...]] = {
 )
 @needing(
     "--by",
-    needs=unless("batches", words="blocks, and --batches is another question"),
+    needs=unless("batches", words="blocks, but --batches is another question"),
     default="",
     metavar="BLOCK",
-    help="For each layer, block, or pattern such as 'layers.*.mlp'.",
+    help="By layer, block, or pattern such as 'layers.*.mlp'.",
 )
 @click.option("--batches", is_flag=True, help="Both ends for each batch (--batch-size), a histogram with --out.")
 @needing(
@@ -130,7 +133,13 @@ _NEEDS: dict[str, Need | tuple[Need, ...]] = {
     metavar="WAY",
     help="derivatives, or differences of gradients.",
 )
-@needing("--rows", needs=_ENDS, default=0, metavar="N", help="Samples differentiated at once, for memory; 0: a batch.")
+@needing(
+    "--rows",
+    needs=_ENDS,
+    default=0,
+    metavar="N",
+    help="Samples differentiated at once, to save memory; 0: a whole batch.",
+)
 @needing("--density", needs=_ENDS, is_flag=True, help="The density of all eigenvalues, drawn with --out.")
 @needing(
     "--vectors",
@@ -144,17 +153,17 @@ _NEEDS: dict[str, Need | tuple[Need, ...]] = {
     "--map",
     needs=_TOGETHER,
     is_flag=True,
-    help="|λmin/λmax| on a grid (--x, --y; 9 by 9), drawn with --out, kept with --run.",
+    help="Map |λmin/λmax| on a grid (--x, --y; 9 by 9), drawn with --out, kept with --run.",
 )
 @needing(
     "--critical",
     needs=Need(
         words="--map",
         met=lambda told: told["map"],
-        so="add that; at one point, lossatlas sharpness --measure critical",
+        so="add that; for a single point use lossatlas sharpness --measure critical",
     ),
     is_flag=True,
-    help="With --map: critical sharpness instead, by a gradient and a few evaluations at each point.",
+    help="With --map: critical sharpness instead, from a gradient and a few evaluations at each point.",
 )
 @second_options(_CRITICAL)
 @needing(
@@ -176,39 +185,40 @@ _NEEDS: dict[str, Need | tuple[Need, ...]] = {
 @click.option("--report", default="", metavar="PAGE", help="Everything on one page (.html), with the slice of --run.")
 @click.option("--json", "json", is_flag=True, help="Print JSON.")
 def eigen_command(config: Path | None, **given: Any) -> None:
-    """Measure how the loss curves at the trained network, in all directions and not only in a slice.
+    """Measure how the loss curves at the trained network, in all directions rather than in a slice only.
 
     Eigenvalues of the Hessian at both ends with their residuals, the trace with its standard error, and the ratio
     |λmin/λmax|: a slice may look convex while λmin is negative. Each number comes with what it does not prove.
 
     \b
     Examples:
-      Both ends and the trace, kept beside a run, whose pictures then print λmin:
+      Both ends and the trace, kept with a run, whose pictures then show λmin:
         lossatlas eigen --model train.py:make_model --data train.py:loader --checkpoint best.pt --run runs/best
-      The density of all eigenvalues, kept in a folder of its own and drawn from there:
+      The density of all eigenvalues, kept in a folder and drawn from there:
         lossatlas eigen --config scan.toml --density --run runs/curvature
         lossatlas draw runs/curvature --value density -o density.pdf --width column
       The paper's map (figure 7), resumable:
         lossatlas eigen --config scan.toml --tensors weights --map --x -1 1 9 --y -1 1 9 --run runs/map --out map.png
       The same without second derivatives (2/η, η the step along the gradient at which the loss first rises):
         lossatlas eigen --config scan.toml --map --critical --run runs/critical --out critical.png
-      … of a function of arrays, of NumPy or JAX:
+      … for a function of NumPy or JAX arrays:
         lossatlas eigen --function sim.py:make --map --critical --out sim.png
-      Which layers bend most, and where trace and spread lie:
+      Which layers bend most, and how the trace and the extremes are spread over them:
         lossatlas eigen --config scan.toml --by layer --probes 20 --out layers.png
-      How much λmax differs from batch to batch, as training sees it:
+      How much λmax varies from batch to batch, as training sees it:
         lossatlas eigen --config scan.toml --batches --batch-size 64 --out batches.png
       A model that just fits into memory:
         lossatlas eigen --config scan.toml --rows 1 --how differences --probes 0
-      The slice along the eigenvectors of both ends:
+      The slice along the extreme eigenvectors:
         lossatlas eigen --config scan.toml --save ends.safetensors
         lossatlas sample --config scan.toml --directions ends.safetensors --out ends.png
-      What derivatives do not see (kinks of ReLU), along random directions:
+      What derivatives miss (kinks of ReLU), along random directions:
         lossatlas eigen --config scan.toml --along --step 0.05
 
     A product with the Hessian costs about nine evaluations of the loss, six where first derivatives are kept. Both ends
-    take some 20 to 60 of them, a trace --probes, a point of the map about 10. --run names a new folder, or one of
-    `lossatlas sample` on the same model and data; with --map it is the folder of the map, and the same command resumes.
+    take some 20 to 60 of them, a trace as many as --probes, a point of the map about 10. --run names a new folder, or
+    one of `lossatlas sample` on the same model and data; with --map it is the folder of the map, and the same command
+    resumes.
     """
     from lossatlas.cli.curvature_kept import beside_a_run
     from lossatlas.cli.numbers_kept import own_run, own_settings
@@ -225,7 +235,7 @@ def eigen_command(config: Path | None, **given: Any) -> None:
         beside_a_run(scan.run, parts=parts)
     scan = all_samples(scan, "curvature")
     if scan.precision != "exact":
-        raise SpecError(f"precision = {scan.precision!r}: curvature is taken in full precision; leave it out")
+        raise SpecError(f"precision = {scan.precision!r}: curvature is computed in full precision; leave it out")
     measure = _by if wish.by else _batches if wish.batches else _map if wish.map else _centre
     try:
         measure(scan, wish)

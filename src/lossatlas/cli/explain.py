@@ -17,17 +17,21 @@ __all__ = ["explain_command"]
 
 @click.command("explain", cls=Checked)
 @click.argument("models", metavar="[MODEL]...", nargs=-1)
-@click.option("--model", "also", multiple=True, metavar="NAME", help="The same, as other commands take it.")
-@click.option("--still", multiple=True, metavar="ROLE", help="Roles that stay: bias, norm, weight or none.")
-@click.option("--only", multiple=True, metavar="PATTERN", help='Move only tensors with such names: "layer3.*".')
-@click.option("--normalize", metavar="WAY", default="filter", help="Count what filter (default), head or layer scales.")
+@click.option("--model", "also", multiple=True, metavar="NAME", help="The same MODEL, spelt as in other commands.")
+@click.option("--still", multiple=True, metavar="ROLE", help="Roles that stay still: bias, norm, weight or none.")
+@click.option(
+    "--only", multiple=True, metavar="PATTERN", help='Move only tensors with matching names, such as "layer3.*".'
+)
+@click.option(
+    "--normalize", metavar="WAY", default="filter", help="Count what is scaled by filter (default), head or layer."
+)
 @needing(
     "--canonical",
-    needs=unless("sizes", words="the filters of one model, and --sizes counts those of several"),
+    needs=unless("sizes", words="the filters of one model, but --sizes counts those of several"),
     is_flag=True,
-    help="Of the form that networks computing the same function share.",
+    help="Explain the canonical form instead, the same for all rescalings of the units.",
 )
-@click.option("--sizes", is_flag=True, help="Print one line for each model: how many filters, how big.")
+@click.option("--sizes", is_flag=True, help="Print one line per model: how many filters it has, and how big they are.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def explain_command(
     models: tuple[str, ...],
@@ -39,9 +43,9 @@ def explain_command(
     sizes: bool,
     as_json: bool,
 ) -> None:
-    """Print the filters of a MODEL: tensor, shape, module, rule, number and size of filters, and whether it moves.
+    """List every tensor of a MODEL: shape, module, rule, number and size of its filters, and whether it moves.
 
-    MODEL is a name as --model of other commands takes it, with or without that flag.
+    MODEL is named as for --model in other commands, with or without that flag.
 
     \b
     Examples:
@@ -68,7 +72,7 @@ def explain_command(
         echo_json(lines) if as_json else click.echo(_markdown(lines))
         return
     if len(models) > 1:
-        raise SpecError(f"{len(models)} models are named; --sizes compares several, all else is for one")
+        raise SpecError(f"{len(models)} models are named; only --sizes takes several")
     made = names.model(models[0])
     form = forms.canonical(made) if canonical else None
     made = form.model if form else made
@@ -95,7 +99,7 @@ def _rows(model: Any, held: tuple[str, ...], only: tuple[str, ...], normalize: s
 
 
 def _sizes(text: str, held: tuple[str, ...], only: tuple[str, ...], normalize: str) -> dict[str, Any]:
-    """How many filters a model has that move, and how big they are; a network of the zoo is not even filled."""
+    """How many moving filters a model has, and how big they are; a network of the zoo is not even initialised."""
     import torch
 
     from lossatlas.cli import names
@@ -118,7 +122,7 @@ def _sizes(text: str, held: tuple[str, ...], only: tuple[str, ...], normalize: s
 
 
 def _median(each: list[tuple[int, int]]) -> int:
-    """The size of the middle filter, from sizes in order with how often each is there."""
+    """The median size, from sizes in order and how often each occurs."""
     left = sum(count for _, count in each) // 2
     for size, count in each:
         left -= count

@@ -57,14 +57,15 @@ def walked(run: str) -> tuple[Any, list[Any], list[Any]]:
     paths = [one for one in upon if isinstance(one, Path)]
     if not paths and kind_of(run) is not None:
         raise SpecError(
-            f"{run} keeps no path of a training run over a surface; lossatlas trajectory --folder PATH --model … "
-            "--data … --run NEW makes a run that does, where PATH is what a lossatlas.Recorder wrote, or checkpoints"
+            f"{run} holds no path of a training run over a surface; lossatlas trajectory --folder PATH --model … "
+            "--data … --run NEW makes a run that does; PATH is what a lossatlas.Recorder wrote, or a folder of "
+            "checkpoints"
         )
     return preview(landscape_at(run)), paths, [one for one in upon if not isinstance(one, Path)]
 
 
 def grown(landscape: Any, out: str, paths: Any, upon: Sequence[Any] = (), **options: Any) -> None:
-    """Film a training run that grows over its surface, and say where the film is.
+    """Film a training run as it grows over its surface, and say where the film is.
 
     Args:
         landscape: the surface.

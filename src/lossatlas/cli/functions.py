@@ -18,11 +18,11 @@ FITTING = (
     "function", "x", "y", "z", "radius", "seed", "normalize", "still", "only", "orthogonal", "adaptive", "executor",
     "shard", "retry", "strict", "seeds", "run", "out", "mark", "title", "view",
 )  # fmt: skip
-"""The settings that say something of a function of arrays."""
+"""The settings that apply to a function of arrays."""
 
 
 def check_function(scan: Any) -> None:
-    """Check that nothing is asked of a function that only a model and its data have.
+    """Check that nothing is asked of a function that only a model and its data can answer.
 
     Args:
         scan: a :class:`lossatlas.cli.scan.Scan`.
@@ -36,7 +36,7 @@ def check_function(scan: Any) -> None:
     if given:
         flag = given[0].replace("_", "-")
         raise SpecError(
-            f"--{flag} is about a torch model and its data, and --function {scan.function} is a function of arrays: "
+            f"--{flag} is about a torch model and its data, but --function {scan.function} is a function of arrays: "
             f"leave one of them out"
         )
 

@@ -1,4 +1,4 @@
-"""Which directions does a file give to the axes of a scan, and what is one towards a checkpoint called?"""
+"""Which directions does a file give to the axes of a scan, and how is one towards a checkpoint labelled?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`lossatlas info`: what a result is and how far it is."""
+"""`lossatlas info`: what a result is and how far it has got."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ __all__ = ["info_command"]
 def info_command(run: str, as_json: bool) -> None:
     """Show what a RUN is (a run folder or a .nc file): model, data, axes, centre, progress, failures.
 
-    Of a folder of `lossatlas connect`: its ways, and the barrier on each. Of a recorded path: its checkpoints and the
-    variance that its components explain. Of several seeds: their spread. Of a .json of `lossatlas sharpness`: the
-    measures.
+    For a folder of `lossatlas connect` it shows the paths and the barrier on each; for a recorded path, its checkpoints
+    and the variance that its components explain; for several seeds, their spread; for a .json of `lossatlas sharpness`,
+    the measures.
 
-    Of a picture that lossatlas drew (png, pdf, svg, jpg, webp, eps): what it shows, and how it was made.
+    For a picture drawn by lossatlas (png, pdf, svg, jpg, webp, eps) it says what the picture shows and how it was made.
 
     \b
     Examples:
@@ -41,7 +41,7 @@ def info_command(run: str, as_json: bool) -> None:
 
 
 def _flat(found: dict[str, Any]) -> dict[str, Any]:
-    """A picture of one landscape says what it knows of it without a list around it."""
+    """What a picture knows of a single landscape is shown without a list around it."""
     shown = found.get("landscapes") or []
     words = " ".join(found["caption"]) if isinstance(found.get("caption"), list) else found.get("caption", "")
     rest = {name: value for name, value in found.items() if name not in ("landscapes", "caption")}

@@ -64,7 +64,7 @@ def check_inputs(scan: Any) -> None:
     given = [name for name in _ONLY if getattr(scan, name)]
     if not scan.input_plane:
         if given:
-            raise SpecError(f"--{given[0]} goes with --input-plane, which moves the inputs instead of the weights")
+            raise SpecError(f"--{given[0]} needs --input-plane, which moves the inputs instead of the weights")
         return
     if found := led(scan):
         _check_led(scan, *found)
@@ -75,7 +75,7 @@ def check_inputs(scan: Any) -> None:
     others = ("directions", "towards", "only", "orthogonal", "canonical", "seeds")
     if wrong := [name for name in others if getattr(scan, name)]:
         raise SpecError(
-            f"--{wrong[0]} is about directions of weights, and --input-plane moves the inputs; leave it out"
+            f"--{wrong[0]} is about directions of weights, but --input-plane moves the inputs; leave it out"
         )
     _options(scan)
 
@@ -85,16 +85,16 @@ def _check_led(scan: Any, kind: str, position: int, numbers: tuple[int, ...]) ->
     asked = f"--input-plane {scan.input_plane}"
     if len(numbers) != len(scan.axes):
         raise SpecError(
-            f"{asked} names {len(numbers)}, and the axes are {', '.join(scan.axes)}: one number for each axis"
+            f"{asked} names {len(numbers)}, but the axes are {', '.join(scan.axes)}: give one number for each axis"
         )
     if scan.norm:
         raise SpecError(
-            f"--norm {scan.norm} is about adversarial and random; {asked} ends at what it names: leave it out"
+            f"--norm {scan.norm} is for adversarial and random; {asked} ends at what it names: leave it out"
         )
     if kind == "token" and not scan.layer:
         raise SpecError(f"{asked} needs --layer NAME, the embedding whose output moves")
     if kind == "token" and scan.clamp:
-        raise SpecError(f"--clamp {scan.clamp} is for inputs, and {asked} moves an embedding: leave it out")
+        raise SpecError(f"--clamp {scan.clamp} is for inputs, but {asked} moves an embedding: leave it out")
 
 
 def build_input_plane(scan: Any, objective: Any) -> Any:
@@ -124,7 +124,7 @@ def _made(scan: Any) -> tuple[str, tuple[int, ...], dict[str, Any]]:
 
 
 def said(scan: Any, objective: Any, plane: Any, landscape: Any) -> list[str]:
-    """Whether an attack by gradients finds what the surface shows, in lines; else what moved where."""
+    """Say, in lines, whether an attack by gradients finds what the surface shows; otherwise, what moved where."""
     import lossatlas as la
 
     if scan.input_plane == "random":

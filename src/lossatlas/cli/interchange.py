@@ -1,4 +1,4 @@
-"""`lossatlas import` and `lossatlas export`: numbers of other programs, and files of the original code."""
+"""`lossatlas import` and `lossatlas export`: numbers from other programs, and files of the original code."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ def _source(words: str, *holds: str) -> Need:
     return Need(words=words, met=lambda facts: facts["holds"] in holds, so="leave it out", fact="holds")
 
 
-_TABLE = _source("tables and arrays; an .h5 file names its own axes", "table")
-_VALUES = _source("values, and directions have none", "table", "surface")
-_DIRECTIONS = _source("directions, and this source has none", "directions")
+_TABLE = _source("tables and arrays; an .h5 file names its axes itself", "table")
+_VALUES = _source("values, but directions have none", "table", "surface")
+_DIRECTIONS = _source("directions, but this source has none", "directions")
 
 
 @click.command("import", cls=Checked)
 @click.argument("source", type=click.Path(path_type=Path))
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="The file to write; left out, next to the source.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="The file to write (default: next to the source).")
 @needing(
-    "--model", needs=_DIRECTIONS, metavar="NAME", help="For directions: the model whose parameters they belong to."
+    "--model", needs=_DIRECTIONS, metavar="NAME", help="For directions: the model to whose parameters they belong."
 )
 @needing(
     "--axis",
@@ -37,19 +37,21 @@ _DIRECTIONS = _source("directions, and this source has none", "directions")
     needs=_TABLE,
     multiple=True,
     metavar="COLUMN",
-    help="A column of coordinates, where not x, y, …; repeat it.",
+    help="A column of coordinates, if not x, y, …. Repeatable.",
 )
-@needing("--title", needs=_VALUES, metavar="TEXT", help="What pictures call the model; left out, the name of the file.")
-@needing("--data", needs=_VALUES, metavar="TEXT", help="Where the data is from, for captions.")
+@needing(
+    "--title", needs=_VALUES, metavar="TEXT", help="Name of the model in pictures (default: the name of the file)."
+)
+@needing("--data", needs=_VALUES, metavar="TEXT", help="Where the data come from, for captions.")
 @needing(
     "--samples",
     needs=_VALUES,
     type=click.IntRange(min=1),
     metavar="N",
-    help="Samples behind each mean, where you know it.",
+    help="Samples behind each mean, if you know the number.",
 )
 def import_command(source: Path, out: Path | None, model: str | None, **about: Any) -> None:
-    """Read numbers from other programs from SOURCE: tables and arrays, files of the original code.
+    """Read SOURCE, numbers from another program: a table, arrays, or a file of the original code.
 
     \b
     .csv .tsv .txt   a row for each point: coordinates, loss, other values; names in the first row
@@ -68,7 +70,7 @@ def import_command(source: Path, out: Path | None, model: str | None, **about: A
     from lossatlas.results import arrays, interchange, landscape
 
     if source.suffix.lower() not in _SUFFIXES:
-        raise click.UsageError(f"{source}: an ending that is not known; expected one of {', '.join(_SUFFIXES)}")
+        raise click.UsageError(f"{source}: unknown suffix; expected one of {', '.join(_SUFFIXES)}")
     given: dict[str, Any] = {name: value for name, value in about.items() if value}
     is_table = source.suffix.lower() not in (".h5", ".hdf5")
     holds = "table" if is_table else "directions" if interchange.is_directions(source) else "surface"
@@ -109,7 +111,7 @@ def _import_directions(source: Path, out: Path, model: str) -> None:
 @click.argument("target", type=click.Path(path_type=Path))
 @needing(
     "--directions",
-    needs=unless("lora", words="an .h5 surface, and --lora writes the directions alone"),
+    needs=unless("lora", words="an .h5 surface, but --lora writes only the directions"),
     type=click.Path(path_type=Path),
     help="Write the run's directions too, to this .h5 file.",
 )
@@ -117,7 +119,7 @@ def _import_directions(source: Path, out: Path, model: str) -> None:
     "--model",
     needs=flag("directions", "lora"),
     metavar="NAME",
-    help="With --directions or --lora: the model, whose parameters they are.",
+    help="With --directions or --lora: the model to whose parameters they belong.",
 )
 @click.option("--lora", is_flag=True, help="Write the run's directions to the folder TARGET as LoRA adapters (peft).")
 @needing(
@@ -126,15 +128,15 @@ def _import_directions(source: Path, out: Path, model: str) -> None:
     default=64,
     show_default=True,
     metavar="N",
-    help="The largest rank of an adapter.",
+    help="Largest rank of an adapter.",
 )
 def export_command(
     run: str, target: Path, directions: Path | None, model: str | None, lora: bool, lora_rank: int
 ) -> None:
-    """Write a RUN to TARGET, an .h5 file that scripts made for the original code can read, or as LoRA adapters.
+    """Write a RUN to TARGET: an .h5 file that scripts for the original code can read, or LoRA adapters.
 
     With --lora, TARGET becomes a folder with an adapter for each axis. The network at (a, b) is the base model with the
-    adapters x and y scaled by a and b, so an inference engine that serves adapters evaluates many points at once.
+    adapters x and y scaled by a and b, so an inference engine that serves adapters can evaluate many points at once.
 
     \b
     Examples:
@@ -152,7 +154,7 @@ def export_command(
     landscape = landscape_at(run)
     if directions is not None:
         if model is None:
-            raise click.UsageError("--directions needs --model NAME: the layout has no names, only the model's order")
+            raise click.UsageError("--directions needs --model NAME: the file stores no names, only the model's order")
         _export_directions(Path(run), directions, model)
     click.echo(f"written: {interchange.write_surface(landscape, target, direction_file=directions)}")
 
@@ -163,7 +165,9 @@ def _export_adapters(run: Path, target: Path, model: str | None, rank: int) -> N
     from lossatlas.space.planefile import load_directions
 
     if model is None:
-        raise click.UsageError("--lora needs --model NAME: what is a linear layer, an embedding or a convolution")
+        raise click.UsageError(
+            "--lora needs --model NAME, which says what is a linear layer, an embedding or a convolution"
+        )
     found = load_directions(run / "directions.safetensors")
     base = model.removeprefix("hf:") if model.startswith("hf:") else ""
     for folder in save_adapters(found, names.model(model), target, rank=rank, base=base):

@@ -53,7 +53,7 @@ class Result:
             return self.found.plot(value or "")
         if not self.is_field:
             if value:
-                raise SpecError(f"--value {value}: {self.path} holds {_words(self.kind)}, which has one picture")
+                raise SpecError(f"--value {value}: {self.path} holds {_words(self.kind)}, which has only one picture")
             return self.found.plot()
         from lossatlas.sampling.filling import preview
 
@@ -93,7 +93,7 @@ def opened(path: str) -> Result:
 
 
 def parts_of(results: Sequence[Result]) -> list[Any]:
-    """What one report says of several results: slices with as many axes are compared, the others follow each other.
+    """What one report says of several results: slices with equally many axes are compared, the others follow in turn.
 
     Args:
         results: what was opened.
@@ -147,7 +147,7 @@ def _run_facts(result: Result) -> dict[str, Any]:
         progress = reading.progress(result.path)
         found |= {"done": f"{progress.done} of {progress.total}", "failures": dict(progress.failures)}
         if not progress.verified:
-            found["checksums"] = "none: version 0.1 wrote none, so damage would go unnoticed"
+            found["checksums"] = "none: version 0.1 did not write any, so damage would go unnoticed"
     return found
 
 
@@ -299,7 +299,7 @@ def _length(norm: float) -> str:
 
 
 def _shape(landscape: Any) -> dict[str, Any]:
-    """How rugged the loss is and what the slice proves; what cannot be said is left out."""
+    """How rugged the loss is and what the slice proves, as far as either can be said."""
     import contextlib
 
     from lossatlas.errors import SpecError

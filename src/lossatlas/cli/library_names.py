@@ -1,4 +1,4 @@
-"""Which model the name of a library stands for: of the zoo, torchvision, timm or Hugging Face."""
+"""Which model does a library's name stand for: of the zoo, torchvision, timm or Hugging Face?"""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def _from_timm(name: Name) -> nn.Module:
 def _made(name: Name, make: Callable[..., Any], options: dict[str, Any], known: Callable[[], list[str]]) -> nn.Module:
     if name.target not in known():
         near = difflib.get_close_matches(name.target, known(), n=4)
-        raise SpecError(f"{name.text!r}: no such model; near to it: {', '.join(near) or 'none'}")
+        raise SpecError(f"{name.text!r}: no such model; similar names: {', '.join(near) or 'none'}")
     made: nn.Module = make(name.target, **{**options, **name.arguments})
     return made
 
 
 def _from_hub(name: Name) -> nn.Module:
-    """A Hugging Face model, by the first class its configuration names; random weights where there are none."""
+    """A Hugging Face model of the first class that its configuration names, with random weights if it has none."""
     if hub.is_adapter_folder(Path(name.target)):
         return _adapted(name)
     library = require("transformers", extra="hf", purpose=f"make {name.text}")
@@ -67,8 +67,8 @@ def _from_hub(name: Name) -> nn.Module:
         raise SpecError(
             f"{name.text!r}: {number_of(len(missing), 'weight')} of {type(made).__name__} "
             f"{verb_of(len(missing), 'is')} "
-            f"not in it ({', '.join(missing[:3])}), "
-            "and would be random; the folder's config.json names another class than wrote its weights"
+            f"not in it ({', '.join(missing[:3])}), and would be random; the folder's config.json names a class other "
+            "than the one that wrote the weights"
         )
     network: nn.Module = made
     return network.eval()
@@ -85,7 +85,7 @@ def _adapted(name: Name) -> nn.Module:
     base = json_object(folder / hub.ADAPTER, "the configuration of an adapter").get("base_model_name_or_path") or ""
     if not base or not isinstance(base, str):
         raise SpecError(
-            f"{name.text!r} is an adapter and does not say of which base; give --model BASE --checkpoint {folder}"
+            f"{name.text!r} is an adapter that does not name its base; give --model BASE --checkpoint {folder}"
         )
     try:
         network = _from_hub(replace(name, text=f"hf:{base}", target=base))
@@ -94,7 +94,7 @@ def _adapted(name: Name) -> nn.Module:
     except (SpecError, OSError, ValueError, RuntimeError) as fault:
         raise SpecError(
             f"{name.text!r} is an adapter, and its base {base} cannot be loaded or does not fit "
-            f"({_first_line(fault)}); give the base by --model, and --checkpoint {folder}"
+            f"({_first_line(fault)}); give the base with --model, and --checkpoint {folder}"
         ) from fault
     return made.eval()
 

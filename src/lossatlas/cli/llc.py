@@ -46,7 +46,7 @@ class Wish:
         return {**options, "gradient": "full" if self.full else "batch", "averaged": not self.plain}
 
 
-_CHAINS = unless("volume", words="chains, and --volume walks none")
+_CHAINS = unless("volume", words="chains, but --volume runs none")
 
 
 @click.command("llc", cls=Measuring, own="Chains and volumes")
@@ -56,10 +56,10 @@ _CHAINS = unless("volume", words="chains, and --volume walks none")
     needs=_CHAINS,
     type=float,
     metavar="SIZE",
-    help="Step size of the chains (default: by the curvature they meet).",
+    help="Step size of the chains (default: set by the curvature they meet).",
 )
 @needing(
-    "--nbeta", needs=_CHAINS, type=float, metavar="N", help="Inverse temperature (default: n / log n, n the samples)."
+    "--nbeta", needs=_CHAINS, type=float, metavar="N", help="Inverse temperature (default: n / log n for n samples)."
 )
 @needing(
     "--gamma",
@@ -68,27 +68,37 @@ _CHAINS = unless("volume", words="chains, and --volume walks none")
     default=100.0,
     show_default=True,
     metavar="G",
-    help="Pull towards the point, of every weight.",
+    help="Strength of the pull of every weight towards the point.",
 )
-@needing("--chains", needs=_CHAINS, type=int, default=4, show_default=True, metavar="N", help="Chains, at least 2.")
 @needing(
-    "--draws", needs=_CHAINS, type=int, default=1000, show_default=True, metavar="N", help="Steps of each that count."
+    "--chains", needs=_CHAINS, type=int, default=4, show_default=True, metavar="N", help="Number of chains, at least 2."
 )
-@needing("--burn", needs=_CHAINS, type=int, metavar="N", help="Steps of each before (default: half as many).")
-@needing("--full", needs=_CHAINS, is_flag=True, help="Take the gradient of all data at each step, not of one batch.")
+@needing(
+    "--draws",
+    needs=_CHAINS,
+    type=int,
+    default=1000,
+    show_default=True,
+    metavar="N",
+    help="Steps of each chain that count.",
+)
+@needing(
+    "--burn", needs=_CHAINS, type=int, metavar="N", help="Steps of each chain before those (default: half as many)."
+)
+@needing("--full", needs=_CHAINS, is_flag=True, help="At each step take the gradient over all data, not one batch.")
 @needing(
     "--plain",
     needs=_CHAINS,
     is_flag=True,
-    help="Plain SGLD, whose variance grows with the step; for comparison with others.",
+    help="Plain SGLD, whose variance grows with the step size; for comparison with others.",
 )
 @needing(
     "--scan",
     needs=_CHAINS,
     is_flag=True,
-    help="Vary step size, temperature and pull, and see what the estimate depends on.",
+    help="Vary step size, temperature and pull, to see what the estimate depends on.",
 )
-@click.option("--volume", is_flag=True, help="Measure volumes of low loss instead; for some ten parameters (--only).")
+@click.option("--volume", is_flag=True, help="Measure volumes of low loss instead; for about ten parameters (--only).")
 @needing(
     "--heights",
     needs=flag("volume"),
@@ -103,7 +113,7 @@ _CHAINS = unless("volume", words="chains, and --volume walks none")
     default=1.0,
     show_default=True,
     metavar="R",
-    help="For --volume: end of the ball.",
+    help="For --volume: radius of the ball.",
 )
 @needing(
     "--ways",
@@ -128,10 +138,11 @@ _CHAINS = unless("volume", words="chains, and --volume walks none")
 def llc_command(config: Path | None, **given: Any) -> None:
     """Measure how degenerate the loss is at a trained network: its local learning coefficient λ̂.
 
-    λ̂ says how fast the volume of parameters with low loss shrinks around the point: d/2 at a regular minimum of d
-    parameters, less where directions are flat or valleys cross. Chains walk around the point (SGLD; Lau et al. 2023,
-    arXiv 2308.12108) and are checked: they must agree (R-hat), be worth enough independent draws, stay near, and find
-    no lower loss. Where they fail, the estimate is refused with the reason and what to change, and the exit code is 1.
+    λ̂ says how fast the volume of parameters with low loss shrinks around the point: it is d/2 at a regular minimum of
+    d parameters, and less where directions are flat or valleys cross. Chains walk around the point (SGLD; Lau et al.
+    2023, arXiv 2308.12108) and are checked: they must agree (R-hat), amount to enough independent draws, stay near, and
+    find no lower loss. If they fail, the estimate is refused, the reason and the remedy are printed, and the exit code
+    is 1.
 
     \b
     Examples:
@@ -139,16 +150,16 @@ def llc_command(config: Path | None, **given: Any) -> None:
         lossatlas llc --model train.py:make_model --data train.py:loader --checkpoint best.pt --out chains.png
       One layer, all others fixed:
         lossatlas llc --config scan.toml --only "layer3.*"
-      Does it depend on step size, temperature, or pull? (twelve more estimates)
+      Does it depend on step size, temperature or pull? (twelve further estimates)
         lossatlas llc --config scan.toml --draws 500 --scan --out scan.png
       Kept in a folder with its picture, beside other numbers of the network:
         lossatlas llc --config scan.toml --run runs/numbers
         lossatlas report runs/numbers -o numbers.html
-      A few parameters by the volume itself, with the multiplicity:
+      A few parameters, from the volume itself, with the multiplicity:
         lossatlas llc --config scan.toml --only "head.bias" --volume --scaled hessian --out volume.png
 
-    The point has to be a minimum of this loss on these data: train to the end, without weight decay or noise. A
-    direction that curves by less than gamma/nbeta counts as flat, so numbers compare only at the same settings and
+    The point must be a minimum of this loss on these data: train to convergence, without weight decay or noise. A
+    direction that curves by less than gamma/nbeta counts as flat, so compare numbers only at the same settings and
     samples. A step costs a forward and a backward pass of one batch; λ̂ is not a bound on generalisation.
     """
     from lossatlas.cli.scan import Scan, all_samples, build_model, build_objective
@@ -214,7 +225,7 @@ def _facts(one: Any) -> dict[str, Any]:
 
 
 def _section(found: Any, wish: Wish, only: tuple[str, ...]) -> dict[str, Any]:
-    """The answer by its name, as it is kept; of some parameters it is another question than of all."""
+    """The answer by its name, as it is kept; for some parameters the question is not the same as for all."""
     from lossatlas.figure.stored import Section
 
     name = "volume" if wish.volume else "llc, scan" if wish.scan else "llc"
@@ -234,7 +245,7 @@ def _rows(varied: Any) -> list[dict[str, float | str]]:
 
 
 def _numbers(found: Any, wish: Wish) -> tuple[Any, ...]:
-    """What was found, each number with what it does not prove; a refused one is no number."""
+    """What was found, each number with what it does not prove; a refused estimate is left out."""
     from lossatlas.figure.parts import Number
 
     if wish.volume:
@@ -248,9 +259,9 @@ def _numbers(found: Any, wish: Wish) -> tuple[Any, ...]:
     why = "; ".join(problem.words for problem in one.problems)
     return (
         Number(
-            "λ̂", f"{one.raw:.4g} ± {one.error:.2g}" if one.trusted else "refused", why or "± is of the chains alone"
+            "λ̂", f"{one.raw:.4g} ± {one.error:.2g}" if one.trusted else "refused", why or "± covers the chains only"
         ),
-        Number("R-hat", one.r_hat, "1 where the chains agree; agreement does not prove that they have seen everything"),
+        Number("R-hat", one.r_hat, "1 if the chains agree; agreement does not prove that they have seen everything"),
         Number("effective draws", one.effective, f"of {one.trace.size}"),
     )
 

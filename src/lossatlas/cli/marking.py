@@ -88,9 +88,7 @@ def check_marks(scan: Any) -> None:
     every = [parsed(mark) for mark in scan.mark]
     names = [name for name, _ in every]
     if again := [name for name in names if names.count(name) > 1]:
-        raise SpecError(
-            f"--mark {again[0]!r} is given {names.count(again[0])} times; expected a name of its own for each"
-        )
+        raise SpecError(f"--mark {again[0]!r} is given {names.count(again[0])} times; give each mark a name of its own")
     files = [at for _, at in every if isinstance(at, str)]
     if files and scan.function:
         raise SpecError(f"--mark NAME={files[0]}: a function of arrays has no checkpoints; expected NAME=X,Y")
@@ -98,12 +96,12 @@ def check_marks(scan: Any) -> None:
         if not Path(file).is_file():
             raise SpecError(f"--mark: there is no file {file}; expected NAME=X,Y, or NAME=FILE with a checkpoint")
     if scan.mark and (scan.seeds or len(scan.axes) != 2):
-        raise SpecError("--mark is about one plane with two axes: leave --seeds out, and give --x and --y or neither")
+        raise SpecError("--mark needs one plane with two axes: leave --seeds out, and give --x and --y or neither")
     if scan.mark and scan.shard:
         raise SpecError("--mark: a shard draws nothing; mark the whole run with lossatlas draw --mark")
     if files and (scan.canonical or scan.input_plane):
         raise SpecError(
-            "--mark NAME=FILE goes with a plane of weights as they are: leave out --canonical and --input-plane"
+            "--mark NAME=FILE needs a plane through the weights as they are: leave out --canonical and --input-plane"
         )
 
 

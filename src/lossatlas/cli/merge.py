@@ -13,11 +13,11 @@ __all__ = ["merge_command"]
 @click.command("merge")
 @click.argument("run")
 def merge_command(run: str) -> None:
-    """Take the points of all shards of a RUN over into the run itself.
+    """Merge the points of all shards of a RUN into the run itself.
 
-    Independent jobs that work at one grid (`lossatlas sample … --run RUN --shard 3/8`) each keep their points in a
-    journal of their own in RUN. `info`, `draw` and `la.open` see them as one without this command, and the last shard
-    to end merges them itself. A shard that died is finished by running it again.
+    Independent jobs that share one grid (`lossatlas sample … --run RUN --shard 3/8`) each keep their points in a
+    journal of their own in RUN. `info`, `draw` and `la.open` see them as one even without this command, and the last
+    shard to finish merges them itself. To finish a shard that died, run it again.
 
     \b
     Example:
@@ -32,6 +32,6 @@ def merge_command(run: str) -> None:
         click.echo(f"shard {name}: {number_of(count, 'point')}")
     if not found.whole:
         raise Failure(
-            f"{found.done} of {found.total} points are there; run the shards again that did not end, then merge again"
+            f"{found.done} of {found.total} points are there; rerun the shards that did not finish, then merge again"
         )
     click.echo(f"merged: {run}, {found.total} points (lossatlas draw {run} -o picture.html)")

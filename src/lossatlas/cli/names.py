@@ -6,7 +6,7 @@
 ``zoo:NAME``                    a network or data set that comes with lossatlas
 ``torchvision:NAME``            a classification model of torchvision
 ``timm:NAME``                   a model of timm
-``hf:folder``                   a model of Hugging Face transformers; at the hub ``hf:OWNER/NAME``
+``hf:folder``                   a model of Hugging Face transformers; on the hub ``hf:OWNER/NAME``
 ``images.npz``                  (data) arrays x uint8 [N, H, W, 3] and y [N]
 ``text.txt``                    (data) a text in blocks of 128 bytes, or of a model's own tokens (``hf:``)
 ``sentences.tsv``               (data) columns ``sentence`` and ``label``
@@ -146,7 +146,7 @@ def data(text: str) -> Any:
     """The data that a name stands for, as an Objective takes it.
 
     Returns:
-        Batches, or a tuple of tensors. What a function of the user's draws at random is drawn with seed 0, as for
+        Batches, or a tuple of tensors. Whatever a user's function draws at random is drawn with seed 0, as for
         :func:`model`.
 
     Raises:
@@ -166,7 +166,7 @@ def data(text: str) -> Any:
 
 
 def made(name: Name, ready: tuple[type, ...]) -> Any:
-    """What a name of the user's stands for, called if it has to be.
+    """What a user's name stands for, called if need be.
 
     Returns:
         The object; one of a type in ``ready`` stays as it is.

@@ -1,7 +1,7 @@
-"""Which flags would do nothing here? One rule: what was asked for and has no effect is refused, and told what it needs.
+"""Which flags would do nothing here? One rule: a flag without effect is refused, and the message says what it needs.
 
-A flag says beside its option what it needs. Only flags of the command line are refused: a default asks for nothing, and
-a settings file is shared by commands, each of which reads its own part.
+A flag says beside its option what it needs. Only flags on the command line are refused: a default asks for nothing, and
+a settings file is shared by several commands, each of which reads its own part.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class Need:
 
     Attributes:
         words: what the flag is for; completes "--critical is for …".
-        met: whether it is there, of all that the command is told: values by the names of its parameters.
-        so: what to do; left out, "add that, or leave the flag out".
-        fact: what has to be known first, which is only once something was opened; ``met`` is then given that of
+        met: whether it is there, given all that the command is told: values by the names of its parameters.
+        so: what to do; by default "add that, or leave the flag out".
+        fact: what has to be known first, because something must be opened for it; ``met`` is then given that of
             :func:`check_late`.
     """
 
@@ -39,7 +39,7 @@ class Need:
     fact: str = ""
 
     def sentence(self, flag: str) -> str:
-        """What is said where it is not met."""
+        """The message where it is not met."""
         return f"{flag} is for {self.words}: {self.so or f'add that, or leave {flag} out'}"
 
 
@@ -92,7 +92,7 @@ class Needing(click.Option):
     """An option that says what it needs.
 
     Args:
-        needs: all of which have to be met; the first that is not is told.
+        needs: all of which have to be met; the first that is not met is reported.
     """
 
     def __init__(self, *args: Any, needs: Need | tuple[Need, ...] = (), **options: Any) -> None:
@@ -133,7 +133,7 @@ class Checked(click.Command):
 
 
 def check_late(**facts: Any) -> None:
-    """Refuse the flags of the running command that would do nothing, now that more is known.
+    """Refuse those flags of the running command that would do nothing, now that more is known.
 
     Args:
         **facts: what is known, by the names that needs read.
@@ -178,10 +178,10 @@ def _merged(ctx: click.Context, settings: Told) -> dict[str, Any]:
 
 
 def settled(ctx: click.Context, config: Path | None, told: dict[str, Any]) -> dict[str, Any]:
-    """The settings of a command whose own the settings file is.
+    """The settings of a command that owns its settings file.
 
-    What would do nothing by the file alone is refused as a flag is; what does nothing since a flag overrules something
-    is left out.
+    A setting that would do nothing in the file itself is refused, as a flag is; one that does nothing only because a
+    flag overrules another is left out.
 
     Args:
         ctx: of the command.

@@ -20,15 +20,15 @@ def run_option() -> Callable[[Any], Any]:
         "--run",
         default="",
         metavar="FOLDER",
-        help="Keep what is found here, for draw, info and report, beside other numbers of the same network.",
+        help="Keep the results here, for draw, info and report, beside other numbers of the same network.",
     )
 
 
 def own_run(told: Mapping[str, Any], flag: str | None, kinds: Collection[str]) -> str:
-    """Where a command keeps its answer, which is another than that of ``lossatlas sample``.
+    """Where a command keeps its answer, which is not that of ``lossatlas sample``.
 
     The ``run`` in a settings file is that of ``lossatlas sample``: it would refuse a folder that holds something else,
-    so only ``--run`` makes a new one. What is not kept is said on standard error.
+    so only ``--run`` makes a new one. If the answer is not kept, standard error says so.
 
     Args:
         told: the settings, overruled by the flags.
@@ -52,7 +52,7 @@ def own_run(told: Mapping[str, Any], flag: str | None, kinds: Collection[str]) -
 
 
 def own_settings(config: Path | None, given: dict[str, Any]) -> dict[str, Any]:
-    """What a command is told that answers another question than ``lossatlas sample`` about the same scan.
+    """What a command is told that answers a question other than ``lossatlas sample``'s about the same scan.
 
     The ``out`` in a settings file is the picture of ``lossatlas sample``, which must not be drawn over; ``--out`` draws
     this answer.

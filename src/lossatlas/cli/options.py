@@ -1,4 +1,4 @@
-"""Which flags say what is measured and where: shared by every command that measures.
+"""Which flags say what is measured and where? They are shared by every command that measures.
 
 Their names are the fields of :class:`lossatlas.cli.scan.Scan`, and the keys of a TOML file.
 """
@@ -41,7 +41,7 @@ class _Samples(click.ParamType):  # type: ignore[type-arg]  # generic only in ne
     name = "samples"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """A number where it is one; whatever else there is, is checked later."""
+        """Turn a number into one; anything else is checked later."""
         return int(value) if str(value).lstrip("-").isdigit() else value
 
 
@@ -50,9 +50,9 @@ def _loads(told: Mapping[str, Any]) -> bool:
     return bool(marks or any(told.get(name) for name in ("checkpoint", "towards", "to")))
 
 
-_LOADED = Need(words="a checkpoint, and none is named", met=_loads, so="add --checkpoint FILE")
+_LOADED = Need(words="a checkpoint, but none is named", met=_loads, so="add --checkpoint FILE")
 _CUT = Need(
-    words="data that are not in batches yet, such as a pair of tensors, and these are",
+    words="data that are not in batches yet, such as a pair of tensors, but these are",
     met=lambda facts: bool(facts["cut"]),
     so="leave it out",
     fact="cut",
@@ -78,7 +78,7 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
         needs=_LOADED,
         is_flag=True,
         default=None,
-        help="Allow pickled code in the checkpoint to run. Only for files of your own.",
+        help="Allow pickled code in the checkpoint to run. Only for files you trust.",
     ),
     "key": _option(
         "--key", needs=_LOADED, metavar="KEY", help="Which dictionary in the checkpoint to use, if several match."
@@ -104,8 +104,8 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
     "function": _option(
         "--function",
         metavar="NAME",
-        help="Instead of a model and its data: file.py:callable or package.module:callable that is, or returns, a "
-        "lossatlas.Function of arrays (NumPy, JAX, …).",
+        help="Instead of a model and its data: a lossatlas.Function of arrays (NumPy, JAX, …), or a callable that "
+        "returns one, as file.py:callable or package.module:callable.",
     ),
     "loss": _option(
         "--loss",
@@ -129,17 +129,17 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
         "--block",
         type=int,
         metavar="N",
-        help="Tokens in each block of text.txt, for a model of hf: (default: the model's context length).",
+        help="Tokens in each block of text.txt, for hf: models (default: the model's context length).",
     ),
     "tokenizer": _option(
-        "--tokenizer", metavar="FOLDER", help="Folder of the tokenizer for text.txt, if not that of the model."
+        "--tokenizer", metavar="FOLDER", help="Folder of the tokenizer for text.txt, if it is not the model's."
     ),
     "samples": _option(
         "--samples",
         type=_Samples(),
         metavar="N|auto",
-        help="Use only the first N samples; or 'auto': a small subset at every point, corrected to all samples "
-        "to within --adaptive's tolerance, or 2 % of the range shown, with a stated error.",
+        help="Use only the first N samples; or 'auto': evaluate a small subset at every point and correct it to all "
+        "samples, to within --adaptive's tolerance or 2 % of the range shown, with a stated error.",
     ),
     "batch_size": _option(
         "--batch-size",
@@ -154,22 +154,22 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
         metavar="GIB",
         help="Keep this much data on the device and read the rest again at every point (default: 2).",
     ),
-    "device": _option("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps or auto (default: what is there)."),
+    "device": _option("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps or auto (default: the best there is)."),
     "dtype": _option("--dtype", metavar="NAME", help="float16, bfloat16, float32 or float64 (default: the model's)."),
     "size": _option(
-        "--size", type=int, metavar="N", help="Samples in each batch, if neither targets nor losses reveal it."
+        "--size", type=int, metavar="N", help="Samples per batch, if neither targets nor losses reveal it."
     ),
     "autograd": _option(
         "--autograd",
         is_flag=True,
         default=None,
-        help="Let the model or the loss differentiate, with respect to inputs (a PINN) or weights (MAML).",
+        help="Let the model or the loss itself differentiate, with respect to inputs (a PINN) or weights (MAML).",
     ),
     "in_place": _option(
         "--in-place",
         is_flag=True,
         default=None,
-        help="Move the model itself instead of a copy, if it fits into memory only once.",
+        help="Move the model itself instead of a copy, if there is no memory for two.",
     ),
     "batchnorm": _option(
         "--batchnorm", metavar="MODE", help=f"Statistics away from the centre: {', '.join(MODES)} (default: the first)."
@@ -181,7 +181,7 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
         "--radius",
         metavar="R|auto",
         help="Look from -R to R along every axis (--x, --y and --z then give only the numbers of points); 'auto' finds "
-        "R with a few points, so that the basin is half as wide as the picture.",
+        "an R at which the basin is half as wide as the picture.",
     ),
     "seed": _option("--seed", type=int, metavar="N", help="Seed of the random directions (default: 0)."),
     "normalize": _option(
@@ -201,14 +201,14 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
         "--canonical",
         is_flag=True,
         default=None,
-        help="First bring the model into canonical form, the same for all rescalings of its units.",
+        help="First bring the model into canonical form, which is the same for all rescalings of its units.",
     ),
     "orthogonal": _option("--orthogonal", is_flag=True, default=None, help="Make the directions orthogonal."),
     "rank": _option(
         "--rank",
         type=click.IntRange(min=1),
         metavar="N",
-        help="Random directions whose matrices have this rank: fast for language models, and exported as LoRA.",
+        help="Use random directions whose matrices have this rank: fast for language models; can be exported as LoRA.",
     ),
     "towards": _many(
         "--towards",
@@ -229,7 +229,7 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
         "--examples", metavar="N,…", help="Which samples move, counted from 0: 0,3,7 or 0-9 (default: all)."
     ),
     "norm": _option("--norm", metavar="NAME", help="Norm of the inputs' directions: inf (signs, the default) or 2."),
-    "clamp": _option("--clamp", metavar="LOW,HIGH", help="Keep moved inputs within the valid range, such as 0,1."),
+    "clamp": _option("--clamp", metavar="LOW,HIGH", help="Keep moved inputs within their valid range, such as 0,1."),
     "layer": _option(
         "--layer", metavar="NAME", help="Move the output of this module instead, such as a token embedding."
     ),
@@ -237,8 +237,8 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
         "--adaptive",
         type=float,
         metavar="TOLERANCE",
-        help="Evaluate only as many points as this error requires, a fraction of the range "
-        "shown (0.02, say), and interpolate.",
+        help="Evaluate only as many points as this tolerance requires and interpolate the rest; a fraction of the "
+        "range shown, such as 0.02.",
     ),
     "plan": _option(
         "--plan", metavar="NAME", help=f"How to evaluate a point: {', '.join(NAMES)} (default: the first)."
@@ -263,13 +263,13 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
     "shard": _option(
         "--shard",
         metavar="K/N",
-        help="Evaluate share K of N of the grid, in a journal of its own in --run: for array jobs.",
+        help="Evaluate share K of N of the grid, into a journal of its own in --run: for array jobs.",
     ),
     "retry": _option(
         "--retry",
         is_flag=True,
         default=None,
-        help="Try points that failed once more at the end (they are tried again whenever a run resumes).",
+        help="At the end, try failed points once more (they are tried again whenever a run resumes, too).",
     ),
     "strict": _option(
         "--strict",
@@ -281,8 +281,8 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
         "--seeds",
         type=int,
         metavar="K",
-        help="Sample K random planes, with seeds from --seed on, each in a folder below "
-        "--run; report median and spread.",
+        help="Sample K random planes, with seeds counting from --seed, each in a folder below --run; report median and "
+        "spread.",
     ),
     "run": _option(
         "--run", metavar="FOLDER", help="Keep the results here; the same command resumes an interrupted run."
@@ -293,8 +293,8 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
     "mark": _many(
         "--mark",
         metavar="NAME=FILE",
-        help="Mark another checkpoint where it lies nearest in the plane, with its distance from it; or a place, as "
-        "NAME=X,Y. Repeatable.",
+        help="Mark another checkpoint at the nearest point of the plane, with its distance from the plane; or a place, "
+        "as NAME=X,Y. Repeatable.",
     ),
     "title": _option("--title", metavar="TEXT", help="Name of the model in pictures."),
 }
@@ -322,7 +322,7 @@ HOW = ("adaptive", "plan", "precision", "standard_error", "seeds", "executor", "
 
 
 class Measuring(Sectioned):
-    """A command that measures: its help says what, where, how, what only it asks, and out.
+    """A command that measures: its help has the sections what, where, how, the command's own, and out.
 
     Args:
         own: the heading of the flags that only this command has.

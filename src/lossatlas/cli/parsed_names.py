@@ -17,7 +17,7 @@ DATA = "file.py:callable, package.module:callable, zoo:NAME, images.npz, text.tx
 """What a name may look like: of the user's own (a loss, a metric), of a model, of data."""
 
 SEED = 0
-"""Of the weights that a maker draws at random: without it the same command would be of another network each time."""
+"""For weights that are drawn at random: without it the same command would mean another network each time."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Which flags say how a printed picture is set; their names are the fields of a View and the keys of ``[view]``."""
+"""Which flags say how a printed picture is set? Their names are the fields of a View and the keys of ``[view]``."""
 
 from __future__ import annotations
 
@@ -23,22 +23,30 @@ _flat = functools.partial(needing, needs=shown_by(LINE, MAP, words=f"lines and m
 _upright = functools.partial(needing, needs=shown_by(MAP, RELIEF, words=f"maps and reliefs that are {_SET}"))
 
 PRINTED: dict[str, Callable[[Any], Any]] = {
-    "width": _page("--width", metavar="WIDTH", help="column (3.3 in), text (6.8), slide (10), inches, or 84mm."),
-    "height": _page("--height", metavar="HEIGHT", help="Inches or a length; left out, what the content needs."),
+    "width": _page(
+        "--width",
+        metavar="WIDTH",
+        help="column (3.3 in), text (6.8), slide (10), a number of inches, or a length such as 84mm.",
+    ),
+    "height": _page("--height", metavar="HEIGHT", help="Inches or a length (default: what the content needs)."),
     "aspect": _page("--aspect", type=float, metavar="RATIO", help="Height of a panel over its width."),
     "font": _page("--font", metavar="FAMILY", help="sans-serif (default), serif, monospace or one installed."),
-    "font_size": _page("--font-size", type=float, metavar="POINTS", help="Of labels; the rest goes with them."),
+    "font_size": _page("--font-size", type=float, metavar="POINTS", help="Size of labels; other text scales with it."),
     "dpi": _page("--dpi", type=int, metavar="N", help="Dots per inch of png, jpg and webp (300)."),
-    "colours": click.option("--colours", metavar="MAP", help="auto (default), diverging, or any map of matplotlib."),
-    "x_label": _page("--x-label", metavar="TEXT", help="Words on the horizontal axis."),
-    "y_label": _upright("--y-label", metavar="TEXT", help="Words on the vertical axis of maps and reliefs."),
-    "value_label": click.option("--value-label", metavar="TEXT", help="Words for the value."),
-    "letters": _page("--letters", is_flag=True, default=None, help="(a), (b), … before the panels' titles."),
-    "legend": _page("--legend/--no-legend", default=None, help="The key below the panels."),
+    "colours": click.option(
+        "--colours", metavar="MAP", help="auto (default), diverging, or any matplotlib colour map."
+    ),
+    "x_label": _page("--x-label", metavar="TEXT", help="Label of the horizontal axis."),
+    "y_label": _upright("--y-label", metavar="TEXT", help="Label of the vertical axis of maps and reliefs."),
+    "value_label": click.option("--value-label", metavar="TEXT", help="Label of the value."),
+    "letters": _page("--letters", is_flag=True, default=None, help="Put (a), (b), … before the panels' titles."),
+    "legend": _page("--legend/--no-legend", default=None, help="Show the legend below the panels."),
     "ticks": _flat("--ticks", metavar="STYLE", help="out (default), in, none."),
-    "units": _flat("--units/--no-units", default=None, help="Units, and the second scale of length."),
+    "units": _flat("--units/--no-units", default=None, help="Show units and the second scale, of length."),
     "caption": _page(
-        "--caption", metavar="KIND", help="short (default: two lines), full, none; the file knows the rest anyway."
+        "--caption",
+        metavar="KIND",
+        help="short (default: two lines), full or none; the file's metadata hold the full text anyway.",
     ),
 }
 """The flags of a page, by the names of the fields."""
@@ -100,7 +108,7 @@ def named(
 
     Args:
         runs: without names.
-        labels: ``NAME=RUN``; of several =, the last one behind which there is a file or folder parts them.
+        labels: ``NAME=RUN``; of several =, the last one followed by an existing file or folder counts.
         plain: how a run is given without a name, for the message.
         form: how it is given with one.
 

@@ -1,4 +1,4 @@
-"""Which Python program does what a scan on the command line does."""
+"""Which Python program does the same as a scan on the command line?"""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def _measuring_lines(scan: Any, tolerance: float) -> Iterator[str]:
 
 
 def _mark_lines(scan: Any) -> Iterator[str]:
-    """What lies upon the surface; kept in the run, for whoever draws it."""
+    """What lies on the surface; kept in the run, for later pictures."""
     every = [parsed(mark) for mark in scan.mark]
     places = {name: at for name, at in every if not isinstance(at, str)}
     files = {name: at for name, at in every if isinstance(at, str)}

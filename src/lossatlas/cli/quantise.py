@@ -1,4 +1,4 @@
-"""`lossatlas quantise`: what rounding the weights to few bits costs, beside what the curvature forecasts."""
+"""`lossatlas quantise`: what rounding the weights to a few bits costs, beside what the curvature forecasts."""
 
 from __future__ import annotations
 
@@ -19,9 +19,13 @@ __all__ = ["quantise_command"]
 
 @click.command("quantise", cls=Measuring, own="How it is rounded")
 @flags((*WHAT, "metric"))
-@click.option("--bits", default="8,6,4,3", show_default=True, metavar="N,…", help="Bits of each weight.")
+@click.option("--bits", default="8,6,4,3", show_default=True, metavar="N,…", help="Bits per weight.")
 @click.option(
-    "--by", default="channel", show_default=True, metavar="WHAT", help="What has its own scale: channel, tensor, group."
+    "--by",
+    default="channel",
+    show_default=True,
+    metavar="WHAT",
+    help="What gets a scale of its own: channel, tensor or group.",
 )
 @needing(
     "--group",
@@ -29,33 +33,35 @@ __all__ = ["quantise_command"]
     default=128,
     show_default=True,
     metavar="N",
-    help="Weights in a group, with --by group.",
+    help="Weights per group, with --by group.",
 )
-@click.option("--affine", is_flag=True, help="A grid from the smallest weight to the largest, not centred at 0.")
+@click.option("--affine", is_flag=True, help="Use levels from the smallest weight to the largest, not centred on 0.")
 @click.option("--skip", multiple=True, metavar="PATTERN", help='Leave these unrounded, such as "*embed*". Repeatable.')
-@click.option("--points", default=6, show_default=True, metavar="N", help="Points from W to the rounded weights.")
+@click.option(
+    "--points", default=6, show_default=True, metavar="N", help="Points on the line from W to the rounded weights."
+)
 @click.option(
     "--layers",
     default="auto",
     metavar="N|none",
-    help="Bits at which each layer is rounded alone too (default: 4, or the fewest).",
+    help="Bits at which each layer is also rounded on its own (default: 4, or the fewest).",
 )
-@click.option("--no-forecast", is_flag=True, help="Leave the second order out: no derivatives are taken.")
+@click.option("--no-forecast", is_flag=True, help="Skip the second-order forecast, so that no derivatives are needed.")
 @flags(("only",))
 @run_option()
 @flags(("out", "title"))
 @click.option("--json", "json", is_flag=True, help="Print JSON.")
 def quantise_command(config: Path | None, **given: Any) -> None:
-    """Measure loss and metrics as the weights are rounded to few bits, beside the second-order forecast.
+    """Measure loss and metrics as the weights are rounded to a few bits, beside the second-order forecast.
 
     Weights are rounded to the nearest value; activations, biases and normalising layers stay in floating point.
-    Layer by layer it shows where the loss comes from: leave the costliest ones in more bits.
+    Rounding layer by layer shows where the loss comes from: give the costliest layers more bits.
 
     \b
     Examples:
-      A trained network, the loss and what it must still be able to do:
+      A trained network, its loss, and a metric that must not suffer:
         lossatlas quantise --model train.py:make_model --data train.py:loader --checkpoint best.pt --metric error
-      Groups of 64 weights, the head left alone, with a picture:
+      Groups of 64 weights, the head left unrounded, with a picture:
         lossatlas quantise --config scan.toml --by group --group 64 --skip "head*" --out bits.png
       Kept in a folder with its picture, beside other numbers of the network:
         lossatlas quantise --config scan.toml --run runs/numbers
@@ -117,7 +123,7 @@ def _said(found: Any) -> str:
     lines = [*found.words, found.moves]
     for step in found.steps:
         costly = sorted(step.layers, key=lambda layer: -layer.rise)
-        lines += [f"\nalone at {step.rounding.bits} bits, the costliest first:"] if costly else []
+        lines += [f"\neach on its own at {step.rounding.bits} bits, the costliest first:"] if costly else []
         for layer in costly:
             told = f", forecast {number(layer.forecast)}" if layer.forecast == layer.forecast else ""
             lines.append(f"  {layer.name}: rise {number(layer.rise)}{told}")
@@ -143,7 +149,7 @@ def _sections(found: Any, wish: dict[str, Any], only: tuple[str, ...]) -> dict[s
 
 
 def _facts(found: Any) -> dict[str, Any]:
-    """All numbers; what is not known is null."""
+    """All numbers; unknown ones are null."""
     steps = [
         _known(row)
         | {"rounding": asdict(step.rounding), "layers": [_known(asdict(layer)) for layer in step.layers]}

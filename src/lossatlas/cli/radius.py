@@ -1,4 +1,4 @@
-"""How does ``--radius`` become a grid: a number at once, ``auto`` once there is something to measure."""
+"""How does ``--radius`` become a grid? A number does at once, ``auto`` when there is something to measure."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def reaching(axes: Mapping[str, tuple[float, float, int]], radius: str) -> Axes:
 
 
 def grid_of(scan: Any, objective: Any, plane: Any) -> Any:
-    """The grid of a scan; with ``--radius auto`` it is found, and said.
+    """The grid of a scan; ``--radius auto`` finds it and reports it.
 
     Args:
         scan: what was asked for.
@@ -63,7 +63,8 @@ def grid_of(scan: Any, objective: Any, plane: Any) -> Any:
     found = la.Grid.auto(objective, plane, points={axis: bounds[2] for axis, bounds in scan.axes.items()})
     click.echo(f"{'range:':8} {found.range_words.removeprefix('range ')}", err=True)
     click.echo(
-        f"{'':8} the same for what it is compared with: --radius {max(found.axes[next(iter(found.axes))]):g}", err=True
+        f"{'':8} use the same for whatever it is compared with: --radius {max(found.axes[next(iter(found.axes))]):g}",
+        err=True,
     )
     return found
 

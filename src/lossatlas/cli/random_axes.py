@@ -1,4 +1,4 @@
-"""Which axes of a plane are random, and so ask for a seed, a scale, a rank or right angles?"""
+"""Which axes of a plane are random, and so have a seed, a scale, a rank or right angles?"""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def _alone(told: Told) -> int:
     return 0 if told.get("towards") else _of_weights(told)
 
 
-_NONE, _OUT = ", and no axis is one here", "leave it out"
+_NONE, _OUT = ", but no axis is one here", "leave it out"
 SEED = Need(words=f"random directions{_NONE}", met=lambda told: _random(told) > 0, so=_OUT)
 SCALED = Need(words=f"random directions of weights{_NONE}", met=lambda told: _of_weights(told) > 0, so=_OUT)
 ORTHOGONAL = Need(
-    words="two random directions of weights, and there are fewer here", met=lambda told: _alone(told) > 1, so=_OUT
+    words="two random directions of weights, but there are fewer here", met=lambda told: _alone(told) > 1, so=_OUT
 )
 RANKED = Need(
-    words="a plane of random directions of weights, and it leads elsewhere here",
+    words="a plane of random directions of weights, but this one leads elsewhere",
     met=lambda told: _alone(told) > 0,
     so=_OUT,
 )

@@ -1,4 +1,4 @@
-"""`lossatlas repair`: say what of a run is damaged, and compute just that again."""
+"""`lossatlas repair`: say which parts of a run are damaged, and recompute just those."""
 
 from __future__ import annotations
 
@@ -18,13 +18,12 @@ __all__ = ["repair_command"]
 
 @click.command("repair")
 @click.argument("run")
-@click.option("--yes", is_flag=True, help="Do it, without asking.")
+@click.option("--yes", is_flag=True, help="Repair at once, without asking.")
 def repair_command(run: str, yes: bool) -> None:
-    """Check every file of a RUN against its checksums; what is damaged is set aside and computed again.
+    """Check every file of a RUN against its checksums; damaged parts are set aside and recomputed.
 
-    It says first what it will do. Points that are whole are kept. What is computed again is computed by the command
-    that began the run, if that was one of lossatlas; otherwise start your program again, and it computes what is
-    missing.
+    It first says what it will do. Undamaged points are kept. The rest is recomputed by the command that began the run,
+    if that was one of lossatlas; otherwise start your program again, and it computes what is missing.
 
     \b
     Examples:
@@ -42,12 +41,12 @@ def repair_command(run: str, yes: bool) -> None:
         return
     for line in _plan(found, again := _again(found)):
         click.echo(printable(line))
-    if not yes and not (sys.stdin.isatty() and click.confirm("Do it?")):
-        raise Failure(f"nothing was changed; `{shlex.join(['lossatlas', 'repair', run, '--yes'])}` does it")
+    if not yes and not (sys.stdin.isatty() and click.confirm("Repair it now?")):
+        raise Failure(f"nothing was changed; to repair it: `{shlex.join(['lossatlas', 'repair', run, '--yes'])}`")
     repair.mend(found)
     click.echo(f"repaired: {run}; the damaged files are in {Path(run) / repair.ASIDE}")
     if again and subprocess.run(again, check=False).returncode:
-        raise Failure(f"the command failed; what is whole is kept in {run}, and the same command resumes there")
+        raise Failure(f"the command failed; all undamaged points are kept in {run}, and the same command resumes there")
 
 
 def _checks() -> dict[str, Any]:
@@ -61,8 +60,8 @@ def _whole(found: Any) -> str:
     done, total = len(found.found.told.indices), found.total
     if not found.found.verified:
         return (
-            f"{found.folder}: {done} of {total} points, nothing is damaged as far as one can see: version 0.1 wrote no "
-            "checksums; going on with the run adds them"
+            f"{found.folder}: {done} of {total} points, with no visible damage: version 0.1 wrote no checksums; "
+            "continuing the run adds them"
         )
     return f"{found.folder} is whole: {done} of {total} points, and every checksum matches"
 
@@ -75,12 +74,12 @@ def _plan(found: Any, again: list[str]) -> list[str]:
         lines += [f"{damage.file}: {damage.what}", f"  it {damage.remedy}"]
     if found.affected:
         which = f" ({in_words(found.found.broken)})" if found.found.broken else ""
-        lines.append(f"to compute again: {found.affected} of {found.total} points{which}")
+        lines.append(f"to recompute: {found.affected} of {found.total} points{which}")
     if again:
         lines.append(f"by the command that began the run: {shlex.join(['lossatlas', *again[3:]])}")
     else:
         began = f" ({found.command})" if found.command else ""
-        lines.append(f"to finish, start the program that began the run again{began}: it computes what is missing")
+        lines.append(f"to finish, restart the program that began the run{began}: it computes what is missing")
     return lines
 
 

@@ -12,14 +12,14 @@ __all__ = ["report_command"]
 @click.option("-o", "--out", required=True, metavar="PAGE", help="The .html file.")
 @click.option("--title", default="Loss landscape", metavar="TEXT", help="Heading of the page.")
 def report_command(runs: tuple[str, ...], out: str, title: str) -> None:
-    """Put run folders or .nc files on one page that works without a network: pictures, statements, numbers.
+    """Put run folders or .nc files on one self-contained page: pictures, statements, numbers.
 
-    Slices stand side by side, on one scale, under names that tell them apart. Of each the page says in words what it
-    proves, and how the share of area that bends down depends on the threshold, and which minima and passes the field
-    has. A folder of `lossatlas sample --seeds` gives the median over seeds and their spread, one of
-    `lossatlas connect --run` the barriers and the loss along its ways, one of a lossatlas.Recorder the variance of its
-    path beside that of a random walk, a .json of `lossatlas sharpness --json` its measures of flatness. What
-    `lossatlas eigen --run RUN` found at the centre of a run stands beside it, with what it does not prove.
+    Slices stand side by side, on one scale, under names that tell them apart. For each, the page says in words what it
+    proves, how the share of area that bends down depends on the threshold, and which minima and passes the field has. A
+    folder of `lossatlas sample --seeds` gives the median over seeds and their spread; one of `lossatlas connect --run`,
+    the barriers and the loss along its paths; one of a lossatlas.Recorder, the variance of its path beside that of a
+    random walk; and a .json of `lossatlas sharpness --json`, its measures of flatness. What `lossatlas eigen --run RUN`
+    found at the centre of a run stands beside that run, with what it does not prove.
 
     \b
     Examples:

@@ -23,22 +23,22 @@ __all__ = ["sample_command", "stopped"]
 
 @click.command("sample", cls=Measuring)
 @flags(FLAGS, needs=NEEDS)
-@click.option("--print-config", is_flag=True, help="Print the TOML file with the same settings, and stop.")
+@click.option("--print-config", is_flag=True, help="Print a TOML file with these settings, and stop.")
 @needing(
     "--print-python",
-    needs=unless("print_config", words="a command without --print-config, which stops first"),
+    needs=unless("print_config", words="a command without --print-config, which stops earlier"),
     is_flag=True,
-    help="Print the Python program that does the same, and stop.",
+    help="Print a Python program that does the same, and stop.",
 )
 @click.pass_context
 def sample_command(
     ctx: click.Context, /, config: Path | None, print_config: bool, print_python: bool, **given: Any
 ) -> None:
-    """Measure loss and metrics of a model over a line, a plane or a space of its parameters, or of its inputs.
+    """Measure loss and metrics of a model on a line, a plane or a volume of its parameters, or of its inputs.
 
     \b
     Examples:
-      A trained network, its own data, a picture in 3-D:
+      A trained network on its own data, with a 3-D picture:
         lossatlas sample --model train.py:make_model --data train.py:loader --checkpoint best.pt \\
             --metric error --run runs/best --out best.html
       A line between two checkpoints:
@@ -53,23 +53,23 @@ def sample_command(
         lossatlas sample --config scan.toml --executor processes:4
       Four GPUs, two of which hold the model together (model.py makes it, spread over both):
         torchrun --nproc-per-node=4 -m -- lossatlas sample --config scan.toml --executor torchrun:2
-      The third of eight jobs of an array, which need not know of each other:
+      The third of eight jobs of an array, which need not know about each other:
         lossatlas sample --config scan.toml --run runs/a --shard 3/8
       Two more checkpoints of the same network on its surface, with their distances from the plane:
         lossatlas sample --config scan.toml --mark "Adam=a.pt" --mark "SWA=b.pt" --out marked.png
       Ten inputs moved up their gradients, the weights fixed:
         lossatlas sample --config scan.toml --input-plane adversarial --examples 0-9 --clamp 0,1 --x -0.1 0.1 41
-      From one input to two others, the plane through the three:
+      The plane through one input and two others:
         lossatlas sample --config scan.toml --input-plane towards:7,12 --examples 3 --x -0.5 1.5 41 --y -0.5 1.5 41
-      The third word of a sentence on its way to another word of the vocabulary:
+      The third word of a sentence, moved towards another word of the vocabulary:
         lossatlas sample --model words.py:Sentence --data words.py:pair --input-plane token:2:17 --layer embedding
-      A function of arrays, of NumPy or JAX: sim.py has make(), which returns la.Function(loss, parameters):
+      A function of NumPy or JAX arrays; make() in sim.py returns la.Function(loss, parameters):
         lossatlas sample --function sim.py:make --x -1 1 51 --y -1 1 51 --out sim.png
-      The standard error of each mean over samples:
+      The standard error of every mean over samples:
         lossatlas sample --config scan.toml --standard-error --run runs/sure
 
     Without --x, --y or --z the plane is -1 1 51 along x and y; --x alone is a line. After Ctrl-C the same command
-    resumes, provided it names a run folder.
+    resumes, provided it has --run.
     """
     from lossatlas.cli.scan import Scan
     from lossatlas.sampling.provenance import repeated_by
@@ -138,7 +138,7 @@ def _over_seeds(scan: Any, objective: Any) -> None:
     options |= {"by": scan.normalize, "still": scan.still, "only": scan.only, "orthogonal": scan.orthogonal}
     options |= {"retry": scan.retry, "strict": scan.strict}
     if scan.rank:
-        raise SpecError("--rank with --seeds: planes of low rank are sampled one by one; leave --seeds out")
+        raise SpecError("--rank with --seeds: low-rank planes are sampled one at a time; leave --seeds out")
     wanted = range(scan.seed, scan.seed + scan.seeds)
     try:
         grid = grid_of_seeds(scan, objective, wanted)
@@ -146,7 +146,7 @@ def _over_seeds(scan: Any, objective: Any) -> None:
     except KeyboardInterrupt:
         again = shlex.join(["lossatlas", *sys.argv[1:]])
         safe = scan.run and Path(scan.run).exists()
-        kept = f"finished points are safe below {scan.run}. To go on: {again}" if safe else "nothing was kept"
+        kept = f"finished points are safe below {scan.run}. To continue: {again}" if safe else "nothing was kept"
         raise Failure(f"stopped; {kept}") from None
     for name in objective.names:
         click.echo(found.words(name))
@@ -176,7 +176,7 @@ def _sampled(scan: Any, objective: Any, plane: Any, grid: Any) -> Any:
 
 
 def _check_pictures(paths: tuple[str, ...]) -> None:
-    """A picture that cannot be drawn is better refused before the run than after it."""
+    """Refuse a picture that cannot be drawn before the run rather than after it."""
     from lossatlas.draw import check_path
 
     for path in paths:
@@ -195,8 +195,11 @@ def _announce(scan: Any, objective: Any, plane: Any, grid: Any, *, silent: bool)
         if text and not silent:
             click.echo(f"{name + ':':8} {text}", err=True)
     if scan.towards and not scan.function and not silent and objective.batchnorm_words == "frozen":
-        click.echo("note: BatchNorm keeps the statistics of --checkpoint all the way, so that the other end is not the "
-                   "network you trained; --batchnorm recalibrated measures them at every point", err=True)  # fmt: skip
+        click.echo(
+            "note: BatchNorm keeps the statistics of --checkpoint all along, so the other end is not the network you "
+            "trained; --batchnorm recalibrated measures them at every point",
+            err=True,
+        )
 
 
 def _measured(scan: Any, objective: Any) -> dict[str, str]:
@@ -218,7 +221,7 @@ def _initial(model: str, name: str) -> str:
 
 def _which(samples: int | str) -> str:
     if samples == "auto":
-        return ", a part of them at each point"
+        return ", a subset of them at each point"
     return " (the first ones)" if samples else ""
 
 
@@ -230,7 +233,7 @@ def _product(shape: tuple[int, ...]) -> int:
 
 
 def stopped(run: str) -> str:
-    """What an interrupted run says: how much is safe, and how it goes on."""
+    """What an interrupted run says: how much is safe, and how to continue."""
     if not run:
         return "stopped; nothing was kept, since no --run folder was named"
     from lossatlas.results import reading
@@ -240,7 +243,7 @@ def stopped(run: str) -> str:
     except SpecError:
         return "stopped before the first point"
     command = shlex.join(["lossatlas", *sys.argv[1:]])
-    return f"stopped; {progress.done} of {progress.total} points are safe in {run}. To go on: {command}"
+    return f"stopped; {progress.done} of {progress.total} points are safe in {run}. To continue: {command}"
 
 
 def _plan_in_words(how: dict[str, Any]) -> str:
@@ -265,6 +268,8 @@ def _report(scan: Any, landscape: Any) -> None:
     click.echo(f"plan: {_plan_in_words(how)}", err=True)
     for name, error in how["error"].items():
         size = f"{error['largest relative']:.2g} relative, {error['largest absolute']:.2g} absolute"
-        click.echo(f"{name}: {scan.precision} is off by at most {size} at {how['check points']} check points", err=True)
+        click.echo(
+            f"{name}: {scan.precision} deviates by at most {size} at {how['check points']} check points", err=True
+        )
     if scan.run:
         click.echo(f"kept: {scan.run} (lossatlas draw {shlex.quote(scan.run)} -o picture.html)")

@@ -1,4 +1,4 @@
-"""Which samples of some data come first, whatever shape it has, and what a call of the model takes of them."""
+"""Which samples come first in data of whatever shape, and which part of them does a call of the model take?"""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["first_inputs", "first_samples", "in_format"]
 
 
 def first_inputs(data: Any, count: int = 8) -> Any:
-    """Arguments of a call of the model: the first samples of some data, without what is compared with the outputs.
+    """Arguments for a call of the model: the first samples of some data, without the targets.
 
     Returns:
         A mapping of keyword arguments, or a tuple of positional ones.
@@ -73,7 +73,7 @@ def _taken(batches: Iterable[Any], count: int) -> Iterator[Any]:
 
 
 def _size(batch: Any) -> int:
-    """The samples of a batch, by its targets where they tell."""
+    """The number of samples in a batch, by its targets where they reveal it."""
     try:
         return counting.count(batch, None, calling.targets(batch))
     except SpecError:

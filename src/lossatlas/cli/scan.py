@@ -1,4 +1,4 @@
-"""What a scan is on the command line: one record that flags and TOML fill, and the objects it stands for."""
+"""What is a scan on the command line? One record, filled by flags and TOML, and the objects it stands for."""
 
 from __future__ import annotations
 
@@ -133,17 +133,17 @@ class Scan:
             if getattr(self, option) not in choices:
                 raise SpecError(unknown(option, getattr(self, option), tuple(choices)))
         if not isinstance(self.samples, int) and self.samples != "auto":
-            raise SpecError(f"--samples {self.samples}; expected a number, or 'auto' for a corrected part of them")
+            raise SpecError(f"--samples {self.samples}; expected a number, or 'auto' for a corrected subset")
         self._check_text()
         self._check_workers()
         if self.dtype and self.dtype not in DTYPES:
             raise SpecError(unknown("dtype", self.dtype, DTYPES))
         if self.only and (self.directions or len(self.towards) == len(self.axes)):
-            raise SpecError("--only says which tensors random directions move, and no direction is random here")
+            raise SpecError("--only says which tensors random directions move, but no direction is random here")
         if self.canonical and (self.directions or self.towards or self.batchnorm != "frozen"):
             raise SpecError(
-                "--canonical goes with random directions and frozen BatchNorm: other directions belong to the model as "
-                "it was, and a folded norm has no statistics of its own"
+                "--canonical needs random directions and frozen BatchNorm: other directions belong to the model as it "
+                "was, and a folded norm has no statistics of its own"
             )
         if self.directions and self.towards:
             raise SpecError("--directions and --towards both say where to go; give one of them")
@@ -155,7 +155,7 @@ class Scan:
 
     def _check_workers(self) -> None:
         if self.retry and self.strict:
-            raise SpecError("--retry goes on where a point fails, and --strict stops there: give one of them")
+            raise SpecError("--retry goes on after a point fails, but --strict stops there: give one of them")
         if self.executor:
             named(self.executor)
         if self.shard and (not self.run or self.seeds):
@@ -165,26 +165,28 @@ class Scan:
         text = corpora.wanted(self.model, self.data)
         for option in ("block", "tokenizer"):
             if getattr(self, option) and not text:
-                raise SpecError(f"--{option} goes with --model hf:FOLDER and --data text.txt, whose tokens it cuts")
+                raise SpecError(
+                    f"--{option} needs --model hf:FOLDER and --data text.txt, whose tokens it cuts into blocks"
+                )
         if self.block < 0 or self.block == 1:
             raise SpecError(f"--block {self.block}; expected at least 2 tokens")
         if text and self.loss not in ("cross_entropy", "tokens", "own"):
             raise SpecError(
-                f"--loss {self.loss} with a text: a language model is measured by token (--loss tokens) or by its own"
+                f"--loss {self.loss} with a text: a language model is measured by token (--loss tokens), or by its own"
             )
 
     def _check_uncertainty(self) -> None:
         if self.seeds and (self.directions or self.towards or self.adaptive or self.samples == "auto"):
             raise SpecError(
-                "--seeds goes with random directions on a whole grid: leave --directions, --towards, --adaptive and "
-                "--samples auto out"
+                "--seeds needs random directions on a whole grid: leave out --directions, --towards, --adaptive and "
+                "--samples auto"
             )
         if self.seeds and self.executor:
-            raise SpecError("--executor goes with one plane: leave --seeds out, or start a run for each seed")
+            raise SpecError("--executor is for a single plane: leave --seeds out, or start a run for each seed")
         if self.seeds < 0 or self.seeds == 1:
-            raise SpecError(f"--seeds {self.seeds}; expected at least 2 random planes, better 5")
+            raise SpecError(f"--seeds {self.seeds}; expected at least 2 random planes, preferably 5")
         if self.standard_error and (self.adaptive or self.samples == "auto"):
-            raise SpecError("--standard-error goes with a whole grid and all samples: leave --adaptive, --samples auto")
+            raise SpecError("--standard-error needs a whole grid and all samples: leave out --adaptive, --samples auto")
 
     @property
     def axes(self) -> dict[str, tuple[float, float, int]]:
@@ -272,10 +274,10 @@ def _typed(path: Path, key: str, value: Any, default: Any, *, many: bool) -> Any
 
 
 def all_samples(scan: Scan, what: str) -> Scan:
-    """The scan on all samples where it asks for as few as do: what a part says of the loss can be corrected, alone."""
+    """The scan on all samples, if it asks for few: only what a subset says of the loss can be corrected."""
     if scan.samples != "auto":
         return scan
-    click.echo(f"samples: all of them; a part of them, as 'auto' takes for a loss, is not enough for {what}", err=True)
+    click.echo(f"samples: all of them; a subset, as 'auto' takes for a loss, is not enough for {what}", err=True)
     return replace(scan, samples=0)
 
 
@@ -283,8 +285,8 @@ def build_model(scan: Scan) -> nn.Module:
     """The model, with its checkpoint loaded and in the format asked for."""
     if scan.function:
         raise SpecError(
-            f"function {scan.function!r} has values alone, for lossatlas sample, sharpness, and eigen --map "
-            "--critical; this needs a model of PyTorch: --model"
+            f"function {scan.function!r} has only values, for lossatlas sample, sharpness, and eigen --map --critical; "
+            "this command needs a PyTorch model: --model"
         )
     model = names.model(scan.model, checkpoint=scan.checkpoint, trust_pickle=scan.trust_pickle)
     if scan.checkpoint:
@@ -293,7 +295,7 @@ def build_model(scan: Scan) -> nn.Module:
 
 
 def load_into(scan: Scan, model: nn.Module, path: str) -> None:
-    """Load a checkpoint into a model, and say what of it was not taken as it stands."""
+    """Load a checkpoint into a model, and say which parts were not taken as they stand."""
     options: dict[str, Any] = {"key": scan.key, "prefix": scan.prefix, "partial": scan.partial}
     loaded = load_checkpoint(model, path, trust_pickle=scan.trust_pickle, **options)
     if loaded.key or loaded.prefix or loaded.by or loaded.ignored or loaded.absent or loaded.packed:
@@ -337,13 +339,13 @@ def build_objective(scan: Scan, model: nn.Module) -> Objective:
 
 
 def _forward(scan: Scan, loss: str, text: Any) -> Any:
-    """How a batch goes through the model: as --forward says, as a text is read, or as the loss needs it."""
+    """How a batch goes through the model: as --forward says, as a text requires, or as the loss does."""
     by_token = text is not None and loss == "tokens" and not scan.forward
     return text.forward if by_token else names.forward(loss, scan.forward)
 
 
 def called(scan: Scan, model: nn.Module) -> str:
-    """What a model is called in pictures; one of Hugging Face says whose weights it has."""
+    """What a model is called in pictures; a Hugging Face model says whose weights it has."""
     if not scan.model.startswith("hf:"):
         return _short(scan.model)
     folder = names.folder(scan.model)

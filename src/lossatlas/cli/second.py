@@ -1,4 +1,4 @@
-"""Which second loss does critical sharpness look at, along the update of the first one?"""
+"""Which second loss does critical sharpness look at, along the update of the first?"""
 
 from __future__ import annotations
 
@@ -48,10 +48,12 @@ class Second:
         from lossatlas.cli.scan import build_objective
 
         if model is None:
-            raise SpecError("--second-data and --second-loss need a torch model; a function of arrays has one loss")
+            raise SpecError(
+                "--second-data and --second-loss need a torch model; a function of arrays has only one loss"
+            )
         other = replace(scan, data=self.data or scan.data, loss=self.loss or scan.loss, metric=())
         if (other.data, other.loss) == (scan.data, scan.loss):
-            raise SpecError("--second-data and --second-loss are the data and the loss of the first; give others")
+            raise SpecError("--second-data and --second-loss are the same as the first data and loss; give others")
         return build_objective(other, model)
 
 

@@ -1,4 +1,4 @@
-"""How the table ``[view]`` of a TOML file becomes fields of a View."""
+"""How does the table ``[view]`` of a TOML file become fields of a View?"""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def view_fields(path: Path, table: Any) -> dict[str, Any]:
         Values by the names of the fields.
 
     Raises:
-        SpecError: an unknown field or a value that it cannot have; the message lists the good ones.
+        SpecError: an unknown field or a value that it cannot have; the message lists the valid ones.
 
     Example:
         >>> view_fields(Path("scan.toml"), {"vmin": 0, "vmax": 3.5, "clip": "none"})

@@ -24,7 +24,11 @@ _SAMPLING = flag("sample_while_training")
 @click.command("serve", cls=Measuring, own="The page")
 @click.argument("folders", nargs=-1, metavar="[FOLDER...]")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="0 takes any that is free."
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8765,
+    show_default=True,
+    help="Port of the page; 0 takes any that is free.",
 )
 @click.option("--no-browser", is_flag=True, help="Only print the address.")
 @click.option(

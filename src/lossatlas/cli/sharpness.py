@@ -21,7 +21,7 @@ from lossatlas.oneline import number_of
 __all__ = ["QUICK", "Wish", "sharpness_command"]
 
 QUICK = ("sam", "adaptive_worst", "adaptive_average", "fisher_rao", "trace", "input_margin")
-"""What is measured where nothing is named: some 200 passes over the data together."""
+"""What is measured where nothing is named: about 200 passes over the data in all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class Wish:
 
 
 _SEEDED = Need(
-    words="measures that draw random numbers, and none of these does",
+    words="measures that draw random numbers, but none of these does",
     met=lambda facts: bool(facts["seeded"]),
     so="leave it out",
     fact="seeded",
@@ -50,12 +50,12 @@ _SEEDED = Need(
 
 @click.command("sharpness", cls=Measuring, own="Which measures")
 @flags((*(name for name in WHAT if name != "checkpoint"), "function"))
-@click.option("--checkpoint", multiple=True, metavar="FILE", help="A trained network; may be repeated to compare many.")
+@click.option("--checkpoint", multiple=True, metavar="FILE", help="A trained network. Repeat it to compare several.")
 @click.option(
     "--measure",
     multiple=True,
     metavar="NAME",
-    help=f"Which measure, or all (but llc); may be repeated. Left out: {', '.join(QUICK)}.",
+    help=f"Which measure, or all (except llc). Repeatable. Default: {', '.join(QUICK)}.",
 )
 @click.option(
     "--set", multiple=True, metavar="MEASURE.OPTION=VALUE", help="An option of a measure: radius.rise=0.5, sam.m=16."
@@ -64,7 +64,8 @@ _SEEDED = Need(
     "--against",
     default="",
     metavar="NAME=V1,V2,…",
-    help="A number for each checkpoint, in their order, such as test_error=0.05,0.08: ranked against each measure.",
+    help="Rank each measure against these numbers, one for each checkpoint in their order, such as "
+    "test_error=0.05,0.08.",
 )
 @second_options(
     Need(
@@ -76,13 +77,15 @@ _SEEDED = Need(
 @flags(("seed",), needs=_SEEDED)
 @run_option()
 @flags(("out", "title"))
-@click.option("--report", default="", metavar="PAGE", help="Numbers, definitions, caveats and picture on one page.")
+@click.option(
+    "--report", default="", metavar="PAGE", help="Write numbers, definitions, caveats and the picture to one page."
+)
 @click.option("--json", "json", is_flag=True, help="Print JSON.")
 def sharpness_command(config: Path | None, **given: Any) -> None:
     """Measure how flat the loss is around one or several trained networks.
 
     Each number comes with its error, its cost, what leaves it unchanged, and its caveat. Most measures depend on the
-    scale of the weights, which says nothing of the function: rescale two layers and the same network has another
+    scale of the weights, which says nothing about the function: rescale two layers, and the same network has another
     sharpness (Dinh et al. 2017). None of them proves that a network generalises.
 
     \b
@@ -92,12 +95,12 @@ def sharpness_command(config: Path | None, **given: Any) -> None:
       adaptive_worst     the same relative to each weight: ASAM (Kwon et al. 2021)
       adaptive_average   the mean rise under noise relative to each weight (Andriushchenko et al. 2023)
       radius             how far until the loss has risen by radius.rise, along filter-normalised directions
-      lpf                the loss behind a Gaussian filter (Bisla et al. 2022)
+      lpf                the loss smoothed by a Gaussian filter (Bisla et al. 2022)
       relative_flatness  of one layer (Petzka et al. 2021)
       fisher_rao         Fisher-Rao norm (Liang et al. 2019)
       trace, lambda_max  of the Hessian
       critical           2/η, η the step along the gradient at which the loss first rises: no second derivatives
-      llc                local learning coefficient: thousands of steps, so neither by default nor among all: the
+      llc                local learning coefficient: thousands of steps, so neither a default nor part of all; the
                          command llc tells more (Lau et al. 2023)
       input_margin       distance of the data to the decision boundary, to first order
       spectral_margin    margins over the spectral complexity (Bartlett et al. 2017)
@@ -108,11 +111,11 @@ def sharpness_command(config: Path | None, **given: Any) -> None:
         lossatlas sharpness --model train.py:make_model --data train.py:loader --checkpoint best.pt
       How far one may go before the loss has risen by 0.5:
         lossatlas sharpness --config scan.toml --measure radius --set radius.rise=0.5 --set radius.directions=20
-      How near to the edge of stability batches of 64 are, beside 2 over the learning rate (arXiv 2601.16979):
+      How close batches of 64 are to the edge of stability, to compare with 2 over the learning rate (arXiv 2601.16979):
         lossatlas sharpness --config scan.toml --measure critical --set critical.m=64
-      How the loss of an earlier task bends along the gradient of the present one (relative critical sharpness):
+      How the loss of an earlier task curves along the gradient of the present one (relative critical sharpness):
         lossatlas sharpness --config scan.toml --measure critical --second-data train.py:earlier
-      A function of arrays, of NumPy or JAX, from its values alone (sim.py has make(), which returns la.Function):
+      A function of NumPy or JAX arrays, from its values alone (make() in sim.py returns la.Function):
         lossatlas sharpness --function sim.py:make --measure critical
       Kept in a folder with its picture, beside other numbers of the network:
         lossatlas sharpness --config scan.toml --run runs/numbers
@@ -120,8 +123,8 @@ def sharpness_command(config: Path | None, **given: Any) -> None:
         lossatlas sharpness --model train.py:make_model --data train.py:loader \\
             --checkpoint a.pt --checkpoint b.pt --checkpoint c.pt --against test_error=0.05,0.08,0.07 --report flat.html
 
-    Below eight networks no correlation is claimed, whatever it is: four columns in random order often agree. Networks
-    can be compared that were trained to similar losses on the same data, and with the same settings of a measure.
+    Below eight networks no correlation is claimed, however strong: four columns in random order often agree. Compare
+    only networks that were trained to similar losses on the same data, with the same settings of a measure.
     """
     from lossatlas.draw import check_path
 
@@ -158,10 +161,10 @@ def _measures(given: Sequence[str]) -> tuple[Any, ...]:
 
 
 def _of_function(given: Sequence[str]) -> tuple[Any, ...]:
-    """The measures of a function of arrays: the one that needs nothing but values."""
+    """The measures of a function of arrays: the one that needs only values."""
     if wrong := [name for name in given if name != "critical"]:
         raise SpecError(
-            f"--measure {wrong[0]} needs a torch model and its data; a function of arrays has values alone: --measure "
+            f"--measure {wrong[0]} needs a torch model and its data; a function of arrays has only values: --measure "
             "critical"
         )
     return ("critical",)

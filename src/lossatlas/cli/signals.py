@@ -1,4 +1,4 @@
-"""What Ctrl-C, TERM and HUP do: the first ends a run after its block, the second ends it at once."""
+"""What do Ctrl-C, TERM and HUP do? The first ends a run after its block, the second at once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WORDS = b"\nstopping after this block; once more stops at once\n"
 
 @contextlib.contextmanager
 def answered() -> Iterator[None]:
-    """A stretch of the program in which a signal to end is answered in good order; one that is ignored stays so."""
+    """A stretch of the program that ends in good order on a signal; a signal that was ignored stays ignored."""
     before: dict[int, Any] = {}
     stopping.begin()
     if threading.current_thread() is threading.main_thread():
@@ -40,7 +40,7 @@ def answered() -> Iterator[None]:
 def nothing_to_lose() -> Iterator[None]:
     """A stretch of imports: a signal ends the process there and then.
 
-    An exception in the middle of an import is caught by some libraries, which go on with half of themselves.
+    Some libraries catch an exception in the middle of an import and go on half loaded.
     """
     _importing.append(1)
     try:

@@ -13,7 +13,7 @@ from lossatlas.cli.needed import Checked, flag, needing
 __all__ = ["SHOWN", "topology_command"]
 
 SHOWN = 20
-"""Critical points of a kind that are printed; all of them are in --json."""
+"""Critical points of each kind that are printed; --json has all of them."""
 
 
 @click.command("topology", cls=Checked)
@@ -27,14 +27,16 @@ SHOWN = 20
 )
 @click.option("--out", multiple=True, metavar="PICTURE", help="Draw the map with its basins, minima and saddles.")
 @click.option("--tree", multiple=True, metavar="PICTURE", help="Draw the merge tree and the persistence diagram.")
-@needing("--scale", needs=flag("out"), metavar="SCALE", default="auto", help="Of the map: auto (default), linear, log.")
+@needing(
+    "--scale", needs=flag("out"), metavar="SCALE", default="auto", help="Scale of the map: auto (default), linear, log."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def topology_command(
     run: str, value: str, threshold: str, out: tuple[str, ...], tree: tuple[str, ...], scale: str, as_json: bool
 ) -> None:
     """Find the minima, saddles and basins of a RUN (a run folder or a .nc file), and how they are connected.
 
-    A field with holes is refused: a hole could hide a minimum or a pass.
+    A field with holes is refused, since a hole could hide a minimum or a pass.
 
     \b
     Examples:

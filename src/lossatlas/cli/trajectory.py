@@ -29,7 +29,7 @@ _SURFACE = flag("model", "config", words="the surface under the path, which take
     "folders",
     multiple=True,
     metavar="FOLDER",
-    help="What lossatlas.Recorder wrote, or checkpoints. Given again, several runs in one plane.",
+    help="What a lossatlas.Recorder wrote, or checkpoints. Repeat it for several runs in one plane.",
 )
 @click.option(
     "--label", "labels", multiple=True, metavar="NAME=FOLDER", help="A folder and what to call it; may be repeated."
@@ -42,7 +42,7 @@ _SURFACE = flag("model", "config", words="the surface under the path, which take
     needs=(
         _SURFACE,
         Need(
-            words="axes that hold the path, and --x and --y say where both end",
+            words="axes that enclose the path, but --x and --y say where both end",
             met=lambda told: not (told["x"] and told["y"]),
             so="leave it out",
         ),
@@ -50,34 +50,44 @@ _SURFACE = flag("model", "config", words="the surface under the path, which take
     type=int,
     default=31,
     show_default=True,
-    help="Points along each axis; they hold the path.",
+    help="Points along each axis; the axes enclose the path.",
 )
-@click.option("--centre", default="mean", show_default=True, help="Variance about the 'mean' or the 'last' checkpoint.")
+@click.option(
+    "--centre", default="mean", show_default=True, help="Take the variance about the 'mean' or the 'last' checkpoint."
+)
 @click.option("--tensors", default="all", show_default=True, help="'all' parameters, or 'weights' as in the paper.")
-@click.option("--prefix", default="", metavar="TEXT", help="What the names in the checkpoints begin with, as 'net.'.")
-@needing("--out", needs=_SURFACE, multiple=True, metavar="PICTURE", help="The path on the surface. May be repeated.")
-@click.option("--variance", metavar="PICTURE", help="Explained variance beside that of a random walk.")
+@click.option(
+    "--prefix",
+    default="",
+    metavar="TEXT",
+    help="What the parameter names in the checkpoints begin with, such as 'net.'.",
+)
+@needing("--out", needs=_SURFACE, multiple=True, metavar="PICTURE", help="Draw the path on the surface. Repeatable.")
+@click.option("--variance", metavar="PICTURE", help="Draw the explained variance beside that of a random walk.")
 @needing(
     "--losses",
     needs=_SURFACE,
     metavar="PICTURE",
-    help="Loss of the networks, loss of the surface, distance between them.",
+    help="Draw the loss of the networks, that of the surface below them, and their distance from it.",
 )
 @needing(
-    "--film", needs=_SURFACE, metavar="FILM", help="The path growing over the surface: .mp4, .gif, .webp, or a folder."
+    "--film",
+    needs=_SURFACE,
+    metavar="FILM",
+    help="Film the path as it grows over the surface: .mp4, .gif, .webp, or a folder.",
 )
 @lengths(flag("film"))
-@needing("--report", needs=_SURFACE, metavar="PAGE", help="All of it on one html page.")
+@needing("--report", needs=_SURFACE, metavar="PAGE", help="Everything on one html page.")
 def trajectory_command(
     folders: tuple[str, ...], labels: tuple[str, ...], config: Path | None,
     grid: int, centre: str, tensors: str, prefix: str,
     out: tuple[str, ...], variance: str | None, losses: str | None, film: str | None, report: str | None,
     seconds: float, rate: int, width: int, **given: Any,
 ) -> None:  # fmt: skip
-    """Show the path of a training run: explained variance, its random-walk null, the path on the surface.
+    """Show the path of a training run: its explained variance beside a random walk's, and its course on the surface.
 
-    Without --model and --data it prints what the checkpoints alone say. The surface is the principal plane through the
-    last checkpoint, whose weights and BatchNorm statistics the model gets.
+    Without --model and --data it prints what the checkpoints say on their own. The surface lies in the principal plane
+    through the last checkpoint; the model takes its weights and BatchNorm statistics.
 
     \b
     Examples:
@@ -119,7 +129,7 @@ def trajectory_command(
 
 
 def _source(folders: tuple[str, ...], labels: tuple[str, ...]) -> str | dict[str, str]:
-    """One folder, or several by name: of those without a name, as much of the path as tells them apart.
+    """One folder, or several by name; those without a name get as much of their path as tells them apart.
 
     Returns:
         What a Trajectory opens.

@@ -1,4 +1,4 @@
-"""How a user's own file is imported: with the modules beside it, apart from those beside another file."""
+"""How is a user's own file imported? With the modules beside it, kept apart from those beside another file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lossatlas.errors import SpecError
 __all__ = ["at_home", "imported"]
 
 _AWAY: dict[str, dict[str, ModuleType]] = {}
-"""By folder, the modules imported from it that stand aside while a file of another folder has the same name."""
+"""By folder, the modules imported from it that make way while a file from another folder needs their names."""
 
 
 @contextlib.contextmanager
