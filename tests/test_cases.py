@@ -243,7 +243,7 @@ def test_of_several_methods_every_curve_is_seen_or_named(run: Run) -> None:
         values = curve.median("loss")
         assert scene.range.low <= values.min()
         assert values.max() <= scene.range.high
-    assert scene.caption.what[0] == "A and B lie on each other: their values are equal"
+    assert scene.caption.what[0] == "A and B coincide: their values are equal"
 
 
 def test_a_slice_says_where_it_lies_and_names_no_centre_outside_it(run: Run) -> None:

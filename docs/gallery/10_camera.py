@@ -2,7 +2,7 @@
 Choose the camera
 =================
 
-Elevation and azimuth in degrees; left out, the view is chosen to show the valley.
+Elevation and azimuth in degrees; by default the view is chosen to show the valley.
 """
 
 import numpy as np

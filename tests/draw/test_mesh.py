@@ -62,7 +62,7 @@ def test_a_volume_becomes_a_vti_with_nan_where_nothing_is(volume: xr.Dataset, tm
 
 
 def test_uneven_coordinates_are_refused_for_vti(tilted: xr.Dataset, tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match=r"evenly spaced coordinates, and axis 'y' is not; use \.vtp"):
+    with pytest.raises(SpecError, match=r"evenly spaced coordinates, but axis 'y' has none; use \.vtp"):
         written(tilted, tmp_path / "a.vti")
 
 
@@ -138,7 +138,7 @@ def test_the_volume_of_a_flat_body_is_its_box() -> None:
 
 @pytest.mark.parametrize("suffix", [".vtp", ".glb", ".stl"])
 def test_a_landscape_without_a_whole_cell_is_refused(make: Make, tmp_path: Path, suffix: str) -> None:
-    with pytest.raises(SpecError, match="landscape 'model': no four neighbouring cells have a value"):
+    with pytest.raises(SpecError, match="landscape 'model': no four neighbouring cells have values"):
         written(make(np.full((4, 3), np.nan)), tmp_path / f"a{suffix}")
 
 

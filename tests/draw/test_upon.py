@@ -73,7 +73,7 @@ def test_the_head_of_an_arrow_ends_at_its_point_and_comes_along_the_path():
     assert np.allclose(ways[0] / np.linalg.norm(ways[0]), [1, 0])
     assert np.allclose(ways[1] / np.linalg.norm(ways[1]), np.array([0.4, -0.6]) / np.hypot(0.4, 0.6))
     assert Path(x=[1, 1], y=[0, 0], arrows=[1]).heads.shape == (0, 2, 2)
-    with pytest.raises(SpecError, match="arrows stand at points 0 to 3"):
+    with pytest.raises(SpecError, match="arrows must be at points 0 to 3"):
         Path(x=BENT.x, y=BENT.y, arrows=[4])
 
 

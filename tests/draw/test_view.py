@@ -176,12 +176,12 @@ def test_curves_that_lie_on_each_other_are_named(line: Make, by: float) -> None:
     t = np.linspace(-1, 1, 11)
     drawn = [line(1 + t**2, title="A"), line(3 - t, title="B"), line(1 + (1 + by) * t**2, title="C")]
     caption = compile(drawn).caption
-    words = "A and C lie on each other: " + (
-        "within 0.5 % of the range shown, everywhere" if by else "their values are equal"
+    words = "A and C coincide: " + (
+        "they agree within 0.5 % of the range shown everywhere" if by else "their values are equal"
     )
     assert f"{words}." in caption.notes
     assert caption.what[0] == words
-    assert "lie on each other" not in str(compile(drawn[:2]).caption)
+    assert "coincide" not in str(compile(drawn[:2]).caption)
 
 
 def test_a_curve_that_leaves_another_anywhere_is_seen(line: Make) -> None:
@@ -189,7 +189,7 @@ def test_a_curve_that_leaves_another_anywhere_is_seen(line: Make) -> None:
     parting = np.where(t > 0.9, 1.1, 1.0) * (1 + t**2)
     holed = np.where(t > 0.9, np.nan, 1 + t**2)
     for other in (line(parting, title="B"), line(holed, title="B")):
-        assert "lie on each other" not in compile([line(1 + t**2, title="A"), other]).caption.notes
+        assert "coincide" not in compile([line(1 + t**2, title="A"), other]).caption.notes
 
 
 def test_runs_on_different_coordinates_are_refused(line: Make) -> None:

@@ -1,7 +1,7 @@
 """What it looks like: from a Landscape and a View to a picture, a page, or a mesh.
 
 The suffix of the file chooses the back end. All of them draw the same :class:`~lossatlas.draw.scene.Scene`, in which
-range, clip, scale, levels, colours and words have been decided once.
+range, clip, scale, levels, colours and words are decided once.
 
 ===========================  =====================================  ==================================
 suffix                       what it is                             extra
@@ -58,20 +58,21 @@ def draw(
 ) -> Path:
     r"""Draw one Landscape, or several for comparison, into a file.
 
-    Several Landscapes share axes, levels, colours, clip and camera. With one axis they are lines on one picture,
-    and those with the same title are runs of one model: their median and a band from the smallest to the largest.
+    Several Landscapes share axes, levels, colours, clip and camera. With one axis they become lines on one picture;
+    those with the same title are taken as runs of one model and become their median, with a band from the smallest to
+    the largest.
 
     Args:
         landscapes: one Landscape or several with the same number of axes; or a :class:`~lossatlas.figure.plot.Plot`, or
-            any result that has a ``plot()``, which a View does not apply to.
+            any result that has a ``plot()``, to which a View does not apply.
         path: the file; its suffix chooses the back end. It is written whole or not at all.
         view: how it is seen.
-        render: have the relief rendered, with soft light and occlusion in its hollows (png, pdf, svg); a
-            :class:`Render` says how. It takes some seconds.
-        latex: write the whole caption beside it as well, as ``\caption`` and ``\label`` in a file of the same name
-            that ends in ``.tex``.
-        command: how the picture is made, for its metadata, which ``lossatlas info`` reads; left out, the program's own
-            command line.
+        render: render the relief with soft light and shading in its hollows (png, pdf, svg); a :class:`Render` says
+            how. It takes a few seconds.
+        latex: also write the full caption beside it, as ``\caption`` and ``\label`` in a ``.tex`` file of the same
+            name.
+        command: how the picture was made, for its metadata, which ``lossatlas info`` reads; by default the program's
+            own command line.
         **fields: fields of :class:`View`, which take precedence: ``draw(landscape, "a.png", scale="log", clip=10)``;
             of a plot, those of :class:`~lossatlas.figure.paper.Paper` and ``theme``.
 
@@ -79,7 +80,8 @@ def draw(
         The path.
 
     Raises:
-        SpecError: an unknown suffix or field, all good ones are listed; or a view that does not fit the Landscapes.
+        SpecError: an unknown suffix or field (the message lists all valid ones), or a view that does not fit the
+            Landscapes.
         OSError: the file cannot be written.
         ImportError: the library behind the suffix is not installed; the message has the command that installs it.
 
@@ -113,10 +115,10 @@ def draw(
 def compiled(
     source: Any, view: View | None, fields: Mapping[str, Any], *, render: Render | bool = False
 ) -> Scene | Plot:
-    """What is to be drawn of whatever :func:`draw` takes.
+    """Compile anything that :func:`draw` takes into what will be drawn.
 
     Args:
-        source: one Landscape or several, a Plot, or what has one.
+        source: one Landscape or several, a Plot, or anything that has one.
         view: how it is seen.
         fields: fields of the view that take precedence.
         render: whether a relief is rendered.
@@ -134,7 +136,9 @@ def compiled(
     seen = _view(view, fields)
     if render is not False:
         if seen.kind not in ("auto", "surface"):
-            raise SpecError(f"render: a relief is rendered, and kind={seen.kind!r} is none; leave out kind or render")
+            raise SpecError(
+                f"render: only a relief can be rendered, and kind={seen.kind!r} is not one; leave out kind or render"
+            )
         seen = replace(seen, kind="surface")
     return compile(source, seen)
 
@@ -151,7 +155,7 @@ def _scene_writer(scene: Scene, suffix: str, command: str) -> Callable[[Path], N
 
 def _suffix_fault(path: str | os.PathLike[str], suffix: str) -> str:
     if not suffix:
-        return f"path={str(path)!r} has no suffix, which says what kind of file it is"
+        return f"path={str(path)!r} has no suffix to say what kind of file it is"
     film = " (films are made by la.animate, `lossatlas animate`)" if suffix in {".gif", ".mp4", ".webm"} else ""
     return f"path={str(path)!r}: the suffix {suffix!r} is unknown{film}"
 
@@ -204,7 +208,7 @@ def _written(target: Path, write: Callable[[Path], None]) -> Path:
 
 
 def check_path(path: str | os.PathLike[str]) -> str:
-    """Check that a file can be drawn by its name, before a long run is started for it.
+    """Check that a picture of this name can be drawn, before a long run is started for it.
 
     Args:
         path: the file.
@@ -213,7 +217,7 @@ def check_path(path: str | os.PathLike[str]) -> str:
         Its suffix, in small letters.
 
     Raises:
-        SpecError: an unknown suffix; all good ones are listed.
+        SpecError: an unknown suffix; the message lists all valid ones.
     """
     suffix = path_of("path", path).suffix.lower()
     if suffix not in suffixes():

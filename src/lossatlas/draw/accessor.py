@@ -1,4 +1,4 @@
-"""What can be done with a Landscape where it stands: ``landscape.atlas.plot()``."""
+"""What can a Landscape do by itself? ``landscape.atlas.plot()``, and more."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Atlas:
     """The pictures of a Landscape, as ``landscape.atlas``.
 
     Args:
-        landscape: any dataset of the schema, also one that ``xarray.open_dataset`` read.
+        landscape: any dataset that follows the schema, even one read by ``xarray.open_dataset``.
 
     Raises:
-        SpecError: the dataset is no Landscape.
+        SpecError: the dataset is not a Landscape.
 
     Example:
         >>> import numpy as np, lossatlas as la
@@ -50,16 +50,16 @@ class Atlas:
         """As :func:`lossatlas.plot`.
 
         Args:
-            ax: where to draw; left out, a Figure of its own.
+            ax: where to draw; by default a Figure of its own.
             view: how it is seen.
-            render: have a relief rendered.
+            render: render a relief.
             **fields: fields of :class:`View`, which take precedence.
 
         Returns:
             The Figure.
 
         Raises:
-            SpecError: an unknown field, or an Axes that stands in no grid.
+            SpecError: an unknown field, or an Axes that is not part of a grid.
             ImportError: matplotlib is not installed.
         """
         return figures.plot(self._landscape, ax, view, render=render, **fields)
@@ -99,7 +99,7 @@ class Atlas:
         return draw(self._landscape, path, view, **options)
 
     def report(self, path: str | os.PathLike[str], title: str = "Loss landscape") -> Report:
-        """Write a page with the picture, what the slice proves, and the numbers: as ``lossatlas report``.
+        """Write a page with the picture, what the slice proves, and the numbers, like ``lossatlas report``.
 
         Args:
             path: the ``.html`` file.

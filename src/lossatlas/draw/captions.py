@@ -46,7 +46,7 @@ CAVEAT = "A slice that looks convex does not prove that the loss is."
 SHARED = "all cells share these, so differences between cells are better known."
 NO_SLICE = "A median over planes is not a slice of the loss: it says nothing about convexity."
 MANY = 6
-"""More numbers than these are named by the smallest and the largest alone."""
+"""Where there are more numbers than this, only the smallest and the largest are named."""
 
 _REASONS = {
     Status.NOT_SAMPLED: "not sampled",
@@ -76,7 +76,7 @@ def caption(
         curves: the curves, where there are any.
         value: what is drawn.
         shown: the range shown.
-        label: what the picture calls the value; left out, its name.
+        label: what the picture calls the value; by default its name.
         notes: what the overlays say of themselves.
 
     Returns:
@@ -167,7 +167,7 @@ def proved(landscapes: Sequence[xr.Dataset], value: str) -> str:
     if along := unique(bent(landscape) for landscape in landscapes):
         straight = [landscape for landscape in landscapes if not bent(landscape)]
         curved = (
-            f"Along a {' or a '.join(along)} even a convex loss may rise and fall: that proves nothing of the loss."
+            f"Along a {' or a '.join(along)} even a convex loss may rise and fall: that proves nothing about the loss."
         )
         return " ".join(filter(None, [proved(straight, value) if straight else "", curved]))
     try:

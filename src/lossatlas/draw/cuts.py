@@ -59,7 +59,7 @@ def minus_centre(entry: Cells, landscape: xr.Dataset, value: str) -> Cells:
         A new block.
 
     Raises:
-        SpecError: neither does the Landscape know its value at the centre, nor was it evaluated there.
+        SpecError: the Landscape does not know its value at the centre, and it was not evaluated there either.
     """
     centre = structured(landscape, "centre").get(value)
     if centre is None and entry.marks_centre:
@@ -152,8 +152,8 @@ def curves(blocks: Sequence[Cells]) -> tuple[Curve, ...]:
     for title, members in groups.items():
         if any(not np.array_equal(m.axes[0].coordinates, members[0].axes[0].coordinates) for m in members):
             raise SpecError(
-                f"landscapes titled {title!r} have different coordinates, so they have no common band; "
-                "sample them on the same grid or give them different titles"
+                f"landscapes titled {title!r} have different coordinates, so they cannot share a band; sample them on "
+                "the same grid or give them different titles"
             )
     return tuple(
         Curve(title=title, axis=members[0].axes[0], members=tuple(members)) for title, members in groups.items()

@@ -1,4 +1,4 @@
-"""How a picture becomes a matplotlib Figure to go on with, or part of one, instead of a file."""
+"""How a picture becomes a matplotlib Figure to work on, or part of one, instead of a file."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ def plot(
 ) -> Figure:
     """Draw one Landscape, several, or anything that has a ``plot()``, as a matplotlib Figure.
 
-    The picture is the one that :func:`lossatlas.draw` writes into a file.
+    It is the same picture that :func:`lossatlas.draw` writes into a file.
 
     Args:
         source: as for :func:`lossatlas.draw`.
         ax: where to draw: an Axes of a grid, whose place the picture takes with all its axes, a SubFigure, or an empty
-            Figure, which takes the picture's size. Left out, a Figure of its own.
+            Figure, which takes the picture's size. By default a Figure of its own.
         view: how it is seen.
-        render: have a relief rendered.
+        render: render a relief.
         **fields: fields of :class:`View`, which take precedence.
 
     Returns:
         The Figure, or the one that ``ax`` belongs to.
 
     Raises:
-        SpecError: an unknown field, or an Axes that stands in no grid.
+        SpecError: an unknown field, or an Axes that is not part of a grid.
         ImportError: matplotlib is not installed; the message has the command that installs it.
 
     Example:
@@ -64,10 +64,10 @@ def plot(
 
 
 def show(source: Any, view: View | None = None, **fields: Any) -> Any:
-    """Draw as :func:`plot` does, in a window where there is one, or in a notebook as the page that can be turned.
+    """Draw as :func:`plot` does, in a window if there is one, or in a notebook as the interactive page.
 
-    In Jupyter with ``pip install 'lossatlas[notebook]'`` a field is shown as the interactive page, as a widget; without
-    it, and of a plot, the Figure is shown.
+    In Jupyter with ``pip install 'lossatlas[notebook]'`` a field is shown as the interactive page, in a widget;
+    otherwise, and for a plot, the Figure is shown.
 
     Args:
         source: as for :func:`lossatlas.draw`.
@@ -97,7 +97,7 @@ def _place(ax: Any) -> Any:
         return ax
     place = ax.get_subplotspec()
     if place is None:
-        raise SpecError("ax stands in no grid; make it with subplots(), or give a SubFigure")
+        raise SpecError("ax is not part of a grid; make it with subplots(), or give a SubFigure")
     room = ax.get_figure().add_subfigure(place)
     ax.remove()
     return room

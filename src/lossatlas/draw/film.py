@@ -1,4 +1,4 @@
-"""How a landscape moves: a surface that turns, one that becomes another, a zoom, a training run that grows."""
+"""How a landscape moves: a surface that turns, one that becomes another, a zoom, a training run that unfolds."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from lossatlas.figure.plot import Mark, Plot, Series
 __all__ = ["SUFFIXES", "Film", "Grow", "Morph", "Turn", "Walked", "Zoom", "animate"]
 
 SUFFIXES = (".mp4", ".gif", ".webp", "")
-"""The kinds of film; a name without an ending is a folder of numbered png files."""
+"""The kinds of film; a name without a suffix is a folder of numbered png files."""
 
 _PATIENCE = 2.0
 
@@ -45,7 +45,7 @@ class Film(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Turn:
-    """The surface turns before the eye, once round.
+    """The surface turns once around before the eye.
 
     Attributes:
         degrees: how far it turns.
@@ -70,21 +70,21 @@ class Turn:
 class Morph:
     """One surface becomes another over the same coordinates, and rests at both ends.
 
-    What lies between is drawn, not measured: the mean of the two, of their logarithms on a logarithmic scale.
+    What lies between them is drawn, not measured: the mean of the two, or of their logarithms on a logarithmic scale.
     """
 
     def frames(self, scenes: Sequence[xr.Dataset], view: View, times: np.ndarray, dpi: float) -> Iterator[np.ndarray]:
         """Yield the frames; see :class:`Film`.
 
         Raises:
-            SpecError: other than two landscapes, or two over other coordinates.
+            SpecError: there are not two landscapes, or their coordinates differ.
         """
         if len(scenes) != 2:
             raise SpecError(f"a morph goes from one landscape to another, got {len(scenes)}; give two")
         both = compile(scenes, replace(view, kind="surface"))
         start, end = both.panels
         if any(not np.array_equal(a.coordinates, b.coordinates) for a, b in zip(start.axes, end.axes, strict=True)):
-            raise SpecError("a morph needs both landscapes over the same coordinates; sample them on one grid")
+            raise SpecError("a morph needs both landscapes on the same coordinates; sample them on one grid")
         for time in times:
             share = (1 - math.cos(math.pi * min(max(1.25 * float(time) - 0.125, 0.0), 1.0))) / 2
             mixed = _mixed(start, end, share, both)
@@ -128,11 +128,11 @@ class Walked(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Grow:
-    """A training run grows over its surface, with its losses beside it; several grow at once, in one colour each.
+    """A training run grows over its surface, with its losses beside it; several grow at once, each in its own colour.
 
     Attributes:
-        path: what was found of the run, from :meth:`lossatlas.Trajectory.losses`; or the paths themselves, as a run
-            folder keeps them. Paths of which no loss is known grow alone.
+        path: what :meth:`lossatlas.Trajectory.losses` found for the run, or the paths themselves, as a run folder keeps
+            them. Paths without known losses grow alone.
     """
 
     path: Walked | Sequence[upon.Path]
@@ -211,19 +211,19 @@ def animate(
     Args:
         landscapes: one Landscape with two axes, or several.
         path: ``.mp4``, ``.gif``, ``.webp``, or a folder for numbered png files.
-        film: what happens: a :class:`Turn` (left out), :class:`Morph`, :class:`Zoom` or :class:`Grow`.
+        film: what happens: a :class:`Turn` (the default), :class:`Morph`, :class:`Zoom` or :class:`Grow`.
         seconds: its length.
         rate: frames per second.
         width: of a frame, in pixels.
         view: how it is seen.
-        progress: a bar; left out, one where it takes more than two seconds.
+        progress: a bar; by default one where it takes more than two seconds.
         **options: fields of :class:`View`, which take precedence.
 
     Returns:
         The path.
 
     Raises:
-        SpecError: an unknown ending or field, or numbers that make no film.
+        SpecError: an unknown suffix or field, or numbers that make no film.
         MissingExtraError: a library is not installed; the message has the command that installs it.
         OSError: the film cannot be written; a film that was there stays.
 

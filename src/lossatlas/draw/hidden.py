@@ -1,4 +1,4 @@
-"""Which curves of a picture cannot be told apart, since one lies on the other?"""
+"""Which curves of a picture cannot be told apart because one lies on the other?"""
 
 from __future__ import annotations
 
@@ -54,5 +54,5 @@ def _sentence(group: Sequence[Curve], value: str) -> str:
     names = f"{', '.join(titles[:-1])} and {titles[-1]}"
     medians = [curve.median(value) for curve in group]
     if all(np.array_equal(medians[0], other, equal_nan=True) for other in medians[1:]):
-        return f"{names} lie on each other: their values are equal."
-    return f"{names} lie on each other: within {100 * NEAR:g} % of the range shown, everywhere."
+        return f"{names} coincide: their values are equal."
+    return f"{names} coincide: they agree within {100 * NEAR:g} % of the range shown everywhere."

@@ -43,10 +43,10 @@ def check(scene: Scene, suffix: str) -> None:
         SpecError: a curve; a volume in another format than vti; several Landscapes or uneven axes in a vti.
     """
     if scene.curves:
-        raise SpecError(f"a {suffix} file holds surfaces, and this landscape has 1 axis; draw it as .png or .html")
+        raise SpecError(f"a {suffix} file holds surfaces, but this landscape has 1 axis; draw it as .png or .html")
     if suffix != ".vti":
         if scene.volumes:
-            raise SpecError(f"a {suffix} file holds surfaces, and this landscape has 3 axes; draw it as .vti or .html")
+            raise SpecError(f"a {suffix} file holds surfaces, but this landscape has 3 axes; draw it as .vti or .html")
         return
     blocks = scene.volumes or scene.panels
     if len(blocks) > 1:
@@ -54,7 +54,7 @@ def check(scene: Scene, suffix: str) -> None:
     for axis in blocks[0].axes:
         steps = np.diff(axis.coordinates)
         if not np.allclose(steps, steps[0], rtol=1e-6):
-            raise SpecError(f"a .vti file needs evenly spaced coordinates, and axis {axis.name!r} is not; use .vtp")
+            raise SpecError(f"a .vti file needs evenly spaced coordinates, but axis {axis.name!r} has none; use .vtp")
 
 
 def write(scene: Scene, path: Path) -> None:
@@ -114,7 +114,9 @@ def sheets(scene: Scene) -> list[rim.Surface]:
         heights = (panel.heights(scene.value, scene.range, beyond=1.0) - bottom) * by_z
         surface = rim.surface(x * by_x + index * step, y * by_y, heights, top=(top - bottom) * by_z)
         if not len(surface.triangles):
-            raise SpecError(f"landscape {panel.title!r}: no four neighbouring cells have a value, so no surface")
+            raise SpecError(
+                f"landscape {panel.title!r}: no four neighbouring cells have values, so there is no surface"
+            )
         found.append(surface)
     return found
 

@@ -33,7 +33,7 @@ figure svg {{ width: 100%; height: auto; }}
 
 
 def write(plot: Plot, path: Path) -> None:
-    """Write one page that needs nothing from elsewhere.
+    """Write one self-contained page.
 
     Args:
         plot: what is drawn.

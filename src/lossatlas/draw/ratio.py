@@ -1,4 +1,4 @@
-"""A map of curvature over a loss surface of the same plane: does it belong there, and what of it is drawn?"""
+"""A map of curvature over a loss surface: does it belong to the same plane, and which part of it is drawn?"""
 
 from __future__ import annotations
 
@@ -53,11 +53,13 @@ def ratio_map(found: xr.Dataset, sources: list[xr.Dataset]) -> RatioMap:
         The ratio on its own grid.
 
     Raises:
-        SpecError: it is no map of curvature, or of another plane, model or data; the sentence says what differs.
+        SpecError: it is not a map of curvature, or one of another plane, model or data; the message says what differs.
     """
     check_kind("ratio", found, xr.Dataset, f"a map of curvature: {LANDSCAPE}")
     if "ratio" not in found:
-        raise SpecError("ratio: this Landscape has no value 'ratio'; give what la.curvature_map or `eigen --map` made")
+        raise SpecError(
+            "ratio: this Landscape has no value 'ratio'; give a result of la.curvature_map or `eigen --map`"
+        )
     if len(sources) != 1 or len(axis_names(sources[0])) != 2:
         raise SpecError("ratio: a map of curvature is laid over one landscape with two axes")
     differ = list(_differences(found, sources[0]))
@@ -78,13 +80,13 @@ def only_a_page(found: object, what: str) -> None:
         SpecError: there is one.
     """
     if found is not None:
-        raise SpecError(f"ratio: only a page (.html) lays a map of curvature over a surface; {what} does not")
+        raise SpecError(f"ratio: only a page (.html) can lay a map of curvature over a surface; {what} cannot")
 
 
 def _differences(found: xr.Dataset, surface: xr.Dataset) -> Iterator[str]:
     ours, theirs = axis_names(surface), axis_names(found)
     if ours != theirs:
-        yield f"its axes are {', '.join(theirs)}, and the surface has {', '.join(ours)}"
+        yield f"its axes are {', '.join(theirs)}, but the surface has {', '.join(ours)}"
         return
     for name in ours:
         a, b = found[name].attrs, surface[name].attrs

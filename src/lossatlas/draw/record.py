@@ -1,4 +1,4 @@
-"""What does the file of a picture say of how it was made, and how is that read back?"""
+"""What does the file of a picture say about how it was made, and how is that read back?"""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def lines(page: Recorded, command: str = "") -> str:
 
 
 def read(path: str | Path) -> dict[str, Any]:
-    """What the file of a picture says of how it was made.
+    """What the file of a picture says about how it was made.
 
     Args:
         path: a png, pdf, svg, jpg, webp or eps that :func:`lossatlas.draw` wrote.
@@ -168,7 +168,7 @@ def read(path: str | Path) -> dict[str, Any]:
     reader = {".png": _png, ".pdf": _pdf, ".svg": _svg, ".eps": _eps}.get(target.suffix.lower(), _raster)
     try:
         if target.stat().st_size > _LARGEST:
-            raise SpecError(f"{target} is larger than 512 MiB, larger than any picture of lossatlas")
+            raise SpecError(f"{target} is larger than 512 MiB, which no picture of lossatlas is")
         text = reader(target)
     except (OSError, SyntaxError, ValueError) as fault:
         raise SpecError(f"{target} cannot be read as a picture: {fault}") from fault

@@ -30,9 +30,9 @@ class Render:
     """How a rendered relief is made.
 
     Attributes:
-        words: set the rendered relief into the usual page, with axes, titles, colour bar and caption; without them the
-            picture is the relief alone, for a cover.
-        transparent: leave the paper out (png).
+        words: set the rendered relief into the usual page, with axes, titles, colour bar and caption; otherwise the
+            picture is just the relief, for a cover.
+        transparent: make the background transparent (png).
         floor: draw the contour map below the surface.
         width: of the relief alone, in pixels; a page has the width of its view.
     """

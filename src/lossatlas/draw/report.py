@@ -88,13 +88,13 @@ class Report(_Path):
 
 
 def report(path: str | os.PathLike[str], title: str, parts: Iterable[Part | Any]) -> Report:
-    """Write one page that needs nothing from elsewhere.
+    """Write one self-contained page.
 
     Args:
         path: the ``.html`` file; it is written whole or not at all.
         title: its heading.
-        parts: in order. A text is a paragraph; anything else is drawn as a :class:`Picture`.
-            Numbers that follow each other stand in one table.
+        parts: in order. A text is a paragraph; anything else is drawn as a :class:`Picture`. Consecutive numbers share
+            one table.
 
     Returns:
         The path, which a notebook shows with the headings of the page.

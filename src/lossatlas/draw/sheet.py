@@ -139,7 +139,7 @@ class Sheet:
         if columns == 1 and width < _NARROWEST * self.unit:
             least = self.width + _NARROWEST * self.unit - width
             raise SpecError(
-                f"width: {self.width:.3g} in leaves no room for a picture beside its labels in type of "
+                f"width: {self.width:.3g} in leaves no room for a picture beside its labels, which are set in "
                 f"{self.theme.text:g} points; give at least {math.ceil(10 * least) / 10:g} in, or a smaller font_size"
             )
         return width

@@ -1,4 +1,4 @@
-"""What a report says of one Landscape: its picture, what the slice proves, what is known of the curvature there."""
+"""What a report says about one Landscape: its picture, what the slice proves, what is known of the curvature there."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ def statement(landscape: xr.Dataset) -> list[Part]:
 
 
 def statements(landscapes: Mapping[str, xr.Dataset]) -> list[Part]:
-    """The parts of a report on several slices that are compared: one picture, on one scale, and one table.
+    """The parts of a report that compares several slices: one picture, on one scale, and one table.
 
     Args:
         landscapes: by the names that tell them apart, with the same number of axes.
 
     Returns:
-        The picture and the table of all, and what is found of each under its name.
+        The picture and the table of all, then the findings on each under its name.
 
     Example:
         >>> import numpy as np
@@ -87,7 +87,7 @@ def _found(landscape: xr.Dataset) -> list[Part]:
 
 
 def seeds_statement(found: Seeds) -> list[Part]:
-    """The parts of a report on several direction seeds: pictures, mean and spread in words, what they do not say.
+    """The parts of a report on several direction seeds: pictures, mean and spread in words, and what they do not say.
 
     Args:
         found: the runs, as :func:`lossatlas.seeds` gives them.
@@ -109,7 +109,7 @@ def seeds_statement(found: Seeds) -> list[Part]:
 
 
 def ways_statement(title: str, barriers: Mapping[str, str], ways: Plot, surface: Picture | None) -> list[Part]:
-    """The parts of a report on the ways between two networks, as ``lossatlas connect`` keeps them.
+    """The parts of a report on the paths between two networks, as ``lossatlas connect`` keeps them.
 
     Args:
         title: heading.
@@ -180,13 +180,13 @@ def _shape(landscape: xr.Dataset) -> list[Part]:
 
 def _proved(landscape: xr.Dataset) -> list[Part]:
     if along := bent(landscape):
-        return [f"Along a {along} even a convex loss may rise and fall: that proves nothing of the loss."]
+        return [f"Along a {along} even a convex loss may rise and fall: that proves nothing about the loss."]
     try:
         found = proof(landscape)
     except SpecError as fault:  # too few points, or uneven ones
         return [f"What the slice proves is not known: {fault}."]
     if not found.words:
-        return ["What the slice proves is not known: no cell has all its neighbours evaluated."]
+        return ["What the slice proves is not known: there is no cell whose neighbours have all been evaluated."]
     return [found.words, _shares(found)] if found.proves else [found.words]
 
 
@@ -194,8 +194,8 @@ def _shares(found: Proof) -> Table:
     row: dict[str, float | str] = {"bends down by more than": "share of the area"}
     row |= {f"{100 * threshold:g} % of how it bends up": percent(share) for threshold, share in found.shares.items()}
     note = (
-        f"By second differences at {found.cells} cells. Of the loss on this plane alone; between the points nothing is "
-        "known."
+        f"From second differences at {found.cells} cells. This holds for the loss on this plane only; between the "
+        "points nothing is known."
     )
     return Table([row], note=note)
 
@@ -207,14 +207,14 @@ def _known(curvature: dict[str, Any]) -> list[Part]:
 def _cost(landscape: xr.Dataset) -> list[Part]:
     how = structured(landscape, "evaluation")
     if "evaluations per point" in how:
-        return [f"{how['evaluations']:.0f} evaluations of the loss, {how['evaluations per point']:.3g} a point."]
+        return [f"{how['evaluations']:.0f} evaluations of the loss, {how['evaluations per point']:.3g} per point."]
     if "products" not in how:
         return []
-    words = f"{how['products']:.0f} Hessian-vector products, {how['products per point']:.3g} a point."
+    words = f"{how['products']:.0f} Hessian-vector products, {how['products per point']:.3g} per point."
     if how.get("check points"):
         words += (
             f" Solved again from a random vector at {how['check points']} points, eigenvalues differed by at most "
-            f"{percent(how['largest difference from a cold start'])} of the largest; there it took "
+            f"{percent(how['largest difference from a cold start'])} of the largest; that took "
             f"{how['products of a cold start']:.3g} products instead of {how['products of a warm start']:.3g}."
         )
     return [words]

@@ -53,7 +53,7 @@ def figure(scene: Scene | Plot, how: Render | None = None, onto: Figure | SubFig
 
     Args:
         scene: what is drawn, from :func:`lossatlas.draw.view.compile`; or a plot.
-        how: have a relief rendered.
+        how: render a relief.
         onto: an empty figure, which takes the picture's size, or a subfigure, whose size the picture takes.
 
     Returns:
@@ -85,7 +85,7 @@ def write(
         scene: what is drawn.
         path: the file.
         suffix: one of :data:`SUFFIXES` where the path's own does not say it.
-        how: have a relief rendered.
+        how: render a relief.
         command: how the picture is made, for its metadata.
     """
     kind = (suffix or path.suffix).lower().lstrip(".")
@@ -126,7 +126,7 @@ def _with_lines(content: bytes, lines: str) -> bytes:
 def _save_bare(scene: Scene, target: IO[Any], kind: str, how: Render, command: str) -> None:
     """The rendered relief alone, as many pixels as it has."""
     if kind != "png":
-        raise SpecError(f"a rendered relief without words is a raster: write a .png, not a .{kind}")
+        raise SpecError(f"a rendered relief without words is a raster image: write a .png, not a .{kind}")
     from matplotlib import image
 
     from lossatlas.draw import static_surface

@@ -27,7 +27,7 @@ def draw(scene: Scene, onto: Figure | SubFigure | None = None) -> Figure:
 
     Args:
         scene: a scene of kind "line".
-        onto: the figure or subfigure; left out, a new one.
+        onto: the figure or subfigure; by default a new one.
 
     Returns:
         The figure.

@@ -55,7 +55,7 @@ def draw(scene: Scene, onto: Figure | SubFigure | None = None, *, again: bool = 
 
     Args:
         scene: a scene of kind "contour", "filled" or "heat".
-        onto: the figure or subfigure; left out, a new one.
+        onto: the figure or subfigure; by default a new one.
         again: the caption says already which words found no room.
 
     Returns:

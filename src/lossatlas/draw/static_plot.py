@@ -33,7 +33,7 @@ def draw(plot: Plot, onto: Figure | SubFigure | None = None, *, wider: float = 0
 
     Args:
         plot: what is drawn.
-        onto: the figure or subfigure; left out, a new one.
+        onto: the figure or subfigure; by default a new one.
         wider: more room between panels, in multiples of the small text, for the numbers of an axis.
 
     Returns:

@@ -55,9 +55,9 @@ def draw(
         scene: a scene of kind "surface".
         how: have the reliefs rendered, instead of drawn by matplotlib.
         stages: reliefs that are set up already, by the number of their panel and their size; new ones are added.
-        dpi: of the rendered reliefs; left out, the theme's.
+        dpi: of the rendered reliefs; by default the theme's.
         steady: leave room for the box from every side, so that one that turns keeps its size.
-        onto: the figure or subfigure; left out, a new one.
+        onto: the figure or subfigure; by default a new one.
         again: the caption says already which words found no room.
 
     Returns:

@@ -38,36 +38,36 @@ ScaleOption = Literal["auto", "linear", "log"]
 class View(Paper):
     """How a Landscape is seen. Nothing here changes a value; it only says what is shown and how.
 
-    How it is set in print is a part of it: see the fields of :class:`~lossatlas.figure.paper.Paper`.
+    It includes how the picture is set in print: see the fields of :class:`~lossatlas.figure.paper.Paper`.
 
     Attributes:
-        value: what is the height and the colour: "loss", the name of a metric, or of a map of curvature a value by its
-            name or by the words of its pictures.
+        value: what height and colour show: "loss", the name of a metric or, for a map of curvature, one of its values,
+            by its name or by its label in pictures.
         kind: what is drawn. "auto" is "line" for one axis, "heat" for a map of curvature, and "filled" for others.
-        scale: "log" is taken only of positive values; where there are others the scale is a symmetric logarithm
-            and the caption says so. "auto" takes the logarithm where positive values span more than two decades within
-            what is shown; scores between 0 and 1 and ways between networks are linear.
-        clip: largest value shown, or the largest there is. "auto" cuts only a minority of cells far above all others,
-            and never a score between 0 and 1; ``None`` cuts nothing, on no axis.
-        vmin: lower end of the range by hand.
-        vmax: upper end of the range by hand; unlike ``clip`` it may lie above all values.
-        minus_centre: draw the value minus its value at the centre, each Landscape by its own.
-        levels: about how many contour lines.
+        scale: "log" applies to positive values only; where there are others, the scale becomes a symmetric logarithm
+            and the caption says so. "auto" takes the logarithm where positive values span more than two decades of what
+            is shown; scores between 0 and 1, and lines between networks, stay linear.
+        clip: largest value shown, or the largest there is. "auto" clips only a minority of cells far above all others,
+            and never a score between 0 and 1; ``None`` clips nothing, on any axis.
+        vmin: lower end of the range, set by hand.
+        vmax: upper end of the range, set by hand; unlike ``clip`` it may lie above all values.
+        minus_centre: subtract the value at the centre, for each Landscape its own.
+        levels: approximate number of contour lines.
         colours: "auto" is viridis for a loss and cividis for a metric; "diverging" is symmetric around zero, for a
-            value whose zero means something; or the name of any colour map of matplotlib. One on which equal steps do
-            not look equal is warned of.
-        theme: "light" and "dark" have the sizes of a paper's column (7 to 9 points), "talk" those of a slide; "print"
-            is in greys.
-        camera: elevation and azimuth of the eye, in degrees; "auto" looks from where the valley is seen best.
+            value whose zero means something; or the name of any matplotlib colour map. A map on which equal steps do
+            not look equal draws a warning.
+        theme: "light" and "dark" use the type sizes of a journal column (7 to 9 points), "talk" those of a slide;
+            "print" is in greys.
+        camera: elevation and azimuth of the camera, in degrees; "auto" looks from where the valley is seen best.
         contours: draw the contour lines on the relief as well.
         title: heading of the whole picture.
-        labels: names of what is compared, instead of their own, in order; an empty one leaves its own.
-        points: show as dots which cells were evaluated, on maps; the others were interpolated.
+        labels: names for what is compared, in order, instead of their own; an empty one keeps the own name.
+        points: on maps, show the evaluated cells as dots; the others were interpolated.
         overlays: paths, points and regions upon the field, see :mod:`lossatlas.figure.overlays`.
-        ratio: a map of curvature of the same plane, which a page (.html) lays over the surface on its own grid.
+        ratio: a map of curvature of the same plane, which a page (.html) lays over the surface, on its own grid.
 
     Raises:
-        SpecError: a field has a value it cannot have; the message lists the good ones.
+        SpecError: a field has a value it cannot have; the message lists the valid ones.
 
     Example:
         >>> View(scale="log", clip=12).clip
@@ -135,11 +135,11 @@ def _is_number(value: object) -> bool:
 
 
 def compile(landscapes: xr.Dataset | Sequence[xr.Dataset] | Seeds, view: View | None = None) -> Scene:
-    """Decide once, for all back ends and jointly for all that is compared, what is drawn.
+    """Decide what is drawn, once for all back ends and jointly for all that is compared.
 
-    Landscapes with two or three axes become panels side by side, three axes as the slices through the centre.
-    Landscapes with one axis become lines on one picture; those with the same title are runs of one model and
-    become its median with a band from the smallest to the largest.
+    Landscapes with two axes become panels side by side, those with three become their slices through the centre.
+    Landscapes with one axis become lines on one picture; those with the same title are taken as runs of one model and
+    become their median, with a band from the smallest to the largest.
 
     Args:
         landscapes: one Landscape or several with the same number of axes, or runs of :func:`lossatlas.seeds`.

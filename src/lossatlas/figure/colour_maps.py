@@ -39,7 +39,7 @@ def points(name: str) -> tuple[str, ...]:
         near = difflib.get_close_matches(name, [*mpl.colormaps, "diverging"], n=3, cutoff=0.5) or ["viridis", "cividis"]
         raise SpecError(
             f"colours={name!r} is not a colour map; did you mean {' or '.join(near)}? Any name in matplotlib.colormaps "
-            "will do, and diverging, and auto"
+            "will do, as will diverging and auto"
         )
     return tuple(to_hex(colour) for colour in mpl.colormaps[name](np.linspace(0.0, 1.0, _POINTS)))
 

@@ -1,4 +1,4 @@
-"""Which paths and points belong to a run, so that whoever draws its folder has them: ``overlays.json``."""
+"""Which paths and points belong to a run, so that every picture of its folder has them? ``overlays.json`` says."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def content_of(overlay: Overlay) -> dict[str, Any]:
     """A path or points as JSON types.
 
     Args:
-        overlay: a path or points; regions follow from the field, and are not kept.
+        overlay: a path or points; regions follow from the field and are not kept.
 
     Returns:
         What :func:`overlay_of` reads.
@@ -66,7 +66,7 @@ def overlay_of(content: Mapping[str, Any]) -> Overlay:
 
 
 def keep(run: str | os.PathLike[str], upon: Sequence[Overlay]) -> Path:
-    """Put paths and points into a run folder, instead of those that are there: ``lossatlas draw RUN`` draws them.
+    """Put paths and points into a run folder, replacing any that are there; ``lossatlas draw RUN`` draws them.
 
     Args:
         run: the folder of :func:`lossatlas.sample`.
@@ -76,7 +76,7 @@ def keep(run: str | os.PathLike[str], upon: Sequence[Overlay]) -> Path:
         The file.
 
     Raises:
-        SpecError: no such folder, or an overlay of another kind.
+        SpecError: there is no such folder, or an overlay is of another kind.
         OSError: it cannot be written.
 
     Example:

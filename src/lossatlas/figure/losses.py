@@ -1,4 +1,4 @@
-"""The losses along a path, from what is known at every point of it: the same curves in a plot and beside a film."""
+"""The losses along a path, from what is known at each of its points: the same curves in a plot and beside a film."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CURVES = (
 
 
 def clock(along: Mapping[str, np.ndarray]) -> tuple[np.ndarray, str]:
-    """The time at every point: epochs where each has a whole one of its own; what goes by steps is counted in steps.
+    """The time at every point: in epochs where each point has a whole epoch of its own, otherwise in steps.
 
     Args:
         along: float64 [n] by what it is; at least one row.

@@ -24,17 +24,17 @@ _HEAD = 0.04
 
 @dataclass(frozen=True, kw_only=True)
 class Path:
-    """A line through the plane, as a training run makes it.
+    """A line through the plane, such as the path of a training run.
 
     Attributes:
         x: float64 [n], along the first axis, in multiples of its direction.
         y: float64 [n], along the second axis.
-        label: its words in the key; empty for none.
-        words: ``(index, text)``: what is written beside some of its points, as an epoch.
+        label: its label in the legend; empty for none.
+        words: ``(index, text)``: what is written beside some of its points, such as an epoch.
         dots: whether its points are marked.
-        arrows: at which of its points an arrow shows the way, as where the learning rate falls.
+        arrows: at which of its points an arrow shows the direction, such as where the learning rate falls.
         note: a sentence for the caption.
-        panel: number of the panel it belongs to; left out, all.
+        panel: number of the panel it belongs to; by default all.
         along: further numbers at every point, float64 [n] by what they are, as "epoch" or "loss of the network"; the
             page in the browser shows them.
 
@@ -67,7 +67,7 @@ class Path:
                 )
         for what, places in (("words", [index for index, _ in self.words]), ("arrows", self.arrows)):
             if any(not 0 <= index < len(self.x) for index in places):
-                raise SpecError(f"path {self.label!r}: {what} stand at points 0 to {len(self.x) - 1}")
+                raise SpecError(f"path {self.label!r}: {what} must be at points 0 to {len(self.x) - 1}")
 
     @property
     def heads(self) -> np.ndarray:
@@ -88,16 +88,16 @@ class Path:
 
 @dataclass(frozen=True, kw_only=True)
 class Points:
-    """Single places, as minima and saddles.
+    """Single places, such as minima and saddles.
 
     Attributes:
         x: float64 [n], along the first axis, in multiples of its direction.
         y: float64 [n], along the second axis.
-        label: their words in the key; empty for none.
+        label: their label in the legend; empty for none.
         words: what is written beside each; empty for nothing.
         symbol: "circle", "triangle", "square" or "cross".
         note: a sentence for the caption.
-        panel: number of the panel they belong to; left out, all.
+        panel: number of the panel they belong to; by default all.
     """
 
     x: np.ndarray
@@ -123,13 +123,13 @@ class Points:
 
 @dataclass(frozen=True, kw_only=True)
 class Regions:
-    """A part of the plane for every cell, as the basins of minima.
+    """Parts of the plane, each a set of cells, such as the basins of minima.
 
     Attributes:
         cells: int64 [n, m], the number of the region of each cell, -1 for none; n along the first axis.
-        label: their words in the key; empty for none.
+        label: their label in the legend; empty for none.
         note: a sentence for the caption.
-        panel: number of the panel they belong to; left out, all.
+        panel: number of the panel they belong to; by default all.
     """
 
     cells: np.ndarray
@@ -168,7 +168,8 @@ def check(overlays: Sequence[Overlay], shapes: Sequence[tuple[int, ...]]) -> tup
         The same overlays, as a tuple.
 
     Raises:
-        SpecError: something is no overlay, there is no such panel, or regions have another shape than their panel.
+        SpecError: something is not an overlay, there is no such panel, or regions have a shape other than their
+            panel's.
 
     Example:
         >>> check([Regions(cells=np.zeros((2, 2), int))], [(3, 2)])
@@ -181,7 +182,7 @@ def check(overlays: Sequence[Overlay], shapes: Sequence[tuple[int, ...]]) -> tup
         if not isinstance(overlay, (Path, Points, Regions)):
             raise SpecError(f"overlays holds a {type(overlay).__name__}; expected Path, Points or Regions")
         if any(len(shape) != 2 for shape in shapes) or not shapes:
-            raise SpecError("overlays: only pictures with two axes have them")
+            raise SpecError("overlays: only pictures with two axes can have them")
         if overlay.panel is not None and not 0 <= overlay.panel < len(shapes):
             raise SpecError(f"overlays: panel={overlay.panel}; the picture has panels 0 to {len(shapes) - 1}")
         under = shapes if overlay.panel is None else [shapes[overlay.panel]]

@@ -1,4 +1,4 @@
-"""Which colours, text sizes and widths a picture has: one table for all back ends."""
+"""Which colours, text sizes and widths does a picture have? One table serves all back ends."""
 
 from __future__ import annotations
 

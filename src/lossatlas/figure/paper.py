@@ -33,26 +33,26 @@ class Paper:
     """How a printed picture is set. The same words are arguments in Python, flags, and keys of ``[view]`` in TOML.
 
     Attributes:
-        width: of the picture: "column" (3.3 in), "text" (6.8 in), "slide" (10 in, with the type of the theme "talk"),
-            a number of inches, or a length as "84mm". Left out, as the theme has it: a column for one panel, a page for
-            several.
-        height: of the picture, likewise; left out, it follows from what is on it.
-        aspect: height of a panel over its width; left out, that of parameter space.
+        width: of the picture: "column" (3.3 in), "text" (6.8 in), "slide" (10 in, with the type of the theme "talk"), a
+            number of inches, or a length such as "84mm". By default the theme decides: a column for one panel, a page
+            for several.
+        height: of the picture, likewise; by default it follows from the content.
+        aspect: height of a panel over its width; by default that of parameter space.
         font: family of type: "sans-serif", "serif", "monospace" or one that is installed.
-        font_size: of labels, in points; ticks and caption are an eighth smaller, but not below 7 points.
+        font_size: size of labels, in points; ticks and caption are an eighth smaller, but not below 7 points.
         dpi: dots per inch of png, jpg and webp.
-        x_label: words on the horizontal axis instead of its name.
-        y_label: words on the vertical axis of maps and reliefs instead of its name.
-        value_label: words for the value instead of its name.
+        x_label: label of the horizontal axis, instead of its name.
+        y_label: label of the vertical axis of maps and reliefs, instead of its name.
+        value_label: label of the value, instead of its name.
         letters: write (a), (b), … before the titles of panels.
-        legend: draw the key below the panels.
+        legend: draw the legend below the panels.
         ticks: "out", "in" or "none".
-        units: name units of the axes and draw the second scale, of length in parameter norm.
-        caption: "short" has at most two lines: what it is and what it proves; "full" says everything; "none" nothing.
-            Whatever is left out is written into the file.
+        units: show the units of the axes, and the second scale, of length in parameter norm.
+        caption: "short" has at most two lines: what the picture is and what it proves; "full" says everything, "none"
+            nothing. What is left out is still in the file's metadata.
 
     Raises:
-        SpecError: a field has a value it cannot have; the message has the good ones.
+        SpecError: a field has a value it cannot have; the message lists the valid ones.
 
     Example:
         >>> Paper(width="column").inches, round(Paper(width="84mm").inches, 2)
@@ -137,7 +137,9 @@ def _length(name: str, value: float | str | None) -> float | None:
             named = math.nan
     if not _is_number(named) or not 0.5 <= named <= _LARGEST:
         names = f"{', '.join(WIDTHS)}, " if name == "width" else ""
-        raise SpecError(f"{name}={value!r}: expected {names}a number of inches from 0.5 to 60, or a length as '84mm'")
+        raise SpecError(
+            f"{name}={value!r}: expected {names}a number of inches from 0.5 to 60, or a length such as '84mm'"
+        )
     return float(named)
 
 

@@ -20,7 +20,7 @@ class Heading:
 
 @dataclass(frozen=True)
 class Note:
-    """A sentence that holds for all of its kind: a page says it once, where it is first due."""
+    """A sentence that applies to everything of its kind: a page says it once, where it first applies."""
 
     text: str
 
@@ -48,7 +48,7 @@ class Table:
 
     Attributes:
         rows: one mapping for each row; numbers are written with three digits.
-        note: what the table does not prove, and what its columns mean; printed below.
+        note: what the table does not prove, and what its columns mean; printed below it.
     """
 
     rows: Sequence[Mapping[str, float | str]]
@@ -62,10 +62,11 @@ class Picture:
     """Anything that :func:`lossatlas.draw` draws: Landscapes, plots, results with a ``plot()``.
 
     Attributes:
-        shown: what is drawn; its own caption, with its caveat, is a part of the picture.
+        shown: what is drawn; its own caption, with its caveat, is part of the picture.
         words: a paragraph above it.
         view: options of :func:`lossatlas.draw`, such as ``{"scale": "log"}``.
-        stated: whether what the picture proves stands beside it in words; its caption then says what it is of.
+        stated: whether the page says in words beside the picture what it proves; the caption then says only what it is
+            of.
     """
 
     shown: Any

@@ -1,4 +1,4 @@
-"""What a plot of plain numbers is: panels of lines, points and bars with their words, apart from how they are drawn.
+"""What is a plot of plain numbers? Panels of lines, points and bars with their labels, however they are drawn.
 
 A Landscape has a picture of its own, see :mod:`lossatlas.draw.view`. A spectrum, a barrier, a table of measures are
 plots: their results have a method ``plot()`` that returns one, and :func:`lossatlas.draw` takes either.
@@ -38,13 +38,13 @@ class Series:
     Attributes:
         x: float64 [n]; bars stand at them.
         y: float64 [n]; NaN leaves a gap.
-        label: its words in the key; empty for none. The same words in several panels stand once.
+        label: its label in the legend; empty for none. The same label in several panels appears once.
         low: float64 [n], lower end of a band, or of error bars for points and bars.
         high: float64 [n], the upper end.
         style: "line", "points", "both", "bars" or "step".
-        color: which of the theme's line colours, from 0; left out, the next one. -1 is the colour of faint text.
-        dashed: whether the line is dashed, as for what is only expected.
-        names: of the points, one each, written beside them; empty for none.
+        color: which of the theme's line colours, from 0; by default the next one. -1 is the colour of faint text.
+        dashed: whether the line is dashed, for instance for what is only expected.
+        names: names of the points, one each, written beside them; empty for none.
 
     Raises:
         SpecError: lengths differ, or a style is unknown.
@@ -82,11 +82,11 @@ class Series:
 
 @dataclass(frozen=True, kw_only=True)
 class Mark:
-    """A thin reference line across a panel, with a word at its end.
+    """A thin reference line across a panel, with a label at its end.
 
     Attributes:
-        x: where an upright line stands; or
-        y: where a level line lies.
+        x: position of a vertical line; or
+        y: position of a horizontal line.
         label: its words; empty for none.
     """
 
@@ -111,7 +111,7 @@ class Panel:
         x_scale: "linear", "log" or "symlog".
         y_scale: the same for the vertical axis.
         marks: reference lines.
-        x_ticks: words at positions, as for the names of bars; empty for numbers.
+        x_ticks: labels at positions, such as the names of bars; empty for numbers.
     """
 
     series: Sequence[Series]
@@ -159,7 +159,7 @@ class Plot:
     paper: Paper = field(default_factory=Paper)
 
     def __repr__(self) -> str:
-        """What it shows; how it is set is left out."""
+        """What it shows, without how it is set."""
         return f"Plot({in_words(self.title)}, {number_of(len(self.panels), 'panel')}, caption={in_words(self.caption)})"
 
     def __post_init__(self) -> None:
@@ -241,7 +241,7 @@ def onto(ax: Any, plot: Plot) -> Plot:
         The same plot: :func:`lossatlas.plot` makes a Figure of it, :func:`lossatlas.draw` a file.
 
     Raises:
-        SpecError: the Axes stands in no grid, or it is none.
+        SpecError: it is not an Axes, or not part of a grid.
         ImportError: matplotlib is not installed.
     """
     if ax is not None:
@@ -250,7 +250,7 @@ def onto(ax: Any, plot: Plot) -> Plot:
 
 
 def symmetric_below(values: np.ndarray) -> float:
-    """Where a symmetric logarithm turns linear: at the smallest size but for outliers, 1 where there is none.
+    """Where a symmetric logarithm turns linear: at the smallest magnitude apart from outliers; 1 where there is none.
 
     Returns:
         A positive threshold, in units of the values.

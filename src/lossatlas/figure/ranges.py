@@ -137,8 +137,8 @@ def choose(
     Args:
         values: float array of finite values; or a list of such arrays, one for each of what is compared, each of which
             stays as visible as it would be alone.
-        scale: "auto" takes the logarithm where positive values span more than two decades within what is shown, and
-            the linear scale otherwise.
+        scale: "auto" takes the logarithm where positive values span more than two decades of what is shown, and the
+            linear scale otherwise.
         clip: largest value shown, or the largest there is; "auto" cuts off only a minority of the cells that is
             ``far`` times as large as all others, with a gap of at least half the span of what is left; ``None`` cuts
             nothing.

@@ -1,4 +1,4 @@
-"""How numbers that are no Landscape are kept with their plots in a folder, and opened again: ``numbers.json``."""
+"""How are numbers that are not a Landscape kept with their plots in a folder, and opened again? In ``numbers.json``."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class Section:
         about: what the numbers are of, in a sentence.
         plot: their picture.
         numbers: each with what it does not prove.
-        rows: a table, as for each block of a matrix; each row with the same keys.
-        caveats: what all of them do not prove, in sentences.
+        rows: a table, such as one for the blocks of a matrix; each row with the same keys.
+        caveats: what none of them proves, in sentences.
     """
 
     about: str
@@ -67,14 +67,14 @@ class Numbers:
         """The picture of one of the answers.
 
         Args:
-            value: its name; left out, the first.
+            value: its name; by default the first.
             ax: where to draw it as well, see :func:`lossatlas.figure.plot.onto`.
 
         Returns:
             The plot.
 
         Raises:
-            SpecError: there is no such answer; all that there are, are listed.
+            SpecError: there is no such answer; the message lists those there are.
         """
         name = value or next(iter(self.sections))
         if name not in self.sections:
@@ -93,7 +93,7 @@ class Numbers:
 
 
 def check(folder: str | os.PathLike[str], identity: Mapping[str, Any]) -> None:
-    """Check, before anything is computed, that a folder can take numbers.
+    """Check, before anything is computed, that a folder can hold these numbers.
 
     Args:
         folder: where they are to be kept.

@@ -76,7 +76,7 @@ def apart(low: float, high: float) -> tuple[str, str]:
 
 
 def ascii_only(text: str) -> str:
-    r"""The same text for a format that knows no other letters.
+    r"""The same text for a format that takes nothing but ASCII.
 
     Returns:
         The text, in ASCII alone.
