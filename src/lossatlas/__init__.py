@@ -1,7 +1,7 @@
 """See and measure the loss landscape of a neural network.
 
-The way of the data: an :class:`Objective` is measured over a :class:`Plane` at the points of a :class:`Grid` by
-:func:`sample`, which gives a Landscape (an ``xarray.Dataset``) that :func:`draw` draws.
+In short: :func:`sample` measures an :class:`Objective` over a :class:`Plane`, at the points of a :class:`Grid`, and
+returns a Landscape (an ``xarray.Dataset``), which :func:`draw` turns into a picture.
 """
 
 from __future__ import annotations

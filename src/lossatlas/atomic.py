@@ -1,4 +1,4 @@
-"""How a file is written whole or not at all: beside its place first, and moved there when it is complete."""
+"""How is a file written whole or not at all? Beside its place first, then moved there when complete."""
 
 from __future__ import annotations
 

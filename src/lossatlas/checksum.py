@@ -1,7 +1,7 @@
-"""How is damage noticed: a checksum of what a file says, kept in the file itself.
+"""How is damage noticed? By a checksum of what a file says, kept in the file itself.
 
-All checksums are BLAKE2b (RFC 7693) of eight bytes. They notice damage and mixing-up, not forgery: whoever may write a
-file may also write its checksum.
+All checksums are BLAKE2b (RFC 7693) of eight bytes. They reveal damage and mix-ups, not forgery: anyone who can write a
+file can also write its checksum.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def sealed(content: Mapping[str, Any], *, indent: int | None = 2, ascii: bool = 
 
 
 def strict(content: Any) -> Any:
-    """JSON values by the standard, which knows no NaN and no infinity: what is not finite is null.
+    """JSON values by the standard, which has no NaN and no infinity: numbers that are not finite become null.
 
     Args:
         content: mappings, lists, tuples, text and numbers.
@@ -98,7 +98,7 @@ def unsealed(text: str, source: Path, *, required: bool = False) -> dict[str, An
         The content, without the checksum.
 
     Raises:
-        SpecError: the text is no JSON object, or it is not what was written.
+        SpecError: the text is not a JSON object, or not what was written.
     """
     try:
         content = json.loads(text)

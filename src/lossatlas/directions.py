@@ -1,4 +1,4 @@
-"""Which way to go from the origin: every direction under one name, ``la.directions``.
+"""Which way to go from the origin? Every direction under one name, ``la.directions``.
 
 Those that need derivatives live in :mod:`lossatlas.curvature.directions`, all others in
 :mod:`lossatlas.space.directions`, :mod:`lossatlas.space.low_rank` and :mod:`lossatlas.space.adapters`.

@@ -1,4 +1,4 @@
-"""What do other distributions bring: entry points by group and name, imported when they are asked for."""
+"""What do other distributions bring? Entry points by group and name, imported when asked for."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def brought(group: str, name: str) -> Any:
         What the entry point names.
 
     Raises:
-        SpecError: nobody brings it, two distributions do, or its own import fails; the message names the distribution.
+        SpecError: no distribution brings it, or two do, or its import fails; the message names the distribution.
     """
     found = list(entry_points(group=group, name=name))
     if not found:

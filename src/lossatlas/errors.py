@@ -8,7 +8,7 @@ __all__ = ["RunMismatchError", "SpecError", "unknown"]
 
 
 class SpecError(ValueError):
-    """A request that cannot be met: it names the argument, what it got, what was expected and what to do.
+    """A request that cannot be met: the message names the argument, what it got, what was expected and what to do.
 
     Example:
         >>> raise SpecError("by='row': unknown normalisation; choose one of filter, layer")
@@ -23,7 +23,7 @@ class RunMismatchError(RuntimeError):
 
 
 def unknown(argument: str, got: object, choices: Iterable[str]) -> str:
-    """The sentence about an unknown option, which lists all the good ones.
+    """The sentence about an unknown option, listing all valid ones.
 
     Args:
         argument: the argument's name.

@@ -1,4 +1,4 @@
-"""Is an argument what a function takes, and what to say where it is not."""
+"""Is an argument what a function takes, and what is the message if it is not?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Has somebody asked to stop: a run that listens ends after the block in hand, so that nothing of it is lost."""
+"""Has somebody asked to stop? A run that listens ends after the block in hand, so that none of it is lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a file that somebody else wrote is read: what is checked before any of it is believed."""
+"""How is a file from somebody else read? With checks before any of it is believed."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def text_of(path: str | os.PathLike[str], kind: str = "text", *, most: int = MOS
         The text.
 
     Raises:
-        SpecError: the file is missing, not a regular file, too large, or no UTF-8.
+        SpecError: the file is missing, not a regular file, too large, or not UTF-8.
     """
     source = Path(path)
     with reading(source, kind):
@@ -193,7 +193,7 @@ def json_object(path: str | os.PathLike[str], kind: str = "JSON", *, most: int =
         Its entries.
 
     Raises:
-        SpecError: the file is missing, too large, no JSON, or holds something else than an object.
+        SpecError: the file is missing, too large, not JSON, or holds something other than an object.
     """
     text = text_of(path, kind, most=most)
     with reading(path, kind):
@@ -297,7 +297,7 @@ def check_zip(path: str | os.PathLike[str]) -> None:
 def _check_claim(source: Path, claimed: int, stored: int, what: str = "it") -> None:
     if claimed > LARGE + _MOST_COMPRESSED * stored:
         raise SpecError(
-            f"{shown(source)}: {what} claims {claimed:,} bytes, stored in {stored:,}; this is damage, or a file made "
+            f"{shown(source)}: {what} claims {claimed:,} bytes, stored in {stored:,}; the file is damaged, or was made "
             "to fill the memory"
         )
 

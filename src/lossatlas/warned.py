@@ -1,4 +1,4 @@
-"""Where does a warning point, and how often is it said? To the line that called the package; once, where asked."""
+"""Where does a warning point, and how often is it given? At the line that called the package; once, where asked."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def warn(words: str, category: type[Warning] = UserWarning) -> None:
 
 @contextmanager
 def each_once(said: set[str]) -> Iterator[None]:
-    """Say no warning of the package twice: what comes again at every epoch is known after the first.
+    """Give no warning of the package twice: one that returns at every epoch is known after the first.
 
     Args:
         said: what was said already; grows.

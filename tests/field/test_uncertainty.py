@@ -188,7 +188,7 @@ def test_seeds_are_the_same_as_runs_one_by_one(net, data, tmp_path) -> None:
     assert found.summary() == pytest.approx(table.mean(1))
     said = found.words()
     assert "over 4 direction seeds" in said
-    assert "4 seeds know their spread poorly" in found.caveat
+    assert "4 seeds determine their spread poorly" in found.caveat
     reopened = Seeds.open(tmp_path / "s")
     assert reopened.seeds == (0, 1, 2, 3)
     assert reopened.words() == said
@@ -223,7 +223,7 @@ def test_a_comparison_is_welchs_interval_of_the_means_over_the_grid() -> None:
     assert (found.low, found.high) == pytest.approx((test.low, test.high))
     assert found.differ == (test.low > 0)
     assert "A minus B" in found.words
-    assert "error over samples is not in the interval" in found.caveat
+    assert "The interval leaves out the error over samples" in found.caveat
     geometric = compare(runs(np.exp(a)), runs(np.exp(b), "B"), scale="log")
     assert (geometric.low, geometric.high) == pytest.approx((np.exp(test.low), np.exp(test.high)))
     assert "times B" in geometric.words
@@ -243,8 +243,8 @@ def test_the_error_over_samples_widens_a_comparison_until_nothing_is_shown() -> 
     assert compare(runs(a, samples_error=0.01), runs(b, "B", samples_error=0.01)).differ
     wide = compare(runs(a, samples_error=1.0), runs(b, "B", samples_error=1.0))
     assert not wide.differ
-    assert "no difference shown" in wide.words
-    assert "not in the interval" not in wide.caveat
+    assert "no difference is shown" in wide.words
+    assert "leaves out the error" not in wide.caveat
 
 
 def test_cells_without_a_value_are_left_out_of_both_and_counted() -> None:
@@ -382,7 +382,7 @@ def test_an_interrupted_command_says_what_is_safe_and_goes_on(here, monkeypatch)
             raise KeyboardInterrupt
 
         patch.setattr(RunFolder, "commit", once)
-        assert "safe below a. To go on" in run(*line, code=1).output
+        assert "safe below a. To continue" in run(*line, code=1).output
     assert commits
     run(*line)
     assert Seeds.open("a").seeds == (0, 1)

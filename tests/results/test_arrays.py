@@ -100,7 +100,7 @@ def test_points_that_a_table_leaves_out_are_not_sampled_and_what_is_not_finite_s
 
 def test_a_scattered_table_and_a_point_given_twice_are_refused(tmp_path):
     generator = np.random.default_rng(0)
-    with pytest.raises(SpecError, match="30 points have 30 × 30 different coordinates.*on no grid"):
+    with pytest.raises(SpecError, match="30 points have 30 × 30 different coordinates.*form no grid"):
         la.landscape(x=generator.normal(size=30), y=generator.normal(size=30), loss=np.ones(30))
     table = np.concatenate([rows(), rows()[:1]])
     with pytest.raises(SpecError, match=r"the point x = -1, y = 0 is given 2 times"):

@@ -124,7 +124,7 @@ def test_the_checkpoint_of_another_step_or_path_is_noticed(tmp_path):
     flipping.path(tmp_path / "path")
     first, second = (tmp_path / "path" / f"step-00000000{number}.safetensors" for number in (1, 2))
     shutil.copy(first, second)
-    with pytest.raises(SpecError, match=r"step-000000002.safetensors is damaged, or another file than was recorded"):
+    with pytest.raises(SpecError, match=r"step-000000002.safetensors is damaged, or not the file that was recorded"):
         la.Trajectory.open(tmp_path / "path")
 
 
@@ -175,9 +175,7 @@ def test_a_training_of_a_curve_that_is_damaged_is_named_and_touches_nothing(tmp_
     save_file(tensors, file, metadata=facts)
     if harm == "cut":
         file.write_bytes(file.read_bytes()[:-40])
-    with pytest.raises(
-        SpecError, match=r"training.safetensors .*(delete it to begin the training|does not lie within)"
-    ):
+    with pytest.raises(SpecError, match=r"training.safetensors .*(delete it to start training|does not lie within)"):
         flipping.ways(tmp_path / "ways")
 
 
@@ -313,7 +311,7 @@ def test_the_command_says_what_it_will_do_and_does_it_when_told(growing):
     said = runner.invoke(atlas, ["repair", str(growing)])
     assert said.exit_code == 1
     assert "2 points are not what was written: 4 to 5" in said.output
-    assert "to compute again: 2 of 20 points (4 to 5)" in said.output
+    assert "to recompute: 2 of 20 points (4 to 5)" in said.output
     assert "nothing was changed" in said.output
     assert (growing / JOURNAL).read_bytes() == before
     done = runner.invoke(atlas, ["repair", str(growing), "--yes"])
@@ -342,7 +340,7 @@ def test_a_run_of_version_0_1_opens_says_it_is_unverified_and_gains_checksums_wh
     assert la.open(folder)["loss"].shape == (3, 3)
     assert not reading.progress(folder).verified
     said = CliRunner().invoke(atlas, ["info", str(folder)])
-    assert "checksums: none: version 0.1 wrote none" in said.output
+    assert "checksums: none: version 0.1 did not write any" in said.output
     assert "version 0.1 wrote no checksums" in CliRunner().invoke(atlas, ["repair", str(folder)]).output
     there = reading.progress(folder).spec
     before = la.open(folder)["loss"].values

@@ -168,7 +168,7 @@ def test_a_run_does_not_move_into_the_folder_of_another_kind(made, kind):
 
 
 def test_another_kind_does_not_move_into_the_folder_of_a_run(made):
-    with pytest.raises(SpecError, match="holds a Landscape; choose another folder for the ways between two networks"):
+    with pytest.raises(SpecError, match="holds a Landscape; choose another folder for the paths between two networks"):
         la.connect(objective(), network(0), network(1), run=made["landscape"])
     with pytest.raises(SpecError, match="holds the path of a training run; choose another folder for one scan"):
         la.seeds(objective(), la.Grid(x=(-1, 1, 3)), range(2), run=made["path"])

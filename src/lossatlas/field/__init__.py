@@ -1,1 +1,1 @@
-"""What a sampled field says: convexity, topology, uncertainty, steps. No model and no torch."""
+"""What a sampled field says: convexity, topology, uncertainty, steps. It needs neither a model nor torch."""

@@ -1,12 +1,11 @@
 r"""Which minimum does each cell run down to, and over which pass do two of them meet?
 
 The cells are the vertices of a graph in which every cell has all its neighbours, the diagonal ones too (8 in a plane,
-26 in space). From each cell one goes to the steepest lower neighbour until none is lower: to the basin of that minimum
-it belongs.
-Two basins meet at the lowest pass, the edge whose higher end is lowest. By joining the basins in the order of their
-passes, the younger (higher) minimum ending at each, one has the merge tree of the field, and with it the persistence
-of every minimum: the height of its pass above it (Edelsbrunner, Letscher, Zomorodian 2002). Equal values are told apart
-by their order in memory.
+26 in space). From each cell one steps to the steepest lower neighbour until none is lower; the cell belongs to the
+basin of the minimum reached. Two basins meet at the lowest pass, the edge whose higher end is lowest. Joining the
+basins in the order of their passes, where the younger (higher) minimum ends at each, gives the merge tree of the field,
+and with it the persistence of every minimum: the height of its pass above it (Edelsbrunner, Letscher, Zomorodian 2002).
+Ties are broken by order in memory.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ class Tree:
         minima: flat indices of the minima that are kept, lowest first, int64 [m].
         merges: m - 1 merges, lowest pass first.
         labels: int64, shaped like the field: which of the minima each cell belongs to.
-        dropped: number of minima that were too shallow to be told from none.
+        dropped: number of minima too shallow to be distinguished from noise.
     """
 
     minima: np.ndarray
@@ -57,12 +56,12 @@ class Tree:
 
 
 def merge_tree(field: np.ndarray, slack: np.ndarray | float = 0.0) -> Tree:
-    """The merge tree of a field on a grid, without the minima that its uncertainty may have made.
+    """The merge tree of a field on a grid, without minima that its errors alone may have made.
 
     Args:
         field: finite, one to three dimensions.
-        slack: how far each value may be off, shaped like the field. A minimum is kept where its pass is higher than
-            it by more than both may be off together; otherwise its basin joins the one beyond the pass.
+        slack: how far each value may be off, shaped like the field. A minimum is kept if its pass is higher by more
+            than the two may be off together; otherwise its basin joins the one beyond the pass.
 
     Returns:
         The tree.

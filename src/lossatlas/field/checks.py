@@ -1,4 +1,4 @@
-"""Is a picture right? What is odd about a measured field, and what to do about it."""
+"""Can a picture be trusted? What is odd about a measured field, and what to do about it."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class Finding:
 
     Attributes:
         question: what was asked.
-        verdict: "fine", "odd", or "unknown" where the run does not tell.
+        verdict: "fine", "odd", or "unknown" where the run cannot tell.
         words: what was seen.
-        advice: what to do, where there is something to do.
+        advice: what to do, if anything.
     """
 
     question: str
@@ -48,11 +48,11 @@ class Finding:
 def check(
     landscape: xr.Dataset, others: Sequence[xr.Dataset] = (), *, value: str = "loss", expected: float | None = None
 ) -> tuple[Finding, ...]:
-    """Ask of a Landscape whether its picture is right.
+    """Ask whether the picture of a Landscape can be trusted.
 
     Args:
-        landscape: what is examined, with one, two or three axes.
-        others: the same model on other random directions, on the same grid.
+        landscape: the Landscape to examine, with one, two or three axes.
+        others: the same model along other random directions, on the same grid.
         value: which value.
         expected: the value of the trained network as you know it, from training or a validation script.
 
@@ -76,7 +76,7 @@ def check(
         if one[value].shape != landscape[value].shape or not all(
             np.array_equal(one[axis].values, landscape[axis].values) for axis in axis_names(landscape)
         ):
-            raise SpecError("others: a run has another grid; sample all of them with the same axes")
+            raise SpecError("others: one run has another grid; sample all of them with the same axes")
     asked: tuple[Callable[[], Finding], ...] = (
         lambda: _complete(landscape, value),
         lambda: _centre_known(landscape, value, expected),
@@ -128,7 +128,7 @@ def _centre_known(landscape: xr.Dataset, value: str, expected: float | None) -> 
             question=question,
             verdict="unknown",
             words=f"{told}.",
-            advice="Compare it with what training reported, on the same data: --expect VALUE.",
+            advice="Compare it with the value that training reported on the same data: --expect VALUE.",
         )
     if math.isclose(centre, expected, rel_tol=0.02, abs_tol=1e-6):
         return Finding(
@@ -138,7 +138,8 @@ def _centre_known(landscape: xr.Dataset, value: str, expected: float | None) -> 
         question=question,
         verdict="odd",
         words=f"{told}; expected was {number(expected)}.",
-        advice="Look for another checkpoint, other preprocessing, training mode, or weights that were not loaded.",
+        advice="Look for a different checkpoint, different preprocessing, training mode, or weights that were not "
+        "loaded.",
     )
 
 
@@ -176,7 +177,7 @@ def _range(landscape: xr.Dataset, value: str) -> Finding:
     rise = float(np.median(edge)) - centre
     if abs(rise) <= _FLAT * max(abs(centre), 1e-12):
         words = f"From the centre to the edge the {value} changes by {number(rise)} only."
-        return Finding(question=question, verdict="odd", words=words, advice="Look further out: a wider range.")
+        return Finding(question=question, verdict="odd", words=words, advice="Look further out: choose a wider range.")
     inside = float(np.mean(values[np.isfinite(values)] <= centre + _VALLEY * rise))
     needed = 3.0 / values.shape[0] if values.ndim == 1 else 9.0 / values.size
     words = f"{percent(inside)} of the points lie in the lowest tenth of the rise to the edge."
@@ -185,7 +186,7 @@ def _range(landscape: xr.Dataset, value: str) -> Finding:
             question=question,
             verdict="odd",
             words=f"{words} The valley is too small to be seen.",
-            advice="Narrow the range or take more points, and look at a logarithmic scale.",
+            advice="Narrow the range or take more points, and try a logarithmic scale.",
         )
     return Finding(question=question, verdict="fine", words=words)
 
@@ -196,7 +197,7 @@ def _seeds(landscape: xr.Dataset, others: Sequence[xr.Dataset], value: str) -> F
         return Finding(
             question=question,
             verdict="unknown",
-            words="There is one run.",
+            words="There is only one run.",
             advice="Sample another seed on the same grid, and name both runs; --seeds 5 makes five at once.",
         )
     first = landscape[value].values
@@ -228,18 +229,19 @@ def _batchnorm(landscape: xr.Dataset, others: Sequence[xr.Dataset]) -> Finding:
     modes = {str(one.attrs.get("batchnorm", "")) for one in (landscape, *others)}
     if len(modes) > 1:
         said = ", ".join(sorted(mode or "none" for mode in modes))
-        advice = "Measure all of them in one way before comparing."
+        advice = "Measure all of them in the same way before comparing."
         return Finding(question=question, verdict="odd", words=f"The runs treat it differently: {said}.", advice=advice)
     mode = modes.pop()
     if not mode:
-        return Finding(question=question, verdict="fine", words="There is none, or nothing is recorded.")
+        return Finding(question=question, verdict="fine", words="There is no BatchNorm, or nothing is recorded.")
     between = [axis for axis in axis_names(landscape) if WAY.match(str(landscape[axis].attrs.get("long_name", "")))]
     if mode == "frozen" and between:
         return Finding(
             question=question,
             verdict="odd",
-            words="Statistics of the first network are frozen on the way to another one, where they are wrong.",
-            advice="Measure them at every point: --batchnorm recalibrated. A barrier may be their artefact.",
+            words="The first network's statistics are frozen on the way to another network, where they are wrong.",
+            advice="Measure them at every point: --batchnorm recalibrated. A barrier may be an artefact of the "
+            "statistics.",
         )
     if mode == "frozen":
         return Finding(
@@ -259,7 +261,7 @@ def _clipped(landscape: xr.Dataset, value: str) -> Finding:
         return Finding(question=question, verdict="unknown", words="No value is finite.")
     shown = choose(finite)
     if shown.clipped is None:
-        return Finding(question=question, verdict="fine", words=f"Nothing, on a {shown.scale} scale.")
+        return Finding(question=question, verdict="fine", words=f"Nothing is, on a {shown.scale} scale.")
     highest = number(float(finite.max()))
     words = f"{percent(shown.above)} of the cells lie above {number(shown.clipped)}, up to {highest}."
     if shown.above > _MANY_CLIPPED:

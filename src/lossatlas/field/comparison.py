@@ -31,7 +31,7 @@ class Comparison:
         difference: a minus b, or a over b.
         low: lower end of the 95 % interval.
         high: its upper end.
-        differ: whether the interval leaves out no difference (0, or a factor of 1).
+        differ: whether the interval excludes "no difference" (0, or a factor of 1).
         words: the same in words.
         caveat: what it does not say.
         titles: of both models.
@@ -131,25 +131,25 @@ def in_words(
     else:
         said = f"{what}: {first} minus {second} is {difference} ({interval})"
     if differ:
-        return f"{said}: they differ by more than the directions (and samples, where known) explain."
+        return f"{said}: they differ by more than the directions (and the samples, where known) explain."
     none = "a factor of 1" if scale == "log" else "0"
-    return f"{said}: no difference shown, the interval holds {none}."
+    return f"{said}: no difference is shown, as the interval contains {none}."
 
 
 def caveat_of(sides: Sequence[Sequence[xr.Dataset]], cells: np.ndarray, errors: Sequence[float | None]) -> str:
     """What the comparison does not say."""
     said = []
     if missing := int((~cells).sum()):
-        said.append(f"{missing} of {cells.size} cells have no finite value in some run and are left out of both.")
+        said.append(f"{missing} of {cells.size} cells lack a finite value in some run and are left out of both models.")
     if any(error is None for error in errors):
-        said.append("The error over samples is not in the interval: standard_error=True would give it.")
+        said.append("The interval leaves out the error over samples: sample with standard_error=True to include it.")
     if min(map(len, sides)) < FEW:
         said.append(f"With fewer than {FEW} seeds the interval is wide.")
     data: list[Any] = [{str(run.attrs.get("data")) for run in side} for side in sides]
     if data[0] != data[1]:
         said.append("The models were measured on different data.")
     said.append(
-        "It compares one trained network of each kind, over this grid alone: that their kinds differ needs several "
-        "trained networks of each."
+        "This compares one trained network of each kind, over this grid only: to say that the kinds differ takes "
+        "several trained networks of each."
     )
     return " ".join(said)

@@ -1,7 +1,7 @@
-"""What does a slice prove? Its own curvature, cell by cell, and how much of its area bends downwards.
+"""What does a slice prove? Its own curvature, cell by cell, and how much of its area bends down.
 
-A point where a two-dimensional slice has negative curvature proves that the loss is not convex there. The converse
-proves nothing: the Hessian of the full function can have many negative eigenvalues that no random slice shows.
+A point where a two-dimensional slice has negative curvature proves that the loss is not convex there. The converse does
+not hold: the Hessian of the full function can have many negative eigenvalues that no random slice shows.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def slice_eigenvalues(landscape: xr.Dataset, value: str = "loss") -> np.ndarray:
 
 
 def negative_share(landscape: xr.Dataset, value: str = "loss", *, threshold: float = 0.05) -> float:
-    r"""Share of the slice's area where it bends downwards, provably, and by more than a share of how it bends up.
+    r"""Share of the slice's area where it provably bends down, and by more than a given fraction of how it bends up.
 
     Counts the cells that break the inequality of convex functions by more than rounding explains, see
     :func:`lossatlas.field.inequality.violations`, and where :math:`|λ_{min}| > t\,|λ_{max}|` of the slice's own
@@ -135,7 +135,7 @@ def _bending(landscape: xr.Dataset, value: str) -> tuple[np.ndarray, np.ndarray,
 
 
 THRESHOLDS = (0.01, 0.05, 0.2)
-"""Ratios at which the share of area is given, to show what the threshold does; the middle one is that of captions."""
+"""Ratios at which the share of area is given, to show the effect of the threshold; captions use the middle one."""
 
 
 UNSTATED = 1e-3
@@ -147,13 +147,13 @@ class Proof:
     r"""What a slice proves.
 
     Attributes:
-        proves: whether some cell bends down by more than rounding can explain: the loss is not convex.
+        proves: whether some cell bends down by more than rounding can explain, so that the loss is not convex.
         inequality: the broken inequality that proves it; None where nothing is proved.
         shares: by threshold t, the share of the area that bends down, see :func:`negative_share`.
         cells: number of cells that were looked at: those whose neighbours were all evaluated.
         lambda_min: smallest eigenvalue of the full Hessian at the centre, where it is known.
         words: the statement.
-        lambda_min_error: so near to it there is an eigenvalue: its residual.
+        lambda_min_error: its residual: an eigenvalue lies within this distance of it.
     """
 
     proves: bool
@@ -171,15 +171,15 @@ def proof(landscape: xr.Dataset, value: str = "loss", *, lambda_min: float | Non
     r"""Whether a slice proves the loss non-convex, in numbers and in words.
 
     The proof is a cell that breaks the inequality of convex functions, see
-    :func:`lossatlas.field.inequality.violations`. Where :func:`lossatlas.sample` made the Landscape, it evaluated the
-    three points of the strongest again in double precision, and nothing that this refuted is claimed. Cells beside one
+    :func:`lossatlas.field.inequality.violations`. Where :func:`lossatlas.sample` made the Landscape, the three points
+    of the strongest were evaluated again in double precision, and nothing refuted by this is claimed. Cells beside one
     that was interpolated, or is not finite, are left out: an estimate proves nothing.
 
     Args:
         landscape: a Landscape, evenly spaced.
         value: which variable.
-        lambda_min: smallest eigenvalue of the full Hessian at the centre, from :func:`lossatlas.eigenvalues`; left
-            out, what the Landscape says of it (``lossatlas eigen --run``).
+        lambda_min: smallest eigenvalue of the full Hessian at the centre, from :func:`lossatlas.eigenvalues`; by
+            default what the Landscape knows of it (``lossatlas eigen --run``).
 
     Returns:
         The statement and what it rests on.

@@ -1,4 +1,4 @@
-"""What a critical point of a field is."""
+"""What is a critical point of a field?"""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Critical:
         coordinates: where it lies, by axis.
         value: the value there.
         persistence: how far it stands out; infinite for the lowest minimum.
-        boundary: whether it lies on the edge of the field, where the field may only be cut off.
+        boundary: whether it lies on the edge of the field and may be there only because the field ends.
     """
 
     kind: Kind

@@ -20,12 +20,12 @@ __all__ = ["Inequality", "bent", "check_straight", "evaluated", "spacing", "stro
 
 @dataclass(frozen=True, kw_only=True)
 class Inequality:
-    """An inequality of convex functions that is broken: at the middle of three points on a line the loss is too high.
+    """A broken inequality of convex functions: at the middle of three points on a line the loss is too high.
 
     Attributes:
         points: coordinates of the three points by axis, the middle one second.
         values: the loss there.
-        noise: how far rounding may have moved the second difference of the three.
+        noise: how far rounding may have shifted the second difference of the three.
         known: how that is known, in words.
         double: whether the three values were evaluated again in double precision.
     """
@@ -40,7 +40,7 @@ class Inequality:
 
     @property
     def difference(self) -> float:
-        """The second difference; negative, where a convex function has none below 0."""
+        """The second difference: negative here, while a convex function has none below 0."""
         before, middle, after = self.values
         return before - 2 * middle + after
 
@@ -58,7 +58,7 @@ class Inequality:
 
 
 def violations(landscape: xr.Dataset, value: str = "loss") -> np.ndarray:
-    r"""Where the slice breaks the inequality that every convex function obeys, by more than rounding explains.
+    r"""Where the slice breaks the inequality that every convex function obeys by more than rounding explains.
 
     A convex function has :math:`L(c - h) - 2 L(c) + L(c + h) ≥ 0` for every step h, short or long, so one cell that
     breaks it proves the loss non-convex. Steps go to the neighbours along each axis and each diagonal. The slice's
@@ -93,14 +93,14 @@ def violations(landscape: xr.Dataset, value: str = "loss") -> np.ndarray:
 
 
 def strongest(landscape: xr.Dataset, value: str = "loss") -> Inequality | None:
-    """The broken inequality that stands out of the rounding the most.
+    """The broken inequality that exceeds rounding the most.
 
     Args:
         landscape: a Landscape, evenly spaced.
         value: which variable.
 
     Returns:
-        It, or None where no inequality is broken by more than rounding explains.
+        The inequality, or None where none is broken by more than rounding explains.
 
     Raises:
         SpecError: fewer than 3 points along an axis, uneven spacing, or points that do not lie on a straight slice.
@@ -163,7 +163,7 @@ def evaluated(landscape: xr.Dataset, value: str = "loss") -> np.ndarray:
 
 
 def bent(landscape: xr.Dataset) -> str:
-    """What the points lie along where that is not a straight slice: on it even a convex loss may rise and fall.
+    """What the points lie along if not a straight slice: there even a convex loss may rise and fall.
 
     Args:
         landscape: a Landscape.
@@ -196,8 +196,8 @@ def check_straight(landscape: xr.Dataset) -> None:
     """
     if along := bent(landscape):
         raise SpecError(
-            f"the points lie along a {along}, not on a straight slice: that the loss rises and falls there proves "
-            "nothing, a convex loss may do so too; measure a line or a plane"
+            f"the points lie along a {along}, not on a straight slice: there even a convex loss may rise and fall, so "
+            "it proves nothing; measure a line or a plane"
         )
 
 

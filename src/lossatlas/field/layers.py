@@ -1,4 +1,4 @@
-"""What can be seen upon a map: basins and critical points, and what lies behind a ridge?"""
+"""What can be shown on a map: basins, critical points, and what lies behind a ridge?"""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _downhill(landscape: xr.Dataset, value: str) -> tuple[Layer, ...]:
     slack, how = stated_error(landscape, value)
     tree = merge_tree(field, slack)
     left = (
-        f"{number_of(tree.dropped, 'minimum', 'minima')} too shallow to be told from none "
+        f"{number_of(tree.dropped, 'minimum', 'minima')} too shallow to be distinguished from noise "
         f"{verb_of(tree.dropped, 'is')} left out ({how}). {_BEYOND}"
     )
     return _basins(landscape, field, tree, left), _critical(landscape, field, tree, left)
@@ -96,7 +96,9 @@ def _basins(landscape: xr.Dataset, field: np.ndarray, tree: Tree, left: str) -> 
         place = ", ".join(f"{name} {number(float(landscape[name].values[i]))}" for name, i in at)
         regions.append(f"basin {n}: down to {number(float(field.flat[cell]))} at {place}")
     count = len(tree.minima)
-    words = "One basin: all cells run down to one minimum." if count == 1 else f"{count} basins, the deepest first."
+    words = (
+        "One basin: all cells run down to the same minimum." if count == 1 else f"{count} basins, the deepest first."
+    )
     if count > MOST:
         words += f" Only the {MOST} deepest are drawn."
     cells = np.where(tree.labels < MOST, tree.labels, -1)

@@ -65,16 +65,16 @@ class Lowest:
 
 
 def lowest(landscape: xr.Dataset, value: str = "loss") -> Lowest | None:
-    """Find the lowest of the evaluated points, and compare it with the centre where the field contains that.
+    """Find the lowest of the evaluated points, and compare it with the centre if the field contains that.
 
     The centre is compared with the points of the grid around it, so a minimum between the points is not seen.
 
     Args:
-        landscape: of any number of axes; a slice of a larger one knows where it lies.
+        landscape: with any number of axes; a slice of a larger one knows where it lies.
         value: the value.
 
     Returns:
-        What is lowest; ``None`` where no point has a finite value.
+        The lowest point; ``None`` where no point has a finite value.
 
     Example:
         >>> from lossatlas.results.landscape import Axis, build

@@ -1,4 +1,4 @@
-"""How far may rounding have moved each value of a field: as measured, or as its number format lets one expect."""
+"""How far may rounding have shifted each value of a field? As measured, or as its number format leads one to expect."""
 
 from __future__ import annotations
 
@@ -62,18 +62,18 @@ def measured(landscape: xr.Dataset, value: str = "loss") -> dict[str, Any]:
 
 
 def rounding(landscape: xr.Dataset, value: str = "loss") -> tuple[np.ndarray, str]:
-    r"""How far rounding may have moved each value, in its own unit, and in words how that is known.
+    r"""How far rounding may have shifted each value, in its own unit, and in words how that is known.
 
     Rounding scales with what was summed, not with the sum, so it is taken from what :func:`lossatlas.sample` measured:
-    the largest error at a point with at most the next larger value, twice, and never less than 8 spacings of the value
-    in double precision. Where nothing was measured, 8 spacings of the number format are assumed.
+    twice the largest error at any point whose value is at most the next larger one, and never less than 8 spacings of
+    the value in double precision. Where nothing was measured, 8 spacings of the number format are assumed.
 
     Args:
         landscape: a Landscape.
         value: which variable.
 
     Returns:
-        float64, shaped like the field; infinite where double precision refuted all that stood out of it.
+        float64, shaped like the field; infinite where double precision refuted everything that exceeded it.
 
     Example:
         >>> from lossatlas.results.landscape import Axis, build

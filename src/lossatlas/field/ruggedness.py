@@ -1,10 +1,10 @@
-r"""How rugged is a sampled field: does it rise and fall again, where a bowl only rises?
+r"""How rugged is a sampled field: does it rise and fall again where a bowl would only rise?
 
-The share of the area that bends down does not tell a bowl that levels off from chaos. These measures do, and each is
+The share of the area that bends down cannot tell a bowl that levels off from chaos. These measures can, and each is
 exactly 0 for every convex function, wherever its minimum lies, on any grid: they count only what three points on one
 straight line prove, :math:`L(p) > \max(L(a), L(b))` with p between a and b, by more than rounding explains. No convex
-function does so, nor any increasing transformation of one (a quasi-convex function, Boyd and Vandenberghe 2004,
-section 3.4): sets below a level are convex. All points were evaluated; nothing is interpolated.
+function does that, nor does any increasing transformation of one (a quasi-convex function, Boyd and Vandenberghe 2004,
+section 3.4): its sublevel sets are convex. All points were evaluated; nothing is interpolated.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = ["MEASURES", "Ruggedness", "Spread", "over_seeds", "rugged_cells", "ru
 MEASURES = {
     "descent": "share of the rise and fall along rays from the centre that falls again after a rise",
     "behind": "share of the area behind a ridge, seen from the centre",
-    "minima": "minima besides the lowest that a ridge parts from a lower point",
+    "minima": "minima besides the lowest that a ridge separates from a lower point",
     "persistence": "how deep these minima are below their passes, summed",
 }
 """The measures, and what each is."""
@@ -37,11 +37,11 @@ MEASURES = {
 PROVES = {
     "descent": "That the loss is neither convex nor an increasing function of a convex one, where it is not 0. "
     "Unchanged by a scale and an offset of the loss.",
-    "behind": "The same; and no straight way from the centre leads there without going up and down. Unchanged by every "
-    "increasing transformation of the loss.",
-    "minima": "The same; not that the network has these minima, which out of the slice may not be any. Unchanged by "
+    "behind": "The same; and no straight line from the centre leads there without going up and down. Unchanged by "
     "every increasing transformation of the loss.",
-    "persistence": "How large a change of the loss would remove these minima; in the unit of the loss.",
+    "minima": "The same; but not that the network has these minima, which need not be minima outside the slice. "
+    "Unchanged by every increasing transformation of the loss.",
+    "persistence": "How large a change in the loss would remove these minima, in the unit of the loss.",
 }
 """What each measure proves, and what leaves it unchanged."""
 
@@ -56,7 +56,7 @@ class Ruggedness:
     Attributes:
         descent: share of the variation along rays from the centre that descends after a rise, 0 to 1; NaN where no
             point of the field lies on a ray.
-        behind: share of the cells with others between them and the centre that lie behind a ridge, 0 to 1.
+        behind: share of the cells behind a ridge, among those with other cells between them and the centre, 0 to 1.
         minima: number of inner minima besides the lowest; -1 where a hole could hide one.
         persistence: the sum of their heights below their passes, in the unit of the value.
         cells: number of evaluated cells.
@@ -91,8 +91,8 @@ def ruggedness(landscape: xr.Dataset, value: str = "loss") -> Ruggedness:
 
     From the centre, 32 rays (in a plane) go through the points of the grid. Along each the loss of a convex function
     falls at first, if at all, and then rises; what falls after a rise is counted, as a share of
-    :math:`\sum_i |L_{i+1} - L_i|` over all rays. A cell lies behind a ridge where a cell on the straight way from the
-    centre is higher than both. A minimum counts where its basin is deeper than the errors of the field, it is not on
+    :math:`\sum_i |L_{i+1} - L_i|` over all rays. A cell lies behind a ridge if a cell on the straight line from the
+    centre is higher than both ends. A minimum counts if its basin is deeper than the errors of the field, it is not on
     the edge, and a ridge stands between it and a lower cell.
 
     Args:
@@ -316,7 +316,7 @@ class Spread:
 
 
 def over_seeds(landscapes: Sequence[xr.Dataset], value: str = "loss") -> dict[str, Spread]:
-    """The measures of one model over several pairs of directions, with the interval that the directions leave.
+    """The measures of one model over several pairs of directions, with the interval over directions.
 
     Args:
         landscapes: one for each direction seed, all on one grid: the measures depend on its spacing.

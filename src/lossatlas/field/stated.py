@@ -1,4 +1,4 @@
-"""How far may the value of each cell be off, by what the field itself says: rounding, samples, interpolation."""
+"""How far may the value of each cell be off, by what the field itself states: rounding, samples, interpolation?"""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ STANDARD_ERRORS = 2.0
 
 
 def stated_error(landscape: xr.Dataset, value: str = "loss") -> tuple[np.ndarray, str]:
-    """How far each value may be off, in its own unit, and in words what that is.
+    """How far each value may be off, in its own unit, and in words what that includes.
 
     The sum of
 
@@ -39,8 +39,8 @@ def stated_error(landscape: xr.Dataset, value: str = "loss") -> tuple[np.ndarray
       number format, or what a short format was measured to be off;
     - two standard errors over the samples, where the Landscape has them (``sample(..., standard_error=True)``). All
       cells see the same samples, so differences between cells are better known than this says;
-    - the stated error of cells that were interpolated or corrected from a part of the samples; of a run that goes on,
-      and is not corrected yet, as much as the value itself.
+    - the stated error of cells that were interpolated, or corrected from a subset of the samples; in an unfinished run,
+      whose values are not corrected yet, as much as the value itself.
 
     Args:
         landscape: a Landscape.
@@ -66,7 +66,9 @@ def stated_error(landscape: xr.Dataset, value: str = "loss") -> tuple[np.ndarray
         words += ", the stated error of cells that were not evaluated on all samples"
     elif structured(landscape, "sampling").get("kind") == "subset":
         error = np.where(np.isfinite(values), np.abs(values), error)
-        words += ", and values on a part of the samples that are not corrected yet, which may be off by all they are"
+        words += (
+            ", and values on a subset of the samples that are not corrected yet and may be off by as much as they are"
+        )
     return error, words
 
 
@@ -175,7 +177,7 @@ def checked(facts: Mapping[str, Any], *, rough: float = 0.5) -> str:
     start = f"{facts['evaluated']} of {facts['cells']} points evaluated, the others interpolated"
     within = f"within {100 * facts['tolerance']:g} % of the range ({_named(facts['view'])})"
     if not facts["fresh"]:
-        return f"{start}; no fresh point was there to check them"
+        return f"{start}; there was no fresh point to check them"
     share = 1.0 - 0.05 ** (1.0 / facts["random"])
     return (
         f"{start}: {facts['fresh_within']} of {facts['fresh']} fresh points, drawn at random and predicted from the "
@@ -217,7 +219,7 @@ def on_view(landscape: xr.Dataset, shown: Range, value: str = "loss") -> np.ndar
 
 
 def another_view(landscape: xr.Dataset, shown: Range, value: str = "loss") -> str:
-    """What becomes of a claim about interpolated cells on a picture that it was not made for.
+    """What becomes of a claim about interpolated cells on a picture for which it was not made.
 
     Args:
         landscape: a Landscape.
@@ -248,7 +250,7 @@ def another_view(landscape: xr.Dataset, shown: Range, value: str = "loss") -> st
         return ""
     half, most = np.quantile(errors[filled], [0.5, 0.95])
     words = (
-        f"The interpolated cells were checked for another view ({_named(known)}); on this one their stated error is "
+        f"The interpolated cells were checked for another view ({_named(known)}); for this one their stated error is "
         f"{percent(float(half))} of the range in the median, and at most {percent(float(most))} in 95 % of them."
     )
     beyond = filled & (made.heights(landscape[value].values) >= top) if made.clipped is not None else ~filled & filled

@@ -1,4 +1,4 @@
-r"""Where does a task's score drop like a step while the loss changes smoothly? One value beside another, with numbers.
+r"""Where does a task's score drop in a step while the loss changes smoothly? One value beside another, with numbers.
 
 Both are seen on the same cells. For each pair of neighbouring cells, :math:`|v_a - v_b|` is the change across their
 border. Two numbers say how sudden a value changes; neither knows its unit:
@@ -7,11 +7,11 @@ border. Two numbers say how sudden a value changes; neither knows its unit:
     the largest change across one border, as a share of the value's range: 1 for a step, 1 / (n - 1) for a straight
     line of n cells.
 ``concentration``
-    the share of all change that the tenth of the borders with the most change carries: 0.1 for a plane, 1 for a step.
+    the share of all change carried by the steepest tenth of the borders: 0.1 for a plane, 1 for a step.
 
-A loss has no upper end, so a far corner may hold most of its range. ``limit`` cuts it where nothing is left to lose,
-such as log V, the loss of a guess among V tokens; it is stated. A score that is a mean over n problems has steps of
-1 / n by its nature; whether the step of a curve is more than that is what its interval tells.
+A loss has no upper bound, so a far corner may hold most of its range. ``limit`` caps it where nothing is left to lose,
+such as at log V, the loss of a guess among V tokens; the cap is stated. A score that is a mean over n problems has
+steps of 1 / n by nature; its interval tells whether a step of the curve is more than that.
 """
 
 from __future__ import annotations
@@ -153,19 +153,19 @@ class Steps:
 
 
 def steps_of(landscape: xr.Dataset, score: str, *, smooth: str = "loss", limit: float | None = None) -> Steps:
-    """Hold a task's score against the loss, on a line, a plane or a space.
+    """Compare a task's score with the loss, on a line, a plane or a volume.
 
     Args:
         landscape: with both values.
         score: name of the task's score.
-        smooth: what to hold it against.
+        smooth: what to compare it with.
         limit: largest value of ``smooth`` that counts.
 
     Returns:
         The numbers, and a ``plot()``.
 
     Raises:
-        SpecError: a value that is not there, or that is the same everywhere.
+        SpecError: there is no such value, or it is the same everywhere.
 
     Example:
         >>> from lossatlas.results.landscape import Axis, build

@@ -1,10 +1,10 @@
-r"""What shape has a sampled field: its minima, its saddles, how they are connected, and which of them are real.
+r"""What is the shape of a sampled field: its minima, its saddles, how they are connected, and which of them are real?
 
 Below a level c lies the set :math:`\{L ≤ c\}`. As c rises, a part of it is born at every minimum and ends at the saddle
 where it meets a deeper one; a ring around a hill is born at a saddle and ends at the maximum. How long each lives is
 its persistence (Edelsbrunner, Letscher, Zomorodian 2002). A change of every value by at most ε changes no birth and no
-death by more than ε (Cohen-Steiner, Edelsbrunner, Harer 2007): what lives longer than its birth and its death may be
-off together is no artefact of the errors, and all else is left out.
+death by more than ε (Cohen-Steiner, Edelsbrunner, Harer 2007): whatever lives longer than its birth and death may be
+off together is not an artefact of the errors, and everything else is left out.
 
 Minima, passes and basins come from :mod:`lossatlas.field.basins`, rings and shells from gudhi's cubical complex; on
 the minima the two agree.
@@ -35,9 +35,9 @@ from lossatlas.results.moves import of_inputs
 __all__ = ["CAVEAT", "Topology", "topology"]
 
 CAVEAT = (
-    "A minimum of a slice need not be one of the network: outside the slice the loss may keep falling. "
-    "Minima and saddles are sampled points: between two of them the loss may be lower or higher, and one on the edge "
-    "may be there only because the field ends."
+    "A minimum of a slice need not be one of the network: outside the slice the loss may keep falling. Minima and "
+    "saddles are sampled points: between two points the loss may be lower or higher, and a minimum on the edge may be "
+    "there only because the field ends."
 )
 
 
@@ -49,11 +49,12 @@ class Topology:
         value: which variable.
         minima: the lowest first.
         saddles: the lowest first: passes between two basins, and where rings around hills close.
-        maxima: inner ones that rings close upon, the highest first.
+        maxima: inner maxima on which rings close, the highest first.
         merges: where basins meet, the lowest first: a pair of numbers of minima (the one that ends, the one that goes
             on) and the saddle.
         basins: int64, shaped like the field: the number of the minimum that each cell runs down to.
-        diagrams: by dimension (0 parts, 1 rings, 2 shells), float64 [n, 2]: birth and death of all that lives at all.
+        diagrams: by dimension (0 parts, 1 rings, 2 shells), float64 [n, 2]: birth and death of everything, however
+            short-lived.
         dropped: number of pairs that the threshold left out.
         threshold: how it was chosen, in words.
         title: name of the model.
@@ -124,7 +125,7 @@ class Topology:
             What ``la.draw`` takes as ``overlays=``.
 
         Raises:
-            SpecError: the field has not two axes.
+            SpecError: the field does not have two axes.
         """
         return topology_plot.overlay(self)
 
@@ -142,8 +143,8 @@ def topology(landscape: xr.Dataset, value: str = "loss", *, threshold: float | L
         The shape.
 
     Raises:
-        SpecError: a value that does not exist, a bad threshold, or a field with holes: how many cells are missing is
-            said, and nothing is filled in.
+        SpecError: the value does not exist, the threshold is not valid, or the field has holes: the message says how
+            many cells are missing, and nothing is filled in.
         ImportError: gudhi is missing.
 
     Example:
@@ -181,7 +182,8 @@ def _refuse_holes(values: np.ndarray, status: np.ndarray, value: str) -> None:
     missing = int((~usable).sum())
     raise SpecError(
         f"{value!r} is missing at {missing} of {usable.size} cells ({said or 'not finite'}); a hole could hide a "
-        "minimum or a pass, so none is filled: finish the run, or cut out a part without holes with landscape.isel(...)"
+        "minimum or a pass, so none is filled in: finish the run, or cut out a part without holes with "
+        "landscape.isel(...)"
     )
 
 

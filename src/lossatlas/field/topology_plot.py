@@ -1,4 +1,4 @@
-"""What does the shape of a field look like: a merge tree, a persistence diagram, basins on a map."""
+"""What does the shape of a field look like? A merge tree, a persistence diagram, basins on a map."""
 
 from __future__ import annotations
 
@@ -115,8 +115,8 @@ def overlay(found: Shape) -> list[Overlay]:
     """
     if found.basins.ndim != 2:
         raise SpecError(
-            f"overlay: the field has {number_of(found.basins.ndim, 'axis', 'axes')}; only maps, with two, have "
-            "basins drawn upon"
+            f"overlay: the field has {number_of(found.basins.ndim, 'axis', 'axes')}; basins are drawn only on maps, "
+            "which have two"
         )
     words = [f"{n}" for n in range(1, len(found.minima) + 1)] if len(found.minima) <= MOST_WORDS else []
     layers: list[Overlay] = [

@@ -1,8 +1,8 @@
-r"""How far may a landscape be off: the spread over direction seeds, and whether two models differ by more than it.
+r"""How far may a landscape be off? The spread over direction seeds, and whether two models differ by more than that.
 
-Two things are uncertain in a picture. The samples: another draw of the data gives other means, by the standard error
-that ``sample(..., standard_error=True)`` puts beside every cell. The directions: another seed gives another plane. This
-module is about the second, and adds the first where it is known.
+Two things are uncertain in a picture. One is the samples: another draw of the data gives other means, to within the
+standard error that ``sample(..., standard_error=True)`` puts beside every cell. The other is the directions: another
+seed gives another plane. This module is about the second, and adds the first where it is known.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Seeds:
         seeds: the seeds, in the same order.
 
     Raises:
-        SpecError: fewer than two runs, or runs of different grids or models.
+        SpecError: there are fewer than two runs, or their grids or models differ.
     """
 
     runs: tuple[xr.Dataset, ...]
@@ -103,7 +103,7 @@ class Seeds:
 
     @property
     def shown(self) -> tuple[xr.Dataset, ...] | xr.Dataset:
-        """What a picture shows: all runs of a line, as median and band; of a plane the medians."""
+        """What a picture shows: for a line all runs, as median and band; for a plane the medians."""
         return self.runs if self.runs[0]["status"].ndim == 1 else self.landscape
 
     @property
@@ -176,10 +176,10 @@ class Seeds:
     @property
     def caveat(self) -> str:
         """What the spread does not say."""
-        few = f"{len(self.runs)} seeds know their spread poorly. " if len(self.runs) < FEW else ""
+        few = f"{len(self.runs)} seeds determine their spread poorly. " if len(self.runs) < FEW else ""
         return (
-            f"{few}The spread is over random directions alone: another training run, other data or another "
-            "normalisation may differ by more, and no random direction shows what only few directions do."
+            f"{few}The spread is over random directions only: another training run, other data or another "
+            "normalisation may differ by more, and no random direction shows what happens along only a few directions."
         )
 
 
@@ -192,9 +192,9 @@ def compare(
 ) -> Comparison:
     r"""Test whether two models differ by more than the spread over direction seeds.
 
-    For each seed the mean over the grid is one number. Both models' numbers are compared by Welch's interval (Welch
-    1947, Biometrika 34); where standard errors over samples are known, the mean of them over the grid, which the error
-    of the mean cannot exceed, is added:
+    Each seed contributes one number, the mean over the grid. The numbers of the two models are compared by Welch's
+    interval (Welch 1947, Biometrika 34); where standard errors over samples are known, their mean over the grid, which
+    the error of the mean cannot exceed, is added:
 
     .. math:: \bar a - \bar b ± t_{0.975} \sqrt{s_a^2 / K_a + s_b^2 / K_b + e_a^2 + e_b^2}
 
@@ -202,14 +202,14 @@ def compare(
         a: the runs of one model.
         b: the runs of the other, on the same grid.
         value: the loss or a metric.
-        scale: "linear", or "log" for the mean of the logarithm, so that a few high cells do not decide; "auto" takes
-            it where all values are positive and span more than a factor of 30.
+        scale: "linear", or "log" for the mean of the logarithm, so that a few high cells do not decide; "auto" chooses
+            "log" where all values are positive and span more than a factor of 30.
 
     Returns:
         Difference and interval, in numbers and words.
 
     Raises:
-        SpecError: fewer than two runs of a model, different grids, or no cell that is finite in all.
+        SpecError: a model has fewer than two runs, the grids differ, or no cell is finite in all runs.
 
     Example:
         >>> axis = Axis(coordinates=np.linspace(-1, 1, 5), length=1.0)
@@ -266,7 +266,7 @@ def _runs(side: Seeds | Sequence[xr.Dataset]) -> tuple[xr.Dataset, ...]:
 
 def _check_alike(runs: Sequence[xr.Dataset]) -> None:
     if len(runs) < 2:
-        raise SpecError(f"{len(runs)} run has no spread; give at least two seeds, better {FEW}")
+        raise SpecError(f"{len(runs)} run has no spread; give at least two seeds, preferably {FEW}")
     first = runs[0]
     for run in runs[1:]:
         axes = axis_names(run)

@@ -1,4 +1,4 @@
-"""How numbers from anywhere, arrays or tables, become a Landscape that can be drawn and measured."""
+"""How do numbers from anywhere, arrays or tables, become a Landscape that can be drawn and measured?"""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lossatlas.untrusted import check_zip, reading, text_of
 __all__ = ["UNKNOWN", "landscape", "read_table"]
 
 UNKNOWN = "unknown"
-"""What an imported Landscape says of a number format or a device that its source does not name."""
+"""What an imported Landscape says where its source does not name a number format or a device."""
 
 _AXES = ("x", "y", "z", "alpha", "beta", "gamma", "t", "u", "v", "w", "a", "b", "c", "α", "β", "γ")
 _SCORE = re.compile(r"acc|err|score|f1|auc", re.IGNORECASE)
@@ -41,17 +41,18 @@ def landscape(
     source: str = "arrays",
     **columns: Any,
 ) -> xr.Dataset:
-    """Make a Landscape of arrays: ``la.landscape(x=…, y=…, loss=…)``.
+    """Make a Landscape from arrays: ``la.landscape(x=…, y=…, loss=…)``.
 
-    The arrays are a grid, ``x`` [nx], ``y`` [ny] and ``loss`` [nx, ny] with ``loss[i, j]`` at ``x[i]``, ``y[j]``; or a
-    table, all of one shape, a row for each point. Points that a table leaves out are not sampled; nothing is filled in.
+    The arrays are either a grid, ``x`` [nx], ``y`` [ny] and ``loss`` [nx, ny] with ``loss[i, j]`` at ``x[i]``,
+    ``y[j]``; or a table, all of the same shape, with a row for each point. Points missing from a table count as not
+    sampled; nothing is filled in.
 
     Args:
-        axes: the names of the columns that are coordinates; left out, those called x, y, z, alpha, beta, t, …, or else
+        axes: the names of the columns that are coordinates; by default those called x, y, z, alpha, beta, t, …, or else
             the first ones, one for each dimension.
         title: what pictures call the model.
-        lengths: norm of the direction by axis, so that coordinate times length is a distance in parameter space; where
-            it is left out, the length is unknown and no second scale is drawn.
+        lengths: norm of the direction by axis, so that coordinate times length is a distance in parameter space;
+            without it the length is unknown and no second scale is drawn.
         labels: what each direction is, by axis.
         model: class or source of the model.
         data: source of the data.
@@ -64,7 +65,8 @@ def landscape(
         A Landscape.
 
     Raises:
-        SpecError: shapes that do not fit each other, a point given twice, points on no grid, no coordinates or values.
+        SpecError: the shapes do not match, a point is given twice, the points are on no grid, or there are no
+            coordinates or no values.
 
     Example:
         >>> x, y = np.linspace(-1, 1, 5), np.linspace(0, 1, 3)
@@ -130,7 +132,7 @@ def _axis_names(arrays: Mapping[str, np.ndarray], asked: Sequence[str]) -> tuple
     if len(known) == len(arrays):
         known = known[:-1]  # x, y, z: heights over a plane
     if not 1 <= len(known) <= 3:
-        raise SpecError(f"columns {list(arrays)}: which are coordinates? give axes=, one to three of them")
+        raise SpecError(f"columns {list(arrays)}: which of them are coordinates? Name one to three with axes=")
     return known
 
 
@@ -162,7 +164,10 @@ def _on_grid(
     if len(set(shapes.values())) > 1:
         turned = separate and all(arrays[name].shape == shape[::-1] for name in values)
         hint = "; give the transpose, values[i, j] at x[i], y[j]" if turned else ""
-        raise SpecError(f"shapes {shapes}: values need the shape {shape} of the axes {list(names)}, or all one{hint}")
+        raise SpecError(
+            f"shapes {shapes}: values need the shape {shape} of the axes {list(names)}, or all arrays the "
+            f"same shape{hint}"
+        )
     return _gathered({name: array.ravel() for name, array in arrays.items()}, names, values)
 
 
@@ -180,8 +185,8 @@ def _gathered(
     count = len(places[0])
     if count * _MOST_EMPTY < np.prod(shape):
         raise SpecError(
-            f"{count} points have {' × '.join(map(str, shape))} different coordinates {list(names)}, on no grid; "
-            "interpolate them yourself, or measure on a grid"
+            f"{count} points have {' × '.join(map(str, shape))} different coordinates {list(names)}, which form no "
+            "grid; interpolate them yourself, or measure on a grid"
         )
     flat = np.ravel_multi_index(places, shape)
     found, times = np.unique(flat, return_counts=True)
@@ -257,7 +262,7 @@ def _columns(source: Path) -> dict[str, list[float]]:
     head = [entry.strip() for entry in rows[0]]
     if all(_is_number(entry) for entry in head):
         if not 2 <= len(head) <= 4:
-            raise SpecError(f"{source} has {len(head)} columns without names; give a first row of names")
+            raise SpecError(f"{source} has {len(head)} columns without names; put their names in the first row")
         head = [*"xyz"[: len(head) - 1], "loss"]
     else:
         rows = rows[1:]

@@ -49,7 +49,7 @@ def check_contents(landscape: xr.Dataset) -> None:
             raise SpecError(f"not a Landscape: {str(own)!r} holds {variable.dtype}; expected numbers")
     status = landscape["status"].values
     if status.dtype.kind not in "iu" or status.size == 0 or status.min() < 0 or status.max() >= _STATUSES:
-        raise SpecError(f"not a Landscape: 'status' has other values than 0 to {_STATUSES - 1}")
+        raise SpecError(f"not a Landscape: 'status' has values other than 0 to {_STATUSES - 1}")
     for attribute, value in list(landscape.attrs.items()):
         landscape.attrs[attribute] = _checked(str(attribute), value)
 
@@ -61,7 +61,7 @@ def _check_axis(landscape: xr.Dataset, name: str) -> None:
         raise SpecError(f"not a Landscape: the coordinates {name!r} are not finite numbers in increasing order")
     length = landscape[f"{name}_length"]
     if length.dims != (name,) or length.dtype.kind not in "fiu":
-        raise SpecError(f"not a Landscape: '{name}_length' has not one number for each {name!r}")
+        raise SpecError(f"not a Landscape: '{name}_length' does not have one number for each {name!r}")
     told = landscape[name].attrs
     if not isinstance(told.get("length", 0.0), (int, float)) or not isinstance(told.get("long_name", ""), str):
         raise SpecError(f"not a Landscape: the axis {name!r} has no number as its length, or no text as its label")
@@ -80,7 +80,7 @@ def _checked(name: str, value: Any) -> Any:
     try:
         content = json.loads(value or "{}")
     except (ValueError, RecursionError) as fault:
-        raise SpecError(f"not a Landscape: the attribute {name} is no JSON ({fault})") from fault
+        raise SpecError(f"not a Landscape: the attribute {name} is not JSON ({fault})") from fault
     if not isinstance(content, dict):
-        raise SpecError(f"not a Landscape: the attribute {name} holds no JSON object")
+        raise SpecError(f"not a Landscape: the attribute {name} does not hold a JSON object")
     return value

@@ -1,8 +1,7 @@
-"""How does a Landscape relate to ``xarray.Dataset``: it is one, that shows its picture and draws itself.
+"""How does a Landscape relate to ``xarray.Dataset``? It is one that shows its picture and can draw itself.
 
-A notebook shows a Landscape as its picture, with the numbers folded away below. Every dataset, also one that
-``xarray.open_dataset`` read, has what can be drawn of it as ``dataset.atlas``
-(:class:`lossatlas.draw.accessor.Atlas`).
+A notebook shows a Landscape as its picture, with the numbers folded away below. Every dataset, even one read by
+``xarray.open_dataset``, offers its pictures as ``dataset.atlas`` (:class:`lossatlas.draw.accessor.Atlas`).
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ __all__ = ["Landscape", "landscape_of"]
 
 
 class Landscape(xr.Dataset):  # type: ignore[no-untyped-call]
-    """A dataset of the schema of :mod:`lossatlas.results.landscape`. What xarray makes of it is one again.
+    """A dataset of the schema of :mod:`lossatlas.results.landscape`. xarray's operations on it return another.
 
-    Arithmetic may give a plain ``xarray.Dataset``: everything in lossatlas takes that as well.
+    Arithmetic may give a plain ``xarray.Dataset``, which everything in lossatlas takes as well.
     """
 
     __slots__ = ()

@@ -1,4 +1,4 @@
-"""What a run folder is made of, and how its files are read without writing to them, whatever became of their writer."""
+"""What is a run folder made of, and how are its files read without writing to them, whatever became of their writer?"""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Seen:
 
 def repair_command(folder: Path) -> str:
     """What to do about a damaged run, for a message."""
-    return f"`lossatlas repair {folder}` says what is lost and computes just that again"
+    return f"`lossatlas repair {folder}` says what is lost and recomputes just that"
 
 
 _RUN = "run"
@@ -93,7 +93,7 @@ def result_of(folder: Path, spec: RunSpec | None = None) -> xr.Dataset:
 
     Args:
         folder: with ``landscape.nc``, and a specification or a journal where it is of a run.
-        spec: what the run is; left out, what the folder says.
+        spec: what the run is; by default what the folder says.
 
     Returns:
         The Landscape.
@@ -126,7 +126,8 @@ def look(folder: Path) -> Seen:
         What it is, and every point.
 
     Raises:
-        SpecError: no run folder, or one that is damaged: the message names the file, what of it, and what to do.
+        SpecError: this is not a run folder, or it is damaged: the message names the file, which part of it, and what to
+            do.
     """
     path, spec = folder / JOURNAL, spec_of(folder)
     if not path.is_file():
@@ -179,7 +180,8 @@ def spec_of(folder: Path) -> RunSpec:
         if (folder / JOURNAL).is_file():
             hint = f" any more: {SPEC} is missing beside {JOURNAL}, which holds a copy; {repair_command(folder)}"
         if (folder / ANCHORS).is_file():
-            hint = f" yet: it has {ANCHORS}, the points that saw all samples; run the same command again to go on"
+            hint = f" yet: it has {ANCHORS}, the points evaluated on all samples; run the same command again to "
+            "continue"
         raise SpecError(f"{folder} is not a run folder{hint}") from fault
     except (OSError, ValueError) as fault:
         raise SpecError(f"{path} is damaged ({fault}); {repair_command(folder)}") from fault
@@ -201,7 +203,7 @@ def check_same(folder: Path, spec: RunSpec, connection: sqlite3.Connection) -> N
     if text is None:
         if spec.format == FIRST:
             return
-        raise SpecError(f"{path} is damaged (it does not say which run it is of); {repair_command(folder)}")
+        raise SpecError(f"{path} is damaged (it does not say to which run it belongs); {repair_command(folder)}")
     try:
         there = RunSpec.from_json(text, path)
     except SpecError as fault:
@@ -209,8 +211,8 @@ def check_same(folder: Path, spec: RunSpec, connection: sqlite3.Connection) -> N
     if there.key != spec.key:
         parts = "; ".join(there.differences(spec)) or f"begun {there.about.created}, and this one {spec.about.created}"
         raise SpecError(
-            f"{path} belongs to another run than {folder / SPEC}: {parts}. Put the journal back that belongs here, or "
-            "this one where it belongs"
+            f"{path} belongs to another run than {folder / SPEC}: {parts}. Restore the journal that belongs here, or "
+            "move this one to where it belongs"
         )
 
 

@@ -1,4 +1,4 @@
-r"""How the files of the original code are read and written: its HDF5 surfaces and directions.
+r"""How are the files of the original code read and written? Its HDF5 surfaces and directions.
 
 The layout (tomgoldstein/loss-landscape, ``plot_surface.py``, ``net_plotter.py``):
 
@@ -6,8 +6,8 @@ The layout (tomgoldstein/loss-landscape, ``plot_surface.py``, ``net_plotter.py``
     ``test_loss``, ``test_acc``) with accuracies in percent. A cell that was not computed holds -1.
 *   The two-dimensional arrays are allocated as [len(x), len(y)] but filled in the order of ``numpy.meshgrid(x, y)``,
     whose result has the shape [len(y), len(x)]. For a square grid this means that ``stored[i, j]`` is the value at x
-    index j and y index i. For any other grid the flat order is still that of the meshgrid, only the shape lies; both
-    cases are read alike, by viewing the flat array as [len(y), len(x)].
+    index j and y index i. For any other grid the flat order is still that of the meshgrid, and only the shape is wrong;
+    both cases are read in the same way, by viewing the flat array as [len(y), len(x)].
 *   A direction is a group ``xdirection`` or ``ydirection`` with an array for each parameter, named by its number. The
     names of the parameters are absent.
 """
@@ -63,11 +63,11 @@ def read_surface(path: str | os.PathLike[str]) -> xr.Dataset:
 
     Returns:
         A Landscape with ``loss`` and ``accuracy`` (and ``test_loss``, ``test_accuracy`` where they are). A file with
-        values of the test set alone gives these as ``loss`` and ``accuracy``, and says so. What the file does not know,
-        the length of the directions, number of samples, number format and device, stays unknown.
+        values of the test set only gives these as ``loss`` and ``accuracy``, and says so. What the file does not say
+        (the length of the directions, the number of samples, the number format and the device) stays unknown.
 
     Raises:
-        SpecError: the file is missing, damaged, or no surface.
+        SpecError: the file is missing, damaged, or not a surface.
     """
     return _reading(Path(path), _surface)
 
@@ -146,8 +146,8 @@ def write_surface(
 ) -> Path:
     """Write a Landscape in the layout of the original code, for scripts that read it.
 
-    A metric ``error`` is written as the accuracy it implies. Other metrics have no place there and are left out, and so
-    is the status, except that cells which were not sampled hold -1.
+    A metric ``error`` is written as the accuracy it implies. Other metrics have no place there and are left out. So is
+    the status, except that cells which were not sampled hold -1.
 
     Args:
         landscape: of one or two axes.
@@ -219,7 +219,7 @@ def _directions(file: h5py.File, path: Path) -> dict[str, list[np.ndarray]]:
 
 
 def match(arrays: Sequence[np.ndarray], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
-    """Give nameless arrays the names of a model's parameters, in order.
+    """Give unnamed arrays the names of a model's parameters, in order.
 
     Args:
         arrays: as :func:`read_directions` gives them.
@@ -229,7 +229,7 @@ def match(arrays: Sequence[np.ndarray], shapes: Mapping[str, tuple[int, ...]]) -
         The arrays by name.
 
     Raises:
-        SpecError: another number of arrays or another shape; the message has the first that differs.
+        SpecError: the number of arrays or a shape differs; the message names the first difference.
 
     Example:
         >>> list(match([np.zeros((2, 3)), np.zeros(2)], {"weight": (2, 3), "bias": (2,)}))

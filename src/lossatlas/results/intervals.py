@@ -1,4 +1,4 @@
-"""How sure is a share of problems solved: the exact binomial interval."""
+"""How sure is a share of problems solved? The exact binomial interval."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ __all__ = ["clopper_pearson", "with_interval"]
 def clopper_pearson(shares: np.ndarray, number: int, *, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
     r"""The Clopper–Pearson interval of a share (Clopper and Pearson 1934, Biometrika 26).
 
-    With k of n problems solved, all shares p for which neither k or more nor k or fewer would be rarer than
-    :math:`(1 - level) / 2`. It says how far the share of another draw of problems may be; neighbouring cells solve the
-    same problems, so their differences are surer than two such intervals suggest.
+    With k of n problems solved, it holds all shares p for which neither "k or more" nor "k or fewer" is rarer than
+    :math:`(1 - level) / 2`. It says how far off the share may be for another draw of problems; neighbouring cells solve
+    the same problems, so their differences are more certain than two such intervals suggest.
 
     Args:
         shares: k / n, any shape; NaN stays NaN.

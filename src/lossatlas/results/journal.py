@@ -1,4 +1,4 @@
-"""What is in a journal: points that carry checksums, the specification they belong to, and a tally of them.
+"""What is in a journal? Points that carry checksums, the specification they belong to, and a tally of them.
 
 A point is a row of the table ``points``: index, status, values as bytes, note, and the checksum of all four under the
 key of the run, so that a point of another run does not pass for one of this. The table ``meta`` holds the

@@ -1,7 +1,7 @@
-"""What is a Landscape: the schema of the dataset, and how one is built, checked, saved and read.
+"""What is a Landscape? The schema of the dataset, and how one is built, checked, saved and read.
 
-A Landscape is an ``xarray.Dataset`` (see :mod:`lossatlas.results.dataset`). Its dimensions carry the names of the
-axes, so a value is asked for by coordinate and never by position: ``landscape["loss"].sel(x=0, y=0)``.
+A Landscape is an ``xarray.Dataset`` (see :mod:`lossatlas.results.dataset`). Its dimensions carry the names of the axes,
+so a value is looked up by coordinate and never by position: ``landscape["loss"].sel(x=0, y=0)``.
 
 ======================  ==========  =================================================================
 variable                dims        meaning
@@ -91,7 +91,7 @@ ATTRIBUTES: dict[str, str] = {
 
 
 class Status(enum.IntEnum):
-    """What became of one cell. A value that is not finite stays as it is; only its status says so."""
+    """What became of a cell. A value that is not finite stays as it is; its status says so."""
 
     NOT_SAMPLED = 0
     OK = 1
@@ -136,7 +136,7 @@ class Count:
 
 @dataclass(frozen=True, kw_only=True)
 class About:
-    """What a Landscape says of itself: the attributes of the schema, as Python values."""
+    """What a Landscape says about itself: the attributes of the schema, as Python values."""
 
     title: str = "model"
     model: str = ""
@@ -187,14 +187,14 @@ def build(
         axes: the axes in the order of the arrays' dimensions.
         values: float64 arrays by name, each of shape ``[len(axis) for axis in axes]``. ``"loss"`` is the loss,
             all others are metrics.
-        status: int8, same shape; left out, it follows from which values are finite.
+        status: int8, same shape; by default it follows from which values are finite.
         about: what the Landscape says of itself.
 
     Returns:
         A valid Landscape.
 
     Raises:
-        SpecError: an array has another shape than the axes, or a name is taken.
+        SpecError: an array's shape does not match the axes, or a name is taken.
 
     Example:
         >>> axis = Axis(coordinates=np.array([-1.0, 0.0, 1.0]), length=2.0)
@@ -240,7 +240,7 @@ def complete(
     errors: Mapping[str, np.ndarray],
     sampling: Mapping[str, Any],
 ) -> xr.Dataset:
-    """A Landscape whose empty cells are interpolated. Evaluated cells keep their values bit for bit.
+    """Fill the empty cells of a Landscape by interpolation. Evaluated cells keep their values bit for bit.
 
     Args:
         landscape: with cells that were not sampled.
@@ -337,7 +337,7 @@ def validate(landscape: xr.Dataset) -> None:
     """Check that a dataset is a Landscape.
 
     Raises:
-        SpecError: a variable or coordinate is missing, has other dimensions, or an attribute is not of the schema.
+        SpecError: a variable or coordinate is missing or has wrong dimensions, or an attribute is not in the schema.
     """
     check_kind("landscape", landscape, xr.Dataset, LANDSCAPE)
     if "status" not in landscape:
@@ -357,7 +357,7 @@ def validate(landscape: xr.Dataset) -> None:
 
 
 def save(landscape: xr.Dataset, path: str | os.PathLike[str]) -> Path:
-    """Write a Landscape to a netCDF file, replacing or not at all.
+    """Write a Landscape to a netCDF file, whole or not at all; an existing file is replaced.
 
     Args:
         landscape: a valid Landscape.
@@ -381,13 +381,13 @@ def save(landscape: xr.Dataset, path: str | os.PathLike[str]) -> Path:
 
 
 def load(path: str | os.PathLike[str]) -> xr.Dataset:
-    """Read a Landscape from a netCDF file, wholly into memory.
+    """Read a whole Landscape from a netCDF file into memory.
 
     Returns:
         The Landscape, checked against the schema.
 
     Raises:
-        SpecError: the file is missing, is no netCDF file, is damaged, or holds something else.
+        SpecError: the file is missing, damaged, not a netCDF file, or holds something else.
     """
     check_hdf5(path, "a Landscape (netCDF)")
     with reading(path, "a Landscape (netCDF)"):

@@ -1,4 +1,4 @@
-"""How the shards of a run become one journal, without the model."""
+"""How do the shards of a run become one journal, without the model?"""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class Merged:
 
 
 def merge(run: str | os.PathLike[str]) -> Merged:
-    """Take the points of all shards over into the run itself, and write its Landscape where none is missing.
+    """Merge the points of all shards into the run itself, and write its Landscape if none is missing.
 
-    Shards that are still running go on undisturbed; merge again when they have ended.
+    Shards that are still running go on undisturbed; merge again when they have finished.
 
     Args:
         run: the run folder.
@@ -56,7 +56,9 @@ def merge(run: str | os.PathLike[str]) -> Merged:
     folder = Path(run)
     shards = shards_of(folder)
     if not shards:
-        raise SpecError(f"{folder} has no shards: nothing to merge. They are made by lossatlas sample … --shard 1/8")
+        raise SpecError(
+            f"{folder} has no shards, so there is nothing to merge. Shards are made by lossatlas sample … --shard 1/8"
+        )
     seen = look_at_all(folder)
     with RunFolder.begin(folder, seen.spec) as journal:
         absorb(journal, folder)

@@ -10,7 +10,7 @@ from lossatlas.results.landscape import axis_names, structured
 
 __all__ = ["ATTACKS", "TOWARDS", "along_words", "moved_words", "not_convex", "of_inputs"]
 
-ATTACKS = "A low loss on this plane proves no robustness: an attack may go any other way."
+ATTACKS = "A low loss on this plane does not prove robustness: an attack may go in any other direction."
 """What a picture of the inputs does not prove."""
 
 TOWARDS = "towards "

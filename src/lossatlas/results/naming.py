@@ -45,7 +45,7 @@ def check_names(
         endings: how no name may end.
 
     Raises:
-        SpecError: a name that is not text, is taken, or ends as a variable of the schema does.
+        SpecError: a name is not text, is taken, or ends like a variable of the schema.
 
     Example:
         >>> check_names("metrics", ["error_low"])

@@ -1,4 +1,4 @@
-"""How a dataset becomes a netCDF file and is read back, with a checksum of every value, name and attribute.
+"""How does a dataset become a netCDF file and get read back, with a checksum of every value, name and attribute?
 
 Both happen in memory: the HDF5 library never sees a disk, which may be full, or end in the middle of a file. Every
 chunk has the Fletcher-32 sum of HDF5 too, which any program checks that reads the file.
@@ -57,7 +57,7 @@ def decoded(content: bytes, source: Path) -> xr.Dataset:
         The dataset, with plain numbers and texts as attributes.
 
     Raises:
-        SpecError: it is no netCDF file, or not what was written.
+        SpecError: it is not a netCDF file, or not what was written.
     """
     with reading(source, "a Landscape (netCDF)"):
         dataset = xr.load_dataset(io.BytesIO(content), engine=ENGINE)

@@ -1,4 +1,4 @@
-"""What does a path hold, and who opens it: one question for folders and files of every kind.
+"""What does a path hold, and who opens it? One question for folders and files of every kind.
 
 A folder says its kind in ``spec.json``; those that version 0.1 wrote are known by their files. Each room brings its
 opener by name, imported on the first use of that kind, so that reading a Landscape never waits for torch.
@@ -64,7 +64,7 @@ class Kind:
 
 _LANDSCAPE = "lossatlas.results.reading:open"
 _ALL = (
-    Kind("connection", "the ways between two networks", "lossatlas.connect.connections:opened", ("connection.json",)),
+    Kind("connection", "the paths between two networks", "lossatlas.connect.connections:opened", ("connection.json",)),
     Kind("path", "the path of a training run", "lossatlas.paths.trajectories:Trajectory.open", ("path.json",)),
     Kind("seeds", "one scan along several planes", "lossatlas.field.uncertainty:Seeds.open", (f"seed-*/{SPEC}",)),
     Kind(
@@ -75,7 +75,7 @@ _ALL = (
     Kind("flatness", "a table of measures of flatness", "lossatlas.flatness.stored:opened", (), (".json",)),
     Kind(
         "table",
-        "numbers of another program",
+        "numbers from another program",
         "lossatlas.results.arrays:read_table",
         (),
         (".csv", ".tsv", ".txt", ".npz"),
@@ -101,7 +101,7 @@ def kind_of(path: str | os.PathLike[str]) -> Kind | None:
 
     Example:
         >>> kind_of("surface.csv").words, kind_of("nowhere") is None
-        ('numbers of another program', True)
+        ('numbers from another program', True)
     """
     place = path_of("path", path)
     if not place.is_dir():
@@ -131,14 +131,14 @@ def open(path: str | os.PathLike[str]) -> Any:
 
     Args:
         path: a run folder, finished or not, or a ``.nc`` file; the folder of a :class:`~lossatlas.Recorder`, of
-            :func:`lossatlas.connect`, of :func:`lossatlas.seeds`, of :func:`lossatlas.curvature_map` or of
-            ``lossatlas eigen``; the ``.json`` of ``lossatlas sharpness``; numbers of another program (csv, tsv, txt,
-            npz) or a surface of the original code (h5).
+            :func:`lossatlas.connect`, of :func:`lossatlas.seeds`, of :func:`lossatlas.curvature_map` or of ``lossatlas
+            eigen``; the ``.json`` of ``lossatlas sharpness``; numbers from another program (csv, tsv, txt, npz) or a
+            surface of the original code (h5).
 
     Returns:
-        A Landscape (``xarray.Dataset``) of a run, a map or a file of numbers; a :class:`~lossatlas.Trajectory`,
+        For a run, a map or a file of numbers a Landscape (``xarray.Dataset``); a :class:`~lossatlas.Trajectory`,
         :class:`lossatlas.connect.connections.Ways`, :class:`lossatlas.field.uncertainty.Seeds`,
-        :class:`lossatlas.figure.stored.Numbers` or :class:`lossatlas.sharpness.Table` of the others. All can be drawn:
+        :class:`lossatlas.figure.stored.Numbers` or :class:`lossatlas.sharpness.Table` for the others. All can be drawn:
         ``la.draw(la.open(path), "a.png")``.
 
     Raises:
@@ -159,8 +159,8 @@ def open(path: str | os.PathLike[str]) -> Any:
         if (place / ANCHORS).is_file():
             spec_of(place)
         raise SpecError(
-            f"{place} is not a run folder: it has no {SPEC}, and nothing else that is known. A folder of checkpoints "
-            "opens with lossatlas.Trajectory.open"
+            f"{place} is not a run folder: it has no {SPEC}, and nothing else that lossatlas knows. A folder of "
+            "checkpoints is opened by lossatlas.Trajectory.open"
         )
     return (kind or KINDS["landscape"]).open(place)
 
@@ -186,7 +186,7 @@ def landscape_at(path: str | os.PathLike[str]) -> xr.Dataset:
 
 
 def name_kind(folder: Path, name: str) -> None:
-    """Say in a folder which kind of result it is to hold; the folder is made where it is missing.
+    """Record in a folder which kind of result it will hold; the folder is made if it is missing.
 
     Args:
         folder: the folder.

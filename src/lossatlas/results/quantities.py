@@ -1,4 +1,4 @@
-"""What the values of a map of curvature are: their words, their range, and what they do not prove."""
+"""What are the values of a map of curvature? Their labels, their range, and what they do not prove."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class Quantity:
     __repr__ = one_line
 
 
-_ENDS = "The true λmin may be lower and the true λmax higher: an iteration finds both from inside."
+_ENDS = "The true λmin may be lower and the true λmax higher: the iteration approaches both from inside."
 
 QUANTITIES = {
     "ratio": Quantity(
         label="|λmin/λmax|",
-        caveat="Of all directions, not of this plane alone. 0 where none bends down, 1 where the steepest bend down is "
-        f"as strong as the steepest up. {_ENDS} Derivatives do not see kinks, as of ReLU.",
+        caveat="Over all directions, not just this plane. 0 where none bends down, 1 where the strongest downward "
+        f"bend equals the strongest upward one. {_ENDS} Derivatives do not see kinks, such as those of ReLU.",
         ends=(0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0),
     ),
     "lambda_min": Quantity(label="λmin", caveat=f"Per squared parameter norm. {_ENDS} Derivatives do not see kinks."),
@@ -47,18 +47,18 @@ QUANTITIES = {
     "products": Quantity(label="Hessian-vector products", caveat="The cost of a point, and nothing of the surface."),
     "critical": Quantity(
         label="2/ηc",
-        caveat="ηc: step along its gradient at which the loss first rises. Of that one direction, never above λmax to "
-        "second order.",
+        caveat="ηc: step along its gradient at which the loss first rises. For that one direction; to second order "
+        "never above λmax.",
     ),
     "scaled critical": Quantity(
         label="2/ηc, scaled gradient",
-        caveat="ηc: step along its scaled gradient at which the loss first rises. Of that one direction, not bounded "
+        caveat="ηc: step along its scaled gradient at which the loss first rises. For that one direction; not bounded "
         "by λmax of the unscaled Hessian.",
     ),
     "relative critical": Quantity(
         label="2/ηc, relative",
-        caveat="ηc: step along the first loss's update at which a second one rises. Of that one direction, not bounded "
-        "by λmax of either loss.",
+        caveat="ηc: step along the first loss's update at which a second loss rises. For that one direction; not "
+        "bounded by λmax of either loss.",
     ),
     "evaluations": Quantity(label="evaluations of the loss", caveat="The cost of a point, and nothing of the surface."),
 }

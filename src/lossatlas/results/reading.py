@@ -1,4 +1,4 @@
-"""How a result is read: a finished file, or a run folder that may still be growing."""
+"""How is a result read? From a finished file, or from a run folder that may still be growing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = ["Progress", "finished", "open", "progress", "read"]
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far a run is.
+    """How far a run has got.
 
     Attributes:
         spec: what it is.
@@ -81,7 +81,7 @@ def _unfinished(spec: RunSpec) -> dict[str, Any]:
     sampler = spec.identity.get("sampler", {})
     if "subset" not in sampler:
         return {}
-    words = f"{sampler['subset']} of {sampler['of']} samples alone, not yet corrected to all: that comes with the end"
+    words = f"{sampler['subset']} of {sampler['of']} samples only; they are corrected to all samples at the end"
     return {"kind": "subset", "samples": sampler["subset"], "of": sampler["of"], "verdict": words}
 
 
@@ -136,7 +136,7 @@ def open(path: str | os.PathLike[str]) -> xr.Dataset:
 
 
 def progress(path: str | os.PathLike[str]) -> Progress:
-    """How far a run is, while its writer goes on undisturbed.
+    """How far a run has got, while its writer goes on undisturbed.
 
     Returns:
         How many points there are, of how many.

@@ -1,4 +1,4 @@
-"""What of a run folder is damaged, what can be saved of it, and how it is made good without losing a whole point."""
+"""Which parts of a run folder are damaged, what can be saved, and how is it repaired without losing a good point?"""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["ASIDE", "Damage", "Examination", "examine", "mend"]
 ASIDE = "damaged"
 """The folder below a run where damaged files are put."""
 
-_WRITTEN_AGAIN = "is set aside, and written again when the run is finished"
+_WRITTEN_AGAIN = "is set aside, and rewritten when the run is finished"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,10 +105,10 @@ def examine(path: Path, checks: Mapping[str, Callable[[Path], object]] | None = 
                 f"{path} cannot be repaired: {_said(fault)}, and {JOURNAL} has no copy of it that can be read"
             ) from fault
         spec, text = RunSpec.from_json(kept, path / JOURNAL), kept
-        damages.append(Damage(file=SPEC, what=_said(fault), remedy=f"is written again from the copy in {JOURNAL}"))
+        damages.append(Damage(file=SPEC, what=_said(fault), remedy=f"is rewritten from the copy in {JOURNAL}"))
     found, what = _points(path, spec, trouble)
     if what:
-        damages.append(Damage(file=JOURNAL, what=what, remedy="keeps its whole points; the others are dropped"))
+        damages.append(Damage(file=JOURNAL, what=what, remedy="keeps its undamaged points; the others are dropped"))
     damages += _beside(path, spec, evaluation, checks or {})
     return Examination(folder=path, spec=spec, text=text, found=found, damages=tuple(damages), evaluation=evaluation)
 
@@ -164,7 +164,7 @@ def _points(path: Path, spec: RunSpec, trouble: str) -> tuple[Found, str]:
             return found, "; ".join(filter(None, (found.words, whose)))
     except sqlite3.Error as fault:
         found = _salvaged(path, spec)
-        return found, f"{fault}; {number_of(len(found.told.indices), 'point')} can still be read whole"
+        return found, f"{fault}; {number_of(len(found.told.indices), 'point')} can still be read"
     except SpecError as fault:
         if "belongs to another run" in str(fault):
             raise
@@ -194,8 +194,8 @@ def _beside(
         **checks,
     }
     remedies = {
-        EVALUATION: f"is written again from the copy in {JOURNAL}" if evaluation else "is set aside",
-        CURVATURE: "is set aside; `lossatlas eigen` writes it again",
+        EVALUATION: f"is rewritten from the copy in {JOURNAL}" if evaluation else "is set aside",
+        CURVATURE: "is set aside; `lossatlas eigen` rewrites it",
     }
     for name, read in known.items():
         if (path / name).exists():

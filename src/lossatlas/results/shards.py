@@ -1,8 +1,8 @@
-"""How several jobs that cannot talk share one run: each has a journal of its own in the run folder, read as one.
+"""How do several jobs that cannot communicate share a run? Each has its own journal in the run folder, read as one.
 
 The jobs of an array each evaluate their share of a grid. Shard 3 of 8 of the run ``runs/a`` keeps its points in
-``runs/a/shards/3-of-8``, a run folder like any other. Whoever reads ``runs/a`` sees the points of all shards; merging
-takes them over into the journal of ``runs/a`` itself.
+``runs/a/shards/3-of-8``, a run folder like any other. Reading ``runs/a`` shows the points of all shards; merging moves
+them into the journal of ``runs/a`` itself.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Shard:
             The share.
 
         Raises:
-            SpecError: it is written in another way, or there is none.
+            SpecError: it is not written like that, or there is no such share.
         """
         if isinstance(given, Shard):
             return given
@@ -81,7 +81,7 @@ class Shard:
         """The cells of this share, spread evenly over all.
 
         Returns:
-            Every so-many of them, int64.
+            Every n-th cell for n shards, int64.
 
         Example:
             >>> Shard(2, 3).share(np.arange(8)).tolist()
@@ -128,7 +128,7 @@ def evaluation_of(run: Path) -> dict[str, Any]:
 
 
 def absorb(journal: Any, run: Path) -> None:
-    """Take the points of all shards over into the journal of the run itself; those that are there stay as they are.
+    """Merge the points of all shards into the journal of the run itself; points already there stay as they are.
 
     Args:
         journal: the open :class:`~lossatlas.results.store.RunFolder` of the run.
@@ -147,8 +147,8 @@ def absorb(journal: Any, run: Path) -> None:
             continue  # it died before it had a plan
         if plan is not None and how.get("plan") != plan:
             raise RunMismatchError(
-                f"{shard} was evaluated by the plan {how.get('in words')!r}, and others by another: their values "
-                "differ in the last digits. Delete it, and run that shard again with the plan of the others"
+                f"{shard} was evaluated by the plan {how.get('in words')!r}, others by another plan: their values "
+                "differ in the last digits. Delete it, and rerun that shard with the plan of the others"
             )
         if plan is None and how:
             journal.note_evaluation(dict(how))

@@ -1,4 +1,4 @@
-"""What is a run: its axes, its identity, and whether two runs are the same."""
+"""What is a run? Its axes, its identity, and whether two runs are the same."""
 
 from __future__ import annotations
 

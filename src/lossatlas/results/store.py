@@ -1,4 +1,4 @@
-"""How a run survives: the folder that keeps its specification and every finished block.
+"""How does a run survive? In a folder that keeps its specification and every finished block.
 
 A run folder holds ``spec.json`` (what the run is, for people and for the check on resuming), ``journal.sqlite`` (every
 finished point), ``evaluation.json`` (how points are evaluated) and, once finished, ``landscape.nc``; a run on a part of
@@ -76,7 +76,7 @@ def _as_it_is(landscape: xr.Dataset) -> xr.Dataset:
 
 
 class MemoryRun:
-    """The same as a run folder, for results that nobody wants to keep: nothing is written.
+    """The same as a run folder, for results that are not kept: nothing is written.
 
     Args:
         spec: what the run is.
@@ -149,7 +149,7 @@ class RunFolder:
 
         Raises:
             RunMismatchError: it belongs to another run; the message names the parts that differ.
-            SpecError: it holds something else than a run, or one of its files is damaged. Nothing in it is touched.
+            SpecError: it holds something other than a run, or one of its files is damaged. Nothing in it is touched.
             OSError: it cannot be written, or another process is writing it.
         """
         folder = Path(path)
@@ -210,7 +210,7 @@ class RunFolder:
         what = f"its {JOURNAL} was taken away" if self.path.is_dir() else "it was moved or deleted"
         raise OSError(
             f"run folder {self.path} is gone: {what} while the run was going on, and its points with it. Put it back, "
-            "or run the same command again to begin anew"
+            "or run the same command again to start over"
         )
 
     def _safe(self) -> int | str:
@@ -227,7 +227,7 @@ class RunFolder:
         """Write ``landscape.nc``, whole or not at all, and return it.
 
         Args:
-            complete: what is done to the Landscape of the journal first, such as filling cells nobody evaluated.
+            complete: what is first done to the Landscape of the journal, such as filling cells that were not evaluated.
 
         Returns:
             The Landscape that was written.
@@ -371,7 +371,7 @@ def _write_durably(path: Path, text: str) -> None:
 
 
 def note_curvature(folder: Path, found: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
-    """Keep the curvature at the centre of a run beside it, so that its pictures can say what the slice does not show.
+    """Keep the curvature at the centre with a run, so that its pictures can say what the slice does not show.
 
     Args:
         folder: the run folder.
@@ -385,7 +385,9 @@ def note_curvature(folder: Path, found: Mapping[str, Any], identity: Mapping[str
     spec = spec_of(folder)
     there = replace(spec, identity=_same_parts(spec.identity, identity))
     if differing := there.differences(replace(spec, identity=identity)):
-        raise RunMismatchError(f"{folder} is of something else: {'; '.join(differing)}. Name the run of this model")
+        raise RunMismatchError(
+            f"{folder} is a run of something else: {'; '.join(differing)}. Name the run of this model"
+        )
     _write_durably(folder / CURVATURE, checksum.sealed(found))
 
 
