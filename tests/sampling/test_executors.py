@@ -312,7 +312,7 @@ def test_a_worker_with_another_version_refuses_the_work():
     with ThreadPoolExecutor(1) as pool:
         session = Futures(pool).start(Work(make=Counts, width=2, decisive=(0,)))
         session.parcel = subject.Parcel(fingerprint="third", content=b"", versions=other.versions)
-        with session, pytest.raises(la.SpecError, match="has other versions than the driver"):
+        with session, pytest.raises(la.SpecError, match="has versions other than the driver"):
             session.submit(np.zeros((1, 1))).result()
 
 

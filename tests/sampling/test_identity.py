@@ -187,7 +187,7 @@ def test_stored_points_of_another_function_are_found_when_a_run_goes_on(tmp_path
         journal.execute("DELETE FROM points WHERE i = 1")
     repair.mend(repair.examine(tmp_path / "run"))
     hidden["power"] = 2.0
-    with pytest.raises(RunMismatchError, match=r"stored points are of another function: at x = -1 the loss was"):
+    with pytest.raises(RunMismatchError, match=r"stored points belong to another function: at x = -1 the loss was"):
         la.sample(objective, plane, la.Grid(x=(-1, 1, 5)), run=tmp_path / "run")
 
 

@@ -190,7 +190,7 @@ def test_an_installed_package_offers_an_executor_by_name(tmp_path, monkeypatch):
     assert named("serial") == Serial()
     with pytest.raises(la.SpecError, match="executor='nobody' is unknown; choose one of: serial, .*mine"):
         named("nobody")
-    with pytest.raises(la.SpecError, match="takes nothing behind the colon"):
+    with pytest.raises(la.SpecError, match="takes nothing after the colon"):
         named("serial:4")
     sys.modules.pop("mine", None)
 

@@ -120,7 +120,7 @@ def test_a_run_that_is_not_finished_says_that_its_values_are_not_corrected(
     with pytest.raises(KeyboardInterrupt):
         la.sample(trained, plane, GRID, samples=la.Subset(size=100), run=tmp_path / "run", block=30)
     found = la.open(tmp_path / "run")
-    verdict = f"100 of {trained.samples} samples alone, not yet corrected to all"
+    verdict = f"100 of {trained.samples} samples only; they are corrected to all samples at the end"
     assert verdict in structured(found, "sampling")["verdict"]
     assert verdict in about([found])
     assert int((found["status"] == 1).sum()) == 120

@@ -123,7 +123,7 @@ def refused(words, *question, **how):
 
 refused("reaches beyond its group", *asked(Halves(dist.group.WORLD)), executor="torchrun:2", block=4)
 refused("spread over the ranks", *asked(spread(Whole()), in_place=True), executor="torchrun:1")
-refused("asks something else than rank 0: model is", *asked(Own(mesh(2).get_group())), executor="torchrun:2")
+refused("asks something different from rank 0: model is", *asked(Own(mesh(2).get_group())), executor="torchrun:2")
 refused("do not make groups of 3", *asked(Whole()), executor="torchrun:3")
 refused("leave shard and samples out", *asked(Whole()), executor="torchrun", shard="1/2", run=FOLDER / "shards")
 refused("leave shard and samples out", *asked(Whole()), executor="torchrun", samples="auto")

@@ -143,7 +143,7 @@ def test_what_cannot_be_traced_says_what_to_do(twins):
     _, _, parameters = twins
     function = la.Function(lambda p: float(np.asarray(p["params"]["head"]["bias"]).sum()), parameters, calls="vmap")
     with pytest.raises(
-        la.SpecError, match="calls='vmap': the centre has a value alone, .* .TracerArrayConversionError"
+        la.SpecError, match="calls='vmap': the centre has a value on its own, .* .TracerArrayConversionError"
     ):
         la.sample(function, la.Plane.random(function), GRID)
 

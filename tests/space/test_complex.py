@@ -80,11 +80,11 @@ def test_complex_directions_are_turned_until_they_are_orthogonal_as_pairs():
 
 
 def test_a_complex_direction_has_no_room_in_real_weights():
-    with pytest.raises(la.SpecError, match="is torch.complex64, and the origin torch.float32"):
+    with pytest.raises(la.SpecError, match="is torch.complex64, but the origin is torch.float32"):
         la.Plane({"w": torch.ones(2)}, {"x": {"w": torch.ones(2, dtype=torch.cfloat)}})
 
 
 def test_the_curvature_of_complex_weights_is_refused_for_its_own_reason(setting):
     model, data = setting
-    with pytest.raises(la.SpecError, match="'w' is complex128: curvature is offered along real numbers alone"):
+    with pytest.raises(la.SpecError, match="'w' is complex128: curvature is available for real numbers only"):
         la.eigenvalues(la.Objective(model, data, loss=F.mse_loss))

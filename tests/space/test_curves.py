@@ -74,5 +74,5 @@ def test_bad_curves_are_named():
         Curve(points(ROWS[0], ROWS[0]))
     with pytest.raises(la.SpecError, match="another shape"):
         Curve([*points(ROWS[0]), {"a": torch.zeros(1), "b": torch.zeros(3)}])
-    with pytest.raises(la.SpecError, match="one axis 'x'"):
+    with pytest.raises(la.SpecError, match="only the axis 'x'"):
         Curve(points(*ROWS)).at({"y": 0.5})

@@ -169,7 +169,7 @@ def test_no_word_of_a_picture_speaks_of_parameters():
     assert "inputs of 1 example moved, weights fixed, directions of maximum norm 1" in words
     assert "Inputs moved along gradient sign (x), random signs (y)" in words
     assert "x: gradient sign of input norm 2.24" in words
-    assert "proves no robustness" in words
+    assert "does not prove robustness" in words
     assert "parameter" not in words
     assert "network" not in topology(landscape).caveat
     found = {one.question: one for one in check(landscape)}["Is the centre a minimum of the slice?"]
@@ -233,7 +233,7 @@ def test_towards_another_example_the_output_of_a_layer_moves_to_its_own():
         ((-1,), "whole numbers from 0 on"),
         ((1.5,), r"others: a float \(1.5\); expected numbers of examples"),
         ((True,), "others: a bool"),
-        ((3,), "are equal to the input they head for"),
+        ((3,), "equal the input they are to reach"),
         ((), "others: 0 for the axes x, y, z; expected one"),
         ((0, 1, 2, 4), "others: 4 for the axes x, y, z"),
         ((torch.zeros(4),), r"expected \(1, 5\), or one input of shape \(5,\)"),
@@ -326,7 +326,7 @@ def test_bad_options_say_what_is_good(options, words):
 def test_what_cannot_be_asked_of_inputs_is_refused():
     objective, x, y = linear()
     data = torch.from_numpy(x), torch.from_numpy(y)
-    with pytest.raises(SpecError, match="training=True does not go with an InputPlane"):
+    with pytest.raises(SpecError, match="training=True cannot be used with an InputPlane"):
         la.InputPlane.random(la.Objective(objective.model, data, F.mse_loss, training=True))
     with pytest.raises(SpecError, match=r"shape \(3, 5\)"):
         la.InputPlane(objective, {"x": torch.ones(3, 5)})
@@ -336,7 +336,7 @@ def test_what_cannot_be_asked_of_inputs_is_refused():
         la.InputPlane.random(la.Objective(Sentence(), (torch.tensor([[1]]), torch.tensor([0])), F.cross_entropy))
     plane = la.InputPlane.random(objective)
     other = la.Objective(nn.Linear(2, 1).double(), (torch.ones(6, 2).double(), data[1]), F.mse_loss)
-    with pytest.raises(SpecError, match="make the InputPlane of this objective's data"):
+    with pytest.raises(SpecError, match="make the InputPlane from this objective's data"):
         la.sample(other, plane, la.Grid(x=(0, 1, 2), y=(0, 1, 2)))
     with pytest.raises(SpecError, match="moves the inputs, and this curvature is by the weights"):
         la.curvature_map(objective, plane, la.Grid(x=(0, 1, 2), y=(0, 1, 2)))

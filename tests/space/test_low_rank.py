@@ -63,7 +63,7 @@ def test_factors_are_found_again_in_stored_tensors() -> None:
 def test_bad_ranks_are_refused() -> None:
     with pytest.raises(la.SpecError, match="at least 1"):
         low_rank(net(), rank=0)
-    with pytest.raises(la.SpecError, match="leaves no low rank"):
+    with pytest.raises(la.SpecError, match="destroys the low rank"):
         low_rank(net(), by="weight")
 
 

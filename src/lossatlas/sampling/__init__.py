@@ -1,1 +1,1 @@
-"""How many points, and how fast: samplers that choose, evaluators that compute, and the loop between them."""
+"""How many points, and how fast? Samplers that choose, evaluators that compute, and the loop between them."""

@@ -1,4 +1,4 @@
-"""Which points are worth evaluating: few where the surface is smooth, all of them where it is rough."""
+"""Which points are worth evaluating? Few where the surface is smooth, all where it is rough."""
 
 from __future__ import annotations
 
@@ -50,23 +50,23 @@ HOPELESS = 0.5
 
 @dataclass(frozen=True, init=False)
 class Adaptive:
-    """Points of a grid where they are needed; the other cells are interpolated, each with a stated error.
+    """Evaluate points of a grid where they are needed; the other cells are interpolated, each with a stated error.
 
     It begins with a coarse grid and cells drawn at random, then goes where the stated error is largest (see
-    :mod:`lossatlas.sampling.surrogate`) until that is within the tolerance everywhere. Then it is examined: twelve
-    fresh cells, drawn at random before the run, are predicted before they are evaluated (see
-    :mod:`lossatlas.sampling.fresh`), and only where all lie within the tolerance does it stop. A surface that is rough
-    at this spacing is evaluated whole, and says so. What no sampler can see is a needle between the points it visited;
-    how much of the plane such a feature may cover is said.
+    :mod:`lossatlas.sampling.surrogate`) until that is within the tolerance everywhere. Then comes a test: twelve fresh
+    cells, drawn at random before the run, are predicted before they are evaluated (see
+    :mod:`lossatlas.sampling.fresh`), and it stops only if all lie within the tolerance. A surface that is rough at this
+    spacing is evaluated in full, and the result says so. No sampler can see a needle between the points it visited; the
+    result states how much of the plane such a feature may cover.
 
     Args:
-        tolerance: wanted error, as a share of the range that a picture shows after its logarithm and clip.
+        tolerance: wanted error, as a share of the range that a picture shows, after logarithm and clip.
         scale: scale of that picture: "auto", "linear" or "log".
         clip: largest value it shows; "auto" as :func:`lossatlas.draw` chooses, None for all.
         axes: as for :class:`Grid`.
 
     Raises:
-        SpecError: a tolerance outside 0 to 0.5, an unknown scale, or bad axes.
+        SpecError: the tolerance is not between 0 and 0.5, the scale is unknown, or the axes are not valid.
 
     Example:
         >>> sampler = Adaptive(x=(-1, 1, 51), y=(-1, 1, 51), tolerance=0.02)
@@ -101,10 +101,10 @@ class Adaptive:
 
     @classmethod
     def of(cls, grid: Grid, *, tolerance: float = 0.02, **options: Any) -> Self:
-        """Only as many points of a grid as are needed, such as one that :meth:`Grid.auto` found.
+        """Evaluate only as many points of a grid as needed, such as one found by :meth:`Grid.auto`.
 
         Args:
-            grid: the cells; what it says of its range stands in captions.
+            grid: the cells; what it says about its range appears in captions.
             tolerance: wanted error, as for the class.
             options: ``scale`` and ``clip``, as for the class.
 

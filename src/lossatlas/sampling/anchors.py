@@ -1,4 +1,4 @@
-"""How the values of every sample at the anchors are kept: one file, whole after each block."""
+"""How are the values of every sample at the anchors kept? In one file, complete after each block."""
 
 from __future__ import annotations
 

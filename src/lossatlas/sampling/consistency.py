@@ -1,4 +1,4 @@
-"""Is the function still the one that the stored points are of: before a run goes on, and when it has ended."""
+"""Is the function still that of the stored points, before a run goes on and after it has ended?"""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def check_stored(work: Work, places: Places, told: Block, names: tuple[str, ...]
         names: of the values.
 
     Raises:
-        RunMismatchError: one has another value now; the message says which and what it was.
+        RunMismatchError: a value has changed; the message says which and what it was.
     """
     known = np.flatnonzero(told.status == Status.OK)
     if not len(known) or work.in_order:
@@ -55,9 +55,9 @@ def check_stored(work: Work, places: Places, told: Block, names: tuple[str, ...]
             if not _same(a, b, SAME):
                 where = ", ".join(f"{axis} = {value:g}" for axis, value in zip(places.order, point, strict=True))
                 raise RunMismatchError(
-                    f"run: the stored points are of another function: at {where} the {name} was {a:.9g} and is {b:.9g} "
-                    "now. Model, data, loss and metrics look the same, so something that they read has changed; choose "
-                    "another folder, or put it back"
+                    f"run: the stored points belong to another function: at {where} the {name} was {a:.9g} and is "
+                    f"{b:.9g} now. Model, data, loss and metrics look the same, so something they read has changed; "
+                    "restore it, or choose another folder"
                 )
 
 
@@ -72,15 +72,15 @@ def check_centre(objective: Measurable, chart: Chart, centre: Centre, spec: RunS
         told: all points.
 
     Raises:
-        SpecError: the function is another one at the end than at the beginning.
+        SpecError: the function has changed between the beginning and the end.
     """
     now = objective(origin_of(chart))
     for name, before in centre.values.items():
         if not _same(before, now[name], SAME):
             raise SpecError(
                 f"the centre had the {name} {before:.9g} before the run and has {now[name]:.9g} after it: the model, "
-                "the loss or a metric changes from call to call, and its points are of no one function. Find what it "
-                "keeps between calls (a counter, a buffer, a cache), and begin another run folder"
+                "the loss or a metric changes from call to call, so its points belong to no single function. Find "
+                "what it keeps between calls (a counter, a buffer, a cache), and start a new run folder"
             )
     if spec.identity.get("precision") != "exact" or len(spec.values) < len(centre.values):
         return
@@ -88,7 +88,7 @@ def check_centre(objective: Measurable, chart: Chart, centre: Centre, spec: RunS
         if name in centre.values and not _same(centre.values[name], value, SAME_CELL):
             raise SpecError(
                 f"the cell at the centre has the {name} {value:.9g}, and the centre itself {centre.values[name]:.9g}: "
-                "the points are not of the function that was stated; begin another run folder, with plan='plain'"
+                "the points do not belong to the stated function; start a new run folder, with plan='plain'"
             )
 
 

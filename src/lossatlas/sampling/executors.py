@@ -1,8 +1,8 @@
-"""Who evaluates the blocks: this process, or others far away. The protocol, the null object, and the door for more.
+"""Who evaluates the blocks: this process, or others far away? The protocol, the null object, and the door for more.
 
 The loop hands blocks of coordinates to a session and takes answers from it, in the order in which it asked. What the
 blocks are evaluated with, the :class:`Work`, travels once, when the session starts. The journal stays with the loop:
-whoever evaluates writes nothing.
+evaluators write nothing.
 
 An installed package offers an executor under a name in the entry-point group ``lossatlas.executors``: a callable that
 takes the text behind the colon, so that ``dask:4`` is the entry point ``dask`` called with ``"4"``.
@@ -33,8 +33,8 @@ class Work:
         make: makes the way; called once by each who evaluates.
         width: how many values there are at each point.
         decisive: which of them must be finite for a point to be ok.
-        in_order: whether a point may begin where the one before it ended, so that blocks have to be evaluated one
-            after the other, by one and the same.
+        in_order: whether a point may begin where the one before it ended, so that one evaluator must take the blocks
+            one after the other.
         device: where it is evaluated, as torch names it.
         subject: what is measured, where random directions can be drawn for it again.
     """
@@ -70,8 +70,8 @@ class Session(Protocol):
     def submit(self, coordinates: np.ndarray) -> Pending:
         """Have a block evaluated: float64 [n, k], in the order of the chart's axes.
 
-        The answer must be what :meth:`Evaluator.answer` gives for that block, bit for bit, whoever evaluates it. A
-        point that raises is part of the answer; what raises here ends the run, and committed points are safe.
+        Whoever evaluates it, the answer must be what :meth:`Evaluator.answer` gives for that block, bit for bit. A
+        point that raises is part of the answer; an error raised here ends the run, and committed points are safe.
         """
         ...
 
@@ -85,13 +85,13 @@ class Session(Protocol):
 
 
 class Executor(Protocol):
-    """Evaluates blocks of points, here or elsewhere. It is a specification, and serves any number of runs."""
+    """Evaluates blocks of points, here or elsewhere. It is a specification and can serve any number of runs."""
 
     def start(self, work: Work) -> Session:
-        """Begin: take the work to whoever will do it.
+        """Begin: take the work to those who will do it.
 
         Raises:
-            SpecError: this work cannot be done here, for instance because it is ``in_order`` or cannot travel.
+            SpecError: the work cannot be done here, for instance because it is ``in_order`` or cannot be sent.
         """
         ...
 
@@ -117,7 +117,7 @@ class Serial:
 
 
 HERE = Serial()
-"""This process: the executor of whoever names none."""
+"""This process: the executor if none is named."""
 
 
 class _SerialSession:

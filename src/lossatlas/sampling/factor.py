@@ -1,17 +1,18 @@
-r"""By which factor must errors that held-out points suggest be multiplied to cover those of the cells nobody saw?
+r"""By which factor must the errors suggested by held-out points be multiplied to cover those of unseen cells?
 
-A formula that states an error for every cell, but for a factor κ, also says what it would have stated for a point that
-was evaluated and is held out: the κ that this point *needed* is its error over that. With λ the quantile of these that
-is to be covered, κ = λ would be right were the cells like the points. They are not: holding out a point leaves a hole
-larger than those in which the cells lie, and points were chosen for what was found around them. Where m of them were
+A formula that states an error for every cell, up to a factor κ, also says what it would have stated for an evaluated
+point that is held out: the κ that this point *needed* is its actual error divided by that. With λ the quantile of these
+to be covered, κ = λ would be right if the cells were like the points. They are not: holding out a point leaves a larger
+hole than those in which the cells lie, and points were chosen for what was found around them. Where m of them were
 drawn at random instead, κ is known better:
 
 .. math:: κ = 1.45 \, λ \, (φ / ψ)^{m / (m + 60)} \, e^{-0.4 (γ - β)},
 
 with φ what the points drawn at random typically needed, ψ what all did, β the growth of errors with a hole that the
 formula takes, and γ the growth up to far larger holes, without the bound of β: smooth surfaces exceed it, and the
-errors in their smaller holes are smaller still. 1.45 is for what is not known: over 428 runs on known surfaces the κ
-that would have covered 95 % of the cells differed from such a formula by a factor of 1.4 (one standard deviation).
+errors in their smaller holes are smaller still. The 1.45 allows for what is not known: over 428 runs on known surfaces
+the κ that would have covered 95 % of the cells differed from such a formula by a factor of 1.4 (one standard
+deviation).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ FEW_DRAWN = 60
 """As many points drawn at random count half of what they say."""
 
 SMALLER = 0.4
-"""How much the logarithm of κ falls with γ - β. A regression says 0.5; this is the more careful."""
+"""How much the logarithm of κ falls with γ - β. A regression says 0.5; this is more conservative."""
 
 LEAST = 0.4
 """The smallest φ over ψ: beside a clip, points drawn at random may have no error at all."""

@@ -1,4 +1,4 @@
-"""What does a Landscape look like where nobody has been yet? Empty cells interpolated, each with its stated error."""
+"""What does a Landscape look like where nothing was evaluated yet? Interpolated, with a stated error in every cell."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def interpolated(
     Args:
         landscape: with cells that were not sampled.
         show: how the loss is shown; metrics are shown linearly.
-        fresh: int64, those of the evaluated cells that were drawn at random; left out, none was.
+        fresh: int64, those of the evaluated cells that were drawn at random; by default none was.
 
     Returns:
         By value, float64 [cells] in C order: the values, and the errors as shares of the shown range. Both are empty
@@ -46,7 +46,7 @@ def _shown(name: str, show: surrogate.Show) -> surrogate.Show:
 
 
 def preview(landscape: xr.Dataset) -> xr.Dataset:
-    """A first picture of a run that is not finished: the cells to come, interpolated and marked as such.
+    """A first picture of an unfinished run: the missing cells, interpolated and marked as such.
 
     Args:
         landscape: of an unfinished run.

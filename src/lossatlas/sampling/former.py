@@ -1,4 +1,4 @@
-"""What went by another name in version 0.1, and goes on for now, with a warning."""
+"""Names of version 0.1 that still work for now, with a warning."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def sample_subset(
     seed: int = 0,
     **options: Any,
 ) -> xr.Dataset:
-    """The same as ``sample(..., samples=Subset(size=samples, tolerance=tolerance, seed=seed))``, which takes its place.
+    """The old name of ``sample(..., samples=Subset(size=samples, tolerance=tolerance, seed=seed))``.
 
     Args:
         objective: what is measured, with all its data.

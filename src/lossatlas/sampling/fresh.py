@@ -1,10 +1,10 @@
-r"""Which cells check an adaptive run: drawn at random before it began, and never chosen for what was found there.
+r"""Which cells check an adaptive run? Cells drawn at random before it began, never chosen for what was found there.
 
-A sampler that stops when its own points please it stops by luck. So some cells are put aside, in an order that depends
-on the grid alone; no other choice takes them. After :attr:`Fresh.needed` = 29 of them a feature that covers a tenth of
-the cells was missed by all with a probability below 5 % (:math:`0.9^{29} = 0.047`), and the last
-:attr:`Fresh.exam` = 12 were predicted from everything else before they were evaluated. On small grids they are fewer.
-Since the order is fixed, a Landscape that was read again knows which of its cells they are.
+A sampler that stops when its own points look good stops by luck. So some cells are put aside, in an order that depends
+only on the grid; no other choice takes them. After :attr:`Fresh.needed` = 29 of them a feature that covers a tenth of
+the cells was missed by all with a probability below 5 % (:math:`0.9^{29} = 0.047`), and the last :attr:`Fresh.exam` =
+12 were predicted from everything else before they were evaluated. On small grids they are fewer. Since the order is
+fixed, a Landscape that was read again knows which of its cells they are.
 """
 
 from __future__ import annotations

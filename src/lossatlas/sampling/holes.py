@@ -1,12 +1,12 @@
-r"""How far is a place from what was evaluated: how much may a spline be wrong there for geometry alone?
+r"""How far is a place from what was evaluated: how wrong may a spline be there for geometric reasons alone?
 
 Distance to the nearest evaluated cell would say little of a place at the edge, or on a line between two cells. The size
 of a hole is the power function of the cubic spline through the nearest evaluated cells,
 
 .. math:: P(x)^2 = |v^T S^{-1} v|, \qquad S = \begin{pmatrix} Φ & T \\ T^T & 0 \end{pmatrix}, \; Φ_{jk} = |x_j - x_k|^3,
 
-with T the constant and linear terms and v the row that S would have for x. It is the standard deviation that kriging
-with this kernel gives, but for a factor, and grows with the distance h as :math:`h^{3/2}`. Source: R. Schaback, "Error
+with T the constant and linear terms and v the row that S would have for x. Up to a factor, it is the standard deviation
+that kriging with this kernel gives, and grows with the distance h as :math:`h^{3/2}`. Source: R. Schaback, "Error
 estimates and condition numbers for radial basis function interpolation", Adv. Comput. Math. 3, 1995.
 """
 

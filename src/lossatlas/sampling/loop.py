@@ -1,4 +1,4 @@
-"""The loop over points, the only one: ask, evaluate, store, tell."""
+"""The one and only loop over points: ask, evaluate, store, tell."""
 
 from __future__ import annotations
 
@@ -107,11 +107,11 @@ def visit(
         seconds: what a point is expected to take.
         done: number of points that are there already.
         size: number of points of the whole grid.
-        expected: how many of these the queue is expected to ask for; left out, all.
-        block: points of a block; left out, as many as take about two seconds.
-        together: points that are evaluated at once, so that fewer take as long; blocks that nobody chose are whole
-            ones.
-        progress: show a progress bar; left out, where the rest is expected to take more than two seconds.
+        expected: how many of these the queue is expected to ask for; by default all.
+        block: points of a block; by default as many as take about two seconds.
+        together: points that are evaluated at once, so that fewer take just as long; unless chosen, blocks are
+            multiples of it.
+        progress: show a progress bar; by default where the rest is expected to take more than two seconds.
         strict: end at the first point that fails, when its block has been kept.
 
     Raises:
@@ -195,8 +195,8 @@ def _failed(block: Block, places: Places) -> str:
     where = ", ".join(f"{axis} = {value:g}" for axis, value in zip(places.order, point, strict=True))
     why = block.notes[first] if block.notes else "no reason given"
     return (
-        f"strict: the point {where} failed ({why}), and the run stopped. What was evaluated is kept where the run has "
-        "a folder; the same call goes on there and tries this point again, without strict also past it"
+        f"strict: the point {where} failed ({why}), and the run stopped. If the run has a folder, what was evaluated "
+        "is kept there; the same call resumes and tries this point again, and without strict it goes on past it"
     )
 
 

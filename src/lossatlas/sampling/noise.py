@@ -1,4 +1,4 @@
-"""How large is the rounding of a run's values, and does double precision agree with what they seem to prove?"""
+"""How large is the rounding error of a run's values, and does double precision agree with what they seem to prove?"""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ _FAULTS = (RuntimeError, TypeError, ValueError, LookupError, ArithmeticError, At
 
 
 def note_rounding(journal: RunFolder | MemoryRun, objective: Measurable, plane: object, *, show: bool = False) -> None:
-    """Keep with a run how far rounding moves its loss, and the inequality that its slice proves broken.
+    """Record with a run how far rounding shifts its loss, and the inequality that its slice proves broken.
 
     Where the values break no inequality of convex functions by more than the least that rounding can be, there is
     nothing to prove, and nothing is measured. Else the inequality that stands out the most is looked at in double

@@ -1,4 +1,4 @@
-"""What a run is, for the record: what must be the same to resume it, and where its numbers come from."""
+"""What is a run, for the record? What must be the same to resume it, and where its numbers come from."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _PROGRAM: ContextVar[str] = ContextVar("program", default="")
 
 @contextlib.contextmanager
 def repeated_by(program: str) -> Iterator[None]:
-    """Note with every run that is begun here the Python program that repeats it.
+    """Record with every run begun here the Python program that repeats it.
 
     Args:
         program: as `lossatlas sample --print-python` prints it.

@@ -1,11 +1,11 @@
-r"""How far to look: the range in which the basin around the centre takes up a stated part of the picture.
+r"""How far to look? Over the range in which the basin around the centre takes up a stated part of the picture.
 
-The basin is where the loss stays below a level. Left out, the level is half-way between the loss at the centre and the
-loss of the same network with every moving tensor set to zero, which sees nothing of its inputs: about half of chance
-for a classifier. On rays from the centre, evenly spread over the axes and their diagonals, the first distance
-:math:`r_i` at which the loss reaches the level is bracketed by doubling and then interpolated between logarithms, which
-is exact at once for a quadratic. A ball of the radius :math:`(\frac{1}{n} \sum_i r_i^k)^{1/k}` in the k axes is as
-large as the basin that the rays see: its area for two axes, its length for one.
+The basin is where the loss stays below a level. By default the level is half-way between the loss at the centre and the
+loss of the same network with every moving tensor set to zero, which ignores its inputs: for a classifier, about half of
+chance level. On rays from the centre, evenly spread over the axes and their diagonals, the first distance :math:`r_i`
+at which the loss reaches the level is bracketed by doubling and then interpolated in logarithms, which is exact at once
+for a quadratic. A ball of the radius :math:`(\frac{1}{n} \sum_i r_i^k)^{1/k}` in the k axes is as large as the basin
+that the rays see: its area for two axes, its length for one.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ STEPS = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Radius:
-    """How far to look, and what that is known from.
+    """How far to look, and how that was found.
 
     Attributes:
         radius: half the range along every axis, rounded to two digits.
@@ -81,15 +81,15 @@ def find(
     Args:
         objective: what is measured; several where several models are compared, or one for all planes.
         plane: where; as many as there are objectives, or several of one.
-        fill: how wide the widest basin is to be, as a share of the width of the picture, between 0 and 1.
-        rise: how far the loss rises above the centre where the basin ends; left out, half-way to a network whose moving
-            tensors are zero.
+        fill: width of the widest basin as a share of the picture's width, between 0 and 1.
+        rise: how far the loss rises above the centre where the basin ends; by default half-way to a network whose
+            moving tensors are zero.
 
     Returns:
-        The range: the same points are evaluated each time, so it is the same each time.
+        The range. The same points are evaluated each time, so it is the same each time.
 
     Raises:
-        SpecError: a share or a rise that is none, planes that do not fit, or a loss that does not rise so far.
+        SpecError: the share or the rise is not valid, the planes do not fit, or the loss does not rise that far.
     """
     pairs = _pairs(objective, plane)
     if not (isinstance(fill, (int, float)) and 0 < fill <= 1):
@@ -143,7 +143,8 @@ def _basin(objective: Objective, plane: Plane, rise: float | None) -> tuple[floa
     if 2 * len(reached) <= len(directions):
         raise SpecError(
             f"the loss rises by {number(wanted)} above the centre ({number(centre)}) on {len(reached)} of "
-            f"{len(directions)} rays up to {FAR:g} times the directions: there is no basin to show; give the range"
+            f"{len(directions)} rays up to {FAR:g} times the directions: there is no basin to show; state the range "
+            "yourself"
         )
     most = 4 * float(np.median(reached))  # a valley without end is not to make everything else a dot
     lengths = np.minimum(np.array([*reached, *[most] * (len(directions) - len(reached))]), most)

@@ -1,4 +1,4 @@
-"""The question a run answers: what is this objective, over this chart, at these points?"""
+"""Which question does a run answer? What is this objective, over this chart, at these points?"""
 
 from __future__ import annotations
 
@@ -78,29 +78,29 @@ def sample(
         chart: a :class:`~lossatlas.Plane`, :class:`~lossatlas.InputPlane`, any :class:`~lossatlas.space.charts.Chart`.
         sampler: which points: a :class:`~lossatlas.Grid` or an :class:`~lossatlas.Adaptive`.
         run: a folder that keeps every finished block. The same call resumes there after any interruption; a folder
-            that belongs to another run is refused. Left out, the result is only returned.
-        progress: show a progress bar on stderr; left out, where the run takes more than two seconds.
-        block: points evaluated between two commits; left out, about two seconds' worth.
+            that belongs to another run is refused. By default the result is only returned.
+        progress: show a progress bar on stderr; by default where the run takes more than two seconds.
+        block: points evaluated between two commits; by default about two seconds' worth.
         plan: how a point is evaluated, a name of :data:`lossatlas.evaluate.plans.NAMES` or a :class:`~lossatlas.Plan`.
-            "auto" follows a rule of model, data and grid: two runs of the same question give the same bits. "fastest"
-            measures a few points each way. Both take only what agrees with the plain evaluation to 1e-6.
+            "auto" follows a rule based on model, data and grid: two runs of the same question give the same bits.
+            "fastest" times a few points each way. Both accept only what agrees with the plain evaluation to 1e-6.
         precision: "exact", or an approximation whose error is measured at five points and kept with the result:
             "bf16", "fp16", or on an NVIDIA GPU "tf32".
         standard_error: put the standard error over the samples beside every mean (``loss_se``, ``error_se``), from the
-            value of each sample, see :mod:`lossatlas.objective.spread`; the plan is then "plain". It says how far
+            value of each sample, see :mod:`lossatlas.objective.spread`; the plan is then "plain". It says how far off
             another draw of as many samples would be; differences between cells are better known.
-        samples: measure on a part of the data, corrected to all of it: a :class:`~lossatlas.Subset`, or "auto".
-        executor: who evaluates the blocks; left out, this process. Whatever
+        samples: measure on a subset of the data, corrected to all of it: a :class:`~lossatlas.Subset`, or "auto".
+        executor: who evaluates the blocks; by default this process. Whatever
             :func:`lossatlas.sampling.workers.named.executor_of` takes: "processes:4", a pool, a Dask client.
-        shard: "3/8" evaluates that share of a grid, beside other jobs (:mod:`lossatlas.results.shards`).
-        retry: try points that failed once more at the end, and not only whenever the run goes on.
-        strict: stop at the first point that fails, after its block; left out, it is recorded and the others go on.
+        shard: "3/8" evaluates that share of a grid, alongside other jobs (:mod:`lossatlas.results.shards`).
+        retry: try failed points once more at the end, not only when the run is resumed.
+        strict: stop at the first point that fails, after its block; by default it is recorded and the others go on.
 
     Returns:
         A Landscape, with dims named after the axes: ``landscape["loss"].sel(x=0, y=0)``.
 
     Raises:
-        SpecError: bad input, a centre that is not finite or not repeatable, or, with strict, a point that failed.
+        SpecError: the input is not valid, the centre is not finite or not repeatable, or, with strict, a point failed.
         RunMismatchError: the folder holds another run; the message names the part that differs.
         OSError: the folder cannot be written; what was committed before is safe.
 
@@ -157,7 +157,7 @@ class _Failing:
             check_kind(name, getattr(self, name), bool, "True or False")
         if self.retry and self.strict:
             raise SpecError(
-                "retry=True tries failed points again when all others are done, and strict=True stops at the first: "
+                "retry=True tries failed points again when all others are done, but strict=True stops at the first: "
                 "give one of them"
             )
 
@@ -324,7 +324,7 @@ def _subset(samples: object, standard_error: bool) -> Subset:
             f"samples={samples!r}; expected 'auto' or a lossatlas.Subset, such as la.Subset(size=500), or leave it out"
         )
     if standard_error:
-        raise SpecError("standard_error=True needs every sample's value; a Subset states its own error: leave one out")
+        raise SpecError("standard_error=True needs every sample's value; a Subset states its own error: leave out one")
     return samples
 
 
@@ -355,12 +355,12 @@ def interpolate(
 ) -> xr.Dataset:
     r"""Loss and metrics on the straight line between two models: :math:`L((1 - x) θ_a + x θ_b)`.
 
-    Nothing is normalised. Running statistics of BatchNorm follow the objective's ``batchnorm``: with ``"interpolated"``
-    they move along the line, as in the paper.
+    Nothing is normalised. BatchNorm statistics follow the objective's ``batchnorm``: with ``"interpolated"`` they move
+    along the line, as in the paper.
 
     Args:
         objective: what is measured.
-        a: model or state dict at x = 0; of a Function, parameters nested like its own.
+        a: model or state dict at x = 0; for a Function, parameters nested like its own.
         b: the same at x = 1.
         steps: number of points.
         x: range of the coordinate; beyond 0 and 1 the line goes on.
@@ -372,7 +372,7 @@ def interpolate(
         A Landscape with the one dim ``x``.
 
     Raises:
-        SpecError: another architecture, or identical models.
+        SpecError: the models differ in architecture, or are identical.
 
     Example:
         >>> import torch, lossatlas as la
@@ -392,8 +392,8 @@ def interpolate(
     direction = difference(ends[1], {**objective.origin, **ends[0]})
     if norm(direction) == 0:
         raise SpecError(
-            "a and b have the same weights, their difference norm zero: there is no way between them, and no barrier; "
-            "pass two models"
+            "a and b have the same weights (their difference has norm zero), so there is no line between them, and no "
+            "barrier; pass two different models"
         )
     recipe = Recipe(labels={"x": f"from {names[0]} (0) to {names[1]} (1)"}, by="none")
     plane = Plane({**objective.origin, **ends[0]}, {"x": direction}, recipe)

@@ -1,4 +1,4 @@
-"""Which points next: ask for indices, tell what was found there."""
+"""Which points come next? Ask for indices, tell what was found there."""
 
 from __future__ import annotations
 
@@ -85,17 +85,17 @@ class Sampler(Protocol):
 
 @dataclass(frozen=True, init=False)
 class Grid:
-    """Every point of a rectangular grid, coarse to fine, so that a first picture exists after a few seconds.
+    """Every point of a rectangular grid, from coarse to fine, so that there is a first picture after a few seconds.
 
     Args:
         axes: for each axis ``(low, high, points)``, or an increasing array of coordinates. The order of the keywords
             is the order of the dimensions.
 
     Attributes:
-        range_words: how the range was chosen, where :meth:`auto` did; it stands in captions.
+        range_words: how the range was chosen, if :meth:`auto` chose it; it appears in captions.
 
     Raises:
-        SpecError: fewer than two points, bounds that are reversed or not finite, or no axis.
+        SpecError: there is no axis, an axis has fewer than two points, or bounds are reversed or not finite.
 
     Example:
         >>> grid = Grid(x=(-1, 1, 5), y=(0, 2, 3))
@@ -126,17 +126,17 @@ class Grid:
         fill: float = radius.FILL,
         rise: float | None = None,
     ) -> Grid:
-        """A grid that reaches as far as the basin around the centre asks for, found with a few points.
+        """A grid as wide as the basin around the centre requires, found with a few points.
 
-        The range is the same along every axis, symmetric, and rounded to two digits. Several objectives and planes,
-        which are to be compared, get one grid: the widest of their basins decides (:mod:`lossatlas.sampling.radius`).
+        The range is the same along every axis, symmetric, and rounded to two digits. Several objectives and planes that
+        are to be compared share one grid: the widest of their basins decides (:mod:`lossatlas.sampling.radius`).
 
         Args:
             objective: what is measured; several where several models are compared, or one for all planes.
             plane: where.
             points: along each axis, or by axis.
-            fill: how wide the widest basin is to be, as a share of the width of the picture.
-            rise: how far above the centre the basin ends; left out, half-way to the loss of the same network with its
+            fill: width of the widest basin, as a share of the width of the picture.
+            rise: how far above the centre the basin ends; by default half-way to the loss of the same network with its
                 moving tensors set to zero.
 
         Returns:
@@ -225,10 +225,10 @@ class GridQueue:
 
 
 def coarse_to_fine(shape: tuple[int, ...]) -> np.ndarray:
-    """The flat indices of a grid, coarse to fine: corners and centre, then what halves the gaps, down to all.
+    """The flat indices of a grid, coarse to fine: corners and centre, then the points that halve the gaps, and so on.
 
-    Within one level the points are spread, not row by row: wherever a run stops, it has looked at the whole plane
-    alike. The order changes no value, and what is left of a grid can be evaluated in any order.
+    Within a level the points are spread out, not row by row: wherever a run stops, it has covered the whole plane
+    evenly. The order changes no value, and what is left of a grid can be evaluated in any order.
 
     Args:
         shape: the number of points along each axis.
@@ -285,8 +285,8 @@ def checked_shard(given: Any, sampler: Sampler, run: Any, *, plan: object, whole
         raise SpecError(f"shard='{shard}' needs run=..., the folder that all shards share (--run)")
     if not isinstance(sampler, Grid) or not whole:
         raise SpecError(
-            f"shard='{shard}': only a Grid with all samples can be shared out beforehand; for Adaptive or a Subset "
-            "take an executor"
+            f"shard='{shard}': only a Grid with all samples can be shared out beforehand; for Adaptive or a Subset use "
+            "an executor"
         )
     if plan == "fastest":
         raise SpecError(

@@ -1,4 +1,4 @@
-"""How much does a picture depend on its directions: one scan along several planes."""
+"""How much does a picture depend on its directions? One scan along several planes tells."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def seeds(
     run: str | os.PathLike[str] | None = None,
     **options: Any,
 ) -> Seeds:
-    """Sample one random plane for each seed, and say how far they are apart.
+    """Sample one random plane for each seed, and say how far apart they are.
 
     Args:
         objective: what is measured.
         grid: which points, the same for all; its axes are those of the planes.
-        seeds: of the directions, at least two different ones; or the planes themselves, which then have their own
-            normalisation, and count by the seed of their recipe, or from 0 where they have none.
+        seeds: seeds of the directions, at least two different ones; or the planes themselves, which then have their own
+            normalisation, and are numbered by the seed of their recipe, or from 0 without one.
         by: normalisation, as for :meth:`lossatlas.Plane.random`, likewise the next three.
         still: roles of tensors that do not move.
         only: patterns of names of the tensors that may move.
@@ -56,7 +56,7 @@ def seeds(
         as its median and a band, ``la.draw(found.landscape, "median.png")`` a plane's medians.
 
     Raises:
-        SpecError: fewer than two seeds or planes, one twice, or an option that makes no sense.
+        SpecError: there are fewer than two seeds or planes, one is given twice, or an option makes no sense.
         RunMismatchError: a folder holds another run.
 
     Example:
@@ -110,7 +110,7 @@ def _given(planes: Sequence[object]) -> dict[int, Plane | InputPlane]:
         raise SpecError(f"seeds: {len(found)} planes of {len(planes)} entries; expected two or more planes, or seeds")
     identities = {plane_identity(plane.inputs if isinstance(plane, InputPlane) else plane) for plane in found}
     if len(identities) < len(found):
-        raise SpecError("seeds: a plane is given twice; their spread would be too small")
+        raise SpecError("seeds: a plane is given twice, which would make the spread too small")
     own = [plane.recipe.seed for plane in found]
     numbers = [seed for seed in own if seed is not None]
     return dict(zip(numbers if len(set(numbers)) == len(found) else range(len(found)), found, strict=True))

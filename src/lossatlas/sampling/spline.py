@@ -1,6 +1,6 @@
-r"""Which smooth surface goes through the evaluated cells, and what would it say of each were that one not known?
+r"""Which smooth surface goes through the evaluated cells, and what would it predict for each if that one were unknown?
 
-The values, or their logarithms where these are foretold better, are interpolated by a cubic radial-basis spline with a
+The values, or their logarithms where these are predicted better, are interpolated by a cubic radial-basis spline with a
 quadratic part. Points that are held out need no second fit: with A the system of the spline and c its coefficients, the
 residuals of a group of points B that is left out together solve :math:`(A^{-1})_{BB} \, r_B = c_B`, for one point
 :math:`c_i / (A^{-1})_{ii}` (S. Rippa, Adv. Comput. Math. 11, 1999).
@@ -17,7 +17,7 @@ __all__ = ["Guess", "Spline", "farthest"]
 DECADES = 300.0
 
 TELLS = 1e-12
-"""Of the largest singular value: a smaller one is zero but for rounding, and points left out cannot be foretold."""
+"""Of the largest singular value: a smaller one is zero up to rounding, and points left out cannot be predicted."""
 
 
 class Spline:
@@ -47,7 +47,7 @@ class Spline:
 
         Returns:
             The coefficients, and the residuals, float64 [n]: NaN where the other points do not determine the quadratic
-            part, as when all of them lie on two lines, so that nothing foretells the value.
+            part, as when all of them lie on two lines, so that nothing predicts the value.
         """
         found, own = self._columns @ values, np.diag(self._inverse)
         told = np.abs(own) > TELLS * np.abs(own).max()
@@ -89,7 +89,7 @@ class Spline:
 
 
 class Guess:
-    """One way to interpolate: values of any cell, and of the evaluated ones were they not known.
+    """One way to interpolate: the values of any cell, and of the evaluated ones as if they were not known.
 
     Args:
         spline: through which points.
@@ -122,7 +122,7 @@ class Guess:
         )
 
     def _valued(self, heights: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Values from heights; where nothing foretells one, what is farthest off among all that was seen."""
+        """Values from heights; where nothing predicts one, what is farthest off among all that was seen."""
         low, high = self._bounds
         return np.where(np.isnan(heights), farthest(values, self._bounds), np.clip(self._back(heights), low, high))
 

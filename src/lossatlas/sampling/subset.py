@@ -1,4 +1,4 @@
-r"""How to use fewer samples: a fixed subset at every point, corrected where all samples were seen.
+r"""How can fewer samples do? A fixed subset at every point, corrected where all samples were seen.
 
 With a subset S of the N samples, and anchors a spread over the plane at which every sample is evaluated, the value at a
 point c is
@@ -6,8 +6,8 @@ point c is
 .. math:: g(L(c)) ≈ g(L_S(c)) + r(c), \qquad r(a) = g(L(a)) - g(L_S(a)),
 
 where r is interpolated between the anchors and g is the logarithm for a positive loss: a control variate. The subset is
-the same at every point, for a fresh one would make a smooth surface look rough. It is stratified: samples are ordered
-so that neighbours have similar losses at the anchors, and every n-th is taken.
+the same at every point, because a fresh one would make a smooth surface look rough. It is stratified: samples are
+ordered so that neighbours have similar losses at the anchors, and every n-th is taken.
 """
 
 from __future__ import annotations
@@ -55,20 +55,20 @@ BESIDE = 0.25
 
 @dataclass(frozen=True, kw_only=True)
 class Subset:
-    """Measure on a part of the data, corrected to all of it, with a stated error at every cell.
+    """Measure on a subset of the data, corrected to all of it, with a stated error at every cell.
 
-    All samples are evaluated at some anchors (37 in a plane); a fixed subset everywhere. What the correction between
-    two anchors may be wrong by is known from anchors that were held out, in turn. The Landscape gets
-    ``loss_uncertainty``, the stated error of every cell as a share of the shown range.
+    All samples are evaluated at some anchors (37 in a plane), a fixed subset everywhere. How far the correction may be
+    off between anchors is known from holding out each anchor in turn. The Landscape gets ``loss_uncertainty``, the
+    stated error of every cell as a share of the shown range.
 
     Attributes:
-        size: samples of the subset; "auto" takes the smallest whose held-out errors are within the tolerance, and all
-            samples where half of them would not do.
+        size: samples in the subset; "auto" takes the smallest whose held-out errors are within the tolerance, and all
+            samples if half of them would not do.
         tolerance: wanted error, as a share of the range that a picture shows.
         seed: where in its stratum a sample is taken.
 
     Raises:
-        SpecError: a size or a tolerance that makes no sense.
+        SpecError: the size or the tolerance makes no sense.
 
     Example:
         >>> import torch, lossatlas as la
@@ -126,7 +126,7 @@ def reduced(
     total = int(np.prod([len(c) for c in sampler.axes.values()]))
     if total < 3 * len(cells):
         raise SpecError(
-            f"samples={subset.size!r}: a grid of {total} points gains nothing from a subset; leave samples out"
+            f"samples={subset.size!r}: a grid of {total} points is too small to gain from a subset; leave samples out"
         )
     anchors = _anchors(objective, chart, sampler, cells, run, progress, executor)
     order = strata(anchors.table[:, :, 0])
@@ -192,7 +192,8 @@ class Anchors:
 
     def all_needed(self, tolerance: float) -> dict[str, Any]:
         """What a Landscape says where no subset was good enough."""
-        verdict = f"all {self.table.shape[1]} samples evaluated: half of them were not within {100 * tolerance:g} %"
+        verdict = f"all {self.table.shape[1]} samples evaluated: half of them would not have been within "
+        f"{100 * tolerance:g} %"
         return {"kind": "subset", "tolerance": tolerance, "verdict": verdict}
 
     def _gaps(self, column: int, chosen: np.ndarray) -> np.ndarray:
@@ -258,8 +259,8 @@ class Corrected(_Noted):
         errors = anchors.held_out(chosen)
         error, standard = float(np.quantile(errors, surrogate.COVERED)), float(np.sqrt(np.mean(errors**2)))
         verdict = (
-            f"{len(chosen)} of {total} samples, corrected at {len(anchors.cells)} points that saw all: "
-            f"95 % of held-out points within {100 * error:.2g} % of the range, standard error {100 * standard:.2g} %"
+            f"{len(chosen)} of {total} samples, corrected at {len(anchors.cells)} points evaluated on all: 95 % of "
+            f"held-out points within {100 * error:.2g} % of the range, standard error {100 * standard:.2g} %"
         )
         facts = {"kind": "subset", "samples": len(chosen), "of": total, "tolerance": tolerance, "within": error}
         facts |= {"standard error": standard}

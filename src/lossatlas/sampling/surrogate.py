@@ -1,16 +1,16 @@
 r"""What are the values between evaluated cells, and how wrong may they be?
 
 The values are those of a spline (:mod:`lossatlas.sampling.spline`). Every evaluated cell is held out in turn, which
-gives an honest error e_i at each of them, as it would be seen on a picture: after its logarithm, and up to one range
-above its clip, so that cells beside the clip are judged too. The error stated for another cell x is
+gives an honest error e_i at each of them, as a picture would show it: after its logarithm, and up to one range above
+its clip, so that cells beside the clip are judged too. The error stated for another cell x is
 
 .. math:: κ \, s(x) \, P(x)^β, \qquad s(x) = \Big(\sum_j w_j \sqrt{e_j / P_j^β}\Big)^2,
 
 with P(x) the size of the hole that x lies in (:mod:`lossatlas.sampling.holes`), P_j the size of the hole that holding
 out point j leaves, and j the nearest evaluated cells. β comes from holding out every point with its neighbours: it says
-how the errors grow with a hole, and is small for noise, which is no smaller beside a point. κ is a high quantile
-λ (``COVERED``) of what the same formula, applied to every held-out cell, would have needed. Both λ and the weights
-count a point by the number of cells without a value around it: points that crowd along a cliff say nothing of the plain
+how the errors grow with a hole, and is small for noise, which does not decrease near a point. κ is a high quantile λ
+(``COVERED``) of what the same formula, applied to every held-out cell, would have needed. Both λ and the weights count
+a point by the number of cells without a value around it: points that crowd along a cliff say nothing about the plain
 beyond, where most cells are.
 
 Points that were chosen for what was found around them are not a fair sample of the cells. Where some were drawn at
@@ -50,7 +50,7 @@ FAR_TOGETHER = 8
 """The same for holes far larger."""
 
 GROWS = 0.9
-"""The largest β. Smooth surfaces have up to 2.5, where the error stated is careful."""
+"""The largest β. Smooth surfaces have up to 2.5; for these the stated error is conservative."""
 
 SLOWER = 0.7
 """β as a share of how errors grow from a hole to a larger one: towards smaller ones they fall more slowly."""
@@ -180,10 +180,10 @@ def estimate(
         cells: float64 [cells, axes], see :func:`places`.
         known: int64 [n], which of them were evaluated; at least :func:`fewest`.
         values: float64 [n], finite.
-        show: how the values of all cells are shown. Left out, errors have the unit of the values.
+        show: how the values of all cells are shown. By default errors have the unit of the values.
         reach: size of a hole beyond which the error no longer grows, in holes that held-out cells leave; for values
             that bend more often than they were evaluated.
-        fresh: int64, those of the known cells that were drawn at random; left out, none was.
+        fresh: int64, those of the known cells that were drawn at random; by default none was.
 
     Returns:
         Values and stated errors of all cells.

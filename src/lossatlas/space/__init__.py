@@ -1,1 +1,1 @@
-"""Where in parameter space: filters, directions, and charts that turn coordinates into parameters."""
+"""Where in parameter space? Filters, directions, and charts that turn coordinates into parameters."""

@@ -1,4 +1,4 @@
-"""How directions of low rank are written as LoRA adapters, which inference engines serve many of at once.
+"""How are low-rank directions written as LoRA adapters, of which inference engines can serve many at once?
 
 One folder for each axis, in the layout of peft: ``adapter_config.json`` and ``adapter_model.safetensors``. The network
 at coordinates (a, b) is the base with both adapters, scaled by a and b.
@@ -36,17 +36,17 @@ def save_adapters(
 
     Args:
         directions: by axis, tensors by name.
-        model: whose tensors they are, for what each one is: a linear layer, an embedding, a convolution. Tied tensors
-            are written for each module that has them.
+        model: the model they belong to, which says whether each is a linear layer, an embedding or a convolution. Tied
+            tensors are written for each module that has them.
         folder: gets a folder for each axis.
-        rank: the largest that is accepted.
+        rank: the largest accepted.
         base: what the configuration calls the base model.
 
     Returns:
         The folders.
 
     Raises:
-        SpecError: a direction of a higher rank, or one that moves what is not a matrix of a layer.
+        SpecError: a direction has a higher rank, or moves something other than a layer's matrix.
 
     Example:
         >>> import tempfile
@@ -74,11 +74,13 @@ def _adapter(axis: str, direction: Parameters, model: nn.Module, rank: int) -> t
     pairs: dict[str, Factors] = {}
     for name, tensor in direction.items():
         if tensor.dim() < 2:
-            raise SpecError(f"{axis}: {name!r} is not a matrix, and no part of an adapter; keep biases and norms still")
+            raise SpecError(
+                f"{axis}: {name!r} is not a matrix, so it cannot be part of an adapter; keep biases and norms still"
+            )
         found = factors_of(tensor, rank)
         if found is None:
             raise SpecError(
-                f"{axis}: {name!r} has a rank above {rank}; sample along directions of low rank (--rank 4, or "
+                f"{axis}: {name!r} has a rank above {rank}; sample along low-rank directions (--rank 4, or "
                 "la.Plane.random(..., rank=4)), or raise the limit (--lora-rank)"
             )
         pairs[name] = found

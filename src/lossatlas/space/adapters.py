@@ -1,4 +1,4 @@
-"""Which way an adapter took: from the base to where the adapter's own library merges it."""
+"""In which direction did an adapter go: from the base to where the adapter's own library merges it?"""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ __all__ = ["lora"]
 def lora(
     origin: Objective | nn.Module | Parameters, adapted: nn.Module, *, adapter: str = "default"
 ) -> dict[str, Tensor]:
-    """The way from a base model to the same model with an adapter of peft merged into it.
+    """The direction from a base model to the same model with a peft adapter merged into it.
 
-    Coordinate 0 is the base, coordinate 1 what peft itself makes of base and adapter: a copy is merged by peft and the
-    difference taken, so it holds for every kind of adapter that peft merges. For plain LoRA (Hu et al. 2021, arXiv
-    2106.09685) that is (α/r)·BA; PiSSA, OLoRA and their like change the base as well, DoRA has a magnitude besides, and
-    OFT and IA3 multiply. Biases and modules that were trained along move too. Nothing is normalised.
+    Coordinate 0 is the base and coordinate 1 what peft itself makes of base and adapter: peft merges a copy and the
+    difference is taken, so this works for every kind of adapter that peft can merge. For plain LoRA (Hu et al. 2021,
+    arXiv 2106.09685) the difference is (α/r)·BA; PiSSA, OLoRA and the like change the base as well, DoRA also has a
+    magnitude, and OFT and IA3 multiply. Biases and modules that were trained alongside move too. Nothing is normalised.
 
     Args:
         origin: the base model as it was before peft wrapped it, an Objective of it, or its tensors by name.
-        adapted: the model that peft wrapped, or put adapters into. It is left as it is; a copy of it is made.
+        adapted: the model that peft wrapped, or into which it put adapters. It is left as it is; a copy is made.
         adapter: its name there.
 
     Returns:
-        Tensors by the base's names; those that the adapter leaves alone are left out.
+        Tensors by the base's names, without those that the adapter does not touch.
 
     Raises:
-        SpecError: no such adapter, one that peft cannot merge into weights, one that changes nothing, or an origin that
-            is not the base.
+        SpecError: there is no such adapter, peft cannot merge it into weights, it changes nothing, or the origin is not
+            the base.
         MissingExtraError: peft is not installed.
     """
     point, _ = described(origin)
@@ -64,7 +64,8 @@ def lora(
         elif not _same(end, point[name], step):
             raise SpecError(
                 f"origin is not the base of this adapter: {name!r}, which the adapter leaves alone, differs. Give the "
-                "base model it was trained on; for the way to any other model take directions.towards(origin, merged)"
+                "base model it was trained on; for the direction to any other model use directions.towards(origin, "
+                "merged)"
             )
     if not found:
         raise SpecError(f"adapter={adapter!r} changes nothing yet: merged, it is the base; train it first")
@@ -160,7 +161,9 @@ def _merged(adapted: nn.Module, adapter: str) -> nn.Module:
     configs = getattr(adapted, "peft_config", None)
     kind = str(getattr(getattr(configs[adapter], "peft_type", None), "value", "adapter")) if configs else "adapter"
     if kind in _BY_INPUT:
-        raise SpecError(f"adapter={adapter!r}: {kind} mixes adapters anew for every input, so no weights stand for it")
+        raise SpecError(
+            f"adapter={adapter!r}: {kind} mixes adapters afresh for every input, so no weights stand for it"
+        )
     try:
         with importing("peft", "merge an adapter"), warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")

@@ -1,4 +1,4 @@
-"""How coordinates become parameters: the k-plane, k at most 3, and the way back."""
+"""How do coordinates become parameters? Through the k-plane, with k at most 3, which also gives the way back."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ STORED = 1024**3
 
 
 class Chart(Protocol):
-    """What turns coordinates into parameters. At coordinates of zero it is the origin."""
+    """Turns coordinates into parameters. Coordinates of zero are the origin."""
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -85,11 +85,11 @@ class Plane:
     Args:
         origin: the point at coordinates of zero; an Objective or a Function stands for its own origin.
         directions: by name of the axis, tensors by name. Names that a direction lacks do not move.
-        recipe: how the directions were made; a direction with a label of its own keeps it where this has none.
+        recipe: how the directions were made; a direction keeps a label of its own where the recipe has none.
 
     Raises:
-        SpecError: no direction or more than three, a bad axis name, a direction that does not fit the origin, that is
-            zero, or that lies in the span of the others.
+        SpecError: there is no direction or more than three, an axis name is invalid, or a direction does not fit the
+            origin, is zero, or lies in the span of the others.
 
     Example:
         >>> import torch
@@ -128,7 +128,7 @@ class Plane:
             else:
                 check_direction(direction, self.origin)
             if self.lengths[axis] == 0:
-                raise SpecError(f"directions[{axis!r}] has norm zero: it leads nowhere")
+                raise SpecError(f"directions[{axis!r}] has norm zero, so it leads nowhere")
         own = {axis: d.label for axis, d in self.directions.items() if isinstance(d, ways.Direction)}
         object.__setattr__(self, "recipe", replace(self.recipe, labels={**own, **self.recipe.labels}))
         scale = np.array(list(self.lengths.values()))
@@ -178,13 +178,13 @@ class Plane:
         """The parameters at a point.
 
         Args:
-            coordinates: by axis, in multiples of the direction; an axis left out is zero.
+            coordinates: by axis, in multiples of the direction; a missing axis is zero.
 
         Returns:
             All tensors of the origin; those that do not move are the origin's own, not copies.
 
         Raises:
-            SpecError: an axis that the plane lacks.
+            SpecError: the plane lacks an axis.
         """
         check_kind("coordinates", coordinates, Mapping, 'numbers by axis, such as {"x": 0.5, "y": -0.2}')
         for axis, number in coordinates.items():
@@ -210,7 +210,7 @@ class Plane:
             Coordinates and residual.
 
         Raises:
-            SpecError: a tensor of another shape.
+            SpecError: a tensor has a different shape.
         """
         tensors = {name: t for name, t in ways.tensors_of(params).items() if name in self.origin}
         home = {name: self.origin[name] for name in tensors}
@@ -247,15 +247,15 @@ class Plane:
             axes: one, two or three names.
             by: the normalisation, see :func:`lossatlas.normalize`.
             still: roles of tensors that do not move; by default biases and normalising layers, as in the paper.
-            only: patterns of names, such as ``"layer3.*"``, of the tensors that may move; left out, all may. What comes
-                before the first layer that moves is computed once for each batch where a plan on a graph is used.
-            orthogonal: turn each direction until it is orthogonal to those before, keeping the norm of every filter.
-                Without it their cosine is small in a large network, and recorded.
-            stored: keep the directions as tensors; without it they are recipes that make each tensor again at every
-                point (:class:`lossatlas.directions.Seeded`). Left out, tensors while they take less than 1 GiB
+            only: patterns of names, such as ``"layer3.*"``, of the tensors that may move; by default all may. Plans on
+                a graph compute whatever precedes the first moving layer once per batch.
+            orthogonal: turn each direction until it is orthogonal to those before it, keeping the norm of every filter.
+                Otherwise their cosine is small in a large network, and recorded.
+            stored: keep the directions as tensors; otherwise they are recipes that draw each tensor again at every
+                point (:class:`lossatlas.directions.Seeded`). By default they are tensors if they take less than 1 GiB
                 and the weights are not spread over processes (DTensor).
-            rank: of every matrix of the directions, see :func:`lossatlas.directions.low_rank`; left out, full. Points
-                of a language model with few tokens then share most of their work.
+            rank: rank of every matrix of the directions, see :func:`lossatlas.directions.low_rank`; by default full.
+                With a low rank, the points of a language model with few tokens share most of their work.
 
         Returns:
             The plane.
@@ -272,9 +272,11 @@ class Plane:
             small = _bytes(point) * len(axes) < STORED and not any(hasattr(t, "device_mesh") for t in point.values())
             stored = orthogonal or by == "weight" or between or small
         if orthogonal and not stored:
-            raise SpecError("orthogonal=True turns the directions as tensors; leave stored out")
+            raise SpecError("orthogonal=True needs the directions as tensors; leave stored out")
         if rank is not None and (orthogonal or stored is False):
-            raise SpecError("rank with orthogonal=True or stored=False; directions of low rank are drawn as tensors")
+            raise SpecError(
+                "rank cannot be combined with orthogonal=True or stored=False: low-rank directions are drawn as tensors"
+            )
         for axis in axes:
             if rank is not None:
                 drawn[axis] = low_rank(origin, rank=rank, seed=seed, stream=axis, by=by, still=still, only=only)
@@ -300,12 +302,12 @@ class Plane:
         axes: Sequence[str] = ("x", "y", "z"),
         names: Sequence[str] = (),
     ) -> Plane:
-        """The line, plane or space through the origin and one, two or three other models.
+        """The line, plane or volume through the origin and one, two or three other models.
 
         Args:
             origin: an Objective, a model, or tensors by name: all coordinates zero.
-            others: models or state dicts, of a Function parameters
-                nested like its own; the first is at ``x=1``, the second at ``y=1``.
+            others: models or state dicts (for a Function, parameters nested like its own); the first is at ``x=1``, the
+                second at ``y=1``.
             axes: names of the axes.
             names: what to call the others in pictures.
 
@@ -313,7 +315,7 @@ class Plane:
             The plane; nothing is normalised.
 
         Raises:
-            SpecError: another architecture, the same model, or models on one line.
+            SpecError: a model has another architecture or equals the origin, or the models lie on one line.
         """
         axes, names = texts("axes", axes, AXES), texts("names", names, "what to call the others, a tuple of texts")
         found = {axis: ways.towards(origin, other) for axis, other in zip(axes, others, strict=False)}

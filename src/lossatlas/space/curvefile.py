@@ -18,7 +18,7 @@ __all__ = ["load_curve", "save_curve"]
 
 
 def save_curve(curve: Curve, path: str | os.PathLike[str]) -> Path:
-    """Write the points of a curve, replacing or not at all.
+    """Write the points of a curve, whole or not at all; an existing file is replaced.
 
     Args:
         curve: the curve; its kind travels in the file's metadata.
@@ -62,7 +62,7 @@ def load_curve(path: str | os.PathLike[str]) -> Curve:
     missing = [str(number) for number in range(len(points)) if str(number) not in points]
     if kind is None or missing:
         what = "'kind'" if kind is None else f"point {missing[0]}"
-        raise SpecError(f"{source} holds no curve: {what} is missing; it was not written by save_curve")
+        raise SpecError(f"{source} holds no curve: {what} is missing, so it was not written by save_curve")
     with reading(source, "a curve"):
         try:
             return Curve([points[str(number)] for number in range(len(points))], kind)

@@ -1,11 +1,11 @@
-r"""How one coordinate becomes parameters along a bent way between two models: a Bézier curve, or a chain of lines.
+r"""How does one coordinate become parameters on a curved path between two models? A Bézier curve or a chain of lines.
 
-Both are weighted sums of their points :math:`P_0, …, P_m`, with weights that depend on t alone:
-:math:`θ(t) = \sum_k w_k(t) P_k`, :math:`\sum_k w_k = 1`. For a Bézier curve :math:`w_k = \binom{m}{k} t^k (1-t)^{m-k}`;
-for a chain of lines at most two neighbouring weights are not zero (Garipov et al. 2018, arXiv 1802.10026, section 3).
+Both are weighted sums of their points :math:`P_0, …, P_m`, with weights that depend only on t: :math:`θ(t) = \sum_k
+w_k(t) P_k`, :math:`\sum_k w_k = 1`. For a Bézier curve :math:`w_k = \binom{m}{k} t^k (1-t)^{m-k}`; for a chain of lines
+at most two neighbouring weights are not zero (Garipov et al. 2018, arXiv 1802.10026, section 3).
 
-The coordinate ``x`` is the share of the curve's length, so that ``x`` times the length is the way travelled; t runs
-with it, but not evenly.
+The coordinate ``x`` is the share of the curve's length, so that ``x`` times the length is the distance travelled; t
+grows with it, but not evenly.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Curve:
         kind: ``"bezier"`` or ``"polygon"``.
 
     Raises:
-        SpecError: fewer than two points, of different shapes, all the same, or an unknown kind.
+        SpecError: there are fewer than two points, their shapes differ, they are all the same, or the kind is unknown.
 
     Example:
         >>> a, bend, b = ({"w": torch.tensor(point)} for point in ([0.0, 0.0], [1.0, 2.0], [2.0, 0.0]))
@@ -65,7 +65,7 @@ class Curve:
         for point in self.points[1:]:
             check_same_shapes(point, self.points[0])
         if not self.length > 0:
-            raise SpecError("points are all the same: there is no way between them")
+            raise SpecError("points are all the same: there is no path between them")
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -86,7 +86,7 @@ class Curve:
         return {name: combine(first[name], [(w, way[name]) for w, way in pairs if w]) for name in first}
 
     def at(self, coordinates: Mapping[str, float]) -> dict[str, Tensor]:
-        """The parameters at a share of the curve's length: ``{"x": 0.5}`` is half way.
+        """The parameters at a share of the curve's length: ``{"x": 0.5}`` is half-way.
 
         Returns:
             Tensors by name.
@@ -95,7 +95,7 @@ class Curve:
             SpecError: another axis than x.
         """
         if set(coordinates) - {"x"}:
-            raise SpecError(f"coordinates {sorted(coordinates)}: a curve has the one axis 'x'")
+            raise SpecError(f"coordinates {sorted(coordinates)}: a curve has only the axis 'x'")
         return self.point(float(self.times([coordinates.get("x", 0.0)])[0]))
 
     @functools.cached_property

@@ -1,4 +1,4 @@
-"""Which way to go from the origin: at random, towards another model, or as given."""
+"""Which way to go from the origin? At random, towards another model, or as given."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ def random(
         stream: which of several independent directions of the same seed; a plane uses the name of the axis.
         by: the normalisation, see :func:`lossatlas.normalize`.
         still: roles of tensors that do not move.
-        only: patterns of names, such as ``"layer3.*"``, of the tensors that may move; left out, all may. The numbers
+        only: patterns of names, such as ``"layer3.*"``, of the tensors that may move; by default all may. The numbers
             of a tensor do not depend on it.
 
     Returns:
         Tensors by name, shaped like those that move.
 
     Raises:
-        SpecError: an unknown option, a pattern that fits no name, quantised weights, or nothing is left to move.
+        SpecError: an option is unknown, a pattern fits no name, weights are quantised, or nothing is left to move.
 
     Example:
         >>> layer = nn.Linear(3, 2)
@@ -104,18 +104,18 @@ def _gaussian(like: Tensor, key: str) -> Tensor:
 def towards(origin: Measurable | nn.Module | Parameters, other: Any) -> dict[str, Tensor]:
     """The plain difference to another model: coordinate 0 is the origin, coordinate 1 the other model.
 
-    Every parameter moves, biases and frozen ones too, and nothing is normalised: otherwise 1 would not be the other
-    model. With ``batchnorm="interpolated"`` the running statistics move along.
+    Every parameter moves, biases and frozen ones too, and nothing is normalised: otherwise coordinate 1 would not be
+    the other model. With ``batchnorm="interpolated"`` the running statistics move along.
 
     Args:
         origin: an Objective, a model, or tensors by name.
-        other: a model, or its state dict; of a Function, parameters nested like its own.
+        other: a model or its state dict; for a Function, parameters nested like its own.
 
     Returns:
         Tensors by name.
 
     Raises:
-        SpecError: another architecture, or the same model.
+        SpecError: the other model has another architecture, or the same weights.
 
     Example:
         >>> towards({"w": torch.tensor([1.0])}, {"w": torch.tensor([4.0])})
@@ -125,12 +125,12 @@ def towards(origin: Measurable | nn.Module | Parameters, other: Any) -> dict[str
     tensors = dict(origin.named(other)) if isinstance(origin, Function) else tensors_of(other)
     direction = difference({name: tensors[name] for name in tensors if name in point}, point)
     if norm(direction) == 0:
-        raise SpecError("towards: the other model has the same weights as the origin; there is no way between them")
+        raise SpecError("towards: the other model has the same weights as the origin, so no direction leads there")
     return direction
 
 
 class Path(Protocol):
-    """What knows its principal directions: a :class:`~lossatlas.Trajectory`."""
+    """Anything that knows its principal directions: a :class:`~lossatlas.Trajectory`."""
 
     def directions(self, axes: Sequence[str], *, centre: Any) -> dict[str, Direction]:
         """The first principal directions, by axis."""
@@ -149,7 +149,7 @@ def principal(trajectory: Path, *, axes: Sequence[str] = ("x", "y"), centre: str
         A direction for each axis, as a Plane takes them: ``Plane(objective, principal(trajectory))``.
 
     Raises:
-        SpecError: a path that has not as many components.
+        SpecError: the path has fewer components than that.
 
     Example:
         >>> import lossatlas as la
@@ -163,7 +163,7 @@ def principal(trajectory: Path, *, axes: Sequence[str] = ("x", "y"), centre: str
 
 
 class Direction(dict[str, Tensor]):
-    """A direction that says what it is: tensors by name, with words for pictures.
+    """A direction that says what it is: tensors by name, with a label for pictures.
 
     Attributes:
         label: what a :class:`~lossatlas.Plane` calls its axis.
@@ -214,7 +214,7 @@ def orthogonal(
         The turned direction; its cosine with ``to`` is below 1e-7.
 
     Raises:
-        SpecError: no such direction is found, as for filters of a single weight.
+        SpecError: no such direction is found, for instance where filters have a single weight.
 
     Example:
         >>> layer = nn.Linear(8, 4)

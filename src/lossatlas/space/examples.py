@@ -33,8 +33,8 @@ def check_asked(objective: Objective) -> None:
     }.items():
         if why:
             raise SpecError(
-                f"objective: {wrong} does not go with an InputPlane, whose network stays as it was trained while the "
-                "inputs move; make the Objective without it"
+                f"objective: {wrong} cannot be used with an InputPlane, whose network stays as it was trained while "
+                "the inputs move; make the Objective without it"
             )
 
 

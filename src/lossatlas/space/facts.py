@@ -1,4 +1,4 @@
-"""What a run keeps of a chart: its identity, the lengths and words of its axes, and the file it is made again from."""
+"""What does a run keep of a chart? Its identity, the lengths and labels of its axes, and the file that restores it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which way the inputs go: up the gradient, at random, towards another input or another token."""
+"""Which way do the inputs go? Up the gradient, at random, towards another input or another token."""
 
 from __future__ import annotations
 
@@ -64,18 +64,18 @@ def moved(part: Objective, place: Place) -> list[Tensor]:
 
 
 def gradients(part: Objective, place: Place, at: list[Tensor] | None = None) -> list[Tensor]:
-    """The gradient of the mean loss of each batch by what is moved.
+    """The gradient of the mean loss of each batch with respect to what is moved.
 
     Args:
         part: the examples.
         place: what is moved.
-        at: where, a tensor for each batch; left out, at the examples themselves.
+        at: where, a tensor for each batch; by default at the examples themselves.
 
     Returns:
         A tensor for each batch; the row of an example is its own gradient over the number of them.
 
     Raises:
-        SpecError: the loss has no derivative by the input, or not a finite one.
+        SpecError: the loss has no derivative with respect to the input, or not a finite one.
     """
     found = []
     part.move()
@@ -90,11 +90,15 @@ def gradients(part: Objective, place: Place, at: list[Tensor] | None = None) -> 
             outputs, targets = place.call(part.forward, part.private, batch, leaf)
             loss = part.loss_part(outputs, targets, batch, weighing=part.weighing).mean
             if not loss.requires_grad:
-                raise SpecError("the loss has no derivative by the input: something on the way is rounded or detached")
+                raise SpecError(
+                    "the loss has no derivative with respect to the input: something in between is rounded or detached"
+                )
             slope = torch.autograd.grad(loss, leaves[0], allow_unused=True)[0]
             found.append(torch.zeros_like(leaves[0]) if slope is None else slope)
     if not all(bool(torch.isfinite(slope).all()) for slope in found):
-        raise SpecError("the gradient of the loss by the input is not finite at an example; choose other examples")
+        raise SpecError(
+            "the gradient of the loss with respect to the input is not finite at an example; choose other examples"
+        )
     return found
 
 
@@ -122,8 +126,9 @@ def steepest(part: Objective, place: Place, norm: Norm) -> tuple[list[Tensor], i
     zeros = sum(int((norms(slope, "inf") == 0).sum()) for slope in slopes)
     if zeros == sum(len(slope) for slope in slopes):
         raise SpecError(
-            "the gradient of the loss by the input is exactly zero at every example, so there is no steepest way: the "
-            "softmax is saturated (take the model in float64), or gradients are masked; InputPlane.random needs none"
+            "the gradient of the loss with respect to the input is exactly zero at every example, so there is no "
+            "steepest direction: the softmax is saturated (use the model in float64), or gradients are masked; "
+            "InputPlane.random needs none"
         )
     if norm == "inf":
         return [slope.sign() for slope in slopes], zeros
@@ -191,7 +196,7 @@ def towards(part: Objective, place: Place, other: Tensor) -> list[Tensor]:
     parts = torch.split(other, [len(tensor) for tensor in own])
     found = [new.to(old) - old for new, old in zip(parts, own, strict=True)]
     if not any(bool(way.any()) for way in found):
-        raise SpecError("others: the examples that move are equal to the input they head for; name another one")
+        raise SpecError("others: the examples that move equal the input they are to reach; name another one")
     return found
 
 

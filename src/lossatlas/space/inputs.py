@@ -1,9 +1,9 @@
-r"""How coordinates move the inputs while the weights stay: the plane of the papers on adversarial robustness.
+r"""How do coordinates move the inputs while the weights stay? In the plane of the papers on adversarial robustness.
 
 .. math:: L(α, β) = \frac{1}{N} \sum_i ℓ(f_θ(x_i + α d_i + β e_i), y_i)
 
-Every example has directions of its own; the coordinates are shared. One example gives the picture of its loss, many the
-mean of theirs.
+Every example has directions of its own; the coordinates are shared. One example gives a picture of its own loss,
+several the mean of theirs.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ Examples = int | Sequence[int] | None
 
 
 class InputPlane:
-    r"""A line, a plane or a space of inputs: :math:`x_i + \sum_a c_a d_{a,i}`, the same c for every example i.
+    r"""A line, a plane or a volume of inputs: :math:`x_i + \sum_a c_a d_{a,i}`, the same c for every example i.
 
-    It is a chart like any other: ``la.sample(objective, plane, la.Grid(...))``. What is varied is the input, or the
-    output of a layer such as a token embedding. The weights stay, and BatchNorm normalises by its trained statistics.
-    Source: Goodfellow et al. 2015 (arXiv 1412.6572, section 4) for the gradient sign, Liu et al. 2017 (arXiv
-    1611.02770) for planes with a second direction.
+    It is a chart like any other: ``la.sample(objective, plane, la.Grid(...))``. What varies is the input, or the output
+    of a layer such as a token embedding. The weights stay, and BatchNorm uses its trained statistics. Source:
+    Goodfellow et al. 2015 (arXiv 1412.6572, section 4) for the gradient sign, Liu et al. 2017 (arXiv 1611.02770) for
+    planes with a second direction.
 
     Args:
-        objective: whose data the examples are; its targets stay.
+        objective: the Objective whose data contain the examples; its targets stay.
         directions: by name of the axis, one to three, each a tensor [n, …] with a row for each example, or a list with
             a tensor for each batch, shaped like what is moved.
-        examples: their numbers in the data, counted from 0; left out, all of the data.
-        layer: name of a module whose output is moved, such as a token embedding; left out, the first input of floating
+        examples: their numbers in the data, counted from 0; by default all of the data.
+        layer: name of a module whose output is moved, such as a token embedding; by default the first input of floating
             point is moved.
         clamp: lowest and highest valid entry of an input, such as ``(0, 1)``: what lies outside is set to the nearest
             end. The plane is then bent, and the caption says so.
@@ -62,8 +62,8 @@ class InputPlane:
         rows: how many examples there are.
 
     Raises:
-        SpecError: a direction that does not fit, is zero or parallel to another, an example that the data lacks, or an
-            objective that cannot be asked so.
+        SpecError: a direction does not fit, is zero, or is parallel to another; the data lack an example; or the
+            objective cannot be used this way.
 
     Example:
         >>> model = torch.nn.Linear(2, 1, bias=False)
@@ -179,8 +179,8 @@ class InputPlane:
         own = [tensor.shape for tensor in self.inputs.origin.values()]
         if shapes != own:
             raise SpecError(
-                f"chart: its examples have the shapes {[tuple(s) for s in own]}, those of the objective "
-                f"{[tuple(s) for s in shapes]}; make the InputPlane of this objective's data"
+                f"chart: its examples have the shapes {[tuple(s) for s in own]}, but those of the objective "
+                f"{[tuple(s) for s in shapes]}; make the InputPlane from this objective's data"
             )
         steps = [[way[name] for way in self.inputs.directions.values()] for name in self.inputs.origin]
         size = Sized(objective.size) if callable(objective.size) else objective.size
@@ -219,10 +219,10 @@ class InputPlane:
         layer: str = "",
         clamp: tuple[float, float] | None = None,
     ) -> InputPlane:
-        r"""The steepest way up for each example, and random directions beside it.
+        r"""The steepest ascent for each example, with random directions beside it.
 
-        In the maximum norm the steepest way is the sign of the gradient, :math:`\operatorname{sign} ∇_x ℓ_i`, and the
-        random ones have entries ±1 (Rademacher); in the Euclidean norm they are :math:`∇_x ℓ_i / ‖∇_x ℓ_i‖` and
+        In the maximum norm the steepest ascent is the sign of the gradient, :math:`\operatorname{sign} ∇_x ℓ_i`, and
+        the random ones have entries ±1 (Rademacher); in the Euclidean norm they are :math:`∇_x ℓ_i / ‖∇_x ℓ_i‖` and
         Gaussian directions of norm 1. A coordinate is then the distance in that norm, as ε in the papers.
 
         Args:
@@ -230,15 +230,15 @@ class InputPlane:
             examples: as for :class:`InputPlane`.
             norm: "inf" or "2".
             seed: of the random directions.
-            axes: one to three names; the first is the steepest way.
+            axes: one to three names; the first is the steepest ascent.
             layer: as for :class:`InputPlane`.
             clamp: as for :class:`InputPlane`.
 
         Returns:
-            The plane. Its label says for how many examples the gradient is zero, which do not move along it.
+            The plane. Its label says for how many examples the gradient is zero; these do not move along it.
 
         Raises:
-            SpecError: the gradient is zero for every example, or not finite; an unknown norm.
+            SpecError: the gradient is zero for every example, or not finite, or the norm is unknown.
         """
         part, place = _begun(cls, objective, examples, layer, norm)
         found, zeros = ways.steepest(part, place, norm)
@@ -262,7 +262,7 @@ class InputPlane:
         layer: str = "",
         clamp: tuple[float, float] | None = None,
     ) -> InputPlane:
-        """Random directions alone: entries ±1 for the maximum norm, Gaussian of norm 1 for the Euclidean one.
+        """Random directions only: entries ±1 for the maximum norm, Gaussian of norm 1 for the Euclidean one.
 
         Args:
             objective: whose data the examples are.
@@ -295,23 +295,23 @@ class InputPlane:
         layer: str = "",
         clamp: tuple[float, float] | None = None,
     ) -> InputPlane:
-        """The line, plane or space through each example and one, two or three other inputs: at 1 it is the other one.
+        """The line, plane or volume through each example and one, two or three other inputs, which lie at 1.
 
         Args:
             objective: whose data the examples are.
-            others: each the number of an example in the data, which all head for; or a tensor shaped like what is
-                moved: a row for each example, [n, …], or a single input.
+            others: each is the number of an example in the data, towards which all move; or a tensor shaped like what
+                is moved, with a row for each example, [n, …], or a single input.
             examples: as for :class:`InputPlane`.
             axes: names of the axes.
-            names: what to call the others in pictures; left out, an example by its number.
+            names: what to call the others in pictures; by default an example by its number.
             layer: as for :class:`InputPlane`.
             clamp: as for :class:`InputPlane`.
 
         Returns:
-            The plane; nothing is normalised. The targets are those of the examples that move, also at 1.
+            The plane; nothing is normalised. The targets are those of the moving examples, even at 1.
 
         Raises:
-            SpecError: another shape, the same input, or an example that the data lacks.
+            SpecError: an input has another shape or is the same, or the data lack an example.
 
         Example:
             >>> data = torch.tensor([[1.0, 1.0], [3.0, 0.0]]), torch.zeros(2, 1)
@@ -342,7 +342,7 @@ class InputPlane:
         axes: Sequence[str] = ("x", "y", "z"),
         names: Sequence[str] = (),
     ) -> InputPlane:
-        """From the embedding of the token at a position to those of other tokens: at 1 it is the other token.
+        """From the embedding of the token at a position to those of other tokens, which lie at 1.
 
         Args:
             objective: whose data the examples are.
@@ -351,13 +351,13 @@ class InputPlane:
             position: of the token in the sequence; negative ones count from the end.
             examples: as for :class:`InputPlane`.
             axes: names of the axes.
-            names: what to call the tokens in pictures; left out, their numbers.
+            names: what to call the tokens in pictures; by default their numbers.
 
         Returns:
             The plane; nothing is normalised.
 
         Raises:
-            SpecError: no such layer, token or position, or the token that is there already.
+            SpecError: there is no such layer, token or position, or the token is already there.
         """
         part, place = _begun(cls, objective, examples, layer, "inf")
         given = by_axis("tokens", tokens, axes)

@@ -1,9 +1,9 @@
 """Random directions of low rank: every matrix is a product of two thin ones, and every filter keeps its norm.
 
 A point of a plane of such directions is a LoRA adapter (Hu et al. 2021, arXiv 2106.09685) of the model at the origin,
-so many points share the product with the weights themselves, see ``lossatlas.evaluate.shared``. It is another
-distribution than that of Li et al.: within a matrix the filters of a direction lie in a space of few dimensions. As the
-rank grows it becomes theirs.
+so many points share the product with the weights themselves, see ``lossatlas.evaluate.shared``. The distribution is not
+that of Li et al.: within a matrix, the filters of a direction lie in a space of few dimensions. As the rank grows it
+approaches theirs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from lossatlas.space.recipes import drawn_in, generator_of
 __all__ = ["Factors", "LowRank", "factors_of", "low_rank"]
 
 CLOSE = 1e-4
-"""How near a product of two thin matrices comes to the matrix that it stands for, of its norm; in float32."""
+"""How near a product of two thin matrices comes to the matrix that it stands for, relative to its norm; in float32."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def low_rank(
 ) -> LowRank:
     r"""A random direction with matrices of low rank, normalised: :math:`D = A B` with Gaussian A [m, r] and B [r, n].
 
-    Convolutions are matrices of a row for each filter. What is not a matrix is drawn as by :func:`random`.
+    A convolution counts as a matrix with a row for each filter. Anything else is drawn as by :func:`random`.
 
     Args:
         origin: an Objective, a model, or tensors by name.
@@ -86,7 +86,7 @@ def low_rank(
         stream: which of several independent directions of the same seed.
         by: the normalisation, see :func:`lossatlas.normalize`; not ``"weight"``, which would raise the rank.
         still: roles of tensors that do not move.
-        only: patterns of names of the tensors that may move; left out, all may.
+        only: patterns of names of the tensors that may move; by default all may.
 
     Returns:
         Tensors by name, with their factors.
@@ -106,7 +106,7 @@ def low_rank(
     if rank < 1:
         raise SpecError(f"rank={rank}; expected at least 1")
     if by == "weight":
-        raise SpecError("by='weight' scales each weight, which leaves no low rank; use 'filter' or 'layer'")
+        raise SpecError("by='weight' scales each weight, which destroys the low rank; use 'filter' or 'layer'")
     point, table = described(origin)
     chosen = filters.matching(table, only) if only else without_quantised(origin, table)
     called = plain(origin)

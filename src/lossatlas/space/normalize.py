@@ -1,4 +1,4 @@
-r"""How a direction is scaled to the weights, so that a step means the same in two networks.
+r"""How is a direction scaled to the weights, so that a step means the same in two networks?
 
 With d a direction, θ the origin, and j running over filters (Li et al. 2018, section 4):
 
@@ -50,8 +50,8 @@ def normalize(
 
     Args:
         direction: tensors by name, shaped like those of the origin; names it lacks do not move.
-        origin: an Objective or a model, whose modules say what a filter is; a Function, whose ``layout`` does; or
-            tensors by name, where every index of the first dimension is a filter and every vector a bias.
+        origin: an Objective or a model, whose modules say what a filter is; a Function, whose ``layout`` says it; or
+            tensors by name, where every index of the first dimension is a filter and every vector is a bias.
         by: ``"filter"``, ``"layer"``, ``"weight"``, ``"none"``, ``"head"``, ``"unit-filter"`` or ``"unit-layer"``. With
             ``"head"`` a filter of attention is a head: its rows of the queries, keys or values, or the columns of the
             output projection that read it. A layer is a tensor, or each of the layers that one tensor holds.
@@ -61,8 +61,8 @@ def normalize(
         A new direction, with the tensors that move.
 
     Raises:
-        SpecError: an unknown option, a name or shape that the origin lacks, a value that is not finite, or a
-            direction that is zero.
+        SpecError: an option is unknown, the origin lacks a name or shape, a value is not finite, or the direction is
+            zero.
 
     Example:
         >>> direction = normalize({"w": torch.ones(2, 2)}, {"w": torch.tensor([[3.0, 4.0], [0.0, 0.0]])})
@@ -82,7 +82,7 @@ def normalize(
         for name, tensor in moving.items()
     }
     if norm(scaled) == 0:
-        raise SpecError("direction has norm zero: no point but the origin lies on it")
+        raise SpecError("direction has norm zero: only the origin lies on it")
     return scaled
 
 
@@ -102,14 +102,13 @@ def check_moving(moving: Collection[str], table: Mapping[str, filters.Row], by: 
         if table[name].refused:
             raise SpecError(
                 f"{name!r} cannot move at random: it is {table[name].refused}, so a step in it is not a step in the "
-                "weight that the layer sees. Put the weight in its place on a copy "
+                "weight that the layer sees. On a copy, replace it by the weight "
                 "(torch.nn.utils.parametrize.remove_parametrizations), or name what may move (only=, --only)"
             )
     if by in ("filter", "head", "unit-filter") and (silent := [n for n in moving if table[n].layout.rule == UNKNOWN]):
         raise SpecError(
-            f"by={by!r}: {UNKNOWN} of {silent[0]!r}, shape {table[silent[0]].shape}. Say it by la.Function(…, "
-            "layout='last') where outputs are last (x @ w), layout='first' where they are first (w @ x), or take "
-            "by='layer'"
+            f"by={by!r}: {UNKNOWN} of {silent[0]!r}, shape {table[silent[0]].shape}. State it with la.Function(…, "
+            "layout='last') if outputs come last (x @ w), layout='first' if they come first (w @ x), or use by='layer'"
         )
     if by == "head" and not any(table[name].layout.heads for name in moving):
         raise SpecError(
@@ -160,10 +159,10 @@ def check_direction(direction: Parameters, origin: Parameters) -> None:
             raise SpecError(f"direction[{name!r}]: the origin holds it as {origin[name].dtype}, which cannot be moved")
         if tensor.is_complex() and not origin[name].is_complex():
             raise SpecError(
-                f"direction[{name!r}] is {tensor.dtype}, and the origin {origin[name].dtype}: it has no room"
+                f"direction[{name!r}] is {tensor.dtype}, but the origin is {origin[name].dtype}, which cannot hold it"
             )
         if not all(bool(torch.isfinite(part).all()) for part in parts(tensor)):
-            raise SpecError(f"direction[{name!r}] has values that are not finite; every point on it would be NaN")
+            raise SpecError(f"direction[{name!r}] has values that are not finite; every point along it would be NaN")
 
 
 def scaled_to(

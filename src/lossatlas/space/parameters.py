@@ -1,4 +1,4 @@
-"""How a dictionary of tensors is a vector: linear algebra by name, summed in double precision."""
+"""How does a dictionary of tensors serve as a vector? Linear algebra by name, summed in double precision."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def norm(a: Parameters) -> float:
 
 
 def combine(base: Tensor, steps: Iterable[tuple[float, Tensor]]) -> Tensor:
-    """``base + c1 * d1 + c2 * d2 + …``, rounded once where the format is short (bfloat16, float16).
+    """``base + c1 * d1 + c2 * d2 + …``, rounded only once where the format is short (bfloat16, float16).
 
     Returns:
         A new tensor in the format of ``base``.

@@ -22,14 +22,14 @@ __all__ = ["Stored", "load_directions", "load_labels", "save_directions"]
 
 
 def save_directions(plane: Plane, path: str | os.PathLike[str], *, again: bool = False) -> Path:
-    """Write the directions of a plane, replacing or not at all; a file that is there already stays.
+    """Write the directions of a plane, whole or not at all; a file that is already there stays.
 
     Directions that are recipes are written as such, a line of text for each, beside where the file would be.
 
     Args:
         plane: the plane; its recipe travels in the file's metadata.
         path: the file, usually ``directions.safetensors``.
-        again: take the place of a file that is there, which stays otherwise.
+        again: replace a file that is already there.
 
     Returns:
         The path.

@@ -1,13 +1,13 @@
-r"""Which weights does a network have when they are rounded to few bits, and which had one that is rounded already?
+r"""What are a network's weights once rounded to a few bits, and what were those of a network that is rounded already?
 
 Rounding to nearest on an even grid of b bits, for each block of weights w by itself:
 
 .. math:: q(w) = s \, \big(\operatorname{clamp}(\operatorname{round}(w / s) + z, 0, 2^b - 1) - z\big)
 
-Symmetric, the grid has :math:`2^b - 1` values around 0 and :math:`s = \max |w| / (2^{b-1} - 1)`; affine, it spans from
-the smallest weight to the largest, 0 among them, with :math:`s = (\max w - \min w) / (2^b - 1)` and
-:math:`z = \operatorname{round}(-\min w / s)` (Jacob et al. 2018, arXiv 1712.05877, section 2; the range 0 to 2^b - 1 is
-only another name of a signed one). Ties go to the even neighbour, as in ``torch.round``.
+A symmetric grid has :math:`2^b - 1` values around 0 and :math:`s = \max |w| / (2^{b-1} - 1)`; an affine one spans from
+the smallest weight to the largest, including 0, with :math:`s = (\max w - \min w) / (2^b - 1)` and :math:`z =
+\operatorname{round}(-\min w / s)` (Jacob et al. 2018, arXiv 1712.05877, section 2; the range 0 to 2^b - 1 is just
+another name for a signed one). Ties go to the even neighbour, as in ``torch.round``.
 
 Only weights are rounded: activations, biases and normalising layers stay as they are.
 """
@@ -34,7 +34,7 @@ __all__ = ["BLOCKS", "Blocks", "Rounding", "dequantised", "rounded"]
 
 Blocks = Literal["channel", "tensor", "group"]
 BLOCKS: tuple[str, ...] = get_args(Blocks)
-"""What has a scale of its own: an output channel (a filter), a tensor, or a group of weights within a channel."""
+"""What gets a scale of its own: an output channel (a filter), a tensor, or a group of weights within a channel."""
 
 FEWEST, MOST = 2, 16
 
@@ -45,8 +45,8 @@ class Rounding:
 
     Attributes:
         bits: of each weight, 2 to 16.
-        by: what has a scale of its own: "channel", "tensor" or "group".
-        group: weights in a group, one after the other within a channel; the last of a channel may be shorter.
+        by: what gets a scale of its own: "channel", "tensor" or "group".
+        group: number of consecutive weights in a group; the last group of a channel may be shorter.
         symmetric: whether the grid is centred at 0; else it spans from the smallest weight to the largest.
 
     Raises:
@@ -83,7 +83,7 @@ class Rounding:
 
         Args:
             weights: any floating format.
-            layout: which of its entries make a channel; left out, its rows.
+            layout: which of its entries make a channel; by default its rows.
 
         Returns:
             The dequantised values, in the same format and shape; the grid is computed in float64 for a float64 tensor,
@@ -143,14 +143,14 @@ def rounded(
     Args:
         objective: whose origin is rounded.
         rounding: how.
-        only: patterns of names, such as ``"layer3.*"``, of the tensors that are rounded; left out, all weights.
+        only: patterns of names, such as ``"layer3.*"``, of the tensors that are rounded; by default all weights.
         skip: patterns of those that are not, such as ``"*embed*"``.
 
     Returns:
         The rounded tensors by name; the difference to the origin is a direction. Frozen tensors are left out.
 
     Raises:
-        SpecError: a pattern fits nothing, nothing is left, or the weights are quantised already.
+        SpecError: a pattern fits nothing, nothing is left to round, or the weights are quantised already.
 
     Example:
         >>> model = nn.Linear(2, 1, bias=False)
@@ -172,8 +172,8 @@ def rounded(
     names = [name for name in names if objective.origin[name].dim() > 1]
     if not names:
         raise SpecError(
-            "no weight is left to be rounded: matrices and kernels that can be trained and that only= and skip= leave; "
-            "unfreeze the model with model.requires_grad_(True), or name others"
+            "no weight is left to be rounded: candidates are trainable matrices and kernels that only= and skip= let "
+            "through; unfreeze the model with model.requires_grad_(True), or name others"
         )
     return {name: rounding.round(objective.origin[name], table[name].layout) for name in names}
 
@@ -195,7 +195,7 @@ def dequantised(model: nn.Module | Mapping[str, Tensor]) -> dict[str, Tensor]:
         network take.
 
     Raises:
-        SpecError: a packed weight whose format is not known; the message names it.
+        SpecError: the format of a packed weight is not known; the message names the weight.
 
     Example:
         >>> float_net = nn.Sequential(nn.Linear(4, 2))

@@ -1,8 +1,8 @@
-"""How a random direction is kept without its tensors: a seed and a rule, from which each tensor is made again.
+"""How is a random direction kept without its tensors? As a seed and a rule, from which each tensor is drawn again.
 
-A stored direction takes as much memory as the weights. A :class:`Seeded` one takes a number for each filter: every
+A stored direction takes as much memory as the weights. A :class:`Seeded` one takes a single number per filter: every
 tensor has a generator of its own, so it can be drawn again at any time, in any order, and in pieces of a million
-numbers, since a generator gives the same numbers whether they are asked for at once or in parts.
+numbers, since a generator gives the same numbers whether asked for all at once or in parts.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ STEP = 16
 
 
 class Seeded(Mapping[str, Tensor]):
-    """A random direction as a recipe: a mapping of tensors that makes each one when it is asked for.
+    """A random direction as a recipe: a mapping that draws each tensor when it is asked for.
 
     It holds the same numbers as :func:`lossatlas.directions.random` with the same arguments, in float32 (float64 for
     weights of that format), to the rounding of the filters' norms.
@@ -48,13 +48,14 @@ class Seeded(Mapping[str, Tensor]):
         stream: which of several independent directions of the same seed.
         by: ``"filter"``, ``"layer"``, ``"none"``, ``"head"``, ``"unit-filter"`` or ``"unit-layer"``.
         still: roles of tensors that do not move.
-        only: patterns of names of the tensors that may move; left out, all may.
+        only: patterns of names of the tensors that may move; by default all may.
 
     Attributes:
         identity: what makes the numbers, as text: for fingerprints and files.
 
     Raises:
-        SpecError: an unknown option, ``by="weight"`` (which needs the weights themselves), or nothing is left to move.
+        SpecError: an option is unknown, or is ``by="weight"`` (which needs the weights themselves), or nothing is left
+            to move.
 
     Example:
         >>> layer = torch.nn.Linear(3, 2)

@@ -1,4 +1,4 @@
-"""How a model is called on inputs that are moved: where in a batch they are, and how far a point moves them."""
+"""How is a model called on moved inputs? Where in a batch they are, and how far a point moves them."""
 
 from __future__ import annotations
 
@@ -121,8 +121,8 @@ def floating(forward: calling.Forward, batch: Any) -> Tensor:
         if tensor.is_floating_point():
             return tensor
     raise SpecError(
-        "data: no input is of floating point, and integers such as tokens cannot be moved by a little; name the layer "
-        "whose output is to be moved, such as layer='embedding'"
+        "data: no input is of floating point, and integers such as tokens cannot move by small steps; name the layer "
+        "whose output should move, such as layer='embedding'"
     )
 
 

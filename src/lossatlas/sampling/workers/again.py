@@ -1,8 +1,7 @@
-"""What of the work is made again at a worker rather than sent: random directions, and what was read from a file.
+"""Which parts of the work are recreated at a worker rather than sent? Random directions, and what was read from a file.
 
 The parcel holds the seed and options of a direction, and the file and number of a tensor that came from one, each with
-a hash of the bytes that must come out. A worker where another content comes out, or none, says so, and is sent the
-bytes.
+a hash of the bytes that must result. A worker that gets other bytes, or none, says so, and is sent them.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class Dask:
 
     Args:
         client: a ``distributed.Client``; or the address of a scheduler, ``"host:8786"``, or a number of workers of a
-            cluster on this machine, both made at the start of each run and let go of at its end.
+            cluster on this machine, in both cases connected at the start of each run and released at its end.
 
     Example:
         >>> Dask.named("4").client, Dask.named("//host:8786").client

@@ -22,7 +22,7 @@ class Mpi:
     library can.
 
     Args:
-        number: of processes to spawn; left out, those of ``mpirun``.
+        number: of processes to spawn; by default those of ``mpirun``.
 
     Example:
         >>> Mpi.named("").number

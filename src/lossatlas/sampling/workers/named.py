@@ -1,4 +1,4 @@
-"""What an executor is called, in Python, on the command line and in TOML, and which objects are taken for one."""
+"""What is an executor called in Python, on the command line and in TOML, and which objects serve as one?"""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def named(text: str) -> Executor:
     """The executor of a name.
 
     Args:
-        text: a name of :data:`NAMES`, with what it needs to know behind a colon: ``"serial"``, ``"dask:4"``.
+        text: a name of :data:`NAMES`, with what it needs to know after a colon: ``"serial"``, ``"dask:4"``.
 
     Returns:
         The executor.
 
     Raises:
-        SpecError: nobody offers it (all that are offered are listed), or what stands behind the colon is wrong.
+        SpecError: no distribution offers it (the message lists those offered), or what follows the colon is wrong.
 
     Example:
         >>> named("serial"), named("processes:4")
@@ -54,7 +54,7 @@ def named(text: str) -> Executor:
     name, _, rest = text.partition(":")
     if name == "serial":
         if rest:
-            raise SpecError(f"executor={text!r}: the serial executor takes nothing behind the colon")
+            raise SpecError(f"executor={text!r}: the serial executor takes nothing after the colon")
         return Serial()
     if name in _MAKERS:
         file, _, maker = _MAKERS[name].partition(":")
@@ -85,7 +85,7 @@ def executor_of(given: Any) -> Executor:
         The executor.
 
     Raises:
-        SpecError: it is none of them.
+        SpecError: it is none of these.
 
     Example:
         >>> with futures.ThreadPoolExecutor(1) as pool:

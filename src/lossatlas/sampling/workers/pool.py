@@ -27,10 +27,10 @@ BREAKS = 3
 
 @dataclass(frozen=True)
 class Futures:
-    """Any executor of Python's own kind, as it is; whoever made it shuts it down.
+    """Any executor of Python's own kind, as it is; its maker shuts it down.
 
     Args:
-        pool: it. Its workers must be able to import lossatlas.
+        pool: the executor. Its workers must be able to import lossatlas.
 
     Example:
         >>> from concurrent.futures import ThreadPoolExecutor

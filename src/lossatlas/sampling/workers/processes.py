@@ -26,11 +26,11 @@ __all__ = ["Devices", "Processes"]
 class Processes:
     """Processes of our own on this machine, started afresh (spawned) for each run. The cores are shared out.
 
-    A process that dies is replaced, and its blocks are evaluated again. In a script, what starts a run stands below
-    ``if __name__ == "__main__":``, as for everything that starts processes.
+    A process that dies is replaced, and its blocks are evaluated again. In a script, code that starts a run belongs
+    below ``if __name__ == "__main__":``, as with anything that starts processes.
 
     Args:
-        number: of processes; left out, one for each core.
+        number: of processes; by default one for each core.
 
     Raises:
         SpecError: less than one.
@@ -72,7 +72,7 @@ class Devices:
     """One process for each NVIDIA or AMD GPU of this machine, with an objective whose device is ``"cuda"``.
 
     Args:
-        which: numbers of the GPUs; left out, all.
+        which: numbers of the GPUs; by default all.
 
     Example:
         >>> Devices.named("0,2").which
@@ -108,7 +108,7 @@ class Devices:
         there = torch.cuda.device_count()
         which = self.which or tuple(range(there))
         if not which or max(which) >= there:
-            raise SpecError(f"executor='devices': this machine has {there} GPUs; on cores use 'processes:4'")
+            raise SpecError(f"executor='devices': this machine has {there} GPUs; to use its cores, 'processes:4'")
         if not work.device.startswith("cuda") or work.device not in ("cuda", "cuda:0"):
             raise SpecError(
                 f"executor='devices': the objective is on {work.device}; make it with device='cuda' (--device cuda), "

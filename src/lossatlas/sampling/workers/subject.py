@@ -1,4 +1,4 @@
-"""How the work reaches a worker: packed once, kept there by fingerprint, and asked for where it is missing.
+"""How does the work reach a worker? Packed once, kept there by fingerprint, and requested where it is missing.
 
 What a worker is told of a block is a fingerprint and the coordinates. A worker that does not have the work of that
 fingerprint says so (:class:`Missing`) and is sent it, in memory: nothing is written to a disk. It is pickled by
@@ -126,7 +126,7 @@ def _pickled(work: Work, made: Made | None) -> bytes:
         with _by_value() as pickler:
             torch.save(work, buffer, pickle_module=pickler if made is None else pickler_of(pickler, made))
     except (pickle.PicklingError, TypeError, AttributeError, RuntimeError, OSError) as fault:
-        advice = "" if importlib.util.find_spec("cloudpickle") else "; pip install cloudpickle, which can do more"
+        advice = "" if importlib.util.find_spec("cloudpickle") else ", or pip install cloudpickle, which can send more"
         raise SpecError(
             f"executor: the model, data, loss or metrics cannot be sent to a worker ({type(fault).__name__}: {fault}); "
             f"define them in an importable module{advice}"
@@ -218,8 +218,8 @@ def keep(parcel: Parcel) -> None:
         f"{name} {own[name]} here, {there}" for name, there in parcel.versions.items() if own[name] != there
     ]:
         raise SpecError(
-            f"executor: worker {address()} has other versions than the driver ({'; '.join(differing)} there), so its "
-            "values would differ in the last digits; install the same"
+            f"executor: worker {address()} has versions other than the driver's ({'; '.join(differing)} there), so its "
+            "values would differ in the last digits; install the same versions"
         )
     while len(_HELD) >= KEPT:
         _HELD.pop(next(iter(_HELD))).way.close()
@@ -232,8 +232,9 @@ def keep(parcel: Parcel) -> None:
         raise
     except Exception as fault:  # whatever an import of the user's module raises
         raise SpecError(
-            f"executor: worker {address()} cannot take the work ({type(fault).__name__}: {fault}); what model, data, "
-            "loss and metrics are made of must be installed there too, and a device of the same kind present"
+            f"executor: worker {address()} cannot take the work ({type(fault).__name__}: {fault}); whatever model, "
+            "data, loss and metrics are made of must be installed there too, and a device of the same kind must be "
+            "present"
         ) from fault
     finally:
         forget()

@@ -36,7 +36,7 @@ class Submitit:
     Args:
         executor: a ``submitit.AutoExecutor`` (or another of its executors), with its parameters set.
         jobs: how many.
-        host: the driver's name or address as the jobs reach it; left out, its host name (on this machine, loopback).
+        host: the driver's name or address as the jobs reach it; by default its host name (on this machine, loopback).
     """
 
     executor: Any
@@ -54,7 +54,7 @@ class Submitit:
             The executor.
 
         Raises:
-            SpecError: no such file, or an unknown key; the valid keys are listed.
+            SpecError: there is no such file, or a key is unknown; the message lists the valid keys.
         """
         described = _read(Path(text))
         library = require("submitit", extra="submitit", purpose="hand jobs to Slurm")

@@ -1,4 +1,4 @@
-"""Blocks evaluated by the processes of ``torchrun``, in groups: for a model that takes several devices at each point.
+"""Blocks evaluated by the processes of ``torchrun``, in groups: for a model that needs several devices at each point.
 
 Every process (rank) runs the same script, and so the same scan: it asks for the same blocks in the same order. In a
 round each group evaluates the block that is its own, all ranks of it together, so that collectives within ``forward``
@@ -110,7 +110,7 @@ class Torchrun:
                 raise SpecError(f"executor='torchrun:{self.size}': {refusal}")
             if differing := every[0][0].differences(other):
                 raise SpecError(
-                    f"executor='torchrun:{self.size}': rank {rank} asks something else than rank 0: "
+                    f"executor='torchrun:{self.size}': rank {rank} asks something different from rank 0: "
                     f"{'; '.join(differing)}. All ranks run the same script with the same seeds; weights of which each "
                     "rank holds a part must be DTensors (fully_shard, parallelize_module), measured with in_place=True"
                 )
@@ -172,11 +172,11 @@ def asked(
         return plan, progress
     told = f"executor='torchrun:{executor.size}'"
     if shard is not None or samples is not None:
-        raise SpecError(f"{told} shares out all points on all samples by itself: leave shard and samples out")
+        raise SpecError(f"{told} distributes all points on all samples by itself: leave shard and samples out")
     if str(plan) == "fastest":
         raise SpecError(f"{told}: plan='fastest' may choose another plan on each rank; name one, or 'auto'")
     if executor.size > 1 and str(plan) not in ("auto", "plain"):
-        raise SpecError(f"{told}: a group takes the plan 'plain' alone, got plan={str(plan)!r}; leave plan out")
+        raise SpecError(f"{told}: a group can only take the plan 'plain', got plan={str(plan)!r}; leave plan out")
     return "plain" if executor.size > 1 else plan, False if executor.rank else progress
 
 
@@ -349,7 +349,7 @@ def _agreed(answers: list[Answer | None]) -> Answer:
         assert other is not None
         if not _same(one.values, other.values):
             raise SpecError(
-                f"executor='torchrun': the first and the {rank + 1}. rank that evaluate one point give {one.values[0]} "
+                f"executor='torchrun': ranks 1 and {rank + 1} of the group that evaluates a point give {one.values[0]} "
                 f"and {other.values[0]}; every rank must end with the same outputs, so let forward gather them, and "
                 "give all ranks the same data"
             )

@@ -1,7 +1,7 @@
-"""What network to look at among all that compute the same function: a canonical form, before comparing pictures.
+"""Which of all networks that compute the same function should be looked at? A canonical form, to compare pictures.
 
-Filter normalisation makes a picture blind to some rescalings and not to others. Those it does see, this form removes
-where it can: two networks that compute the same function get the same weights, and so the same picture.
+Filter normalisation makes a picture blind to some rescalings but not to others. This form removes the others where it
+can: two networks that compute the same function get the same weights, and so the same picture.
 
 =======================================  ==============================================================================
 what changes the picture                 what is done
@@ -39,7 +39,7 @@ from lossatlas.space.canonical import chains, folding, heads
 __all__ = ["Canonical", "canonical", "caveats", "merged"]
 
 TOLERANCE = 1e-3
-"""Largest change of an output, as a share of the largest output, that rounding may come to."""
+"""Largest change of an output that rounding may cause, as a share of the largest output."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ class Canonical:
         model: the model, a copy in evaluation mode.
         steps: what was done, in words.
         left: what was left as it is, in words.
-        folded: whether BatchNorm layers were folded, so that there are no statistics to recalibrate.
+        folded: whether BatchNorm layers were folded, which leaves no statistics to recalibrate.
     """
 
     model: nn.Module
@@ -71,14 +71,14 @@ def canonical(model: nn.Module, inputs: tuple[Any, ...] | Mapping[str, Any] = ()
 
     Args:
         model: any module that ``torch.fx`` can trace, with BatchNorm in evaluation mode; it is not changed.
-        inputs: arguments of a call of the model, by position or by name. With them the outputs before and after are
-            compared, and attention is brought into its form too where the outputs bear it.
+        inputs: arguments of a call of the model, by position or by name. With them, outputs before and after are
+            compared, and attention is brought into canonical form too if the outputs allow it.
 
     Returns:
         A copy in canonical form, and what was done.
 
     Raises:
-        SpecError: the model has no such form, cannot be read, or would not compute the same.
+        SpecError: the model has no such form, cannot be read, or would no longer compute the same.
 
     Example:
         >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
@@ -112,7 +112,7 @@ def canonical(model: nn.Module, inputs: tuple[Any, ...] | Mapping[str, Any] = ()
     return Canonical(model=form, steps=tuple(steps), left=left, folded=bool(network.folds))
 
 
-_NONE = "no two layers are joined by ReLU, pooling or a norm alone"
+_NONE = "no two layers are joined only by ReLU, pooling or a norm"
 
 
 def merged(model: nn.Module) -> nn.Module:
@@ -134,7 +134,7 @@ def merged(model: nn.Module) -> nn.Module:
 
 
 def caveats(model: nn.Module) -> tuple[str, ...]:
-    """What filter normalisation does not fix in a model, a line for each.
+    """What filter normalisation does not fix in a model, one line each.
 
     Args:
         model: any module; it is not changed.
@@ -160,8 +160,8 @@ def caveats(model: nn.Module) -> tuple[str, ...]:
             )
         if network.gains:
             lines.append(
-                f"not fixed: {len(network.gains)} norms pass their gain to linear layers; what of the scale is gain "
-                "changes the picture, not the function (--canonical removes it)"
+                f"not fixed: {len(network.gains)} norms pass their gain to linear layers; how much of the scale is "
+                "gain changes the picture, not the function (--canonical removes it)"
             )
     if any(row.layout.heads for row in filters.table(model).values()):
         lines.append(
@@ -193,7 +193,7 @@ def _settle_heads(form: nn.Module, inputs: Any, reference: list[Tensor]) -> tupl
     if not found:
         return 0, []
     if not inputs:
-        return 0, [f"{len(found)} attention layers: inputs are needed to check that they bear it"]
+        return 0, [f"{len(found)} attention layers: inputs are needed to check that the outputs stay the same"]
     done, left = 0, []
     for path, module, width in found:
         before = copy.deepcopy(module.state_dict())
@@ -224,6 +224,6 @@ def _close(after: list[Tensor], before: list[Tensor]) -> bool:
 def _check(after: list[Tensor], before: list[Tensor]) -> None:
     if not _close(after, before):
         raise SpecError(
-            "canonical: the rescaled model does not compute the same; it uses its weights in a way that its graph "
-            "does not show. Please report it; the comparison has to do without the canonical form"
+            "canonical: the rescaled model does not compute the same; it uses its weights in a way that its graph does "
+            "not show. Please report this; the comparison has to do without the canonical form"
         )

@@ -1,4 +1,4 @@
-"""How layers follow each other: which pass their scale on to the next, read from the graph of torch.fx.
+"""How do layers follow each other? Which pass their scale on to the next is read from the graph of torch.fx.
 
 Between two layers that only a positively homogeneous function separates (ReLU, LeakyReLU, pooling, flattening), a unit
 may be multiplied by any positive number on its way in and divided by it on its way out.
@@ -54,7 +54,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Network:
-    """What of a network can be rescaled without changing its function.
+    """What can be rescaled in a network without changing its function.
 
     Attributes:
         pairs: layers that pass their scale on.
@@ -208,14 +208,14 @@ def balance(model: nn.Module, pairs: tuple[Pair, ...], *, sweeps: int = 1000) ->
     r"""Make the weights into each unit and out of it equally long, in place.
 
     Each unit is multiplied by :math:`\sqrt{‖out‖ / ‖in‖}` on its way in and divided by it on its way out, layer after
-    layer, until nothing changes. This is the member of least norm among all rescalings, and there is one alone, since
-    the squared norm is a convex function of the logarithms of the scales (Stock et al. 2019, arXiv 1902.10416). A unit
-    without weights on one side stays.
+    layer, until nothing changes. This is the rescaling of least norm, and it is unique, since the squared norm is a
+    convex function of the logarithms of the scales (Stock et al. 2019, arXiv 1902.10416). A unit without weights on one
+    side stays.
 
     Args:
         model: changed in place.
         pairs: from :func:`read`.
-        sweeps: at most so many rounds.
+        sweeps: the largest number of rounds.
 
     Returns:
         The largest change of a logarithm in the last round.

@@ -1,4 +1,4 @@
-"""How norms and wrappers disappear into the layers beside them, without a change of the function."""
+"""How do norms and wrappers disappear into the layers beside them without changing the function?"""
 
 from __future__ import annotations
 

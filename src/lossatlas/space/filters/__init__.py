@@ -1,8 +1,9 @@
-"""What is a filter: which entries of a tensor are scaled together, by type of module, from one table of rules.
+"""What is a filter? Which entries of a tensor are scaled together, by type of module, from one table of rules.
 
-A *filter* is what produces one output of a layer: all weights that enter one channel of a convolution, one unit of a
-linear layer, or the vector of one token (Li et al. 2018, section 4). Scaling a filter by a constant can often be undone
-by the next layer, so the size of a filter carries no meaning, and a random direction must be scaled to it.
+A *filter* is what produces one output of a layer: all weights into one channel of a convolution, into one unit of a
+linear layer, or the vector of one token (Li et al. 2018, section 4). The next layer can often undo the scaling of a
+filter by a constant, so the size of a filter carries no meaning of its own, and a random direction must be scaled to
+it.
 
 A rule for a class of your own:
 

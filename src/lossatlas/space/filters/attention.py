@@ -1,14 +1,14 @@
-"""What a filter is in attention: rows of queries, keys and values by head, fused or not, stored either way round.
+"""What is a filter in attention? Rows of queries, keys and values by head, fused or not, stored either way round.
 
-Attention sees queries and keys through their products within a head alone, and values through the output projection
-alone. So within each head these change nothing (d × d matrices A, B that can be inverted, D diagonal):
+Attention sees queries and keys only through their products within a head, and values only through the output
+projection. So, within each head, these change nothing (A and B invertible d × d matrices, D diagonal):
 
 - queries times A and keys times the inverse transpose of A, without rotary positions;
 - values times B and the columns of the output projection that read this head times the inverse of B.
 
-One filter for each row removes the diagonal freedom between queries and keys; one filter for each head
-(``by="head"``) the freedom of a number between queries and keys, and between values and output projection. A general A
-or B changes the picture in either: see :mod:`lossatlas.space.canonical`.
+One filter per row removes the diagonal freedom between queries and keys; one filter per head (``by="head"``) removes
+the freedom of a single factor between queries and keys, and between values and output projection. A general A or B
+changes the picture in either case: see :mod:`lossatlas.space.canonical`.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def _attention(module: nn.Module) -> _Heads | None:
 
 
 def head_width(module: nn.Module) -> int:
-    """The width of a head: stated, or rows of the queries over the number of heads; 0 if it is no attention."""
+    """The width of a head: as stated, or rows of the queries over the number of heads; 0 if this is not attention."""
     tensors = {name for name, tensor in module._parameters.items() if tensor is not None}
     names = tensors | {name for name, _ in module.named_children()}
     fused, query = names & FUSED, names & QUERY

@@ -1,4 +1,4 @@
-"""How a tensor splits into filters: a view of it, and which of the view's dimensions number what."""
+"""How does a tensor split into filters? By a view, and by what each of its dimensions numbers."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Layout:
 
     Attributes:
         shape: a shape with the same number of elements as the tensor.
-        dims: the dimensions of ``shape`` that number the filters; the others run inside a filter. No dimension at all
-            makes the tensor one filter.
+        dims: the dimensions of ``shape`` that number the filters; the others run inside a filter. With no dimension the
+            whole tensor is one filter.
         rule: name of the rule that chose it.
         heads: the dimensions that number attention heads, for ``by="head"``; none outside attention.
         parts: the dimensions that number layers fused into one tensor, for ``by="layer"``.
-        role: ``"weight"``, ``"bias"`` or ``"norm"`` where the rule knows better than the number of dimensions.
+        role: ``"weight"``, ``"bias"`` or ``"norm"`` where the number of dimensions would tell it wrongly.
 
     Example:
         >>> import torch
@@ -75,7 +75,7 @@ LayoutRule = Callable[[nn.Module, str, Tensor], Layout]
 """``(module, name within the module, tensor) -> Layout``."""
 
 WithinRule = Callable[[nn.Module, str, Tensor], Layout | None]
-"""The same, asked for the tensors of submodules too (``"wq.weight"``); none where it has nothing to say."""
+"""The same, called for the tensors of submodules too (``"wq.weight"``); returns none where it has nothing to say."""
 
 
 def along(tensor: Tensor, *dims: int, rule: str, **more: object) -> Layout:

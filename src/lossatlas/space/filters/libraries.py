@@ -1,13 +1,13 @@
-"""What a filter is in layers that other libraries define: stacks of experts, Mamba, learned tokens, transposed layers.
+"""What is a filter in layers of other libraries: stacks of experts, Mamba, learned tokens, transposed layers?
 
-Nothing of those libraries is imported: layers are told by the names of their classes and tensors.
+None of those libraries is imported: layers are recognised by the names of their classes and tensors.
 
 - **Linear layers stored [in, out]** (``Conv1D`` of transformers): columns. As free as the rows of ``nn.Linear``.
 - **Stacks of experts** [experts, out, in]: each output unit of each expert; a whole expert is a layer. The rows of the
   down projection are output units; between up and down projection the same freedom holds as in any two layers.
-- **Mamba**: ``A_log`` holds logarithms of decay rates, for each channel and state. Their scale means something, and
-  none is free: a filter is a channel, so that its rates change by a like share of their logarithms. ``D`` is one
-  vector and stays like a bias; ``conv1d``, ``in_proj``, ``x_proj``, ``dt_proj`` and ``out_proj`` are ordinary layers.
+- **Mamba**: ``A_log`` holds logarithms of decay rates, for each channel and state. Their scale is meaningful and not
+  free: a filter is a channel, so that the logarithms of its rates change by similar shares. ``D`` is one vector and
+  stays like a bias; ``conv1d``, ``in_proj``, ``x_proj``, ``dt_proj`` and ``out_proj`` are ordinary layers.
 - **Learned tokens and positions** that are bare tensors ([1, T, dim]): one vector of ``dim`` for each token.
 - **Layer scales** that are bare tensors ([C, 1, 1]): gains, held still like those of normalising layers.
 """

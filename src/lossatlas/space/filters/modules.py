@@ -1,4 +1,4 @@
-"""What a filter is in the layers of torch.nn, by class; and the table to which users add their own."""
+"""What is a filter in the layers of torch.nn, by class? This is also the table to which users add their own."""
 
 from __future__ import annotations
 
@@ -82,16 +82,16 @@ WITHIN: dict[type[nn.Module], WithinRule] = {}
 
 
 def register(module_type: type[nn.Module], rule: LayoutRule | WithinRule, *, within: bool = False) -> None:
-    """Say how the tensors of a module class split into filters.
+    """State how the tensors of a module class split into filters.
 
     Args:
-        module_type: the class; its subclasses follow, unless they have a rule of their own.
+        module_type: the class; subclasses follow it unless they have a rule of their own.
         rule: ``(module, name, tensor) -> Layout``, called for tensors of two and more dimensions.
-        within: ask the rule for the tensors of all submodules too, under names such as ``"query.weight"``; it returns
-            none for those that it leaves to the other rules. The nearest module around a tensor decides.
+        within: call the rule for the tensors of all submodules too, under names such as ``"query.weight"``; it returns
+            none for those it leaves to other rules. The nearest module around a tensor decides.
 
     Raises:
-        SpecError: the class is none of modules, or the rule is not a callable.
+        SpecError: the class is not a module class, or the rule is not callable.
 
     Example:
         >>> from lossatlas.space import filters

@@ -1,4 +1,4 @@
-"""Which axis of a named array numbers its filters, where no module tells: by the names that libraries give.
+"""Which axis of a named array numbers its filters where no module tells? The names that libraries give decide.
 
 ================================  ===================================================  ==============================
 last part of the name             where                                                what a filter is
@@ -16,8 +16,7 @@ last part of the name             where                                         
 below ``batch_stats``             Flax's running statistics                            they never move
 ================================  ===================================================  ==============================
 
-Other names say nothing, and nothing is guessed: ``layout="last"`` or ``"first"`` does, for all arrays whose names say
-nothing.
+Other names say nothing, and nothing is guessed: for arrays with such names, ``layout="last"`` or ``"first"`` decides.
 """
 
 from __future__ import annotations
@@ -57,7 +56,7 @@ def by_name(parameters: Mapping[str, Tensor], layout: Naming = "auto") -> dict[s
         A row for each tensor, by name.
 
     Raises:
-        SpecError: a rule returned something else than a layout of that tensor.
+        SpecError: a rule returned something other than a layout of that tensor.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""Which tensors may move: those that a pattern names, and none that are quantised."""
+"""Which tensors may move? Those that a pattern names, and none that are quantised."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _spread(names: list[str]) -> list[str]:
 
 
 def without_quantised(origin: object, table: Mapping[str, Row]) -> list[str]:
-    """All tensors of an origin, unless it has quantised weights, whose picture would be one of the rounding.
+    """All tensors of an origin, unless it has quantised weights, whose picture would show only the rounding.
 
     Args:
         origin: an Objective, a model, or tensors by name.

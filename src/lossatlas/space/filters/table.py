@@ -1,4 +1,4 @@
-"""Which filters and which role every tensor of a model has, and why."""
+"""Which filters and which role does every tensor of a model have, and why?"""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Row:
         layout: how it splits into filters.
         role: ``"weight"``, ``"bias"`` or ``"norm"``. Every vector outside a normalising layer counts as a bias, as in
             the original code, which holds all tensors of one dimension still.
-        default: no rule was made for this module, so the default one is used: rows, or one vector.
+        default: there is no rule for this module, so the default is used: rows, or one vector.
         reason: why the default rule is used, or why the tensor never moves.
         frozen: the tensor has ``requires_grad=False`` and never moves.
         also: further names of the same tensor, where it is tied.
@@ -65,7 +65,7 @@ def table(model: nn.Module) -> dict[str, Row]:
     """The filters of every parameter of a model, tied tensors once, in the order of ``named_parameters``.
 
     Args:
-        model: any module; of a wrapper such as DataParallel, the network inside.
+        model: any module; for a wrapper such as DataParallel, the network inside counts.
 
     Returns:
         A row for each parameter, by name.
@@ -202,7 +202,7 @@ def checked_still(still: Iterable[str]) -> tuple[Role, ...]:
         The same roles, as a tuple.
 
     Raises:
-        SpecError: a role that does not exist; the message lists those that do.
+        SpecError: a role does not exist; the message lists those that do.
     """
     if isinstance(still, str):
         raise SpecError(f"still={still!r} is a text; expected a tuple of roles, for instance ({still!r},)")

@@ -1,9 +1,9 @@
-r"""How a step in a tensor reaches the layer that uses it, where a mask or a parametrization stands in between.
+r"""How does a step in a tensor reach the layer that uses it, through a mask or a parametrization?
 
 With the weight W = f(V) of a layer and a direction d of the tensor V behind it, the layer sees the step J d, where J is
-the derivative of f at V. Filter normalisation is of what the layer sees: ‖(J d)_j‖ = ‖W_j‖ for each filter j. That can
-be had by scaling filters of d where each filter of W comes from the same filter of V alone: masks (pruning) and
-functions of single weights. Where f mixes filters (orthogonal, symmetric or low-rank weights), no scaling does it, and
+the derivative of f at V. Filter normalisation concerns what the layer sees: ‖(J d)_j‖ = ‖W_j‖ for each filter j.
+Scaling the filters of d achieves this where each filter of W depends only on the same filter of V: for masks (pruning)
+and functions of single weights. Where f mixes filters (orthogonal, symmetric or low-rank weights), no scaling does, and
 the tensor does not move at random.
 """
 

@@ -1,11 +1,11 @@
-"""What a filter is in weights that stand behind others: adapters, weight and spectral norm, any parametrization.
+"""What is a filter in weights that stand behind others: adapters, weight and spectral norm, any parametrization?
 
-- **LoRA** adds B A to a frozen weight. Row i of A and column i of B belong together: one times c, the other divided by
-  c, changes nothing. So the filters are rows of A and columns of B, and the picture does not see that freedom. The
-  general one (M A and B times the inverse of M) it does see, unless the adapters are merged into the weight first, see
-  :func:`lossatlas.space.canonical.merged`.
-- **Weight norm** has w = g v / ‖v‖. A filter of v is free in its scale, whatever follows. The gain g is held still
-  like the gain of a normalising layer; where it moves, each number is a filter.
+- **LoRA** adds B A to a frozen weight. Row i of A and column i of B belong together: multiplying one by c and dividing
+  the other by c changes nothing. So the filters are rows of A and columns of B, and the picture does not see that
+  freedom. It does see the general one (M A, and B times the inverse of M), unless the adapters are merged into the
+  weight first, see :func:`lossatlas.space.canonical.merged`.
+- **Weight norm** has w = g v / ‖v‖. A filter of v is free in its scale, whatever follows. The gain g is held still like
+  the gain of a normalising layer; if it moves, each of its numbers is a filter.
 - **Spectral norm** divides a matrix by its largest singular value, so the whole matrix is free in its scale. The
   filters are those of the layer.
 - **Another parametrization**, or a mask, leaves no scale free that is known here. The filters are those of the layer
