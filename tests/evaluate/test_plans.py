@@ -376,7 +376,7 @@ def test_where_nothing_is_faster_the_search_stays_with_the_plain_way():
 
 def test_a_search_that_has_had_its_share_of_the_time_tries_no_more():
     found = calibrated(objective_of("convolutions"), lambda plan: 3.0)
-    assert sum("not tried: the search had taken its share" in reason for reason in found.refused.values()) > 1
+    assert sum("not tried: the search had used up its share" in reason for reason in found.refused.values()) > 1
     assert len(found.seconds) == 2  # the plain way, and the first plan
 
 
@@ -633,7 +633,7 @@ def test_work_is_not_counted_where_there_is_the_plain_plan_alone(monkeypatch):
     objective = objective_of("convolutions", batchnorm="recalibrated")
     monkeypatch.setattr(choice, "reckoned", lambda objective: pytest.fail("counted for nothing"))
     found = la.sample(objective, la.Plane.random(objective, seed=0), la.Grid(x=(-1, 1, 2), y=(-1, 1, 2)))
-    assert json.loads(found.attrs["evaluation"])["refused"] == {"graph": "BatchNorm is measured anew at every point"}
+    assert json.loads(found.attrs["evaluation"])["refused"] == {"graph": "BatchNorm is measured afresh at every point"}
 
 
 def test_a_user_s_own_forward_is_not_called_from_two_threads():

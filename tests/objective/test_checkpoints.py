@@ -210,7 +210,7 @@ def test_a_model_saved_twice_is_loaded_by_the_key_that_is_named_and_never_guesse
         SpecError, match="key='ema': nothing is under it in .* which has the keys state_dict, state_dict_ema"
     ):
         load_checkpoint(model, tmp_path / "a.pt", key="ema")
-    with pytest.raises(SpecError, match=r"prefix='teacher.': it stands before no name of the model.*encoder_q"):
+    with pytest.raises(SpecError, match=r"prefix='teacher.': it precedes no name of the model.*encoder_q"):
         load_checkpoint(model, tmp_path / "c.pt", prefix="teacher.")
 
 
@@ -251,7 +251,7 @@ def test_a_layer_of_a_larger_network_is_not_taken_for_the_model(tmp_path):
     torch.save(nn.Sequential(nn.Linear(3, 5), nn.Linear(5, 2)).state_dict(), tmp_path / "a.pt")
     with pytest.raises(
         SpecError,
-        match=r"has all tensors of Linear, and 2 among them that .* \(1.weight, 1.bias\): the weights of another",
+        match=r"has all tensors of Linear, plus 2 for which .* \(1.weight, 1.bias\): these are the weights of another",
     ):
         load_checkpoint(nn.Linear(3, 5), tmp_path / "a.pt")
     load_checkpoint(nn.Linear(3, 5), tmp_path / "a.pt", prefix="0.")
@@ -260,9 +260,7 @@ def test_a_layer_of_a_larger_network_is_not_taken_for_the_model(tmp_path):
 def test_a_larger_network_is_refused_for_that_reason(tmp_path):
     deeper = nn.Sequential(*net(), nn.Linear(2, 2))
     torch.save({"state_dict": deeper.state_dict()}, tmp_path / "a.pt")
-    with pytest.raises(
-        SpecError, match=r"has all tensors of Sequential, and 2 among them that .* no place for \(3.weight"
-    ):
+    with pytest.raises(SpecError, match=r"has all tensors of Sequential, plus 2 for which .* no place \(3.weight"):
         load_checkpoint(net(), tmp_path / "a.pt")
     model = net()
     assert load_checkpoint(model, tmp_path / "a.pt", partial=True).ignored == ("3.weight", "3.bias")
@@ -292,7 +290,7 @@ def test_partial_loads_what_fits_and_says_what_did_not(tmp_path):
     [
         (
             lambda t: (t * 50).to(torch.int8),
-            "'0.weight' is int8, and Sequential has it as float32: integers in the place",
+            "'0.weight' is int8, and Sequential has it as float32: integers in place",
         ),
         (lambda t: t > 0, "'0.weight' is bool, and Sequential has it as float32: integers"),
         (lambda t: t.to(torch.cfloat), "'0.weight' is complex64, and Sequential has it as float32, without imaginary"),

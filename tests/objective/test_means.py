@@ -83,7 +83,7 @@ def test_weights_that_follow_the_batch_are_warned_of_by_every_measure(measure):
             warnings.simplefilter("ignore")
             MEASURES[measure](la.Objective(linear(), rows(), by_what_is_there, batch_size=9))
         return
-    with pytest.warns(UserWarning, match="depends on how the data is cut into batches"):
+    with pytest.warns(UserWarning, match="depends on how the data are cut into batches"):
         MEASURES[measure](objective)
 
 

@@ -23,7 +23,7 @@ def net(**options):
 
 def test_batchnorm_without_running_statistics_is_named_where_the_data_is_cut():
     model = net(track_running_stats=False)
-    message = r"BatchNorm without running statistics \(1\).*depend on how the data is cut \(here into 3\)"
+    message = r"BatchNorm without running statistics \(1\).*depend on how the data are cut \(here into 3\)"
     with pytest.warns(UserWarning, match=message):
         cut = la.Objective(model, data(), loss=F.cross_entropy, batch_size=4)()
     with warnings.catch_warnings():

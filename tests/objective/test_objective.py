@@ -225,7 +225,7 @@ def test_model_and_randomness_are_untouched_by_a_scan_even_one_that_raises(batch
 
     objective = la.Objective(model, loader, loss=loss, batchnorm=batchnorm)
     plane = la.Plane.random(objective, seed=0)
-    with pytest.warns(UserWarning, match="another data order"):
+    with pytest.warns(UserWarning, match="a different data order"):
         if raises:
             with pytest.raises(KeyboardInterrupt):
                 la.sample(objective, plane, la.Grid(x=(-1, 1, 5), y=(-1, 1, 4)))
@@ -249,7 +249,7 @@ BAD = {
         dict(batchnorm="thawed"),
         "batchnorm='thawed' is unknown; choose one of: frozen, recalibrated, inter",
     ),
-    "empty loader": (dict(data=[]), "data is empty: it gave no sample"),
+    "empty loader": (dict(data=[]), "data is empty: it gave no samples"),
     "empty tensors": (dict(data=(torch.zeros(0, 4), torch.zeros(0))), "data is empty"),
     "iterator": (dict(data=iter([samples()])), "can be read only once; pass list"),
     "number": (dict(data=3), "data is a int; expected a DataLoader"),

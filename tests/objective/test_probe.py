@@ -57,7 +57,7 @@ def test_streamed_augmentation_is_named_and_kept_augmentation_noted():
         probe(streamed)
     kept = la.Objective(plain(), DataLoader(Noisy(), batch_size=8), loss=F.cross_entropy)
     assert probe(kept).notes == (
-        "the data source has augmentation that differs at each pass; its first pass was kept and serves every point",
+        "the data source has augmentation that differs at each pass; its first pass was kept and is used at every point",
     )
 
 
@@ -65,7 +65,7 @@ def test_data_order_and_batchnorm_in_training_mode_are_named():
     model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))
     loader = DataLoader(TensorDataset(*data()), batch_size=8, shuffle=True)
     objective = la.Objective(model, loader, loss=F.cross_entropy, training=True, memory=0)
-    with pytest.raises(SpecError, match=r"another data order at each pass; BatchNorm in training mode \(1\)"):
+    with pytest.raises(SpecError, match=r"a different data order at each pass; BatchNorm in training mode \(1\)"):
         probe(objective)
 
 
@@ -95,7 +95,7 @@ def test_a_loss_that_is_a_sum_is_refused_and_a_weighted_mean_warned_of():
         each = weights[targets]
         return (each * F.cross_entropy(outputs, targets, reduction="none")).sum() / each.sum().sqrt()
 
-    with pytest.warns(UserWarning, match="depends on how the data is cut into batches"):
+    with pytest.warns(UserWarning, match="depends on how the data are cut into batches"):
         probe(la.Objective(plain(), data(), loss=by_hand))
 
 

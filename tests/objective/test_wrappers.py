@@ -99,7 +99,9 @@ def test_a_model_in_ddp_is_the_network_inside(tmp_path):
     try:
         assert (picture(nn.parallel.DistributedDataParallel(net())) == picture(net())).all()
         flat = torch.distributed.fsdp.FullyShardedDataParallel(net(), device_id=torch.device("cpu"))
-        with pytest.raises(la.SpecError, match="flat shards, in which no filter is whole; give the network before"):
+        with pytest.raises(
+            la.SpecError, match="flat shards, in which filters are torn apart; give the network as it was before"
+        ):
             la.Objective(flat, data(), loss=F.cross_entropy)
     finally:
         dist.destroy_process_group()

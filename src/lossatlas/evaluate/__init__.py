@@ -1,1 +1,1 @@
-"""What the values at a block of points are, as fast as the machine allows."""
+"""What are the values at a block of points? Found as fast as the machine allows."""

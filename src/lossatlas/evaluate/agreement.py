@@ -20,7 +20,7 @@ TOLERANCE = 1e-6
 """Relative difference from the plain evaluation that an exact plan may have."""
 
 FACTOR = 2.0
-"""How many times as far from double precision as the plain value a small loss may be, which is mostly rounding."""
+"""A small loss is mostly rounding: how many times as far from double precision as the plain value it may be."""
 
 
 def check_points(axes: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -41,7 +41,7 @@ def check_points(axes: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 class Agreement:
-    """What the plain evaluation gives at some points, to hold other ways against.
+    """What the plain evaluation gives at some points, to compare other ways with.
 
     Args:
         objective: what is measured.

@@ -1,4 +1,4 @@
-"""Which plan is carried out: the first of the rule's that is right, or, where the clock is asked, the fastest."""
+"""Which plan is carried out? The first of the rule's that is right or, where the clock decides, the fastest."""
 
 from __future__ import annotations
 
@@ -189,7 +189,9 @@ class _Search:
         for plan in self._plans(each, remaining):
             for variant in captured(plan, self.objective.device):
                 if self.best is not None and self.clock() > deadline:
-                    self.found.refused.setdefault(str(variant), "not tried: the search had taken its share of the time")
+                    self.found.refused.setdefault(
+                        str(variant), "not tried: the search had used up its share of the time"
+                    )
                 else:
                     self._try(variant)
 

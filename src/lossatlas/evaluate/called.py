@@ -1,4 +1,4 @@
-"""How a point of a function of arrays is evaluated: by calling it, for one point, for several, or through JAX."""
+"""How is a point of a function of arrays evaluated? By calling it for one point, for several, or through JAX."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ __all__ = ["Called", "check", "check_together", "plan_of"]
 
 
 _ADVICE = (
-    "JAX follows only what jax.numpy does, without float() and without branches on values: leave calls out, and the "
-    "function is called point by point. What does not fit into memory needs a smaller at_once"
+    "JAX follows only what jax.numpy does, without float() and without branches on values: leave calls out to call the "
+    "function point by point. If it does not fit into memory, use a smaller at_once"
 )
 
 
@@ -48,8 +48,8 @@ def check(plan: str | Plan, precision: str, *, standard_error: bool, samples: ob
     for argument, got in told.items():
         if got not in known[argument] and not (isinstance(got, Plan) and got.name == "plain"):
             raise SpecError(
-                f"{argument}={got!r} needs a torch module and its data, and a lossatlas.Function shows neither; leave "
-                f"{argument} out. How many points a call has is said by la.Function(…, calls=…, at_once=…)"
+                f"{argument}={got!r} needs a torch module and its data, but a lossatlas.Function shows neither; leave "
+                f"{argument} out. The number of points in a call is set with la.Function(…, calls=…, at_once=…)"
             )
 
 
@@ -71,7 +71,8 @@ def check_together(way: Called, axes: Mapping[str, np.ndarray]) -> None:
     except FAULTS as fault:  # where the function itself, called for one point, has a value
         said = f"{type(fault).__name__}: {str(fault).splitlines()[0]}" if str(fault) else type(fault).__name__
         raise SpecError(
-            f"calls={way.function.calls!r}: the centre has a value alone, and none among others ({said}). {_ADVICE}"
+            f"calls={way.function.calls!r}: the centre has a value on its own, but none among other points ({said}). "
+            f"{_ADVICE}"
         ) from fault
     try:
         together = way.values(points)
@@ -85,7 +86,7 @@ def check_together(way: Called, axes: Mapping[str, np.ndarray]) -> None:
             where = ", ".join(f"{axis} = {number:g}" for axis, number in zip(axes, points[row], strict=True))
             raise SpecError(
                 f"calls={way.function.calls!r}: at {where} the loss is {together[row][0]:.9g} among other points and "
-                f"{values[0]:.9g} alone. Values have to come in the order of the points, and none may depend on the "
+                f"{values[0]:.9g} on its own. Values must come in the order of the points, and none may depend on the "
                 "points beside it"
             )
 
@@ -99,7 +100,7 @@ class Called:
     Args:
         function: what is measured.
         chart: where.
-        at_once: points of a call; left out, as the function says.
+        at_once: points of a call; by default as the function says.
 
     Raises:
         SpecError: the chart moves arrays that the function lacks.
@@ -150,8 +151,8 @@ def _traced(function: Function, chart: Chart) -> Callable[[np.ndarray], Any]:
     double = [name for name, tensor in function.origin.items() if tensor.dtype in (torch.float64, torch.complex128)]
     if double and not library.config.jax_enable_x64:
         raise SpecError(
-            f"calls='vmap': {double[0]!r} is in double precision, which JAX would cut to single; "
-            "jax.config.update('jax_enable_x64', True) at the beginning of a program allows it, or give float32 arrays"
+            f"calls='vmap': {double[0]!r} is in double precision, which JAX would cut to single; allow it with "
+            "jax.config.update('jax_enable_x64', True) at the beginning of the program, or give float32 arrays"
         )
     if isinstance(chart, Plane) and not any(isinstance(one, Seeded) for one in chart.directions.values()):
         return _on_plane(library, function, chart)

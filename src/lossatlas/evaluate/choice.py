@@ -1,4 +1,4 @@
-"""Which plan a run follows: the one it began with, the one asked for, or the rule's; and the way it stands for."""
+"""Which plan does a run follow? The one it began with, the one asked for, or the rule's; and the way it stands for."""
 
 from __future__ import annotations
 
@@ -116,8 +116,8 @@ class Ways:
             return self.way(plan)
         except UntraceableError as fault:
             raise SpecError(
-                f"plan: this run follows the plan '{plan}', which cannot be carried out here ({fault}); go on where it "
-                "began, or begin another run folder"
+                f"plan: this run follows the plan '{plan}', which cannot be carried out here ({fault}); continue where "
+                "it began, or start a new run folder"
             ) from fault
 
     @functools.cached_property
@@ -189,10 +189,10 @@ def choose(
 ) -> Chosen:
     """The plan by which the points of a run are evaluated.
 
-    A run that goes on does so with the plan it began with, where that was made on the same kind of device: then the
-    values are the same bit for bit, however often it was interrupted. A new run's is the rule's
-    (:mod:`lossatlas.evaluate.rule`), so two fresh runs have the same one, whatever the machine is doing; the clock
-    decides only where ``plan="fastest"`` asks for it.
+    A resumed run keeps the plan it began with if that was made on the same kind of device: then the values are the same
+    bit for bit, however often it was interrupted. A new run takes the rule's (:mod:`lossatlas.evaluate.rule`), so two
+    fresh runs have the same one, whatever the machine is doing; the clock decides only where ``plan="fastest"`` asks
+    for it.
 
     Args:
         ways: makes the ways.
@@ -206,14 +206,16 @@ def choose(
         The plan.
 
     Raises:
-        SpecError: the plan that was asked for cannot be carried out, or is wrong; or the plan of the points that are
-            there already is not known any more.
+        SpecError: the plan asked for cannot be carried out, or is wrong; or the plan of the existing points is no
+            longer known.
     """
     objective, seconds = ways.objective, asking.seconds
     device = {"device": objective.device.type, "asked for": str(plan)}
     if objective.in_place:
         if plan not in ("auto", "plain") or precision != "exact":
-            raise SpecError(f"plan={plan!r}, precision={precision!r}: in_place=True has the plan 'plain' alone, exact")
+            raise SpecError(
+                f"plan={plan!r}, precision={precision!r}: in_place=True allows only the plan 'plain', exact"
+            )
         journal.note_evaluation(streaming.evaluation(seconds) | device)
         return Chosen(plan=Plan(), seconds=seconds)
     kept = _kept(ways, journal, plan)
@@ -365,7 +367,7 @@ def _kept(ways: Ways, journal: _Journal, plan: str | Plan) -> Plan | None:
         if done := len(journal.told().indices):
             raise SpecError(
                 f"run: evaluation.json is missing or damaged, so the plan by which {done} points were evaluated is not "
-                "known, and values by another plan would differ in the last digits; choose another folder, or delete "
+                "known, and another plan's values would differ in the last digits; choose another folder, or delete "
                 "this one's journal.sqlite to evaluate all points again"
             ) from fault
         return None
@@ -373,8 +375,8 @@ def _kept(ways: Ways, journal: _Journal, plan: str | Plan) -> Plan | None:
         return None
     if plan not in ("auto", "fastest", kept.name, kept):
         raise SpecError(
-            f"plan={str(plan)!r}: this run began with the plan '{kept}', and its values would differ in the last "
-            f"digits; leave plan out, or begin another run folder"
+            f"plan={str(plan)!r}: this run began with the plan '{kept}', and other values would differ from its own in "
+            "the last digits; leave plan out, or start a new run folder"
         )
     return kept
 

@@ -1,4 +1,4 @@
-"""What became of the points of a block: their values, which of them failed, and why."""
+"""What became of the points of a block? Their values, which of them failed, and why."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class Answer:
 
 
 class Evaluator:
-    """Turns blocks of coordinates into answers, one way or another; a point that raises fails, and the others go on.
+    """Turns blocks of coordinates into answers, one way or another; a point that raises fails, and the others continue.
 
     Args:
         way: how points are evaluated.
         width: how many values there are at each point.
-        decisive: which of them must be finite for a point to be ok; left out, all. A number that is derived, such as a
+        decisive: which of them must be finite for a point to be ok; by default all. A number that is derived, such as a
             perplexity that overflows, takes nothing away from the loss it follows from.
     """
 

@@ -1,4 +1,4 @@
-"""How the convolutions of a model take in what follows them, the norm, the sum and the ReLU, each in one kernel."""
+"""How do the convolutions of a model absorb what follows them (the norm, the sum and the ReLU) into one kernel each?"""
 
 from __future__ import annotations
 

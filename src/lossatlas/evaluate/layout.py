@@ -1,4 +1,4 @@
-"""How a point of a convolutional network is evaluated as a processor's convolutions like it: layout, cores, kernels."""
+"""How is a point of a convolutional network evaluated as processors like it? By layout, cores and kernels."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ class ChannelsLast:
 
     oneDNN keeps all activations between convolutions in that order too, where batch norm, ReLU and additions run along
     whole cache lines. Every worker has a core of its own, and copies of the model, the loss and the metrics. Nothing is
-    traced or rewritten: they are called as ever, on fewer samples at once, so a value differs from the plain one by the
-    order of its sums alone.
+    traced or rewritten: they are called as ever, on fewer samples at once, so a value differs from the plain one only
+    by the order of its sums.
 
     Args:
         objective: what is measured; its own private copy stays as it is.
@@ -164,7 +164,7 @@ class FusedKernels(ChannelsLast):
 
     def _made(self, objective: Objective, chart: Chart, workers: int) -> list[Plain]:
         if not isinstance(chart, Plane):
-            raise UntraceableError("kernels are fused on a plane alone")
+            raise UntraceableError("kernels are fused only on a plane")
         first = Plain(_beside(objective), chart)
         first.scale(_fused(first.objective, chart))
         ways = [first]

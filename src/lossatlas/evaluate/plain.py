@@ -1,4 +1,4 @@
-"""How a point is evaluated plainly: the private copy moved there, and called batch by batch. The reference for all."""
+"""How is a point evaluated plainly? The private copy is moved there and called batch by batch, as a reference."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Plain:
 
     def __init__(self, objective: Objective, chart: Chart) -> None:
         if objective.in_place:
-            raise SpecError("in_place=True: points are visited by sample() alone, which puts the weights back")
+            raise SpecError("in_place=True: only sample() visits points, since it puts the weights back")
         self.objective = objective
         self.chart = chart
         self._mover = _OnPlane(objective, chart) if isinstance(chart, Plane) else _Anywhere(objective, chart)
@@ -166,7 +166,7 @@ class _Anywhere:
         return _Anywhere(objective, self._chart)
 
     def scale(self, factors: Mapping[str, Tensor]) -> None:
-        raise SpecError("weights can be scaled on a plane alone")
+        raise SpecError("weights can be scaled only on a plane")
 
     def move(self, point: Mapping[str, float]) -> None:
         self._objective.move(self._chart.at(point))

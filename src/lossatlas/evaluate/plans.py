@@ -1,4 +1,4 @@
-"""Which ways there are to evaluate a point: their names, what each does, and which are worth a try where."""
+"""Which ways are there to evaluate a point? Their names, what each does, and which are worth trying where."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ __all__ = ["CARRIED_OUT", "NAMES", "PRECISIONS", "Plan", "batches_to_try", "chec
 
 NAMES = {
     "auto": "by a rule of model, data and grid, without a clock: short runs are plain, others take a graph that agrees",
-    "fastest": "measure a few points each way and take the fastest that agrees; another run may take another way",
+    "fastest": "time a few points each way and take the fastest that agrees; another run may choose another way",
     "plain": "move a private copy of the model and call it, batch by batch",
-    "channels_last": "plain calls on a part of the batch for each core, kernels stored with their channels last",
+    "channels_last": "plain calls on a part of the batch for each core, with kernels stored channels last",
     "fused": "the same, with the norm, the sum and the ReLU that follow a convolution taken into its kernel",
-    "graph": "run the traced graph: norms folded, kernels fused, the constant part computed once, cache-sized batches",
+    "graph": "run the traced graph: norms folded, kernels fused, the constant part computed once, batches that fit the "
+    "cache",
     "stacked": "the graph, for several points at once",
-    "shared": "many points at once by products that they share, where a point has few rows",
+    "shared": "many points at once through shared products, where a point has few rows",
     "compiled": "the graph, compiled by torch.compile (needs a C++ compiler, or CUDA)",
 }
 """What ``plan=`` and ``--plan`` take, beside a :class:`Plan`."""
@@ -46,10 +47,10 @@ class Plan:
     Attributes:
         name: "plain", "channels_last", "fused", "graph", "stacked", "shared" or "compiled".
         micro: samples that go through the network at once; 0 for the batches as they come.
-        workers: threads that each take batches of their own, every one on a single core; 1 leaves the cores to torch.
+        workers: threads that each take their own batches, each on a single core; 1 leaves the cores to torch.
         points: points evaluated at once.
         precision: one of ``PRECISIONS``.
-        captured: record the whole point once as a CUDA graph and replay it, which spares launching its kernels.
+        captured: record the whole point once as a CUDA graph and replay it, which saves launching its kernels.
 
     Example:
         >>> str(Plan(name="graph", micro=50, workers=2))
@@ -82,10 +83,10 @@ def check(plan: str | Plan, precision: str, device: torch.device) -> str:
     """Check what the user asks for.
 
     Returns:
-        The precision: that of a plan which has one of its own, else the one asked for.
+        The precision: the plan's own if it has one, otherwise the one asked for.
 
     Raises:
-        SpecError: an unknown name (all good ones are listed), or a format that the device lacks.
+        SpecError: an unknown name (the message lists all valid ones), or a format that the device lacks.
     """
     if isinstance(plan, Plan):
         if plan.name not in CARRIED_OUT:

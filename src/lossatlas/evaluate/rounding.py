@@ -1,4 +1,4 @@
-r"""What is the loss at a point in double precision, and how far does the rounding of its sums move it?
+r"""What is the loss at a point in double precision, and how far does the rounding of its sums shift it?
 
 A computed value carries the rounding of everything that was summed to get it: logits, predictions, targets. It scales
 with those, not with the value: the hinge loss of a network whose logits are near 1000 may be 0.001. Two measurements
@@ -41,7 +41,7 @@ class Arithmetic(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     Args:
         wide: carry them out in double precision, whatever formats they name.
-        shake: seed of random moves by one spacing of the format, of operands and results; left out, nothing moves.
+        shake: seed of random moves by one spacing of the format, of operands and results; by default nothing moves.
 
     Attributes:
         formats: names of the floating formats of all operands and results, before any of them was widened, and of
@@ -150,7 +150,7 @@ class Reference:
 
         Args:
             point: a coordinate for each axis.
-            shake: seed of the random moves; left out, nothing moves.
+            shake: seed of the random moves; by default nothing moves.
 
         Returns:
             The mean over all samples.

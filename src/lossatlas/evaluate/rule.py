@@ -1,4 +1,4 @@
-"""Which plans are worth carrying out here, best first: a rule by model, data and number of points, never by the clock.
+"""Which plans are worth carrying out here, best first? A rule by model, data and number of points, never by the clock.
 
 Two fresh runs of the same question must agree bit for bit, whatever else the machine does, so the plan that "auto"
 takes may not depend on how long anything took. What a point costs is counted instead: the floating-point operations of
@@ -39,47 +39,47 @@ __all__ = [
 ]
 
 WORTH_SECONDS = 20.0
-"""Reckoned length of a plain run from which on something faster is worth its beginning, some three seconds."""
+"""Estimated length of a plain run from which something faster is worth its start-up, about three seconds."""
 
 LAYOUT_SECONDS = 2.0
-"""The same where what is faster is another layout, which begins at once and is checked."""
+"""The same if the faster way is another layout, which starts at once and is checked."""
 
 TRACE_SECONDS = 150.0
-"""The same where a point costs so little that a graph, which spares the calls, beats another layout in the end."""
+"""The same if a point costs so little that a graph, which saves the calls, beats another layout in the end."""
 
 COMPILE_SECONDS = 120.0
-"""Reckoned length of a run from which on compiling is worth its half minute."""
+"""Estimated length of a run from which compiling is worth its half minute."""
 
 TOGETHER = 2048
 """Samples of batches that are put together."""
 
 BATCH_SECONDS = 0.005
-"""Reckoned for a batch, below which it is put together with others."""
+"""Estimated time of a batch below which it is put together with others."""
 
 TOGETHER_SECONDS = 1.0
-"""Reckoned length of a plain run from which on that is worth its check, some milliseconds."""
+"""Estimated length of a plain run from which that is worth its check, a few milliseconds."""
 
 RATE = {"cpu": 5e10, "cuda": 1e13}
-"""Floating-point operations a second that are reckoned with, by kind of device; of others as of a CPU."""
+"""Assumed floating-point operations per second, by kind of device; other devices count as a CPU."""
 
 BUILDING = 1.6e-9
-"""Seconds that building a weight of a point is reckoned to take, for each number: it is read and written some times."""
+"""Estimated seconds for building a weight of a point, per number: it is read and written several times."""
 
 FEW = 8
 """Samples of a batch whose operations are counted; those of all are as many times more."""
 
 CALL_SECONDS = 1e-5
-"""What calling one operation is reckoned to cost."""
+"""Estimated cost of calling one operation."""
 
 
 def reckoned(objective: Objective) -> float:
-    """What one plain evaluation of all samples is reckoned to take, in seconds: the same on every day.
+    """The estimated time of one plain evaluation of all samples, in seconds: the same every time.
 
     Args:
         objective: what is measured; its data stays on the device.
 
     Returns:
-        Seconds, as they are reckoned.
+        Seconds, as estimated.
     """
     whole = next(iter(objective.batches))
     try:
@@ -93,7 +93,7 @@ def reckoned(objective: Objective) -> float:
 
 
 def building(plane: Plane) -> float:
-    """What building the weights of a point of a plane is reckoned to take, in seconds."""
+    """The estimated time to build the weights of a point of a plane, in seconds."""
     return BUILDING * sum(plane.origin[name].numel() for name in plane.moving)
 
 

@@ -1,4 +1,4 @@
-r"""How many points share one product: their rows are stacked, and each layer adds what the directions do to each row.
+r"""How do many points share one product? Their rows are stacked; each layer adds what the directions do to each row.
 
 At coordinates c a linear layer gives :math:`x (W + \sum_a c_a D_a)^T = x W^T + \sum_a c_a\, x D_a^T`. The first product
 is the same for all points, so their rows go through it together; with directions of low rank, :math:`D = A B`, the
@@ -63,7 +63,7 @@ class Shared:
     Args:
         objective: what is measured.
         plane: where.
-        points: so many at once; always as many, so that a value does not depend on the company.
+        points: how many at once; always the same number, so that a value does not depend on its neighbours.
 
     Raises:
         UntraceableError: the model does something else with a weight that moves, or its batches cannot be stacked.

@@ -1,4 +1,4 @@
-"""How a model is scanned that fits into memory only once: moved in place, tensor by tensor, from weights on disk.
+"""How is a model scanned that fits into memory only once? Moved in place, tensor by tensor, from weights on disk.
 
 A private copy, and two directions as tensors, take three times the memory of the weights. Here the model itself moves.
 Its pristine weights lie, bit for bit, in a temporary file; at every point each tensor is read from there in pieces of a

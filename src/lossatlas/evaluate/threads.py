@@ -1,4 +1,4 @@
-"""Who carries out parts of one point side by side: threads, each on a core of its own."""
+"""Who computes parts of one point side by side? Threads, each on a core of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is evaluated at points: the protocol that values, standard errors, samples and curvature all follow."""
+"""What is evaluated at points? The protocol that values, standard errors, samples and curvature all follow."""
 
 from __future__ import annotations
 

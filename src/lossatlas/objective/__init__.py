@@ -1,4 +1,4 @@
-"""What is measured at a point: a model, a loss, metrics and data become named numbers."""
+"""What is measured at a point? A model, a loss, metrics and data become named numbers."""
 
 from lossatlas.objective.objective import Objective
 

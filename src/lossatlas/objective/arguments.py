@@ -1,4 +1,4 @@
-"""Do the arguments of an Objective make sense, and what stands for those that are left out?"""
+"""Do the arguments of an Objective make sense, and what are the defaults?"""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ def checked_metrics(metrics: Mapping[str, Any] | None) -> dict[str, Any]:
         The same, as a dictionary.
 
     Raises:
-        SpecError: a name that is taken or cannot be one, no callable, or a number derived from nothing.
+        SpecError: a name is taken or invalid, a metric is not callable, or a derived number follows from nothing that
+            is measured.
     """
     given = {} if metrics is None else metrics
     check_kind("metrics", given, Mapping, 'callables by name, such as {"error": la.metrics.error}')
@@ -57,7 +58,7 @@ def check_callables(model: Any, loss: Any, forward: Any) -> None:
     if loss is not None and not callable(loss):
         raise SpecError(
             f"loss is {described_type(loss)}; expected a callable (outputs, targets), such as "
-            "torch.nn.functional.cross_entropy, or None where the model gives its own"
+            "torch.nn.functional.cross_entropy, or None if the model returns its own loss"
         )
     if forward is not None and not callable(forward):
         raise SpecError(f"forward is {described_type(forward)}; expected a callable (model, batch) -> outputs, targets")

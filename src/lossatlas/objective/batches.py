@@ -1,4 +1,4 @@
-"""How the data is read: once, in order, and kept where it is needed; or streamed when it is too large."""
+"""How are the data read? Once, in order, and kept where they are needed; or streamed when they are too large."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Batches:
         source: a DataLoader, a Dataset, any re-iterable of batches, or tensors with one row for each sample, in a tuple
             or by name.
         device: where the batches are wanted.
-        memory: how many bytes of data may be kept on the device; beyond that it is read anew at every pass.
+        memory: how many bytes of data may be kept on the device; beyond that, data are read afresh at every pass.
         batch_size: rows in a batch where ``source`` is of tensors, or a Dataset.
         look: shown each batch while the data is read for the first time.
 
@@ -59,7 +59,7 @@ class Batches:
         fingerprint: hash of all batches, as text.
 
     Raises:
-        SpecError: no data, data that can be read only once, or a Dataset whose items make no batch.
+        SpecError: there are no data, they can be read only once, or the items of a Dataset make no batch.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Batches:
                 with torch.inference_mode(False):  # what is kept is used in whatever mode the measures need
                     self._held.append(moved(batch, self.device))
         if not self.number:
-            raise SpecError("data is empty: it gave no sample; expected a DataLoader, a list of batches or (x, y)")
+            raise SpecError("data is empty: it gave no samples; expected a DataLoader, a list of batches or (x, y)")
         self.fingerprint = digest.hexdigest()
 
     def _read(self) -> Iterator[Any]:
@@ -143,8 +143,8 @@ class Batches:
             digest.update(fingerprint(batch))
         if digest.hexdigest() != self.fingerprint:
             raise SpecError(
-                "objective: the data changed after the Objective was made, in place, so its values would be of other "
-                "data than it says; make a new Objective, or clone the tensors before they are written to"
+                "objective: the data changed after the Objective was made, in place, so its values would not belong to "
+                "the data it names; make a new Objective, or clone the tensors before writing to them"
             )
 
     def sample_fingerprints(self, seed: int) -> list[list[bytes]]:
@@ -163,7 +163,7 @@ class Batches:
         if number != self.number:
             raise SpecError(
                 f"data gave {self.number} batches at first and {number} now, and it is read again at every point; pass "
-                "data that gives the same each time, or let it be kept: memory=, in bytes (--memory, in GiB)"
+                "data that is the same each time, or let it be kept: memory=, in bytes (--memory, in GiB)"
             )
 
 

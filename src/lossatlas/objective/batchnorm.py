@@ -1,9 +1,9 @@
-"""What BatchNorm's running statistics are at a point that no training run ever visited.
+"""What are BatchNorm's running statistics at a point that no training run ever visited?
 
 ``frozen``
     the statistics of the trained model at every point: what the paper does for random directions.
 ``recalibrated``
-    measured again at every point, over the objective's own data.
+    measured afresh at every point, over the objective's own data.
 ``interpolated``
     coordinates like any other: they move linearly from one model to another, as on the paper's lines between two
     minimisers.

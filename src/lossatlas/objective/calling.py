@@ -1,4 +1,4 @@
-"""How a batch goes through a model, and what of the result is outputs, targets and loss."""
+"""How does a batch go through a model, and which parts of the result are outputs, targets and loss?"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Why do two evaluations of one point differ? What changed is named, in the order in which a batch passes.
 
-A batch is evaluated three times, twice under one seed and once under another. Where the first two differ something
-keeps a state; where the last two do, random numbers are drawn. The place is the innermost that got the same and gave
-something else: a module is not to blame for what it was given.
+A batch is evaluated three times, twice under one seed and once under another. If the first two differ, something keeps
+a state; if the last two do, random numbers are drawn. To blame is the innermost place that got the same input and gave
+a different output: a module is not to blame for what it was given.
 """
 
 from __future__ import annotations
@@ -172,4 +172,4 @@ def data_difference(objective: Objective) -> str | None:
         if fingerprint(next(iter(objective.batches.source))) == again:
             return None
     passes = [sorted(row for rows in objective.batches.sample_fingerprints(seed) for row in rows) for seed in (0, 1)]
-    return "another data order at each pass" if passes[0] == passes[1] else "augmentation that differs at each pass"
+    return "a different data order at each pass" if passes[0] == passes[1] else "augmentation that differs at each pass"

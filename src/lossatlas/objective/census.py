@@ -57,7 +57,7 @@ class Look:
         if self.plain and self.size is None and not tensors_of(batch):
             raise SpecError(
                 f"data: a batch of type {type(batch).__name__} holds no tensor with a sample dimension; pass forward= "
-                "(--forward file.py:function), which makes outputs and targets of it, or batches of tensors"
+                "(--forward file.py:function), which turns it into outputs and targets, or batches of tensors"
             )
         targets = calling.targets(batch) if self.plain else None
         self.sizes.append(self._size(batch, targets))
@@ -110,5 +110,5 @@ def take(objective: Objective, look: Look) -> Census:
                 return look.census(look.sizes)
             look.see(targets)
     if not sum(size or 0 for size in sizes):
-        raise SpecError("data is empty: it gave no sample; expected a DataLoader, a list of batches or (x, y)")
+        raise SpecError("data is empty: it gave no samples; expected a DataLoader, a list of batches or (x, y)")
     return look.census(sizes)

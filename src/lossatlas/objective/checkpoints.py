@@ -1,4 +1,4 @@
-"""How a checkpoint gets into a model: safely, whole or not at all, whatever its wrapping."""
+"""How does a checkpoint get into a model? Safely, whole or not at all, whatever its wrapping."""
 
 from __future__ import annotations
 
@@ -74,29 +74,28 @@ def load_checkpoint(
     prefix: str = "",
     partial: bool = False,
 ) -> Loaded:
-    """Load a checkpoint into a model. Everything is checked first, so the model is never left half loaded.
+    """Load a checkpoint into a model. Everything is checked first, so the model is never left half-loaded.
 
-    The weights are found by comparing names with the model's: under whatever keys, after whatever prefix. Tied tensors
-    need be there only once. Weights that bitsandbytes has packed are dequantised. A file of transformers or peft whose
-    names differ from the model's is translated by that library; the folder of an adapter is merged into a base model by
-    peft.
+    The weights are found by comparing names with the model's: under any keys, after any prefix. Tied tensors need to be
+    there only once. Weights that bitsandbytes has packed are dequantised. A file of transformers or peft whose names
+    differ from the model's is translated by that library; the folder of an adapter is merged into a base model by peft.
 
     Args:
-        model: changed in place; of a wrapper such as DataParallel, the network inside.
+        model: changed in place; for a wrapper such as DataParallel, the network inside.
         path: a file of ``torch.save`` (``.pt``, ``.pth``, ``.bin``, ``.ckpt``), a ``.safetensors`` file, or a folder as
             Hugging Face lays it out, in one file, in several, or of an adapter.
         trust_pickle: run the code in the file, if there is any. Only for files you made yourself.
-        strict: refuse entries among the model's that the model does not have.
-        key: the dictionary within the file, such as ``"state_dict_ema"``; needed where several fit.
-        prefix: what stands before the model's names, such as ``"encoder."``; needed where several fit.
+        strict: refuse entries among the model's own that the model does not have.
+        key: the dictionary within the file, such as ``"state_dict_ema"``; needed if several fit.
+        prefix: what precedes the model's names, such as ``"encoder."``; needed if several fit.
         partial: load what fits by name and shape, and leave the rest of the model as it is.
 
     Returns:
         What was loaded.
 
     Raises:
-        SpecError: the file is missing, damaged, holds code or the model several times, belongs to another architecture,
-            or holds integers where the model has floating-point numbers.
+        SpecError: the file is missing or damaged, holds code or several versions of the model, belongs to another
+            architecture, or holds integers where the model has floating-point numbers.
 
     Example:
         >>> import tempfile
@@ -156,8 +155,8 @@ def _load(
     wanted = places(model)
     if sketched := [name for name, tensor in wanted.items() if tensor.is_meta]:
         raise SpecError(
-            f"model {type(model).__name__} is only a sketch: {sketched[0]!r} is on the meta device and holds "
-            "nothing; model.to_empty(device='cpu') makes room first"
+            f"model {type(model).__name__} is only a sketch: {sketched[0]!r} is on the meta device and holds nothing; "
+            "allocate it first with model.to_empty(device='cpu')"
         )
     matched = match(contents, wanted, key=key, prefix=prefix)
     if not partial and (reason := _misfit(contents.source, model, matched, wanted, strict)):
@@ -204,9 +203,9 @@ def _misfit(source: Path, model: nn.Module, matched: Match, wanted: Mapping[str,
     extra = matched.extra if strict else ()
     if extra and not lost:
         return (
-            f"{source} has all tensors of {name}, and {len(extra)} among them that {name} has no place for "
-            f"({some(extra)}): the weights of another network, whose function they change. If they do not matter, "
-            "partial=True (--partial) leaves them out. The model was not changed"
+            f"{source} has all tensors of {name}, plus {len(extra)} for which {name} has no place ({some(extra)}): "
+            "these are the weights of another network, and leaving them out changes its function. If they do not "
+            "matter, partial=True (--partial) leaves them out. The model was not changed"
         )
     parts = []
     if missing:
@@ -231,9 +230,9 @@ def _check_kinds(source: Path, model: nn.Module, found: Mapping[str, Tensor], wa
         place = wanted[entry]
         if tensor.is_quantized or (_real(place) and not _real(tensor)):
             raise SpecError(
-                f"{source}: {entry!r} is {here}, and {name} has it as {there}: integers in the place of weights are "
-                "codes of a quantised model, and their scales are elsewhere; save the model in floating point. The "
-                "model was not changed"
+                f"{source}: {entry!r} is {here}, and {name} has it as {there}: integers in place of weights are codes "
+                "of a quantised model, whose scales are elsewhere; save the model in floating point. The model was "
+                "not changed"
             )
         if tensor.is_complex() and not place.is_complex():
             raise SpecError(f"{source}: {entry!r} is {here}, and {name} has it as {there}, without imaginary part")
@@ -256,6 +255,6 @@ def _check_ties(source: Path, model: nn.Module, found: Mapping[str, Tensor], wan
         other = first.setdefault((place.data_ptr(), (tuple(place.shape), place.stride())), entry)
         if other != entry and not torch.equal(found[other].to(place), tensor.to(place)):
             raise SpecError(
-                f"{source}: {type(model).__name__} ties {entry!r} to {other!r}, and the file has different values for "
-                "them: there they are not tied. Make the model without tying its weights. The model was not changed"
+                f"{source}: {type(model).__name__} ties {entry!r} to {other!r}, but the file has different values for "
+                "them, so there they are not tied. Make the model without tying its weights. The model was not changed"
             )

@@ -1,4 +1,4 @@
-"""Is this the same function? Its source where it can be read, and the values that it has from elsewhere."""
+"""Is this the same function? Its source tells, where it can be read, and the values it takes from elsewhere."""
 
 from __future__ import annotations
 

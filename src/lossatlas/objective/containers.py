@@ -1,4 +1,4 @@
-"""Where the tensors of a batch are, whatever holds them, and how they are exchanged without changing what holds them.
+"""Where are the tensors of a batch, whatever holds them, and how are they exchanged without changing their container?
 
 Containers keep their class: a named tuple, a ``BatchEncoding``, a dataclass, a graph. What holds no tensor passes
 through as it is, and nothing of the user's is written to: what changes is a shallow copy.
@@ -56,7 +56,7 @@ def moved(batch: Any, device: torch.device) -> Any:
 
 
 def normal(tensor: Tensor) -> Tensor:
-    """A tensor that derivatives can go through: outside of inference mode a copy of one that was made within.
+    """A tensor that can be differentiated: outside inference mode, a copy of one that was made within it.
 
     Returns:
         The tensor itself wherever it may be used as it is.

@@ -1,4 +1,4 @@
-"""What tensors a checkpoint holds, a file or a folder, and under which keys: read without running its code."""
+"""Which tensors does a checkpoint (a file or folder) hold, and under which keys? Read without running its code."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ FOLDERS = ("model", "pytorch_model", "adapter_model", "diffusion_pytorch_model")
 """What libraries call the weights in a folder, before ``.safetensors``, ``.bin`` and the index of several files."""
 
 FIRST = ("state_dict", "model_state_dict", "model", "net", "module")
-"""Keys that are taken before others where no model is there to compare with, and several hold as many tensors."""
+"""Keys preferred to others where there is no model to compare with and several hold equally many tensors."""
 
 _PART = re.compile(r"^(.*)-(\d+)-of-(\d+)\.(safetensors|bin)$")
 TRAINING = re.compile(r"optim|sched|scaler|rng", re.IGNORECASE)
-"""Keys of what a training needs to go on, which is not a weight of the network."""
+"""Keys of what training needs to continue, which are not weights of the network."""
 
 
 class Entry(NamedTuple):
@@ -190,7 +190,7 @@ def read_checkpoint(path: str | os.PathLike[str], *, trust_pickle: bool = False,
     Args:
         path: as for :func:`lossatlas.load_checkpoint`.
         trust_pickle: run the code in the file, if there is any.
-        key: the dictionary within the file that holds them; left out, the one with the most tensors that is not a
+        key: the dictionary within the file that holds them; by default the one with the most tensors that is not a
             training state.
 
     Returns:
@@ -214,7 +214,7 @@ def read_checkpoint(path: str | os.PathLike[str], *, trust_pickle: bool = False,
     known = [k for word in FIRST for k in largest if k.rpartition(".")[2] == word]
     if len(largest) > 1 and not known and "" not in largest:
         raise SpecError(
-            f"checkpoint {found.source} has weights under several keys, {_shown(largest)}; say which, key=…"
+            f"checkpoint {found.source} has weights under several keys, {_shown(largest)}; choose one with key=…"
         )
     return weights["" if "" in largest else (known or largest)[0]]
 
@@ -236,7 +236,7 @@ def _files(folder: Path) -> list[Path]:
         return parts
     if (folder / ".metadata").is_file() or any(folder.glob("*.distcp")):
         raise SpecError(
-            f"checkpoint {folder} is one of torch.distributed.checkpoint, in shards of several processes; join them "
+            f"checkpoint {folder} is from torch.distributed.checkpoint, in shards of several processes; join them "
             "first: python -m torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER model.pt"
         )
     others = [p for p in sorted(folder.iterdir()) if p.suffix in (".safetensors", ".pt", ".pth", ".bin", ".ckpt")]
@@ -292,14 +292,14 @@ def _torch_file(source: Path, trust_pickle: bool) -> Any:
         if "Weights only load failed" in str(fault) and _looks_whole(source):
             raise SpecError(
                 f"checkpoint {source} holds more than tensors, and reading it would run code from the file "
-                f"({_reason(fault)}). Save a state dict instead; or, only if you made the file yourself, read it with "
+                f"({_reason(fault)}). Save a state dict instead; or, only if you trust the file, read it with "
                 "trust_pickle=True (--trust-pickle)"
             ) from fault
         raise SpecError(f"checkpoint {source} cannot be read; truncated or damaged? ({_reason(fault)})") from fault
     except (ImportError, AttributeError) as fault:
         raise SpecError(
             f"checkpoint {source} needs code that is not here ({_reason(fault)}): a whole object was saved, and its "
-            "class cannot be imported. Put that code on PYTHONPATH, or save a state dict where it is there"
+            "class cannot be imported. Put that code on PYTHONPATH, or save a state dict where the code is available"
         ) from fault
     except Exception as fault:  # a damaged file can fail in any way
         if "TorchScript" in str(fault):

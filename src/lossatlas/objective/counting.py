@@ -1,7 +1,7 @@
-"""How many samples stand behind the mean of a batch: what its targets, its losses or the user say.
+"""How many samples stand behind the mean of a batch? Its targets, its losses or the user say so.
 
-The first dimension of the first tensor says nothing: it is the nodes of a graph, the channels of an image or the
-tokens of a packed text. Each part of a batch leaves some numbers possible; what all parts agree on is the number.
+The first dimension of the first tensor says nothing: it is the nodes of a graph, the channels of an image or the tokens
+of a packed text. Each part of a batch leaves some numbers possible; the number on which all parts agree is the answer.
 """
 
 from __future__ import annotations

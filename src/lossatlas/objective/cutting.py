@@ -1,4 +1,4 @@
-"""How batches are cut into smaller ones, for what keeps much of each sample, without changing the mean."""
+"""How are batches cut into smaller ones, where much is kept of each sample, without changing the mean?"""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ CLOSE = 1e-4
 
 
 def cut(objective: Objective, rows: int) -> Objective:
-    """The same objective in batches of at most so many rows.
+    """The same objective in batches of limited size.
 
     Args:
         objective: whose data is to be cut; tensors that are kept are shared, not copied.
-        rows: at most so many in a batch.
+        rows: the largest number of rows in a batch.
 
     Returns:
         An objective that shares the model; itself where no batch is longer.
 
     Raises:
-        SpecError: fewer than one row, data that is not kept, a batch without rows, samples that depend on each other,
-            or a loss that is not the mean over its samples.
+        SpecError: there is less than one row, the data are not kept, a batch has no rows, samples depend on each other,
+            or the loss is not the mean over its samples.
 
     Example:
         >>> import torch
@@ -47,9 +47,11 @@ def cut(objective: Objective, rows: int) -> Objective:
     if not objective.batches.kept:
         raise SpecError(f"rows={rows}: the data is not kept in memory; give it in batches of {rows}")
     if isinstance(objective.size, int):
-        raise SpecError(f"rows={rows} with size={objective.size} for every batch; give the data in batches of {rows}")
+        raise SpecError(f"rows={rows} but size={objective.size} for every batch; give the data in batches of {rows}")
     if mixed := mixing.mixing(objective.model, training=objective.training):
-        raise SpecError(f"rows={rows}: {mixed[0]} normalises by the statistics of each batch, which must stay whole")
+        raise SpecError(
+            f"rows={rows}: {mixed[0]} normalises by the statistics of each batch, so batches must stay whole"
+        )
     pieces = [
         [rows_of(batch, length, slice(start, start + rows)) for start in range(0, length, rows)]
         for batch, length in zip(objective.batches, lengths, strict=True)
@@ -63,6 +65,6 @@ def cut(objective: Objective, rows: int) -> Objective:
     if not math.isclose(one, sum_of_parts, rel_tol=CLOSE, abs_tol=CLOSE) and math.isfinite(one):
         raise SpecError(
             f"rows={rows}: the loss of a batch is {one:.6g} and the mean of its parts {sum_of_parts:.6g}; a loss that "
-            "is not a mean over samples is differentiated batch by batch, so leave rows out"
+            "is not a mean over samples must be differentiated batch by batch, so leave rows out"
         )
     return made

@@ -1,7 +1,7 @@
 """Does an evaluation draw random numbers? One that does not leaves the global generators alone.
 
-torch has one generator for all threads, so a scan that seeds it and puts it back disturbs whoever draws meanwhile.
-Which operators draw is asked of torch (the tag ``nondeterministic_seeded``), and in this thread alone.
+torch has one generator for all threads, so a scan that seeds it and restores it disturbs any thread that draws
+meanwhile. Torch says which operators draw (the tag ``nondeterministic_seeded``), and only this thread is watched.
 """
 
 from __future__ import annotations

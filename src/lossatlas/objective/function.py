@@ -1,4 +1,4 @@
-"""What is measured at a point where there is no torch module: any function of named arrays."""
+"""What is measured at a point if there is no torch module? Any function of named arrays."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ class Function:
     r"""A function :math:`L(θ)` of named arrays, to be sampled like an :class:`~lossatlas.Objective`.
 
     The parameters may come from JAX (Flax, Haiku, Equinox), from NumPy, or from any library that takes arrays; the
-    function decides what is done with them. It gets them as they were given, the same containers and the same kind of
-    array, with other numbers, and is free to do with them what it likes: they are copies.
+    function decides what is done with them. It gets them as they were given, in the same containers and as the same
+    kind of array but with other numbers, and may do with them what it likes: they are copies.
 
     Args:
-        loss: ``parameters -> number``, or ``-> {"loss": number, "error": number, …}`` for more than one value. It
-            must be a function: the same parameters, the same value. With ``calls="many"`` it takes a list of parameters
-            and returns a value for each, as an engine does that serves many at once.
+        loss: ``parameters -> number``, or ``-> {"loss": number, "error": number, …}`` for more than one value. It must
+            be a function: the same parameters give the same value. With ``calls="many"`` it takes a list of parameters
+            and returns a value for each, like an engine that serves many at once.
         parameters: the origin: arrays by name, or any nesting of dicts, lists and tuples of arrays, or a pytree of JAX.
             Arrays of real or complex numbers can move; whole numbers, texts and the like stay as they are.
         calls: how ``loss`` is called. ``"one"``: with one point. ``"many"``: with a list of up to ``at_once`` points.
             ``"vmap"``: with one point, through ``jax.jit(jax.vmap(…))`` over ``at_once`` points; they are made on the
             device from the directions.
-        at_once: how many points a call may have; how many fit is a matter of memory.
+        at_once: how many points a call may have; memory limits how many fit.
         layout: which axis of an array numbers the filters, for ``by="filter"``: ``"last"`` (inputs times kernel, as in
             Flax, Haiku and Keras), ``"first"`` (weight times inputs, as in PyTorch and Equinox), ``"auto"`` (by the
             names that these libraries give), or a rule ``(name, tensor) -> la.filters.Layout``; see
@@ -56,7 +56,7 @@ class Function:
         data_name: what to call its data in pictures.
 
     Attributes:
-        origin: what can move, as tensors by name; the names are the ways through the nesting, joined by dots.
+        origin: what can move, as tensors by name; a name is the path through the nesting, joined by dots.
         names: of the values at a point, the loss first.
 
     Raises:
@@ -102,7 +102,7 @@ class Function:
         self.at_once = 1 if calls == "one" else at_once
         self.tree = Tree(parameters)
         if not self.tree.tensors:
-            raise SpecError("parameters has no array of real or complex numbers; there is nothing to move")
+            raise SpecError("parameters has no array of real or complex numbers, so there is nothing to move")
         self.origin: Mapping[str, Tensor] = self.tree.tensors
         self.name = name or name_of(inspect.unwrap(loss))
         self.data_name = data_name
@@ -138,13 +138,13 @@ class Function:
         """The values at a point.
 
         Args:
-            params: arrays or tensors by name, or nested like the parameters; what is left out stays at the origin.
+            params: arrays or tensors by name, or nested like the parameters; anything left out stays at the origin.
 
         Returns:
             Values by name, the loss first.
 
         Raises:
-            SpecError: a name or a shape that the parameters do not have, or a value that is no number.
+            SpecError: the parameters lack a name or shape, or a value is not a number.
         """
         row = self.values([self.origin if params is None else self.named(params)])[0]
         return dict(zip(self._names, row.tolist(), strict=True))

@@ -1,8 +1,8 @@
-"""What a language model says: greedy continuations of fixed prompts, and how they are scored.
+"""What does a language model say? Greedy continuations of fixed prompts, and how they are scored.
 
 A continuation is a list of tokens. Scores compare it with the wanted one; those of words need a decoder from tokens to
-text. Greedy means the likeliest token at every step (the smallest of several that are equally likely), so that a score
-is a function of the parameters, piecewise constant, with steps where the first choice changes.
+text. Greedy means the likeliest token at every step (the lowest number among equally likely ones), so that a score is a
+function of the parameters, piecewise constant, with steps where the first choice changes.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ TEXT_SCORES: dict[str, Score] = {"chrf": chrf, "bleu": bleu, "corpus_bleu": corp
 
 
 class Continuation:
-    """A task: continue fixed prompts greedily, once, and score what comes in several ways.
+    """A task: continue fixed prompts greedily, once, and score the result in several ways.
 
     Args:
         prompts: tokens of each prompt.

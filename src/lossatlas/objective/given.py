@@ -1,4 +1,4 @@
-"""Is what a function was given an objective, or a point of it: and how are these made?"""
+"""Is what a function was given an objective, or a point of it, and how are these made?"""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def check_tensors(argument: str, got: Any) -> None:
     Raises:
         SpecError: it is something else, or holds something else.
     """
-    how = "; of a model: dict(model.named_parameters())" if isinstance(got, nn.Module) else ""
+    how = "; for a model: dict(model.named_parameters())" if isinstance(got, nn.Module) else ""
     if not isinstance(got, Mapping):
         raise SpecError(f"{argument} is {described_type(got)}; expected tensors by name{how}")
     if isinstance(got, dict):  # any other mapping makes its tensors when they are asked for

@@ -1,4 +1,4 @@
-"""How transformers and peft put their own files into a model, where names in the file are not those in the model."""
+"""How do transformers and peft load their own files into a model when the names in the file are not the model's?"""
 
 from __future__ import annotations
 
@@ -79,9 +79,9 @@ def check_place(place: str, named: str) -> None:
     elif (len(parts) == 2 and not Path(parts[0]).is_dir()) or isinstance(_cached(place, "config.json"), str):
         return
     elif len(parts) == 1:
-        why = "a model at the hub is named OWNER/NAME, as openai-community/gpt2"
+        why = "a model on the hub is named OWNER/NAME, such as openai-community/gpt2"
     else:
-        why = f"{parts[0]} is a folder here; if the hub's model is meant: hf download {place}"
+        why = f"{parts[0]} is a folder here; if you mean the model on the hub: hf download {place}"
     raise SpecError(f"{named}: no such folder ({Path(place).absolute()}); {why}")
 
 

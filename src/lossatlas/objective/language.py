@@ -1,4 +1,4 @@
-r"""How language models are measured: which logits belong to which token, and a loss weighted by token.
+r"""How are language models measured? Which logits belong to which token, and a loss weighted by token.
 
 Three kinds of model, as Hugging Face lays them out, and what belongs together:
 
@@ -11,7 +11,7 @@ kind         logits at position t are for           labels
 ===========  ====================================  ===========================================================
 
 The mean is over tokens (law 5, where the sample is the token): :math:`\sum_t w_t ℓ_t / \sum_t w_t` over all batches,
-with weight 0 for a label of -100. Padding and the way the data is cut into batches change nothing.
+with weight 0 for a label of -100. Padding, and how the data are cut into batches, change nothing.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def head_of(model: nn.Module) -> Kind:
         Its kind.
 
     Raises:
-        SpecError: a model with another head, or with none.
+        SpecError: the model has another head, or none.
     """
     base = _base(model)
     name = type(base).__name__
@@ -111,7 +111,7 @@ class Forward:
     ``(inputs, next tokens)`` as :func:`lossatlas.zoo.data` makes them, which needs no shift.
 
     Args:
-        kind: ``"causal"``, ``"masked"`` or ``"seq2seq"``; left out, found from the model.
+        kind: ``"causal"``, ``"masked"`` or ``"seq2seq"``; by default found from the model.
 
     Raises:
         SpecError: an unknown kind.
@@ -196,8 +196,8 @@ def padded(texts: list[Tensor], *, pad: int = 0, left: bool = False, length: int
     Args:
         texts: int64 [T_i] each.
         pad: token that fills the rest.
-        left: put the padding before the text instead of behind it.
-        length: of the batch; left out, that of its longest text. Batches of one length may take the fast plans.
+        left: put the padding before the text instead of after it.
+        length: of the batch; by default that of its longest text. Batches of equal length can use the fast plans.
 
     Returns:
         The batch, int64 [n, T] each.

@@ -1,4 +1,4 @@
-"""What is the loss of one batch, of how many samples, and what does it weigh in the mean over all data?"""
+"""What is the loss of a batch, over how many samples, and what does it weigh in the mean over all data?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which tensors of a checkpoint are which of a model: found by comparing names, whatever stands before them.
+"""Which tensors of a checkpoint belong to which of a model? Found by comparing names, whatever precedes them.
 
 A tensor's full name in a file is its keys and its own name, joined by dots. Whatever can be taken off in front of the
 model's names, for all of them alike, is the prefix: ``state_dict.``, ``model.``, ``ema.module.`` and so on. Nothing is
@@ -109,8 +109,8 @@ def match(contents: Contents, wanted: Mapping[str, Tensor], *, key: str = "", pr
     Args:
         contents: what the checkpoint holds.
         wanted: the model's tensors by name.
-        key: only what is under these keys; left out, everything.
-        prefix: what stands before the names; left out, found.
+        key: only what is under these keys; by default everything.
+        prefix: what stands before the names; by default found.
 
     Returns:
         The best match, complete or not.
@@ -128,7 +128,7 @@ def match(contents: Contents, wanted: Mapping[str, Tensor], *, key: str = "", pr
         best = max([best, *candidates] if best else candidates, key=lambda c: _fitting(c, wanted), default=best)
     if best is None and prefix:
         raise SpecError(
-            f"prefix={prefix!r}: it stands before no name of the model in {contents.source}, whose names begin with "
+            f"prefix={prefix!r}: it precedes no name of the model in {contents.source}, whose names begin with "
             f"{some([entry.name for entry in entries])}"
         )
     if best is None:

@@ -1,9 +1,9 @@
-"""Is a loss a mean over samples, so that the way the data is cut into batches does not matter?
+"""Is a loss a mean over samples, so that it does not matter how the data are cut into batches?
 
 Asked once for each objective, by everything that measures it. Three things are looked at, in several batches: what the
-loss says of itself; whether the samples of a batch enter it one by one, seen from its second derivatives by the
-outputs, for which it is called with a batch of its own and nothing else; and only where they do, whether the values of
-the parts of a batch add up to a mean.
+loss says about itself; whether the samples of a batch enter it one by one, seen from its second derivatives with
+respect to the outputs, for which it is called with a single batch and nothing else; and only then, whether the values
+of the parts of a batch add up to a mean.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ KNOWN = ("sum", "none")
 
 
 def check(objective: Objective) -> None:
-    """Refuse a loss that is a sum over samples, and warn once of one that is not their mean.
+    """Refuse a loss that is a sum over samples, and warn once about one that is not their mean.
 
     Args:
         objective: what is to be measured.
@@ -73,13 +73,13 @@ def _check_reduction(objective: Objective) -> None:
     if objective.together:
         warn(
             f"loss {name} takes the samples of a batch together (contrastive? Dice?): what is measured is a mean over "
-            "batches, and depends on how the data is cut into batches",
+            "batches, which depends on how the data are cut into batches",
         )
     elif "neither" in found:
         warn(
             f"loss {name} is not a mean over samples (class weights? ignored targets?): its value depends on how the "
-            "data is cut into batches. torch.nn.CrossEntropyLoss(weight=..., ignore_index=...) does not; nor does a "
-            "loss that returns la.metrics.Weighted(values, weights)",
+            "data are cut into batches. Instead use torch.nn.CrossEntropyLoss(weight=..., ignore_index=...), which "
+            "does not depend on that, or a loss that returns la.metrics.Weighted(values, weights)",
         )
 
 
@@ -186,6 +186,6 @@ def _check_own_loss(objective: Objective) -> None:
     if len(shares) > 1:
         warn(
             "loss=None: the model's own loss is a mean over the labels of a batch that are not -100, and the batches "
-            "have different numbers of them, so a batch with more padding weighs more by token; pass "
+            "have different numbers of them, so each token of a batch with more padding weighs more; pass "
             "forward=language.Forward(), loss=language.cross_entropy (lossatlas.objective.language), or --loss tokens",
         )

@@ -1,4 +1,4 @@
-"""What else can be measured at a point besides the loss: values of samples or tokens, and what follows from means."""
+"""What can be measured at a point besides the loss? Values of samples or tokens, and what follows from means."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def __dir__() -> list[str]:
 
 
 IGNORED = -100
-"""A target of no token: padding, a prompt, a position that was not masked. It counts for nothing."""
+"""A target that is no token: padding, a prompt, a position that was not masked. It does not count."""
 
 
 def error(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -27,10 +27,10 @@ def error(outputs: Tensor, targets: Tensor) -> Tensor:
         targets: class numbers, integer, shape [N] or [N, ...].
 
     Returns:
-        0 or 1, shape [N]; where there are further dimensions, their mean. A fraction, not a percentage.
+        0 or 1, shape [N]; with further dimensions, the mean over them. A fraction, not a percentage.
 
     Raises:
-        SpecError: one of them is no tensor.
+        SpecError: one of them is not a tensor.
 
     Example:
         >>> import torch
@@ -62,7 +62,7 @@ def token_error(outputs: Tensor, targets: Tensor) -> Weighted:
 
     Args:
         outputs: scores, shape [N, T, C], at the positions of the targets.
-        targets: tokens, integer, shape [N, T]; -100 counts for nothing.
+        targets: tokens, integer, shape [N, T]; -100 does not count.
 
     Returns:
         0 or 1 for each token, shape [N, T], with its weight.

@@ -1,4 +1,4 @@
-"""Which layers let the result of a sample depend on the others in its batch, so that cutting the data matters."""
+"""Which layers let the result of a sample depend on the others in its batch, so that cutting the data matters?"""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def warn_of_mixing(model: nn.Module, batches: int, *, training: bool) -> None:
     if found:
         which = "in training mode" if training else "without running statistics"
         warn(
-            f"model: BatchNorm {which} ({', '.join(found[:3])}{' …' if len(found) > 3 else ''}) takes the mean and "
-            f"variance of each batch, so the values depend on how the data is cut (here into {batches}); put all "
+            f"model: BatchNorm {which} ({', '.join(found[:3])}{' …' if len(found) > 3 else ''}) uses the mean and "
+            f"variance of each batch, so the values depend on how the data are cut (here into {batches}); put all "
             "samples into one batch, or keep running statistics",
         )

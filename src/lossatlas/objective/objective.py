@@ -1,4 +1,4 @@
-"""What is measured at a point: model + loss + metrics + data -> named numbers, as a function of the parameters."""
+"""What is measured at a point? Model + loss + metrics + data -> named numbers, as a function of the parameters."""
 
 from __future__ import annotations
 
@@ -35,39 +35,39 @@ Watch = Callable[[Any, Any, int], None]
 class Objective(private.Travelling, Described):
     r"""The function whose landscape is wanted.
 
-    For parameters θ, N samples and a loss ℓ it is :math:`L(θ) = \frac{1}{N} \sum_i ℓ(f_θ(x_i), y_i)`, and the same
-    mean for every metric. Means are weighted by sample, so the way the data is cut into batches does not matter. Where
-    the loss has a value for each token, a sample is a token (:class:`lossatlas.objective.metrics.Weighted`).
+    For parameters θ, N samples and a loss ℓ it is :math:`L(θ) = \frac{1}{N} \sum_i ℓ(f_θ(x_i), y_i)`, and the same mean
+    for every metric. Means are weighted by sample, so it does not matter how the data are cut into batches. Where the
+    loss has a value for each token, a sample is a token (:class:`lossatlas.objective.metrics.Weighted`).
 
-    The model is never changed: all evaluations happen on a private copy. The data is read once, in order, and kept on
-    the device while it fits into ``memory``.
+    The model is never changed: all evaluations happen on a private copy. The data are read once, in order, and kept on
+    the device if they fit into ``memory``.
 
     Args:
-        model: any module. Its parameters, as they are now, are the origin; of a wrapper (DataParallel, DDP,
-            ``torch.compile``, Fabric) the network inside.
+        model: any module. Its parameters, as they are now, are the origin; for a wrapper (DataParallel, DDP,
+            ``torch.compile``, Fabric) the network inside counts.
         data: a DataLoader, a Dataset, any re-iterable of batches, or tensors with one row for each sample, as a tuple
             ``(x, y)`` or by name. A batch is any object: containers keep their class, tensors are moved to the device
             wherever they are found, and what ``forward`` gets is otherwise what the data gave.
         loss: ``(outputs, targets) -> scalar`` (a mean over samples) or one value for each sample, shape [N, ...].
-            Left out, the model's own ``.loss`` is taken.
+            By default the model's own ``.loss`` is taken.
         metrics: by name, ``(outputs, targets) -> [N]``: one value for each sample (of type bool where it is a score of
             0 or 1, which then gets a binomial interval), or :class:`lossatlas.objective.metrics.Weighted`, or a
             :class:`lossatlas.objective.metrics.Derived` number.
         tasks: by name, ``model -> scores``: what the model does with problems of the task's own, see
             :mod:`lossatlas.objective.tasks`.
-        forward: ``(model, batch) -> (outputs, targets)``; left out, :func:`lossatlas.objective.calling.forward`.
+        forward: ``(model, batch) -> (outputs, targets)``; by default :func:`lossatlas.objective.calling.forward`.
         batchnorm: ``"frozen"``, ``"recalibrated"`` or ``"interpolated"``; see :mod:`lossatlas.objective.batchnorm`.
-        device: where to evaluate; left out, where the model is.
+        device: where to evaluate; by default where the model is.
         memory: bytes of data that may be kept on the device.
-        batch_size: rows evaluated at once where data is a tuple of tensors.
+        batch_size: rows evaluated at once if data is a tuple of tensors.
         training: evaluate in training mode instead of evaluation mode.
-        in_place: move the model itself instead of a private copy, for one that fits into memory only once. Its weights
-            are kept in a temporary file (in ``TMPDIR``) and put back bit for bit, also after an exception; see
+        in_place: move the model itself instead of a private copy, if there is no memory for two. Its weights are kept
+            in a temporary file (in ``TMPDIR``) and restored bit for bit, even after an exception; see
             :mod:`lossatlas.evaluate.streaming`.
-        autograd: let the forward pass take derivatives, by the inputs (a PINN) or by the weights (a step of MAML).
-        size: the number of samples in every batch, or a function of a batch that gives it. Left out, it is that of the
-            targets, or of the loss where that has one value for each sample; what cannot be read so is refused. Batches
-            that are seeds, or a loss over pairs, need it.
+        autograd: let the forward pass take derivatives, with respect to inputs (a PINN) or weights (a step of MAML).
+        size: the number of samples in every batch, or a function of a batch that gives it. By default it is read from
+            the targets, or from the loss if that has one value for each sample; if neither reveals it, the data are
+            refused. Batches that are seeds, or a loss over pairs, need it.
         name: what to call the model in pictures.
         data_name: what to call the data in pictures.
 
@@ -208,7 +208,7 @@ class Objective(private.Travelling, Described):
             The mean over all samples of the loss and of each metric, by name.
 
         Raises:
-            SpecError: a name or a shape that the model does not have.
+            SpecError: the model lacks a name or shape.
         """
         self.move(params)
         with asked(self):
@@ -218,7 +218,7 @@ class Objective(private.Travelling, Described):
         """Put the private copy at a point; names left out go to the origin.
 
         Raises:
-            SpecError: a name or a shape that the model does not have.
+            SpecError: the model lacks a name or shape.
         """
         point = dict(self.origin)
         for name, tensor in arguments.checked_params(params).items():
@@ -240,7 +240,7 @@ class Objective(private.Travelling, Described):
         """Loss and metrics of the private copy where it stands now.
 
         Args:
-            seed: what random numbers a stochastic model would draw; the global random state is left alone.
+            seed: decides the random numbers of a stochastic model; the global random state is left alone.
             watch: told outputs, targets and number of samples of every batch.
 
         Returns:
@@ -321,7 +321,7 @@ class Objective(private.Travelling, Described):
             outputs: of the model.
             targets: of the batch.
             batch: itself.
-            size: its samples; left out, they are counted.
+            size: its samples; by default they are counted.
             weighing: how the targets weigh, where they do not all weigh the same.
 
         Returns:
@@ -356,7 +356,7 @@ class Objective(private.Travelling, Described):
     def each_of(self, batch: Any, size: int | None = None) -> Tensor:
         """The same of the samples of one batch, or of a part of one, of which the size is given."""
         if self.loss is None:
-            raise SpecError("loss=None: a model's own loss is one number for a batch; pass loss=... to see each sample")
+            raise SpecError("loss=None: a model's own loss is one number per batch; pass loss=... to see each sample")
         outputs, targets = self.forward(self.private, batch)
         shown, size = calling.predictions(outputs), self.loss_part(outputs, targets, batch, size).samples
         columns = [reduction.loss_each(self.loss, shown, targets, size)]

@@ -19,7 +19,8 @@ __all__ = ["Paired", "checked_forward"]
 class Paired:
     """A function of the user's that has to return outputs and targets.
 
-    Unpacked as it is, a tensor of two rows would pass for a pair, and what is none would be an error of Python's.
+    If it were just unpacked, a tensor of two rows would pass for a pair, and anything else would raise Python's own
+    error.
 
     Args:
         function: of the model and a batch.

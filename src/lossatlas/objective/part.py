@@ -1,4 +1,4 @@
-"""Which samples stand for all: an order with similar samples side by side, and every n-th of them."""
+"""Which samples stand for all? In an order with similar samples side by side, every n-th."""
 
 from __future__ import annotations
 
@@ -206,5 +206,5 @@ def rows_of(batch: Any, size: int, rows: Tensor | slice) -> Any:
     """
     tensors = tensors_of(batch)
     if not tensors or any(tensor.shape[:1] != (size,) for tensor in tensors):
-        raise SpecError("data: a tensor of the batch has no sample dimension, so no part of the samples can be taken")
+        raise SpecError("data: a tensor of the batch has no sample dimension, so no subset of the samples can be taken")
     return map_tensors(lambda tensor: tensor[rows if isinstance(rows, slice) else rows.to(tensor.device)], batch)

@@ -1,4 +1,4 @@
-"""How the user's model is kept out of harm: every evaluation happens on a private copy."""
+"""How is the user's model kept from harm? Every evaluation happens on a private copy."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ __all__ = [
 
 CHANGED = (
     "objective: the model's weights changed after the Objective was made, so its origin is no longer the model; make a "
-    "new Objective, or copy.deepcopy the model before training on"
+    "new Objective, or copy.deepcopy the model before you train it further"
 )
 
 ELSEWHERE = (
-    "params: in_place=True measures around the model's own weights alone; load the others into the model before the "
-    "Objective is made"
+    "params: in_place=True can measure only around the model's own weights; load the others into the model before "
+    "making the Objective"
 )
 
 
@@ -106,8 +106,8 @@ def differentiable(origin: dict[str, Tensor], in_place: bool) -> dict[str, Tenso
     made = next((name for name, tensor in origin.items() if tensor.is_inference()), None)
     if made is not None and in_place:
         raise SpecError(
-            f"model: {made!r} was made in torch.inference_mode(), and cannot be moved in place; make the model "
-            "outside of it, or leave in_place out"
+            f"model: {made!r} was made in torch.inference_mode() and cannot be moved in place; make the model outside "
+            "it, or leave in_place out"
         )
     return {name: normal(tensor) for name, tensor in origin.items()}
 
@@ -125,7 +125,7 @@ def check_in_place(model: nn.Module, batchnorm: str) -> None:
     if away:
         raise SpecError(
             f"in_place=True: {away[0]!r} is not in memory (device_map put it on disk, or the model is only a sketch); "
-            "load the model onto devices that hold it"
+            "load the model onto devices with room for it"
         )
 
 

@@ -20,7 +20,7 @@ __all__ = ["TOLERANCE", "Centre", "probe"]
 TOLERANCE = 1e-6
 """Relative difference between two evaluations that arithmetic in another order explains."""
 
-KEPT = "random numbers that it draws, data that it reads anew, or something that it keeps between calls"
+KEPT = "random numbers it draws, data it reads afresh, or something it keeps between calls"
 """Why a function of arrays may have two values at one point."""
 
 
@@ -31,7 +31,7 @@ class Centre:
     Attributes:
         values: loss and metrics by name.
         seconds: time of one evaluation.
-        notes: what a reader should know, for instance that the data is augmented and one draw of it was kept.
+        notes: what a reader should know, for instance that the data are augmented and one draw was kept.
     """
 
     values: dict[str, float]
@@ -40,11 +40,11 @@ class Centre:
 
 
 def probe(objective: Measurable, origin: Mapping[str, Tensor] | None = None) -> Centre:
-    """Evaluate the centre twice, under different random numbers, before a scan is trusted to it.
+    """Evaluate the centre twice, with different random numbers, before relying on the objective for a scan.
 
     Args:
         objective: what is to be measured.
-        origin: the centre; left out, the model's own parameters.
+        origin: the centre; by default the model's own parameters.
 
     Returns:
         The values at the centre.
@@ -67,11 +67,11 @@ def probe(objective: Measurable, origin: Mapping[str, Tensor] | None = None) -> 
         found = (
             [KEPT]
             if isinstance(objective, Function)
-            else causes(objective) or [f"something in {name!r} that the probe could not find"]
+            else causes(objective) or [f"something in {name!r} that the check could not find"]
         )
         raise SpecError(
             f"two evaluations at the centre differ ({name} {first[name]:.9g} and {second[name]:.9g}) because of "
-            f"{'; '.join(found)}. A landscape needs a function: fix this first"
+            f"{'; '.join(found)}. A landscape needs a function with one value at each point: fix this first"
         )
     if not math.isfinite(first["loss"]):
         raise SpecError(
@@ -91,9 +91,9 @@ def _close(a: float, b: float) -> bool:
 def _notes(objective: Objective) -> Iterator[str]:
     difference = data_difference(objective) if objective.batches.kept else None
     if difference:
-        yield f"the data source has {difference}; its first pass was kept and serves every point"
+        yield f"the data source has {difference}; its first pass was kept and is used at every point"
     if not objective.batches.kept:
         yield (
-            "the data exceeds the memory budget and is read again at every point; memory=, in bytes, raises the budget "
+            "the data exceed the memory budget and are read again at every point; memory=, in bytes, raises the budget "
             "(--memory, in GiB)"
         )

@@ -23,11 +23,10 @@ _DEEPEST = 8
 def shared_by(function: Any) -> str:
     """What copies of a function would share that one of them may write to; empty where nothing is seen.
 
-    An object or a module is copied with what it holds, and a function is not: what it keeps in its closure or its
-    module is there once. So a function of the user's has to be plain to be called by several threads at once: it reads
-    numbers, tensors and functions alone, writes to none of its closure, module, attributes and entries, and calls no
-    method whose name ends with an underscore, which is how torch writes in place. What an installed library offers is
-    trusted.
+    An object or a module is copied with what it holds, but a function is not: what it keeps in its closure or its
+    module exists only once. So a user's function must be plain to be called by several threads at once: it only reads
+    numbers, tensors and functions, does not write to its closure, module, attributes or entries, and calls no method
+    whose name ends in an underscore, which is how torch writes in place. Installed libraries are trusted.
 
     Args:
         function: any callable: a loss, a metric, or a module for its ``forward``.

@@ -1,4 +1,4 @@
-"""How the values of a loss or a metric on one batch become a mean over samples."""
+"""How do the values of a loss or a metric on one batch become a mean over samples?"""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ Measure = Callable[[Any, Any], "Tensor | Weighted"]
 
 
 class Weighted(NamedTuple):
-    r"""What a loss or a metric returns whose mean is not over samples but over smaller things, such as tokens.
+    r"""The return value of a loss or metric whose mean is not over samples but over smaller things, such as tokens.
 
-    The value of all data is :math:`\sum_i w_i v_i / \sum_i w_i`, over all elements of all batches: a batch with more
+    The value for all data is :math:`\sum_i w_i v_i / \sum_i w_i`over all elements of all batches: a batch with more
     padding (weight 0) does not weigh more.
 
     Attributes:
         values: one for each thing that is averaged, any shape.
-        weights: of the same shape, not negative; 0 leaves a value out, also one that is not finite.
+        weights: of the same shape, not negative; 0 leaves a value out, even one that is not finite.
         unit: what the mean is over, as a caption says it.
     """
 
@@ -67,7 +67,7 @@ class Weighted(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Derived:
-    """A number that follows from a mean, such as the perplexity from the loss: computed after the mean, not before.
+    """A number that follows from a mean, as the perplexity follows from the loss: computed after averaging, not before.
 
     Attributes:
         of: the value it follows from: the loss or a metric.
@@ -219,7 +219,7 @@ def loss_each(loss: Measure, outputs: Any, targets: Any, size: int) -> Tensor:
     if not torch.isclose(each.mean(), mean.double(), rtol=1e-4, atol=1e-7, equal_nan=True):
         raise SpecError(
             f"loss {name_of(loss)} of a batch ({float(mean):.6g}) is not the mean over its samples "
-            f"({float(each.mean()):.6g}), so no single sample has a loss; "
+            f"({float(each.mean()):.6g}), so single samples have no loss; "
             "use a loss that gives one value for each sample"
         )
     return each
@@ -240,8 +240,8 @@ def _even(what: str, value: Weighted, size: int) -> Tensor:
     totals = weights.sum(dim=1)
     if not bool((totals == totals[0]).all()):
         raise SpecError(
-            f"{what} is a mean over {value.unit}s, and the samples have different numbers of them, so a part of the "
-            f"samples does not stand for all; pack the data into blocks of one length, or use all samples"
+            f"{what} is a mean over {value.unit}s, and the samples have different numbers of them, so a subset of the "
+            "samples cannot stand for all; pack the data into blocks of one length, or use all samples"
         )
     kept = torch.where(weights > 0, value.values.double().reshape(size, -1) * weights, 0.0)
     return kept.sum(dim=1) / totals

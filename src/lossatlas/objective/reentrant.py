@@ -1,4 +1,4 @@
-"""Where derivatives are taken: of the loss, by all weights, whatever a model asks of its gradients in training.
+"""Derivatives are taken of the loss, with respect to all weights, whatever a model asks of its gradients in training.
 
 Reentrant checkpoints, which would leave weights out of them in silence, are refused; and an embedding whose gradients
 are scaled by how often a row occurs has those of the loss.
@@ -84,8 +84,8 @@ def _replaced(owner: Any, name: str, instead: Callable[..., Any]) -> Iterator[No
 
 def _refused(*_: Any, **__: Any) -> Any:
     raise SpecError(
-        "the model calls torch.utils.checkpoint with use_reentrant=True, below which derivatives are lost in silence; "
-        "take use_reentrant=False, or switch checkpointing off to measure"
+        "the model calls torch.utils.checkpoint with use_reentrant=True, which silently loses derivatives; use "
+        "use_reentrant=False, or switch checkpointing off for measuring"
     )
 
 

@@ -1,4 +1,4 @@
-"""What to say where the model, ``forward=`` or the loss cannot take a batch at the very centre?"""
+"""What to say if the model, ``forward=`` or the loss cannot take a batch even at the centre?"""
 
 from __future__ import annotations
 
@@ -86,14 +86,13 @@ class Contact:
             if not set(inputs) <= set(taken) and len(inputs) > 0:
                 answer = f"batch[{target!r}]" if target else "None"
                 return (
-                    f", and its keys are passed as arguments of forward{takes}; name them alike, let the data give "
-                    "pairs (inputs, targets), name a function by --forward file.py:function on the command line, or "
-                    f"pass forward=lambda model, batch: (model(batch[{inputs[0]!r}]), "
-                    f"{answer})"
+                    f", and its keys are passed as arguments of forward{takes}; use the same names, let the data give "
+                    "pairs (inputs, targets), name a function with --forward file.py:function on the command line, or "
+                    f"pass forward=lambda model, batch: (model(batch[{inputs[0]!r}]), {answer})"
                 )
         return (
-            f", and forward{takes} gets all of it but the targets; check shape, dtype and order against those of "
-            "training, or pass forward= (--forward file.py:function), which returns (outputs, targets)"
+            f", and forward{takes} gets everything but the targets; check shape, dtype and order against training, or "
+            "pass forward= (--forward file.py:function), which returns (outputs, targets)"
         )
 
     def _of_loss(self, fault: Exception, outputs: Any, targets: Any) -> str:
@@ -102,8 +101,8 @@ class Contact:
         shown = calling.predictions(outputs)
         return (
             f"loss {name} cannot take what the model returns and the targets: {_reason(fault)}. Outputs are "
-            f"{named(shown)}, targets {named(targets)}; expected those of training: pass another loss, or data whose "
-            "batches end with the targets"
+            f"{named(shown)}, targets {named(targets)}; expected the same as in training: pass another loss, or data "
+            "whose batches end with the targets"
         )
 
 

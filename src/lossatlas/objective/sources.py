@@ -1,6 +1,6 @@
-"""From where can a tensor be read again: which file, or which data set by name, did it come from?
+"""Where can a tensor be read again: which file, or which data set by name, did it come from?
 
-Whoever reads a checkpoint or a data set notes here what came out of it, by a few bytes of each tensor. Work that is
+Code that reads a checkpoint or a data set notes here what came out of it, by a few bytes of each tensor. Work that is
 sent to a worker then names the file instead of holding its content, and a hash of all bytes says whether what the
 worker read there is the same.
 """

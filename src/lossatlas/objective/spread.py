@@ -1,4 +1,4 @@
-r"""How sure is a mean over samples: its standard error, from the value of every sample.
+r"""How sure is a mean over samples? Its standard error, from the value of every sample.
 
 For N samples with values v and weights w (1 where a sample counts as one, its number of tokens where the mean is over
 tokens) the mean is :math:`m = \sum_i w_i v_i / \sum_i w_i`, and its standard error, a sample drawn as a whole,
@@ -8,12 +8,12 @@ tokens) the mean is :math:`m = \sum_i w_i v_i / \sum_i w_i`, and its standard er
 to first order in the spread of the weights (Cochran 1977, Sampling Techniques, section 6.4). For equal weights it is
 the standard deviation over :math:`\sqrt{N}`.
 
-Of fewer than 100 samples twice this error covers the mean less often than it should, most of all where a few samples
-have most of the loss. There it is widened, to :math:`t_{N-1} / 1.96` times itself for the spread that is itself
-estimated (Student), and by :math:`1 + 3 |g| / \sqrt{N}` with g the skewness of the samples (the term is Johnson's,
-J. Am. Stat. Assoc. 73, 1978; its size was set by simulation). With 20 samples or more, twice the error then covers in
-95 % of draws of exponential, log-normal (σ = 1) and squared normal losses, with ten in 93 %. It assumes that what makes
-the loss large was seen: of a kind that is one sample in a hundred, twenty samples say nothing. Scores of 0 and 1 take
+With fewer than 100 samples, twice this error covers the mean less often than it should, above all where a few samples
+carry most of the loss. There it is widened, to :math:`t_{N-1} / 1.96` times itself for the spread that is itself
+estimated (Student), and by :math:`1 + 3 |g| / \sqrt{N}` with g the skewness of the samples (the term is Johnson's, J.
+Am. Stat. Assoc. 73, 1978; its size was set by simulation). With 20 samples or more, twice the error then covers in 95 %
+of draws of exponential, log-normal (σ = 1) and squared normal losses, with ten in 93 %. It assumes that whatever makes
+the loss large was seen: twenty samples say nothing about a kind that occurs once in a hundred. Scores of 0 and 1 take
 the error of :math:`(k + 2) / (N + 4)` (Agresti and Coull, Am. Stat. 52, 1998) and its distance from :math:`k / N`
 instead, so that none wrong of ten is not an error of 0.
 """
@@ -51,11 +51,11 @@ def error_names(objective: Objective) -> tuple[str, ...]:
         A name for each standard error.
 
     Raises:
-        SpecError: one sample has no spread, a model's own loss has no samples, or a metric has such a name already.
+        SpecError: one sample has no spread, a model's own loss has no samples, or a metric already has such a name.
     """
     if objective.loss is None:
         raise SpecError(
-            "standard_error=True: a model's own loss is one number for a batch; pass loss=... to see each sample"
+            "standard_error=True: a model's own loss is one number per batch; pass loss=... to see each sample"
         )
     if objective.samples < 2:
         raise SpecError("standard_error=True: one sample has no spread; give at least two, or leave it out")
@@ -135,7 +135,8 @@ def standard_errors(sums: np.ndarray, weights: np.ndarray) -> np.ndarray:
         weights: float64 [N, k].
 
     Returns:
-        float64 [k]; NaN where a value is not finite. Of fewer than 100 samples widened so that twice it covers.
+        float64 [k]; NaN where a value is not finite. With fewer than 100 samples it is widened so that twice the error
+        covers.
 
     Example:
         >>> values = np.tile([[1.0], [3.0]], (50, 1))

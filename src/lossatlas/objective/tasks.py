@@ -1,4 +1,4 @@
-"""What a model does with problems of a task's own: callables that get the model, and scores that come back."""
+"""What does a model do with a task's own problems? Callables get the model, and scores come back."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Tasks:
         counts: how many problems are behind each mean, as far as they were counted.
 
     Raises:
-        SpecError: a bad name, or no callable.
+        SpecError: a name is not valid, or a task is not callable.
 
     Example:
         >>> tasks = Tasks({"positive": lambda model: model.weight.flatten() > 0})
@@ -68,7 +68,7 @@ class Tasks:
             scores = task(model)
             for score, value in self._names[name].items():
                 if score and (not isinstance(scores, Mapping) or score not in scores):
-                    raise SpecError(f"tasks[{name!r}] returned no score {score!r}, which its names announce")
+                    raise SpecError(f"tasks[{name!r}] returned no score {score!r}, which its names promise")
                 found[value] = self._mean(value, scores[score] if score else scores)
         return found
 

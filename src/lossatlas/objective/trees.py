@@ -1,4 +1,4 @@
-"""How nested arrays are tensors by name, and back: the parameters of JAX, of NumPy, or of anything else.
+"""How do nested arrays become tensors by name, and back? The parameters of JAX, NumPy, or anything else.
 
 A tree is what JAX calls a pytree: dicts, lists and tuples of arrays, nested at will, and where JAX is loaded also its
 own containers (a FrozenDict, a state of ``flax.nnx``, a module of Equinox). The name of an array is its way from the
@@ -47,7 +47,7 @@ class Tree:
         still: all else, by name.
 
     Raises:
-        SpecError: something else than arrays, or two arrays of one name.
+        SpecError: something other than arrays, or two arrays of the same name.
 
     Example:
         >>> tree = Tree({"layer": {"w": np.ones((2, 3)), "steps": 7}, "b": np.zeros(3)})
@@ -67,7 +67,9 @@ class Tree:
         self.still: dict[str, Any] = {}
         for name, leaf in zip(self._names, (leaf for _, leaf in leaves), strict=True):
             if name in self.tensors or name in self.still:
-                raise SpecError(f"{argument}: two arrays are called {name!r}; rename one, names are joined by dots")
+                raise SpecError(
+                    f"{argument}: two arrays are called {name!r}; rename one of them (names are joined by dots)"
+                )
             tensor = _tensor(leaf)
             if tensor is not None:
                 self.tensors[name], self._backs[name] = tensor, _back(leaf)
@@ -87,7 +89,7 @@ class Tree:
             convert: make each the kind of array that was there; without it they are put in as they are.
 
         Returns:
-            What was given, made anew; its arrays share no memory with the tensors.
+            A new copy of what was given; its arrays share no memory with the tensors.
         """
         found = [
             self.still[name] if name in self.still else self.array(name, tensors[name]) if convert else tensors[name]

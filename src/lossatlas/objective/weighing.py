@@ -1,4 +1,4 @@
-"""Does a function around a mean of torch's own weigh its targets, by class or without some? Its own graph tells.
+"""Does a function around one of torch's own means weigh its targets by class, or leave some out? Its graph tells.
 
 ``loss=lambda outputs, targets: F.cross_entropy(outputs, targets, weight=w)`` divides by the sum of the weights of a
 batch, so the mean over batches has to be weighted by these sums. The function does not say so, but what it returns

@@ -1,4 +1,4 @@
-"""What stands around a model: a model's identity is the network inside, whoever runs it.
+"""What stands around a model? Its identity is the network inside, whatever runs it.
 
 DataParallel, DDP, ``torch.compile``, Fabric and their like change how a network is run, not which function it is. So
 names, seeds, filters and checkpoints are those of the network inside: one seed gives one picture.
@@ -59,8 +59,9 @@ def unwrapped(model: nn.Module) -> nn.Module:
         kinds = _kinds(model)
         if FLAT in kinds:
             raise SpecError(
-                "model: FullyShardedDataParallel keeps its weights as flat shards, in which no filter is whole; give "
-                "the network before it was wrapped, with the gathered state dict loaded, or shard it by fully_shard"
+                "model: FullyShardedDataParallel keeps its weights as flat shards, in which filters are torn apart; "
+                "give the network as it was before wrapping, with the gathered state dict loaded, or shard it with "
+                "fully_shard"
             )
         attribute = next((INSIDE[kind] for kind in kinds if kind in INSIDE), None)
         if attribute is None:
@@ -78,8 +79,8 @@ def _warn_of_precision(model: nn.Module) -> None:
     precision = getattr(getattr(getattr(model, "_strategy", None), "precision", None), "precision", "32-true")
     if str(precision).endswith("-mixed"):
         warn(
-            f"model: Fabric runs it under {precision}; here the network is measured in the format of its weights, "
-            "precision='bf16' (--precision bf16) measures in a short one and says by how much it differs",
+            f"model: Fabric runs it under {precision}; here the network is measured in the format of its weights; "
+            "precision='bf16' (--precision bf16) measures in a short one and states the difference",
         )
 
 
@@ -88,7 +89,7 @@ def plain_names(model: nn.Module, names: Iterable[str] | None = None) -> dict[st
 
     Args:
         model: any module.
-        names: of tensors; left out, those of all parameters.
+        names: of tensors; by default those of all parameters.
 
     Returns:
         The plain name, by the name it has.

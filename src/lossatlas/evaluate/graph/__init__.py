@@ -1,1 +1,1 @@
-"""How a traced graph is evaluated at many points at once: traced, rewritten, cut into stages, run."""
+"""How is a traced graph evaluated at many points at once? Traced, rewritten, cut into stages, run."""

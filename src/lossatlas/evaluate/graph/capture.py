@@ -1,4 +1,4 @@
-"""How a point is replayed on a GPU: its kernels recorded once as a CUDA graph, and launched all together.
+"""How is a point replayed on a GPU? Its kernels are recorded once as a CUDA graph and launched together.
 
 The graph reads and writes fixed memory: coordinates are copied into it before a replay,
 and values out of it afterwards. Never run on hardware so far; the calibration refuses it where it fails or where

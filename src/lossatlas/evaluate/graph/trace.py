@@ -1,4 +1,4 @@
-"""What is one evaluation, as a graph: batch and parameters in, loss and metrics out, with nothing hidden in between."""
+"""What is one evaluation as a graph? Batch and parameters in, loss and metrics out, with nothing hidden in between."""
 
 from __future__ import annotations
 
@@ -77,13 +77,13 @@ def why_not(objective: Objective) -> str:
     if objective.training:
         return "training mode draws random numbers"
     if objective.tasks.given:
-        return "a task calls the model in ways of its own"
+        return "a task calls the model in its own way"
     if objective.autograd:
         return "the forward pass takes derivatives"
     if torch.is_autocast_enabled(objective.device.type):
-        return "autocast is on around the run, and rounds otherwise in a graph and in threads"
+        return "autocast is on around the run, and rounds differently in a graph and in threads"
     if objective.batchnorm == "recalibrated":
-        return "BatchNorm is measured anew at every point"
+        return "BatchNorm is measured afresh at every point"
     if not objective.batches.kept:
         return "the data does not stay on the device"
     if any(_rows_of(batch) != size for batch, size in zip(objective.batches, objective.sizes, strict=True)):
@@ -100,7 +100,7 @@ def trace(objective: Objective, dtype: torch.dtype | None = None) -> Trace:
 
     Args:
         objective: what is measured.
-        dtype: format of weights and inputs; outputs are turned back to float32 before the loss. Left out, as it is.
+        dtype: format of weights and inputs; outputs are turned back to float32 before the loss. By default as it is.
 
     Returns:
         The trace, for batches of any number of samples.
