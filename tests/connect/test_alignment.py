@@ -146,7 +146,7 @@ def test_a_permuted_copy_has_a_barrier_before_alignment_and_none_after():
     assert before.height > 0.5
     assert objective({name: found[name] for name in objective.origin}) == objective()
     assert barrier(objective, model, found)[0].height == 0  # the aligned copy is the network itself
-    with pytest.raises(la.SpecError, match="no way between them, and no barrier"):
+    with pytest.raises(la.SpecError, match="there is no line between them, and no barrier"):
         la.interpolate(objective, model, found)
     near = {name: tensor + 1e-4 * torch.sign(tensor) for name, tensor in other.state_dict().items()}
     aligned = la.align(objective, near)

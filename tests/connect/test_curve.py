@@ -162,7 +162,7 @@ def test_bad_connections_are_named():
         la.connect(objective, a, b, steps=2)
     with pytest.raises(la.SpecError, match="choose one of: bezier, polygon"):
         la.connect(objective, a, b, kind="spline")
-    with pytest.raises(la.SpecError, match="all the same: there is no way between them"):
+    with pytest.raises(la.SpecError, match="all the same: there is no path between them"):
         la.connect(objective, a, a)
     with pytest.raises(la.SpecError, match="the same weights"):
         barrier(objective, a, a)

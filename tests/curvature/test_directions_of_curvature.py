@@ -109,7 +109,7 @@ def test_a_map_of_the_ratio_has_a_fixed_scale_and_its_caveat(tmp_path) -> None:
     assert scene.range.high in (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
     assert scene.range.high >= float(found["ratio"].max())
     assert "Hessian of all tensors" in scene.caption.caveat
-    assert "Of all directions, not of this plane alone" in scene.caption.caveat
+    assert "Over all directions, not just this plane" in scene.caption.caveat
     assert "|λmin/λmax| from 0 to " in scene.caption.shown
     assert compile(la.open(tmp_path / "map"), View(value="lambda_min")).value == "λmin"
     line = la.curvature_map(measured, la.Plane.random(measured, seed=0, axes=("x",)), la.Grid(x=(-1, 1, 4)))

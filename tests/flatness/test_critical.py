@@ -165,7 +165,7 @@ def test_a_function_and_its_torch_twin_have_the_same_critical_sharpness():
 
 
 def test_what_a_function_does_not_have_is_refused():
-    with pytest.raises(SpecError, match="m and second are about an Objective"):
+    with pytest.raises(SpecError, match="m and second need an Objective"):
         critical(bowl(), m=4)
     with pytest.raises(SpecError, match="the update is zero"):
         critical(bowl(), {"w": np.zeros(3)})

@@ -230,7 +230,9 @@ def test_a_map_of_a_function_resumes_and_knows_its_gradient(tmp_path):
 
 def test_what_does_not_go_with_a_function_is_said():
     bowl, objective = function(), quadratic()
-    with pytest.raises(SpecError, match="update is a dict; expected what gives the gradient at every point"):
+    with pytest.raises(
+        SpecError, match="update is a dict; expected a function of the parameters that gives the gradient"
+    ):
         la.sharpness.critical_map(bowl, ways(bowl), GRID, update={"a": np.ones(2)})
     with pytest.raises(SpecError, match="update is about a lossatlas.Function"):
         la.sharpness.critical_map(objective, plane(objective), GRID, update=slope)

@@ -211,7 +211,7 @@ def test_a_point_above_others_raises_the_alarm_of_negative_values():
     found = llc(quadratic([1.0, 2.0], at=3.0), nbeta=100.0, gamma=1.0, draws=100, **QUIET)
     assert "negative" in {one.kind for one in found.problems}
     assert math.isnan(found.value)
-    with pytest.raises(SpecError, match="is refused.*not a minimum of what is measured: train it further"):
+    with pytest.raises(SpecError, match="is refused.*not a minimum of what is measured: train the network further"):
         found.checked()
 
 

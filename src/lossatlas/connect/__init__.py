@@ -1,4 +1,4 @@
-"""What lies between two networks: the barrier on a straight way, low curves round it, and units that correspond."""
+"""What lies between two networks? The barrier on the straight line, low curves around it, and units that correspond."""
 
 from __future__ import annotations
 

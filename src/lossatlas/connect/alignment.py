@@ -1,11 +1,11 @@
-r"""Which of the equivalent copies of a network is nearest to another one: alignment by permuting hidden units.
+r"""Which of the equivalent copies of a network is nearest to another? Alignment by permuting hidden units.
 
 Two networks trained apart number their hidden units differently, so the straight line between them mixes units that
 have nothing to do with each other. Permuting the units of one changes nothing that it computes. *Weight matching*
-chooses permutations that bring the weights as near to the other network's as they get: for one group of units at a
-time, with all others held, that is a linear assignment problem, and it is solved in turn until nothing improves
-(Ainsworth, Hayase and Srinivasa 2023, arXiv 2209.04836, algorithm 1). The result is a local optimum: two starts are
-tried, as the networks are, and a sweep from the inputs on.
+chooses permutations that bring the weights as near to the other network's as possible: for one group of units at a
+time, with all others fixed, that is a linear assignment problem, and the groups are solved in turn until nothing
+improves (Ainsworth, Hayase and Srinivasa 2023, arXiv 2209.04836, algorithm 1). The result is a local optimum: two
+starts are tried, the networks as they are, and a sweep from the inputs onwards.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class Alignment(Mapping[str, Tensor]):
         after: and after.
         rounds: how often all groups were matched.
         reasons: why some units were held still, where the graph was not known.
-        checked: largest difference of the outputs before and after, as a share of their size, on a batch in double
-            precision; None where there was none to check on.
+        checked: largest difference between the outputs before and after, as a share of their size, on a batch in double
+            precision; None where there was no batch.
     """
 
     tensors: Mapping[str, Tensor]
@@ -79,7 +79,7 @@ class Alignment(Mapping[str, Tensor]):
 
     @property
     def moved(self) -> int:
-        """How many units have another place than before; 0 where the network is as it was."""
+        """How many units have changed places; 0 where the network is as it was."""
         return sum(int((p != np.arange(len(p))).sum()) for p in self.permutations.values())
 
     @property
@@ -101,13 +101,13 @@ def align(
     check: Any = None,
     seed: int = 0,
 ) -> Alignment:
-    """Permute the hidden units of one network so that its weights come near to another's; it computes what it did.
+    """Permute the hidden units of one network so that its weights come close to another's; it still computes the same.
 
     Args:
         a: the network that stays; an Objective stands for its model, and its first batch for ``check``.
         b: the network that is permuted, a model or a state dict of the same architecture. It is not changed.
         groups: which axes of which tensors carry the same units, ``{"hidden": [("fc1.weight", 0), ("fc2.weight",
-            1)]}``; left out, they are read off the network, see :mod:`lossatlas.connect.channels`.
+            1)]}``; by default they are read off the network, see :mod:`lossatlas.connect.channels`.
         check: a batch, as an Objective takes it, on which outputs before and after are compared.
         seed: of the order in which groups are matched.
 
@@ -115,8 +115,8 @@ def align(
         The permuted network: ``la.interpolate(objective, a, la.align(objective, b))``.
 
     Raises:
-        SpecError: another architecture, no unit that can be permuted (the message says why), or, with ``check``, a
-            permutation that changes the outputs.
+        SpecError: the architectures differ, no unit can be permuted (the message says why), or, with ``check``, the
+            permutation changes the outputs.
 
     Example:
         >>> a = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1))

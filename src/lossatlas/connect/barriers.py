@@ -1,9 +1,9 @@
-r"""How high is the barrier on a way between two models?
+r"""How high is the barrier on a path between two models?
 
-With :math:`L(x)` along the way, x from 0 to 1, its height is the most that the loss lies above the straight line
-between its two ends, :math:`\max_x [L(x) - (1 - x) L(0) - x L(1)]` (Entezari et al. 2022, arXiv 2110.06296). Frankle et
-al. 2020 (arXiv 1912.05671) subtract the mean of the ends instead, which is the same where both ends are equally good;
-it is given beside it.
+With :math:`L(x)` along the path, x from 0 to 1, its height is the most by which the loss exceeds the straight line
+between its values at the two ends, :math:`\max_x [L(x) - (1 - x) L(0) - x L(1)]` (Entezari et al. 2022, arXiv
+2110.06296). Frankle et al. 2020 (arXiv 1912.05671) subtract the mean of the ends instead, which is the same if both
+ends are equally good; that is given too.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from lossatlas.space.parameters import Parameters
 
 __all__ = ["CAVEAT", "Barrier", "barrier", "height", "heights", "with_error"]
 
-CAVEAT = "Another way, or a permutation of the units, may have no barrier."
+CAVEAT = "Another path, or a permutation of the units, may have no barrier."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +43,10 @@ class Barrier:
     Attributes:
         height: above the line between the losses of the ends; 0 where the loss rises nowhere above it.
         above_mean: the highest loss less the mean of the ends.
-        at: share of the way at which it is highest.
+        at: share of the path at which it is highest.
         ends: losses of the two ends.
-        grid_error: how much higher a parabola through the highest point and its neighbours rises: what lies between
-            the points.
+        grid_error: how much higher a parabola through the highest point and its neighbours rises, to allow for what
+            lies between the points.
         standard_error: of the height over samples like these, from each sample's own height at the highest point; NaN
             where the samples are not known.
         samples: how many samples.
@@ -66,16 +66,16 @@ class Barrier:
         spread = f" ± {number(self.standard_error, 2)}" if math.isfinite(self.standard_error) else ""
         ends = " and ".join(number(end) for end in self.ends)
         return (
-            f"barrier {number(self.height)}{spread} at {number(self.at)} of the way, about "
+            f"barrier {number(self.height)}{spread} at {number(self.at)} of the path, about "
             f"{number(self.grid_error, 2)} higher between the points; ends {ends}"
         )
 
 
 def heights(found: Sequence[Barrier]) -> str:
-    """The heights of the barriers on several ways, in a sentence for one line of a picture.
+    """The heights of the barriers on several paths, in a sentence for one line of a picture.
 
     Args:
-        found: barriers, in the order of the ways in the picture's key.
+        found: barriers, in the order of the paths in the picture's legend.
 
     Returns:
         The sentence.
@@ -90,17 +90,18 @@ def heights(found: Sequence[Barrier]) -> str:
 
 
 def height(way: xr.Dataset, value: str = "loss") -> Barrier:
-    """The height of the barrier along a sampled way.
+    """The height of the barrier along a sampled path.
 
     Args:
         way: a Landscape with one axis that holds 0 and 1, such as :func:`lossatlas.interpolate` gives.
         value: which variable.
 
     Returns:
-        The height, without an error over samples: a Landscape does not know them.
+        The height, without an error over samples, which a Landscape does not know.
 
     Raises:
-        SpecError: more axes, an end that is missing, or a value that is not finite: its height would be unknown.
+        SpecError: there are more axes, an end is missing, or a value is not finite, so that the height would be
+            unknown.
 
     Example:
         >>> from lossatlas.results.landscape import Axis, build
@@ -115,9 +116,11 @@ def height(way: xr.Dataset, value: str = "loss") -> Barrier:
     inside = (x >= 0) & (x <= 1)
     x, loss = x[inside], way[value].values[inside]
     if len(x) < 3 or x[0] != 0 or x[-1] != 1:
-        raise SpecError("way does not run from 0 to 1 with a point between; sample x=(0, 1, 25)")
+        raise SpecError("way does not run from 0 to 1 with a point in between; sample x=(0, 1, 25)")
     if lost := int((~np.isfinite(loss)).sum()):
-        raise SpecError(f"{lost} of {len(loss)} points {verb_of(lost, 'is')} not finite: no height is known")
+        raise SpecError(
+            f"{lost} of {len(loss)} points {verb_of(lost, 'is')} not finite, so the height is unknown"
+        )
     above = loss - loss[0] - x * (loss[-1] - loss[0])
     top = int(np.argmax(above))
     return Barrier(
@@ -149,18 +152,18 @@ def barrier(
     """The barrier on the straight line between two models, with its error over samples.
 
     Args:
-        objective: what is measured; its ``batchnorm`` says what becomes of running statistics on the way.
+        objective: what is measured; its ``batchnorm`` says what becomes of running statistics in between.
         a: model or state dict at 0.
         b: model or state dict at 1.
         steps: number of points.
         run: a folder that keeps every point; the same call resumes there.
-        progress: show a progress bar; left out, where it takes more than two seconds.
+        progress: show a progress bar; by default where it takes more than two seconds.
 
     Returns:
-        The barrier, and the Landscape along the way. An aligned copy of the first network itself has the barrier 0.
+        The barrier, and the Landscape along the line. An aligned copy of the first network itself has barrier 0.
 
     Raises:
-        SpecError: identical models, another architecture, or a loss that is not finite on the way.
+        SpecError: the models are identical or differ in architecture, or the loss is not finite in between.
 
     Example:
         >>> a, b = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
@@ -173,7 +176,9 @@ def barrier(
     ends = [{n: t for n, t in tensors_of(model).items() if n in objective.origin} for model in (a, b)]
     if isinstance(b, Alignment) and all(torch.equal(ends[0][n].cpu(), t.cpu()) for n, t in ends[1].items()):
         values = objective(ends[0])
-        x = Axis(coordinates=np.linspace(0, 1, steps), length=0.0, label="no way: the aligned network is the first one")
+        x = Axis(
+            coordinates=np.linspace(0, 1, steps), length=0.0, label="no line: the aligned network is the first one"
+        )
         flat = build({"x": x}, {name: np.full(steps, value) for name, value in values.items()})
         return height(flat), flat
     way = interpolate(objective, a, b, steps=steps, run=run, progress=progress)

@@ -1,13 +1,13 @@
-r"""Which axes of which tensors can be permuted together without changing what a network computes.
+r"""Which axes of which tensors can be permuted together without changing what a network computes?
 
 A *group* is the set of all tensor axes that carry the same hidden units: the rows of the layer that makes them, the
 vectors of the normalisation after it, the columns of the layer that reads them, and along a residual stream all layers
 that write into it or read from it. The groups are read off the network's graph (``torch.fx``): every operation says
-what it does with the units, and whatever is not known holds its units still. So a group may be missing, but one that is
-there can be permuted.
+what it does with the units, and an unknown one holds its units still. So a group may be missing, but one that is found
+can be permuted.
 
-A model whose forward pass cannot be traced, as those of Hugging Face, is read module by module; within transformers
-this finds the hidden units of their MLPs, which touch nothing else.
+A model whose forward pass cannot be traced, such as those of Hugging Face, is read module by module; within
+transformers this finds the hidden units of their MLPs, which touch nothing else.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Channels:
 
     Attributes:
         groups: by the name of the first tensor.
-        reasons: why units were held still: operations that are not known.
+        reasons: why units were held still: unknown operations.
 
     Example:
         >>> net = nn.Sequential(nn.Linear(2, 5), nn.ReLU(), nn.Linear(5, 1))

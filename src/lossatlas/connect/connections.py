@@ -1,4 +1,4 @@
-"""How what was found between two networks is kept: several ways, each a run folder, and what is said of them together.
+"""How is what was found between two networks kept? Several paths, each a run folder, and what is said of them together.
 
 A folder of :func:`lossatlas.connect` holds a run folder for each way (``line``, ``curve``), the training of the curve,
 and ``connection.json``, which names the ways for pictures. ``lossatlas connect`` adds the line before an alignment and
@@ -146,12 +146,12 @@ def _known(folder: Path) -> dict[str, Any]:
     """What is said of the ways of a folder."""
     file = folder / CONNECTION
     again = f"run lossatlas connect --run {shown(folder)} again"
-    content = json_object(file, "the ways between two networks")
+    content = json_object(file, "the paths between two networks")
     try:
         content = checksum.verified(content, file, required=content.get("format") == FORMAT)
     except SpecError as fault:
         raise SpecError(f"{fault}; {again}") from fault
-    with reading(file, "the ways between two networks", again):
+    with reading(file, "the paths between two networks", again):
         found = {name: content[name] for name in ("title", "ways", "caption", "barriers", "upon")}
         ways, barriers, caption = found["ways"], found["barriers"], found["caption"]
         words = [found["title"], *ways.values(), *barriers, *barriers.values(), *caption]

@@ -1,4 +1,4 @@
-r"""Is there a low way between two networks: a curve trained so that the loss is small all along it.
+r"""Is there a low path between two networks? A curve is trained so that the loss is small all along it.
 
 The bends of a :class:`~lossatlas.space.curves.Curve` are trained to make :math:`E_{t ∼ U(0, 1)} L(θ(t))` small, with
 the two ends fixed: at each batch a t is drawn, and each bend moves against its weight at t times the gradient there
@@ -38,18 +38,18 @@ __all__ = ["TITLE", "TRAINED", "Connection", "along", "connect"]
 
 TITLE = "Between two networks"
 TRAINED = {"bezier": "trained Bézier curve", "polygon": "trained chain of lines"}
-"""What trained ways are called."""
+"""What trained paths are called."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Connection:
-    """A trained way between two networks, beside the straight line.
+    """A trained path between two networks, with the straight line for comparison.
 
     Attributes:
-        curve: the way.
+        curve: the path.
         landscape: loss and metrics along it, over the share of its length.
         line: the same along the straight line.
-        barrier: of the way.
+        barrier: of the path.
         line_barrier: of the straight line.
         batchnorm: what became of running statistics on both.
         losses: float64 [epochs], mean loss over t in training.
@@ -94,23 +94,23 @@ class Connection:
     def plane(self, axes: tuple[str, str] = ("x", "y")) -> Plane:
         """The plane through both networks and the first bend: the first network at (0, 0), the second at (1, 0).
 
-        The second direction is at right angles to the first and as long, so that the picture has the same scale along
-        both and shows angles as they are.
+        The second direction is at right angles to the first and just as long, so that the picture has the same scale
+        along both and shows true angles.
 
         Returns:
             The plane, whose axes are named as asked.
 
         Raises:
-            SpecError: a curve without a bend, or one that lies on the line.
+            SpecError: the curve has no bend, or lies on the line.
         """
         points = self.curve.points
         if len(points) < 3:
-            raise SpecError("the curve has no bend: it is the straight line, and spans no plane")
+            raise SpecError("the curve has no bend: it is the straight line and spans no plane")
         way, aside = difference(points[-1], points[0]), difference(points[1], points[0])
         lean = dot(aside, way) / dot(way, way)
         upright = {name: precise(aside[name]) - lean * precise(way[name]) for name in way}
         if norm(upright) < 1e-6 * norm(way):
-            raise SpecError("the bend lies on the straight line: the curve spans no plane")
+            raise SpecError("the bend lies on the straight line, so the curve spans no plane")
         scale = norm(way) / norm(upright)
         directions = {axes[0]: way, axes[1]: {n: (scale * t).to(way[n]) for n, t in upright.items()}}
         labels = {axes[0]: "from the first network (0) to the second (1)", axes[1]: "towards the bend"}
@@ -128,8 +128,8 @@ class Connection:
         """The curve and its two ends upon a plane with two axes.
 
         Args:
-            plane: left out, :meth:`plane`. Of a curve that leaves it, the nearest points are shown, and the caption
-                says how far off it runs.
+            plane: by default :meth:`plane`. If the curve leaves it, the nearest points are shown, and the caption says
+                how far off it runs.
 
         Returns:
             What ``la.draw(..., overlays=...)`` takes.
@@ -138,7 +138,7 @@ class Connection:
         times = np.linspace(0, 1, 41)
         way = self._over(shown, times)
         gaps = [shown.project(self.curve.point(float(t))).residual for t in times]
-        off = f"The curve runs off this plane by up to {percent(max(gaps))} of the distance from its origin."
+        off = f"The curve leaves this plane by up to {percent(max(gaps))} of the distance from its origin."
         note = off if max(gaps) > 1e-3 else ""
         return [
             Path(x=way[:, 0], y=way[:, 1], label="trained curve", dots=False, note=note),
@@ -163,29 +163,29 @@ def connect(
     run: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
 ) -> Connection:
-    """Train a low way between two networks, and measure it beside the straight line.
+    """Train a low path between two networks, and measure it beside the straight line.
 
-    The objective's data is the training data. With ``batchnorm="recalibrated"`` the curve is trained with the
-    statistics of each batch and measured with those of all data at every point. With ``"frozen"`` all points have the
-    statistics of the objective's model, which at the other network are not its own; a warning says so.
+    The objective's data are the training data. With ``batchnorm="recalibrated"`` the curve is trained with the
+    statistics of each batch and measured with those of all data at every point. With ``"frozen"`` all points use the
+    statistics of the objective's model, which are wrong at the other network; a warning says so.
 
     Args:
-        objective: what is made small and measured.
+        objective: what is minimised and measured.
         a: model or state dict at one end.
         b: at the other.
         kind: ``"bezier"``, or ``"polygon"``, a chain of lines.
         bends: number of points between the ends that are trained.
-        steps: points along each way at which it is measured.
-        training: how; left out, 60 epochs of SGD.
-        run: a folder that keeps the training every few seconds, and both ways as run folders, ``line`` and ``curve``,
-            the latter with ``curve.safetensors``. The same call resumes there after any interruption.
-        progress: show progress bars on stderr; left out, where a part takes more than two seconds.
+        steps: number of points along each path at which it is measured.
+        training: how; by default 60 epochs of SGD.
+        run: a folder that saves the state of training every few seconds, and both paths as run folders, ``line`` and
+            ``curve``, the latter with ``curve.safetensors``. The same call resumes there after any interruption.
+        progress: show progress bars on stderr; by default where a part takes more than two seconds.
 
     Returns:
         The curve, the Landscapes along it and along the line, and both barriers.
 
     Raises:
-        SpecError: identical or different architectures, no bend, or a training that diverged.
+        SpecError: the models are identical or differ in architecture, there is no bend, or the training diverged.
         RunMismatchError: the folder belongs to another connection; the message names the part that differs.
 
     Example:
@@ -199,7 +199,7 @@ def connect(
     if bends < 1:
         raise SpecError(f"bends={bends}; expected at least one point to train between the ends")
     if steps < 3:
-        raise SpecError(f"steps={steps}; expected at least 3 points along the way")
+        raise SpecError(f"steps={steps}; expected at least 3 points along the path")
     recipe = training or Training()
     _check_statistics(objective)
     ends = [_whole(objective, model) for model in (a, b)]
@@ -245,7 +245,7 @@ def along(
 
     Raises:
         RunMismatchError: the folder holds another run.
-        SpecError: bad input, or a first end whose loss is not finite.
+        SpecError: the input is not valid, or the loss at the first end is not finite.
     """
     return sample(objective, curve, Grid(x=(0, 1, steps)), run=run, progress=False)
 
@@ -256,8 +256,8 @@ def _check_statistics(objective: Objective) -> None:
         raise SpecError("objective has in_place=True: a curve visits other weights; make it without in_place")
     if objective.batchnorm == "frozen" and batchnorm.layers(objective.model):
         warn(
-            "batchnorm='frozen': all points of the way get the running statistics of the objective's model, which fit "
-            "none but itself; make the Objective with batchnorm='recalibrated'",
+            "batchnorm='frozen': all points of the path get the running statistics of the objective's model, which fit "
+            "only that model; make the Objective with batchnorm='recalibrated'",
         )
 
 

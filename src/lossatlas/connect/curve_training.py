@@ -1,4 +1,4 @@
-"""How are the bends of a curve trained, and how does a training that was interrupted go on?"""
+"""How are the bends of a curve trained, and how does an interrupted training continue?"""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ __all__ = ["PATIENCE_SECONDS", "SECONDS", "Training", "train"]
 SECONDS = 5.0
 """How much work of the training an interruption may cost, beside the epoch in which it comes."""
 
-_AGAIN = "delete it to begin the training of the curve again"
+_AGAIN = "delete it to start training the curve again"
 
 PATIENCE_SECONDS = 2.0
 """How long a training may take before it shows a progress bar unasked."""
@@ -84,7 +84,7 @@ def train(
         objective: what is made small.
         curve: what is moved.
         recipe: how.
-        progress: show a progress bar; left out, where it takes more than two seconds.
+        progress: show a progress bar; by default where it takes more than two seconds.
         kept: a file from which an interrupted training goes on, with the same numbers bit for bit.
 
     Returns:

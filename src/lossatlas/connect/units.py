@@ -1,4 +1,4 @@
-"""What carries the hidden units of a network, and which operations leave them as they are."""
+"""What carries the hidden units of a network, and which operations leave them as they are?"""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""How the loss curves at a point: products, spectrum, density, map, and directions that need derivatives."""
+"""How does the loss curve at a point? Products, spectrum, density, map, and directions that need derivatives."""

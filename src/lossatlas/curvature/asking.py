@@ -1,4 +1,4 @@
-"""How an iteration asks for products: one at a time, so that the iterations of many blocks share each pass of the data.
+"""How does an iteration ask for products? One at a time, so that many blocks share each pass over the data.
 
 An iteration is a generator: it yields vectors and is sent their products. :func:`answered` runs one to its end with a
 matrix; :func:`together` runs one for each block of a matrix, side by side. Vectors are drawn and multiplied here in

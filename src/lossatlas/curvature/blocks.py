@@ -1,4 +1,4 @@
-"""Which tensors make a diagonal block of a curvature matrix: a layer, a block of layers, or what a pattern names."""
+"""Which tensors make up a diagonal block of a curvature matrix: a layer, a block of layers, or what a pattern names?"""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ class Blocks(Mapping[str, Result], Generic[Result]):
     def caveats(self) -> tuple[str, ...]:
         """What these numbers do not prove, in sentences."""
         inside = (
-            "A diagonal block is the curvature where all other tensors stay: λmin of the whole matrix is not above "
-            "that of any block, and λmax not below."
+            "A diagonal block is the curvature with all other tensors fixed: λmin of the whole matrix is no larger "
+            "than that of any block, and λmax no smaller."
         )
         covered = sum(one.subject.size for one in self.found.values())  # type: ignore[attr-defined]
         left = self.subject.size - covered
@@ -93,8 +93,8 @@ def blocks_of(matrix: Matrix, by: str) -> list[DiagonalBlock]:
         matrix: whose tensors.
         by: ``"layer"``: the tensors of a module that holds tensors itself, weight and bias together; ``"block"``: those
             of an element of a ``Sequential``, ``ModuleList`` or ``ModuleDict`` that has modules of its own, and layers
-            outside of such; or a pattern as a shell has them, such as ``"layers.*.attention"``: a block is made of the
-            tensors below the same module, or of a tensor, whose name fits.
+            outside of such; or a shell-style pattern, such as ``"layers.*.attention"``: a block consists of the tensors
+            below a module, or of a tensor, whose name fits.
 
     Returns:
         The blocks, in the order of the tensors; with a pattern, tensors that do not fit belong to none.

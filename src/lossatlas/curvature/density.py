@@ -1,4 +1,4 @@
-"""How the eigenvalues of a curvature matrix are spread: the spectral density, by stochastic Lanczos quadrature."""
+"""How are the eigenvalues of a curvature matrix spread? The spectral density, by stochastic Lanczos quadrature."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class Density:
     """A spectral density.
 
     Attributes:
-        eigenvalues: float64 [points], where it is given.
+        eigenvalues: float64 [points], where the density is given.
         density: float64 [points], non-negative; its integral is 1.
         standard_error: float64 [points], over the probes.
-        width: standard deviation of the Gaussian that every eigenvalue is smeared into.
+        width: standard deviation of the Gaussian into which every eigenvalue is smeared.
         nodes: float64 [probes * steps], Ritz values.
         weights: float64 [probes * steps], their weights, which sum to 1.
         probes: number of random vectors.
@@ -61,7 +61,7 @@ class Density:
 
     @property
     def single(self) -> bool:
-        """Whether all eigenvalues that were seen are one, but for rounding: zero for a loss that is linear."""
+        """Whether all eigenvalues seen are equal up to rounding: zero for a linear loss."""
         return _is_single(self.nodes)
 
     def plot(self, ax: Any = None) -> Plot:
@@ -94,7 +94,7 @@ class Density:
         )
         how = f"Each eigenvalue is smeared into a bell of standard deviation {number(self.width)}"
         how += f"; mean of {self.probes} random vectors" + ("; band: standard error." if self.probes > 1 else ".")
-        unseen = "Eigenvalues that no random vector sees are missing: most of all, single ones far from the bulk."
+        unseen = "Eigenvalues that no random vector sees are missing, above all single ones far from the bulk."
         return onto(ax, Plot(panels=[panel], caption=[self.subject.words, how, unseen, *self.subject.caveats]))
 
     @staticmethod
@@ -174,19 +174,19 @@ def spectral_density(
 
     Args:
         objective: whose loss.
-        params: the point; left out, the origin.
+        params: the point; by default the origin.
         probes: number of random vectors.
         steps: Lanczos steps for each of them, a matrix-vector product each.
         points: where the density is given.
         kind: ``"hessian"`` or ``"ggn"``.
         tensors: ``"all"`` or ``"weights"``.
-        by: of each diagonal block instead: ``"layer"``, ``"block"``, or a pattern, see
+        by: for each diagonal block instead: ``"layer"``, ``"block"``, or a pattern, see
             :func:`lossatlas.curvature.blocks.blocks_of`. All blocks go through the data together.
         how: ``"derivatives"``, or ``"differences"`` of gradients, see :class:`lossatlas.curvature.products.Matrix`.
-        rows: samples that are differentiated at once; left out, a batch.
-        memory: bytes that may hold vectors of the iteration, and as many that may hold first derivatives. Where there
-            is no room for ``steps`` vectors, three are kept, and eigenvalues that converge appear as several nodes
-            that share their weight.
+        rows: samples that are differentiated at once; by default a batch.
+        memory: bytes that may hold vectors of the iteration, and as many that may hold first derivatives. If there is
+            no room for ``steps`` vectors, three are kept, and converged eigenvalues appear as several nodes that share
+            their weight.
         seed: of the random vectors.
 
     Returns:
@@ -194,7 +194,7 @@ def spectral_density(
         ``by``, one for each block.
 
     Raises:
-        SpecError: an unknown option, or too few probes, steps or points.
+        SpecError: an option is unknown, or there are too few probes, steps or points.
     """
     matrix = Matrix(objective, params, kind=kind, tensors=tensors, how=how, rows=rows, memory=memory)
     options = {"probes": probes, "steps": steps, "points": points, "seed": seed}

@@ -1,4 +1,4 @@
-"""How a loss bends along one direction: by derivatives, which do not see kinks, and by differences, which do."""
+"""How does a loss bend along one direction? By derivatives, which do not see kinks, and by differences, which do."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class CurvatureAlong:
     """Curvature along one direction, in two ways.
 
     Attributes:
-        autodiff: :math:`d^T H d / ‖d‖^2` by derivatives, which do not see kinks; NaN of a Function, which has none.
+        autodiff: :math:`d^T H d / ‖d‖^2` by derivatives, which do not see kinks; NaN for a Function, which has none.
         difference: the same by central differences of the loss, which do.
         rounding: how much of the difference rounding alone may be, :math:`4 ε L / h^2`.
         step: how far apart they were taken, h, in parameter norm.
@@ -46,15 +46,15 @@ def curvature_along(
 ) -> CurvatureAlong:
     """Curvature along a direction by derivatives and by differences.
 
-    At a kink, as of ReLU, the slope jumps: the second derivative is zero on both sides of it, and does not exist at it.
-    Differences see the jump and pictures show it; derivatives do not.
+    At a kink, such as that of ReLU, the slope jumps: the second derivative is zero on both sides and does not exist at
+    the kink. Differences see the jump and pictures show it; derivatives do not.
 
     Args:
-        objective: whose loss; of a :class:`~lossatlas.Function` by differences alone.
+        objective: whose loss; for a :class:`~lossatlas.Function` only differences are available.
         direction: tensors by name; those that cannot be trained do not move.
-        params: the point; left out, the origin.
-        step: of the differences, as a share of the direction. A large one measures the surface as a picture with such
-            steps shows it, a small one measures rounding.
+        params: the point; by default the origin.
+        step: step of the differences, as a share of the direction. A large step measures the surface as a picture with
+            such steps shows it; a small one measures rounding.
 
     Returns:
         Both numbers, for a direction of length one.

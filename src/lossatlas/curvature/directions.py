@@ -1,7 +1,7 @@
-"""Which way is steepest, most curved, or worst: directions that need derivatives.
+"""Which way is steepest, most curved, or worst? Directions that need derivatives.
 
-A random direction shows the most usual case and hides the worst: nearly all directions of a large space are alike, and
-the few that hurt are not among those one draws. Both belong side by side (Chen et al. 2025, arXiv 2505.17646, call them
+A random direction shows the typical case and hides the worst: nearly all directions of a large space are alike, and the
+few that hurt are not among those one draws. The two belong side by side (Chen et al. 2025, arXiv 2505.17646, call them
 the most-case and the worst-case landscape).
 """
 
@@ -35,7 +35,7 @@ def gradient(objective: Objective, params: Parameters | None = None) -> Directio
 
     Args:
         objective: whose loss.
-        params: the point; left out, the origin.
+        params: the point; by default the origin.
 
     Returns:
         Tensors by name: all that can be trained.
@@ -69,12 +69,12 @@ def eigen(
 ) -> Direction:
     r"""An eigenvector of the Hessian: along it the surface has the curvature :math:`λ`.
 
-    It is not normalised by filter, since it would be no eigenvector then: coordinates are distances in parameter space
-    over ``length``.
+    It is not normalised by filter, since it would no longer be an eigenvector: coordinates are distances in parameter
+    space divided by ``length``.
 
     Args:
         source: an Objective, or what :func:`lossatlas.eigenvalues` found.
-        params: the point where an Objective is looked at; left out, its origin.
+        params: the point where an Objective is looked at; by default its origin.
         which: ``"largest"`` or ``"smallest"`` eigenvalue.
         index: 0 for the outermost one, 1 for the next.
         length: norm of the direction.
@@ -84,7 +84,7 @@ def eigen(
         Tensors by name.
 
     Raises:
-        SpecError: an unknown word, an eigenvector that was not computed, or a source of another kind.
+        SpecError: a word is unknown, an eigenvector was not computed, or the source is of another kind.
 
     Example:
         >>> from torch import nn
@@ -123,11 +123,11 @@ def worst(
     by: By = "filter",
     still: Iterable[str] = STILL,
 ) -> dict[str, Tensor]:
-    r"""The normalised direction that raises the loss most at a radius, as far as projected ascent finds it.
+    r"""The normalised direction that raises the loss most at a given radius, as far as projected ascent finds it.
 
     With N the normalisation and ρ the radius, :math:`d ← N(d + η_t N(∇L(θ_0 + ρ d)))`, from a random start, η falling
     from 1 to 0.1. Since N fixes the norm of every filter, N(g) is the step that raises a linear function most. The best
-    direction that was visited is kept; it is a lower bound of the worst case, no more.
+    direction visited is kept; it is only a lower bound on the worst case.
 
     Args:
         objective: whose loss; its gradients take as much memory as the weights.
@@ -141,8 +141,8 @@ def worst(
         Tensors by name, normalised: coordinate 1 is a step as long as a random direction's.
 
     Raises:
-        SpecError: a radius or a number of steps that is not positive, a model that is moved in place, a loss that is a
-            sum over samples, or one that is not finite at the radius.
+        SpecError: the radius or the number of steps is not positive, the model is moved in place, the loss is a sum
+            over samples, or it is not finite at the radius.
 
     Example:
         >>> from torch import nn

@@ -1,4 +1,4 @@
-r"""Which second derivatives cost more in torch than they must, and what stands in for them.
+r"""Which second derivatives cost more in torch than they must, and what replaces them?
 
 A product with a Hessian goes through each convolution nine times: once forwards, twice backwards, and six times back
 through both. Torch takes two of these six as convolutions whose kernels are as large as images, and the second

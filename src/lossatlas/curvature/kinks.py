@@ -1,4 +1,4 @@
-"""Which pieces of a loss have no second derivative: the kinks that exact derivatives do not see."""
+"""Which pieces of a loss have no second derivative? The kinks that exact derivatives do not see."""
 
 from __future__ import annotations
 
@@ -84,8 +84,8 @@ def kinks(objective: Objective) -> tuple[str, ...]:
     """The kinds of kinks between the parameters and the loss, read from the graph of one batch.
 
     At a kink the slope jumps. Second derivatives are taken beside kinks and miss what all of them together do to the
-    surface: a network of ReLU and linear layers alone has a piecewise linear output, and yet its loss bends.
-    Differences see both, see :func:`lossatlas.curvature.differences.curvature_along`.
+    surface: a network of only ReLU and linear layers has a piecewise linear output, yet its loss bends. Differences see
+    both, see :func:`lossatlas.curvature.differences.curvature_along`.
 
     Args:
         objective: whose loss.

@@ -1,4 +1,4 @@
-r"""What the first derivatives of one batch are, as graphs, and how they multiply a vector: :math:`H v`, :math:`G v`."""
+r"""What are the first derivatives of one batch, as graphs, and how do they multiply a vector?"""
 
 from __future__ import annotations
 
@@ -80,7 +80,9 @@ def hessian_product(
 def back_and_forth(loss: Tensor, outputs: Any, moved: list[Tensor]) -> tuple[Any, ...]:
     """What a product with the GGN needs: outputs f, the slope of the loss by f, a dummy u, and :math:`J^T u`."""
     if not isinstance(outputs, Tensor):
-        raise SpecError("kind='ggn' needs outputs that are one tensor, and a loss of them; use kind='hessian'")
+        raise SpecError(
+            "kind='ggn' needs the outputs as one tensor, and a loss that depends on them; use kind='hessian'"
+        )
     slope = torch.autograd.grad(loss, outputs, create_graph=True)[0]
     probe = torch.zeros_like(outputs, requires_grad=True)
     back = torch.autograd.grad(outputs, moved, probe, create_graph=True, allow_unused=True)
@@ -146,8 +148,8 @@ def derivatives(*, twice: bool = True) -> Iterator[None]:
             words = str(fault).splitlines()[0] if str(fault) else ""
             if twice and any(sign in words for sign in _UNDERIVED):
                 raise SpecError(
-                    f"a part of the model or the loss has no second derivative ({words}); replace it, take "
-                    "products='differences', or leave curvature"
+                    f"a part of the model or the loss has no second derivative ({words}); replace it, or use "
+                    "how='differences'"
                 ) from fault
             raise
 
@@ -157,7 +159,7 @@ def _check_twice(gradient: Sequence[Tensor | None]) -> None:
     if operations(gradient) & {"Error", "NotImplemented"}:
         raise SpecError(
             "a part of the model or the loss has no second derivative (a function marked once_differentiable?); "
-            "replace it, take products='differences', or leave curvature"
+            "replace it, or use how='differences'"
         )
 
 

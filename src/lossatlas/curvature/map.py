@@ -1,4 +1,4 @@
-r"""Where does the loss curve downwards in any direction, not only in the slice: :math:`|λ_{min} / λ_{max}|` on a grid.
+r"""Where does the loss bend down in any direction, not only in the slice? :math:`|λ_{min} / λ_{max}|` on a grid.
 
 The map of Li et al. 2018, section 6 and figure 7. Eigenvalues come from Lanczos' method, which begins at each point
 with the eigenvectors of the last one: a snake through the grid makes that point a neighbour.
@@ -76,22 +76,22 @@ def curvature_map(
         tensors: ``"all"`` or ``"weights"``.
         kind: ``"hessian"`` or ``"ggn"``.
         tolerance: wanted residual, relative to each eigenvalue as in :func:`lossatlas.eigenvalues`. Eigenvalues are
-            better than residuals: with 0.1 ratios were found within 3 % (``docs/measured.md``).
-        most: matrix-vector products at a point after which it has failed, and says so.
-        warm: begin with a mixture of both eigenvectors of the neighbour and a random vector; left out, where this
-            process evaluates all: with an executor nobody knows the neighbour, and each point takes more products.
-        checks: with warm starts, so many points are solved again from a random vector. By how much the values differ,
-            and how many products either way took, is kept with the result.
+            more accurate than their residuals: with 0.1, ratios were found to within 3 % (``docs/measured.md``).
+        most: matrix-vector products after which a point counts as failed, and says so.
+        warm: begin with a mixture of the neighbour's two eigenvectors and a random vector; by default if this process
+            evaluates every point: with an executor the neighbour is not known, and each point takes more products.
+        checks: with warm starts, the number of points that are solved again from a random vector. The result keeps by
+            how much the values differ, and how many products each way took.
         seed: of the vector to begin with at the first point.
         run: run folder; the same call resumes there.
-        progress: show a progress bar; left out, where it takes more than two seconds.
+        progress: show a progress bar; by default where it takes more than two seconds.
         executor: who evaluates the points, as for :func:`lossatlas.sample`.
 
     Returns:
         A Landscape with ``loss``, ``ratio`` (:math:`|λ_{min}/λ_{max}|`, 0 where no eigenvalue is negative),
         ``lambda_min``, ``lambda_max``, ``residual`` (the larger of both, as of :func:`lossatlas.eigenvalues`) and
-        ``products``, the matrix-vector products each point took. A point that has not converged has failed; it keeps
-        what was found. A point that raises has failed too, and the others go on.
+        ``products``, the matrix-vector products each point took. A point that has not converged counts as failed but
+        keeps what was found. A point that raises has failed too, and the others go on.
 
     Raises:
         SpecError: bad input.
@@ -137,9 +137,7 @@ def _alone(executor: Runner) -> Executor:
     """The executor, whose workers each evaluate a point by themselves."""
     found = executor_of(executor)
     if isinstance(found, Torchrun):
-        raise SpecError(
-            "executor='torchrun': curvature is not taken by ranks together; take processes, devices or dask"
-        )
+        raise SpecError("executor='torchrun': ranks cannot compute curvature together; use processes, devices or dask")
     return found
 
 
@@ -148,7 +146,9 @@ def _check(chart: Chart, tolerance: float, run: str | os.PathLike[str] | None, *
         check_whole(argument, others[argument], least)
     check_kind("warm", others["warm"], bool, "True or False")
     if isinstance(chart, InputPlane):
-        raise SpecError("chart: an InputPlane moves the inputs, and this curvature is by the weights; use la.sample")
+        raise SpecError(
+            "chart: an InputPlane moves the inputs, but this curvature is with respect to the weights; use la.sample"
+        )
     if run is not None:
         path_of("run", run)
     check_number("tolerance", tolerance)

@@ -1,13 +1,13 @@
-r"""Does an attack by gradients find what the surface shows? If it does not, its gradients may be masked.
+r"""Does an attack by gradients find what the surface shows? If not, its gradients may be masked.
 
 Projected gradient ascent (PGD; Madry et al. 2018, arXiv 1706.06083) climbs from each example within a ball of radius ε,
 
 .. math:: x ← Π_{B_ε(x_i)}\big(x + s \operatorname{sign} ∇_x ℓ(f_θ(x), y_i)\big),
 
-or with the normalised gradient in the Euclidean norm. The ball holds every cell of a sampled surface that moves no
+or with the normalised gradient in the Euclidean norm. The ball contains every cell of a sampled surface that moves no
 example by more than ε, so an attack that works ends at least as high as the highest of these cells. One that ends lower
-was misled by its gradients: they vanish, shatter or point elsewhere (Athalye et al. 2018, arXiv 1802.00420, section
-3.1; Carlini et al. 2019, arXiv 1902.06705).
+was misled by its gradients: they vanish, are shattered, or point elsewhere (Athalye et al. 2018, arXiv 1802.00420,
+section 3.1; Carlini et al. 2019, arXiv 1902.06705).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ SURE = 0.98
 
 @dataclass(frozen=True, kw_only=True)
 class MaskedGradients:
-    """What an attack found beside what the surface shows.
+    """What an attack found, compared with what the surface shows.
 
     Attributes:
         ratio: rise of the mean loss by the attack over the rise to the highest cell within its ball; infinite where no
@@ -65,7 +65,7 @@ class MaskedGradients:
         path: float64 [steps + 1], the mean loss along the attack that starts at the examples.
         radius: ε of the ball.
         norm: "inf" or "2".
-        zero: examples whose gradient is exactly zero at the start.
+        zero: number of examples whose gradient is exactly zero at the start.
         examples: how many there are.
         settings: steps, step and restarts.
     """
@@ -153,19 +153,19 @@ def masked_gradients(
         objective: what was sampled.
         plane: where.
         landscape: what :func:`lossatlas.sample` found there.
-        radius: ε of the ball, in ``norm``; left out, so large that it holds every cell.
-        norm: "inf" or "2"; left out, that of the plane's directions.
+        radius: ε of the ball, in ``norm``; by default so large that it holds every cell.
+        norm: "inf" or "2"; by default that of the plane's directions.
         steps: of the ascent.
-        step: length of one, in ``norm``; left out, 2.5 ε / steps as in Madry et al.
-        restarts: ascents from random points of the ball, besides the one from the examples. Where each example has a
-            loss of its own the best counts for each example, else the best mean.
+        step: length of one, in ``norm``; by default 2.5 ε / steps as in Madry et al.
+        restarts: ascents from random points of the ball, besides the one from the examples. If each example has a loss
+            of its own, the best counts for each example, otherwise the best mean.
         seed: of the random points.
 
     Returns:
         Ratio, verdict and path.
 
     Raises:
-        SpecError: a landscape that is not of this plane, or a bad option.
+        SpecError: the landscape is not of this plane, or an option is not valid.
 
     Example:
         >>> import lossatlas as la
@@ -185,7 +185,7 @@ def masked_gradients(
     inside = reach <= radius * (1 + 1e-6)
     values = landscape["loss"].values.ravel()[cells]
     if not inside.any():
-        raise SpecError(f"radius={radius}: no evaluated cell moves the inputs by so little; take a larger ball")
+        raise SpecError(f"radius={radius}: no evaluated cell moves the inputs by so little; choose a larger ball")
     best = int(np.flatnonzero(inside)[np.argmax(values[inside])])
     walk = _Attack(plane, plane.chosen(objective), radius, norm, 2.5 * radius / steps if step is None else step)
     path, centre, zero = walk.climb(None, steps)

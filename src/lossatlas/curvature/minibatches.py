@@ -1,4 +1,4 @@
-"""How much the largest eigenvalue differs from one mini-batch to another: many of them in one call, as a histogram."""
+"""How much does the largest eigenvalue differ between mini-batches? Many of them in one call, as a histogram."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ class BatchEigen:
         """What these numbers do not prove, in sentences."""
         loose = int((~self.converged).sum())
         said = [
-            "λmax over all samples is at most their mean, weighted by sample: each batch bends most along a direction "
-            "of its own.",
+            "λmax over all samples is at most the sample-weighted mean of these: each batch bends most along a "
+            "direction of its own.",
             *([f"{loose} of {len(self.largest)} batches {verb_of(loose, 'has')} not converged."] if loose else []),
         ]
         return (*said, *self.subject.caveats)
@@ -101,8 +101,8 @@ def batch_eigenvalues(
 
     Args:
         objective: whose loss, and whose batches.
-        params: the point; left out, the origin.
-        batch_size: samples of a mini-batch; left out, the batches of the data.
+        params: the point; by default the origin.
+        batch_size: samples of a mini-batch; by default the batches of the data.
         kind: ``"hessian"`` or ``"ggn"``.
         tensors: ``"all"`` or ``"weights"``.
         how: ``"derivatives"`` or ``"differences"``.
@@ -110,7 +110,7 @@ def batch_eigenvalues(
         tolerance: wanted residual, as in :func:`lossatlas.eigenvalues`.
         seed: of the vector to begin with, the same for each batch.
         most: matrix-vector products for a batch after which it gives up.
-        progress: show a progress bar; left out, where it takes more than two seconds.
+        progress: show a progress bar; by default where it takes more than two seconds.
 
     Returns:
         Both ends for each batch.
@@ -128,7 +128,7 @@ def batch_eigenvalues(
     """
     whole = objective if batch_size is None else cutting.cut(objective, batch_size)
     if whole.batches.number < 2:
-        raise SpecError("data is a single batch; pass batch_size=..., or la.eigenvalues for all samples together")
+        raise SpecError("data is a single batch; pass batch_size=..., or use la.eigenvalues for all samples together")
     matrix = Matrix(whole, params, kind=kind, tensors=tensors, how=how, memory=memory)
     delay = 0.0 if progress else PATIENCE_SECONDS
     options: dict[str, Any] = {"unit": "batch", "disable": progress is False, "delay": delay, "leave": False}

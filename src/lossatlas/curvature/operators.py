@@ -1,4 +1,4 @@
-"""Fisher matrices, K-FAC, diagonals and further estimators of a trace: what curvlinops has, on an objective as it is.
+"""Fisher matrices, K-FAC, diagonals and further estimators of a trace: what curvlinops has, on an objective.
 
 curvlinops (Dangel et al. 2025, `arXiv:2501.19183 <https://arxiv.org/abs/2501.19183>`_) is the library for what is not
 here: ``pip install 'lossatlas[curvature]'``. Its matrices are taken at the same weights, with the same loss and the
@@ -50,7 +50,7 @@ def operator(
 
     Args:
         objective: whose loss: the cross-entropy or the squared error of torch, of batches ``(inputs, targets)``.
-        params: the point; left out, the origin.
+        params: the point; by default the origin.
         name: which: the Fisher matrix by sampled targets (``"fisher"``) or by the data's own (``"empirical fisher"``),
             its Kronecker factors (``"kfac"``, ``"ekfac"``), ``"hessian"`` or ``"ggn"``.
         tensors: ``"all"`` or ``"weights"``.
@@ -61,7 +61,7 @@ def operator(
         multiplies vectors [n].
 
     Raises:
-        SpecError: an unknown name, or an objective that curvlinops cannot be told.
+        SpecError: the name is unknown, or the objective cannot be expressed for curvlinops.
         MissingExtraError: curvlinops is not installed.
     """
     if name not in _CLASSES:
@@ -70,7 +70,9 @@ def operator(
     loss = _known_loss(objective)
     data = [_pair(batch) for batch in objective.batches]
     if objective.forward is not calling.forward or objective.weighing is not None:
-        raise SpecError("curvlinops takes batches (inputs, targets) that weigh as they have samples, and no forward=")
+        raise SpecError(
+            "curvlinops takes batches (inputs, targets) that are weighted by their number of samples, and no forward="
+        )
     matrix = Matrix(objective, params, tensors=tensors)
     parameters = [place for place in matrix.places if isinstance(place, nn.Parameter)]
     return getattr(library, _CLASSES[name])(
@@ -95,13 +97,13 @@ def trace(
 
     Args:
         objective: whose loss.
-        params: the point; left out, the origin.
+        params: the point; by default the origin.
         method: ``"hutch++"`` (Meyer et al. 2020), ``"xtrace"`` (Epperly et al. 2024) or ``"hutchinson"``.
         products: matrix-vector products, fewer than there are parameters; a multiple of 3 for Hutch++, even for XTrace.
         kind: ``"hessian"`` or ``"ggn"``.
         tensors: ``"all"`` or ``"weights"``.
         how: ``"derivatives"`` or ``"differences"``.
-        rows: samples that are differentiated at once; left out, a batch.
+        rows: samples that are differentiated at once; by default a batch.
         memory: bytes that may hold first derivatives; as many vectors as products are kept beside them.
         seed: of the random vectors.
 
@@ -133,13 +135,13 @@ def diagonal(
 
     Args:
         objective: whose loss.
-        params: the point; left out, the origin.
+        params: the point; by default the origin.
         method: ``"xdiag"`` (Epperly et al. 2024) or ``"hutchinson"`` (Bekas et al. 2007).
         products: matrix-vector products, fewer than there are parameters; even for XDiag.
         kind: ``"hessian"`` or ``"ggn"``.
         tensors: ``"all"`` or ``"weights"``.
         how: ``"derivatives"`` or ``"differences"``.
-        rows: samples that are differentiated at once; left out, a batch.
+        rows: samples that are differentiated at once; by default a batch.
         memory: bytes that may hold first derivatives; as many vectors as products are kept beside them.
         seed: of the random vectors.
 

@@ -1,6 +1,6 @@
-r"""How the loss curves at a point: its Hessian, as something that multiplies vectors.
+r"""How does the loss curve at a point? Its Hessian, as something that multiplies vectors.
 
-The matrix is :math:`H = ∂^2 L / ∂θ^2` of the mean loss over all samples, a short last batch weighing as much as it has
+The matrix is :math:`H = ∂^2 L / ∂θ^2` of the mean loss over all samples, with a short last batch weighted by its
 samples, or the generalised Gauss-Newton matrix :math:`G = \frac{1}{N} \sum_i J_i^T (∂^2 ℓ / ∂f^2) J_i` (Schraudolph
 2002), which has no negative eigenvalue where the loss is convex in the outputs. Neither is ever formed: a product with
 a vector costs about nine evaluations, six where first derivatives are kept. BatchNorm is frozen.
@@ -61,9 +61,9 @@ class Matrix:
         tensors: ``"all"`` that can be trained, or ``"weights"``: without biases and normalising layers, the tensors
             that filter-normalised directions move.
         how: ``"derivatives"``, or ``"differences"`` of gradients, see :class:`~lossatlas.curvature.steps.Steps`.
-        rows: samples that are differentiated at once; left out, a batch of the data. Fewer take less memory.
+        rows: samples that are differentiated at once; by default a batch of the data. Fewer take less memory.
         memory: bytes that may hold first derivatives from one product at a point to the next; what does not fit is
-            computed anew each time.
+            recomputed each time.
         told: called after each product, for a progress bar.
 
     Attributes:
@@ -74,7 +74,8 @@ class Matrix:
         products: matrix-vector products so far; one with a block counts as one.
 
     Raises:
-        SpecError: an unknown option, an objective without derivatives, a short number format, or no tensor is left.
+        SpecError: an option is unknown, the objective has no derivatives, the number format is short, or no tensor is
+            left.
 
     Example:
         >>> x, y = torch.tensor([[1.0], [2.0]]), torch.zeros(2, 1)
@@ -104,7 +105,7 @@ class Matrix:
         if how == "differences" and kind == "ggn":
             raise SpecError("how='differences' with kind='ggn': gradients differ by the Hessian; use 'derivatives'")
         if objective.batchnorm == "recalibrated":
-            raise SpecError("batchnorm='recalibrated': curvature is taken with frozen statistics; use 'frozen'")
+            raise SpecError("batchnorm='recalibrated': curvature needs frozen statistics; use 'frozen'")
         self.names = chosen(objective, tensors)
         had = "private" in vars(objective)
         means.check(objective)
@@ -240,7 +241,7 @@ class Matrix:
 
         Args:
             where: which tensors.
-            onto: the vector; left out, zeros.
+            onto: the vector; by default zeros.
             times: how many times.
             every: of so many numbers of a tensor one is taken, so that no whole vector is made.
 
@@ -310,8 +311,8 @@ class Matrix:
             )
         if not loss.requires_grad:
             raise SpecError(
-                "the loss has no derivative by any of the tensors: something on the way is an integer, an argmax, a "
-                "rounding, .detach() or .item(); curvature needs a loss that can be differentiated"
+                "the loss has no derivative with respect to any of the tensors: something in between is an integer, an "
+                "argmax, a rounding, .detach() or .item(); curvature needs a differentiable loss"
             )
         return loss, shown
 
@@ -355,12 +356,12 @@ def _format(tensors: Parameters) -> torch.dtype:
             form = str(tensor.dtype).removeprefix("torch.")
             if tensor.is_complex():
                 raise SpecError(
-                    f"{name!r} is {form}: curvature is offered along real numbers alone; keep its real and imaginary "
+                    f"{name!r} is {form}: curvature is available for real numbers only; keep its real and imaginary "
                     "parts as real weights (torch.view_as_complex in forward)"
                 )
             raise SpecError(
-                f"{name!r} is {form}: second derivatives in a short number format are rounding; give the model in "
-                "float32 (model.float(), or --dtype float32)"
+                f"{name!r} is {form}: second derivatives in a short number format are nothing but rounding; give the "
+                "model in float32 (model.float(), or --dtype float32)"
             )
     return torch.float64 if any(t.dtype == torch.float64 for t in tensors.values()) else torch.float32
 
@@ -380,5 +381,5 @@ def chosen(objective: Objective, tensors: Which) -> list[str]:
     table = filters.table(objective.model)
     names = [name for name in objective.origin if name in table and table[name].moves(frozenset(roles))]
     if not names:
-        raise SpecError(f"tensors={tensors!r}: no tensor is left; unfreeze the model, or take 'all'")
+        raise SpecError(f"tensors={tensors!r}: no tensor is left; unfreeze the model, or use 'all'")
     return names

@@ -1,4 +1,4 @@
-r"""What a random vector sees of a spectrum by Lanczos' three-term recurrence, with three vectors in memory or with all.
+r"""What does a random vector see of a spectrum by Lanczos' three-term recurrence, with three vectors in memory or all?
 
 The vectors of the recurrence span what a subspace method spans, and its tridiagonal matrix has the same extreme
 eigenvalues. Rounding lets the vectors lose their right angles once an eigenvalue has converged, and copies of it

@@ -1,4 +1,4 @@
-"""What the largest and smallest eigenvalues of a curvature matrix are, or of each of its blocks, with their errors."""
+"""What are the largest and smallest eigenvalues of a curvature matrix, or of each of its blocks, with their errors?"""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class Eigen:
 
     Attributes:
         values: float64 [m], ascending.
-        vectors: unit vectors as tensors by name, one for each value; none where they were not wanted.
-        residuals: float64 [m], :math:`‖H v - λ v‖ / s` with s the size of λ, or a hundredth of the largest where λ is
+        vectors: unit vectors as tensors by name, one for each value; none if they were not asked for.
+        residuals: float64 [m], :math:`‖H v - λ v‖ / s` with s the magnitude of λ, or a hundredth of the largest if λ is
             smaller than that.
-        converged: bool [m], whether the residual is within the tolerance asked for, and, of all but the outermost at
-            either end, whether none was passed over before it.
-        complete: whether the space at right angles to the vectors was searched and holds nothing further out than the
-            last of them: so many copies of a multiple eigenvalue there are. Not asked where there is one at either end.
+        converged: bool [m], whether the residual is within the tolerance asked for and, for all but the outermost at
+            each end, whether none was passed over before it.
+        complete: whether the space orthogonal to the vectors was searched and holds nothing further out than the last
+            of them, which settles the number of copies of a multiple eigenvalue. Not asked if there is one at each end.
         products: matrix-vector products it took.
         subject: what the matrix is of, and what it does not prove.
     """
@@ -56,7 +56,7 @@ class Eigen:
 
     @property
     def errors(self) -> np.ndarray:
-        """float64 [m], :math:`‖H v - λ v‖`: so near to each value there is an eigenvalue."""
+        """float64 [m], :math:`‖H v - λ v‖`: within this distance of each value there is an eigenvalue."""
         sizes = np.abs(self.values)
         return np.asarray(self.residuals * np.maximum(sizes, FLOOR * sizes.max()))
 
@@ -64,7 +64,7 @@ class Eigen:
     def ratio(self) -> float:
         """The paper's measure of non-convexity, :math:`|λ_{min} / λ_{max}|`.
 
-        It is 0 where no eigenvalue is negative, and infinite where some are and none is positive.
+        It is 0 if no eigenvalue is negative, and infinite if some are negative and none is positive.
         """
         low, high = float(self.values[0]), float(self.values[-1])
         if low >= 0:
@@ -74,15 +74,15 @@ class Eigen:
     @property
     def caveats(self) -> tuple[str, ...]:
         """What these numbers do not prove, in sentences."""
-        said = ["The true λmin may be lower and the true λmax higher: an iteration finds both from inside."]
+        said = ["The true λmin may be lower and the true λmax higher: the iteration approaches both from inside."]
         low, error = float(self.values[0]), float(self.errors[0])
         if low >= -error:
             near = max(error, -low)
             said.append(f"No eigenvalue below -{near:.2g} was found; that does not prove that there is none.")
         if not self.complete:
             said.append(
-                "Whether eigenvalues were passed over, as copies of a multiple one, was not settled: all but the "
-                "outermost ones may be too far in."
+                "It was not settled whether eigenvalues were passed over, such as copies of a multiple one: all but "
+                "the outermost ones may be too far in."
             )
         if (self.residuals > 0).any() and not self.converged.all() and self.complete:
             worst = float(self.residuals.max())
@@ -222,38 +222,38 @@ def eigenvalues(
 ) -> Eigen | Blocks[Eigen]:
     """The k smallest and the k largest eigenvalues, with their vectors.
 
-    A small residual proves that there is an eigenvalue so near; that none lies further out is likely, since random
-    vectors find the ends first, and not proved. The smallest value is never too low and the largest never too high.
-    With k above 1, multiple eigenvalues come as often as they are there: the space at right angles to the vectors is
-    searched again from another random vector, which about doubles the cost.
+    A small residual proves that there is an eigenvalue that near; that none lies further out is likely, since random
+    vectors find the ends first, but not proved. The smallest value is never too low and the largest never too high.
+    With k above 1, a multiple eigenvalue appears as often as its multiplicity: the space orthogonal to the vectors is
+    searched again from another random vector, which roughly doubles the cost.
 
-    The iteration keeps up to 40 vectors and their products, or as many as ``memory`` has room for; where there is none
+    The iteration keeps up to 40 vectors and their products, or as many as ``memory`` has room for; if there is no room
     for eight, and k is 1, it is Lanczos' recurrence with three vectors.
 
     Args:
         objective: whose loss.
-        params: the point; left out, the origin.
-        k: how many at either end.
+        params: the point; by default the origin.
+        k: how many at each end.
         kind: ``"hessian"`` or ``"ggn"``.
         tensors: ``"all"`` or ``"weights"``.
-        by: of each diagonal block instead: ``"layer"``, ``"block"``, or a pattern, see
+        by: for each diagonal block instead: ``"layer"``, ``"block"``, or a pattern, see
             :func:`lossatlas.curvature.blocks.blocks_of`. All blocks go through the data together.
         how: ``"derivatives"``, or ``"differences"`` of gradients, see :class:`lossatlas.curvature.products.Matrix`.
-        rows: samples that are differentiated at once; left out, a batch.
+        rows: samples that are differentiated at once; by default a batch.
         memory: bytes that may hold vectors of the iteration, and as many that may hold first derivatives.
-        tolerance: wanted residual, relative to the size of each eigenvalue; one smaller than a hundredth of the
-            largest is held against that hundredth. The error of an eigenvalue is about the square of it.
+        tolerance: wanted residual, relative to the size of each eigenvalue; one smaller than a hundredth of the largest
+            is compared with that hundredth. The error of an eigenvalue is about the square of its residual.
         seed: of the vector to begin with.
-        most: matrix-vector products after which it gives up; what it has then says how good it is. With k above 1 the
-            search for what was passed over may take as many again.
-        vectors: whether eigenvectors are wanted. Without them the recurrence with three vectors takes half the
-            products; its residuals are then the recurrence's own.
+        most: matrix-vector products after which it gives up; the result then says how good it is. With k above 1 the
+            search for eigenvalues passed over may take as many again.
+        vectors: whether eigenvectors are wanted. Without them the recurrence with three vectors needs half the
+            products; residuals are then the recurrence's own.
 
     Returns:
         Values, vectors, residuals and whether they have converged; with ``by``, for each block.
 
     Raises:
-        SpecError: an unknown option, k < 1, a tolerance that is not positive, or a curvature that is not finite.
+        SpecError: an option is unknown, k < 1, the tolerance is not positive, or the curvature is not finite.
 
     Example:
         >>> weight = torch.nn.Parameter(torch.tensor([2.0, 1.0]))

@@ -1,4 +1,4 @@
-"""Where a curvature is taken: weights that are the model's own at the origin, without a copy, and copies elsewhere."""
+"""Where is a curvature taken? At the model's own weights at the origin, without a copy, and at copies elsewhere."""
 
 from __future__ import annotations
 

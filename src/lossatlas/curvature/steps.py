@@ -1,4 +1,4 @@
-r"""Products with a Hessian by differences of gradients, which are cheap, and how far off they are.
+r"""How are products with a Hessian taken by differences of gradients, which are cheap, and how far off are they?
 
 :math:`H v ≈ (∇L(θ + h v) - ∇L(θ - h v)) / 2 h` takes two gradients, six evaluations for the nine of a product by
 derivatives, the memory of training and the fast kernels of training, which have one derivative. Too long a step sees

@@ -1,4 +1,4 @@
-"""What a curvature is of, and what its numbers do not prove."""
+"""What is a curvature of, and what do its numbers not prove?"""
 
 from __future__ import annotations
 
@@ -70,14 +70,14 @@ class Subject:
             )
         if self.surrogates:
             said.append(
-                f"{_listed(self.surrogates)}: steps have no derivative, so what is derived here is zero or a surrogate "
-                "(as of a straight-through estimator), and may not be the curvature of this loss; differences are "
-                "(lossatlas.curvature.differences.along, --along)."
+                f"{_listed(self.surrogates)}: steps have no derivative, so what is computed here is zero or a "
+                "surrogate (such as a straight-through estimator's) and may not be the curvature of this loss; "
+                "differences give it (lossatlas.curvature.differences.curvature_along, --along)."
             )
         if self.kind == "ggn":
-            said.append("Where the loss is convex in the outputs this matrix has no negative eigenvalue at any point.")
+            said.append("If the loss is convex in the outputs, this matrix has no negative eigenvalue at any point.")
         if self.tensors == "weights":
-            said.append("Biases and normalising layers stay: λmin of all tensors may be lower and λmax higher.")
+            said.append("Biases and normalising layers are still: over all tensors λmin may be lower and λmax higher.")
         if self.idle:
             number = len(self.idle)
             said.append(f"{number} tensor{'s' * (number > 1)} ({self.idle[0]}, …) do not enter the loss: eigenvalue 0.")

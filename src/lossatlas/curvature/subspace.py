@@ -1,4 +1,4 @@
-r"""How extreme eigenvectors are found: a subspace that grows by its worst residual, and is cut down when it is full.
+r"""How are extreme eigenvectors found? In a subspace that grows by its worst residual and is cut down when it is full.
 
 Davidson's method (1975) without a preconditioner. From one vector it spans what Lanczos' method spans. It also begins
 with several, as the eigenvectors of a point nearby; it knows the true residual :math:`‖H v - λ v‖` of every pair, not

@@ -1,4 +1,4 @@
-"""What the sum of all eigenvalues of a curvature matrix is, or of each of its blocks, with its standard error."""
+"""What is the sum of all eigenvalues of a curvature matrix, or of each of its blocks, with its standard error?"""
 
 from __future__ import annotations
 
@@ -108,18 +108,18 @@ def trace(
 ) -> Trace | Blocks[Trace]:
     r"""The sum of all eigenvalues, by Hutchinson's estimator (1990): the mean of :math:`v^T H v` over signs v.
 
-    The traces of all diagonal blocks come from the same products, :math:`v_b^T (H v)_b`: they cost nothing more.
+    The traces of all diagonal blocks come from the same products, :math:`v_b^T (H v)_b`: they cost nothing extra.
 
     Args:
         objective: whose loss.
-        params: the point; left out, the origin.
+        params: the point; by default the origin.
         probes: number of random vectors, each a matrix-vector product; at least 2.
         kind: ``"hessian"`` or ``"ggn"``.
         tensors: ``"all"`` or ``"weights"``.
-        by: of each diagonal block instead: ``"layer"``, ``"block"``, or a pattern, see
+        by: for each diagonal block instead: ``"layer"``, ``"block"``, or a pattern, see
             :func:`lossatlas.curvature.blocks.blocks_of`.
         how: ``"derivatives"``, or ``"differences"`` of gradients, see :class:`lossatlas.curvature.products.Matrix`.
-        rows: samples that are differentiated at once; left out, a batch.
+        rows: samples that are differentiated at once; by default a batch.
         memory: bytes that may hold first derivatives from one product to the next.
         seed: of the signs.
 
@@ -127,7 +127,7 @@ def trace(
         The estimate with its standard error; with ``by``, one for each block.
 
     Raises:
-        SpecError: fewer than two probes, or an unknown option.
+        SpecError: there are fewer than two probes, or an option is unknown.
 
     Example:
         >>> x, y = torch.eye(3), torch.zeros(3, 1)

@@ -1,8 +1,9 @@
-r"""How flat is the loss around a point: fourteen measures, each with what leaves it unchanged, and a table over models.
+r"""How flat is the loss around a point? Fourteen measures, each with what leaves it unchanged, and a table over models.
 
 Every measure is a function ``(objective, params=None, ...) -> Sharpness``. Most of them depend on the scale of the
-weights, which says nothing of the function (Dinh et al. 2017, arXiv 1703.04933): see :data:`DEFINITIONS` for what each
-is invariant to. None of them proves anything of generalisation; :func:`table` says how they rank over several models.
+weights, which says nothing about the function (Dinh et al. 2017, arXiv 1703.04933): see :data:`DEFINITIONS` for what
+each is invariant to. None of them proves anything about generalisation; :func:`table` says how they rank several
+models.
 """
 
 from lossatlas.flatness.average import adaptive_average, lpf, radius

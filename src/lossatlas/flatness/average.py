@@ -1,4 +1,4 @@
-r"""How much higher is it nearby on average, and how far must one walk until it is: means over random steps."""
+r"""How much higher is the loss nearby on average, and how far must one walk until it is? Means over random steps."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lossatlas.space.parameters import Parameters
 __all__ = ["FIRST", "GROWTH", "HALVINGS", "adaptive_average", "lpf", "radius"]
 
 FIRST = 0.01
-"""Where the walk of a radius begins, in multiples of the direction."""
+"""Where the walk for a radius begins, in multiples of the direction."""
 
 GROWTH = 1.2
 """How much longer each of its steps is than the last."""
@@ -42,14 +42,13 @@ def adaptive_average(
 
     Args:
         objective: whose loss.
-        params: the point; left out, the origin.
+        params: the point; by default the origin.
         rho: size ρ of the noise, relative to each weight.
         draws: number of draws, each taken with both signs.
         seed: of the noise, which is drawn for each tensor by its name.
 
     Returns:
-        The mean rise with its standard error over the draws. It is dominated by the worst draws where the noise is
-        large.
+        The mean rise with its standard error over the draws. If the noise is large, it is dominated by the worst draws.
 
     Raises:
         SpecError: an option that makes no sense, or a loss that is not finite.
@@ -66,13 +65,13 @@ def lpf(
     draws: int = 100,
     seed: int = 0,
 ) -> Sharpness:
-    r"""The loss behind a Gaussian low-pass filter (Bisla et al. 2022): :math:`E_{z ∼ N(0, 1)} L(w + σ z)`.
+    r"""The loss smoothed by a Gaussian low-pass filter (Bisla et al. 2022): :math:`E_{z ∼ N(0, 1)} L(w + σ z)`.
 
-    It is the loss itself that is averaged, not its rise; the loss at the point is in the settings.
+    The loss itself is averaged, not its rise; the loss at the point is in the settings.
 
     Args:
         objective: whose loss.
-        params: the point; left out, the origin.
+        params: the point; by default the origin.
         sigma: standard deviation σ of the noise in every weight.
         draws: number of draws, each taken with both signs.
         seed: of the noise, which is drawn for each tensor by its name.
@@ -137,20 +136,20 @@ def radius(
     by: By = "filter",
     seed: int = 0,
 ) -> Sharpness:
-    r"""How far one walks along filter-normalised random directions before the loss has risen by a given amount.
+    r"""How far one can walk along filter-normalised random directions before the loss has risen by a given amount.
 
     .. math:: r(d) = \min \{t : L(w + t d) ≥ L(w) + \mathrm{rise}\}
 
-    Each step is a fifth longer than the last, and the one that crosses is halved; a bump that is narrower than a step
-    is not seen. A direction along which the loss has not risen at ``far`` counts as ``far``, and the note says how
-    many did: the mean is then a lower bound.
+    Each step is a fifth longer than the last, and the one that crosses is bisected; a bump narrower than a step is not
+    seen. A direction along which the loss has not risen by ``far`` counts as ``far``, and the note says how many did:
+    the mean is then a lower bound.
 
     Args:
         objective: whose loss.
-        params: the point; left out, the origin.
-        rise: how much the loss has to rise, in its unit.
+        params: the point; by default the origin.
+        rise: how much the loss must rise, in its own unit.
         directions: number of random directions.
-        far: where to give up, in multiples of the direction: at 1 the step is as long as the weights.
+        far: where to give up, in multiples of the direction; at 1 the step is as long as the weights.
         by: normalisation of the directions, see :func:`lossatlas.normalize`.
         seed: of the directions; biases and normalising layers are held still.
 

@@ -1,4 +1,4 @@
-r"""How much does the loss curve: trace, largest eigenvalue, and the relative flatness of one layer."""
+r"""How much does the loss curve? The trace, the largest eigenvalue, and the relative flatness of one layer."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def trace(
 
     Args:
         objective: whose loss.
-        params: the point; left out, the origin.
+        params: the point; by default the origin.
         probes: number of random vectors.
         seed: of them.
 
@@ -68,9 +68,9 @@ def lambda_max(
 
     Args:
         objective: whose loss.
-        params: the point; left out, the origin.
+        params: the point; by default the origin.
         tolerance: wanted residual, relative to the size of each eigenvalue.
-        most: Hessian-vector products after which it ends, and the note says so.
+        most: Hessian-vector products after which it gives up; the note then says so.
         seed: of the vector to begin with.
 
     Returns:
@@ -112,8 +112,8 @@ def relative_flatness(
 
     Args:
         objective: whose loss.
-        params: the point; left out, the origin.
-        layer: name of the weight; left out, the last one, whose inputs are the features of the paper.
+        params: the point; by default the origin.
+        layer: name of the weight; by default the last one, whose inputs are the features of the paper.
         probes: number of random vectors, at least 2.
         seed: of them.
 
@@ -123,7 +123,7 @@ def relative_flatness(
         that feed the layer, rescaled one by one, change it.
 
     Raises:
-        SpecError: a layer that does not exist or is not a weight.
+        SpecError: the layer does not exist or is not a weight.
     """
     check_whole("probes", probes, 2)  # for a standard error
     check_whole("seed", seed)
@@ -134,7 +134,7 @@ def relative_flatness(
     if layer and layer not in weights:
         raise SpecError(unknown("layer", layer, weights))
     if not weights:
-        raise SpecError("layer: the model has no weight of two dimensions that can be trained")
+        raise SpecError("layer: the model has no trainable weight with two dimensions")
     layer = layer or weights[-1]
     point = {**objective.origin, **(params or {})}
     matrix = Matrix(objective, point)

@@ -1,4 +1,4 @@
-"""What is each measure of flatness: its definition, its paper, its cost, and what it is and is not invariant to."""
+"""What is each measure of flatness? Its definition, its paper, its cost, and what it is and is not invariant to."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ class Definition:
         """What a value does not prove."""
         if self.changes_with:
             names = " or ".join(self.changes_with)
-            return f"Rescaling {names} changes it and not the function, so it alone says nothing of a function."
-        return "Invariant to all rescalings tested here; that it goes with generalisation is still not said."
+            return f"Rescaling {names} changes it but not the function, so on its own it says nothing about a function."
+        return "Invariant to all rescalings tested here; that does not yet mean that it goes with generalisation."
 
 
 DEFINITIONS: Mapping[Name, Definition] = {

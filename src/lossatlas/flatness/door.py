@@ -1,4 +1,4 @@
-"""Which measures of flatness do other distributions bring, and what is a measure."""
+"""Which measures of flatness do other distributions bring, and what is a measure?"""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Measure(Protocol):
     definition: Definition
 
     def __call__(self, objective: Objective, params: Parameters | None = None, **options: Any) -> Sharpness:
-        """The measure at a point; left out, at the origin. Its result names the measure as the entry point does."""
+        """The measure at a point; by default at the origin. Its result names the measure as the entry point does."""
         ...
 
 
@@ -54,7 +54,8 @@ def from_elsewhere(name: str) -> Measure:
         The measure.
 
     Raises:
-        SpecError: nobody brings it, it cannot be imported, or it is none; a name that nobody knows gets all good ones.
+        SpecError: no distribution brings it, it cannot be imported, or it is not a
+            measure; for an unknown name the message lists all valid ones.
     """
     if name not in known():
         raise SpecError(unknown("measure", name, known()))
@@ -69,7 +70,7 @@ def from_elsewhere(name: str) -> Measure:
 
 
 def definition_of(name: str) -> Definition:
-    """What a measure is, whoever brings it.
+    """What a measure is, wherever it comes from.
 
     Args:
         name: one of :func:`known`.
@@ -78,6 +79,6 @@ def definition_of(name: str) -> Definition:
         Its definition.
 
     Raises:
-        SpecError: an unknown name; all good ones are listed.
+        SpecError: an unknown name; the message lists all valid ones.
     """
     return DEFINITIONS[name] if name in DEFINITIONS else from_elsewhere(name).definition

@@ -24,8 +24,8 @@ def first_rise(change: Callable[[float], float], start: float = 1.0, tolerance: 
         tolerance: wanted accuracy of the step, relative.
 
     Returns:
-        The step, and what a reader has to know of it: that nothing rose within the steps that were tried (it is then
-        the longest of them), or that everything rose (0).
+        The step, and what a reader must know about it: that nothing rose within the steps tried (it is then the longest
+        of them), or that everything rose (0).
 
     Example:
         >>> step, note = first_rise(lambda t: -t + t**2 / 8)

@@ -1,4 +1,4 @@
-r"""How far can one step before a function of arrays rises: critical sharpness from nothing but values.
+r"""How far can one step before a function of arrays rises? Critical sharpness from nothing but values.
 
 The update is given, as a gradient that JAX has taken or any other direction; or it is the gradient by central
 differences, :math:`(L(θ + h e_i) - L(θ - h e_i)) / 2h`, which costs two values for each number.
@@ -32,9 +32,9 @@ def critical_of(
 
     Args:
         function: whose value.
-        params: the point; left out, the origin.
+        params: the point; by default the origin.
         update: nested like the parameters or by name, or a function of the parameters that gives it, such as
-            ``jax.grad(loss)``; left out, the gradient by differences.
+            ``jax.grad(loss)``; by default the gradient by differences.
         start: the step to begin with.
         tolerance: wanted accuracy of the step, relative.
 
@@ -42,8 +42,8 @@ def critical_of(
         The value.
 
     Raises:
-        SpecError: the value is not finite at the point; the update is zero, not finite, an optimiser's or of another
-            shape; or there is none and the function has too many numbers for differences.
+        SpecError: the value is not finite at the point; the update is zero, not finite, an optimiser, or of another
+            shape; or no update is given and the function has too many numbers for differences.
 
     Example:
         >>> import numpy as np
@@ -57,12 +57,12 @@ def critical_of(
         raise SpecError(f"the loss is {height} at this point; its sharpness means nothing")
     if isinstance(update, torch.optim.Optimizer):
         raise SpecError(
-            f"update is {described_type(update)}, which steps by the gradient of a torch model; of a Function give "
+            f"update is {described_type(update)}, which steps by the gradient of a torch model; for a Function give "
             "arrays by name"
         )
     way, asked = update_at(function, base, update)
     if not any(bool((part != 0).any()) for part in way.values()):
-        raise SpecError("the update is zero: nothing is updated; give another one, or another point")
+        raise SpecError("the update is zero, so nothing is updated; give another one, or another point")
     count = asked + 1
 
     def change(step: float) -> float:
@@ -114,7 +114,7 @@ class Slopes:
 
     Args:
         function: whose value.
-        update: a function of the parameters that gives it, such as ``jax.grad(loss)``; left out, the gradient by
+        update: a function of the parameters that gives it, such as ``jax.grad(loss)``; by default the gradient by
             differences.
 
     Attributes:
@@ -130,13 +130,13 @@ class Slopes:
     def __init__(self, function: Function, update: Callable[[Any], Any] | None) -> None:
         if update is not None and not callable(update):
             raise SpecError(
-                f"update is {described_type(update)}; expected what gives the gradient at every point, a function of "
-                "the parameters such as jax.grad(loss)"
+                f"update is {described_type(update)}; expected a function of the parameters that gives the gradient at "
+                "every point, such as jax.grad(loss)"
             )
         if update is None:
             check_few(function.origin)
         elif any(tensor.is_complex() for tensor in function.origin.values()):
-            raise SpecError("the function has complex numbers, which no map goes through; la.sharpness.critical does")
+            raise SpecError("the function has complex numbers, which a map cannot handle; la.sharpness.critical can")
         self.objective, self.update, self.names = function, update, tuple(function.origin)
         self.words = "the gradient by differences" if update is None else "the given gradient"
         self.cost = 2 * sum(tensor.numel() for tensor in function.origin.values()) if update is None else 0

@@ -1,4 +1,4 @@
-r"""What depends on the function more than on its weights: the Fisher-Rao norm, and margins of the data."""
+r"""What depends on the function more than on its weights? The Fisher-Rao norm, and margins of the data."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def fisher_rao(objective: Objective, params: Parameters | None = None) -> Sharpn
 
     .. math:: ‖w‖_{FR} = \sqrt{\frac{1}{N} \sum_i ⟨w, ∇ℓ_i(w)⟩^2}
 
-    The inner product is how fast the loss of a sample changes as all weights are scaled together, so it does not
-    depend on how the scale is spread over them.
+    The inner product is the rate at which the loss of a sample changes as all weights are scaled together, so it does
+    not depend on how the scale is distributed over them.
 
     Args:
         objective: whose loss; every sample needs a loss of its own.
-        params: the point; left out, the origin.
+        params: the point; by default the origin.
 
     Returns:
         The norm with its standard error over the samples.
@@ -55,7 +55,7 @@ def fisher_rao(objective: Objective, params: Parameters | None = None) -> Sharpn
     """
     check_objective(objective)
     if objective.loss is None:
-        raise SpecError("loss=None: a model's own loss is one number for a batch; pass loss=... to see each sample")
+        raise SpecError("loss=None: a model's own loss is one number per batch; pass loss=... to see each sample")
     ground = Ground(objective, params)
     squares = torch.cat(list(_slopes(ground))).square().numpy()
     value = math.sqrt(float(squares.mean()))
@@ -90,23 +90,24 @@ def _slopes(ground: Ground) -> Iterator[Tensor]:
 
 @torch.inference_mode(False)
 def input_margin(objective: Objective, params: Parameters | None = None, *, quantile: float = 0.5) -> Sharpness:
-    r"""How far the data lies from the decision boundary in the input, to first order (Jiang et al. 2019).
+    r"""How far the data lie from the decision boundary in the input, to first order (Jiang et al. 2019).
 
     .. math:: d_i = \frac{f_y(x_i) - f_j(x_i)}{‖∇_x (f_y - f_j)(x_i)‖}, \qquad j = \arg\max_{k ≠ y} f_k(x_i)
 
-    Negative where a sample is on the wrong side. It is a property of the function alone. Where minima are flat margins
-    tend to be wide, since both say how much may change before a sample is lost (Huang et al. 2020, arXiv 1906.03291).
+    Negative where a sample is on the wrong side. It is a property of the function alone. Where minima are flat, margins
+    tend to be wide, since both say how much may change before a sample is misclassified (Huang et al. 2020, arXiv
+    1906.03291).
 
     Args:
         objective: a classifier: outputs [N, C], targets [N], a batch whose first tensor of floating point is the input.
-        params: the point; left out, the origin.
+        params: the point; by default the origin.
         quantile: of the samples; the median is 0.5.
 
     Returns:
         The quantile in the unit of the input, and half the distance between the quartiles.
 
     Raises:
-        SpecError: no classifier, or an input that is not of floating point.
+        SpecError: the model is not a classifier, or the input is not of floating point.
 
     Example:
         >>> model = torch.nn.Linear(2, 2, bias=False)
@@ -143,25 +144,25 @@ def spectral_margin(objective: Objective, params: Parameters | None = None, *, q
         R = \Big(\prod_l s_l\Big) \Big(\sum_l (b_l / s_l)^{2/3}\Big)^{3/2}
 
     with s the spectral norm of each weight and b the sum of the norms of its rows, the reference matrices zero. A
-    convolution counts as its table [out, in · k · k]; biases and normalising layers are left out, as if they were not
-    there, which is why BatchNorm spoils it.
+    convolution counts as its table [out, in · k · k]; biases and normalising layers are ignored, so the measure is not
+    valid with BatchNorm.
 
     Args:
         objective: a classifier: outputs [N, C], targets [N].
-        params: the point; left out, the origin.
+        params: the point; by default the origin.
         quantile: of the samples; the median is 0.5.
 
     Returns:
         The quantile, without unit, and half the distance between the quartiles.
 
     Raises:
-        SpecError: no classifier, a model without weights, or a weight that is zero.
+        SpecError: the model is not a classifier or has no weights, or a weight is zero.
     """
     ground = Ground(objective, params)
     rows = filters.table(objective.model)
     weights = [ground.base[name] for name, row in rows.items() if row.role == "weight"]
     if not weights:
-        raise SpecError("the model has no weight of two dimensions, so no spectral complexity")
+        raise SpecError("the model has no weight with two dimensions, so it has no spectral complexity")
     if zero := [name for name, row in rows.items() if row.role == "weight" and not bool(ground.base[name].any())]:
         raise SpecError(f"{zero[0]!r} is zero, so the network is constant and its spectral complexity is not defined")
     complexity = _complexity([weight.detach().double().cpu().flatten(1) for weight in weights])

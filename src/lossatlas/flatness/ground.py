@@ -1,4 +1,4 @@
-"""How the loss is asked for around a point, as a function of one vector, and how often it was."""
+"""How is the loss around a point evaluated, as a function of one vector, and how often was it?"""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Ground:
 
 
 def groups(objective: Objective, size: int | None, seed: int) -> list[Objective]:
-    """The objective on groups of so many samples, drawn without replacement; the whole where no size is given.
+    """The objective on groups of a given size, drawn without replacement; without a size, the whole objective.
 
     Returns:
         An objective for each group.

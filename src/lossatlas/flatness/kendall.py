@@ -1,4 +1,4 @@
-"""How alike two columns order the same things: Kendall's τ-b, of one pair of columns or of many at once."""
+"""How alike do two columns order the same things? Kendall's τ-b, for one pair of columns or many at once."""
 
 from __future__ import annotations
 

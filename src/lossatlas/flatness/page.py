@@ -1,4 +1,4 @@
-"""What does a report say of a table of measures: numbers, picture, definitions, caveats."""
+"""What does a report say about a table of measures? Numbers, picture, definitions, caveats."""
 
 from __future__ import annotations
 

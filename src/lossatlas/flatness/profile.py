@@ -1,4 +1,4 @@
-"""How does the loss go along one update: the picture behind a critical sharpness."""
+"""How does the loss change along one update? The picture behind a critical sharpness."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Profile:
         critical_step: the step at which the loss first rises above where it began; 0 where it rises at once.
         rate: the learning rate that is compared with it; NaN where none was given.
         along: what the update is.
-        note: what a reader has to know; mostly empty.
+        note: what a reader must know; usually empty.
     """
 
     steps: np.ndarray
@@ -71,7 +71,7 @@ class Profile:
         )
         edge = f"; 2/η = {number(2 / self.rate)}" if self.rate > 0 else ""
         said = f"2/ηc = {number(self.critical)}{edge}."
-        return onto(ax, Plot(panels=[panel], caption=[said, self.note, "Of this one direction, at this one point."]))
+        return onto(ax, Plot(panels=[panel], caption=[said, self.note, "For this one direction, at this one point."]))
 
 
 def profile(
@@ -88,10 +88,10 @@ def profile(
 
     Args:
         objective: whose loss.
-        params: the point; left out, the origin.
-        update: as for :func:`lossatlas.sharpness.critical`; left out, the gradient.
+        params: the point; by default the origin.
+        update: as for :func:`lossatlas.sharpness.critical`; by default the gradient.
         second: another objective on the same network, whose loss is looked at.
-        rate: a learning rate to mark; left out, that of an optimiser given as update.
+        rate: a learning rate to mark; by default that of an optimiser given as update.
         points: of the line, at least 3.
         start: the step to begin the search with.
 
@@ -99,7 +99,7 @@ def profile(
         The losses, and the step at which they rise.
 
     Raises:
-        SpecError: fewer than three points, a start that is not positive, or a gradient of zero.
+        SpecError: there are fewer than three points, the start is not positive, or the gradient is zero.
 
     Example:
         >>> import torch

@@ -1,7 +1,7 @@
-r"""How much does a network lose when its weights are rounded to few bits, and did its curvature foretell it?
+r"""How much does a network lose when its weights are rounded to a few bits, and did its curvature predict it?
 
 With δ = q(W) - W for the rounded weights q(W), loss and metrics are measured along W + t δ. Beside them stands the
-forecast of second order,
+second-order forecast,
 
 .. math:: L(W + t δ) ≈ L(W) + t \, g^T δ + \tfrac{t^2}{2} \, δ^T H δ,
 
@@ -41,7 +41,7 @@ __all__ = ["CAVEAT", "Layer", "Quantised", "Rounded", "quantise"]
 
 CAVEAT = (
     "Methods that calibrate (GPTQ, AWQ) or train with rounding may lose less; integer activations may lose more. The "
-    "forecast holds where the curvature hardly changes along the step."
+    "forecast holds if the curvature hardly changes along the step."
 )
 
 FAR = 0.5
@@ -71,7 +71,7 @@ class Rounded:
 
     Attributes:
         rounding: how.
-        t: float64 [n], shares of the way from W, 0, to q(W), 1.
+        t: float64 [n], fractions of the way from W, 0, to q(W), 1.
         values: loss and metrics along the way, float64 [n] each.
         slope: :math:`g^T δ`; NaN where there is no forecast.
         bend: :math:`δ^T H δ`; NaN where there is no forecast.
@@ -108,7 +108,7 @@ class Rounded:
 
     @property
     def foretold(self) -> bool:
-        """Whether the forecast misses by less than half of the rise, or of the larger of its own two terms."""
+        """Whether the forecast is off by less than half of the rise, or of the larger of its own two terms."""
         size = max(abs(self.rise), abs(self.slope), abs(self.bend) / 2)
         return bool(abs(self.forecast - self.rise) <= FAR * size)
 
@@ -126,7 +126,7 @@ class Quantised:
         weights: how many weights these have.
         parameters: how many the network has in all.
         note: why there is no forecast; empty where there is one.
-        caveats: what of the curvature does not hold here, in sentences.
+        caveats: what the curvature does not see here, in sentences.
     """
 
     __repr__ = one_line
@@ -209,27 +209,28 @@ def quantise(
     forecast: bool = True,
     progress: bool | None = None,
 ) -> Quantised:
-    """Measure loss and metrics of a network as its weights are rounded, beside the forecast of second order.
+    """Measure loss and metrics of a network as its weights are rounded, beside the second-order forecast.
 
     Args:
-        objective: whose origin is rounded; its metrics are what the network must still be able to do.
+        objective: the Objective whose origin is rounded; its metrics say what the network must still be able to do.
         bits: of each weight, 2 to 16.
-        by: what has a scale of its own: "channel", "tensor" or "group".
+        by: what gets a scale of its own: "channel", "tensor" or "group".
         group: weights in a group.
         symmetric: whether the grid is centred at 0.
-        only: patterns of names of the tensors that are rounded; left out, all weights with two dimensions or more.
+        only: patterns of names of the tensors that are rounded; by default all weights with two dimensions or more.
         skip: patterns of those that are not, such as ``"*embed*"``.
         points: along the way from W to q(W), both included.
-        layers: bits at which each tensor is rounded by itself too; "auto" is 4, or the fewest where 4 is not asked
-            for; None for none. It costs an evaluation and a Hessian-vector product for each.
-        forecast: compare with the second order, a Hessian-vector product for each rounding (some nine evaluations).
-        progress: show a progress bar on stderr; left out, where the layers take more than two seconds.
+        layers: bits at which each tensor is also rounded on its own; "auto" means 4, or the fewest bits if 4 is not
+            among them; None for no layers. It costs an evaluation and a Hessian-vector product for each tensor.
+        forecast: compare with the second-order forecast, at a Hessian-vector product for each rounding (about nine
+            evaluations).
+        progress: show a progress bar on stderr; by default where the layers take more than two seconds.
 
     Returns:
         What was measured, with words, caveat, rows and plot.
 
     Raises:
-        SpecError: a bad option, or no weight is left to be rounded.
+        SpecError: an option is not valid, or no weight is left to be rounded.
 
     Example:
         >>> model = torch.nn.Linear(3, 1)

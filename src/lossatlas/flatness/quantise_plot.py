@@ -1,4 +1,4 @@
-"""How what rounding does to a network is plotted: along the way, and layer by layer."""
+"""How is the effect of rounding on a network plotted? Along the line, and layer by layer."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def plot(found: Quantised) -> Plot:
     panels = [_along(found, "loss"), *(_along(found, name) for name in list(found.centre)[1:2])]
     panels += [_layers(step) for step in found.steps if step.layers][:1]
     how = found.steps[0].rounding.words.partition(", ")[2]
-    first = f"{found.title}: {found.about}. Weights alone are rounded to nearest, {how}"
-    last = "Dashed: the forecast of second order, which no longer holds where the curvature changes along the step."
+    first = f"{found.title}: {found.about}. Only weights are rounded, to the nearest value, {how}"
+    last = "Dashed: the second-order forecast, which no longer holds where the curvature changes along the step."
     caption = [f"{first}.", found.moves, " ".join(found.words), _named(found), found.caveat]
     caption += [last] if np.isfinite([step.forecast for step in found.steps]).any() else []
     return Plot(panels=panels, title="Ready to be quantised?", caption=caption)
@@ -81,7 +81,7 @@ def _named(found: Quantised) -> str:
             words = ", ".join(f"{place} {layer.name} ({number(layer.rise)})" for place, layer in costly)
             alone = sum(layer.rise for layer in step.layers)
             return (
-                f"Costliest layers alone at {step.rounding.bits} bits: {words}; all layers sum to {number(alone)}, "
-                f"together they cost {number(step.rise)}."
+                f"Costliest layers on their own at {step.rounding.bits} bits: {words}; single layers sum to "
+                f"{number(alone)}, all together cost {number(step.rise)}."
             )
     return ""

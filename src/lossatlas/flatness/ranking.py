@@ -1,4 +1,4 @@
-"""Do two columns rank several models alike, and how sure is that: rank correlations with a bootstrap interval."""
+"""Do two columns rank several models alike, and how sure is that? Rank correlations with a bootstrap interval."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from lossatlas.flatness.kendall import signs, taus
 __all__ = ["FEWEST", "Correlation", "correlation"]
 
 FEWEST = 8
-"""Models below which nothing is claimed: of four models in random order one pair of columns in twelve agrees wholly
-(in one direction or the other)."""
+"""Models below which nothing is claimed: of four models in random order one pair of columns in twelve agrees
+   completely (in one direction or the other)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +53,8 @@ def correlation(
         seed: of the draws.
 
     Returns:
-        The correlations, and in words whether they are a claim: never for fewer than 8 models, nor where the interval
-        holds 0.
+        The correlations, and in words whether they support a claim: never with fewer than 8 models, nor if the interval
+        contains 0.
 
     Raises:
         SpecError: columns of different lengths.
@@ -107,6 +107,6 @@ def _words(names: tuple[str, str], kendall: float, low: float, high: float, n: i
         return f"{both}: n = {n} models are too few for any claim (Kendall τ = {kendall:.2f})."
     interval = f"Kendall τ = {kendall:.2f}, 95 % from {low:.2f} to {high:.2f}, n = {n}"
     if low <= 0 <= high:
-        return f"{both}: no correlation shown ({interval}: the interval holds 0)."
+        return f"{both}: no correlation is shown ({interval}: the interval contains 0)."
     way = "rises" if kendall > 0 else "falls"
     return f"{both}: one {way} with the other over these models ({interval}); no cause is shown."

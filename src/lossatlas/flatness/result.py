@@ -1,4 +1,4 @@
-"""What a measure of flatness gives: a number with its spread, how it was taken, and what it does not prove."""
+"""What does a measure of flatness give? A number with its spread, how it was taken, and what it does not prove."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Sharpness:
     Attributes:
         measure: which one, a name of :data:`lossatlas.sharpness.DEFINITIONS`, or of a measure from elsewhere.
         value: its value.
-        spread: of it; NaN where it is not a mean.
+        spread: of the value; NaN if it is not a mean.
         spread_is: what the spread is: a standard error over draws, a standard deviation over directions, …
         settings: everything that the value depends on besides the network and the data.
         evaluations: of the loss on all samples.
         gradients: of the loss on all samples; a Hessian-vector product counts as two.
-        note: what a reader has to know of this value; mostly empty.
+        note: what a reader must know about this value; usually empty.
     """
 
     measure: Name

@@ -1,13 +1,13 @@
-r"""How far can one step before the loss rises: curvature along an update, from a handful of forward passes.
+r"""How far can one step before the loss rises? Curvature along an update, from a handful of forward passes.
 
-Along an update :math:`θ - η Δ` the loss first falls and, where the step is too long, rises above where it began. That
-step :math:`η_c`, the critical learning rate, turns into a curvature, :math:`λ_c = 2 / η_c` (arXiv 2601.16979). To
-second order
+Along an update :math:`θ - η Δ` the loss first falls and, if the step is too long, rises above where it began. That step
+:math:`η_c`, the critical learning rate, turns into a curvature, :math:`λ_c = 2 / η_c` (arXiv 2601.16979). To second
+order
 
 .. math:: L(θ - η Δ) - L(θ) = -η\, g^T Δ + \tfrac{η^2}{2} Δ^T H Δ, \qquad λ_c = \frac{Δ^T H Δ}{g^T Δ},
 
 which for the gradient itself is :math:`g^T H g / g^T g`, at most λmax. No derivative beyond the update is taken, so it
-costs what a few evaluations cost, also where second derivatives do not fit.
+costs only a few evaluations, even where second derivatives do not fit into memory.
 """
 
 from __future__ import annotations
@@ -48,27 +48,29 @@ def critical(
     r"""Critical sharpness, :math:`2 / η_c` with :math:`η_c` the step along an update at which the loss first rises.
 
     Args:
-        objective: whose loss; of a :class:`~lossatlas.Function` nothing but values is needed.
-        params: the point; left out, the origin.
-        update: tensors by name that a step of η subtracts η times: a gradient with momentum, or preconditioned; or a
-            ``torch.optim.Optimizer`` of the model, whose next step it is, by the gradient of each group, with its
-            momenta and preconditioner and divided by its learning rate. Left out, the gradient of each group. Of a
-            Function also what gives it at the point, such as ``jax.grad(loss)``; left out, the gradient by central
-            differences, which costs two values for each of at most 1,000 numbers.
-        second: another objective on the same network; the value is then how its loss bends along the first one's
-            update (relative critical sharpness). A function makes it from the objective, for a table of several.
-        m: samples of a group, as the batch that an optimiser sees; left out, all of them. The value is the mean over
-            the groups.
+        objective: whose loss; for a :class:`~lossatlas.Function` only values are needed.
+        params: the point; by default the origin.
+        update: tensors by name, of which a step of η subtracts η times as much: a gradient with momentum, or
+            preconditioned; or a ``torch.optim.Optimizer`` of the model, for its next step with the gradient of each
+            group, with its momenta and preconditioner and divided by its learning rate. By default the gradient of each
+            group. For a Function it may also be a function that gives the update at the point, such as
+            ``jax.grad(loss)``; by default the gradient by central differences, which costs two values for each of at
+            most 1,000 numbers.
+        second: another objective on the same network; the value then says how its loss bends along the first one's
+            update (relative critical sharpness). For a table of several models, a function that makes it from the
+            objective.
+        m: samples in a group, such as the batch that an optimiser sees; by default all of them. The value is the mean
+            over groups.
         start: the step to begin with; a learning rate saves evaluations.
         tolerance: wanted accuracy of the step, relative.
         seed: of the groups.
 
     Returns:
-        The value with its standard error over the groups. Where the loss does not rise within the steps that were
-        tried it is an upper bound, and the note says so; where it rises at once it is infinite.
+        The value with its standard error over the groups. If the loss does not rise within the steps tried, it is an
+        upper bound, and the note says so; if it rises at once, it is infinite.
 
     Raises:
-        SpecError: a step or a tolerance that is not positive, a gradient of zero, or an update of other tensors.
+        SpecError: a step or a tolerance is not positive, the gradient is zero, or the update is of other tensors.
 
     Example:
         >>> import torch
@@ -87,7 +89,7 @@ def critical(
             raise SpecError(f"{name}={value!r}; expected a positive number")
     if isinstance(objective, Function):
         if m is not None or second is not None:
-            raise SpecError("m and second are about an Objective and its samples; a Function has values alone")
+            raise SpecError("m and second need an Objective and its samples; a Function has only values")
         return critical_of(objective, params, update=update, start=start, tolerance=tolerance)
     other = _second(objective, second)
     found, notes, evaluations, gradients = [], set(), 0.0, 0.0

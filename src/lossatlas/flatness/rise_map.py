@@ -1,4 +1,4 @@
-r"""Where on a chart does the loss bend how much along its own gradient: critical sharpness at every point.
+r"""How much does the loss bend along its own gradient, and where? Critical sharpness at every point of a chart.
 
 At each point :math:`2 / η_c`, with :math:`η_c` the step along the update there at which the loss first rises
 (:func:`lossatlas.sharpness.critical`): a map of curvature without second derivatives.
@@ -67,28 +67,27 @@ def critical_map(
 ) -> xr.Dataset:
     r"""Critical sharpness at every point that a sampler asks for.
 
-    To second order it is :math:`Δ^T H Δ / g^T Δ` of the point, with :math:`Δ = D g` and D the scale, which is 1 unless
-    it is given.
+    To second order it is :math:`Δ^T H Δ / g^T Δ` at the point, with :math:`Δ = D g` and D the scale, by default 1.
 
     Args:
-        objective: whose loss, and whose gradient makes the update; of a :class:`~lossatlas.Function` nothing but
-            values is needed.
+        objective: whose loss, and whose gradient makes the update; for a :class:`~lossatlas.Function` only values are
+            needed.
         chart: where: a plane, a curve, or any other chart, as for :func:`lossatlas.sample`.
         sampler: which points: a :class:`~lossatlas.Grid`, or an :class:`~lossatlas.Adaptive`, which looks at the loss.
-        update: of a Function, a function of its parameters that gives the gradient, such as ``jax.grad(loss)``; left
-            out, the gradient by central differences: two more values for each of at most 1,000 numbers.
+        update: for a Function, a function of its parameters that gives the gradient, such as ``jax.grad(loss)``; by
+            default the gradient by central differences: two more values for each of at most 1,000 numbers.
         second: another objective on the same network; its loss is then seen along the first one's update.
         scaled: what the gradient is multiplied by, tensors by name that are not negative: the preconditioner of an
             optimiser, such as :math:`1 / (\sqrt{v} + ε)` of Adam; names left out are not scaled.
         start: the step to begin with at every point; one near the result saves evaluations.
         tolerance: wanted accuracy of the step, relative.
         run: run folder; the same call resumes there.
-        progress: show a progress bar; left out, where it takes more than two seconds.
+        progress: show a progress bar; by default where it takes more than two seconds.
 
     Returns:
-        A Landscape with ``loss``, ``critical`` and ``evaluations``, those that the point took. Where the loss does not
-        rise within the steps that were tried, the cell is censored and holds the upper bound. A point without a
-        gradient has failed, and so has one from which the loss rises at once; their notes say which.
+        A Landscape with ``loss``, ``critical`` and ``evaluations``, those that the point took. If the loss does not
+        rise within the steps tried, the cell is censored and holds the upper bound. A point without a gradient has
+        failed, and so has one from which the loss rises at once; their notes say which.
 
     Raises:
         SpecError: bad input.
@@ -135,7 +134,9 @@ def _check(chart: Chart, run: str | os.PathLike[str] | None, **numbers: float) -
     if run is not None:
         path_of("run", run)
     if isinstance(chart, InputPlane):
-        raise SpecError("chart: an InputPlane moves the inputs, and this curvature is by the weights; use la.sample")
+        raise SpecError(
+            "chart: an InputPlane moves the inputs, but this curvature is with respect to the weights; use la.sample"
+        )
     for name, value in numbers.items():
         check_number(name, value)
         if not (math.isfinite(value) and value > 0):
@@ -261,7 +262,7 @@ def _slopes(objective: Measurable, chart: Chart, update: Callable[[Any], Any] | 
         found = Slopes(objective, update)
         return found, found.cost
     if update is not None:
-        raise SpecError("update is about a lossatlas.Function; of an Objective the gradient is taken: leave it out")
+        raise SpecError("update is for a lossatlas.Function; an Objective uses its gradient: leave it out")
     return Matrix(objective, origin_of(chart)), 0
 
 
@@ -272,7 +273,7 @@ def _scale(matrix: Matrix | Slopes, scaled: Parameters | None) -> Tensor | None:
         if name not in matrix.names:
             raise SpecError(f"scaled: {name!r} is not a tensor that can be trained; those are {matrix.names[:4]} …")
         if not bool((tensor >= 0).all()):
-            raise SpecError(f"scaled[{name!r}] has negative or non-finite numbers; a preconditioner has none")
+            raise SpecError(f"scaled[{name!r}] has negative or non-finite numbers, which a preconditioner cannot have")
     point = matrix.objective.origin
     return matrix.joined({name: scaled.get(name, point[name] * 0 + 1) for name in matrix.names})
 

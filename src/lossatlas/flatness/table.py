@@ -1,4 +1,4 @@
-"""How do several models compare by several measures, and do these rank them as a given column does."""
+"""How do several models compare by several measures, and do these rank them as a given column does?"""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ MEASURES: Mapping[Name, Callable[..., Sharpness]] = {
 """Every measure by name: what a table can hold."""
 
 SLOW = ("llc",)
-"""Those that take thousands of steps: only where they are named."""
+"""Those that take thousands of steps: only if named."""
 
 PATIENCE_SECONDS = 2.0
 
@@ -68,8 +68,8 @@ ROOM = 30
 """Letters that fit below a panel, side by side."""
 
 CAVEAT = (
-    "Compare networks of similar loss on the same data; the settings have to be the same too. A measure that rescaling "
-    "changes can be made any number without changing the function (Dinh et al. 2017)."
+    "Compare networks of similar loss on the same data, with the same settings. A measure that rescaling changes can "
+    "be given any value without changing the function (Dinh et al. 2017)."
 )
 
 
@@ -79,20 +79,20 @@ def measure(name: Name, objective: Measurable, params: Parameters | None = None,
     Args:
         name: a key of :data:`MEASURES`, or a measure that another distribution brings.
         objective: whose loss.
-        params: the point; left out, the origin.
+        params: the point; by default the origin.
         **options: of the measure.
 
     Returns:
         The measure.
 
     Raises:
-        SpecError: an unknown name; all good ones are listed.
+        SpecError: an unknown name; the message lists all valid ones.
     """
     return measure_of(name)(objective, params, **options)
 
 
 def measure_of(name: Name) -> Callable[..., Sharpness]:
-    """What takes a measure, whoever brings it.
+    """The callable that takes a measure, wherever it comes from.
 
     Args:
         name: of the measure.
@@ -101,7 +101,7 @@ def measure_of(name: Name) -> Callable[..., Sharpness]:
         A callable ``(objective, params=None, **options)``.
 
     Raises:
-        SpecError: an unknown name; all good ones are listed.
+        SpecError: an unknown name; the message lists all valid ones.
     """
     return MEASURES[name] if name in MEASURES else from_elsewhere(name)
 
@@ -170,7 +170,7 @@ class Table:
         said = [found.words for found in self.correlations.values()]
         if len(said) > 1:
             said.append(
-                f"{len(said)} measures were tried: at 95 % one in twenty seems to rank by chance where none does."
+                f"{len(said)} measures were tried: at 95 %, one in twenty seems to rank by chance even if none does."
             )
         failed = [f"{definition_of(name).title} not everywhere: {why}" for name, why in self.failures.items()]
         notes = {one.note for column in self.results.values() for one in column if one is not None and one.note}
@@ -213,7 +213,7 @@ class Table:
     def _short(self) -> tuple[str, ...]:
         n = max((found.n for found in self.correlations.values()), default=0)
         claims = [found for found in self.correlations.values() if " over these models" in found.words]
-        rank = f"{len(claims)} intervals hold no 0; one in twenty does so by chance"
+        rank = f"{len(claims)} intervals exclude 0; one in twenty does so by chance"
         said = f"Fewer than {FEWEST} are too few for any claim" if n < FEWEST else rank
         return (
             f"n = {n} models, {len(self.correlations)} measures; τ is Kendall's with its 95 % bootstrap interval. "
@@ -277,20 +277,20 @@ def table(
     """Several measures of several models, and how each ranks them compared with a given column.
 
     Args:
-        models: objectives by what to call them: the same data, another model each. A :class:`~lossatlas.Function`
-            has values alone, and one measure that needs no more: ``critical``.
-        measures: names of :data:`MEASURES`, or of other distributions; none given means all of ours but :data:`SLOW`.
-        against: by model, a number that the measures may go with, such as the test error.
+        models: objectives by name: the same data, a different model each. A :class:`~lossatlas.Function` has only
+            values, and one measure that needs no more: ``critical``.
+        measures: names of :data:`MEASURES`, or of other distributions; by default all of ours except :data:`SLOW`.
+        against: by model, a number with which the measures may correlate, such as the test error.
         against_name: what that number is.
         options: by measure, its options.
         seed: of the bootstrap.
-        progress: show a progress bar; left out, where it takes more than two seconds.
+        progress: show a progress bar; by default where it takes more than two seconds.
 
     Returns:
-        The table. A measure that does not apply to a model (margins of a regression, say) says why.
+        The table. If a measure does not apply to a model (margins of a regression, say), the table says why.
 
     Raises:
-        SpecError: no models, an unknown measure, or a column that lacks a model.
+        SpecError: there are no models, a measure is unknown, or the column lacks a model.
 
     Example:
         >>> import torch, lossatlas as la

@@ -1,4 +1,4 @@
-"""Which step would be taken next: along the gradient, along tensors that are given, or as an optimiser would."""
+"""Which step would be taken next? Along the gradient, along given tensors, or as an optimiser would step."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def update_of(ground: Ground, update: Any) -> Tensor:
 
     Args:
         ground: the point, and whose gradient it is.
-        update: what is given, an :data:`Update`; left out, the gradient.
+        update: what is given, an :data:`Update`; by default the gradient.
 
     Returns:
         float64 [n].
@@ -37,7 +37,7 @@ def update_of(ground: Ground, update: Any) -> Tensor:
         gradient = ground.gradient()
         found = gradient if update is None else next_step(ground, gradient, update)
         if not bool((found != 0).any()):
-            raise SpecError("the gradient is zero here: nothing is updated; give an update, or another point")
+            raise SpecError("the gradient is zero here, so nothing is updated; give an update, or another point")
         return found
     if not isinstance(update, Mapping):
         raise SpecError(
@@ -74,7 +74,7 @@ def next_step(ground: Ground, gradient: Tensor, optimizer: torch.optim.Optimizer
         raise SpecError("update: the optimizer trains none of the objective's tensors; give one made of this model")
     rate = float(optimizer.param_groups[0]["lr"])
     if not rate > 0:
-        raise SpecError(f"update: the optimizer's learning rate is {rate}; a step of nothing has no direction")
+        raise SpecError(f"update: the optimizer's learning rate is {rate}; a step of zero length has no direction")
     copies = {id(tensor): tensor.detach().clone().requires_grad_(tensor.requires_grad) for tensor in mine}
     twin = copy.deepcopy(optimizer, dict(copies))  # the memo puts the copies in the place of the model's own tensors
     slopes = ground.matrix.named(gradient)

@@ -1,4 +1,4 @@
-r"""How much higher is the highest point nearby: ε-sharpness, SAM's sharpness, adaptive sharpness."""
+r"""How much higher is the highest point nearby? ε-sharpness, SAM's sharpness, adaptive sharpness."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def epsilon_sharpness(
     .. math:: 100 \cdot \frac{\max_{z ∈ C_ε} L(w + z) - L(w)}{1 + L(w)}, \qquad
         C_ε = \{z : |z_i| ≤ ε (|w_i| + 1)\}
 
-    The maximum is sought as in the paper, by ten iterations of L-BFGS-B, here of SciPy. It begins at a random corner
-    of a box a tenth as large, since the gradient at a minimum is zero. What is found is a lower bound of the maximum.
+    The maximum is sought as in the paper, by ten iterations of L-BFGS-B, here of SciPy. It begins at a random corner of
+    a box a tenth as large, since the gradient at a minimum is zero. The result is a lower bound on the maximum.
 
     Args:
         objective: whose loss.
-        params: the point; left out, the origin.
+        params: the point; by default the origin.
         epsilon: half the side of the box, relative.
         iterations: of L-BFGS-B.
         seed: of the corner.
@@ -109,9 +109,9 @@ def sam(
 
     Args:
         objective: whose loss.
-        params: the point; left out, the origin.
+        params: the point; by default the origin.
         rho: radius ρ of the ball, in parameter norm.
-        m: samples in a group; left out, all of them are one.
+        m: samples in a group; by default all of them are one.
         steps: gradients for each group.
         seed: of the grouping.
 
@@ -152,9 +152,9 @@ def adaptive_worst(
 
     Args:
         objective: whose loss.
-        params: the point; left out, the origin.
+        params: the point; by default the origin.
         rho: radius ρ, relative to the weights.
-        m: samples in a group; left out, all of them are one.
+        m: samples in a group; by default all of them are one.
         norm: "l2" or "linf".
         by: "weight" or "filter". By filter it is no longer invariant to rescaling units.
         steps: gradients for each group.

@@ -1,4 +1,4 @@
-r"""How degenerate is a minimum: the local learning coefficient, by chains that walk around it and by volumes.
+r"""How degenerate is a minimum? The local learning coefficient, by chains that walk around it and by volumes.
 
 :func:`llc` is also ``la.llc``.
 """

@@ -1,9 +1,9 @@
-r"""Can a Markov chain be believed: R-hat, effective sample size, Monte Carlo error.
+r"""Can a Markov chain be trusted? R-hat, effective sample size, Monte Carlo error.
 
 The formulas of Vehtari, Gelman, Simpson, Carpenter, Bürkner (2021), Rank-normalization, folding, and localization: an
 improved R-hat, arXiv 1903.08008: chains are split in halves, so that a drift counts as disagreement; ranks are
-normalised, so that heavy tails count too. They are written here, and compared with ``arviz-stats`` by a test, because
-no estimate is given without them, and that package needs a newer NumPy than this one does.
+normalised, so that heavy tails count too. They are implemented here, and tested against ``arviz-stats``, because no
+estimate is given without them, and that package needs a newer NumPy than this one does.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FEWEST = 8
 def r_hat(draws: np.ndarray) -> float:
     r"""How much chains disagree: the larger of the bulk's and the tail's rank-normalised split R-hat.
 
-    1 where all chains have found the same distribution; 1.01 and below is asked of a careful analysis.
+    1 if all chains have found the same distribution; a careful analysis asks for at most 1.01.
 
     Args:
         draws: float64 [chains, n].
@@ -43,7 +43,7 @@ def r_hat(draws: np.ndarray) -> float:
 
 
 def effective(draws: np.ndarray, *, ranked: bool = True) -> float:
-    r"""How many independent draws the correlated draws of some chains are worth, for their bulk.
+    r"""How many independent draws the correlated draws of the chains are worth, for the bulk.
 
     .. math:: \frac{M N}{-1 + 2 \sum_t P_t}
 

@@ -1,11 +1,11 @@
-r"""How degenerate is a minimum: the local learning coefficient λ̂ by chains that walk around it.
+r"""How degenerate is a minimum? The local learning coefficient λ̂, by chains that walk around it.
 
 .. math:: \hat λ(w^*) = nβ \big(E^β_{w | w^*, γ}[L(w)] - L(w^*)\big)
 
-with :math:`nβ = n / \log n` unless told otherwise (Lau, Furman, Wang, Murfet, Wei 2023, The Local Learning Coefficient:
-A Singularity-Aware Complexity Measure, arXiv 2308.12108; Furman and Lau 2024, arXiv 2402.03698). λ governs how the
-volume of parameters within ε of the minimum's loss shrinks, :math:`V(ε) ∝ ε^λ (-\log ε)^{m - 1}`: it is d/2 at a
-regular minimum, and less where directions are flat or cross.
+with :math:`nβ = n / \log n` by default (Lau, Furman, Wang, Murfet, Wei 2023, The Local Learning Coefficient: A
+Singularity-Aware Complexity Measure, arXiv 2308.12108; Furman and Lau 2024, arXiv 2402.03698). λ governs how the volume
+of parameters within ε of the minimum's loss shrinks, :math:`V(ε) ∝ ε^λ (-\log ε)^{m - 1}`: it is d/2 at a regular
+minimum, and less where directions are flat or cross.
 """
 
 from __future__ import annotations
@@ -60,31 +60,31 @@ def llc(
 ) -> LearningCoefficient:
     r"""The local learning coefficient at a point, with the diagnostics of its chains.
 
-    The losses at the point and along the chain are compared batch by batch, which takes most of the noise of small
-    batches out of the difference.
+    The losses at the point and along the chain are compared batch by batch, which removes most of the noise of small
+    batches from the difference.
 
     Args:
-        objective: whose loss, of any model and data; it has to be a mean over samples.
-        params: the point, a minimum; left out, the origin.
+        objective: whose loss, of any model and data; it must be a mean over samples.
+        params: the point, a minimum; by default the origin.
         only: patterns of names of the tensors that move, such as ``"layer3.*"``: λ̂ of these weights, all others fixed.
-        step: size ε of a step; left out, 1 over the largest curvature of the posterior at the point and around it,
+        step: size ε of a step; by default 1 over the largest curvature of the posterior at the point and around it,
             which takes second derivatives.
-        nbeta: the inverse temperature nβ; left out, n / log n.
+        nbeta: the inverse temperature nβ; by default n / log n.
         gamma: the pull γ towards the point, per squared parameter norm: directions that curve by less than γ/nβ count
-            as flat. It is a choice, which :func:`lossatlas.flatness.degeneracy.scan` shows the effect of.
+            as flat. It is a choice, whose effect :func:`lossatlas.flatness.degeneracy.scan` shows.
         chains: how many, at least 2.
         draws: steps of each that count.
-        burn: steps of each before; left out, half as many.
+        burn: steps of each before; by default half as many.
         gradient: ``"batch"``: of one batch of the objective at each step; ``"full"``: of all data, without that noise.
-        averaged: noise of the scheme whose variance on a quadratic is exact; otherwise plain SGLD.
+        averaged: use the noise of the scheme whose variance on a quadratic is exact; otherwise plain SGLD.
         seed: of noise and batches.
-        progress: show a progress bar; left out, where it takes more than two seconds.
+        progress: show a progress bar; by default where it takes more than two seconds.
 
     Returns:
-        The estimate. Where its chains cannot be believed ``value`` is NaN, and ``problems`` says what to change.
+        The estimate. If its chains cannot be trusted, ``value`` is NaN and ``problems`` says what to change.
 
     Raises:
-        SpecError: an option that makes no sense, or a point where the loss is not finite.
+        SpecError: an option makes no sense, or the loss is not finite at the point.
 
     Example:
         >>> import torch
@@ -262,7 +262,7 @@ def stiffness(posterior: Posterior, at: list[Tensor], *, nbeta: float, gamma: fl
         try:
             found = eigenvalues(part, posterior.point(place), tolerance=0.1, most=60, seed=seed)
         except SpecError as fault:
-            raise SpecError(f"no step size could be found from the curvature ({fault}); give step") from fault
+            raise SpecError(f"no step size could be found from the curvature ({fault}); give step=") from fault
         tops.append(float(found.values[-1]))
     return nbeta * max(0.0, *tops) + gamma
 

@@ -1,4 +1,4 @@
-r"""What is the local learning coefficient as one measure of flatness among others: one number, or a reason for none."""
+r"""What is the local learning coefficient as one measure of flatness among others? One number, or a reason for none."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def llc(
 
     Args:
         objective: whose loss.
-        params: the point, a minimum; left out, the origin.
+        params: the point, a minimum; by default the origin.
         only: patterns of names of the tensors that move.
-        step: size ε of a step; left out, by the curvature that the chains meet.
-        nbeta: the inverse temperature nβ; left out, n / log n.
+        step: size ε of a step; by default set by the curvature that the chains meet.
+        nbeta: the inverse temperature nβ; by default n / log n.
         gamma: the pull γ towards the point.
         chains: how many.
         draws: steps of each that count.
-        burn: steps of each before; left out, half as many.
+        burn: steps of each before; by default half as many.
         gradient: of one ``"batch"`` at each step, or the ``"full"`` one.
         seed: of noise and batches.
 
@@ -51,7 +51,7 @@ def llc(
         λ̂ with the Monte Carlo standard error of its chains.
 
     Raises:
-        SpecError: the chains cannot be believed, with the reasons and what to change; or an option that makes no sense.
+        SpecError: the chains cannot be trusted (with the reasons and what to change), or an option makes no sense.
     """
     found = estimate(
         objective, params, only=only, step=step, nbeta=nbeta, gamma=gamma, chains=chains, draws=draws, burn=burn,

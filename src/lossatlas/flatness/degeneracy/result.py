@@ -1,4 +1,4 @@
-r"""What a local learning coefficient is worth: the number, its chains, and why it is refused where it is."""
+r"""What is a local learning coefficient worth? The number, its chains, and why it is refused if it is."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SURE = 3.0
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """Why an estimate is not to be used.
+    """Why an estimate must not be used.
 
     Attributes:
         kind: "diverged", "negative", "above d/2", "coarse", "R-hat", "still moving" or
@@ -88,7 +88,7 @@ class LearningCoefficient:
 
     @property
     def trusted(self) -> bool:
-        """Whether nothing speaks against it."""
+        """Whether nothing speaks against the estimate."""
         return not self.problems
 
     @property
@@ -147,7 +147,7 @@ class LearningCoefficient:
             f"λ̂ = {number(self.raw)} ± {number(self.error, 2)} at nβ = {number(s['nbeta'])}, of at most "
             f"d/2 = {number(d / 2)}" + (f"; {share}." if share else "."),
             f"R-hat {self.r_hat:.3f}, {self.effective:.0f} effective draws of {self.trace.size}.",
-            "A direction that curves by less than γ/nβ counts as flat; ± is of the chains alone, not of the data.",
+            "A direction that curves by less than γ/nβ counts as flat; ± covers the chains only, not the data.",
         )
 
     def plot(self, ax: Any = None) -> Plot:
@@ -201,7 +201,7 @@ def problems(
         settings: with ``step``, ``gamma``, ``draws`` and ``burn``.
         lost: steps at which chains were lost.
         stiffness: the largest curvature of the posterior that the chains met; NaN where it is not known.
-        distances: float64 [chains, draws], squared distances from the point; left out, they are not looked at.
+        distances: float64 [chains, draws], squared distances from the point; by default they are not looked at.
 
     Returns:
         The problems; empty where there are none.
@@ -218,17 +218,18 @@ def problems(
         found.append(
             Problem(
                 kind="negative",
-                words=f"{below} of {len(trace)} chains found a lower loss on average (λ̂ = {number(mean)}), so it "
-                "is not a minimum of what is measured",
-                remedy=f"train it further on this data and loss, or raise gamma above {number(gamma)} to stay nearer",
+                words=f"{below} of {len(trace)} chains found a lower loss on average (λ̂ = {number(mean)}), so this is "
+                "not a minimum of what is measured",
+                remedy=f"train the network further on these data and this loss, or raise gamma above {number(gamma)} "
+                "to stay nearer",
             )
         )
     if mean - SURE * error > parameters / 2:
         found.append(
             Problem(
                 kind="above d/2",
-                words=f"λ̂ = {number(mean)} is above d/2 = {number(parameters / 2)}, that of a regular minimum: coarse "
-                "steps, too noisy batches, or a chain that climbs a wall",
+                words=f"λ̂ = {number(mean)} is above d/2 = {number(parameters / 2)}, the value of a regular minimum: "
+                "steps that are too coarse, batches that are too noisy, or a chain that climbs a wall",
                 remedy=_smaller(step, gamma) + ", or gradient='full'",
             )
         )
@@ -272,6 +273,6 @@ def _smaller(step: float, gamma: float) -> str:
 def _longer(settings: Mapping[str, Any]) -> str:
     draws, burn = settings["draws"], settings["burn"]
     return (
-        f"walk longer (draws={4 * draws}, burn={max(4 * burn, draws)}), or raise gamma: what the loss does not hold is "
-        "explored in some 2/(step·gamma) steps"
+        f"walk longer (draws={4 * draws}, burn={max(4 * burn, draws)}), or raise gamma: directions that the loss does "
+        "not hold are explored in about 2/(step·gamma) steps"
     )

@@ -1,4 +1,4 @@
-"""Does an estimate depend on the choices behind it: step size, temperature, and the pull towards the point."""
+"""Does an estimate depend on the choices behind it: step size, temperature, and the pull towards the point?"""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FACTORS = (0.1, 0.3, 1.0, 3.0, 10.0)
 """Multiples of what is varied, where no others are asked for."""
 
 STEADY = 0.1
-"""Share of the estimate by which it may change and still be called steady."""
+"""Share by which an estimate may change and still be called steady."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class Scan:
 
     Attributes:
         found: by what varies, the values and their estimates.
-        centre: the estimate around which was varied.
+        centre: the estimate around which the settings vary.
     """
 
     found: dict[str, tuple[tuple[float, LearningCoefficient], ...]]
@@ -71,8 +71,8 @@ class Scan:
     def slope(self) -> float:
         """λ̂ from the temperatures alone, without the loss at the point: the slope of the mean rise over 1/nβ.
 
-        To first order the mean loss is :math:`L^* + λ / nβ` (Watanabe 2013, corollary 3), so its slope is λ also where
-        the point is not quite a minimum. NaN where fewer than two temperatures are trusted.
+        To first order the mean loss is :math:`L^* + λ / nβ` (Watanabe 2013, corollary 3), so its slope is λ even if the
+        point is not quite a minimum. NaN where fewer than two temperatures are trusted.
         """
         if "nbeta" not in self.found:
             return math.nan
@@ -139,10 +139,10 @@ def scan(
 
     Args:
         objective: whose loss.
-        params: the point; left out, the origin.
+        params: the point; by default the origin.
         vary: which of "step", "nbeta" and "gamma".
         factors: multiples of each value, with those of the other two held.
-        progress: show a progress bar; left out, where it takes more than two seconds.
+        progress: show a progress bar; by default where it takes more than two seconds.
         **options: of :func:`lossatlas.llc`.
 
     Returns:

@@ -1,9 +1,9 @@
-r"""How does the volume of low loss around a minimum shrink with the height: λ by its definition.
+r"""How does the volume of low loss around a minimum shrink with the height? λ by its definition.
 
 .. math:: V(ε) = \mathrm{vol} \{w : ‖w - w^*‖ < R,\; L(w) - L(w^*) < ε\} \propto ε^λ (-\log ε)^{m - 1}
 
-for small ε (Watanabe 2009; Lau et al. 2023, arXiv 2308.12108, section 3). In polar coordinates the part that is seen
-from the point along straight lines is a mean over directions, :math:`V(ε) = v_d E_u[r_ε(u)^d]`, with :math:`r_ε` the
+for small ε (Watanabe 2009; Lau et al. 2023, arXiv 2308.12108, section 3). In polar coordinates the part visible from
+the point along straight lines is a mean over directions, :math:`V(ε) = v_d E_u[r_ε(u)^d]`, with :math:`r_ε` the
 distance at which the loss first has risen by ε. With directions scaled by the Hessian's power :math:`-1/2` every
 direction of an ellipsoid has the same distance.
 """
@@ -35,7 +35,7 @@ __all__ = ["FEWEST_DIRECTIONS", "MOST_DENSE", "Scaled", "Volume", "local_volume"
 Scaled = Literal["none", "hessian"]
 
 FEWEST_DIRECTIONS = 20.0
-"""Effective directions below which a few of them carry the volume, and nothing is said."""
+"""Effective directions below which a few of them carry the volume, so that no estimate is given."""
 
 MOST_DENSE = 300
 """Parameters up to which the Hessian is formed."""
@@ -106,14 +106,14 @@ class Volume:
     def _refusal(self) -> tuple[str, str]:
         """What is wrong, and what to change; each fits a line below the picture."""
         if self.lower < 0:
-            seen = f"not a minimum, the loss falls by {number(-self.lower)} nearby"
+            seen = f"not a minimum: the loss falls by {number(-self.lower)} nearby"
             return seen, "train further on this data, or take a smaller radius"
         least = float(self.effective.min())
         if least < min(FEWEST_DIRECTIONS, len(self.distances) / 2):
             seen = f"{least:.1f} of {len(self.distances)} directions carry the volume of {self.parameters} parameters"
             return seen, "take more directions, only=, scaled='hessian', or walk: llc()"
         if bool((self.distances >= self.caps[:, None] - 1e-9).all()):
-            return "the loss does not rise so high within the radius", "take a larger radius, or lower heights"
+            return "the loss does not rise that high within the radius", "take a larger radius, or lower heights"
         return "", ""
 
     def intervals(self, seed: int = 0) -> dict[str, tuple[float, float]]:
@@ -145,7 +145,7 @@ class Volume:
             f"d/2 = {self.parameters / 2:g}.",
             f"With a multiplicity: λ̂ = {number(self.joint)}, m = {number(self.multiplicity)} ({number(m_low)} to "
             f"{number(m_high)}).",
-            "Only what is seen from the point along straight lines counts.",
+            "Only what is visible from the point along straight lines counts.",
         )
 
     def plot(self, ax: Any = None) -> Plot:
@@ -201,21 +201,21 @@ def local_volume(
 ) -> Volume:
     """The volume of low loss around a point, at several heights.
 
-    It costs some 40 evaluations of all data for each direction. Where parameters are many, a few directions carry the
-    volume and it is refused: :func:`lossatlas.llc` is then the way.
+    It costs about 40 evaluations of all data per direction. With many parameters, a few directions carry the volume and
+    the estimate is refused: use :func:`lossatlas.llc` instead.
 
     Args:
-        objective: whose loss; in float64 where heights are below a millionth of the loss.
-        params: the point, a minimum; left out, the origin.
+        objective: whose loss; in float64 if heights are below a millionth of the loss.
+        params: the point, a minimum; by default the origin.
         only: patterns of names of the tensors that move; all others are fixed.
         heights: lowest and highest ε, in the unit of the loss.
         levels: number of heights between, evenly by their logarithm, at least 3.
         radius: R, in parameter norm.
         directions: number of random directions.
-        scaled: "none": evenly on the sphere; "hessian": by its power -1/2, for up to 300 parameters, which makes an
-            ellipsoid a ball.
+        scaled: "none": evenly on the sphere; "hessian": scaled by its power -1/2, for up to 300 parameters, which turns
+            an ellipsoid into a ball.
         seed: of the directions.
-        progress: show a progress bar; left out, where it takes more than two seconds.
+        progress: show a progress bar; by default where it takes more than two seconds.
 
     Returns:
         The volume at each height, and λ̂ with its multiplicity.
@@ -317,7 +317,7 @@ def _scale(posterior: Posterior, scaled: Scaled) -> tuple[Callable[[np.ndarray],
     full = np.array(rows)
     values, vectors = np.linalg.eigh((full + full.T) / 2)
     if not values[-1] > 0:
-        raise SpecError("scaled='hessian': no eigenvalue is positive; take scaled='none'")
+        raise SpecError("scaled='hessian': no eigenvalue is positive; use scaled='none'")
     sizes = 1 / np.sqrt(np.maximum(values, 1e-6 * values[-1]))
     sizes /= sizes.max()
     return (lambda way: np.asarray(vectors @ (sizes * (vectors.T @ way)))), float(np.log(sizes).sum())

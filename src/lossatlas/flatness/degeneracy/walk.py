@@ -1,4 +1,4 @@
-r"""How a chain walks in the posterior around a point: stochastic-gradient Langevin dynamics on any objective.
+r"""How does a chain walk in the posterior around a point? Stochastic-gradient Langevin dynamics on any objective.
 
 The distribution is :math:`p(w) ∝ \exp(-nβ L(w) - \tfrac{γ}{2} ‖w - w^*‖^2)`, and a step of size ε
 
@@ -44,8 +44,8 @@ class Posterior:
 
     Args:
         objective: whose loss.
-        params: the point; left out, the origin.
-        only: patterns of names of the tensors that move; left out, all that can be trained.
+        params: the point; by default the origin.
+        only: patterns of names of the tensors that move; by default all that can be trained.
         gradient: ``"batch"``: each step sees one of the objective's batches, drawn by its weight; ``"full"``: all.
 
     Attributes:
@@ -81,7 +81,7 @@ class Posterior:
         wanted = set(matching(table, only)) if only else set(table)
         self.names = [n for n, row in table.items() if n in wanted and n in objective.origin and row.moves(())]
         if not self.names:
-            raise SpecError(f"only={only!r}: no tensor that can be trained is left; unfreeze the model, or name others")
+            raise SpecError(f"only={only!r}: no trainable tensor is left; unfreeze the model, or name others")
         self._model = copy.deepcopy(objective.private).train(objective.training)
         places = dict(self._model.named_parameters())
         self.base = {**objective.origin, **(params or {})}
@@ -106,8 +106,8 @@ class Posterior:
         kinds = {place.dtype for place in self._places}
         if bad := [kind for kind in kinds if kind not in (torch.float32, torch.float64)]:
             raise SpecError(
-                f"parameters are {str(bad[0]).removeprefix('torch.')}: a step of a chain is lost to rounding there; "
-                "give the model in float32 (model.float(), or --dtype float32)"
+                f"parameters are {str(bad[0]).removeprefix('torch.')}: a step of a chain would be lost to rounding "
+                "there; give the model in float32 (model.float(), or --dtype float32)"
             )
 
     def batches(self, rng: np.random.Generator) -> Generator[tuple[int, Any]]:
@@ -168,7 +168,9 @@ class Posterior:
             if not slope:
                 return float(part.mean.detach()), ()
             if not part.mean.requires_grad:
-                raise SpecError("the loss has no derivative by any tensor that moves; a chain follows its gradient")
+                raise SpecError(
+                    "the loss has no derivative with respect to any tensor that moves; a chain follows its gradient"
+                )
             found = torch.autograd.grad(part.mean, self._places, allow_unused=True)
         zeros = (torch.zeros_like(place) if g is None else g for g, place in zip(found, self._places, strict=True))
         return float(part.mean.detach()), tuple(zeros)
