@@ -101,7 +101,7 @@ def test_paths_of_two_networks_have_no_plane_in_common(tmp_path: Path) -> None:
     recorder, wide = la.Recorder(tmp_path / "wide"), nn.Linear(5, 1).double()
     for step in range(3):
         recorder.step(wide, step=step)
-    with pytest.raises(SpecError, match=r"wide: another network was trained here than in .*one"):
+    with pytest.raises(SpecError, match=r"wide: the network trained here is not that of .*one"):
         Growing(tmp_path / "one", tmp_path / "wide").look()
 
 

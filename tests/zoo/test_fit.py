@@ -44,7 +44,7 @@ def test_a_kept_result_is_found_and_another_one_refused(tmp_path):
     with pytest.raises(RunMismatchError, match="lr differ"):
         trained(tmp_path, lr=1e-3)
     (tmp_path / STATE).write_bytes(b"none")
-    with pytest.raises(SpecError, match="is no result of a training"):
+    with pytest.raises(SpecError, match="is not the result of a training run"):
         trained(tmp_path)
 
 

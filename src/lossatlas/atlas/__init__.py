@@ -1,1 +1,1 @@
-"""What a browser gets: a page over folders of runs, finished or still growing, served on this machine alone."""
+"""What does a browser get? A page over folders of runs, finished or still growing, served to this machine only."""

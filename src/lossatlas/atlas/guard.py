@@ -1,4 +1,4 @@
-"""Who may ask for what? Loopback names alone, pages of this server alone, and a token for anything but reading."""
+"""Who may ask for what? Only loopback names, only pages of this server, and a token for anything but reading."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Guard:
         given = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers}
         host = given.get("host", "")
         if _name(f"http://{host}") not in _NAMES:
-            return "this server answers to 127.0.0.1 and localhost alone"
+            return "this server answers only to 127.0.0.1 and localhost"
         origin = given.get("origin")
         if origin is not None and origin != f"http://{host}":
             return "this server answers its own pages alone"

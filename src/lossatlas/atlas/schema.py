@@ -16,7 +16,7 @@ _RUN = {
 _SMALL = {
     "name": "small",
     "in": "query",
-    "description": "Given, whatever its value: every so many points alone, for a thumbnail.",
+    "description": "If given, whatever its value: only every n-th point, for a thumbnail.",
     "schema": {"type": "string"},
 }
 _COUNTS = {
@@ -79,7 +79,7 @@ _REFUSED = {"400": {"description": "a bad argument"}, "403": {"description": "an
 
 SCHEMA: dict[str, Any] = {
     "openapi": "3.1.0",
-    "info": {"title": "lossatlas", "version": "1", "description": "Landscapes on this machine, read alone."},
+    "info": {"title": "lossatlas", "version": "1", "description": "Landscapes on this machine, read-only."},
     "paths": {
         "/api/runs": {
             "get": {
@@ -120,7 +120,7 @@ SCHEMA: dict[str, Any] = {
         },
         "/api/events": {
             "get": {
-                "summary": "how far a run is, as server-sent events",
+                "summary": "how far a run has got, as server-sent events",
                 "parameters": [_RUN],
                 "responses": {**_answer("text/event-stream", "events named progress"), **_REFUSED},
             }

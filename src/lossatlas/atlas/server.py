@@ -1,4 +1,4 @@
-"""How does a browser ask? The few routes of the atlas: the page, the list, a scene, what happens, a figure."""
+"""How does a browser ask? Through the few routes of the atlas: the page, the list, a scene, what happens, a figure."""
 
 from __future__ import annotations
 

@@ -159,7 +159,7 @@ def compared(entries: Sequence[Entry]) -> dict[str, Any]:
     if all(rugged.values()):
         rows += [{"measure": what, **{name: rugged[name][key] for name in sides}} for key, what in MEASURES.items()]
     words = [*_verdicts(sides)]
-    words.append("Brackets hold Student's 95 % interval of the mean over direction seeds, where there are several.")
+    words.append("In brackets: Student's 95 % interval of the mean over direction seeds, where there are several.")
     return _told("Measures", words, [("measures", rows)], 0)
 
 
@@ -190,8 +190,8 @@ def _verdicts(sides: dict[str, list[xr.Dataset]]) -> list[str]:
     for name, theirs in others:
         if len(runs) < 2 or len(theirs) < 2:
             found.append(
-                f"No verdict on {first} and {name}: whether two models differ by more than their directions do takes "
-                "several direction seeds of each (lossatlas sample --seeds 5)."
+                f"No verdict on {first} and {name}: to tell whether two models differ by more than their directions do "
+                "takes several direction seeds of each (lossatlas sample --seeds 5)."
             )
             continue
         try:

@@ -90,7 +90,7 @@ class Entry:
             shown = Seeds.open(self.path).shown
             return (list(shown) if isinstance(shown, tuple) else [shown]), View()
         if not self.is_field:
-            raise SpecError(f"{self.name} is no Landscape; ask /api/sheet for what it holds")
+            raise SpecError(f"{self.name} is not a Landscape; ask /api/sheet for what it holds")
         found = reading.open(self.path)
         return [preview(found) if found["status"].size <= _PREVIEWED else found], self._view(found)
 

@@ -1,4 +1,4 @@
-"""What does the page show of recorded paths? Each upon the newest surface below it, or in the plane that they span."""
+"""What does the page show of recorded paths? Each on the newest surface below it, or in the plane they span."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ class Trail:
         with self._lock:
             below = self._below()
         if below is None:
-            raise SpecError(f"{self.name}: no surface was sampled below this path yet (--sample-while-training)")
+            raise SpecError(f"{self.name}: no surface has been sampled below this path yet (--sample-while-training)")
         (own,) = view.overlays
         paths = [replace(own, label=self.title), *(one._upon(below, f"{self.folder}, {below.plane}") for one in others)]
         return landscape, replace(view, overlays=paths)
@@ -188,7 +188,7 @@ class Trail:
             shapes = source_of(self.folder / file_of(position.checkpoints[0].step)).shapes
             theirs = {key: tuple(tensor.shape) for key, tensor in below.origin.items()}
             if theirs != {key: tuple(shapes[key]) for key in theirs if key in shapes}:
-                raise SpecError(f"{self.name}: another network was trained than that of the surface")
+                raise SpecError(f"{self.name}: the network trained is not that of the surface")
             over = self._growing.over(name, below.origin, below.directions)
         return overlays.Path(
             x=over.coordinates[:, 0],
@@ -266,8 +266,8 @@ def _words(position: Position) -> str:
     paths = len(position.lengths)
     of = number_of(len(position.checkpoints), "checkpoint") + (f" of {paths} paths together" if paths > 1 else "")
     return (
-        f"The first two principal components hold {shares} of the variance of {of}; "
-        "the axes lie in their plane and are turned so that what was drawn before stays where it was."
+        f"The first two principal components explain {shares} of the variance of {of}; the axes lie in their plane and "
+        "are turned so that what was drawn before stays where it was."
     )
 
 

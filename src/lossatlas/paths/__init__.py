@@ -1,1 +1,1 @@
-"""Which way a training run went: recorded, read back, and drawn in its principal plane."""
+"""Which way did a training run go? Its path is recorded, read back, and drawn in its principal plane."""

@@ -1,4 +1,4 @@
-"""What is known at every point of a path: its time, learning rate, losses, distance from the plane, noted numbers."""
+"""What is known at every point of a path? Its time, learning rate, losses, distance from the plane, noted numbers."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ __all__ = ["Below"]
 
 _MARGIN = 1.0
 _LOST = 0.15
-"""A plane is left behind once it misses so much more of the path's variance than the principal plane of now."""
+"""A plane is abandoned once it misses this much more of the path's variance than the present principal plane."""
 
 
 @dataclass
@@ -41,10 +41,10 @@ class Below:
 
     Args:
         folder: of a :class:`~lossatlas.Recorder`, which may still be writing.
-        model: a network of the architecture that is trained; it is moved to the end of the path for each plane.
-        objective: makes what is measured from it.
-        budget: seconds of evaluation. A grid is begun only where it fits into what is left, by the time of a point of
-            the one before; the first one is always taken.
+        model: a network of the trained architecture; for each plane it is moved to the end of the path.
+        objective: makes the objective from it.
+        budget: seconds of evaluation. A grid is begun only if it fits into the rest of the budget, judged by the time
+            per point of the grid before; the first one is always taken.
         points: along each axis of the finest grid, 2^k + 1.
 
     Attributes:
@@ -72,11 +72,11 @@ class Below:
         self._seen = 0
 
     def step(self) -> bool:
-        """Do one thing that is due: evaluate the checkpoints that are new, or sample one grid.
+        """Do one thing that is due: evaluate new checkpoints, or sample one grid.
 
         Returns:
-            Whether there was something to do. ``False`` for a while means that the training pauses or has ended, or
-            that the budget is spent.
+            Whether there was something to do. ``False`` for a while means that training has paused or ended, or that
+            the budget is spent.
 
         Raises:
             SpecError: the path and the objective do not belong together.

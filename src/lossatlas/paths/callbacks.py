@@ -1,7 +1,7 @@
-"""How Lightning and the Hugging Face Trainer record a path, and log a quick line: thin adapters.
+"""How do Lightning and the Hugging Face Trainer record a path, and log a quick line? Through thin adapters.
 
-Neither library is imported before it is needed. A training is worth more than its picture: whatever fails here is
-warned of, once for each reason, and the training goes on.
+Neither library is imported before it is needed. A training run is worth more than its picture: whatever fails here
+draws a warning, once for each reason, and training goes on.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _RECORDING = "record a path with its Trainer"
 class QuickLine:
     """A line or plane through the model as it is, along random filter-normalised directions: the same seed every time.
 
-    The model in training is only read. With its own running statistics frozen, a line of 11 points costs 11 evaluations
+    The model being trained is only read. With its running statistics frozen, a line of 11 points costs 11 evaluations
     of the data and a plane 121, so give it a few hundred samples.
 
     Attributes:
@@ -52,7 +52,7 @@ class QuickLine:
         loss: as for :class:`~lossatlas.Objective`.
         every: epochs from one line to the next.
         points: along each axis.
-        reach: an axis runs from minus to plus this, in multiples of its direction.
+        reach: each axis runs from minus to plus this, in multiples of its direction.
         seed: of the directions.
         axes: 1 for a line, 2 for a plane.
         options: further arguments of the Objective.
@@ -88,7 +88,7 @@ class QuickLine:
             raise SpecError(f"axes={self.axes!r}; expected 1 for a line or 2 for a plane")
 
     def sample(self, model: nn.Module) -> xr.Dataset:
-        """The line or plane through a model as it is now; what is to be said of data and loss is said at the first."""
+        """The line or plane through a model as it is now; warnings about data and loss come only the first time."""
         axes = ("x", "y")[: self.axes]
         with each_once(self._said):
             objective = Objective(unwrapped(model), self.data, self.loss, **self.options)
@@ -105,10 +105,10 @@ class QuickLine:
         """Log the picture of a line or a plane.
 
         Args:
-            landscape: from :meth:`sample`, or any other Landscape, as the principal plane of the path so far.
+            landscape: from :meth:`sample`, or any other Landscape, such as the principal plane of the path so far.
             to: a ``SummaryWriter`` of TensorBoard, a run of Weights & Biases, or a Lightning logger of either.
             step: at which it is shown.
-            name: under which it is shown; left out, lossatlas/line or lossatlas/plane.
+            name: the name under which it is shown; by default lossatlas/line or lossatlas/plane.
 
         Returns:
             Whether it was logged: a logger that takes no pictures, such as one of CSV files, is passed over.
@@ -142,10 +142,10 @@ def lightning(
     """A callback for Lightning that records the path, and logs a quick line and the edge to the trainer's loggers.
 
     Args:
-        recorder: left out, no path is recorded. Its ``every`` counts optimizer steps or epochs, as ``when`` says.
+        recorder: by default no path is recorded. Its ``every`` counts optimizer steps or epochs, as ``when`` says.
         when: ``"step"`` or ``"epoch"``.
-        line: left out, none is sampled.
-        edge: critical sharpness beside 2/η, looked at after every so many optimizer steps.
+        line: by default none is sampled.
+        edge: critical sharpness beside 2/η, looked at every few optimizer steps, as its ``every`` says.
 
     Returns:
         A ``Callback`` of the package in use, ``lightning`` or ``pytorch_lightning``.
@@ -174,11 +174,11 @@ def trainer(
     """A callback for the Hugging Face Trainer that records the path, and logs a quick line and the edge.
 
     Args:
-        recorder: left out, no path is recorded. Its ``every`` counts optimizer steps or epochs, as ``when`` says.
+        recorder: by default no path is recorded. Its ``every`` counts optimizer steps or epochs, as ``when`` says.
         when: ``"step"`` or ``"epoch"``.
-        line: left out, none is sampled.
-        edge: critical sharpness beside 2/η, looked at after every so many steps.
-        to: where line and edge are logged, a ``SummaryWriter`` or a run of Weights & Biases; left out, the run of
+        line: by default none is sampled.
+        edge: critical sharpness beside 2/η, looked at every few steps, as its ``every`` says.
+        to: where line and edge are logged, a ``SummaryWriter`` or a run of Weights & Biases; by default the run of
             Weights & Biases that is active, if there is one.
 
     Returns:
@@ -214,7 +214,7 @@ def _harmless(hook: Callable[..., None]) -> Callable[..., None]:
             words = f"{type(fault).__name__}: {str(fault) or 'without a message'}"
             if words not in said:
                 said.add(words)
-                warn(f"lossatlas: {doing} here, and the training goes on ({words})")
+                warn(f"lossatlas: {doing} here; training goes on ({words})")
 
     return safe
 
@@ -334,7 +334,7 @@ def _check(when: str) -> None:
 
 
 def _lightning() -> Any:
-    """The Lightning in use: it has two names, and a callback of one is none to the other."""
+    """The Lightning in use: it has two names, and a callback for one is not one for the other."""
     for name in _LIGHTNING:
         if name in sys.modules:
             return sys.modules[name]

@@ -1,4 +1,4 @@
-"""How near is a training to the edge of stability: critical sharpness beside 2/η, logged while it runs."""
+"""How near is training to the edge of stability? Critical sharpness beside 2/η, logged while it runs."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Moment:
         critical: critical sharpness; NaN where there was none, infinite where the loss rises at once.
         edge: 2 over the learning rate; NaN where that is not known, infinite where it is zero.
         evaluations: of the watched data that it took.
-        note: why there is no value, or that it is a bound; mostly empty.
+        note: why there is no value, or that it is a bound; usually empty.
     """
 
     step: int
@@ -57,21 +57,21 @@ class Moment:
 class Edge:
     r"""Logs critical sharpness during a training, next to :math:`2 / η`.
 
-    Where full-batch gradient descent is at the edge of stability the two hover around each other (Cohen et al. 2021,
-    arXiv 2103.00065; arXiv 2601.16979). Each look costs a gradient and about six evaluations of the data that is
-    watched, so give it a few hundred samples. The model and the optimiser are only read.
+    When full-batch gradient descent is at the edge of stability, the two hover around each other (Cohen et al. 2021,
+    arXiv 2103.00065; arXiv 2601.16979). Each look costs a gradient and about six evaluations of the data, so give it a
+    few hundred samples. The model and the optimiser are only read.
 
-    A training loop without torch gives :meth:`step` a :class:`~lossatlas.Function` of the parameters as they are now in
-    place of a model, and needs neither data nor loss here.
+    A training loop without torch passes :meth:`step` a :class:`~lossatlas.Function` of the current parameters instead
+    of a model, and needs neither data nor loss here.
 
     Args:
         data: as for :class:`~lossatlas.Objective`.
         loss: as for :class:`~lossatlas.Objective`.
-        update: where the step gets a Function: a function of its parameters that gives the gradient or any other step
-            over the learning rate, such as ``jax.grad(loss)``; left out, the gradient by differences.
+        update: if a Function is watched: a function of its parameters that gives the gradient, or any other step
+            divided by the learning rate, such as ``jax.grad(loss)``; by default the gradient by differences.
         every: steps from one look to the next.
-        along: "gradient", or "optimizer": along the step that the optimiser would take, with its momenta and its
-            preconditioner; Adam's own edge is seen along that.
+        along: "gradient", or "optimizer": along the step that the optimiser would take, with its momenta and
+            preconditioner; this is where Adam's own edge is seen.
         to: where each look is logged: a ``SummaryWriter`` of TensorBoard, a run of Weights & Biases, or a Lightning
             logger. Callbacks for trainers log to those of the trainer as well.
         options: further arguments of the Objective.
@@ -131,13 +131,13 @@ class Edge:
         """Look, if this step is due.
 
         Args:
-            model: as it is now, or a Function of the parameters of now.
+            model: as it is now, or a Function of the current parameters.
             optimizer: a ``torch.optim.Optimizer``, a scheduler, or a learning rate.
-            step: number of the step; left out, one more than the last.
-            to: where it is logged besides.
+            step: number of the step; by default one more than the last.
+            to: where else it is logged.
 
         Returns:
-            What was found, or ``None`` where the step is not due.
+            What was found, or ``None`` if the step is not due.
         """
         number = self._count if step is None else int(step)
         self._count = number + 1
@@ -153,7 +153,7 @@ class Edge:
         """Critical sharpness of a model as it is now, beside 2 over the learning rate.
 
         Returns:
-            What was found; where nothing was, the note says why.
+            What was found; if nothing was, the note says why.
 
         Raises:
             SpecError: ``along="optimizer"`` without an optimiser, or a model without data.
@@ -179,9 +179,7 @@ class Edge:
                 "data is missing: Edge(data=…, loss=…) for a torch model; without one, step(la.Function(…))"
             )
         if self.update is not None:
-            raise SpecError(
-                "update is about a lossatlas.Function; along='optimizer' takes the step of a torch optimiser"
-            )
+            raise SpecError("update is for a lossatlas.Function; along='optimizer' takes the step of a torch optimiser")
         return Objective(unwrapped(model), self.data, self.loss, **self.options)
 
     @staticmethod
@@ -230,7 +228,7 @@ class Edge:
             SpecError: nothing was looked at yet.
         """
         if not self.moments:
-            raise SpecError("nothing was looked at yet; call edge.step(model, optimizer) in the training loop")
+            raise SpecError("nothing has been looked at yet; call edge.step(model, optimizer) in the training loop")
         steps = np.array([one.step for one in self.moments])
         found = np.array([one.critical for one in self.moments])
         edge = np.array([one.edge for one in self.moments])
@@ -241,7 +239,7 @@ class Edge:
         caption = [
             f"Critical sharpness: 2/ηc, the loss first rises ηc along {name}.",
             f"{lost} of {len(found)} looks found none." if lost else "",
-            "2/η limits full-batch descent alone.",
+            "2/η limits only full-batch descent.",
         ]
         panel = Panel(series=finite, x_label="step", y_label="curvature", y_scale=_scale(found, edge))
         return onto(ax, Plot(panels=[panel], caption=caption))

@@ -1,4 +1,4 @@
-"""What is found of a training run's path: results that hold numbers, and say what they prove."""
+"""What is found about a training run's path? Results that hold numbers, and say what they prove."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Checkpoint:
     """What is known of one checkpoint.
 
     Attributes:
-        step: of the training; its number in the list where nobody recorded it.
+        step: of the training; its number in the list if no step was recorded.
         epoch: of the training, if known.
         loss: of the training as it was recorded, perhaps of one batch, if known.
         lr: learning rate, if known.
@@ -48,7 +48,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Principal:
-    """The principal components of a path, beside what a random walk gives.
+    """The principal components of a path, beside those of a random walk.
 
     Attributes:
         shares: float64 [k], explained share of the variance.
@@ -145,11 +145,11 @@ class Projected:
         return np.asarray(np.divide(self.residual, self.distance, out=zeros, where=self.distance > 0))
 
     def bounds(self, points: int = 41, margin: float = 0.15) -> dict[str, tuple[float, float, int]]:
-        """Axes that hold the path and the origin, with room around: ``la.Grid(**path.bounds())``.
+        """Axes that enclose the path and the origin, with some margin: ``la.Grid(**path.bounds())``.
 
         Args:
             points: along each axis.
-            margin: room on each side, as a share of what the path takes; an axis is at least a tenth as long as the
+            margin: on each side, as a share of the path's extent; an axis is at least a tenth as long as the
                 longest one.
 
         Returns:
@@ -173,9 +173,9 @@ class Contrast:
     """What random directions see of a path.
 
     Attributes:
-        cosines: of each random direction with the way from the first checkpoint to the last.
+        cosines: of each random direction with the line from the first checkpoint to the last.
         expected: mean size of such a cosine in this dimension, sqrt(2 / (π P)) (Li et al. 2018, section 7).
-        share: of the path's variance about its mean that the plane of the random directions holds.
+        share: of the path's variance about its mean that the plane of the random directions explains.
         expected_share: the same expected of a random plane, k / P.
     """
 
@@ -191,8 +191,8 @@ class Contrast:
         """The contrast in a sentence."""
         found = ", ".join(f"{cosine:+.2g}" for cosine in self.cosines)
         return (
-            f"Random directions meet the way from first to last at cosines {found} (expected size {self.expected:.2g}) "
-            f"and hold {percent(self.share)} of the path's variance (expected {percent(self.expected_share)})."
+            f"Random directions meet the line from first to last at cosines {found} (expected {self.expected:.2g}) and "
+            f"explain {percent(self.share)} of the path's variance (expected {percent(self.expected_share)})."
         )
 
 
@@ -205,8 +205,8 @@ class PathLosses:
         projected: where they lie over the plane.
         own: by value ("loss" and metrics), float64 [n], at each checkpoint.
         surface: by value, float64 [n], at the nearest point of the plane.
-        runs: numbers of checkpoints of several runs, one after the other; left out, all are of one.
-        names: what these runs are called; left out, they are numbered.
+        runs: numbers of checkpoints of several runs, one after the other; by default all are of one.
+        names: what these runs are called; by default they are numbered.
     """
 
     checkpoints: Sequence[Checkpoint]
@@ -254,13 +254,13 @@ class PathLosses:
 
     @property
     def words(self) -> str:
-        """How well the surface stands for the path, in a sentence."""
+        """How well the surface represents the path, in a sentence."""
         at, worst = int(np.nanargmax(self.projected.residual)), self._worst()
         residual, extent = float(self.projected.residual[at]), float(self.projected.distance.max())
         return (
             f"The path lies off this plane by up to {number(residual)} in parameter norm ({self._name(at)}), "
             f"{percent(residual / extent if extent else 0.0)} of its extent; the surface shows a loss of "
-            f"{number(float(self.surface['loss'][worst]))} where the network had "
+            f"{number(float(self.surface['loss'][worst]))} where the network has "
             f"{number(float(self.own['loss'][worst]))} ({self._name(worst)})."
         )
 
@@ -281,7 +281,7 @@ class PathLosses:
             What ``la.draw(..., overlays=...)`` takes.
 
         Raises:
-            SpecError: a plane with other than two axes.
+            SpecError: the plane does not have two axes.
         """
         coordinates = self.projected.coordinates
         if coordinates.shape[1] != 2:
@@ -310,7 +310,7 @@ class PathLosses:
             What ``la.draw(..., overlays=...)`` takes.
 
         Raises:
-            SpecError: a plane with other than two axes.
+            SpecError: the plane does not have two axes.
         """
         each = self.each
         if len(each) == 1:

@@ -1,8 +1,8 @@
 """Which files of a folder are the checkpoints of one training, and in which order?
 
-A file whose name says that it is a choice or a copy (``best``, ``last``, ``final``) stands for no step of its own, and
-is left out, and so is whatever is not a checkpoint. What cannot be put in order is refused: a path in the wrong order
-looks like a path.
+A file whose name says that it is a choice or a copy (``best``, ``last``, ``final``) stands for no step of its own and
+is left out, as is anything that is not a checkpoint. Files that cannot be put in order are refused: a path in the wrong
+order still looks like a path.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class _File:
 
 
 def checkpoints_in(folder: Path) -> Found:
-    """The checkpoints of a folder: recorded ones, or those of other people's trainings.
+    """The checkpoints of a folder: recorded ones, or those of any other training.
 
     Args:
         folder: one of :class:`~lossatlas.Recorder`, of checkpoint files, or of folders ``checkpoint-N``.
@@ -72,7 +72,7 @@ def checkpoints_in(folder: Path) -> Found:
     if (folder / LAYOUT).is_file():
         layout, entries = read_index(folder)
         if not entries:
-            raise SpecError(f"{folder} has no checkpoint yet; call Recorder.step before and during the training")
+            raise SpecError(f"{folder} has no checkpoint yet; call Recorder.step before and during training")
         known = [
             Checkpoint(step=e["step"], epoch=e["epoch"], loss=e["loss"], lr=e["lr"], notes=e["notes"]) for e in entries
         ]
@@ -113,7 +113,7 @@ def _ordered(files: list[_File], folder: Path) -> tuple[list[_File], list[str]]:
     if len(dated) < 2:
         names = ", ".join(file.path.name for file in files[:4])
         raise SpecError(
-            f"{folder}: fewer than two checkpoints say when they were kept, by a recorded step or a number in their "
+            f"{folder}: fewer than two checkpoints say when they were saved, by a recorded step or a number in their "
             f"names ({names} …); give a list in order: Trajectory.open([first, second, …])"
         )
     unmarked = [file for file in dated if not file.marked]
@@ -148,8 +148,8 @@ def _second(first: _File, second: _File, folder: Path) -> str:
     if second.marked:
         return f"at the same step as {first.path.name}"
     raise SpecError(
-        f"{folder}: {first.path.name} and {second.path.name} are of the same step and differ: two trainings in one "
-        "folder? Give the files of one, in order: Trajectory.open([first, second, …])"
+        f"{folder}: {first.path.name} and {second.path.name} belong to the same step but differ: are there two "
+        "training runs in one folder? Give the files of one, in order: Trajectory.open([first, second, …])"
     )
 
 
@@ -184,12 +184,12 @@ def _check_units(files: Sequence[_File], folder: Path) -> None:
     steps = [file for file in files if file.when.epoch is None]
     if epochs and steps:
         raise SpecError(
-            f"{folder}: {epochs[0].path.name} counts epochs and {steps[0].path.name} steps, and nothing says how many "
+            f"{folder}: {epochs[0].path.name} counts epochs and {steps[0].path.name} steps, but nothing says how many "
             "steps an epoch has; give a list in order: Trajectory.open([first, second, …])"
         )
     if epochs and len(epochs) < len(files):
         raise SpecError(
-            f"{folder}: {epochs[0].path.name} has an epoch and no step, others have both; give a list in order: "
+            f"{folder}: {epochs[0].path.name} has an epoch but no step, while others have both; give a list in order: "
             "Trajectory.open([first, second, …])"
         )
 

@@ -1,7 +1,7 @@
-"""Does a training that begins in a folder go on with the path that is there, or is it another one?
+"""Does a training run that begins in a folder continue the path already there, or is it another one?
 
-A path may only be gone on with where it ended. The weights tell: a training that was resumed is within a few steps of
-the last checkpoint, one that was begun again is where the path began, or somewhere else altogether.
+A path may only be continued from where it ended. The weights tell: a resumed training is within a few steps of the last
+checkpoint; one that was restarted is where the path began, or somewhere else altogether.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from lossatlas.paths import streams
 __all__ = ["check", "steps_in_words"]
 
 REACH = 3.0
-"""A training that goes on is at most so many of the path's longest steps from where the path ended."""
+"""A training that continues is at most this many of the path's longest steps from where the path ended."""
 
 ALIKE = 0.1
-"""And where the path has one checkpoint alone, at most this share of its norm."""
+"""If the path has only one checkpoint, at most this share of its norm."""
 
 ROUNDED = 2.0**-8
 """What bfloat16 leaves of a weight may differ from it by this share."""
@@ -44,11 +44,11 @@ def check(
         epoch: of the training, if it is told.
 
     Raises:
-        RunMismatchError: it is not; the message says how to begin anew, and how to go on all the same.
+        RunMismatchError: it is not; the message says how to start over, and how to continue all the same.
     """
     last = entries[-1]
     if epoch is not None and last["epoch"] is not None and epoch < last["epoch"]:
-        _refuse(folder, entries, f"this training is at epoch {epoch:g}, and the path ended at epoch {last['epoch']:g}")
+        _refuse(folder, entries, f"this training is at epoch {epoch:g}, but the path ended at epoch {last['epoch']:g}")
     sources = [streams.Stored(folder / entry["file"]) for entry in entries]
     steps = [_distance(a, b, list(here)) for a, b in itertools.pairwise(sources[-9:])]
     size = math.sqrt(math.fsum(float(t.double().square().sum()) for t in here.values()))
@@ -68,7 +68,7 @@ def check(
             f"the weights are {away:.3g} from where the path ended, {away / longest:.0f} times its longest step",
         )  # fmt: skip
     if _distance(held, sources[0], list(here)) < 0.5 * away - rounding:
-        _refuse(folder, entries, "the weights are where the path began, and not where it ended")
+        _refuse(folder, entries, "the weights are where the path began, not where it ended")
 
 
 def steps_in_words(first: int, last: int) -> str:
@@ -88,9 +88,8 @@ def _refuse(folder: Path, entries: Sequence[Mapping[str, Any]], why: str) -> Non
     first, last = entries[0]["step"], entries[-1]["step"]
     raise RunMismatchError(
         f"{folder} holds the path of another training ({number_of(len(entries), 'checkpoint')}, "
-        f"{steps_in_words(first, last)}): {why}. "
-        "Two trainings are not one path. Recorder(folder, overwrite=True) replaces it; Recorder(folder, resume=True) "
-        "goes on with it all the same; or choose another folder"
+        f"{steps_in_words(first, last)}): {why}. Two training runs are not one path. Recorder(folder, overwrite=True) "
+        "replaces it; Recorder(folder, resume=True) continues it all the same; or choose another folder"
     )
 
 

@@ -1,8 +1,8 @@
 r"""Where do paths lie that are still being recorded, in axes that stay where they are while they grow?
 
 Every new checkpoint turns the principal plane a little, and an eigenvector has no sign: drawn anew each time, the path
-would jump. Of all axes in the new plane, those are taken that bring the checkpoints seen before nearest to where they
-were drawn: the orthogonal Procrustes problem (Schönemann 1966), whose solution is one singular value decomposition.
+would jump. Of all axes in the new plane, those are chosen that bring the earlier checkpoints nearest to where they were
+drawn: the orthogonal Procrustes problem (Schönemann 1966), whose solution is one singular value decomposition.
 
 Several paths of one network have a plane in common: that of the principal components of all their checkpoints together.
 """
@@ -190,8 +190,8 @@ class Growing:
         for folder, other in zip(self.folders[1:], others, strict=True):
             if other != first:
                 raise SpecError(
-                    f"{folder}: another network was trained here than in {self.folders[0]}, so their paths have no "
-                    "plane in common; look at each by itself"
+                    f"{folder}: the network trained here is not that of {self.folders[0]}, so their paths share no "
+                    "plane; look at each on its own"
                 )
         return first
 

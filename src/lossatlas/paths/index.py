@@ -1,4 +1,4 @@
-"""What does the folder of a recorded path say: which tensors there are, and which checkpoint is which file."""
+"""What does the folder of a recorded path say? Which tensors there are, and which checkpoint is which file."""
 
 from __future__ import annotations
 

@@ -21,11 +21,11 @@ __all__ = ["marks"]
 
 
 def marks(plane: Plane, places: Mapping[str, Any]) -> list[Overlay]:
-    """Several networks and runs upon one surface: ``la.draw(landscape, "a.png", overlays=la.marks(plane, places))``.
+    """Several networks and runs on one surface: ``la.draw(landscape, "a.png", overlays=la.marks(plane, places))``.
 
     A network is marked at the nearest point of the plane, with its name and its distance from the plane, in parameter
-    norm; the surface does not show the loss of a network that lies off it. What lies outside the picture is named in
-    the caption.
+    norm; the surface does not show the loss of a network that lies off it. Anything outside the picture is named in the
+    caption.
 
     Args:
         plane: that of the surface, with two axes.
@@ -36,7 +36,7 @@ def marks(plane: Plane, places: Mapping[str, Any]) -> list[Overlay]:
         Points and paths.
 
     Raises:
-        SpecError: a plane with other than two axes, or a network of another architecture.
+        SpecError: the plane does not have two axes, or a network has another architecture.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""What the name and the content of a checkpoint file say of when it was kept."""
+"""What do the name and the content of a checkpoint file say about when it was saved?"""
 
 from __future__ import annotations
 

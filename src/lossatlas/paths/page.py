@@ -1,4 +1,4 @@
-"""What does a report say of the path of a training run."""
+"""What does a report say about the path of a training run?"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""How the path of a training run is kept: a checkpoint every so often, and a small index beside them.
+"""How is the path of a training run kept? As a checkpoint every now and then, with a small index beside them.
 
 A folder holds one safetensors file for each checkpoint, ``path.json`` (which tensors there are) and ``index.jsonl``,
 one line for each checkpoint: step, epoch, loss, learning rate, notes. A file is written whole or not at all and before
-its line, so an interruption of any kind leaves a folder that is shorter, never one that is wrong.
+its line, so an interruption of any kind can leave a folder that is shorter, but never one that is wrong.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Schedule = Callable[[int], bool]
 def growing(ratio: float = 1.2) -> Schedule:
     """A schedule that keeps many steps early in a run, where most happens, and few late.
 
-    Keeps step 0, and then whenever a step is at least ``ratio`` times as far as the last one kept.
+    Keeps step 0, and then every step that is at least ``ratio`` times the last one kept.
 
     Args:
         ratio: above 1.
@@ -67,28 +67,28 @@ def growing(ratio: float = 1.2) -> Schedule:
 class Recorder:
     """Keeps checkpoints of a training run in a folder.
 
-    Call :meth:`step` once before the training, so that the path begins at the initial weights, and after every step.
+    Call :meth:`step` once before training, so that the path begins at the initial weights, and then after every step.
     The model is only read: its weights, mode, gradients and the global random state stay as they are. Under
     ``torch.distributed`` only the first process writes.
 
-    A folder that holds a path already is gone on with by a training that goes on from about where the path ended. Where
-    it went back to an earlier step, as after a crash, the checkpoints from there on are replaced, with a warning.
-    Another training is refused at its first step, so that two never become one path.
+    If the folder already holds a path, a training that continues from about where the path ended extends it. If it went
+    back to an earlier step, as after a crash, the checkpoints from there on are replaced, with a warning. Any other
+    training is refused at its first step, so that two never become one path.
 
     Args:
         folder: made where it is missing.
         every: which steps are kept: every n-th, or a :data:`Schedule` such as :func:`growing`.
-        bf16: keep the weights in bfloat16: half the disk, with a relative error of at most 2^-8 in every weight. Steps
-            that are smaller than this vanish, so do not use it for the end of a run with a small learning rate.
-        tensors: ``"all"``, or ``"trainable"``, as for adapters beside a frozen model.
-        overwrite: replace the path that the folder holds, at the first checkpoint, with a warning.
-        resume: go on with the path that the folder holds, wherever the weights are.
+        bf16: keep the weights in bfloat16: half the disk space, with a relative error of at most 2^-8 in every weight.
+            Smaller steps vanish, so do not use it for the end of a run with a small learning rate.
+        tensors: ``"all"``, or ``"trainable"``, for instance for adapters on a frozen model.
+        overwrite: replace the path in the folder, at the first checkpoint, with a warning.
+        resume: continue the path in the folder, wherever the weights are.
 
     Attributes:
-        count: the next step, where none is told.
+        count: the next step, if none is given.
 
     Raises:
-        SpecError: a bad option, or a folder that holds something else.
+        SpecError: an option is not valid, or the folder holds something else.
 
     Example:
         >>> import tempfile
@@ -115,7 +115,7 @@ class Recorder:
         if tensors not in ("all", "trainable"):
             raise SpecError(f"tensors={tensors!r} is unknown; choose one of: all, trainable")
         if overwrite and resume:
-            raise SpecError("overwrite=True and resume=True: a path is replaced or gone on with; choose one of them")
+            raise SpecError("overwrite=True and resume=True: a path is either replaced or continued; choose one")
         self.folder = path_of("folder", folder)
         self._keeps: Schedule = every if callable(every) else lambda step: step % every == 0
         self._bf16 = bf16
@@ -145,12 +145,12 @@ class Recorder:
     ) -> bool:
         """Keep the model if this step is due.
 
-        The first call in a folder that holds a path decides whether this training goes on with it.
+        The first call in a folder that holds a path decides whether this training continues it.
 
         Args:
             model: as it is now.
-            step: number of the step; left out, one more than the last.
-            epoch: of the training, may be broken.
+            step: number of the step; by default one more than the last.
+            epoch: of the training, may be fractional.
             loss: of the training, a number or a scalar tensor.
             lr: learning rate: a number, an optimizer, or a scheduler.
             **notes: anything else that JSON can hold.
@@ -181,7 +181,7 @@ class Recorder:
         """Keep the model now, due or not; the arguments are those of :meth:`step`.
 
         Returns:
-            Whether it was kept: not where another process of ``torch.distributed`` does.
+            Whether it was kept; not if another process of ``torch.distributed`` keeps it.
 
         Raises:
             RunMismatchError: the folder holds the path of another training, or of another architecture.
@@ -232,7 +232,7 @@ class Recorder:
         return entries
 
     def _decide(self, model: nn.Module, step: int, epoch: float | None) -> None:
-        """At the first call, tell a training that goes on from another one; whatever it did before is cut off.
+        """At the first call, tell a continued training from another one; what it did after this step before is cut off.
 
         Raises:
             RunMismatchError: it is another one.

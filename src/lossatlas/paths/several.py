@@ -23,12 +23,14 @@ def runs_of(source: Any) -> dict[str, Path]:
         Folders by name; none where the source is one path.
 
     Raises:
-        SpecError: a name stands for something else than a folder.
+        SpecError: a name stands for something other than a folder.
     """
     if isinstance(source, Mapping) and source and all(isinstance(one, (str, os.PathLike)) for one in source.values()):
         for name, one in source.items():
             if not Path(one).is_dir():
-                raise SpecError(f"{name!r}: {os.fspath(one)} is no folder; expected the folder of a Recorder by name")
+                raise SpecError(
+                    f"{name!r}: {os.fspath(one)} is not a folder; expected the folder of a Recorder by name"
+                )
         return {str(name): Path(one) for name, one in source.items()}
     if isinstance(source, (str, os.PathLike)) or not isinstance(source, Sequence):
         return {}

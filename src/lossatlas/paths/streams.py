@@ -1,4 +1,4 @@
-"""How many checkpoints are read side by side without holding them: a part of one tensor at a time.
+"""How are many checkpoints read side by side without holding them? A part of one tensor at a time.
 
 Files in the safetensors format are read with plain reads at the places their headers name. They are not mapped into
 memory, since mapped pages count as resident and would grow with the number of checkpoints.
@@ -68,10 +68,10 @@ class Stored:
 
     Args:
         path: the file.
-        recorded: what :func:`lossatlas.objective.sealing.content_sum` must say of it; left out, anything.
+        recorded: what :func:`lossatlas.objective.sealing.content_sum` must say of it; by default anything.
 
     Raises:
-        SpecError: it is missing or damaged, or another file than was meant.
+        SpecError: it is missing, damaged, or not the file that was meant.
     """
 
     def __init__(self, path: Path, *, recorded: str | None = None) -> None:
@@ -79,7 +79,7 @@ class Stored:
         header = safetensors_header(path)
         self._about: Mapping[str, str] = header.get("__metadata__", {})
         if recorded and sealing.content_sum(self._about) != recorded:
-            raise SpecError(f"{path} is damaged, or another file than was recorded: its checksum does not match")
+            raise SpecError(f"{path} is damaged, or not the file that was recorded: its checksum does not match")
         sealing.check(path, {}, self._about, names={name: None for name in header if name != "__metadata__"})
         self._unseen = set(header) if sealing.SUMS in self._about else set()
         kept = {n: e for n, e in header.items() if n != "__metadata__" and e["dtype"] in FORMATS}

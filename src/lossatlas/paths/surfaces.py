@@ -1,4 +1,4 @@
-"""What is kept of the surface under a path: which grids on which planes, and the losses of the networks themselves.
+"""What is kept of the surface under a path? Which grids on which planes, and the losses of the networks themselves.
 
 Beside the checkpoints lies a folder ``surface``: a run folder for each grid (``001-09``: on the first plane, 9 points
 along each axis), ``surfaces.jsonl`` with a line for each of them, and ``losses.jsonl`` with the losses of the

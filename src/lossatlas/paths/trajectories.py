@@ -1,4 +1,4 @@
-r"""Which way did a training run go: its principal plane, where the path lies in it, and what a random walk would give.
+r"""Which way did a training run go? Its principal plane, where the path lies in it, and what a random walk would give.
 
 With n checkpoints θ_i of P parameters, everything follows from the Gram matrix of the differences,
 :math:`G_{ij} = ⟨θ_i - θ_n, θ_j - θ_n⟩`, [n, n]. It is summed over parts of tensors, so neither the [n, P] matrix nor
@@ -64,7 +64,7 @@ class Trajectory:
     ) -> None:
         if len(sources) < 2:
             raise SpecError(
-                f"a path has {len(sources)} checkpoint; expected at least two, record more with lossatlas.Recorder"
+                f"a path has {len(sources)} checkpoint; expected at least two; record more with lossatlas.Recorder"
             )
         streams.check_alike(sources, [f"checkpoint {i} (step {c.step})" for i, c in enumerate(checkpoints)])
         self.checkpoints = tuple(checkpoints)
@@ -85,21 +85,21 @@ class Trajectory:
 
         Args:
             source: a folder of :class:`~lossatlas.Recorder`, a folder of checkpoint files or of folders
-                ``checkpoint-N`` (in the order of the steps that they recorded, or of the numbers in their names; what
-                has no number, as ``best`` and ``last``, is left out with a warning), a list of checkpoint files, state
-                dicts or models in order, or such folders by name, ``{"SGD": "runs/a", "Adam": "runs/b"}``, or as a
-                list: several runs, each a path of its own, with one plane and with a null that has no step from the
-                end of one to the start of the next.
+                ``checkpoint-N`` (in the order of their recorded steps, or of the numbers in their names; files without
+                a number, such as ``best`` and ``last``, are left out with a warning), or a list of checkpoint files,
+                state dicts or models in order. Several such folders, by name, ``{"SGD": "runs/a", "Adam": "runs/b"}``,
+                or as a list, are several runs: each a path of its own, all in one plane, with a null that takes no step
+                from the end of one to the start of the next.
             tensors: which make up a point: ``"all"`` parameters, or ``"weights"``, those of two and more dimensions,
                 as in the paper. Running statistics of BatchNorm never do.
-            prefix: only tensors whose names begin with it count, without it: ``"net."`` for the path of a module that
-                holds the network as its ``net``, as Lightning's do.
+            prefix: only tensors whose names begin with it count, and it is removed: ``"net."`` for a module that holds
+                the network as its ``net``, as is common with Lightning.
 
         Returns:
             The path.
 
         Raises:
-            SpecError: nothing is there, fewer than two checkpoints, or checkpoints of different shapes.
+            SpecError: nothing is there, there are fewer than two checkpoints, or their shapes differ.
 
         Example:
             >>> path = Trajectory.open([{"w": torch.tensor([float(i), i % 2])} for i in range(5)])
@@ -150,7 +150,7 @@ class Trajectory:
         return {name: streams.tensor_of(source, name) for name in found}
 
     def load(self, model: nn.Module, index: int = -1) -> None:
-        """Put a model, in place, where it was at a checkpoint: parameters and running means and variances.
+        """Set a model, in place, to where it was at a checkpoint: parameters, running means and variances.
 
         Raises:
             SpecError: the model has another architecture.
@@ -201,19 +201,19 @@ class Trajectory:
         return self.gram[np.ix_(first, first)] if len(self.runs) > 1 else None
 
     def principal(self, components: int = 6, *, centre: Centre = "mean", seed: int = 0) -> Principal:
-        """The principal components of the path, beside the random walk.
+        """The principal components of the path, beside those of a random walk.
 
         Args:
-            components: how many; fewer where the path has not as many.
-            centre: ``"mean"``, as a principal component analysis does, or ``"last"``: the differences to the last
-                checkpoint as they are, as the paper's text defines its matrix.
+            components: how many; fewer if the path has fewer.
+            centre: ``"mean"``, as in principal component analysis, or ``"last"``: the plain differences to the last
+                checkpoint, as the paper's text defines its matrix.
             seed: of the random walks whose spread is shown.
 
         Returns:
             Shares, coordinates and the null.
 
         Raises:
-            SpecError: an unknown centre, or a path that does not move.
+            SpecError: the centre is unknown, or the path does not move.
 
         Example:
             >>> path = Trajectory.open([{"w": torch.tensor([float(i), i % 2])} for i in range(5)])
@@ -266,7 +266,7 @@ class Trajectory:
         """The first principal directions, by axis, each of length one; one pass over all checkpoints.
 
         Returns:
-            Directions by axis, in the order of the variance they hold.
+            Directions by axis, in the order of the variance they explain.
 
         Raises:
             SpecError: the path has fewer components than there are axes.
@@ -288,8 +288,8 @@ class Trajectory:
         found = self.principal(count, centre=centre)
         if len(found.shares) < count:
             raise SpecError(
-                f"axes: the path has {len(found.shares)} principal components, not {count}; its checkpoints lie on a "
-                "line, or record more of them"
+                f"axes: the path has {len(found.shares)} principal components, not {count}: its checkpoints lie on a "
+                "line, or there are too few of them"
             )
         return found
 
@@ -301,7 +301,7 @@ class Trajectory:
             centre: as for :meth:`principal`.
 
         Returns:
-            The plane. Its labels name the explained variance beside that of a random walk.
+            The plane. Its labels give the explained variance beside that of a random walk.
         """
         return Plane(self.at(-1), self.directions(axes, centre=centre), Recipe(by="none"))
 
@@ -324,8 +324,8 @@ class Trajectory:
     def losses(self, objective: Objective, plane: Plane) -> PathLosses:
         """Loss and metrics at every checkpoint, and at the nearest point of a plane: what the surface does not show.
 
-        Each checkpoint is evaluated with the running statistics of BatchNorm that were kept with it; the points of the
-        plane as the objective says.
+        Each checkpoint is evaluated with the BatchNorm statistics that were kept with it; the points of the plane are
+        evaluated as the objective says.
 
         Args:
             objective: what is measured.
@@ -356,7 +356,7 @@ class Trajectory:
         products = self.project(plane).coordinates @ plane.gram
         way = math.sqrt(self.gram[0, 0])
         if way == 0:
-            raise SpecError("the path ends where it began: it has no way from first to last")
+            raise SpecError("the path ends where it began, so there is no line from first to last")
         lengths = np.array(list(plane.lengths.values()))
         spread = np.cov(products.T, bias=True)
         share = np.trace(np.linalg.solve(plane.gram, spread)) / np.trace(walks.centred(self.gram, "mean")) * len(self)
@@ -391,4 +391,4 @@ def _advice(found: Mapping[str, Tensor], places: Mapping[str, Tensor]) -> str:
     named = {name.removeprefix(prefix): tensor.shape for name, tensor in found.items() if name.startswith(prefix)}
     if prefix and named and all(name in places and places[name].shape == shape for name, shape in named.items()):
         return f"without {prefix!r} its names are the model's: open it with prefix={prefix!r} (--prefix {prefix})"
-    return "where its names have a prefix, open it with prefix=… (--prefix)"
+    return "if its names have a prefix, open it with prefix=… (--prefix)"

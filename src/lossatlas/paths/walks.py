@@ -1,7 +1,7 @@
-r"""How much of its variance do the first components of a random walk explain: the null beside that of a training run.
+r"""How much of its variance do the first components of a random walk explain? The null hypothesis for a training run.
 
-A walk in many dimensions whose steps know nothing of each other looks, to a principal component analysis, as if it went
-along few directions. For n equal steps, many dimensions and large n, component k has the share
+To principal component analysis, a walk in many dimensions with independent steps looks as if it followed few
+directions. For n equal steps, many dimensions and large n, component k has the share
 
 - :math:`6 / (π k)^2` about the mean: 60.8 %, 15.2 %, 6.8 % … (Antognini and Sohl-Dickstein 2018, arXiv 1806.08805);
 - :math:`8 / (π (2 k - 1))^2` about an end of the walk: 81.1 %, 9.0 %, 3.2 % …
@@ -96,7 +96,7 @@ def walk(lengths: np.ndarray, steps: np.ndarray | None = None) -> np.ndarray:
 
     Args:
         lengths: float64 [n - 1], of the steps.
-        steps: float64 [n - 1, n - 1], cosines between the steps; left out, all are at right angles, as in infinitely
+        steps: float64 [n - 1, n - 1], cosines between the steps; by default all are at right angles, as in infinitely
             many dimensions: then :math:`⟨θ_i, θ_j⟩ = \sum_{u ≤ \min(i, j)} s_u^2`.
 
     Returns:

@@ -1,4 +1,4 @@
-"""How CIFAR-10 and CIFAR-100 are read from the files they are published in, without running what they contain.
+"""How are CIFAR-10 and CIFAR-100 read from their published files without running what these contain?
 
 Layouts (https://www.cs.toronto.edu/~kriz/cifar.html): ``data_batch_1.bin`` … with records of one byte for the class and
 3072 for the image, channel by channel; or pickled dictionaries ``data_batch_1`` … with ``data`` uint8 [10000, 3072] and
@@ -38,7 +38,7 @@ def read(root: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
         Images uint8 [N, 32, 32, 3] and classes int64 [N].
 
     Raises:
-        SpecError: no such files, or one that is damaged or holds something else.
+        SpecError: there are no such files, or one is damaged or holds something else.
     """
     for paths, ending in _layouts(root, split):
         if paths[0].is_file():

@@ -1,4 +1,4 @@
-"""How a small network is trained in seconds: Adam for a number of steps, the result kept and found again."""
+"""How is a small network trained in seconds? By Adam for a number of steps, with the result kept for reuse."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class FitRecipe:
             taken down to zero along half a cosine.
         batch_size: samples in a step.
         clip: largest norm of the gradient.
-        until: stop where the mean loss of the last ``window`` steps lies below; 0 never does.
+        until: stop once the mean loss of the last ``window`` steps is below this; 0 never stops.
         window: how many steps that mean is over.
         seed: of the order of the samples.
-        rounds: how often as many steps may follow, the learning rate rising and falling anew, until the loss is as low
-            as asked for; without ``until`` there is one round.
+        rounds: how many rounds of as many steps there may be, each with the learning rate rising and falling again,
+            until the loss is as low as asked for; without ``until`` there is one round.
     """
 
     steps: int = 1000
@@ -161,7 +161,7 @@ def _steps(
 
 
 def _save(path: Path, identity: Mapping[str, Any], model: nn.Module, losses: list[float]) -> None:
-    """Write the result, replacing or not at all."""
+    """Write the result, whole or not at all; an existing file is replaced."""
     path.parent.mkdir(parents=True, exist_ok=True)
     state = {"format": FORMAT, "identity": dict(identity), "losses": losses, "model": model.state_dict()}
     with replacing(path) as scratch:
@@ -173,7 +173,7 @@ def _found(path: Path, identity: Mapping[str, Any], model: nn.Module) -> list[fl
         state = torch.load(path, weights_only=True)
         there, losses = state["identity"], [float(loss) for loss in state["losses"]]
     except Exception as fault:  # a damaged file can fail in any way
-        raise SpecError(f"{path} is no result of a training ({fault}); choose another folder") from fault
+        raise SpecError(f"{path} is not the result of a training run ({fault}); choose another folder") from fault
     differing = [key for key in identity if there.get(key) != identity[key]]
     if differing:
         raise RunMismatchError(

@@ -1,4 +1,4 @@
-"""How images are read from files: MNIST's idx, folders of pictures by class, and data sets of Hugging Face on disk."""
+"""How are images read from files? MNIST's idx, folders of pictures by class, and Hugging Face data sets on disk."""
 
 from __future__ import annotations
 
@@ -91,15 +91,15 @@ def folder(
     Args:
         path: the folder; where it holds the folders ``train`` and ``test`` (or ``val``), the split chooses.
         split: ``"train"`` or ``"test"``.
-        size: height and width that every picture is brought to, its shorter side first, then cut at the centre.
-        mean: taken off values from 0 to 1, of all channels.
-        std: what they are divided by.
+        size: height and width of every picture, whose shorter side is scaled to it before the centre is cut out.
+        mean: subtracted from values between 0 and 1, for all channels.
+        std: by which they are divided.
 
     Returns:
         Images float32 [N, 3, size, size] and classes int64 [N].
 
     Raises:
-        SpecError: no class, no picture, or one that cannot be read.
+        SpecError: there is no class or no picture, or one cannot be read.
     """
     library = require("PIL.Image", extra="draw", purpose="read pictures")
     root = _split_folder(Path(path), split)
@@ -144,8 +144,8 @@ def datasets(
     Args:
         path: its folder; of several splits the one asked for is taken.
         split: ``"train"`` or ``"test"``.
-        columns: two or more columns of numbers, the last one the target: batches are tuples of them. Left out, batches
-            are mappings of all columns of numbers, as models of Hugging Face take them.
+        columns: two or more columns of numbers, the last one the target: batches are tuples of them. By default batches
+            are mappings of all columns of numbers, as Hugging Face models take them.
         batch: rows in a batch.
 
     Returns:

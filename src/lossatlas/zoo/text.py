@@ -1,4 +1,4 @@
-"""How text becomes tokens in blocks, and sentences with classes become samples.
+"""How does text become tokens in blocks, and how do sentences with classes become samples?
 
 A corpus is one long row of tokens, cut into blocks of fixed length without padding
 (:func:`lossatlas.objective.language.packed`). Its last tenth is the test split. Tokens are bytes, or those of a BPE
@@ -155,11 +155,11 @@ def tsv(
         path: the file; or a folder with ``train.tsv`` and ``dev.tsv``, which is the test split.
         split: ``"train"`` or ``"test"``; a single file has one split, whichever is asked for.
         tokenizer: ``"bytes"`` or a ``tokenizer.json``.
-        length: longest text in tokens; what is beyond is cut off, what is short is filled up with token 0.
+        length: longest text in tokens; longer texts are cut off, shorter ones are padded with token 0.
         sentence: heading of the column with the text.
         label: heading of the column with the class, a whole number from 0.
-        batches: with a number, batches of so many as mappings with ``input_ids``, ``attention_mask`` and ``labels``, as
-            models of Hugging Face take them.
+        batches: if given, batches of this size, as mappings with ``input_ids``, ``attention_mask`` and ``labels``, as
+            Hugging Face models take them.
 
     Returns:
         Tokens int64 [N, length], and classes int64 [N].

@@ -1,4 +1,4 @@
-"""How the networks of the paper are trained: SGD with momentum and a step schedule, resumable after any epoch."""
+"""How are the networks of the paper trained? By SGD with momentum and a step schedule, resumable after any epoch."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ class TrainRecipe:
         weight_decay: L2 penalty, on all parameters as in the paper.
         batch_size: samples in a batch; a short last batch is trained on too.
         drops: when the learning rate falls to a tenth, as shares of all epochs.
-        until: stop after the first epoch whose training loss, in evaluation mode, lies below; 0 never does.
-        seed: seed of the order of the samples (and of dropout, where there is some).
-        optimizer: "sgd", or "adam" with its usual moments, which takes no notice of ``momentum``.
+        until: stop after the first epoch whose training loss, in evaluation mode, is below this; 0 never stops.
+        seed: seed of the order of the samples (and of dropout, if there is any).
+        optimizer: "sgd", or "adam" with its usual moments, which ignores ``momentum``.
         augment: "none"; "crop", a random crop of the image padded by 4 black pixels; "crop-flip", which also mirrors
             half of them, as the paper does on CIFAR-10.
-        rounds: how often as many epochs may follow, the learning rate from its first again, until the loss is as low as
-            asked for; without ``until`` there is one round.
+        rounds: how many rounds of as many epochs there may be, each starting from the first learning rate, until the
+            loss is as low as asked for; without ``until`` there is one round.
 
     Raises:
         SpecError: an unknown optimizer or augmentation.
@@ -119,14 +119,14 @@ class Scores:
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """What training came to.
+    """The outcome of training.
 
     Attributes:
         epochs: how many were run.
         losses: mean training loss of each epoch, in training mode.
         train: scores on the training data, at the end.
         test: scores on the test data, if there is any.
-        reached: whether the training loss came below what was asked for; true where nothing was.
+        reached: whether the training loss fell below what was asked for; true if nothing was.
     """
 
     epochs: int
@@ -152,7 +152,7 @@ def train(
     """Train a classifier in place.
 
     Every epoch draws its random numbers from a seed of its own, so a training that was stopped and resumed ends with
-    the same weights, bit for bit, as one that was not; the global random state is left alone.
+    the same weights, bit for bit, as an uninterrupted one; the global random state is left alone.
 
     Args:
         model: the network, changed in place; left in evaluation mode.
@@ -162,8 +162,8 @@ def train(
         folder: where to keep the state after each epoch; the same call resumes from there.
         progress: show a progress bar on stderr.
         name: what to call it there.
-        watch: is called with the number of epochs so far and the model, before the first and after every one. It must
-            not change the model; an epoch that was kept is not watched again when training resumes.
+        watch: called with the number of epochs so far and the model, before the first epoch and after every one. It
+            must not change the model; an epoch that was kept is not watched again when training resumes.
 
     Returns:
         Losses and final scores.
@@ -279,7 +279,7 @@ def _identity(model: nn.Module, data: tuple[Tensor, Tensor], recipe: TrainRecipe
 def _save(
     path: Path, identity: Mapping[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer, losses: list[float]
 ) -> None:
-    """Write the state, replacing or not at all."""
+    """Write the state, whole or not at all; an existing file is replaced."""
     path.parent.mkdir(parents=True, exist_ok=True)
     state = {
         "format": FORMAT,

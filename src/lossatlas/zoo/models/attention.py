@@ -45,7 +45,7 @@ class Attention(nn.Module):
 
         Args:
             x: [N, T, dim].
-            mask: bool [N, T], true where there is a token; left out, everywhere.
+            mask: bool [N, T], true where there is a token; by default everywhere.
 
         Returns:
             [N, T, dim].

@@ -89,12 +89,12 @@ class Decoder(nn.Module):
         dim: width of the stream.
         layers: number of blocks.
         heads: heads of the queries; must divide ``dim``.
-        kv_heads: heads of keys and values; must divide ``heads``; left out, ``heads``.
-        hidden: units of the inner network; left out, 8/3 dim where gated, 4 dim where not, in steps of 4.
+        kv_heads: heads of keys and values; must divide ``heads``; by default ``heads``.
+        hidden: units of the inner network; by default 8/3 dim if gated, else 4 dim, in steps of 4.
         norm: ``"rms"`` or ``"layer"``.
         eps: added to the variance in the norms.
         rotary_base: base of the rotary angles, on adjacent pairs.
-        context: with a number, learned positions for so many tokens instead of rotary ones.
+        context: if given, learned positions for this many tokens instead of rotary ones.
         gated: SwiGLU; else GELU.
         tied: the output layer is the embedding.
 
@@ -197,7 +197,7 @@ class Encoder(nn.Module):
         dim: width of the stream.
         layers: number of blocks.
         heads: number of heads; must divide ``dim``.
-        hidden: units of the inner network; left out, 4 dim.
+        hidden: units of the inner network; by default 4 dim.
         context: longest text.
         classes: number of classes.
         padding: the token that fills up short texts.
@@ -234,7 +234,7 @@ class Encoder(nn.Module):
         _start_small(self)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Class scores, shape [N, classes], of tokens, int64 [N, T]; each text has one token that is no padding."""
+        """Class scores, shape [N, classes], of tokens, int64 [N, T]; at least one of each text is not padding."""
         mask = tokens != self.padding
         x = self.embedding(tokens) + self.positions.weight[: tokens.shape[1]]
         for layer in self.layers:

@@ -22,7 +22,7 @@ class ViT(nn.Module):
         dim: width of the stream.
         layers: number of blocks.
         heads: number of heads; must divide ``dim``.
-        hidden: units of the inner network; left out, 2 dim.
+        hidden: units of the inner network; by default 2 dim.
         classes: number of classes.
         fused: one matrix for queries, keys and values.
 
