@@ -1,4 +1,4 @@
-"""Studies: claims about loss landscapes as experiments that anybody can run again.
+"""Studies: claims about loss landscapes as experiments that anyone can repeat.
 
 Each study is one file with a question, a claim and its source, networks, training, landscapes and a measured verdict.
 It comes at two scales: ``small`` takes minutes on two processor cores, ``paper`` is the source's setting for a GPU.
@@ -46,8 +46,8 @@ def study(name: str) -> Study:
     """A study by name.
 
     Raises:
-        SpecError: an unknown name; all good ones are listed. Or what another distribution brings is no study of this
-            name, or cannot be imported.
+        SpecError: the name is unknown (the message lists all valid ones), or what another distribution brings is not a
+            study of this name, or cannot be imported.
     """
     if name not in names():
         raise SpecError(unknown("study", name, names()))

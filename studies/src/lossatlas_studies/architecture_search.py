@@ -1,4 +1,4 @@
-"""Study: does an early look at the landscape say which architecture will be good, and does a search gain by it?"""
+"""Study: does an early look at the landscape tell which architecture will be good, and does a search gain from it?"""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class Settings:
     """What can be set."""
 
     data: str = about("digits", DATA)
-    train_samples: int = work(300, least=100, about="training samples, the first so many")
-    validation: int = work(300, least=50, about="samples that a search may look at, the next so many")
+    train_samples: int = work(300, least=100, about="training samples, from the first on")
+    validation: int = work(300, least=50, about="number of samples that a search may look at, the ones after those")
     test_samples: int = work(1197, least=100, about="samples behind the final test error")
-    nets: int = work(72, least=8, about="networks out of the space, drawn at random where it holds more")
+    nets: int = work(72, least=8, about="networks from the space, drawn at random if it holds more")
     depths: tuple[int, ...] = about((3, 9), "layers after the first one")
     widths: tuple[int, ...] = about((8, 16), "channels of every layer")
     activations: tuple[str, ...] = about(("relu", "tanh", "gelu"), "out of relu, tanh and gelu")
@@ -49,7 +49,7 @@ class Settings:
     directions: int = work(3, least=1, about="random directions for the radius")
     products: int = work(30, least=4, about="Hessian-vector products at most for λmax")
     points: int = work(7, least=5, power=0.5, about="along each axis of the plane")
-    span: float = about(0.5, "of the plane, from minus to plus so many times its filter-normalised directions")
+    span: float = about(0.5, "extent of the plane, plus and minus this multiple of its filter-normalised directions")
     matched: float = about(0.1, "training loss at the end above which a network counts as not trained")
     candidates: int = about(16, "networks that a search begins with, at most half of all")
     searches: int = work(2000, least=20, about="searches, each on other networks in another order")
@@ -168,11 +168,11 @@ def _verdicts(rows: Sequence[Row], settings: Settings, found: Searches) -> list[
 
 
 _ONE = (
-    "It is one measure, fixed before the run; the others are in the table, where the best of them looks better than it "
-    "is, since it is the best of several."
+    "This is one measure, fixed before the run; the others are in the table, where the best one looks better than it "
+    "is, being the best of several."
 )
 _PAIR = (
-    "Each is taken in the direction that its source gives; one that ranks the wrong way round has a negative τ and is "
+    "Each is taken in the direction given by its source; one that ranks the wrong way round has a negative τ and is "
     "easy to beat."
 )
 
@@ -246,17 +246,18 @@ def _searches(found: Searches, chosen: Predictor) -> list[Verdict]:
 
 CAVEATS = (
     "Each network was trained once, from one initialisation; the predictor and the test error it is held against come "
-    "from the same run. What another initialisation would change is in the noise of all predictors alike.",
-    "After the early epochs no network is at a minimum. Where the loss is still high everywhere, a landscape is flat "
-    "for another reason than in the claims about flat minima.",
+    "from the same run. The effect of another initialisation is part of the noise of all predictors alike.",
+    "After the early epochs no network is at a minimum. If the loss is still high everywhere, a landscape is flat for "
+    "a reason other than in the claims about flat minima.",
     "The mark “halves” is Kendall's τ between the test errors on two halves of the test part: no predictor can be "
-    "expected to agree much more closely with an error that is known no better.",
+    "expected to agree much more closely with an error that is itself known only this well.",
     "Directions are filter-normalised, biases and normalisation layers do not move, BatchNorm statistics are those of "
     "the early epochs. Landscapes are of a few training samples, to be cheap.",
     "Costs are seconds of the processor (of the device on a GPU), without what it takes to write files; that of a "
-    "measure taken early includes the early epochs. At this scale a scan is dear, since a full training is short: its "
-    "cost does not grow with the number of training samples, and that of an epoch does.",
-    "A search knows the validation error of every network it trains; the cost of taking it is not counted for any.",
+    "measure taken early includes the early epochs. At this scale a scan is expensive, since full training is short: "
+    "its cost does not grow with the number of training samples, but that of an epoch does.",
+    "A search knows the validation error of every network it trains; the cost of computing it is not counted for any "
+    "search.",
 )
 
 STUDY = Study(

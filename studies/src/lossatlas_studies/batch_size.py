@@ -42,7 +42,7 @@ class Settings:
     """What can be set."""
 
     data: str = about("digits", DATA)
-    train_samples: int = work(1437, least=16, power=2, about="training samples, the first so many")
+    train_samples: int = work(1437, least=16, power=2, about="training samples, from the first on")
     size: int = about(8, "height and width of an image")
     width: int = about(4, "channels of the first group of VGG-9; the paper's are 64")
     small_batch: int = work(32, least=4, about="samples in a small batch")
@@ -206,7 +206,7 @@ def judge(rows: Sequence[Row]) -> list[Verdict]:
                 [row["test_error"] for row in rows],
                 settings=settings_of(rows),
                 quantity="Kendall τ of sharpness and test error",
-                caveat="The networks come in four kinds, and what else differs between the kinds can make an "
+                caveat="The networks come in four kinds, and whatever else differs between the kinds can produce an "
                 "agreement.",
             )
             for way in WAYS
@@ -227,7 +227,7 @@ def _gaps(rows: Sequence[Row], decay: float) -> list[float]:
 
 CAVEATS = (
     "Both batch sizes are trained for the same number of epochs at the same learning rate, as in the paper, so large "
-    "batches take far fewer steps: what is said of batch size is said of steps as well.",
+    "batches take far fewer steps: what is said of batch size is said of the number of steps as well.",
     f"Sharpness on the line: mean rise of the loss up to {NEAR} inside its end. Outside, interpolated variances can "
     f"fall below zero, and the line has no value there. On random directions: mean rise within {WAYS['filter']} of "
     f"the norm for filter- and layer-wise ones, within {WAYS['none']} of a direction with entries of variance 1 for "
@@ -235,7 +235,7 @@ CAVEATS = (
     "At first sharpness was taken on both sides of each end of the line; the inside was chosen when the outside "
     "turned out to have no value, before its numbers were seen.",
     "Training losses at the end are not the same: see the table. Sharpness is a rise above each network's own loss.",
-    "BatchNorm statistics are interpolated on the lines between networks, as in the paper, and frozen on random "
+    "BatchNorm statistics are interpolated on the lines between networks, as in the paper, and frozen along random "
     "directions.",
 )
 
@@ -272,7 +272,7 @@ def _figures(
         Figure(
             name="histograms",
             shown=_histograms(weights),
-            words="How large the weights are, which decides what a step of one length does.",
+            words="How large the weights are, which decides what a step of a given length does.",
         ),
         Figure(
             name="filter",
@@ -318,7 +318,7 @@ def _table(rows: Sequence[Row]) -> Numbers:
 
 def _paper() -> Numbers:
     rows = [{"decay": d, "batch of 128": f"{a:.2f} %", "batch of 8192": f"{b:.2f} %"} for d, (a, b) in PAPER.items()]
-    note = "For reading beside the above, not for comparison: test errors of the paper, VGG-9 on CIFAR-10."
+    note = "For reference, not for comparison: test errors of the paper, VGG-9 on CIFAR-10."
     return Numbers(name="paper", rows=rows, note=note)
 
 

@@ -110,8 +110,8 @@ CAVEATS = (
     *images.CAVEATS[1:2],
     "Frozen: the statistics of the trained network at every point, as in the paper. Recalibrated: measured at every "
     "point over the same training samples as the loss. The first shows a function of the weights alone; the second "
-    "shows what training with batches would find there, and it can never explode, since every layer is brought back "
-    "to unit variance.",
+    "shows what training with batches would find there, and can never explode, since every layer is brought back to "
+    "unit variance.",
 )
 
 

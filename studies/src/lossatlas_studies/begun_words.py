@@ -1,8 +1,8 @@
-r"""Which small task is a language model tuned on? Words that were begun in a text, to be ended.
+r"""On which small task is a language model tuned? Completing words that have been begun in a text.
 
-The prompt is what stands before a word and its first letters, as ``returns the exp``, the answer the rest of the word
-and the end of a line, ``ression\n``. Whoever knows the language knows many answers without having seen the problem, and
-whoever does not can learn them by heart.
+The prompt is the text before a word and its first letters, such as ``returns the exp``; the answer is the rest of the
+word and the end of a line, ``ression\n``. A model that knows the language knows many answers without having seen the
+problem, and one that does not can learn them by heart.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ import click
 from lossatlas.cli.needed import Checked, Need, flag, needing, unless
 from lossatlas.errors import SpecError
 
-_RUN = unless("listing", words="studies that are run, and --list runs none")
-_ONE = unless("everything", words="one study, and --all runs them all")
+_RUN = unless("listing", words="studies that are run, but --list runs none")
+_ONE = unless("everything", words="one study, but --all runs them all")
 
 
 @click.command("study", cls=Checked)
@@ -19,13 +19,13 @@ _ONE = unless("everything", words="one study, and --all runs them all")
 @needing(
     "--scale",
     needs=Need(
-        words="a study, and --list names them all",
+        words="a study, but --list names them all",
         met=lambda told: told["name"] or not told["listing"],
         so="name a study",
     ),
     type=click.Choice(["small", "paper"]),
     default="small",
-    help="Minutes, or the paper's setting.",
+    help="small takes minutes; paper is the paper's setting.",
 )
 @needing(
     "--set",
@@ -38,12 +38,12 @@ _ONE = unless("everything", words="one study, and --all runs them all")
 @needing("--all", "everything", needs=_RUN, is_flag=True, help="Run all studies and build their index.")
 @needing(
     "--jobs",
-    needs=(_RUN, flag("everything", words="--all, and says how many studies are run at a time")),
+    needs=(_RUN, flag("everything", words="--all: it says how many studies are run at a time")),
     type=click.IntRange(min=1),
-    help="With --all: so many studies at a time, one thread each.  [default: 1]",
+    help="With --all: number of studies at a time, one thread each.  [default: 1]",
 )
 @click.option("--list", "listing", is_flag=True, help="List the studies, or with NAME the settings of one.")
-@needing("--dry-run", "dry", needs=_RUN, is_flag=True, help="Check every stage on at most a hundredth of its work.")
+@needing("--dry-run", "dry", needs=_RUN, is_flag=True, help="Check every stage with at most a hundredth of its work.")
 @needing(
     "--out",
     needs=_RUN,
@@ -51,7 +51,7 @@ _ONE = unless("everything", words="one study, and --all runs them all")
     default=Path("lossatlas-studies"),
     help="Folder for everything.",
 )
-@needing("--device", needs=_RUN, default="", help="Where to compute; a GPU is taken where there is one.")
+@needing("--device", needs=_RUN, default="", help="Where to compute (default: a GPU if there is one).")
 def study_command(
     name: str | None,
     scale: str,
@@ -63,10 +63,10 @@ def study_command(
     out: Path,
     device: str,
 ) -> None:
-    """Run a claim about loss landscapes as an experiment of your own.
+    """Test a claim about loss landscapes in an experiment of your own.
 
-    A study trains networks, measures their landscapes, and says whether the claim is seen, with its interval. An
-    interrupted run goes on where it stopped.
+    A study trains networks, measures their landscapes, and says whether the claim is seen, with an interval. An
+    interrupted run continues where it stopped.
 
     \b
     Examples:
@@ -122,7 +122,8 @@ def _all(words: list[str], jobs: int, folder: Path) -> None:
     if failed:
         lines = "\n".join(f"  {one.name}, exit status {one.code}: {one.last}" for one in failed)
         raise Failure(
-            f"{len(failed)} of {len(ended)} studies failed; the same command goes on with what is left of them\n{lines}"
+            f"{len(failed)} of {len(ended)} studies failed; the same command continues with what is left of "
+            f"them\n{lines}"
         )
 
 

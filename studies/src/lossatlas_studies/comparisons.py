@@ -31,7 +31,8 @@ def larger(
 
     The statistic is the mean over blocks of the difference of means. The test goes through all ways of dealing the
     values of each block out to the two groups, which is exact under exchangeability within blocks. The interval is a
-    bootstrap within blocks, its deviations widened by :math:`\sqrt{n / (n-1)}` lest small groups look too sure.
+    bootstrap within blocks, with deviations widened by :math:`\sqrt{n / (n-1)}` so that small groups do not look too
+    certain.
 
     Args:
         claim: the claim.
@@ -134,7 +135,7 @@ def agreement(
         claim: the claim that τ is above zero.
         measure: one value for each thing.
         outcome: the other; things with a value that is not finite in either are left out, and counted.
-        settings: the setting of each thing, where several have the same; left out, each has its own.
+        settings: the setting of each thing, where several share one; by default each has its own.
         quantity: what τ is called.
         caveat: what the verdict does not say.
         unit: what the things are.

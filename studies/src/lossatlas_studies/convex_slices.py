@@ -137,8 +137,8 @@ def judge(rows: Sequence[Row], matched: float = math.inf) -> list[Verdict]:
             [row.bend for row in known],
             [abs(row.low) / row.high for row in known],
             settings=images.settings_of(known),
-            caveat="Different depths and kinds are pooled: what differs between them can make or hide an agreement."
-            + said,
+            caveat="Different depths and kinds are pooled: whatever differs between them can produce or hide an "
+            "agreement." + said,
         ),
     ]
 
@@ -146,7 +146,7 @@ def judge(rows: Sequence[Row], matched: float = math.inf) -> list[Verdict]:
 CAVEATS = (
     *images.CAVEATS,
     "The Hessian is that of automatic differentiation, which does not see the kinks of ReLU; the slices of the first "
-    "two verdicts are computed from the same Hessian, so that they and the eigenvalues speak of the same thing.",
+    "two verdicts are computed from the same Hessian, so that they and the eigenvalues describe the same thing.",
 )
 
 

@@ -28,7 +28,7 @@ class Settings:
     """What can be set."""
 
     data: str = about("digits", DATA)
-    train_samples: int = work(300, least=50, about="training samples, the first so many; all of them in every step")
+    train_samples: int = work(300, least=50, about="training samples, from the first on; all of them in every step")
     width: int = about(32, "units in each of two hidden layers")
     rates: tuple[float, ...] = about((0.09, 0.12, 0.15), "learning rates η, such that 2/η lies above λmax at the start")
     seeds: int = work(3, least=1, about="initial weights for each learning rate")
@@ -116,8 +116,8 @@ def judge(runs: Sequence[Run]) -> list[Verdict]:
 CAVEATS = (
     "Full-batch gradient descent without momentum on a network with tanh, with the squared loss. With momentum the "
     "edge is elsewhere, and small batches stay below it.",
-    "At the edge the critical step lies above and below η by turns: single looks scatter, their mean is judged.",
-    "Critical sharpness is the curvature along the gradient alone: far from the edge it says little of λmax.",
+    "At the edge the critical step lies alternately above and below η: single looks scatter, and their mean is judged.",
+    "Critical sharpness is the curvature along the gradient alone: far from the edge it says little about λmax.",
 )
 
 

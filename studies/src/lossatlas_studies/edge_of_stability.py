@@ -35,7 +35,7 @@ class Settings:
     """What can be set."""
 
     data: str = about("digits", DATA)
-    train_samples: int = work(300, least=50, about="training samples, the first so many; all of them in every step")
+    train_samples: int = work(300, least=50, about="training samples, from the first on; all of them in every step")
     width: int = about(32, "units in each of two hidden layers")
     rates: tuple[float, ...] = about((0.09, 0.12, 0.15), "learning rates η, such that 2/η lies above λmax at the start")
     seeds: int = work(3, least=1, about="initial weights for each learning rate")
@@ -155,7 +155,8 @@ def judge(runs: Sequence[Run]) -> list[Verdict]:
 CAVEATS = (
     "Full-batch gradient descent without momentum on a network with tanh, with the squared loss, as in the source; "
     "with cross entropy λmax falls again once all samples are fitted, and with small batches it stays below 2/η.",
-    "λmax is that of the Hessian by Lanczos' method to 0.1 %, at every so many steps; between them it oscillates.",
+    "λmax is that of the Hessian, by Lanczos' method to 0.1 %, taken at intervals of several steps; in between it "
+    "oscillates.",
 )
 
 

@@ -198,7 +198,8 @@ def judge(rows: Sequence[Row], settings: Settings) -> list[Verdict]:
         "" if not lost else f" {lost} networks do not fit the right classes to a loss of {settings.matched}: left out."
     )
     pooled = (
-        "Shares of poison are pooled, which is what spreads both; within one share there may be no agreement." + said
+        "Shares of poison are pooled, which is what spreads both quantities; within one share there may be no "
+        "agreement." + said
     )
     verdicts = []
     for task in reversed(TASKS):
@@ -236,12 +237,12 @@ def judge(rows: Sequence[Row], settings: Settings) -> list[Verdict]:
 
 CAVEATS = (
     "A poisoned network fits the same samples with right classes as a clean one, and further samples with wrong "
-    "classes that the measures do not see. So its minimum of the clean loss is one that fails the test set, found on "
-    "purpose.",
-    "Radius: how far one walks along filter-normalised random directions until the clean training loss has risen by "
-    "the set amount, the mean over directions. Margin: distance of a training sample from the decision boundary in "
+    "classes that the measures do not see. Its minimum of the clean loss is therefore one that fails on the test set, "
+    "found on purpose.",
+    "Radius: how far one can walk along filter-normalised random directions until the clean training loss has risen by "
+    "the set amount, as a mean over directions. Margin: distance of a training sample from the decision boundary in "
     "the input, to first order, the median.",
-    "Flat minima and good test errors have a common cause here; that flat minima generalise is not shown by it.",
+    "Flat minima and good test errors have a common cause here; this does not show that flat minima generalise.",
 )
 
 

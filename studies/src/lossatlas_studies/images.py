@@ -29,7 +29,7 @@ class AbstractImages:
     """What can be set in every study that trains networks on images and looks at planes around them."""
 
     data: str = about("digits", DATA)
-    train_samples: int = work(1437, least=16, power=2, about="training samples, the first so many")
+    train_samples: int = work(1437, least=16, power=2, about="training samples, from the first on")
     seeds: int = work(3, least=2, about="networks of each kind: initial weights and order of samples")
     epochs: int = work(80, least=1, about="at most")
     lr: float = about(0.05, "first learning rate, a tenth after 50, 75 and 92 % of the epochs")
@@ -189,10 +189,10 @@ def networks_table(rows: Sequence[Row], matched: float = math.inf) -> Numbers:
         name="networks",
         rows=[_table_row(row, matched) for row in rows],
         note="Bends down: mean over pairs of directions (each). The next three are 0 for every convex loss: what falls "
-        "after a rise along rays from the centre, the area behind a ridge, inner minima that a ridge parts from a "
+        "after a rise along rays from the centre, the area behind a ridge, inner minima that a ridge separates from a "
         "lower point, with Student's 95 % interval over pairs of directions. Valley: area with loss below 1. Spread: "
-        "median over cells of the standard deviation of the loss over directions, relative to its mean. λ: "
-        "extreme eigenvalues of the Hessian at the centre; a star marks those that had not converged.",
+        "median over cells of the standard deviation of the loss over directions, relative to its mean. λ: extreme "
+        "eigenvalues of the Hessian at the centre; a star marks those that had not converged.",
     )
 
 
@@ -217,14 +217,14 @@ def _table_row(row: Row, matched: float) -> dict[str, str]:
 
 SLICES = (
     "The share that bends down counts cells where the inequality of convex functions is broken by more than rounding "
-    "explains: it compares networks at one spacing, and proves nothing where it is zero."
+    "explains: it compares networks at one grid spacing, and proves nothing if it is zero."
 )
 
 CAVEATS = (
     "Directions are filter-normalised; biases and normalisation layers do not move; BatchNorm statistics are frozen, "
     "all as in the paper. Each network is one unit of the tests; its pairs of directions are averaged first, since "
     "they are not independent of each other.",
-    "Where the settings say so, training stops at the same loss for all networks that reach it, so that minima of "
-    "one height are compared; in the paper all networks were trained for the same number of epochs.",
+    "If the settings say so, training stops at the same loss for all networks that reach it, so that minima of equal "
+    "height are compared; in the paper all networks were trained for the same number of epochs.",
     "Eigenvalues are those of the Hessian that derivatives see; at the kinks of ReLU they miss what a slice sees.",
 )

@@ -43,7 +43,7 @@ class Settings:
     heads: int = about(4, "heads of each block")
     block: int = about(64, "bytes read at once in pretraining")
     starts: int = work(4, least=1, about="starts of each kind, each tuned twice")
-    control: bool = about(True, "whether there are starts, too, that have read the text's bytes in random order")
+    control: bool = about(True, "whether there are also starts that have read the text's bytes in random order")
     pretrain_steps: int = work(800, least=2, power=2, about="steps of pretraining")
     pretrain_lr: float = about(5e-3, "largest learning rate of Adam in pretraining")
     pretrain_batch: int = work(16, least=4, about="blocks in a step of pretraining")
@@ -58,7 +58,7 @@ class Settings:
     until: float = about(0.03, "mean loss of 50 steps at which tuning stops; 0 never stops early")
     matched: float = about(0.05, "loss on the learned problems above which a network counts as not trained")
     points: int = work(15, least=3, power=0.5, about="along each axis of a plane")
-    span: float = about(0.25, "a plane goes from minus to plus so much, in multiples of its directions")
+    span: float = about(0.25, "extent of a plane, plus and minus this multiple of its directions")
     line_points: int = work(41, least=3, about="points of the lines that are shown")
     way_points: int = work(21, least=3, about="points of the way between two networks")
     rise: float = about(0.2, "rise of the loss, in nats per token, at which the radius and the valley end")
@@ -229,8 +229,8 @@ def _both(own: Sequence[Row], said: str) -> list[Verdict]:
             settings=[kinds[start] for start in sorted(kinds)],
             quantity="Kendall τ of the two areas",
             unit="starts",
-            caveat="Starts of one kind share what makes the kind, and two kinds are too few to tell an agreement from "
-            "chance.",
+            caveat="Starts of one kind share what defines the kind, and two kinds are too few to distinguish an "
+            "agreement from chance.",
         ),
         larger(
             "Pretraining changes how alike loss and score rank the cells of a plane",
@@ -239,7 +239,7 @@ def _both(own: Sequence[Row], said: str) -> list[Verdict]:
             quantity="Kendall τ of loss and score over cells, pretrained minus random",
             unit="starts",
             two_sided=True,
-            caveat=_taus(own) + " Cells where nothing is solved are ties, and count for less.",
+            caveat=_taus(own) + " Cells where nothing is solved are ties and count for less.",
         ),
         larger(
             "A pretrained start solves more of the problems that it was not tuned on",
@@ -309,7 +309,7 @@ def caveats(rows: Sequence[Row], starts: Sequence[Start], settings: Settings) ->
         f"the centres, generation byte by byte differs by at most {off:.3g}.",
         f"Pretrained starts have read {settings.pretrain_steps} times {settings.pretrain_batch} blocks and reach "
         f"{min(read):.2f} to {max(read):.2f} nats per byte on the last tenth. They are no more than that: a large "
-        "model that has read much, as that of Hao et al. had, may behave otherwise.",
+        "model that has read a lot, as that of Hao et al. had, may behave differently.",
         "Loss and score are those of the problems that are learned; the scores at the centres are "
         f"{min(scores):.3g} to {max(scores):.3g}. Tuning stops at one loss for all, with one recipe, after the steps "
         "of the table. The mean over the two tunings of a start is one unit of the tests. There is one plane for each "

@@ -31,7 +31,7 @@ class Settings:
     """What can be set."""
 
     data: str = about("digits", DATA)
-    train_samples: int = work(1000, least=50, about="training samples, the first so many; λ̂ is of these")
+    train_samples: int = work(1000, least=50, about="training samples, from the first on; λ̂ is of these")
     width: int = about(32, "units in the hidden layer")
     rates: tuple[float, ...] = about((0.02, 0.05, 0.1, 0.2), "learning rates of stochastic gradient descent")
     batches: tuple[int, ...] = about((16, 32, 64), "samples in a batch")
@@ -182,12 +182,12 @@ def _caveat(rows: Sequence[Row], settings: Settings) -> str:
 
 CAVEATS = (
     "λ̂ is taken at nβ = n / log n and one pull: a direction that curves by less than γ/nβ counts as flat. At another "
-    "temperature or pull the numbers are others, and their order may be.",
+    "temperature or pull the numbers change, and their order may too.",
     "Every network descends to one training loss with one small learning rate, so that what is compared is where its "
-    "own training had led. That loss is no minimum: with cross entropy on data that can be separated there is none. "
+    "own training had led. That loss is not a minimum: with cross entropy on separable data there is none. "
     "Chains that find a lower loss on average are refused; a slope too gentle for that makes λ̂ smaller.",
-    "Learning rate and batch change more than degeneracy: the length of the weights, for one, to which λ̂ at a fixed "
-    "pull is not indifferent.",
+    "Learning rate and batch size change more than degeneracy: for one, the length of the weights, to which λ̂ at a "
+    "fixed pull is sensitive.",
     "Test errors of a few per cent of some hundred samples differ by a sample or two: ties and near-ties are common.",
 )
 
@@ -224,7 +224,7 @@ def _table(rows: Sequence[Row]) -> Numbers:
         }
         for row in rows
     ]
-    note = "± is of the chains alone. Refused estimates are shown, and take part in no verdict."
+    note = "± covers the chains only. Refused estimates are shown but take part in no verdict."
     return Numbers(name="networks", rows=table, note=note)
 
 

@@ -14,7 +14,7 @@ VALLEY = 1.0
 """Loss below which a point is in the valley."""
 
 BEND = 0.05
-"""A cell bends down where it does so by more than this share of how it bends up (Li et al. 2018, section 6)."""
+"""A cell bends down if it does so by more than this share of how it bends up (Li et al. 2018, section 6)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""How a study gets its networks and looks at them: data by words, training, landscapes and eigenvalues as stages."""
+"""How does a study get its networks and look at them? Data by words, training, landscapes and eigenvalues as stages."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def load(words: str, *, samples: int = 0, device: str = "cpu") -> Data:
     Args:
         words: ``digits``, ``cifar10:FOLDER`` or ``npz:TRAIN.npz,TEST.npz``; or ``noise``, made-up images of the shape
             of CIFAR-10's with random classes, for dry runs.
-        samples: of the training data, the first so many; 0 is all. Test data is cut to as many.
+        samples: training samples, from the first on; 0 is all. Test data are cut to the same number.
         device: where the tensors are to be.
 
     Raises:

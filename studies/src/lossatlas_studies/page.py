@@ -1,4 +1,4 @@
-"""How findings are read: a page that needs nothing else, a folder of figures and CSV, and an index of all studies."""
+"""How are findings read? On a self-contained page, in a folder of figures and CSV, and in an index of all studies."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ def _many(count: int) -> str:
     return (
         "The first verdict is the study's own; its question and test were fixed before the run, and a measure that was "
         "not is named among the caveats."
-        + (f" With {count} verdicts at 5 % each, a false one among them is likelier than 5 %." if count > 1 else "")
-        + " A verdict is about the networks, data and settings below and no others."
+        + (f" With {count} verdicts at 5 % each, a false one among them is more likely than 5 %." if count > 1 else "")
+        + " A verdict is about the networks, data and settings below, and no others."
     )
 
 
@@ -101,7 +101,7 @@ def _run(study: Study, found: Mapping[str, Any]) -> Iterator[Any]:
     )
     yield Heading("How to run it again")
     yield f"{found['command']}    (this run: {found['date']})"
-    yield "An interrupted run goes on where it stopped. Figures as PNG and all numbers as CSV lie beside this page."
+    yield "An interrupted run continues where it stopped. Figures as PNG and all numbers as CSV are beside this page."
 
 
 def figure_csv(shown: Any) -> str:
@@ -183,8 +183,8 @@ def write_index(folder: Path) -> Path:
     total = sum({name: seconds for entry in entries for name, seconds in entry["stages"].items()}.values())
     intro = (
         f"<p>{number_of(len(entries), 'study', 'studies')}; their stages took {total / 60:.0f} minutes when "
-        "they were run. “Seen” holds at the scale that was run and says nothing of others. Each verdict is at 5 %: of "
-        "twenty claims with nothing to them, one is seen.</p>"
+        "they were run. “Seen” holds at the scale that was run and says nothing about others. Each verdict is at 5 %: "
+        "of twenty claims with nothing behind them, one is seen.</p>"
     )
     style = resources.files("lossatlas.draw").joinpath("page", "report.css").read_text(encoding="utf-8")
     page = resources.files("lossatlas.draw").joinpath("page", "report.html").read_text(encoding="utf-8")

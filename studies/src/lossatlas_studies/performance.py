@@ -87,7 +87,7 @@ def _reduced(settings: Any, say: Say) -> Any:
     words = getattr(settings, "data", "")
     if not networks.absent(words):
         return smaller
-    say(f"{words} is not there: this dry run goes on with made-up images of the same shape")
+    say(f"{words} is not there: this dry run continues with made-up images of the same shape")
     return dataclasses.replace(smaller, data=networks.STAND_IN)
 
 

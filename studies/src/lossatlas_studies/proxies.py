@@ -1,4 +1,4 @@
-"""By what could one tell early which network will be good? Measures of landscapes, their rivals, and their costs."""
+"""How could one tell early which network will be good? Measures of landscapes, their rivals, and their costs."""
 
 from __future__ import annotations
 

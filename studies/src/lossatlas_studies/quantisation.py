@@ -26,7 +26,7 @@ class Settings:
     """What can be set."""
 
     data: str = about("digits", DATA)
-    train_samples: int = work(1000, least=50, about="training samples, the first so many")
+    train_samples: int = work(1000, least=50, about="training samples, from the first on")
     width: int = about(64, "units in each of two hidden layers")
     rates: tuple[float, ...] = about((0.01, 0.03, 0.1), "first learning rates of stochastic gradient descent")
     batches: tuple[int, ...] = about((16, 128), "samples in a batch")
@@ -137,11 +137,11 @@ def judge(rows: Sequence[Row], settings: Settings) -> list[Verdict]:
 
 CAVEATS = (
     "Round-to-nearest of weights by channel; activations, biases and normalising layers stay in floating point. "
-    "Methods that calibrate or train with rounding may rank networks in another way.",
+    "Methods that calibrate or train with rounding may rank networks differently.",
     "All networks are trained until the same training loss, with different learning rates, batches and weight decay. "
-    "These differ in more than flatness: weight decay alone makes weights, and so the step of the grid, smaller.",
+    "They differ in more than flatness: weight decay alone makes the weights, and so the step of the grid, smaller.",
     "Radius: how far one walks along filter-normalised random directions until the training loss has risen by the set "
-    "amount. A rounding step is no random direction: it is bounded weight by weight.",
+    "amount. A rounding step is not a random direction: it is bounded weight by weight.",
 )
 
 

@@ -150,7 +150,7 @@ def judge(rows: Sequence[Row], settings: Settings) -> list[Verdict]:
             [row.bend for row in own],
             settings=images.settings_of(own),
             quantity="Kendall τ of |log10 of the ratio of gradient norms| and area that bends down",
-            caveat="Depths and kinds are pooled: what differs between them can make an agreement." + said,
+            caveat="Depths and kinds are pooled: whatever differs between them can produce an agreement." + said,
         ),
         larger(
             "A recurrent network without gates is more non-convex than one with an additive cell (LSTM)",

@@ -53,13 +53,13 @@ def figures(rows: Sequence[Row], measure: str, found: Searches) -> list[Figure]:
         Figure(
             name="agreement",
             shown=_agreement(taus, ceiling, len(rows)),
-            words=f"How each predictor ranks the networks. The first verdict is on “{_by(measure).short}” alone; to "
-            "take the best of the others after seeing this figure would be to choose one that was lucky.",
+            words=f"How each predictor ranks the networks. The first verdict is on “{_by(measure).short}” alone; "
+            "picking the best of the others after seeing this figure would mean picking a lucky one.",
         ),
         Figure(
             name="cost",
             shown=_cost(rows, taus),
-            words="The same against what each predictor costs. To the left and high up is where a predictor is of use.",
+            words="The same against what each predictor costs. Useful predictors are at the upper left.",
         ),
         Figure(
             name="searches",
@@ -161,7 +161,8 @@ def _searches(found: Searches) -> Plot:
     ]
     caption = [
         "Regret: test error of the chosen network minus the smallest of all. Lines on the right: 95 % intervals by the "
-        "jackknife over networks; they do not say how far two ways differ, since both see the same networks."
+        "jackknife over networks; they do not say how far two ways of searching differ, since both see the same "
+        "networks."
     ]
     return Plot(panels=panels, caption=caption)
 

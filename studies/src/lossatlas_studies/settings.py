@@ -57,7 +57,7 @@ def changed(settings: S, assignments: Iterable[str]) -> S:
         assignments: ``"name=value"``; several values are separated by commas.
 
     Raises:
-        SpecError: an unknown name, all good ones are listed; or a value of another type.
+        SpecError: the name is unknown (the message lists all valid ones), or the value has another type.
 
     Example:
         >>> @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ def changed(settings: S, assignments: Iterable[str]) -> S:
         name, sign, value = words.partition("=")
         name = name.strip().replace("-", "_")
         if not sign:
-            raise SpecError(f"--set {words}: expected NAME=VALUE, with a NAME out of {', '.join(known)}")
+            raise SpecError(f"--set {words}: expected NAME=VALUE, where NAME is one of {', '.join(known)}")
         if name not in known:
             raise SpecError(unknown("--set", name, known))
         changes[name] = _typed(name, value.strip(), known[name])

@@ -134,7 +134,7 @@ def _figures(rows: Sequence[Row], shown: Sequence[xr.Dataset], deepest: Sequence
 
 def _paper() -> Numbers:
     rows = [{"layers": str(d), "residual": f"{a:.2f} %", "plain": f"{b:.2f} %"} for d, (a, b) in PAPER.items()]
-    note = "For reading beside the above, not for comparison: test errors of the paper, ResNets on CIFAR-10."
+    note = "For reference, not for comparison: test errors of the paper, ResNets on CIFAR-10."
     return Numbers(name="paper", rows=rows, note=note)
 
 
@@ -149,7 +149,7 @@ def _authors(settings: Settings) -> list[Figure]:
             name="authors",
             shown=found,
             words="Beside it: the authors' own ResNet-56 with skip connections on 500 images of CIFAR-10, as their "
-            f"code computed it. {percent(shape([found]).bend)} of it bends down, at a spacing of its own, so this "
+            f"code computed it. {percent(shape([found]).bend)} of it bends down, but its spacing is different, so this "
             "share is not comparable.",
             view={"scale": "log", "clip": CLIP, "kind": "contour"},
         )

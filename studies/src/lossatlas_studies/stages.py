@@ -1,4 +1,4 @@
-"""How the parts of a study survive an interruption: each has a folder of its own, keyed by its settings."""
+"""How do the parts of a study survive an interruption? Each has a folder of its own, keyed by its settings."""
 
 from __future__ import annotations
 

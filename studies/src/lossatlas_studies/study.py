@@ -1,4 +1,4 @@
-"""What a study is: a question, a claim with its source, settings at two scales, a run, and what it found."""
+"""What is a study? A question, a claim with its source, settings at two scales, a run, and what it found."""
 
 from __future__ import annotations
 

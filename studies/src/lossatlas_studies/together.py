@@ -1,4 +1,4 @@
-"""How several studies are run beside each other: each in a process of its own, so that none takes others with it."""
+"""How are several studies run side by side? Each in a process of its own, so that none takes others down with it."""
 
 from __future__ import annotations
 

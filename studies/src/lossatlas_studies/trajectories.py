@@ -42,7 +42,7 @@ class Settings:
     """What can be set."""
 
     data: str = about("digits", DATA)
-    train_samples: int = work(1437, least=16, power=2, about="training samples, the first so many")
+    train_samples: int = work(1437, least=16, power=2, about="training samples, from the first on")
     size: int = about(8, "height and width of an image")
     width: int = about(4, "channels of the first group of VGG-9; the paper's are 64")
     small_batch: int = work(32, least=4, about="samples in a small batch")
@@ -319,8 +319,8 @@ def _mean(values: np.ndarray) -> float:
 
 
 CAVEATS = (
-    "A checkpoint is kept after every epoch, as in the paper. With more or fewer of them both the path's explained "
-    "variance and the random walk's are others; only their difference says anything.",
+    "A checkpoint is kept after every epoch, as in the paper. With more or fewer, both the path's explained variance "
+    "and the random walk's would change; only their difference says anything.",
     "All parameters count, those of normalising layers too. The surface has the BatchNorm statistics of the last "
     "network.",
     "A step of the path is an epoch of many steps of training, with momentum and weight decay, which the surface does "

@@ -1,4 +1,4 @@
-"""How the paths of trainings are shown: upon their planes, their variance beside a random walk's, and their angles."""
+"""How are the paths of training runs shown? On their planes, with variance beside a random walk's, and angles."""
 
 from __future__ import annotations
 

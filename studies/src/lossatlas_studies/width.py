@@ -123,7 +123,7 @@ def _figures(rows: Sequence[Row], shown: Sequence[xr.Dataset]) -> list[Figure]:
 
 def _paper() -> Numbers:
     rows = [{"factor": str(k), "residual": f"{a:.2f} %", "plain": f"{b:.2f} %"} for k, (a, b) in PAPER.items()]
-    note = "For reading beside the above, not for comparison: test errors of the paper, ResNet-56 on CIFAR-10."
+    note = "For reference, not for comparison: test errors of the paper, ResNet-56 on CIFAR-10."
     return Numbers(name="paper", rows=rows, note=note)
 
 
