@@ -18,7 +18,7 @@ class WeightNorm:
     )
 
     def __call__(self, objective, params=None):
-        """The norm at a point; left out, at the origin."""
+        """The norm at a point; by default at the origin."""
         value = norm({**objective.origin, **(params or {})})
         return sharpness.Sharpness(
             measure="weight_norm",
