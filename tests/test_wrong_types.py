@@ -75,7 +75,7 @@ CALLS = {
     "a place that is a number": (lambda: P.project(5), "expected a model or tensors by name"),
     "a line without an objective": (lambda: la.interpolate(MODEL, MODEL, MODEL), MADE),
     "eigenvalues of a model": (lambda: la.eigenvalues(MODEL), MADE),
-    "eigenvalues at a model": (lambda: la.eigenvalues(MEASURED, MODEL), rf"{POINT}; of a model: dict\(model.named"),
+    "eigenvalues at a model": (lambda: la.eigenvalues(MEASURED, MODEL), rf"{POINT}; for a model: dict\(model.named"),
     "eigenvalues at a number": (lambda: la.eigenvalues(MEASURED, 5), POINT),
     "how many eigenvalues in words": (lambda: la.eigenvalues(MEASURED, k="a"), "k is a str .*how many eigenvalues"),
     "the trace of a model": (lambda: la.trace(MODEL), MADE),

@@ -143,7 +143,7 @@ def test_a_picture_of_blocks_names_them_and_says_what_they_do_not_prove() -> Non
         plot = found.plot()
         text = " ".join(plot.caption)
         assert "By block" in text
-        assert "is not above that of any block" in text
+        assert "is no larger than that of any block" in text
         names = [word for _, word in plot.panels[0].x_ticks] or [series.label for series in plot.panels[0].series]
         assert "parts.layers.1" in names
     part = la.trace(objective, by="parts.layers.*.up", probes=3)

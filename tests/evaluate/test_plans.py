@@ -296,7 +296,7 @@ def test_weights_come_from_the_pristine_ones_at_every_point():
     [
         ({"training": True}, "random numbers"),
         ({"autograd": True}, "derivatives"),
-        ({"batchnorm": "recalibrated"}, "anew at every point"),
+        ({"batchnorm": "recalibrated"}, "afresh at every point"),
         ({"memory": 1}, "does not stay"),
     ],
 )

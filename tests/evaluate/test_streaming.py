@@ -189,9 +189,9 @@ def test_what_in_place_cannot_do_is_refused(options, message):
         la.Objective(decoder(), tokens(), loss=cross_entropy, in_place=True, **options)
     objective = la.Objective(decoder(), tokens(), loss=cross_entropy, in_place=True)
     plane = la.Plane.random(objective, axes=("x",))
-    with pytest.raises(SpecError, match="has the plan 'plain' alone"):
+    with pytest.raises(SpecError, match="allows only the plan 'plain'"):
         la.sample(objective, plane, la.Grid(x=(-1, 1, 3)), plan="graph")
-    with pytest.raises(SpecError, match="around the model's own weights alone"):
+    with pytest.raises(SpecError, match="only around the model's own weights"):
         la.sample(objective, la.Plane.random(decoder(), axes=("x",)), la.Grid(x=(-1, 1, 3)))
     with pytest.raises(SpecError, match="puts the weights back"):
         la.sample(

@@ -210,7 +210,11 @@ def test_of_a_function_a_scaled_gradient_and_a_second_function_have_their_own_qu
 def test_a_map_says_along_whose_update_it_is_and_what_bounds_it():
     bowl, scale = function(), {"a": np.ones(2), "b": np.array(2.0)}
     for options, label, caveat in (
-        ({}, "2/ηc", "along its gradient at which the loss first rises. Of that one direction, never above λmax"),
+        (
+            {},
+            "2/ηc",
+            "along its gradient at which the loss first rises. For that one direction; to second order never above λmax",
+        ),
         ({"scaled": scale}, "2/ηc, scaled gradient", "not bounded by λmax of the unscaled Hessian"),
         ({"second": function(np.array([2.0, 1.0, 3.0]))}, "2/ηc, relative", "not bounded by λmax of either loss"),
     ):
@@ -234,7 +238,7 @@ def test_what_does_not_go_with_a_function_is_said():
         SpecError, match="update is a dict; expected a function of the parameters that gives the gradient"
     ):
         la.sharpness.critical_map(bowl, ways(bowl), GRID, update={"a": np.ones(2)})
-    with pytest.raises(SpecError, match="update is about a lossatlas.Function"):
+    with pytest.raises(SpecError, match="update is for a lossatlas.Function"):
         la.sharpness.critical_map(objective, plane(objective), GRID, update=slope)
     with pytest.raises(SpecError, match="second is .*; expected another lossatlas.Function"):
         la.sharpness.critical_map(bowl, ways(bowl), GRID, second=objective)

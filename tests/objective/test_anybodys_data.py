@@ -301,7 +301,7 @@ def test_streams_are_read_again_and_one_that_runs_dry_is_named():
                 yield self.left.pop()
 
     assert la.Objective(linear(), Stream(), F.cross_entropy, memory=0, batch_size=4)()["loss"] > 0
-    with pytest.raises(SpecError, match="data gave 1 batches at first and 0 now.*gives the same each time"):
+    with pytest.raises(SpecError, match="data gave 1 batches at first and 0 now.*is the same each time"):
         la.Objective(linear(), Dry(), F.cross_entropy, memory=0)()
 
 

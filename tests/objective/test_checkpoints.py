@@ -141,7 +141,7 @@ def test_code_in_a_checkpoint_does_not_run(tmp_path, writer, monkeypatch):
         torch.save(content, tmp_path / "a.pt")
     else:
         (tmp_path / "a.pt").write_bytes(pickle.dumps({"evil": Malicious()}))
-    with pytest.raises(SpecError, match=r"would run code from the file.*only if you made the file.*--trust-pickle"):
+    with pytest.raises(SpecError, match=r"would run code from the file.*only if you trust the file.*--trust-pickle"):
         read_checkpoint(tmp_path / "a.pt")
     assert not (tmp_path / "ran").exists()
     if writer == "torch":
@@ -333,7 +333,7 @@ def test_tied_weights_need_to_be_there_once_and_must_agree():
         assert loaded.absent == tuple({"embed.weight", "head.weight"} - {name})
     model, before = Tied(), None
     before = model.head.weight.detach().clone()
-    with pytest.raises(SpecError, match=r"ties 'head.weight' to 'embed.weight', and the file has different values"):
+    with pytest.raises(SpecError, match=r"ties 'head.weight' to 'embed.weight', but the file has different values"):
         load_state(model, {"embed.weight": torch.ones(7, 3), "head.weight": torch.zeros(7, 3)}, source=Path("a"))
     assert torch.equal(before, model.head.weight)
 
@@ -401,7 +401,7 @@ def test_without_a_model_the_weights_are_the_largest_dictionary_that_is_no_train
     torch.save({"params_ema": state, "optimizer": {"state": {0: moments}}}, tmp_path / "a.pt")
     assert list(read_checkpoint(tmp_path / "a.pt")) == ["weight", "bias"]
     torch.save({"params": state, "params_ema": state}, tmp_path / "b.pt")
-    with pytest.raises(SpecError, match="weights under several keys, 'params', 'params_ema'; say which"):
+    with pytest.raises(SpecError, match="weights under several keys, 'params', 'params_ema'; choose one with"):
         read_checkpoint(tmp_path / "b.pt")
     assert list(read_checkpoint(tmp_path / "b.pt", key="params")) == ["weight", "bias"]
 

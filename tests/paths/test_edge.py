@@ -167,7 +167,7 @@ def test_a_loop_without_torch_logs_the_same_numbers(update):
 def test_what_a_torch_model_needs_is_said():
     with pytest.raises(SpecError, match=r"a torch model needs|data is missing"):
         Edge().step(nn.Linear(3, 2), 0.1)
-    with pytest.raises(SpecError, match="update is about a lossatlas.Function"):
+    with pytest.raises(SpecError, match="update is for a lossatlas.Function"):
         Edge(data=pair(), loss=F.cross_entropy, update=lambda p: p).step(nn.Linear(3, 2), 0.1)
     with pytest.raises(SpecError, match="update is an int"):
         Edge(update=5)

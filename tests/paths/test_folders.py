@@ -100,10 +100,10 @@ def test_copies_are_left_out_and_said(tmp_path):
 
 def test_what_has_no_order_is_refused(tmp_path):
     (tmp_path / "a").mkdir()
-    with pytest.raises(la.SpecError, match="fewer than two checkpoints say when they were kept"):
+    with pytest.raises(la.SpecError, match="fewer than two checkpoints say when they were saved"):
         la.Trajectory.open(folder_of(tmp_path / "a", ["best.pt", "last.pt", "init.pt"]))
     (tmp_path / "b").mkdir()
-    with pytest.raises(la.SpecError, match="two trainings in one folder"):
+    with pytest.raises(la.SpecError, match="two training runs in one folder"):
         la.Trajectory.open(folder_of(tmp_path / "b", ["fold1_epoch3.pt", "fold2_epoch3.pt", "fold1_epoch4.pt"]))
     (tmp_path / "c").mkdir()
     with pytest.raises(la.SpecError, match="counts epochs and step_500.pt steps"):

@@ -169,7 +169,7 @@ def test_another_training_in_the_same_folder_is_refused_and_nothing_lost(tmp_pat
     again = Run(seed=seed, lr=0.01)
     if seed == 0 and recorded == 1:
         return  # a single checkpoint, and the same weights: nothing can tell, and nothing is glued
-    with pytest.raises(la.RunMismatchError, match="Two trainings are not one path.*overwrite=True"):
+    with pytest.raises(la.RunMismatchError, match="Two training runs are not one path.*overwrite=True"):
         la.Recorder(tmp_path, every=2).step(again.model, **({"epoch": 0} if told else {}))
     assert steps_in(tmp_path) == before
 
@@ -201,7 +201,7 @@ def test_a_path_is_replaced_when_asked_for(tmp_path):
     assert steps_in(tmp_path) == [0, 1]
     assert len(list(tmp_path.glob("*.safetensors"))) == 2
     assert len(la.Trajectory.open(tmp_path).shapes) == 2
-    with pytest.raises(la.SpecError, match="choose one of them"):
+    with pytest.raises(la.SpecError, match="either replaced or continued; choose one"):
         la.Recorder(tmp_path, overwrite=True, resume=True)
 
 

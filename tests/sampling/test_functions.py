@@ -184,7 +184,7 @@ def noisy(p):
 
 
 def test_what_is_not_a_function_is_refused_before_the_first_point():
-    with pytest.raises(SpecError, match="two evaluations at the centre differ .* random numbers that it draws"):
+    with pytest.raises(SpecError, match="two evaluations at the centre differ .* random numbers it draws"):
         la.sample(function(noisy), la.Plane.random(function(), seed=0), GRID)
     with pytest.raises(SpecError, match="loss at the centre is nan"):
         la.sample(function(lambda p: np.nan), la.Plane.random(function(), seed=0), GRID)

@@ -112,7 +112,7 @@ def test_the_range_is_said_in_the_caption_and_a_resumed_run_is_the_same(tmp_path
 
 def test_a_loss_that_never_rises_has_no_basin():
     objective = objective_of([[0.0]])
-    with pytest.raises(SpecError, match="rises by 1 above the centre .* on 0 of 2 rays .* give the range"):
+    with pytest.raises(SpecError, match="rises by 1 above the centre .* on 0 of 2 rays .* state the range"):
         radius.find(objective, plane_of(objective, "x"), rise=1.0)
 
 

@@ -120,7 +120,7 @@ def test_a_shard_of_another_run_or_plan_is_refused(tmp_path):
     with pytest.raises(la.RunMismatchError, match="2-of-2 belongs to another run"):
         merge(tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "shards" / "2-of-2")
-    with pytest.raises(la.RunMismatchError, match="by the plan 'graph.*run that shard again"):
+    with pytest.raises(la.RunMismatchError, match="by the plan 'graph.*rerun that shard"):
         la.sample(objective, plane, grid, run=tmp_path / "run", shard="2/2", plan="graph")
 
 

@@ -253,6 +253,6 @@ def test_without_torchrun_the_executor_says_how_to_start(monkeypatch):
     objective = la.Objective(nn.Linear(4, 3), (torch.ones(4, 4), torch.zeros(4, dtype=torch.long)), F.cross_entropy)
     with pytest.raises(SpecError, match="not started by torchrun"):
         la.sample(objective, la.Plane.random(objective), la.Grid(x=(-1, 1, 3), y=(-1, 1, 3)), executor="torchrun:2")
-    with pytest.raises(SpecError, match="not taken by ranks together"):
+    with pytest.raises(SpecError, match="ranks cannot compute curvature together"):
         plane, grid = la.Plane.random(objective), la.Grid(x=(-1, 1, 3), y=(-1, 1, 3))
         la.curvature_map(objective, plane, grid, executor="torchrun")

@@ -338,7 +338,7 @@ def test_what_cannot_be_asked_of_inputs_is_refused():
     other = la.Objective(nn.Linear(2, 1).double(), (torch.ones(6, 2).double(), data[1]), F.mse_loss)
     with pytest.raises(SpecError, match="make the InputPlane from this objective's data"):
         la.sample(other, plane, la.Grid(x=(0, 1, 2), y=(0, 1, 2)))
-    with pytest.raises(SpecError, match="moves the inputs, and this curvature is by the weights"):
+    with pytest.raises(SpecError, match="moves the inputs, but this curvature is with respect to the weights"):
         la.curvature_map(objective, plane, la.Grid(x=(0, 1, 2), y=(0, 1, 2)))
 
 
