@@ -12,7 +12,7 @@ __all__ = ["GROUPS", "brought", "names_of"]
 GROUPS = {
     "lossatlas.renderers": "a suffix of a file, and what writes a scene into it: lossatlas.draw.renderer.Renderer",
     "lossatlas.measures": "a measure of flatness: lossatlas.flatness.door.Measure",
-    "lossatlas.executors": "who evaluates points, called with the text behind the colon: lossatlas.sampling.executors",
+    "lossatlas.executors": "who evaluates points, called with the text after the colon: lossatlas.sampling.executors",
     "lossatlas.studies": "a study, run by `lossatlas study`: lossatlas_studies.study.Study",
     "lossatlas.commands": "a command of `lossatlas`, a click.Command",
 }

@@ -115,7 +115,7 @@ def test_weights_drawn_at_random_are_the_same_each_time_so_that_a_command_resume
     assert (torch.get_rng_state() == before).all()
     torch.randn(3)
     second = sample(*GRID, "--run", "a", model=model, data=data)
-    assert "initial weights (seed 0, where they are random)" in first.stderr
+    assert "initial weights (seed 0, if they are random)" in first.stderr
     assert first.stdout.splitlines()[0] == second.stdout.splitlines()[0]
 
 

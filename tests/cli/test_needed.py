@@ -116,7 +116,7 @@ REFUSED = {
     },
     "trajectory": {
         **{
-            f"--folder path {one}": f"{one.split()[0]} is for the surface under the path, which takes --model and --data"
+            f"--folder path {one}": f"{one.split()[0]} is for the surface under the path, which needs --model and --data"
             for one in (
                 "--data user.py:pair", "--checkpoint a.pt", "--loss mse", "--samples 3", "--device cpu", "--metric error",
                 "--x 0 1 5", "--plan plain", "--precision exact", "--run r", "--title a", "--grid 5", "--out a.png",

@@ -64,7 +64,7 @@ def test_the_checkpoints_alone_give_the_variance_and_its_null(here):
     assert "Random directions meet the line" in result.stdout
     assert "explained variance" in (here / "variance.svg").read_text()
     said = run("trajectory", "--folder", "path0", "--run", "new", code=2).stderr
-    assert "--run is for the surface under the path, which takes --model and --data" in said
+    assert "--run is for the surface under the path, which needs --model and --data" in said
     assert not (here / "new").exists()
 
 

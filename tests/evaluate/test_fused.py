@@ -274,7 +274,11 @@ class Linear(nn.Module):
 
 @pytest.mark.parametrize(
     ("net", "words"),
-    [(Deciding, "torch.fx: TraceError"), (Hooked, "a hook of the model"), (Linear, "nothing follows a convolution")],
+    [
+        (Deciding, "torch.fx: TraceError"),
+        (Hooked, "a hook of the model"),
+        (Linear, "no convolution is followed by anything"),
+    ],
 )
 def test_what_cannot_be_fused_is_refused_and_sampled_otherwise(monkeypatch, net, words):
     torch.manual_seed(0)

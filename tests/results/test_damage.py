@@ -97,7 +97,7 @@ def test_five_hundred_flipped_bytes_give_no_wrong_value_no_traceback_and_no_hang
 def test_the_result_of_another_run_is_refused_and_repair_sets_it_aside(run, tmp_path):
     scan(tmp_path / "other", seed=1)
     shutil.copy(tmp_path / "other" / RESULT, run / RESULT)
-    with pytest.raises(SpecError, match=r"landscape.nc belongs to another run than .*spec.json.*lossatlas repair"):
+    with pytest.raises(SpecError, match=r"landscape.nc belongs to a different run from .*spec.json.*lossatlas repair"):
         la.open(run)
     examined = repair.examine(run)
     assert [damage.file for damage in examined.damages] == [RESULT]
@@ -227,7 +227,7 @@ def test_a_point_put_in_without_the_tally_is_noticed(growing):
 def test_the_journal_of_another_run_is_refused_also_where_the_specification_is_gone(growing, tmp_path):
     scan(tmp_path / "other", seed=1)
     shutil.copy(tmp_path / "other" / JOURNAL, growing / JOURNAL)
-    with pytest.raises(SpecError, match=r"journal.sqlite belongs to another run than .*spec.json: centre error"):
+    with pytest.raises(SpecError, match=r"journal.sqlite belongs to a different run from .*spec.json: centre error"):
         la.open(growing)
     with pytest.raises(SpecError, match="belongs to another run"):
         scan(growing)

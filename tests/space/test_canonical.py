@@ -319,7 +319,7 @@ def test_a_wrong_rescaling_would_be_noticed(monkeypatch):
 
 def test_what_is_not_fixed_is_said_where_it_applies():
     said = {name: " ".join(caveats(la.zoo.model(name))) for name in ("mlp", "vit", "lstm", "decoder", "resnet20")}
-    assert "2 pairs of layers are joined by ReLU" in said["mlp"]
+    assert "2 pairs of layers are joined only by ReLU" in said["mlp"]
     assert "matrix on the queries" in said["vit"]
     assert "4 norms pass their gain" in said["vit"]
     assert "4 norms pass their gain" in said["decoder"]

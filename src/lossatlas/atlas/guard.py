@@ -75,9 +75,9 @@ class Guard:
             return "this server answers only to 127.0.0.1 and localhost"
         origin = given.get("origin")
         if origin is not None and origin != f"http://{host}":
-            return "this server answers its own pages alone"
+            return "this server answers only its own pages"
         if given.get("sec-fetch-site", "none") not in ("none", "same-origin"):
-            return "this server answers its own pages alone"
+            return "this server answers only its own pages"
         if method not in _READING and not secrets.compare_digest(given.get(TOKEN, "").encode(), self.token.encode()):
             return "anything but reading needs the token that `lossatlas serve` printed"
         return ""

@@ -142,7 +142,7 @@ def _sections(found: Any, wish: dict[str, Any], only: tuple[str, ...]) -> dict[s
     kept = {"quantise": Section(about=about, plot=plot, rows=found.rows(), caveats=(found.caveat,))}
     for step in found.steps:
         if rows := [asdict(layer) for layer in step.layers]:
-            words = f"Each layer alone at {step.rounding.bits} bits. {about}"
+            words = f"Each layer on its own at {step.rounding.bits} bits. {about}"
             alone = replace(plot, panels=plot.panels[-1:])
             kept["quantise, layers"] = Section(about=words, plot=alone, rows=rows, caveats=(found.caveat,))
     return {", ".join([name, *others]): section for name, section in kept.items()}

@@ -216,7 +216,7 @@ def _initial(model: str, name: str) -> str:
     """A model without a checkpoint; the name of one of Hugging Face says whose weights it has."""
     from lossatlas.cli.names import SEED
 
-    return name if model.startswith("hf:") else f"{model} with its initial weights (seed {SEED}, where they are random)"
+    return name if model.startswith("hf:") else f"{model} with its initial weights (seed {SEED}, if they are random)"
 
 
 def _which(samples: int | str) -> str:

@@ -159,7 +159,7 @@ class Scan:
         if self.executor:
             named(self.executor)
         if self.shard and (not self.run or self.seeds):
-            raise SpecError(f"--shard {self.shard} needs --run, the folder that all shards share, and no --seeds")
+            raise SpecError(f"--shard {self.shard} needs --run, the folder that all shards share, without --seeds")
 
     def _check_text(self) -> None:
         text = corpora.wanted(self.model, self.data)

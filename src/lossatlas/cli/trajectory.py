@@ -20,7 +20,7 @@ from lossatlas.oneline import number_of
 __all__ = ["trajectory_command"]
 
 
-_SURFACE = flag("model", "config", words="the surface under the path, which takes --model and --data")
+_SURFACE = flag("model", "config", words="the surface under the path, which needs --model and --data")
 
 
 @click.command("trajectory", cls=Measuring, own="The path")

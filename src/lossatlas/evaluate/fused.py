@@ -169,7 +169,7 @@ class _Fusing:
     def done(self) -> tuple[tuple[Tensor, Tensor], ...]:
         chains = [chain for node in self._nodes if (chain := self._chain(node))]
         if not chains:
-            raise UntraceableError("nothing follows a convolution that its kernel could take in")
+            raise UntraceableError("no convolution is followed by anything that its kernel could absorb")
         factors = [one for number, chain in enumerate(chains) for one in self._put(f"kernel_{number}", chain)]
         self._read.graph.lint()
         self._read.recompile()

@@ -15,11 +15,11 @@ from lossatlas.oneline import number_of
 __all__ = ["CARRIED_OUT", "NAMES", "PRECISIONS", "Plan", "batches_to_try", "check", "stacks_to_try", "workers_to_try"]
 
 NAMES = {
-    "auto": "by a rule of model, data and grid, without a clock: short runs are plain, others take a graph that agrees",
+    "auto": "by a rule on model, data and grid, not by the clock: short runs are plain, others use a graph that agrees",
     "fastest": "time a few points each way and take the fastest that agrees; another run may choose another way",
     "plain": "move a private copy of the model and call it, batch by batch",
     "channels_last": "plain calls on a part of the batch for each core, with kernels stored channels last",
-    "fused": "the same, with the norm, the sum and the ReLU that follow a convolution taken into its kernel",
+    "fused": "the same, with the norm, sum and ReLU after a convolution fused into its kernel",
     "graph": "run the traced graph: norms folded, kernels fused, the constant part computed once, batches that fit the "
     "cache",
     "stacked": "the graph, for several points at once",
@@ -92,7 +92,7 @@ def check(plan: str | Plan, precision: str, device: torch.device) -> str:
         if plan.name not in CARRIED_OUT:
             raise SpecError(unknown("plan.name", plan.name, CARRIED_OUT))
         if precision not in ("exact", plan.precision):
-            raise SpecError(f"precision={precision!r} beside {plan!r}; leave precision out, the plan has its own")
+            raise SpecError(f"precision={precision!r} with {plan!r}; leave precision out, since the plan has its own")
         precision, plan = plan.precision, plan.name
     if not isinstance(plan, str):
         raise SpecError(f"plan is a {type(plan).__name__}; expected a name ({', '.join(NAMES)}) or a lossatlas.Plan")

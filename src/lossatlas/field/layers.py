@@ -139,6 +139,6 @@ def _rugged(landscape: xr.Dataset, value: str) -> Layer | None:
     hidden, falls = int((cells >= 0).sum()), int((cells == 1).sum())
     words = (
         f"{hidden} of {cells.size} cells lie behind a ridge as seen from the centre; in {falls} of them {value} falls "
-        "again along one of the rays of the measure, after a rise. A convex function has none."
+        "again after a rise, along one of the rays of the measure. A convex function has no such cells."
     )
     return Layer(name="ruggedness", regions=("behind a ridge", "falls again after a rise"), cells=cells, words=words)

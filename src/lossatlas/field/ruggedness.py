@@ -36,7 +36,7 @@ MEASURES = {
 
 PROVES = {
     "descent": "That the loss is neither convex nor an increasing function of a convex one, where it is not 0. "
-    "Unchanged by a scale and an offset of the loss.",
+    "Unchanged by scaling the loss or adding a constant.",
     "behind": "The same; and no straight line from the centre leads there without going up and down. Unchanged by "
     "every increasing transformation of the loss.",
     "minima": "The same; but not that the network has these minima, which need not be minima outside the slice. "

@@ -255,5 +255,7 @@ def another_view(landscape: xr.Dataset, shown: Range, value: str = "loss") -> st
     )
     beyond = filled & (made.heights(landscape[value].values) >= top) if made.clipped is not None else ~filled & filled
     if beyond.any() and shown.high > made.high:
-        words += f" {int(beyond.sum())} of them lie above the clip of that view, where little is known of their values."
+        words += (
+            f" {int(beyond.sum())} of them lie above the clip of that view, where little is known about their values."
+        )
     return words

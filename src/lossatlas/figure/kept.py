@@ -88,7 +88,7 @@ def keep(run: str | os.PathLike[str], upon: Sequence[Overlay]) -> Path:
     """
     folder = Path(run)
     if not folder.is_dir():
-        raise SpecError(f"{folder} is no folder of a run; sample with run={str(folder)!r} first")
+        raise SpecError(f"{folder} is not a run folder; sample with run={str(folder)!r} first")
     write_text(folder / FILE, checksum.sealed({"upon": [content_of(one) for one in upon]}, ascii=False))
     return folder / FILE
 
@@ -108,6 +108,6 @@ def kept(run: str | os.PathLike[str]) -> list[Overlay]:
     file = Path(run) / FILE
     if not file.is_file():
         return []
-    content = checksum.verified(json_object(file, "what is drawn upon a run"), file, required=True)
-    with reading(file, "what is drawn upon a run"):
+    content = checksum.verified(json_object(file, "overlays of a run"), file, required=True)
+    with reading(file, "overlays of a run"):
         return [overlay_of(one) for one in content["upon"]]

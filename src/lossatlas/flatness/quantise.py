@@ -279,7 +279,7 @@ def _single(layers: int | str | None, wanted: Sequence[Rounding]) -> int | None:
     if layers == "auto":
         return 4 if 4 in bits else min(bits)
     if layers is not None and layers not in bits:
-        raise SpecError(f"layers={layers!r}; expected one of bits={bits}, 'auto', or None for no layer by itself")
+        raise SpecError(f"layers={layers!r}; expected one of bits={bits}, 'auto', or None for no single layers")
     return None if layers is None else int(layers)
 
 

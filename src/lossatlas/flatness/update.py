@@ -86,6 +86,6 @@ def next_step(ground: Ground, gradient: Tensor, optimizer: torch.optim.Optimizer
     try:
         twin.step()
     except TypeError as fault:  # LBFGS asks for a closure
-        raise SpecError(f"update: {type(optimizer).__name__} takes no single step of a gradient ({fault})") from fault
+        raise SpecError(f"update: {type(optimizer).__name__} cannot take a single gradient step ({fault})") from fault
     moved = {names[key]: (ground.base[names[key]] - tensor.detach()) / rate for key, tensor in copies.items()}
     return ground.matrix.joined({name: step for name, step in moved.items() if name in ground.matrix.names})

@@ -304,7 +304,7 @@ def _torch_file(source: Path, trust_pickle: bool) -> Any:
     except Exception as fault:  # a damaged file can fail in any way
         if "TorchScript" in str(fault):
             raise SpecError(
-                f"checkpoint {source} is TorchScript, which is code; save its weights where it came from: "
+                f"checkpoint {source} is TorchScript, which is code; save its weights where it was made: "
                 "torch.save(torch.jit.load(path).state_dict(), 'weights.pt')"
             ) from fault
         raise SpecError(f"checkpoint {source} cannot be read; truncated or damaged? ({_reason(fault)})") from fault

@@ -107,7 +107,7 @@ def result_of(folder: Path, spec: RunSpec | None = None) -> xr.Dataset:
         return _with_run(result, None)
     spec = spec or spec_of(folder)
     if told != spec.key.hex() and (told is not None or spec.format != FIRST):
-        raise SpecError(f"{folder / RESULT} belongs to another run than {folder / SPEC}")
+        raise SpecError(f"{folder / RESULT} belongs to a different run from {folder / SPEC}")
     return _with_run(result, None)
 
 
@@ -211,7 +211,7 @@ def check_same(folder: Path, spec: RunSpec, connection: sqlite3.Connection) -> N
     if there.key != spec.key:
         parts = "; ".join(there.differences(spec)) or f"begun {there.about.created}, and this one {spec.about.created}"
         raise SpecError(
-            f"{path} belongs to another run than {folder / SPEC}: {parts}. Restore the journal that belongs here, or "
+            f"{path} belongs to a different run from {folder / SPEC}: {parts}. Restore the journal that belongs here, or "
             "move this one to where it belongs"
         )
 

@@ -87,8 +87,9 @@ def check_centre(objective: Measurable, chart: Chart, centre: Centre, spec: RunS
     for name, value in _centre_cell(spec, told).items():
         if name in centre.values and not _same(centre.values[name], value, SAME_CELL):
             raise SpecError(
-                f"the cell at the centre has the {name} {value:.9g}, and the centre itself {centre.values[name]:.9g}: "
-                "the points do not belong to the stated function; start a new run folder, with plan='plain'"
+                f"the cell at the centre has the {name} {value:.9g}, but the centre itself has "
+                f"{centre.values[name]:.9g}: the points do not belong to the stated function; start a new run folder, "
+                "with plan='plain'"
             )
 
 

@@ -68,7 +68,7 @@ def named(text: str) -> Executor:
     found = make_outside(rest) if callable(make_outside) else make_outside
     if not callable(getattr(found, "start", None)):
         raise SpecError(
-            f"{GROUP}: {name!r} gives a {type(found).__name__}; expected a callable that takes the text behind the "
+            f"{GROUP}: {name!r} gives a {type(found).__name__}; expected a callable that takes the text after the "
             "colon and returns an object with start(work), see lossatlas.sampling.executors.Executor"
         )
     return found  # type: ignore[no-any-return]

@@ -111,7 +111,7 @@ def pack(work: Work, *, threads: int | None = None) -> Parcel:
     if work.in_order:
         raise SpecError(
             "executor: here each point begins where the one before it ended, so the points cannot be shared out; leave "
-            "executor out (or warm, of a map of curvature)"
+            "executor out (or, for a map of curvature, warm)"
         )
     made = Made(work.subject)
     content = _pickled(work, made)

@@ -154,7 +154,7 @@ def caveats(model: nn.Module) -> tuple[str, ...]:
     else:
         if network.pairs:
             lines.append(
-                f"not fixed: {len(network.pairs)} pairs of layers are joined by ReLU, pooling or BatchNorm alone; "
+                f"not fixed: {len(network.pairs)} pairs of layers are joined only by ReLU, pooling or BatchNorm; "
                 "scaling one unit on its way in and back on its way out changes the picture, not the function "
                 "(--canonical removes it)"
             )

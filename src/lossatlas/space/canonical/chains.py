@@ -174,7 +174,7 @@ class _Reader:
         folded, taken = {norm for _, norm in folds}, {norm for norm, _ in gains}
         kinds: tuple[tuple[tuple[type[nn.Module], ...], set[str], str], ...] = (
             ((_BatchNorm,), folded, "BatchNorm layers do not follow a layer of their own"),
-            (GAINS, taken, "norms are not read by linear layers alone"),
+            (GAINS, taken, "norms are read by more than linear layers"),
         )
         for classes, done, reason in kinds:
             rest = [path for path, module in self.modules.items() if isinstance(module, classes) and path not in done]

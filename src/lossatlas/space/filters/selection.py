@@ -46,8 +46,8 @@ def matching(table: Mapping[str, Row], only: str | Iterable[str]) -> list[str]:
         if not any(fnmatch.fnmatchcase(alias, pattern) for aliases in names.values() for alias in aliases):
             near = difflib.get_close_matches(pattern, names, n=3, cutoff=0.4) or _spread(list(names))
             raise SpecError(
-                f"only={pattern!r} fits none of the {len(names)} tensors; there are {', '.join(near)} …; "
-                "* stands for any text, and lossatlas explain lists all names"
+                f"only={pattern!r} fits none of the {len(names)} tensors, such as {', '.join(near)} …; * stands for "
+                "any text, and lossatlas explain lists all names"
             )
     return [
         name
