@@ -211,8 +211,8 @@ def check_same(folder: Path, spec: RunSpec, connection: sqlite3.Connection) -> N
     if there.key != spec.key:
         parts = "; ".join(there.differences(spec)) or f"begun {there.about.created}, and this one {spec.about.created}"
         raise SpecError(
-            f"{path} belongs to a different run from {folder / SPEC}: {parts}. Restore the journal that belongs here, or "
-            "move this one to where it belongs"
+            f"{path} belongs to a different run from {folder / SPEC}: {parts}. Restore the journal that belongs here, "
+            "or move this one to where it belongs"
         )
 
 

@@ -124,7 +124,7 @@ class Torchrun:
                 continue
             if not set(there := mesh.mesh.flatten().tolist()) <= set(mine):
                 return (
-                    f"the weights {name!r} are spread over the ranks {there}, and this group is {mine}: make the mesh "
+                    f"the weights {name!r} are spread over the ranks {there}, but this group is {mine}: make the mesh "
                     f'by init_device_mesh(device, (groups, {self.size}), mesh_dim_names=("point", "model")) and take '
                     'mesh["model"]'
                 )
