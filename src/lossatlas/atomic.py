@@ -13,7 +13,7 @@ from pathlib import Path
 __all__ = ["replacing", "sweep", "write_text"]
 
 OLD_SECONDS = 3600.0
-"""A file that nobody has written to for so long has no writer any more."""
+"""A file that has not been written to for this long no longer has a writer."""
 
 
 @contextlib.contextmanager

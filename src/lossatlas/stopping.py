@@ -33,10 +33,10 @@ def listening() -> Iterator[None]:
 
 
 def ask() -> bool:
-    """Ask whoever is at work to stop after the block in hand.
+    """Ask the work in progress to stop after the block in hand.
 
     Returns:
-        Whether anybody listens who was not asked before; if not, stop at once.
+        Whether anything listens that was not asked before; if not, stop at once.
     """
     heard = bool(_listeners) and not _asked.is_set()
     _asked.set()
@@ -55,13 +55,13 @@ def end() -> None:
 
 
 def ended() -> bool:
-    """Whether somebody wanted the program to end at once, so that whatever goes wrong from now on is no fault of it."""
+    """Whether the program was asked to end at once, so that whatever goes wrong from now on is not its fault."""
     return _ended.is_set()
 
 
 @contextlib.contextmanager
 def held() -> Iterator[None]:
-    """A stretch of work in which nobody stops alone: whoever is asked waits for :func:`release`."""
+    """A stretch of work in which no process stops on its own: one that is asked to stop waits for :func:`release`."""
     _held.append(1)
     try:
         yield
@@ -75,7 +75,7 @@ def asked() -> bool:
 
 
 def release() -> None:
-    """Let whoever is held stop after the block in hand, since all were told to."""
+    """Let a held process stop after the block in hand, since all were told to."""
     _held.clear()
     _asked.set()
 

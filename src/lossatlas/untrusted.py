@@ -42,10 +42,10 @@ MOST_HEADER = 100_000_000
 """The largest header of a safetensors file, in bytes: the limit of the library itself."""
 
 LARGE = 256 * 1024**2
-"""Compressed contents up to so many bytes are read, however small the file is."""
+"""Compressed contents of up to this many bytes are read, however small the file."""
 
 _MOST_COMPRESSED = 100
-"""Larger compressed contents may be so many times as large as the file."""
+"""Larger compressed contents may be at most this many times as large as the file."""
 
 _BYTES = {"BOOL": 1, "U8": 1, "I8": 1, "F16": 2, "BF16": 2, "I16": 2, "U16": 2, "F32": 4, "I32": 4, "U32": 4} | {
     "F64": 8, "I64": 8, "U64": 8, "C64": 8,
@@ -283,7 +283,7 @@ def check_zip(path: str | os.PathLike[str]) -> None:
         path: the file; one that is not an archive is left to its reader.
 
     Raises:
-        SpecError: it claims more than so many times its size.
+        SpecError: it claims to be many times larger than it may be.
     """
     source = Path(path)
     with reading(source, "an archive", "truncated or damaged?"):

@@ -24,7 +24,7 @@ def candidates(shelf: Shelf, entries: Sequence[Entry]) -> tuple[Entry, ...]:
         entries: what is drawn.
 
     Returns:
-        Maps of curvature, also those in files, the newest first; none where not one surface alone is drawn.
+        Maps of curvature, including those in files, the newest first; none unless a single surface is drawn.
     """
     if len(entries) != 1 or entries[0].kind != "landscape":
         return ()
@@ -55,5 +55,5 @@ def over(surface: xr.Dataset, maps: Sequence[Entry]) -> xr.Dataset | None:
 
 
 def _network(found: xr.Dataset) -> str:
-    """Its fingerprint; empty where nobody took it."""
+    """Its fingerprint; empty if none was taken."""
     return str(structured(found, "provenance").get("fingerprints", {}).get("model", ""))

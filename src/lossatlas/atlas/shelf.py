@@ -105,7 +105,7 @@ class Entry:
         return [landscape], view
 
     def small(self) -> tuple[list[xr.Dataset], View]:
-        """The same on every so many points: enough for a picture of the size of a thumb."""
+        """The same on every n-th point: enough for a thumbnail."""
         if self.kind in ("path", "seeds"):
             return self.seen()
         found = reading.open(self.path)
@@ -187,7 +187,7 @@ class Shelf:
         return list(found.values())
 
     def lately(self) -> list[Entry]:
-        """What was there a moment ago: for each picture of a run that grows nobody looks through all folders."""
+        """What was there a moment ago: not all folders are searched for each picture of a growing run."""
         return list(self._known.values()) if time.monotonic() - self._looked < _FRESH else self.entries()
 
     def entry(self, number: str) -> Entry | None:

@@ -30,7 +30,7 @@ from lossatlas.space.planefile import load_directions
 __all__ = ["Trail", "files"]
 
 _EMPTY = 9
-"""Points along an axis of a plane that nobody has sampled."""
+"""Points along an axis of a plane that has not been sampled."""
 
 
 def files(folder: Path) -> list[Path]:
@@ -224,7 +224,7 @@ class Trail:
 
 
 def _bare(title: str, paths: Sequence[overlays.Path]) -> tuple[xr.Dataset, View]:
-    """Paths in their plane, where nobody has sampled a surface: each point stands at its own loss."""
+    """Paths in their plane, where no surface has been sampled: each point stands at its own loss."""
     coordinates = np.concatenate([np.column_stack([path.x, path.y]) for path in paths])
     low, high = coordinates.min(axis=0), coordinates.max(axis=0)
     extent = float((high - low).max()) or 1.0
@@ -249,7 +249,7 @@ def _bare(title: str, paths: Sequence[overlays.Path]) -> tuple[xr.Dataset, View]
 
 
 def _heights(path: overlays.Path) -> np.ndarray:
-    """The loss of each network, or where nobody has evaluated it, its loss in training."""
+    """The loss of each network or, where it has not been evaluated, its loss in training."""
     nothing = np.full(len(path.x), np.nan)
     own = path.along.get("loss of the network", nothing)
     return np.where(np.isfinite(own), own, path.along.get("loss in training", nothing))

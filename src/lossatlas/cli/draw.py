@@ -112,7 +112,7 @@ def _map(_context: click.Context, _option: click.Parameter, run: str | None) -> 
     help="Where the camera stands, in degrees (default: where the valley is seen best).",
 )
 @click.option("--render", is_flag=True, help="Render the relief with soft light; takes a few seconds (png, pdf, svg).")
-@needing("--bare", needs=flag("render"), is_flag=True, help="With --render: the relief alone, without words (png).")
+@needing("--bare", needs=flag("render"), is_flag=True, help="With --render: only the relief, without words (png).")
 @needing("--transparent", needs=flag("render"), is_flag=True, help="With --render: a transparent background.")
 @needing(
     "--mark",

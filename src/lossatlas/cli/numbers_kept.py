@@ -58,7 +58,7 @@ def own_settings(config: Path | None, given: dict[str, Any]) -> dict[str, Any]:
     this answer.
 
     Returns:
-        Values by the names of a Scan's fields, none for those that nobody gave.
+        Values by the names of a Scan's fields, without those that were not given.
     """
     told = settings(config, given)
     return {name: value for name, value in told.items() if name != "out" or given.get("out")}
@@ -68,7 +68,7 @@ def identity_of(models: Mapping[str, Any]) -> dict[str, Any]:
     """What must be the same for numbers to stand beside each other.
 
     Args:
-        models: objectives by name; one alone is known by what it is, not by its name.
+        models: objectives by name; a single one is known by what it is, not by its name.
 
     Returns:
         Model, data and loss; of several, of each by its name.

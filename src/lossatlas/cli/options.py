@@ -382,7 +382,7 @@ def settings(config: Path | None, given: dict[str, Any]) -> dict[str, Any]:
     """What a :class:`~lossatlas.cli.scan.Scan` is told: what the file says, overruled by the flags that were given.
 
     Returns:
-        Values by the names of a Scan's fields, none for those that nobody gave.
+        Values by the names of a Scan's fields, without those that were not given.
 
     Raises:
         SpecError: the file is missing or damaged, or has an unknown key.

@@ -128,7 +128,7 @@ def listen(shelf: Any, port: int, *, show: bool, run: str = "", words: str = "")
 
 
 def _bound(port: int) -> socket.socket:
-    """A socket that this machine alone can reach."""
+    """A socket that only this machine can reach."""
     made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

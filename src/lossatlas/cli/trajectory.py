@@ -91,7 +91,7 @@ def trajectory_command(
 
     \b
     Examples:
-      The explained variance alone:
+      Only the explained variance:
         lossatlas trajectory --folder runs/path
       The path on the surface, and the loss of the networks beside that of the surface:
         lossatlas trajectory --folder runs/path --model train.py:make_model --data train.py:loader \\

@@ -108,7 +108,7 @@ class Channels:
             self._join(FIXED, root)
 
     def _hold(self, *tensors: Tensor | None) -> None:
-        """Hold all axes of some tensors still: nobody knows how they are used."""
+        """Hold all axes of some tensors still: it is not known how they are used."""
         for tensor in tensors:
             name = self._names.get(id(tensor))
             for dim in range(tensor.dim() if tensor is not None and name is not None else 0):

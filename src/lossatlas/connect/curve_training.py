@@ -185,7 +185,7 @@ class _Shelf:
     """Where a training lies between two epochs: bends, momenta, random states.
 
     Args:
-        file: ``None`` for a training that nobody keeps.
+        file: ``None`` for a training that is not kept.
         spec: what it is.
     """
 

@@ -45,7 +45,7 @@ def add_slopes(loss: Tensor, moved: list[Tensor], views: Sequence[Tensor], share
         moved: by which tensors.
         views: what is added to, one for each tensor, flat.
         share: how many times.
-        every: of so many numbers of a tensor one is taken.
+        every: one number in this many of a tensor is taken.
     """
 
     def adding(view: Tensor) -> Callable[[Tensor], None]:

@@ -325,7 +325,7 @@ class _Shelf:
     """Where the eigenvectors of the last point lie, so that a resumed run begins its next point as if never stopped.
 
     Args:
-        folder: the run folder; ``None`` for a run that nobody keeps.
+        folder: the run folder; ``None`` for a run that is not kept.
     """
 
     def __init__(self, folder: Path | None) -> None:

@@ -237,13 +237,13 @@ class Matrix:
             return self.named(self._slope(range(len(self.names))))
 
     def _slope(self, where: Sequence[int], onto: Tensor | None = None, times: float = 1.0, every: int = 1) -> Tensor:
-        """The gradient by some tensors where the weights stand, as a vector, or added so many times to one.
+        """The gradient by some tensors where the weights stand, as a vector, or a multiple of it added to one.
 
         Args:
             where: which tensors.
             onto: the vector; by default zeros.
             times: how many times.
-            every: of so many numbers of a tensor one is taken, so that no whole vector is made.
+            every: one number in this many of a tensor is taken, so that no whole vector is made.
 
         Returns:
             The vector.

@@ -57,7 +57,8 @@ class Subspace:
 
     Args:
         matrix: what multiplies vectors.
-        room: at most so many vectors; as many products are kept, both in the format of the model and on its device.
+        room: the largest number of vectors; as many products are kept, both in the format of the model and on its
+            device.
         outside: unit vectors at right angles to each other, [m, n]: only the space at right angles to them is looked
             at, and the matrix is what it is there.
     """

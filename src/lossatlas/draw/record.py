@@ -56,7 +56,7 @@ def described(sources: Sequence[xr.Dataset], view: Any) -> dict[str, Any]:
         view: the View; fields that are as by default are left out, and what lies on the field.
 
     Returns:
-        Numbers, texts, lists and mappings alone.
+        Only numbers, texts, lists and mappings.
     """
     told = {entry.name: getattr(view, entry.name) for entry in fields(view) if entry.name not in ("overlays", "ratio")}
     default = {entry.name: None if entry.default is MISSING else entry.default for entry in fields(view)}
@@ -91,7 +91,7 @@ def _landscape(source: xr.Dataset) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """The same in numbers, texts, lists and mappings alone; a number that is not finite as its name."""
+    """The same in numbers, texts, lists and mappings only; a number that is not finite becomes its name."""
     if isinstance(value, Mapping):
         return {str(key): plain(one) for key, one in value.items()}
     if isinstance(value, (list, tuple)):

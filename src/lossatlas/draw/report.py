@@ -40,7 +40,7 @@ from lossatlas.figure.words import number
 __all__ = ["COLUMN", "Report", "add_table", "report"]
 
 COLUMN = 400.0
-"""Pictures wider than so many points have several panels, and are not made smaller than can be read."""
+"""Pictures wider than this many points have several panels, and are not shrunk until they are illegible."""
 
 _COLUMNS = 5
 _BETWEEN, _LETTERS = 3.5, 72

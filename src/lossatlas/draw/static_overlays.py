@@ -54,7 +54,7 @@ class _Room:
         write: writes words beside a place, aligned, and gives them back.
         plate: whether words stand on a plate of the paper's colour, since what is behind them may be light or dark.
         taken: what is taken already.
-        lines: paths on the page, float64 [n, 2] in points, which words had better not lie upon.
+        lines: paths on the page, float64 [n, 2] in points, which words should avoid.
         left_out: words that found no room.
     """
 
@@ -109,7 +109,7 @@ def _crosses(places: np.ndarray, box: Box) -> float:
 
 
 def draw_relief(axes: Axes3D, scene: Scene, panel: Cells, number: int, heights: np.ndarray, floor: float) -> None:
-    """Draw paths and points twice: on the surface, and on the map below it. Regions lie on the map alone."""
+    """Draw paths and points twice: on the surface, and on the map below it. Regions lie only on the map."""
     for index, overlay in enumerate(scene.overlays):
         if overlay.panel not in (None, number):
             continue

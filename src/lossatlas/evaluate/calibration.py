@@ -48,7 +48,7 @@ class Whole:
         maker: makes the ways on all samples.
         agreement: what to agree with.
         keep: takes the way of the plan that was found right, for its first user.
-        ahead: the coordinates of so many points that the run will ask for first; they fill a stack that is evaluated
+        ahead: the coordinates of the first points that the run will ask for; they fill a stack that is evaluated
             anyway, and are kept with the way.
     """
 

@@ -68,7 +68,7 @@ class Ways:
     Args:
         objective: what is measured.
         chart: where.
-        errors: whether every value has its standard error beside it; then there is the plain way alone.
+        errors: whether every value has its standard error beside it; then only the plain way is possible.
     """
 
     objective: Measurable
@@ -156,7 +156,7 @@ class Asking:
         points: how many points it is expected to take.
         seconds: measured for one plain evaluation; no choice depends on it but that of "fastest".
         centre: plain values at the centre, by name.
-        ahead: the coordinates of so many points that are asked for first, float64 [n, k].
+        ahead: the coordinates of the first points that will be asked for, float64 [n, k].
     """
 
     points: int
@@ -375,8 +375,8 @@ def _kept(ways: Ways, journal: _Journal, plan: str | Plan) -> Plan | None:
         return None
     if plan not in ("auto", "fastest", kept.name, kept):
         raise SpecError(
-            f"plan={str(plan)!r}: this run began with the plan '{kept}', and other values would differ from its own in "
-            "the last digits; leave plan out, or start a new run folder"
+            f"plan={str(plan)!r}: this run began with the plan '{kept}', and another plan's values would differ in the "
+            "last digits; leave plan out, or start a new run folder"
         )
     return kept
 

@@ -77,7 +77,7 @@ class Comparison:
 
     @property
     def _verdict(self) -> str:
-        """The difference alone, in as few words as stand on a line."""
+        """Only the difference, in few enough words for one line."""
         first, second = self.titles
         difference, low, high = map(number, (self.difference, self.low, self.high))
         what = f"{first} over {second}" if self.scale == "log" else f"{first} minus {second}"

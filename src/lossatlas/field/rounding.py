@@ -24,13 +24,13 @@ SPACING = {
 """Spacing of numbers around 1, by number format. TF32 has the mantissa of a half."""
 
 SPACINGS = 8
-"""How many spacings a value may be off by the time it has gone through a network, where nobody has measured it."""
+"""How many spacings a value may be off after passing through a network, where this was not measured."""
 
 MARGIN = 2.0
 """How much larger than at the points where it was measured the rounding may be elsewhere."""
 
 _SUMMED = {"float64": 500.0}
-"""By format, how much larger than the largest value the things summed may be where nobody has measured it. In double
+"""By format, how much larger than the largest value the summands may be, where this was not measured. In double
 precision even this is nothing beside what a picture shows; in a shorter format only a small part of the largest value
 is allowed for, or nothing could be told there."""
 
@@ -92,7 +92,7 @@ def rounding(landscape: xr.Dataset, value: str = "loss") -> tuple[np.ndarray, st
 
 
 def _assumed(size: np.ndarray, coarsest: str) -> np.ndarray:
-    """What may have been summed to get each value, where nobody has measured it."""
+    """What may have been summed to get each value, where this was not measured."""
     finite = size[np.isfinite(size)]
     if not len(finite):
         return size

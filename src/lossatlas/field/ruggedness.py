@@ -46,7 +46,7 @@ PROVES = {
 """What each measure proves, and what leaves it unchanged."""
 
 STEEPEST = 3
-"""Rays go to the cells at most so many cells from the centre along each axis: 32 of them in a plane."""
+"""Rays go to cells at most this many cells from the centre along each axis: 32 of them in a plane."""
 
 
 @dataclass(frozen=True, kw_only=True)

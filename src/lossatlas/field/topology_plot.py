@@ -81,7 +81,7 @@ class Shape(Protocol):
 
 
 def plot(found: Shape) -> Plot:
-    """The merge tree beside the persistence diagram; of a single minimum, which makes no tree, the diagram alone.
+    """The merge tree beside the persistence diagram; for a single minimum, which makes no tree, only the diagram.
 
     Args:
         found: the shape of a field.

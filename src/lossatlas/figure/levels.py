@@ -100,7 +100,7 @@ def _symlog_levels(low: float, high: float, count: int, linear_below: float) -> 
 
 
 def _round_magnitudes(low: float, high: float, decades: float, count: int) -> list[float]:
-    """1-2-5, 1-3 or powers of ten from low to high, as dense as ``count`` lines on so many decades allow."""
+    """1-2-5, 1-3 or powers of ten from low to high, as dense as ``count`` lines over these decades allow."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     per_decade = 1.6 * count / decades
     factors = (1, 2, 5) if per_decade >= 3 else (1, 3) if per_decade >= 2 else (1,)

@@ -185,7 +185,7 @@ class Plot:
     def brief(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """What it is, and what it proves: the first part of the caption and, where there are several, the last.
 
-        Both are in pieces, of which a narrow page has room for the first ones alone.
+        Both come in pieces, of which a narrow page has room only for the first.
         """
         first, *others = self.sentences or ("",)
         parts = first.removesuffix(".").split("; ") if others else [first]

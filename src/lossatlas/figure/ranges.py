@@ -17,7 +17,7 @@ from lossatlas.oneline import one_line
 __all__ = ["FAR", "FAR_ON_A_LINE", "Range", "choose", "forward"]
 
 FAR = 10.0
-"""On a map, cells may be clipped that are more than so many times as large as all others."""
+"""On a map, cells may be clipped that are more than this many times as large as all others."""
 FAR_ON_A_LINE = 1e3
 """The same on a line, where a barrier is the point of the picture."""
 

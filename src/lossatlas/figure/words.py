@@ -79,7 +79,7 @@ def ascii_only(text: str) -> str:
     r"""The same text for a format that takes nothing but ASCII.
 
     Returns:
-        The text, in ASCII alone.
+        The text, in ASCII only.
 
     Example:
         >>> print(ascii_only("−3.2×10⁻⁷ · naïve"))

@@ -115,7 +115,7 @@ class Batches:
     def seeded(self, seed: int) -> AbstractContextManager[None]:
         """The global random state, and the DataLoader's own generator, under a seed and put back afterwards.
 
-        Left alone where it is known that an evaluation draws nothing (``quiet``) and the data is kept.
+        Left alone if it is known that an evaluation draws nothing (``quiet``) and the data are kept.
 
         Returns:
             A context.

@@ -52,7 +52,7 @@ class Look:
         """Look at a batch.
 
         Raises:
-            SpecError: it holds no tensor, and nobody says what to do with it.
+            SpecError: it holds no tensor, and nothing says what to do with it.
         """
         if self.plain and self.size is None and not tensors_of(batch):
             raise SpecError(

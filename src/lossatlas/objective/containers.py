@@ -26,7 +26,7 @@ def map_tensors(function: Callable[[Tensor], Any], batch: Any) -> Any:
     """Apply a function to every tensor of a batch; all else stays as it is, and containers keep their class.
 
     Tensors are found in mappings, tuples, lists, dataclasses and the attributes of any other object; arrays of numbers
-    become tensors. Of a packed sequence the data is mapped alone.
+    become tensors. In a packed sequence only the data are mapped.
 
     Args:
         function: what becomes of a tensor.

@@ -61,8 +61,8 @@ def is_adapter_folder(path: Path) -> bool:
 def check_place(place: str, named: str) -> None:
     """Check that a name is a folder that is there, or one that the hub may know; before the hub is asked for long.
 
-    Models at the hub are ``OWNER/NAME``; the few with a name alone have an owner by now (``openai-community/gpt2``),
-    and are taken under the old name where they lie in the hub's cache.
+    Models on the hub are named ``OWNER/NAME``; the few that had only a name have an owner by now
+    (``openai-community/gpt2``), and are accepted under the old name if they are in the hub's cache.
 
     Args:
         place: the folder, or name at the hub.

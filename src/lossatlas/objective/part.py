@@ -118,8 +118,8 @@ def few(objective: Objective, rows: int) -> Any:
         rows: how many samples.
 
     Returns:
-        A batch of at most so many samples; the first batch as it is where it cannot be cut, or where the loss may take
-        its samples together.
+        A batch of at most ``rows`` samples; the first batch as it is if it cannot be cut, or if the loss may take its
+        samples together.
     """
     batch = next(iter(objective.batches))
     if not means.by_sample(objective):

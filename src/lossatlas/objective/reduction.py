@@ -182,7 +182,7 @@ def loss_mean(loss: Measure, value: Any, size: int, *, told: bool = False) -> Te
 def loss_each(loss: Measure, outputs: Any, targets: Any, size: int) -> Tensor:
     """The loss of every sample of one batch, float64 [N].
 
-    A loss that gives the mean of a batch is asked for each sample alone.
+    A loss that gives the mean of a batch is called for each sample separately.
 
     Args:
         loss: as of an Objective.

@@ -110,7 +110,7 @@ class Contact:
 def asked(objective: Objective) -> Iterator[None]:
     """Where an evaluation raises, call model and loss with the first batch under watch, which says why.
 
-    What raises later, at another point or for another batch alone, stays what it is.
+    An error raised later, at another point or for another batch only, stays what it is.
 
     Args:
         objective: what is evaluated.

@@ -38,7 +38,7 @@ SUFFIX = "_se"
 
 
 ENOUGH = 100
-"""Number of samples from which on a standard error is that of the formula alone."""
+"""Number of samples from which a standard error is simply that of the formula."""
 
 SKEWED = 3.0
 """How much the skewness of few samples widens it."""

@@ -35,11 +35,11 @@ _NONE = -(2**62)
 """A class number that no target has."""
 
 _NODES = 200
-"""After how many steps of a loss its graph is left alone: the weighted mean stands at its end."""
+"""Number of steps of a loss after which its graph is no longer searched: the weighted mean is at its end."""
 
 
 def looked_at(number: int) -> set[int]:
-    """Which of so many batches are looked at.
+    """Which batches out of a given number are looked at.
 
     Returns:
         Their numbers.

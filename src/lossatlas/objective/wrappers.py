@@ -33,7 +33,7 @@ INSIDE = {
 SEGMENTS = frozenset(
     ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module", "_original_module")
 )
-"""Parts of a tensor's name that wrappers alone put there, wherever they stand in it."""
+"""Parts of a tensor's name that only wrappers put there, wherever they appear in it."""
 
 FLAT = "torch.distributed.fsdp.fully_sharded_data_parallel.FullyShardedDataParallel"
 

@@ -1,7 +1,7 @@
 """How does the surface under a path grow while the path is recorded? In steps that fit a budget, coarse ones first.
 
-Where the path leaves the plane of the last surface, or its grid, another plane is begun, turned to be as near to the
-last one as can be. What is kept, and where, is in :mod:`lossatlas.paths.surfaces`.
+Where the path leaves the plane of the last surface, or its grid, another plane is begun, turned to be as close to the
+last one as possible. What is kept, and where, is in :mod:`lossatlas.paths.surfaces`.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class Below:
         return missed > 1.0 - float(path.principal(2).shares.sum()) + _LOST
 
     def _begin(self, path: Trajectory) -> None:
-        """Another plane, turned so that its axes are as near as can be to those of the last one."""
+        """Another plane, turned so that its axes are as close as possible to those of the last one."""
         plane = path.plane()
         if self._made is not None:
             plane = _turned(plane, self._made[0])
@@ -159,7 +159,7 @@ class Below:
 
 
 def _turned(plane: Plane, before: Plane) -> Plane:
-    """The same plane with its two axes turned to be as near as can be to those of another: orthogonal Procrustes."""
+    """The same plane with its two axes turned to be as close as possible to those of another: orthogonal Procrustes."""
     names = plane.axes
     products = np.array([[dot(plane.directions[a], before.directions[b]) for b in names] for a in names])
     left, _, right = svd(products)

@@ -11,7 +11,7 @@ __all__ = ["parts"]
 
 
 def parts(path: Trajectory, found: Principal) -> list[Part]:
-    """The parts of a report on a path, by its checkpoints alone.
+    """The parts of a report on a path, from its checkpoints alone.
 
     Args:
         path: the path.

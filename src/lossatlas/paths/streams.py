@@ -204,7 +204,7 @@ def inside(folder: Path) -> Path | None:
 
 
 def moving(source: Source) -> list[str]:
-    """The tensors that count as parameters where nobody says which are: all but running statistics."""
+    """The tensors that count as parameters if nothing says which do: all but running statistics."""
     return [name for name in source.shapes if name.rpartition(".")[2] not in STATISTICS]
 
 

@@ -26,7 +26,7 @@ UNKNOWN = "unknown"
 _AXES = ("x", "y", "z", "alpha", "beta", "gamma", "t", "u", "v", "w", "a", "b", "c", "α", "β", "γ")
 _SCORE = re.compile(r"acc|err|score|f1|auc", re.IGNORECASE)
 _MOST_EMPTY = 4
-"""A table whose points fill less than one part in so many of their grid lies on no grid."""
+"""A table whose points fill less than one part in this many of their grid lies on no grid."""
 
 
 def landscape(

@@ -32,7 +32,7 @@ class Landscape(xr.Dataset):  # type: ignore[no-untyped-call]
             return plain
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        """Text, html and, for viewers without html, the picture alone."""
+        """Text, html and, for viewers without html, just the picture."""
         shown: dict[str, Any] = {"text/plain": repr(self), "text/html": self._repr_html_()}
         with contextlib.suppress(Exception):
             shown["image/png"] = _notebook().png(self)

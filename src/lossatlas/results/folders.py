@@ -334,7 +334,7 @@ def _has_checksums(folder: Path) -> bool:
 def read_evaluation(folder: str | os.PathLike[str]) -> Mapping[str, Any]:
     """How the points of a run folder are evaluated; empty where it is not known.
 
-    It is noted in the journal and then in a file: a writer that died in between leaves the first alone.
+    It is noted in the journal and then in a file: a writer that died in between leaves only the first.
 
     Returns:
         JSON values by name.

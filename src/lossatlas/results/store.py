@@ -356,7 +356,7 @@ def _left(folder: Path, kept: str, spec: RunSpec) -> RunSpec:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what writers that died left half-written; nobody else writes here, the folder is locked."""
+    """Remove what dead writers left half-written; nothing else writes here, since the folder is locked."""
     for name in (SPEC, EVALUATION, CURVATURE, RESULT, ANCHORS):
         for scratch in folder.glob(f".{name}.*"):
             with contextlib.suppress(OSError):

@@ -185,9 +185,9 @@ class Adaptive:
 class AdaptiveQueue:
     """The points of one run that are still to come, in rounds: a round is chosen when all before it was told.
 
-    What a round holds depends on the values of the rounds before it alone: not on how many points are asked for at
-    once, on who evaluates them, or on where the run was interrupted. A run that goes on goes through its rounds again,
-    with the values that were told already.
+    What a round holds depends only on the values of the rounds before it: not on how many points are asked for at once,
+    who evaluates them, or where the run was interrupted. A resumed run goes through its rounds again, with the values
+    already told.
     """
 
     def __init__(self, sampler: Adaptive, told: Block) -> None:

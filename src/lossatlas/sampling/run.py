@@ -187,7 +187,7 @@ class _Carrying:
         return journal.finish(self.sampler.finish)
 
     def shared(self, shard: Shard, run: Path, centre: Centre) -> xr.Dataset:
-        """Evaluate one share in a journal of its own; whoever does the last point finishes the run."""
+        """Evaluate one share into a journal of its own; the job that does the last point finishes the run."""
         assert isinstance(self.sampler, Grid)
         part = Part(self.sampler, shard.share)
         with begun(shard.folder(run), self.spec, self.chart) as journal:
@@ -241,14 +241,14 @@ class _Carrying:
 def _finished(
     executor: Executor, run: str | os.PathLike[str] | None, spec: RunSpec, chart: Chart, objective: Measurable
 ) -> xr.Dataset | None:
-    """The result of a finished run that nobody can write, once all ranks, where there are several, ask the same."""
+    """The result of a finished run in a read-only folder, once all ranks, if there are several, ask the same."""
     if isinstance(executor, Torchrun):
         executor.check(chart, spec, objective)
     return None if run is None else first(executor, partial(finished, run, spec))
 
 
 def _precision(objective: Measurable, plan: str | Plan, precision: str, standard_error: bool, samples: object) -> str:
-    """The precision of a run, where plan and precision can be had of what is measured."""
+    """The precision of a run, if plan and precision apply to what is measured."""
     if isinstance(objective, Function):
         called.check(plan, precision, standard_error=standard_error, samples=samples)
     return plans.check(plan, precision, objective.device)

@@ -128,7 +128,7 @@ class Guess:
 
 
 def farthest(values: np.ndarray, bounds: tuple[float, float]) -> np.ndarray:
-    """The worst guess of each value where nothing foretells it: of all that was seen, what is farthest off.
+    """The worst guess of each value where nothing predicts it: of all that was seen, what is farthest off.
 
     Args:
         values: float64, of any shape.

@@ -101,7 +101,7 @@ class Estimate:
 
     Attributes:
         values: float64 [cells], interpolated; exact at the evaluated cells.
-        errors: float64 [cells], stated error as a share of the shown range; 0 at the evaluated cells alone.
+        errors: float64 [cells], stated error as a share of the shown range; 0 only at evaluated cells.
         distances: float64 [cells], distance to the nearest evaluated cell.
         unbounded: float64 [cells], the spline, which may leave the range of what was seen.
     """

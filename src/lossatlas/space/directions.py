@@ -89,7 +89,7 @@ class Drawn(dict[str, Tensor]):
 
     @property
     def origin(self) -> Any:
-        """What it was drawn for; None where that is gone, or was tensors alone."""
+        """What it was drawn for; None if that is gone, or was only tensors."""
         return None if self._origin is None else self._origin()
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:

@@ -149,7 +149,7 @@ class InputPlane:
         return max(float(ways.norms(new - old, norm).max()) for new, old in pairs)
 
     def chosen(self, objective: Objective) -> Objective:
-        """The objective on the examples alone.
+        """The objective on the examples only.
 
         Returns:
             An objective that shares the model.

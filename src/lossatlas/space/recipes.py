@@ -132,7 +132,7 @@ class Seeded(Mapping[str, Tensor]):
         return name in self._shapes
 
     def __getitem__(self, name: str) -> Tensor:
-        """One tensor, made anew."""
+        """One tensor, drawn again."""
         return torch.cat(list(self.pieces(name, self.ranges(name)))).reshape(self._shapes[name])
 
     def shape(self, name: str) -> tuple[int, ...]:

@@ -69,7 +69,7 @@ class Dask:
             The session.
 
         Raises:
-            SpecError: nobody answers at the address.
+            SpecError: nothing answers at the address.
         """
         if not isinstance(self.client, (int, str)):
             return DaskSession(self.client, pack(work))

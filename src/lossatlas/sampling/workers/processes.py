@@ -120,7 +120,7 @@ class Devices:
 
 
 class _OwnPool(PoolSession):
-    """A pool of processes that is made anew when one of them dies."""
+    """A pool of processes that is replaced when one of them dies."""
 
     advice = (
         "Run the same again with fewer processes; a script that starts processes needs the line "

@@ -1,7 +1,7 @@
 """Blocks evaluated by jobs that submitit hands to Slurm, or starts on this machine.
 
-Each job is a Dask worker that reports to a scheduler in the driver: what submitit writes into its folder is that
-address alone. Model and data reach a job over the network.
+Each job is a Dask worker that reports to a scheduler in the driver: submitit writes only that address into its folder.
+Model and data reach a job over the network.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Every process (rank) runs the same script, and so the same scan: it asks for the same blocks in the same order. In a
 round each group evaluates the block that is its own, all ranks of it together, so that collectives within ``forward``
-are entered by all of them; then all ranks are told all answers. Rank 0 alone has the run folder; the others keep what
+are entered by all of them; then all ranks are told all answers. Only rank 0 has the run folder; the others keep what
 they were told in memory.
 """
 
@@ -163,7 +163,7 @@ def asked(
     """How a scan is done on this rank, as far as it was asked for; where there are no ranks, as it was asked for.
 
     Returns:
-        The plan, of groups "plain"; and whether there is a bar, which rank 0 alone shows.
+        The plan, of groups "plain"; and whether there is a bar, which only rank 0 shows.
 
     Raises:
         SpecError: ranks cannot do it.
@@ -313,7 +313,7 @@ class _Rounds:
         return _agreed(_gathered(self._answered(point)))
 
     def _answered(self, coordinates: np.ndarray) -> Answer:
-        """The answer of a block. In a group nobody goes on alone from a fault: the others may wait in a collective."""
+        """The answer of a block. In a group no rank goes on alone after a fault: others may wait in a collective."""
         if self._size == 1:
             return self._evaluator.answer(coordinates)
         try:

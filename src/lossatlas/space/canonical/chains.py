@@ -59,7 +59,7 @@ class Network:
     Attributes:
         pairs: layers that pass their scale on.
         folds: a layer and the BatchNorm right after it.
-        gains: a LayerNorm or RMSNorm, and the linear layers that alone read it.
+        gains: a LayerNorm or RMSNorm, and the linear layers that read it, if nothing else does.
         left: what was found and has no form here, in words.
     """
 

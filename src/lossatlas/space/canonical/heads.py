@@ -33,10 +33,10 @@ def attentions(model: nn.Module) -> Iterator[tuple[str, nn.Module, int]]:
 def settle(module: nn.Module, width: int) -> bool:
     r"""Choose queries and keys, values and output of each head, in place.
 
-    Queries and keys act through :math:`M = Q^T K` alone, of rank d at most; with the singular values
-    :math:`M = U S V^T` the choice is :math:`Q = \sqrt{S} U^T` and :math:`K = \sqrt{S} V^T`, the one of least norm. A
-    sign for each of the d rows remains; it makes the largest entry of a row of Q positive. Values and output alike. The
-    biases of queries, keys and values count as one more column.
+    Queries and keys act only through :math:`M = Q^T K`, of rank at most d; with the singular values :math:`M = U S V^T`
+    the choice is :math:`Q = \sqrt{S} U^T` and :math:`K = \sqrt{S} V^T`, the one of least norm. A sign for each of the d
+    rows remains; it makes the largest entry of a row of Q positive. Values and output alike. The biases of queries,
+    keys and values count as one more column.
 
     It is the same function only where nothing stands between the projections and their products: no rotary positions,
     no norm of the queries. The caller checks that.
