@@ -43,7 +43,7 @@ def test_the_recurrent_demo_shows_four_nets_side_by_side(tmp_path):
 @pytest.mark.slow
 def test_a_net_that_misses_its_loss_is_named_in_table_page_and_picture(tmp_path):
     run = CliRunner().invoke(atlas, ["demo", "--recurrent", "--quick", "--no-open", "--out", str(tmp_path)])
-    words = "did not come to it in 60 steps and must not be compared"
+    words = "did not reach it in 60 steps and must not be compared"
     assert words in run.output
     assert "(missed)" in run.output
     page = (tmp_path / "index.html").read_text()

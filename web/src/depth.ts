@@ -52,7 +52,7 @@ function served(): Promise<void> {
   return new Promise((done, failed) => {
     const script = document.createElement("script");
     script.onload = () => done();
-    script.onerror = () => failed(new Error("/third.js did not come"));
+    script.onerror = () => failed(new Error("/third.js did not load"));
     script.src = "/third.js";
     document.head.append(script);
     script.remove();

@@ -2,7 +2,7 @@
 
 import type { Content } from "./data";
 
-const AGAIN: Record<string, string> = { "provenance: command": "The command that made it", "provenance: python": "The Python that makes it again" };
+const AGAIN: Record<string, string> = { "provenance: command": "The command that made it", "provenance: python": "The Python that reproduces it" };
 
 const GROUPS: [string, (name: string) => boolean][] = [
   ["What was measured", (name) => ["title", "model", "data", "loss", "samples"].includes(name) || name.startsWith("counts: ")],

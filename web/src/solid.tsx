@@ -155,7 +155,7 @@ function useRelief(canvas: { current: HTMLCanvasElement | null }, given: Given):
       try {
         made = new Kind(canvas.current!, new Slices());
       } catch {
-        return without("This browser offers no WebGL");
+        return without("This browser does not offer WebGL");
       }
       relief.current = made;
       reliefs.push(made);
@@ -170,7 +170,7 @@ function useRelief(canvas: { current: HTMLCanvasElement | null }, given: Given):
       void made.prepared().then(() => !gone && setStands(true));
     };
     const ready = firstSeen().then(() => Promise.all([drawn().then(third), graphics()])).then(async ([found]) => (await pause(), found));
-    void ready.then(begin, () => without("The script that draws the relief did not come"));
+    void ready.then(begin, () => without("The script that draws the relief could not be loaded"));
     return () => {
       gone = true;
       leave();

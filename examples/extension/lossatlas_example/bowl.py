@@ -30,7 +30,7 @@ def smallest(inputs, seed):
 
 
 def run(bench, settings):
-    """Every stage is kept on the bench: a study that was stopped goes on where it was."""
+    """Every stage is kept on the bench: a study that was stopped continues where it was."""
     found = []
     for seed in range(settings.seeds):
         key = {"inputs": settings.inputs, "seed": seed}

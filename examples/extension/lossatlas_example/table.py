@@ -7,7 +7,7 @@ from lossatlas.errors import SpecError
 
 
 def check(scene, suffix):
-    """Refuse what has no table before a file is made."""
+    """Refuse whatever has no table, before a file is made."""
     if not scene.panels:
         raise SpecError(f"a {suffix} file holds a plane; draw a result with two axes")
 

@@ -9,12 +9,12 @@ import lossatlas as la
 
 @dataclass(frozen=True)
 class Timed:
-    """What ``timed:blocks.csv`` names. It holds nothing of a run, and serves any number of them."""
+    """What ``timed:blocks.csv`` names. It holds nothing specific to a run, and can serve any number of them."""
 
     path: str
 
     def __post_init__(self):
-        """Refuse what the text behind the colon cannot mean."""
+        """Refuse a text after the colon that makes no sense."""
         if not self.path:
             raise la.SpecError("executor='timed'; expected a file for the seconds, such as 'timed:blocks.csv'")
 

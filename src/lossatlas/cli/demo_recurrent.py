@@ -86,7 +86,7 @@ def _trained(found: Mapping[str, tuple[Mapping[str, float], Any]], plan: Effort)
     if not missed:
         return f"Each was trained {asked}."
     return (
-        f"Each was to be trained {asked}; {' and '.join(missed)} did not come to it in "
+        f"Each was to be trained {asked}; {' and '.join(missed)} did not reach it in "
         f"{plan.steps * plan.rounds} steps and must not be compared with the others."
     )
 

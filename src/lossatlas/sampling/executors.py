@@ -5,7 +5,7 @@ blocks are evaluated with, the :class:`Work`, travels once, when the session sta
 evaluators write nothing.
 
 An installed package offers an executor under a name in the entry-point group ``lossatlas.executors``: a callable that
-takes the text behind the colon, so that ``dask:4`` is the entry point ``dask`` called with ``"4"``.
+takes the text after the colon, so that ``dask:4`` is the entry point ``dask`` called with ``"4"``.
 """
 
 from __future__ import annotations
