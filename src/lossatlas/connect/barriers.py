@@ -118,9 +118,7 @@ def height(way: xr.Dataset, value: str = "loss") -> Barrier:
     if len(x) < 3 or x[0] != 0 or x[-1] != 1:
         raise SpecError("way does not run from 0 to 1 with a point in between; sample x=(0, 1, 25)")
     if lost := int((~np.isfinite(loss)).sum()):
-        raise SpecError(
-            f"{lost} of {len(loss)} points {verb_of(lost, 'is')} not finite, so the height is unknown"
-        )
+        raise SpecError(f"{lost} of {len(loss)} points {verb_of(lost, 'is')} not finite, so the height is unknown")
     above = loss - loss[0] - x * (loss[-1] - loss[0])
     top = int(np.argmax(above))
     return Barrier(
