@@ -53,12 +53,10 @@ def critical(
         update: tensors by name, of which a step of η subtracts η times as much: a gradient with momentum, or
             preconditioned; or a ``torch.optim.Optimizer`` of the model, for its next step with the gradient of each
             group, with its momenta and preconditioner and divided by its learning rate. By default the gradient of each
-            group. For a Function it may also be a function that gives the update at the point, such as
-            ``jax.grad(loss)``; by default the gradient by central differences, which costs two values for each of at
-            most 1,000 numbers.
+            group. For a Function also a function that gives the update at the point, such as ``jax.grad(loss)``; by
+            default the gradient by central differences, which costs two values for each of at most 1,000 numbers.
         second: another objective on the same network; the value then says how its loss bends along the first one's
-            update (relative critical sharpness). For a table of several models, a function that makes it from the
-            objective.
+            update (relative critical sharpness). For a table of models, a function that makes it from the objective.
         m: samples in a group, such as the batch that an optimiser sees; by default all of them. The value is the mean
             over groups.
         start: the step to begin with; a learning rate saves evaluations.
