@@ -23,6 +23,14 @@ def test_a_plot_of_zeros_shows_no_numbers_below_zero(style):
     assert min(shown) == 0
 
 
+def test_a_plot_of_zeros_shows_the_whole_of_their_intervals():
+    x = np.arange(5.0)
+    series = Series(x=x, y=np.zeros(5), low=np.full(5, -3.0), high=np.full(5, 2.0))
+    figure = static.figure(Plot(panels=[Panel(series=[series], x_label="share", y_label="barrier")]))
+    low, high = figure.axes[0].get_ylim()
+    assert low <= -3 and high >= 2
+
+
 def test_a_loss_that_the_model_itself_returns_is_called_a_loss():
     x = np.linspace(-1, 1, 5)
     known = la.landscape(x=x, loss=x**2)

@@ -117,7 +117,8 @@ def _give_room(axes: Axes) -> None:
 
 def _beside_zero(axes: Axes, panel: Panel) -> None:
     """An axis from 0 to 1 where all is zero, as an error may be: matplotlib's would show numbers below zero."""
-    values = np.concatenate([series.y for series in panel.series] + [[mark.y] for mark in panel.marks if mark.y])
+    rows = [row for series in panel.series for row in (series.y, series.low, series.high) if row is not None]
+    values = np.concatenate([*rows, *([mark.y] for mark in panel.marks if mark.y)])
     known = values[np.isfinite(values)]
     if panel.y_scale == "linear" and len(known) and not known.any():
         axes.set_ylim(-0.02, 1.0)
