@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["replacing", "sweep", "write_text"]
+__all__ = ["append", "replacing", "sweep", "write_text"]
 
 OLD_SECONDS = 3600.0
 """A file that has not been written to for this long no longer has a writer."""
@@ -59,6 +59,36 @@ def replacing(target: Path, *, ending: str = "", durably: bool = False) -> Itera
     finally:
         with contextlib.suppress(OSError):
             scratch.unlink(missing_ok=True)
+
+
+def append(path: Path, text: str) -> None:
+    """Add to the end of a file and wait until the disk has it: all of the text, or none where the disk is full.
+
+    Args:
+        path: the file; made where it is missing.
+        text: what is added.
+
+    Raises:
+        OSError: the disk is full or failing.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "lines.txt"
+        >>> append(path, "one,"), append(path, "two")
+        (None, None)
+        >>> path.read_text()
+        'one,two'
+    """
+    left = text.encode("utf-8")
+    with path.open("ab", buffering=0) as file:  # a buffer would try once more when it is closed
+        before = file.tell()
+        try:
+            while left:
+                left = left[file.write(left) :]
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(before)
+            raise
 
 
 def sweep(target: Path) -> None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -249,18 +254,49 @@ def test_a_line_cut_off_by_a_crash_is_dropped(tmp_path):
     assert [json.loads(line)["step"] for line in index.read_text().splitlines()] == [0, 1, 2]
 
 
-def test_a_file_that_cannot_be_written_leaves_no_line(tmp_path, monkeypatch):
+@pytest.mark.parametrize("where", ["weights", "index"])
+def test_a_full_disk_is_warned_of_once_and_the_training_goes_on(tmp_path, monkeypatch, where):
     recorder = la.Recorder(tmp_path / "path")
     recorder.step(nn.Linear(1, 1))
+    before = {file.name: file.read_bytes() for file in (tmp_path / "path").iterdir()}
 
     def full(*_, **__):
-        raise OSError("No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("lossatlas.paths.record.save_file", full)
-    with pytest.raises(OSError, match="No space"):
-        recorder.step(nn.Linear(1, 1))
-    assert len(la.Recorder(tmp_path / "path").entries) == 1
-    assert not [file for file in (tmp_path / "path").iterdir() if file.name.startswith(".")]
+    with monkeypatch.context() as patched:
+        if where == "weights":
+            patched.setattr("lossatlas.paths.record.save_file", full)
+        else:
+            patched.setattr(os, "fsync", full)  # of the line, since the weights are on the disk by then
+            patched.setattr("lossatlas.paths.record.replacing", lambda path, **_: contextlib.nullcontext(path))
+        with pytest.warns(UserWarning, match=r"path: step 1 was not recorded \(No space left on device\)") as told:
+            assert [recorder.step(nn.Linear(1, 1)) for _ in range(3)] == [False] * 3
+        assert len(told) == 1
+        assert {file.name: file.read_bytes() for file in (tmp_path / "path").iterdir()} == before
+    assert recorder.step(nn.Linear(1, 1))
+    assert [entry["step"] for entry in la.Recorder(tmp_path / "path").entries] == [0, 4]
+
+
+FULL = """
+import resource, signal, sys
+from torch import nn
+import lossatlas as la
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+recorder = la.Recorder(sys.argv[1])
+recorder.step(nn.Linear(1, 1))
+line = (recorder.folder / "index.jsonl").stat().st_size
+resource.setrlimit(resource.RLIMIT_FSIZE, (line + 40, line + 40))
+from lossatlas.atomic import append
+try:
+    append(recorder.folder / "index.jsonl", "x" * 100)
+except OSError as fault:
+    print(fault.strerror, (recorder.folder / "index.jsonl").stat().st_size == line)
+"""
+
+
+def test_a_line_for_which_there_is_half_the_room_leaves_no_half_line(tmp_path):
+    done = subprocess.run([sys.executable, "-c", FULL, str(tmp_path / "path")], capture_output=True, text=True)
+    assert done.stdout == "File too large True\n", done.stderr
 
 
 def test_bad_input_is_named(tmp_path):

@@ -153,7 +153,7 @@ except OSError as fault:
 
 
 FULL_OTHERS = """
-import resource, sys
+import resource, sys, warnings
 from pathlib import Path
 import numpy as np, torch
 import lossatlas as la
@@ -165,8 +165,11 @@ found = la.landscape(x=x, y=x, loss=np.add.outer(x**2, x**2))
 model = torch.nn.Linear(40, 40)
 recorder = la.Recorder(target) if kind == "path" else None
 def write():
-    if kind == "path":
-        recorder.step(model)
+    if kind == "path":  # a training goes on, so it is warned
+        with warnings.catch_warnings(record=True) as told:
+            kept = recorder.step(model)
+        if not kept:
+            raise OSError(str(told[0].message))
     elif kind == "pt":
         _save(target, {}, model, [])
     elif kind == "safetensors":
@@ -261,6 +264,9 @@ def test_a_film_in_a_folder_that_cannot_be_written_whole_leaves_the_older_one(tm
     with pytest.raises(OSError, match="film cannot be written: No space left"):
         animate(found, tmp_path / "film", _Cut(), seconds=0.4, rate=10, width=100, progress=False)
     assert [file.read_text() for file in sorted((tmp_path / "film").iterdir())] == ["older"] * 3
+    with pytest.raises(OSError, match="film cannot be written: No space left"):
+        animate(found, tmp_path / "new", _Cut(), seconds=0.4, rate=10, width=100, progress=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["film"]
 
 
 @pytest.mark.parametrize("which", ["page", "recipe"])

@@ -221,6 +221,30 @@ def test_a_disk_that_really_takes_no_more(tmp_path):
         assert run.told().indices.tolist() == [0]
 
 
+@pytest.mark.parametrize("where", ["journal", "specification"])
+def test_a_run_for_which_there_is_no_room_to_begin_leaves_nothing_to_be_repaired(tmp_path, monkeypatch, where):
+    def full(*_, **__):
+        raise {"journal": sqlite3.OperationalError("disk is full"), "specification": OSError(28, "No space")}[where]
+
+    there = {
+        "journal": "lossatlas.results.journal.Journal.prepare",
+        "specification": "lossatlas.results.store.write_text",
+    }
+    with monkeypatch.context() as patched:
+        patched.setattr(there[where], full)
+        with pytest.raises(OSError, match="run cannot be written"):
+            RunFolder.begin(tmp_path / "run", spec())
+    assert [file.name for file in (tmp_path / "run").iterdir()] in ([], [".lock"])
+    with RunFolder.begin(tmp_path / "run", spec()) as run:
+        run.commit(block(0))
+    (tmp_path / "run" / "spec.json").unlink()  # a journal with points in it is never removed
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="run cannot be written"):
+        patched.setattr(there[where], full)
+        RunFolder.begin(tmp_path / "run", spec())
+    with RunFolder.begin(tmp_path / "run", spec()) as run:
+        assert run.told().indices.tolist() == [0]
+
+
 def test_a_folder_that_cannot_be_made_or_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match=r"run folder .*file/run cannot be made: Not a directory"):

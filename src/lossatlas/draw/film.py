@@ -288,8 +288,10 @@ def _write(frames: Iterable[np.ndarray], target: Path, rate: int) -> None:
     if not suffix:
         from matplotlib.image import imsave
 
-        target.mkdir(exist_ok=True)
         with contextlib.ExitStack() as all_of_them:  # they take the places of an older film's together, or not at all
+            if not target.exists():
+                target.mkdir()
+                all_of_them.push(lambda kind, *_: target.rmdir() if kind else None)
             for number, frame in enumerate(frames):
                 imsave(all_of_them.enter_context(replacing(target / f"{number:05d}.png", ending=".png")), frame)
         return

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from lossatlas import checksum
-from lossatlas.atomic import replacing, write_text
+from lossatlas.atomic import append, replacing, write_text
 from lossatlas.errors import RunMismatchError, SpecError
 from lossatlas.expected import path_of
 from lossatlas.objective import sealing
@@ -126,6 +126,7 @@ class Recorder:
         if overwrite:
             self._layout, self._replaced, self.entries = None, self.entries, []
         self._undecided = bool(self.entries) and not resume
+        self._refused = False
         self._begins = math.inf
         self.count = self.entries[-1]["step"] + 1 if self.entries else 0
 
@@ -181,12 +182,13 @@ class Recorder:
         """Keep the model now, due or not; the arguments are those of :meth:`step`.
 
         Returns:
-            Whether it was kept; not if another process of ``torch.distributed`` keeps it.
+            Whether it was kept; not if another process of ``torch.distributed`` keeps it, nor on a disk that is full or
+            failing. That is warned of once; what was kept before is safe, the training goes on, and later steps are
+            tried again.
 
         Raises:
             RunMismatchError: the folder holds the path of another training, or of another architecture.
             SpecError: a note that JSON cannot hold.
-            OSError: the disk is full or failing; what was kept before is safe.
         """
         number = self.count if step is None else int(step)
         self._decide(model, number, epoch)
@@ -194,32 +196,50 @@ class Recorder:
         if _other_process():
             return False
         content, parameters = _content(unwrapped(model), trainable=self._tensors == "trainable")
-        file_name = file_of(number)
         entry = {
             "step": number,
             "epoch": epoch,
             "loss": None if loss is None else float(loss.detach() if isinstance(loss, Tensor) else loss),
             "lr": learning_rate(lr),
             "notes": notes,
-            "file": file_name,
+            "file": file_of(number),
         }
         line_of(entry)  # refuses a note that cannot be kept before anything is written
+        try:
+            self._keep(entry, content, parameters)
+        except OSError as fault:
+            if not self._refused:
+                warn(
+                    f"{self.folder}: step {number} was not recorded ({fault.strerror or fault}); the training goes on, "
+                    "what was recorded before is safe, and later steps are tried again"
+                )
+            self._refused = True
+            return False
+        return True
+
+    def _keep(self, entry: dict[str, Any], content: Mapping[str, Tensor], parameters: list[str]) -> None:
+        """Write the weights of an entry, and then its line.
+
+        Raises:
+            OSError: the disk is full or failing.
+        """
         self._replace()
         self._agree(content, parameters)
-        self._cut(int(min(number, self._begins)))
+        self._cut(int(min(entry["step"], self._begins)))
         self._begins = math.inf
         kept = {name: t.to(torch.bfloat16) if self._bf16 and name in parameters else t for name, t in content.items()}
         tensors = _apart(kept)
         metadata = sealing.sealed(tensors, {})
         entry[WEIGHTS] = sealing.content_sum(metadata)
-        with replacing(self.folder / file_name, durably=True) as scratch:
+        path = self.folder / entry["file"]
+        with replacing(path, durably=True) as scratch:
             save_file(tensors, scratch, metadata=metadata)
-        with (self.folder / INDEX).open("a", encoding="utf-8") as file:
-            file.write(line_of(entry))
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            append(self.folder / INDEX, line_of(entry))
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
         self.entries.append(entry)
-        return True
 
     def _begin(self) -> list[dict[str, Any]]:
         if not self.folder.exists() or all(entry.name.startswith(".") for entry in self.folder.iterdir()):

@@ -304,6 +304,7 @@ def _ours(name: str) -> bool:
 def _open_journal(folder: Path, spec: RunSpec) -> Journal:
     """The journal of this run: a new one, or the one that is there."""
     new = not (folder / SPEC).exists()
+    begun = not new or (folder / JOURNAL).exists()
     there = spec if new else spec_of(folder)
     if differing := there.differences(spec):
         raise RunMismatchError(
@@ -318,14 +319,14 @@ def _open_journal(folder: Path, spec: RunSpec) -> Journal:
         if new:
             _write_durably(folder / SPEC, journals.text_of(connection, journals.SPEC) or text)
         return journal
-    except sqlite3.OperationalError as fault:
+    except BaseException as fault:
         connection.close()
-        raise OSError(f"run folder {folder} cannot be written ({fault})") from fault
-    except sqlite3.DatabaseError as fault:
-        connection.close()
-        raise SpecError(f"{folder / JOURNAL} is damaged ({fault}); {repair_command(folder)}") from fault
-    except BaseException:
-        connection.close()
+        if not begun and not (folder / SPEC).exists():  # a run that never began leaves nothing to be repaired
+            (folder / JOURNAL).unlink(missing_ok=True)
+        if isinstance(fault, sqlite3.OperationalError):
+            raise OSError(f"run folder {folder} cannot be written ({fault})") from fault
+        if isinstance(fault, sqlite3.DatabaseError):
+            raise SpecError(f"{folder / JOURNAL} is damaged ({fault}); {repair_command(folder)}") from fault
         raise
 
 

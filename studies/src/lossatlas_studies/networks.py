@@ -213,7 +213,8 @@ def _recording(folder: Path, recipe: TrainRecipe) -> Callable[[int, nn.Module], 
     recorder = la.Recorder(folder)
 
     def watch(epochs: int, model: nn.Module) -> None:
-        recorder.step(model, step=epochs, epoch=epochs, lr=recipe.lr_at(max(epochs - 1, 0)))
+        if not recorder.step(model, step=epochs, epoch=epochs, lr=recipe.lr_at(max(epochs - 1, 0))):
+            raise OSError(f"{folder}: epoch {epochs} was not recorded, and the study needs every epoch")
 
     return watch
 
