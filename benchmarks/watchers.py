@@ -65,7 +65,7 @@ def watch(port: int, run: str, counts: list[int], number: int) -> None:
 def measured(watchers: int) -> tuple[float, list[int]]:
     """Seconds of processor time of the sampling, and the events that each watcher got."""
     with tempfile.TemporaryDirectory() as folder:
-        settings = uvicorn.Config(application(Shelf([folder]), "token"), port=0, log_level="error", lifespan="off")
+        settings = uvicorn.Config(application(Shelf([folder]), "token"), port=0, log_level="critical", lifespan="off")
         server = uvicorn.Server(settings)
         threading.Thread(target=server.run, daemon=True).start()
         while not server.started:

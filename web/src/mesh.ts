@@ -148,12 +148,13 @@ export function thinned(grid: Grid, most: number): Grid {
 }
 
 /** Two triangles for each whole cell, parted along its flatter diagonal. */
-function halves(grid: Grid): Uint32Array {
+function* halves(grid: Grid): Generator<void, Uint32Array> {
   const [nx, ny] = [grid.x.length, grid.y.length];
   const z = grid.z;
   const out = new Uint32Array(6 * (nx - 1) * (ny - 1));
   let n = 0;
-  for (let j = 0; j < ny - 1; j++)
+  for (let j = 0; j < ny - 1; j++) {
+    if (j % (4 * ROWS) === 0) yield;
     for (let i = 0; i < nx - 1; i++) {
       const a = j * nx + i;
       const [b, c, d] = [a + 1, a + nx + 1, a + nx];
@@ -167,6 +168,7 @@ function halves(grid: Grid): Uint32Array {
       out[n + 5] = steep ? a : d;
       n += 6;
     }
+  }
   return out.subarray(0, n);
 }
 
@@ -196,7 +198,7 @@ export function* surface(grid: Grid, top: number): Generator<void, Surface> {
     }
     return found;
   };
-  const whole = halves(grid);
+  const whole = yield* halves(grid);
   yield;
   const triangles = new Uint32Array(2 * whole.length);
   let filled = 0;
@@ -235,7 +237,10 @@ export function* surface(grid: Grid, top: number): Generator<void, Surface> {
   }
   const line = new Float32Array(rim.length * 3);
   rim.forEach((p, n) => line.set(points.subarray(3 * p, 3 * p + 3), 3 * n));
-  return { points, triangles: triangles.slice(0, filled), ends: Uint32Array.from(ends), share: Float32Array.from(share), rim: line };
+  yield;
+  const between = { ends: Uint32Array.from(ends), share: Float32Array.from(share) };
+  yield;
+  return { points, triangles: triangles.slice(0, filled), ...between, rim: line };
 }
 
 /** Pieces of the lines on which a surface has a height: [x, y, z] twice each. */
@@ -258,7 +263,12 @@ export function* contours(made: Surface, levels: number[]): Generator<void, Floa
       }
     }
   }
-  return found.map((line) => Float32Array.from(line));
+  const lines: Float32Array[] = [];
+  for (const line of found) {
+    yield;
+    lines.push(Float32Array.from(line));
+  }
+  return lines;
 }
 
 /** Unit normals [x, y, z] at the points of a grid, the mean over the whole cells around each; upright where there is none. */

@@ -89,21 +89,23 @@ export function hatch(context: CanvasRenderingContext2D, field: Field, px: (x: n
   context.save();
   context.strokeStyle = context.fillStyle = ink;
   context.lineWidth = 1;
-  for (const status of [0, 2, 3, 4]) {
+  const empty = new Map<number, [number, number][]>();
+  for (let j = 0; j < field.ny; j++)
+    for (let i = 0; i < field.nx; i++) {
+      const status = field.empty(i, j);
+      if (status === null) continue;
+      if (!empty.has(status)) empty.set(status, []);
+      empty.get(status)!.push([i, j]);
+    }
+  for (const [status, cells] of empty) {
     context.save();
     context.beginPath();
-    let any = false;
-    for (let j = 0; j < field.ny; j++)
-      for (let i = 0; i < field.nx; i++) {
-        if (field.empty(i, j) !== status) continue;
-        any = true;
-        const [left, top] = [px(ex[i]!), py(ey[j + 1]!)];
-        context.rect(left, top, px(ex[i + 1]!) - left, py(ey[j]!) - top);
-      }
-    if (any) {
-      context.clip();
-      strokes(context, status);
+    for (const [i, j] of cells) {
+      const [left, top] = [px(ex[i]!), py(ey[j + 1]!)];
+      context.rect(left, top, px(ex[i + 1]!) - left, py(ey[j]!) - top);
     }
+    context.clip();
+    strokes(context, status);
     context.restore();
   }
   context.restore();

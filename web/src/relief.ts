@@ -2,12 +2,12 @@
 
 import {
   AmbientLight, ColorManagement, DirectionalLight, Group, LinearSRGBColorSpace, Mesh, MeshBasicMaterial, OrthographicCamera,
-  PerspectiveCamera, Plane, Raycaster, Scene, SphereGeometry, Vector2, Vector3, WebGLRenderer, WebGLRenderTarget,
+  PerspectiveCamera, Plane, Raycaster, Scene, SphereGeometry, Vector2, Vector3, WebGLRenderer,
   type Object3D,
 } from "three";
 import { OrbitControls } from "three/addons/controls/OrbitControls.js";
 import { alike, Box, FLOOR, TALL, type Drawing } from "./drawing";
-import { finished, inSoftware } from "./graphics";
+import { inSoftware } from "./graphics";
 import { addLines, addSurface, ground, type Ground } from "./ground";
 import { contours, surface, thinned } from "./mesh";
 import type { Shape } from "./glb";
@@ -17,6 +17,7 @@ import { heights } from "./paint";
 import { kinds } from "./programs";
 import { discard, pieces } from "./shapes";
 import { pause, whole, type Slices, type Work } from "./slices";
+import { Unseen } from "./unseen";
 
 ColorManagement.enabled = false; // colours are mixed as the printed pictures mix them
 
@@ -44,9 +45,7 @@ export class Relief {
   private controls: OrbitControls;
   private readonly sun = new DirectionalLight(0xffffff, 0.5 * Math.PI);
   private readonly lights = [new AmbientLight(0xffffff, 0.62 * Math.PI), this.sun] as const;
-  private readonly pixel = new WebGLRenderTarget(1, 1);
-  /** Where a shape is drawn by itself, in the same light. */
-  private readonly alone = new Scene().add(...this.lights.map((light) => light.clone()));
+  private readonly unseen: Unseen;
   private made: Ground | null = null;
   private upon = new Group();
   private readonly motion = new Motion(() => this.quality());
@@ -76,6 +75,7 @@ export class Relief {
   constructor(readonly canvas: HTMLCanvasElement, private readonly slices: Slices) {
     // Edges are smoothed by drawing more pixels than the page has: what a graphics card does is then left out.
     this.renderer = new WebGLRenderer({ canvas, antialias: false, alpha: true });
+    this.unseen = new Unseen(this.renderer, this.lights);
     this.software = inSoftware(this.renderer.getContext());
     this.renderer.debug.checkShaderErrors = false; // or the page waits until each program is compiled
     this.renderer.outputColorSpace = LinearSRGBColorSpace;
@@ -85,7 +85,8 @@ export class Relief {
     this.controls = this.controlled();
   }
 
-  /** Until the programs of a first picture are compiled, so that the page does not stand still for them. */
+  /** Until the programs of a first picture are compiled and have been used, each in a task of its own, so that the page does
+   * not stand still for them. */
   async prepared(): Promise<void> {
     const compiled: Promise<unknown>[] = [];
     for (const one of this.kinds.children) {
@@ -93,6 +94,10 @@ export class Relief {
       compiled.push(this.renderer.compileAsync(one, this.camera, this.scene));
     }
     await Promise.all(compiled);
+    for (const one of [...this.kinds.children]) {
+      await this.unseen.finished();
+      this.unseen.draw(one, this.camera);
+    }
   }
 
   private controlled(): OrbitControls {
@@ -241,9 +246,9 @@ export class Relief {
     const shapes: Object3D[] = [];
     group.traverse((one) => void ("geometry" in one && shapes.push(one)));
     for (const one of shapes) {
-      yield;
-      this.unseen(one);
-      if (this.unshown) yield this.finished();
+      one.frustumCulled = false; // nearly always in view, which takes longer to find out than to draw
+      yield this.unshown ? this.unseen.finished() : undefined;
+      this.unseen.draw(one, this.camera);
     }
     yield;
   }
@@ -253,25 +258,11 @@ export class Relief {
     yield;
     this.stale = false;
     this.paint();
-    yield this.finished();
+    yield this.unseen.finished();
     this.unshown = false;
     this.canvas.style.visibility = "";
     if (this.stale) this.render();
     else this.onFrame();
-  }
-
-  private finished(): Promise<void> {
-    return finished(this.renderer.getContext() as WebGL2RenderingContext);
-  }
-
-  private unseen(one: Object3D): void {
-    const { parent } = one;
-    this.alone.add(one);
-    this.renderer.setRenderTarget(this.pixel);
-    this.renderer.render(this.alone, this.camera);
-    this.renderer.setRenderTarget(null);
-    if (parent) parent.add(one);
-    else this.alone.remove(one);
   }
 
   /** What lies upon the surface. */
@@ -391,7 +382,7 @@ export class Relief {
     this.slices.stop();
     for (const one of [this.scene, this.kinds]) discard(one);
     this.controls.dispose();
-    this.pixel.dispose();
+    this.unseen.free();
     this.renderer.dispose();
   }
 }

@@ -149,7 +149,7 @@ function useRelief(canvas: { current: HTMLCanvasElement | null }, given: Given):
       setMissing(why);
       given.arrived();
     };
-    const begin = ({ Relief: Kind }: Third): void => {
+    const begin = async ({ Relief: Kind }: Third): Promise<void> => {
       if (gone) return;
       let made: Relief;
       try {
@@ -157,17 +157,21 @@ function useRelief(canvas: { current: HTMLCanvasElement | null }, given: Given):
       } catch {
         return without("This browser does not offer WebGL");
       }
-      relief.current = made;
-      reliefs.push(made);
-      made.size();
-      made.look(given.content.camera);
-      const free = given.cameras.add(made);
+      let free = (): void => undefined;
       leave = () => {
         free();
-        reliefs.splice(reliefs.indexOf(made), 1);
+        if (reliefs.includes(made)) reliefs.splice(reliefs.indexOf(made), 1);
         made.free();
       };
-      void made.prepared().then(() => !gone && setStands(true));
+      await pause();
+      if (gone) return;
+      made.size();
+      made.look(given.content.camera);
+      free = given.cameras.add(made);
+      relief.current = made;
+      reliefs.push(made);
+      await made.prepared();
+      if (!gone) setStands(true);
     };
     const ready = firstSeen().then(() => Promise.all([drawn().then(third), graphics()])).then(async ([found]) => (await pause(), found));
     void ready.then(begin, () => without("The script that draws the relief could not be loaded"));
