@@ -225,7 +225,7 @@ export function App({ content: from, extra, host = document.documentElement }: {
       <div class="panels">
         {content.curves.length > 0 && <section class="card"><Curves {...given} /></section>}
         {each.map((own) => (
-          <section class="card" key={own.block.title + String(own.index)}>
+          <section class="card" key={own.index}>
             <h2 dir="auto">{own.block.title}{own.block.note && <small> {own.block.note}</small>}</h2>
             {state.derive !== "side by side" && <p class="small">Made of the values of two landscapes; no network was measured here.</p>}
             {!state.oneRange && content.blocks.length > 1 && <Colourbar {...own} />}

@@ -62,6 +62,7 @@ export class Relief {
   private stale = false;
   /** Whether the eye is elsewhere at once, which is no motion. */
   private jumps = false;
+  private placed = new Vector3();
   onPose: (pose: Pose) => void = () => undefined;
   onFrame: () => void = () => undefined;
 
@@ -122,8 +123,14 @@ export class Relief {
     this.jumps = true;
     this.controls.update();
     this.jumps = false;
+    this.placed = this.camera.position.clone();
     this.render();
     this.onPose(this.pose());
+  }
+
+  /** Whether the eye is where `look` has put it, and no reader has turned the relief since. */
+  get untouched(): boolean {
+    return this.camera.position.equals(this.placed) && this.camera.zoom === 1;
   }
 
   /** Turn by degrees, or come nearer: what the keys do. */

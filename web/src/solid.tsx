@@ -1,7 +1,7 @@
 /** How does a reader turn a relief? Canvas, keys, and labels that follow the box. */
 
 import { scaleLinear } from "d3-scale";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { Block, Content } from "./data";
 import { third } from "./depth";
 import { Field } from "./field";
@@ -191,6 +191,9 @@ export function Solid(given: Given) {
   const [relief, stands, missing] = useRelief(canvas, given);
   useEffect(() => relief.current?.size(), [width]);
   useEffect(() => relief.current?.flat(state.flat), [state.flat, stands]);
+  // A path that has got its surface is seen from where both are, unless the reader has chosen a side.
+  const bare = useMemo(() => block.status.data.every((status) => status === 0), [block]);
+  useEffect(() => void (relief.current?.untouched && relief.current.look(content.camera)), [bare]);
   useEffect(() => {
     const ink = theme(content, state);
     const name = palette(content, state);
