@@ -23,6 +23,7 @@ import lossatlas as la
 from lossatlas.evaluate.choice import Ways
 from lossatlas.evaluate.plans import Plan
 from lossatlas.results.store import RunFolder
+from lossatlas.sampling import ahead
 from lossatlas.sampling.executors import Serial, Work
 from lossatlas.sampling.workers import subject
 from lossatlas.sampling.workers.named import executor_of, named
@@ -63,6 +64,16 @@ class ExecutorContract:
         seen = found["status"].values == 1
         assert seen.any()
         np.testing.assert_array_equal(found["loss"].values[seen], whole["loss"].values[seen])
+
+    @pytest.mark.parametrize("plan", ["plain", "graph"])
+    def test_an_adaptive_scan_with_points_given_ahead_has_the_bits_of_the_serial_one(self, executor, plan, monkeypatch):
+        monkeypatch.setattr(ahead, "TIMES", 0.0)
+        objective = small()
+        plane, sampler = la.Plane.random(objective, seed=0), la.Adaptive(x=(-1, 1, 15), y=(-1, 1, 15), tolerance=0.01)
+        serial = la.sample(objective, plane, sampler, plan=plan)
+        other = la.sample(objective, plane, sampler, plan=plan, executor=executor)
+        for name in ("loss", "error", "loss_uncertainty", "status"):
+            assert serial[name].values.tobytes() == other[name].values.tobytes()
 
     def test_a_point_that_raises_is_part_of_the_answer(self, executor):
         objective = small()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -29,11 +30,13 @@ class Answer:
         values: float64 [n, number of values].
         status: int8 [n], see :class:`~lossatlas.results.landscape.Status`.
         notes: n texts: why a point failed, empty where it did not.
+        seconds: that it took; no part of what was found.
     """
 
     values: np.ndarray
     status: np.ndarray
     notes: tuple[str, ...]
+    seconds: float = 0.0
 
 
 class Evaluator:
@@ -58,6 +61,10 @@ class Evaluator:
             Values, statuses and notes, in the order of the points.
 
         """
+        began = time.perf_counter()
+        return replace(self._answer(coordinates), seconds=time.perf_counter() - began)
+
+    def _answer(self, coordinates: np.ndarray) -> Answer:
         try:
             return self.measured(coordinates)
         except (UnmeasuredError, *FAULTS) as fault:
@@ -66,8 +73,8 @@ class Evaluator:
             if out_of_memory(fault):  # half as many may fit
                 del fault
                 _free()
-                return _joined([self.answer(half) for half in np.array_split(coordinates, 2)])
-            return _joined([self.answer(row) for row in coordinates[:, None]])  # one by one, to know which it was
+                return _joined([self._answer(half) for half in np.array_split(coordinates, 2)])
+            return _joined([self._answer(row) for row in coordinates[:, None]])  # one by one, to know which it was
 
     def measured(self, coordinates: np.ndarray) -> Answer:
         """The same, where a point that raises ends it."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
@@ -58,6 +60,10 @@ class Adaptive:
     :mod:`lossatlas.sampling.fresh`), and it stops only if all lie within the tolerance. A surface that is rough at this
     spacing is evaluated in full, and the result says so. No sampler can see a needle between the points it visited; the
     result states how much of the plane such a feature may cover.
+
+    It asks in rounds. Workers of an executor that would wait for the end of one are given points ahead, which changes
+    no point of the run; ``evaluation`` in its result says how many, and how many of them were asked for
+    (:mod:`lossatlas.sampling.ahead`).
 
     Args:
         tolerance: wanted error, as a share of the range that a picture shows, after logarithm and clip.
@@ -200,6 +206,7 @@ class AdaptiveQueue:
         self._heard = np.full(len(self._cells), np.nan)
         self._there = np.zeros(len(self._cells), bool)
         self._round = self._waiting = np.empty(0, np.int64)
+        self._foretold: np.ndarray | None = None
         self.tell(told)
         self._begin(np.append(self._first, self._fresh.at_first))
 
@@ -220,6 +227,38 @@ class AdaptiveQueue:
         """How many points can be asked for before any is told."""
         self._advance()
         return len(self._waiting)
+
+    def foresee(self, beside: Block) -> Iterator[np.ndarray]:
+        """The rounds to come, one after the other, were every value that is missing as the others foretell it.
+
+        The queue itself is left as it is, and nothing that it asks for depends on this.
+
+        Args:
+            beside: what was found where nobody asked yet.
+
+        Yields:
+            Flat indices of the cells of a round that are not known.
+        """
+        guess = copy.copy(self)
+        for name in ("_values", "_told", "_heard", "_there"):
+            setattr(guess, name, getattr(self, name).copy())
+        guess.tell(beside)
+        with contextlib.suppress(np.linalg.LinAlgError):  # few points of a first round may determine nothing
+            while len(guess._round) and guess._suppose():
+                guess._waiting = guess._waiting[:0]
+                guess._advance()
+                yield guess._waiting
+
+    def _suppose(self) -> bool:
+        """Hear foretold values where this round has none yet; whether enough is known for that."""
+        known = np.flatnonzero(np.isfinite(self._heard))
+        if len(known) < surrogate.fewest(len(self._sampler.shape)):
+            return False
+        if self._foretold is None or (self._there & ~self._told).any():
+            self._foretold, _ = surrogate.interpolate(self._cells, known, self._heard[known], self._sampler.shown)
+        missing = self._round[~self._there[self._round]]
+        self._heard[missing], self._there[missing] = self._foretold[missing], True
+        return True
 
     def _begin(self, cells: np.ndarray) -> None:
         self._round, self._waiting = cells, cells[~self._there[cells]]
@@ -247,6 +286,7 @@ class AdaptiveQueue:
 
     def _chosen(self, free: np.ndarray, known: np.ndarray) -> np.ndarray:
         found = surrogate.estimate(self._cells, known, self._values[known], self._sampler.shown)
+        self._foretold = found.values
         errors = np.where(self._told, 0.0, found.errors)
         # Beside a value that is not finite nothing can be interpolated: those cells are all visited.
         errors[free[_beside_a_hole(self._cells, free, self._told, self._values)]] = np.inf

@@ -60,7 +60,11 @@ class Pending(Protocol):
 
 
 class Session(Protocol):
-    """An executor at work, within a ``with`` block that it is started for."""
+    """An executor at work, within a ``with`` block that it is started for.
+
+    One that knows which of its workers have nothing to do, and can do something else while it waits, is a
+    :class:`lossatlas.sampling.ahead.Sharing` too: those workers of an adaptive scan are then given points ahead.
+    """
 
     @property
     def room(self) -> int:

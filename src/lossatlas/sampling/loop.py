@@ -17,6 +17,7 @@ from lossatlas.evaluate.evaluator import Answer
 from lossatlas.oneline import one_line
 from lossatlas.results.landscape import Status
 from lossatlas.results.spec import Block
+from lossatlas.sampling.ahead import Ahead, Given, clock, joined, note_given
 from lossatlas.sampling.executors import Executor, Pending, Session, Work
 from lossatlas.sampling.samplers import Queue
 
@@ -31,6 +32,9 @@ FIRST_SHARE = 10
 PATIENCE_SECONDS = 2.0
 """How long a run may take before it shows a progress bar unasked."""
 
+
+MOST = 500
+"""Points of a block, at most."""
 
 SHARES = 4
 """Blocks at least, for each that may be under way: what is left at the end keeps few waiting."""
@@ -96,7 +100,8 @@ def visit(
     """Evaluate all points that a queue asks for, block by block, and keep each in the journal.
 
     As many blocks are under way as the executor has room for; they are committed and told in the order in which they
-    were asked for.
+    were asked for. Workers that would wait are given points ahead (:mod:`lossatlas.sampling.ahead`), which are neither
+    committed nor told before they are asked for.
 
     Args:
         work: what the points are evaluated with.
@@ -118,7 +123,7 @@ def visit(
         OSError: the journal cannot be written; what was committed before is safe.
         SpecError: a point failed, and strict was asked for.
     """
-    count = block or int(np.clip(BLOCK_SECONDS / max(seconds, 1e-6), 1, 500))
+    count = block or int(np.clip(BLOCK_SECONDS / max(seconds, 1e-6), 1, MOST))
     ahead = max(size if expected is None else expected, done)
     show = (ahead - done) * seconds > PATIENCE_SECONDS if progress is None else progress
     with stopping.listening(), executor.start(work) as session, _bar(ahead, done, show) as bar:
@@ -126,8 +131,10 @@ def visit(
             count = int(np.clip((size - done) // (SHARES * session.room), 1, count))
         count = block or _whole(count, together)
         under_way = _UnderWay(session, places, queue, block=1 if work.in_order else count, in_order=work.in_order)
+        under_way.most = block or MOST
         under_way.first = count if block else _whole(max(1, count // FIRST_SHARE), together)
         _go(under_way, queue, journal, bar, places if strict else None)
+    note_given(journal, under_way.given)
 
 
 def _whole(count: int, together: int) -> int:
@@ -142,22 +149,45 @@ class _UnderWay:
         self._session, self._places, self._queue = session, places, queue
         self._block, self._in_order = block, in_order
         self.first = block
-        self._blocks: deque[tuple[np.ndarray, Pending]] = deque()
+        self.most = MOST
+        self.given = Given()
+        self._ahead = None if in_order else Ahead.of(session, places.of, queue, self.given)
+        self._blocks: deque[tuple[np.ndarray, Any]] = deque()
 
     def oldest(self) -> tuple[np.ndarray, Answer] | None:
         """The next block in the order of asking, waited for; before that, all that there is room for is sent off."""
         while len(self._blocks) < (1 if self._in_order else self._session.room):
+            began = clock()
             indices = self._queue.ask(min(self.first, self._share()))
+            if self._ahead is not None and not self._blocks:  # all of a round was told, so that a new one was chosen
+                self._ahead.chose(began)
             self.first = self._block
             for sent, _ in self._blocks:  # a queue that waits to be told may ask for the same points again
                 indices = indices[~np.isin(indices, sent)]
             if not len(indices):
                 break
-            self._blocks.append((indices, self._session.submit(self._places.of(indices))))
+            self._blocks.append((indices, self._sent(indices)))
         if not self._blocks:
             return None
         indices, pending = self._blocks.popleft()
-        return indices, pending.result()
+        return (indices, pending.result()) if self._ahead is None else self._with_all_that_is_done(indices, pending)
+
+    def _sent(self, indices: np.ndarray) -> Any:
+        return self._session.submit(self._places.of(indices)) if self._ahead is None else self._ahead.submit(indices)
+
+    def _with_all_that_is_done(self, indices: np.ndarray, pending: Pending) -> tuple[np.ndarray, Answer]:
+        """A block, waited for, and as one with it those after it that are there: they are kept at one go."""
+        assert self._ahead is not None
+        cells, answers = [indices], [pending.result()]
+        while self._blocks and self._blocks[0][1].done():
+            if sum(map(len, cells)) + len(self._blocks[0][0]) > self.most:
+                break
+            indices, pending = self._blocks.popleft()
+            cells.append(indices)
+            answers.append(pending.result())
+        for answer in answers:
+            self._ahead.heard(answer)
+        return np.concatenate(cells), joined(answers)
 
     def _share(self) -> int:
         """Points of the next block: where a queue has few before it must be told, all who evaluate get some of them."""
@@ -180,13 +210,20 @@ def _go(under_way: _UnderWay, queue: Queue, journal: Journal, bar: Any, strict: 
         bar.total = max(bar.total, bar.n + len(indices))  # an adaptive run may need more points than were expected
         bar.update(len(indices))
         failures += int(np.sum(found.status == Status.FAILED))
-        if failures:
-            bar.set_postfix(failed=failures)
-            if strict:
-                raise SpecError(_failed(found, strict))
+        bar.set_postfix(_aside(failures, under_way.given), refresh=False)
+        if failures and strict:
+            raise SpecError(_failed(found, strict))
         stopping.after_block()
     bar.total = bar.n  # … or fewer
     bar.refresh()
+
+
+def _aside(failures: int, given: Given) -> dict[str, object]:
+    """What stands behind the bar, where there is anything to say."""
+    told: dict[str, object] = {"failed": failures} if failures else {}
+    if given.points:
+        told["given ahead"] = f"{given.points}, {given.asked} asked for"
+    return told
 
 
 def _failed(block: Block, places: Places) -> str:

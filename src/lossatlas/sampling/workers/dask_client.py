@@ -15,7 +15,7 @@ import numpy as np
 from lossatlas.errors import SpecError
 from lossatlas.extras import require
 from lossatlas.sampling.executors import Session, Work
-from lossatlas.sampling.workers.pool import AHEAD, BREAKS, PoolSession
+from lossatlas.sampling.workers.pool import BREAKS, PoolSession
 from lossatlas.sampling.workers.subject import Parcel, evaluate, pack, share_threads
 
 __all__ = ["ADDRESS_SECONDS", "Dask", "DaskSession"]
@@ -116,9 +116,16 @@ class DaskSession(PoolSession):
         self._distributed = require("distributed", extra="dask", purpose="evaluate points in a Dask cluster")
 
     @property
-    def room(self) -> int:
-        """Two blocks for each worker that is there now; while none is, two, which wait for one."""
-        return AHEAD * max(1, len(self.pool.nthreads()))
+    def workers(self) -> int:
+        """How many are there now; while none is, one, which is waited for."""
+        return max(1, len(self.pool.nthreads()))
+
+    @property
+    def at_once(self) -> int:
+        """How many of them evaluate at the same time: those within one process take turns."""
+        there = list(self.pool.nthreads())
+        own = [name for name in there if name.startswith("inproc:")]
+        return len(there) - len(own) + bool(own)
 
     def give(self, coordinates: np.ndarray, parcel: Parcel | None = None, worker: str = "") -> Any:
         """Hand a block to the cluster; one that came back for lack of the work goes to the same worker again."""

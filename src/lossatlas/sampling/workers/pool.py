@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent import futures
 from dataclasses import dataclass
 from typing import Any, Self
@@ -67,10 +67,20 @@ class Sent:
         session: that it belongs to.
         coordinates: of its points.
         future: of its answer, as it stands.
+        ahead: whether nobody has asked for it yet.
     """
 
-    def __init__(self, session: PoolSession, coordinates: np.ndarray, future: Any) -> None:
+    def __init__(self, session: PoolSession, coordinates: np.ndarray, future: Any, *, ahead: bool = False) -> None:
         self.session, self.coordinates, self.future = session, coordinates, future
+        self.ahead, self.lost = ahead, False
+
+    def done(self) -> bool:
+        """Whether the answer, or a fault, is there, so that nobody need wait for it.
+
+        Returns:
+            Whether it is.
+        """
+        return self.session.finished(self)
 
     def result(self) -> Answer:
         """The answer, waited for.
@@ -91,6 +101,9 @@ class PoolSession:
     Args:
         pool: who evaluates.
         parcel: the work.
+
+    Attributes:
+        meanwhile: called where the session waits; whether it did anything.
     """
 
     advice = "Run the same again with fewer workers or a smaller batch"
@@ -99,15 +112,31 @@ class PoolSession:
         self.pool, self.parcel = pool, parcel
         self._sent: list[Sent] = []
         self._breaks = 0
+        self.meanwhile: Callable[[], bool] = _nothing
 
     @property
     def room(self) -> int:
         """Two blocks for each worker."""
-        return AHEAD * workers_of(self.pool)
+        return AHEAD * self.workers
 
-    def submit(self, coordinates: np.ndarray) -> Sent:
-        """Hand over a block."""
-        sent = Sent(self, coordinates, self._given(coordinates))
+    @property
+    def workers(self) -> int:
+        """How many there are."""
+        return workers_of(self.pool)
+
+    @property
+    def at_once(self) -> int:
+        """How many of them evaluate at the same time: within one process they take turns (:func:`evaluate`)."""
+        return 1 if isinstance(self.pool, futures.ThreadPoolExecutor) else self.workers
+
+    @property
+    def idle(self) -> int:
+        """How many workers have nothing to do."""
+        return self.at_once - sum(not sent.future.done() for sent in self._sent)
+
+    def submit(self, coordinates: np.ndarray, *, ahead: bool = False) -> Sent:
+        """Hand over a block; one that is given ahead is let go of where a worker dies."""
+        sent = Sent(self, coordinates, self._given(coordinates), ahead=ahead)
         self._sent.append(sent)
         return sent
 
@@ -116,9 +145,9 @@ class PoolSession:
         while True:
             # Listed before they are looked at: one that ends in between ends the wait at once.
             pending = [other.future for other in self._sent if not other.future.done()]
-            if sent in [other for other in self._sent if self._finished(other)]:
+            if sent in [other for other in list(self._sent) if self.finished(other)]:
                 break
-            if pending:
+            if not self.meanwhile() and pending:
                 self.wait(pending)
         self._sent.remove(sent)
         self._breaks = 0
@@ -128,9 +157,17 @@ class PoolSession:
             raise ChildProcessError(_broken(fault)) from fault
         return answer
 
-    def _finished(self, sent: Sent) -> bool:
-        """Whether a block has its answer, or a fault to raise in its turn; what came back undone is sent again."""
-        if not sent.future.done():
+    def finished(self, sent: Sent) -> bool:
+        """Whether a block has its answer, or a fault to raise in its turn; what came back undone is sent again.
+
+        Returns:
+            Whether it has.
+
+        Raises:
+            SpecError: a worker cannot take the work.
+            ChildProcessError: workers die again and again.
+        """
+        if sent.lost or not sent.future.done():
             return False
         try:
             found = sent.future.result()
@@ -183,10 +220,14 @@ class PoolSession:
         """Put others in the place of workers that died, and hand all blocks over again."""
 
     def again(self) -> None:
-        """Hand over all blocks that have no answer yet, once more."""
-        for sent in self._sent:
+        """Hand over all blocks that have no answer yet, once more, but for those given ahead: one may have killed."""
+        for sent in list(self._sent):
             if not sent.future.done() or sent.future.cancelled() or sent.future.exception() is not None:
-                sent.future = self.give(sent.coordinates)
+                if sent.ahead:
+                    sent.lost = True
+                    self._sent.remove(sent)
+                else:
+                    sent.future = self.give(sent.coordinates)
 
     def __enter__(self) -> Self:
         """At work."""
@@ -197,6 +238,10 @@ class PoolSession:
         for sent in self._sent:
             sent.future.cancel()
         self._sent.clear()
+
+
+def _nothing() -> bool:
+    return False
 
 
 def _broken(fault: BaseException) -> str:

@@ -147,8 +147,9 @@ class _OwnPool(PoolSession):
         self.again()
 
     def __exit__(self, *about: object) -> None:
+        under_way = any(not sent.future.done() for sent in self._sent)  # of a run that ended: what nobody asked for
         super().__exit__(*about)
-        if about[0] is not None:  # nobody waits for the blocks under way, nor for processes that are still starting
+        if about[0] is not None or under_way:  # nobody waits for it, nor for processes that are still starting
             for process in list((getattr(self.pool, "_processes", None) or {}).values()):
                 process.terminate()
         self.pool.shutdown(wait=True, cancel_futures=True)
