@@ -80,7 +80,7 @@ def test_many_points_at_once_have_the_values_of_one_at_a_time():
 )
 def test_an_engine_that_mixes_up_its_points_is_refused(wrong):
     made = function(wrong, calls="many")
-    with pytest.raises(SpecError, match=r"calls='many': at x = .* the loss is .* among other points and .* alone"):
+    with pytest.raises(SpecError, match=r"calls='many': at x = .* the loss is .* among other points and .* on its own"):
         la.sample(made, la.Plane.random(made, seed=0), GRID)
 
 
