@@ -29,7 +29,8 @@ class Sectioned(Checked):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write one section for each heading that has flags."""
         help_flag = self.get_help_option(ctx)
-        flags = [param for param in self.get_params(ctx) if isinstance(param, click.Option) and param is not help_flag]
+        asks = help_flag.name if help_flag else ""  # its name, since click 8.1 makes the flag anew for whoever asks
+        flags = [param for param in self.get_params(ctx) if isinstance(param, click.Option) and param.name != asks]
         rows = {param.name: row for param in flags if (row := param.get_help_record(ctx))}
         found = [(title, [rows.pop(name) for name in names if name in rows]) for title, names in self.sections.items()]
         # What only this command asks comes before where its answer goes.
