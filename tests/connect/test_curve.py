@@ -173,7 +173,7 @@ def test_bad_connections_are_named():
     with pytest.raises(la.SpecError, match="epochs=-1"):
         Training(epochs=-1)
     axis = Axis(coordinates=np.linspace(0, 1, 3), length=1.0)
-    with pytest.raises(la.SpecError, match="1 of 3 points are not finite"):
+    with pytest.raises(la.SpecError, match="1 of 3 points is not finite"):
         height(build({"x": axis}, {"loss": np.array([0, np.nan, 0])}))
     with pytest.raises(la.SpecError, match="along one"):
         height(build({"x": axis, "y": axis}, {"loss": np.zeros((3, 3))}))
