@@ -237,7 +237,7 @@ def test_an_interpolation_says_from_where_to_where():
 def test_one_minimum_is_a_sentence_and_no_tree():
     plot = plot_of(la.topology(field()))
     assert [panel.title for panel in plot.panels] == ["Persistence diagram"]
-    assert "one basin, and no tree" in " ".join(plot.sentences)
+    assert "there is no tree of basins" in " ".join(plot.sentences)
 
 
 def test_a_map_of_curvature_is_drawn_in_cells():

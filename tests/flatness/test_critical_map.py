@@ -147,7 +147,7 @@ def test_an_optimizer_stands_for_the_step_that_it_really_takes_next(name):
 def test_an_optimizer_of_another_model_is_refused():
     with pytest.raises(SpecError, match="trains none of the objective's tensors"):
         la.sharpness.critical(quadratic(), update=torch.optim.SGD(nn.Linear(2, 1).parameters(), lr=0.1))
-    with pytest.raises(SpecError, match="LBFGS takes no single step"):
+    with pytest.raises(SpecError, match="LBFGS cannot take a single gradient step"):
         objective = quadratic()
         la.sharpness.critical(objective, update=torch.optim.LBFGS(objective.model.parameters()))
     with pytest.raises(SpecError, match="update is a str"):
