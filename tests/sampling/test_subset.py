@@ -202,3 +202,16 @@ def test_auto_is_a_subset_of_its_own_size():
     plane, grid = la.Plane.random(objective, seed=0), la.Grid(x=(-1, 1, 21), y=(-1, 1, 21))
     auto = la.sample(objective, plane, grid, samples="auto")
     assert np.array_equal(auto["loss"], la.sample(objective, plane, grid, samples=la.Subset())["loss"])
+
+
+@pytest.mark.parametrize("below", [0.0, 5.0], ids=["a factor", "a term"])
+def test_an_anchor_that_was_held_out_gets_the_loss_that_the_others_predict(below: float) -> None:
+    losses = np.linspace(1, 4, 9) - below
+    table = np.stack([losses, losses], axis=1)[:, :, None]
+    table[4, 1] += 3  # elsewhere the subset is exact, so that nothing is added to it here either
+    anchors = subset.Anchors(shape=(9,), cells=np.arange(9), table=table, names=("loss",))
+    whole, part = table[:, :, 0].mean(axis=1), table[:, 0, 0]
+    found = anchors.held_out(np.array([0]))
+    assert anchors.logarithmic(0) is (below == 0)
+    expected = max(subset.share(choose(whole, scale=scale), whole, part)[4] for scale in ("linear", "log"))
+    assert found[4] == pytest.approx(expected, rel=1e-6)

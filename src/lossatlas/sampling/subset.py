@@ -183,9 +183,9 @@ class Anchors:
         Returns:
             An error for each anchor.
         """
-        gaps = surrogate.held_out(surrogate.places(self.shape)[self.cells], self._gaps(0, chosen))
+        missed = surrogate.held_out(surrogate.places(self.shape)[self.cells], self._gaps(0, chosen))
         means = self.table[:, :, 0].mean(axis=1)
-        wrong = means * 10.0**gaps if self.logarithmic(0) else means + gaps
+        wrong = means / 10.0**missed if self.logarithmic(0) else means - missed
         views = (choose(means, scale="linear"), choose(means, scale="log"))
         worst: np.ndarray = np.max([share(shown, means, wrong) for shown in views], axis=0)
         return worst

@@ -219,12 +219,15 @@ def held_out(points: np.ndarray, values: np.ndarray) -> np.ndarray:
         values: float64 [n].
 
     Returns:
-        float64 [n]; as much as the values allow where the others do not determine the spline.
+        float64 [n], each value minus what the others predict; as much as the values allow where the others do not
+        determine the spline.
 
     Example:
         >>> line = np.linspace(0, 1, 6)[:, None]
         >>> bool(np.abs(held_out(line, 3 * line[:, 0])).max() < 1e-9)
         True
+        >>> round(float(held_out(line, np.array([0.0, 0, 1, 0, 0, 0]))[2]), 6)
+        1.0
     """
     found = Spline(points).coefficients(values)[1]
     worst = np.abs(values - farthest(values, (float(values.min()), float(values.max()))))
