@@ -99,7 +99,7 @@ def test_bad_options_are_named():
         Edge(data=pair(), along="momentum")
     with pytest.raises(la.SpecError, match="needs the torch.optim.Optimizer itself"):
         Edge(data=pair(), loss=F.cross_entropy, along="optimizer").step(nn.Linear(3, 2), 0.1)
-    with pytest.raises(la.SpecError, match="nothing was looked at yet"):
+    with pytest.raises(la.SpecError, match="nothing has been looked at yet"):
         Edge(data=pair()).plot()
 
 

@@ -116,7 +116,7 @@ def test_a_result_that_names_no_run_is_refused_in_a_run_folder_and_read_outside_
     shutil.copy(tmp_path / "alone.nc", tmp_path / "folder" / RESULT)
     assert la.open(tmp_path / "folder").equals(la.open(run))
     shutil.copy(tmp_path / "alone.nc", run / RESULT)
-    with pytest.raises(SpecError, match="belongs to another run"):
+    with pytest.raises(SpecError, match="belongs to a different run"):
         la.open(run)
 
 
@@ -229,9 +229,9 @@ def test_the_journal_of_another_run_is_refused_also_where_the_specification_is_g
     shutil.copy(tmp_path / "other" / JOURNAL, growing / JOURNAL)
     with pytest.raises(SpecError, match=r"journal.sqlite belongs to a different run from .*spec.json: centre error"):
         la.open(growing)
-    with pytest.raises(SpecError, match="belongs to another run"):
+    with pytest.raises(SpecError, match="belongs to a different run"):
         scan(growing)
-    with pytest.raises(SpecError, match="belongs to another run"):
+    with pytest.raises(SpecError, match="belongs to a different run"):
         repair.examine(growing)
     (growing / SPEC).unlink()
     with pytest.raises(RunMismatchError, match=r"journal.sqlite belongs to another run: .*data is"):
