@@ -63,7 +63,7 @@ def test_a_morph_reads_the_labels_it_is_given(make: Make, tmp_path: Path, monkey
 def test_landscapes_over_other_coordinates_are_no_morph(make: Make) -> None:
     x = np.linspace(-1, 1, 5)
     one, other = make(np.ones((5, 5)) + x**2, x=x, y=x), make(np.ones((5, 5)) + x**2, x=2 * x, y=x)
-    with pytest.raises(SpecError, match="over the same coordinates"):
+    with pytest.raises(SpecError, match="on the same coordinates"):
         next(film.Morph().frames([one, other], View(), np.array([0.0]), 60.0))
 
 

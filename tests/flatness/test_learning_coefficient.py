@@ -294,7 +294,7 @@ def test_the_chains_are_drawn_and_a_refusal_says_so(tmp_path):
 @pytest.mark.parametrize(
     ("objective", "options", "seen", "remedy"),
     [
-        (quadratic([1.0, 2.0], at=3.0), {"nbeta": 100.0}, "lower loss", "Train it further"),
+        (quadratic([1.0, 2.0], at=3.0), {"nbeta": 100.0}, "lower loss", "Train the network further"),
         (quadratic([1.0, 2.0]), {"nbeta": 1000.0, "step": 0.01}, "left every neighbourhood", "step=0.0025"),
         (
             quadratic([1.0] + [2e-4] * 6),

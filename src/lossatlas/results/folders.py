@@ -27,6 +27,7 @@ __all__ = [
     "ANCHORS",
     "CURVATURE",
     "EVALUATION",
+    "FOREIGN",
     "JOURNAL",
     "LOCK",
     "RESULT",
@@ -48,6 +49,9 @@ __all__ = [
 
 JOURNAL, RESULT, LOCK = "journal.sqlite", "landscape.nc", ".lock"
 EVALUATION, ANCHORS, CURVATURE = "evaluation.json", "anchors.npz", "curvature.json"
+
+FOREIGN = "belongs to a different run from"
+"""How a message begins that a result or a journal is of another run than the specification beside it."""
 
 _HOT = f"{JOURNAL}-journal"
 """Where SQLite keeps the pages as they were before a transaction; one that outlives its writer is to be rolled back."""
@@ -107,7 +111,7 @@ def result_of(folder: Path, spec: RunSpec | None = None) -> xr.Dataset:
         return _with_run(result, None)
     spec = spec or spec_of(folder)
     if told != spec.key.hex() and (told is not None or spec.format != FIRST):
-        raise SpecError(f"{folder / RESULT} belongs to a different run from {folder / SPEC}")
+        raise SpecError(f"{folder / RESULT} {FOREIGN} {folder / SPEC}")
     return _with_run(result, None)
 
 
@@ -211,7 +215,7 @@ def check_same(folder: Path, spec: RunSpec, connection: sqlite3.Connection) -> N
     if there.key != spec.key:
         parts = "; ".join(there.differences(spec)) or f"begun {there.about.created}, and this one {spec.about.created}"
         raise SpecError(
-            f"{path} belongs to a different run from {folder / SPEC}: {parts}. Restore the journal that belongs here, "
+            f"{path} {FOREIGN} {folder / SPEC}: {parts}. Restore the journal that belongs here, "
             "or move this one to where it belongs"
         )
 

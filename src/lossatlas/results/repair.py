@@ -157,7 +157,7 @@ def _points(path: Path, spec: RunSpec, trouble: str) -> tuple[Found, str]:
             try:
                 folders.check_same(path, spec, connection)
             except SpecError as fault:
-                if "belongs to another run" in str(fault):
+                if folders.FOREIGN in str(fault):
                     raise
                 whose = _said(fault).partition(" is damaged ")[2].strip("()")
             found = journal.read(connection, spec.key, size, width, required=spec.format != FIRST)
@@ -166,7 +166,7 @@ def _points(path: Path, spec: RunSpec, trouble: str) -> tuple[Found, str]:
         found = _salvaged(path, spec)
         return found, f"{fault}; {number_of(len(found.told.indices), 'point')} can still be read"
     except SpecError as fault:
-        if "belongs to another run" in str(fault):
+        if folders.FOREIGN in str(fault):
             raise
         return nothing, f"{_said(fault)}; no point can be read"
 
