@@ -462,7 +462,7 @@ def test_runs_are_named_by_what_tells_their_folders_apart(tmp_path):
     path = la.Trajectory.open([tmp_path / "sgd" / "path", tmp_path / "adam" / "path"])
     assert path.names == ("sgd/path", "adam/path")
     assert la.Trajectory.open([tmp_path / "sgd" / "path"]).names == ()
-    with pytest.raises(la.SpecError, match="'Adam': .*nowhere is no folder"):
+    with pytest.raises(la.SpecError, match="'Adam': .*nowhere is not a folder"):
         la.Trajectory.open({"SGD": tmp_path / "sgd" / "path", "Adam": tmp_path / "nowhere"})
 
 
