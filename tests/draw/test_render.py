@@ -74,7 +74,7 @@ def test_a_transparent_cover_has_no_paper_and_says_what_it_is(bowl: xr.Dataset, 
 def test_what_cannot_be_rendered_is_refused(bowl: xr.Dataset, tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"for a rendered relief.*\.png, \.pdf, \.svg"):
         la.draw(bowl, tmp_path / "a.html", render=True)
-    with pytest.raises(SpecError, match="kind='heat' is none"):
+    with pytest.raises(SpecError, match="kind='heat' is not one"):
         la.draw(bowl, tmp_path / "a.png", render=True, kind="heat")
     with pytest.raises(SpecError, match=r"write a \.png, not a \.pdf"):
         la.draw(bowl, tmp_path / "a.pdf", render=Render(words=False))

@@ -127,7 +127,7 @@ refused("asks something different from rank 0: model is", *asked(Own(mesh(2).get
 refused("do not make groups of 3", *asked(Whole()), executor="torchrun:3")
 refused("leave shard and samples out", *asked(Whole()), executor="torchrun", shard="1/2", run=FOLDER / "shards")
 refused("leave shard and samples out", *asked(Whole()), executor="torchrun", samples="auto")
-refused("'plain' alone", *asked(Whole()), executor="torchrun:2", plan="stacked")
+refused("only take the plan 'plain'", *asked(Whole()), executor="torchrun:2", plan="stacked")
 refused("another plan on each rank", *asked(Whole()), executor="torchrun", plan="fastest")
 from lossatlas.errors import RunMismatchError
 try:

@@ -41,7 +41,7 @@ Measure = Callable[[Any, Any], "Tensor | Weighted"]
 class Weighted(NamedTuple):
     r"""The return value of a loss or metric whose mean is not over samples but over smaller things, such as tokens.
 
-    The value for all data is :math:`\sum_i w_i v_i / \sum_i w_i`over all elements of all batches: a batch with more
+    The value for all data is :math:`\sum_i w_i v_i / \sum_i w_i` over all elements of all batches: a batch with more
     padding (weight 0) does not weigh more.
 
     Attributes:
