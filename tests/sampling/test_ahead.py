@@ -16,6 +16,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from tests.sampling.test_executors import Long
 from torch import nn
 from torch.nn import functional as F
 
@@ -317,22 +318,6 @@ def test_a_worker_that_is_killed_changes_no_bit_of_an_adaptive_scan_with_points_
     assert not multiprocessing.active_children()
     told = json.loads(found.attrs["evaluation"]).get("given ahead", {"points": 0, "asked for": 0})
     assert 0 <= told["asked for"] <= told["points"]
-
-
-class Long:
-    """A point that takes a minute, and says so if anybody waited for it."""
-
-    def __init__(self, folder) -> None:
-        self.folder = folder
-
-    def values(self, coordinates):
-        (self.folder / "begun").touch()
-        time.sleep(60)
-        (self.folder / "waited for").touch()
-        return np.zeros((len(coordinates), 1))
-
-    def close(self):
-        pass
 
 
 @pytest.mark.parametrize("how", ["it is done", "somebody stops it"])
