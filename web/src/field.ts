@@ -88,6 +88,11 @@ export class Field {
   }
 }
 
+/** Whether no cell of a block was sampled, as where a path has no surface yet. */
+export function unsampled(block: Block): boolean {
+  return block.status.data.every((status) => status === 0);
+}
+
 /** A corner that is not part of the mixture does not count, also where it is NaN. */
 function mixed(a: number, b: number, part: number): number {
   return part === 0 ? a : part === 1 ? b : a + part * (b - a);

@@ -1,6 +1,7 @@
 /** How does a page follow what grows without a jump? What is unchanged stays the same object, and paths glide to their new places. */
 
 import type { Block, Content, Way } from "./data";
+import { unsampled } from "./field";
 
 function equal(a: ArrayLike<number>, b: ArrayLike<number>): boolean {
   if (a.length !== b.length) return false;
@@ -35,7 +36,7 @@ export function between(old: Content, next: Content, part: number): Content {
     const moved = (axis: "x" | "y"): Float64Array => one[axis].map((value, k) => mixed(before[axis][Math.min(k, last)]!, value, part));
     return { ...one, x: moved("x"), y: moved("y") } satisfies Way;
   });
-  const bare = next.blocks.every((block) => block.status.data.every((status) => status === 0));
+  const bare = next.blocks.every(unsampled);
   const limits = Object.fromEntries(Object.entries(next.limits).map(([name, [low, high]]): [string, [number, number]] => {
     const from = old.limits[name];
     return [name, bare && from ? [mixed(from[0], low, part), mixed(from[1], high, part)] : [low, high]];

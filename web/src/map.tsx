@@ -122,8 +122,7 @@ function drawMarks(context: CanvasRenderingContext2D, given: Given, field: Field
   for (const one of upon(content, given.index)) drawOverlay(context, content, state, one, field, at, words);
   context.restore();
   if (field.block.centre) {
-    const bare = content.kind === "contour" || field.empty(...cell(field, 0, 0)) !== null;
-    context.strokeStyle = bare ? theme(content, state).ink : "#fff";
+    context.strokeStyle = uncoloured(content, field, 0, 0) ? theme(content, state).ink : "#fff";
     context.lineWidth = 1.8;
     context.beginPath();
     const [cx, cy] = [at.px(0), at.py(0)];
@@ -165,7 +164,7 @@ function drawOverlay(context: CanvasRenderingContext2D, content: Content, state:
     }
     if (!one.words[n]) continue;
     // White upon colours, ink where there are none.
-    const bare = content.kind === "contour" || field.empty(...cell(field, one.x[n]!, one.y[n]!)) !== null;
+    const bare = uncoloured(content, field, one.x[n]!, one.y[n]!);
     const { ink, paper } = theme(content, state);
     context.lineWidth = 3;
     context.strokeStyle = bare ? paper : "rgba(0,0,0,.6)";
@@ -183,9 +182,10 @@ function drawOverlay(context: CanvasRenderingContext2D, content: Content, state:
   }
 }
 
-function cell(field: Field, x: number, y: number): [number, number] {
+/** Whether the paper is seen at a place: a map of lines alone, or a cell without a value. */
+function uncoloured(content: Content, field: Field, x: number, y: number): boolean {
   const { i, j } = field.nearest(x, y);
-  return [i, j];
+  return content.kind === "contour" || field.empty(i, j) !== null;
 }
 
 /** The head of an arrow, never so small that nobody sees it. */

@@ -2,7 +2,7 @@
 
 import { useEffect, useState } from "preact/hooks";
 import type { Content, Way } from "./data";
-import { Field } from "./field";
+import { Field, unsampled } from "./field";
 import { useWidth } from "./map";
 import { Axes } from "./plots";
 import { between, exact, forward, number, type Shown } from "./ranges";
@@ -47,7 +47,7 @@ export function Paths({ content, state, change }: Omit<Given, "shown">) {
 
 /** Whether no cell was sampled. */
 export function bare(content: Content): boolean {
-  return content.blocks.every((block) => block.status.data.every((status) => status === 0));
+  return content.blocks.every(unsampled);
 }
 
 /** Which point of a path the time stands for. */

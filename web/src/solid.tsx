@@ -4,7 +4,7 @@ import { scaleLinear } from "d3-scale";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { Block, Content } from "./data";
 import { third } from "./depth";
-import { Field } from "./field";
+import { Field, unsampled } from "./field";
 import { graphics } from "./graphics";
 import { upon, useWidth } from "./map";
 import { ramp } from "./paint";
@@ -192,7 +192,7 @@ export function Solid(given: Given) {
   useEffect(() => relief.current?.size(), [width]);
   useEffect(() => relief.current?.flat(state.flat), [state.flat, stands]);
   // A path that has got its surface is seen from where both are, unless the reader has chosen a side.
-  const bare = useMemo(() => block.status.data.every((status) => status === 0), [block]);
+  const bare = useMemo(() => unsampled(block), [block]);
   useEffect(() => void (relief.current?.untouched && relief.current.look(content.camera)), [bare]);
   useEffect(() => {
     const ink = theme(content, state);
