@@ -55,13 +55,24 @@ class Visit:
             assert time.monotonic() < end, f"never came true: {expression}"
             self.page.wait_for_timeout(50)
 
-    def becomes(self, read: Callable[[], Any] | str, wanted: Any) -> None:
+    def becomes(self, read: Callable[[], Any] | str, wanted: Any, patience: float = PATIENCE) -> None:
         """Wait until what is read, by a function or an expression of the page, is what is wanted."""
         asked = (lambda: self.ask(read)) if isinstance(read, str) else read
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + patience
         while (found := asked()) != wanted and time.monotonic() < end:
             self.page.wait_for_timeout(50)
-        assert found == wanted
+        assert found == wanted, f"after {patience:g} s there is {found!r}, not {wanted!r}"
+
+    def answers(self, act: Callable[[], object], read: Callable[[], Any] | str, wanted: Any) -> None:
+        """Touch, and once more if nothing came of it: a browser that is kept waiting may take a touch for another gesture."""
+        for _ in range(3):
+            act()
+            try:
+                return self.becomes(read, wanted, PATIENCE / 6)
+            except AssertionError:
+                continue
+        act()
+        return self.becomes(read, wanted)
 
     def settled(self, read: Callable[[], Any] | str) -> Any:
         """What is read as soon as it is the same in five looks, one after another, with frames between them."""

@@ -214,16 +214,17 @@ def test_a_finger_turns_the_relief_two_come_nearer_and_a_tap_keeps_a_place(brows
 
     # A touch is answered before the page has been told of the gesture that it is the end of: each is waited for.
     first, away = pose()
-    drag((0, 0, 60, 10))
-    visit.becomes(lambda: bool(np.linalg.norm(pose()[0] - first) > 0.1), True)
+    visit.answers(lambda: drag((0, 0, 60, 10)), lambda: bool(np.linalg.norm(pose()[0] - first) > 0.1), True)
     still = np.linalg.norm(pose()[1])
     assert still == pytest.approx(np.linalg.norm(away))
-    drag((-20, 0, -80, 0), (20, 0, 80, 0))
-    visit.becomes(lambda: bool(np.linalg.norm(pose()[1]) < 0.8 * still), True)
-    page.locator("[data-view=reset]").tap()
-    visit.becomes(lambda: pose()[0].tolist(), pytest.approx(first.tolist()))
-    page.locator("[data-view=above]").tap()
-    visit.becomes(lambda: pose()[1][2], pytest.approx(np.linalg.norm(away), rel=1e-3))
+
+    def pinched() -> bool:
+        return bool(np.linalg.norm(pose()[1]) < 0.8 * still)
+
+    visit.answers(lambda: drag((-20, 0, -80, 0), (20, 0, 80, 0)), pinched, True)
+    visit.answers(page.locator("[data-view=reset]").tap, lambda: pose()[0].tolist(), pytest.approx(first.tolist()))
+    above = pytest.approx(np.linalg.norm(away), rel=1e-3)
+    visit.answers(page.locator("[data-view=above]").tap, lambda: pose()[1][2], above)
     page.locator("canvas.cursor").tap()
     page.wait_for_selector("#readout .hint >> text=Kept")
     visit.until("lossatlas.state.kept && lossatlas.state.place !== null")  # told after it is shown
