@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import re
 import sys
 import types
 from pathlib import Path
@@ -141,9 +142,15 @@ def test_code_in_a_checkpoint_does_not_run(tmp_path, writer, monkeypatch):
         torch.save(content, tmp_path / "a.pt")
     else:
         (tmp_path / "a.pt").write_bytes(pickle.dumps({"evil": Malicious()}))
-    with pytest.raises(SpecError, match=r"would run code from the file.*only if you trust the file.*--trust-pickle"):
+    with pytest.raises(
+        SpecError, match=r"would run code from the file.*only if you trust the file.*--trust-pickle"
+    ) as refused:
         read_checkpoint(tmp_path / "a.pt")
     assert not (tmp_path / "ran").exists()
+    told = str(refused.value)
+    assert re.search({"torch": r"it asks for (\w+\.)?exec\b", "pickle": "Unsupported operand"}[writer], told)
+    assert "issue" not in told, "torch's own advice does not solve it"
+    assert "weights_only" not in told
     if writer == "torch":
         assert list(read_checkpoint(tmp_path / "a.pt", trust_pickle=True)) == ["weight"]
         assert (tmp_path / "ran").exists()

@@ -319,7 +319,10 @@ def _looks_whole(source: Path) -> bool:
 
 
 def _reason(fault: BaseException) -> str:
-    """The line of torch's long message that says what is wrong."""
-    lines = [line.strip() for line in str(fault).splitlines() if line.strip()]
-    telling = [line for line in lines if "WeightsUnpickler error" in line or "Unsupported" in line]
-    return (telling or lines or [type(fault).__name__])[0][:160]
+    """What is wrong, without the advice of torch that stands around it."""
+    text = str(fault)
+    if named := re.search(r"GLOBAL ([\w.]+)", text):
+        return f"it asks for {named[1]}"
+    lines = [line.split("WeightsUnpickler error:")[-1].strip() for line in text.splitlines()]
+    own = [line for line in lines if line and "weights_only" not in line and "torch.load" not in line]
+    return (own or [type(fault).__name__])[0][:160]
