@@ -631,3 +631,12 @@ def test_inputs_move_in_one_command_and_in_the_python_it_prints(here):
 )
 def test_bad_flags_of_inputs_say_what_is_good(here, arguments, words):
     assert words in sample(*GRID, *arguments, code=2).stderr
+
+
+def test_info_leaves_out_what_is_empty_and_prints_rows_line_by_line(capsys):
+    from lossatlas.cli.info import _print
+
+    rows = [{"block": "conv1", "λmax": 6.734846663360816}, {"block": "head", "λmax": 1.106}]
+    _print({"created": "", "software": "the original code", "by layer": {"rows": rows}})
+    table = ["by layer:", "  rows:", "    block conv1, λmax 6.7348", "    block head, λmax 1.106"]
+    assert capsys.readouterr().out.splitlines() == ["software: the original code", *table]

@@ -156,7 +156,7 @@ def test_barriers_before_and_after_alignment_and_along_a_curve(here):
         "BatchNorm recalibrated",
         "straight line: barrier",
         "may have no barrier",
-        "of 12 units in 1 groups permuted",
+        "of 12 units in 1 group permuted",
         "straight line after alignment: barrier",
         "local optimum",
         "trained Bézier curve",
@@ -271,3 +271,8 @@ def test_what_a_run_keeps_upon_its_surface_is_in_its_films(here, monkeypatch, fi
     monkeypatch.setattr("lossatlas.results.opening.landscape_at", lambda run: bowl)
     run("animate", "one", "two", "-o", "a.gif", "--film", film)
     assert [one.panel for one in asked.get("overlays", [])] == ([0, 1] if drawn else [])
+
+
+def test_the_help_says_how_batchnorm_is_treated_by_default():
+    told = " ".join(run("connect", "--help").output.split())
+    assert "frozen, recalibrated, interpolated (default: the first; connect: the second)" in told

@@ -12,6 +12,7 @@ import lossatlas as la
 from lossatlas.connect import curve_training
 from lossatlas.connect.barriers import barrier, height
 from lossatlas.connect.curve import Training
+from lossatlas.figure.words import number
 from lossatlas.results.landscape import Axis, build
 from lossatlas.space.curvefile import load_curve
 
@@ -51,6 +52,10 @@ def test_the_height_is_that_above_the_line_between_the_ends():
     assert coarse.height + coarse.grid_error == pytest.approx(2)
     bowl = build({"x": Axis(coordinates=x, length=1.0)}, {"loss": (x - 0.5) ** 2})
     assert height(bowl).height == 0
+    said = "no barrier, at no point above the straight line between the losses of the ends; ends 0.25 and 0.25"
+    assert height(bowl).words == said
+    assert found.words == "barrier 2 at 0.5 of the path; ends 0 and 2"
+    assert f"of the path, perhaps {number(coarse.grid_error, 2)} higher between the points" in coarse.words
 
 
 def test_a_barrier_on_a_known_valley():

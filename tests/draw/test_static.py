@@ -119,6 +119,16 @@ def test_cells_without_a_value_are_hatched_and_not_filled(make: Make, kind: str)
     assert "failed" in key
 
 
+@pytest.mark.parametrize("theme", ["light", "dark", "print"])
+@pytest.mark.parametrize("kind", ["contour", "filled", "heat"])
+def test_evaluated_points_stand_out_from_what_is_behind_them(make: Make, kind: str, theme: str) -> None:
+    view = View(kind=kind, theme=theme, points=True)  # type: ignore[arg-type]
+    axes = pictures(static.figure(compile(make(np.add.outer(np.arange(6.0), np.arange(5.0))), view)))[0]
+    dots = next(line for line in axes.lines if line.get_gid() == "evaluated")
+    behind = THEMES[theme].paper if kind == "contour" else "black"
+    assert np.abs(np.subtract(to_rgb(dots.get_color()), to_rgb(behind))).max() > 0.5
+
+
 def test_a_hole_in_the_surface_has_no_facets(make: Make, faces: list[np.ndarray]) -> None:
     loss = np.add.outer(np.arange(6.0), np.arange(5.0))
     loss[2, 3] = np.nan

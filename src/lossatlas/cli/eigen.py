@@ -308,7 +308,7 @@ def _centre(scan: Any, wish: Wish) -> None:
     _check_pictures(scan.out)
     objective = build_objective(scan, build_model(scan))
     check(scan.run, objective)
-    with tqdm(unit="product", desc="curvature", delay=2.0, leave=False) as bar:
+    with tqdm(bar_format="curvature: {n} products [{elapsed}]", delay=2.0, leave=False) as bar:
         matrix = Matrix(objective, told=bar.update, **_matrix_options(wish))
         ends = ends_of(matrix, k=wish.k, tolerance=wish.tolerance or 0.01, seed=scan.seed, vectors=bool(wish.save))
         numbers = [
@@ -347,7 +347,7 @@ def _by(scan: Any, wish: Wish) -> None:
     _check_pictures(scan.out)
     objective = build_objective(scan, build_model(scan))
     check(scan.run, objective)
-    with tqdm(unit="product", desc="curvature", delay=2.0, leave=False) as bar:
+    with tqdm(bar_format="curvature: {n} products [{elapsed}]", delay=2.0, leave=False) as bar:
         matrix = Matrix(objective, told=bar.update, **_matrix_options(wish))
         told: dict[str, Any] = {"by": wish.by, "seed": scan.seed}
         ends = ends_by(matrix, k=wish.k, tolerance=wish.tolerance or 0.01, vectors=False, **told)

@@ -62,5 +62,13 @@ def _print(facts: dict[str, Any], indent: str = "") -> None:
         if isinstance(value, dict) and value:
             click.echo(f"{indent}{name}:")
             _print(value, indent + "  ")
-        elif value not in ({}, []):
+        elif isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
+            click.echo(f"{indent}{name}:")
+            for row in value:
+                click.echo(f"{indent}  {', '.join(f'{word} {_short(one)}' for word, one in row.items())}")
+        elif value not in ({}, [], ""):
             click.echo(f"{indent}{name}: {value}")
+
+
+def _short(value: Any) -> str:
+    return f"{value:.5g}" if isinstance(value, float) else str(value)

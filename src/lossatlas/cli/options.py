@@ -24,6 +24,7 @@ __all__ = ["BOUNDS", "FLAGS", "HOW", "INPUTS", "WHAT", "WHERE", "Measuring", "fl
 
 _option = functools.partial(click.option, cls=Needing)
 BOUNDS = click.Tuple([float, float, int])
+_MODES = ", ".join(MODES) + " (default: the first; connect: the second)"
 
 
 def _axis(axis: str) -> Callable[[Any], Any]:
@@ -171,9 +172,7 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
         default=None,
         help="Move the model itself instead of a copy, if there is no memory for two.",
     ),
-    "batchnorm": _option(
-        "--batchnorm", metavar="MODE", help=f"Statistics away from the centre: {', '.join(MODES)} (default: the first)."
-    ),
+    "batchnorm": _option("--batchnorm", metavar="MODE", help=f"Statistics away from the centre: {_MODES}."),
     "x": _axis("x"),
     "y": _axis("y"),
     "z": _axis("z"),
@@ -183,7 +182,7 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
         help="Look from -R to R along every axis (--x, --y and --z then give only the numbers of points); 'auto' finds "
         "an R at which the basin is half as wide as the picture.",
     ),
-    "seed": _option("--seed", type=int, metavar="N", help="Seed of the random directions (default: 0)."),
+    "seed": _option("--seed", type=int, metavar="N", help="Seed of whatever is drawn at random (default: 0)."),
     "normalize": _option(
         "--normalize", metavar="WAY", help=f"How to scale random directions: {', '.join(WAYS)} (default: the first)."
     ),

@@ -28,7 +28,7 @@ from lossatlas.errors import SpecError
 from lossatlas.expected import check_kind
 from lossatlas.objective import Objective, calling
 from lossatlas.objective.batches import map_tensors, tensors_of
-from lossatlas.oneline import one_line
+from lossatlas.oneline import number_of, one_line
 from lossatlas.space import directions as ways
 from lossatlas.space.parameters import Parameters, check_same_shapes
 
@@ -87,8 +87,9 @@ class Alignment(Mapping[str, Tensor]):
         """What was permuted and how much nearer the networks are, in a sentence."""
         count = sum(group.size for group in self.groups.values())
         sure = "" if self.checked is None else f"; outputs differ by {self.checked:.1g} of their size"
+        groups = number_of(len(self.groups), "group")
         return (
-            f"{self.moved} of {count} units in {len(self.groups)} groups permuted: distance {self.before:.4g} before, "
+            f"{self.moved} of {count} units in {groups} permuted: distance {self.before:.4g} before, "
             f"{self.after:.4g} after{sure}"
         )
 

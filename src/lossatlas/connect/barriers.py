@@ -65,10 +65,12 @@ class Barrier:
         """The height, its errors and where it is, in a sentence."""
         spread = f" ± {number(self.standard_error, 2)}" if math.isfinite(self.standard_error) else ""
         ends = " and ".join(number(end) for end in self.ends)
-        return (
-            f"barrier {number(self.height)}{spread} at {number(self.at)} of the path, about "
-            f"{number(self.grid_error, 2)} higher between the points; ends {ends}"
-        )
+        between = f", perhaps {number(self.grid_error, 2)} higher between the points" if self.grid_error else ""
+        if not self.height:
+            return (
+                f"no barrier, at no point above the straight line between the losses of the ends{between}; ends {ends}"
+            )
+        return f"barrier {number(self.height)}{spread} at {number(self.at)} of the path{between}; ends {ends}"
 
 
 def heights(found: Sequence[Barrier]) -> str:

@@ -106,8 +106,9 @@ def fill(axes: Axes, scene: Scene, panel: Cells) -> None:
     if scene.shows_points:
         at = np.nonzero(panel.evaluated)
         size = 0.45 * scene.theme.small
+        colour = scene.theme.ink if scene.kind == "contour" else "white"  # lines leave the paper bare
         axes.plot(
-            x.coordinates[at[0]], y.coordinates[at[1]], ".", gid="evaluated", ms=size, mew=0, color="white", alpha=0.8
+            x.coordinates[at[0]], y.coordinates[at[1]], ".", gid="evaluated", ms=size, mew=0, color=colour, alpha=0.8
         )
     if panel.marks_centre:
         theme = scene.theme

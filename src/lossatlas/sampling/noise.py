@@ -170,7 +170,9 @@ def _with(landscape: xr.Dataset, found: Mapping[str, Any]) -> xr.Dataset:
 
 
 def _bar(show: bool) -> tqdm[Any]:
-    return tqdm(desc="rounding", unit="point", disable=not show, dynamic_ncols=True, leave=False)
+    return tqdm(
+        bar_format="checking rounding: {n} points [{elapsed}]", disable=not show, dynamic_ncols=True, leave=False
+    )
 
 
 def _broken(again: Inequality) -> bool:
