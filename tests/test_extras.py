@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from lossatlas import extras
 from lossatlas.extras import MissingExtraError, importing, require, require_from
 
 BROKEN = {
@@ -35,8 +36,31 @@ def test_of_two_broken_libraries_the_inner_one_is_to_be_installed_again(tmp_path
     (tmp_path / "outer_library.py").write_text("import inner_library")
     (tmp_path / "inner_library.py").write_text("import torch\ntorch.ops.inner_library.nms.default")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(MissingExtraError, match=r"in inner_library, which it imports.*reinstall inner_library$"):
+    with pytest.raises(
+        MissingExtraError, match=r"in inner_library, which it imports.*reinstall --no-deps inner_library$"
+    ):
         require("outer_library", extra="", purpose="make a model")
+
+
+def remedy(name):
+    """What repairs it and installs no other torch."""
+    return "pip install" if name == "lacks_its_own_requirement" else "pip install --force-reinstall --no-deps"
+
+
+@pytest.mark.parametrize(
+    ("torch_version", "command"),
+    [
+        ("2.13.0+cpu", "torchvision==0.28.0 --index-url https://download.pytorch.org/whl/cpu"),
+        ("2.6.0+cu124", "torchvision==0.21.0 --index-url https://download.pytorch.org/whl/cu124"),
+        ("2.14.1", "torchvision==0.29.1"),
+        ("2.15.0.dev20260101+cpu", "torchvision"),
+        ("3.0.0", "torchvision"),
+    ],
+)
+def test_another_torchvision_is_the_one_that_belongs_to_this_torch(torch_version, command, monkeypatch):
+    monkeypatch.setattr(extras.metadata, "version", lambda name: {"torch": torch_version}[name])
+    said = extras.broken("torchvision", "make torchvision:resnet18", RuntimeError("no such operator"))
+    assert said.endswith(f"this torch: pip install --force-reinstall --no-deps {command}")
 
 
 @pytest.mark.parametrize("name", BROKEN)
@@ -46,7 +70,7 @@ def test_a_library_that_is_broken_says_so_in_one_sentence(name, tmp_path, monkey
     with pytest.raises(MissingExtraError, match="is installed but cannot be imported") as caught:
         require(f"broken_{name}", extra="torchvision", purpose="make torchvision:resnet18")
     assert "\n" not in str(caught.value)
-    assert f"pip install --force-reinstall broken_{name}" in str(caught.value)
+    assert str(caught.value).endswith(f"{remedy(name)} broken_{name}")
 
 
 LAZY = """
@@ -72,7 +96,7 @@ def test_what_a_library_imports_only_when_it_is_used_is_told_in_the_same_sentenc
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "lazy_library", raising=False)
     library = require("lazy_library", extra="hf", purpose="record")
-    said = f"^lazy_library is needed to record; it is installed but.*pip install --force-reinstall inner_{name}$"
+    said = f"^lazy_library is needed to record; it is installed but.*{remedy(name)} inner_{name}$"
     with pytest.raises(MissingExtraError, match=said):
         require_from("lazy_library", "Trainer", extra="hf", purpose="record")
     with pytest.raises(MissingExtraError, match=said), importing("lazy_library", "record"):
@@ -132,4 +156,4 @@ for door in (
     assert len(said) == 5, found.stdout
     for line in said:
         assert "torchvision::nms does not exist" in line
-        assert line.endswith("pip install --force-reinstall torchvision")
+        assert "pip install --force-reinstall --no-deps torchvision" in line

@@ -6,6 +6,7 @@ import importlib
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import metadata
 from types import ModuleType
 from typing import Any
 
@@ -138,9 +139,29 @@ def broken(root: str, purpose: str, fault: BaseException) -> str:
     through = "" if culprit == root else f" in {culprit}, which it imports"
     return (
         f"{root} is needed to {purpose}; it is installed but cannot be imported "
-        f"({type(fault).__name__}: {said}{through}). "
-        f"Install a version that fits this Python and this torch: pip install --force-reinstall {culprit}"
+        f"({type(fault).__name__}: {said}{through}). {_remedy(culprit, fault)}"
     )
+
+
+def _remedy(culprit: str, fault: BaseException) -> str:
+    if isinstance(fault, ModuleNotFoundError) and fault.name and "." not in fault.name:
+        return f"Install what it requires: pip install {culprit}"
+    return f"Install a version that fits this Python and this torch: {_anew(culprit)}"
+
+
+def _anew(library: str) -> str:
+    # Without --no-deps pip installs again all that the library asks for, torch too, and the newest torchvision brings
+    # its own torch. Version 0.(n + 15) of torchvision belongs to torch 2.n, and its builds lie beside those of torch.
+    anew = "pip install --force-reinstall --no-deps"
+    if library != "torchvision":
+        return f"{anew} {library}"
+    try:
+        release, _, build = metadata.version("torch").partition("+")
+        major, minor, patch = (int(part) for part in release.split("."))
+    except (metadata.PackageNotFoundError, ValueError):  # a nightly build, say
+        return f"{anew} {library}"
+    index = f" --index-url https://download.pytorch.org/whl/{build}" if build else ""
+    return f"{anew} {library}==0.{minor + 15}.{patch}{index}" if major == 2 else f"{anew} {library}"
 
 
 def _at_fault(fault: BaseException) -> str:

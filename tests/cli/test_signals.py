@@ -66,7 +66,7 @@ def test_the_first_signal_ends_a_run_after_its_block_and_says_how_much_is_safe(t
     process.send_signal(getattr(signal, name))
     _, errors = process.communicate()
     assert process.returncode == 1
-    assert "stopping after this block; once more stops at once" in errors
+    assert "stopping after this block; press Ctrl-C to stop at once" in errors
     assert f"stopped; {points(tmp_path)} of 400 points are safe in" in errors
     assert "Traceback" not in errors
 

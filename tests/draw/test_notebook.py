@@ -241,6 +241,8 @@ def test_a_landscape_shows_its_picture_in_a_notebook():
     assert set(bundle) == {"text/plain", "text/html", "image/png"}
     picture = Image.open(io.BytesIO(bundle["image/png"]))
     assert picture.width > 300
+    shown = int(re.search(r"width:(\d+)px", bundle["text/html"])[1])
+    assert shown == pytest.approx(96 * picture.width / picture.info["dpi"][0], abs=1), "an inch is 96 CSS pixels"
     inside = re.search(r"base64,([^\"]+)", bundle["text/html"])[1]
     assert base64.b64decode(inside) == bundle["image/png"]
     assert "<details>" in bundle["text/html"]

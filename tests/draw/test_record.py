@@ -75,6 +75,11 @@ def test_the_description_of_a_png_is_the_whole_caption(known: xr.Dataset, tmp_pa
         assert "64 samples" in opened.info["Description"]
 
 
+def test_an_eps_is_drawn_without_words_of_matplotlib(known: xr.Dataset, tmp_path: Path, caplog) -> None:
+    la.draw(known, tmp_path / "a.eps", kind="surface")
+    assert not [one for one in caplog.records if "transparen" in one.getMessage()]
+
+
 def test_a_picture_of_another_program_is_said_to_be_one(tmp_path: Path) -> None:
     Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
     Image.new("RGB", (4, 4)).save(tmp_path / "a.jpg")

@@ -37,6 +37,16 @@ EVERY = list(itertools.product(SPECIMENS, NAMES, WIDE, CAPTIONS))
 """1,275 pictures. A part of them, four of each kind, is drawn each time; all of them in `make soak`."""
 
 
+@pytest.mark.parametrize("room", [150, 225, 460])
+def test_a_sentence_that_is_cut_short_ends_with_its_full_stop(room: float) -> None:
+    words = "The first components explain 81 % and 12 % of the variance; a random walk gives 60 % and 15 % of its own."
+    panel = Panel(series=[Series(x=np.arange(2), y=np.arange(2))], x_label="x", y_label="y")
+    plot = Plot(panels=[panel], title="a", caption=(words, "A second sentence.", "It proves little."))
+    *said, last = words_on_page.caption(plot, 8, room)
+    assert " ".join(said).replace("\xa0", " ") in (words, f"{words.partition(';')[0]}.")
+    assert last == "It proves little."
+
+
 def some() -> list[tuple[str, str, tuple[float | str, str, float | None], str]]:
     draw = np.random.default_rng(0)
     size = len(EVERY) // len(SPECIMENS)

@@ -278,7 +278,7 @@ def test_bad_seeds_are_refused(net, data, tmp_path) -> None:
     for wrong in ([0], [1, 1], []):
         with pytest.raises(la.SpecError, match="at least two different seeds"):
             la.seeds(of(net, data), GRID, wrong)
-    with pytest.raises(la.SpecError, match="no runs seed-0"):
+    with pytest.raises(la.SpecError, match="no runs seed-0.*lossatlas sample --seeds K"):
         Seeds.open(tmp_path)
 
 

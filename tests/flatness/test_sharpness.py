@@ -17,6 +17,9 @@ from torch.nn import functional as F
 
 import lossatlas as la
 from lossatlas import sharpness
+from lossatlas.draw import words_on_page
+from lossatlas.flatness import stored
+from lossatlas.flatness.door import definition_of
 from lossatlas.flatness.ground import Ground, moved_copy
 from lossatlas.flatness.ranking import FEWEST
 
@@ -406,6 +409,16 @@ def test_a_table_ranks_models_against_a_column(several, tmp_path) -> None:
     assert "(too few)" in row["Kendall τ with test error"]
     assert la.draw(found, tmp_path / "table.png").stat().st_size > 1000
     assert la.draw(sharpness.table(several, ["trace"]), tmp_path / "plain.png").stat().st_size > 1000
+
+
+def test_a_short_caption_says_what_every_error_bar_is(several) -> None:
+    found = sharpness.table(several, ["adaptive_average", "fisher_rao", "trace", "input_margin"])
+    said = " ".join(words_on_page.caption(found.plot(), 8, 450))
+    for name in found.results:
+        assert f"({definition_of(name).title})" in said
+    assert said.startswith("Error bars: standard error over draws (mean")
+    costs = dict(stored.lines(sharpness.table(several, ["sam"]), "sam"))
+    assert costs["cost"].startswith("2 evaluations of the data, 1 gradient;")
 
 
 def test_a_measure_that_does_not_apply_says_why(data) -> None:

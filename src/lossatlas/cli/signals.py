@@ -15,7 +15,7 @@ __all__ = ["answered", "nothing_to_lose"]
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 _importing: list[int] = []
-_WORDS = b"\nstopping after this block; once more stops at once\n"
+_WORDS = b"\nstopping after this block; press Ctrl-C to stop at once\n"
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -106,7 +107,7 @@ def save(scene: Scene | Plot, target: IO[Any], kind: str, how: Render | None = N
     if kind in ("jpg", "jpeg", "webp"):
         quality: dict[str, Any] = {"lossless": True} if kind == "webp" else {"quality": 95, "subsampling": 0}
         options["pil_kwargs"] = {**quality, "exif": record.exif(scene, command)}
-    with own_settings(scene.paper.font):
+    with own_settings(scene.paper.font), _opaque_unasked():
         drawn.savefig(
             target,
             format=kind,
@@ -133,6 +134,18 @@ def _save_bare(scene: Scene, target: IO[Any], kind: str, how: Render, command: s
 
     known = record.metadata(scene, kind, command)
     image.imsave(target, static_surface.bare(scene, how), format="png", metadata=known)  # type: ignore[arg-type]
+
+
+@contextmanager
+def _opaque_unasked() -> Iterator[None]:
+    """Without the words of matplotlib on every eps, which has no transparency: nobody has asked for any."""
+    log = logging.getLogger("matplotlib.backends.backend_ps")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 @contextmanager

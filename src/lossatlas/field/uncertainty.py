@@ -70,7 +70,10 @@ class Seeds:
         """
         found = {int(path.name.removeprefix(BELOW)): path for path in seed_folders(folder)}
         if not found:
-            raise SpecError(f"{folder} has no runs seed-0, seed-1, …; lossatlas.seeds(..., run=folder) makes them")
+            raise SpecError(
+                f"{folder} has no runs seed-0, seed-1, …; lossatlas.seeds(..., run=folder), or "
+                "lossatlas sample --seeds K --run FOLDER, makes them"
+            )
         return cls(runs=tuple(reading.open(found[seed]) for seed in sorted(found)), seeds=tuple(sorted(found)))
 
     @property

@@ -185,12 +185,10 @@ class Plot:
     def brief(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """What it is, and what it proves: the first part of the caption and, where there are several, the last.
 
-        Both come in pieces, of which a narrow page has room only for the first.
+        The last comes in sentences, of which a narrow page has room only for the first.
         """
         first, *others = self.sentences or ("",)
-        parts = first.removesuffix(".").split("; ") if others else [first]
-        last = sentences_of(others[-1]) if others else ()
-        return tuple(parts) if len(parts) > 1 else (first,) * bool(first), last
+        return (first,) * bool(first), sentences_of(others[-1]) if others else ()
 
     @property
     def sentences(self) -> tuple[str, ...]:

@@ -54,7 +54,7 @@ class Definition:
         if self.changes_with:
             names = " or ".join(self.changes_with)
             return f"Rescaling {names} changes it but not the function, so on its own it says nothing about a function."
-        return "Invariant to all rescalings tested here; that does not yet mean that it goes with generalisation."
+        return "Invariant to all rescalings tested here, which does not mean that it tracks generalisation."
 
 
 DEFINITIONS: Mapping[Name, Definition] = {

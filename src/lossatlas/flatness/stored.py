@@ -88,7 +88,8 @@ def lines(table: Table, name: Name) -> Iterator[tuple[str, str]]:
         if known[0].spread_is:
             yield "±", known[0].spread_is
         evaluations, gradients = known[-1].evaluations, known[-1].gradients
-        yield "cost", f"{number(evaluations)} evaluations of the data, {number(gradients)} gradients; {what.cost}"
+        passes = f"{_counted(evaluations, 'evaluation')} of the data, {_counted(gradients, 'gradient')}"
+        yield "cost", f"{passes}; {what.cost}"
     yield "unchanged by", f"rescaling {', '.join(what.invariant_to)}" if what.invariant_to else "no rescaling"
     notes = dict.fromkeys(one.note for one in known if one.note)
     yield "caveat", " ".join((*notes, what.caveat))
@@ -96,6 +97,10 @@ def lines(table: Table, name: Name) -> Iterator[tuple[str, str]]:
         yield "ranking", table.correlations[name].words
     if name in table.failures:
         yield "not everywhere", table.failures[name]
+
+
+def _counted(count: float, unit: str) -> str:
+    return f"{number(count)} {unit}" + ("" if count == 1 else "s")
 
 
 def opened(path: str | os.PathLike[str]) -> Table:

@@ -198,8 +198,8 @@ class Table:
         for name, column in self.results.items():
             for kind in {one.spread_is for one in column if one is not None and one.spread_is}:
                 kinds.setdefault(kind, []).append(definition_of(name).title)
-        words = "; ".join(f"{kind} ({', '.join(of)})" for kind, of in kinds.items())
-        return f"Bars: {words}." if words else ""
+        words = ", ".join(f"{kind} ({', '.join(of)})" for kind, of in kinds.items())  # no part may be left out
+        return f"Error bars: {words}." if words else ""
 
     @property
     def _numbered(self) -> bool:

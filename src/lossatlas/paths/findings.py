@@ -98,7 +98,7 @@ class Principal:
             The plot.
         """
         number = np.arange(1, len(self.shares) + 1)
-        spread = f"a random walk; bars hold 90 % of {self.null.draws} draws"
+        spread = f"a random walk; lines span 90 % of {self.null.draws} draws"
         series = [
             Series(x=number, y=100 * self.shares, label="this path", style="bars", color=0),
             Series(
