@@ -22,6 +22,7 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from lossatlas.draw import static
+from lossatlas.draw.static_surface import TICK
 from lossatlas.draw.view import View, compile
 from lossatlas.figure.palettes import THEMES
 
@@ -89,6 +90,19 @@ def test_the_lit_surface_stands_on_its_own_coordinates(tilted: xr.Dataset, faces
     assert np.ptp(points[:, 0]) == 4
     assert np.ptp(points[:, 1]) == 3
     assert points[:, 0] + 10 * points[:, 1] == pytest.approx(points[:, 2])
+
+
+@pytest.mark.parametrize("camera", [(30.0, -60.0), (50.0, 30.0), (15.0, 120.0), (70.0, -135.0)])
+def test_the_numbers_of_a_relief_are_level_with_their_ticks(bowl: xr.Dataset, camera: tuple[float, float]) -> None:
+    figure = static.figure(compile(bowl, View(kind="surface", camera=camera)))
+    figure.draw_without_rendering()
+    axes: Any = figure.axes[0]
+    numbers = [text for text in axes.texts if text.get_gid() == TICK]
+    assert len(numbers) == len(axes.get_zticks()) > 1
+    for one, tick in zip(numbers, axes.zaxis.majorTicks, strict=True):
+        box, ends = one.get_window_extent(), axes.transData.transform(np.transpose(tick.tick1line.get_data()))
+        assert (box.y0 + box.y1) / 2 == pytest.approx(ends[:, 1].mean(), abs=0.2 * box.height)
+        assert not box.x0 < ends[:, 0].mean() < box.x1, "beside the tick, not upon it"
 
 
 def test_every_colour_bar_tick_is_a_level_at_its_height(bowl: xr.Dataset) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
     from mpl_toolkits.mplot3d.axes3d import Axes3D  # type: ignore[import-untyped]
 
-__all__ = ["FACETS", "FLOOR", "Stages", "bare", "draw", "whole_view"]
+__all__ = ["FACETS", "FLOOR", "TICK", "Stages", "bare", "draw", "whole_view"]
 
 # Depth of the floor below the surface in parts of the surface's height.
 FLOOR = 0.40
@@ -34,6 +36,9 @@ Stages = dict[tuple[int, tuple[int, int]], Stage]
 _LONGEST = 6.0
 _UPRIGHT = 0.24
 _ROOMY = 19.0
+
+# What the numbers of the heights are called in an svg.
+TICK = "height-tick"
 
 # About how many facets lie along an axis after smoothing the mesh; more is not seen in print.
 FACETS = 200
@@ -175,12 +180,10 @@ def _frame(axes: Axes3D, scene: Scene, panel: Cells, tall: float) -> None:
     for axis, name in ((axes.xaxis, x.name), (axes.yaxis, y.name)):
         places = _inner_ticks(*scene.limits[name], few=tall < _ROOMY * theme.small)
         axis.set_ticks(places, [number(place, 4) for place in places])
-    axes.set_zticks(ticks, labels)
-    widest = max((text_width(label, theme.small) for label in labels), default=0.0)
-    # Matplotlib adds 8 points to the distance of a tick's label and 21 to that of an axis's label.
-    pads = (0.7 * theme.small - 8.0, 0.7 * theme.small - 8.0, 0.5 * widest - 8.0)
+    axes.set_zticks(ticks, [""] * len(ticks))
+    pad = 0.7 * theme.small - 8.0  # matplotlib adds 8 points to the distance of a tick's label, 21 to that of an axis's
     names = (scene.paper.x_label or x.name, scene.paper.y_label or y.name, "")
-    for axis, words, pad in zip((axes.xaxis, axes.yaxis, axes.zaxis), names, pads, strict=True):
+    for axis, words in zip((axes.xaxis, axes.yaxis, axes.zaxis), names, strict=True):
         axis.set_pane_color((0, 0, 0, 0))
         axis.line.set(color=theme.faint, linewidth=theme.stroke)
         axis._axinfo["grid"].update(color=f"{theme.faint}30", linewidth=0.6 * theme.stroke)
@@ -191,7 +194,7 @@ def _frame(axes: Axes3D, scene: Scene, panel: Cells, tall: float) -> None:
         axis.label.set(fontsize=theme.text, color=theme.ink, rotation=0, parse_math=False)
         axis.labelpad = 2.1 * theme.small - 21.0 + _aside(short, theme)
         axis.set_rotate_label(False)
-    _name_height(axes, scene)
+    _name_height(axes, scene, labels)
 
 
 def _aside(words: str, theme: Theme) -> float:
@@ -199,17 +202,36 @@ def _aside(words: str, theme: Theme) -> float:
     return max(0.0, 0.28 * (text_width(words, theme.text) - 1.5 * theme.small))
 
 
-def _name_height(axes: Axes3D, scene: Scene) -> None:
-    """Write what the height is above the upper end of its axis, on whichever side matplotlib draws that."""
+def _name_height(axes: Axes3D, scene: Scene, labels: Sequence[str]) -> None:
+    """Write what the height is above the upper end of its axis, and its numbers level with their ticks.
+
+    Matplotlib draws the axis on whichever side suits it, and moves its numbers away from it in space, which is also
+    downwards on the page.
+    """
+    from mpl_toolkits.mplot3d.proj3d import proj_transform  # type: ignore[import-untyped]
+
     axes.get_figure(root=True).draw_without_rendering()
     x, y = (np.asarray(part) for part in axes.zaxis.line.get_data())
-    top = int(np.argmax(y))
-    words = shortened(scene.label, scene.theme.text, 6.0 * scene.theme.small)
-    axes.annotate(
-        words, (x[top], y[top]), (0, 0.5 * scene.theme.small),
-        textcoords="offset points", ha="center", va="bottom", fontsize=scene.theme.text, color=scene.theme.ink,
-        parse_math=False, annotation_clip=False, gid="height",
-    )  # fmt: skip
+    top, theme = int(np.argmax(y)), scene.theme
+    style = {"textcoords": "offset points", "color": theme.ink, "parse_math": False, "annotation_clip": False}
+    words = shortened(scene.label, theme.text, 6.0 * theme.small)
+    above = {"ha": "center", "va": "bottom", "fontsize": theme.text}
+    axes.annotate(words, (x[top], y[top]), (0, 0.5 * theme.small), gid="height", **above, **style)
+    middle = np.mean([axes.get_xlim(), axes.get_ylim(), axes.get_zlim()], axis=1)
+    right = x.mean() > proj_transform(*middle, axes.get_proj())[0]
+    aside = ((0.7 if right else -0.7) * theme.small, 0)
+    beside = {"ha": "left" if right else "right", "va": "center_baseline", "fontsize": theme.small}
+    for index, label in enumerate(labels):
+        where = partial(_tick_at, axes, index)
+        axes.annotate(label, (0, 0), aside, xycoords=where, gid=TICK, **beside, **style)
+
+
+def _tick_at(axes: Axes3D, index: int, _: object) -> Any:
+    """Where a tick of the heights is drawn now, as a transform of the origin."""
+    from matplotlib.transforms import Affine2D
+
+    ends = np.column_stack(axes.zaxis.majorTicks[index].tick1line.get_data())
+    return Affine2D().translate(*axes.transData.transform(ends.mean(axis=0)))
 
 
 def _inner_ticks(low: float, high: float, *, few: bool) -> list[float]:
@@ -224,7 +246,7 @@ def _inner_ticks(low: float, high: float, *, few: bool) -> list[float]:
 
 def _fit(sheet: Sheet, axes: Axes3D, rectangle: tuple[float, float, float, float], *, steady: bool = False) -> None:
     """Move and scale the axes so that the box, with room for its labels, fills the rectangle."""
-    from mpl_toolkits.mplot3d.proj3d import proj_transform  # type: ignore[import-untyped]
+    from mpl_toolkits.mplot3d.proj3d import proj_transform
 
     figure = sheet.figure
     left, bottom, width, height = rectangle
@@ -236,7 +258,8 @@ def _fit(sheet: Sheet, axes: Axes3D, rectangle: tuple[float, float, float, float
     flat_x, flat_y, _ = proj_transform(*corners.T, axes.get_proj())
     placed = (axes.transData.transform(np.column_stack([flat_x, flat_y])) - figure.bbox.p0) / figure.dpi
     low, high = placed.min(axis=0), placed.max(axis=0)
-    beside = max((text_width(label.get_text(), sheet.theme.small) for label in axes.get_zticklabels()), default=0.0)
+    numbers = [text.get_text() for text in axes.texts if text.get_gid() == TICK]
+    beside = max((text_width(text, sheet.theme.small) for text in numbers), default=0.0)
     aside = max(_aside(axis.get_label_text(), sheet.theme) for axis in (axes.xaxis, axes.yaxis)) / sheet.theme.small
     room = np.array([[2.4 + aside, 2.2 + aside], [max(3.6, 1.6 + beside / sheet.theme.small), 0.2]]) * sheet.unit
     inner_low, inner_high = np.array([left, bottom]) + room[0], np.array([left + width, bottom + height]) - room[1]
