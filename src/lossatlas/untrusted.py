@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from lossatlas import heaps
 from lossatlas.errors import RunMismatchError, SpecError
 from lossatlas.extras import MissingExtraError
 
@@ -332,6 +333,8 @@ def hdf5(path: str | os.PathLike[str], kind: str) -> Iterator[Any]:
     with reading(source, kind):
         if not source.is_file():
             raise SpecError(f"{shown(source)}: no such file")
+        if heaps.endless(source):
+            raise SpecError(f"{shown(source)} is damaged (a heap in it has no end); reading it would never end either")
         with h5py.File(source, "r", locking=False) as file:
             _check_groups(file, source)
             yield file
