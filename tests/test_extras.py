@@ -50,8 +50,8 @@ def remedy(name):
 @pytest.mark.parametrize(
     ("torch_version", "command"),
     [
-        ("2.13.0+cpu", "torchvision==0.28.0 --index-url https://download.pytorch.org/whl/cpu"),
-        ("2.6.0+cu124", "torchvision==0.21.0 --index-url https://download.pytorch.org/whl/cu124"),
+        ("2.13.0+cpu", "torchvision==0.28.0, with the --index-url that your torch (build cpu) came from"),
+        ("2.6.0+cu124", "torchvision==0.21.0, with the --index-url that your torch (build cu124) came from"),
         ("2.14.1", "torchvision==0.29.1"),
         ("2.15.0.dev20260101+cpu", "torchvision"),
         ("3.0.0", "torchvision"),

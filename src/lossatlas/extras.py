@@ -160,7 +160,7 @@ def _anew(library: str) -> str:
         major, minor, patch = (int(part) for part in release.split("."))
     except (metadata.PackageNotFoundError, ValueError):  # a nightly build, say
         return f"{anew} {library}"
-    index = f" --index-url https://download.pytorch.org/whl/{build}" if build else ""
+    index = f", with the --index-url that your torch (build {build}) came from" if build else ""
     return f"{anew} {library}==0.{minor + 15}.{patch}{index}" if major == 2 else f"{anew} {library}"
 
 
