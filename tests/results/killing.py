@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections import Counter
@@ -20,6 +21,7 @@ from typing import Any
 import flipping
 import numpy as np
 import torch
+from tqdm import tqdm
 
 import lossatlas as la
 from lossatlas.results.folders import RESULT
@@ -213,6 +215,9 @@ def killed(kind: str, kills: int, chance: random.Random, counts: Counter[str]) -
 def main(kills: int, seed: int) -> None:
     """Share the kills out among the kinds."""
     torch.set_num_threads(1)
+    # The lock of progress bars is shared by all that are forked: who is killed while he holds it would stop the others.
+    tqdm.set_lock(threading.RLock())
+    tqdm.monitor_interval = 0
     with tempfile.TemporaryDirectory() as warm:
         sampled(Path(warm) / "run")  # imports what each process would import
         path(Path(warm) / "path")
