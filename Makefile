@@ -66,12 +66,14 @@ types: $(READY)
 layers: $(READY)
 	$(BIN)/lint-imports
 
-# A page of the documentation is one file: its blocks follow each other in one worker. A test that hangs, in native code
-# too, fails after ten minutes and says where.
+# A page of the documentation is one file: its blocks follow each other in one worker. A test that hangs fails after ten
+# minutes and says where; one that hangs where no signal is answered ends its worker. That test is given to another worker
+# then, so a second such end ends the session.
 tests: $(READY)
 	rm -f .coverage .coverage.*
 	$(BIN)/pytest --cov --cov-report=term -n $(JOBS) --dist loadfile --timeout 600 \
-		--timeout-method thread -m "not soak"
+		--timeout-method signal -o faulthandler_timeout=660 -o faulthandler_exit_on_timeout=true \
+		--max-worker-restart 1 -m "not soak"
 
 $(BARE_READY): $(DEMO_READY)
 	$(PYTHON) -m venv --clear $(BARE)

@@ -1,4 +1,4 @@
-"""Executes the examples of the documentation and of the docstrings, each page in a folder of its own."""
+"""Executes the examples of documentation and docstrings, each page in a folder of its own; names what fails at once."""
 
 from __future__ import annotations
 
@@ -57,3 +57,19 @@ pytest_collect_file = Sybil(
 def pytest_addoption(parser: pytest.Parser) -> None:
     """How often the kill test kills: 5 in `make test`, more in `make soak`."""
     parser.addoption("--count-kills", type=int, default=5, help="how often the resume test kills its run")
+
+
+class _Named:
+    """Names each test as it fails: a session that is cut off has said which."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed and (terminal := self.config.pluginmanager.get_plugin("terminalreporter")):
+            terminal.write_line(f"\nFAILED {report.nodeid} ({report.when}, {report.duration:.0f} s)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let it be told of every report."""
+    config.pluginmanager.register(_Named(config))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import random
@@ -29,6 +30,9 @@ from lossatlas.results.opening import open as opened
 
 STEPS = 6
 """Checkpoints of a recorded training."""
+
+HANGS = 200
+"""Seconds after which work that takes a few has hung: it ends and says where."""
 
 GRID = {"x": (-1, 1, 5), "y": (-1, 1, 4)}
 
@@ -132,6 +136,7 @@ def begun(work: Callable[[Path], None], folder: Path) -> int:
         return child
     with (folder.parent / "errors").open("w") as errors:
         os.dup2(errors.fileno(), 2)
+        faulthandler.dump_traceback_later(HANGS, exit=True)
         try:
             work(folder)
         except BaseException:
