@@ -180,6 +180,34 @@ def test_a_new_folder_keeps_the_numbers_and_draw_info_and_report_read_them(here)
     assert found.sections["ends"].caveats[0] in page
 
 
+def test_no_answer_of_a_folder_is_lost_to_a_later_one(here) -> None:
+    run("eigen", "--run", "c", "--k", 2, "--probes", 0)
+    run("eigen", "--run", "c", "--density", "--vectors", 2, "--probes", 0)
+    other = run("eigen", "--run", "c", "--probes", 0, "--seed", 3, "--tolerance", 0.2)
+    assert "note: c has other numbers called 'ends', and keeps them" in other.stderr
+    assert "kept: c (lossatlas draw c --value 'ends 2' -o picture.png)" in other.stdout
+    again = run("eigen", "--run", "c", "--k", 2, "--probes", 0)  # the same answer stands there once
+    assert "has other numbers" not in again.stderr
+    found = la.open("c")
+    assert list(found.sections) == ["ends, k = 2", "ends", "density", "ends 2"]
+    assert "λ2 from below" in [one.name for one in found.sections["ends, k = 2"].numbers]
+
+
+def test_a_run_of_sample_keeps_the_numbers_that_a_later_answer_has_not(here) -> None:
+    run("sample", "--x", -1, 1, 3, "--run", "a")
+    run("eigen", "--run", "a", "--k", 2, "--probes", 2)
+    run("eigen", "--run", "a", "--probes", 0, "--tolerance", 1e-6)
+    kept = la.open("a").attrs["curvature"]
+    kept = json.loads(kept) if isinstance(kept, str) else kept
+    values = {one["name"]: one["value"] for one in kept["numbers"]}
+    assert list(values) == ["λmin", "λmax", "|λmin/λmax|", "λ2 from below", "λ2 from above", "trace"]
+    assert values["λmin"] == kept["lambda_min"]
+    other = run("eigen", "--run", "a", "--probes", 0, "--kind", "ggn")
+    assert "note: a had numbers of another matrix, which are replaced: Hessian of make_model" in other.stderr
+    (here / "a" / "curvature.json").write_text("{")
+    run("eigen", "--run", "a", "--probes", 0)  # what is damaged is written anew, as repair says
+
+
 def test_a_folder_of_something_else_is_said_before_anything_is_computed(here, monkeypatch) -> None:
     run("eigen", "--run", "other", "--probes", 0, "--samples", 10)
     run("sample", "--x", -1, 1, 3, "--run", "slice")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import click
 
 from lossatlas.cli.numbers_kept import check_numbers, keep_numbers
 from lossatlas.errors import SpecError
@@ -82,13 +85,17 @@ def keep(run: str, objective: Any, sections: Mapping[str, Any], wish: Any) -> st
         run: the folder.
         objective: whose curvature it is.
         sections: the answers by name.
-        wish: what was asked; the Gauss-Newton matrix, and the weights alone, are other questions.
+        wish: what was asked; more eigenvalues, the Gauss-Newton matrix, and the weights alone, are other questions.
 
     Returns:
         What was done, in a sentence.
     """
     others = [word for word, plain in ((wish.kind, "hessian"), (wish.tensors, "all")) if word != plain]
-    named = {", ".join([name, *others]): one for name, one in sections.items()}
+    more = [f"k = {wish.k}"] if wish.k != 1 else []
+    named = {
+        ", ".join([name, *(more if name.startswith(("ends", "by ")) else []), *others]): one
+        for name, one in sections.items()
+    }
     keep_numbers(run, f"Curvature of {objective.name}", {objective.name: objective}, named, quiet=wish.json)
     return f"Kept in {run}."
 
@@ -118,11 +125,16 @@ def keep_centre(scan: Any, wish: Any, objective: Any, ends: Any, numbers: Sequen
     return said
 
 
-def _note(run: str, objective: Any, ends: Any, numbers: Sequence[Any]) -> str:
+def _note(run: str, objective: Any, ends: Any, found: Sequence[Any]) -> str:
     """Keep both ends beside a run of the same network, whose pictures print λmin."""
     from lossatlas.results.store import note_curvature
     from lossatlas.sampling.provenance import subject_identity
 
+    numbers = [asdict(number) for number in found]
+    there = _there(run)
+    same = there.get("about") == ends.subject.words
+    names = {one["name"] for one in numbers}
+    older = [one for one in there.get("numbers", ()) if same and one["name"] not in names]
     identity = {**subject_identity(objective), "centre": {"loss": objective()["loss"]}}
     content = {
         "lambda_min": float(ends.values[0]),
@@ -130,10 +142,20 @@ def _note(run: str, objective: Any, ends: Any, numbers: Sequence[Any]) -> str:
         "lambda_max": float(ends.values[-1]),
         "converged": bool(ends.converged.all()),
         "about": ends.subject.words,
-        "numbers": [asdict(number) for number in numbers],
     }
-    note_curvature(Path(run), content, identity)
+    note_curvature(Path(run), content | {"numbers": [*numbers, *older]}, identity)
+    if there and not same:
+        click.echo(f"note: {run} had numbers of another matrix, which are replaced: {there.get('about')}", err=True)
     return f"Kept with the run {run}."
+
+
+def _there(run: str) -> Mapping[str, Any]:
+    """What a run keeps so far of its curvature; nothing where that is damaged, since it is written anew."""
+    from lossatlas.results.store import read_curvature
+
+    with contextlib.suppress(SpecError):
+        return read_curvature(run)
+    return {}
 
 
 def _save_vectors(path: str, objective: Any, ends: Any) -> str:

@@ -93,7 +93,7 @@ def check_numbers(run: str, models: Mapping[str, Any]) -> None:
 
 
 def keep_numbers(run: str, title: str, models: Mapping[str, Any], sections: Mapping[str, Any], *, quiet: bool) -> None:
-    """Keep answers in a folder of their own, and say how each is drawn again.
+    """Keep answers in a folder of their own, beside what is there, and say how each is drawn again.
 
     Args:
         run: the folder; empty where nothing is kept.
@@ -102,11 +102,15 @@ def keep_numbers(run: str, title: str, models: Mapping[str, Any], sections: Mapp
         sections: the answers by name.
         quiet: whether standard output is JSON.
     """
-    from lossatlas.figure.stored import Numbers, keep
+    from lossatlas.figure.stored import Numbers, beside, keep
 
     if not run:
         return
-    keep(run, Numbers(title=title, sections=sections, identity=identity_of(models)))
+    free = beside(run, sections)
+    keep(run, Numbers(title=title, sections=free, identity=identity_of(models)))
     for name in sections:
+        if name not in free:
+            click.echo(f"note: {run} has other numbers called {name!r}, and keeps them", err=True)
+    for name in free:
         again = f"lossatlas draw {shlex.quote(run)} --value {shlex.quote(name)} -o picture.png"
         click.echo(f"kept: {run} ({again})", err=quiet)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,7 @@ from lossatlas.oneline import one_line
 from lossatlas.results.opening import KINDS, kind_of, name_kind
 from lossatlas.untrusted import json_object, printable, reading, shown
 
-__all__ = ["FILE", "Numbers", "Section", "check", "keep", "opened"]
+__all__ = ["FILE", "Numbers", "Section", "beside", "check", "keep", "opened"]
 
 FILE, KIND, FORMAT = "numbers.json", "numbers", 1
 WORDS = KINDS[KIND].words
@@ -147,6 +148,38 @@ def keep(folder: str | os.PathLike[str], found: Numbers) -> Path:
     content = {"format": FORMAT, "title": found.title, "identity": _plain(found.identity), "sections": sections}
     write_text(place / FILE, checksum.sealed(content, ascii=False))
     return place
+
+
+def beside(folder: str | os.PathLike[str], sections: Mapping[str, Section]) -> dict[str, Section]:
+    """Answers under names that replace nothing in a folder: a name that another answer has there gets a number.
+
+    Args:
+        folder: where they are to be kept.
+        sections: the answers, by name.
+
+    Returns:
+        The same answers: one that is already there, word for word, has its old name.
+
+    Raises:
+        SpecError: the folder is damaged.
+
+    Example:
+        >>> import tempfile
+        >>> line = Series(x=np.arange(2), y=np.ones(2))
+        >>> plot = Plot(panels=[Panel(series=[line], x_label="k", y_label="eigenvalue")])
+        >>> one, other = (Section(about=f"A Hessian, k = {k}.", plot=plot) for k in (1, 2))
+        >>> folder = keep(tempfile.mkdtemp(), Numbers(title="Curvature", sections={"ends": one}))
+        >>> list(beside(folder, {"ends": other})), list(beside(folder, {"ends": one}))
+        (['ends 2'], ['ends'])
+    """
+    place = Path(folder)
+    taken = dict(opened(place).sections) if (place / FILE).exists() else {}
+    found: dict[str, Section] = {}
+    for name, section in sections.items():
+        names = itertools.chain([name], (f"{name} {number}" for number in itertools.count(2)))
+        free = next(one for one in names if one not in taken or _plain(taken[one]) == _plain(section))
+        found[free] = taken[free] = section
+    return found
 
 
 def opened(path: str | os.PathLike[str]) -> Numbers:
