@@ -352,3 +352,11 @@ def test_a_run_of_version_0_1_opens_says_it_is_unverified_and_gains_checksums_wh
     change(folder, "UPDATE points SET v = ? WHERE i = 2", np.array([1.0, 2.0]).tobytes())
     with pytest.raises(SpecError, match="1 point is not what was written"):
         la.open(folder)
+
+
+def test_the_way_to_mend_the_specification_of_a_finished_run_is_told_once(run):
+    damaged = bytearray((run / SPEC).read_bytes())
+    damaged[300] ^= 16
+    (run / SPEC).write_bytes(damaged)
+    said = CliRunner().invoke(atlas, ["info", str(run)])
+    assert said.output.count("lossatlas repair") == 1

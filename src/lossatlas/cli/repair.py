@@ -79,7 +79,9 @@ def _plan(found: Any, again: list[str]) -> list[str]:
         lines.append(f"by the command that began the run: {shlex.join(['lossatlas', *again[3:]])}")
     else:
         began = f" ({found.command})" if found.command else ""
-        lines.append(f"to finish, restart the program that began the run{began}: it computes what is missing")
+        lines.append(
+            f"to finish, restart the program that began the run{began} on {found.folder}: it computes what is missing"
+        )
     return lines
 
 

@@ -45,6 +45,7 @@ __all__ = [
     "result_of",
     "size_of",
     "spec_of",
+    "with_remedy",
 ]
 
 JOURNAL, RESULT, LOCK = "journal.sqlite", "landscape.nc", ".lock"
@@ -73,6 +74,12 @@ class Seen:
 def repair_command(folder: Path) -> str:
     """What to do about a damaged run, for a message."""
     return f"`lossatlas repair {folder}` says what is lost and recomputes just that"
+
+
+def with_remedy(fault: Exception, folder: Path) -> str:
+    """What is wrong with a run and, once, what to do about it."""
+    words, remedy = str(fault), repair_command(folder)
+    return words if remedy in words else f"{words}; {remedy}"
 
 
 _RUN = "run"
@@ -211,7 +218,7 @@ def check_same(folder: Path, spec: RunSpec, connection: sqlite3.Connection) -> N
     try:
         there = RunSpec.from_json(text, path)
     except SpecError as fault:
-        raise SpecError(f"{fault}; {repair_command(folder)}") from fault
+        raise SpecError(with_remedy(fault, folder)) from fault
     if there.key != spec.key:
         parts = "; ".join(there.differences(spec)) or f"begun {there.about.created}, and this one {spec.about.created}"
         raise SpecError(
@@ -325,7 +332,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         return checksum.unsealed(text, path, required=required)
     except SpecError as fault:
-        raise SpecError(f"{fault}; {repair_command(path.parent)}") from fault
+        raise SpecError(with_remedy(fault, path.parent)) from fault
 
 
 def _has_checksums(folder: Path) -> bool:

@@ -18,7 +18,7 @@ from lossatlas.errors import RunMismatchError, SpecError
 from lossatlas.expected import path_of
 from lossatlas.oneline import one_line
 from lossatlas.results import landscape as schema
-from lossatlas.results.folders import RESULT, read_curvature, repair_command, result_of, spec_of
+from lossatlas.results.folders import RESULT, read_curvature, result_of, spec_of, with_remedy
 from lossatlas.results.landscape import Status
 from lossatlas.results.shards import evaluation_of, look_at_all
 from lossatlas.results.spec import RunSpec
@@ -112,7 +112,7 @@ def _result(folder: Path) -> xr.Dataset:
     try:
         return result_of(folder)
     except SpecError as fault:
-        raise SpecError(f"{fault}; {repair_command(folder)}") from fault
+        raise SpecError(with_remedy(fault, folder)) from fault
 
 
 def open(path: str | os.PathLike[str]) -> xr.Dataset:

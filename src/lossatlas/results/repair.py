@@ -159,7 +159,7 @@ def _points(path: Path, spec: RunSpec, trouble: str) -> tuple[Found, str]:
             except SpecError as fault:
                 if folders.FOREIGN in str(fault):
                     raise
-                whose = _said(fault).partition(" is damaged ")[2].strip("()")
+                whose = _said(fault).partition(" is damaged (")[2].removesuffix(")")
             found = journal.read(connection, spec.key, size, width, required=spec.format != FIRST)
             return found, "; ".join(filter(None, (found.words, whose)))
     except sqlite3.Error as fault:
