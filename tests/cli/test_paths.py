@@ -250,6 +250,52 @@ def test_the_same_command_goes_on_where_it_was(here, monkeypatch):
     assert [line for line in resumed.stdout.splitlines() if "kept" not in line] == whole.stdout.splitlines()
 
 
+CURVE = ("--to", "1.pt", "--checkpoint", "0.pt", "--steps", "5", "--epochs", "3", "--curve", "bezier")
+
+
+def test_what_is_asked_otherwise_is_refused_before_any_work(here, monkeypatch):
+    plane = (*CURVE, "--plane", "p.svg", "--run", "kept", "--grid")
+    run("connect", *WHAT, *plane, "5")
+    run("trajectory", "--folder", "path0", *WHAT, "--grid", "5", "--run", "plane")
+    monkeypatch.setattr("lossatlas.cli.scan.build_model", lambda *_: pytest.fail("loaded"))
+    changed = {"--grid": ("7", "kept/plane has 5 points along x, and --grid 7 asks for 7. Ask for 5"),
+               "--steps": ("9", "kept/line has 5 points along x, and --steps 9 asks for 9"),
+               "--epochs": ("4", "belongs to another training: training epochs is 3 there and 4 here"),
+               "--bends": ("2", "bends is 1 there and 2 here")}  # fmt: skip
+    for flag, (value, words) in changed.items():
+        assert words in run("connect", *WHAT, *plane, "5", flag, value, code=2).stderr
+    said = run("trajectory", "--folder", "path0", *WHAT, "--grid", "7", "--run", "plane", code=2).stderr
+    assert "plane has 5 points along x, and --grid 7 asks for 7" in said
+
+
+def test_a_stopped_command_keeps_what_is_there_and_says_what_is_missing(here, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as stopping:
+        stopping.setattr(curve_training._State, "epoch", stop)
+        assert "safe in kept" in run("connect", *WHAT, *CURVE, "--run", "kept", code=1).stderr
+    run("draw", "kept", "-o", "line.svg")
+    assert "The curve is not finished" in (here / "line.svg").read_text()
+    plane = ("--plane", "p.svg", "--grid", "5", "--run", "kept")
+    with monkeypatch.context() as stopping:
+        stopping.setattr("lossatlas.sampling.run._Carrying.finished", stop)
+        run("connect", *WHAT, *CURVE, *plane, code=1)
+    run("connect", *WHAT, *CURVE, *plane)
+    whole = json.loads((here / "kept" / "connection.json").read_text())
+    assert "not finished" not in " ".join(whole["caption"])
+    with monkeypatch.context() as stopping:
+        stopping.setattr("lossatlas.connect.curve.along", stop)  # once more, and stopped on the way
+        run("connect", *WHAT, *CURVE, *plane, code=1)
+    run("connect", *WHAT, "--to", "1.pt", "--checkpoint", "0.pt", "--steps", "5", "--run", "kept")
+    again = json.loads((here / "kept" / "connection.json").read_text())
+    assert {name: again[name] for name in ("ways", "barriers", "upon", "caption")} == {
+        name: whole[name] for name in ("ways", "barriers", "upon", "caption")
+    }
+    run("draw", "kept/plane", "-o", "again.svg")
+    assert "the two networks" in (here / "again.svg").read_text()
+
+
 def test_bad_input_is_named(here):
     assert "no such folder" in run("trajectory", "--folder", "none", code=2).stderr
     assert "choose one of: mean, last" in run("trajectory", "--folder", "path0", "--centre", "end", code=2).stderr

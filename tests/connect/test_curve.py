@@ -225,6 +225,8 @@ def test_an_interrupted_training_goes_on_bit_for_bit(tmp_path, monkeypatch, make
     for name, tensor in whole.curve.points[1].items():
         assert torch.equal(kept.points[1][name], tensor)
     np.testing.assert_array_equal(la.open(tmp_path / "ways" / "line")["loss"], whole.line["loss"])
+    with pytest.raises(la.RunMismatchError, match="ways/curve has 5 points along x, and steps=7 asks for 7"):
+        la.connect(objective, a, b, bends=2, steps=7, training=recipe, run=tmp_path / "ways")
     with pytest.raises(la.RunMismatchError, match="training lr is 0.05 there and 0.1 here"):
         la.connect(objective, a, b, bends=2, training=Training(epochs=8, lr=0.1), run=tmp_path / "ways")
     with pytest.raises(la.SpecError, match="choose another folder"):

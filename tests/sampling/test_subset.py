@@ -105,6 +105,25 @@ def test_a_run_goes_on_with_the_anchors_it_kept(trained: la.Objective, tmp_path,
         la.sample(trained, plane, GRID, samples=la.Subset(size=200), run=tmp_path / "run")
 
 
+@pytest.mark.parametrize("other", ["grid", "plane"])
+def test_another_question_is_refused_before_it_writes_over_the_anchors(
+    trained: la.Objective, tmp_path, monkeypatch, other: str
+) -> None:
+    plane = la.Plane.random(trained, seed=0)
+    la.sample(trained, plane, GRID, samples=la.Subset(size=100), run=tmp_path / "run")
+    before = (tmp_path / "run" / "anchors.npz").read_bytes()
+    monkeypatch.setattr(subset, "each", lambda *_: pytest.fail("evaluated"))
+    with pytest.raises(la.RunMismatchError, match="grid x is 17 points" if other == "grid" else "plane is"):
+        la.sample(
+            trained,
+            la.Plane.random(trained, seed=1) if other == "plane" else plane,
+            la.Grid(x=(-1, 1, 15), y=(-1, 1, 17)) if other == "grid" else GRID,
+            samples=la.Subset(size=100),
+            run=tmp_path / "run",
+        )
+    assert (tmp_path / "run" / "anchors.npz").read_bytes() == before
+
+
 def test_a_run_that_is_not_finished_says_that_its_values_are_not_corrected(
     trained: la.Objective, tmp_path, monkeypatch
 ) -> None:

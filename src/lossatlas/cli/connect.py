@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import sys
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from lossatlas.oneline import number_of
 __all__ = ["CURVES", "connect_command"]
 
 CURVES = ("none", "bezier", "polygon")
+UNFINISHED = "The curve is not finished: the same command of lossatlas connect continues."
 
 
 _CURVE = Need(words="a curve", met=lambda told: told["curve"] != "none", so="add --curve bezier or polygon")
@@ -81,15 +83,34 @@ def connect_command(
     told = {"batchnorm": "recalibrated"} | settings(config, given)
     folder = own_run(told, given["run"], ("connection",))
     told.pop("run", None)
+    recipe = {"epochs": epochs, "lr": lr, "seed": told.get("seed") or 0}
+    trained = None if curve == "none" else (curve, bends, recipe)
+    if folder:
+        _check_kept(Path(folder), steps, trained, grid if plane or report else 0, aligned=align)
     objective, ends = _ends(told, to)
-    found = _Found(objective, ends, steps, folder)
+    found = _Found(objective, ends, steps, folder, trains=trained is not None)
     try:
         found.line(aligned=align)
-        if curve != "none":
-            found.connect(curve, bends, epochs, lr, seed=told.get("seed") or 0)
+        if trained is not None:
+            found.connect(*trained)
         found.write(out, plane, grid, report)
     except KeyboardInterrupt:
         raise Failure(_stopped(folder)) from None
+
+
+def _check_kept(folder: Path, steps: int, trained: Any, grid: int, *, aligned: bool) -> None:
+    """Check, before anything is loaded, that what a folder keeps is what is asked for."""
+    from lossatlas.connect.connections import PLANE
+    from lossatlas.connect.curve_training import Training, check_kept
+    from lossatlas.results.asked import check_points
+
+    for name in ("line", *(["line-before-alignment"] if aligned else []), *(["curve"] if trained else [])):
+        check_points(folder / name, {"x": steps}, f"--steps {steps}")
+    if trained:
+        kind, bends, recipe = trained
+        check_kept(folder, kind, bends, Training(**recipe))
+    if grid:
+        check_points(folder / PLANE, {"x": grid, "y": grid}, f"--grid {grid}")
 
 
 def _ends(told: dict[str, Any], to: str) -> tuple[Any, list[Any]]:
@@ -105,16 +126,17 @@ def _ends(told: dict[str, Any], to: str) -> tuple[Any, list[Any]]:
 class _Found:
     """What is found, printed as it is, and kept where a folder is named."""
 
-    def __init__(self, objective: Any, ends: list[Any], steps: int, run: str) -> None:
+    def __init__(self, objective: Any, ends: list[Any], steps: int, run: str, *, trains: bool) -> None:
         from lossatlas.connect.connections import folder_for
 
-        self.objective, self.ends, self.steps = objective, ends, steps
+        self.objective, self.ends, self.steps, self.trains = objective, ends, steps, trains
         self.folder = folder_for(run) if run else None
         self.ways: dict[str, Any] = {}
         self.lines: list[tuple[str, Any]] = []
         self.names: dict[str, str] = {}
         self.notes: list[str] = []
         self.connection: Any = None
+        self.earlier = _earlier(self.folder)
 
     def line(self, *, aligned: bool) -> None:
         import lossatlas as la
@@ -156,46 +178,52 @@ class _Found:
     def _say(self, words: str, found: Any, way: Any, name: str) -> None:
         self.ways[words], self.names[name] = way, words
         self.lines.append((words, found))
+        self.keep(training=self.trains)
         click.echo(f"{words}: {found.words}")
 
-    def connect(self, kind: str, bends: int, epochs: int, lr: float, *, seed: int) -> None:
+    def connect(self, kind: str, bends: int, recipe: dict[str, Any]) -> None:
         import lossatlas as la
         from lossatlas.connect.curve import TRAINED
         from lossatlas.connect.curve_training import Training
 
-        training = Training(epochs=epochs, lr=lr, seed=seed)
-        options: dict[str, Any] = {"kind": kind, "bends": bends, "steps": self.steps, "training": training}
+        options: dict[str, Any] = {"kind": kind, "bends": bends, "steps": self.steps, "training": Training(**recipe)}
         self.connection = la.connect(self.objective, *self.ends, run=self.folder, progress=True, **options)
         name = TRAINED[kind]
         self.ways[name], self.names["curve"] = self.connection.landscape, name
         self.lines.append((name, self.connection.barrier))
+        self.keep()
         longer = self.connection.curve.length / self.connection.line["x"].attrs["length"]
         click.echo(f"{name}, {longer:.2f} times as long: {self.connection.barrier.words}")
         click.echo("The curve is low on the data it was trained on; measure it on held-out data too.")
-
-    @property
-    def caption(self) -> tuple[str, ...]:
-        from lossatlas.connect.barriers import CAVEAT, heights
-        from lossatlas.figure.words import capital
-
-        each = (f"{capital(name)}: {found.words}." for name, found in self.lines)
-        return (heights([found for _, found in self.lines]), *each, CAVEAT, *self.notes)
 
     def plot(self) -> Any:
         from lossatlas.connect.connections import plot
         from lossatlas.connect.curve import TITLE
 
-        return plot(self.ways, title=TITLE, caption=self.caption)
+        told = [(name, found, found.words) for name, found in self.lines]
+        return plot(self.ways, title=TITLE, caption=_caption(told, self.notes))
 
-    def keep(self, upon: Sequence[Any] = ()) -> None:
-        """Record in the folder what its paths are, and what is drawn on its surface."""
+    def keep(self, upon: Sequence[Any] | None = None, *, training: bool = False) -> None:
+        """Record in the folder what its paths are, with those of an earlier call, and what is drawn on its surface.
+
+        Args:
+            upon: what is drawn there; by default what the folder has so far.
+            training: a curve is about to be trained, which a picture of the others must say.
+        """
         from lossatlas.connect.connections import note
         from lossatlas.connect.curve import TITLE
 
-        if self.folder is not None:
-            there = {name: words for name, words in self.names.items() if (self.folder / name).is_dir()}
-            barriers = {name: found.words for name, found in self.lines}
-            note(self.folder, there, title=TITLE, caption=self.caption, barriers=barriers, upon=upon)
+        if self.folder is None:
+            return
+        there = {name: words for name, words in self.names.items() if (self.folder / name).is_dir()}
+        told = [(words, found, found.words) for words, found in self.lines]
+        for name, words, found, said in self.earlier:
+            if name not in there and words not in self.ways:
+                there[name] = words
+                told.append((words, found, said))
+        notes = [*self.notes, *([UNFINISHED] if training and "curve" not in there else [])]
+        barriers = {words: said for words, _, said in told}
+        note(self.folder, there, title=TITLE, caption=_caption(told, notes), barriers=barriers, upon=upon)
 
     def write(self, out: tuple[str, ...], plane: str | None, grid: int, page: str | None) -> None:
         import lossatlas as la
@@ -204,15 +232,14 @@ class _Found:
         from lossatlas.draw.report import report
         from lossatlas.figure.parts import Heading, Number, Picture
 
-        self.keep()
         for picture in out:
             click.echo(f"drawn: {la.draw(self.plot(), picture)}")
         surface = None
         if self.connection is not None and (plane or page):
             found = self.connection
             kept = self.folder and self.folder / PLANE
+            self.keep(found.overlay())  # first, so that a surface that is not finished has its curve
             surface = la.sample(self.objective, found.plane(), la.Grid(**found.bounds(grid)), run=kept)
-            self.keep(found.overlay())
         if plane and surface is not None:
             click.echo(f"drawn: {la.draw(surface, plane, overlays=self.connection.overlay())}")
         if page:
@@ -224,6 +251,31 @@ class _Found:
             click.echo(f"written: {report(page, 'Between two networks', parts)}")
         if self.folder is not None:
             click.echo(f"kept: {self.folder} (lossatlas draw {shlex.quote(str(self.folder))} -o picture.html)")
+
+
+def _caption(told: Sequence[tuple[str, Any, str]], notes: Sequence[str]) -> tuple[str, ...]:
+    """What is said below a picture of paths: their words, their barriers, and these in a sentence."""
+    from lossatlas.connect.barriers import CAVEAT, heights
+    from lossatlas.figure.words import capital
+
+    each = (f"{capital(words)}: {said}." for words, _, said in told)
+    return (heights([found for _, found, _ in told]), *each, CAVEAT, *notes)
+
+
+def _earlier(folder: Path | None) -> list[tuple[str, str, Any, str]]:
+    """The paths that a folder has from earlier calls: name, words, barrier and its words; none that is damaged."""
+    from lossatlas.connect.barriers import height
+    from lossatlas.connect.connections import CONNECTION, opened
+
+    if folder is None or not (folder / CONNECTION).exists():
+        return []
+    with contextlib.suppress(SpecError):
+        ways = opened(folder)
+        return [
+            (place.name, words, height(ways.landscapes[words]), ways.barriers[words])
+            for words, place in ways.folders.items()
+        ]
+    return []
 
 
 def _stopped(folder: str) -> str:

@@ -176,8 +176,12 @@ def _measured(path: Any, told: dict[str, Any], grid: int, centre: str) -> tuple[
     import lossatlas as la
     from lossatlas.cli.scan import Scan, all_samples, build_model, build_objective
     from lossatlas.figure.kept import keep
+    from lossatlas.results.asked import check_points
 
     scan = all_samples(Scan(**told), "the losses along a path")
+    if scan.run:
+        points = {axis: (getattr(scan, axis) or (0, 0, grid))[2] for axis in "xy"}
+        check_points(Path(scan.run), points, "--x or --y" if scan.x or scan.y else f"--grid {grid}")
     model = build_model(scan)
     path.load(model)
     objective = build_objective(scan, model)

@@ -7,6 +7,7 @@ the surface through both networks (``plane``), with what is drawn on it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -98,7 +99,7 @@ def note(
     title: str,
     caption: Sequence[str],
     barriers: Mapping[str, str] | None = None,
-    upon: Sequence[Overlay] = (),
+    upon: Sequence[Overlay] | None = None,
 ) -> None:
     """Say what the ways of a folder are.
 
@@ -108,11 +109,18 @@ def note(
         title: heading of their picture.
         caption: sentences below it.
         barriers: the barrier of each in words, by the words of the way.
-        upon: paths and points that are drawn on the surface.
+        upon: paths and points that are drawn on the surface; by default those that the folder has.
     """
-    shown = [content_of(overlay) for overlay in upon]
+    drawn = [content_of(overlay) for overlay in (_upon(folder) if upon is None else upon)]
     content = {"title": title, "ways": dict(ways), "caption": list(caption), "barriers": dict(barriers or {})}
-    write_text(folder / CONNECTION, checksum.sealed({"format": FORMAT, **content, "upon": shown}))
+    write_text(folder / CONNECTION, checksum.sealed({"format": FORMAT, **content, "upon": drawn}))
+
+
+def _upon(folder: Path) -> list[Overlay]:
+    """What a folder has so far for its surface; nothing where it says nothing, or is damaged."""
+    with contextlib.suppress(SpecError):
+        return [overlay_of(one) for one in _known(folder)["upon"]]
+    return []
 
 
 def opened(path: str | os.PathLike[str]) -> Ways:
@@ -146,6 +154,8 @@ def _known(folder: Path) -> dict[str, Any]:
     """What is said of the ways of a folder."""
     file = folder / CONNECTION
     again = f"run lossatlas connect --run {shown(folder)} again"
+    if not file.exists():
+        raise SpecError(f"{shown(folder)} holds no finished path between two networks; {again} to continue")
     content = json_object(file, "the paths between two networks")
     try:
         content = checksum.verified(content, file, required=content.get("format") == FORMAT)

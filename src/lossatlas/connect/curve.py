@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from lossatlas.connect import barriers, connections
 from lossatlas.connect.barriers import Barrier
-from lossatlas.connect.curve_training import Training, train
+from lossatlas.connect.curve_training import TRAINING, Training, check_kept, train
 from lossatlas.errors import SpecError
 from lossatlas.figure.overlays import Path, Points
 from lossatlas.figure.plot import Plot, onto
@@ -26,6 +26,7 @@ from lossatlas.figure.words import percent
 from lossatlas.objective import Objective, batchnorm
 from lossatlas.objective.given import check_objective
 from lossatlas.oneline import number_of, one_line
+from lossatlas.results.asked import check_points
 from lossatlas.sampling.run import interpolate, sample
 from lossatlas.sampling.samplers import Grid
 from lossatlas.space.charts import Plane, Recipe
@@ -206,7 +207,11 @@ def connect(
     shares = np.linspace(0, 1, bends + 2)[1:-1].tolist()
     curve = Curve([ends[0], *(midway(ends[0], ends[1], share) for share in shares), ends[1]], kind)
     folder = None if run is None else connections.folder_for(run)
-    kept = None if folder is None else folder / "training.safetensors"
+    kept = None if folder is None else folder / TRAINING
+    if folder is not None:
+        check_kept(folder, kind, bends, recipe)
+        for name in ("curve", "line"):
+            check_points(folder / name, {"x": steps}, f"steps={steps}")
     losses = train(objective, curve, recipe, progress=progress, kept=kept)
     curve = Curve(curve.points, kind)  # its lengths are those of the trained points
     ways = {name: None if folder is None else folder / name for name in ("curve", "line")}

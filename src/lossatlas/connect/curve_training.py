@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,9 @@ from lossatlas.sampling.provenance import subject_identity
 from lossatlas.space.curves import Curve
 from lossatlas.untrusted import reading, safetensors_header
 
-__all__ = ["PATIENCE_SECONDS", "SECONDS", "Training", "train"]
+__all__ = ["PATIENCE_SECONDS", "SECONDS", "TRAINING", "Training", "check_kept", "train"]
+
+TRAINING = "training.safetensors"
 
 SECONDS = 5.0
 """How much work of the training an interruption may cost, beside the epoch in which it comes."""
@@ -107,6 +109,33 @@ def train(
                 raise SpecError(f"the training of the curve diverged in epoch {epoch}; lower lr={recipe.lr}")
             shelf.keep(state, last=epoch == recipe.epochs - 1)
     return np.array(state.losses)
+
+
+def check_kept(folder: Path, kind: str, bends: int, recipe: Training) -> None:
+    """Check, before anything is computed, that a training that is to be resumed is the one that is asked for.
+
+    Args:
+        folder: that of the connection; one without a training takes any.
+        kind: of the curve.
+        bends: how many points are trained.
+        recipe: how.
+
+    Raises:
+        RunMismatchError: it is another one; the message names the parts that differ.
+        SpecError: it is damaged.
+    """
+    if (file := folder / TRAINING).is_file():
+        with reading(file, "a training of a curve", _AGAIN):
+            there = RunSpec(identity=json.loads(_facts(file)["identity"]), axes={}, values=(), about=About())
+            asked = {"kind": kind, "bends": bends, "training": asdict(recipe)}
+            _check_same(file, there, replace(there, identity={**there.identity, **asked}))
+
+
+def _check_same(file: Path, there: RunSpec, wanted: RunSpec) -> None:
+    if differing := there.differences(wanted):
+        raise RunMismatchError(
+            f"{file} belongs to another training: {'; '.join(differing)}. Choose another folder, or delete this one"
+        )
 
 
 class _State:
@@ -200,11 +229,7 @@ class _Shelf:
         with reading(self._file, "a training of a curve", _AGAIN):
             facts, tensors = _read(self._file)
             there = RunSpec(identity=json.loads(facts["identity"]), axes={}, values=(), about=About())
-            if differing := there.differences(self._spec):
-                raise RunMismatchError(
-                    f"{self._file} belongs to another training: {'; '.join(differing)}. Choose another folder, or "
-                    "delete this one"
-                )
+            _check_same(self._file, there, self._spec)
             self._check(tensors, state)
             state.rng.bit_generator.state = json.loads(facts["order"])
             for name, generator in _generators(state).items():
@@ -244,6 +269,13 @@ class _Shelf:
         with replacing(self._file) as scratch:
             save_file(found, scratch, metadata=sealing.sealed(found, metadata))
         self._last = time.monotonic()
+
+
+def _facts(path: Path) -> Mapping[str, str]:
+    """What a file of a training says of itself; its tensors are checked when they are read."""
+    safetensors_header(path)
+    with safe_open(path, framework="pt") as file:
+        return dict(file.metadata())
 
 
 def _read(path: Path) -> tuple[Mapping[str, str], dict[str, Tensor]]:

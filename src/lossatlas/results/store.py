@@ -29,6 +29,7 @@ from lossatlas.errors import RunMismatchError, SpecError
 from lossatlas.results import journal as journals
 from lossatlas.results import landscape as schema
 from lossatlas.results import quantities
+from lossatlas.results.asked import differing
 from lossatlas.results.folders import (
     ANCHORS,
     CURVATURE,
@@ -383,18 +384,6 @@ def note_curvature(folder: Path, found: Mapping[str, Any], identity: Mapping[str
         RunMismatchError: the run is of something else; the message names the parts that differ.
         SpecError: no run folder.
     """
-    spec = spec_of(folder)
-    there = replace(spec, identity=_same_parts(spec.identity, identity))
-    if differing := there.differences(replace(spec, identity=identity)):
-        raise RunMismatchError(
-            f"{folder} is a run of something else: {'; '.join(differing)}. Name the run of this model"
-        )
+    if parts := differing(folder, identity):
+        raise RunMismatchError(f"{folder} is a run of something else: {'; '.join(parts)}. Name the run of this model")
     _write_durably(folder / CURVATURE, checksum.sealed(found))
-
-
-def _same_parts(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """The parts of an identity that another one names."""
-    return {
-        name: _same_parts(there.get(name) or {}, value) if isinstance(value, Mapping) else there.get(name)
-        for name, value in wanted.items()
-    }

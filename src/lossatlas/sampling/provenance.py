@@ -35,7 +35,7 @@ from lossatlas.space.charts import Chart
 from lossatlas.space.facts import Facts, facts
 from lossatlas.space.shifting import Moved, Shifted
 
-__all__ = ["code_identity", "repeated_by", "run_spec", "subject_identity"]
+__all__ = ["code_identity", "question_identity", "repeated_by", "run_spec", "subject_identity"]
 
 _PROGRAM: ContextVar[str] = ContextVar("program", default="")
 
@@ -121,6 +121,14 @@ def subject_identity(objective: Measurable) -> dict[str, str]:
         "loss": _loss_name(objective),
         "batchnorm": objective.batchnorm,
     }
+
+
+def question_identity(objective: Objective, chart: Chart, sampler: Sampler) -> dict[str, Any]:
+    """What is known of the identity of a run before it is known on which samples it is measured."""
+    known = {name: part for name, part in subject_identity(objective).items() if name != "data"}
+    if not isinstance(objective.model, Moved):  # of inputs that move the record has the plane, not the line within
+        known |= facts(chart, sampler.axes).identity
+    return {**known, "grid": {name: _grid_line(coordinates) for name, coordinates in sampler.axes.items()}}
 
 
 def _identity(objective: Measurable, known: Facts, axes: Mapping[str, np.ndarray], centre: Centre) -> dict[str, Any]:

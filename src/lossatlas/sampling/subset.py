@@ -33,6 +33,7 @@ from lossatlas.objective import Objective
 from lossatlas.objective.part import every, strata, taken
 from lossatlas.objective.reduction import Derived
 from lossatlas.oneline import one_line
+from lossatlas.results.asked import check_parts
 from lossatlas.results.landscape import Status, structured, with_uncertainty
 from lossatlas.results.spec import Block
 from lossatlas.sampling import surrogate
@@ -40,6 +41,7 @@ from lossatlas.sampling.adaptive import coarse_cells
 from lossatlas.sampling.anchors import AnchorTable
 from lossatlas.sampling.executors import HERE, Executor, Work
 from lossatlas.sampling.loop import Places, visit
+from lossatlas.sampling.provenance import question_identity
 from lossatlas.sampling.samplers import GridQueue, Queue, Sampler
 from lossatlas.space.charts import Chart, Plane
 from lossatlas.space.facts import facts, origin_of
@@ -120,6 +122,7 @@ def reduced(
     Raises:
         SpecError: a size that is not a subset, a grid too small to gain from one, a loss that is not one of samples.
     """
+    check_parts(run, question_identity(objective, chart, sampler))  # the anchors of another run are not written over
     if subset.size != "auto" and not subset.size < objective.samples:
         raise SpecError(f"samples={subset.size!r}; expected 'auto' or a number below the {objective.samples} there are")
     cells = coarse_cells(sampler.axes)
