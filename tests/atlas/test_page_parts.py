@@ -21,6 +21,7 @@ import lossatlas as la
 from lossatlas.draw import compiled, widget
 from lossatlas.draw.payload import packed, payload
 from lossatlas.paths.below import Below
+from lossatlas.results.landscape import Status
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -347,6 +348,26 @@ def test_the_map_lies_as_that_of_matplotlib_does(browser: Any, tmp_path: Path) -
     ]
     colours = [255 * np.array(colormaps["viridis"](height)[:3]) for height in heights]
     visit.becomes(lambda: np.ravel(visit.ask(seen)).tolist(), pytest.approx(np.ravel(colours).tolist(), abs=6))
+
+
+def test_an_interpolated_cell_is_marked_by_a_slanting_stroke_that_is_no_dot(browser: Any, tmp_path: Path) -> None:
+    x, loss = np.linspace(-1, 1, 9), np.full((9, 9), 1.0)
+    loss[0, 0] = 2.0
+    landscape = la.landscape(x=x, y=x, loss=loss)
+    landscape["status"][1:-1, 1:-1] = Status.INTERPOLATED
+    la.draw(landscape, tmp_path / "a.html", kind="heat", scale="linear")
+    visit = Visit(browser, tmp_path / "a.html")
+    visit.page.locator("#contours").uncheck()
+    slope = (  # of what is bright about the middle of a cell: 0 for a dot
+        "(() => { const canvas = document.querySelector('.stack canvas'); const ratio = canvas.width / canvas.clientWidth;"
+        "const [x, y] = [52 + (canvas.clientWidth - 60) * 0.75, 8 + (canvas.clientHeight - 48) * 0.25];"
+        "const half = Math.round(4 * ratio), wide = 2 * half + 1; const [left, top] = [x * ratio - half, y * ratio - half];"
+        "const seen = canvas.getContext('2d').getImageData(Math.floor(left), Math.floor(top), wide, wide).data;"
+        "let sum = 0; for (let n = 0; n < wide * wide; n++) sum += seen[4 * n] * (n % wide - half) * (half - Math.floor(n / wide));"
+        "return sum / ratio ** 4; })()"
+    )
+    visit.becomes(lambda: visit.ask(slope) > 100, True)
+    assert visit.faults == []
 
 
 def test_layers_are_chosen_and_are_told_in_colours_and_words(browser: Any, tmp_path: Path) -> None:

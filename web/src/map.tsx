@@ -20,6 +20,9 @@ interface Given {
   change: (what: Change) => void;
 }
 
+/** Half the width and height of the stroke in an interpolated cell, in pixels. */
+const SLANT = 1.4;
+
 const MARGIN = { left: 52, right: 8, top: 8, bottom: 40 };
 
 export function upon(content: Content, index: number): Overlay[] {
@@ -61,11 +64,19 @@ function* worked(given: Given, field: Field, at: Frame, density: number): Genera
   return { colours, shape: state.contours ? yield* shaped(field, shown, state.smooth) : null };
 }
 
-/** A faint dot in each cell that was interpolated and not evaluated. */
+/** A faint slanting stroke in each cell that was interpolated; a dot would pass for an evaluated point. */
 function between(context: CanvasRenderingContext2D, field: Field, at: Frame): void {
-  context.fillStyle = "rgba(255,255,255,.45)";
+  context.strokeStyle = "rgba(255,255,255,.45)";
+  context.lineWidth = 0.8;
+  context.beginPath();
   for (let j = 0; j < field.ny; j++)
-    for (let i = 0; i < field.nx; i++) if (field.status(i, j) === 5 && field.empty(i, j) === null) context.fillRect(at.px(field.x[i]!) - 0.6, at.py(field.y[j]!) - 0.6, 1.2, 1.2);
+    for (let i = 0; i < field.nx; i++) {
+      if (field.status(i, j) !== 5 || field.empty(i, j) !== null) continue;
+      const [x, y] = [at.px(field.x[i]!), at.py(field.y[j]!)];
+      context.moveTo(x - SLANT, y + SLANT);
+      context.lineTo(x + SLANT, y - SLANT);
+    }
+  context.stroke();
 }
 
 function drawField(context: CanvasRenderingContext2D, given: Given, field: Field, at: Frame, { colours, shape }: Worked): void {
