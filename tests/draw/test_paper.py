@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,10 +19,13 @@ import lossatlas as la
 from lossatlas.draw import View, brief, compiled, static
 from lossatlas.draw.view import compile
 from lossatlas.errors import SpecError
+from lossatlas.field.stated import view
 from lossatlas.figure.overlays import Path as Walk
 from lossatlas.figure.overlays import Points
 from lossatlas.figure.paper import WIDTHS, Paper
 from lossatlas.figure.plot import Mark, Panel, Plot, Series
+from lossatlas.figure.ranges import choose
+from lossatlas.results.landscape import About, Axis, build, complete
 
 Make = Callable[..., xr.Dataset]
 
@@ -242,6 +246,19 @@ def test_a_caption_says_plainly_which_of_several_slices_prove_something() -> Non
     assert sentence == "1 of 3 slices proves that its loss is not convex; the others prove nothing."
     (sentence,) = brief.proves([up, down, down], "loss")
     assert sentence == "2 of 3 slices prove that their loss is not convex; the other proves nothing."
+
+
+def test_two_lines_say_what_was_not_evaluated_before_anything_else() -> None:
+    axis, status = Axis(coordinates=np.linspace(-1, 1, 4), length=1.0), np.array([1, 0, 0, 1], np.int8)
+    half = build({"x": axis}, {"loss": np.array([1.0, np.nan, np.nan, 1.0])}, status, about=About(model="MLP"))
+    values, errors = {"loss": np.array([1.0, 0.5, 0.5, 1.0])}, {"loss": np.array([0, 0.1, 0.1, 0])}
+    shown = view(choose(values["loss"], scale="linear", clip=None))
+    whole = complete(half, values, errors, {"view": shown})
+    assert brief.what([whole], choose(values["loss"])) == ("50 % of cells interpolated", "MLP")
+    assert compiled(whole, None, {}).brief[0][0] == "50 % of cells interpolated"
+    part = build({"x": axis}, values, about=About(model="MLP"))
+    part.attrs["sampling"] = json.dumps({"kind": "subset", "samples": 100, "of": 1797})
+    assert brief.what([part], choose(values["loss"]))[-1] == "100 of 1797 samples"
 
 
 def test_letters_and_names_stand_over_the_panels(bowl: xr.Dataset) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import xarray as xr
 
 from lossatlas.draw import captions
@@ -12,7 +13,7 @@ from lossatlas.field.convexity import proof
 from lossatlas.field.inequality import bent
 from lossatlas.figure.ranges import Range
 from lossatlas.figure.words import capital, number, percent
-from lossatlas.results.landscape import structured
+from lossatlas.results.landscape import Status, structured
 from lossatlas.results.moves import ATTACKS, along_words, not_convex, of_inputs
 from lossatlas.results.quantities import quantity
 
@@ -26,20 +27,22 @@ def what(landscapes: Sequence[xr.Dataset], drawn: Range) -> tuple[str, ...]:
 
     Args:
         landscapes: what is drawn.
-        drawn: the range that is shown; a cut stands first, since it is said whatever else has no room.
+        drawn: the range that is shown. A cut stands first, and beside it what was not evaluated: they are said whatever
+            else has no room.
 
     Returns:
         Words without a full stop.
     """
     parts = [
         _cut(drawn),
+        _interpolated(landscapes),
         " / ".join(captions.unique(map(along_words, landscapes))),
         captions.common(landscapes, "model"),
         captions.common(landscapes, "batchnorm", before="BatchNorm "),
         captions.common(landscapes, "data"),
         "; ".join(captions.unique(str(structured(one, "sampling").get("verdict", "")) for one in landscapes)),
         ", ".join(captions.unique(map(captions.precision, landscapes))),
-        captions.samples(landscapes),
+        _part(landscapes) or captions.samples(landscapes),
         captions.loss(landscapes),
         captions.common(landscapes, "seed", before="seed "),
         " / ".join(captions.unique(map(captions.normalisation, landscapes))),
@@ -67,6 +70,20 @@ def _cut(drawn: Range) -> str:
     if drawn.floored is not None:
         ends.append(f"floor at {number(drawn.floored)}, {percent(drawn.below)} of cells below")
     return "; ".join(ends)
+
+
+def _interpolated(landscapes: Sequence[xr.Dataset]) -> str:
+    """How many cells were not evaluated."""
+    status = np.concatenate([one["status"].values.ravel() for one in landscapes])
+    share = float(np.mean(status == Status.INTERPOLATED))
+    return f"{percent(share)} of cells interpolated" if share else ""
+
+
+def _part(landscapes: Sequence[xr.Dataset]) -> str:
+    """The number of samples, where they are a part of those there are."""
+    told = [structured(one, "sampling") for one in landscapes]
+    counts = captions.unique(f"{one['samples']} of {one['of']}" for one in told if {"samples", "of"} <= set(one))
+    return f"{', '.join(counts)} samples" if counts else ""
 
 
 def proves(landscapes: Sequence[xr.Dataset], value: str) -> tuple[str, ...]:
