@@ -18,6 +18,7 @@ import lossatlas as la
 from lossatlas.cli import atlas
 from lossatlas.connect import curve_training
 from lossatlas.figure.overlays import Points
+from lossatlas.figure.words import number
 
 USER = """
 import lossatlas as la
@@ -70,7 +71,11 @@ def test_the_checkpoints_alone_give_the_variance_and_its_null(here):
 
 def test_the_path_upon_the_surface_is_drawn_and_kept(here):
     pictures = ("--out", "path.png", "--out", "path.html", "--losses", "losses.svg", "--report", "page.html")
-    result = run("trajectory", "--folder", "path0", *WHAT, "--grid", "5", "--run", "plane", *pictures)
+    what = ("--grid", "5", "--run", "plane", "--metric", "error")
+    result = run("trajectory", "--folder", "path0", *WHAT, *what, *pictures)
+    assert re.search(
+        r"^error of the networks: 0\.\d+ at the first checkpoint, [0-9.]+ at the last$", result.stdout, re.M
+    )
     assert "off this plane by up to" in result.stdout
     assert "kept: plane (lossatlas draw plane -o picture.html)" in result.stdout
     assert "lr ÷ 10" in (here / "losses.svg").read_text()
@@ -206,6 +211,11 @@ def test_ways_are_kept_and_drawn_again_without_the_model(here, monkeypatch):
     command = ("connect", *WHAT, *options, "--align", "--curve", "polygon", "--plane", "plane.svg", "--run", "kept")
     first = run(*command)
     assert "kept: kept (lossatlas draw kept -o picture.html)" in first.stdout
+    for name, words in (("line-before-alignment", "straight line"), ("curve", "trained chain of lines")):
+        error = la.open(f"kept/{name}")["error"].values
+        ends, between = (f"{number(a)} and {number(b)}" for a, b in ((error[0], error[-1]), (error.min(), error.max())))
+        said = first.stdout.partition(f"{words}: ")[2] or first.stdout.partition(f"{words}, ")[2]
+        assert said.splitlines()[1] == f"  error: ends {ends}; between {between} along the path"
     monkeypatch.setattr(la.Objective, "measure", lambda *_, **__: pytest.fail("measured again"), raising=True)
     monkeypatch.setattr("lossatlas.connect.curve_training._State.epoch", lambda *_: pytest.fail("trained again"))
     run("draw", "kept", "-o", "again.svg", "-o", "again.html")

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
 import lossatlas as la
@@ -259,6 +260,18 @@ def test_two_lines_say_what_was_not_evaluated_before_anything_else() -> None:
     part = build({"x": axis}, values, about=About(model="MLP"))
     part.attrs["sampling"] = json.dumps({"kind": "subset", "samples": 100, "of": 1797})
     assert brief.what([part], choose(values["loss"]))[-1] == "100 of 1797 samples"
+
+
+def test_a_symbol_of_the_key_stands_as_far_from_its_words_as_a_line(bowl: xr.Dataset) -> None:
+    upon = [Walk(x=[-1, 1], y=[0, 0], label="a path"), Points(x=[0], y=[0], label="a place")]
+    figure = static.figure(compiled(bowl, None, {"overlays": upon}))
+    figure.canvas.draw()
+    line, symbol = (one for one in figure.artists if isinstance(one, Line2D))
+    words = {text.get_text(): text.get_window_extent().x0 for text in figure.texts}
+    gap = words["a path"] - figure.transFigure.transform(line.get_xydata()[-1])[0]
+    at = figure.transFigure.transform(symbol.get_xydata()[symbol.get_markevery()[0]])[0]
+    assert words["a place"] - at - symbol.get_markersize() * figure.dpi / 144 >= gap > 0
+    assert sum(1 for _ in symbol.get_xydata()[slice(symbol.get_markevery()[0], None, symbol.get_markevery()[1])]) == 1
 
 
 def test_letters_and_names_stand_over_the_panels(bowl: xr.Dataset) -> None:

@@ -229,7 +229,10 @@ def test_two_axes_of_one_line_have_two_colours():
 def test_an_interpolation_says_from_where_to_where():
     objective, _, path = walked()
     line = la.interpolate(objective, path.at(0), path.at(-1), steps=5, names=("SGD", "Adam"))
-    assert la.plot(line).axes[0].get_xlabel() == "SGD → Adam (share of the way)"
+    assert la.plot(line).axes[0].get_xlabel() == "SGD → Adam (fraction of the way)"
+    x, y = (la.landscape(x=SIDE, y=SIDE, loss=np.add.outer(SIDE, SIDE)), line)
+    x["x"].attrs["long_name"] = y["x"].attrs["long_name"]
+    assert la.plot(x).axes[0].get_xlabel() == "x (fraction of the way)"  # on a map the way is in the caption
     plain = la.interpolate(objective, path.at(0), path.at(-1), steps=5)
     assert la.plot(plain).axes[0].get_xlabel() == "first model → second model"  # without room for more
 

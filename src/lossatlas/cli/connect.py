@@ -180,6 +180,7 @@ class _Found:
         self.lines.append((words, found))
         self.keep(training=self.trains)
         click.echo(f"{words}: {found.words}")
+        _metrics(way)
 
     def connect(self, kind: str, bends: int, recipe: dict[str, Any]) -> None:
         import lossatlas as la
@@ -194,6 +195,7 @@ class _Found:
         self.keep()
         longer = self.connection.curve.length / self.connection.line["x"].attrs["length"]
         click.echo(f"{name}, {longer:.2f} times as long: {self.connection.barrier.words}")
+        _metrics(self.connection.landscape)
         click.echo("The curve is low on the data it was trained on; measure it on held-out data too.")
 
     def plot(self) -> Any:
@@ -276,6 +278,17 @@ def _earlier(folder: Path | None) -> list[tuple[str, str, Any, str]]:
             for words, place in ways.folders.items()
         ]
     return []
+
+
+def _metrics(way: Any) -> None:
+    """Say what the metrics are along a path."""
+    from lossatlas.figure.words import number
+    from lossatlas.results.landscape import value_names
+
+    for name in value_names(way)[1:]:
+        values = way[name].values
+        ends, between = (" and ".join(map(number, pair)) for pair in (values[[0, -1]], (values.min(), values.max())))
+        click.echo(f"  {name}: ends {ends}; between {between} along the path")
 
 
 def _stopped(folder: str) -> str:

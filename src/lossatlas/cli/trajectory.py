@@ -101,6 +101,7 @@ def trajectory_command(
             --data train.py:loader --out both.png
     """
     import lossatlas as la
+    from lossatlas.figure.words import number
 
     _check([*out, *(picture for picture in (variance, losses) if picture)])
     with warnings.catch_warnings():
@@ -116,6 +117,9 @@ def trajectory_command(
     told["run"] = own_run(told, given["run"], ())
     overlays, landscape, along = _measured(path, told, grid, centre)
     click.echo(along.words)
+    for name in [name for name in along.own if name != "loss"]:
+        first, last = (number(float(along.own[name][at])) for at in (0, -1))
+        click.echo(f"{name} of the networks: {first} at the first checkpoint, {last} at the last")
     for picture in out:
         click.echo(f"drawn: {la.draw(landscape, picture, overlays=overlays)}")
     if losses:

@@ -207,5 +207,5 @@ def plot(ways: Mapping[str, Any], *, title: str, caption: tuple[str, ...], value
         hides = any(len(at) == len(one.x) and np.allclose(height, one.y, rtol=0.01) for one in series)
         series.append(Series(x=at, y=height, label=words, style="line", color=len(series), dashed=hides))
     marks = [Mark(x=0.0, label="first network"), Mark(x=1.0, label="second network")]
-    panel = Panel(series=series, x_label="share of the way", y_label=value, marks=marks)
+    panel = Panel(series=series, x_label="fraction of the way", y_label=value, marks=marks)
     return Plot(panels=[panel], title=title, caption=caption)

@@ -12,8 +12,9 @@ import xarray as xr
 
 from lossatlas.draw.scene import PARAMETERS, Cells, Curve, PictureAxis
 from lossatlas.errors import SpecError
-from lossatlas.figure.words import number
+from lossatlas.figure.words import WAY, number
 from lossatlas.results.landscape import axis_names, cut_at, structured, value_names
+from lossatlas.results.moves import TOWARDS
 
 __all__ = ["alone", "block", "curves", "limits", "minus_centre", "named_apart", "shared_values", "slices", "strips"]
 
@@ -80,8 +81,10 @@ def _axis(landscape: xr.Dataset, name: str) -> PictureAxis:
     unit = str(landscape[f"{name}_length"].attrs.get("units", PARAMETERS))
     values = coordinate.to_numpy().astype(float)
     known: dict[str, Any] = {"length": length}
-    if label.startswith("share of the "):
+    if label.startswith(("fraction of the ", "share of the ")):  # the second in files of version 0.1
         known["counted"] = label
+    elif WAY.match(label) or label.startswith(TOWARDS):
+        known["counted"] = "fraction of the way"
     elif f"{label} chart" == f"{name} of a {structured(landscape, 'provenance').get('chart')}":  # bent
         known = {"length": np.nan, "counted": f"coordinate{label.removeprefix(name)} chart"}
     return PictureAxis(name=name, label=label, coordinates=values, unit=unit, **known)

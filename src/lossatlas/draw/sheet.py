@@ -199,7 +199,8 @@ class Sheet:
                     self.figure.add_artist(box)
                 else:
                     middle = y / self.height
-                    self.figure.add_artist(Line2D([left, right], [middle, middle], **entry.style))  # type: ignore[arg-type]
+                    line = [left, (left + right) / 2, right]  # with one symbol at its middle, where it has any
+                    self.figure.add_artist(Line2D(line, [middle] * 3, markevery=(1, 3), **entry.style))  # type: ignore[arg-type]
                 words = shortened(entry.words, self.theme.small, 72.0 * (self.width - x - 3.5 * self.unit))
                 self.text(x + 2.8 * self.unit, y, words, self.theme.small, self.theme.ink, va="center_baseline")
                 x += self._entry_width(entry) * self.unit

@@ -95,7 +95,7 @@ def label_x(sheet: Sheet, axes: Axes, scene: Scene, axis: PictureAxis) -> None:
     way = WAY.match(axis.label)
     if (way or axis.label.startswith(TOWARDS)) and scene.curves and not scene.paper.x_label:
         name = " → ".join(end.removeprefix("the ") for end in way.groups()) if way else axis.label
-        long = f"{name} (share of the way)" if scene.paper.units else name
+        long = f"{name} ({axis.counted})" if scene.paper.units else name
     words = long if text_width(long, theme.text) <= room else shortened(name, theme.text, room)
     axes.set_xlabel(words, labelpad=1.5, fontsize=theme.text, color=theme.ink, parse_math=False)
 

@@ -366,7 +366,6 @@ def key(scene: Scene) -> list[Entry]:
             style = {"color": colour(scene, index), "linewidth": 2.4 * scene.theme.stroke, "path_effects": [halo]}
         else:
             style = {"color": colour(scene, index), "linestyle": "none", "marker": SYMBOLS[overlay.symbol]}
-            style["markevery"] = (1, 2)  # a key is a line of two points, and one symbol is enough
             style |= {"markersize": size, "markeredgecolor": "#000000b0", "markeredgewidth": 0.9 * scene.theme.stroke}
         entries.append(Entry(words=overlay.label, style=style, swatch=isinstance(overlay, Regions)))
     return entries

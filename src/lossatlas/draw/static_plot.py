@@ -294,7 +294,7 @@ def _key(plot: Plot) -> list[Entry]:
             if series.style in ("points", "both"):
                 style |= {"marker": "o", "markersize": 0.5 * theme.small, "markeredgewidth": 0}
             if series.style == "points":
-                style |= {"linestyle": "none", "markevery": (1, 2)}
+                style["linestyle"] = "none"
             elif series.dashed:
                 style["linestyle"] = (0, (4, 2))
             entries[series.label] = Entry(words=series.label, style=style, swatch=solid)

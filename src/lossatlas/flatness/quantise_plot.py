@@ -41,7 +41,7 @@ def _along(found: Quantised, name: str) -> Panel:
             curve = step.values["loss"][0] + fine * step.slope + fine**2 * step.bend / 2
             told = "second order" if color == 0 else ""
             series.append(Series(x=fine, y=curve, label=told, dashed=True, color=color))
-    return Panel(series=series, x_label="share of the way to q(W)", y_label=name, y_scale=_scale(found, name))
+    return Panel(series=series, x_label="fraction of the way to q(W)", y_label=name, y_scale=_scale(found, name))
 
 
 def _scale(found: Quantised, name: str) -> Scale:

@@ -21,7 +21,7 @@ from lossatlas.space.planefile import save_directions
 
 __all__ = ["Facts", "facts", "origin_of", "plane_identity", "save"]
 
-_CURVES = {"bezier": "share of the Bézier curve", "polygon": "share of the chain of lines"}
+_CURVES = {"bezier": "fraction of the Bézier curve", "polygon": "fraction of the chain of lines"}
 
 
 @dataclass(frozen=True, kw_only=True)

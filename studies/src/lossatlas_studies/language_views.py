@@ -141,8 +141,8 @@ def _ways(ways: Sequence[Link]) -> Plot:
         loss.append(Series(x=x, y=one.landscape["loss"].values, label=label, color=place, dashed=dashed))
         score.append(Series(x=x, y=100 * one.landscape["solved"].values, label=label, color=place, dashed=dashed))
     panels = [
-        Panel(series=loss, x_label="share of the way", y_label=LOSS, y_scale="log"),
-        Panel(series=score, x_label="share of the way", y_label=SCORE),
+        Panel(series=loss, x_label="fraction of the way", y_label=LOSS, y_scale="log"),
+        Panel(series=score, x_label="fraction of the way", y_label=SCORE),
     ]
     return Plot(panels=panels, caption=["Each line joins two tuned networks; nothing was permuted."])
 
