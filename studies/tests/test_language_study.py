@@ -91,7 +91,7 @@ def test_one_pass_says_what_generation_token_by_token_would(learned):
     model, task = learned
     solving = Continuation(task.prompts, task.answers)
     shares = []
-    for noise in (0.0, 0.02, 0.05):
+    for noise in (0.0, 0.02, 0.05, 0.1):
         moved_model = zoo.model("decoder", seed=0, **DECODER)
         moved_model.load_state_dict(model.state_dict())
         rng = torch.Generator().manual_seed(1)
@@ -102,7 +102,8 @@ def test_one_pass_says_what_generation_token_by_token_would(learned):
         assert torch.equal(one_pass, steps)
         assert generated(moved_model, task) == objective(moved_model, task)()["solved"] == float(steps.double().mean())
         shares.append(float(steps.double().mean()))
-    assert 0 < shares[1] < shares[0] < 1  # else the comparison would say little
+    # Else the comparison would say little. How many are solved depends on the processor, on which the network was trained.
+    assert sum(0 < share < 1 for share in shares) > 1 and len(set(shares)) > 1, shares
 
 
 def test_the_sampling_error_is_that_of_a_bootstrap_over_problems(learned):
