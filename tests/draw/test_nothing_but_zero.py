@@ -40,3 +40,13 @@ def test_a_loss_that_the_model_itself_returns_is_called_a_loss():
     assert captions.loss([known.assign_attrs(loss="")]) == ""
     assert "the model's own loss" in brief.what([own], choose(x**2))
     assert "the model's own loss" in captions.about([own])
+
+
+def test_data_without_a_name_is_not_named_after_its_type():
+    x = np.linspace(-1, 1, 5)
+    known = la.landscape(x=x, loss=x**2)
+    for nameless in ("tensors", "batches"):
+        one = known.assign_attrs(data=nameless, model="MLP", samples=20)
+        assert captions.about([one]).startswith("MLP · 20 samples")
+        assert nameless not in brief.what([one], choose(x**2))
+    assert "digits" in captions.about([known.assign_attrs(data="digits")])

@@ -231,7 +231,8 @@ def _at_centre(proofs: Sequence[Proof]) -> str:
 def common(landscapes: Sequence[xr.Dataset], attribute: str, before: str = "", after: str = "") -> str:
     """An attribute of all, each of its values once."""
     found = unique(str(landscape.attrs.get(attribute, "")) for landscape in landscapes)
-    found = [entry for entry in found if entry and not (attribute == "samples" and entry == "0")]
+    nameless = {"samples": ("0",), "data": ("tensors", "batches")}.get(attribute, ())
+    found = [entry for entry in found if entry and entry not in nameless]
     return f"{before}{', '.join(found)}{after}" if found else ""
 
 
