@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from lossatlas import SpecError
-from lossatlas.cli import corpus, library_names, names
+from lossatlas.cli import corpus, library_names, names, scan
 from lossatlas.extras import MissingExtraError
 from lossatlas.objective import hub
 
@@ -47,6 +47,35 @@ def test_models_of_libraries_are_made_untrained_unless_asked(monkeypatch, source
     assert library.calls == [("resnet18", untrained), ("resnet18", {**untrained, "num_classes": 3})]
     with pytest.raises(SpecError, match="no such model; similar names: resnet18"):
         names.model(f"{source}:resnet19")
+
+
+@pytest.mark.parametrize(
+    ("name", "random"),
+    [
+        ("timm:resnet18", True),
+        ("timm:resnet18(pretrained=True)", False),
+        ("timm:resnet18(checkpoint_path='a.pt')", False),
+        ("torchvision:resnet18", True),
+        ("torchvision:resnet18(weights='DEFAULT')", False),
+        ("torchvision:detector", False),
+        ("torchvision:detector(weights_backbone=None)", True),
+        ("zoo:mlp", True),
+        ("user.py:make", False),
+    ],
+)
+def test_a_picture_of_random_weights_says_so(monkeypatch, name, random):
+    def builder(target):
+        return (lambda *, weights=None, weights_backbone="v1": None) if target == "detector" else (lambda **_: None)
+
+    library = Library("torchvision.models")
+    library.get_model_builder = builder
+    monkeypatch.setitem(sys.modules, "torchvision", types.ModuleType("torchvision"))
+    monkeypatch.setitem(sys.modules, "torchvision.models", library)
+    short = name.partition("(")[0].partition(":")[2]
+    told = scan.Scan(model=name, data="zoo:digits")
+    assert scan.called(told, nn.Linear(1, 1)) == (f"random weights of {short}" if random else short)
+    told = scan.Scan(model=name, data="zoo:digits", checkpoint="best.pt")
+    assert scan.called(told, nn.Linear(1, 1)) == short
 
 
 @pytest.mark.parametrize("source", ["torchvision", "timm", "hf"])

@@ -13,6 +13,8 @@ from torch.nn import functional as F
 
 import lossatlas as la
 from lossatlas.cli import atlas, corpus, names
+from lossatlas.draw import brief
+from lossatlas.figure.ranges import choose
 
 transformers = pytest.importorskip("transformers")
 tokenizers = pytest.importorskip("tokenizers")
@@ -95,6 +97,13 @@ def test_a_causal_model_is_measured_on_every_token_in_blocks_of_its_own_length(f
     assert found.exit_code == 0, found.output
     assert "blocks of 10 (the model's own), tokenizer of net" in found.output
     assert "model:   pretrained weights of net" in found.output
+    over = f"means over {len(tokens()) - 1} tokens"
+    assert f"\n{over}\n" in found.stdout
+    assert over in brief.what([la.open("run")], choose(la.open("run")["loss"].values))
+    for command, words in (("eigen", "over 30 tokens in 3 samples of corpus"), ("quantise", "means over 30 tokens")):
+        told = CliRunner().invoke(atlas, [command, "--model", "hf:net", "--data", "corpus.txt", "--samples", "3"])
+        assert told.exit_code == 0, told.output + repr(told.exception)
+        assert words in told.stdout
     landscape = la.open("run")
     assert float(landscape["loss"].sel(x=0)) == pytest.approx(expected_causal(model, 10), rel=1e-6)
     assert landscape.attrs["model"].endswith("GPT2LMHeadModel") or "pretrained weights of net" in str(landscape.attrs)

@@ -16,7 +16,6 @@ from lossatlas.cli.needed import Need, flag, needing
 from lossatlas.cli.numbers_kept import own_run
 from lossatlas.cli.options import WHAT, Measuring, flags, settings
 from lossatlas.errors import SpecError, unknown
-from lossatlas.oneline import number_of
 
 __all__ = ["CURVES", "connect_command"]
 
@@ -141,16 +140,14 @@ class _Found:
     def line(self, *, aligned: bool) -> None:
         import lossatlas as la
         from lossatlas.connect.barriers import CAVEAT
+        from lossatlas.objective.described import samples_words
 
         objective = self.objective
         alignment = la.align(objective, self.ends[1]) if aligned else None
         first = "line-before-alignment" if alignment is not None and alignment.moved else "line"
         found, way = self._barrier(first)
         mode = way.attrs["batchnorm"]
-        click.echo(
-            f"data: {objective.data_name}, "
-            f"{number_of(objective.samples, 'sample')}{f'; BatchNorm {mode}' if mode else ''}"
-        )
+        click.echo(f"data: {objective.data_name}, {samples_words(objective)}{f'; BatchNorm {mode}' if mode else ''}")
         self._say("straight line", found, way, first)
         click.echo(CAVEAT)
         if alignment is not None:

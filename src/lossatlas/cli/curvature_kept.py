@@ -48,7 +48,7 @@ def beside_a_run(run: str, *, parts: bool = False) -> bool:
 
 
 def check(run: str, objective: Any) -> None:
-    """Check, before anything is computed, that a folder of numbers belongs to the same network.
+    """Check, before curvature is computed, that a folder of numbers belongs to the same network, and the loss at it.
 
     Args:
         run: the folder; empty where nothing is kept.
@@ -56,6 +56,7 @@ def check(run: str, objective: Any) -> None:
     """
     if run and not beside_a_run(run):
         check_numbers(run, {objective.name: objective})
+    objective()  # says what its mean is over: samples, or their tokens
 
 
 def section(

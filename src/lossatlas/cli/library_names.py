@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 from torch import nn
 
 from lossatlas import zoo
-from lossatlas.cli.parsed_names import SEED, Name
+from lossatlas.cli.parsed_names import SEED, Name, parse
 from lossatlas.errors import SpecError
 from lossatlas.extras import MissingExtraError, importing, require
 from lossatlas.objective import hub
@@ -19,7 +20,7 @@ from lossatlas.objective.randomness import seeded
 from lossatlas.oneline import number_of, verb_of
 from lossatlas.untrusted import json_object
 
-__all__ = ["LIBRARIES"]
+__all__ = ["LIBRARIES", "random_weights"]
 
 
 def _from_zoo(name: Name) -> nn.Module:
@@ -105,3 +106,35 @@ LIBRARIES: dict[str, Callable[[Name], nn.Module]] = {
     "timm": _from_timm,
     "hf": _from_hub,
 }
+
+
+def random_weights(text: str) -> bool:
+    """Whether the weights that a name stands for are random, as far as the name says; a user's own is not looked into.
+
+    Args:
+        text: the name of a model, as ``--model`` takes it.
+
+    Returns:
+        Whether they are; a network on a pretrained backbone has others too, and does not count.
+
+    Example:
+        >>> random_weights("zoo:mlp"), random_weights("timm:resnet18(pretrained=True)"), random_weights("train.py:make")
+        (True, False, False)
+    """
+    name = parse(text)
+    told = name.arguments
+    if name.source == "hf":
+        return not hub.has_weights(name.target)
+    if name.source == "torchvision":
+        return not (told.get("weights") or told.get("pretrained") or _backbone(name))
+    if name.source == "timm":
+        return not (told.get("pretrained") or told.get("checkpoint_path"))
+    return name.source == "zoo"
+
+
+def _backbone(name: Name) -> bool:
+    """Whether a network of torchvision has a pretrained backbone, as those for detection have unless told otherwise."""
+    library = require("torchvision.models", extra="torchvision", purpose=f"make {name.text}")
+    takes = inspect.signature(library.get_model_builder(name.target)).parameters
+    default = takes["weights_backbone"].default if "weights_backbone" in takes else None
+    return bool(name.arguments.get("weights_backbone", default))

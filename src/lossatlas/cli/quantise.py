@@ -120,7 +120,7 @@ def _layers(text: str) -> Any:
 def _said(found: Any) -> str:
     from lossatlas.figure.words import number
 
-    lines = [*found.words, found.moves]
+    lines = [f"data: {found.about}", *found.words, found.moves]
     for step in found.steps:
         costly = sorted(step.layers, key=lambda layer: -layer.rise)
         lines += [f"\neach on its own at {step.rounding.bits} bits, the costliest first:"] if costly else []

@@ -253,12 +253,15 @@ def _plan_in_words(how: dict[str, Any]) -> str:
 
 
 def _report(scan: Any, landscape: Any) -> None:
+    from lossatlas.figure.words import means_over
     from lossatlas.results.landscape import structured, value_names
 
     centre = structured(landscape, "centre")
     for name in value_names(landscape):
         values = landscape[name]
         click.echo(f"{name}: {centre[name]:.6g} at the centre, {float(values.min()):.6g} to {float(values.max()):.6g}")
+    if words := means_over(structured(landscape, "counts"), samples=False):
+        click.echo(words)
     counts = {int(flag): int((landscape["status"] == flag).sum()) for flag in (2, 3)}
     if any(counts.values()):
         click.echo(f"{number_of(counts[2], 'point')} not finite, {counts[3]} failed: lossatlas info says why", err=True)

@@ -20,6 +20,7 @@ from lossatlas.cli.device import device_for
 from lossatlas.cli.functions import check_function
 from lossatlas.cli.given import given_directions, way_words
 from lossatlas.cli.inputs import build_input_plane, check_inputs, usual
+from lossatlas.cli.library_names import random_weights
 from lossatlas.cli.marking import check_marks
 from lossatlas.cli.needed import check_late
 from lossatlas.cli.radius import reaching
@@ -27,7 +28,7 @@ from lossatlas.cli.samples import first_inputs, first_samples, in_format
 from lossatlas.cli.seen import view_fields
 from lossatlas.errors import SpecError, unknown
 from lossatlas.evaluate.plans import NAMES, PRECISIONS
-from lossatlas.objective import Objective, batchnorm, hub
+from lossatlas.objective import Objective, batchnorm
 from lossatlas.objective.batches import batches_of
 from lossatlas.objective.checkpoints import load_checkpoint
 from lossatlas.objective.private import private_copy
@@ -345,13 +346,12 @@ def _forward(scan: Scan, loss: str, text: Any) -> Any:
 
 
 def called(scan: Scan, model: nn.Module) -> str:
-    """What a model is called in pictures; a Hugging Face model says whose weights it has."""
-    if not scan.model.startswith("hf:"):
-        return _short(scan.model)
-    folder = names.folder(scan.model)
+    """What a model is called in pictures, with whose weights it has where no checkpoint was loaded."""
+    name = names.folder(scan.model) if (own := scan.model.startswith("hf:")) else _short(scan.model)
     if scan.checkpoint:
-        return f"{type(unwrapped(model)).__name__} of {folder}"
-    return f"{'pretrained' if hub.has_weights(folder) else 'random'} weights of {folder}"
+        return f"{type(unwrapped(model)).__name__} of {name}" if own else name
+    whose = "random" if random_weights(scan.model) else "pretrained" if own else ""
+    return f"{whose} weights of {name}" if whose else name
 
 
 def _short(name: str) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
-from lossatlas.figure.words import capital
+from lossatlas.figure.words import capital, means_over
 from lossatlas.objective import Objective
 from lossatlas.objective.reduction import name_of
 from lossatlas.oneline import number_of, one_line, verb_of
@@ -92,7 +92,7 @@ def subject(
     which = "parameters" if tensors == "all" else "weights (biases and norms still)"
     parts = [
         f"{MATRICES[kind]} of {objective.name}, {f'{size:,}'.replace(',', ' ')} {which}",
-        f"mean of {loss} over {number_of(objective.samples, 'sample')} of {objective.data_name}",
+        f"mean of {loss} over {_count(objective)}{number_of(objective.samples, 'sample')} of {objective.data_name}",
     ]
     if objective.batchnorm_words:
         parts.append(f"BatchNorm {objective.batchnorm_words}")
@@ -100,6 +100,14 @@ def subject(
     return Subject(
         words=words, kind=kind, tensors=tensors, size=size, samples=objective.samples, kinks=kinks, idle=idle
     )
+
+
+def _count(objective: Objective) -> str:
+    """What the mean is over, where that is not samples and a point was evaluated."""
+    known = objective.counts.get("loss")
+    if known is None or known.unit == "sample":
+        return ""
+    return f"{means_over({'loss': asdict(known)}).removeprefix('means over ')} in "
 
 
 def _listed(words: tuple[str, ...]) -> str:

@@ -12,7 +12,7 @@ from lossatlas.errors import SpecError
 from lossatlas.field.convexity import proof
 from lossatlas.field.inequality import bent
 from lossatlas.figure.ranges import Range
-from lossatlas.figure.words import capital, number, percent
+from lossatlas.figure.words import capital, means_over, number, percent
 from lossatlas.results.landscape import Status, structured
 from lossatlas.results.moves import ATTACKS, along_words, not_convex, of_inputs
 from lossatlas.results.quantities import quantity
@@ -43,6 +43,7 @@ def what(landscapes: Sequence[xr.Dataset], drawn: Range) -> tuple[str, ...]:
         "; ".join(captions.unique(str(structured(one, "sampling").get("verdict", "")) for one in landscapes)),
         ", ".join(captions.unique(map(captions.precision, landscapes))),
         _part(landscapes) or captions.samples(landscapes),
+        " / ".join(captions.unique(means_over(structured(one, "counts"), samples=False) for one in landscapes)),
         captions.loss(landscapes),
         captions.common(landscapes, "seed", before="seed "),
         " / ".join(captions.unique(map(captions.normalisation, landscapes))),

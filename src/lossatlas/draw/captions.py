@@ -16,7 +16,7 @@ from lossatlas.field.lowest import lowest
 from lossatlas.field.ruggedness import ruggedness
 from lossatlas.field.stated import another_view
 from lossatlas.figure.ranges import Range
-from lossatlas.figure.words import apart, capital, number, percent
+from lossatlas.figure.words import apart, capital, means_over, number, percent
 from lossatlas.results.landscape import Status, structured
 from lossatlas.results.moves import ATTACKS, moved_words, not_convex, of_inputs
 from lossatlas.results.naming import OWN_LOSS
@@ -135,7 +135,7 @@ def about(landscapes: Sequence[xr.Dataset]) -> str:
         common(landscapes, "model"),
         common(landscapes, "data"),
         samples(landscapes),
-        " / ".join(unique(map(_counts, landscapes))),
+        " / ".join(unique(means_over(structured(one, "counts")) for one in landscapes)),
         loss(landscapes),
         " / ".join(unique(map(normalisation, landscapes))),
         common(landscapes, "batchnorm", before="BatchNorm "),
@@ -266,21 +266,6 @@ def normalisation(landscape: xr.Dataset) -> str:
     still = [role for role in str(landscape.attrs.get("still", "")).split(",") if role]
     names = {"bias": "biases", "norm": "norm layers"}
     return f"{moved}, {' and '.join(names.get(role, role) for role in still)} still" if still else moved
-
-
-def _counts(landscape: xr.Dataset) -> str:
-    """What the means are over, where that is not samples.
-
-    Returns:
-        A clause of the caption; empty where all means are over samples.
-
-    Example:
-        >>> _counts(xr.Dataset(attrs={"counts": '{"loss": {"unit": "token", "number": 96.0, "zero_one": false}}'}))
-        'means over 96 tokens'
-    """
-    counts = structured(landscape, "counts")
-    words = unique(f"{count['number']:,.10g} {count['unit']}s".replace(",", " ") for count in counts.values())
-    return f"means over {' and '.join(words)}" if words else ""
 
 
 def precision(landscape: xr.Dataset) -> str:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
+from typing import Any
 
-__all__ = ["WAY", "apart", "ascii_only", "capital", "column_title", "number", "numbers", "percent", "with_range"]
+__all__ = [
+    "WAY", "apart", "ascii_only", "capital", "column_title", "means_over", "number", "numbers", "percent", "with_range",
+]  # fmt: skip
 
 WAY = re.compile(r"^from (?P<start>.+) \(0\) to (?P<end>.+) \(1\)$")
 """What the axis of a straight way between two networks is called."""
@@ -101,6 +104,25 @@ def capital(words: str) -> str:
         ('The loss falls', 'λ is 2')
     """
     return words[:1].upper() + words[1:] if words[:1].isascii() else words
+
+
+def means_over(counts: Mapping[str, Mapping[str, Any]], *, samples: bool = True) -> str:
+    """What means are over.
+
+    Args:
+        counts: by value ``number`` and ``unit``, as a Landscape has them.
+        samples: also those over samples.
+
+    Returns:
+        The words; empty where nothing is told.
+
+    Example:
+        >>> means_over({"loss": {"unit": "token", "number": 2096.0}, "error": {"unit": "sample", "number": 15}})
+        'means over 2 096 tokens and 15 samples'
+    """
+    told = [count for count in counts.values() if samples or count["unit"] != "sample"]
+    each = dict.fromkeys(f"{count['number']:,.10g} {count['unit']}s".replace(",", " ") for count in told)
+    return f"means over {' and '.join(each)}" if each else ""
 
 
 def percent(share: float) -> str:

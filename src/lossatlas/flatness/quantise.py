@@ -28,6 +28,7 @@ from lossatlas.figure.plot import Plot, onto
 from lossatlas.figure.words import number, percent
 from lossatlas.flatness import quantise_plot
 from lossatlas.objective import Objective
+from lossatlas.objective.described import samples_words
 from lossatlas.objective.given import check_objective
 from lossatlas.oneline import number_of, one_line
 from lossatlas.sampling.loop import PATIENCE_SECONDS
@@ -250,7 +251,7 @@ def quantise(
     count = {name: tensor.numel() for name, tensor in objective.origin.items()}
     return Quantised(
         title=objective.name,
-        about=f"{objective.data_name}, {number_of(objective.samples, 'sample')}",
+        about=f"{objective.data_name}, {samples_words(objective)}",
         centre=objective(),
         steps=steps,
         tensors=len(new),

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from lossatlas.figure.words import means_over
 from lossatlas.oneline import number_of
 from lossatlas.results.naming import OWN_LOSS
 
 if TYPE_CHECKING:
     from lossatlas.objective.objective import Objective
 
-__all__ = ["Described"]
+__all__ = ["Described", "samples_words"]
+
+
+def samples_words(objective: Objective) -> str:
+    """How many samples, and what the means are over where that is something else, once a point was evaluated."""
+    told = {name: asdict(count) for name, count in objective.counts.items()}
+    return ", ".join(filter(None, [number_of(objective.samples, "sample"), means_over(told, samples=False)]))
 
 
 class Described:
