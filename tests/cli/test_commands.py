@@ -368,11 +368,33 @@ def test_a_part_and_the_canonical_form_are_sampled(here):
 def test_info_of_finished_and_unfinished_runs(here):
     sample(*GRID, "--run", "a")
     printed = run("info", "a").stdout
-    for part in ("model: Sequential", "done: 6 of 6", "loss: cross_entropy", "x,y:", "command:"):
+    for part in ("model: Sequential", "done: 6 of 6", "loss: cross_entropy", "x,y:", "command:", "captured: no"):
         assert part in printed
+    lines = printed.splitlines()
+    start = lines.index("  python:") + 1
+    program = lines[start : next(at for at in range(start, len(lines)) if lines[at].startswith("  seconds per point:"))]
+    assert program[0] == "    import lossatlas as la"
+    assert all(line.startswith("    ") or not line for line in program)
+    assert not any(line.endswith((": None", ": False", ": True")) for line in lines)
     facts = json.loads(run("info", "a", "--json").stdout)
     assert facts["cells"] == {"ok": 6}
     assert facts["samples"] == 20
+
+
+def test_a_resumed_run_says_how_long_it_took_itself(here, monkeypatch):
+    commit = RunFolder.commit
+
+    def stop(self, block):
+        commit(self, block.where(block.indices < 2))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as stopping:
+        stopping.setattr(RunFolder, "commit", stop)
+        sample("--x", -1, 1, 3, "--y", 0, 1, 2, "--run", "a", "--plan", "plain", code=1)
+    resumed = sample("--x", -1, 1, 3, "--y", 0, 1, 2, "--run", "a", "--plan", "plain").stderr
+    assert re.search(r"^plan: plain(, \S+ s for each point)? when the run began; 4 points .* now$", resumed, re.M)
+    finished = sample("--x", -1, 1, 3, "--y", 0, 1, 2, "--run", "a", "--plan", "plain").stderr
+    assert re.search(r"when the run began; no point was left$", finished, re.M)
 
 
 def test_drawing_several_runs_with_options(here):

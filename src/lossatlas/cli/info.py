@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -58,17 +59,33 @@ def _say(facts: dict[str, Any], *, as_json: bool) -> None:
 
 
 def _print(facts: dict[str, Any], indent: str = "") -> None:
+    """Print what is known, a line for each; what is empty or unknown is left out."""
     for name, value in facts.items():
-        if isinstance(value, dict) and value:
-            click.echo(f"{indent}{name}:")
-            _print(value, indent + "  ")
+        if isinstance(value, dict):
+            if any(map(_told, value.values())):
+                click.echo(f"{indent}{name}:")
+                _print(value, indent + "  ")
         elif isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
             click.echo(f"{indent}{name}:")
             for row in value:
                 click.echo(f"{indent}  {', '.join(f'{word} {_short(one)}' for word, one in row.items())}")
-        elif value not in ({}, [], ""):
-            click.echo(f"{indent}{name}: {value}")
+        elif isinstance(value, str) and "\n" in value.strip():
+            click.echo(f"{indent}{name}:")
+            click.echo(textwrap.indent(value.strip(), indent + "  "))
+        elif _told(value):
+            click.echo(f"{indent}{name}: {_short(value)}")
+
+
+def _told(value: Any) -> bool:
+    """Whether there is something to print."""
+    if isinstance(value, dict):
+        return any(map(_told, value.values()))
+    return value is not None and value not in ([], "")
 
 
 def _short(value: Any) -> str:
-    return f"{value:.5g}" if isinstance(value, float) else str(value)
+    if isinstance(value, list):
+        return ", ".join(map(_short, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

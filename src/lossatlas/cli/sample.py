@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -103,13 +105,15 @@ def _measure(scan: Any) -> None:
         if scan.adaptive:
             grid = la.Adaptive.of(grid, tolerance=scan.adaptive)
         _announce(scan, objective, plane, grid, silent=silent)
+        before, began = _done(scan.run), time.perf_counter()
         landscape = _sampled(scan, objective, plane, grid)
+        spent = "" if before is None else _spent(_done(scan.run) or 0, before, time.perf_counter() - began)
     except KeyboardInterrupt:
         raise (SystemExit(1) if silent else Failure(stopped(scan.run))) from None
     moved = said(scan, objective, plane, landscape) if scan.input_plane and not scan.shard else ()
     if silent:
         return
-    _report(scan, landscape)
+    _report(scan, landscape, spent)
     if moved:
         click.echo("\n".join(moved))
     for line in marked(overlays):
@@ -252,7 +256,23 @@ def _plan_in_words(how: dict[str, Any]) -> str:
     return how["in words"] if seconds is None else f"{how['in words']}, {seconds:.3g} s for each point"
 
 
-def _report(scan: Any, landscape: Any) -> None:
+def _done(run: str) -> int | None:
+    """How many points a run has so far; nothing where it is not begun."""
+    from lossatlas.results import reading
+
+    with contextlib.suppress(SpecError):
+        return reading.progress(run).done if run else None
+    return None
+
+
+def _spent(done: int, before: int, seconds: float) -> str:
+    """What a resumed run took itself: the time for each point that it keeps is that of its beginning."""
+    left = done - before
+    took = f"{number_of(left, 'point')} in {seconds:.3g} s now" if left else "no point was left"
+    return f" when the run began; {took}"
+
+
+def _report(scan: Any, landscape: Any, spent: str) -> None:
     from lossatlas.figure.words import means_over
     from lossatlas.results.landscape import structured, value_names
 
@@ -268,7 +288,7 @@ def _report(scan: Any, landscape: Any) -> None:
     if verdict := structured(landscape, "sampling").get("verdict"):
         click.echo(f"points: {verdict}")
     how = structured(landscape, "evaluation")
-    click.echo(f"plan: {_plan_in_words(how)}", err=True)
+    click.echo(f"plan: {_plan_in_words(how)}{spent}", err=True)
     for name, error in how["error"].items():
         size = f"{error['largest relative']:.2g} relative, {error['largest absolute']:.2g} absolute"
         click.echo(
