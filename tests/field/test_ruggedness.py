@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lossatlas import SpecError
-from lossatlas.field.ruggedness import MEASURES, PROVES, over_seeds, ruggedness
+from lossatlas.field.ruggedness import MEASURES, PROVES, Ruggedness, over_seeds, ruggedness
 from lossatlas.results.landscape import About, Axis, build
 
 
@@ -153,3 +153,12 @@ def test_a_slice_beside_the_centre_has_none():
     beside = volume.isel(z=8)
     assert np.isnan(ruggedness(beside).descent)
     assert ruggedness(volume.isel(z=5)).descent == 0
+
+
+@pytest.mark.parametrize(
+    ("minima", "words"),
+    [(0, "no other minimum"), (1, "1 other minimum, 0.5 deep"), (3, "3 other minima, 0.5 deep in all")],
+)
+def test_the_sentence_is_one_that_a_journal_would_print(minima: int, words: str) -> None:
+    found = Ruggedness(descent=0.0, behind=0.0, minima=minima, persistence=0.5 * bool(minima), cells=9)
+    assert found.words.endswith(f"lies behind a ridge; {words} (a convex loss has none of these).")

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from lossatlas.cli.as_json import echo_json
+from lossatlas.figure.words import number as rounded
 from lossatlas.oneline import number_of
 
 __all__ = ["along_numbers", "end_numbers", "say", "say_map", "say_rows", "trace_numbers"]
@@ -57,8 +58,8 @@ def end_numbers(ends: Any) -> Iterator[Any]:
     for name, value, residual, sure in zip(
         end_names(half, len(ends.values) - half), ends.values, ends.residuals, ends.converged, strict=True
     ):
-        words = f"residual {residual:.1g} of it" + ("" if sure else ", not converged")
-        words += "; never below the true one" if "below" in name or name == "λmin" else "; never above the true one"
+        bound = "an upper" if "below" in name or name == "λmin" else "a lower"
+        words = f"{bound} bound, relative residual {rounded(residual, 1)}" + ("" if sure else ", not converged")
         yield Number(name, float(value), words, unit)
     yield Number("|λmin/λmax|", float(ends.ratio), "of this point only; 0 where no direction bends down")
 
@@ -88,7 +89,7 @@ def along_numbers(scan: Any, wish: Any, objective: Any, *, also: bool) -> Iterat
         found = curvature_along(objective, direction, step=wish.step)
         apart = f"steps of {wish.step:g} of the direction ({found.step:.3g} in parameter norm)"
         yield Number(f"along {axis}, by derivatives", found.autodiff, "does not see kinks", unit)
-        words = f"{apart}; rounding up to {found.rounding:.1g}; sees kinks, and how the slope changes within the step"
+        words = f"{apart}; rounding up to {rounded(found.rounding, 1)}; sees kinks, and changes of the slope within the step"
         yield Number(f"along {axis}, by differences", found.difference, words, unit)
 
 

@@ -114,7 +114,7 @@ def _rugged(landscapes: Sequence[xr.Dataset], value: str) -> list[str]:
     minima = _listed([one.minima for one in found], lambda count: f"{count:.0f}" if count >= 0 else "unknown")
     return [
         f"Ruggedness: {falls} of the variation along rays from the centre falls after a rise; {behind} of the area "
-        f"lies behind a ridge; {minima} minima besides the lowest (each 0 where a loss is convex).",
+        f"lies behind a ridge; {minima} other minima (a convex loss has none of these).",
     ]
 
 

@@ -21,7 +21,7 @@ from lossatlas.field.basins import merge_tree
 from lossatlas.field.inequality import check_straight, evaluated, spacing
 from lossatlas.field.rounding import rounding
 from lossatlas.figure.words import number, percent
-from lossatlas.oneline import number_of, one_line
+from lossatlas.oneline import one_line
 from lossatlas.results.landscape import axis_names, cut_at
 
 __all__ = ["MEASURES", "Ruggedness", "Spread", "over_seeds", "rugged_cells", "ruggedness"]
@@ -81,9 +81,9 @@ class Ruggedness:
             parts.append(f"{percent(self.descent)} of the variation along rays from the centre falls after a rise")
             parts.append(f"{percent(self.behind)} of the area lies behind a ridge")
         if self.minima >= 0:
-            deep = f", {number(self.persistence, 2)} deep in all" if self.minima else ""
-            parts.append(f"{number_of(self.minima, 'minimum', 'minima')} besides the lowest{deep}")
-        return f"Ruggedness: {'; '.join(parts)} (each 0 where a loss is convex)." if parts else ""
+            deep = f", {number(self.persistence, 2)} deep" + " in all" * (self.minima > 1) if self.minima else ""
+            parts.append(f"{self.minima or 'no'} other {'minimum' if self.minima < 2 else 'minima'}{deep}")
+        return f"Ruggedness: {'; '.join(parts)} (a convex loss has none of these)." if parts else ""
 
 
 def ruggedness(landscape: xr.Dataset, value: str = "loss") -> Ruggedness:

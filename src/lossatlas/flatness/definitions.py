@@ -60,28 +60,28 @@ class Definition:
 DEFINITIONS: Mapping[Name, Definition] = {
     "epsilon_sharpness": Definition(
         title="ε-sharpness",
-        formula="100 (max L(w + z) - L(w)) / (1 + L(w)) over |z_i| ≤ ε (|w_i| + 1)",
+        formula="100 (max L(w + z) − L(w)) / (1 + L(w)) over |z_i| ≤ ε (|w_i| + 1)",
         source="Keskar et al. 2017, arXiv 1609.04836, metric 2.1",
         cost="about 12 evaluations with gradients",
         invariant_to=(),
     ),
     "sam": Definition(
         title="SAM sharpness",
-        formula="mean over groups of m samples of max L(w + δ) - L(w) over ‖δ‖ ≤ ρ",
+        formula="mean over groups of m samples of max L(w + δ) − L(w) over ‖δ‖ ≤ ρ",
         source="Foret et al. 2021, arXiv 2010.01412",
         cost="1 gradient and 2 evaluations for each step",
         invariant_to=(),
     ),
     "adaptive_worst": Definition(
         title="worst adaptive sharpness",
-        formula="max L(w + δ) - L(w) over ‖δ / |w|‖ ≤ ρ",
+        formula="max L(w + δ) − L(w) over ‖δ / |w|‖ ≤ ρ",
         source="Kwon et al. 2021, arXiv 2102.11600; Andriushchenko et al. 2023, arXiv 2302.07011",
         cost="1 gradient and 2 evaluations for each step",
         invariant_to=("layers", "units", "filters"),
     ),
     "adaptive_average": Definition(
         title="mean adaptive sharpness",
-        formula="mean of L(w + ρ |w| z) - L(w) over z ~ N(0, 1)",
+        formula="mean of L(w + ρ |w| z) − L(w) over z ~ N(0, 1)",
         source="Andriushchenko et al. 2023, arXiv 2302.07011",
         cost="2 evaluations for each draw",
         invariant_to=("layers", "units", "filters"),
@@ -138,14 +138,14 @@ DEFINITIONS: Mapping[Name, Definition] = {
     ),
     "llc": Definition(
         title="local learning coefficient",
-        formula="nβ (E[L(w)] - L(w*)) over w ~ exp(-nβ L(w) - γ/2 ‖w - w*‖²), by chains that are checked",
+        formula="nβ (E[L(w)] − L(w*)) over w ~ exp(−nβ L(w) − γ/2 ‖w − w*‖²), by chains that are checked",
         source="Lau et al. 2023, arXiv 2308.12108",
         cost="6,000 steps of one batch, each an evaluation with a gradient",
         invariant_to=(),
     ),
     "input_margin": Definition(
         title="margin in the input",
-        formula="median over samples of (f_y - f_j) / ‖∇_x (f_y - f_j)‖, j the best other class",
+        formula="median over samples of (f_y − f_j) / ‖∇_x (f_y − f_j)‖, j the best other class",
         source="Jiang et al. 2019, arXiv 1810.00113, at the input",
         cost="1 evaluation with a gradient",
         invariant_to=("layers", "units", "filters"),
@@ -153,7 +153,7 @@ DEFINITIONS: Mapping[Name, Definition] = {
     ),
     "spectral_margin": Definition(
         title="spectral margin",
-        formula="median over samples of n (f_y - f_j) / (R ‖X‖), R the spectral complexity of the weights",
+        formula="median over samples of n (f_y − f_j) / (R ‖X‖), R the spectral complexity of the weights",
         source="Bartlett et al. 2017, arXiv 1706.08498, section 1",
         cost="1 evaluation and a singular value for each layer",
         invariant_to=("layers",),
