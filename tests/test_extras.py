@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib import metadata
 
 import pytest
 
@@ -154,6 +155,10 @@ for door in (
     assert found.returncode == 0, found.stderr[-2000:]
     said = found.stdout.splitlines()
     assert len(said) == 5, found.stdout
+    version, _, build = metadata.version("torch").partition("+")
+    _, minor, patch = version.split(".")
+    remedy = f"pip install --force-reinstall --no-deps torchvision==0.{int(minor) + 15}.{patch}"
+    remedy += f", with the --index-url that your torch (build {build}) came from" * bool(build)
     for line in said:
         assert "torchvision::nms does not exist" in line
-        assert "pip install --force-reinstall --no-deps torchvision" in line
+        assert line.partition(". ")[2] == f"Install a version that fits this Python and this torch: {remedy}"

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-__all__ = ["FEW", "LETTERS", "NUMBERS", "SENTENCE", "in_words", "number_of", "one_line", "verb_of"]
+__all__ = ["FEW", "LETTERS", "NUMBERS", "SENTENCE", "first_line", "in_words", "number_of", "one_line", "verb_of"]
 
 LETTERS = 600
 """Letters after which the rest of a line is left out."""
@@ -45,6 +45,23 @@ def number_of(count: int, one: str, many: str = "", *, verb: str = "") -> str:
     """
     said = f"{count} {one if count == 1 else many or f'{one}s'}"
     return f"{said} {verb_of(count, verb)}" if verb else said
+
+
+def first_line(fault: BaseException | str) -> str:
+    r"""The first line of a message that has words; of one without a message, what kind it is.
+
+    Args:
+        fault: what was raised, or what it said.
+
+    Returns:
+        The line, without blanks around it.
+
+    Example:
+        >>> first_line(ValueError("\n no such file\nmore")), first_line(OSError()), first_line(ValueError("\n"))
+        ('no such file', 'OSError', 'ValueError')
+    """
+    lines = filter(None, map(str.strip, str(fault).splitlines()))
+    return next(lines, "" if isinstance(fault, str) else type(fault).__name__)
 
 
 def verb_of(count: int, one: str) -> str:

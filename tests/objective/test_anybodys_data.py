@@ -376,3 +376,16 @@ def test_recalibrated_statistics_weigh_batches_by_their_graphs():
     objective()
     means = [model.inner(b["x"], b["batch"]).mean(0) for b in data]
     assert objective.private.norm.running_mean == pytest.approx(((4 * means[0] + 2 * means[1]) / 6).detach(), rel=1e-9)
+
+
+@pytest.mark.parametrize("message", [(), ("",), ("\n",)])
+def test_items_that_fail_without_a_message_are_named_by_what_was_raised(message) -> None:
+    class Bare(torch.utils.data.Dataset):
+        def __len__(self) -> int:
+            return 4
+
+        def __getitem__(self, _: int):
+            raise RuntimeError(*message)
+
+    with pytest.raises(SpecError, match=r"items of the Dataset make no batch \(RuntimeError\)"):
+        la.Objective(nn.Linear(1, 1), Bare(), F.mse_loss)()

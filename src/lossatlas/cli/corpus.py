@@ -15,6 +15,7 @@ from lossatlas.errors import SpecError
 from lossatlas.extras import MissingExtraError, importing, require
 from lossatlas.objective import hub, language
 from lossatlas.objective.metrics import IGNORED
+from lossatlas.oneline import first_line
 from lossatlas.untrusted import MOST_CORPUS, text_of
 
 __all__ = ["Corpus", "block_of", "corpus", "wanted"]
@@ -151,7 +152,7 @@ def _tokenizer(source: str, *, given: bool) -> Any:
         raise
     except Exception as fault:  # each kind of tokenizer fails in its own way
         raise SpecError(
-            f"{flag} {source}: its tokenizer cannot be read ({str(fault).strip().splitlines()[0][:160]}); name "
+            f"{flag} {source}: its tokenizer cannot be read ({first_line(fault)[:160]}); name "
             "another: --tokenizer FOLDER"
         ) from fault
 

@@ -89,7 +89,7 @@ def along_numbers(scan: Any, wish: Any, objective: Any, *, also: bool) -> Iterat
         found = curvature_along(objective, direction, step=wish.step)
         apart = f"steps of {wish.step:g} of the direction ({found.step:.3g} in parameter norm)"
         yield Number(f"along {axis}, by derivatives", found.autodiff, "does not see kinks", unit)
-        words = f"{apart}; rounding up to {rounded(found.rounding, 1)}; sees kinks, and changes of the slope within the step"
+        words = f"{apart}; rounding up to {rounded(found.rounding, 1)}; sees kinks, and changes of slope within it"
         yield Number(f"along {axis}, by differences", found.difference, words, unit)
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from lossatlas.errors import SpecError
+from lossatlas.oneline import first_line
 
 __all__ = ["AUTO", "device_for"]
 
@@ -49,7 +50,7 @@ def _check(device: str) -> None:
     try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, ImportError) as fault:  # a build without CUDA says so by an assertion
-        reason = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
+        reason = first_line(fault)
         raise SpecError(f"device {device!r} cannot be used here: {reason}") from fault
 
 

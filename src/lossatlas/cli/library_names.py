@@ -17,7 +17,7 @@ from lossatlas.errors import SpecError
 from lossatlas.extras import MissingExtraError, importing, require
 from lossatlas.objective import hub
 from lossatlas.objective.randomness import seeded
-from lossatlas.oneline import number_of, verb_of
+from lossatlas.oneline import first_line, number_of, verb_of
 from lossatlas.untrusted import json_object
 
 __all__ = ["LIBRARIES", "random_weights"]
@@ -63,7 +63,7 @@ def _from_hub(name: Name) -> nn.Module:
     except MissingExtraError:
         raise
     except Exception as fault:  # a damaged folder can make the library fail in any way
-        raise SpecError(f"{name.text!r} cannot be loaded: {_first_line(fault)}") from fault
+        raise SpecError(f"{name.text!r} cannot be loaded: {first_line(fault)}") from fault
     if missing := sorted(map(str, report.get("missing_keys") or ())):
         raise SpecError(
             f"{name.text!r}: {number_of(len(missing), 'weight')} of {type(made).__name__} "
@@ -73,10 +73,6 @@ def _from_hub(name: Name) -> nn.Module:
         )
     network: nn.Module = made
     return network.eval()
-
-
-def _first_line(fault: BaseException) -> str:
-    return next(iter(str(fault).strip().splitlines()), type(fault).__name__)
 
 
 def _adapted(name: Name) -> nn.Module:
@@ -95,7 +91,7 @@ def _adapted(name: Name) -> nn.Module:
     except (SpecError, OSError, ValueError, RuntimeError) as fault:
         raise SpecError(
             f"{name.text!r} is an adapter, and its base {base} cannot be loaded or does not fit "
-            f"({_first_line(fault)}); give the base with --model, and --checkpoint {folder}"
+            f"({first_line(fault)}); give the base with --model, and --checkpoint {folder}"
         ) from fault
     return made.eval()
 

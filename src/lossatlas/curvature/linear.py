@@ -13,6 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from lossatlas.curvature.kinks import operations
 from lossatlas.errors import SpecError
 from lossatlas.objective.reentrant import differentiated
+from lossatlas.oneline import first_line
 
 __all__ = ["Counted", "add_slopes", "back_and_forth", "derivatives", "ggn_product", "hessian_product", "slopes_of"]
 
@@ -145,7 +146,7 @@ def derivatives(*, twice: bool = True) -> Iterator[None]:
         try:
             yield
         except RuntimeError as fault:
-            words = str(fault).splitlines()[0] if str(fault) else ""
+            words = first_line(str(fault))
             if twice and any(sign in words for sign in _UNDERIVED):
                 raise SpecError(
                     f"a part of the model or the loss has no second derivative ({words}); replace it, or use "

@@ -26,6 +26,7 @@ from lossatlas.errors import SpecError, unknown
 from lossatlas.figure import overlays as upon
 from lossatlas.figure.losses import NETWORK, SURFACE, TRAINING, clock, losses, when
 from lossatlas.figure.plot import Mark, Plot, Series
+from lossatlas.oneline import first_line
 
 __all__ = ["SUFFIXES", "Film", "Grow", "Morph", "Turn", "Walked", "Zoom", "animate"]
 
@@ -256,7 +257,7 @@ def animate(
         target.parent.mkdir(parents=True, exist_ok=True)
         _write(_of_one_size(shown), target, rate)
     except OSError as fault:
-        reason = fault.strerror or str(fault).splitlines()[0]
+        reason = fault.strerror or first_line(fault)
         raise type(fault)(fault.errno or errno.EIO, f"the film cannot be written: {reason}", str(target)) from fault
     return target
 

@@ -15,6 +15,7 @@ from lossatlas.evaluate.plain import SHORT
 from lossatlas.evaluate.plans import Plan
 from lossatlas.objective.function import Function
 from lossatlas.objective.trees import jax
+from lossatlas.oneline import first_line
 from lossatlas.space.charts import Chart, Plane
 from lossatlas.space.recipes import Seeded
 
@@ -69,7 +70,7 @@ def check_together(way: Called, axes: Mapping[str, np.ndarray]) -> None:
     try:
         way.values(np.zeros((1, len(axes))))
     except FAULTS as fault:  # where the function itself, called for one point, has a value
-        said = f"{type(fault).__name__}: {str(fault).splitlines()[0]}" if str(fault) else type(fault).__name__
+        said = f"{type(fault).__name__}: {first_line(fault)}" if str(fault) else type(fault).__name__
         raise SpecError(
             f"calls={way.function.calls!r}: the centre has a value on its own, but none among other points ({said}). "
             f"{_ADVICE}"

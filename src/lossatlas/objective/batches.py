@@ -18,6 +18,7 @@ from lossatlas.expected import check_kind
 from lossatlas.objective.containers import map_tensors, moved, tensors_of
 from lossatlas.objective.hashing import fingerprint
 from lossatlas.objective.randomness import seeded
+from lossatlas.oneline import first_line
 
 __all__ = ["Batches", "batches_of", "fingerprint", "map_tensors", "size_of", "tensors_of"]
 
@@ -107,7 +108,7 @@ class Batches:
         except (TypeError, RuntimeError, KeyError) as fault:
             if not self._collated:
                 raise
-            words = str(fault).splitlines()[0]
+            words = first_line(fault)
             raise SpecError(
                 f"data: the items of the Dataset make no batch ({words}); pass a DataLoader with a collate_fn that does"
             ) from fault

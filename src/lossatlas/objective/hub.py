@@ -18,6 +18,7 @@ from lossatlas.errors import SpecError
 from lossatlas.extras import importing, require
 from lossatlas.objective.contents import Contents, contents_of
 from lossatlas.objective.randomness import seeded
+from lossatlas.oneline import first_line
 
 __all__ = [
     "ADAPTER",
@@ -168,16 +169,14 @@ def merged(model: nn.Module, folder: Path) -> dict[str, Tensor]:
             with importing("peft", purpose):
                 adapted = peft.PeftModel.from_pretrained(copy.deepcopy(model), str(folder))
         except (RuntimeError, ValueError, KeyError, TypeError, OSError) as fault:
-            raise SpecError(
-                f"adapter {folder} does not fit {type(model).__name__}: {str(fault).splitlines()[0]}"
-            ) from fault
+            raise SpecError(f"adapter {folder} does not fit {type(model).__name__}: {first_line(fault)}") from fault
     if lost := [str(w.message) for w in told if "missing adapter keys" in str(w.message)]:
-        raise SpecError(f"adapter {folder} does not fit {type(model).__name__}: {lost[0].splitlines()[0][:200]}")
+        raise SpecError(f"adapter {folder} does not fit {type(model).__name__}: {first_line(lost[0])[:200]}")
     try:
         return dict(adapted.merge_and_unload().state_dict())
     except (AttributeError, NotImplementedError, ValueError) as fault:
         raise SpecError(
-            f"adapter {folder} cannot be merged into weights ({str(fault).splitlines()[0]}); give the adapted model "
+            f"adapter {folder} cannot be merged into weights ({first_line(fault)}); give the adapted model "
             "itself as model"
         ) from fault
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from lossatlas.errors import SpecError
 from lossatlas.extras import require
+from lossatlas.oneline import first_line
 from lossatlas.untrusted import LARGE, reading
 
 __all__ = ["FILES", "GREY", "PICTURES", "Pair", "datasets", "fashion_mnist", "folder", "idx", "mnist"]
@@ -158,7 +159,7 @@ def datasets(
     try:
         found = library.load_from_disk(str(path))
     except (FileNotFoundError, OSError, ValueError) as fault:
-        raise SpecError(f"{path} is not a data set that save_to_disk wrote: {str(fault).splitlines()[0]}") from fault
+        raise SpecError(f"{path} is not a data set that save_to_disk wrote: {first_line(fault)}") from fault
     if isinstance(found, library.DatasetDict):
         if split not in found:
             raise SpecError(f"{path} has the splits {list(found)}, not {split!r}")

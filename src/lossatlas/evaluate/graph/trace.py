@@ -15,6 +15,7 @@ from torch.utils import _pytree as pytree
 
 from lossatlas.objective import Objective
 from lossatlas.objective.batches import map_tensors, size_of, tensors_of
+from lossatlas.oneline import first_line
 
 __all__ = ["HALF", "Trace", "UntraceableError", "cast", "trace", "why_not"]
 
@@ -150,7 +151,7 @@ def _exported(module: nn.Module, leaves: tuple[Tensor, ...], sizes: tuple[Any, .
             if _writes_in_place(program.graph_module):
                 program = program.run_decompositions({})
     except Exception as fault:  # torch.export raises dozens of kinds; each means the same here
-        raise UntraceableError(f"torch.export: {type(fault).__name__}: {str(fault).splitlines()[0][:120]}") from fault
+        raise UntraceableError(f"torch.export: {type(fault).__name__}: {first_line(fault)[:120]}") from fault
     return program
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from lossatlas.errors import SpecError
 from lossatlas.evaluate.evaluator import Answer
+from lossatlas.oneline import first_line
 from lossatlas.sampling.executors import Session, Work
 from lossatlas.sampling.workers.subject import Missing, Parcel, Refused, evaluate, pack
 
@@ -178,7 +179,7 @@ class PoolSession:
             if self._breaks > BREAKS:
                 raise ChildProcessError(
                     f"executor: the workers died {self._breaks} times, with no block finished in between "
-                    f"({type(fault).__name__}: {str(fault).splitlines()[0] if str(fault) else ''}); out of memory? "
+                    f"({type(fault).__name__}: {first_line(fault)}); out of memory? "
                     f"Committed points are safe. {self.advice}"
                 ) from fault
             self.revive()

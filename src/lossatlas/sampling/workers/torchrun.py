@@ -22,6 +22,7 @@ import torch.distributed as ranks
 from lossatlas import stopping
 from lossatlas.errors import SpecError
 from lossatlas.evaluate.evaluator import Answer, Evaluator
+from lossatlas.oneline import first_line
 from lossatlas.results.spec import RunSpec
 from lossatlas.results.store import MemoryRun, RunFolder
 from lossatlas.sampling.executors import Executor, Session, Work
@@ -252,7 +253,7 @@ def _gathered(mine: Any) -> list[Any]:
         ranks.all_gather_object(every, mine, group=_control())
     except RuntimeError as fault:
         raise ChildProcessError(
-            f"executor='torchrun': another rank has ended ({str(fault).splitlines()[0]}); its own message says why. "
+            f"executor='torchrun': another rank has ended ({first_line(fault)}); its own message says why. "
             "Committed points are safe: run the same again"
         ) from fault
     return every

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lossatlas.errors import SpecError
-from lossatlas.oneline import one_line
+from lossatlas.oneline import first_line, one_line
 
 __all__ = ["GAINS", "LAYERS", "Network", "Pair", "balance", "read"]
 
@@ -91,8 +91,7 @@ def read(model: nn.Module) -> Network:
         graph = fx.Tracer().trace(model)
     except Exception as fault:  # whatever a model's forward raises when it is given symbols
         raise SpecError(
-            f"torch.fx cannot read the forward of {type(model).__name__} "
-            f"({str(fault).splitlines()[0][:120] if str(fault) else type(fault).__name__})"
+            f"torch.fx cannot read the forward of {type(model).__name__} ({first_line(fault)[:120]})"
         ) from fault
     reader = _Reader(model, graph)
     folds = tuple(reader.folds())
