@@ -110,7 +110,11 @@ def test_a_missing_or_broken_lightning_is_named(monkeypatch, tmp_path, there):
         (tmp_path / name / "__init__.py").write_text('raise OSError("libtorch.so: undefined symbol")')
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     monkeypatch.setattr(sys, "path_importer_cache", {})
-    words = f"pip install --force-reinstall --no-deps {there[0]}$" if there else "lightning is needed to record a path.*: pip install lightning$"
+    words = (
+        f"pip install --force-reinstall --no-deps {there[0]}$"
+        if there
+        else "lightning is needed to record a path.*: pip install lightning$"
+    )
     with pytest.raises(MissingExtraError, match=words):
         callbacks.lightning()
 

@@ -16,7 +16,7 @@ from lossatlas.curvature.blocks import Beside, Blocks, blocks_of
 from lossatlas.curvature.products import GIB, How, Kind, Matrix, Which
 from lossatlas.curvature.recurrence import slim
 from lossatlas.curvature.subject import Subject
-from lossatlas.curvature.subspace import FLOOR, Pairs, completed, dense, extreme
+from lossatlas.curvature.subspace import FLOOR, WHOLE, Pairs, completed, dense, extreme
 from lossatlas.errors import SpecError
 from lossatlas.expected import check_kind
 from lossatlas.figure.plot import Mark, Panel, Plot, Series, onto, symmetric_below
@@ -374,7 +374,7 @@ def _asking(
     room: int,
 ) -> Asking[tuple[Pairs, bool]]:
     """The pairs at both ends, and whether none can have been passed over."""
-    if matrix.size <= max(2 * k + 2, 24 if k == 1 else 64):  # as cheap as an iteration, and nothing is passed over
+    if matrix.size <= max(2 * k + 2, WHOLE[k > 1]):  # as cheap as an iteration, and nothing is passed over
         return (yield from dense(matrix, k)), True
     if start is None:
         if k == 1 and room < 2 * k + 6:
