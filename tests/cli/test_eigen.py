@@ -12,6 +12,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from torch.nn import functional as F
+from tqdm import tqdm
 
 import lossatlas as la
 from lossatlas.cli import atlas
@@ -179,6 +180,21 @@ def test_a_new_folder_keeps_the_numbers_and_draw_info_and_report_read_them(here)
     page = Path(say("report", "new/c", "-o", "c.html")[9:-1]).read_text()
     assert "Curvature of make_model: by layer" in page
     assert found.sections["ends"].caveats[0] in page
+
+
+def test_the_bar_says_how_many_products_there_are_at_most(here, monkeypatch) -> None:
+    bars = []
+
+    class Bar(tqdm):
+        def __init__(self, **told):
+            super().__init__(**told)
+            bars.append(self)
+
+    monkeypatch.setattr("tqdm.tqdm", Bar)
+    run("eigen", "--k", 2, "--probes", 3, "--density", "--vectors", 2)
+    (bar,) = bars
+    assert 3 + 2 < bar.n <= bar.total == 2 * 200 + 3 + 2 * 40
+    assert re.fullmatch(r"curvature: \d+ of at most 483 products \[.*\]", str(bar))
 
 
 def test_no_answer_of_a_folder_is_lost_to_a_later_one(here) -> None:

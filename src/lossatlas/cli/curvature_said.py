@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
@@ -12,7 +13,7 @@ from lossatlas.cli.as_json import echo_json
 from lossatlas.figure.words import number as rounded
 from lossatlas.oneline import number_of
 
-__all__ = ["along_numbers", "end_numbers", "say", "say_map", "say_rows", "trace_numbers"]
+__all__ = ["along_numbers", "bar_of", "end_numbers", "say", "say_map", "say_rows", "trace_numbers"]
 
 
 def say_map(wish: Any, found: Any, value: str, words: list[str]) -> None:
@@ -46,6 +47,17 @@ def say_rows(wish: Any, about: str, rows: list[dict[str, Any]], caveats: tuple[s
         click.echo("  ".join([line[0].ljust(widths[0]), *padded[1:]]).rstrip())
     for sentence in caveats:
         click.echo(f"note: {sentence}")
+
+
+def bar_of(wish: Any) -> dict[str, Any]:
+    """A progress bar of products, with how many both ends, the trace and the density take at most."""
+    from lossatlas.curvature.density import density_of
+    from lossatlas.curvature.spectrum import ends_of
+
+    most = inspect.signature(ends_of).parameters["most"].default
+    steps = inspect.signature(density_of).parameters["steps"].default
+    total = most * (1 + (wish.k > 1)) + wish.probes + wish.density * wish.vectors * steps
+    return {"bar_format": "curvature: {n} of at most {total} products [{elapsed}]", "total": total}
 
 
 def end_numbers(ends: Any) -> Iterator[Any]:

@@ -298,6 +298,7 @@ def _centre(scan: Any, wish: Wish) -> None:
 
     import lossatlas as la
     from lossatlas.cli.curvature_kept import beside_a_run, check, keep_centre
+    from lossatlas.cli.curvature_said import bar_of
     from lossatlas.cli.scan import build_model, build_objective
     from lossatlas.curvature.density import density_of
     from lossatlas.curvature.products import Matrix
@@ -308,7 +309,7 @@ def _centre(scan: Any, wish: Wish) -> None:
     _check_pictures(scan.out)
     objective = build_objective(scan, build_model(scan))
     check(scan.run, objective)
-    with tqdm(bar_format="curvature: {n} products [{elapsed}]", delay=2.0, leave=False) as bar:
+    with tqdm(**bar_of(wish), delay=2.0, leave=False) as bar:
         matrix = Matrix(objective, told=bar.update, **_matrix_options(wish))
         ends = ends_of(matrix, k=wish.k, tolerance=wish.tolerance or 0.01, seed=scan.seed, vectors=bool(wish.save))
         numbers = [

@@ -21,7 +21,7 @@ from lossatlas.expected import check_whole
 from lossatlas.figure.plot import Panel, Plot, Series, onto
 from lossatlas.figure.words import number
 from lossatlas.objective import Objective
-from lossatlas.oneline import one_line
+from lossatlas.oneline import number_of, one_line
 from lossatlas.space.parameters import Parameters
 
 __all__ = ["Density", "densities_of", "density_of", "spectral_density"]
@@ -58,6 +58,15 @@ class Density:
     subject: Subject
 
     __repr__ = one_line
+
+    @property
+    def words(self) -> str:
+        """The range of the eigenvalues that were seen, and what they are of, in sentences."""
+        low, high = number(float(self.nodes.min())), number(float(self.nodes.max()))
+        return (
+            f"{self.subject.words} Eigenvalues from {low} to {high} were seen from "
+            f"{number_of(self.probes, 'random vector')}."
+        )
 
     @property
     def single(self) -> bool:

@@ -15,7 +15,7 @@ from lossatlas.errors import SpecError
 from lossatlas.figure.plot import Mark, Panel, Plot, Series, onto
 from lossatlas.figure.words import number
 from lossatlas.objective import Objective, cutting
-from lossatlas.oneline import one_line, verb_of
+from lossatlas.oneline import number_of, one_line, verb_of
 from lossatlas.sampling.loop import PATIENCE_SECONDS
 from lossatlas.space.parameters import Parameters
 
@@ -45,6 +45,13 @@ class BatchEigen:
     subject: Subject
 
     __repr__ = one_line
+
+    @property
+    def words(self) -> str:
+        """How the largest eigenvalue varies between batches, and of what, in sentences."""
+        middle, low, high = (number(float(part)) for part in np.quantile(self.largest, (0.5, 0.0, 1.0)))
+        count = number_of(len(self.largest), "batch", "batches")
+        return f"{self.subject.words} λmax of {count}: {low} to {high}, median {middle}."
 
     @property
     def caveats(self) -> tuple[str, ...]:

@@ -15,11 +15,12 @@ from lossatlas.curvature.asking import Asking, DiagonalBlock, answered, counted,
 from lossatlas.curvature.blocks import Beside, Blocks, blocks_of
 from lossatlas.curvature.products import GIB, How, Kind, Matrix, Which
 from lossatlas.curvature.recurrence import slim
-from lossatlas.curvature.subject import Subject
+from lossatlas.curvature.subject import Subject, ends_words
 from lossatlas.curvature.subspace import FLOOR, WHOLE, Pairs, completed, dense, extreme
 from lossatlas.errors import SpecError
 from lossatlas.expected import check_kind
 from lossatlas.figure.plot import Mark, Panel, Plot, Series, onto, symmetric_below
+from lossatlas.figure.words import number
 from lossatlas.objective import Objective
 from lossatlas.oneline import one_line, verb_of
 from lossatlas.space.parameters import Parameters
@@ -53,6 +54,7 @@ class Eigen:
     complete: bool = True
 
     __repr__ = one_line
+    words = property(ends_words)
 
     @property
     def errors(self) -> np.ndarray:
@@ -77,8 +79,8 @@ class Eigen:
         said = ["The true λmin may be lower and the true λmax higher: the iteration approaches both from inside."]
         low, error = float(self.values[0]), float(self.errors[0])
         if low >= -error:
-            near = max(error, -low)
-            said.append(f"No eigenvalue below -{near:.2g} was found; that does not prove that there is none.")
+            near = number(-max(error, -low), 2)
+            said.append(f"No eigenvalue below {near} was found; that does not prove that there is none.")
         if not self.complete:
             said.append(
                 "It was not settled whether eigenvalues were passed over, such as copies of a multiple one: all but "
@@ -113,8 +115,7 @@ class Eigen:
             x_ticks=ticks,
             marks=[Mark(y=0.0)],
         )
-        ratio = f"|λmin/λmax| = {self.ratio:.3g}."
-        caption = [self.subject.words, ratio, "Lines: residuals.", *self.caveats]
+        caption = [self.subject.words, f"|λmin/λmax| = {self.ratio:.3g}.", "Lines: residuals.", *self.caveats]
         return onto(ax, Plot(panels=[panel], caption=caption))
 
     @staticmethod

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
-from lossatlas.figure.words import capital, means_over
+from lossatlas.figure.words import capital, means_over, number
 from lossatlas.objective import Objective
 from lossatlas.objective.reduction import name_of
 from lossatlas.oneline import number_of, one_line, verb_of
 
-__all__ = ["MATRICES", "Subject", "subject"]
+__all__ = ["MATRICES", "Subject", "ends_words", "subject"]
 
 MATRICES = {"hessian": "Hessian", "ggn": "Gauss-Newton matrix"}
 
@@ -100,6 +101,12 @@ def subject(
     return Subject(
         words=words, kind=kind, tensors=tensors, size=size, samples=objective.samples, kinks=kinks, idle=idle
     )
+
+
+def ends_words(found: Any) -> str:
+    """What was found of both ends of a spectrum, in sentences."""
+    low, high = (f"{number(found.values[at])} ± {number(found.errors[at], 2)}" for at in (0, -1))
+    return f"{found.subject.words} λmin {low}, λmax {high}; |λmin/λmax| = {number(found.ratio)}."
 
 
 def _count(objective: Objective) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -15,9 +15,10 @@ from lossatlas.curvature.blocks import Beside, Blocks, blocks_of
 from lossatlas.curvature.products import GIB, How, Kind, Matrix, Which
 from lossatlas.curvature.subject import Subject
 from lossatlas.expected import check_whole
-from lossatlas.figure.plot import Mark, Panel, Series, symmetric_below
+from lossatlas.figure.plot import Mark, Panel, Plot, Series, onto, symmetric_below
+from lossatlas.figure.words import number
 from lossatlas.objective import Objective
-from lossatlas.oneline import one_line
+from lossatlas.oneline import number_of, one_line
 from lossatlas.space.parameters import Parameters
 
 __all__ = ["Trace", "trace", "trace_of", "traces_of"]
@@ -40,6 +41,24 @@ class Trace:
     subject: Subject
 
     __repr__ = one_line
+
+    @property
+    def words(self) -> str:
+        """The estimate with its standard error, and what it is of, in sentences."""
+        error = f"± {number(self.standard_error, 2)} (standard error over {number_of(self.probes, 'random vector')})"
+        return f"{self.subject.words} Trace: {number(self.value)} {error}."
+
+    def plot(self, ax: Any = None) -> Plot:
+        """The estimate as a bar with its standard error; for :func:`lossatlas.draw`.
+
+        Args:
+            ax: where to draw it as well, see :func:`lossatlas.figure.plot.onto`.
+
+        Returns:
+            The plot.
+        """
+        panel, _ = self.beside({"": self})
+        return onto(ax, Plot(panels=[panel], caption=[self.words, *self.subject.caveats]))
 
     @staticmethod
     def beside(found: Mapping[str, Trace]) -> Beside:
