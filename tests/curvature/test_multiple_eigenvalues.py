@@ -97,10 +97,10 @@ def test_exact_zeros_are_none_below_and_never_up_in_every_direction(dtype):
     )
     found = la.eigenvalues(objective)
     words = centre_words(float(found.values[0]), False, float(found.errors[0]))
-    assert "No eigenvalue below -" in words
+    assert "No eigenvalue below −" in words
     assert "every direction" not in words
     assert "convex" not in words
-    assert any(caveat.startswith("No eigenvalue below -") for caveat in found.caveats)
+    assert any(caveat.startswith("No eigenvalue below −") for caveat in found.caveats)
 
 
 def test_a_clearly_negative_eigenvalue_is_still_said():
