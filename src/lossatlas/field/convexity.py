@@ -23,7 +23,7 @@ from lossatlas.field.inequality import (
     window,
 )
 from lossatlas.field.rounding import measured
-from lossatlas.figure.words import percent
+from lossatlas.figure.words import number, percent
 from lossatlas.oneline import one_line
 from lossatlas.results.landscape import axis_names, structured
 from lossatlas.results.moves import of_inputs
@@ -280,7 +280,7 @@ def centre_words(lambda_min: float | None, proves: bool, error: float = 0.0) -> 
         >>> centre_words(0.5, proves=False)
         'λmin = 0.5 at its centre: no direction that bends down was found there, which does not prove there is none.'
         >>> centre_words(-1e-9, proves=False, error=1e-6)
-        'No eigenvalue below -1e-06 was found at its centre, which does not prove there is none.'
+        'No eigenvalue below −10⁻⁶ was found at its centre, which does not prove there is none.'
         >>> centre_words(-1e-9, proves=False)
         'λmin = -1e-09 at its centre, of an error that is not known: that proves nothing.'
     """
@@ -293,7 +293,7 @@ def centre_words(lambda_min: float | None, proves: bool, error: float = 0.0) -> 
         return f"λmin = {lambda_min:.3g} at its centre: {none}."
     if lambda_min >= -error:
         near = max(error, abs(lambda_min))
-        return f"No eigenvalue below {-near:.3g} was found at its centre, which does not prove there is none."
+        return f"No eigenvalue below {number(-near)} was found at its centre, which does not prove there is none."
     return f"λmin = {lambda_min:.3g} at its centre" + ("." if proves else ": the loss is not convex all the same.")
 
 
