@@ -90,7 +90,7 @@ def test_a_run_keeps_what_is_known_of_its_centre_and_its_pictures_say_it(tmp_pat
     after = la.open(tmp_path / "a")
     caveat = compile(after).caption.caveat
     assert "A slice that looks convex does not prove that the loss is." in caveat
-    assert "λmin = -0.125 at its centre: the loss is not convex all the same." in caveat
+    assert "λmin = −0.125 at its centre: the loss is not convex all the same." in caveat
     assert proof(after).lambda_min == -0.125
     assert "λmin at the centres: unknown / −0.125." in compile([before, after]).caption.caveat
     with pytest.raises(la.RunMismatchError, match=r"data is .* there and x here"):

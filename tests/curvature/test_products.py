@@ -389,7 +389,7 @@ def test_a_slice_proves_what_it_shows_and_no_more() -> None:
     convex = proof(bowl(x[:, None] ** 2 + x[None] ** 2))
     assert not convex.proves
     assert "proves nothing" in convex.words
-    assert "λmin = -2" in proof(bowl(x[:, None] ** 2 + x[None] ** 2), lambda_min=-2).words
+    assert "λmin = −2" in proof(bowl(x[:, None] ** 2 + x[None] ** 2), lambda_min=-2).words
     saddle = proof(bowl(x[:, None] ** 2 - x[None] ** 2))
     assert saddle.proves
     assert saddle.shares[0.05] == 1

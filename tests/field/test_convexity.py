@@ -93,7 +93,7 @@ def test_the_words_say_what_the_thresholds_do():
     assert "(none by more than 5 %, none by more than 20 %)" in gentle.words
     assert "0 % of its area" not in gentle.words.replace("100 %", "")
     known = proof(field(lambda x, y: x**2 + y**2, 9, 9), lambda_min=-2.5)
-    assert known.words.endswith("λmin = -2.5 at its centre: the loss is not convex all the same.")
+    assert known.words.endswith("λmin = −2.5 at its centre: the loss is not convex all the same.")
     volume = proof(field(lambda x, y, z: x**2 + y**2 - z**2, 5, 5, 5))
     assert volume.proves
     assert volume.cells == 27

@@ -192,7 +192,7 @@ def proof(landscape: xr.Dataset, value: str = "loss", *, lambda_min: float | Non
         >>> axis = Axis(coordinates=np.linspace(-1, 1, 9), length=1.0)
         >>> bowl = build({"x": axis}, {"loss": axis.coordinates**2})
         >>> print(proof(bowl, lambda_min=-3.0).words.partition("the loss")[0] + "…")
-        This slice proves nothing: it bends down nowhere by more than rounding. λmin = -3 at its centre: …
+        This slice proves nothing: it bends down nowhere by more than rounding. λmin = −3 at its centre: …
     """
     if structured(landscape, "sampling").get("kind") == "seeds":
         raise SpecError("a median over direction seeds is not a slice of the loss; ask a single seed's run")
@@ -282,19 +282,19 @@ def centre_words(lambda_min: float | None, proves: bool, error: float = 0.0) -> 
         >>> centre_words(-1e-9, proves=False, error=1e-6)
         'No eigenvalue below −10⁻⁶ was found at its centre, which does not prove there is none.'
         >>> centre_words(-1e-9, proves=False)
-        'λmin = -1e-09 at its centre, of an error that is not known: that proves nothing.'
+        'λmin = −10⁻⁹ at its centre, of an error that is not known: that proves nothing.'
     """
     if lambda_min is None:
         return ""
     if -UNSTATED <= lambda_min < 0 and not proves and not error > 0:
-        return f"λmin = {lambda_min:.3g} at its centre, of an error that is not known: that proves nothing."
+        return f"λmin = {number(lambda_min)} at its centre, of an error that is not known: that proves nothing."
     if lambda_min > error:
         none = "no direction that bends down was found there, which does not prove there is none"
-        return f"λmin = {lambda_min:.3g} at its centre: {none}."
+        return f"λmin = {number(lambda_min)} at its centre: {none}."
     if lambda_min >= -error:
         near = max(error, abs(lambda_min))
         return f"No eigenvalue below {number(-near)} was found at its centre, which does not prove there is none."
-    return f"λmin = {lambda_min:.3g} at its centre" + ("." if proves else ": the loss is not convex all the same.")
+    return f"λmin = {number(lambda_min)} at its centre" + ("." if proves else ": the loss is not convex all the same.")
 
 
 def _evaluated_around(landscape: xr.Dataset, value: str) -> np.ndarray:
