@@ -17,7 +17,8 @@ from lossatlas.objective.part import every, strata, taken
 from lossatlas.results.landscape import structured
 from lossatlas.results.spec import Block
 from lossatlas.results.store import RunFolder
-from lossatlas.sampling import subset
+from lossatlas.sampling import correction, subset
+from lossatlas.sampling.balance import Balance
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def test_auto_keeps_the_tolerance_with_few_samples(trained: la.Objective) -> Non
     found = la.sample(trained, plane, GRID, samples=la.Subset(tolerance=0.02))
     facts = structured(found, "sampling")
     assert facts["samples"] < trained.samples / 4
-    error = subset.share(choose(exact["loss"].values.ravel()), exact["loss"].values, found["loss"].values)
+    error = correction.share(choose(exact["loss"].values.ravel()), exact["loss"].values, found["loss"].values)
     assert np.mean(error <= 0.02) > 0.99
     assert 0 < np.median(found["loss_uncertainty"].values) < 0.05
     assert 0 < facts["standard error"] <= facts["within"] <= 0.02
@@ -50,7 +51,7 @@ def test_auto_keeps_the_tolerance_with_few_samples(trained: la.Objective) -> Non
     assert "standard error" in facts["verdict"]
     # Without the correction the subset alone is off by more.
     alone = la.sample(taken(trained, every(np.arange(trained.samples), facts["samples"], 0)), plane, GRID)
-    uncorrected = subset.share(choose(exact["loss"].values.ravel()), exact["loss"].values, alone["loss"].values)
+    uncorrected = correction.share(choose(exact["loss"].values.ravel()), exact["loss"].values, alone["loss"].values)
     assert error.mean() < uncorrected.mean() / 2
 
 
@@ -62,7 +63,7 @@ def test_the_stated_error_covers_the_true_one(trained: la.Objective) -> None:
         exact = la.sample(trained, plane, GRID)["loss"].values
         for start in range(2):
             found = la.sample(trained, plane, GRID, samples=la.Subset(size=100, seed=start))
-            error = subset.share(choose(exact.ravel()), exact, found["loss"].values)
+            error = correction.share(choose(exact.ravel()), exact, found["loss"].values)
             covered.append(np.mean(error <= found["loss_uncertainty"].values + 1e-7))
     assert np.mean(covered) > 0.9
 
@@ -164,7 +165,9 @@ def test_it_goes_together_with_adaptive_points(trained: la.Objective) -> None:
     assert "points evaluated" in words
     assert "200 of 1437 samples" in words
     exact = la.sample(trained, plane, GRID)
-    error = subset.share(choose(exact["loss"].values.ravel(), scale="log"), exact["loss"].values, found["loss"].values)
+    error = correction.share(
+        choose(exact["loss"].values.ravel(), scale="log"), exact["loss"].values, found["loss"].values
+    )
     assert np.mean(error <= 0.05) > 0.97
 
 
@@ -173,7 +176,8 @@ def test_all_samples_are_taken_where_half_would_not_do(trained: la.Objective) ->
     found = la.sample(trained, plane, GRID, samples=la.Subset(tolerance=1e-5))
     exact = la.sample(trained, plane, GRID)
     assert found["loss"].equals(exact["loss"])
-    assert "all 1437 samples" in structured(found, "sampling")["verdict"]
+    verdict = structured(found, "sampling")["verdict"]
+    assert verdict.endswith("all 1437 samples evaluated: half of them would not be within 0.001 %")
 
 
 def test_strata_take_as_many_of_each_kind() -> None:
@@ -184,6 +188,66 @@ def test_strata_take_as_many_of_each_kind() -> None:
     expected = np.bincount(kind, minlength=4) / 10
     assert np.abs(np.bincount(kind[chosen], minlength=4) - expected).max() <= 2
     assert len(set(chosen.tolist())) == 40
+
+
+@pytest.fixture(scope="module")
+def losses() -> np.ndarray:
+    """At 12 anchors, of 800 samples of which a few have most of the loss."""
+    random = np.random.default_rng(0)
+    return np.exp(
+        0.5 * random.normal(size=(12, 3)) @ random.normal(size=(3, 800)) + 0.1 * random.normal(size=(12, 800))
+    )
+
+
+def test_a_balanced_subset_has_the_means_of_all_samples(losses: np.ndarray) -> None:
+    balance, order = Balance.on(losses), strata(losses)
+
+    def off(chosen: np.ndarray) -> float:
+        return float(np.linalg.norm(balance.variables[chosen].mean(axis=0)))
+
+    for seed in range(3):
+        chosen = balance.choose(100, seed)
+        assert np.array_equal(chosen, balance.choose(100, seed))
+        assert len(set(chosen.tolist())) == 100
+        assert (np.diff(chosen) > 0).all()
+        assert off(chosen) < off(every(order, 100, seed)) / 4
+    assert not np.array_equal(balance.choose(100, 0), balance.choose(100, 1))
+
+
+def test_balance_does_not_depend_on_units_or_on_what_says_nothing(losses: np.ndarray) -> None:
+    odd = np.concatenate([losses, np.full((1, losses.shape[1]), 2.0)])
+    assert Balance.on(odd).variables.shape == Balance.on(losses).variables.shape
+    same = Balance.on(np.ones((4, 90)))
+    assert len(set(same.choose(30, 0).tolist())) == 30
+    assert same.choose(90, 0).tolist() == list(range(90))
+
+
+def test_subsets_that_tell_the_error_never_saw_the_anchors_they_are_judged_at(losses: np.ndarray) -> None:
+    """Whatever the losses at a part of the anchors, they are the same; the subset that is used is not."""
+    before = correction.Anchors((12,), np.arange(12), losses[:, :, None], ("loss",)).subsets(80, 0)
+    for part in (0, 5):
+        other = losses.copy()
+        other[part :: correction.PARTS] = np.random.default_rng(1).permuted(other[part :: correction.PARTS], axis=1)
+        after = correction.Anchors((12,), np.arange(12), other[:, :, None], ("loss",)).subsets(80, 0)
+        assert not np.array_equal(after.chosen, before.chosen)
+        for draw in range(correction.DRAWS):
+            assert np.array_equal(after.without[draw][part], before.without[draw][part])
+            assert not np.array_equal(after.without[draw][part - 1], before.without[draw][part - 1])
+
+
+def test_a_balanced_subset_is_closer_between_anchors_than_a_stratified_one(trained: la.Objective, monkeypatch) -> None:
+    plane = la.Plane.random(trained, seed=1)
+    exact = la.sample(trained, plane, GRID)["loss"].values
+
+    def error() -> float:
+        found = [
+            la.sample(trained, plane, GRID, samples=la.Subset(size=90, seed=seed))["loss"].values for seed in (0, 1)
+        ]
+        return float(np.mean([correction.share(choose(exact.ravel()), exact, one) for one in found]))
+
+    balanced = error()
+    monkeypatch.setattr(Balance, "_exchange", lambda *_: None)
+    assert balanced < 0.8 * error()
 
 
 def test_each_sample_has_its_own_loss_whatever_the_reduction(trained: la.Objective) -> None:
@@ -228,9 +292,10 @@ def test_an_anchor_that_was_held_out_gets_the_loss_that_the_others_predict(below
     losses = np.linspace(1, 4, 9) - below
     table = np.stack([losses, losses], axis=1)[:, :, None]
     table[4, 1] += 3  # elsewhere the subset is exact, so that nothing is added to it here either
-    anchors = subset.Anchors(shape=(9,), cells=np.arange(9), table=table, names=("loss",))
+    anchors = correction.Anchors(shape=(9,), cells=np.arange(9), table=table, names=("loss",))
     whole, part = table[:, :, 0].mean(axis=1), table[:, 0, 0]
-    found = anchors.held_out(np.array([0]))
+    one = np.array([0])
+    found = anchors.held_out(correction.Subsets(one, [[one] * correction.PARTS]))[0]
     assert anchors.logarithmic(0) is (below == 0)
-    expected = max(subset.share(choose(whole, scale=scale), whole, part)[4] for scale in ("linear", "log"))
+    expected = max(correction.share(choose(whole, scale=scale), whole, part)[4] for scale in ("linear", "log"))
     assert found[4] == pytest.approx(expected, rel=1e-6)

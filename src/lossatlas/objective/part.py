@@ -15,7 +15,7 @@ from lossatlas.objective.batches import Batches, map_tensors, size_of, tensors_o
 from lossatlas.objective.counting import Size
 from lossatlas.objective.objective import Objective
 
-__all__ = ["every", "few", "glimpse", "joined", "on_batches", "rows_of", "strata", "taken"]
+__all__ = ["every", "few", "glimpse", "joined", "logarithms", "on_batches", "rows_of", "strata", "taken"]
 
 
 def strata(losses: np.ndarray) -> np.ndarray:
@@ -33,11 +33,16 @@ def strata(losses: np.ndarray) -> np.ndarray:
         >>> strata(np.array([[5.0, 1.0, 5.1, 1.1]])).tolist() in ([1, 3, 0, 2], [0, 2, 1, 3])
         True
     """
-    features = np.sign(losses) * np.log1p(np.abs(losses))  # a few huge losses must not hide all others
+    features = logarithms(losses)
     features = (features - features.mean(axis=1, keepdims=True)).T
     left, sizes, _ = np.linalg.svd(features, full_matrices=False)
     scores = (left * sizes)[:, :8]
     return np.array(_halved(scores, np.arange(len(scores))), np.int64)
+
+
+def logarithms(losses: np.ndarray) -> np.ndarray:
+    """Losses on a scale on which a few huge ones do not hide all others; of any sign, and of the same shape."""
+    return np.asarray(np.sign(losses) * np.log1p(np.abs(losses)))
 
 
 def _halved(scores: np.ndarray, members: np.ndarray) -> list[int]:

@@ -6,8 +6,8 @@ point c is
 .. math:: g(L(c)) ≈ g(L_S(c)) + r(c), \qquad r(a) = g(L(a)) - g(L_S(a)),
 
 where r is interpolated between the anchors and g is the logarithm for a positive loss: a control variate. The subset is
-the same at every point, because a fresh one would make a smooth surface look rough. It is stratified: samples are
-ordered so that neighbours have similar losses at the anchors, and every n-th is taken.
+the same at every point, because a fresh one would make a smooth surface look rough. It is stratified, and then balanced
+on the losses at the anchors (:mod:`lossatlas.sampling.balance`).
 """
 
 from __future__ import annotations
@@ -28,17 +28,16 @@ from lossatlas.errors import SpecError
 from lossatlas.evaluate.choice import Asking, Ways, each, plan_of_each
 from lossatlas.evaluate.plans import Plan
 from lossatlas.expected import check_number
-from lossatlas.figure.ranges import Range, choose
+from lossatlas.figure.ranges import choose
 from lossatlas.objective import Objective
-from lossatlas.objective.part import every, strata, taken
+from lossatlas.objective.part import taken
 from lossatlas.objective.reduction import Derived
-from lossatlas.oneline import one_line
 from lossatlas.results.asked import check_parts
 from lossatlas.results.landscape import Status, structured, with_uncertainty
 from lossatlas.results.spec import Block
-from lossatlas.sampling import surrogate
 from lossatlas.sampling.adaptive import coarse_cells
 from lossatlas.sampling.anchors import AnchorTable
+from lossatlas.sampling.correction import Anchors, Subsets, share
 from lossatlas.sampling.executors import HERE, Executor, Work
 from lossatlas.sampling.loop import Places, visit
 from lossatlas.sampling.provenance import question_identity
@@ -46,28 +45,25 @@ from lossatlas.sampling.samplers import GridQueue, Queue, Sampler
 from lossatlas.space.charts import Chart, Plane
 from lossatlas.space.facts import facts, origin_of
 
-__all__ = ["BESIDE", "FEWEST", "Anchors", "Corrected", "Subset", "reduced", "share"]
+__all__ = ["FEWEST", "Corrected", "Subset", "reduced"]
 
 FEWEST = 32
 """Samples that "auto" goes down to."""
-
-BESIDE = 0.25
-"""Share of the way to the next anchor from which on an anchor says nothing exact any more."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Subset:
     """Measure on a subset of the data, corrected to all of it, with a stated error at every cell.
 
-    All samples are evaluated at some anchors (37 in a plane), a fixed subset everywhere. How far the correction may be
-    off between anchors is known from holding out each anchor in turn. The Landscape gets ``loss_uncertainty``, the
-    stated error of every cell as a share of the shown range.
+    All samples are evaluated at some anchors (37 in a plane), a fixed subset everywhere, which has the means of all at
+    the anchors. How far the correction may be off between anchors is known from subsets chosen without some of them.
+    The Landscape gets ``loss_uncertainty``, the stated error of every cell as a share of the shown range.
 
     Attributes:
         size: samples in the subset; "auto" takes the smallest whose held-out errors are within the tolerance, and all
             samples if half of them would not do.
         tolerance: wanted error, as a share of the range that a picture shows.
-        seed: where in its stratum a sample is taken.
+        seed: of the choice.
 
     Raises:
         SpecError: the size or the tolerance makes no sense.
@@ -132,85 +128,13 @@ def reduced(
             f"samples={subset.size!r}: a grid of {total} points is too small to gain from a subset; leave samples out"
         )
     anchors = _anchors(objective, chart, sampler, cells, run, progress, executor)
-    order = strata(anchors.table[:, :, 0])
-    count = _smallest(anchors, order, subset.tolerance) if subset.size == "auto" else subset.size
-    if count is None:
+    found = _smallest(anchors, subset) if subset.size == "auto" else anchors.subsets(subset.size, subset.seed)
+    if found is None:
         return objective, _Noted(sampler, anchors.all_needed(subset.tolerance))
-    chosen = np.sort(every(order, count, subset.seed))
     derived = {name: metric for name, metric in objective.metrics.items() if isinstance(metric, Derived)}
     centre = _centre(objective, chart, sampler, anchors)
-    corrected = Corrected(sampler, anchors, chosen, subset.tolerance, centre=centre, derived=derived)
-    return taken(objective, chosen), corrected
-
-
-@dataclass(frozen=True)
-class Anchors:
-    """Every sample's values where all samples were seen.
-
-    Attributes:
-        shape: number of cells along each axis of the grid.
-        cells: int64 [A], flat indices of the anchors.
-        table: float64 [A, N, values], finite in the loss.
-        names: of the values.
-    """
-
-    shape: tuple[int, ...]
-    cells: np.ndarray
-    table: np.ndarray
-    names: tuple[str, ...]
-
-    __repr__ = one_line
-
-    def logarithmic(self, column: int) -> bool:
-        """Whether the correction is a factor rather than a term."""
-        return column == 0 and bool((self.table[:, :, 0].mean(axis=1) > 0).all())
-
-    def correction(self, column: int, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What to add to the subset's value (to its logarithm) at every cell, and how wrong that may be.
-
-        The error is what held-out anchors round there were wrong by, everywhere but right beside an anchor, since the
-        correction may bend between two of them.
-
-        Returns:
-            The correction and its error, float64 [cells] each.
-        """
-        cells = surrogate.places(self.shape)
-        found = surrogate.estimate(cells, self.cells, self._gaps(column, chosen), reach=BESIDE)
-        return found.values, found.errors
-
-    def held_out(self, chosen: np.ndarray) -> np.ndarray:
-        """Errors of the corrected loss at anchors that were held out, as shares of the shown range, float64 [A].
-
-        Whether the picture will take a logarithm is not known yet, so the worse of both ways counts.
-
-        Returns:
-            An error for each anchor.
-        """
-        missed = surrogate.held_out(surrogate.places(self.shape)[self.cells], self._gaps(0, chosen))
-        means = self.table[:, :, 0].mean(axis=1)
-        wrong = means / 10.0**missed if self.logarithmic(0) else means - missed
-        views = (choose(means, scale="linear"), choose(means, scale="log"))
-        worst: np.ndarray = np.max([share(shown, means, wrong) for shown in views], axis=0)
-        return worst
-
-    def all_needed(self, tolerance: float) -> dict[str, Any]:
-        """What a Landscape says where no subset was good enough."""
-        verdict = f"all {self.table.shape[1]} samples evaluated: half of them would not have been within "
-        f"{100 * tolerance:g} %"
-        return {"kind": "subset", "tolerance": tolerance, "verdict": verdict}
-
-    def _gaps(self, column: int, chosen: np.ndarray) -> np.ndarray:
-        whole = self.table[:, :, column].mean(axis=1)
-        part = self.table[:, chosen, column].mean(axis=1)
-        if self.logarithmic(column):
-            return np.asarray(np.log10(whole) - np.log10(np.maximum(part, np.finfo(float).tiny)))
-        return np.asarray(whole - part)
-
-
-def share(shown: Range, values: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """How far values are apart on a picture, as a share of its range."""
-    low, high = shown.limits
-    return np.asarray(np.abs(shown.heights(values) - shown.heights(others)) / max(high - low, np.finfo(float).tiny))
+    corrected = Corrected(sampler, anchors, found, subset.tolerance, centre=centre, derived=derived)
+    return taken(objective, found.chosen), corrected
 
 
 class _Noted:
@@ -242,7 +166,7 @@ class Corrected(_Noted):
     Args:
         sampler: which points.
         anchors: where all samples were seen.
-        chosen: the subset.
+        subsets: the subset, and others that tell its error.
         tolerance: wanted error.
         centre: values at the origin, of all samples.
         derived: numbers that follow from corrected ones.
@@ -252,25 +176,25 @@ class Corrected(_Noted):
         self,
         sampler: Sampler,
         anchors: Anchors,
-        chosen: np.ndarray,
+        subsets: Subsets,
         tolerance: float,
         *,
         centre: Mapping[str, float],
         derived: Mapping[str, Derived],
     ) -> None:
         total = anchors.table.shape[1]
-        errors = anchors.held_out(chosen)
-        error, standard = float(np.quantile(errors, surrogate.COVERED)), float(np.sqrt(np.mean(errors**2)))
+        size = len(subsets.chosen)
+        error, standard = anchors.within(subsets)
         verdict = (
-            f"{len(chosen)} of {total} samples, corrected at {len(anchors.cells)} points evaluated on all: 95 % of "
+            f"{size} of {total} samples, corrected at {len(anchors.cells)} points evaluated on all: 95 % of "
             f"held-out points within {100 * error:.2g} % of the range, standard error {100 * standard:.2g} %"
         )
-        facts = {"kind": "subset", "samples": len(chosen), "of": total, "tolerance": tolerance, "within": error}
+        facts = {"kind": "subset", "samples": size, "of": total, "tolerance": tolerance, "within": error}
         facts |= {"standard error": standard}
         super().__init__(sampler, facts | {"verdict": verdict})
-        self.identity |= {"subset": len(chosen), "of": total}
+        self.identity |= {"subset": size, "of": total}
         self._anchors = anchors
-        self._chosen = chosen
+        self._subsets = subsets
         self._centre = dict(centre)
         self._derived = dict(derived)
 
@@ -290,7 +214,7 @@ class Corrected(_Noted):
         return result
 
     def _corrected(self, column: int, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        terms, errors = (part.reshape(values.shape) for part in self._anchors.correction(column, self._chosen))
+        terms, errors = (part.reshape(values.shape) for part in self._anchors.correction(column, self._subsets))
         usable = values[np.isfinite(values)]
         if self._anchors.logarithmic(column):
             new = values * 10.0**terms
@@ -303,18 +227,16 @@ class Corrected(_Noted):
         return new, share(shown, new, new + errors)
 
 
-def _smallest(anchors: Anchors, order: np.ndarray, tolerance: float) -> int | None:
+def _smallest(anchors: Anchors, subset: Subset) -> Subsets | None:
     """The smallest subset whose held-out errors are within the tolerance."""
-    total = len(order)
-    sizes = [total // (1 << k) for k in range(1, 12)]
-    good = None
-    for size in sizes:
+    total, good = anchors.table.shape[1], None
+    for size in (total // (1 << k) for k in range(1, 12)):
         if size < FEWEST:
             break
-        errors = [anchors.held_out(every(order, size, seed)) for seed in range(5)]  # one lucky subset proves little
-        if np.quantile(np.concatenate(errors), surrogate.COVERED) > tolerance:
+        found = anchors.subsets(size, subset.seed)
+        if anchors.within(found)[0] > subset.tolerance:
             break
-        good = size
+        good = found
     return good
 
 

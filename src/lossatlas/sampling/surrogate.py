@@ -30,15 +30,14 @@ import numpy as np
 from lossatlas.field.stated import BEYOND, LEFT_ABOVE
 from lossatlas.oneline import one_line
 from lossatlas.sampling import holes
-from lossatlas.sampling.factor import calibrated, growth_far, quantile, typical
+from lossatlas.sampling.factor import calibrated, growth_far, quantile
+from lossatlas.sampling.scale import FLOOR, NEIGHBOURS, Scale
 from lossatlas.sampling.spline import Guess, Spline, farthest
 
 __all__ = [
     "COVERED", "AsIs", "Estimate", "Show", "Shown", "apart", "estimate", "fewest", "held_out", "interpolate", "places",
+    "stated",
 ]  # fmt: skip
-
-NEIGHBOURS = 20
-"""Held-out errors that are averaged around a place."""
 
 AROUND = 10
 """Evaluated cells by which the size of a hole is known."""
@@ -56,12 +55,6 @@ SLOWER = 0.7
 """β as a share of how errors grow from a hole to a larger one: towards smaller ones they fall more slowly."""
 
 COVERED = 0.95
-FLOOR = 0.1
-"""Share of the median scale that no place goes below."""
-
-EVERYWHERE = 0.2
-"""Share of the typical scale that is added to that of every place: a few neighbours may agree by chance."""
-
 ROUNDING = 1e-9
 
 
@@ -234,6 +227,34 @@ def held_out(points: np.ndarray, values: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(found), worst, found)
 
 
+def stated(cells: np.ndarray, known: np.ndarray, wrong: np.ndarray, *, reach: float) -> np.ndarray:
+    """The errors of all cells, where those of held-out ones were found otherwise, and several times.
+
+    Args:
+        cells: as for :func:`estimate`.
+        known: int64 [n], increasing.
+        wrong: float64 [times, n], the held-out errors.
+        reach: as there.
+
+    Returns:
+        float64 [cells], 0 at the evaluated ones.
+
+    Example:
+        >>> found = stated(places((13,)), np.arange(0, 13, 2), np.full((3, 7), 0.1), reach=0.25)
+        >>> found.round(3).tolist()[:4]
+        [0.0, 0.1, 0.0, 0.1]
+    """
+    near = _near(cells, cells[known])
+    here, left = near.held(reach, GROWS)
+    scales = wrong / np.maximum(left, ROUNDING)
+    scale = Scale(np.sqrt(scales).mean(axis=0) ** 2, near.area)
+    needed = scales / (scale.around(near.own_distances[:, 1:], near.own_others[:, 1:]) + ROUNDING)
+    factor = quantile(needed.ravel(), np.tile(near.area, len(wrong)), COVERED)
+    errors = factor * scale.around(near.distances, near.others) * here + ROUNDING
+    errors[known] = 0.0
+    return np.asarray(errors)
+
+
 def apart(shown: Shown, guesses: np.ndarray, values: np.ndarray, *, beyond: float = 0.0) -> np.ndarray:
     """How far guesses are from values on a picture, as a share of its range.
 
@@ -293,28 +314,48 @@ class _Formula:
     smooth: float
 
 
-def _formula(cells: np.ndarray, fitted: _Fitted, reach: float, *, far: bool) -> _Formula:
+@dataclass(frozen=True)
+class _Near:
+    """The evaluated points around every cell and around each other, nearest first, and the holes that these leave."""
+
+    distances: np.ndarray
+    others: np.ndarray
+    own_distances: np.ndarray
+    own_others: np.ndarray
+    here: np.ndarray
+    left: np.ndarray
+    area: np.ndarray
+
+    def held(self, reach: float, grows: float) -> tuple[np.ndarray, np.ndarray]:
+        """By how much errors are larger in the hole around every cell, and in that which each held-out point leaves."""
+        widest = reach**1.5 * float(np.median(self.left)) if np.isfinite(reach) else np.inf
+        return np.minimum(self.here, widest) ** grows, np.minimum(self.left, widest) ** grows
+
+
+def _near(cells: np.ndarray, points: np.ndarray) -> _Near:
     from scipy.spatial import KDTree  # here and in the spline, since a scan of a whole grid is spared scipy
 
-    points, wrong = fitted.points, fitted.wrong(fitted.guess.held_out)
     tree, count = KDTree(points), len(points)
     most = min(max(NEIGHBOURS, AROUND), count - 1)
     distances, others = tree.query(cells, k=most)
     own_distances, own_others = tree.query(points, k=most + 1)
-    here, left = (
-        holes.sizes(cells, points, others[:, :AROUND]),
-        holes.sizes(points, points, own_others[:, 1 : AROUND + 1]),
-    )
+    here = holes.sizes(cells, points, others[:, :AROUND])
+    left = holes.sizes(points, points, own_others[:, 1 : AROUND + 1])
     area = np.bincount(others[distances[:, 0] > 0, 0], minlength=count).astype(float)
-    if not area.any():
-        return _Formula(np.zeros(len(cells)), distances[:, 0], np.zeros(count), area, 0.0)
-    grows = _growth(fitted, own_others, wrong, left, area)
-    smooth = _growth_far(fitted, own_others, wrong, left, area) - grows if far else 0.0
-    widest = reach**1.5 * float(np.median(left)) if np.isfinite(reach) else np.inf
-    here, left = np.minimum(here, widest) ** grows, np.minimum(left, widest) ** grows
-    scale = _Scale(wrong / np.maximum(left, ROUNDING), area)
-    needed = wrong / (scale.around(own_distances[:, 1:], own_others[:, 1:]) * left + ROUNDING)
-    return _Formula(scale.around(distances, others) * here, distances[:, 0], needed, area, smooth)
+    return _Near(distances, others, own_distances, own_others, here, left, area)
+
+
+def _formula(cells: np.ndarray, fitted: _Fitted, reach: float, *, far: bool) -> _Formula:
+    wrong, near = fitted.wrong(fitted.guess.held_out), _near(cells, fitted.points)
+    if not near.area.any():
+        return _Formula(np.zeros(len(cells)), near.distances[:, 0], np.zeros(len(wrong)), near.area, 0.0)
+    grows = _growth(fitted, near.own_others, wrong, near.left, near.area)
+    smooth = _growth_far(fitted, near.own_others, wrong, near.left, near.area) - grows if far else 0.0
+    here, left = near.held(reach, grows)
+    scale = Scale(wrong / np.maximum(left, ROUNDING), near.area)
+    needed = wrong / (scale.around(near.own_distances[:, 1:], near.own_others[:, 1:]) * left + ROUNDING)
+    bare = scale.around(near.distances, near.others) * here
+    return _Formula(bare, near.distances[:, 0], needed, near.area, smooth)
 
 
 def _growth(fitted: _Fitted, own: np.ndarray, wrong: np.ndarray, left: np.ndarray, area: np.ndarray) -> float:
@@ -347,20 +388,3 @@ def _seen(fitted: _Fitted, errors: np.ndarray) -> np.ndarray:
     low, high = fitted.shown.limits
     above = fitted.shown.heights(fitted.filled, beyond=BEYOND) - fitted.shown.heights(fitted.filled)
     return np.asarray(np.maximum(errors - above / max(high - low, np.finfo(float).tiny), LEFT_ABOVE * errors))
-
-
-class _Scale:
-    """Held-out error for a hole of size 1, averaged around any place."""
-
-    def __init__(self, scales: np.ndarray, area: np.ndarray) -> None:
-        self._roots = np.sqrt(scales)
-        self._shares = np.minimum(area / area.mean(), 1.0) + 1e-3
-        self._floor = FLOOR * quantile(scales, area, 0.5)
-        self._everywhere = EVERYWHERE * typical(scales, area)
-
-    def around(self, distances: np.ndarray, others: np.ndarray) -> np.ndarray:
-        distances, others = distances[:, :NEIGHBOURS], others[:, :NEIGHBOURS]
-        weights = self._shares[others] / (distances / distances.mean(axis=1, keepdims=True) + 0.3)
-        # The mean of roots, squared: one wild neighbour counts, but not for everything around it.
-        local = ((weights * self._roots[others]).sum(axis=1) / weights.sum(axis=1)) ** 2
-        return np.asarray(np.hypot(local, self._floor) + self._everywhere)
