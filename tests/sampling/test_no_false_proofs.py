@@ -47,9 +47,10 @@ def autocast(model, batch):
 
 @dataclass(frozen=True)
 class Case:
-    """One convex run, drawn from a seed."""
+    """One convex run, drawn from a seed; of features that a BatchNorm before the linear model measures, if asked."""
 
     seed: int
+    normed: bool = False
 
     def landscape(self):
         """Its Landscape, and what it is in words; None where the format cannot hold the loss at the centre."""
@@ -60,7 +61,11 @@ class Case:
         counts = [int(rng.integers(3, 12)) for _ in range(rng.integers(1, 3))]
         words = f"seed {self.seed}: {loss}, {form}, {'raw' if raw else 'scaled'}, radius {radius:.1e}, {counts}"
         model, x, y, forward = self._subject(rng, loss, form, samples, features, raw)
-        objective = la.Objective(model, (x, y), LOSSES[loss], forward=forward, batch_size=int(rng.integers(2, 80)))
+        how = {"forward": forward, "batch_size": int(rng.integers(2, 80))}
+        if self.normed:
+            model = nn.Sequential(nn.BatchNorm1d(features, affine=False), model)
+            how |= {"batchnorm": "recalibrated"}
+        objective = la.Objective(model, (x, y), LOSSES[loss], **how)
         axes = tuple("xy"[: len(counts)])
         precision = form.removeprefix("precision=") if form.startswith("precision") else "exact"
         plane = la.Plane.random(objective, axes=axes, seed=self.seed, still=())
@@ -99,12 +104,12 @@ def _floats(y):
     return y.float() if y.is_floating_point() else y
 
 
-def false_claims(seeds) -> tuple[int, list[str]]:
+def false_claims(seeds, **kind) -> tuple[int, list[str]]:
     """How many runs had a value, and those of which something false was said."""
     torch.set_num_threads(1)
     looked, wrong = 0, []
     for seed in seeds:
-        landscape, words = Case(seed).landscape()
+        landscape, words = Case(seed, **kind).landscape()
         if landscape is None or not (landscape["status"].values == 1).any():
             continue
         looked += 1
@@ -121,12 +126,13 @@ def test_no_convex_loss_is_called_non_convex():
     assert looked > RUNS / 10 / 2
 
 
+@pytest.mark.parametrize("normed", [False, True])
 @pytest.mark.parametrize("few", [2, 8, 100])  # the last is all that there are
-def test_no_convex_loss_is_called_non_convex_where_a_few_samples_must_do(monkeypatch, few):
+def test_no_convex_loss_is_called_non_convex_where_a_few_samples_must_do(monkeypatch, few, normed):
     """As if every point were costly, and double precision too much for any run."""
     monkeypatch.setattr(noise, "COSTLY", 0.0)
     monkeypatch.setattr(noise, "FEW_SAMPLES", few)
-    looked, wrong = false_claims(range(1, RUNS, 40))
+    looked, wrong = false_claims(range(1, RUNS, 40), normed=normed)
     assert not wrong, "\n".join(wrong)
     assert looked > RUNS / 40 / 2
 
@@ -245,17 +251,21 @@ def test_what_stands_out_costs_its_three_points_and_one_move(evaluations):
     assert len(evaluations) == 4
 
 
-def test_a_short_run_at_costly_points_is_proved_without_double_precision(evaluations, monkeypatch):
+@pytest.mark.parametrize("batchnorm", ["frozen", "recalibrated"])
+def test_a_short_run_at_costly_points_is_proved_without_double_precision(evaluations, monkeypatch, batchnorm):
     monkeypatch.setattr(noise, "COSTLY", 0.0)
     x = torch.linspace(-2, 2, 40)[:, None]
     torch.manual_seed(0)
-    objective = la.Objective(nn.Sequential(nn.Linear(1, 4), nn.Tanh(), nn.Linear(4, 1)), (x, x**2), F.mse_loss)
+    model = nn.Sequential(nn.Linear(1, 4), nn.BatchNorm1d(4), nn.Tanh(), nn.Linear(4, 1))
+    objective = la.Objective(model, (x, x**2), F.mse_loss, batchnorm=batchnorm)
     plane, grid = la.Plane.random(objective, seed=0), la.Grid(x=(-2, 2, 5), y=(-2, 2, 5))
     found = proof(la.sample(objective, plane, grid))
     assert found.proves
     assert not found.inequality.double
     assert "double precision" not in found.words
     assert len(evaluations) == 1 + noise.SHAKES  # of a few samples, and none of all
+    if batchnorm == "recalibrated":  # there is no shorter format then
+        return
     del evaluations[:]
     short = proof(la.sample(objective, plane, grid, precision="bf16"))
     assert short.proves

@@ -89,7 +89,8 @@ def reckoned(objective: Objective) -> float:
     except Exception:  # a model may refuse a batch of another size, in its own words
         flops, calls = _counted(objective, whole)
     arithmetic = flops / RATE.get(objective.device.type, RATE["cpu"])
-    return float(objective.batches.number * (arithmetic + calls * CALL_SECONDS))
+    passes = 2 if objective.batchnorm == "recalibrated" else 1  # the first measures the statistics
+    return float(passes * objective.batches.number * (arithmetic + calls * CALL_SECONDS))
 
 
 def building(plane: Plane) -> float:

@@ -12,7 +12,7 @@ import xarray as xr
 from tqdm.auto import tqdm
 
 from lossatlas.errors import SpecError
-from lossatlas.evaluate.graph.trace import why_not
+from lossatlas.evaluate.graph.trace import unlike
 from lossatlas.evaluate.plans import PRECISIONS
 from lossatlas.evaluate.rounding import Reference
 from lossatlas.evaluate.rule import building, reckoned
@@ -130,7 +130,7 @@ def _without_doubles(
     dearer = SHARING if journal.evaluation.get("plan", {}).get("name") == "shared" else 1
     if exact and SHARE * int(evaluated(landscape).sum()) >= DOUBLES * dearer:
         return None
-    if why_not(objective) or reckoned(objective) + building(plane) < COSTLY:
+    if unlike(objective) or reckoned(objective) + building(plane) < COSTLY:
         return None
     with contextlib.suppress(torch.OutOfMemoryError, *_FAULTS):
         few = _Measurement(glimpse(objective, FEW_SAMPLES), plane, landscape, _bar(show=False), wide=False)

@@ -17,7 +17,7 @@ from lossatlas.objective import Objective
 from lossatlas.objective.batches import map_tensors, size_of, tensors_of
 from lossatlas.oneline import first_line
 
-__all__ = ["HALF", "Trace", "UntraceableError", "cast", "trace", "why_not"]
+__all__ = ["HALF", "Trace", "UntraceableError", "cast", "trace", "unlike", "why_not"]
 
 HALF = (torch.bfloat16, torch.float16)
 
@@ -75,6 +75,11 @@ def _rows_of(batch: Any) -> int:
 
 def why_not(objective: Objective) -> str:
     """Why an objective has no graph that would mean the same at every point; empty where it may have one."""
+    return "BatchNorm is measured afresh at every point" if objective.batchnorm == "recalibrated" else unlike(objective)
+
+
+def unlike(objective: Objective) -> str:
+    """Why an objective on a few of its samples would not be a small one of the same kind; empty where it would."""
     if objective.training:
         return "training mode draws random numbers"
     if objective.tasks.given:
@@ -83,8 +88,6 @@ def why_not(objective: Objective) -> str:
         return "the forward pass takes derivatives"
     if torch.is_autocast_enabled(objective.device.type):
         return "autocast is on around the run, and rounds differently in a graph and in threads"
-    if objective.batchnorm == "recalibrated":
-        return "BatchNorm is measured afresh at every point"
     if not objective.batches.kept:
         return "the data does not stay on the device"
     if any(_rows_of(batch) != size for batch, size in zip(objective.batches, objective.sizes, strict=True)):
