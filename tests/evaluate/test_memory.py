@@ -1,7 +1,7 @@
 """How much memory does a scan take beside a plain evaluation of the same model?
 
 Method: the peak resident set (``ru_maxrss``) of a fresh process that evaluates a network like ResNet-56 on 500 images
-of CIFAR's shape, batch by batch, against one that scans twelve points with the same batches. What reads a graph
+of CIFAR's shape, batch by batch, against one that scans six points with the same batches. What reads a graph
 (``torch.export``) takes some 100 MiB however large the model is, so there both processes load it.
 """
 
@@ -47,7 +47,7 @@ else:
     import lossatlas as la
     objective = la.Objective(net, (x, y), F.cross_entropy)
     plane = la.Plane.random(objective, seed=0)
-    la.sample(objective, plane, la.Grid(x=(-1, 1, 4), y=(-1, 1, 3)), plan=sys.argv[1], progress=False)
+    la.sample(objective, plane, la.Grid(x=(-1, 1, 3), y=(-1, 1, 2)), plan=sys.argv[1], progress=False)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 
