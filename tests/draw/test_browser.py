@@ -18,6 +18,7 @@ from lossatlas.draw import draw
 from lossatlas.draw.report import report
 from lossatlas.draw.statement import statements
 from lossatlas.figure.overlays import Path as Way
+from lossatlas.figure.overlays import Points
 from lossatlas.figure.parts import Table
 from lossatlas.results.landscape import with_standard_error
 
@@ -242,6 +243,17 @@ def test_a_path_is_played(browser: Any, bowl: xr.Dataset, tmp_path: Path) -> Non
     visit.becomes(lambda: visit.page.locator(".player output").inner_text(), "5 of 10, epoch 5")
     visit.page.locator("#play").click()
     visit.until("lossatlas.state.time > 0.5")
+    assert visit.faults == []
+
+
+def test_the_key_shows_a_path_as_a_line_and_places_by_their_symbol(
+    browser: Any, bowl: xr.Dataset, tmp_path: Path
+) -> None:
+    way = Way(x=np.linspace(-1, 0, 11), y=np.linspace(1, 0, 11), label="training")
+    places = Points(x=[0.5], y=[0.5], label="networks")
+    visit = Visit(browser, draw(bowl, tmp_path / "a.html", overlays=[way, places]))
+    shapes = "[...document.querySelectorAll('#key svg')].map((one) => one.firstElementChild.tagName)"
+    visit.becomes(shapes, ["line", "path"])
     assert visit.faults == []
 
 

@@ -68,7 +68,7 @@ function Key({ content, state }: { content: Content; state: State }) {
       {[...found].sort().map((status) => (
         <li key={status} data-status={status}><i class={`hatch s${status}`} />{content.reasons[status]}{status === "5" && ": between the evaluated points"}</li>
       ))}
-      {content.overlays.map((one, n) => one.label && <li key={`o${n}`}>{one.kind !== "regions" && <svg width="22" height="10" aria-hidden="true"><line x1="0" x2="22" y1="5" y2="5" stroke={one.colour} stroke-width="3" /></svg>}<bdi>{one.label}</bdi></li>)}
+      {content.overlays.map((one, n) => one.label && <li key={`o${n}`}>{one.kind === "points" ? <Mark symbol={one.symbol} colour={one.colour} /> : one.kind !== "regions" && <svg width="22" height="10" aria-hidden="true"><line x1="0" x2="22" y1="5" y2="5" stroke={one.colour} stroke-width="3" /></svg>}<bdi>{one.label}</bdi></li>)}
     </ul>
   );
 }

@@ -16,7 +16,7 @@ from lossatlas.field.lowest import lowest
 from lossatlas.field.ruggedness import ruggedness
 from lossatlas.field.stated import another_view
 from lossatlas.figure.ranges import Range
-from lossatlas.figure.words import apart, capital, means_over, number, percent
+from lossatlas.figure.words import NAMELESS, apart, capital, means_over, number, percent
 from lossatlas.results.landscape import Status, structured
 from lossatlas.results.moves import ATTACKS, moved_words, not_convex, of_inputs
 from lossatlas.results.naming import OWN_LOSS
@@ -231,7 +231,7 @@ def _at_centre(proofs: Sequence[Proof]) -> str:
 def common(landscapes: Sequence[xr.Dataset], attribute: str, before: str = "", after: str = "") -> str:
     """An attribute of all, each of its values once."""
     found = unique(str(landscape.attrs.get(attribute, "")) for landscape in landscapes)
-    nameless = {"samples": ("0",), "data": ("tensors", "batches")}.get(attribute, ())
+    nameless = {"samples": ("0",), "data": NAMELESS}.get(attribute, ())
     found = [entry for entry in found if entry and entry not in nameless]
     return f"{before}{', '.join(found)}{after}" if found else ""
 

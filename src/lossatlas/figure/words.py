@@ -8,11 +8,15 @@ from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 __all__ = [
-    "WAY", "apart", "ascii_only", "capital", "column_title", "means_over", "number", "numbers", "percent", "with_range",
+    "NAMELESS", "WAY", "apart", "ascii_only", "capital", "column_title", "means_over", "number", "numbers", "percent",
+    "with_range",
 ]  # fmt: skip
 
 WAY = re.compile(r"^from (?P<start>.+) \(0\) to (?P<end>.+) \(1\)$")
 """What the axis of a straight way between two networks is called."""
+
+NAMELESS = ("tensors", "batches")
+"""What data is called that has no name: a picture gives the number of samples alone."""
 
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _LOWERED = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")

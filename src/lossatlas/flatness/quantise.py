@@ -25,7 +25,7 @@ from tqdm import tqdm
 from lossatlas.curvature.products import Matrix
 from lossatlas.errors import SpecError
 from lossatlas.figure.plot import Plot, onto
-from lossatlas.figure.words import number, percent
+from lossatlas.figure.words import NAMELESS, number, percent
 from lossatlas.flatness import quantise_plot
 from lossatlas.objective import Objective
 from lossatlas.objective.described import samples_words
@@ -251,7 +251,7 @@ def quantise(
     count = {name: tensor.numel() for name, tensor in objective.origin.items()}
     return Quantised(
         title=objective.name,
-        about=f"{objective.data_name}, {samples_words(objective)}",
+        about=", ".join([*({objective.data_name} - set(NAMELESS)), samples_words(objective)]),
         centre=objective(),
         steps=steps,
         tensors=len(new),
