@@ -38,3 +38,11 @@ def test_each_has_words_a_plot_and_a_picture_in_a_notebook(objective: la.Objecti
         assert found.words.startswith("Hessian of Sequential")
         assert words in found.words
         assert found.plot()._repr_png_().startswith(b"\x89PNG")
+
+
+def test_data_without_a_name_is_not_named_in_the_words_of_curvature() -> None:
+    x, y = torch.randn(20, 3), torch.randint(0, 2, (20,))
+    nameless = la.Objective(nn.Linear(3, 2), (x, y), F.cross_entropy)
+    named = la.Objective(nn.Linear(3, 2), (x, y), F.cross_entropy, data_name="coins")
+    assert "over 20 samples." in la.eigenvalues(nameless, k=1).subject.words
+    assert "over 20 samples of coins." in la.eigenvalues(named, k=1).subject.words

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from lossatlas.figure.words import capital, means_over, number
+from lossatlas.figure.words import NAMELESS, capital, means_over, number
 from lossatlas.objective import Objective
 from lossatlas.objective.reduction import name_of
 from lossatlas.oneline import number_of, one_line, verb_of
@@ -91,9 +91,10 @@ def subject(
     """Describe the curvature of an objective; for the arguments see :class:`Subject`."""
     loss = "its own loss" if objective.loss is None else name_of(objective.loss)
     which = "parameters" if tensors == "all" else "weights (biases and norms still)"
+    data = "" if objective.data_name in NAMELESS else f" of {objective.data_name}"
     parts = [
         f"{MATRICES[kind]} of {objective.name}, {f'{size:,}'.replace(',', ' ')} {which}",
-        f"mean of {loss} over {_count(objective)}{number_of(objective.samples, 'sample')} of {objective.data_name}",
+        f"mean of {loss} over {_count(objective)}{number_of(objective.samples, 'sample')}{data}",
     ]
     if objective.batchnorm_words:
         parts.append(f"BatchNorm {objective.batchnorm_words}")
