@@ -104,7 +104,7 @@ def _number_or_text(text: str) -> float | str:
 def named(
     runs: tuple[str, ...], labels: tuple[str, ...], plain: str = "a run folder", form: str = "NAME=RUN"
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Runs and what they are called: those given plainly first, then those of ``--label NAME=RUN``.
+    """Runs and what they are called: those given plainly first, then those that only ``--label NAME=RUN`` gives.
 
     Args:
         runs: without names.
@@ -121,6 +121,8 @@ def named(
     Example:
         >>> named(("runs/a",), ("SGD=runs/b",))
         (('runs/a', 'runs/b'), ('', 'SGD'))
+        >>> named(("runs/a", "runs/b"), ("SGD=runs/b",))
+        (('runs/a', 'runs/b'), ('', 'SGD'))
     """
     pairs = []
     for label in labels:
@@ -131,5 +133,12 @@ def named(
         pairs.append(next((split for split in reversed(splits) if Path(split[1]).exists()), splits[0]))
     if not runs and not pairs:
         raise SpecError(f"{form.partition('=')[2]} is missing: give {plain}, or --label {form}")
-    every = (*runs, *(run for _, run in pairs))
-    return every, (*[""] * len(runs), *(name for name, _ in pairs)) if pairs else ()
+    every, names = list(runs), [""] * len(runs)
+    for name, run in pairs:
+        plainly = [at for at, one in enumerate(runs) if Path(one) == Path(run) and not names[at]]
+        if plainly:
+            names[plainly[0]] = name
+        else:
+            every.append(run)
+            names.append(name)
+    return tuple(every), tuple(names) if pairs else ()
