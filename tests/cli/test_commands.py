@@ -660,5 +660,5 @@ def test_info_leaves_out_what_is_empty_and_prints_rows_line_by_line(capsys):
 
     rows = [{"block": "conv1", "λmax": 6.734846663360816}, {"block": "head", "λmax": 1.106}]
     _print({"created": "", "software": "the original code", "by layer": {"rows": rows}})
-    table = ["by layer:", "  rows:", "    block conv1, λmax 6.7348", "    block head, λmax 1.106"]
+    table = ["by layer:", "  rows:", "    block conv1, λmax 6.73485", "    block head, λmax 1.106"]
     assert capsys.readouterr().out.splitlines() == ["software: the original code", *table]
