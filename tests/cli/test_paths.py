@@ -160,7 +160,7 @@ def test_barriers_before_and_after_alignment_and_along_a_curve(here):
     for words in (
         "BatchNorm recalibrated",
         "straight line: barrier",
-        "may have no barrier",
+        "another permutation of the units, may have none",
         "of 12 units in 1 group permuted",
         "straight line after alignment: barrier",
         "local optimum",
@@ -190,7 +190,7 @@ def test_a_line_that_alignment_leaves_as_it_is_is_drawn_once_and_said(here):
     assert len(ways.plot().panels[0].series) == 1
     picture = (here / "a.svg").read_text()
     assert said in picture
-    assert "Barrier: " in picture
+    assert "Barrier of the loss: " in picture
 
 
 def test_ways_are_kept_and_drawn_again_without_the_model(here, monkeypatch):

@@ -125,3 +125,15 @@ def test_a_table_of_sentences_takes_the_whole_width_and_a_small_one_does_not(tmp
     page = report(tmp_path / "a.html", "A", [Heading("Wide"), wide, Heading("Small"), small]).read_text()
     assert page.count('<section class="broad">') == 1
     assert page.index('<section class="broad">') < page.index("ruggedness") < page.index("<section>")
+
+
+def test_a_count_in_a_table_is_given_whole(tmp_path):
+    page = report(tmp_path / "page.html", "T", [Table([{"parameters": 8256, "share": 0.123456}])])
+    assert "<td>8256</td><td>0.123</td>" in page.read_text()
+
+
+def test_a_note_that_stands_below_the_picture_is_not_said_again(tmp_path):
+    page = report(tmp_path / "page.html", "T", [PLOT, Note("It proves <nothing>."), Note("Another one.")]).read_text()
+    assert page.count("<figcaption>It proves &lt;nothing&gt;.</figcaption>") == 1
+    assert '<p class="note">It proves' not in page
+    assert '<p class="note">Another one.</p>' in page

@@ -33,7 +33,7 @@ from lossatlas.space.parameters import Parameters
 
 __all__ = ["CAVEAT", "Barrier", "barrier", "height", "heights", "with_error"]
 
-CAVEAT = "Another path, or a permutation of the units, may have no barrier."
+CAVEAT = "A barrier belongs to its path: another one, or another permutation of the units, may have none."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,9 +85,9 @@ def heights(found: Sequence[Barrier]) -> str:
     Example:
         >>> low = Barrier(height=0.25, above_mean=0.0, at=0.5, ends=(1.0, 2.0), grid_error=0.0)
         >>> heights([low]), heights([low, low])
-        ('Barrier: 0.25.', 'Barriers, in the order of the key: 0.25, 0.25.')
+        ('Barrier of the loss: 0.25.', 'Barriers of the loss, in the order of the key: 0.25, 0.25.')
     """
-    head = "Barrier" if len(found) == 1 else "Barriers, in the order of the key"
+    head = "Barrier of the loss" if len(found) == 1 else "Barriers of the loss, in the order of the key"
     return f"{head}: {', '.join(number(one.height, 3) for one in found)}."
 
 

@@ -175,7 +175,8 @@ def _written(kind: type, run: Sequence[Any], said: set[str], here: set[str]) -> 
     if kind is str:
         return "\n".join(f"<p>{html.escape(text)}</p>" for text in run if _once(text, here))
     if kind is Note:
-        return "\n".join(f'<p class="note">{html.escape(one.text)}</p>' for one in run if _once(one.text, said))
+        notes = [one.text for one in run if one.text not in here and _once(one.text, said)]
+        return "\n".join(f'<p class="note">{html.escape(note)}</p>' for note in notes)
     if kind is Heading:
         return "\n".join(f"<h2>{html.escape(part.text)}</h2>" for part in run)
     if kind is Table:
@@ -262,4 +263,6 @@ def _cell(tag: str, text: str, *, long: bool) -> str:
 
 
 def _text(value: float | str) -> str:
-    return value if isinstance(value, str) else number(float(value))
+    if isinstance(value, str):
+        return value
+    return number(float(value), 15 if float(value).is_integer() else 3)  # a count is given whole
