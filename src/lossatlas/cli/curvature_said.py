@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
@@ -51,12 +50,10 @@ def say_rows(wish: Any, about: str, rows: list[dict[str, Any]], caveats: tuple[s
 
 def bar_of(wish: Any) -> dict[str, Any]:
     """A progress bar of products, with how many both ends, the trace and the density take at most."""
-    from lossatlas.curvature.density import density_of
-    from lossatlas.curvature.spectrum import ends_of
+    from lossatlas.curvature.density import STEPS
+    from lossatlas.curvature.subspace import MOST
 
-    most = inspect.signature(ends_of).parameters["most"].default
-    steps = inspect.signature(density_of).parameters["steps"].default
-    total = most * (1 + (wish.k > 1)) + wish.probes + wish.density * wish.vectors * steps
+    total = MOST * (1 + (wish.k > 1)) + wish.probes + wish.density * wish.vectors * STEPS
     return {"bar_format": "curvature: {n} of at most {total} products [{elapsed}]", "total": total}
 
 

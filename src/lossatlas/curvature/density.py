@@ -24,13 +24,17 @@ from lossatlas.objective import Objective
 from lossatlas.oneline import number_of, one_line
 from lossatlas.space.parameters import Parameters
 
-__all__ = ["Density", "densities_of", "density_of", "spectral_density"]
+__all__ = ["STEPS", "Density", "densities_of", "density_of", "spectral_density"]
 
 SHOWN = 8
 """Of how many blocks a picture shows the density: as many as colours can tell apart."""
 
 _ROUNDING = 1e-5
 """Eigenvalues that differ by less than about this share of the largest are one line."""
+
+
+STEPS = 40
+"""Products for each random vector, unless told otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +137,7 @@ def spectral_density(
     params: Parameters | None = None,
     *,
     probes: int = 5,
-    steps: int = 40,
+    steps: int = STEPS,
     points: int = 400,
     kind: Kind = "hessian",
     tensors: Which = "all",
@@ -151,7 +155,7 @@ def spectral_density(
     params: Parameters | None = None,
     *,
     probes: int = 5,
-    steps: int = 40,
+    steps: int = STEPS,
     points: int = 400,
     kind: Kind = "hessian",
     tensors: Which = "all",
@@ -169,7 +173,7 @@ def spectral_density(
     params: Parameters | None = None,
     *,
     probes: int = 5,
-    steps: int = 40,
+    steps: int = STEPS,
     points: int = 400,
     kind: Kind = "hessian",
     tensors: Which = "all",
@@ -210,7 +214,7 @@ def spectral_density(
     return density_of(matrix, **options) if by is None else densities_of(matrix, by=by, **options)
 
 
-def density_of(matrix: Matrix, *, probes: int = 5, steps: int = 40, points: int = 400, seed: int = 0) -> Density:
+def density_of(matrix: Matrix, *, probes: int = 5, steps: int = STEPS, points: int = 400, seed: int = 0) -> Density:
     """The density of the eigenvalues of a matrix at its point, see :func:`spectral_density`."""
     _check(probes=probes, steps=steps, points=points, seed=seed)
     found = answered(matrix, _asking(matrix, probes, steps, seed, room=room_for(matrix)))
@@ -218,7 +222,7 @@ def density_of(matrix: Matrix, *, probes: int = 5, steps: int = 40, points: int 
 
 
 def densities_of(
-    matrix: Matrix, *, by: str, probes: int = 5, steps: int = 40, points: int = 400, seed: int = 0
+    matrix: Matrix, *, by: str, probes: int = 5, steps: int = STEPS, points: int = 400, seed: int = 0
 ) -> Blocks[Density]:
     """The densities of the diagonal blocks of a matrix at its point, see :func:`spectral_density`."""
     _check(probes=probes, steps=steps, points=points)

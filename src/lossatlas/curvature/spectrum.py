@@ -16,7 +16,7 @@ from lossatlas.curvature.blocks import Beside, Blocks, blocks_of
 from lossatlas.curvature.products import GIB, How, Kind, Matrix, Which
 from lossatlas.curvature.recurrence import slim
 from lossatlas.curvature.subject import Subject, ends_words
-from lossatlas.curvature.subspace import FLOOR, WHOLE, Pairs, completed, dense, extreme
+from lossatlas.curvature.subspace import FLOOR, MOST, WHOLE, Pairs, completed, dense, extreme
 from lossatlas.errors import SpecError
 from lossatlas.expected import check_kind
 from lossatlas.figure.plot import Mark, Panel, Plot, Series, onto, symmetric_below
@@ -181,7 +181,7 @@ def eigenvalues(
     memory: int = 2 * GIB,
     tolerance: float = 0.01,
     seed: int = 0,
-    most: int = 200,
+    most: int = MOST,
     vectors: bool = True,
 ) -> Eigen: ...
 
@@ -200,7 +200,7 @@ def eigenvalues(
     memory: int = 2 * GIB,
     tolerance: float = 0.01,
     seed: int = 0,
-    most: int = 200,
+    most: int = MOST,
     vectors: bool = True,
 ) -> Blocks[Eigen]: ...
 
@@ -218,7 +218,7 @@ def eigenvalues(
     memory: int = 2 * GIB,
     tolerance: float = 0.01,
     seed: int = 0,
-    most: int = 200,
+    most: int = MOST,
     vectors: bool = True,
 ) -> Eigen | Blocks[Eigen]:
     """The k smallest and the k largest eigenvalues, with their vectors.
@@ -281,7 +281,7 @@ def ends_of(
     k: int = 1,
     tolerance: float = 0.01,
     seed: int = 0,
-    most: int = 200,
+    most: int = MOST,
     start: Tensor | None = None,
     vectors: bool = True,
 ) -> Eigen:
@@ -316,7 +316,7 @@ def ends_by(
     k: int = 1,
     tolerance: float = 0.01,
     seed: int = 0,
-    most: int = 200,
+    most: int = MOST,
     vectors: bool = True,
 ) -> Blocks[Eigen]:
     """Both ends of the spectrum of each diagonal block of a matrix, see :func:`eigenvalues`.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from lossatlas.figure.words import NAMELESS, capital, means_over, number
+from lossatlas.figure.words import NAMELESS, capital, counted, number
 from lossatlas.objective import Objective
 from lossatlas.objective.reduction import name_of
 from lossatlas.oneline import number_of, one_line, verb_of
@@ -112,10 +112,9 @@ def ends_words(found: Any) -> str:
 
 def _count(objective: Objective) -> str:
     """What the mean is over, where that is not samples and a point was evaluated."""
-    known = objective.counts.get("loss")
-    if known is None or known.unit == "sample":
-        return ""
-    return f"{means_over({'loss': asdict(known)}).removeprefix('means over ')} in "
+    told = {name: asdict(count) for name, count in objective.counts.items() if name == "loss"}
+    words = counted(told, samples=False)
+    return f"{words} in " if words else ""
 
 
 def _listed(words: tuple[str, ...]) -> str:

@@ -20,10 +20,13 @@ from torch import Tensor
 from lossatlas.curvature.asking import Asking, Multiplied, counted, dots, drawn
 from lossatlas.oneline import one_line
 
-__all__ = ["FLOOR", "WHOLE", "Pairs", "Subspace", "completed", "dense", "extreme", "sizes_of"]
+__all__ = ["FLOOR", "MOST", "WHOLE", "Pairs", "Subspace", "completed", "dense", "extreme", "sizes_of"]
 
 FLOOR = 0.01
 """Eigenvalues smaller than this share of the largest are not told apart from it with more than its accuracy."""
+
+MOST = 200
+"""Products after which an iteration gives up, unless told otherwise."""
 
 WHOLE = (24, 128)
 """Up to this size a matrix is built whole: where one eigenvalue is wanted at either end, and where more are."""

@@ -8,8 +8,8 @@ from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 __all__ = [
-    "NAMELESS", "WAY", "apart", "ascii_only", "capital", "column_title", "means_over", "number", "numbers", "percent",
-    "with_range",
+    "NAMELESS", "WAY", "apart", "ascii_only", "capital", "column_title", "counted", "means_over", "number", "numbers",
+    "percent", "with_range",
 ]  # fmt: skip
 
 WAY = re.compile(r"^from (?P<start>.+) \(0\) to (?P<end>.+) \(1\)$")
@@ -124,9 +124,14 @@ def means_over(counts: Mapping[str, Mapping[str, Any]], *, samples: bool = True)
         >>> means_over({"loss": {"unit": "token", "number": 2096.0}, "error": {"unit": "sample", "number": 15}})
         'means over 2 096 tokens and 15 samples'
     """
+    told = counted(counts, samples=samples)
+    return f"means over {told}" if told else ""
+
+
+def counted(counts: Mapping[str, Mapping[str, Any]], *, samples: bool = True) -> str:
+    """How many of what means are over; for the arguments see :func:`means_over`."""
     told = [count for count in counts.values() if samples or count["unit"] != "sample"]
-    each = dict.fromkeys(f"{count['number']:,.10g} {count['unit']}s".replace(",", " ") for count in told)
-    return f"means over {' and '.join(each)}" if each else ""
+    return " and ".join(dict.fromkeys(f"{count['number']:,.10g} {count['unit']}s".replace(",", " ") for count in told))
 
 
 def percent(share: float) -> str:

@@ -249,9 +249,10 @@ def quantise(
         alone = _layers(objective, new, slope, progress) if rounding.bits == single else ()
         steps.append(_measured(objective, rounding, new, slope, points, alone))
     count = {name: tensor.numel() for name, tensor in objective.origin.items()}
+    nameless = objective.data_name in NAMELESS
     return Quantised(
         title=objective.name,
-        about=", ".join([*({objective.data_name} - set(NAMELESS)), samples_words(objective)]),
+        about=samples_words(objective) if nameless else f"{objective.data_name}, {samples_words(objective)}",
         centre=objective(),
         steps=steps,
         tensors=len(new),

@@ -172,13 +172,13 @@ def merged(model: nn.Module, folder: Path) -> dict[str, Tensor]:
             raise SpecError(f"adapter {folder} does not fit {type(model).__name__}: {first_line(fault)}") from fault
     if lost := [str(w.message) for w in told if "missing adapter keys" in str(w.message)]:
         raise SpecError(f"adapter {folder} does not fit {type(model).__name__}: {first_line(lost[0])[:200]}")
+    instead = "give the adapted model itself as model"
+    if not callable(merge := getattr(adapted, "merge_and_unload", None)):
+        raise SpecError(f"adapter {folder} cannot be merged into weights (its kind leaves them as they are); {instead}")
     try:
-        return dict(adapted.merge_and_unload().state_dict())
-    except (AttributeError, NotImplementedError, ValueError) as fault:
-        raise SpecError(
-            f"adapter {folder} cannot be merged into weights ({first_line(fault)}); give the adapted model "
-            "itself as model"
-        ) from fault
+        return dict(merge().state_dict())
+    except (NotImplementedError, ValueError) as fault:
+        raise SpecError(f"adapter {folder} cannot be merged into weights ({first_line(fault)}); {instead}") from fault
 
 
 def _check_weights(folder: Path) -> None:
