@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import click
 
 from lossatlas.cli.filming import grown, lengths, walked
-from lossatlas.cli.needed import Checked, needing, says
+from lossatlas.cli.needed import needing, says
 from lossatlas.cli.printed import named
+from lossatlas.cli.sections import Sectioned
 from lossatlas.errors import SpecError, unknown
 
 __all__ = ["animate_command"]
@@ -17,7 +19,15 @@ __all__ = ["animate_command"]
 FILMS = ("turn", "morph", "zoom", "path")
 
 
-@click.command("animate", cls=Checked)
+class _Filming(Sectioned):
+    sections: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "What is shown": ("film", "label", "labels", "value", "factor"),
+        "Range and colours": ("scale", "clip", "theme", "contours"),
+        "Out": ("out", "seconds", "rate", "width"),
+    }
+
+
+@click.command("animate", cls=_Filming)
 @click.argument("runs", nargs=-1, metavar="RUN...")
 @click.option(
     "-o", "--out", required=True, metavar="FILM", help="An .mp4, .gif or .webp file, or a folder for png frames."
@@ -29,9 +39,7 @@ FILMS = ("turn", "morph", "zoom", "path")
     metavar="KIND",
     help="turn, morph (two runs), zoom, or path (a training run kept by lossatlas trajectory).",
 )
-@click.option(
-    "--label", "labels", multiple=True, metavar="NAME=RUN", help="A run and what to call it; may be repeated."
-)
+@click.option("--label", "labels", multiple=True, metavar="NAME=RUN", help="A run and what to call it. Repeatable.")
 @lengths()
 @needing(
     "--factor",
@@ -39,7 +47,8 @@ FILMS = ("turn", "morph", "zoom", "path")
     type=float,
     default=8.0,
     show_default=True,
-    help="How many times closer a zoom ends.",
+    metavar="TIMES",
+    help="How much closer a zoom ends.",
 )
 @click.option("--value", metavar="NAME", help="What is drawn: loss (default) or the name of a metric.")
 @click.option("--scale", metavar="SCALE", help="auto (default), linear, log.")

@@ -32,12 +32,28 @@ _CURVE = Need(words="a curve", met=lambda told: told["curve"] != "none", so="add
 @click.option("--to", required=True, metavar="FILE", help="Checkpoint of the second network.")
 @click.option("--align", is_flag=True, help="Permute the units of the second network to match the first.")
 @click.option("--curve", default="none", show_default=True, metavar="KIND", help="Train a curve: bezier or polygon.")
-@needing("--bends", needs=_CURVE, type=int, default=1, show_default=True, help="Number of trained points on the curve.")
-@needing("--epochs", needs=_CURVE, type=int, default=60, show_default=True, help="Epochs of training for the curve.")
 @needing(
-    "--lr", needs=_CURVE, type=float, default=0.05, show_default=True, help="Learning rate for training the curve."
+    "--bends", needs=_CURVE, type=int, default=1, show_default=True, metavar="N", help="Trained points on the curve."
 )
-@click.option("--steps", type=int, default=25, show_default=True, help="Points along each path.")
+@needing(
+    "--epochs",
+    needs=_CURVE,
+    type=int,
+    default=60,
+    show_default=True,
+    metavar="N",
+    help="Epochs of training for the curve.",
+)
+@needing(
+    "--lr",
+    needs=_CURVE,
+    type=float,
+    default=0.05,
+    show_default=True,
+    metavar="RATE",
+    help="Learning rate for training the curve.",
+)
+@click.option("--steps", type=int, default=25, show_default=True, metavar="N", help="Points along each path.")
 @click.option("--out", multiple=True, metavar="PICTURE", help="Draw the loss along the paths. Repeatable.")
 @needing(
     "--plane",
@@ -49,6 +65,7 @@ _CURVE = Need(words="a curve", met=lambda told: told["curve"] != "none", so="add
     "--grid",
     needs=(_CURVE, flag("plane", "report")),
     type=int,
+    metavar="N",
     default=31,
     show_default=True,
     help="Points along each axis of --plane.",

@@ -82,6 +82,7 @@ QUICK = Effort(depth=8, epochs=12, until=0.2, samples=100, points=9, seeds=2)
     needs=Need(words="--live", met=lambda told: told["kind"] == "live"),
     type=click.IntRange(0, 65535),
     default=8765,
+    metavar="N",
     help="Port of the --live page; 0: any that is free.",
 )
 def demo_command(out: Path | None, show: bool, quick: bool, kind: str | None, port: int) -> None:

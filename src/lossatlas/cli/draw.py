@@ -72,9 +72,7 @@ def _map(_context: click.Context, _option: click.Parameter, run: str | None) -> 
 @click.option(
     "-o", "--out", multiple=True, required=True, metavar="PICTURE", help="File to write; its suffix decides the format."
 )
-@click.option(
-    "--label", "labels", multiple=True, metavar="NAME=RUN", help="A run and what to call it; may be repeated."
-)
+@click.option("--label", "labels", multiple=True, metavar="NAME=RUN", help="A run and what to call it. Repeatable.")
 @click.option(
     "--config",
     type=click.Path(path_type=Path),

@@ -26,9 +26,9 @@ def lengths(needs: Need | tuple[Need, ...] = ()) -> Callable[[Callable[..., None
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         shown: dict[str, Any] = {"needs": needs, "show_default": True}
         for option in (
-            needing("--width", type=int, default=960, help="Width of the film, in pixels.", **shown),
-            needing("--rate", type=int, default=24, help="Frames of the film per second.", **shown),
-            needing("--seconds", type=float, default=6.0, help="Length of the film.", **shown),
+            needing("--width", type=int, default=960, metavar="PIXELS", help="Width of the film.", **shown),
+            needing("--rate", type=int, default=24, metavar="N", help="Frames per second.", **shown),
+            needing("--seconds", type=float, default=6.0, metavar="S", help="Length of the film, in seconds.", **shown),
         ):
             command = option(command)
         return command

@@ -36,6 +36,7 @@ __all__ = ["quantise_command"]
     help="Weights per group, with --by group.",
 )
 @click.option("--affine", is_flag=True, help="Use levels from the smallest weight to the largest, not centred on 0.")
+@click.option("--only", multiple=True, metavar="PATTERN", help='Round only these, such as "layer3.*". Repeatable.')
 @click.option("--skip", multiple=True, metavar="PATTERN", help='Leave these unrounded, such as "*embed*". Repeatable.')
 @click.option(
     "--points", default=6, show_default=True, metavar="N", help="Points on the line from W to the rounded weights."
@@ -47,7 +48,6 @@ __all__ = ["quantise_command"]
     help="Bits at which each layer is also rounded on its own (default: 4, or the fewest).",
 )
 @click.option("--no-forecast", is_flag=True, help="Skip the second-order forecast, so that no derivatives are needed.")
-@flags(("only",))
 @run_option()
 @flags(("out", "title"))
 @click.option("--json", "json", is_flag=True, help="Print JSON.")

@@ -28,6 +28,7 @@ _SAMPLING = flag("sample_while_training")
     type=click.IntRange(0, 65535),
     default=8765,
     show_default=True,
+    metavar="N",
     help="Port of the page; 0 takes any that is free.",
 )
 @click.option("--no-browser", is_flag=True, help="Only print the address.")
@@ -37,10 +38,22 @@ _SAMPLING = flag("sample_while_training")
     help="Sample the surface under every recorded path, at the lowest priority; needs --model and --data.",
 )
 @needing(
-    "--budget", needs=_SAMPLING, type=float, default=600.0, show_default=True, metavar="SECONDS", help="For each path."
+    "--budget",
+    needs=_SAMPLING,
+    type=float,
+    default=600.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Time for each path.",
 )
 @needing(
-    "--grid", needs=_SAMPLING, type=int, default=33, show_default=True, help="Points of the finest surface, 2^k + 1."
+    "--grid",
+    needs=_SAMPLING,
+    type=int,
+    default=33,
+    show_default=True,
+    metavar="N",
+    help="Points along each axis of the finest surface: 2^k + 1.",
 )
 @flags((*WHAT, "metric"), needs=_SAMPLING)
 def serve_command(
@@ -54,7 +67,7 @@ def serve_command(
     what lies in the named folders is shown, and nothing is changed there.
 
     With --sample-while-training a second process, of the lowest priority, samples the surface under each path, coarse
-    first, and keeps it beside the path, in its folder surface. A grid is begun only where the rest of the budget holds
+    first, and keeps it beside the path, in its folder surface. A grid is begun only if the rest of the budget allows
     it.
 
     \b

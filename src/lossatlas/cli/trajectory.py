@@ -32,7 +32,7 @@ _SURFACE = flag("model", "config", words="the surface under the path, which need
     help="What a lossatlas.Recorder wrote, or checkpoints. Repeat it for several runs in one plane.",
 )
 @click.option(
-    "--label", "labels", multiple=True, metavar="NAME=FOLDER", help="A folder and what to call it; may be repeated."
+    "--label", "labels", multiple=True, metavar="NAME=FOLDER", help="A folder and what to call it. Repeatable."
 )
 @flags(("config", "model"))
 @flags((name for name in WHAT if name not in ("config", "model", "prefix")), needs=_SURFACE)
@@ -48,14 +48,19 @@ _SURFACE = flag("model", "config", words="the surface under the path, which need
         ),
     ),
     type=int,
+    metavar="N",
     default=31,
     show_default=True,
     help="Points along each axis; the axes enclose the path.",
 )
 @click.option(
-    "--centre", default="mean", show_default=True, help="Take the variance about the 'mean' or the 'last' checkpoint."
+    "--centre",
+    default="mean",
+    show_default=True,
+    metavar="WHICH",
+    help="Take the variance about the mean or the last checkpoint.",
 )
-@click.option("--tensors", default="all", show_default=True, help="'all' parameters, or 'weights' as in the paper.")
+@click.option("--tensors", default="all", show_default=True, metavar="WHICH", help="all, or weights as in the paper.")
 @click.option(
     "--prefix",
     default="",
