@@ -12,6 +12,7 @@ import lossatlas as la
 from lossatlas.connect import curve_training
 from lossatlas.connect.barriers import barrier, height
 from lossatlas.connect.curve import Training
+from lossatlas.field.ways import MISFIT
 from lossatlas.figure.words import number
 from lossatlas.results.landscape import Axis, build
 from lossatlas.space.curvefile import load_curve
@@ -136,6 +137,9 @@ def test_statistics_along_the_curve_are_a_stated_choice():
     again = la.connect(la.Objective(a, data, F.cross_entropy, batchnorm="recalibrated"), a, b, steps=3, training=quick)
     mixed = la.connect(la.Objective(a, data, F.cross_entropy, batchnorm="interpolated"), a, b, steps=3, training=quick)
     assert [one.batchnorm for one in (frozen, again, mixed)] == ["frozen", "recalibrated", "interpolated"]
+    for one, words in ((frozen, "frozen at one network's statistics"), (again, "recalibrated")):
+        assert one.plot().caption[0].endswith(f" BatchNorm {words}.")
+        assert (one.plot().caption[-1] == MISFIT) == (one is frozen)
     # At the second network's end: frozen has the first one's statistics, interpolated its own, recalibrated the data's.
     b.train()
     with torch.no_grad():

@@ -8,6 +8,7 @@ import xarray as xr
 
 from lossatlas.draw.view import View, compile
 from lossatlas.errors import SpecError
+from lossatlas.field.ways import MISFIT
 from lossatlas.results.landscape import Axis, Status, build
 
 Make = Callable[..., xr.Dataset]
@@ -146,6 +147,20 @@ def test_the_caption_names_all_that_a_reader_needs(bowl: xr.Dataset) -> None:
         "Loss from 0.1 to 2.1, linear scale", "A slice that looks convex does not prove that the loss is.",
     ):  # fmt: skip
         assert part in words, part
+
+
+@pytest.mark.parametrize("label", ["from a.pt (0) to b.pt (1)", "towards b.pt", "fraction of the Bézier curve"])
+def test_the_caption_says_where_frozen_statistics_do_not_fit(line: Make, bowl: xr.Dataset, label: str) -> None:
+    t = np.linspace(0, 1, 21)
+    for one in (line(t * (1 - t), t=t), bowl):
+        for mode in ("frozen", "recalibrated", ""):
+            way = one.assign_attrs(batchnorm=mode, model="net").copy()
+            way[way["loss"].dims[0]].attrs["long_name"] = label
+            caption, wrong = compile(way).caption, mode == "frozen"
+            assert (MISFIT in " ".join(caption.sentences)) == wrong
+            assert (MISFIT in caption.proves) == wrong
+            assert ("BatchNorm frozen at one network's statistics" in caption.what) == wrong
+            assert ("BatchNorm frozen at one network's statistics" in caption.about) == wrong
 
 
 def test_a_caption_of_a_comparison_lists_what_differs_once(make: Make) -> None:

@@ -11,8 +11,12 @@ from click.testing import CliRunner
 
 import lossatlas as la
 from lossatlas.cli import atlas
+from lossatlas.draw.view import View, compile
 from lossatlas.errors import SpecError
 from lossatlas.field.checks import check
+from lossatlas.field.usual import usual
+from lossatlas.figure.words import number
+from lossatlas.results.landscape import Axis, build
 
 X = np.linspace(-1, 1, 21)
 BOWL = 0.1 + X[:, None] ** 2 + 2 * X**2
@@ -74,6 +78,43 @@ def test_frozen_statistics_on_the_way_to_another_network_are_odd():
         objective = la.Objective(net(0), data, torch.nn.functional.cross_entropy, batchnorm=mode)
         found = check(la.interpolate(objective, net(0), net(1), steps=5))
         assert ("Did BatchNorm lose its statistics?" in odd(found)) == wrong
+
+
+def test_frozen_statistics_on_a_plane_towards_another_network_are_odd_too():
+    bowl = field(BOWL).assign_attrs(batchnorm="frozen")
+    assert "Did BatchNorm lose its statistics?" not in odd(check(bowl))
+    for label in ("towards b.pt", "fraction of the Bézier curve"):
+        bowl["x"].attrs["long_name"] = label
+        assert "Did BatchNorm lose its statistics?" in odd(check(bowl)), label
+
+
+WAY = np.linspace(0, 1, 21)
+
+
+@pytest.mark.parametrize("label", ["random direction", "from a.pt (0) to b.pt (1)", "fraction of the Bézier curve"])
+@pytest.mark.parametrize(
+    "loss", [1e-3 + 4 * WAY * (1 - WAY), 0.1 + WAY**40 * 1e5, 1 + WAY], ids=["hill", "cliff", "flat"]
+)
+def test_clipping_is_told_of_the_scale_that_a_picture_has(loss, label):
+    axis = Axis(coordinates=WAY, length=1.0, label=label)
+    way = build({"x": axis}, {"loss": loss})
+    drawn, said = compile(way).range, {finding.question: finding.words for finding in check(way)}
+    if drawn.clipped is None:
+        scale = {"linear": "linear", "log": "logarithmic"}[drawn.scale]
+        assert said["How much is clipped?"] == f"Nothing is, on a {scale} scale."
+    else:
+        assert f"lie above {number(drawn.clipped)}, up to" in said["How much is clipped?"]
+
+
+def test_clipping_is_told_of_maps_of_curvature_and_scores_as_they_are_drawn():
+    ratio = np.geomspace(1e-4, 1.0, 9 * 9).reshape(9, 9)
+    x = Axis(coordinates=np.linspace(-1, 1, 9), length=1.0)
+    curved = build({"x": x, "y": x}, {"ratio": ratio})
+    curved["ratio"].attrs["quantity"] = "ratio"
+    scored = build({"x": x, "y": x}, {"loss": ratio, "error": 100 * ratio})
+    for one, value in ((curved, "ratio"), (scored, "error")):
+        assert usual(one, value).scale == compile(one, View(value=value)).range.scale == "linear"
+        assert {f.words for f in check(one, value=value)} >= {"Nothing is, on a linear scale."}
 
 
 def test_the_command_says_what_is_odd_and_what_to_do(tmp_path):

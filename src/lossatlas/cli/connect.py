@@ -217,7 +217,16 @@ class _Found:
         from lossatlas.connect.curve import TITLE
 
         told = [(name, found, found.words) for name, found in self.lines]
-        return plot(self.ways, title=TITLE, caption=_caption(told, self.notes))
+        return plot(self.ways, title=TITLE, caption=self._caption(told, self.notes))
+
+    def _caption(self, told: Sequence[tuple[str, Any, str]], notes: Sequence[str]) -> tuple[str, ...]:
+        """What is said below a picture of paths: their words, their barriers, and these in a sentence."""
+        from lossatlas.connect.barriers import heights
+        from lossatlas.connect.connections import caption
+        from lossatlas.figure.words import capital
+
+        each = [f"{capital(words)}: {said}." for words, _, said in told]
+        return caption(heights([found for _, found, _ in told]), each, list(self.ways.values()), notes)
 
     def keep(self, upon: Sequence[Any] | None = None, *, training: bool = False) -> None:
         """Record in the folder what its paths are, with those of an earlier call, and what is drawn on its surface.
@@ -239,7 +248,7 @@ class _Found:
                 told.append((words, found, said))
         notes = [*self.notes, *([UNFINISHED] if training and "curve" not in there else [])]
         barriers = {words: said for words, _, said in told}
-        note(self.folder, there, title=TITLE, caption=_caption(told, notes), barriers=barriers, upon=upon)
+        note(self.folder, there, title=TITLE, caption=self._caption(told, notes), barriers=barriers, upon=upon)
 
     def write(self, out: tuple[str, ...], plane: str | None, grid: int, page: str | None) -> None:
         import lossatlas as la
@@ -267,15 +276,6 @@ class _Found:
             click.echo(f"written: {report(page, 'Between two networks', parts)}")
         if self.folder is not None:
             click.echo(f"kept: {self.folder} (lossatlas draw {shlex.quote(str(self.folder))} -o picture.html)")
-
-
-def _caption(told: Sequence[tuple[str, Any, str]], notes: Sequence[str]) -> tuple[str, ...]:
-    """What is said below a picture of paths: their words, their barriers, and these in a sentence."""
-    from lossatlas.connect.barriers import CAVEAT, heights
-    from lossatlas.figure.words import capital
-
-    each = (f"{capital(words)}: {said}." for words, _, said in told)
-    return (heights([found for _, found, _ in told]), *each, CAVEAT, *notes)
 
 
 def _earlier(folder: Path | None) -> list[tuple[str, str, Any, str]]:

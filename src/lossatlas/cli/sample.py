@@ -44,7 +44,8 @@ def sample_command(
         lossatlas sample --model train.py:make_model --data train.py:loader --checkpoint best.pt \\
             --metric error --run runs/best --out best.html
       A line between two checkpoints:
-        lossatlas sample --model zoo:resnet20 --data zoo:digits --checkpoint a.pt --towards b.pt --x -0.5 1.5 61
+        lossatlas sample --model zoo:resnet20 --data zoo:digits --checkpoint a.pt --towards b.pt \\
+            --batchnorm recalibrated --x -0.5 1.5 61
       The plane of the original code:
         lossatlas sample --model zoo:resnet56 --checkpoint resnet56.pt --data images.npz --directions dir.h5
       From a file, with another seed:

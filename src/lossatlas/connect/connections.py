@@ -19,7 +19,10 @@ import xarray as xr
 
 from lossatlas import checksum
 from lossatlas.atomic import write_text
+from lossatlas.connect.barriers import CAVEAT
+from lossatlas.draw import captions
 from lossatlas.errors import SpecError
+from lossatlas.field.ways import misfit
 from lossatlas.figure.kept import content_of, overlay_of
 from lossatlas.figure.overlays import Overlay
 from lossatlas.figure.plot import Mark, Panel, Plot, Series, onto
@@ -28,7 +31,7 @@ from lossatlas.results.opening import kind_of, name_kind
 from lossatlas.results.reading import read
 from lossatlas.untrusted import bare_name, json_object, reading, shown
 
-__all__ = ["CONNECTION", "PLANE", "Ways", "folder_for", "note", "opened", "overlays_of", "plot"]
+__all__ = ["CONNECTION", "PLANE", "Ways", "caption", "folder_for", "note", "opened", "overlays_of", "plot"]
 
 CONNECTION, PLANE = "connection.json", "plane"
 FORMAT = 2
@@ -114,6 +117,25 @@ def note(
     drawn = [content_of(overlay) for overlay in (_upon(folder) if upon is None else upon)]
     content = {"title": title, "ways": dict(ways), "caption": list(caption), "barriers": dict(barriers or {})}
     write_text(folder / CONNECTION, checksum.sealed({"format": FORMAT, **content, "upon": drawn}))
+
+
+def caption(
+    heights: str, said: Sequence[str], ways: Sequence[xr.Dataset], notes: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """What is said below a picture of ways: their barriers and BatchNorm's statistics, and what they do not prove.
+
+    Args:
+        heights: the barriers of all, in a sentence.
+        said: what is said of each.
+        ways: the Landscapes along them.
+        notes: what else is said.
+
+    Returns:
+        Sentences; a short caption has the first, and the last as far as there is room.
+    """
+    statistics = captions.statistics(ways)
+    of = f"{heights} {statistics}." if statistics else heights
+    return tuple(filter(None, (of, *said, CAVEAT, *notes, misfit(ways))))
 
 
 def _upon(folder: Path) -> list[Overlay]:

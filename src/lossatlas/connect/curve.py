@@ -70,10 +70,14 @@ class Connection:
     def words(self) -> str:
         """Both barriers, and how they were measured."""
         mode = f" BatchNorm {self.batchnorm}." if self.batchnorm else ""
+        return f"{self._barriers}{mode}"
+
+    @property
+    def _barriers(self) -> str:
         longer = self.curve.length / float(self.line["x"].attrs["length"])
         return (
             f"Straight line: {self.line_barrier.words}. Trained curve, {longer:.2f} times as long: "
-            f"{self.barrier.words}.{mode}"
+            f"{self.barrier.words}."
         )
 
     def plot(self, ax: Any = None) -> Plot:
@@ -89,8 +93,9 @@ class Connection:
         return onto(ax, connections.plot(ways, title=TITLE, caption=self._caption))
 
     @property
-    def _caption(self) -> tuple[str, str, str]:
-        return barriers.heights([self.line_barrier, self.barrier]), self.words, barriers.CAVEAT
+    def _caption(self) -> tuple[str, ...]:
+        heights = barriers.heights([self.line_barrier, self.barrier])
+        return connections.caption(heights, [self._barriers], [self.line, self.landscape])
 
     def plane(self, axes: tuple[str, str] = ("x", "y")) -> Plane:
         """The plane through both networks and the first bend: the first network at (0, 0), the second at (1, 0).

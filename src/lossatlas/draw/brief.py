@@ -11,6 +11,7 @@ from lossatlas.draw import captions
 from lossatlas.errors import SpecError
 from lossatlas.field.convexity import proof
 from lossatlas.field.inequality import bent
+from lossatlas.field.ways import misfit
 from lossatlas.figure.ranges import Range
 from lossatlas.figure.words import capital, means_over, number, percent
 from lossatlas.results.landscape import Status, structured
@@ -38,7 +39,7 @@ def what(landscapes: Sequence[xr.Dataset], drawn: Range) -> tuple[str, ...]:
         _interpolated(landscapes),
         " / ".join(captions.unique(map(along_words, landscapes))),
         captions.common(landscapes, "model"),
-        captions.common(landscapes, "batchnorm", before="BatchNorm "),
+        captions.statistics(landscapes),
         captions.common(landscapes, "data"),
         "; ".join(captions.unique(str(structured(one, "sampling").get("verdict", "")) for one in landscapes)),
         ", ".join(captions.unique(map(captions.precision, landscapes))),
@@ -98,7 +99,7 @@ def proves(landscapes: Sequence[xr.Dataset], value: str) -> tuple[str, ...]:
         Sentences, the most important first.
     """
     attacks = (ATTACKS,) if of_inputs(landscapes) else ()
-    return (*_proved(landscapes, value), *attacks)
+    return (*_proved(landscapes, value), *filter(None, [misfit(landscapes)]), *attacks)
 
 
 def _proved(landscapes: Sequence[xr.Dataset], value: str) -> tuple[str, ...]:

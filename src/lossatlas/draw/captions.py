@@ -15,8 +15,9 @@ from lossatlas.field.inequality import bent
 from lossatlas.field.lowest import lowest
 from lossatlas.field.ruggedness import ruggedness
 from lossatlas.field.stated import another_view
+from lossatlas.field.ways import misfit
 from lossatlas.figure.ranges import Range
-from lossatlas.figure.words import NAMELESS, apart, capital, means_over, number, percent
+from lossatlas.figure.words import NAMELESS, SCALES, apart, capital, means_over, number, percent
 from lossatlas.results.landscape import Status, structured
 from lossatlas.results.moves import ATTACKS, moved_words, not_convex, of_inputs
 from lossatlas.results.naming import OWN_LOSS
@@ -39,6 +40,7 @@ __all__ = [
     "reason",
     "samples",
     "shown_words",
+    "statistics",
     "unique",
 ]
 
@@ -89,7 +91,9 @@ def caption(
         shown=shown_words(value, shown, blocks, label, landscapes),
         runs=_runs(curves),
         empty=empty_words(value, blocks),
-        notes=" ".join(filter(None, [_sample_error(landscapes, value), *_rugged(landscapes, value), notes])),
+        notes=" ".join(
+            filter(None, [misfit(landscapes), _sample_error(landscapes, value), *_rugged(landscapes, value), notes])
+        ),
         caveat=caveat(landscapes, value),
     )
 
@@ -138,7 +142,7 @@ def about(landscapes: Sequence[xr.Dataset]) -> str:
         " / ".join(unique(means_over(structured(one, "counts")) for one in landscapes)),
         loss(landscapes),
         " / ".join(unique(map(normalisation, landscapes))),
-        common(landscapes, "batchnorm", before="BatchNorm "),
+        statistics(landscapes),
         common(landscapes, "seed", before="seed "),
         ", ".join(unique(map(precision, landscapes))),
         "; ".join(unique(str(structured(one, "sampling").get("verdict", "")) for one in landscapes)),
@@ -234,6 +238,13 @@ def common(landscapes: Sequence[xr.Dataset], attribute: str, before: str = "", a
     nameless = {"samples": ("0",), "data": NAMELESS}.get(attribute, ())
     found = [entry for entry in found if entry and entry not in nameless]
     return f"{before}{', '.join(found)}{after}" if found else ""
+
+
+def statistics(landscapes: Sequence[xr.Dataset]) -> str:
+    """What became of BatchNorm's statistics; on the way to another network also whose they are where they stay."""
+    whose = " at one network's statistics"
+    modes = unique(f"{one.attrs.get('batchnorm', '')}{whose if misfit([one]) else ''}" for one in landscapes)
+    return f"BatchNorm {', '.join(modes)}" if modes else ""
 
 
 def samples(landscapes: Sequence[xr.Dataset]) -> str:
@@ -338,9 +349,8 @@ def shown_words(
         return f"{capital(label or value)}: no cell has a finite value."
     if finite and min(a.min() for a in finite) == max(a.max() for a in finite):
         return f"{capital(label or value)} is {number(float(finite[0].flat[0]))} in every cell."
-    scale = {"linear": "linear scale", "log": "logarithmic scale"}.get(
-        shown.scale, f"symmetric logarithmic scale, linear below {number(shown.linear_below)}"
-    )
+    scale = SCALES[shown.scale]
+    scale += f", linear below {number(shown.linear_below)}" if shown.scale == "symlog" else ""
     low, high = apart(shown.low, shown.high)
     words = f"{capital(label or value)} from {low} to {high}, {scale}"
     if shown.why:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol, get_args
@@ -12,20 +11,14 @@ import xarray as xr
 
 from lossatlas.draw import captions, cuts
 from lossatlas.draw.scene import Cells, Curve, Look
+from lossatlas.field.usual import beside, bounded
+from lossatlas.field.ways import is_way
 from lossatlas.figure.levels import round_levels
 from lossatlas.figure.ranges import FAR, FAR_ON_A_LINE, Range, choose
 from lossatlas.oneline import one_line
-from lossatlas.results.landscape import structured
 from lossatlas.results.quantities import quantity
 
-__all__ = ["Asked", "Seen", "beside_range", "bounded", "chosen", "companions", "looks", "others"]
-
-# Names of scores between 0 and 1 (or 100) as people write them, alone or as a part of a name.
-_SCORE = re.compile(
-    r"(^|[_ .-])(error|err|accuracy|acc|auc|auroc|f1|iou|dice|precision|recall|top_?\d+)($|[_ .-])", re.IGNORECASE
-)
-# Labels of axes that lead from one network to another.
-_WAY = re.compile(r"^(towards|from|along|straight|curve|path)\b", re.IGNORECASE)
+__all__ = ["Asked", "Seen", "beside_range", "chosen", "companions", "looks", "others"]
 
 
 class Asked(Protocol):
@@ -95,17 +88,6 @@ class Seen:
         ]
 
 
-def bounded(landscapes: Sequence[xr.Dataset], value: str) -> bool:
-    """Whether a value is a score between fixed ends, as an accuracy is: told by its count, or by name and values."""
-    if any(landscape[value].attrs.get("kind") == "loss" for landscape in landscapes):
-        return False
-    if all(structured(one, "counts").get(value, {}).get("zero_one") for one in landscapes):
-        return True
-    values = np.concatenate([landscape[value].values.ravel() for landscape in landscapes])
-    finite = values[np.isfinite(values)]
-    return bool(_SCORE.search(value)) and bool(np.all((finite >= 0) & (finite <= 100)))
-
-
 def others(landscapes: Sequence[xr.Dataset], value: str) -> tuple[str, ...]:
     """Further values that all Landscapes have; none beside a map of curvature, whose values have other units."""
     if quantity(landscapes[0], value) is not None:
@@ -120,19 +102,7 @@ def companions(landscapes: Sequence[xr.Dataset], value: str) -> tuple[tuple[str,
         Both. The exponential of the value, as a perplexity is, says the same once more and is in neither; nor is what
         the value is the exponential of.
     """
-    further = tuple(
-        name
-        for name in others(landscapes, value)
-        if not (_is_exponential(landscapes, name, value) or _is_exponential(landscapes, value, name))
-    )
-    losses = [name for name in (value, *further) if name.lower().endswith("loss")]
-    same = tuple(name for name in further if value in losses and name in losses)
-    return same, tuple(name for name in further if name not in same)
-
-
-def _is_exponential(landscapes: Sequence[xr.Dataset], name: str, of: str) -> bool:
-    pairs = [(one[name].values, np.exp(np.minimum(one[of].values, 700.0))) for one in landscapes]
-    return all(np.allclose(values, expected, rtol=1e-3, equal_nan=True) for values, expected in pairs)
+    return beside(landscapes, value, others(landscapes, value))
 
 
 def looks(seen: Seen, asked: Asked) -> Mapping[tuple[str, str, bool], Look]:
@@ -178,8 +148,7 @@ def chosen(looks: Mapping[tuple[str, str, bool], Look], seen: Seen, asked: Asked
 def _linear(seen: Seen) -> bool:
     """Scores have a scale of their own, and on the way between two networks the barrier is what counts."""
     labels = [axis.label for block in seen.blocks for axis in block.axes]
-    way = bool(seen.curves) and all(_WAY.match(label) for label in labels)
-    return way or bounded(seen.sources, seen.value)
+    return (bool(seen.curves) and all(map(is_way, labels))) or bounded(seen.sources, seen.value)
 
 
 def _range(seen: Seen, asked: Asked, value: str, scale: Literal["auto", "linear", "log"], *, clipped: bool) -> Range:

@@ -13,8 +13,9 @@ from scipy.stats import spearmanr
 
 from lossatlas.errors import SpecError
 from lossatlas.field.lowest import lowest
-from lossatlas.figure.ranges import choose
-from lossatlas.figure.words import WAY, number, percent
+from lossatlas.field.usual import usual
+from lossatlas.field.ways import misfit
+from lossatlas.figure.words import SCALES, number, percent
 from lossatlas.oneline import verb_of
 from lossatlas.results.landscape import Status, axis_names, structured, value_names
 from lossatlas.results.moves import of_inputs
@@ -234,8 +235,7 @@ def _batchnorm(landscape: xr.Dataset, others: Sequence[xr.Dataset]) -> Finding:
     mode = modes.pop()
     if not mode:
         return Finding(question=question, verdict="fine", words="There is no BatchNorm, or nothing is recorded.")
-    between = [axis for axis in axis_names(landscape) if WAY.match(str(landscape[axis].attrs.get("long_name", "")))]
-    if mode == "frozen" and between:
+    if misfit((landscape, *others)):
         return Finding(
             question=question,
             verdict="odd",
@@ -259,11 +259,12 @@ def _clipped(landscape: xr.Dataset, value: str) -> Finding:
     finite = values[np.isfinite(values)]
     if not finite.size:
         return Finding(question=question, verdict="unknown", words="No value is finite.")
-    shown = choose(finite)
+    shown = usual(landscape, value)
     if shown.clipped is None:
-        return Finding(question=question, verdict="fine", words=f"Nothing is, on a {shown.scale} scale.")
+        return Finding(question=question, verdict="fine", words=f"Nothing is, on a {SCALES[shown.scale]}.")
     highest = number(float(finite.max()))
     words = f"{percent(shown.above)} of the cells lie above {number(shown.clipped)}, up to {highest}."
     if shown.above > _MANY_CLIPPED:
-        return Finding(question=question, verdict="odd", words=words, advice="Narrow the range or use --scale log.")
+        advice = "Narrow the range or use --scale log." if shown.scale == "linear" else "Narrow the range."
+        return Finding(question=question, verdict="odd", words=words, advice=advice)
     return Finding(question=question, verdict="fine", words=words)

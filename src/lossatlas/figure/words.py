@@ -8,8 +8,8 @@ from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 __all__ = [
-    "NAMELESS", "WAY", "apart", "ascii_only", "capital", "column_title", "counted", "means_over", "number", "numbers",
-    "percent", "with_range",
+    "NAMELESS", "SCALES", "WAY", "apart", "ascii_only", "capital", "column_title", "counted", "means_over", "number",
+    "numbers", "percent", "with_range",
 ]  # fmt: skip
 
 WAY = re.compile(r"^from (?P<start>.+) \(0\) to (?P<end>.+) \(1\)$")
@@ -17,6 +17,9 @@ WAY = re.compile(r"^from (?P<start>.+) \(0\) to (?P<end>.+) \(1\)$")
 
 NAMELESS = ("tensors", "batches")
 """What data is called that has no name: a picture gives the number of samples alone."""
+
+SCALES = {"linear": "linear scale", "log": "logarithmic scale", "symlog": "symmetric logarithmic scale"}
+"""What scales are called."""
 
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _LOWERED = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
