@@ -61,6 +61,7 @@ GOOD = {
     "critical_map": (la.sharpness.critical_map, (OBJECTIVE, PLANE, GRID), {}),
     "curvature_map": (la.curvature_map, (OBJECTIVE, PLANE, GRID), {}),
     "topology": (la.topology, (LANDSCAPE,), {}),
+    "compare": (la.compare, ([LANDSCAPE, LANDSCAPE], [LANDSCAPE, LANDSCAPE]), {}),
     "draw": (la.draw, (LANDSCAPE, "a.html"), {}),
     "plot": (la.plot, (LANDSCAPE.sel(y=0),), {}),
     "landscape": (la.landscape, (), {"x": [0.0, 1.0], "loss": [1.0, 2.0]}),

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from lossatlas.draw.film import animate
     from lossatlas.evaluate.plans import Plan
     from lossatlas.field.topology import topology
+    from lossatlas.field.uncertainty import compare
     from lossatlas.flatness.degeneracy import llc
     from lossatlas.flatness.quantise import quantise
     from lossatlas.objective import Objective, metrics
@@ -74,6 +75,7 @@ _HOMES = {
     "plot": "draw.figures",
     "show": "draw.figures",
     "topology": "field.topology",
+    "compare": "field.uncertainty",
     "eigenvalues": "curvature.spectrum",
     "trace": "curvature.trace",
     "quantise": "flatness.quantise",
@@ -113,6 +115,7 @@ __all__ = [
     "View",
     "align",
     "animate",
+    "compare",
     "connect",
     "curvature_map",
     "directions",

@@ -36,6 +36,38 @@ def test_pictures_take_the_places_of_axes_in_a_grid(bowl):
     assert all(ax.get_window_extent().x0 >= middle - 1 for ax in page.subfigs[1].axes)
 
 
+def test_a_comparison_takes_the_places_of_several_axes(bowl):
+    page = Figure(figsize=(10, 8))
+    axes = page.subplots(2, 2)
+    other = la.landscape(x=X, y=X, loss=3 * X[:, None] ** 2 + X**2)
+    assert la.plot([bowl, other], axes[0]) is page
+    la.plot(bowl, axes[1, 1])
+    FigureCanvasAgg(page).draw()
+    assert axes[1, 0] in page.axes
+    assert not {axes[0, 0], axes[0, 1], axes[1, 1]} & set(page.axes)
+    both, one = page.subfigs
+    assert both.bbox.width == pytest.approx(page.bbox.width)
+    assert one.bbox.width == pytest.approx(page.bbox.width / 2, rel=0.1)
+    assert all(ax.get_window_extent().y0 >= page.bbox.height / 2 - 1 for ax in both.axes)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        (lambda axes, _: [axes[0, 0], axes[1, 1]], "do not fill a rectangle"),
+        (lambda axes, other: [axes[0, 0], other], "of different grids"),
+        (lambda axes, _: [axes[0, 0], 5], "ax is a list of .*; expected an Axes, several of one grid"),
+        (lambda axes, _: [], "ax is a list of nothing"),
+    ],
+)
+def test_axes_that_are_no_rectangle_are_refused_and_stay(bowl, chosen, message):
+    page = Figure()
+    axes = page.subplots(2, 2)
+    with pytest.raises(la.SpecError, match=message):
+        la.plot(bowl, chosen(axes, Figure().subplots()))
+    assert len(page.axes) == 4
+
+
 def test_what_has_a_plot_is_drawn_as_well(bowl):
     assert la.plot(la.topology(bowl)).axes
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from types import ModuleType
 from typing import Any
@@ -12,6 +13,13 @@ class _Callable(ModuleType):
 
     Importing any part of a package binds the package to its name, so it has to do what the function does.
     """
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """Of the function, for whoever asks what it takes."""
+        from lossatlas.connect.curve import connect
+
+        return inspect.signature(connect)
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         from lossatlas.connect.curve import connect

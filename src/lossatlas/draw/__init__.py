@@ -17,6 +17,7 @@ suffix                       what it is                             extra
 from __future__ import annotations
 
 import errno
+import inspect
 import os
 import shlex
 import sys
@@ -241,6 +242,11 @@ class _Callable(ModuleType):
     """
 
     __call__ = staticmethod(draw)
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """Of the function, for whoever asks what it takes."""
+        return inspect.signature(draw)
 
 
 sys.modules[__name__].__class__ = _Callable

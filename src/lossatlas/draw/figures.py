@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from lossatlas import extras
@@ -18,10 +19,12 @@ if TYPE_CHECKING:
 
 __all__ = ["plot", "show"]
 
+_EXPECTED = "expected an Axes, several of one grid, a SubFigure or a Figure of matplotlib"
+
 
 def plot(
     source: Any,
-    ax: Axes | Figure | SubFigure | None = None,
+    ax: Axes | Iterable[Axes] | Figure | SubFigure | None = None,
     view: View | None = None,
     *,
     render: Render | bool = False,
@@ -33,8 +36,9 @@ def plot(
 
     Args:
         source: as for :func:`lossatlas.draw`.
-        ax: where to draw: an Axes of a grid, whose place the picture takes with all its axes, a SubFigure, or an empty
-            Figure, which takes the picture's size. By default a Figure of its own.
+        ax: where to draw: an Axes of a grid, whose place the picture takes with all its axes; several of them, such as
+            a row of ``subplots()``, whose place it takes together; a SubFigure; or an empty Figure, which takes the
+            picture's size. By default a Figure of its own.
         view: how it is seen.
         render: render a relief.
         **fields: fields of :class:`View`, which take precedence.
@@ -43,7 +47,7 @@ def plot(
         The Figure, or the one that ``ax`` belongs to.
 
     Raises:
-        SpecError: an unknown field, or an Axes that is not part of a grid.
+        SpecError: an unknown field, or Axes that are not a rectangle of one grid.
         ImportError: matplotlib is not installed; the message has the command that installs it.
 
     Example:
@@ -90,14 +94,43 @@ def show(source: Any, view: View | None = None, **fields: Any) -> Any:
 
 
 def _place(ax: Any) -> Any:
-    """The figure or subfigure in which to draw; an Axes makes room for it."""
-    if ax is None or not hasattr(ax, "get_subplotspec"):
+    """The figure or subfigure in which to draw; Axes make room for it."""
+    several = [*getattr(ax, "flat", ax)] if isinstance(ax, Iterable) else None
+    if several is None and (ax is None or not hasattr(ax, "get_subplotspec")):
         if ax is not None and not hasattr(ax, "add_axes"):
-            raise SpecError(f"ax is a {type(ax).__name__}; expected an Axes, a SubFigure or a Figure of matplotlib")
+            raise SpecError(f"ax is a {type(ax).__name__}; {_EXPECTED}")
         return ax
-    place = ax.get_subplotspec()
-    if place is None:
+    return _room([ax] if several is None else several)
+
+
+def _room(axes: list[Any]) -> Any:
+    """A subfigure in the place of some Axes, which are removed."""
+    if not axes or not all(hasattr(each, "get_subplotspec") for each in axes):
+        raise SpecError(f"ax is a list of {', '.join({type(each).__name__ for each in axes}) or 'nothing'}; {_EXPECTED}")
+    places = [each.get_subplotspec() for each in axes]
+    if None in places:
         raise SpecError("ax is not part of a grid; make it with subplots(), or give a SubFigure")
-    room = ax.get_figure().add_subfigure(place)
-    ax.remove()
-    return room
+    grid = places[0].get_gridspec()
+    if any(place.get_gridspec() is not grid for place in places):
+        raise SpecError("the Axes in ax are of different grids; give those of one subplots(), or a SubFigure")
+    rows = [row for place in places for row in (place.rowspan.start, place.rowspan.stop)]
+    columns = [column for place in places for column in (place.colspan.start, place.colspan.stop)]
+    room = grid[min(rows) : max(rows), min(columns) : max(columns)]
+    figure = axes[0].get_figure()
+    inside = [each for each in figure.axes if each not in axes and _overlap(each.get_subplotspec(), room)]
+    if inside:
+        raise SpecError("the Axes in ax do not fill a rectangle of their grid; give whole rows or columns, or a SubFigure")
+    made = figure.add_subfigure(room)
+    for each in axes:
+        each.remove()
+    return made
+
+
+def _overlap(place: Any, room: Any) -> bool:
+    """Whether an Axes of the same grid lies in a part of it."""
+    if place is None or place.get_gridspec() is not room.get_gridspec():
+        return False
+    return all(
+        getattr(place, side).start < getattr(room, side).stop and getattr(room, side).start < getattr(place, side).stop
+        for side in ("rowspan", "colspan")
+    )

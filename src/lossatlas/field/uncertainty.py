@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -212,7 +212,8 @@ def compare(
         Difference and interval, in numbers and words.
 
     Raises:
-        SpecError: a model has fewer than two runs, the grids differ, or no cell is finite in all runs.
+        SpecError: a model has fewer than two runs, the grids differ, the value is unknown, or no cell is finite in all
+            runs.
 
     Example:
         >>> axis = Axis(coordinates=np.linspace(-1, 1, 5), length=1.0)
@@ -230,6 +231,8 @@ def compare(
     for side in sides:
         _check_alike(side)
     _check_alike([sides[0][0], sides[1][0]])
+    if value not in (known := value_names(sides[0][0])):
+        raise SpecError(unknown("value", value, known))
     tables = [np.stack([run[value].values for run in side]) for side in sides]
     cells = np.isfinite(np.concatenate(tables)).all(axis=0)
     if not cells.any():
@@ -262,9 +265,14 @@ def seed_folders(folder: str | os.PathLike[str]) -> list[Path]:
 
 
 def _runs(side: Seeds | Sequence[xr.Dataset]) -> tuple[xr.Dataset, ...]:
+    if isinstance(side, Seeds):
+        return side.runs
     if isinstance(side, xr.Dataset):
         raise SpecError("a and b need several runs each, of different direction seeds; got one Landscape")
-    return side.runs if isinstance(side, Seeds) else tuple(side)
+    runs = tuple(side) if isinstance(side, Iterable) else ()
+    if not isinstance(side, Iterable) or not all(isinstance(run, xr.Dataset) for run in runs):
+        raise SpecError(f"a and b are what seeds() returns, or a list of Landscapes each; got {type(side).__name__}")
+    return runs
 
 
 def _check_alike(runs: Sequence[xr.Dataset]) -> None:
