@@ -73,6 +73,7 @@ CALLS = {
     "a place without axes": (lambda: P.at((0.5, 0.2)), r'coordinates is a tuple; .*\{"x": 0.5'),
     "a place in words": (lambda: P.at({"x": "a"}), r"coordinates\['x'\] is a str"),
     "a place that is a number": (lambda: P.project(5), "expected a model or tensors by name"),
+    "a place that is a file": (lambda: P.project("b.pt"), r"load_checkpoint\(model, 'b\.pt'\) reads a file"),
     "a line without an objective": (lambda: la.interpolate(MODEL, MODEL, MODEL), MADE),
     "eigenvalues of a model": (lambda: la.eigenvalues(MODEL), MADE),
     "eigenvalues at a model": (lambda: la.eigenvalues(MEASURED, MODEL), rf"{POINT}; for a model: dict\(model.named"),

@@ -150,9 +150,10 @@ class Sheet:
         height = (tall - around) / self.rows
         if height < _LOWEST * self.unit:
             least = around + self.rows * _LOWEST * self.unit
+            instead = ", or caption='none'" if self.caption_lines else ", or draw fewer panels" if self.rows > 1 else ""
             raise SpecError(
                 f"height: {tall:.3g} in leaves no room for a picture between its words; give at least "
-                f"{math.ceil(10 * least) / 10:g} in, or caption='none'"
+                f"{math.ceil(10 * least) / 10:g} in{instead}"
             )
         return height
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, SupportsIndex
@@ -187,7 +188,8 @@ def tensors_of(model: nn.Module | Parameters) -> dict[str, Tensor]:
         return parameters | batchnorm.statistics(model)
     if isinstance(model, Mapping):
         return dict(model)
-    raise SpecError(f"got {described_type(model)}; expected a model or tensors by name")
+    read = f"; load_checkpoint(model, {str(model)!r}) reads a file" if isinstance(model, (str, os.PathLike)) else ""
+    raise SpecError(f"got {described_type(model)}; expected a model or tensors by name{read}")
 
 
 def orthogonal(
