@@ -58,7 +58,7 @@ WHAT = ("--model", "user_paths.py:make", "--data", "zoo:digits", "--samples", "1
 
 
 def test_the_checkpoints_alone_give_the_variance_and_its_null(here):
-    result = run("trajectory", "--folder", "path0", "--variance", "variance.svg")
+    result = run("trajectory", "path0", "--variance", "variance.svg")
     assert "path: 6 checkpoints, step 0 to 20, 934 parameters" in result.stdout
     assert "random walk" in result.stdout
     assert "nearly flat proves little" in result.stdout
@@ -119,7 +119,7 @@ def test_several_runs_are_drawn_under_their_names(here):
     assert "<!-- other -->" in drawn and "<!-- SGD &amp; co -->" in drawn
     again = run("trajectory", "--folder", "path0", "--label", "path0=other", code=2).stderr
     assert "two runs are called 'path0'; name each with --label NAME=FOLDER" in again
-    assert "FOLDER is missing: give --folder FOLDER, or --label NAME=FOLDER" in run("trajectory", code=2).stderr
+    assert "FOLDER is missing: give a folder of checkpoints, or --label NAME=FOLDER" in run("trajectory", code=2).stderr
     assert "expected NAME=FOLDER, such as" in run("trajectory", "--label", "path0", code=2).stderr
 
 

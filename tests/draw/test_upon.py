@@ -317,6 +317,16 @@ def test_the_words_of_a_path_do_not_lie_on_it_or_stand_in_the_caption(shape, kin
         assert not inside.any(), (text.get_text(), shape)
 
 
+@pytest.mark.parametrize("kind", ["filled", "surface"])
+def test_paths_that_begin_at_one_place_name_it_once(kind):
+    ends = ([0.5, 0.1], [0.4, -0.6], [-0.3, 0.5], [-0.5, -0.4], [0.6, 0.5])
+    paths = [Path(x=[0.0, x], y=[0.0, y], words=[(0, "epoch 0"), (1, f"run {at}")]) for at, (x, y) in enumerate(ends)]
+    figure = la.plot(field(), kind=kind, overlays=paths)
+    names = [text.get_text() for axes in figure.axes for text in axes.texts if text.get_gid() == "name"]
+    assert names.count("epoch 0") == 1
+    assert "epoch 0" not in " ".join(text.get_text() for text in figure.texts)
+
+
 def test_words_for_which_there_is_no_room_are_named_in_the_caption():
     turns = np.linspace(0, 14 * np.pi, 400)
     spiral = Path(

@@ -24,13 +24,8 @@ _SURFACE = flag("model", "config", words="the surface under the path, which need
 
 
 @click.command("trajectory", cls=Measuring, own="The path")
-@click.option(
-    "--folder",
-    "folders",
-    multiple=True,
-    metavar="FOLDER",
-    help="What a lossatlas.Recorder wrote, or checkpoints. Repeat it for several runs in one plane.",
-)
+@click.argument("folders", nargs=-1, metavar="[FOLDER]...")
+@click.option("--folder", "more", multiple=True, metavar="FOLDER", help="The same as FOLDER. Repeatable.")
 @click.option(
     "--label", "labels", multiple=True, metavar="NAME=FOLDER", help="A folder and what to call it. Repeatable."
 )
@@ -84,12 +79,14 @@ _SURFACE = flag("model", "config", words="the surface under the path, which need
 @lengths(flag("film"))
 @needing("--report", needs=_SURFACE, metavar="PAGE", help="Everything on one html page.")
 def trajectory_command(
-    folders: tuple[str, ...], labels: tuple[str, ...], config: Path | None,
+    folders: tuple[str, ...], more: tuple[str, ...], labels: tuple[str, ...], config: Path | None,
     grid: int, centre: str, tensors: str, prefix: str,
     out: tuple[str, ...], variance: str | None, losses: str | None, film: str | None, report: str | None,
     seconds: float, rate: int, width: int, **given: Any,
 ) -> None:  # fmt: skip
     """Show the path of a training run: its explained variance beside a random walk's, and its course on the surface.
+
+    A FOLDER is what a lossatlas.Recorder wrote, or one of checkpoints; several are several runs in one plane.
 
     Without --model and --data it prints what the checkpoints say on their own. The surface lies in the principal plane
     through the last checkpoint; the model takes its weights and BatchNorm statistics.
@@ -97,9 +94,9 @@ def trajectory_command(
     \b
     Examples:
       Only the explained variance:
-        lossatlas trajectory --folder runs/path
+        lossatlas trajectory runs/path
       The path on the surface, and the loss of the networks beside that of the surface:
-        lossatlas trajectory --folder runs/path --model train.py:make_model --data train.py:loader \\
+        lossatlas trajectory runs/path --model train.py:make_model --data train.py:loader \\
             --grid 31 --run runs/plane --out path.png --losses losses.png
       Two optimisers on one surface:
         lossatlas trajectory --label SGD=runs/sgd --label Adam=runs/adam --model train.py:make_model \\
@@ -111,7 +108,7 @@ def trajectory_command(
     _check([*out, *(picture for picture in (variance, losses) if picture)])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what was left out is printed
-        path = la.Trajectory.open(_source(folders, labels), tensors=tensors, prefix=prefix)
+        path = la.Trajectory.open(_source((*folders, *more), labels), tensors=tensors, prefix=prefix)
     found = path.principal(centre=centre)  # type: ignore[arg-type]  # checked there
     _print_path(path, found)
     if variance:
@@ -148,7 +145,7 @@ def _source(folders: tuple[str, ...], labels: tuple[str, ...]) -> str | dict[str
     """
     from lossatlas.paths.several import run_names
 
-    every, names = named(folders, labels, "--folder FOLDER", "NAME=FOLDER")
+    every, names = named(folders, labels, "a folder of checkpoints", "NAME=FOLDER")
     if len(every) == 1:
         return every[0]
     own = run_names([Path(one) for one in every])

@@ -65,6 +65,7 @@ class _Room:
     taken: list[Box] = field(default_factory=list)
     lines: list[np.ndarray] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
+    written: list[tuple[str, np.ndarray]] = field(default_factory=list)
 
 
 def draw(axes: Axes, scene: Scene, panel: Cells, number: int) -> list[str]:
@@ -277,12 +278,16 @@ def _words(scene: Scene, overlay: Path | Points, room: _Room) -> None:
     sides = (*SIDES, *LEVEL, *FURTHER) if on_path else (*SIDES, *FURTHER)
     for index, known in words:
         text = shortened(known, size, widest)
+        # Runs that begin at the same weights have one start, and one name for it is enough.
+        if any(text == said and np.linalg.norm(places[index] - at) < size / 2 for said, at in room.written):
+            continue
         side = _free_side(places[index], text, size, room, sides, clear=on_path) if text else None
         if side is None:
             if text and _fits(room.bounds, tuple(places[index].repeat(2))):
                 room.left_out.append(known)
             continue
         left, up = side
+        room.written.append((text, places[index]))
         written = room.write(
             (float(overlay.x[index]), float(overlay.y[index])), text, xytext=(left * size, up * size),
             textcoords="offset points", ha=_aligned(left, "left", "right"), va=_aligned(up, "bottom", "top"),
