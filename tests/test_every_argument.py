@@ -64,6 +64,7 @@ GOOD = {
     "compare": (la.compare, ([LANDSCAPE, LANDSCAPE], [LANDSCAPE, LANDSCAPE]), {}),
     "draw": (la.draw, (LANDSCAPE, "a.html"), {}),
     "plot": (la.plot, (LANDSCAPE.sel(y=0),), {}),
+    "animate": (la.animate, (LANDSCAPE, "a.gif"), {"seconds": 2.0, "rate": 1, "width": 120}),
     "landscape": (la.landscape, (), {"x": [0.0, 1.0], "loss": [1.0, 2.0]}),
     "open": (la.open, ("a",), {}),
     "load_checkpoint": (la.load_checkpoint, (NET, "a"), {}),

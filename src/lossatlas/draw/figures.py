@@ -106,7 +106,8 @@ def _place(ax: Any) -> Any:
 def _room(axes: list[Any]) -> Any:
     """A subfigure in the place of some Axes, which are removed."""
     if not axes or not all(hasattr(each, "get_subplotspec") for each in axes):
-        raise SpecError(f"ax is a list of {', '.join({type(each).__name__ for each in axes}) or 'nothing'}; {_EXPECTED}")
+        kinds = ", ".join(sorted({type(each).__name__ for each in axes}))
+        raise SpecError(f"ax is a list of {kinds or 'nothing'}; {_EXPECTED}")
     places = [each.get_subplotspec() for each in axes]
     if None in places:
         raise SpecError("ax is not part of a grid; make it with subplots(), or give a SubFigure")
@@ -119,7 +120,7 @@ def _room(axes: list[Any]) -> Any:
     figure = axes[0].get_figure()
     inside = [each for each in figure.axes if each not in axes and _overlap(each.get_subplotspec(), room)]
     if inside:
-        raise SpecError("the Axes in ax do not fill a rectangle of their grid; give whole rows or columns, or a SubFigure")
+        raise SpecError("the Axes in ax do not fill a rectangle of their grid; give a row, a column or a SubFigure")
     made = figure.add_subfigure(room)
     for each in axes:
         each.remove()

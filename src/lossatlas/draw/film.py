@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,23 +14,20 @@ import numpy as np
 import xarray as xr
 from tqdm.auto import tqdm
 
-from lossatlas import extras
-from lossatlas.atomic import replacing, sweep
 from lossatlas.draw import static, static_surface
+from lossatlas.draw.film_file import SUFFIXES, of_one_size, write
 from lossatlas.draw.ratio import only_a_page
 from lossatlas.draw.render import Render
 from lossatlas.draw.scene import Cells, Scene
 from lossatlas.draw.view import View, compile
 from lossatlas.errors import SpecError, unknown
+from lossatlas.expected import LANDSCAPE, check_kind, check_number, described_type, path_of
 from lossatlas.figure import overlays as upon
 from lossatlas.figure.losses import NETWORK, SURFACE, TRAINING, clock, losses, when
 from lossatlas.figure.plot import Mark, Plot, Series
 from lossatlas.oneline import first_line
 
-__all__ = ["SUFFIXES", "Film", "Grow", "Morph", "Turn", "Walked", "Zoom", "animate"]
-
-SUFFIXES = (".mp4", ".gif", ".webp", "")
-"""The kinds of film; a name without a suffix is a folder of numbered png files."""
+__all__ = ["Film", "Grow", "Morph", "Turn", "Walked", "Zoom", "animate"]
 
 _PATIENCE = 2.0
 
@@ -198,7 +194,7 @@ def _losses(paths: Sequence[upon.Path], view: View) -> Plot | None:
 def animate(
     landscapes: xr.Dataset | Sequence[xr.Dataset],
     path: str | os.PathLike[str],
-    film: Film | None = None,
+    film: Film | str = "turn",
     *,
     seconds: float = 6.0,
     rate: int = 24,
@@ -212,7 +208,8 @@ def animate(
     Args:
         landscapes: one Landscape with two axes, or several.
         path: ``.mp4``, ``.gif``, ``.webp``, or a folder for numbered png files.
-        film: what happens: a :class:`Turn` (the default), :class:`Morph`, :class:`Zoom` or :class:`Grow`.
+        film: what happens: "turn", "morph" or "zoom", or a :class:`Turn`, :class:`Morph`, :class:`Zoom` or
+            :class:`Grow` with its own settings.
         seconds: its length.
         rate: frames per second.
         width: of a frame, in pixels.
@@ -224,7 +221,7 @@ def animate(
         The path.
 
     Raises:
-        SpecError: an unknown suffix or field, or numbers that make no film.
+        SpecError: an unknown film, suffix or field, or numbers that make no film.
         MissingExtraError: a library is not installed; the message has the command that installs it.
         OSError: the film cannot be written; a film that was there stays.
 
@@ -237,44 +234,51 @@ def animate(
         >>> target.name
         'zoom.gif'
     """
-    target = Path(path)
+    target, film = path_of("path", path), _film(film)
+    check_kind("landscapes", landscapes, (xr.Dataset, Sequence), LANDSCAPE + ", or several")
     _check(target, seconds, rate, width)
     known = [field.name for field in fields(View)]
     for name in options:
         if name not in known:
             raise SpecError(unknown("field of View", name, known))
+    check_kind("view", view, (View, type(None)), "a lossatlas.View, or its fields as keywords")
     seen = replace(view or View(), **options)
     only_a_page(seen.ratio, "a film")
     scenes = [landscapes] if isinstance(landscapes, xr.Dataset) else list(landscapes)
+    if not scenes:
+        raise SpecError(f"landscapes is empty; expected {LANDSCAPE}, or several")
+    for scene in scenes:
+        check_kind("landscapes: an entry", scene, xr.Dataset, LANDSCAPE)
     count = max(2, round(seconds * rate))
     theme = compile(scenes[0], replace(seen, labels=(), overlays=())).theme
     inches = theme.column if len(scenes) == 1 or isinstance(film, Morph) else theme.page
     if isinstance(film, Grow) and any(map(_known, film.paths)):
         inches *= 2
-    made = (film or Turn()).frames(scenes, seen, np.linspace(0, 1, count), width / inches)
+    made = film.frames(scenes, seen, np.linspace(0, 1, count), width / inches)
     shown = tqdm(made, total=count, unit="frame", disable=progress is False, delay=_PATIENCE if progress is None else 0)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _write(_of_one_size(shown), target, rate)
+        write(of_one_size(shown), target, rate)
     except OSError as fault:
         reason = fault.strerror or first_line(fault)
         raise type(fault)(fault.errno or errno.EIO, f"the film cannot be written: {reason}", str(target)) from fault
     return target
 
 
-def _of_one_size(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Frames on the paper of the first: a caption that takes one line more or less would change their height."""
-    paper: np.ndarray | None = None
-    for frame in frames:
-        if paper is None:
-            paper = np.full_like(frame, frame[0, 0])
-        sheet = paper.copy()
-        height, width = min(sheet.shape[0], frame.shape[0]), min(sheet.shape[1], frame.shape[1])
-        sheet[:height, :width] = frame[:height, :width]
-        yield sheet
+def _film(film: Any) -> Film:
+    named: dict[str, Film] = {"turn": Turn(), "morph": Morph(), "zoom": Zoom()}
+    if isinstance(film, str) and film not in named:
+        raise SpecError(unknown("film", film, tuple(named)))
+    if not isinstance(film, str) and not callable(getattr(film, "frames", None)):
+        raise SpecError(
+            f"film is {described_type(film)}; expected 'turn', 'morph', 'zoom' or a film such as Zoom(factor=4)"
+        )
+    return named[film] if isinstance(film, str) else film
 
 
 def _check(target: Path, seconds: float, rate: int, width: int) -> None:
+    for name, number in (("seconds", seconds), ("rate", rate), ("width", width)):
+        check_number(name, number)
     if target.suffix.lower() not in SUFFIXES:
         raise SpecError(unknown("suffix of path", target.suffix, [one or "(a folder)" for one in SUFFIXES]))
     if not 0 < seconds <= 600 or not 1 <= rate <= 120 or not 100 <= width <= 4000:
@@ -282,54 +286,6 @@ def _check(target: Path, seconds: float, rate: int, width: int) -> None:
             f"seconds={seconds}, rate={rate}, width={width}; expected up to 600 seconds, 1 to 120 frames per second "
             "and 100 to 4000 pixels"
         )
-
-
-def _write(frames: Iterable[np.ndarray], target: Path, rate: int) -> None:
-    suffix = target.suffix.lower()
-    if not suffix:
-        from matplotlib.image import imsave
-
-        with contextlib.ExitStack() as all_of_them:  # they take the places of an older film's together, or not at all
-            if not target.exists():
-                target.mkdir()
-                all_of_them.push(lambda kind, *_: target.rmdir() if kind else None)
-            for number, frame in enumerate(frames):
-                imsave(all_of_them.enter_context(replacing(target / f"{number:05d}.png", ending=".png")), frame)
-        return
-    sweep(target)
-    with replacing(target, ending=suffix) as scratch:
-        if suffix == ".mp4":
-            _write_mp4(frames, scratch, rate)
-        else:
-            _write_pillow(frames, scratch, rate)
-
-
-def _write_mp4(frames: Iterable[np.ndarray], target: Path, rate: int) -> None:
-    ffmpeg = extras.require("imageio_ffmpeg", extra="film", purpose="write an .mp4 film")
-    writer, count = None, 0
-    for frame in frames:
-        even = frame[: frame.shape[0] // 2 * 2, : frame.shape[1] // 2 * 2]  # H.264 needs even sides
-        if writer is None:
-            size = (even.shape[1], even.shape[0])
-            writer = ffmpeg.write_frames(str(target), size, fps=rate, macro_block_size=2, quality=8)
-            writer.send(None)
-        writer.send(np.ascontiguousarray(even))
-        count += 1
-    if writer is not None:
-        writer.close()
-    # The encoder is another program, which does not say that it could not write the last of its frames.
-    try:
-        written, _ = ffmpeg.count_frames_and_secs(str(target))
-    except (RuntimeError, OSError):
-        written = 0
-    if written != count:
-        raise OSError(errno.EIO, f"the encoder wrote {written} of {count} frames; is the disk full?")
-
-
-def _write_pillow(frames: Iterable[np.ndarray], target: Path, rate: int) -> None:
-    pillow = extras.require("PIL.Image", extra="draw", purpose="write a .gif or .webp film")
-    images = [pillow.fromarray(frame) for frame in frames]
-    images[0].save(target, save_all=True, append_images=images[1:], duration=round(1000 / rate), loop=0)
 
 
 def _relief(
