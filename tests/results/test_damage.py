@@ -262,7 +262,7 @@ def test_a_run_whose_journal_vanishes_under_it_does_not_say_its_points_are_safe(
     with RunFolder.begin(tmp_path / "a", spec()) as run:
         run.commit(block(0))
         (tmp_path / "a" / JOURNAL).unlink()
-        with pytest.raises(OSError, match="is gone: its journal.sqlite was taken away"):
+        with pytest.raises(OSError, match="is gone: its journal.sqlite was removed"):
             run.commit(block(1))
     with RunFolder.begin(tmp_path / "b", spec()) as run:
         run.commit(block(0))

@@ -26,7 +26,7 @@ UNKNOWN = "unknown"
 _AXES = ("x", "y", "z", "alpha", "beta", "gamma", "t", "u", "v", "w", "a", "b", "c", "α", "β", "γ")
 _SCORE = re.compile(r"acc|err|score|f1|auc", re.IGNORECASE)
 _MOST_EMPTY = 4
-"""A table whose points fill less than one part in this many of their grid lies on no grid."""
+"""A table is on no grid if its points fill less than one part in this many of it."""
 
 
 def landscape(
@@ -206,7 +206,7 @@ def _gathered(
 
 
 def _distinct(column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Different coordinates, those equal but for the rounding of a text taken for one, and which each row has."""
+    """The different coordinates, those that differ only by the rounding of a text as one, and which each row has."""
     order = np.argsort(column, kind="stable")
     size = float(np.ptp(column))
     new = np.concatenate([[False], np.diff(column[order]) > 1e-7 * size]) if len(column) else np.zeros(0, bool)

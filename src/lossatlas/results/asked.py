@@ -1,4 +1,4 @@
-"""Does what is asked belong into a run folder? Said before any work is done, from what the folder says of itself."""
+"""Does a request fit a run folder? Checked before any work is done, from what the folder says about itself."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def check_parts(folder: str | os.PathLike[str] | None, wanted: Mapping[str, Any]
     """Check, before anything is computed, that a folder can take a run.
 
     Args:
-        folder: where it is to be kept; a new folder takes any.
+        folder: where it is to be kept; a new folder takes any run.
         wanted: the parts of its identity that are known already.
 
     Raises:
@@ -60,7 +60,7 @@ def check_points(folder: Path, points: Mapping[str, int], asked: str) -> None:
         asked: how they were asked for, such as ``"--grid 7"``.
 
     Raises:
-        RunMismatchError: there are others.
+        RunMismatchError: it has a different number.
     """
     if not (folder / SPEC).exists():
         return

@@ -20,7 +20,7 @@ _STATUSES = 6
 
 
 def plain_attributes(landscape: xr.Dataset) -> None:
-    """Numbers of Python among the attributes where netCDF gave those of NumPy; in place."""
+    """Turn attributes that netCDF gave as NumPy numbers into Python's; in place."""
     for part in (landscape, *(landscape[name] for name in landscape.variables)):
         part.attrs = {
             key: value.item() if isinstance(value, np.generic) else value for key, value in part.attrs.items()
@@ -28,7 +28,7 @@ def plain_attributes(landscape: xr.Dataset) -> None:
 
 
 def check_contents(landscape: xr.Dataset) -> None:
-    """Check what a file says of itself before anything relies on it.
+    """Check what a file says about itself before anything relies on it.
 
     Args:
         landscape: a dataset with the variables of a Landscape; its texts are made printable, in place.

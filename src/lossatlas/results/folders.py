@@ -52,10 +52,10 @@ JOURNAL, RESULT, LOCK = "journal.sqlite", "landscape.nc", ".lock"
 EVALUATION, ANCHORS, CURVATURE = "evaluation.json", "anchors.npz", "curvature.json"
 
 FOREIGN = "belongs to a different run from"
-"""How a message begins that a result or a journal is of another run than the specification beside it."""
+"""How the message begins where a result or a journal does not belong to the specification beside it."""
 
 _HOT = f"{JOURNAL}-journal"
-"""Where SQLite keeps the pages as they were before a transaction; one that outlives its writer is to be rolled back."""
+"""Where SQLite keeps the pages as they were before a transaction; one that outlives its writer must be rolled back."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +87,7 @@ _RUN = "run"
 
 
 def bound(result: xr.Dataset, key: bytes) -> xr.Dataset:
-    """A result that says which run it is of.
+    """A result that says which run it belongs to.
 
     Args:
         result: a Landscape.
@@ -207,7 +207,7 @@ def check_same(folder: Path, spec: RunSpec, connection: sqlite3.Connection) -> N
     """Check that a journal belongs to a specification.
 
     Raises:
-        SpecError: it belongs to another run, or does not say to which.
+        SpecError: it belongs to another run, or does not say to which it belongs.
     """
     path = folder / JOURNAL
     text = journals.text_of(connection, journals.SPEC)
@@ -251,7 +251,7 @@ def locked(folder: Path) -> FileLock:
 
 @contextlib.contextmanager
 def connected(folder: Path) -> Iterator[sqlite3.Connection]:
-    """A connection to the journal of a folder that writes nothing, not even what a dead writer left to be rolled back.
+    """A connection to a folder's journal that writes nothing, not even to roll back what a dead writer left.
 
     Where a transaction was cut off, it is rolled back in a copy, so that what was committed is read and the folder
     stays as it is: it may be on a read-only medium, or belong to somebody else.

@@ -1,4 +1,4 @@
-"""How sure is a share of problems solved? The exact binomial interval."""
+"""How certain is the share of problems solved? The exact binomial interval."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def clopper_pearson(shares: np.ndarray, number: int, *, level: float = 0.95) -> 
         >>> low.round(3).tolist(), high.round(3).tolist()
         ([0.0, 0.187], [0.308, 0.813])
     """
-    from scipy.special import betaincinv  # here, since a scan without shares to solve can spare its 12 MiB
+    from scipy.special import betaincinv  # imported here: a scan without such shares saves its 12 MiB
 
     solved = np.round(np.asarray(shares, np.float64) * number)
     tail = (1 - level) / 2

@@ -1,9 +1,9 @@
 """What is in a journal? Points that carry checksums, the specification they belong to, and a tally of them.
 
 A point is a row of the table ``points``: index, status, values as bytes, note, and the checksum of all four under the
-key of the run, so that a point of another run does not pass for one of this. The table ``meta`` holds the
+key of the run, so that a point of another run cannot pass for one of this run. The table ``meta`` holds the
 specification, how points are evaluated, and the tally: how many points there are, and the exclusive or of their
-checksums, by which lost points are noticed. A block, its tally included, is one transaction.
+checksums, which reveals lost points. A block, its tally included, is one transaction.
 """
 
 from __future__ import annotations

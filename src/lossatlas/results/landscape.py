@@ -281,7 +281,7 @@ def with_standard_error(landscape: xr.Dataset, name: str, errors: np.ndarray) ->
 
 
 def with_evaluation(landscape: xr.Dataset, told: Mapping[str, Any]) -> xr.Dataset:
-    """The same Landscape, with something more said of how its points were evaluated.
+    """The same Landscape, with more recorded about how its points were evaluated.
 
     Args:
         landscape: a Landscape; it is left as it is.

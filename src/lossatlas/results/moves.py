@@ -25,7 +25,7 @@ def of_inputs(landscapes: Iterable[xr.Dataset]) -> bool:
 
 
 def not_convex(landscapes: Iterable[xr.Dataset]) -> str:
-    """What a loss is not where a slice breaks the inequality of convex functions.
+    """What a loss is shown not to be where a slice violates the inequality of convex functions.
 
     Returns:
         Words after "is not".
@@ -38,7 +38,7 @@ def not_convex(landscapes: Iterable[xr.Dataset]) -> str:
 
 
 def along_words(landscape: xr.Dataset) -> str:
-    """What moves along which axis where that is the inputs, in the few words that a picture has room for.
+    """What moves along which axis, if it is the inputs, in as few words as a picture has room for.
 
     Returns:
         A clause; empty where the weights move.
@@ -58,7 +58,7 @@ def along_words(landscape: xr.Dataset) -> str:
 
 
 def moved_words(landscape: xr.Dataset) -> str:
-    """What is moved where that is the inputs, how many of them, and how their directions were scaled.
+    """What moves, if it is the inputs, how many of them, and how their directions were scaled.
 
     Returns:
         A clause of the caption; empty where the weights move.

@@ -1,4 +1,4 @@
-"""Which names a measured value may have: those that the schema does not need itself. How a nameless loss is called."""
+"""Which names a measured value may have: those that the schema does not need itself. What a nameless loss is called."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TAKEN = ("status", "x", "y", "z")
 """Names of the schema's own, and of the axes that every command has."""
 
 ENDINGS = ("_length", "_uncertainty", "_se", "_low", "_high", "_spread")
-"""How the names of variables end that the schema puts beside a value."""
+"""Endings of the variables that the schema puts beside a value."""
 
 OWN_LOSS = "the model's own"
 """How a Landscape names a loss that the model itself returns."""

@@ -1,7 +1,7 @@
 """How does a dataset become a netCDF file and get read back, with a checksum of every value, name and attribute?
 
 Both happen in memory: the HDF5 library never sees a disk, which may be full, or end in the middle of a file. Every
-chunk has the Fletcher-32 sum of HDF5 too, which any program checks that reads the file.
+chunk has the Fletcher-32 sum of HDF5 too, which any program that reads the file checks.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def encoded(dataset: xr.Dataset) -> bytes:
     summed = dataset.assign_attrs({checksum.CHECKSUM: _sum(dataset)})
     encoding = {name: {"fletcher32": True} for name, variable in dataset.variables.items() if variable.size > 1}
     target = io.BytesIO()
-    with h5netcdf.File(target, "w") as file:  # to_netcdf takes a file in memory in late versions of xarray alone
+    with h5netcdf.File(target, "w") as file:  # only recent versions of xarray take a file in memory in to_netcdf
         summed.dump_to_store(H5NetCDFStore(file), encoding={n: e for n, e in encoding.items() if dataset[n].ndim})
     return target.getvalue()
 

@@ -30,7 +30,7 @@ class Quantity:
     __repr__ = one_line
 
 
-_ENDS = "The true λmin may be lower and the true λmax higher: the iteration approaches both from inside."
+_ENDS = "The true λmin may be lower and the true λmax higher: the iteration approaches both from inside the spectrum."
 
 QUANTITIES = {
     "ratio": Quantity(
@@ -44,7 +44,9 @@ QUANTITIES = {
     "residual": Quantity(
         label="largest residual", caveat="‖Hv − λv‖ over the size of λ: how far v is from an eigenvector."
     ),
-    "products": Quantity(label="Hessian-vector products", caveat="The cost of a point, and nothing of the surface."),
+    "products": Quantity(
+        label="Hessian-vector products", caveat="The cost of a point; it says nothing about the surface."
+    ),
     "critical": Quantity(
         label="2/ηc",
         caveat="ηc: step along its gradient at which the loss first rises. For that one direction; to second order "
@@ -60,12 +62,14 @@ QUANTITIES = {
         caveat="ηc: step along the first loss's update at which a second loss rises. For that one direction; not "
         "bounded by λmax of either loss.",
     ),
-    "evaluations": Quantity(label="evaluations of the loss", caveat="The cost of a point, and nothing of the surface."),
+    "evaluations": Quantity(
+        label="evaluations of the loss", caveat="The cost of a point; it says nothing about the surface."
+    ),
 }
 
 
 def mark(landscape: xr.Dataset, curvature: Mapping[str, Any]) -> None:
-    """Say of the values of a map of curvature what they are; in place.
+    """Label the values of a map of curvature; in place.
 
     Args:
         landscape: the map.

@@ -77,7 +77,7 @@ def read(path: str | os.PathLike[str]) -> xr.Dataset:
 
 
 def _unfinished(spec: RunSpec) -> dict[str, Any]:
-    """What the values of a run that goes on are of: on a part of the samples they are corrected when it ends."""
+    """What the values of an unfinished run are means over; those on a part of the samples are corrected later."""
     sampler = spec.identity.get("sampler", {})
     if "subset" not in sampler:
         return {}
@@ -90,7 +90,7 @@ def finished(path: str | os.PathLike[str], spec: RunSpec) -> xr.Dataset | None:
 
     Args:
         path: the run folder.
-        spec: what the run is that is asked for.
+        spec: the run that is asked for.
 
     Returns:
         The Landscape, or ``None`` where the folder is missing, not finished, or can be written.

@@ -31,7 +31,7 @@ class Damage:
 
     Attributes:
         file: its name in the run folder.
-        what: what of it.
+        what: which part of it.
         remedy: what :func:`mend` does about it.
     """
 
@@ -90,7 +90,7 @@ def examine(path: Path, checks: Mapping[str, Callable[[Path], object]] | None = 
         What is whole and what is not.
 
     Raises:
-        SpecError: no run folder, one of another run's journal, or nothing says any more what the run is.
+        SpecError: not a run folder, its journal is of another run, or nothing says any longer what the run is.
     """
     kept, evaluation, trouble = _kept(path)
     damages: list[Damage] = []
@@ -208,7 +208,7 @@ def _beside(
 
 
 def mend(examined: Examination) -> None:
-    """Make a run folder whole again: damaged files are put aside, whole points stay, all others are to be computed.
+    """Make a run folder whole again: damaged files are set aside, whole points stay, and all others must be recomputed.
 
     Args:
         examined: what :func:`examine` found.

@@ -19,7 +19,7 @@ from lossatlas.results.landscape import About, Axis
 __all__ = ["CENTRE_TOLERANCE", "FORMAT", "RUNS", "SPEC", "Block", "RunSpec"]
 
 FORMAT, FIRST = 2, 1
-"""Of what is written, and of the oldest that is read: version 0.1 kept no checksums."""
+"""The format that is written, and the oldest that is read: version 0.1 kept no checksums."""
 
 SPEC = "spec.json"
 """The file that says what a folder holds."""
@@ -42,7 +42,7 @@ class RunSpec:
             device rounds differently), all else exactly.
         axes: the axes, in the order of the dimensions.
         values: names of what is measured.
-        about: what the Landscape will say of itself.
+        about: what the Landscape will say about itself.
         format: of the folder; one of version 0.1 has format 1, and no checksums.
         seal: the checksum of the specification as it was written; empty for one that has not been.
     """
@@ -88,7 +88,7 @@ class RunSpec:
     def differences(self, other: RunSpec) -> list[str]:
         """How the identity of another run differs from this one, part by part, in words.
 
-        Of a run of version 0.1 the parts that it knew are compared.
+        For a run of version 0.1, only the parts that it knew are compared.
 
         Returns:
             A sentence for each part that differs.
@@ -157,7 +157,7 @@ class Block:
 
     @classmethod
     def joined(cls, blocks: Sequence[Self], width: int) -> Self:
-        """Several blocks as one, ordered by index; ``width`` values each, also where there is no block.
+        """Several blocks as one, ordered by index; ``width`` values each, even where there is no block.
 
         Returns:
             One block.

@@ -2,9 +2,9 @@
 
 A run folder holds ``spec.json`` (what the run is, for people and for the check on resuming), ``journal.sqlite`` (every
 finished point), ``evaluation.json`` (how points are evaluated) and, once finished, ``landscape.nc``; a run on a part of
-the samples also ``anchors.npz``, one whose centre was looked at ``curvature.json``. A block is committed in one
-transaction and is on the disk when the call returns, so an interruption of any kind loses at most the block in flight.
-Every file carries checksums, which are checked whenever it is read (:mod:`lossatlas.results.journal`).
+the samples also has ``anchors.npz``, and one whose curvature was computed ``curvature.json``. A block is committed in
+one transaction and is on the disk when the call returns, so an interruption of any kind loses at most the block in
+flight. Every file carries checksums, which are checked whenever it is read (:mod:`lossatlas.results.journal`).
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class MemoryRun:
         self._blocks: list[Block] = []
 
     def told(self) -> Block:
-        """Everything committed so far, ordered by index; of a point that was evaluated twice, the second time."""
+        """Everything committed so far, ordered by index; for a point evaluated twice, the second result."""
         found = Block.joined(self._blocks, len(self.spec.values))
         return found.where(np.append(found.indices[1:] != found.indices[:-1], True)[: len(found.indices)])
 
@@ -142,7 +142,7 @@ class RunFolder:
         """Open a folder for writing: a new one, or that of the same run.
 
         Args:
-            path: the folder; made where it is missing.
+            path: the folder; created if missing.
             spec: what the run is.
 
         Returns:
@@ -193,7 +193,7 @@ class RunFolder:
         self._written(lambda: self._journal.commit(block))
 
     def _written(self, write: Callable[[], None]) -> None:
-        """Write to the journal, and see that it is still where it was: SQLite goes on in a file that was deleted."""
+        """Write to the journal, and check that it is still in place: SQLite would go on writing to a deleted file."""
         try:
             write()
         except sqlite3.OperationalError as fault:
@@ -208,7 +208,7 @@ class RunFolder:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             if (self.path / JOURNAL).stat().st_ino == self._file:
                 return
-        what = f"its {JOURNAL} was taken away" if self.path.is_dir() else "it was moved or deleted"
+        what = f"its {JOURNAL} was removed" if self.path.is_dir() else "it was moved or deleted"
         raise OSError(
             f"run folder {self.path} is gone: {what} while the run was going on, and its points with it. Put it back, "
             "or run the same command again to start over"
@@ -284,13 +284,13 @@ def _check_free(folder: Path) -> None:
 
 
 def anchors_file(folder: Path) -> Path:
-    """Where a run on a part of the samples keeps what all of them gave; the folder is made where it is missing.
+    """Where a run on a part of the samples keeps its values on all of them; the folder is created if missing.
 
     Returns:
         The file, which may not exist yet.
 
     Raises:
-        SpecError: the folder holds something else than a run.
+        SpecError: the folder holds something other than a run.
     """
     _check_free(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -335,7 +335,7 @@ def _checked(folder: Path, connection: sqlite3.Connection, spec: RunSpec, text: 
     # SQLite's rollback mode, unlike its write-ahead mode, also works on network file systems.
     connection.execute("PRAGMA synchronous=FULL")
     if new and (kept := journals.text_of(connection, journals.SPEC)) is not None:
-        spec = _left(folder, kept, spec)  # stopped between the journal and the specification, or that was deleted
+        spec = _left(folder, kept, spec)  # stopped before the specification, or it was deleted
     elif not new:
         check_same(folder, spec, connection)
     journal = Journal(connection, spec.key, math.prod(spec.shape), len(spec.values))
@@ -358,7 +358,7 @@ def _left(folder: Path, kept: str, spec: RunSpec) -> RunSpec:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what dead writers left half-written; nothing else writes here, since the folder is locked."""
+    """Remove what dead writers left unfinished; nothing else writes here, since the folder is locked."""
     for name in (SPEC, EVALUATION, CURVATURE, RESULT, ANCHORS):
         for scratch in folder.glob(f".{name}.*"):
             with contextlib.suppress(OSError):
