@@ -145,7 +145,7 @@ __all__ = [
 ]
 
 
-if "xarray" in sys.modules:  # a dataset of somebody who has no other name of ours has its `.atlas` as well
+if "xarray" in sys.modules:  # any dataset then has `.atlas`, even if nothing else of ours is used
     importlib.import_module("lossatlas.results.dataset")
 
 

@@ -1,4 +1,4 @@
-"""How is a file written whole or not at all? Beside its place first, then moved there when complete."""
+"""How is a file written whole or not at all? It is written beside its target and moved there when complete."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ OLD_SECONDS = 3600.0
 
 @contextlib.contextmanager
 def replacing(target: Path, *, ending: str = "", durably: bool = False) -> Iterator[Path]:
-    """A path to write to, which takes the place of ``target`` when the block ends well, and is gone when it does not.
+    """A path to write to, which takes the place of ``target`` when the block succeeds, and is removed when it fails.
 
     Args:
         target: the file, in a folder that exists.
         ending: of the path to write to, for writers that look at it.
-        durably: wait until the disk has it, so that it outlives a loss of power.
+        durably: wait until it is on the disk, so that it survives a power cut.
 
     Yields:
-        A hidden path in the same folder, of this process alone.
+        A hidden path in the same folder, used by this process alone.
 
     Raises:
-        OSError: the file, which it names, cannot be written, also where the library that writes says so in another way.
+        OSError: the file cannot be written, even where the writing library raises something else; it names the file.
 
     Example:
         >>> import tempfile
@@ -49,7 +49,7 @@ def replacing(target: Path, *, ending: str = "", durably: bool = False) -> Itera
     except OSError as fault:
         if fault.errno is None or fault.filename not in (None, str(scratch)):
             raise
-        # What fails in a write names no file, and what fails in opening one that nobody knows.
+        # A failed write names no file, and a failed open names only the scratch file.
         raise type(fault)(fault.errno, fault.strerror, str(target)) from fault
     except Exception as fault:
         if not _is_of_writing(fault):
@@ -62,10 +62,10 @@ def replacing(target: Path, *, ending: str = "", durably: bool = False) -> Itera
 
 
 def append(path: Path, text: str) -> None:
-    """Add to the end of a file and wait until the disk has it: all of the text, or none where the disk is full.
+    """Append to a file and wait until the text is on the disk: all of it, or none if the disk is full.
 
     Args:
-        path: the file; made where it is missing.
+        path: the file; created if missing.
         text: what is added.
 
     Raises:
@@ -80,7 +80,7 @@ def append(path: Path, text: str) -> None:
         'one,two'
     """
     left = text.encode("utf-8")
-    with path.open("ab", buffering=0) as file:  # a buffer would try once more when it is closed
+    with path.open("ab", buffering=0) as file:  # a buffer would try again on closing
         before = file.tell()
         try:
             while left:
@@ -92,7 +92,7 @@ def append(path: Path, text: str) -> None:
 
 
 def sweep(target: Path) -> None:
-    """Remove what writers of a file that were killed left beside it, as :func:`replacing` names it.
+    """Remove what killed writers of a file left beside it, under the names that :func:`replacing` gives.
 
     Args:
         target: the file that is about to be written.
@@ -105,7 +105,7 @@ def sweep(target: Path) -> None:
 
 
 def _is_of_writing(fault: Exception) -> bool:
-    """Whether a library means by its own error that the disk took no more: safetensors and torch raise no OSError."""
+    """Whether a library's own error means that the disk is full: safetensors and torch raise no OSError."""
     said = str(fault)
     if type(fault).__name__ == "SafetensorError":
         return "I/O error" in said or "os error" in said

@@ -1,4 +1,4 @@
-"""How is damage noticed? By a checksum of what a file says, kept in the file itself.
+"""How is damage noticed? By a checksum of a file's content, kept in the file itself.
 
 All checksums are BLAKE2b (RFC 7693) of eight bytes. They reveal damage and mix-ups, not forgery: anyone who can write a
 file can also write its checksum.
@@ -26,7 +26,7 @@ def of(*parts: bytes, key: bytes = b"") -> bytes:
 
     Args:
         parts: any number of them.
-        key: of what they belong to, at most 64 bytes; the same parts have another checksum under another key.
+        key: of what they belong to, at most 64 bytes; another key gives the same parts another checksum.
 
     Returns:
         8 bytes.
@@ -54,7 +54,7 @@ def sealed(content: Mapping[str, Any], *, indent: int | None = 2, ascii: bool = 
     Args:
         content: JSON values by name.
         indent: of each level; ``None`` for one line.
-        ascii: escape all other letters.
+        ascii: escape all other characters.
 
     Returns:
         The text.
@@ -67,13 +67,13 @@ def sealed(content: Mapping[str, Any], *, indent: int | None = 2, ascii: bool = 
 
 
 def strict(content: Any) -> Any:
-    """JSON values by the standard, which has no NaN and no infinity: numbers that are not finite become null.
+    """JSON values as the standard allows them, without NaN and infinity: numbers that are not finite become null.
 
     Args:
         content: mappings, lists, tuples, text and numbers.
 
     Returns:
-        The same, of mappings and lists.
+        The same, made of mappings and lists.
 
     Example:
         >>> strict({"a": [1.5, float("nan")]})
@@ -87,7 +87,7 @@ def strict(content: Any) -> Any:
 
 
 def unsealed(text: str, source: Path, *, required: bool = False) -> dict[str, Any]:
-    """What a JSON text says, checked against its checksum; a text of version 0.1 has none.
+    """The content of a JSON text, checked against its checksum; a text of version 0.1 has none.
 
     Args:
         text: of the file.

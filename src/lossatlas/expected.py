@@ -13,7 +13,7 @@ from lossatlas.errors import SpecError
 __all__ = ["LANDSCAPE", "check_kind", "check_number", "check_whole", "described_type", "path_of", "texts"]
 
 LANDSCAPE = "a Landscape (xarray.Dataset): la.open('runs/a'), or what la.sample returns"
-"""What a function of a Landscape expects, and how to have one."""
+"""What a function of a Landscape expects, and how to get one."""
 
 
 def described_type(got: object) -> str:

@@ -53,7 +53,7 @@ def require(module: str, *, extra: str, purpose: str) -> ModuleType:
 
 
 def require_from(module: str, name: str, *, extra: str, purpose: str) -> Any:
-    """Import a name from an optional library, which may import only then what the name needs, as transformers does.
+    """Import a name from an optional library, which may load what the name needs only then, as transformers does.
 
     Args:
         module: as for :func:`require`.
@@ -81,7 +81,7 @@ def require_from(module: str, name: str, *, extra: str, purpose: str) -> Any:
 
 @contextmanager
 def importing(root: str, purpose: str) -> Iterator[None]:
-    """Call an optional library that imports more while it works; all but a failing import is left as it is.
+    """Call an optional library that imports more while it works; only a failing import is reported in another way.
 
     Args:
         root: the library, which :func:`require` gave.
@@ -108,7 +108,7 @@ def importing(root: str, purpose: str) -> Iterator[None]:
 
 
 def _while_importing(fault: BaseException) -> bool:
-    """Whether something, or its cause, was raised by a module that was just being run for the first time."""
+    """Whether an error, or its cause, was raised by a module while it was being imported."""
     frames = [frame for frame, _ in traceback.walk_tb(fault.__traceback__)][2:]  # without ours and that of the caller
     while fault.__cause__ is not None:
         fault = fault.__cause__
@@ -122,7 +122,7 @@ def broken(root: str, purpose: str, fault: BaseException) -> str:
     Args:
         root: the library that is needed.
         purpose: what for, completing "... is needed to".
-        fault: what its import raised; the first cause is told, which a library that imports lazily wraps.
+        fault: what its import raised; the message gives the first cause, which a library that imports lazily wraps.
 
     Returns:
         Two sentences.
@@ -150,8 +150,9 @@ def _remedy(culprit: str, fault: BaseException) -> str:
 
 
 def _anew(library: str) -> str:
-    # Without --no-deps pip installs again all that the library asks for, torch too, and the newest torchvision brings
-    # its own torch. Version 0.(n + 15) of torchvision belongs to torch 2.n, and its builds lie beside those of torch.
+    # Without --no-deps, pip reinstalls everything that the library requires, torch included, and the newest torchvision
+    # brings its own torch. Version 0.(n + 15) of torchvision belongs to torch 2.n, and its builds lie beside those of
+    # torch.
     anew = "pip install --force-reinstall --no-deps"
     if library != "torchvision":
         return f"{anew} {library}"
@@ -165,7 +166,7 @@ def _anew(library: str) -> str:
 
 
 def _at_fault(fault: BaseException) -> str:
-    """The library in whose code an import went wrong, the innermost but torch, which only says what does not fit it."""
+    """The library in whose code an import failed: the innermost except torch, which only reports the misfit."""
     frames = traceback.walk_tb(fault.__traceback__)
     names = [str(frame.f_globals.get("__name__", "")).partition(".")[0] for frame, _ in frames]
     others = [name for name in names if name not in ("", "lossatlas", "torch", *_IMPORTING)]

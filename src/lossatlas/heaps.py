@@ -1,11 +1,12 @@
 """Do the heaps of an HDF5 file end?
 
-The library walks through each heap, object by object, and never comes to the end of one that has a free space of no
-bytes (seen in HDF5 2.0.0). Damage can make such a file.
+The library walks through each heap, object by object, and never reaches the end of one whose free space has zero bytes
+(seen in HDF5 2.0.0). Damage can make such a file.
 
-A heap begins with ``GCOL``, version 1, three bytes of nothing, and its size. Each object has a header of index (two
-bytes; 0 for free space), references (two), nothing (four) and size; the size of free space counts its header. Sizes
-have as many bytes as the superblock says. Source: HDF5 File Format Specification 3.0, section III.E, "Global Heap".
+A heap begins with ``GCOL``, version 1, three reserved bytes, and its size. Each object has a header of index (two
+bytes; 0 for free space), references (two), four reserved bytes and size; the size of free space counts its header.
+Sizes have as many bytes as the superblock says. Source: HDF5 File Format Specification 3.0, section III.E, "Global
+Heap".
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ _WIDEST = 8
 
 
 def endless(source: Path) -> bool:
-    r"""Whether an HDF5 file has a heap that whoever reads it may never come to the end of.
+    r"""Whether an HDF5 file has a heap whose end a reader may never reach.
 
     Args:
         source: the file, of any size; it is searched in place.
 
     Returns:
-        True where some object of a heap takes no space, or so much that its end cannot be told.
+        True where some object of a heap takes no space, or so much that its end cannot be determined.
 
     Example:
         >>> import tempfile
@@ -60,7 +61,7 @@ def _width(content: mmap.mmap) -> int:
 
 
 def _ends(content: mmap.mmap, start: int, width: int) -> bool:
-    """Whether the library comes to the end of a heap, or to an object that it refuses."""
+    """Whether the library reaches the end of a heap, or an object that it refuses."""
     size = int.from_bytes(content[start + 8 : start + 8 + width], "little")
     end, header = start + size, 8 + width
     if end > len(content):

@@ -11,7 +11,7 @@ from typing import Any
 __all__ = ["FEW", "LETTERS", "NUMBERS", "SENTENCE", "first_line", "in_words", "number_of", "one_line", "verb_of"]
 
 LETTERS = 600
-"""Letters after which the rest of a line is left out."""
+"""Characters after which the rest of a line is left out."""
 
 FEW = 4
 """Entries up to which a sequence or a mapping is written out."""
@@ -20,7 +20,7 @@ NUMBERS = 12
 """Numbers up to which an array is written out: a handful of eigenvalues, say."""
 
 SENTENCE = 240
-"""Letters up to which a text is written out that is a field of the object itself, 80 further down."""
+"""Length up to which a text is written out if it is a field of the object itself; 80 further down."""
 
 _VERBS = {"is": "are", "was": "were", "has": "have", "does": "do"}
 
@@ -48,13 +48,13 @@ def number_of(count: int, one: str, many: str = "", *, verb: str = "") -> str:
 
 
 def first_line(fault: BaseException | str) -> str:
-    r"""The first line of a message that has words; of one without a message, what kind it is.
+    r"""The first non-empty line of a message; for an error without one, its type.
 
     Args:
         fault: what was raised, or what it said.
 
     Returns:
-        The line, without blanks around it.
+        The line, stripped of surrounding whitespace.
 
     Example:
         >>> first_line(ValueError("\n no such file\nmore")), first_line(OSError()), first_line(ValueError("\n"))
@@ -65,7 +65,7 @@ def first_line(fault: BaseException | str) -> str:
 
 
 def verb_of(count: int, one: str) -> str:
-    """A verb that agrees with how many there are, where other words lie between.
+    """A verb that agrees with a count, where other words come between.
 
     Args:
         count: how many.
@@ -88,7 +88,7 @@ def one_line(self: Any) -> str:
         self: an instance of a dataclass.
 
     Returns:
-        At most :data:`LETTERS` letters.
+        At most :data:`LETTERS` characters.
 
     Example:
         >>> from dataclasses import dataclass
@@ -109,7 +109,7 @@ def in_words(value: Any, depth: int = 0) -> str:
 
     Args:
         value: anything.
-        depth: how far inside another value it stands; deep down only the type is named.
+        depth: how deeply it is nested in another value; deep down only the type is named.
 
     Returns:
         One line.

@@ -19,8 +19,8 @@ def listening() -> Iterator[None]:
     """A stretch of work that calls :func:`after_block` whenever it can stop without a loss.
 
     Raises:
-        KeyboardInterrupt: somebody wanted the program to end before it came here, and what was raised for it was caught
-            on the way, as imports of some libraries do.
+        KeyboardInterrupt: the program was asked to end before it got here, and the exception was swallowed on the way,
+            as some libraries do while they are imported.
     """
     if ended():
         raise KeyboardInterrupt
@@ -36,7 +36,7 @@ def ask() -> bool:
     """Ask the work in progress to stop after the block in hand.
 
     Returns:
-        Whether anything listens that was not asked before; if not, stop at once.
+        Whether anything is listening that had not been asked before; if not, stop at once.
     """
     heard = bool(_listeners) and not _asked.is_set()
     _asked.set()
@@ -50,7 +50,7 @@ def begin() -> None:
 
 
 def end() -> None:
-    """The program ends at once: nothing that listens begins any more, until the next program does."""
+    """The program ends at once: no stretch of work begins any more until the next program does."""
     _ended.set()
 
 

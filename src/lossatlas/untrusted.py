@@ -1,4 +1,4 @@
-"""How is a file from somebody else read? With checks before any of it is believed."""
+"""How is a file from somebody else read? With checks before any of it is trusted."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _BYTES = {"BOOL": 1, "U8": 1, "I8": 1, "F16": 2, "BF16": 2, "I16": 2, "U16": 2, 
 """How many bytes an entry of a safetensors file takes, where its format is one of these."""
 
 _DEEPEST = 64
-"""How deep groups may lie in one another."""
+"""How deeply groups may be nested."""
 
 _OURS = (SpecError, RunMismatchError, MissingExtraError)
 
@@ -98,9 +98,9 @@ line 1 column 2 (char 1)
 def _said(fault: BaseException) -> str:
     """The first line of what a library said, short and printable."""
     if isinstance(fault, RecursionError):
-        return "it is nested too deep"
+        return "it is nested too deeply"
     if isinstance(fault, MemoryError):
-        return "it claims more than fits into memory"
+        return "it claims to hold more than fits into memory"
     if isinstance(fault, OSError) and fault.strerror and fault.errno:
         return fault.strerror
     lines = [line.strip() for line in str(fault).splitlines() if line.strip()]
@@ -110,15 +110,15 @@ def _said(fault: BaseException) -> str:
 
 
 def shown(path: str | os.PathLike[str]) -> str:
-    """A path as a message has it: printable, whatever bytes it is made of."""
+    """A path as messages show it: printable, whatever its bytes."""
     return printable(os.fspath(path))
 
 
 def printable(text: str) -> str:
-    r"""A text without control characters and without halves of characters, each replaced by a mark.
+    r"""A text whose control characters and lone surrogates are each replaced by a mark.
 
     Args:
-        text: of anybody: a title, a file name, a message. Line breaks and tabs become spaces.
+        text: from anyone: a title, a file name, a message. Line breaks and tabs become spaces.
 
     Returns:
         The text; it can be written as UTF-8, to a terminal, and into XML.
@@ -154,7 +154,7 @@ def _one(letter: str) -> str:
     if letter in "\t\n\r\v\f\x85\u2028\u2029":
         return " "
     code = ord(letter)
-    # Marks that turn the direction of writing can make a name look like another one; U+FFFE, U+FFFF are no XML.
+    # Marks that turn the direction of writing can make a name look like another one; XML forbids U+FFFE and U+FFFF.
     odd = code < 32 or 127 <= code < 160 or 0xD800 <= code < 0xE000 or 0x202A <= code <= 0x202E
     return "\ufffd" if odd or 0x2066 <= code <= 0x2069 or code & 0xFFFE == 0xFFFE else letter
 
@@ -178,7 +178,7 @@ def text_of(path: str | os.PathLike[str], kind: str = "text", *, most: int = MOS
         if not source.is_file():
             raise SpecError(f"{shown(source)}: no such file")
         if (size := source.stat().st_size) > most:
-            raise SpecError(f"{shown(source)} has {size:,} bytes; {kind} of at most {most:,} is read")
+            raise SpecError(f"{shown(source)} has {size:,} bytes; {kind} may have at most {most:,}")
         return source.read_text(encoding="utf-8-sig")
 
 
@@ -347,7 +347,7 @@ def _check_groups(file: Any, source: Path) -> None:
     while waiting:
         group, depth = waiting.pop()
         if depth > _DEEPEST:
-            raise SpecError(f"{shown(source)} has groups {depth} deep; at most {_DEEPEST} are read")
+            raise SpecError(f"{shown(source)} has groups nested {depth} deep; at most {_DEEPEST} levels are read")
         for name in group:
             if isinstance(group.get(name, getlink=True), h5py.ExternalLink):
                 raise SpecError(f"{shown(source)}: {name[:80]!r} links to another file; copy the data into this one")

@@ -18,12 +18,12 @@ _said: ContextVar[set[str] | None] = ContextVar("_said", default=None)
 
 
 def warn(words: str, category: type[Warning] = UserWarning) -> None:
-    """Warn at the first line outside the package, which is where a reader can change something.
+    """Warn at the first line outside the package, which is where the user can change something.
 
     ``skip_file_prefixes`` of :func:`warnings.warn` does much the same from Python 3.12 on.
 
     Args:
-        words: what is said.
+        words: the text.
         category: of the warning.
 
     Example:
@@ -45,10 +45,10 @@ def warn(words: str, category: type[Warning] = UserWarning) -> None:
 
 @contextmanager
 def each_once(said: set[str]) -> Iterator[None]:
-    """Give no warning of the package twice: one that returns at every epoch is known after the first.
+    """Give no warning of the package twice: once is enough for one that would recur at every epoch.
 
     Args:
-        said: what was said already; grows.
+        said: the warnings already given; it grows.
 
     Example:
         >>> said: set[str] = set()
