@@ -362,7 +362,9 @@ def test_a_part_and_the_canonical_form_are_sampled(here):
     wrong = run("sample", *common, "--canonical", "--batchnorm", "recalibrated", code=2).output
     assert "--canonical needs random directions and frozen BatchNorm" in wrong
     assert "no canonical form" in run("sample", "--model", "zoo:lstm", *common[2:], "--canonical", code=2).output
-    assert "only='nothing.*' fits none of the 4 tensors" in run("sample", *common, "--only", "nothing.*", code=2).output
+    assert (
+        "only='nothing.*' matches none of the 4 tensors" in run("sample", *common, "--only", "nothing.*", code=2).output
+    )
 
 
 def test_info_of_finished_and_unfinished_runs(here):
@@ -630,7 +632,7 @@ def test_inputs_move_in_one_command_and_in_the_python_it_prints(here):
     arguments = [*GRID, "--input-plane", "adversarial", "--examples", "0,2-4", "--clamp", "-3,3"]
     result = sample(*arguments, "--run", "a", "--out", "a.png")
     assert "attack: PGD reaches a mean loss of" in result.stdout
-    assert "neither robustness nor honest gradients" in result.stdout
+    assert "neither robustness nor faithful gradients" in result.stdout
     exec(compile(sample(*arguments, "--run", "b", "--print-python").stdout, "printed", "exec"), {})
     np.testing.assert_array_equal(la.open("a")["loss"].values, la.open("b")["loss"].values)
     assert int(la.open("a").attrs["samples"]) == 4

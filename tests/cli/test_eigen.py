@@ -135,7 +135,7 @@ def test_blocks_and_batches_are_those_of_the_library(here) -> None:
     batches = json.loads(run("eigen", "--batches", "--json", "--out", "b.svg").stdout)
     assert sum(row["samples"] for row in batches["rows"]) == objective.samples
     assert "whole matrix" in run("eigen", "--by", "layer", "--map", code=2).output
-    assert "fits no module" in run("eigen", "--by", "h.*", code=2).output
+    assert "matches no module" in run("eigen", "--by", "h.*", code=2).output
 
 
 def test_bad_wishes_are_refused(here) -> None:

@@ -118,7 +118,7 @@ class Atlas(click.Group):
         except (BrokenPipeError, click.ClickException, click.exceptions.Exit, click.Abort):
             raise  # a closed pipe too: whoever read has read enough, as in `| head`, and click ends quietly
         except Exception as fault:
-            if stopping.ended():  # a library caught the signal, and stumbled over what it had left undone
+            if stopping.ended():  # a library caught the signal, and failed over what was left undone
                 raise click.Abort from fault
             if isinstance(fault, (SpecError, RunMismatchError, MissingExtraError)):
                 raise BadInput(str(fault)) from fault
@@ -137,7 +137,7 @@ def _system_heard() -> Iterator[None]:
 
 
 def _saying_what_it_takes(fault: click.BadOptionUsage, command: click.Command | None) -> click.BadOptionUsage:
-    """An error about the values of an option, with the names that they have in its help."""
+    """An error about the values of an option, under the names they have in its help."""
     options = command.params if command else []
     option = next((one for one in options if fault.option_name in one.opts), None)
     if not isinstance(option, click.Option) or not option.metavar:

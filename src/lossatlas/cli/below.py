@@ -32,7 +32,7 @@ def check(budget: float, points: int) -> None:
     """Refuse numbers that no surface can be sampled with, before anything is started.
 
     Raises:
-        SpecError: bad ones.
+        SpecError: a number is out of range.
     """
     Below(Path(), nn.Identity(), _none, budget=budget, points=points)
 

@@ -20,7 +20,7 @@ from lossatlas.errors import SpecError, unknown
 __all__ = ["CURVES", "connect_command"]
 
 CURVES = ("none", "bezier", "polygon")
-UNFINISHED = "The curve is not finished: the same command of lossatlas connect continues."
+UNFINISHED = "The curve is not finished: the same lossatlas connect command continues it."
 
 
 _CURVE = Need(words="a curve", met=lambda told: told["curve"] != "none", so="add --curve bezier or polygon")
@@ -140,7 +140,7 @@ def _ends(told: dict[str, Any], to: str) -> tuple[Any, list[Any]]:
 
 
 class _Found:
-    """What is found, printed as it is, and kept where a folder is named."""
+    """What is found: printed as it comes, and kept if a folder is named."""
 
     def __init__(self, objective: Any, ends: list[Any], steps: int, run: str, *, trains: bool) -> None:
         from lossatlas.connect.connections import folder_for
@@ -220,7 +220,7 @@ class _Found:
         return plot(self.ways, title=TITLE, caption=self._caption(told, self.notes))
 
     def _caption(self, told: Sequence[tuple[str, Any, str]], notes: Sequence[str]) -> tuple[str, ...]:
-        """What is said below a picture of paths: their words, their barriers, and these in a sentence."""
+        """The text below a picture of paths: their words, their barriers, and these in a sentence."""
         from lossatlas.connect.barriers import heights
         from lossatlas.connect.connections import caption
         from lossatlas.figure.words import capital
@@ -263,7 +263,7 @@ class _Found:
         if self.connection is not None and (plane or page):
             found = self.connection
             kept = self.folder and self.folder / PLANE
-            self.keep(found.overlay())  # first, so that a surface that is not finished has its curve
+            self.keep(found.overlay())  # first, so that an unfinished surface has its curve
             surface = la.sample(self.objective, found.plane(), la.Grid(**found.bounds(grid)), run=kept)
         if plane and surface is not None:
             click.echo(f"drawn: {la.draw(surface, plane, overlays=self.connection.overlay())}")
@@ -295,7 +295,7 @@ def _earlier(folder: Path | None) -> list[tuple[str, str, Any, str]]:
 
 
 def _metrics(way: Any) -> None:
-    """Say what the metrics are along a path."""
+    """Print the metrics along a path."""
     from lossatlas.figure.words import number
     from lossatlas.results.landscape import value_names
 

@@ -32,7 +32,7 @@ LOGITS = 2**26
 SHARE = 0.15
 """Share of tokens that are masked (Devlin et al. 2019, arXiv 1810.04805, section 3.1)."""
 UNKNOWN = 10**6
-"""Tokenizers that know no length say a very large one."""
+"""Tokenizers that have no maximum length report a very large one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ def corpus(
 
     Args:
         model: a language model of transformers.
-        folder: where its tokenizer is: a folder, or a name at the hub.
+        folder: where its tokenizer is: a folder, or a name on the hub.
         path: the text, in UTF-8.
         block: tokens in a block, special ones included; 0 for the model's own.
         tokenizer: another folder or ``tokenizer.json`` to take the tokenizer from.
@@ -107,13 +107,13 @@ def block_of(model: nn.Module, coder: Any) -> tuple[int, str]:
         coder: its tokenizer.
 
     Returns:
-        Tokens, and where that is from.
+        The number of tokens, and where it comes from.
 
     Raises:
         SpecError: neither the model nor the tokenizer knows one.
     """
     lengths = [
-        entry.num_embeddings - entry.padding_idx - 1  # RoBERTa counts positions from behind that of padding
+        entry.num_embeddings - entry.padding_idx - 1  # RoBERTa starts counting positions after the padding index
         for name, entry in model.named_modules()
         if isinstance(entry, nn.Embedding) and name.endswith("position_embeddings") and entry.padding_idx is not None
     ]
@@ -159,7 +159,7 @@ def _tokenizer(source: str, *, given: bool) -> Any:
 
 def _tokens(coder: Any, path: Path, *, special: bool) -> Tensor:
     content = text_of(path, "text in UTF-8 (--data)", most=MOST_CORPUS)
-    logger = logging.getLogger("transformers")  # it warns of a text longer than a block, which is what is cut here
+    logger = logging.getLogger("transformers")  # it warns about texts longer than a block, which are cut here
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
@@ -174,7 +174,7 @@ def _tokens(coder: Any, path: Path, *, special: bool) -> Tensor:
 
 
 def _begins(coder: Any) -> bool:
-    """Whether a tokenizer itself puts the token of the beginning before a text, as that of Llama does."""
+    """Whether a tokenizer itself puts a token for the beginning before a text, as Llama's does."""
     return coder.bos_token_id is not None and coder("a")["input_ids"][:1] == [coder.bos_token_id]
 
 

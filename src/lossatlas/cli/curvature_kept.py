@@ -86,7 +86,7 @@ def keep(run: str, objective: Any, sections: Mapping[str, Any], wish: Any) -> st
         run: the folder.
         objective: whose curvature it is.
         sections: the answers by name.
-        wish: what was asked; more eigenvalues, the Gauss-Newton matrix, and the weights alone, are other questions.
+        wish: what was asked; more eigenvalues, the Gauss-Newton matrix, or the weights alone make it another question.
 
     Returns:
         What was done, in a sentence.
@@ -151,7 +151,7 @@ def _note(run: str, objective: Any, ends: Any, found: Sequence[Any]) -> str:
 
 
 def _there(run: str) -> Mapping[str, Any]:
-    """What a run keeps so far of its curvature; nothing where that is damaged, since it is written anew."""
+    """What a run has kept of its curvature so far; nothing if that is damaged, since it is about to be rewritten."""
     from lossatlas.results.store import read_curvature
 
     with contextlib.suppress(SpecError):

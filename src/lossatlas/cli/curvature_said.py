@@ -16,7 +16,7 @@ __all__ = ["along_numbers", "bar_of", "end_numbers", "say", "say_map", "say_rows
 
 
 def say_map(wish: Any, found: Any, value: str, words: list[str]) -> None:
-    """Say what a map found: its ends, or all of it as JSON."""
+    """Print what a map found: its ends, or all of it as JSON."""
     name = {"critical": "critical sharpness", "ratio": "|λmin/λmax|"}[value]
     low, high, bad = float(found[value].min()), float(found[value].max()), int((found["status"] != 1).sum())
     if wish.json:
@@ -28,12 +28,12 @@ def say_map(wish: Any, found: Any, value: str, words: list[str]) -> None:
         for text in words:
             click.echo(text)
     if bad:
-        why = "have no value, or a bound" if wish.critical else "did not converge or are not finite"
+        why = "have no value, or only a bound" if wish.critical else "did not converge or are not finite"
         click.echo(f"{number_of(bad, 'point')} {why}: lossatlas info says why", err=True)
 
 
 def say_rows(wish: Any, about: str, rows: list[dict[str, Any]], caveats: tuple[str, ...]) -> None:
-    """Say a table with a row for each block or batch."""
+    """Print a table with a row for each block or batch."""
     if wish.json:
         echo_json({"about": about, "rows": rows, "caveats": caveats})
         return
@@ -85,7 +85,7 @@ def trace_numbers(matrix: Any, wish: Any, seed: int) -> Iterator[Any]:
 
 
 def along_numbers(scan: Any, wish: Any, objective: Any, *, also: bool) -> Iterator[Any]:
-    """Differences beside derivatives: asked for, or where derivatives are known to be surrogates."""
+    """Differences beside derivatives: if asked for, or where derivatives are known to be surrogates."""
     from lossatlas.cli.scan import build_plane
     from lossatlas.curvature.differences import curvature_along
     from lossatlas.figure.parts import Number
@@ -103,7 +103,7 @@ def along_numbers(scan: Any, wish: Any, objective: Any, *, also: bool) -> Iterat
 
 
 def say(wish: Any, ends: Any, numbers: list[Any]) -> None:
-    """Say what was found at the centre."""
+    """Print what was found at the centre."""
     if wish.json:
         content = {"about": ends.subject.words, "numbers": [asdict(one) for one in numbers], "caveats": ends.caveats}
         echo_json({**content, "products": ends.products})

@@ -32,7 +32,7 @@ class Effort:
         depth: layers of the networks; one of 32 without skip connections does not train at this width.
         width: channels of their first stage.
         epochs: of one round; training stops as soon as the loss is low enough.
-        rounds: how often as many epochs follow where a network has not come to its loss.
+        rounds: how many rounds there may be, as long as a network has not reached its loss.
         lr: first learning rate.
         until: training loss at which both networks stop, so that two minima are compared.
         samples: training images behind each value.
@@ -122,7 +122,7 @@ def _other(kind: str, out: Path, quick: bool) -> Path:
 
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
-    """Nets this small gain nothing from a second thread, and two that wait for each other on a busy machine crawl."""
+    """Nets this small gain nothing from a second thread; on a busy machine, two that wait for each other crawl."""
     import torch
 
     before = torch.get_num_threads()

@@ -20,7 +20,7 @@ class Effort:
         depth: steps of the recurrent nets, layers of the others; must divide 64.
         width: units of each state and layer.
         steps: of training, in one round.
-        rounds: how often as many steps follow where a net has not come to its loss.
+        rounds: how many rounds there may be, as long as a net has not reached its loss.
         until: mean loss of 50 steps at which each net stops, so that four minima are compared.
         samples: training images behind each value.
         points: points along each axis of the pictures.

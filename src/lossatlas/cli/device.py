@@ -1,4 +1,4 @@
-"""On which device does a command evaluate: the one asked for, or the accelerator that is there, which it reports."""
+"""On which device does a command evaluate: the one asked for, or the accelerator found, which it reports?"""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def device_for(asked: str, model: nn.Module, *, in_place: bool = False) -> str |
     A model that its own code has put on a device stays there, and so does one that is moved in place.
 
     Args:
-        asked: a device that torch knows; "auto" or nothing for the accelerator that is there.
+        asked: a device that torch knows; "auto" or nothing for the accelerator, if there is one.
         model: as it was loaded.
         in_place: whether the model itself is moved.
 

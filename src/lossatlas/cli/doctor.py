@@ -179,7 +179,7 @@ def self_test(devices: list[str]) -> Iterator[tuple[str, str]]:
             begun = time.perf_counter()
             try:
                 error = _surface(device, Path(folder) / device.replace(":", "-"))
-            except Exception as fault:  # whatever it is, the rest is tried all the same
+            except Exception as fault:  # whatever it is, the rest is still tried
                 yield f"a surface on {device}", f"failed: {type(fault).__name__}: {fault}"
                 continue
             said = "ok" if error < _CLOSE else f"failed: wrong by {error:.1g} relative"

@@ -132,9 +132,7 @@ def _map(_context: click.Context, _option: click.Parameter, run: str | None) -> 
 )
 @printed
 @click.option("--latex", is_flag=True, help="Write the full caption beside the picture, as \\caption in a .tex file.")
-@click.option(
-    "--holes", is_flag=True, help="Leave points that are not evaluated yet empty instead of interpolating them."
-)
+@click.option("--holes", is_flag=True, help="Leave points not yet evaluated empty instead of interpolating them.")
 def draw_command(
     runs: tuple[str, ...],
     out: tuple[str, ...],
@@ -217,7 +215,7 @@ def draw_command(
 
 
 def command() -> str:
-    """The command line as it was given, without where the program lies.
+    """The command line as it was given, without the path of the program.
 
     Returns:
         The line.

@@ -28,7 +28,7 @@ def check_function(scan: Any) -> None:
         scan: a :class:`lossatlas.cli.scan.Scan`.
 
     Raises:
-        SpecError: something is; the message names it.
+        SpecError: such a setting is given; the message names it.
     """
     if not scan.function:
         return

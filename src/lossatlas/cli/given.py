@@ -25,7 +25,7 @@ def given_directions(path: str, objective: Objective, axes: Iterable[str]) -> di
         Tensors by name, by axis.
 
     Raises:
-        SpecError: the file is none, belongs to another model, or lacks an axis.
+        SpecError: the file holds no directions, belongs to another model, or lacks an axis.
     """
     if Path(path).suffix == ".safetensors":
         found = load_directions(path)
@@ -43,7 +43,7 @@ def given_directions(path: str, objective: Objective, axes: Iterable[str]) -> di
 
 
 def way_words(scan: Any, path: str) -> str:
-    """What a direction towards a checkpoint is called: a line, by both of its ends, where both have a name.
+    """What a direction towards a checkpoint is called: a line is named by both of its ends, if both have a name.
 
     Args:
         scan: what was asked for.

@@ -42,7 +42,7 @@ def info_command(run: str, as_json: bool) -> None:
 
 
 def _flat(found: dict[str, Any]) -> dict[str, Any]:
-    """What a picture knows of a single landscape is shown without a list around it."""
+    """What a picture records about a single landscape is shown without a list around it."""
     shown = found.get("landscapes") or []
     words = " ".join(found["caption"]) if isinstance(found.get("caption"), list) else found.get("caption", "")
     rest = {name: value for name, value in found.items() if name not in ("landscapes", "caption")}

@@ -1,4 +1,4 @@
-"""What does `lossatlas sample --input-plane` move, and what does it say besides the surface?"""
+"""What does `lossatlas sample --input-plane` move, and what does it print besides the surface?"""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def led(scan: Any) -> tuple[str, int, tuple[int, ...]] | None:
         plane has a name.
 
     Raises:
-        SpecError: it is of no known form.
+        SpecError: its form is unknown.
     """
     if scan.input_plane in PLANES:
         return None
@@ -124,7 +124,7 @@ def _made(scan: Any) -> tuple[str, tuple[int, ...], dict[str, Any]]:
 
 
 def said(scan: Any, objective: Any, plane: Any, landscape: Any) -> list[str]:
-    """Say, in lines, whether an attack by gradients finds what the surface shows; otherwise, what moved where."""
+    """Print, line by line, whether a gradient attack finds what the surface shows; otherwise, what moved where."""
     import lossatlas as la
 
     if scan.input_plane == "random":
@@ -157,7 +157,7 @@ def _examples(text: str) -> list[int]:
         The numbers.
 
     Raises:
-        SpecError: it is no such text.
+        SpecError: the text does not have this form.
 
     Example:
         >>> _examples("0,3,7-9")

@@ -16,7 +16,7 @@ _SUFFIXES = (".h5", ".hdf5", ".npz", ".csv", ".tsv", ".txt")
 
 
 def _source(words: str, *holds: str) -> Need:
-    """The need for a source that holds one of some things."""
+    """The need for a source of a certain content."""
     return Need(words=words, met=lambda facts: facts["holds"] in holds, so="leave it out", fact="holds")
 
 

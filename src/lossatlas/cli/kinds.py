@@ -20,7 +20,7 @@ class Result:
     """A result that was opened.
 
     Attributes:
-        path: where it lies, as the user named it.
+        path: where it is, as the user named it.
         kind: its kind, a name of :data:`lossatlas.results.opening.KINDS`.
         found: what was opened.
     """
@@ -63,11 +63,11 @@ class Result:
         return [preview(one) for one in landscapes] if isinstance(landscapes, tuple) else preview(landscapes)
 
     def facts(self) -> dict[str, Any]:
-        """What is known of it, JSON values by name."""
+        """What is known about it, JSON values by name."""
         return {"kind": _words(self.kind)} | _FACTS.get(self.kind, _run_facts)(self)
 
     def parts(self) -> list[Any]:
-        """What a report says of it."""
+        """What a report says about it."""
         return _PARTS.get(self.kind, _landscape_parts)(self)
 
 

@@ -105,7 +105,7 @@ LIBRARIES: dict[str, Callable[[Name], nn.Module]] = {
 
 
 def random_weights(text: str) -> bool:
-    """Whether the weights that a name stands for are random, as far as the name says; a user's own is not looked into.
+    """Whether the weights that a name stands for are random, as far as the name tells; user code is not inspected.
 
     Args:
         text: the name of a model, as ``--model`` takes it.

@@ -19,7 +19,7 @@ __all__ = ["Wish", "llc_command"]
 
 @dataclass(frozen=True, kw_only=True)
 class Wish:
-    """What is wanted of the learning coefficient."""
+    """What is to be measured of the learning coefficient."""
 
     step: float | None
     nbeta: float | None
@@ -186,7 +186,7 @@ def llc_command(config: Path | None, **given: Any) -> None:
 
 
 def _measured(objective: Any, wish: Wish, options: dict[str, Any]) -> tuple[Any, dict[str, Any], str]:
-    """What was found, what JSON holds of it, and why it is refused."""
+    """What was found, its JSON, and why it is refused."""
     from lossatlas.flatness.degeneracy import llc, local_volume, scan
 
     if wish.volume:

@@ -127,7 +127,7 @@ def upon(scan: Any, plane: Any, load: Callable[[str], Any]) -> list[Overlay]:
 
 
 def marked(overlays: Sequence[Overlay]) -> list[str]:
-    """What is said of marks: a line for each.
+    """What is printed about marks: a line for each.
 
     Args:
         overlays: of :func:`upon`.

@@ -80,8 +80,8 @@ def model(text: str, *, checkpoint: str = "", trust_pickle: bool = False) -> nn.
 
     Args:
         text: the name.
-        checkpoint: a file whose ``hyper_parameters``, as Lightning writes them, a class or function of the user's is
-            called with, as far as it takes them; arguments in the name win.
+        checkpoint: a file whose ``hyper_parameters``, as Lightning writes them, are passed to a user's class or
+            function as far as it takes them; arguments in the name take precedence.
         trust_pickle: run the code in that file, if there is any.
 
     Returns:
@@ -89,7 +89,7 @@ def model(text: str, *, checkpoint: str = "", trust_pickle: bool = False) -> nn.
         is the same network each time.
 
     Raises:
-        SpecError: nothing of that name, or it makes no model.
+        SpecError: nothing has that name, or it makes no model.
     """
     name = parse(text)
     with seeded(SEED):
@@ -138,7 +138,7 @@ def _stored(found: Callable[..., Any], checkpoint: str, trust_pickle: bool) -> d
 
 
 def folder(text: str) -> str:
-    """The folder, or name at the hub, in ``hf:NAME-or-folder(…)``."""
+    """The folder, or name on the hub, in ``hf:NAME-or-folder(…)``."""
     return parse(text).target if ":" in text else text
 
 
@@ -150,7 +150,7 @@ def data(text: str) -> Any:
         :func:`model`.
 
     Raises:
-        SpecError: nothing of that name.
+        SpecError: nothing has that name.
     """
     if text.endswith(".npz"):
         return zoo.data("npz", path=text)
@@ -182,13 +182,13 @@ def loss(text: str) -> Callable[..., Any] | None:
         The loss, or ``None`` where the model has its own.
 
     Raises:
-        SpecError: nothing of that name.
+        SpecError: nothing has that name.
     """
     return LOSSES[text] if text in LOSSES else _function("loss", text, LOSSES)
 
 
 def forward(loss_name: str, text: str = "") -> calling.Forward | None:
-    """How a batch goes through the model: as a function of the user's says, or as the loss needs it.
+    """How a batch goes through the model: as a user's function says, or as the loss needs it.
 
     Args:
         loss_name: the name of the loss: one by token needs logits beside their tokens.
@@ -198,7 +198,7 @@ def forward(loss_name: str, text: str = "") -> calling.Forward | None:
         The function, or ``None`` for the usual way.
 
     Raises:
-        SpecError: nothing of that name.
+        SpecError: nothing has that name.
     """
     if text:
         return _function("forward", text, {}, "the model and a batch, which returns outputs and targets")
@@ -212,7 +212,7 @@ def metric(text: str) -> tuple[str, Callable[..., Any]]:
         The name and the metric.
 
     Raises:
-        SpecError: nothing of that name.
+        SpecError: nothing has that name.
     """
     if text in METRICS:
         return text, METRICS[text]
@@ -254,7 +254,7 @@ def _called(name: Name, found: Any, ready: tuple[type, ...]) -> Any:
             return found(**name.arguments)
     except SpecError:
         raise
-    except Exception as fault:  # whatever the user's code raises is the user's to see
+    except Exception as fault:  # whatever the user's code raises, the user should see
         raise SpecError(f"{name.text!r} raised {_place(fault)}") from fault
 
 
@@ -263,7 +263,7 @@ def _file(path: Path) -> ModuleType:
         return imported(path)
     except SpecError:
         raise
-    except Exception as fault:  # whatever the user's code raises is the user's to see
+    except Exception as fault:  # whatever the user's code raises, the user should see
         raise SpecError(f"{path} raised {_place(fault)}") from fault
 
 
@@ -274,7 +274,7 @@ def _module(name: Name, forms: str) -> ModuleType:
         return importlib.import_module(name.source)
     except ModuleNotFoundError as fault:
         raise SpecError(f"{name.text!r}: no module {fault.name!r}; expected {forms}") from fault
-    except Exception as fault:  # whatever the user's code raises is the user's to see
+    except Exception as fault:  # whatever the user's code raises, the user should see
         raise SpecError(f"{name.source} raised {_place(fault)}") from fault
 
 

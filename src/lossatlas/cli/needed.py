@@ -27,9 +27,9 @@ class Need:
 
     Attributes:
         words: what the flag is for; completes "--critical is for …".
-        met: whether it is there, given all that the command is told: values by the names of its parameters.
+        met: whether it is there, given all settings of the command: values by the names of its parameters.
         so: what to do; by default "add that, or leave the flag out".
-        fact: what has to be known first, because something must be opened for it; ``met`` is then given that of
+        fact: a fact that is known only once something has been opened; ``met`` is then given the one from
             :func:`check_late`.
     """
 
@@ -80,7 +80,7 @@ def unless(*names: str, words: str) -> Need:
 
     Args:
         *names: of parameters.
-        words: what the flag is for, and what stands in its way.
+        words: what the flag is for, and what is in its way.
 
     Returns:
         It.
@@ -160,7 +160,7 @@ def _refuse(ctx: click.Context | None, option: Needing, told: Told, fact: str) -
 
 
 def _told(ctx: click.Context) -> dict[str, Any]:
-    """All that a command is told: the settings file overruled by the flags, and defaults."""
+    """All settings of a command: those of the file, overruled by the flags, and defaults."""
     return _merged(ctx, _settings(ctx, ctx.params.get("config")))
 
 

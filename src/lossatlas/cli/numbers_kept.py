@@ -52,7 +52,7 @@ def own_run(told: Mapping[str, Any], flag: str | None, kinds: Collection[str]) -
 
 
 def own_settings(config: Path | None, given: dict[str, Any]) -> dict[str, Any]:
-    """What a command is told that answers a question other than ``lossatlas sample``'s about the same scan.
+    """The settings of a command that answers another question than ``lossatlas sample`` about the same scan.
 
     The ``out`` in a settings file is the picture of ``lossatlas sample``, which must not be drawn over; ``--out`` draws
     this answer.
@@ -65,7 +65,7 @@ def own_settings(config: Path | None, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def identity_of(models: Mapping[str, Any]) -> dict[str, Any]:
-    """What must be the same for numbers to stand beside each other.
+    """What must be equal for numbers to be kept side by side.
 
     Args:
         models: objectives by name; a single one is known by what it is, not by its name.
@@ -93,7 +93,7 @@ def check_numbers(run: str, models: Mapping[str, Any]) -> None:
 
 
 def keep_numbers(run: str, title: str, models: Mapping[str, Any], sections: Mapping[str, Any], *, quiet: bool) -> None:
-    """Keep answers in a folder of their own, beside what is there, and say how each is drawn again.
+    """Keep answers in a folder of their own, beside what is there, and print how each is drawn again.
 
     Args:
         run: the folder; empty where nothing is kept.

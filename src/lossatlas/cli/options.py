@@ -155,7 +155,7 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
         metavar="GIB",
         help="Keep this much data on the device and read the rest again at every point (default: 2).",
     ),
-    "device": _option("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps or auto (default: the best there is)."),
+    "device": _option("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps or auto (default: the best available)."),
     "dtype": _option("--dtype", metavar="NAME", help="float16, bfloat16, float32 or float64 (default: the model's)."),
     "size": _option(
         "--size", type=int, metavar="N", help="Samples per batch, if neither targets nor losses reveal it."
@@ -336,7 +336,7 @@ class Measuring(Sectioned):
     }
 
     def settings(self, config: Path) -> dict[str, Any]:
-        """What a settings file says of a scan."""
+        """What a settings file says about a scan."""
         from lossatlas.cli.scan import Scan
 
         return Scan.from_toml(config)
@@ -352,7 +352,7 @@ def flags(
 
     Args:
         names: of the flags.
-        needs: what they need in this command, beside what they need everywhere: all of them, or by name.
+        needs: what they need in this command, besides what they need everywhere: for all of them, or by name.
 
     Returns:
         The decorator.
@@ -378,7 +378,7 @@ def flags(
 
 
 def settings(config: Path | None, given: dict[str, Any]) -> dict[str, Any]:
-    """What a :class:`~lossatlas.cli.scan.Scan` is told: what the file says, overruled by the flags that were given.
+    """The values of a :class:`~lossatlas.cli.scan.Scan`: those of the file, overruled by the flags that were given.
 
     Returns:
         Values by the names of a Scan's fields, without those that were not given.

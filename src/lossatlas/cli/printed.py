@@ -67,7 +67,7 @@ def given(config: Path | None, fields: dict[str, Any]) -> dict[str, Any]:
     """The fields of a View that a file sets, overruled by the flags that were given.
 
     Args:
-        config: a TOML file with a table ``[view]``; its other tables are left to others.
+        config: a TOML file with a table ``[view]``; its other tables are ignored.
         fields: values by the names of flags, ``None`` where they were not given.
 
     Returns:

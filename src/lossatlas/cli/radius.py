@@ -1,4 +1,4 @@
-"""How does ``--radius`` become a grid? A number does at once, ``auto`` when there is something to measure."""
+"""How does ``--radius`` become a grid? A number does so at once, ``auto`` when there is something to measure."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def grid_of(scan: Any, objective: Any, plane: Any) -> Any:
     found = la.Grid.auto(objective, plane, points={axis: bounds[2] for axis, bounds in scan.axes.items()})
     click.echo(f"{'range:':8} {found.range_words.removeprefix('range ')}", err=True)
     click.echo(
-        f"{'':8} use the same for whatever it is compared with: --radius {max(found.axes[next(iter(found.axes))]):g}",
+        f"{'':8} use the same in every comparison: --radius {max(found.axes[next(iter(found.axes))]):g}",
         err=True,
     )
     return found

@@ -189,7 +189,7 @@ def _check_pictures(paths: tuple[str, ...]) -> None:
 
 
 def _announce(scan: Any, objective: Any, plane: Any, grid: Any, *, silent: bool) -> None:
-    """Say what will be measured; who is silent evaluates what that takes all the same, since it may take all ranks."""
+    """Print what will be measured; silent ranks still do the evaluations it takes, since they may take all ranks."""
     lines = {
         **_measured(scan, objective),
         "grid": " × ".join(map(str, grid.shape)) + f" = {_product(grid.shape)} points",
@@ -201,7 +201,8 @@ def _announce(scan: Any, objective: Any, plane: Any, grid: Any, *, silent: bool)
             click.echo(f"{name + ':':8} {text}", err=True)
     if scan.towards and not scan.function and not silent and objective.batchnorm_words == "frozen":
         click.echo(
-            "note: BatchNorm keeps the statistics of --checkpoint all along, so the other end is not the network you "
+            "note: BatchNorm keeps the statistics of --checkpoint along the whole line, so the other end is not the "
+            "network you "
             "trained; --batchnorm recalibrated measures them at every point",
             err=True,
         )
@@ -252,13 +253,13 @@ def stopped(run: str) -> str:
 
 
 def _plan_in_words(how: dict[str, Any]) -> str:
-    """The plan; with its time where that is known: the clock is not asked of one chosen by rule."""
+    """The plan, with its time if known: a plan chosen by rule is not timed."""
     seconds = how["seconds per point"].get(how["in words"])
     return how["in words"] if seconds is None else f"{how['in words']}, {seconds:.3g} s for each point"
 
 
 def _done(run: str) -> int | None:
-    """How many points a run has so far; nothing where it is not begun."""
+    """How many points a run has so far; none if it has not begun."""
     from lossatlas.results import reading
 
     with contextlib.suppress(SpecError):
@@ -267,7 +268,7 @@ def _done(run: str) -> int | None:
 
 
 def _spent(done: int, before: int, seconds: float) -> str:
-    """What a resumed run took itself: the time for each point that it keeps is that of its beginning."""
+    """What a resumed run took itself: the time per point that it keeps is from when it began."""
     left = done - before
     took = f"{number_of(left, 'point')} in {seconds:.3g} s now" if left else "no point was left"
     return f" when the run began; {took}"

@@ -66,7 +66,7 @@ AXES = ("x", "y", "z")
 
 @dataclass(frozen=True, kw_only=True)
 class Scan:
-    """Everything that `lossatlas sample` can be told. The same names are flags and TOML keys."""
+    """All settings of `lossatlas sample`. The same names are flags and TOML keys."""
 
     model: str = ""
     data: str = ""
@@ -124,7 +124,7 @@ class Scan:
     view: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Check what is told before anything is loaded."""
+        """Check the settings before anything is loaded."""
         check_function(self)
         for needed, forms in () if self.function else (("model", names.FORMS), ("data", names.DATA)):
             if not getattr(self, needed):
@@ -275,7 +275,7 @@ def _typed(path: Path, key: str, value: Any, default: Any, *, many: bool) -> Any
 
 
 def all_samples(scan: Scan, what: str) -> Scan:
-    """The scan on all samples, if it asks for few: only what a subset says of the loss can be corrected."""
+    """The scan on all samples, if it asks for few: only the loss on a subset can be corrected."""
     if scan.samples != "auto":
         return scan
     click.echo(f"samples: all of them; a subset, as 'auto' takes for a loss, is not enough for {what}", err=True)
@@ -346,7 +346,7 @@ def _forward(scan: Scan, loss: str, text: Any) -> Any:
 
 
 def called(scan: Scan, model: nn.Module) -> str:
-    """What a model is called in pictures, with whose weights it has where no checkpoint was loaded."""
+    """What a model is called in pictures; where no checkpoint was loaded, with the origin of its weights."""
     name = names.folder(scan.model) if (own := scan.model.startswith("hf:")) else _short(scan.model)
     if scan.checkpoint:
         return f"{type(unwrapped(model)).__name__} of {name}" if own else name

@@ -1,4 +1,4 @@
-"""Which second loss does critical sharpness look at, along the update of the first?"""
+"""Which second loss does critical sharpness follow along the update of the first?"""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Second", "second_options"]
 
 @dataclass(frozen=True, kw_only=True)
 class Second:
-    """Other data or another loss for the same network, as a command is told.
+    """Other data or another loss for the same network, as given to a command.
 
     Attributes:
         data: as ``--data``; empty for the same.
@@ -32,7 +32,7 @@ class Second:
 
     @classmethod
     def taken(cls, given: dict[str, Any]) -> Second | None:
-        """Take the two flags out of all that a command is told; ``None`` where neither is given."""
+        """Take the two flags out of a command's settings; ``None`` where neither is given."""
         told = cls(data=given.pop("second_data"), loss=given.pop("second_loss"))
         return told if told.data or told.loss else None
 

@@ -29,7 +29,7 @@ class Sectioned(Checked):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write one section for each heading that has flags."""
         help_flag = self.get_help_option(ctx)
-        asks = help_flag.name if help_flag else ""  # its name, since click 8.1 makes the flag anew for whoever asks
+        asks = help_flag.name if help_flag else ""  # by its name, since click 8.1 creates the flag afresh on every call
         flags = [param for param in self.get_params(ctx) if isinstance(param, click.Option) and param.name != asks]
         rows = {param.name: row for param in flags if (row := param.get_help_record(ctx))}
         found = [(title, [rows.pop(name) for name in names if name in rows]) for title, names in self.sections.items()]

@@ -133,10 +133,10 @@ def listen(shelf: Any, port: int, *, show: bool, run: str = "", words: str = "")
         stop(*about)
 
     server.handle_exit = ended
-    hangup = getattr(signal, "SIGHUP", None)  # uvicorn answers INT and TERM alone
+    hangup = getattr(signal, "SIGHUP", None)  # uvicorn handles only INT and TERM
     if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:
         signal.signal(hangup, ended)
-    with contextlib.suppress(KeyboardInterrupt):  # it has ended as it should
+    with contextlib.suppress(KeyboardInterrupt):  # it has ended in good order
         server.run(sockets=[listening])
 
 

@@ -1,4 +1,4 @@
-"""`lossatlas sharpness`: how flat one or several trained networks are, by measures that say what they are worth."""
+"""`lossatlas sharpness`: how flat one or several trained networks are, by measures that state their own limits."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ QUICK = ("sam", "adaptive_worst", "adaptive_average", "fisher_rao", "trace", "in
 
 @dataclass(frozen=True, kw_only=True)
 class Wish:
-    """What is wanted of the flatness."""
+    """What is to be measured of flatness."""
 
     measure: tuple[str, ...]
     set: tuple[str, ...]

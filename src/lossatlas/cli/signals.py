@@ -20,13 +20,13 @@ _WORDS = b"\nstopping after this block; press Ctrl-C to stop at once\n"
 
 @contextlib.contextmanager
 def answered() -> Iterator[None]:
-    """A stretch of the program that ends in good order on a signal; a signal that was ignored stays ignored."""
+    """A stretch of the program that a signal ends in good order; a signal that was ignored stays ignored."""
     before: dict[int, Any] = {}
     stopping.begin()
     if threading.current_thread() is threading.main_thread():
         for name in _SIGNALS:
             number = getattr(signal, name, None)  # there is no HUP on Windows
-            if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # as below nohup
+            if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
                 before[number] = signal.signal(number, _answer)
     try:
         yield
@@ -38,7 +38,7 @@ def answered() -> Iterator[None]:
 
 @contextlib.contextmanager
 def nothing_to_lose() -> Iterator[None]:
-    """A stretch of imports: a signal ends the process there and then.
+    """A stretch of imports: a signal ends the process immediately.
 
     Some libraries catch an exception in the middle of an import and go on half loaded.
     """

@@ -135,7 +135,7 @@ def trajectory_command(
 
 
 def _source(folders: tuple[str, ...], labels: tuple[str, ...]) -> str | dict[str, str]:
-    """One folder, or several by name; those without a name get as much of their path as tells them apart.
+    """One folder, or several by name; those without a name get just enough of their path to tell them apart.
 
     Returns:
         What a Trajectory opens.
@@ -208,7 +208,7 @@ def _page(target: str, found: Any, path: Any, landscape: Any, overlays: Any, alo
 
     surface = Picture(landscape, words=along.words, view={"overlays": overlays})
     said = [*parts(path, found), Heading("The path on the surface"), surface, along]
-    return report(target, "Which way did the training go?", said)
+    return report(target, "Which way did training go?", said)
 
 
 def _check(pictures: list[str]) -> None:

@@ -16,7 +16,7 @@ from lossatlas.errors import SpecError
 __all__ = ["at_home", "imported"]
 
 _AWAY: dict[str, dict[str, ModuleType]] = {}
-"""By folder, the modules imported from it that make way while a file from another folder needs their names."""
+"""By folder, the modules imported from it; they make way while a file from another folder needs their names."""
 
 
 @contextlib.contextmanager
