@@ -28,8 +28,8 @@ def what(landscapes: Sequence[xr.Dataset], drawn: Range) -> tuple[str, ...]:
 
     Args:
         landscapes: what is drawn.
-        drawn: the range that is shown. A cut stands first, and beside it what was not evaluated: they are said whatever
-            else has no room.
+        drawn: the range that is shown. A cut comes first, and next to it what was not evaluated: these are said even if
+            nothing else has room.
 
     Returns:
         Words without a full stop.
@@ -53,7 +53,7 @@ def what(landscapes: Sequence[xr.Dataset], drawn: Range) -> tuple[str, ...]:
 
 
 def begun(parts: tuple[str, ...]) -> tuple[str, ...]:
-    """The parts as they stand on a page: the first begins with a capital, but where it is somebody's name.
+    """The parts as they appear on a page: the first begins with a capital, unless it is a name given by the user.
 
     Returns:
         The parts.
@@ -82,14 +82,14 @@ def _interpolated(landscapes: Sequence[xr.Dataset]) -> str:
 
 
 def _part(landscapes: Sequence[xr.Dataset]) -> str:
-    """The number of samples, where they are a part of those there are."""
+    """The number of samples, where they are only a part of the data."""
     told = [structured(one, "sampling") for one in landscapes]
     counts = captions.unique(f"{one['samples']} of {one['of']}" for one in told if {"samples", "of"} <= set(one))
     return f"{', '.join(counts)} samples" if counts else ""
 
 
 def proves(landscapes: Sequence[xr.Dataset], value: str) -> tuple[str, ...]:
-    """What the picture proves, in sentences for one line; the caveat, where it is not a slice of a loss.
+    """What the picture proves, in sentences for one line; the caveat, if it is not a slice of a loss.
 
     Args:
         landscapes: what is drawn.
@@ -103,7 +103,7 @@ def proves(landscapes: Sequence[xr.Dataset], value: str) -> tuple[str, ...]:
 
 
 def _proved(landscapes: Sequence[xr.Dataset], value: str) -> tuple[str, ...]:
-    """The same without what pictures of inputs do not prove."""
+    """The same without the caveat of pictures of inputs."""
     if found := quantity(landscapes[0], value):
         return tuple(f"{sentence.removesuffix('.')}." for sentence in found.caveat.split(". "))
     if any(landscape[value].attrs.get("kind") != "loss" for landscape in landscapes):

@@ -1,4 +1,4 @@
-"""From where is a surface looked at: the side from which its valley is seen best."""
+"""From where is a surface viewed? From the side that shows its valley best."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 __all__ = ["USUAL", "chosen", "visible"]
 
 USUAL = (34.0, -52.0)
-"""Elevation and azimuth of the eye, in degrees, where no other place shows more."""
+"""Elevation and azimuth of the eye, in degrees, unless another place shows more."""
 
 _ELEVATIONS = (26.0, 34.0, 43.0, 52.0)
 _TURNS = tuple(90.0 * quarter + lean for quarter in range(4) for lean in (0.0, -14.0, 14.0))
-# What a place must show more of the valley for every ten degrees that it leaves the usual one, or it is not taken.
+# How much more of the valley a place must show, for every ten degrees away from the usual one, to be chosen.
 _COST = 0.05
 _VALLEY = 0.35
 _LOOKS = 300

@@ -1,4 +1,4 @@
-"""What a picture says of itself in words: the caption."""
+"""What a picture says about itself in words: the caption."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def caption(
         value: what is drawn.
         shown: the range shown.
         label: what the picture calls the value; by default its name.
-        notes: what the overlays say of themselves.
+        notes: what the overlays say about themselves.
 
     Returns:
         The caption.
@@ -123,7 +123,7 @@ def _rugged(landscapes: Sequence[xr.Dataset], value: str) -> list[str]:
 
 
 def _sample_error(landscapes: Sequence[xr.Dataset], value: str) -> str:
-    """How sure the means are, where all of the Landscapes know it."""
+    """How certain the means are, if all of the Landscapes know it."""
     if any(f"{value}_se" not in landscape for landscape in landscapes):
         return ""
     errors = np.concatenate([landscape[f"{value}_se"].values.ravel() for landscape in landscapes])
@@ -153,13 +153,13 @@ def about(landscapes: Sequence[xr.Dataset]) -> str:
 
 
 def caveat(landscapes: Sequence[xr.Dataset], value: str) -> str:
-    """What the slices prove, and that the converse does not hold; of another quantity, what it does not prove."""
+    """What the slices prove, and that the converse does not hold; for another quantity, what it does not prove."""
     attacks = ATTACKS if of_inputs(landscapes) else ""
     return " ".join(filter(None, [proved(landscapes, value), attacks]))
 
 
 def proved(landscapes: Sequence[xr.Dataset], value: str) -> str:
-    """What the slices prove, without what pictures of inputs do not."""
+    """What the slices prove, without the caveat of pictures of inputs."""
     if what := quantity(landscapes[0], value):
         how = unique(str(structured(one, "evaluation").get("in words", "")) for one in landscapes)
         return " ".join([*map(_sentence, how), what.caveat])
@@ -201,7 +201,7 @@ def _broken(proofs: Sequence[Proof], convex: str) -> str:
 
 
 def _bending(landscapes: Sequence[xr.Dataset], proofs: Sequence[Proof]) -> str:
-    """How much of the area bends down, in a sentence that holds where something does but not by much."""
+    """How much of the area bends down, in a sentence that also holds where something does so but not by much."""
     shares = [found.shares[THRESHOLDS[1]] for found in proofs if found.shares]
     where = _looked_at(landscapes, proofs)
     if not max(shares):
@@ -216,7 +216,7 @@ def _listed(values: Sequence[float], written: Callable[[float], str]) -> str:
 
 
 def _looked_at(landscapes: Sequence[xr.Dataset], proofs: Sequence[Proof]) -> str:
-    """Of what the shares are: a cell counts only where all around it was evaluated."""
+    """What the shares are of: a cell counts only if all around it was evaluated."""
     inner = [np.prod([length - 2 for length in one["status"].shape]) for one in landscapes]
     if all(found.cells == cells for found, cells in zip(proofs, inner, strict=True)):
         return "the area"
@@ -233,7 +233,7 @@ def _at_centre(proofs: Sequence[Proof]) -> str:
 
 
 def common(landscapes: Sequence[xr.Dataset], attribute: str, before: str = "", after: str = "") -> str:
-    """An attribute of all, each of its values once."""
+    """An attribute of all Landscapes, each of its values once."""
     found = unique(str(landscape.attrs.get(attribute, "")) for landscape in landscapes)
     nameless = {"samples": ("0",), "data": NAMELESS}.get(attribute, ())
     found = [entry for entry in found if entry and entry not in nameless]
@@ -248,7 +248,7 @@ def statistics(landscapes: Sequence[xr.Dataset]) -> str:
 
 
 def samples(landscapes: Sequence[xr.Dataset]) -> str:
-    """The number of samples; that it is unknown, where even the number format is."""
+    """The number of samples, or that it is unknown, if even the number format is."""
     known = common(landscapes, "samples")
     known += "" if not known else " sample" if known == "1" else " samples"
     imported = any(one.attrs.get("dtype") == "unknown" and not one.attrs.get("samples") for one in landscapes)
@@ -256,7 +256,7 @@ def samples(landscapes: Sequence[xr.Dataset]) -> str:
 
 
 def loss(landscapes: Sequence[xr.Dataset]) -> str:
-    """Which losses: by their names, and one that has none of its own says that it is a loss."""
+    """Which losses: by their names; one without a name of its own is called a loss."""
     known = common(landscapes, "loss").split(", ")
     return ", ".join(f"{name} loss" if name == OWN_LOSS else name for name in known)
 
@@ -320,7 +320,7 @@ def _centre(landscapes: Sequence[xr.Dataset], blocks: Sequence[Cells], value: st
 
 
 def _lowest(landscapes: Sequence[xr.Dataset], value: str) -> str:
-    """Where a loss is lowest, of one Landscape; of several, how many have points below their centre."""
+    """Where the loss of one Landscape is lowest; for several, how many have points below their centre."""
     if any(landscape[value].attrs.get("kind") != "loss" for landscape in landscapes):
         return ""
     found = [one for one in (lowest(landscape, value) for landscape in landscapes) if one is not None]
@@ -333,7 +333,7 @@ def _lowest(landscapes: Sequence[xr.Dataset], value: str) -> str:
 def shown_words(
     value: str, shown: Range, blocks: Sequence[Cells], label: str = "", landscapes: Sequence[xr.Dataset] = ()
 ) -> str:
-    """The range shown, the scale, what was clipped, and the stated errors where they were for another view.
+    """The range shown, the scale, what was clipped, and the stated errors if they are for another view.
 
     Returns:
         A sentence of the caption.

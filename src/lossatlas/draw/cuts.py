@@ -20,7 +20,7 @@ __all__ = ["alone", "block", "curves", "limits", "minus_centre", "named_apart", 
 
 
 def block(landscape: xr.Dataset) -> Cells:
-    """A whole Landscape as arrays, its axes increasing; one that was cut out of a larger one says where it lies."""
+    """A whole Landscape as arrays, its axes increasing; one that was cut out of a larger one records where it lies."""
     names = axis_names(landscape)
     ordered = landscape.sortby(list(names))
     axes = tuple(_axis(ordered, name) for name in names)
@@ -40,7 +40,7 @@ _SAID = {"se": "standard error", "uncertainty": "stated error", "low": "95 % fro
 
 
 def _errors(landscape: xr.Dataset, value: str, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """What stands beside a value, by its words."""
+    """What is kept beside a value, by its words."""
     return {
         words: landscape[f"{value}_{ending}"].transpose(*names).to_numpy()
         for ending, words in _SAID.items()
@@ -81,7 +81,7 @@ def _axis(landscape: xr.Dataset, name: str) -> PictureAxis:
     unit = str(landscape[f"{name}_length"].attrs.get("units", PARAMETERS))
     values = coordinate.to_numpy().astype(float)
     known: dict[str, Any] = {"length": length}
-    if label.startswith(("fraction of the ", "share of the ")):  # the second in files of version 0.1
+    if label.startswith(("fraction of the ", "share of the ")):  # the second of these in files of version 0.1
         known["counted"] = label
     elif WAY.match(label) or label.startswith(TOWARDS):
         known["counted"] = "fraction of the way"

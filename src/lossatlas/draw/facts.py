@@ -1,4 +1,4 @@
-"""What does a Landscape say of where it comes from? Words by name, for the page that shows them."""
+"""What does a Landscape say about where it comes from? Words by name, for the page that shows them."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def facts(landscape: xr.Dataset) -> dict[str, str]:
 
 
 def _entries(name: str, content: Mapping[str, Any]) -> dict[str, str]:
-    """One line for each entry; what is longer than a line is left to the file, but for the program that repeats it."""
+    """One line for each entry; what is longer is left to the file, except the program that repeats the run."""
     lines = {f"{name}: {key}": _words(value) for key, value in content.items() if key != "numbers"}
     return {key: words for key, words in lines.items() if len(words) <= (_PROGRAM if key == PYTHON else _LINE)}
 

@@ -42,7 +42,7 @@ class Film(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Turn:
-    """The surface turns once around before the eye.
+    """The surface turns around once.
 
     Attributes:
         degrees: how far it turns.
@@ -67,7 +67,8 @@ class Turn:
 class Morph:
     """One surface becomes another over the same coordinates, and rests at both ends.
 
-    What lies between them is drawn, not measured: the mean of the two, or of their logarithms on a logarithmic scale.
+    What lies between them is interpolated, not measured: the mean of the two, or of their logarithms on a logarithmic
+    scale.
     """
 
     def frames(self, scenes: Sequence[xr.Dataset], view: View, times: np.ndarray, dpi: float) -> Iterator[np.ndarray]:

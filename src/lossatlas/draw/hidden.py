@@ -12,11 +12,11 @@ from lossatlas.figure.ranges import Range
 __all__ = ["hidden_words"]
 
 NEAR = 0.005
-"""A share of the range shown: half the width of a line on a panel as high as a column of text is wide."""
+"""A share of the range shown: half a line's width on a panel that is as high as a column of text is wide."""
 
 
 def hidden_words(curves: Sequence[Curve], value: str, shown: Range) -> str:
-    """Say of every group of curves that lie on each other that they do; empty where each is seen.
+    """Name every group of curves that lie on each other; empty if each can be seen.
 
     Args:
         curves: in the order of the key.

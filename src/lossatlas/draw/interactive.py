@@ -23,7 +23,7 @@ SUFFIXES = (".html",)
 
 
 def check(scene: Scene, suffix: str) -> None:
-    """Every scene can be drawn, and nothing has to be installed for it."""
+    """Every scene can be drawn, with nothing to install."""
 
 
 def write(scene: Scene, path: Path) -> None:
@@ -57,7 +57,7 @@ def page(scene: Scene) -> str:
         "code": code,
         "third": _folded(third),
     }
-    # One pass over the template: what is put in is never searched for further marks.
+    # One pass over the template: what is inserted is never searched for further marks.
     pieces = _resource("page.html").split("{{")
     filled = [pieces[0]]
     for piece in pieces[1:]:
@@ -68,7 +68,7 @@ def page(scene: Scene) -> str:
 
 @functools.cache
 def _folded(text: str) -> str:
-    """A text that the page unfolds itself: a reader who looks before it is there waits for a quarter of it."""
+    """A text that the page unpacks itself: a reader who is still downloading it waits for a quarter of it."""
     return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode("ascii")
 
 
@@ -98,7 +98,7 @@ def _resource(name: str) -> str:
 
 
 def _caption(scene: Scene) -> str:
-    """The words of the picture as text of the page, readable also without its code."""
+    """The words of the picture as text of the page, readable even without its code."""
     brief = ("what", "proves")  # for paper, where the rest has no room
     names = [field.name for field in fields(scene.caption) if field.name not in brief]
     known = {name: getattr(scene.caption, name) for name in names}

@@ -1,4 +1,4 @@
-"""How is the caption of a picture said in LaTeX?"""
+"""How is the caption of a picture written in LaTeX?"""
 
 from __future__ import annotations
 

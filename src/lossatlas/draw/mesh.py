@@ -28,7 +28,7 @@ PRINT_SIDE, PRINT_BASE = 100.0, 3.0
 THIN = 0.004
 """Radius of a path upon a surface, as a share of its side."""
 
-# Room between surfaces that are compared, in parts of the side.
+# Room between surfaces that are compared, as a share of the side.
 GAP = 0.15
 
 
@@ -40,7 +40,7 @@ def check(scene: Scene, suffix: str) -> None:
         suffix: ".vtp", ".vti", ".glb" or ".stl".
 
     Raises:
-        SpecError: a curve; a volume in another format than vti; several Landscapes or uneven axes in a vti.
+        SpecError: a curve; a volume in a format other than vti; several Landscapes or uneven axes in a vti.
     """
     if scene.curves:
         raise SpecError(f"a {suffix} file holds surfaces, but this landscape has 1 axis; draw it as .png or .html")
@@ -122,7 +122,7 @@ def sheets(scene: Scene) -> list[rim.Surface]:
 
 
 def _step(scene: Scene) -> float:
-    """From one panel to the next."""
+    """The distance from one panel to the next."""
     low, high = scene.limits[scene.panels[0].axes[0].name]
     return (high - low) * factors(scene)[0] * (1 + GAP)
 

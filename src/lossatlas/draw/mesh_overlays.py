@@ -1,4 +1,4 @@
-"""Where do paths and points lie upon a mesh, and what do they become in its files?"""
+"""Where do paths and points lie on a mesh, and what do they become in its files?"""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SIDES = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Laid:
-    """One path, or some points, upon a surface.
+    """One path, or some points, on a surface.
 
     Attributes:
         label: what it is called.
@@ -42,7 +42,7 @@ class Laid:
 
 
 def laid(scene: Scene, factors: tuple[float, float, float], step: float) -> Iterator[Laid]:
-    """Paths and points upon the surfaces of all panels; what lies outside or above the clip is left out.
+    """Paths and points on the surfaces of all panels; what lies outside or above the clip is left out.
 
     Args:
         scene: what is drawn.
@@ -50,7 +50,7 @@ def laid(scene: Scene, factors: tuple[float, float, float], step: float) -> Iter
         step: from one panel to the next.
 
     Yields:
-        What there is upon each panel.
+        What there is on each panel.
     """
     for number, panel in enumerate(scene.panels):
         ground = _Ground(panel=panel, scene=scene, factors=factors, shift=number * step)
@@ -76,7 +76,7 @@ class _Ground:
     __repr__ = one_line
 
     def places(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Places upon it, float64 [n, 3], and which of them are seen."""
+        """Places on it, float64 [n, 3], and which of them are visible."""
         bottom, top = self.scene.range.limits
         heights = self.panel.heights(self.scene.value, self.scene.range, beyond=1.0)
         x, y, z = static_overlays.lifted(self.panel, heights, x, y)
@@ -114,7 +114,7 @@ def cone(head: np.ndarray, radius: float) -> tuple[np.ndarray, np.ndarray]:
 
     Args:
         head: float64 [2, 3], a place before its tip, and its tip.
-        radius: of a path that it stands on.
+        radius: of the path that it lies on.
 
     Returns:
         Vertices, float64 [SIDES + 2, 3], the tip last, and triangles, int64 [2 * SIDES, 3].
@@ -203,7 +203,7 @@ def beads(trimesh: Any, laid: Laid, radius: float) -> Iterator[tuple[str, Any]]:
 
 
 def with_lines(pyvista: Any, surface: Any, upon: list[Laid], radius: float) -> Any:
-    """A surface of VTK with lines and vertices upon it, told apart by the point data ``overlay``: 0 is the surface.
+    """A surface of VTK with lines and vertices on it, told apart by the point data ``overlay``: 0 is the surface.
 
     Args:
         pyvista: the library.

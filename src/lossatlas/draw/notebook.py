@@ -1,4 +1,4 @@
-"""What does a notebook show of a picture: a small raster that any viewer has."""
+"""What does a notebook show of a picture? A small raster image that any viewer can display."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lossatlas.draw.scene import Scene
 __all__ = ["DPI", "bundle", "page", "png"]
 
 DPI = 150
-"""Dots per inch of a picture in a notebook, in which it is shown at its own size: 96 CSS pixels are an inch."""
+"""Dots per inch of a picture in a notebook, which shows it at its own size: 96 CSS pixels are an inch."""
 
 
 def png(source: Any) -> bytes:

@@ -1,4 +1,4 @@
-"""Where on the page does something of some axes lie, in points?"""
+"""Where on the page do the coordinates of some axes lie, in points?"""
 
 from __future__ import annotations
 

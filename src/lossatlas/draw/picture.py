@@ -10,7 +10,7 @@ __all__ = ["Picture"]
 
 
 class Picture(Figure):
-    """A matplotlib figure that belongs to no window, and shows itself where it is the last line of a cell."""
+    """A matplotlib figure that belongs to no window, and shows itself as the last line of a cell."""
 
     def _repr_png_(self) -> bytes:
         """What a notebook asks for."""

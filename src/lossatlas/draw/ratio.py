@@ -18,7 +18,7 @@ from lossatlas.results.landscape import axis_names, structured
 __all__ = ["RatioMap", "only_a_page", "ratio_map"]
 
 _SAME = ("model", "data", "samples", "loss", "normalisation", "still", "batchnorm", "seed")
-"""What two landscapes of one plane say alike."""
+"""What two landscapes of one plane must agree on."""
 
 _CLOSE = 1e-5
 

@@ -49,11 +49,11 @@ class Recorded(Protocol):
 
 
 def described(sources: Sequence[xr.Dataset], view: Any) -> dict[str, Any]:
-    """What the file of a picture says of its Landscapes, and of how they are seen.
+    """What the file of a picture says about its Landscapes, and about how they are seen.
 
     Args:
         sources: the Landscapes.
-        view: the View; fields that are as by default are left out, and what lies on the field.
+        view: the View; fields with their default value are left out, as is what lies on the field.
 
     Returns:
         Only numbers, texts, lists and mappings.
@@ -184,7 +184,7 @@ def read(path: str | Path) -> dict[str, Any]:
 
 
 def _without_controls(value: Any) -> Any:
-    """The same without letters that steer a terminal: a picture may come from anybody."""
+    """The same without characters that control a terminal: a picture may come from anyone."""
     if isinstance(value, dict):
         return {_without_controls(key): _without_controls(one) for key, one in value.items()}
     if isinstance(value, list):
@@ -227,7 +227,7 @@ def _pdf(path: Path) -> str | None:
 
 
 def _literal(data: bytes, start: int) -> str:
-    """A literal string from behind its opening bracket: brackets nest, and a backslash takes the next letter."""
+    """A literal string, from after its opening bracket: brackets nest, and a backslash escapes the next character."""
     made, depth, at = bytearray(), 1, start
     escapes = {ord("n"): 10, ord("r"): 13, ord("t"): 9, ord("b"): 8, ord("f"): 12}
     while at < len(data):

@@ -24,7 +24,7 @@ __all__ = [
     "vertex_normals",
 ]
 
-# The light: from the left of the eye and above. The rest comes evenly from everywhere, so that no side is black.
+# The light: from above and to the left of the eye. The rest is ambient, so that no side is black.
 LEFT_OF_EYE, ALTITUDE = 80.0, 48.0
 AMBIENT, DIFFUSE, GLOSS = 0.60, 0.50, 0.10
 

@@ -21,7 +21,7 @@ from lossatlas.oneline import one_line
 
 __all__ = ["Projection", "Render", "Stage"]
 
-# How many vertices lie along an axis for each pixel of the picture's width, and at most: more is not seen.
+# How many vertices lie along an axis per pixel of the picture's width, and at most: more cannot be seen.
 _DENSITY, _FLOOR_DENSITY, _MOST = 0.45, 0.65, 600
 
 
@@ -90,9 +90,9 @@ class Stage:
 
     def __init__(self, scene: Scene, number: int, how: Render, *, floor: float, pixels: tuple[int, int]) -> None:
         self._pyvista = extras.require("pyvista", extra="mesh", purpose="render a relief")
-        # Where there is no screen VTK finds another way by itself, and says so on stderr.
+        # Without a screen, VTK finds another way by itself, and says so on stderr.
         with self._pyvista.vtk_verbosity("off"):
-            # Twice the size, then the mean of four pixels: smooth edges, also against nothing.
+            # Twice the size, then the mean of four pixels: smooth edges, even against a transparent background.
             size = (2 * pixels[0], 2 * pixels[1])
             self._plotter = self._pyvista.Plotter(off_screen=True, window_size=size, lighting="none")
             box = _Box(scene, scene.panels[number], floor)
@@ -120,7 +120,7 @@ class Stage:
         return _reduced(image, np.isfinite(depth))
 
     def close(self) -> None:
-        """Give back what the window took."""
+        """Free what the window holds."""
         self._plotter.close()
 
 
@@ -153,7 +153,7 @@ class _Box:
 
 
 def _surface(pyvista: Any, plotter: Any, box: _Box, *, along: int) -> np.ndarray:
-    """Put the surface on the stage; what comes back are the pieces of the contour lines on it."""
+    """Put the surface on the stage and return the pieces of the contour lines on it."""
     x, y, fine = box.refined(box.heights, along)
     made = rim.surface(x, y, box.z(fine), top=float(box.z(np.array(box.top))))
     nothing = np.zeros((0, 2, 3))

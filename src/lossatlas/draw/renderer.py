@@ -26,7 +26,7 @@ class Renderer(Protocol):
         ...
 
     def write(self, scene: Scene, path: Path) -> None:
-        """Write the file; it takes its place under its name when this ends well."""
+        """Write the file; it appears under its name once this succeeds."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""How pictures, tables and numbers stand together on one page, each with its caveat beside it.
+"""How pictures, tables and numbers appear together on one page, each with its caveat beside it.
 
 Example:
     >>> import numpy as np, tempfile
@@ -44,14 +44,14 @@ COLUMN = 400.0
 
 _COLUMNS = 5
 _BETWEEN, _LETTERS = 3.5, 72
-"""Letters that fit beside a column, and in half of a wide page."""
+"""Characters that fit beside a column, and in half of a wide page."""
 """A table of more columns takes the width of the page."""
 
 _LONG = 18
-"""Letters of a cell whose column is broken into lines."""
+"""Characters of a cell whose column is broken into lines."""
 
 _SHOWN = 12
-"""So many headings are listed in a notebook."""
+"""How many headings are listed in a notebook."""
 
 _PLACE = '<section id="caption"'
 
@@ -63,7 +63,7 @@ else:
 
 
 class Report(_Path):
-    """The file of a report: a path, which a notebook shows as what is in it.
+    """The file of a report: a path, of which a notebook shows the content.
 
     Attributes:
         title: heading of the page.
@@ -78,7 +78,7 @@ class Report(_Path):
     headings: tuple[str, ...] = ()
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: title, sections, where the file lies and how large it is."""
+        """What a notebook shows: title, sections, where the file is and how large it is."""
         size = f" ({number(self.stat().st_size / 1000)} kB)" if self.is_file() else ""
         items = "".join(f"<li>{html.escape(text)}</li>" for text in self.headings[:_SHOWN])
         more = f"<li>{len(self.headings) - _SHOWN} more</li>" if len(self.headings) > _SHOWN else ""
@@ -138,7 +138,7 @@ def _sections(pieces: Sequence[Any]) -> list[list[Any]]:
 
 
 def _section(pieces: Sequence[Any], said: set[str]) -> str:
-    """A part of the page under one heading; what asks for room takes all of the width."""
+    """A part of the page under one heading; what needs room takes the full width."""
     here: set[str] = set()
     body = "\n".join(_written(kind, list(run), said, here) for kind, run in groupby(pieces, key=type))
     lead = not isinstance(pieces[0], Heading)
@@ -149,7 +149,7 @@ def _section(pieces: Sequence[Any], said: set[str]) -> str:
 
 
 def _is_broad(rows: Sequence[Mapping[str, float | str]]) -> bool:
-    """Whether a table has no room in half of a wide page: by its columns, or by the letters that cannot be wrapped."""
+    """Whether a table has no room in half of a wide page, by its columns or by characters that cannot be wrapped."""
     if not rows or len(rows[0]) > _COLUMNS:
         return bool(rows)
     needed = 0.0
@@ -161,7 +161,7 @@ def _is_broad(rows: Sequence[Mapping[str, float | str]]) -> bool:
 
 
 def _once(text: str, said: set[str]) -> str:
-    """A sentence, or nothing where it is said already."""
+    """A sentence, or nothing if it has been said already."""
     if text in said:
         return ""
     said.add(text)
@@ -194,7 +194,7 @@ def _numbers(found: Sequence[Number]) -> str:
 
 
 def _figure(part: Picture, here: set[str]) -> str:
-    """A picture inside the page. As an image of its own, so that no name in it meets those of another."""
+    """A picture inside the page. It is an image of its own, so that no name in it clashes with those of another."""
     drawn, sentences, caption = _drawn(part)
     image = base64.b64encode(drawn).decode("ascii")
     words = f"<p>{html.escape(part.words)}</p>" if part.words and _once(part.words, here) else ""
@@ -208,7 +208,7 @@ def _figure(part: Picture, here: set[str]) -> str:
 
 
 def _drawn(part: Picture) -> tuple[bytes, Sequence[str], Sequence[str]]:
-    """A picture as svg, all that it says of itself, and what of that stands below it as text of the page."""
+    """A picture as svg, all that it says about itself, and which part of that goes below it as text of the page."""
     from lossatlas.draw import View, compile, draw
 
     with tempfile.TemporaryDirectory() as folder:
@@ -236,7 +236,7 @@ def add_table(path: Path, rows: Sequence[Mapping[str, str]], note: str = "") -> 
         The path.
 
     Raises:
-        SpecError: the file is no such page.
+        SpecError: the file is not such a page.
         OSError: it cannot be written; the page stays as it was.
     """
     page = path.read_text(encoding="utf-8")
@@ -265,4 +265,4 @@ def _cell(tag: str, text: str, *, long: bool) -> str:
 def _text(value: float | str) -> str:
     if isinstance(value, str):
         return value
-    return number(float(value), 15 if float(value).is_integer() else 3)  # a count is given whole
+    return number(float(value), 15 if float(value).is_integer() else 3)  # a count is given in full

@@ -32,7 +32,7 @@ class Surface:
     __repr__ = one_line
 
     def carry(self, values: np.ndarray) -> np.ndarray:
-        """What a field on the grid is at the points.
+        """The values of a field on the grid, at the points.
 
         Args:
             values: float64 [nx, ny, ...].
@@ -43,14 +43,14 @@ class Surface:
         flat = values.reshape(-1, *values.shape[2:])
         share = self.share.reshape(-1, *[1] * (flat.ndim - 1))
         start, end = flat[self.ends[:, 0]], flat[self.ends[:, 1]]
-        # A point of the grid has its own value, also where that is not finite.
+        # A point of the grid has its own value, even one that is not finite.
         return np.asarray(np.where(share == 0, start, start * (1 - share) + end * share))
 
 
 def surface(x: np.ndarray, y: np.ndarray, heights: np.ndarray, *, top: float = np.inf) -> Surface:
     """Make a surface of all cells whose four corners have a height, up to a top.
 
-    A cell is two triangles, parted along its flatter diagonal. Where some of its corners lie above the top, it is cut
+    A cell is two triangles, split along its flatter diagonal. Where some of its corners lie above the top, it is cut
     along the line on which the linear surface of each triangle has that height: the contour line of the clip.
 
     Args:
@@ -85,7 +85,7 @@ def surface(x: np.ndarray, y: np.ndarray, heights: np.ndarray, *, top: float = n
 
 
 def _cut(triangles: np.ndarray, heights: np.ndarray, top: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Triangles up to a height, and for every point (those of the grid first) where on which edge it lies."""
+    """Triangles up to a height, and for every point (those of the grid first) on which edge it lies, and where."""
     own = np.arange(len(heights))
     above = heights[triangles] > top
     counts = above.sum(axis=1)
@@ -157,7 +157,7 @@ def _between(coordinates: np.ndarray, times: int) -> np.ndarray:
 
 
 def _filled(heights: np.ndarray, empty: np.ndarray) -> np.ndarray:
-    """Heights with the nearest ones in place of those that are missing; only to interpolate beside a hole."""
+    """Heights with missing ones replaced by the nearest; only to interpolate beside a hole."""
     from scipy.ndimage import distance_transform_edt
 
     if empty.all():

@@ -41,7 +41,7 @@ class PictureAxis:
         name: name of the dimension.
         label: what the direction is.
         coordinates: float64 [n], increasing, multiples of the direction.
-        length: norm of the direction: a coordinate times it is a distance; NaN where it is not.
+        length: norm of the direction: a coordinate times it is a distance; NaN if it is not one.
         unit: of that distance.
         counted: what a coordinate is.
     """
@@ -73,7 +73,7 @@ class Cells:
         status: int8, same shape.
         note: where the block was cut out of a larger one: "z = 0".
         marks_centre: whether the origin lies inside, so that the centre is marked.
-        errors: by value, what is said of how exact it is: float64 arrays of the same shape by their words.
+        errors: by value, what is known about how exact it is: float64 arrays of the same shape by their words.
     """
 
     title: str
@@ -99,7 +99,7 @@ class Cells:
 
     @property
     def evaluated(self) -> np.ndarray:
-        """bool, same shape: the cells that were evaluated, whatever came of it."""
+        """bool, same shape: the cells that were evaluated, whatever the outcome."""
         return ~np.isin(self.status, (int(Status.NOT_SAMPLED), int(Status.INTERPOLATED)))
 
     def hatched(self, value: str) -> dict[Status, np.ndarray]:
@@ -148,7 +148,7 @@ def _over_runs(reduce: object, stack: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, kw_only=True)
 class Caption:
-    """What the picture says of itself in words.
+    """What the picture says about itself in words.
 
     Attributes:
         about: model, data, metric, samples, normalisation, BatchNorm mode, seed.
@@ -157,7 +157,7 @@ class Caption:
         shown: the range shown, the scale and what was clipped.
         runs: of how many runs the lines are the median; empty where each is one run.
         empty: what is hatched, and why; empty if nothing is hatched.
-        notes: what the overlays say of themselves.
+        notes: what the overlays say about themselves.
         caveat: what the picture does not prove.
         what: what it is in a few parts, the most important first, for a caption of two lines.
         proves: what it proves, in short sentences, the most important first, for the same.
@@ -185,7 +185,7 @@ class Caption:
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """One choice a reader may switch to: a value on a scale, clipped or not, and its words."""
+    """One view that a reader may switch to: a value on a scale, clipped or not, and its words."""
 
     value: str
     range: Range
@@ -199,7 +199,7 @@ class Scene:
     Attributes:
         kind: what is drawn.
         title: heading of the whole; empty where the panels' titles say it all.
-        value: name of what is the height and the colour.
+        value: name of what height and colour show.
         label: its words on axes and in captions, as "loss − centre".
         range: what part of the value is shown.
         colours: the colour map.
@@ -218,9 +218,9 @@ class Scene:
         overlays: what is drawn on the panels.
         ratio: ``|λmin/λmax|`` of a map of curvature of the same plane, on its own grid; for a page.
         caption: the words.
-        facts: for each Landscape, what it says of where it comes from, as words by name.
-        paper: how it is set in print.
-        record: what its file says of it, for :mod:`lossatlas.draw.record`.
+        facts: for each Landscape, what it says about where it comes from, as words by name.
+        paper: how it is typeset.
+        record: what its file says about it, for :mod:`lossatlas.draw.record`.
         sources: the Landscapes, for layers that a page works out of them.
     """
 

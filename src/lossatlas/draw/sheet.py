@@ -75,7 +75,7 @@ class Entry:
 
 
 class Sheet:
-    """A figure of a fixed width whose height follows from what is on it, where the paper leaves it free.
+    """A figure of a fixed width whose height follows from its content, if the paper leaves the height free.
 
     Args:
         page: what is drawn.
@@ -127,7 +127,7 @@ class Sheet:
         self._draw_key()
 
     def _columns(self, panels: int) -> int:
-        """As many panels beside each other as have room, three at most."""
+        """As many panels side by side as there is room for, three at most."""
         most = panels if panels <= 3 else math.ceil(panels / math.ceil(panels / 3))
         while most > 1 and self._panel_width(most) < 1.6 * _NARROWEST * self.unit:
             most -= 1
@@ -200,7 +200,7 @@ class Sheet:
                     self.figure.add_artist(box)
                 else:
                     middle = y / self.height
-                    line = [left, (left + right) / 2, right]  # with one symbol at its middle, where it has any
+                    line = [left, (left + right) / 2, right]  # with one symbol in its middle, if it has any
                     self.figure.add_artist(Line2D(line, [middle] * 3, markevery=(1, 3), **entry.style))  # type: ignore[arg-type]
                 words = shortened(entry.words, self.theme.small, 72.0 * (self.width - x - 3.5 * self.unit))
                 self.text(x + 2.8 * self.unit, y, words, self.theme.small, self.theme.ink, va="center_baseline")

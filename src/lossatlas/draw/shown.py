@@ -1,4 +1,4 @@
-"""On which range each value of a picture is shown: for all that is compared, whole where a cut misleads."""
+"""On which range is each value of a picture shown? One for all that is compared, whole where a cut would mislead."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Asked", "Seen", "beside_range", "chosen", "companions", "looks", "ot
 
 
 class Asked(Protocol):
-    """What a View says of the range."""
+    """What a View says about the range."""
 
     @property
     def scale(self) -> Literal["auto", "linear", "log"]:
@@ -63,7 +63,7 @@ class Seen:
         sources: the Landscapes.
         blocks: what was cut out of them, one each.
         curves: the lines, where there are any.
-        value: what is the height and the colour.
+        value: what height and colour show.
         label: its words.
         alongside: further values on the same vertical axis.
     """
@@ -78,7 +78,7 @@ class Seen:
     __repr__ = one_line
 
     def finite(self, value: str) -> list[np.ndarray]:
-        """The values of each of what is compared: the runs of a model together."""
+        """The values of each thing compared: the runs of a model together."""
         names = (value, *self.alongside) if value == self.value else (value,)
         parts = [curve.members for curve in self.curves] or [(block,) for block in self.blocks]
         return [
@@ -99,8 +99,8 @@ def companions(landscapes: Sequence[xr.Dataset], value: str) -> tuple[tuple[str,
     """Further values of lines: those on the same axis, as a test loss beside a training loss, and those on a second.
 
     Returns:
-        Both. The exponential of the value, as a perplexity is, says the same once more and is in neither; nor is what
-        the value is the exponential of.
+        Both. The exponential of the value, such as a perplexity, only repeats it and is in neither; nor is a value
+        whose exponential it is.
     """
     return beside(landscapes, value, others(landscapes, value))
 
@@ -110,7 +110,7 @@ def looks(seen: Seen, asked: Asked) -> Mapping[tuple[str, str, bool], Look]:
 
     Args:
         seen: what is drawn together.
-        asked: what the View says of the range.
+        asked: what the View says about the range.
 
     Returns:
         By value, "linear" or "log", and whether it is clipped.
@@ -131,7 +131,7 @@ def chosen(looks: Mapping[tuple[str, str, bool], Look], seen: Seen, asked: Asked
     Args:
         looks: as :func:`looks` gives them.
         seen: what is drawn together.
-        asked: what the View says of the range.
+        asked: what the View says about the range.
 
     Returns:
         One of the looks, or the automatic range.
@@ -146,7 +146,7 @@ def chosen(looks: Mapping[tuple[str, str, bool], Look], seen: Seen, asked: Asked
 
 
 def _linear(seen: Seen) -> bool:
-    """Scores have a scale of their own, and on the way between two networks the barrier is what counts."""
+    """Scores have a scale of their own, and between two networks it is the barrier that counts."""
     labels = [axis.label for block in seen.blocks for axis in block.axes]
     return (bool(seen.curves) and all(map(is_way, labels))) or bounded(seen.sources, seen.value)
 
@@ -169,7 +169,7 @@ def _range(seen: Seen, asked: Asked, value: str, scale: Literal["auto", "linear"
 
 
 def _on_known_ends(shown: Range, seen: Seen, asked: Asked, value: str) -> Range:
-    """A linear scale from zero to a round end, so that two maps drawn apart can be compared by their colours."""
+    """A linear scale from zero to a round end, so that maps drawn separately can be compared by their colours."""
     known = quantity(seen.sources[0], value)
     by_hand = value == seen.value and (asked.vmin is not None or asked.vmax is not None)
     values = np.concatenate(seen.finite(value))

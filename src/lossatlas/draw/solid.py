@@ -10,8 +10,8 @@ __all__ = ["closed"]
 def closed(points: np.ndarray, triangles: np.ndarray, base: float) -> tuple[np.ndarray, np.ndarray]:
     """Close a surface by a flat bottom and upright walls along its rim and its holes.
 
-    Where two parts touch at a point only, the upright edge below it would belong to four walls, and such a body cannot
-    be printed; there the smaller part is cut back, so that the gap is one triangle larger.
+    Where two parts touch at a single point, the upright edge below it would belong to four walls, and such a body
+    cannot be printed; there the smaller part is cut back by one triangle.
 
     Args:
         points: float64 [n, 3], at heights from 0.
@@ -46,7 +46,7 @@ def _without_point_contacts(triangles: np.ndarray) -> np.ndarray:
 
 
 def _fans(triangles: np.ndarray, around: list[int], point: int) -> list[list[int]]:
-    """The triangles at a point, in groups that hang together by edges through it."""
+    """The triangles at a point, in groups that are connected by edges through it."""
     fans: list[tuple[set[int], list[int]]] = []
     for index in around:
         others = set(triangles[index].tolist()) - {point}

@@ -1,4 +1,4 @@
-"""What a report says about one Landscape: its picture, what the slice proves, what is known of the curvature there."""
+"""What a report says about one Landscape: its picture, what the slice proves, what is known about curvature."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def statements(landscapes: Mapping[str, xr.Dataset]) -> list[Part]:
     """The parts of a report that compares several slices: one picture, on one scale, and one table.
 
     Args:
-        landscapes: by the names that tell them apart, with the same number of axes.
+        landscapes: by names that tell them apart, with the same number of axes.
 
     Returns:
         The picture and the table of all, then the findings on each under its name.
@@ -76,7 +76,7 @@ def statements(landscapes: Mapping[str, xr.Dataset]) -> list[Part]:
 
 
 def _found(landscape: xr.Dataset) -> list[Part]:
-    """What is known of one slice besides its picture."""
+    """What is known about one slice besides its picture."""
     return [
         *_sample_errors(landscape),
         *_lowest(landscape),
@@ -126,7 +126,7 @@ def ways_statement(title: str, barriers: Mapping[str, str], ways: Plot, surface:
 
 
 def _sample_errors(landscape: xr.Dataset) -> list[Part]:
-    """How sure the means are, where the run knows it."""
+    """How certain the means are, if the run knows it."""
     said: list[Part] = []
     for name in value_names(landscape):
         if f"{name}_se" in landscape and np.isfinite(landscape[f"{name}_se"]).any():
@@ -146,7 +146,7 @@ def _lowest(landscape: xr.Dataset) -> list[Part]:
 
 
 def _rugged(runs: Mapping[str, Sequence[xr.Dataset]]) -> list[Part]:
-    """How rugged losses are, each of one run or of several seeds, and what each measure proves."""
+    """How rugged losses are, each from one run or several seeds, and what each measure proves."""
     found = {}
     for name, landscapes in runs.items():
         if any("loss" not in one for one in landscapes):
@@ -167,7 +167,7 @@ def _rugged(runs: Mapping[str, Sequence[xr.Dataset]]) -> list[Part]:
 
 
 def _shape(landscape: xr.Dataset) -> list[Part]:
-    """Minima and passes of the field; nothing where gudhi is missing or there is nothing to tell."""
+    """Minima and passes of the field; nothing if gudhi is missing or there is nothing to report."""
     try:
         found = topology(landscape, value_names(landscape)[0])
     except MissingExtraError:

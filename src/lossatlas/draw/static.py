@@ -1,4 +1,4 @@
-"""How a scene or a plot becomes a printed picture: by matplotlib, whose global state stays."""
+"""How a scene or a plot becomes a printed picture: by matplotlib, whose global state is left alone."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SUFFIXES = (".png", ".pdf", ".svg", ".jpg", ".jpeg", ".webp", ".eps")
 _SETTINGS = {
     "pdf.fonttype": 42, "ps.fonttype": 42, "svg.hashsalt": "lossatlas", "hatch.linewidth": 0.5, "path.simplify": False,
 }  # fmt: skip
-# Families that come with matplotlib stand behind each, for letters that it lacks.
+# Families that come with matplotlib are the fallback, for letters that a font lacks.
 _FAMILIES = {
     "sans-serif": ["DejaVu Sans"],
     "serif": ["STIXGeneral", "DejaVu Serif", "DejaVu Sans"],
@@ -90,7 +90,7 @@ def write(
         command: how the picture is made, for its metadata.
     """
     kind = (suffix or path.suffix).lower().lstrip(".")
-    made = io.BytesIO()  # matplotlib's pdf stumbles over its own stream, not over the disk, where that is full
+    made = io.BytesIO()  # on a full disk, matplotlib's pdf fails over its own stream rather than over the disk
     save(scene, made, kind, how, command)
     content = made.getvalue()
     path.write_bytes(_with_lines(content, record.lines(scene, command)) if kind == "eps" else content)
@@ -118,7 +118,7 @@ def save(scene: Scene | Plot, target: IO[Any], kind: str, how: Render | None = N
 
 
 def _with_lines(content: bytes, lines: str) -> bytes:
-    """An eps with comments behind its first line, and without the day."""
+    """An eps with comments after its first line, and without a date."""
     first, _, rest = content.decode("latin-1").partition("\n")
     rest = re.sub(r"^%%(CreationDate|Title):.*\n", "", rest, flags=re.MULTILINE)
     return f"{first}\n{lines}{rest}".encode("latin-1")
@@ -138,7 +138,7 @@ def _save_bare(scene: Scene, target: IO[Any], kind: str, how: Render, command: s
 
 @contextmanager
 def _opaque_unasked() -> Iterator[None]:
-    """Without the words of matplotlib on every eps, which has no transparency: nobody has asked for any."""
+    """Without matplotlib's warning that eps has no transparency: nobody asked for any."""
     log = logging.getLogger("matplotlib.backends.backend_ps")
     level = log.level
     log.setLevel(logging.ERROR)
@@ -150,7 +150,7 @@ def _opaque_unasked() -> Iterator[None]:
 
 @contextmanager
 def own_settings(font: str = "sans-serif") -> Iterator[None]:
-    """Matplotlib's defaults and ours while drawing, whatever the user has set; theirs again afterwards."""
+    """Matplotlib's defaults and ours while drawing, whatever the user has set; the user's settings again afterwards."""
     from matplotlib import style
 
     families = _FAMILIES.get(font, [font, "DejaVu Sans"])

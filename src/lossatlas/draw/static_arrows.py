@@ -35,7 +35,7 @@ def on_map(scene: Scene, shade: str, head: np.ndarray, zorder: float = 6) -> Fan
 
 
 def in_space(scene: Scene, shade: str, ends: np.ndarray, zorder: float) -> FancyArrowPatch:
-    """The same on a relief, wherever its ends are seen when the surface is turned.
+    """The same on a relief; it follows its ends when the surface is turned.
 
     Args:
         scene: what is drawn.
@@ -51,7 +51,7 @@ def in_space(scene: Scene, shade: str, ends: np.ndarray, zorder: float) -> Fancy
     arrow: Any = on_map(scene, shade, np.zeros((2, 2)), zorder)
 
     def project(renderer: Any = None) -> float:
-        """What Axes3D asks of a patch before it draws it: its depth, once it stands where it is seen."""
+        """What Axes3D asks of a patch before drawing it: its depth, once it is in its place."""
         x, y, depth = proj_transform(*ends.T, arrow.axes.get_proj())
         arrow.set_positions((x[0], y[0]), (x[1], y[1]))
         return float(np.min(depth))

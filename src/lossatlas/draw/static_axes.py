@@ -33,7 +33,7 @@ def style_axes(axes: Axes, scene: Scene) -> None:
 
 
 def _ticks(scene: Scene) -> dict[str, Any]:
-    """How ticks look: their size, and whether they stand out, in or not at all."""
+    """How ticks look: their size, and whether they point out, in, or are left out."""
     from matplotlib import rcParams
 
     theme, kind = scene.theme, scene.paper.ticks
@@ -46,7 +46,7 @@ def _ticks(scene: Scene) -> dict[str, Any]:
 
 
 def letter(scene: Printed, index: int) -> str:
-    """What stands before the title of a panel: "(a) "; nothing where letters are not asked for."""
+    """What precedes the title of a panel: "(a) "; nothing unless letters are asked for."""
     if not scene.paper.letters:
         return ""
     more, last = divmod(index, 26)
@@ -59,7 +59,7 @@ def scaled(scene: Scene, axis: PictureAxis) -> bool:
 
 
 def names_row(scene: Scene, axis: PictureAxis, names: Sequence[str]) -> tuple[float, float]:
-    """Where the names of vertical axes stand above a panel, so that they meet no label of the upper scale.
+    """Where the names of vertical axes go above a panel, clear of the labels of the upper scale.
 
     Returns:
         Height of their foot above the panel, and of all that is written there, in multiples of the small text.
@@ -80,7 +80,7 @@ def _short(value: float, _: float = 0.0) -> str:
 
 
 def _horizontal_ticks(axes: Axes, size: float, by: float = 1.0) -> int:
-    """As many ticks as there is room for beside each other, five at most."""
+    """As many ticks as there is room for, five at most."""
     figure = axes.get_figure(root=True)
     assert figure is not None
     room = 72.0 * axes.get_position().width * figure.get_figwidth() / size

@@ -101,7 +101,7 @@ def _draw_curve(axes: Axes, scene: Scene, curve: Curve, colour: str) -> None:
 
 
 def _leaving(values: np.ndarray, shown: Range) -> np.ndarray:
-    """Heights of values, also of those beyond the range, so that a line is seen leaving through its edge."""
+    """Heights of values, even of those beyond the range, so that a line is seen to leave through its edge."""
     bottom, top = shown.limits
     with np.errstate(divide="ignore", invalid="ignore"):
         heights = forward(values, shown.scale, shown.linear_below)
@@ -128,7 +128,7 @@ def _frame(sheet: Sheet, axes: Axes, scene: Scene) -> None:
     bottom, top = scene.range.limits
     pad = 0.04 * (top - bottom)
     axes.set(xlim=scene.limits[axis.name], facecolor=theme.paper)
-    # A clipped line has to be seen leaving, so there is no room beyond the cut.
+    # A clipped line must be seen to leave, so there is no room beyond the cut.
     bottom, top = bottom - pad * (scene.range.floored is None), top + pad * (scene.range.clipped is None)
     axes.set_ylim(bottom, top)
     style_axes(axes, scene)

@@ -56,7 +56,7 @@ def draw(scene: Scene, onto: Figure | SubFigure | None = None, *, again: bool = 
     Args:
         scene: a scene of kind "contour", "filled" or "heat".
         onto: the figure or subfigure; by default a new one.
-        again: the caption says already which words found no room.
+        again: the caption already names the words that found no room.
 
     Returns:
         The figure.
@@ -135,7 +135,7 @@ def _contours(axes: Axes, scene: Scene, x: PictureAxis, y: PictureAxis, heights:
 
 
 def _alone(axes: Axes, scene: Scene, panel: Cells, heights: np.ndarray) -> None:
-    """Points between which nothing can be drawn, since their neighbours have no value, as dots of their colour."""
+    """Isolated points, whose neighbours have no value, as dots of their colour."""
     i, j = np.nonzero(alone(heights))
     if not len(i):
         return
@@ -152,7 +152,7 @@ def point_colours(scene: Scene, heights: np.ndarray) -> np.ndarray:
 
 
 def _line_colours(scene: Scene) -> dict[str, Any]:
-    if scene.kind == "filled":  # on a logarithmic map, heights below zero are no negative values
+    if scene.kind == "filled":  # on a logarithmic map, heights below zero are not negative values
         solid = {"linestyles": "solid"} if scene.range.scale == "log" else {}
         return {"colors": "white", "alpha": 0.75, **solid}
     bottom, top = scene.range.limits
@@ -270,7 +270,7 @@ def _aspect(scene: Scene) -> float:
 
 
 def _same_y(scene: Scene) -> bool:
-    """Whether all panels have the same vertical axis, so that its labels stand once in a row."""
+    """Whether all panels have the same vertical axis, so that its labels appear once per row."""
     return len({panel.axes[1].name for panel in scene.panels}) == 1
 
 

@@ -1,4 +1,4 @@
-"""Where do the names of points stand, so that they lie on no point, on no error bar, and upon no other name?"""
+"""Where do the names of points go, so that they cover no point, no error bar and no other name?"""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ __all__ = ["draw"]
 
 _SIDES = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1))
 _PLACES = (*_SIDES, *((right, far) for far in (2.5, -2.5, 4.0, -4.0) for right in (1, -1)))
-"""Right, left, above, below, the corners, and further up or down: where a name may stand, the first that is free."""
+"""Right, left, above, below, the corners, and further up or down: where a name may go; the first free place is
+taken."""
 
 
 def draw(axes: Axes, coloured: Iterable[tuple[Series, str]], size: float) -> None:
-    """Write the names of all points, once everything else is drawn and the axes are as they stay.
+    """Write the names of all points, once everything else is drawn and the axes are final.
 
     Args:
         axes: the axes.
@@ -32,7 +33,7 @@ def draw(axes: Axes, coloured: Iterable[tuple[Series, str]], size: float) -> Non
     pairs = list(coloured)
     if not any(series.names for series, _ in pairs):
         return
-    axes.autoscale_view()  # else the axes would settle only when they are drawn
+    axes.autoscale_view()  # otherwise the axes would settle only when drawn
     taken = [
         _around(place, size)
         for series, _ in pairs

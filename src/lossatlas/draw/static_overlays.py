@@ -38,7 +38,7 @@ SYMBOLS = {"circle": "o", "triangle": "^", "square": "s", "cross": "X"}
 SIDES = ((0.6, 0.5), (-0.6, 0.5), (0.6, -0.6), (-0.6, -0.6))
 LEVEL = ((1.0, 0.0), (-1.0, 0.0), (0.0, 0.9), (0.0, -0.9))
 FURTHER = tuple((left, up) for up in (1.8, -1.9, 3.1, -3.2) for left in (0.6, -0.6))
-"""Where words stand beside a place, in the size of their text: at a corner, level with it (0: centred), or further off
+"""Where words go beside a place, in units of their text size: at a corner, level with it (0: centred), or further off
 where it is crowded."""
 
 REGIONS = ("#ffffff", "#ff8a5c", "#5cc8ff", "#ffd84d", "#c08aff", "#6fe3a1", "#ff7ab8", "#a0a0a0")
@@ -46,14 +46,14 @@ REGIONS = ("#ffffff", "#ff8a5c", "#5cc8ff", "#ffd84d", "#c08aff", "#6fe3a1", "#f
 
 @dataclass
 class _Room:
-    """Where words may stand.
+    """Where words may go.
 
     Attributes:
-        bounds: the frame that they stay within, in points on the page.
+        bounds: the frame they must stay within, in points on the page.
         on_page: places on the page, float64 [n, 2] in points, of coordinates; NaN for what is not drawn.
-        write: writes words beside a place, aligned, and gives them back.
-        plate: whether words stand on a plate of the paper's colour, since what is behind them may be light or dark.
-        taken: what is taken already.
+        write: writes words beside a place, aligned, and returns them.
+        plate: whether words get a plate of the paper's colour, since what is behind them may be light or dark.
+        taken: what is already occupied.
         lines: paths on the page, float64 [n, 2] in points, which words should avoid.
         left_out: words that found no room.
     """
@@ -91,7 +91,7 @@ def draw(axes: Axes, scene: Scene, panel: Cells, number: int) -> list[str]:
 
 
 def _give_way(axes: Axes, scene: Scene, labels: Sequence[Text], taken: list[Box]) -> None:
-    """Take away the values on contour lines that words or a path lie upon."""
+    """Remove the values on contour lines that words or a path would cover."""
     size = scene.theme.small
     paths = [on_page.places(axes, *dense(overlay)) for overlay in scene.overlays if isinstance(overlay, Path)]
     for label in labels:
@@ -138,7 +138,7 @@ def draw_relief(axes: Axes3D, scene: Scene, panel: Cells, number: int, heights: 
 def name_relief(
     axes: Axes3D, scene: Scene, panel: Cells, number: int, heights: np.ndarray, bounds: tuple[float, ...]
 ) -> list[str]:
-    """Write words beside places on the surface, once the axes stand where they stay.
+    """Write words beside places on the surface, once the axes are in their final place.
 
     Args:
         axes: those of the relief.
@@ -153,7 +153,7 @@ def name_relief(
     """
     if not any(overlay.words for overlay in scene.overlays if not isinstance(overlay, Regions)):
         return []
-    axes.get_figure(root=True).draw_without_rendering()  # where the numbers of the axes stand is known when drawn
+    axes.get_figure(root=True).draw_without_rendering()  # where the numbers of the axes go is known only when drawn
     left, bottom, width, height = (72.0 * part for part in bounds)
     where, writes = partial(_in_relief, axes, panel, heights), partial(_pinned, axes, panel, heights)
     room = _Room((left, left + width, bottom, bottom + height), where, writes, plate=True)
@@ -191,7 +191,7 @@ def _pinned(axes: Axes3D, panel: Cells, heights: np.ndarray, at: tuple[float, fl
 
 
 def _seen_at(axes: Axes3D, place: tuple[float, ...], _: object) -> Any:
-    """Where a place in space is seen now, as a transform of the origin."""
+    """Where a place in space now appears, as a transform of the origin."""
     from matplotlib.transforms import Affine2D
     from mpl_toolkits.mplot3d.proj3d import proj_transform
 
@@ -255,7 +255,7 @@ def _ends(plot: Callable[..., Any], scene: Scene, shade: str, places: Any, zorde
 
 
 def _all_words(scene: Scene, number: int, room: _Room) -> None:
-    """The words of all paths and points, which lie on no mark and on no other words."""
+    """The words of all paths and points, which cover no mark and no other words."""
     upon = [one for one in scene.overlays if not isinstance(one, Regions) and one.panel in (None, number)]
     half = 0.4 * scene.theme.small
     room.lines += [room.on_page(*dense(overlay)) for overlay in upon if isinstance(overlay, Path)]
@@ -268,7 +268,7 @@ def _all_words(scene: Scene, number: int, room: _Room) -> None:
 
 
 def _words(scene: Scene, overlay: Path | Points, room: _Room) -> None:
-    """Words beside places, those left out that would lie on others, beyond the frame, or a path's on the path."""
+    """Words beside places; those are left out that would cover others, leave the frame, or cover their own path."""
     from matplotlib import patheffects
 
     words = overlay.words if isinstance(overlay, Path) else enumerate(overlay.words)
@@ -312,7 +312,7 @@ def _beside(axes: Axes, at: tuple[float, float], text: str, **style: Any) -> Tex
 def _free_side(
     place: np.ndarray, text: str, size: float, room: _Room, sides: Sequence[tuple[float, float]], *, clear: bool
 ) -> tuple[float, float] | None:
-    """Where beside a place there is room for words, in their size, best off all paths; what they take is noted.
+    """Where beside a place words have room, in units of their size, best clear of all paths; their room is noted.
 
     Returns:
         The side; none where there is no room, or none ``clear`` of all paths where that is wanted.

@@ -25,7 +25,7 @@ ASPECT = 0.72
 _THICK = 2.2
 
 _BETWEEN = 4000
-"""Points along a curve that words are kept off."""
+"""Points along a curve that words must not cover."""
 
 
 def draw(plot: Plot, onto: Figure | SubFigure | None = None, *, wider: float = 0.0) -> Figure:
@@ -53,7 +53,7 @@ def draw(plot: Plot, onto: Figure | SubFigure | None = None, *, wider: float = 0
         if all(series.style == "points" for series in panel.series):
             _give_room(axes)
         _short_scales(axes, panel, plot.theme)
-        axes.autoscale_view()  # else the axes would settle only when they are drawn
+        axes.autoscale_view()  # otherwise the axes would settle only when drawn
         _beside_zero(axes, panel)
         taken: list[Box] = []
         drawn = np.concatenate([_passed(axes, series) for series in panel.series])
@@ -78,7 +78,7 @@ def _numbers_width(axes: Axes, size: float) -> float:
 
 
 def _short_scales(axes: Axes, panel: Panel, theme: Theme) -> None:
-    """A logarithmic axis of less than two decades has ticks between the powers of ten, as many as have room."""
+    """A logarithmic axis of less than two decades has as many ticks between the powers of ten as there is room for."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     ends = axes.get_xlim(), axes.get_ylim()
@@ -93,7 +93,7 @@ def _short_scales(axes: Axes, panel: Panel, theme: Theme) -> None:
 
 
 def _ticks(low: float, high: float, room: float | None, size: float) -> np.ndarray:
-    """Round numbers of a logarithmic axis whose words stand apart; ``room`` is its length in points if it lies."""
+    """Round numbers of a logarithmic axis whose labels do not touch; ``room`` is its length in points if level."""
     for most in (6, 5, 4, 3, 2):
         found = np.asarray(round_levels(low, high, most, scale="log"))
         found = found[(low <= found) & (found <= high)]
@@ -116,7 +116,7 @@ def _give_room(axes: Axes) -> None:
 
 
 def _beside_zero(axes: Axes, panel: Panel) -> None:
-    """An axis from 0 to 1 where all is zero, as an error may be: matplotlib's would show numbers below zero."""
+    """An axis from 0 to 1 if all values are zero, as errors may be: matplotlib's would show numbers below zero."""
     rows = [row for series in panel.series for row in (series.y, series.low, series.high) if row is not None]
     values = np.concatenate([*rows, *([mark.y] for mark in panel.marks if mark.y)])
     known = values[np.isfinite(values)]
@@ -154,7 +154,7 @@ def _draw(axes: Axes, plot: Plot, panel: Panel, series: Series, colour: str) -> 
 
 
 def _mark(axes: Axes, plot: Plot, mark: Mark, taken: list[Box], drawn: np.ndarray) -> None:
-    """A reference line with its words beside it: where no other words stand, and on as little of a curve as can be."""
+    """A reference line with its words beside it: away from other words, and covering little of a curve."""
     theme = plot.theme
     style: dict[str, Any] = {"color": theme.faint, "linewidth": theme.stroke, "dashes": (2, 2), "zorder": 1}
     words: dict[str, Any] = {"fontsize": theme.small, "color": theme.faint, "parse_math": False, "zorder": 4}
@@ -185,7 +185,7 @@ def _mark(axes: Axes, plot: Plot, mark: Mark, taken: list[Box], drawn: np.ndarra
 
 
 def _passed(axes: Axes, series: Series) -> np.ndarray:
-    """Where a series passes, points on the page that lie close together, float64 [k, 2]."""
+    """Where a series runs: closely spaced points on the page, float64 [k, 2]."""
     found = on_page.places(axes, series.x, series.y)
     if series.style in ("points", "bars") or len(found) < 2:
         return found
@@ -202,11 +202,11 @@ def _covered(box: Box, drawn: np.ndarray) -> int:
 
 
 _Side = tuple[Box, str, str]
-"""Where words may stand, in points on the page, and the sides of the box that they start from."""
+"""Where words may go, in points on the page, and the sides of the box that they start from."""
 
 
 def _sides(axes: Axes, x: float, wide: float, size: float) -> Iterator[_Side]:
-    """Where words may stand beside an upright line: on the roomier side, the other, lower down."""
+    """Where words may go beside an upright line: on the roomier side, the other, lower down."""
     left, right, _, top = on_page.box_of(axes)
     at = float(on_page.places(axes, x, axes.get_ylim()[0])[0, 0])
     first = "right" if at > left + 0.6 * (right - left) else "left"
@@ -219,7 +219,7 @@ def _sides(axes: Axes, x: float, wide: float, size: float) -> Iterator[_Side]:
 
 
 def _ends(axes: Axes, y: float, wide: float, size: float) -> Iterator[_Side]:
-    """Where words may stand beside a level line: above it at its right end, further left, or below it."""
+    """Where words may go beside a level line: above it at its right end, further left, or below it."""
     left, right, bottom, top = on_page.box_of(axes)
     at = float(on_page.places(axes, axes.get_xlim()[0], y)[0, 1])
     for end in np.linspace(right - 2.0, min(left + 2.0 + wide, right - 2.0), 7):
@@ -259,7 +259,7 @@ def _frame(sheet: Sheet, axes: Axes, plot: Plot, panel: Panel) -> None:
 
 
 def _named_ticks(axes: Axes, plot: Plot, panel: Panel, room: float) -> None:
-    """Names of bars, each as wide as there is room for it, on two lines in turn where they are long."""
+    """Names of bars, each as wide as there is room for, alternating between two lines if they are long."""
     from matplotlib.ticker import NullLocator
 
     size = plot.theme.small

@@ -32,7 +32,7 @@ FLOOR = 0.40
 Stages = dict[tuple[int, tuple[int, int]], Stage]
 
 # How long the name of a level axis may be, in multiples of the small text; how much of a panel's height is upright,
-# over the distance of two labels in the same unit; and a panel so high that level axes have room for five.
+# over the distance of two labels in the same unit; and a panel high enough for level axes to have room for five.
 _LONGEST = 6.0
 _UPRIGHT = 0.24
 _ROOMY = 19.0
@@ -63,7 +63,7 @@ def draw(
         dpi: of the rendered reliefs; by default the theme's.
         steady: leave room for the box from every side, so that one that turns keeps its size.
         onto: the figure or subfigure; by default a new one.
-        again: the caption says already which words found no room.
+        again: the caption already names the words that found no room.
 
     Returns:
         The figure.
@@ -198,7 +198,7 @@ def _frame(axes: Axes3D, scene: Scene, panel: Cells, tall: float) -> None:
 
 
 def _aside(words: str, theme: Theme) -> float:
-    """How much further from its axis a long name stands than a letter, in points."""
+    """How much further from its axis a long name is than a single letter, in points."""
     return max(0.0, 0.28 * (text_width(words, theme.text) - 1.5 * theme.small))
 
 
@@ -227,7 +227,7 @@ def _name_height(axes: Axes3D, scene: Scene, labels: Sequence[str]) -> None:
 
 
 def _tick_at(axes: Axes3D, index: int, _: object) -> Any:
-    """Where a tick of the heights is drawn now, as a transform of the origin."""
+    """Where a tick of the heights is now drawn, as a transform of the origin."""
     from matplotlib.transforms import Affine2D
 
     ends = np.column_stack(axes.zaxis.majorTicks[index].tick1line.get_data())
@@ -307,7 +307,7 @@ def _rendered(
 def _picture(
     scene: Scene, index: int, view: Projection, pixels: tuple[int, int], how: Render, stages: Stages | None = None
 ) -> np.ndarray:
-    """One relief; a stage that nobody keeps is struck at once."""
+    """One relief; a stage that is not kept is closed at once."""
     if stages is None:
         stage = Stage(scene, index, how, floor=FLOOR, pixels=pixels)
         try:

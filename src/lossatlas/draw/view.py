@@ -36,7 +36,7 @@ ScaleOption = Literal["auto", "linear", "log"]
 
 @dataclass(frozen=True, kw_only=True)
 class View(Paper):
-    """How a Landscape is seen. Nothing here changes a value; it only says what is shown and how.
+    """How a Landscape is seen. Nothing here changes a value; it only decides what is shown and how.
 
     It includes how the picture is set in print: see the fields of :class:`~lossatlas.figure.paper.Paper`.
 
@@ -55,7 +55,7 @@ class View(Paper):
         levels: approximate number of contour lines.
         colours: "auto" is viridis for a loss and cividis for a metric; "diverging" is symmetric around zero, for a
             value whose zero means something; or the name of any matplotlib colour map. A map on which equal steps do
-            not look equal draws a warning.
+            not look equal gives a warning.
         theme: "light" and "dark" use the type sizes of a journal column (7 to 9 points), "talk" those of a slide;
             "print" is in greys.
         camera: elevation and azimuth of the camera, in degrees; "auto" looks from where the valley is seen best.
@@ -63,7 +63,7 @@ class View(Paper):
         title: heading of the whole picture.
         labels: names for what is compared, in order, instead of their own; an empty one keeps the own name.
         points: on maps, show the evaluated cells as dots; the others were interpolated.
-        overlays: paths, points and regions upon the field, see :mod:`lossatlas.figure.overlays`.
+        overlays: paths, points and regions on the field, see :mod:`lossatlas.figure.overlays`.
         ratio: a map of curvature of the same plane, which a page (.html) lays over the surface, on its own grid.
 
     Raises:
@@ -207,7 +207,7 @@ def compile(landscapes: xr.Dataset | Sequence[xr.Dataset] | Seeds, view: View | 
 
 
 def _caption(seen: shown.Seen, drawn: Range, overlays: Sequence[Overlay], panels: Sequence[Cells]) -> Caption:
-    """All that is to be said, and what of it stands in two lines."""
+    """All that is to be said, and the part of it that goes on two lines."""
     far, hidden = _outside(overlays, panels), hidden_words(seen.curves, seen.value, drawn)
     notes = " ".join(filter(None, [hidden, *(entry.note for entry in overlays), far]))
     whole = captions.caption(seen.sources, seen.blocks, seen.curves, seen.value, drawn, label=seen.label, notes=notes)
@@ -216,7 +216,7 @@ def _caption(seen: shown.Seen, drawn: Range, overlays: Sequence[Overlay], panels
 
 
 def _outside(overlays: Sequence[Overlay], panels: Sequence[Cells]) -> str:
-    """What lies beyond the panels that it belongs to."""
+    """What lies outside the panels it belongs to."""
     said = []
     for number, panel in enumerate(panels):
         (x_low, *_, x_high), (y_low, *_, y_high) = (axis.coordinates.tolist() for axis in panel.axes)
@@ -256,7 +256,7 @@ def _checked(landscapes: xr.Dataset | Sequence[xr.Dataset], value: str) -> list[
 
 
 def _spread(landscapes: Any, view: View) -> tuple[Any, View]:
-    """Runs over several seeds as the Landscapes that are drawn of them, alone or among others, with the name of all."""
+    """The Landscapes drawn for runs over several seeds, alone or among others, with the names of all."""
     if isinstance(landscapes, Seeds):
         return landscapes.shown, view
     if not isinstance(landscapes, (list, tuple)) or not any(isinstance(one, Seeds) for one in landscapes):

@@ -1,4 +1,4 @@
-"""How does a notebook show the page? A widget with the same code, and a picture for readers that run none.
+"""How does a notebook show the page? A widget with the same code, and a picture for viewers that run no widgets.
 
 The picture is an output of its own, before the widget. Within one output nbconvert takes the widget wherever the
 notebook holds its state, and what runs widgets in the exported page is fetched from the network: without one the cell
@@ -75,7 +75,7 @@ def _resource(name: str) -> str:
 
 
 def _code() -> str:
-    """Both scripts as one module, since a widget has a single text; its last words say how it draws."""
+    """Both scripts as one module, since a widget has a single text; its end says how it draws."""
     return _resource("atlas.js") + _resource("third.js") + _CALL
 
 
@@ -101,7 +101,7 @@ def _kind() -> Any:
         found = self._repr_mimebundle_()
         if found is not None:
             data, metadata = found if isinstance(found, tuple) else (found, {})
-            # Readers that know no widget have the picture; beside it, what a widget is called says nothing.
+            # Viewers without widgets show the picture; beside it, the name of a widget would say nothing.
             shown = {kind: content for kind, content in data.items() if not (self.picture and kind == "text/plain")}
             display.display(shown, raw=True, metadata=metadata)
 

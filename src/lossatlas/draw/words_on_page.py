@@ -1,4 +1,4 @@
-"""How wide are words on a page, where do they break, and which of a caption's have room?"""
+"""How wide are words on a page, where do they break, and which of a caption's words have room?"""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def caption(page: Captioned, size: float, room: float) -> list[str]:
 
     Returns:
         For a short caption a line for what it is and one for what it proves, more where a sentence has no room on one:
-        none is cut in its middle. No line for none.
+        none is cut in its middle. For no caption, no line.
     """
     if page.paper.caption == "none" or not page.sentences:
         return []
@@ -53,7 +53,7 @@ def caption(page: Captioned, size: float, room: float) -> list[str]:
 
 
 def _parts(parts: Sequence[str], size: float, room: float) -> list[str]:
-    """As many parts as fit on a line, in order; where the first does not, a name is cut in its middle, words go on."""
+    """As many parts as fit on a line, in order; if the first does not, a name is cut in its middle, words run on."""
     if not parts:
         return []
     first = parts[0]
@@ -92,7 +92,7 @@ def _filled(parts: Sequence[str], between: str, size: float, room: float) -> str
 
 
 def _at_most(count: int, words: str, size: float, room: float) -> list[str]:
-    """Words over some lines; an ellipsis where they are more."""
+    """Words over several lines; an ellipsis if there are more."""
     lines = wrapped(words[: 4 * _LONGEST_WORD], size, room)
     if len(lines) <= count:
         return lines
@@ -135,13 +135,13 @@ _NARROWEST = 0.2
 """No letter is narrower, as a share of the size of the text."""
 
 _ASIDE = re.compile(r"; |, (?=which |so |but |where |while |because |most of all )")
-"""Where a sentence may end early and still be one."""
+"""Where a sentence may end early and still be complete."""
 
 _REASON = re.compile(rf"{_ASIDE.pattern}|: ")
 """The same of a caveat, whose reason follows a colon. What a picture shows follows one too, and must stay."""
 
 _SHORTEST_CLAUSE = 20
-"""A shorter beginning, such as "Dashed:", is a label and no clause."""
+"""A shorter beginning, such as "Dashed:", is a label, not a clause."""
 
 _LONGEST_WORD = 300
 """A longer word, a path of thousands of letters, is cut in its middle."""
