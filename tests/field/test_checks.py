@@ -54,7 +54,7 @@ def test_a_range_that_hides_the_valley_is_odd():
 
 
 def test_another_loss_at_the_centre_is_odd():
-    assert odd(check(field(BOWL), expected=0.3)) == {"Is the loss at the centre the one you know?"}
+    assert odd(check(field(BOWL), expected=0.3)) == {"Is the loss at the centre the one you expect?"}
     assert odd(check(field(BOWL), expected=0.101)) == set()
 
 

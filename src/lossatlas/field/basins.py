@@ -61,7 +61,7 @@ def merge_tree(field: np.ndarray, slack: np.ndarray | float = 0.0) -> Tree:
     Args:
         field: finite, one to three dimensions.
         slack: how far each value may be off, shaped like the field. A minimum is kept if its pass is higher by more
-            than the two may be off together; otherwise its basin joins the one beyond the pass.
+            than the combined error of the two; otherwise its basin joins the one beyond the pass.
 
     Returns:
         The tree.
@@ -80,7 +80,7 @@ def merge_tree(field: np.ndarray, slack: np.ndarray | float = 0.0) -> Tree:
     rank[order] = np.arange(flat.size)
     roots = _descended(values, rank.reshape(values.shape))
     joined = {int(root): int(root) for root in np.unique(roots)}  # minimum to a lower one that it is connected to
-    spills = dict(joined)  # a minimum that is too shallow to the basin beyond its pass
+    spills = dict(joined)  # a minimum that is too shallow, to the basin beyond its pass
     merges = []
     for a, b, saddle in _passes(roots, rank.reshape(values.shape), order):
         (elder, beyond), (younger, _) = sorted(
@@ -102,7 +102,7 @@ def _tree(roots: np.ndarray, spills: dict[int, int], merges: list[Merge], rank: 
     number = {int(cell): index for index, cell in enumerate(minima)}
     known = np.array(sorted(ends), np.int64)
     labels = np.array([number[ends[int(root)]] for root in known], np.int64)[np.searchsorted(known, roots)]
-    # A minimum may have met one that later turned out to be none: then it has met what that one spilled into.
+    # A minimum may have met one that was later dropped: then it has met the one that this spilled into.
     met = tuple(replace(merge, elder=ends[merge.elder]) for merge in merges)
     return Tree(minima=minima, merges=met, labels=labels, dropped=len(ends) - len(minima))
 

@@ -26,7 +26,7 @@ Verdict = Literal["fine", "odd", "unknown"]
 
 _VALLEY, _FLAT, _ALIKE, _MANY_CLIPPED = 0.1, 0.02, 0.8, 0.25
 """The height of the valley's rim, as a share of the rise to the edge; the least rise worth a picture, as a share of the
-value at the centre; the least rank correlation of two seeds; the share of clipped cells that is many."""
+value at the centre; the least rank correlation of two seeds; the share of clipped cells that counts as many."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +111,7 @@ def _complete(landscape: xr.Dataset, value: str) -> Finding:
 
 
 def _centre(landscape: xr.Dataset, value: str) -> float | None:
-    """As it was measured; or else from the grid, where that has the centre."""
+    """As it was measured; otherwise from the grid, if that contains the centre."""
     if (known := structured(landscape, "centre").get(value)) is not None:
         return float(known)
     found = lowest(landscape, value)
@@ -119,10 +119,10 @@ def _centre(landscape: xr.Dataset, value: str) -> float | None:
 
 
 def _centre_known(landscape: xr.Dataset, value: str, expected: float | None) -> Finding:
-    question = f"Is the {value} at the centre the one you know?"
+    question = f"Is the {value} at the centre the one you expect?"
     centre = _centre(landscape, value)
     if centre is None:
-        return Finding(question=question, verdict="unknown", words="The run does not know the value at its centre.")
+        return Finding(question=question, verdict="unknown", words="The value at the centre is not recorded.")
     told = f"It is {number(centre)}"
     if expected is None:
         return Finding(
@@ -177,7 +177,7 @@ def _range(landscape: xr.Dataset, value: str) -> Finding:
         return Finding(question=question, verdict="unknown", words="The centre or the edge of the range is unknown.")
     rise = float(np.median(edge)) - centre
     if abs(rise) <= _FLAT * max(abs(centre), 1e-12):
-        words = f"From the centre to the edge the {value} changes by {number(rise)} only."
+        words = f"From the centre to the edge the {value} changes by only {number(rise)}."
         return Finding(question=question, verdict="odd", words=words, advice="Look further out: choose a wider range.")
     inside = float(np.mean(values[np.isfinite(values)] <= centre + _VALLEY * rise))
     needed = 3.0 / values.shape[0] if values.ndim == 1 else 9.0 / values.size
@@ -248,7 +248,7 @@ def _batchnorm(landscape: xr.Dataset, others: Sequence[xr.Dataset]) -> Finding:
             question=question,
             verdict="fine",
             words="The trained statistics are frozen, as in the paper; they fit less well away from the centre.",
-            advice="To see how much depends on it, sample a line with --batchnorm recalibrated beside it.",
+            advice="To see how much depends on it, also sample a line with --batchnorm recalibrated.",
         )
     return Finding(question=question, verdict="fine", words=f"The statistics are {mode}.")
 

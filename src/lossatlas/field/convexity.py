@@ -92,7 +92,7 @@ def slice_eigenvalues(landscape: xr.Dataset, value: str = "loss") -> np.ndarray:
 def negative_share(landscape: xr.Dataset, value: str = "loss", *, threshold: float = 0.05) -> float:
     r"""Share of the slice's area where it provably bends down, and by more than a given fraction of how it bends up.
 
-    Counts the cells that break the inequality of convex functions by more than rounding explains, see
+    Counts the cells that violate the inequality of convex functions by more than rounding explains, see
     :func:`lossatlas.field.inequality.violations`, and where :math:`|λ_{min}| > t\,|λ_{max}|` of the slice's own
     Hessian, the ratio that the paper maps (Li et al. 2018, section 6). It is 0 for every convex function; the Hessian
     alone is not, as differences across a coarse grid mix up directions. Cells beside one that was interpolated, or is
@@ -128,7 +128,7 @@ def _share(down: np.ndarray, eigenvalues: np.ndarray, threshold: float) -> float
 
 
 def _bending(landscape: xr.Dataset, value: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """By inner cell: whether all around it was evaluated, whether it breaks the inequality, its own Hessian."""
+    """By inner cell: whether all around it was evaluated, whether it violates the inequality, its own Hessian."""
     eigenvalues = slice_eigenvalues(landscape, value)
     sure = _evaluated_around(landscape, value) & np.isfinite(eigenvalues).all(axis=-1)
     return sure, violations(landscape, value), eigenvalues
@@ -139,7 +139,7 @@ THRESHOLDS = (0.01, 0.05, 0.2)
 
 
 UNSTATED = 1e-3
-"""A smallest eigenvalue nearer to 0 proves nothing where its error is not stated."""
+"""A smallest eigenvalue closer to 0 than this proves nothing if its error is not stated."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +148,7 @@ class Proof:
 
     Attributes:
         proves: whether some cell bends down by more than rounding can explain, so that the loss is not convex.
-        inequality: the broken inequality that proves it; None where nothing is proved.
+        inequality: the violated inequality that proves it; None where nothing is proved.
         shares: by threshold t, the share of the area that bends down, see :func:`negative_share`.
         cells: number of cells that were looked at: those whose neighbours were all evaluated.
         lambda_min: smallest eigenvalue of the full Hessian at the centre, where it is known.
@@ -170,7 +170,7 @@ class Proof:
 def proof(landscape: xr.Dataset, value: str = "loss", *, lambda_min: float | None = None) -> Proof:
     r"""Whether a slice proves the loss non-convex, in numbers and in words.
 
-    The proof is a cell that breaks the inequality of convex functions, see
+    The proof is a cell that violates the inequality of convex functions, see
     :func:`lossatlas.field.inequality.violations`. Where :func:`lossatlas.sample` made the Landscape, the three points
     of the strongest were evaluated again in double precision, and nothing refuted by this is claimed. Cells beside one
     that was interpolated, or is not finite, are left out: an estimate proves nothing.
@@ -179,7 +179,7 @@ def proof(landscape: xr.Dataset, value: str = "loss", *, lambda_min: float | Non
         landscape: a Landscape, evenly spaced.
         value: which variable.
         lambda_min: smallest eigenvalue of the full Hessian at the centre, from :func:`lossatlas.eigenvalues`; by
-            default what the Landscape knows of it (``lossatlas eigen --run``).
+            default what the Landscape records of it (``lossatlas eigen --run``).
 
     Returns:
         The statement and what it rests on.
@@ -218,7 +218,7 @@ def proof(landscape: xr.Dataset, value: str = "loss", *, lambda_min: float | Non
 
 
 def _proved(landscape: xr.Dataset, value: str) -> Inequality | None:
-    """What was found broken in double precision, where the Landscape knows; else what its own values break."""
+    """The violation confirmed in double precision, if recorded; otherwise the one that the values show."""
     seen = strongest(landscape, value)
     told = measured(landscape, value).get("proof")
     if seen is None or not told:
@@ -282,12 +282,12 @@ def centre_words(lambda_min: float | None, proves: bool, error: float = 0.0) -> 
         >>> centre_words(-1e-9, proves=False, error=1e-6)
         'No eigenvalue below −10⁻⁶ was found at its centre, which does not prove there is none.'
         >>> centre_words(-1e-9, proves=False)
-        'λmin = −10⁻⁹ at its centre, of an error that is not known: that proves nothing.'
+        'λmin = −10⁻⁹ at its centre, with an unknown error: this proves nothing.'
     """
     if lambda_min is None:
         return ""
     if -UNSTATED <= lambda_min < 0 and not proves and not error > 0:
-        return f"λmin = {number(lambda_min)} at its centre, of an error that is not known: that proves nothing."
+        return f"λmin = {number(lambda_min)} at its centre, with an unknown error: this proves nothing."
     if lambda_min > error:
         none = "no direction that bends down was found there, which does not prove there is none"
         return f"λmin = {number(lambda_min)} at its centre: {none}."
@@ -298,7 +298,7 @@ def centre_words(lambda_min: float | None, proves: bool, error: float = 0.0) -> 
 
 
 def _evaluated_around(landscape: xr.Dataset, value: str) -> np.ndarray:
-    """bool, shape of the inner cells: all of the 3 × 3 (× 3) cells around were evaluated exactly."""
+    """bool, shape of the inner cells: whether all of the 3 × 3 (× 3) cells around were evaluated exactly."""
     exact = evaluated(landscape, value)
     windows = np.lib.stride_tricks.sliding_window_view(exact, (3,) * exact.ndim)
     return np.asarray(windows.all(axis=tuple(range(exact.ndim, 2 * exact.ndim))))

@@ -1,4 +1,4 @@
-"""Does a field break the inequality that every convex function obeys, and by more than rounding explains?"""
+"""Does a field violate the inequality that every convex function obeys, by more than rounding explains?"""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Inequality", "bent", "check_straight", "evaluated", "spacing", "stro
 
 @dataclass(frozen=True, kw_only=True)
 class Inequality:
-    """A broken inequality of convex functions: at the middle of three points on a line the loss is too high.
+    """A violated inequality of convex functions: at the middle of three points on a line the loss is too high.
 
     Attributes:
         points: coordinates of the three points by axis, the middle one second.
@@ -58,12 +58,12 @@ class Inequality:
 
 
 def violations(landscape: xr.Dataset, value: str = "loss") -> np.ndarray:
-    r"""Where the slice breaks the inequality that every convex function obeys by more than rounding explains.
+    r"""Where the slice violates, by more than rounding explains, the inequality that every convex function obeys.
 
     A convex function has :math:`L(c - h) - 2 L(c) + L(c + h) ≥ 0` for every step h, short or long, so one cell that
-    breaks it proves the loss non-convex. Steps go to the neighbours along each axis and each diagonal. The slice's
+    violates it proves the loss non-convex. Steps go to the neighbours along each axis and each diagonal. The slice's
     Hessian alone proves nothing: between the points of a grid, :math:`(x + y)^4`, which is convex, seems to bend down.
-    What rounding explains is said by :func:`lossatlas.field.rounding.rounding`.
+    How much rounding explains comes from :func:`lossatlas.field.rounding.rounding`.
 
     Args:
         landscape: a Landscape, evenly spaced.
@@ -93,14 +93,14 @@ def violations(landscape: xr.Dataset, value: str = "loss") -> np.ndarray:
 
 
 def strongest(landscape: xr.Dataset, value: str = "loss") -> Inequality | None:
-    """The broken inequality that exceeds rounding the most.
+    """The violated inequality that exceeds rounding the most.
 
     Args:
         landscape: a Landscape, evenly spaced.
         value: which variable.
 
     Returns:
-        The inequality, or None where none is broken by more than rounding explains.
+        The inequality, or None where none is violated by more than rounding explains.
 
     Raises:
         SpecError: fewer than 3 points along an axis, uneven spacing, or points that do not lie on a straight slice.
@@ -135,7 +135,7 @@ def strongest(landscape: xr.Dataset, value: str = "loss") -> Inequality | None:
 
 
 def _excesses(landscape: xr.Dataset, value: str) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:
-    """By step: how much each inner cell breaks the inequality, in multiples of what rounding explains; 0 elsewhere."""
+    """By step: how much each inner cell violates the inequality, in multiples of what rounding explains; else 0."""
     check_straight(landscape)
     for axis in axis_names(landscape):
         spacing(landscape, axis)
@@ -163,7 +163,7 @@ def evaluated(landscape: xr.Dataset, value: str = "loss") -> np.ndarray:
 
 
 def bent(landscape: xr.Dataset) -> str:
-    """What the points lie along if not a straight slice: there even a convex loss may rise and fall.
+    """What the points lie along if it is not a straight slice: there even a convex loss may rise and fall.
 
     Args:
         landscape: a Landscape.

@@ -29,7 +29,7 @@ class Lowest:
         below_centre: whether it is lower than the centre, beyond rounding.
         centre_is_minimum: whether no point beside the centre is lower than it, beyond rounding; ``None`` where that is
             unknown.
-        along: what the points lie along where that is no slice, such as "Bézier curve"; empty for a slice.
+        along: what the points lie along if that is not a slice, such as "Bézier curve"; empty for a slice.
     """
 
     value: float

@@ -1,4 +1,4 @@
-"""How far may rounding have shifted each value of a field? As measured, or as its number format leads one to expect."""
+"""How far may rounding have shifted each value of a field? As measured, or as expected of its number format."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ MARGIN = 2.0
 
 _SUMMED = {"float64": 500.0}
 """By format, how much larger than the largest value the summands may be, where this was not measured. In double
-precision even this is nothing beside what a picture shows; in a shorter format only a small part of the largest value
-is allowed for, or nothing could be told there."""
+precision even this is negligible in a picture; in a shorter format only a small part of the largest value is allowed
+for, or no conclusion would be possible there."""
 
 
 def measured(landscape: xr.Dataset, value: str = "loss") -> dict[str, Any]:
@@ -44,10 +44,10 @@ def measured(landscape: xr.Dataset, value: str = "loss") -> dict[str, Any]:
     ``sizes``       absolute values at the points where it was measured, ascending
     ``errors``      how far rounding moved each of them
     ``factor``      by how much all errors were raised, because double precision refuted something larger
-    ``against``     in words, what the values were held against
+    ``against``     in words, what the values were compared with
     ``formats``     the floating formats that took part in an evaluation
-    ``proof``       the inequality of convex functions that is broken in double precision, where one is
-    ``refuted``     number of broken inequalities that double precision mended
+    ``proof``       the inequality of convex functions that is violated in double precision, if any
+    ``refuted``     number of violated inequalities that double precision refuted
     ==============  ==================================================================================================
 
     Args:

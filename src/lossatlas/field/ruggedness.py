@@ -138,7 +138,8 @@ def rugged_cells(landscape: xr.Dataset, value: str = "loss") -> np.ndarray | Non
 
     Returns:
         int64, shaped like the field: 1 where the value falls again along one of the rays after a rise, 0 where a cell
-        only lies behind a ridge as seen from the centre, -1 elsewhere. None where the centre is no place of the grid.
+        only lies behind a ridge as seen from the centre, -1 elsewhere. None where the centre is not a place of the
+        grid.
 
     Raises:
         SpecError: as for :func:`ruggedness`.
@@ -160,7 +161,7 @@ def rugged_cells(landscape: xr.Dataset, value: str = "loss") -> np.ndarray | Non
 
 
 def _known(landscape: xr.Dataset, value: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """The field, its rounding, and both ends of what each value may be, which are NaN where it was not evaluated."""
+    """The field, its rounding, and the bounds of each value, which are NaN where it was not evaluated."""
     check_straight(landscape)
     field = np.asarray(landscape[value].values, np.float64)
     noise, _ = rounding(landscape, value)
@@ -170,7 +171,7 @@ def _known(landscape: xr.Dataset, value: str) -> tuple[np.ndarray, np.ndarray, n
 
 
 def _offsets(landscape: xr.Dataset) -> np.ndarray | None:
-    """Each cell's place as seen from the centre, in halves of a step, int64 [rank, *cells]; None where it has none."""
+    """Each cell's offset from the centre in half steps, int64 [rank, *cells]; None where it has none."""
     axes = axis_names(landscape)
     steps = [spacing(landscape, axis) for axis in axes]
     if any(cut_at(landscape).values()):
@@ -188,21 +189,21 @@ class _Rays:
     """The straight lines from one point through all cells, walked outwards, one cell of each at a time.
 
     Args:
-        offsets: int64 [rank, *cells], each cell's place as seen from the point, in halves of a step.
+        offsets: int64 [rank, *cells], each cell's offset from the point, in half steps.
     """
 
     def __init__(self, offsets: np.ndarray) -> None:
         flat = offsets.reshape(len(offsets), -1)
         self.multiple = np.gcd.reduce(flat, axis=0)
         self.primitive = flat // np.maximum(self.multiple, 1)
-        index = (flat - 2 * self.primitive - flat[:, :1]) // 2  # neighbours on a ray are two halves of a step apart
+        index = (flat - 2 * self.primitive - flat[:, :1]) // 2  # neighbours on a ray are two half steps apart
         inside = np.all((index >= 0) & (index < np.array(offsets.shape[1:])[:, None]), axis=0)
         inside &= self.multiple >= 2  # at 1 the cell before is beyond the point
         self.before = np.full(flat.shape[1], -1, np.int64)
         self.before[inside] = np.ravel_multi_index(tuple(index[:, inside]), offsets.shape[1:])
 
     def walk(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Cells that have one before them on their ray, and those, nearest to the point first; flat indices."""
+        """Cells that have one before them on their ray, and those before, nearest to the point first; flat."""
         order = np.argsort(self.multiple, kind="stable")
         order = order[self.before[order] >= 0]
         cuts = np.flatnonzero(np.diff(self.multiple[order])) + 1
@@ -212,7 +213,7 @@ class _Rays:
 
 
 def _descent(rays: _Rays, field: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[float, np.ndarray]:
-    """What falls after a rise along the main rays, as a share of all that rises and falls there; and where, bool."""
+    """What falls after a rise along the main rays, as a share of all rise and fall there; and where, bool."""
     value, low, high = field.ravel(), low.ravel(), high.ravel()
     usable = np.isfinite(low)
     last = np.where(usable, np.arange(len(value)), -1)  # the last usable cell on the way, itself included
@@ -234,7 +235,7 @@ def _descent(rays: _Rays, field: np.ndarray, low: np.ndarray, high: np.ndarray) 
 
 
 def _behind(rays: _Rays, low: np.ndarray, high: np.ndarray) -> tuple[float, np.ndarray]:
-    """Of the cells with two before them on a ray, those lower than one that is higher than one before: share, where."""
+    """Cells lower than one before them on their ray that is higher than an earlier one: their share, and where."""
     low, high = low.ravel(), high.ravel()
     usable = np.isfinite(low)
     least, ridge = np.where(usable, high, np.inf), np.full(len(low), -np.inf)
@@ -255,7 +256,7 @@ def _behind(rays: _Rays, low: np.ndarray, high: np.ndarray) -> tuple[float, np.n
 def _minima(
     field: np.ndarray, noise: np.ndarray, low: np.ndarray, high: np.ndarray, usable: np.ndarray
 ) -> tuple[int, float]:
-    """Number and summed height of the inner minima that a ridge parts from a lower cell."""
+    """Number and summed height of the inner minima that a ridge separates from a lower cell."""
     if not np.isfinite(field).all() or not np.isfinite(noise).all():
         return -1, math.nan
     tree = merge_tree(field, noise)

@@ -21,7 +21,7 @@ BEYOND = 1.0
 """Ranges above a clip within which the error of an interpolated cell is known."""
 
 LEFT_ABOVE = 0.1
-"""Share of an error that is left of it however far above the clip its cell lies."""
+"""Share of an error that remains, however far above the clip its cell lies."""
 
 SAME = 0.01
 """Views whose ends differ by no more than this share of their range are the same."""
@@ -110,11 +110,11 @@ def _stated_for(landscape: xr.Dataset, value: str) -> Range:
 
 
 def _ends(shown: Range, values: np.ndarray, shares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The smallest and largest value that cells may have, by errors that are shares of a view's range."""
+    """The smallest and largest value that cells may have, given errors that are shares of a view's range."""
     bottom, top = shown.limits
     heights = shown.heights(values, beyond=BEYOND)
     above = (heights - shown.heights(values)) / (top - bottom)
-    # A cell above the clip was given what of its error reaches below it, or a share: see sampling.surrogate.
+    # A cell above the clip was given the part of its error that reaches below it, or a share: see sampling.surrogate.
     reach = np.minimum(shares + above, shares / LEFT_ABOVE) * (top - bottom)
     reach = np.where(above > 0, reach, shares * (top - bottom))
     low, high = (_backward(heights + sign * reach, shown) for sign in (-1.0, 1.0))
@@ -130,7 +130,7 @@ def _backward(heights: np.ndarray, shown: Range) -> np.ndarray:
 
 
 def view(shown: Range) -> dict[str, Any]:
-    """What a Landscape keeps of the view for which errors were stated.
+    """What a Landscape records of the view for which errors were stated.
 
     Args:
         shown: the range of a picture.
@@ -154,7 +154,7 @@ def _named(known: Mapping[str, Any]) -> str:
 
 
 def checked(facts: Mapping[str, Any], *, rough: float = 0.5) -> str:
-    r"""What was checked of interpolated cells, in words.
+    r"""How interpolated cells were checked, in words.
 
     Args:
         facts: ``evaluated``, ``cells``, ``tolerance`` and ``view`` of an adaptive run; ``fresh`` cells that were
@@ -188,7 +188,7 @@ def checked(facts: Mapping[str, Any], *, rough: float = 0.5) -> str:
 
 
 def on_view(landscape: xr.Dataset, shown: Range, value: str = "loss") -> np.ndarray:
-    """The stated errors of a value on another view than the one that they were stated for.
+    """The stated errors of a value on a view other than the one for which they were stated.
 
     Args:
         landscape: with cells that were interpolated.
@@ -196,8 +196,8 @@ def on_view(landscape: xr.Dataset, shown: Range, value: str = "loss") -> np.ndar
         value: which variable.
 
     Returns:
-        float64, shaped like the field: shares of that picture's range; 0 where a cell was evaluated. A cell far above
-        the clip of the first view has an error that may be larger than is said.
+        float64, shaped like the field: shares of that picture's range; 0 where a cell was evaluated. The error of a
+        cell far above the clip of the first view may be larger than stated.
 
     Example:
         >>> from lossatlas.results.landscape import Axis, Status, build, complete

@@ -1,7 +1,7 @@
 r"""Where does a task's score drop in a step while the loss changes smoothly? One value beside another, with numbers.
 
 Both are seen on the same cells. For each pair of neighbouring cells, :math:`|v_a - v_b|` is the change across their
-border. Two numbers say how sudden a value changes; neither knows its unit:
+border. Two numbers say how suddenly a value changes; neither depends on its unit:
 
 ``steepest``
     the largest change across one border, as a share of the value's range: 1 for a step, 1 / (n - 1) for a straight
@@ -11,7 +11,7 @@ border. Two numbers say how sudden a value changes; neither knows its unit:
 
 A loss has no upper bound, so a far corner may hold most of its range. ``limit`` caps it where nothing is left to lose,
 such as at log V, the loss of a guess among V tokens; the cap is stated. A score that is a mean over n problems has
-steps of 1 / n by nature; its interval tells whether a step of the curve is more than that.
+steps of 1 / n by nature; its interval tells whether a step in the curve is more than that.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@ r"""What is the shape of a sampled field: its minima, its saddles, how they are 
 Below a level c lies the set :math:`\{L ≤ c\}`. As c rises, a part of it is born at every minimum and ends at the saddle
 where it meets a deeper one; a ring around a hill is born at a saddle and ends at the maximum. How long each lives is
 its persistence (Edelsbrunner, Letscher, Zomorodian 2002). A change of every value by at most ε changes no birth and no
-death by more than ε (Cohen-Steiner, Edelsbrunner, Harer 2007): whatever lives longer than its birth and death may be
-off together is not an artefact of the errors, and everything else is left out.
+death by more than ε (Cohen-Steiner, Edelsbrunner, Harer 2007): whatever lives longer than the errors of its birth and
+death combined is not an artefact of them, and everything else is left out.
 
 Minima, passes and basins come from :mod:`lossatlas.field.basins`, rings and shells from gudhi's cubical complex; on
 the minima the two agree.

@@ -137,7 +137,7 @@ class Seeds:
         return found
 
     def _status(self) -> np.ndarray:
-        """Ok where all runs are; else what the first run that is not says."""
+        """Ok where all runs are; otherwise the status of the first run that is not."""
         table = np.stack([run["status"].values for run in self.runs])
         fine = np.isin(table, (Status.OK, Status.INTERPOLATED))
         which = np.argmin(fine, axis=0)
@@ -291,7 +291,7 @@ def _origin(run: xr.Dataset) -> str:
 
 
 def _about(run: xr.Dataset) -> About:
-    """What a run says of itself, without what belongs to its seed or its speed."""
+    """What a run says about itself, except for what depends on its seed or its speed."""
     names = ("title", "model", "data", "loss", "samples", "normalisation", "batchnorm", "dtype", "device", "software")
     still = tuple(role for role in str(run.attrs.get("still", "")).split(",") if role)
     return About(

@@ -30,7 +30,7 @@ def points(name: str) -> tuple[str, ...]:
         65 colours.
 
     Raises:
-        SpecError: there is no such map; the message has the names that come near.
+        SpecError: there is no such map; the message lists similar names.
     """
     mpl = extras.require("matplotlib", extra="draw", purpose="use one of its colour maps")
     from matplotlib.colors import to_hex

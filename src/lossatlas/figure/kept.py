@@ -1,4 +1,4 @@
-"""Which paths and points belong to a run, so that every picture of its folder has them? ``overlays.json`` says."""
+"""Which paths and points belong to a run, so that every picture of its folder shows them? See ``overlays.json``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _KINDS = {"Path": overlays.Path, "Points": overlays.Points}
 
 
 def content_of(overlay: Overlay) -> dict[str, Any]:
-    """A path or points as JSON types.
+    """A path or points as JSON values.
 
     Args:
         overlay: a path or points; regions follow from the field and are not kept.
@@ -48,7 +48,7 @@ def _plain(value: Any) -> Any:
 
 
 def overlay_of(content: Mapping[str, Any]) -> Overlay:
-    """The path or the points that JSON types say.
+    """The path or the points that JSON values describe.
 
     Args:
         content: as :func:`content_of` gives it.
@@ -57,7 +57,7 @@ def overlay_of(content: Mapping[str, Any]) -> Overlay:
         The overlay.
 
     Raises:
-        SpecError: another kind, or values that make none.
+        SpecError: another kind, or values that do not describe one.
     """
     if content.get("kind") not in _KINDS:
         raise SpecError(unknown("kind", content.get("kind"), _KINDS))

@@ -10,7 +10,7 @@ __all__ = ["Scale", "round_levels"]
 
 Scale = Literal["linear", "log", "symlog"]
 
-# Factors of a power of ten, coarse to fine; the finer ones hold 1, 2 and 5, so that levels can be read off.
+# Factors of a power of ten, coarse to fine; the finer ones contain 1, 2 and 5, so that levels can be read off.
 _FINE = (
     (1.0,),
     (1.0, 3.0),

@@ -45,7 +45,7 @@ def clock(along: Mapping[str, np.ndarray]) -> tuple[np.ndarray, str]:
 
 
 def when(along: Mapping[str, np.ndarray], index: int) -> str:
-    """The time at one point, in words: its epoch, also a part of one, else its step.
+    """The time at one point, in words: its epoch, which may be a fraction, or else its step.
 
     Args:
         along: as for :func:`clock`.

@@ -200,7 +200,7 @@ def outside(overlays: Sequence[Overlay], x: tuple[float, float], y: tuple[float,
     """What a picture cannot show, in a sentence.
 
     Args:
-        overlays: what is drawn upon it.
+        overlays: what is drawn on it.
         x: the first axis, from low to high.
         y: the second.
 

@@ -16,7 +16,7 @@ ThemeName = Literal["light", "dark", "talk", "print"]
 Colours = str
 """The name of a colour map: one of :data:`OWN`, or any that matplotlib knows."""
 
-# Seventeen points of each map; straight lines between them differ from the original by less than the eye sees.
+# Seventeen points of each map; straight lines between them differ from the original by less than the eye can see.
 # viridis: van der Walt and Smith 2015. cividis: Nuñez, Anderton and Renslow 2018. diverging: Moreland 2009.
 _ANCHORS: Mapping[str, str] = {
     "viridis": "440154 48186a 472d7b 424086 3b528b 33638d 2c728e 26828e 21918c "
@@ -67,10 +67,10 @@ class Theme:
     stroke: float = 0.6
     dpi: int = 300
     colours: tuple[Colours, Colours] = ("viridis", "cividis")
-    upon: tuple[str, ...] = ("#ff5a36", "#ffc53d", "#ff8ad1", "#ffffff")  # warm, upon cool maps
+    upon: tuple[str, ...] = ("#ff5a36", "#ffc53d", "#ff8ad1", "#ffffff")  # warm, on cool maps
 
 
-# Okabe and Ito 2008: told apart by people of every colour vision. On a dark page, the lighter half of it.
+# Okabe and Ito 2008: distinguishable with every kind of colour vision. On a dark page, the lighter half of it.
 _ON_LIGHT = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#4b4b9b", "#56b4e9", "#7a7a7a")
 _ON_DARK = ("#56b4e9", "#ff9d4d", "#2fd0a0", "#e9a3ca", "#f0e442", "#a9a9ff", "#9ad3f5", "#b5b5b5")
 

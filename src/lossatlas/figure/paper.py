@@ -1,4 +1,4 @@
-"""How is a printed picture set: its size, its type, what is written on it, and what is left to its metadata?"""
+"""How is a printed picture typeset: its size, its type, what is written on it, and what is left to its metadata?"""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LEGIBLE = 7.0
 
 @dataclass(frozen=True, kw_only=True)
 class Paper:
-    """How a printed picture is set. The same words are arguments in Python, flags, and keys of ``[view]`` in TOML.
+    """How a printed picture is typeset. The same words are arguments in Python, flags, and keys of ``[view]`` in TOML.
 
     Attributes:
         width: of the picture: "column" (3.3 in), "text" (6.8 in), "slide" (10 in, with the type of the theme "talk"), a
@@ -124,7 +124,7 @@ def _length(name: str, value: float | str | None) -> float | None:
         The inches, ``None`` where none are given.
 
     Raises:
-        SpecError: it is not a length, or none that a page has.
+        SpecError: it is not a length, or not one that a page can have.
     """
     if value is None:
         return None

@@ -65,8 +65,8 @@ class Picture:
         shown: what is drawn; its own caption, with its caveat, is part of the picture.
         words: a paragraph above it.
         view: options of :func:`lossatlas.draw`, such as ``{"scale": "log"}``.
-        stated: whether the page says in words beside the picture what it proves; the caption then says only what it is
-            of.
+        stated: whether the page says in words beside the picture what it proves; the caption then says only what it
+            shows.
     """
 
     shown: Any

@@ -143,7 +143,7 @@ class Plot:
         title: heading of the whole; empty for none.
         caption: sentences printed below: what was measured and how, and what it does not prove.
         theme_name: "light", "dark", "talk" or "print".
-        paper: how it is set.
+        paper: how it is typeset.
 
     Example:
         >>> line = Series(x=np.arange(3), y=np.array([1.0, 4.0, 9.0]), label="squares")
@@ -159,7 +159,7 @@ class Plot:
     paper: Paper = field(default_factory=Paper)
 
     def __repr__(self) -> str:
-        """What it shows, without how it is set."""
+        """What it shows, without how it is typeset."""
         return f"Plot({in_words(self.title)}, {number_of(len(self.panels), 'panel')}, caption={in_words(self.caption)})"
 
     def __post_init__(self) -> None:
@@ -185,7 +185,7 @@ class Plot:
     def brief(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """What it is, and what it proves: the first part of the caption and, where there are several, the last.
 
-        The last comes in sentences, of which a narrow page has room only for the first.
+        The last is split into sentences, since a narrow page has room only for the first.
         """
         first, *others = self.sentences or ("",)
         return (first,) * bool(first), sentences_of(others[-1]) if others else ()

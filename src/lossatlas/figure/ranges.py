@@ -164,7 +164,7 @@ def choose(
     """
     groups = _groups(values)
     if not groups and vmin is not None and vmax is not None:
-        groups = [np.array([vmin, vmax], float)]  # nothing is there yet, and it is known what is to be shown
+        groups = [np.array([vmin, vmax], float)]  # there are no values yet, but the range is known
     if not groups:
         return Range(scale="linear", low=0.0, high=1.0, levels=())
     every = np.sort(np.concatenate(groups))
@@ -214,7 +214,7 @@ class _Asked:
 
 
 def _groups(values: np.ndarray | Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Sorted arrays, those without any value left out."""
+    """Sorted arrays; those without any value are left out."""
     arrays = [values] if isinstance(values, np.ndarray) else list(values)
     if arrays and not isinstance(arrays[0], np.ndarray):  # a list of plain numbers
         arrays = [np.asarray(arrays, float)]
@@ -246,7 +246,7 @@ def _on(scale: Scale, groups: Sequence[np.ndarray], every: np.ndarray, asked: _A
         low = -high
     low = low if asked.vmin is None else float(asked.vmin)
     high = high if asked.vmax is None else float(asked.vmax)
-    if not low < high:  # one end by hand, beyond the other of its own accord
+    if not low < high:  # one end set by hand lies beyond the automatic other
         low, high = (low, float(every[-1])) if asked.vmax is None else (min(float(every[0]), high), high)
     return Range(
         scale=scale,

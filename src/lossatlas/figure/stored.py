@@ -84,7 +84,7 @@ class Numbers:
 
     @property
     def parts(self) -> list[Part]:
-        """What a report says of them."""
+        """What a report says about them."""
         said: list[Part] = []
         for name, section in self.sections.items():
             rows = [Table(section.rows)] if section.rows else []
@@ -121,7 +121,7 @@ def keep(folder: str | os.PathLike[str], found: Numbers) -> Path:
     """Keep numbers in a folder, beside the answers to other questions about the same network that are there.
 
     Args:
-        folder: where; made where it is missing.
+        folder: where; created if missing.
         found: what is kept; an answer of the same name is replaced.
 
     Returns:
@@ -158,7 +158,7 @@ def beside(folder: str | os.PathLike[str], sections: Mapping[str, Section]) -> d
         sections: the answers, by name.
 
     Returns:
-        The same answers: one that is already there, word for word, has its old name.
+        The same answers: one that is already there, word for word, keeps its old name.
 
     Raises:
         SpecError: the folder is damaged.
@@ -192,7 +192,7 @@ def opened(path: str | os.PathLike[str]) -> Numbers:
         Its numbers.
 
     Raises:
-        SpecError: there are none, or the file is damaged.
+        SpecError: the folder has none, or the file is damaged.
     """
     file = Path(path) / FILE
     content = checksum.verified(json_object(file, WORDS), file, required=True)

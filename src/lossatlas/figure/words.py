@@ -16,7 +16,7 @@ WAY = re.compile(r"^from (?P<start>.+) \(0\) to (?P<end>.+) \(1\)$")
 """What the axis of a straight way between two networks is called."""
 
 NAMELESS = ("tensors", "batches")
-"""What data is called that has no name: a picture gives the number of samples alone."""
+"""What nameless data are called: a picture then gives only the number of samples."""
 
 SCALES = {"linear": "linear scale", "log": "logarithmic scale", "symlog": "symmetric logarithmic scale"}
 """What scales are called."""
@@ -121,7 +121,7 @@ def means_over(counts: Mapping[str, Mapping[str, Any]], *, samples: bool = True)
         samples: also those over samples.
 
     Returns:
-        The words; empty where nothing is told.
+        The words; empty where nothing is known.
 
     Example:
         >>> means_over({"loss": {"unit": "token", "number": 2096.0}, "error": {"unit": "sample", "number": 15}})
@@ -132,7 +132,7 @@ def means_over(counts: Mapping[str, Mapping[str, Any]], *, samples: bool = True)
 
 
 def counted(counts: Mapping[str, Mapping[str, Any]], *, samples: bool = True) -> str:
-    """How many of what means are over; for the arguments see :func:`means_over`."""
+    """What means are over, and how many; for the arguments see :func:`means_over`."""
     told = [count for count in counts.values() if samples or count["unit"] != "sample"]
     return " and ".join(dict.fromkeys(f"{count['number']:,.10g} {count['unit']}s".replace(",", " ") for count in told))
 
@@ -160,7 +160,7 @@ def with_range(shares: list[float]) -> str:
 
 
 def column_title(title: str, names: Container[str]) -> str:
-    """The title of a column of ours, in brackets where somebody gave the same name to one of theirs.
+    """The title of one of our columns, in brackets if a column of the user's has the same name.
 
     Returns:
         The title.
