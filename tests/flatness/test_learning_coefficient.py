@@ -160,7 +160,7 @@ def test_a_layer_alone_has_its_own_value_and_the_others_stay():
     assert near(found, 3 / 2)  # the second layer reads one direction of each row: rank 3 of 6
     last = llc(objective, only="1.*", nbeta=1e4, gamma=1.0, draws=500, burn=100, **QUIET).checked()
     assert near(last, 1.0)
-    with pytest.raises(SpecError, match="fits none of the 2 tensors"):
+    with pytest.raises(SpecError, match="matches none of the 2 tensors"):
         llc(objective, only="7.*", **QUIET)
 
 
@@ -322,7 +322,7 @@ def test_below_the_picture_of_a_refusal_stand_its_reason_and_the_whole_remedy(ob
         ({"step": 0.0}, "step=0.0; expected a positive number"),
         ({"gamma": -1.0}, "gamma=-1.0; expected a positive number, or 0"),
         ({"gradient": "some"}, "choose one of: batch, full"),
-        ({"only": "bias"}, "fits none"),
+        ({"only": "bias"}, "matches none"),
     ],
 )
 def test_bad_options_are_named(options, words):

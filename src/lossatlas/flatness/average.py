@@ -196,7 +196,7 @@ def _crossing(ground: Ground, direction: Any, rise: float, far: float) -> float 
     """Where the loss first has risen, or ``None``."""
 
     def risen(t: float) -> bool:
-        return not ground.loss(t * direction) < ground.height + rise  # a loss that is not finite has risen
+        return not ground.loss(t * direction) < ground.height + rise  # a loss that is not finite counts as risen
 
     inside, outside = 0.0, min(FIRST, far)
     while not risen(outside):

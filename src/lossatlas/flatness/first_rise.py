@@ -1,4 +1,4 @@
-"""Where does a change first become positive, as far as doubling and halving see it?"""
+"""Where does a change first become positive, as far as doubling and halving can tell?"""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MOST = 60
 
 
 def first_rise(change: Callable[[float], float], start: float = 1.0, tolerance: float = 0.02) -> tuple[float, str]:
-    """Where a change, 0 at 0, first becomes positive, as far as doubling and halving see it.
+    """Where a change, 0 at 0, first becomes positive, as far as doubling and halving can tell.
 
     Args:
         change: the loss at a step minus the loss at none; a value that is not finite counts as a rise.
@@ -45,7 +45,7 @@ def first_rise(change: Callable[[float], float], start: float = 1.0, tolerance: 
     if slope(start) > 0:
         while slope(low) > 0:
             high, low = low, low / 4
-            # A change of exactly 0 is rounding: nearer than that nothing can be told.
+            # A change of exactly 0 is rounding: closer than that nothing can be resolved.
             if slope(low) == 0 or len(known) > _MOST:
                 return 0.0, "The loss rises along this update at once."
     else:

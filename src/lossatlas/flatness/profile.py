@@ -90,7 +90,7 @@ def profile(
         objective: whose loss.
         params: the point; by default the origin.
         update: as for :func:`lossatlas.sharpness.critical`; by default the gradient.
-        second: another objective on the same network, whose loss is looked at.
+        second: another objective on the same network, whose loss is followed.
         rate: a learning rate to mark; by default that of an optimiser given as update.
         points: of the line, at least 3.
         start: the step to begin the search with.

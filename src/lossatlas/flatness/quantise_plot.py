@@ -68,7 +68,7 @@ def _layers(step: Rounded) -> Panel:
 
 
 def _power(values: np.ndarray) -> int:
-    """The power of ten, a multiple of three, that leaves numbers short; 0 where they are."""
+    """The power of ten, a multiple of three, that keeps numbers short; 0 if they already are."""
     most = float(np.nanmax(np.abs(values), initial=0.0))
     return 0 if not 0 < most < 0.1 else 3 * math.floor(math.log10(most) / 3)
 

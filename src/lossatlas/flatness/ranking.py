@@ -1,4 +1,4 @@
-"""Do two columns rank several models alike, and how sure is that? Rank correlations with a bootstrap interval."""
+"""Do two columns rank several models alike, and how certain is that? Rank correlations with a bootstrap interval."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ def critical(
 
 
 def _second(objective: Objective, given: Objective | Callable[[Objective], Objective] | None) -> Objective | None:
-    """The second objective itself, also where a function makes it."""
+    """The second objective itself, even if a function makes it."""
     made = given(objective) if callable(given) and not isinstance(given, Objective) else given
     if made is not None:
         check_objective(made, "second")
@@ -124,7 +124,7 @@ def _second(objective: Objective, given: Objective | Callable[[Objective], Objec
 
 
 def _relative(objective: Objective, second: Objective | None) -> list[str]:
-    """Whose loss along whose update, where they are two."""
+    """Whose loss along whose update, if there are two."""
     if second is None:
         return []
     losses = [name_of(one.loss) for one in (second, objective)]

@@ -73,7 +73,7 @@ def critical_map(
         objective: whose loss, and whose gradient makes the update; for a :class:`~lossatlas.Function` only values are
             needed.
         chart: where: a plane, a curve, or any other chart, as for :func:`lossatlas.sample`.
-        sampler: which points: a :class:`~lossatlas.Grid`, or an :class:`~lossatlas.Adaptive`, which looks at the loss.
+        sampler: which points: a :class:`~lossatlas.Grid`, or an :class:`~lossatlas.Adaptive`, which follows the loss.
         update: for a Function, a function of its parameters that gives the gradient, such as ``jax.grad(loss)``; by
             default the gradient by central differences: two more values for each of at most 1,000 numbers.
         second: another objective on the same network; its loss is then seen along the first one's update.
@@ -150,7 +150,7 @@ class Rise:
         objective: whose loss makes the update.
         chart: where.
         update: of a function of arrays, what gives its gradient.
-        second: whose loss is looked at; ``None`` for the same.
+        second: whose loss is followed; ``None`` for the same.
         scaled: what the gradient is multiplied by.
         start: the step to begin with.
         tolerance: wanted accuracy of the step.

@@ -72,7 +72,7 @@ def facts(table: Table) -> dict[str, Any]:
 
 
 def lines(table: Table, name: Name) -> Iterator[tuple[str, str]]:
-    """What is said of one measure.
+    """What is said about one measure.
 
     Args:
         table: the table.
@@ -120,7 +120,7 @@ def opened(path: str | os.PathLike[str]) -> Table:
         raise SpecError(f"{shown(path)} holds no measures of flatness; {_ASK}")
     with reading(path, "measures of flatness", _ASK):
         table = _table(content)
-        table.rows()  # a value that is not a number is seen now
+        table.rows()  # a value that is not a number is caught here
         return table
 
 

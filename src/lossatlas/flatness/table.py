@@ -65,7 +65,7 @@ SLOW = ("llc",)
 PATIENCE_SECONDS = 2.0
 
 ROOM = 30
-"""Letters that fit below a panel, side by side."""
+"""Characters that fit below a panel, side by side."""
 
 CAVEAT = (
     "Compare networks of similar loss on the same data, with the same settings. A measure that rescaling changes can "
@@ -127,7 +127,7 @@ class Table:
     failures: Mapping[Name, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        """Every measure in a line, of the first models."""
+        """Every measure in a line, for the first models."""
         lines = [f"Table({len(self.results)} measures of {', '.join(self.models[:4])}{' …' * (len(self.models) > 4)})"]
         for name, found in list(self.results.items())[:20]:
             values = ("–" if one is None else _with_spread(one) for one in found[:4])
@@ -172,7 +172,10 @@ class Table:
             said.append(
                 f"{len(said)} measures were tried: at 95 %, one in twenty seems to rank by chance even if none does."
             )
-        failed = [f"{definition_of(name).title} not everywhere: {why}" for name, why in self.failures.items()]
+        failed = [
+            f"{definition_of(name).title} could not be measured everywhere: {why}"
+            for name, why in self.failures.items()
+        ]
         notes = {one.note for column in self.results.values() for one in column if one is not None and one.note}
         return (*said, *failed, *sorted(notes), CAVEAT)
 
@@ -203,7 +206,7 @@ class Table:
 
     @property
     def _numbered(self) -> bool:
-        """Whether the names of the models are too long to stand below a panel."""
+        """Whether the names of the models are too long to go below a panel."""
         return len(self.models) > 1 and sum(len(model) + 2 for model in self.models) > ROOM
 
     def _key(self) -> str:
@@ -243,7 +246,7 @@ class Table:
     def _by_model(self, name: Name) -> Panel:
         low, high = self._bars(name)
         places = np.arange(len(self.models))
-        linear = _scale(self.column(name), low) == "linear"  # a bar on a logarithmic scale begins nowhere
+        linear = _scale(self.column(name), low) == "linear"  # a bar on a logarithmic scale has no base
         style: Style = "bars" if len(self.models) < FEW_MODELS and linear else "points"
         points = Series(x=places, y=self.column(name), low=low, high=high, style=style, color=0)
         return Panel(

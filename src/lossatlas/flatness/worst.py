@@ -204,7 +204,7 @@ def _highest(ground: Ground, sizes: Tensor, settings: dict[str, Any]) -> float:
     best, step = 0.0, None
     for _ in range(settings["steps"]):
         gradient = ground.gradient(step)
-        if float((sizes * gradient).norm()) == 0:  # at a stationary point every way is as good
+        if float((sizes * gradient).norm()) == 0:  # at a stationary point every direction is as good
             gradient = ground.draw(settings["seed"], 0)
         if settings["norm"] == "l2":
             step = settings["rho"] * sizes**2 * gradient / (sizes * gradient).norm()

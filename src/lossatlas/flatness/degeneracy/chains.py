@@ -16,7 +16,7 @@ import scipy.stats
 __all__ = ["effective", "mean_error", "r_hat"]
 
 FEWEST = 8
-"""Draws of a chain below which nothing is said."""
+"""With fewer draws per chain than this, nothing is reported."""
 
 
 def r_hat(draws: np.ndarray) -> float:
@@ -90,7 +90,7 @@ def mean_error(draws: np.ndarray) -> float:
         draws: float64 [chains, n].
 
     Returns:
-        The error; NaN where it cannot be told.
+        The error; NaN where it cannot be determined.
     """
     return float(np.std(draws, ddof=1) / math.sqrt(effective(draws, ranked=False))) if _usable(draws) else math.nan
 

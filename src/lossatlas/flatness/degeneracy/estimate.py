@@ -36,8 +36,8 @@ __all__ = ["PATIENCE_SECONDS", "default_nbeta", "estimated", "llc", "stable_step
 PATIENCE_SECONDS = 2.0
 
 _PILOT, _PILOTS, _AGAIN = 100, 4, 5
-"""Steps after which a step size is looked at again, the short chains that take them, and how often chains that turn out
-to have met steeper places are walked again."""
+"""Steps after which a step size is reconsidered, the short chains that take them, and how often chains that turn out to
+have met steeper places are rerun."""
 
 
 @one_at_a_time

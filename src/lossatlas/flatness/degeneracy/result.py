@@ -88,7 +88,7 @@ class LearningCoefficient:
 
     @property
     def trusted(self) -> bool:
-        """Whether nothing speaks against the estimate."""
+        """Whether there is no reason to refuse the estimate."""
         return not self.problems
 
     @property
@@ -176,7 +176,7 @@ class LearningCoefficient:
         return onto(ax, Plot(title=heading, panels=seen or panels, caption=self._caption()))
 
     def _caption(self) -> tuple[str, ...]:
-        """The words, but of a refusal its first reason first and what to change last: they stand below any picture."""
+        """The words; a refusal begins with its first reason and ends with what to change: any picture shows both."""
         if self.trusted:
             return self.words
         first, *others = self.problems
@@ -193,7 +193,7 @@ def problems(
     stiffness: float = math.nan,
     distances: np.ndarray | None = None,
 ) -> tuple[Problem, ...]:
-    """Why the chains of an estimate are not to be believed.
+    """Why the chains of an estimate cannot be trusted.
 
     Args:
         trace: float64 [chains, draws].
@@ -201,7 +201,7 @@ def problems(
         settings: with ``step``, ``gamma``, ``draws`` and ``burn``.
         lost: steps at which chains were lost.
         stiffness: the largest curvature of the posterior that the chains met; NaN where it is not known.
-        distances: float64 [chains, draws], squared distances from the point; by default they are not looked at.
+        distances: float64 [chains, draws], squared distances from the point; by default they are not checked.
 
     Returns:
         The problems; empty where there are none.
@@ -273,6 +273,6 @@ def _smaller(step: float, gamma: float) -> str:
 def _longer(settings: Mapping[str, Any]) -> str:
     draws, burn = settings["draws"], settings["burn"]
     return (
-        f"walk longer (draws={4 * draws}, burn={max(4 * burn, draws)}), or raise gamma: directions that the loss does "
-        "not hold are explored in about 2/(step·gamma) steps"
+        f"walk longer (draws={4 * draws}, burn={max(4 * burn, draws)}), or raise gamma: directions that the loss "
+        "does not constrain are explored in about 2/(step·gamma) steps"
     )

@@ -53,7 +53,7 @@ class Volume:
         caps: float64 [directions], the logarithm of the distance at which the ball ends.
         log_unit: logarithm of the volume of the unit ball, times the determinant of the scale.
         parameters: d.
-        ceiling: the median rise at the end of the ball: the height that is not small any more.
+        ceiling: the median rise at the end of the ball: the height that is no longer small.
         lower: the lowest rise that was met; negative where the point is not the minimum.
         evaluations: of all data.
         name: of the model.
@@ -149,7 +149,7 @@ class Volume:
         )
 
     def plot(self, ax: Any = None) -> Plot:
-        """The volume over the height, both by their logarithms, with its slope.
+        """The volume against the height, both as logarithms, with its slope.
 
         Args:
             ax: where to draw it as well, see :func:`lossatlas.figure.plot.onto`.
@@ -258,7 +258,7 @@ def local_volume(
 
 
 class _Rises:
-    """How much the loss rises along ways from a point, how often it was asked for, and the least that was met."""
+    """How much the loss rises along rays from a point, how often it was evaluated, and the lowest rise that was met."""
 
     def __init__(self, posterior: Posterior) -> None:
         self._posterior = posterior
@@ -278,7 +278,7 @@ class _Rises:
 
 
 def _crossings(rise: Callable[[float], float], heights: np.ndarray, far: float) -> list[float]:
-    """Logarithms of the distances at which a way first has risen by each height; at ``far`` where it has not."""
+    """Log-distances at which the loss along a ray has first risen by each height; ``far`` where it has not."""
     grid = far * _GROWTH ** np.arange(-_STEPS, 1.0)
     known: list[float] = []
     found: list[float] = []

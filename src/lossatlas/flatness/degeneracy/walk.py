@@ -54,7 +54,7 @@ class Posterior:
         samples: n.
         home: the point, one vector.
         floors: float64 [batches], the loss of each batch at the point.
-        shares: float64 [batches], what each counts for.
+        shares: float64 [batches], the weight of each.
 
     Raises:
         SpecError: nothing can move, a recalibrated BatchNorm, a loss that is not a mean, or one that is not finite.
@@ -111,7 +111,7 @@ class Posterior:
             )
 
     def batches(self, rng: np.random.Generator) -> Generator[tuple[int, Any]]:
-        """Batches with their numbers, without an end: drawn by weight, or in order where the data is not kept.
+        """Batches with their numbers, endlessly: drawn by weight, or in order if the data are not kept.
 
         Yields:
             The number, and the batch.
