@@ -40,16 +40,16 @@ TOLERANCE = 1e-6
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Alignment(Mapping[str, Tensor]):
-    """A network with its units permuted: its tensors by name, as everything here takes them.
+    """A network with its units permuted: a mapping of its tensors by name, as everything here accepts.
 
     Attributes:
         tensors: all tensors of the permuted network.
         permutations: by group, int64 [size]: unit i of the new network is unit p[i] of the old one.
         groups: what was permuted.
         before: distance from the other network before, in parameter norm.
-        after: and after.
+        after: the same after.
         rounds: how often all groups were matched.
-        reasons: why some units were held still, where the graph was not known.
+        reasons: why some units were held still, if the graph was not fully known.
         checked: largest difference between the outputs before and after, as a share of their size, on a batch in double
             precision; None where there was no batch.
     """
@@ -79,12 +79,12 @@ class Alignment(Mapping[str, Tensor]):
 
     @property
     def moved(self) -> int:
-        """How many units have changed places; 0 where the network is as it was."""
+        """How many units have changed places; 0 if the network is unchanged."""
         return sum(int((p != np.arange(len(p))).sum()) for p in self.permutations.values())
 
     @property
     def words(self) -> str:
-        """What was permuted and how much nearer the networks are, in a sentence."""
+        """What was permuted and how much closer the networks are, in a sentence."""
         count = sum(group.size for group in self.groups.values())
         sure = "" if self.checked is None else f"; outputs differ by {self.checked:.1g} of their size"
         groups = number_of(len(self.groups), "group")
@@ -240,7 +240,7 @@ class _Matcher:
         return total
 
     def _sweep(self) -> dict[str, np.ndarray]:
-        """Match each group by what is known already, from the inputs on: exact for a permuted copy."""
+        """Match each group by what is known already, starting from the inputs: exact for a permuted copy."""
         permutations, known = self._as_they_are(), set[str]()
         pending = list(self.groups)
         while pending:
@@ -280,7 +280,7 @@ def _rows(array: np.ndarray, axis: UnitAxis, size: int) -> np.ndarray:
 
 
 def _spread(permutation: np.ndarray, block: int) -> np.ndarray:
-    """A permutation of units as one of entries, a block of them for each unit."""
+    """A permutation of units as one of entries, with a block of entries for each unit."""
     return np.asarray((permutation[:, None] * block + np.arange(block)).ravel())
 
 

@@ -99,7 +99,7 @@ def height(way: xr.Dataset, value: str = "loss") -> Barrier:
         value: which variable.
 
     Returns:
-        The height, without an error over samples, which a Landscape does not know.
+        The height, without an error over samples, which a Landscape does not record.
 
     Raises:
         SpecError: there are more axes, an end is missing, or a value is not finite, so that the height would be
@@ -152,7 +152,7 @@ def barrier(
     """The barrier on the straight line between two models, with its error over samples.
 
     Args:
-        objective: what is measured; its ``batchnorm`` says what becomes of running statistics in between.
+        objective: what is measured; its ``batchnorm`` says what happens to running statistics in between.
         a: model or state dict at 0.
         b: model or state dict at 1.
         steps: number of points.
@@ -199,6 +199,6 @@ def with_error(found: Barrier, objective: Objective, way: Chart) -> Barrier:
 
 def _each(objective: Objective, params: Parameters) -> np.ndarray:
     """The loss of every sample at a point, float64 [N]."""
-    objective(params)  # moves the private copy there, and measures its statistics anew where they are recalibrated
+    objective(params)  # moves the private copy there, and measures its statistics afresh if they are recalibrated
     found: np.ndarray = objective.each()[:, 0].numpy()
     return found

@@ -2,9 +2,9 @@ r"""Which axes of which tensors can be permuted together without changing what a
 
 A *group* is the set of all tensor axes that carry the same hidden units: the rows of the layer that makes them, the
 vectors of the normalisation after it, the columns of the layer that reads them, and along a residual stream all layers
-that write into it or read from it. The groups are read off the network's graph (``torch.fx``): every operation says
-what it does with the units, and an unknown one holds its units still. So a group may be missing, but one that is found
-can be permuted.
+that write into it or read from it. The groups are read off the network's graph (``torch.fx``): every known operation
+has a rule for its units, and an unknown one holds its units still. So a group may be missing, but one that is found can
+be permuted.
 
 A model whose forward pass cannot be traced, such as those of Hugging Face, is read module by module; within
 transformers this finds the hidden units of their MLPs, which touch nothing else.
@@ -33,7 +33,7 @@ FIXED = 0
 class _Flow:
     """The units that a tensor of the forward pass carries, along dimension 1 or the last one.
 
-    ``block`` is None behind a flattening, until a linear layer tells its size.
+    ``block`` is None after a flattening, until a linear layer reveals its size.
     """
 
     group: int
@@ -42,7 +42,7 @@ class _Flow:
 
 
 class Channels:
-    """The groups of a model, found when it is made.
+    """The groups of a model, found on construction.
 
     Args:
         model: any module.
@@ -69,7 +69,7 @@ class Channels:
         self._read(model)
         self.groups = self._collected()
 
-    # The book of units: which are the same, and which stay.
+    # Bookkeeping of units: which are the same, and which stay.
 
     def _new(self, size: int) -> int:
         self._parents.append(len(self._parents))
@@ -125,7 +125,7 @@ class Channels:
     # Reading a model: its graph where there is one, otherwise its parts.
 
     def _read(self, module: nn.Module) -> None:
-        if not any(True for _ in module.children()):  # a single layer: both its sides are other people's
+        if not any(True for _ in module.children()):  # a single layer: both its sides belong to others
             self._opaque(module)
             return
         try:
@@ -144,7 +144,7 @@ class Channels:
                 self._hold(*part._parameters.values())
 
     def _opaque(self, module: nn.Module) -> None:
-        """A module whose own forward pass is not known: the MLPs in it by their names, then its parts."""
+        """A module whose own forward pass is unknown: the MLPs in it by their names, then its parts."""
         for makers, reader in PAIRS:
             layers = [_at(module, name) for name in (*makers, reader)]
             if all(_matrix(layer) for layer in layers) and not any(id(layer) in self._ruled for layer in layers):
@@ -229,7 +229,7 @@ class Channels:
         if reason not in self.reasons:
             self.reasons.append(reason)
 
-    # What each kind of layer does with its units. None: it is not known here.
+    # What each kind of layer does with its units. None: unknown here.
 
     def _linear(self, module: nn.Linear, flow: _Flow) -> _Flow | None:
         return self._matrix(module.weight, module.bias, flow, inputs=1)
@@ -272,7 +272,7 @@ class Channels:
     def _norm(self, module: Any, flow: _Flow) -> _Flow | None:
         # BatchNorm and InstanceNorm go along dimension 1, LayerNorm and RMSNorm treat all units of the last one alike.
         # GroupNorm ties the units of a group: with one group all are alike, with one for each unit none is tied to
-        # another, and with others only whole groups could move, and those stay.
+        # another, and otherwise only whole groups could move, and they stay.
         if self._root(flow.group) == FIXED:
             return flow
         if flow.block != 1:
@@ -340,7 +340,7 @@ class _Tracer(fx.Tracer):
 
 
 def _defaults(module: nn.Module) -> dict[str, Any]:
-    """The arguments of a forward pass that have a default, at their defaults: the call that is meant."""
+    """The arguments of a forward pass that have a default, at their defaults: the usual call."""
     found = inspect.signature(module.forward).parameters.values()
     return {p.name: p.default for p in found if p.default is not p.empty}
 
@@ -371,7 +371,7 @@ def _changed(module: nn.Module) -> bool:
 
 
 def _flattens(name: str, node: fx.Node) -> bool:
-    """Whether an operation keeps the samples and makes one row of all else."""
+    """Whether an operation keeps the samples and flattens all else into one row."""
     if name == "flatten":
         rest = [*node.args[1:], *node.kwargs.values()]
         return rest == [1] or rest == [1, -1]

@@ -1,4 +1,4 @@
-"""How is what was found between two networks kept? Several paths, each a run folder, and what is said of them together.
+"""How is what was found between two networks kept? As several paths, each a run folder, and the words about them.
 
 A folder of :func:`lossatlas.connect` holds a run folder for each way (``line``, ``curve``), the training of the curve,
 and ``connection.json``, which names the ways for pictures. ``lossatlas connect`` adds the line before an alignment and
@@ -43,9 +43,9 @@ class Ways:
     """What the folder of a connection holds.
 
     Attributes:
-        folder: where it lies.
+        folder: where it is.
         title: heading of its picture.
-        caption: what is said below it.
+        caption: the text below it.
         barriers: the barrier of each way in words, by the words of the way.
         folders: the run folder of each way, by its words.
         landscapes: loss and metrics along each way, by its words.
@@ -81,7 +81,7 @@ class Ways:
 
 
 def folder_for(path: str | os.PathLike[str]) -> Path:
-    """A folder for what is found between two networks, made where it is missing.
+    """A folder for what is found between two networks, created if missing.
 
     Returns:
         The folder.
@@ -104,7 +104,7 @@ def note(
     barriers: Mapping[str, str] | None = None,
     upon: Sequence[Overlay] | None = None,
 ) -> None:
-    """Say what the ways of a folder are.
+    """Record what the ways of a folder are.
 
     Args:
         folder: where they lie.
@@ -139,7 +139,7 @@ def caption(
 
 
 def _upon(folder: Path) -> list[Overlay]:
-    """What a folder has so far for its surface; nothing where it says nothing, or is damaged."""
+    """What a folder has so far for its surface; nothing if it records nothing, or is damaged."""
     with contextlib.suppress(SpecError):
         return [overlay_of(one) for one in _known(folder)["upon"]]
     return []
@@ -152,7 +152,7 @@ def opened(path: str | os.PathLike[str]) -> Ways:
         path: the folder.
 
     Returns:
-        Its ways, what is said of them, and the surface.
+        Its ways, the words about them, and the surface.
 
     Raises:
         SpecError: the folder holds none, or a file is damaged.
@@ -173,7 +173,7 @@ def opened(path: str | os.PathLike[str]) -> Ways:
 
 
 def _known(folder: Path) -> dict[str, Any]:
-    """What is said of the ways of a folder."""
+    """The words about the ways of a folder."""
     file = folder / CONNECTION
     again = f"run lossatlas connect --run {shown(folder)} again"
     if not file.exists():
@@ -197,7 +197,7 @@ def _known(folder: Path) -> dict[str, Any]:
 
 
 def overlays_of(path: str | os.PathLike[str]) -> list[Overlay]:
-    """What is drawn on a surface: for ``plane`` in a folder of ways the curve and both networks, else nothing."""
+    """What is drawn on a surface: for ``plane`` in a folder of ways the curve and both networks, otherwise nothing."""
     folder = Path(path)
     above = kind_of(folder.parent) if folder.name == PLANE else None
     if above is None or above.name != "connection":
@@ -206,7 +206,7 @@ def overlays_of(path: str | os.PathLike[str]) -> list[Overlay]:
 
 
 def plot(ways: Mapping[str, Any], *, title: str, caption: tuple[str, ...], value: str = "loss") -> Plot:
-    """Several ways between the same two networks on one picture; one that lies upon another is dashed.
+    """Several ways between the same two networks on one picture; one that lies on another is dashed.
 
     Args:
         ways: Landscapes with the axis x, by the words of the key.

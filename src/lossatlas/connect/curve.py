@@ -52,7 +52,7 @@ class Connection:
         line: the same along the straight line.
         barrier: of the path.
         line_barrier: of the straight line.
-        batchnorm: what became of running statistics on both.
+        batchnorm: how running statistics were treated on both.
         losses: float64 [epochs], mean loss over t in training.
     """
 
@@ -131,7 +131,7 @@ class Connection:
         return {axis: (float(a - room), float(b + room), points) for axis, a, b in zip("xy", low, high, strict=True)}
 
     def overlay(self, plane: Plane | None = None) -> list[Path | Points]:
-        """The curve and its two ends upon a plane with two axes.
+        """The curve and its two ends on a plane with two axes.
 
         Args:
             plane: by default :meth:`plane`. If the curve leaves it, the nearest points are shown, and the caption says

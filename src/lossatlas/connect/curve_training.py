@@ -35,12 +35,12 @@ __all__ = ["PATIENCE_SECONDS", "SECONDS", "TRAINING", "Training", "check_kept", 
 TRAINING = "training.safetensors"
 
 SECONDS = 5.0
-"""How much work of the training an interruption may cost, beside the epoch in which it comes."""
+"""How much of the training an interruption may cost, besides the epoch in which it comes."""
 
 _AGAIN = "delete it to start training the curve again"
 
 PATIENCE_SECONDS = 2.0
-"""How long a training may take before it shows a progress bar unasked."""
+"""How long a training may take before it shows a progress bar unprompted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ class Training:
             raise SpecError(f"epochs={self.epochs}, lr={self.lr}; expected at least 0 epochs and a rate above 0")
 
     def lr_at(self, progress: float) -> float:
-        """The rate at a share of the training: full to a half, then falling to a hundredth at nine tenths.
+        """The rate at a share of the training: full up to a half, then falling to a hundredth at nine tenths.
 
         Returns:
             The learning rate.
@@ -83,7 +83,7 @@ def train(
     """Move the inner points of a curve, in place.
 
     Args:
-        objective: what is made small.
+        objective: what is minimised.
         curve: what is moved.
         recipe: how.
         progress: show a progress bar; by default where it takes more than two seconds.
@@ -211,7 +211,7 @@ def _identity(objective: Objective, curve: Curve, recipe: Training) -> RunSpec:
 
 
 class _Shelf:
-    """Where a training lies between two epochs: bends, momenta, random states.
+    """The state of a training between two epochs: bends, momenta, random states.
 
     Args:
         file: ``None`` for a training that is not kept.
@@ -254,7 +254,7 @@ class _Shelf:
             raise SpecError(f"{self._file} is damaged (its losses are not those of its epochs); {_AGAIN}")
 
     def keep(self, state: _State, *, last: bool) -> None:
-        """Put it down, where that was not done a moment ago."""
+        """Write it down, unless that was done a moment ago."""
         if self._file is None or not (last or time.monotonic() - self._last > SECONDS):
             return
         found: dict[str, Tensor] = {"losses": torch.tensor(state.losses, dtype=torch.float64)}
@@ -272,14 +272,14 @@ class _Shelf:
 
 
 def _facts(path: Path) -> Mapping[str, str]:
-    """What a file of a training says of itself; its tensors are checked when they are read."""
+    """What a file of a training says about itself; its tensors are checked when they are read."""
     safetensors_header(path)
     with safe_open(path, framework="pt") as file:
         return dict(file.metadata())
 
 
 def _read(path: Path) -> tuple[Mapping[str, str], dict[str, Tensor]]:
-    """What a file of a training says, and its tensors, checked."""
+    """The description in a file of a training, and its tensors, checked."""
     names = safetensors_header(path)
     with safe_open(path, framework="pt") as file:
         facts = file.metadata()
@@ -295,7 +295,7 @@ def _tensors(state: _State) -> Iterator[tuple[str, Tensor]]:
 
 
 def _generators(state: _State) -> Mapping[str, torch.Generator]:
-    """Who draws random numbers inside the model and the data."""
+    """What draws random numbers inside the model and the data."""
     found = {"random": torch.default_generator}
     loader = getattr(state.objective.batches.source, "generator", None)
     if loader is not None:

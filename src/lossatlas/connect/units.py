@@ -57,7 +57,7 @@ PAIRS = (
 """Layers of an MLP by the names that libraries give them: what makes the hidden units, and what reads them."""
 
 IDLE = frozenset({"size", "getattr", "dim", "eq", "_assert", "_assert_is_none"})
-"""What gives no tensor."""
+"""What returns no tensor."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ class UnitAxis:
     Attributes:
         tensor: its name.
         dim: which dimension.
-        block: entries in a row that belong to one unit: above 1 behind a flattened picture.
+        block: entries in a row that belong to one unit: above 1 after a flattened image.
     """
 
     tensor: str
