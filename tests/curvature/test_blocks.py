@@ -94,7 +94,7 @@ def test_blocks_are_named_as_the_modules_are() -> None:
     assert [block.name for block in blocks_of(matrix, "*.up.weight")] == [
         "parts.layers.0.up.weight", "parts.layers.1.up.weight"
     ]  # fmt: skip
-    with pytest.raises(la.SpecError, match="fits no module"):
+    with pytest.raises(la.SpecError, match="matches no module"):
         blocks_of(matrix, "decoder.*")
 
 

@@ -89,7 +89,7 @@ def test_it_has_a_picture_with_its_caveat():
     objective, plane, landscape = linear("inf")
     plot = la.masked_gradients(objective, plane, landscape).plot()
     assert len(plot.panels[0].series[0].x) == 41
-    assert "neither robustness nor honest gradients" in plot.sentences[-1]
+    assert "neither robustness nor faithful gradients" in plot.sentences[-1]
     lines = [text.get_text() for text in static.figure(plot).texts]
     assert any(line.endswith("of the surface's rise: no sign of masked gradients.") for line in lines)
     assert not any("…" in line for line in lines)

@@ -1,8 +1,8 @@
-"""How does an iteration ask for products? One at a time, so that many blocks share each pass over the data.
+"""How does an iteration request products? One at a time, so that many blocks share each pass over the data.
 
 An iteration is a generator: it yields vectors and is sent their products. :func:`answered` runs one to its end with a
 matrix; :func:`together` runs one for each block of a matrix, side by side. Vectors are drawn and multiplied here in
-pieces, so that none is ever needed whole in double precision.
+pieces, so that no vector is ever needed whole in double precision.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ _PIECE = 1 << 20
 
 
 class Multiplied(Protocol):
-    """What an iteration has to know of a matrix."""
+    """What an iteration has to know about a matrix."""
 
     @property
     def size(self) -> int: ...  # noqa: D102
@@ -110,7 +110,7 @@ def answered(matrix: Matrix, asking: Asking[Found]) -> Found:
     """Run an iteration to its end.
 
     Args:
-        matrix: answers.
+        matrix: gives the products.
         asking: the iteration.
 
     Returns:
@@ -177,7 +177,7 @@ def counted(asking: Asking[Found]) -> Asking[tuple[Found, int]]:
 
 
 def room_for(matrix: Matrix, *, copies: int = 1) -> int:
-    """How many vectors fit into the memory of a matrix, with so many copies of each."""
+    """How many vectors fit into the memory of a matrix, given how many copies of each are needed."""
     return matrix.memory // (copies * matrix.size * torch.finfo(matrix.dtype).bits // 8)
 
 

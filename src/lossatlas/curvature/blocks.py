@@ -94,13 +94,13 @@ def blocks_of(matrix: Matrix, by: str) -> list[DiagonalBlock]:
         by: ``"layer"``: the tensors of a module that holds tensors itself, weight and bias together; ``"block"``: those
             of an element of a ``Sequential``, ``ModuleList`` or ``ModuleDict`` that has modules of its own, and layers
             outside of such; or a shell-style pattern, such as ``"layers.*.attention"``: a block consists of the tensors
-            below a module, or of a tensor, whose name fits.
+            below a module, or of a tensor, whose name matches.
 
     Returns:
-        The blocks, in the order of the tensors; with a pattern, tensors that do not fit belong to none.
+        The blocks, in the order of the tensors; with a pattern, tensors that do not match belong to none.
 
     Raises:
-        SpecError: the pattern fits nothing, or the word is unknown.
+        SpecError: the pattern matches nothing, or the word is unknown.
     """
     check_kind("by", by, str, '"layer", "block" or a pattern such as "layers.*.attention"')
     model = matrix.objective.model
@@ -111,7 +111,7 @@ def blocks_of(matrix: Matrix, by: str) -> list[DiagonalBlock]:
             found.setdefault(home, []).append(place)
     if not found:
         raise SpecError(
-            f"by={by!r} is neither 'layer' nor 'block', and fits no module and no tensor; there are "
+            f"by={by!r} is neither 'layer' nor 'block', and matches no module and no tensor; there are "
             f"{', '.join(matrix.names[:5])} …; a pattern is, for instance, 'layers.*.attention'"
         )
     sizes = [tensor.numel() for tensor in matrix.tensors]

@@ -27,7 +27,7 @@ from lossatlas.space.parameters import Parameters
 __all__ = ["STEPS", "Density", "densities_of", "density_of", "spectral_density"]
 
 SHOWN = 8
-"""Of how many blocks a picture shows the density: as many as colours can tell apart."""
+"""How many blocks a picture shows the density of: as many as colours can tell apart."""
 
 _ROUNDING = 1e-5
 """Eigenvalues that differ by less than about this share of the largest are one line."""
@@ -87,7 +87,7 @@ class Density:
             The plot.
         """
         one = 1.0 / (self.subject.size * self.width * math.sqrt(2 * math.pi))
-        seen = self.density > 0.1 * one  # what is lower is not a tenth of an eigenvalue
+        seen = self.density > 0.1 * one  # anything lower is not a tenth of an eigenvalue
         band = [np.where(seen, np.maximum(self.density + s * self.standard_error, 0.1 * one), np.nan) for s in (-1, 1)]
         low, high = band if self.probes > 1 else (None, None)
         line = Series(x=self.eigenvalues, y=np.where(seen, self.density, np.nan), low=low, high=high)
@@ -112,7 +112,7 @@ class Density:
 
     @staticmethod
     def beside(found: Mapping[str, Density]) -> Beside:
-        """The densities of some blocks in one panel, those that reach furthest, and what is to be said of them."""
+        """The densities of some blocks in one panel, those that reach furthest, and what is to be said about them."""
         widest = sorted(found, key=lambda name: -float(np.abs(found[name].nodes).max()))[:SHOWN]
         series = []
         for name in (name for name in found if name in widest):
@@ -244,7 +244,7 @@ Rule = list[tuple[np.ndarray, np.ndarray]]
 
 
 def _asking(matrix: Matrix | DiagonalBlock, probes: int, steps: int, seed: int, room: int) -> Asking[Rule]:
-    """The Gauss quadratures of the spectrum as some random vectors see it."""
+    """The Gauss quadratures of the spectrum that some random vectors give."""
     random, found = np.random.default_rng(seed), []
     for _ in range(probes):
         start = torch.empty(matrix.size, dtype=matrix.dtype, device=matrix.device)
@@ -280,7 +280,7 @@ def _is_single(nodes: np.ndarray) -> bool:
 
 
 def _width(nodes: np.ndarray) -> float:
-    """A hundredth of the spectrum; where that is one value but for rounding, a hundredth of it, or of 1 for zero."""
+    """A hundredth of the spectrum's width; of its value, or of 1 for zero, if all are equal up to rounding."""
     size = float(np.abs(nodes).max()) or 1.0
     return size / 100 if _is_single(nodes) else max(float(np.ptp(nodes)) / 100, _ROUNDING * size)
 

@@ -1,4 +1,4 @@
-"""How does a loss bend along one direction? By derivatives, which do not see kinks, and by differences, which do."""
+"""How does a loss curve along one direction? By derivatives, which do not see kinks, and by differences, which do."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def curvature_along(
 
 
 def _of_values(function: Function, direction: Any, params: Any, step: float) -> CurvatureAlong:
-    """The same of a function that has nothing but values."""
+    """The same for a function that has only values."""
     base = {**function.origin, **({} if params is None else function.named(params))}
     parts = dict(function.named(direction))
     length = math.sqrt(sum(float(part.abs().double().square().sum()) for part in parts.values()))

@@ -1,8 +1,8 @@
 """Which way is steepest, most curved, or worst? Directions that need derivatives.
 
 A random direction shows the typical case and hides the worst: nearly all directions of a large space are alike, and the
-few that hurt are not among those one draws. The two belong side by side (Chen et al. 2025, arXiv 2505.17646, call them
-the most-case and the worst-case landscape).
+few harmful ones are not among those that are drawn. The two should be shown side by side (Chen et al. 2025, arXiv
+2505.17646, call them the most-case and the worst-case landscape).
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def eigen(
 
     Args:
         source: an Objective, or what :func:`lossatlas.eigenvalues` found.
-        params: the point where an Objective is looked at; by default its origin.
+        params: the point, for an Objective; by default its origin.
         which: ``"largest"`` or ``"smallest"`` eigenvalue.
         index: 0 for the outermost one, 1 for the next.
         length: norm of the direction.
@@ -123,7 +123,7 @@ def worst(
     by: By = "filter",
     still: Iterable[str] = STILL,
 ) -> dict[str, Tensor]:
-    r"""The normalised direction that raises the loss most at a given radius, as far as projected ascent finds it.
+    r"""The normalised direction that raises the loss most at a given radius, as far as projected ascent can find it.
 
     With N the normalisation and ρ the radius, :math:`d ← N(d + η_t N(∇L(θ_0 + ρ d)))`, from a random start, η falling
     from 1 to 0.1. Since N fixes the norm of every filter, N(g) is the step that raises a linear function most. The best

@@ -4,7 +4,7 @@ A product with a Hessian goes through each convolution nine times: once forwards
 through both. Torch takes two of these six as convolutions whose kernels are as large as images, and the second
 derivatives of a frozen BatchNorm in many passes over memory. Inside :class:`Quick` all nine are passes of the usual
 kind, a frozen BatchNorm just after a convolution becomes part of its weights, by the chain rule, and ReLU leaves no
-zeros behind; the cross-entropy of a softmax keeps its logits alone. It is the same function of the same parameters, and
+zeros behind; the cross-entropy of a softmax keeps only its logits. It is the same function of the same parameters, and
 differs by rounding.
 
 One second derivative of torch is wrong: that of the fused weight normalisation on a CPU treats the norms as constants
@@ -52,7 +52,7 @@ class _How:
     def backward(
         self, slope: Tensor, x: Tensor, weight: Tensor, wanted: Sequence[bool]
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        """The derivatives by x, weight and bias, where they are wanted."""
+        """The derivatives with respect to x, weight and bias, where they are wanted."""
         aside, sizes = [0] * len(self.stride), [weight.shape[0]]
         found: tuple[Tensor | None, Tensor | None, Tensor | None] = torch.ops.aten.convolution_backward(
             slope, x, weight, sizes, self.stride, self.padding, self.dilation, False, aside, self.groups, list(wanted)
@@ -78,7 +78,7 @@ class Convolution(Function):
 
 
 class _Slopes(Function):
-    """The first derivatives of a convolution by x, weight and bias: each is linear in the slope of its output."""
+    """The first derivatives of a convolution in x, weight and bias: each is linear in the slope of its output."""
 
     @staticmethod
     def forward(ctx: Any, slope: Tensor, x: Tensor, weight: Tensor, how: _How, wanted: Sequence[bool]) -> Any:
@@ -123,7 +123,7 @@ class Relu(Function):
 
 
 class _ReluSlope(Function):
-    """The first derivative of ReLU: linear in the slope, and without a derivative by where x is positive."""
+    """The first derivative of ReLU: linear in the slope; where x is positive counts as constant."""
 
     @staticmethod
     def forward(ctx: Any, slope: Tensor, found: Tensor) -> Tensor:
@@ -139,7 +139,7 @@ class _ReluSlope(Function):
 
 @dataclass(frozen=True)
 class _Convolved:
-    """A convolution that was made, and what of; x is ``given``, its points seen, or a copy laid out in another way."""
+    """A convolution, and its inputs; x is ``given``, the points it sees, or a copy with another layout."""
 
     output: Tensor
     x: Tensor
@@ -155,7 +155,7 @@ class _Convolved:
 
 
 class Quick(TorchFunctionMode):
-    """Inside, whatever builds a graph of derivatives builds one whose derivatives are cheap.
+    """Inside the block, graphs of derivatives are built such that their own derivatives are cheap.
 
     What it does not know is left to torch: short number formats, autocast, padding in words, BatchNorm that measures
     its batch, what happens inside a transform of ``torch.func``, and ReLU in place.
@@ -175,7 +175,7 @@ class Quick(TorchFunctionMode):
     def __torch_function__(
         self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """What is done in place of a function of torch."""
+        """What replaces a function of torch."""
         given = kwargs or {}
         if function in _DIMENSIONS:
             return self._convolution(function, *args, **given)
@@ -259,9 +259,9 @@ class Quick(TorchFunctionMode):
 
 
 def _in_unit_steps(x: Tensor, weight: Tensor, how: _How) -> tuple[Tensor, _How]:
-    """A kernel of one point that strides is one without a stride, over every s-th point of x."""
+    """A kernel of one point with stride s equals one without a stride on every s-th point of x."""
     # Where it strides over fewer channels than a vector register of AVX2 holds, and these are last, oneDNN writes past
-    # its memory in the derivative by the weights (oneDNN issue 6035: crashes, hangs or wrong numbers).
+    # its memory in the derivative with respect to the weights (oneDNN issue 6035: crashes, hangs or wrong numbers).
     if any(size != 1 for size in weight.shape[2:]) or any(how.padding) or all(step == 1 for step in how.stride):
         return x, how
     seen = x[(slice(None), slice(None), *(slice(None, None, step) for step in how.stride))]
@@ -269,7 +269,7 @@ def _in_unit_steps(x: Tensor, weight: Tensor, how: _How) -> tuple[Tensor, _How]:
 
 
 def _weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
-    """Weights g v / ‖v‖, with norms over all dimensions but one; over all, where that is -1."""
+    """Weights g v / ‖v‖, with norms over all dimensions but one; over all, if that is -1."""
     return v * (g / torch.norm_except_dim(v, 2, dim))
 
 

@@ -58,7 +58,7 @@ _STEPS = {
 
 
 def surrogates_behind(loss: Tensor) -> tuple[str, ...]:
-    """What has steps, or a derivative that somebody wrote by hand, from a loss that has a graph.
+    """What has steps, or a derivative written by hand, in the graph of a loss.
 
     A straight-through estimator that is written with ``detach`` leaves no trace in the graph and is not found.
 
@@ -83,9 +83,9 @@ def surrogates_behind(loss: Tensor) -> tuple[str, ...]:
 def kinks(objective: Objective) -> tuple[str, ...]:
     """The kinds of kinks between the parameters and the loss, read from the graph of one batch.
 
-    At a kink the slope jumps. Second derivatives are taken beside kinks and miss what all of them together do to the
-    surface: a network of only ReLU and linear layers has a piecewise linear output, yet its loss bends. Differences see
-    both, see :func:`lossatlas.curvature.differences.curvature_along`.
+    At a kink the slope jumps. Second derivatives are taken off the kinks and miss what all of them together do to the
+    surface: a network of only ReLU and linear layers has a piecewise linear output, yet its loss curves. Differences
+    see both, see :func:`lossatlas.curvature.differences.curvature_along`.
 
     Args:
         objective: whose loss.
@@ -113,7 +113,7 @@ def kinks(objective: Objective) -> tuple[str, ...]:
 
 
 def kinks_behind(loss: Tensor) -> tuple[str, ...]:
-    """The same from a loss that has a graph."""
+    """The same for a loss that has a graph."""
     names = operations([loss])
     return tuple(sorted({word for start, word in _KINKS.items() if any(name.startswith(start) for name in names)}))
 

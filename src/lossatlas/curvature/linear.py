@@ -23,7 +23,7 @@ def slopes_of(loss: Tensor, moved: list[Tensor], *, look: bool) -> tuple[Any, ..
 
     Args:
         loss: of a batch.
-        moved: by which tensors.
+        moved: with respect to which tensors.
         look: whether the graph is searched for what has no second derivative.
 
     Returns:
@@ -39,11 +39,11 @@ def slopes_of(loss: Tensor, moved: list[Tensor], *, look: bool) -> tuple[Any, ..
 
 
 def add_slopes(loss: Tensor, moved: list[Tensor], views: Sequence[Tensor], share: float, every: int) -> None:
-    """Add a share of a gradient, each tensor's as soon as it is there, so that the whole gradient never is.
+    """Add a share of a gradient, each tensor's as soon as it is computed, so that the whole gradient is never held.
 
     Args:
         loss: of a batch.
-        moved: by which tensors.
+        moved: with respect to which tensors.
         views: what is added to, one for each tensor, flat.
         share: how many times.
         every: one number in this many of a tensor is taken.
@@ -79,7 +79,7 @@ def hessian_product(
 
 
 def back_and_forth(loss: Tensor, outputs: Any, moved: list[Tensor]) -> tuple[Any, ...]:
-    """What a product with the GGN needs: outputs f, the slope of the loss by f, a dummy u, and :math:`J^T u`."""
+    """What a product with the GGN needs: outputs f, the slope of the loss in f, a dummy u, and :math:`J^T u`."""
     if not isinstance(outputs, Tensor):
         raise SpecError(
             "kind='ggn' needs the outputs as one tensor, and a loss that depends on them; use kind='hessian'"
@@ -115,7 +115,7 @@ class Counted:
     def _note(self, tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         self._seen[storage.data_ptr()] = storage.nbytes()
-        return tensor.detach()  # the tensor itself would hold the graph that holds it, for ever
+        return tensor.detach()  # holding the tensor itself would be a cycle: it holds the graph that holds it
 
     def __exit__(self, *error: object) -> None:
         self._hooks.__exit__(*error)
@@ -156,7 +156,7 @@ def derivatives(*, twice: bool = True) -> Iterator[None]:
 
 
 def _check_twice(gradient: Sequence[Tensor | None]) -> None:
-    """Torch leaves out, without a word, what was marked as differentiable once."""
+    """Torch silently leaves out what was marked as differentiable only once."""
     if operations(gradient) & {"Error", "NotImplemented"}:
         raise SpecError(
             "a part of the model or the loss has no second derivative (a function marked once_differentiable?); "

@@ -72,7 +72,7 @@ def curvature_map(
     Args:
         objective: whose loss.
         chart: where: a plane, a curve, or any other chart, as for :func:`lossatlas.sample`.
-        sampler: which points: a :class:`~lossatlas.Grid`, or an :class:`~lossatlas.Adaptive`, which looks at the loss.
+        sampler: which points: a :class:`~lossatlas.Grid`, or an :class:`~lossatlas.Adaptive`, which follows the loss.
         tensors: ``"all"`` or ``"weights"``.
         kind: ``"hessian"`` or ``"ggn"``.
         tolerance: wanted residual, relative to each eigenvalue as in :func:`lossatlas.eigenvalues`. Eigenvalues are
@@ -85,7 +85,7 @@ def curvature_map(
         seed: of the vector to begin with at the first point.
         run: run folder; the same call resumes there.
         progress: show a progress bar; by default where it takes more than two seconds.
-        executor: who evaluates the points, as for :func:`lossatlas.sample`.
+        executor: what evaluates the points, as for :func:`lossatlas.sample`.
 
     Returns:
         A Landscape with ``loss``, ``ratio`` (:math:`|λ_{min}/λ_{max}|`, 0 where no eigenvalue is negative),
@@ -166,7 +166,7 @@ def _itself(way: Ends) -> Ends:
 
 
 def _snaking(sampler: Sampler, told: Block) -> Queue:
-    """The points of a grid one beside the other; any other sampler has an order of its own."""
+    """The points of a grid, each next to the one before; any other sampler has an order of its own."""
     if not isinstance(sampler, Grid):
         return sampler.start(told)
     order = snake(sampler.shape)
@@ -183,13 +183,13 @@ def _shown(again: np.ndarray, progress: bool | None) -> Any:
 
 
 def _spread(order: np.ndarray, count: int) -> np.ndarray:
-    """Some cells, spread evenly along the way, the first left out: it has no neighbour before it."""
+    """Some cells, spread evenly along the way, except the first, which has no predecessor."""
     places = np.linspace(0, len(order) - 1, min(count, len(order) - 1) + 2).round().astype(int)[1:-1]
     return np.asarray(order[np.unique(places[places > 0])])
 
 
 def snake(shape: tuple[int, ...]) -> np.ndarray:
-    """All cells of a grid, each beside the one before: flat indices in C order, int64.
+    """All cells of a grid, each next to the one before: flat indices in C order, int64.
 
     Returns:
         The order, int64 [cells].
@@ -206,7 +206,7 @@ def snake(shape: tuple[int, ...]) -> np.ndarray:
 
 
 class Ends:
-    """The way of a map: both ends of the spectrum at a point, from where the point before ended.
+    """The way of a map: both ends of the spectrum at a point, starting from where the previous point ended.
 
     Args:
         matrix: the curvature.
@@ -275,7 +275,7 @@ class Ends:
             return None
 
     def _start(self) -> Tensor | None:
-        """A single vector finds both ends with the fewest products; most of it is the eigenvector that is hard to find.
+        """A single vector finds both ends with the fewest products; most of it is the eigenvector harder to find.
 
         The random part keeps a new eigenvector, at right angles to both old ones, from being overlooked.
 
@@ -306,7 +306,7 @@ class _Keeper(Protocol):
 
 @dataclass
 class _Remembering:
-    """A journal that keeps, beside each block, where the way stood after it: a resumed run begins there."""
+    """A journal that keeps, with each block, the state of the way after it: a resumed run begins there."""
 
     journal: _Keeper
     shelf: _Shelf
@@ -314,7 +314,7 @@ class _Remembering:
     count: int
 
     def commit(self, block: Block) -> None:
-        """Put down the eigenvectors first, so that none are missing for a block that is kept."""
+        """Write the eigenvectors first, so that none are missing for a block that is kept."""
         self.count += len(block.indices)
         self.shelf.keep(self.count, self.way.last)
         self.journal.commit(block)
@@ -322,7 +322,7 @@ class _Remembering:
 
 
 class _Shelf:
-    """Where the eigenvectors of the last point lie, so that a resumed run begins its next point as if never stopped.
+    """The file of the last point's eigenvectors, so that a resumed run begins its next point as if never stopped.
 
     Args:
         folder: the run folder; ``None`` for a run that is not kept.
@@ -332,7 +332,7 @@ class _Shelf:
         self._folder = folder
 
     def vectors_after(self, count: int) -> Tensor | None:
-        """The eigenvectors of the point that was the last of so many, where they were kept and can be read."""
+        """The eigenvectors of the point that came last when so many were done, if they were kept and can be read."""
         if self._folder is None or not self._file(count).is_file():
             return None
         try:
@@ -344,7 +344,7 @@ class _Shelf:
             return None
 
     def keep(self, count: int, vectors: Tensor | None) -> None:
-        """Put down the eigenvectors of a point."""
+        """Write the eigenvectors of a point."""
         if self._folder is None or vectors is None:
             return
         with replacing(self._file(count)) as scratch:

@@ -44,7 +44,7 @@ _BELOW = (
     "the steps are too few or too long."
 )
 _MANY = "The plane is one of many, and a stronger attack may reach higher."
-_NEITHER = "A ratio of 1 proves neither robustness nor honest gradients."
+_NEITHER = "A ratio of 1 proves neither robustness nor faithful gradients."
 CAVEAT = f"{_BELOW} {_MANY} {_NEITHER}"
 
 SURE = 0.98

@@ -121,7 +121,7 @@ class Matrix:
         self._shares = self.objective.shares()
         self._single: tuple[Any, ...] = ()
         self._stand = Stand(self.objective, self.names)
-        if not had:  # a copy that was made for this alone is let go of: the stand has its own, which shares weights
+        if not had:  # a copy made only for this is released: the stand has its own, which shares weights
             for whose in (self.objective, objective):
                 whose.__dict__.pop("private", None)
                 whose.__dict__.pop("places", None)
@@ -142,7 +142,7 @@ class Matrix:
             self._steps.begin()
 
     def only(self, batch: Any) -> None:
-        """Be the curvature of the mean loss of one batch, at the same point, instead of that of all samples."""
+        """Become the curvature of the mean loss of one batch, at the same point, instead of that of all samples."""
         self._single = (batch,)
         self._kept.clear()
         self._room = self.memory
@@ -237,7 +237,7 @@ class Matrix:
             return self.named(self._slope(range(len(self.names))))
 
     def _slope(self, where: Sequence[int], onto: Tensor | None = None, times: float = 1.0, every: int = 1) -> Tensor:
-        """The gradient by some tensors where the weights stand, as a vector, or a multiple of it added to one.
+        """The gradient in some tensors at the present weights, as a vector, or a multiple of it added to one.
 
         Args:
             where: which tensors.
@@ -289,7 +289,7 @@ class Matrix:
         return torch.zeros(size, dtype=self.dtype, device=self.device)
 
     def _batches(self) -> Iterator[tuple[float, Any]]:
-        """The batches, and what the mean of each counts for."""
+        """The batches, and the weight of each mean."""
         with self.objective.batches.seeded(0):
             if self._single:
                 yield 1.0, self._single[0]
@@ -317,7 +317,7 @@ class Matrix:
         return loss, shown
 
     def _linearised(self, number: int, batch: Any) -> tuple[Any, ...]:
-        """The first derivatives of a batch, as graphs; kept for the next product where there is room."""
+        """The first derivatives of a batch, as graphs; kept for the next product if there is room."""
         if number in self._kept:
             return self._kept[number]
         with linear.Counted() as counted:
@@ -337,7 +337,7 @@ class Matrix:
 
 
 def _finite(vector: Tensor) -> bool:
-    """Whether all numbers are; torch.isfinite would make a second vector."""
+    """Whether all numbers are finite; torch.isfinite would make a second vector."""
     return not len(vector) or all(math.isfinite(float(end)) for end in torch.aminmax(vector))
 
 

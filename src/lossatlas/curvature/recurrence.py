@@ -1,4 +1,4 @@
-r"""What does a random vector see of a spectrum by Lanczos' three-term recurrence, with three vectors in memory or all?
+r"""What does a random vector reveal of a spectrum by Lanczos' recurrence, with three vectors in memory or all of them?
 
 The vectors of the recurrence span what a subspace method spans, and its tridiagonal matrix has the same extreme
 eigenvalues. Rounding lets the vectors lose their right angles once an eigenvalue has converged, and copies of it
@@ -38,27 +38,27 @@ def recurrence(
         steps: products at most.
         room: vectors that are kept; with ``steps`` of them each vector is put at right angles to all before it, with
             fewer nothing is kept.
-        enough: told diagonal and side of the tridiagonal matrix after each step; says whether to stop.
-        watch: told each vector with its number.
+        enough: called with diagonal and side of the tridiagonal matrix after each step; returns whether to stop.
+        watch: called with each vector and its number.
 
     Yields:
         Vectors to be multiplied.
 
     Returns:
-        Diagonal and side of the tridiagonal matrix, float64 [m]; the last of the side is what the next step would have.
+        Diagonal and side of the tridiagonal matrix, float64 [m]; the last entry of the side belongs to the next step.
     """
     basis = torch.empty(steps, len(start), dtype=start.dtype, device=start.device) if room >= steps else None
     diagonal: list[float] = []
     beside: list[float] = []
     before, vector = None, start.div_(start.norm())
     grain = 10 * torch.finfo(start.dtype).eps
-    del start  # where memory is short it must not outlive its step
+    del start  # when memory is short it must not outlive its step
     while True:
         if watch is not None:
             watch(len(diagonal), vector)
         if before is None:
             new = yield vector
-        else:  # what is taken off is what the product is added to, so that there are three vectors and no fourth
+        else:  # the product is added to what is subtracted, so that there are three vectors and no fourth
             new = yield Onto(vector, before.mul_(-beside[-1]))
         before = None
         diagonal.append(float(dots(vector[None], new)[0]))

@@ -3,7 +3,7 @@ r"""The cross-entropy of a softmax whose second derivative costs a product: :mat
 The loss of a row of logits f with targets q and class weights w is
 :math:`-\sum_c q_c w_c \log p_c`, with slope :math:`m p - q ∘ w` and Hessian :math:`m (\mathrm{diag}(p) - p p^T)` where
 :math:`m = \sum_c q_c w_c` (Schraudolph 2002, section 3). Torch differentiates the logarithm of the softmax twice
-instead, through tensors as large as the logits; here the logits are kept alone, and p is computed again.
+instead, through tensors as large as the logits; here only the logits are kept, and p is computed again.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class _Loss(Function):
 
 
 class _Slope(Function):
-    """The slope of each row's loss by its logits, times the slope by that loss."""
+    """The slope of each row's loss with respect to its logits, times the slope with respect to that loss."""
 
     @staticmethod
     def forward(
@@ -107,7 +107,7 @@ def _axis(logits: Tensor) -> int:
 def _first(
     logits: Tensor, target: Tensor, weight: Tensor | None, *, ignore_index: int, label_smoothing: float
 ) -> tuple[Tensor, Tensor]:
-    """The slope of each row's loss by its logits, and its mass m, [N, 1, ...]."""
+    """The slope of each row's loss with respect to its logits, and its mass m, [N, 1, ...]."""
     axis = _axis(logits)
     shape = [-1 if place == axis else 1 for place in range(logits.dim())]
     each = None if weight is None else weight.reshape(shape)

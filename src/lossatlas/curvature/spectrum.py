@@ -76,7 +76,10 @@ class Eigen:
     @property
     def caveats(self) -> tuple[str, ...]:
         """What these numbers do not prove, in sentences."""
-        said = ["The true λmin may be lower and the true λmax higher: the iteration approaches both from inside."]
+        said = [
+            "The true λmin may be lower and the true λmax higher: the iteration approaches both from inside the "
+            "spectrum."
+        ]
         low, error = float(self.values[0]), float(self.errors[0])
         if low >= -error:
             near = number(-max(error, -low), 2)
@@ -120,7 +123,7 @@ class Eigen:
 
     @staticmethod
     def beside(found: Mapping[str, Eigen]) -> Beside:
-        """Both ends of some blocks in one panel, and what is to be said of them."""
+        """Both ends of some blocks in one panel, and what is to be said about them."""
         places = np.arange(len(found), dtype=float)
         each = list(found.values())
         ends = [np.array([one.values[end] for one in each]) for end in (0, -1)]
@@ -128,7 +131,7 @@ class Eigen:
         series = [
             Series(x=places, y=y, low=y - error, high=y + error, style="bars", label=label, color=color)
             for y, error, label, color in zip(ends, errors, ("λmin", "λmax"), (1, 0), strict=True)
-        ][::-1]  # a positive λmin, the shorter bar, stands before λmax
+        ][::-1]  # a positive λmin, the shorter bar, is drawn in front of λmax
         sizes = np.concatenate(ends)
         panel = Panel(
             series=series,
@@ -223,7 +226,7 @@ def eigenvalues(
 ) -> Eigen | Blocks[Eigen]:
     """The k smallest and the k largest eigenvalues, with their vectors.
 
-    A small residual proves that there is an eigenvalue that near; that none lies further out is likely, since random
+    A small residual proves that there is an eigenvalue that close; that none lies further out is likely, since random
     vectors find the ends first, but not proved. The smallest value is never too low and the largest never too high.
     With k above 1, a multiple eigenvalue appears as often as its multiplicity: the space orthogonal to the vectors is
     searched again from another random vector, which roughly doubles the cost.

@@ -20,16 +20,16 @@ _PLAIN = (Tensor, nn.Parameter)
 
 
 class Stand:
-    """A model whose weights can be differentiated by, at a point.
+    """A model at a point, with weights that can be differentiated with respect to.
 
     Args:
         objective: whose model.
-        names: the tensors that are differentiated by.
+        names: the tensors with respect to which derivatives are taken.
 
     Attributes:
         model: of the same structure as the objective's; where its weights are at the origin they share memory with
             those of the user's model, which nothing here writes to.
-        moved: the tensors that are differentiated by.
+        moved: the tensors with respect to which derivatives are taken.
     """
 
     def __init__(self, objective: Objective, names: Sequence[str]) -> None:
@@ -71,7 +71,7 @@ class Stand:
 
     @contextlib.contextmanager
     def shifted(self, parts: Sequence[Tensor], where: Sequence[int], length: float) -> Iterator[None]:
-        """Some tensors moved along a vector inside the block, and back where they were outside."""
+        """Some tensors moved along a vector inside the block, and moved back after it."""
         places = [self.moved[place] for place in where]
         before = [place.data for place in places]
         try:

@@ -1,9 +1,10 @@
 r"""How are products with a Hessian taken by differences of gradients, which are cheap, and how far off are they?
 
 :math:`H v ≈ (∇L(θ + h v) - ∇L(θ - h v)) / 2 h` takes two gradients, six evaluations for the nine of a product by
-derivatives, the memory of training and the fast kernels of training, which have one derivative. Too long a step sees
-how the curvature changes, too short a one sees rounding. The step is chosen once at each point, from a ladder, where
-two neighbours agree best, and is compared with twice its length again and again: at the products 2, 4, 8 and so on.
+derivatives, the memory of training and the fast kernels of training, which have one derivative. Too long a step picks
+up the change of curvature, too short a one picks up rounding. The step is chosen once at each point, from a ladder,
+where two neighbours agree best, and is compared with twice its length again and again: at the products 2, 4, 8 and so
+on.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ _LADDER = {
     torch.float32: (3e-2, 1e-2, 3e-3, 1e-3, 3e-4),
     torch.float64: (1e-2, 1e-3, 1e-4, 1e-5, 1e-6),
 }
-"""Lengths of steps, in shares of the norm of all weights."""
+"""Lengths of steps, as shares of the norm of all weights."""
 
 GLIMPSED = 1 << 18
-"""Numbers by which two products are compared."""
+"""How many numbers two products are compared by."""
 
 
 class Steps:
@@ -33,7 +34,8 @@ class Steps:
 
     Args:
         stand: the weights.
-        slope: the gradient by some of them where they stand, as a vector, or added so many times to one.
+        slope: the gradient with respect to some of them at their present values, as a vector, or a multiple of it added
+            to one.
         dtype: number format of the gradients.
 
     Attributes:
@@ -115,11 +117,11 @@ class Steps:
             last = here
 
     def _every(self, where: Sequence[int]) -> int:
-        """One of so many numbers of a tensor is compared."""
+        """One in this many numbers of a tensor is compared."""
         return max(sum(self._stand.moved[place].numel() for place in where) // GLIMPSED, 1)
 
     def _glimpse(self, vector: Tensor, where: Sequence[int]) -> Tensor:
-        """Those numbers of a vector that are compared."""
+        """The numbers of a vector that are compared."""
         parts = torch.split(vector, [self._stand.moved[place].numel() for place in where])
         return torch.cat([part[:: self._every(where)] for part in parts])
 

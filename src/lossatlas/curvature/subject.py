@@ -21,7 +21,7 @@ class Subject:
     """What a curvature is of.
 
     Attributes:
-        words: matrix, model, tensors, loss, samples and BatchNorm mode, as a picture says them.
+        words: matrix, model, tensors, loss, samples and BatchNorm mode, as written on a picture.
         kind: "hessian" or "ggn".
         tensors: "all" or "weights".
         size: number of parameters.
@@ -44,7 +44,7 @@ class Subject:
     inexact: str = ""
 
     def block(self, name: str, size: int, tensors: Sequence[str]) -> Subject:
-        """The same of a diagonal block.
+        """The same for a diagonal block.
 
         Args:
             name: what it is called.
@@ -105,13 +105,13 @@ def subject(
 
 
 def ends_words(found: Any) -> str:
-    """What was found of both ends of a spectrum, in sentences."""
+    """What was found about both ends of a spectrum, in sentences."""
     low, high = (f"{number(found.values[at])} ± {number(found.errors[at], 2)}" for at in (0, -1))
     return f"{found.subject.words} λmin {low}, λmax {high}; |λmin/λmax| = {number(found.ratio)}."
 
 
 def _count(objective: Objective) -> str:
-    """What the mean is over, where that is not samples and a point was evaluated."""
+    """What the mean is over, if that is not samples and a point was evaluated."""
     told = {name: asdict(count) for name, count in objective.counts.items() if name == "loss"}
     words = counted(told, samples=False)
     return f"{words} in " if words else ""

@@ -2,7 +2,7 @@ r"""How are extreme eigenvectors found? In a subspace that grows by its worst re
 
 Davidson's method (1975) without a preconditioner. From one vector it spans what Lanczos' method spans. It also begins
 with several, as the eigenvectors of a point nearby; it knows the true residual :math:`‖H v - λ v‖` of every pair, not
-one that a recurrence promises; and cut down to its best pairs (thick restart; Wu and Simon 2000) it goes on with a
+an estimate from a recurrence; and cut down to its best pairs (thick restart; Wu and Simon 2000) it goes on with a
 bounded number of vectors. All vectors stay at right angles to each other.
 
 Where memory has no room for a subspace, see :mod:`lossatlas.curvature.recurrence`.
@@ -23,13 +23,13 @@ from lossatlas.oneline import one_line
 __all__ = ["FLOOR", "MOST", "WHOLE", "Pairs", "Subspace", "completed", "dense", "extreme", "sizes_of"]
 
 FLOOR = 0.01
-"""Eigenvalues smaller than this share of the largest are not told apart from it with more than its accuracy."""
+"""Eigenvalues smaller than this share of the largest are resolved only to the accuracy that this share would get."""
 
 MOST = 200
 """Products after which an iteration gives up, unless told otherwise."""
 
 WHOLE = (24, 128)
-"""Up to this size a matrix is built whole: where one eigenvalue is wanted at either end, and where more are."""
+"""Up to this size a matrix is built whole: for one eigenvalue at either end, and for more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,10 +50,10 @@ class Pairs:
 
     @property
     def sizes(self) -> np.ndarray:
-        """float64 [m]: what residuals are held against: the size of each eigenvalue, or ``FLOOR`` of the largest.
+        """float64 [m]: what residuals are compared with: the size of each eigenvalue, or ``FLOOR`` of the largest.
 
-        Held against the largest alone, a random vector in the cluster around zero would pass for the smallest
-        eigenvector; held against each alone, an eigenvalue near zero would never be good enough.
+        Compared with the largest alone, a random vector in the cluster around zero would pass for the smallest
+        eigenvector; compared with each alone, an eigenvalue near zero would never be good enough.
         """
         return sizes_of(self.values, self.values)
 
@@ -65,8 +65,8 @@ class Subspace:
         matrix: what multiplies vectors.
         room: the largest number of vectors; as many products are kept, both in the format of the model and on its
             device.
-        outside: unit vectors at right angles to each other, [m, n]: only the space at right angles to them is looked
-            at, and the matrix is what it is there.
+        outside: unit vectors at right angles to each other, [m, n]: only the space at right angles to them is searched,
+            with the matrix restricted to it.
     """
 
     def __init__(self, matrix: Multiplied, room: int, outside: Tensor | None = None) -> None:
@@ -80,7 +80,7 @@ class Subspace:
         self._small = np.zeros((self.room, self.room))
 
     def add(self, vector: Tensor) -> Asking[bool]:
-        """Add a vector and ask for its product; says whether there was anything new in it."""
+        """Add a vector and ask for its product; returns whether there was anything new in it."""
         vector = vector.to(self._vectors)
         length = vector.norm()
         if not length > 0:
@@ -207,9 +207,9 @@ def completed(
 ) -> Asking[tuple[Pairs, bool]]:
     """Pairs to which copies and neighbours are added that were passed over.
 
-    From one vector, an iteration sees one vector of each eigenspace: of an eigenvalue that is there ten times it finds
-    one, and then the next smaller ones, all converged. So the space at right angles to what was found is searched from
-    another random vector, until nothing in it lies further out than the last of the k.
+    From one vector, an iteration sees one vector of each eigenspace: of an eigenvalue with multiplicity ten it finds
+    one copy, and then the next smaller ones, all converged. So the space at right angles to what was found is searched
+    from another random vector, until nothing in it lies further out than the last of the k.
 
     Args:
         matrix: what multiplies vectors.
@@ -231,7 +231,7 @@ def completed(
         if used >= most:
             return found, False
         aside = drawn(matrix, generator)[None]
-        for accuracy in (10 * tolerance, tolerance):  # a tenth of the accuracy often tells that nothing is there
+        for accuracy in (10 * tolerance, tolerance):  # a tenth of the accuracy often shows that nothing is there
             search = extreme(matrix, aside, k=1, tolerance=accuracy, most=most - used, room=room, outside=found.vectors)
             outer, count = yield from counted(search)
             used += count
@@ -262,6 +262,6 @@ def _beyond(found: Pairs, aside: Pairs, k: int, tolerance: float, reach: np.ndar
 
 
 def sizes_of(values: np.ndarray, all_values: np.ndarray) -> np.ndarray:
-    """What residuals are held against, where the largest eigenvalue is among others."""
+    """What residuals are compared with, if the largest eigenvalue is among others."""
     floor = max(FLOOR * float(np.abs(all_values).max()), float(np.finfo(float).tiny))
     return np.asarray(np.maximum(np.abs(values), floor))

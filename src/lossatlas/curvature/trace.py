@@ -62,7 +62,7 @@ class Trace:
 
     @staticmethod
     def beside(found: Mapping[str, Trace]) -> Beside:
-        """The traces of some blocks in one panel, and what is to be said of them."""
+        """The traces of some blocks in one panel, and what is to be said about them."""
         places = np.arange(len(found), dtype=float)
         values = np.array([one.value for one in found.values()])
         errors = np.array([one.standard_error for one in found.values()])
