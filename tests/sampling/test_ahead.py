@@ -130,7 +130,7 @@ def alone() -> Kept:
 
 
 @pytest.fixture(autouse=True)
-def _whatever_foretelling_costs(monkeypatch):
+def _whatever_predicting_costs(monkeypatch):
     monkeypatch.setattr(ahead, "TIMES", 0.0)
 
 
@@ -231,7 +231,7 @@ def test_points_are_given_ahead_where_one_takes_eight_times_as_long_as_choosing_
 ):
     ticks = itertools.count()
     for module in (ahead, loop):
-        monkeypatch.setattr(module, "clock", lambda: 0.01 * next(ticks))  # choosing and foretelling take 10 ms each
+        monkeypatch.setattr(module, "clock", lambda: 0.01 * next(ticks))  # choosing and predicting take 10 ms each
     monkeypatch.setattr(ahead, "TIMES", 8.0)
     kept = scanned(Dealt(8, seconds=seconds))
     assert (kept.given is not None) == pays
@@ -266,7 +266,7 @@ def test_no_more_than_a_block_that_was_chosen_is_kept_at_once(alone):
     assert max(sizes) == 3
 
 
-def test_foretelling_leaves_a_queue_as_it_is():
+def test_predicting_leaves_a_queue_as_it_is():
     queue = SAMPLER.start(Block.joined([], 1))
     first = queue.ask(500)
     half = np.sort(first[:20])
@@ -279,7 +279,7 @@ def test_foretelling_leaves_a_queue_as_it_is():
         np.testing.assert_array_equal(getattr(queue, name), array)
 
 
-def test_nothing_is_foretold_where_too_little_is_known_or_a_spline_is_singular(monkeypatch):
+def test_nothing_is_predicted_where_too_little_is_known_or_a_spline_is_singular(monkeypatch):
     queue = SAMPLER.start(Block.joined([], 1))
     assert list(queue.foresee(Block.joined([], 1))) == []
     first = np.sort(queue.ask(500))

@@ -35,7 +35,7 @@ GROWTH = 0.1
 """New points between two fits, as a share of those there are."""
 
 PROBES = 0.15
-"""Share of them that are fresh, see :mod:`lossatlas.sampling.fresh`: what looks smooth is visited too."""
+"""Share of them that are fresh, see :mod:`lossatlas.sampling.fresh`: areas that look smooth are visited too."""
 
 MANY = 0.5
 """Share of the grid from which on a surface is called rough."""
@@ -52,7 +52,7 @@ HOPELESS = 0.5
 
 @dataclass(frozen=True, init=False)
 class Adaptive:
-    """Evaluate points of a grid where they are needed; the other cells are interpolated, each with a stated error.
+    """Evaluate the points of a grid that are needed; the other cells are interpolated, each with a stated error.
 
     It begins with a coarse grid and cells drawn at random, then goes where the stated error is largest (see
     :mod:`lossatlas.sampling.surrogate`) until that is within the tolerance everywhere. Then comes a test: twelve fresh
@@ -143,7 +143,7 @@ class Adaptive:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What makes two samplers the same, beside their axes."""
+        """What makes two samplers the same, besides their axes."""
         return {"kind": "adaptive", "tolerance": self.tolerance, "scale": self.scale, "clip": self.clip}
 
     @property
@@ -157,7 +157,7 @@ class Adaptive:
     def shown(self, values: np.ndarray) -> Range:
         """The range of a picture of these values."""
         finite = values[np.isfinite(values)]
-        # A clip below all that is known so far cannot be drawn yet; it will be once the valley is found.
+        # A clip below all known values cannot be drawn yet; it can once the valley is found.
         clip = None if isinstance(self.clip, (int, float)) and not self.clip > finite.min() else self.clip
         return choose(finite, scale=self.scale, clip=clip)
 
@@ -189,10 +189,10 @@ class Adaptive:
 
 
 class AdaptiveQueue:
-    """The points of one run that are still to come, in rounds: a round is chosen when all before it was told.
+    """The points of one run that are still to come, in rounds: a round is chosen once all before it have been told.
 
     What a round holds depends only on the values of the rounds before it: not on how many points are asked for at once,
-    who evaluates them, or where the run was interrupted. A resumed run goes through its rounds again, with the values
+    what evaluates them, or where the run was interrupted. A resumed run goes through its rounds again, with the values
     already told.
     """
 
@@ -206,18 +206,18 @@ class AdaptiveQueue:
         self._heard = np.full(len(self._cells), np.nan)
         self._there = np.zeros(len(self._cells), bool)
         self._round = self._waiting = np.empty(0, np.int64)
-        self._foretold: np.ndarray | None = None
+        self._predicted: np.ndarray | None = None
         self.tell(told)
         self._begin(np.append(self._first, self._fresh.at_first))
 
     def tell(self, block: Block) -> None:
-        """Hear what was found."""
+        """Take in what was found."""
         self._there[block.indices] = True
         ok = block.status == Status.OK
         self._heard[block.indices[ok]] = block.values[ok, 0]
 
     def ask(self, count: int) -> np.ndarray:
-        """The next points; none when the tolerance is reached, nothing is left, or the round is to be told first."""
+        """The next points; none when the tolerance is reached, nothing is left, or the round must be told first."""
         self._advance()
         now, self._waiting = self._waiting[:count], self._waiting[count:]
         return now
@@ -229,12 +229,12 @@ class AdaptiveQueue:
         return len(self._waiting)
 
     def foresee(self, beside: Block) -> Iterator[np.ndarray]:
-        """The rounds to come, one after the other, were every value that is missing as the others foretell it.
+        """The rounds to come, one after the other, if every missing value were as the others predict it.
 
-        The queue itself is left as it is, and nothing that it asks for depends on this.
+        The queue itself does not change, and nothing that it asks for depends on this.
 
         Args:
-            beside: what was found where nobody asked yet.
+            beside: what was found for cells not yet asked for.
 
         Yields:
             Flat indices of the cells of a round that are not known.
@@ -250,21 +250,21 @@ class AdaptiveQueue:
                 yield guess._waiting
 
     def _suppose(self) -> bool:
-        """Hear foretold values where this round has none yet; whether enough is known for that."""
+        """Take in predicted values where this round has none yet; returns whether enough is known for that."""
         known = np.flatnonzero(np.isfinite(self._heard))
         if len(known) < surrogate.fewest(len(self._sampler.shape)):
             return False
-        if self._foretold is None or (self._there & ~self._told).any():
-            self._foretold, _ = surrogate.interpolate(self._cells, known, self._heard[known], self._sampler.shown)
+        if self._predicted is None or (self._there & ~self._told).any():
+            self._predicted, _ = surrogate.interpolate(self._cells, known, self._heard[known], self._sampler.shown)
         missing = self._round[~self._there[self._round]]
-        self._heard[missing], self._there[missing] = self._foretold[missing], True
+        self._heard[missing], self._there[missing] = self._predicted[missing], True
         return True
 
     def _begin(self, cells: np.ndarray) -> None:
         self._round, self._waiting = cells, cells[~self._there[cells]]
 
     def _advance(self) -> None:
-        """Go on to the next round where all of this one was told, also over those that were told long ago."""
+        """Go on to the next round if all of this one has been told, skipping those that were told long ago."""
         while len(self._round) and not len(self._waiting) and self._there[self._round].all():
             self._told[self._round] = True
             self._values[self._round] = self._heard[self._round]
@@ -286,12 +286,12 @@ class AdaptiveQueue:
 
     def _chosen(self, free: np.ndarray, known: np.ndarray) -> np.ndarray:
         found = surrogate.estimate(self._cells, known, self._values[known], self._sampler.shown)
-        self._foretold = found.values
+        self._predicted = found.values
         errors = np.where(self._told, 0.0, found.errors)
-        # Beside a value that is not finite nothing can be interpolated: those cells are all visited.
+        # Next to a value that is not finite nothing can be interpolated: all those cells are visited.
         errors[free[_beside_a_hole(self._cells, free, self._told, self._values)]] = np.inf
         chosen = errors.copy()
-        chosen[self._fresh.cells[np.isfinite(errors[self._fresh.cells])]] = 0.0  # they are for the examination
+        chosen[self._fresh.cells[np.isfinite(errors[self._fresh.cells])]] = 0.0  # they are reserved for the test
         drawn = self._fresh.evaluated(self._told)
         if (chosen <= self._sampler.tolerance).all():
             lower = self._lower(found)
@@ -311,12 +311,12 @@ class AdaptiveQueue:
         return _spread(self._cells, probes[~self._told[probes]], chosen, found.distances, wanted)
 
     def _lower(self, found: surrogate.Estimate) -> np.ndarray:
-        """The cell that promises the lowest value, where that is visibly below all that was seen; none else."""
-        # It is the point of the picture, and beside a logarithm's zero a value is known by evaluation alone.
+        """The cell that promises the lowest value, if that is visibly below all that was seen; otherwise none."""
+        # The minimum is what the picture is about, and near the zero of a logarithm only evaluation gives a value.
         shown = self._sampler.shown(found.values)
         seen = float(self._values[self._told & np.isfinite(self._values)].min())
         promised = np.where(self._told, np.inf, found.unbounded)
-        promised[self._fresh.cells] = np.inf  # they are for the examination
+        promised[self._fresh.cells] = np.inf  # they are reserved for the test
         at = int(promised.argmin())
         value = float(promised[at])
         if value >= seen:
@@ -357,7 +357,7 @@ def coarse_cells(axes: Mapping[str, np.ndarray], sides: Mapping[int, int] = ANCH
 
 
 def _beside_a_hole(cells: np.ndarray, free: np.ndarray, told: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Of the free cells, those as near to a value that is not finite as to one that is, or right beside one."""
+    """The free cells that are as near to a value that is not finite as to one that is, or adjacent to one."""
     holes, known = np.flatnonzero(told & ~np.isfinite(values)), np.flatnonzero(np.isfinite(values))
     if not len(holes):
         return np.zeros(len(free), bool)
@@ -370,7 +370,7 @@ def _beside_a_hole(cells: np.ndarray, free: np.ndarray, told: np.ndarray, values
 
 
 def _spread(cells: np.ndarray, probes: np.ndarray, errors: np.ndarray, distances: np.ndarray, count: int) -> np.ndarray:
-    """Some cells, and those of largest error, each pushing the next ones away from itself."""
+    """The given cells, and those of largest error, each pushing the next ones away from itself."""
     chosen = probes.tolist()
     scores = np.where(np.isinf(errors), np.nanmax(errors[np.isfinite(errors)], initial=1.0) * 2.0, errors)
     scores[chosen] = 0.0

@@ -1,13 +1,13 @@
-"""What have those to do who would wait for the end of a round? Points that the next rounds will probably ask for.
+"""What do workers do that would wait for the end of a round? Points that the next rounds will probably ask for.
 
 A round of an adaptive scan is chosen when all values of the one before are known. While its last points are evaluated,
-the other workers would wait. They are given the cells that the next round would ask for, and those after it, were the
-missing values as the others foretell them. Where a round then asks for such a cell, its answer is taken from here; one
-that no round asks for is told to nobody. So the points of a run, their values and their order depend neither on what
-was given ahead nor on how long anything took.
+the other workers would wait. They are given the cells that the next round, and those after it, would ask for if the
+missing values were as the others predict. If a round then asks for such a cell, its answer is taken from here; one that
+no round asks for is discarded. So the points of a run, their values and their order depend neither on what was given
+ahead nor on how long anything took.
 
-Foretelling a round takes the driver's time, in which finished points wait to be handled. It is left out where that is
-more than a part of a point's time: see :data:`TIMES`.
+Predicting a round takes the driver's time, during which finished points wait to be handled. It is skipped if that is
+more than a fraction of a point's time: see :data:`TIMES`.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ from lossatlas.sampling.executors import Pending
 __all__ = ["Ahead", "Foreseeing", "Given", "Later", "Sent", "Sharing", "clock", "joined", "note_given"]
 
 TIMES = 8.0
-"""How many times as long as foretelling a round a point takes, at least, where anything is given ahead."""
+"""How many times as long as predicting a round a point must take for anything to be given ahead."""
 
 COST = 0.025
-"""Seconds that foretelling a round is taken to cost until that was measured a few times."""
+"""Seconds that predicting a round is assumed to cost until that has been measured a few times."""
 
 ROUNDS = 4
-"""Rounds that are foretold from what is known at one time, at most."""
+"""Rounds that are predicted from what is known at one time, at most."""
 
 HELD = 8
-"""Points that were given ahead and that nobody asked for, for each worker, at most."""
+"""Points given ahead that no round has asked for, for each worker, at most."""
 
 RECENT = 9
-"""The last so many measured times count, by their median: of points, and of choosing and foretelling rounds."""
+"""How many of the last measured times count, by their median: of points, and of choosing and predicting rounds."""
 
 
 clock = time.perf_counter
-"""By which choosing and foretelling are measured."""
+"""The clock by which choosing and predicting are measured."""
 
 
 @runtime_checkable
@@ -54,15 +54,15 @@ class Foreseeing(Protocol):
     """A queue that can say what it will probably ask for."""
 
     def foresee(self, beside: Block) -> Iterator[np.ndarray]:
-        """The rounds to come, were the missing values as all others foretell them; ``beside`` nobody asked for yet."""
+        """The rounds to come if missing values were as all others predict; ``beside`` was not asked for yet."""
         ...
 
 
 class Later(Pending, Protocol):
-    """An answer that can be looked for without waiting."""
+    """An answer that can be checked for without waiting."""
 
     def done(self) -> bool:
-        """Whether nobody need wait for it."""
+        """Whether it is there, without waiting."""
         ...
 
 
@@ -70,18 +70,18 @@ class Sent(Later, Protocol):
     """An answer on its way."""
 
     ahead: bool
-    """Whether nobody has asked for it yet."""
+    """Whether it has not been asked for yet."""
 
     lost: bool
-    """Whether it was let go of, and will never come."""
+    """Whether it was dropped, and will never come."""
 
 
 class Sharing(Protocol):
-    """A session that knows who has nothing to do, and does something else while it waits.
+    """A session that knows which workers are idle, and does something else while it waits.
 
     Attributes:
         workers: how many there are.
-        idle: how many blocks more would be begun at once.
+        idle: how many more blocks would be begun at once.
         meanwhile: called before it waits, again and again until it says that there was nothing to do.
     """
 
@@ -90,7 +90,7 @@ class Sharing(Protocol):
     meanwhile: Callable[[], bool]
 
     def submit(self, coordinates: np.ndarray, *, ahead: bool = False) -> Sent:
-        """Have a block evaluated; ``ahead`` where nobody asked for it yet, and it may be let go of."""
+        """Have a block evaluated; ``ahead`` if it has not been asked for yet, and may be dropped."""
         ...
 
 
@@ -108,10 +108,10 @@ class Given:
 
 
 class Ahead:
-    """The points of a run that idle workers were given before anybody asked for them.
+    """The points of a run that idle workers were given before they were asked for.
 
     Args:
-        session: who evaluates.
+        session: evaluates.
         coordinates: of some cells.
         queue: which cells come next.
         given: counts them.
@@ -126,17 +126,17 @@ class Ahead:
         self._lost: set[int] = set()
         self._news = False
         self._rounds: Iterator[np.ndarray] = iter(())
-        self._foretold = 0
+        self._predicted = 0
         self._likely: list[int] = []
         self._points: deque[float] = deque(maxlen=RECENT)
-        self._costs = deque([COST, COST], maxlen=RECENT)  # the first round is not chosen, and costs nothing
+        self._costs = deque([COST, COST], maxlen=RECENT)  # the first round is fixed, and costs nothing
 
     @classmethod
     def of(cls, session: Any, coordinates: Callable[[np.ndarray], np.ndarray], queue: Any, given: Given) -> Self | None:
-        """What is given ahead, if this session knows who is idle and this queue what it will ask for; else nothing.
+        """What is given ahead, if this session knows its idle workers and this queue its next points; else nothing.
 
         Returns:
-            It, to be called by the session where that waits.
+            It, to be called by the session while it waits.
         """
         if not (hasattr(session, "meanwhile") and isinstance(queue, Foreseeing)):
             return None
@@ -150,7 +150,7 @@ class Ahead:
         self._points.append(answer.seconds / len(answer.status))
 
     def chose(self, began: float) -> None:
-        """Note that a round was chosen since then, which takes about as long as foretelling one."""
+        """Note that a round was chosen since then, which takes about as long as predicting one."""
         self._costs.append(clock() - began)
 
     def submit(self, indices: np.ndarray) -> Later:
@@ -179,10 +179,10 @@ class Ahead:
         return one
 
     def give(self) -> bool:
-        """Give something to whoever is idle, or foretell a further round.
+        """Give something to an idle worker, or predict a further round.
 
         Returns:
-            Whether anything was done, so that who called looks around before it waits.
+            Whether anything was done, so that the caller checks again before it waits.
         """
         if stopping.asked():
             return False
@@ -194,10 +194,10 @@ class Ahead:
         if self._news and not self._pays():
             return False
         if self._news:
-            self._rounds, self._foretold, self._likely = self._queue.foresee(_block(self._found)), 0, []
+            self._rounds, self._predicted, self._likely = self._queue.foresee(_block(self._found)), 0, []
             self._news = False
         if not self._likely:
-            return self._foretell()
+            return self._predict()
         now, self._likely = self._likely[:free], self._likely[free:]
         for cell in now:
             self._sent[cell] = self._session.submit(self._coordinates(np.array([cell])), ahead=True)
@@ -205,7 +205,7 @@ class Ahead:
         return True
 
     def _collect(self) -> None:
-        """Take in what is done; a point that came to nothing is not given ahead again."""
+        """Take in what is done; a point that gave nothing is not given ahead again."""
         for cell, one in list(self._sent.items()):
             if one.lost:
                 self._lost.add(cell)
@@ -215,21 +215,21 @@ class Ahead:
                 try:
                     self._found[cell] = one.result()
                     self._news = True
-                except Exception:  # whatever a pool raises of a block: it is raised again where the point is asked for
+                except Exception:  # whatever a pool raises: it is raised again when the point is asked for
                     self._lost.add(cell)
             del self._sent[cell]
 
-    def _foretell(self) -> bool:
-        if self._foretold >= ROUNDS or not self._pays():
+    def _predict(self) -> bool:
+        if self._predicted >= ROUNDS or not self._pays():
             return False
-        self._foretold += 1
+        self._predicted += 1
         began = clock()
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of values that nobody has seen
+            warnings.simplefilter("ignore")  # about values that have not been used
             cells = next(self._rounds, None)
         self._costs.append(clock() - began)
         if cells is None:
-            self._foretold = ROUNDS
+            self._predicted = ROUNDS
             return False
         self._likely = [cell for cell in cells.tolist() if not self._known(cell)]
         return True
@@ -238,7 +238,7 @@ class Ahead:
         return cell in self._sent or cell in self._found or cell in self._lost
 
     def _pays(self) -> bool:
-        """Whether foretelling a round takes a small part of a point's time."""
+        """Whether predicting a round takes a small part of a point's time."""
         return bool(self._points) and statistics.median(self._points) >= TIMES * statistics.median(self._costs)
 
 
@@ -257,7 +257,7 @@ def note_given(journal: Any, given: Given) -> None:
 
 @dataclass(frozen=True)
 class _Known:
-    """An answer that is there already."""
+    """An answer that is already there."""
 
     answer: Answer
 

@@ -11,8 +11,8 @@ for which the basis does not matter (K. L. Morgan, D. B. Rubin, "Rerandomization
 experiments", Ann. Statist. 40, 2012). Instead of drawing until it is small, a stratified subset exchanges samples, each
 time the best of some pairs drawn at random.
 
-A balanced subset is exact where it was balanced, so its errors there prove nothing. They are those of subsets chosen
-again without some of the anchors, see :class:`lossatlas.sampling.correction.Anchors`.
+A balanced subset is exact where it was balanced, so its errors there prove nothing. The stated errors are those of
+subsets chosen again without some of the anchors, see :class:`lossatlas.sampling.correction.Anchors`.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ PAIRS = 100
 """Exchanges that are compared before one is made."""
 
 TELLS = 1e-6
-"""Of the largest variance: a direction with less says nothing that others do not."""
+"""Share of the largest variance: a direction with less adds nothing to the others."""
 
 DIGITS = 6
-"""Decimals of a variable, so that equal samples are alike whatever the order of a sum."""
+"""Decimals of a variable, so that equal samples stay equal whatever the order of a sum."""
 
 
 @dataclass(frozen=True)

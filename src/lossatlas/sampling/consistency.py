@@ -19,7 +19,7 @@ from lossatlas.space.facts import origin_of
 __all__ = ["check_centre", "check_stored"]
 
 AGAIN = 3
-"""So many stored points are evaluated again before a run goes on."""
+"""How many stored points are evaluated again before a run goes on."""
 
 SAME = 1e-6
 """Relative difference that another order of summation explains."""
@@ -34,7 +34,7 @@ def check_stored(work: Work, places: Places, told: Block, names: tuple[str, ...]
     Args:
         work: what points are evaluated with.
         places: where they are.
-        told: what is stored.
+        told: the stored values.
         names: of the values.
 
     Raises:

@@ -1,8 +1,9 @@
 r"""What is to be added to the loss of a subset, and how wrong may that be?
 
-The subset is balanced on the losses at the anchors, so it is right there by construction, and what it says of them
-proves nothing. For an honest error, anchors are held out in parts: subsets of the same size are chosen without a part,
-and what they, corrected at the others, miss each anchor of it by is what such a choice misses where nobody looked.
+The subset is balanced on the losses at the anchors, so it is right there by construction, and its values there prove
+nothing. For an unbiased error, anchors are held out in parts: subsets of the same size are chosen without a part and
+corrected at the others, and by how much they miss the anchors of that part is by how much such a choice is wrong at
+unseen points.
 """
 
 from __future__ import annotations
@@ -23,18 +24,18 @@ from lossatlas.sampling.factor import quantile
 __all__ = ["BESIDE", "DRAWS", "PARTS", "Anchors", "Subsets", "share"]
 
 BESIDE = 0.25
-"""Share of the way to the next anchor from which on an anchor says nothing exact any more."""
+"""Share of the way to the next anchor from which on an anchor no longer fixes the value exactly."""
 
 PARTS = 8
 """Parts in which anchors are held out. Every eighth: on a coarse grid of 6 x 6, no two of them are neighbours."""
 
 DRAWS = 4
-"""Subsets chosen without each part: one alone may be lucky."""
+"""Subsets chosen without each part: a single one may be lucky."""
 
 
 @dataclass(frozen=True)
 class Subsets:
-    """A subset, and others of its size that tell how wrong it is.
+    """A subset, and others of its size that show how wrong it is.
 
     Attributes:
         chosen: int64 [n], its samples, increasing.
@@ -66,7 +67,7 @@ class Anchors:
     __repr__ = one_line
 
     def logarithmic(self, column: int) -> bool:
-        """Whether the correction is a factor rather than a term."""
+        """Whether the correction is a factor rather than a summand."""
         return column == 0 and bool((self.table[:, :, 0].mean(axis=1) > 0).all())
 
     def subsets(self, count: int, seed: int) -> Subsets:
@@ -86,8 +87,8 @@ class Anchors:
     def correction(self, column: int, subsets: Subsets) -> tuple[np.ndarray, np.ndarray]:
         """What to add to the subset's value (to its logarithm) at every cell, and how wrong that may be.
 
-        The error is what held-out anchors round there were wrong by, everywhere but right beside an anchor, since the
-        correction may bend between two of them.
+        The error is that of the held-out anchors nearby, everywhere except right beside an anchor, since the correction
+        may bend between two of them.
 
         Returns:
             The correction and its error, float64 [cells] each.
@@ -111,7 +112,7 @@ class Anchors:
         return worst
 
     def within(self, subsets: Subsets) -> tuple[float, float]:
-        """What 95 % of the held-out errors are within, and their root mean square; each counts by the cells it is for.
+        """The bound that holds 95 % of the held-out errors, and their root mean square; each counts by its cells.
 
         Returns:
             Shares of the shown range.
@@ -124,7 +125,7 @@ class Anchors:
         )
 
     def all_needed(self, tolerance: float) -> dict[str, Any]:
-        """What a Landscape says where no subset was good enough."""
+        """What a Landscape says if no subset was good enough."""
         verdict = f"all {self.table.shape[1]} samples evaluated: half of them would not be within {100 * tolerance:g} %"
         return {"kind": "subset", "tolerance": tolerance, "verdict": verdict}
 

@@ -1,4 +1,4 @@
-"""Who evaluates the blocks: this process, or others far away? The protocol, the null object, and the door for more.
+"""What evaluates the blocks: this process, or others elsewhere? The protocol, the null object, and the door for more.
 
 The loop hands blocks of coordinates to a session and takes answers from it, in the order in which it asked. What the
 blocks are evaluated with, the :class:`Work`, travels once, when the session starts. The journal stays with the loop:
@@ -30,7 +30,7 @@ class Work:
     """What blocks are evaluated with. It can be pickled wherever the user's model, data and loss can.
 
     Attributes:
-        make: makes the way; called once by each who evaluates.
+        make: makes the way; called once by each evaluator.
         width: how many values there are at each point.
         decisive: which of them must be finite for a point to be ok.
         in_order: whether a point may begin where the one before it ended, so that one evaluator must take the blocks
@@ -47,7 +47,7 @@ class Work:
     subject: Any = None
 
     def evaluator(self) -> Evaluator:
-        """Who answers, made here. Close its way in the end."""
+        """The evaluator, made here. Close its way in the end."""
         return Evaluator(self.make(), self.width, self.decisive)
 
 
@@ -55,7 +55,7 @@ class Pending(Protocol):
     """An answer that is on its way; a future of ``concurrent.futures`` is one."""
 
     def result(self) -> Answer:
-        """The answer, waited for."""
+        """Wait for the answer."""
         ...
 
 
@@ -74,7 +74,7 @@ class Session(Protocol):
     def submit(self, coordinates: np.ndarray) -> Pending:
         """Have a block evaluated: float64 [n, k], in the order of the chart's axes.
 
-        Whoever evaluates it, the answer must be what :meth:`Evaluator.answer` gives for that block, bit for bit. A
+        Whatever evaluates it, the answer must be what :meth:`Evaluator.answer` gives for that block, bit for bit. A
         point that raises is part of the answer; an error raised here ends the run, and committed points are safe.
         """
         ...
@@ -84,7 +84,7 @@ class Session(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let go of everything, blocks under way included, whatever happened."""
+        """Release everything, blocks under way included, whatever happened."""
         ...
 
 
@@ -92,7 +92,7 @@ class Executor(Protocol):
     """Evaluates blocks of points, here or elsewhere. It is a specification and can serve any number of runs."""
 
     def start(self, work: Work) -> Session:
-        """Begin: take the work to those who will do it.
+        """Begin: take the work to where it will be done.
 
         Raises:
             SpecError: the work cannot be done here, for instance because it is ``in_order`` or cannot be sent.
@@ -102,7 +102,7 @@ class Executor(Protocol):
 
 @dataclass(frozen=True)
 class Serial:
-    """One block after the other, in this process: what happens where no executor is named.
+    """One block after the other, in this process: the default if no executor is named.
 
     Example:
         >>> class Doubles:

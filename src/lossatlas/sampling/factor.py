@@ -22,10 +22,10 @@ import numpy as np
 __all__ = ["calibrated", "growth_far", "quantile", "typical"]
 
 CAREFUL = 1.45
-"""κ is multiplied by it: so that 95 % of the cells are covered on nearly nine surfaces of ten."""
+"""κ is multiplied by it, so that 95 % of the cells are covered on nearly nine surfaces in ten."""
 
 FEW_DRAWN = 60
-"""As many points drawn at random count half of what they say."""
+"""With this many points drawn at random, what they say counts half."""
 
 SMALLER = 0.4
 """How much the logarithm of κ falls with γ - β. A regression says 0.5; this is more conservative."""

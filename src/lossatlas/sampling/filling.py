@@ -1,4 +1,4 @@
-"""What does a Landscape look like where nothing was evaluated yet? Interpolated, with a stated error in every cell."""
+"""What does a Landscape show where nothing has been evaluated yet? Interpolated values, each with a stated error."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def interpolated(
 
     Returns:
         By value, float64 [cells] in C order: the values, and the errors as shares of the shown range. Both are empty
-        where no cell is left to fill, or too few were evaluated to say anything.
+        where no cell is left to fill, or too few were evaluated for an estimate.
     """
     status = landscape["status"].values
     known = np.flatnonzero(status.ravel() == Status.OK)

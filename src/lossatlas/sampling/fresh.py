@@ -1,10 +1,10 @@
 r"""Which cells check an adaptive run? Cells drawn at random before it began, never chosen for what was found there.
 
-A sampler that stops when its own points look good stops by luck. So some cells are put aside, in an order that depends
+A sampler that stops when its own points look good stops by luck. So some cells are set aside, in an order that depends
 only on the grid; no other choice takes them. After :attr:`Fresh.needed` = 29 of them a feature that covers a tenth of
 the cells was missed by all with a probability below 5 % (:math:`0.9^{29} = 0.047`), and the last :attr:`Fresh.exam` =
 12 were predicted from everything else before they were evaluated. On small grids they are fewer. Since the order is
-fixed, a Landscape that was read again knows which of its cells they are.
+fixed, it is known which cells of a Landscape read from a file they are.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ __all__ = ["Fresh", "missed"]
 NEEDED = 29
 EXAM = 12
 SHARE = 0.05
-"""Of the cells, at most, that are asked for to check the others."""
+"""Share of the cells, at most, that are evaluated to check the others."""
 
 ASIDE = 0.08
-"""Share of the cells that are put aside, enough for several examinations."""
+"""Share of the cells that are set aside, enough for several examinations."""
 
 SEED = 20
 
 
 @dataclass(frozen=True)
 class Fresh:
-    """The cells of a grid that are put aside.
+    """The cells of a grid that are set aside.
 
     Attributes:
         cells: int64, flat indices in the order in which they are evaluated.
@@ -69,7 +69,7 @@ class Fresh:
 
     @property
     def at_first(self) -> np.ndarray:
-        """Those that are evaluated before anything is looked at."""
+        """Those that are evaluated before any result is seen."""
         return self.cells[: self.needed - self.exam]
 
     def evaluated(self, told: np.ndarray) -> np.ndarray:
@@ -100,7 +100,7 @@ def missed(
     Args:
         shape: of the grid.
         known: int64 [n], the evaluated cells.
-        values: float64 [cells of the grid]; those of other cells are not looked at.
+        values: float64 [cells of the grid]; those of other cells are ignored.
         cells: int64 [m], which are predicted.
         show: how values are shown.
 

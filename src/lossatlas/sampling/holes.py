@@ -1,7 +1,7 @@
 r"""How far is a place from what was evaluated: how wrong may a spline be there for geometric reasons alone?
 
-Distance to the nearest evaluated cell would say little of a place at the edge, or on a line between two cells. The size
-of a hole is the power function of the cubic spline through the nearest evaluated cells,
+Distance to the nearest evaluated cell would say little about a place at the edge, or on a line between two cells. The
+size of a hole is the power function of the cubic spline through the nearest evaluated cells,
 
 .. math:: P(x)^2 = |v^T S^{-1} v|, \qquad S = \begin{pmatrix} Φ & T \\ T^T & 0 \end{pmatrix}, \; Φ_{jk} = |x_j - x_k|^3,
 

@@ -27,17 +27,17 @@ BLOCK_SECONDS = 2.0
 """How much work an interruption may cost."""
 
 FIRST_SHARE = 10
-"""Parts of a block that the first one is: a first point is kept, and seen, at once."""
+"""The first block is one part in this many of the others: a first point is kept, and seen, at once."""
 
 PATIENCE_SECONDS = 2.0
-"""How long a run may take before it shows a progress bar unasked."""
+"""How long a run may take before it shows a progress bar unprompted."""
 
 
 MOST = 500
 """Points of a block, at most."""
 
 SHARES = 4
-"""Blocks at least, for each that may be under way: what is left at the end keeps few waiting."""
+"""At least this many blocks for each that may be under way, so that few wait at the end."""
 
 
 class Journal(Protocol):
@@ -108,15 +108,15 @@ def visit(
         places: where they are.
         queue: which come next.
         journal: where they are kept.
-        executor: who evaluates them.
+        executor: what evaluates them.
         seconds: what a point is expected to take.
-        done: number of points that are there already.
+        done: number of points that exist already.
         size: number of points of the whole grid.
         expected: how many of these the queue is expected to ask for; by default all.
         block: points of a block; by default as many as take about two seconds.
         together: points that are evaluated at once, so that fewer take just as long; unless chosen, blocks are
             multiples of it.
-        progress: show a progress bar; by default where the rest is expected to take more than two seconds.
+        progress: show a progress bar; by default if the rest is expected to take more than two seconds.
         strict: end at the first point that fails, when its block has been kept.
 
     Raises:
@@ -127,7 +127,7 @@ def visit(
     ahead = max(size if expected is None else expected, done)
     show = (ahead - done) * seconds > PATIENCE_SECONDS if progress is None else progress
     with stopping.listening(), executor.start(work) as session, _bar(ahead, done, show) as bar:
-        if block is None and session.room > 1:  # the last blocks should keep all busy
+        if block is None and session.room > 1:  # the last blocks should keep all workers busy
             count = int(np.clip((size - done) // (SHARES * session.room), 1, count))
         count = block or _whole(count, together)
         under_way = _UnderWay(session, places, queue, block=1 if work.in_order else count, in_order=work.in_order)
@@ -138,7 +138,7 @@ def visit(
 
 
 def _whole(count: int, together: int) -> int:
-    """A number of points that leaves none of those evaluated at once out, at least as many as asked for."""
+    """A number of points that fills every group evaluated at once, at least as many as asked for."""
     return -(-count // together) * together
 
 
@@ -155,11 +155,11 @@ class _UnderWay:
         self._blocks: deque[tuple[np.ndarray, Any]] = deque()
 
     def oldest(self) -> tuple[np.ndarray, Answer] | None:
-        """The next block in the order of asking, waited for; before that, all that there is room for is sent off."""
+        """Wait for the next block in the order of asking; before that, send off all that there is room for."""
         while len(self._blocks) < (1 if self._in_order else self._session.room):
             began = clock()
             indices = self._queue.ask(min(self.first, self._share()))
-            if self._ahead is not None and not self._blocks:  # all of a round was told, so that a new one was chosen
+            if self._ahead is not None and not self._blocks:  # all of a round has been told, so a new one is chosen
                 self._ahead.chose(began)
             self.first = self._block
             for sent, _ in self._blocks:  # a queue that waits to be told may ask for the same points again
@@ -176,7 +176,7 @@ class _UnderWay:
         return self._session.submit(self._places.of(indices)) if self._ahead is None else self._ahead.submit(indices)
 
     def _with_all_that_is_done(self, indices: np.ndarray, pending: Pending) -> tuple[np.ndarray, Answer]:
-        """A block, waited for, and as one with it those after it that are there: they are kept at one go."""
+        """Wait for a block, and join those after it that are finished: they are kept in one go."""
         assert self._ahead is not None
         cells, answers = [indices], [pending.result()]
         while self._blocks and self._blocks[0][1].done():
@@ -190,7 +190,7 @@ class _UnderWay:
         return np.concatenate(cells), joined(answers)
 
     def _share(self) -> int:
-        """Points of the next block: where a queue has few before it must be told, all who evaluate get some of them."""
+        """Points of the next block: if a queue has few before it must be told, all evaluators get some of them."""
         ready: int | None = getattr(self._queue, "ready", None)
         free = self._session.room - len(self._blocks)
         if ready is None or self._in_order or self._session.room == 1:
@@ -219,7 +219,7 @@ def _go(under_way: _UnderWay, queue: Queue, journal: Journal, bar: Any, strict: 
 
 
 def _aside(failures: int, given: Given) -> dict[str, object]:
-    """What stands behind the bar, where there is anything to say."""
+    """The text after the bar, if there is anything to say."""
     told: dict[str, object] = {"failed": failures} if failures else {}
     if given.points:
         told["given ahead"] = f"{given.points}, {given.asked} asked for"

@@ -33,40 +33,41 @@ POINTS = 9
 """Number of evaluated cells, from the smallest to the largest value, at which rounding is measured."""
 
 FEW = 4
-"""The same where a run is so short that nine would be a large part of it."""
+"""The same if a run is so short that nine would be a large part of it."""
 
 LONG = 100
 """Number of points from which on a run is long."""
 
 ROUNDS = 4
-"""How many broken inequalities may be refuted before nothing is claimed at all."""
+"""How many violated inequalities may be refuted before nothing is claimed at all."""
 
 SHAKES = 2
-"""How often a value is evaluated with its operations moved at random."""
+"""How often a value is evaluated with its operations perturbed at random."""
 
 MARGIN = 8.0
-"""How many times the largest move found the rounding of a value evaluated in double precision may be."""
+"""How many times the largest shift found the rounding of a value evaluated in double precision may be."""
 
 PLAIN = 100.0
-"""How many times what a single move explains is so much that no further one is looked at."""
+"""How many times what a single perturbation explains is so much that no further one is tried."""
 
 DOUBLES = 20
-"""Plain evaluations that three points and a move in double precision cost about as much as."""
+"""How many plain evaluations three points and a perturbation in double precision cost."""
 
 SHARING = 5
-"""The same where points share their products, in whose time about so many are evaluated."""
+"""The same where points share their products, so that about so many are evaluated in that time."""
 
 SHARE = 0.05
-"""Share of a run that they may take where a point is costly; else what is plain is proved by moving operations."""
+"""Share of a run that they may take if a point is costly; otherwise only what is clear-cut is proved, by
+perturbation."""
 
 COSTLY = 0.02
-"""Seconds that a point is reckoned to take from which on it is costly."""
+"""Estimated seconds for a point above which it is costly."""
 
 FEW_SAMPLES = 4
-"""Samples on which operations are then moved: rounding averages out over more, so of these it is rather too large."""
+"""Samples on which operations are then perturbed: rounding averages out over more, so on these it is overestimated."""
 
 EXACT = 64 * SPACING["float64"]
-"""As near to double precision, as a share of the value, is only what was evaluated in it."""
+"""Only what was evaluated in double precision is this close to it, as a share of the value."""
 
 _SHORT = {"bfloat16", "float16"}
 
@@ -74,22 +75,23 @@ _FAULTS = (RuntimeError, TypeError, ValueError, LookupError, ArithmeticError, At
 
 
 def note_rounding(journal: RunFolder | MemoryRun, objective: Measurable, plane: object, *, show: bool = False) -> None:
-    """Record with a run how far rounding shifts its loss, and the inequality that its slice proves broken.
+    """Record with a run how far rounding shifts its loss, and the inequality that its slice proves violated.
 
-    Where the values break no inequality of convex functions by more than the least that rounding can be, there is
-    nothing to prove, and nothing is measured. Else the inequality that stands out the most is looked at in double
-    precision, at its three points, see :mod:`lossatlas.evaluate.rounding`. Where that refutes it, rounding is measured
-    at some cells, from the smallest to the largest value, and what still stands out is looked at in turn; each that is
-    refuted raises the rounding, and after four nothing is claimed. A model that cannot be evaluated so is shaken in its
-    own formats instead, and so is a short run at costly points: it proves what is a hundred times what moves explain,
-    and nothing else, whatever double precision might say. A run in a shorter format than its model's, at costly points,
-    is held against the model's own format alone, which is a thousand times nearer to double precision than to the
-    values. Nothing is measured of a model that is moved in place, nor of a function that is not torch's.
+    If the values violate no inequality of convex functions by more than the least that rounding can be, there is
+    nothing to prove, and nothing is measured. Otherwise the inequality that stands out the most is checked in double
+    precision, at its three points, see :mod:`lossatlas.evaluate.rounding`. If that refutes it, rounding is measured at
+    some cells, from the smallest to the largest value, and what still stands out is checked in turn; each that is
+    refuted raises the rounding, and after four nothing is claimed. A model that cannot be evaluated like this is
+    perturbed in its own formats instead, and so is a short run at costly points: only what is a hundred times what
+    perturbations explain is then proved, whatever double precision might say. A run in a format shorter than its
+    model's, at costly points, is compared only with the model's own format, which is a thousand times closer to double
+    precision than to the values. Nothing is measured for a model that is moved in place, nor for a function that is not
+    torch's.
 
     Args:
         journal: of the run; a record that is there already is kept.
         objective: what was measured.
-        plane: where; of another chart nothing is recorded.
+        plane: where; for another chart nothing is recorded.
         show: show a progress bar on stderr.
     """
     if "rounding" in journal.evaluation or not isinstance(objective, Objective) or not isinstance(plane, Plane):
@@ -116,11 +118,11 @@ def _without_doubles(
 ) -> dict[str, Any] | None:
     """The record of a short run at costly points, which proves what stands out a hundredfold.
 
-    Of what rounding may be in the model's own format: a few samples, or all where there are no more, are evaluated at
-    the middle of the three points, and again with every operation moved. Where nothing stands out so far, that much
-    rounding is recorded that nothing is claimed: double precision would take a quarter of the run to say more. Where
-    the run is in a shorter format than the model, points are evaluated in the model's own, and the record is what they
-    say, however long the run. None where double precision is cheap beside the run. The rule counts operations and
+    To see what rounding may be in the model's own format, a few samples, or all if there are no more, are evaluated at
+    the middle of the three points, and again with every operation perturbed. If nothing stands out that far, so much
+    rounding is recorded that nothing is claimed: double precision would take a quarter of the run to say more. If the
+    run is in a shorter format than the model, points are evaluated in the model's own, and the record is what they say,
+    however long the run. None if double precision is cheap compared with the run. The rule counts operations and
     points, so the same run has the same record every time.
 
     Returns:
@@ -142,7 +144,7 @@ def _without_doubles(
 
 
 def _stands_out(landscape: xr.Dataset) -> bool:
-    """Whether anything stands out of the least that rounding can be; true where that cannot be told."""
+    """Whether anything exceeds the least that rounding can be; true if that cannot be determined."""
     least = _with(landscape, _least(landscape))
     try:
         return strongest(least) is not None or ruggedness(least).proves
@@ -151,7 +153,7 @@ def _stands_out(landscape: xr.Dataset) -> bool:
 
 
 def _least(landscape: xr.Dataset) -> dict[str, Any]:
-    """A record of the least rounding: half a spacing, of the smallest value, or in a short format of each."""
+    """A record of the least rounding: half a spacing, of the smallest value, or in a short format of each value."""
     size = np.abs(landscape["loss"].values[evaluated(landscape)])
     if (precision := str(landscape.attrs.get("dtype"))) in PRECISIONS:
         sizes = np.sort(size)
@@ -176,17 +178,17 @@ def _bar(show: bool) -> tqdm[Any]:
 
 
 def _broken(again: Inequality) -> bool:
-    """Whether an inequality is broken by more than rounding explains."""
+    """Whether an inequality is violated by more than rounding explains."""
     return -again.difference > again.noise
 
 
 def _plain(again: Inequality) -> bool:
-    """The same by so much that no further move is looked at."""
+    """The same, by so much that no further perturbation is tried."""
     return -again.difference > PLAIN * again.noise
 
 
 class _Measurement:
-    """What is measured of one run."""
+    """What is measured for one run."""
 
     def __init__(
         self, objective: Objective, plane: Plane, landscape: xr.Dataset, bar: tqdm[Any], *, wide: bool
@@ -199,7 +201,7 @@ class _Measurement:
         self.looked: Inequality | None = None
 
     def record(self) -> dict[str, Any]:
-        """The record, as :func:`lossatlas.field.rounding.measured` says."""
+        """The record, as described by :func:`lossatlas.field.rounding.measured`."""
         with contextlib.suppress(SpecError):  # a grid without second differences proves nothing
             seen = strongest(_with(self.landscape, _least(self.landscape)))
             if seen is not None and (found := self._at_three(seen)) is not None:
@@ -213,7 +215,7 @@ class _Measurement:
         return found
 
     def plain_or_nothing(self) -> dict[str, Any]:
-        """The record of an exact run: what :meth:`plain` proves, or as much rounding as leaves nothing to prove.
+        """The record of an exact run: what :meth:`plain` proves, or enough rounding to leave nothing to prove.
 
         Returns:
             The record.
@@ -233,13 +235,13 @@ class _Measurement:
         return found
 
     def plain(self, whole: Reference | None) -> dict[str, Any] | None:
-        """The record of a run whose strongest inequality exceeds what moves of a few samples explain a hundredfold.
+        """The record of a run whose strongest inequality is a hundredfold what perturbing a few samples explains.
 
         Args:
             whole: evaluates all samples, where the values of the run are of a shorter format.
 
         Returns:
-            The record; None where no inequality stands out so far.
+            The record; None if no inequality stands out that far.
         """
         seen = strongest(_with(self.landscape, _least(self.landscape)))
         if seen is None:
@@ -253,11 +255,11 @@ class _Measurement:
         return found if strongest(_with(self.landscape, found)) is not None else None
 
     def short(self, whole: Reference) -> dict[str, Any]:
-        """The record of a run in a shorter format than its model's, held against the model's own.
+        """The record of a run in a shorter format than its model's, compared with the model's own.
 
-        What stands out of half a spacing of every value is looked at first. Where that is refuted, the error is
-        measured at some cells, and what stands out of it is looked at in turn. An inequality counts as confirmed where
-        it exceeds a hundredfold what moves of a few samples explain, else as refuted.
+        What exceeds half a spacing of every value is checked first. If that is refuted, the error is measured at some
+        cells, and what exceeds it is checked in turn. An inequality counts as confirmed if it exceeds a hundredfold
+        what perturbations of a few samples explain, otherwise as refuted.
 
         Args:
             whole: evaluates all samples in the model's own format.
@@ -278,19 +280,19 @@ class _Measurement:
         return found
 
     def _on_few(self, seen: Inequality, whole: Reference | None) -> Inequality:
-        """The same points, evaluated by all samples where they are of a shorter format, and the moves of a few."""
+        """The same points, evaluated on all samples if they are of a shorter format, and the perturbations of a few."""
         value = self._loss(seen.points[1])
         moves = self._moves(seen.points[1], value, range(11, 11 + SHAKES))
         values = seen.values if whole is None else [whole.loss(p) for p in seen.points]
         return self._inequality(seen.points, values, moves)
 
     def _at_three(self, seen: Inequality) -> dict[str, Any] | None:
-        """The record of a run whose strongest inequality double precision confirms; None where it does not."""
+        """The record of a run whose strongest inequality double precision confirms; None if it does not."""
         again = self._again(seen)
         if not _broken(again):
             return None
         moved = np.abs(np.array(again.values) - seen.values)
-        error = 2 * max(float(moved.max()), again.noise / (4 * MARGIN))  # three points may agree by luck
+        error = 2 * max(float(moved.max()), again.noise / (4 * MARGIN))  # three points may agree by chance
         shaken = not self.wide or bool((moved <= EXACT * np.abs(seen.values)).all())
         found = self._content(np.sort(np.abs(seen.values)), np.full(3, error), shaken)
         found["proof"] = self._proof(again)
@@ -335,10 +337,10 @@ class _Measurement:
         return self.reference.loss(point, shake)
 
     def _error(self, cell: tuple[int, ...]) -> tuple[float, bool]:
-        """How far a cell's value is from the reference; where it was evaluated as that was, how far rounding moves it.
+        """How far a cell's value is from the reference; if evaluated in the same way, how far rounding shifts it.
 
         Returns:
-            The error, and whether the value was moved to find it.
+            The error, and whether the value was perturbed to find it.
         """
         point = self._point(cell)
         value = self._loss(point)
@@ -355,7 +357,7 @@ class _Measurement:
         look: Callable[[Inequality], Inequality],
         confirmed: Callable[[Inequality], bool],
     ) -> None:
-        """Look more exactly at what stands out, until something is confirmed or nothing is left."""
+        """Check more exactly what stands out, until something is confirmed or nothing is left."""
         while (seen := strongest(_with(self.landscape, found))) is not None:
             if found["refuted"] == ROUNDS:
                 found["factor"] = None
@@ -368,7 +370,7 @@ class _Measurement:
             found["factor"] *= 2.0 * max(1.0, -seen.difference / max(seen.noise, np.finfo(float).tiny))
 
     def _again(self, seen: Inequality) -> Inequality:
-        """The same three points, and how far the rounding of this evaluation may move them."""
+        """The same three points, and how far the rounding of this evaluation may shift them."""
         values = [self._loss(point) for point in seen.points]
         moves = self._moves(seen.points[1], values[1], range(11, 12))
         again = self._inequality(seen.points, values, moves)

@@ -74,7 +74,7 @@ def run_spec(
         sampler: which points; its axes are in the order of the dimensions.
         centre: the values at the origin.
         precision: number format of the evaluation, a name of ``plans.PRECISIONS``.
-        errors: names of the standard errors that stand beside the values.
+        errors: names of the standard errors kept beside the values.
         code: what model, loss, metrics and forward do, see :func:`code_identity`.
 
     Returns:
@@ -112,7 +112,7 @@ def code_identity(objective: Measurable) -> dict[str, dict[str, str]]:
 
 
 def subject_identity(objective: Measurable) -> dict[str, str]:
-    """What the loss is of, apart from where it is measured."""
+    """What the loss is a function of, apart from where it is measured."""
     if isinstance(objective, Function):  # its data is what its code reads
         return {"model": objective.fingerprint, "loss": _loss_name(objective), "calls": objective.calls}
     return {
@@ -124,9 +124,9 @@ def subject_identity(objective: Measurable) -> dict[str, str]:
 
 
 def question_identity(objective: Objective, chart: Chart, sampler: Sampler) -> dict[str, Any]:
-    """What is known of the identity of a run before it is known on which samples it is measured."""
+    """The part of a run's identity that is known before the samples are."""
     known = {name: part for name, part in subject_identity(objective).items() if name != "data"}
-    if not isinstance(objective.model, Moved):  # of inputs that move the record has the plane, not the line within
+    if not isinstance(objective.model, Moved):  # if inputs move, the record has the plane, not the line within it
         known |= facts(chart, sampler.axes).identity
     return {**known, "grid": {name: _grid_line(coordinates) for name, coordinates in sampler.axes.items()}}
 
@@ -143,7 +143,7 @@ def _identity(objective: Measurable, known: Facts, axes: Mapping[str, np.ndarray
 
 
 def _kind(objective: Measurable) -> str:
-    """The class of the model: of one whose inputs move, that of the network inside."""
+    """The class of the model; if its inputs move, that of the network inside."""
     return objective.kind if isinstance(objective, Function) else type(_network(objective)).__name__
 
 
@@ -191,7 +191,7 @@ def _provenance(objective: Measurable, centre: Centre) -> dict[str, Any]:
 
 
 def _command(arguments: list[str]) -> str:
-    """The command as a user types it, wherever its program lies."""
+    """The command as a user types it, wherever its program is."""
     program, *rest = arguments or [""]
     own = Path(program).name == "lossatlas" or Path(program).parts[-2:] == ("lossatlas", "__main__.py")
     return shlex.join(["lossatlas" if own else program, *rest])

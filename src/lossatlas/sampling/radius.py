@@ -36,7 +36,7 @@ FIRST, NEAR, FAR = 0.25, 2.0**-20, 2.0**16
 """Where the first ray is tried, and between which distances a basin is looked for, in multiples of the directions."""
 
 TOLERANCE = 0.02
-"""How near the level, as a share of the rise to it, a point has to be."""
+"""How close to the level, as a share of the rise to it, a point has to be."""
 
 STEPS = 8
 """Evaluations to pin a crossing down once it is bracketed; the middle of the bracket is taken after them."""
@@ -79,7 +79,7 @@ def find(
     """Find a range that suits every plane.
 
     Args:
-        objective: what is measured; several where several models are compared, or one for all planes.
+        objective: what is measured; several if several models are compared, or one for all planes.
         plane: where; as many as there are objectives, or several of one.
         fill: width of the widest basin as a share of the picture's width, between 0 and 1.
         rise: how far the loss rises above the centre where the basin ends; by default half-way to a network whose
@@ -146,14 +146,14 @@ def _basin(objective: Objective, plane: Plane, rise: float | None) -> tuple[floa
             f"{len(directions)} rays up to {FAR:g} times the directions: there is no basin to show; state the range "
             "yourself"
         )
-    most = 4 * float(np.median(reached))  # a valley without end is not to make everything else a dot
+    most = 4 * float(np.median(reached))  # an endless valley must not shrink everything else to a dot
     lengths = np.minimum(np.array([*reached, *[most] * (len(directions) - len(reached))]), most)
     power = len(plane.axes)
     return float(np.mean(lengths**power) ** (1 / power)), centre + wanted, spent
 
 
 def _rise(objective: Objective, plane: Plane, centre: float) -> float:
-    """Half of what a network that sees nothing lies above the centre; half the size of the centre if that is lower."""
+    """Half the rise from the centre to a network that ignores its inputs; half the centre's size if that is less."""
     nothing = objective({name: plane.origin[name] * 0 for name in plane.moving})["loss"]
     half = (nothing - centre) / 2
     if math.isfinite(half) and half > 0.05 * abs(centre):
@@ -182,7 +182,7 @@ def rays(axes: int) -> np.ndarray:
 
 
 def crossing(above: Callable[[float], float], rise: float, start: float) -> float:
-    """The first distance at which a function that begins at 0 has risen so far, as doubling sees it.
+    """The first distance at which a function that begins at 0 has risen so far, as far as doubling can tell.
 
     Args:
         above: the function; infinite where it has no value.
@@ -216,7 +216,7 @@ def crossing(above: Callable[[float], float], rise: float, start: float) -> floa
 
 
 def _between(low: tuple[float, float], high: tuple[float, float], rise: float) -> float:
-    """Where a power law through both ends has risen so far, not too near either; their middle where there is none."""
+    """Where a power law through both ends has risen so far, not too close to either; their middle if there is none."""
     share = 0.5
     if low[1] > 0 and math.isfinite(high[1]):
         share = math.log(rise / low[1]) / math.log(high[1] / low[1])

@@ -88,10 +88,10 @@ def sample(
             "bf16", "fp16", or on an NVIDIA GPU "tf32".
         standard_error: put the standard error over the samples beside every mean (``loss_se``, ``error_se``), from the
             value of each sample, see :mod:`lossatlas.objective.spread`; the plan is then "plain". It says how far off
-            another draw of as many samples would be; differences between cells are better known.
+            another draw of as many samples would be; differences between cells are known better.
         samples: measure on a subset of the data, corrected to all of it: a :class:`~lossatlas.Subset`, or "auto".
-        executor: who evaluates the blocks; by default this process. Whatever
-            :func:`lossatlas.sampling.workers.named.executor_of` takes: "processes:4", a pool, a Dask client.
+        executor: what evaluates the blocks; by default this process. Anything that
+            :func:`lossatlas.sampling.workers.named.executor_of` accepts: "processes:4", a pool, a Dask client.
         shard: "3/8" evaluates that share of a grid, alongside other jobs (:mod:`lossatlas.results.shards`).
         retry: try failed points once more at the end, not only when the run is resumed.
         strict: stop at the first point that fails, after its block; by default it is recorded and the others go on.
@@ -138,7 +138,7 @@ def sample(
 
 @dataclass(frozen=True, kw_only=True)
 class _Failing:
-    """What becomes of points that fail.
+    """What happens to points that fail.
 
     Args:
         retry: they are evaluated once more, when all others are done.
@@ -194,7 +194,7 @@ class _Carrying:
             replace(self, sampler=part).carry_out(journal, centre, len(part.cells))
         if not missing(look_at_all(run)):
             with contextlib.suppress(BlockingIOError), begun(run, self.spec, self.chart) as journal:
-                return self.finished(journal, centre)  # refused where another one that ended just now does the same
+                return self.finished(journal, centre)  # refused if another one that ended just now does the same
         return read(run)
 
     def carry_out(self, journal: RunFolder | MemoryRun, centre: Centre, size: int) -> bool:
@@ -241,7 +241,7 @@ class _Carrying:
 def _finished(
     executor: Executor, run: str | os.PathLike[str] | None, spec: RunSpec, chart: Chart, objective: Measurable
 ) -> xr.Dataset | None:
-    """The result of a finished run in a read-only folder, once all ranks, if there are several, ask the same."""
+    """The result of a finished run in a read-only folder, once all ranks, if there are several, ask for the same."""
     if isinstance(executor, Torchrun):
         executor.check(chart, spec, objective)
     return None if run is None else first(executor, partial(finished, run, spec))
@@ -259,7 +259,7 @@ def _without_failures(told: Block) -> Block:
 
 
 def check_question(objective: Measurable, chart: Chart, sampler: Sampler, block: int | None = None) -> None:
-    """Check that what is asked is an objective, a chart and a sampler of the same axes, and how it is asked.
+    """Check that the request is an objective, a chart and a sampler with the same axes, and check its options.
 
     Raises:
         SpecError: one of them is something else; the message says how to make it.
@@ -281,7 +281,7 @@ def check_question(objective: Measurable, chart: Chart, sampler: Sampler, block:
 
 @contextlib.contextmanager
 def begun(run: str | os.PathLike[str] | None, spec: RunSpec, chart: Chart) -> Iterator[RunFolder | MemoryRun]:
-    """The journal of a run, in its folder beside what the chart is made again from, or in memory where it has none."""
+    """The journal of a run, in its folder with what the chart is rebuilt from, or in memory if it has none."""
     with RunFolder.begin(run, spec) if run is not None else MemoryRun(spec) as journal:
         if run is not None:
             save(chart, Path(run))
@@ -294,7 +294,7 @@ def _shown(progress: bool | None, seconds: float) -> bool:
 
 
 def _centre_and_code(objective: Measurable, chart: Chart) -> tuple[Centre, dict[str, Any]]:
-    """The centre, and the code of what is measured as far as a call leaves it as it was."""
+    """The centre, and the code of what is measured as far as a call leaves it unchanged."""
     if isinstance(objective, Objective):
         objective.batches.quiet = not draws(objective)
     before = code_identity(objective)

@@ -57,7 +57,7 @@ class Queue(Protocol):
         ...
 
     def tell(self, block: Block) -> None:
-        """Hear what was found."""
+        """Take in what was found."""
         ...
 
 
@@ -71,7 +71,7 @@ class Sampler(Protocol):
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """What makes two samplers the same, beside their axes."""
+        """What makes two samplers the same, besides their axes."""
         ...
 
     def start(self, told: Block) -> Queue:
@@ -79,7 +79,7 @@ class Sampler(Protocol):
         ...
 
     def finish(self, landscape: xr.Dataset) -> xr.Dataset:
-        """What becomes of the Landscape when no point is left to ask for."""
+        """Complete the Landscape when no point is left to ask for."""
         ...
 
 
@@ -132,7 +132,7 @@ class Grid:
         are to be compared share one grid: the widest of their basins decides (:mod:`lossatlas.sampling.radius`).
 
         Args:
-            objective: what is measured; several where several models are compared, or one for all planes.
+            objective: what is measured; several if several models are compared, or one for all planes.
             plane: where.
             points: along each axis, or by axis.
             fill: width of the widest basin, as a share of the width of the picture.
@@ -161,7 +161,7 @@ class Grid:
         return made
 
     def __repr__(self) -> str:
-        """As it was called, where its points are even."""
+        """As it was called, if its points are evenly spaced."""
         return f"Grid({axes_in_words(self.axes)})"
 
     @property
@@ -175,7 +175,7 @@ class Grid:
         return {"kind": "grid"}
 
     def finish(self, landscape: xr.Dataset) -> xr.Dataset:
-        """Every cell was asked for: what is left is to say how the range was chosen, where it was."""
+        """Every cell was asked for: all that is left is to say how the range was chosen, if it was."""
         if not self.range_words:
             return landscape
         told = structured(landscape, "sampling") | {"range": self.range_words}
@@ -204,7 +204,7 @@ class Part:
         return GridQueue(self.cells[~np.isin(self.cells, told.indices)])
 
     def finish(self, landscape: xr.Dataset) -> xr.Dataset:
-        """The other cells are for others."""
+        """The other cells belong to other jobs."""
         return landscape
 
 
@@ -249,7 +249,7 @@ def coarse_to_fine(shape: tuple[int, ...]) -> np.ndarray:
 
 
 _ROOTS = {1: (0.6180339887,), 2: (0.7548776662, 0.5698402910), 3: (0.8191725134, 0.6710436067, 0.5497004779)}
-"""1/g, 1/g², …, with g the root of g^(axes + 1) = g + 1: the additive sequences that repeat themselves least."""
+"""1/g, 1/g², …, with g the root of g^(axes + 1) = g + 1: the additive sequences that repeat least."""
 
 
 def _levels(length: int) -> np.ndarray:

@@ -12,7 +12,7 @@ NEIGHBOURS = 20
 """Held-out errors that are averaged around a place."""
 
 FLOOR = 0.1
-"""Share of the median scale that no place goes below."""
+"""Share of the median scale below which no place goes."""
 
 EVERYWHERE = 0.2
 """Share of the typical scale that is added to that of every place: a few neighbours may agree by chance."""

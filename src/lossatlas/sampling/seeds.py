@@ -1,4 +1,4 @@
-"""How much does a picture depend on its directions? One scan along several planes tells."""
+"""How much does a picture depend on its directions? One scan along several planes shows it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def seeds(
     run: str | os.PathLike[str] | None = None,
     **options: Any,
 ) -> Seeds:
-    """Sample one random plane for each seed, and say how far apart they are.
+    """Sample one random plane for each seed, and report how far apart they are.
 
     Args:
         objective: what is measured.
@@ -104,7 +104,7 @@ def _wanted(seeds: Any) -> list[Any]:
 
 
 def _given(planes: Sequence[object]) -> dict[int, Plane | InputPlane]:
-    """Planes by their seeds, where each has one of its own, else by their place."""
+    """Planes by their seeds, if each has one of its own, otherwise by their place."""
     found = [plane for plane in planes if isinstance(plane, (Plane, InputPlane))]
     if len(found) < len(planes) or len(found) < 2:
         raise SpecError(f"seeds: {len(found)} planes of {len(planes)} entries; expected two or more planes, or seeds")

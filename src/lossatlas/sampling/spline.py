@@ -17,7 +17,8 @@ __all__ = ["Guess", "Spline", "farthest"]
 DECADES = 300.0
 
 TELLS = 1e-12
-"""Of the largest singular value: a smaller one is zero up to rounding, and points left out cannot be predicted."""
+"""Share of the largest singular value: a smaller one is zero up to rounding, and points left out cannot be
+predicted."""
 
 
 class Spline:
@@ -89,7 +90,7 @@ class Spline:
 
 
 class Guess:
-    """One way to interpolate: the values of any cell, and of the evaluated ones as if they were not known.
+    """One way to interpolate: the values of any cell, and of the evaluated ones as if they were unknown.
 
     Args:
         spline: through which points.
@@ -107,28 +108,28 @@ class Guess:
         self.held_out = self._valued(heights - residuals, values)
 
     def at(self, cells: np.ndarray) -> np.ndarray:
-        """The values at some cells, never beyond what was seen, float64 [cells]."""
+        """The values at some cells, within the range that was seen, float64 [cells]."""
         low, high = self._bounds
         return np.asarray(np.clip(self.unbounded(cells), low, high))
 
     def unbounded(self, cells: np.ndarray) -> np.ndarray:
-        """The values at some cells, also where they are beyond what was seen, float64 [cells]."""
+        """The values at some cells, even beyond the range that was seen, float64 [cells]."""
         return np.asarray(self._back(self._spline.at(cells, self._coefficients)))
 
     def left_out(self, groups: np.ndarray) -> np.ndarray:
-        """The values at the points of each group were the whole group not known, float64 [groups, k]."""
+        """The values at the points of each group if the whole group were unknown, float64 [groups, k]."""
         return self._valued(
             self._heights[groups] - self._spline.left_out(self._coefficients, groups), self._values[groups]
         )
 
     def _valued(self, heights: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Values from heights; where nothing predicts one, what is farthest off among all that was seen."""
+        """Values from heights; where nothing predicts one, the worst guess among all that was seen."""
         low, high = self._bounds
         return np.where(np.isnan(heights), farthest(values, self._bounds), np.clip(self._back(heights), low, high))
 
 
 def farthest(values: np.ndarray, bounds: tuple[float, float]) -> np.ndarray:
-    """The worst guess of each value where nothing predicts it: of all that was seen, what is farthest off.
+    """The worst guess of each value if nothing predicts it: the end of the seen range that is farthest off.
 
     Args:
         values: float64, of any shape.
@@ -154,7 +155,7 @@ def _from_logarithm(heights: np.ndarray) -> np.ndarray:
 
 
 def _terms(points: np.ndarray) -> tuple[tuple[int, ...], ...]:
-    """Powers of the polynomial part: quadratic, or as much of that as the points tell apart."""
+    """Powers of the polynomial part: quadratic, or as much of that as the points determine."""
     axes = points.shape[1]
     units = [tuple(int(i == axis) for i in range(axes)) for axis in range(axes)]
     squares = [tuple(np.add(units[i], units[j]).tolist()) for i in range(axes) for j in range(i, axes)]

@@ -48,7 +48,7 @@ from lossatlas.space.facts import facts, origin_of
 __all__ = ["FEWEST", "Corrected", "Subset", "reduced"]
 
 FEWEST = 32
-"""Samples that "auto" goes down to."""
+"""The smallest subset that "auto" tries."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +101,7 @@ def reduced(
     progress: bool | None = None,
     executor: Executor = HERE,
 ) -> tuple[Objective, Sampler]:
-    """What a run on a subset measures, and at which points: the loss on the subset, corrected when it is finished.
+    """What a run on a subset measures, and at which points: the loss on the subset, corrected once it is finished.
 
     Args:
         objective: what is measured, with all its data.
@@ -110,15 +110,16 @@ def reduced(
         subset: how many samples.
         run: run folder, which keeps the anchors.
         progress: as for :func:`lossatlas.sample`.
-        executor: who evaluates the anchors.
+        executor: what evaluates the anchors.
 
     Returns:
-        The objective on the subset and a sampler that corrects; where all samples are needed, both as they were.
+        The objective on the subset and a sampler that corrects; if all samples are needed, both unchanged.
 
     Raises:
-        SpecError: a size that is not a subset, a grid too small to gain from one, a loss that is not one of samples.
+        SpecError: a size that is not a subset, a grid too small to gain from one, a loss that is not a mean over
+            samples.
     """
-    check_parts(run, question_identity(objective, chart, sampler))  # the anchors of another run are not written over
+    check_parts(run, question_identity(objective, chart, sampler))  # the anchors of another run are not overwritten
     if subset.size != "auto" and not subset.size < objective.samples:
         raise SpecError(f"samples={subset.size!r}; expected 'auto' or a number below the {objective.samples} there are")
     cells = coarse_cells(sampler.axes)
@@ -138,7 +139,7 @@ def reduced(
 
 
 class _Noted:
-    """A sampler whose Landscape says something more."""
+    """A sampler whose Landscape records something more."""
 
     def __init__(self, sampler: Sampler, facts: Mapping[str, Any]) -> None:
         self.sampler = sampler
@@ -153,7 +154,7 @@ class _Noted:
         return self.sampler.start(told)
 
     def finish(self, landscape: xr.Dataset) -> xr.Dataset:
-        """Say it, after what the sampler says."""
+        """Record it, after what the sampler records."""
         result = self.sampler.finish(landscape)
         before = structured(result, "sampling").get("verdict")
         words = "; ".join(text for text in (before, self.facts["verdict"]) if text)
@@ -166,7 +167,7 @@ class Corrected(_Noted):
     Args:
         sampler: which points.
         anchors: where all samples were seen.
-        subsets: the subset, and others that tell its error.
+        subsets: the subset, and others that show its error.
         tolerance: wanted error.
         centre: values at the origin, of all samples.
         derived: numbers that follow from corrected ones.
@@ -241,7 +242,7 @@ def _smallest(anchors: Anchors, subset: Subset) -> Subsets | None:
 
 
 def _centre(objective: Objective, chart: Chart, sampler: Sampler, anchors: Anchors) -> dict[str, float]:
-    """The values of all samples at the origin: of the anchor that lies there, else evaluated."""
+    """The values of all samples at the origin: those of the anchor there, or else evaluated."""
     there = Places(sampler.axes, chart.axes).of(anchors.cells)
     at = np.flatnonzero((there == 0).all(axis=1))
     if not isinstance(chart, Plane) or not len(at):
@@ -276,7 +277,7 @@ def _anchors(
         each(ways, Plan())  # refuses what cannot be visited
         objective.move(origin_of(chart))
         start = time.perf_counter()
-        values = objective.each()  # what has no loss for each sample says so once, not at every anchor
+        values = objective.each()  # a loss without a value for each sample is reported once, not at every anchor
         seconds = time.perf_counter() - start
         asking = Asking(points=len(pending), seconds=seconds, centre=_means(objective, values.numpy()))
         plan = plan_of_each(ways, sampler.axes, asking)

@@ -1,7 +1,7 @@
 r"""What are the values between evaluated cells, and how wrong may they be?
 
 The values are those of a spline (:mod:`lossatlas.sampling.spline`). Every evaluated cell is held out in turn, which
-gives an honest error e_i at each of them, as a picture would show it: after its logarithm, and up to one range above
+gives an unbiased error e_i at each of them, as a picture would show it: after its logarithm, and up to one range above
 its clip, so that cells beside the clip are judged too. The error stated for another cell x is
 
 .. math:: κ \, s(x) \, P(x)^β, \qquad s(x) = \Big(\sum_j w_j \sqrt{e_j / P_j^β}\Big)^2,
@@ -11,7 +11,7 @@ out point j leaves, and j the nearest evaluated cells. β comes from holding out
 how the errors grow with a hole, and is small for noise, which does not decrease near a point. κ is a high quantile λ
 (``COVERED``) of what the same formula, applied to every held-out cell, would have needed. Both λ and the weights count
 a point by the number of cells without a value around it: points that crowd along a cliff say nothing about the plain
-beyond, where most cells are.
+beyond it, where most cells are.
 
 Points that were chosen for what was found around them are not a fair sample of the cells. Where some were drawn at
 random instead (``fresh``), κ is corrected by them, see :mod:`lossatlas.sampling.factor`.
@@ -59,7 +59,7 @@ ROUNDING = 1e-9
 
 
 class Shown(Protocol):
-    """What a picture makes of values, such as :class:`lossatlas.figure.ranges.Range`."""
+    """How a picture shows values, such as :class:`lossatlas.figure.ranges.Range`."""
 
     @property
     def limits(self) -> tuple[float, float]:
@@ -90,13 +90,13 @@ class AsIs:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What is known of every cell.
+    """What is known about every cell.
 
     Attributes:
         values: float64 [cells], interpolated; exact at the evaluated cells.
         errors: float64 [cells], stated error as a share of the shown range; 0 only at evaluated cells.
         distances: float64 [cells], distance to the nearest evaluated cell.
-        unbounded: float64 [cells], the spline, which may leave the range of what was seen.
+        unbounded: float64 [cells], the spline, which may leave the range of the evaluated values.
     """
 
     values: np.ndarray
@@ -175,7 +175,7 @@ def estimate(
         values: float64 [n], finite.
         show: how the values of all cells are shown. By default errors have the unit of the values.
         reach: size of a hole beyond which the error no longer grows, in holes that held-out cells leave; for values
-            that bend more often than they were evaluated.
+            that bend more often than they were sampled.
         fresh: int64, those of the known cells that were drawn at random; by default none was.
 
     Returns:
@@ -287,7 +287,7 @@ class _Fitted:
     shown: Shown
 
     def wrong(self, guesses: np.ndarray) -> np.ndarray:
-        """How far off guesses of the evaluated cells would be."""
+        """How far off predictions of the evaluated cells would be."""
         return apart(self.shown, guesses, self.values, beyond=BEYOND)
 
 
@@ -305,7 +305,7 @@ def _fitted(cells: np.ndarray, known: np.ndarray, values: np.ndarray, show: Show
 
 @dataclass(frozen=True)
 class _Formula:
-    """The stated errors for κ = 1, which κ the held-out points needed, and γ - β where it was asked for."""
+    """The stated errors for κ = 1, the κ that the held-out points needed, and γ - β if it was asked for."""
 
     bare: np.ndarray
     distances: np.ndarray
@@ -333,7 +333,7 @@ class _Near:
 
 
 def _near(cells: np.ndarray, points: np.ndarray) -> _Near:
-    from scipy.spatial import KDTree  # here and in the spline, since a scan of a whole grid is spared scipy
+    from scipy.spatial import KDTree  # imported here and in the spline: a scan of a whole grid does without scipy
 
     tree, count = KDTree(points), len(points)
     most = min(max(NEIGHBOURS, AROUND), count - 1)
@@ -384,7 +384,7 @@ def _growth_far(fitted: _Fitted, own: np.ndarray, wrong: np.ndarray, left: np.nd
 
 
 def _seen(fitted: _Fitted, errors: np.ndarray) -> np.ndarray:
-    """What of the errors is seen on a clipped picture: above the clip, as much as reaches below it."""
+    """The part of the errors that a clipped picture shows: above the clip, as much as reaches below it."""
     low, high = fitted.shown.limits
     above = fitted.shown.heights(fitted.filled, beyond=BEYOND) - fitted.shown.heights(fitted.filled)
     return np.asarray(np.maximum(errors - above / max(high - low, np.finfo(float).tiny), LEFT_ABOVE * errors))

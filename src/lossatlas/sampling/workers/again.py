@@ -1,7 +1,7 @@
 """Which parts of the work are recreated at a worker rather than sent? Random directions, and what was read from a file.
 
 The parcel holds the seed and options of a direction, and the file and number of a tensor that came from one, each with
-a hash of the bytes that must result. A worker that gets other bytes, or none, says so, and is sent them.
+a hash of the bytes that must result. A worker that gets other bytes, or none, says so, and is then sent the content.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["Made", "pickler_of"]
 
 
 class Made:
-    """What a parcel says of the content that is made again.
+    """What a parcel says about the content that is made again.
 
     Args:
         subject: what is measured, from which directions are drawn at the worker too.
@@ -38,7 +38,7 @@ class Made:
         self.number = 0
 
     def instead(self, given: Any) -> Any:
-        """How an object is made again, as ``__reduce__`` says it; NotImplemented where it travels itself."""
+        """How an object is made again, in the form of ``__reduce__``; NotImplemented if it travels itself."""
         if isinstance(given, Drawn) and self._draws_from(given):
             self.number += len(given)
             expected = {name: fingerprint(tensor) for name, tensor in given.items()}
@@ -59,7 +59,7 @@ class Made:
         return origin is not None and origin is self._model and all(type(t) is Tensor for t in given.values())
 
     def _read(self, given: Tensor) -> _Read | None:
-        """The memory of a tensor as something to read, one object for all tensors that share it."""
+        """The memory of a tensor as something readable, one object for all tensors that share it."""
         at = str(given.device), given.untyped_storage().data_ptr()
         if at not in self._kept:
             content = content_of(given)
@@ -69,7 +69,7 @@ class Made:
 
 
 class _Read:
-    """The bytes of a tensor of a source; unpickled, they are there."""
+    """The bytes of a tensor of a source; unpickling reads them."""
 
     def __init__(self, source: Source, number: int, expected: bytes) -> None:
         self._what = source, number, expected
@@ -90,7 +90,7 @@ def _drawn_again(subject: Any, how: Mapping[str, Any], expected: Mapping[str, by
     except Exception as fault:  # whatever another version of a library raises
         raise UnmadeError(f"direction {how}: {type(fault).__name__}: {fault}") from fault
     if {name: fingerprint(tensor) for name, tensor in found.items()} != expected:
-        raise UnmadeError(f"direction {how} comes out otherwise here")
+        raise UnmadeError(f"direction {how} comes out differently here")
     return found
 
 

@@ -21,10 +21,10 @@ from lossatlas.sampling.workers.subject import Parcel, evaluate, pack, share_thr
 __all__ = ["ADDRESS_SECONDS", "Dask", "DaskSession"]
 
 ADDRESS_SECONDS = 30
-"""How long a scheduler is waited for."""
+"""How long to wait for a scheduler."""
 
 AGAIN_SECONDS = 1.0
-"""How long another worker is waited for where one died while it was sent the work."""
+"""How long to wait for another worker if one died while it was sent the work."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class DaskSession(PoolSession):
     Args:
         client: of the cluster.
         parcel: the work.
-        close: what is done in the end.
+        close: what is called in the end.
     """
 
     advice = "Look into the logs of the workers"
@@ -117,7 +117,7 @@ class DaskSession(PoolSession):
 
     @property
     def workers(self) -> int:
-        """How many are there now; while none is, one, which is waited for."""
+        """How many there are now; while there is none, one, which is waited for."""
         return max(1, len(self.pool.nthreads()))
 
     @property
@@ -131,14 +131,14 @@ class DaskSession(PoolSession):
         """Hand a block to the cluster; one that came back for lack of the work goes to the same worker again."""
         if parcel is None:
             return self.pool.submit(evaluate, self.parcel.fingerprint, coordinates, pure=False)
-        there = self._there.get(id(parcel))  # the parcel itself, or that with all its bytes: the session keeps both
+        there = self._there.get(id(parcel))  # the parcel itself, or the one with all its bytes: the session keeps both
         if there is None or there.status != "finished":
             there = self._there[id(parcel)] = self._scattered(parcel)
         options = {"workers": [worker], "allow_other_workers": True} if worker else {}
         return self.pool.submit(evaluate, self.parcel.fingerprint, coordinates, there, pure=False, **options)
 
     def _scattered(self, parcel: Parcel) -> Any:
-        """The work put at some worker; at another one where that dies meanwhile."""
+        """The work placed at some worker; at another one if that dies in the meantime."""
         for _ in range(BREAKS):
             with contextlib.suppress(OSError):  # Dask's own for a connection that was closed, and for no worker in time
                 return self.pool.scatter(parcel, hash=False)
@@ -152,16 +152,16 @@ class DaskSession(PoolSession):
             ) from fault
 
     def wait(self, pending: Iterable[Any]) -> None:
-        """Until one of some futures is done."""
+        """Wait until one of some futures is done."""
         with contextlib.suppress(CancelledError):  # one that is cancelled is done too: see lost
             self._distributed.wait(list(pending), return_when="FIRST_COMPLETED")
 
     def lost(self, fault: BaseException) -> bool:
-        """Whether the worker died that had the only copy of the work. One that dies at a block is Dask's matter."""
+        """Whether the worker with the only copy of the work died. One that dies during a block is Dask's business."""
         return isinstance(fault, CancelledError)
 
     def revive(self) -> None:
-        """Send the work again, when it is asked for."""
+        """Send the work again, when it is requested."""
         self._there.clear()
         self.again()
 

@@ -39,7 +39,7 @@ def named(text: str) -> Executor:
     """The executor of a name.
 
     Args:
-        text: a name of :data:`NAMES`, with what it needs to know after a colon: ``"serial"``, ``"dask:4"``.
+        text: a name of :data:`NAMES`, with its argument after a colon: ``"serial"``, ``"dask:4"``.
 
     Returns:
         The executor.

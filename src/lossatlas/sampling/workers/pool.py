@@ -28,7 +28,7 @@ BREAKS = 3
 
 @dataclass(frozen=True)
 class Futures:
-    """Any executor of Python's own kind, as it is; its maker shuts it down.
+    """Any executor of Python's own kind, as it is; whoever made it shuts it down.
 
     Args:
         pool: the executor. Its workers must be able to import lossatlas.
@@ -49,12 +49,12 @@ class Futures:
     pool: futures.Executor
 
     def start(self, work: Work) -> Session:
-        """Pack the work; it travels when a worker says that it is missing."""
+        """Pack the work; it is sent when a worker says that it is missing."""
         return PoolSession(self.pool, pack(work))
 
 
 def workers_of(pool: Any) -> int:
-    """How many workers a pool has: what it says itself, or the cores of this machine."""
+    """How many workers a pool has: the number that it states, or the cores of this machine."""
     for name in ("_max_workers", "num_workers"):
         if isinstance(number := getattr(pool, name, None), int) and number > 0:
             return number
@@ -68,7 +68,7 @@ class Sent:
         session: that it belongs to.
         coordinates: of its points.
         future: of its answer, as it stands.
-        ahead: whether nobody has asked for it yet.
+        ahead: whether it has not been asked for yet.
     """
 
     def __init__(self, session: PoolSession, coordinates: np.ndarray, future: Any, *, ahead: bool = False) -> None:
@@ -76,7 +76,7 @@ class Sent:
         self.ahead, self.lost = ahead, False
 
     def done(self) -> bool:
-        """Whether the answer, or a fault, is there, so that nobody need wait for it.
+        """Whether the answer, or a fault, is there without waiting.
 
         Returns:
             Whether it is.
@@ -84,7 +84,7 @@ class Sent:
         return self.session.finished(self)
 
     def result(self) -> Answer:
-        """The answer, waited for.
+        """Wait for the answer.
 
         Returns:
             The answer.
@@ -100,11 +100,11 @@ class PoolSession:
     """Blocks handed to a pool. A worker that lacks the work is sent it, whichever block is being waited for.
 
     Args:
-        pool: who evaluates.
+        pool: evaluates the blocks.
         parcel: the work.
 
     Attributes:
-        meanwhile: called where the session waits; whether it did anything.
+        meanwhile: called while the session waits; returns whether it did anything.
     """
 
     advice = "Run the same again with fewer workers or a smaller batch"
@@ -136,7 +136,7 @@ class PoolSession:
         return self.at_once - sum(not sent.future.done() for sent in self._sent)
 
     def submit(self, coordinates: np.ndarray, *, ahead: bool = False) -> Sent:
-        """Hand over a block; one that is given ahead is let go of where a worker dies."""
+        """Hand over a block; one that is given ahead is dropped if a worker dies."""
         sent = Sent(self, coordinates, self._given(coordinates), ahead=ahead)
         self._sent.append(sent)
         return sent
@@ -144,7 +144,7 @@ class PoolSession:
     def wait_for(self, sent: Sent) -> Answer:
         """The answer of one block; whatever another worker lacks in the meantime is sent to it."""
         while True:
-            # Listed before they are looked at: one that ends in between ends the wait at once.
+            # Listed before they are checked: one that ends in between ends the wait at once.
             pending = [other.future for other in self._sent if not other.future.done()]
             if sent in [other for other in list(self._sent) if self.finished(other)]:
                 break
@@ -193,7 +193,7 @@ class PoolSession:
 
     @functools.cached_property
     def _whole(self) -> Parcel:
-        """The work with all its bytes, packed where a worker first needs them."""
+        """The work with all its bytes, packed when a worker first needs them."""
         return self.parcel.whole()
 
     def _given(self, coordinates: np.ndarray) -> Any:
@@ -206,11 +206,11 @@ class PoolSession:
             return self.give(coordinates)
 
     def give(self, coordinates: np.ndarray, parcel: Parcel | None = None, worker: str = "") -> Any:
-        """Hand a block to the pool, with the work beside it where it was missing."""
+        """Hand a block to the pool, along with the work if that was missing."""
         return self.pool.submit(evaluate, self.parcel.fingerprint, coordinates, parcel)
 
     def wait(self, pending: Iterable[Any]) -> None:
-        """Until one of some futures is done."""
+        """Wait until one of some futures is done."""
         futures.wait(pending, return_when=futures.FIRST_COMPLETED)
 
     def lost(self, fault: BaseException) -> bool:
@@ -218,10 +218,10 @@ class PoolSession:
         return False
 
     def revive(self) -> None:
-        """Put others in the place of workers that died, and hand all blocks over again."""
+        """Replace workers that died, and hand all blocks over again."""
 
     def again(self) -> None:
-        """Hand over all blocks that have no answer yet, once more, but for those given ahead: one may have killed."""
+        """Hand over again all blocks without an answer, except those given ahead: one may have killed the worker."""
         for sent in list(self._sent):
             if not sent.future.done() or sent.future.cancelled() or sent.future.exception() is not None:
                 if sent.ahead:

@@ -147,9 +147,9 @@ class _OwnPool(PoolSession):
         self.again()
 
     def __exit__(self, *about: object) -> None:
-        under_way = any(not sent.future.done() for sent in self._sent)  # of a run that ended: what nobody asked for
+        under_way = any(not sent.future.done() for sent in self._sent)  # of a run that ended: blocks nobody asked for
         super().__exit__(*about)
-        if about[0] is not None or under_way:  # nobody waits for it, nor for processes that are still starting
+        if about[0] is not None or under_way:  # do not wait for it, nor for processes that are still starting
             for process in list((getattr(self.pool, "_processes", None) or {}).values()):
                 process.terminate()
         self.pool.shutdown(wait=True, cancel_futures=True)
@@ -165,7 +165,7 @@ def _begin(parcel: Parcel, devices: Any) -> None:
     try:
         keep(parcel)
     except (SpecError, UnmadeError):
-        return  # said at the first block, when the parcel is asked for again
+        return  # reported at the first block, when the parcel is requested again
 
 
 def _end_with_the_driver() -> None:

@@ -1,10 +1,10 @@
 """How does the work reach a worker? Packed once, kept there by fingerprint, and requested where it is missing.
 
-What a worker is told of a block is a fingerprint and the coordinates. A worker that does not have the work of that
-fingerprint says so (:class:`Missing`) and is sent it, in memory: nothing is written to a disk. It is pickled by
-``torch.save``, which stores shared memory once, with ``cloudpickle`` where that is installed, which takes along what is
-defined in a script or a notebook. What a worker can draw or read again, it is told how
-(:mod:`lossatlas.sampling.workers.again`); one where that comes out otherwise is sent the whole.
+For each block, a worker gets a fingerprint and the coordinates. A worker that does not have the work with that
+fingerprint says so (:class:`Missing`) and is sent it, in memory: nothing is written to disk. It is pickled by
+``torch.save``, which stores shared memory once, with ``cloudpickle`` if that is installed, which takes along what is
+defined in a script or a notebook. For what a worker can draw or read again, it gets instructions
+(:mod:`lossatlas.sampling.workers.again`); a worker where the result differs is sent the whole.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Parcel:
         content: the work, pickled.
         versions: of what the values depend on, where it was packed.
         threads: that torch may use for a point; None leaves it to the worker.
-        work: what was packed, where something of it is to be made again; it stays with the driver.
+        work: what was packed, if part of it is to be made again; it stays with the driver.
     """
 
     fingerprint: str
@@ -73,11 +73,11 @@ class Parcel:
 
 @dataclass(frozen=True, kw_only=True)
 class Missing:
-    """What a worker answers that has no work of this fingerprint.
+    """The answer of a worker that has no work with this fingerprint.
 
     Attributes:
         worker: who it is, for an executor that can send to one worker.
-        whole: whether it was told how to make it, and could not.
+        whole: whether it had instructions to make it, and could not.
     """
 
     worker: str
@@ -86,7 +86,7 @@ class Missing:
 
 @dataclass(frozen=True, kw_only=True)
 class Refused:
-    """What a worker answers that cannot take the work.
+    """The answer of a worker that cannot take the work.
 
     Attributes:
         note: why, in words.
@@ -96,7 +96,7 @@ class Refused:
 
 
 def pack(work: Work, *, threads: int | None = None) -> Parcel:
-    """Pack work for its way.
+    """Pack work for sending.
 
     Args:
         work: what blocks are evaluated with.
@@ -159,7 +159,7 @@ def _by_value() -> Iterator[Any]:
 
 
 def _unfindable(name: str, module: ModuleType) -> bool:
-    """Whether a module is a file of the user's that is not found by its name."""
+    """Whether a module is a user's file that cannot be found by its name."""
     spec = getattr(module, "__spec__", None)
     origin = getattr(spec, "origin", None) or ""
     if spec is None or spec.name != name or not origin.endswith(".py") or origin.startswith(_INSTALLED):
@@ -207,11 +207,11 @@ def evaluate(fingerprint: str, coordinates: np.ndarray, parcel: Parcel | None = 
 
 
 def keep(parcel: Parcel) -> None:
-    """Unpack work at a worker and keep it; the oldest goes where there are too many.
+    """Unpack work at a worker and keep it; the oldest is dropped if there are too many.
 
     Raises:
         SpecError: it was packed with other versions, or cannot be unpacked here.
-        UnmadeError: what is to be made here comes out otherwise.
+        UnmadeError: what is made here differs.
     """
     own = _versions()
     if differing := [
@@ -241,7 +241,7 @@ def keep(parcel: Parcel) -> None:
 
 
 def address() -> str:
-    """Who this worker is: its address in a Dask cluster, else host and process."""
+    """Who this worker is: its address in a Dask cluster, otherwise host and process."""
     if "distributed" in sys.modules:
         from distributed import get_worker
 

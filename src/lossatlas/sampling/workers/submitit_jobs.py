@@ -130,7 +130,7 @@ def serve(address: str) -> None:
 
 
 def _end(client: Any, jobs: list[Any]) -> None:
-    with contextlib.suppress(Exception):  # a worker that is gone already
+    with contextlib.suppress(Exception):  # a worker that has already gone
         client.retire_workers(close_workers=True)
     last = time.monotonic() + END_SECONDS
     while time.monotonic() < last and not all(job.done() for job in jobs):

@@ -2,8 +2,8 @@
 
 Every process (rank) runs the same script, and so the same scan: it asks for the same blocks in the same order. In a
 round each group evaluates the block that is its own, all ranks of it together, so that collectives within ``forward``
-are entered by all of them; then all ranks are told all answers. Only rank 0 has the run folder; the others keep what
-they were told in memory.
+are entered by all of them; then all ranks receive all answers. Only rank 0 has the run folder; the others keep what
+they received in memory.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SAME = 1e-6
 HOW = "start all processes by torchrun --nproc-per-node=4 scan.py"
 
 _CONTROL: dict[Any, Any] = {}
-"""The group by which ranks are told of each other, beside the one of all processes that it belongs to."""
+"""The group by which ranks hear of each other, with the group of all processes that it belongs to."""
 
 Found = TypeVar("Found")
 
@@ -53,7 +53,7 @@ class Torchrun:
         size: ranks in a group; with 1 every rank has the whole model.
 
     Raises:
-        SpecError: less than one.
+        SpecError: the number is less than one.
 
     Example:
         >>> Torchrun.named("2").size, Torchrun.named("").size
@@ -83,7 +83,7 @@ class Torchrun:
 
     @property
     def rank(self) -> int:
-        """Which of the processes this is; those who were not started by ``torchrun`` are refused.
+        """Which of the processes this is; those not started by ``torchrun`` are refused.
 
         Raises:
             SpecError: they are not, or do not make whole groups.
@@ -117,7 +117,7 @@ class Torchrun:
                 )
 
     def _beyond(self, chart: Chart, objective: Any) -> str:
-        """How the model or the plane of this rank is spread in a way that cannot be; empty where it is not."""
+        """In which impossible way the model or the plane of this rank is spread; empty if it is not."""
         start = self.rank // self.size * self.size
         mine = list(range(start, start + self.size))
         for name, tensor in objective.origin.items():
@@ -148,7 +148,7 @@ class Torchrun:
 
 
 def _for_all(spec: RunSpec) -> RunSpec:
-    """What all ranks must ask alike; the code of a model that is spread may read its rank."""
+    """What all ranks must agree on; the code of a model that is spread may read its rank."""
     code = {name: told for name, told in spec.identity.get("code", {}).items() if name != "model"}
     return replace(spec, identity={**spec.identity, "code": code})
 
@@ -161,7 +161,7 @@ def _stored(plane: Plane) -> list[dict[str, Any]]:
 def asked(
     executor: Executor, plan: Any, progress: bool | None, *, shard: object, samples: object
 ) -> tuple[Any, bool | None]:
-    """How a scan is done on this rank, as far as it was asked for; where there are no ranks, as it was asked for.
+    """How a scan is done on this rank, as far as the request goes; without ranks, as requested.
 
     Returns:
         The plan, of groups "plain"; and whether there is a bar, which only rank 0 shows.
@@ -182,7 +182,7 @@ def asked(
 
 
 def first(executor: Executor, make: Callable[[], Found]) -> Found:
-    """What is found out once: by this process; of several ranks by rank 0, which tells the others.
+    """What is determined once: by this process or, of several ranks, by rank 0, which tells the others.
 
     Returns:
         What was found.
@@ -209,10 +209,10 @@ def first(executor: Executor, make: Callable[[], Found]) -> Found:
 def opened(
     executor: Executor, begin: Callable[[], AbstractContextManager[RunFolder | MemoryRun]], spec: RunSpec
 ) -> Iterator[RunFolder | MemoryRun]:
-    """The journal of a run; of several ranks, rank 0 has it, and the others what it held in the beginning.
+    """The journal of a run; of several ranks, rank 0 has it, and the others have what it held at the start.
 
     Args:
-        executor: who evaluates.
+        executor: what evaluates.
         begin: opens it.
         spec: what the run is.
 
@@ -238,7 +238,7 @@ def opened(
 
 
 def _control() -> Any:
-    """The group of all ranks through which they are told of each other, made once, on the CPU."""
+    """The group of all ranks through which they hear of each other, made once, on the CPU."""
     everybody = ranks.group.WORLD
     if everybody not in _CONTROL:
         _CONTROL.clear()
@@ -247,7 +247,7 @@ def _control() -> Any:
 
 
 def _gathered(mine: Any) -> list[Any]:
-    """What every rank has to say, told to all, in their order."""
+    """What every rank has to say, sent to all, in their order."""
     every: list[Any] = [None] * ranks.get_world_size()
     try:
         ranks.all_gather_object(every, mine, group=_control())
@@ -260,7 +260,7 @@ def _gathered(mine: Any) -> list[Any]:
 
 
 class _Sent:
-    """A block whose round may not have been yet."""
+    """A block whose round may not have taken place yet."""
 
     def __init__(self, rounds: _Rounds, coordinates: np.ndarray) -> None:
         self._rounds, self.coordinates = rounds, coordinates
@@ -294,7 +294,7 @@ class _Rounds:
         return sent
 
     def go(self) -> None:
-        """Evaluate what waits. All ranks stop together, or none."""
+        """Evaluate what is waiting. All ranks stop together, or none."""
         blocks, self._waiting = self._waiting, []
         alike = None if self._tried else self._alike(blocks[0].coordinates[:1])
         group = self._rank // self._size
@@ -310,7 +310,7 @@ class _Rounds:
             stopping.release()
 
     def _alike(self, point: np.ndarray) -> Answer:
-        """The answer of a point at which all groups stand."""
+        """The answer for a point that all groups evaluate."""
         return _agreed(_gathered(self._answered(point)))
 
     def _answered(self, coordinates: np.ndarray) -> Answer:
