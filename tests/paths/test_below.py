@@ -131,7 +131,7 @@ def test_files_that_others_wrote_are_named(tmp_path: Path) -> None:
     told = {"plane": "../..", "points": 5, "origin": 1, "written": 0}
     (folder / "surface" / SURFACES).write_text(checksum.sealed(told, indent=None) + "\n")
     (folder / "surface" / LOSSES).write_text("no json\n")
-    with pytest.raises(SpecError, match="is no such line"):
+    with pytest.raises(SpecError, match="is not such a line"):
         surfaces(folder)
     with pytest.raises(SpecError, match="delete the folder surface"):
         losses_of(folder)

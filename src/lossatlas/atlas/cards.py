@@ -1,4 +1,4 @@
-"""What does the overview say of a result, without reading more of it than it must?"""
+"""What does the overview say about a result, without reading more of it than it must?"""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ FINDINGS = "findings.json"
 
 
 def card(path: Path, name: str, kind: str) -> dict[str, Any]:
-    """What is said of a result.
+    """What is said about a result.
 
     Args:
-        path: where it lies.
-        name: what it is called where it has no title.
+        path: where it is.
+        name: what it is called if it has no title.
         kind: its kind.
 
     Returns:
@@ -68,7 +68,7 @@ def counts(path: Path, spec: RunSpec) -> dict[str, int]:
 
 
 def is_flatness(path: Path) -> bool:
-    """Whether a file is a table of measures of flatness: it says so in its first lines."""
+    """Whether a file is a table of measures of flatness, as its first lines say."""
     try:
         with path.open("rb") as file:
             return b'"kind": "flatness"' in file.read(200)
@@ -146,6 +146,6 @@ def _range(path: Path) -> dict[str, Any]:
 
 
 def _text(attribute: Any) -> str:
-    if isinstance(attribute, np.ndarray):  # netCDF has numbers as arrays of one
+    if isinstance(attribute, np.ndarray):  # netCDF stores numbers as arrays of length one
         return ", ".join(map(_text, attribute.ravel()))
     return attribute.decode() if isinstance(attribute, bytes) else "" if attribute is None else str(attribute)

@@ -37,7 +37,7 @@ class Guard:
     """An ASGI application around another one. It answers 403 to what is not allowed and puts the policy on the rest.
 
     A name other than that of this machine in ``Host`` is the mark of DNS rebinding; another ``Origin``, or a request
-    that the browser says comes from another site, is a page elsewhere that tries its luck.
+    that the browser says comes from another site, is another site's page trying its luck.
 
     Args:
         app: what is guarded.
@@ -68,7 +68,7 @@ class Guard:
         await self.app(scope, receive, marked)
 
     def refused(self, method: str, headers: Iterable[tuple[bytes, bytes]]) -> str:
-        """Why a request is refused; empty where it is not."""
+        """Why a request is refused; empty if it is not."""
         given = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers}
         host = given.get("host", "")
         if _name(f"http://{host}") not in _NAMES:

@@ -17,10 +17,10 @@ __all__ = ["candidates", "over"]
 
 
 def candidates(shelf: Shelf, entries: Sequence[Entry]) -> tuple[Entry, ...]:
-    """Entries of which one may lie over what is drawn.
+    """Entries one of which may be laid over what is drawn.
 
     Args:
-        shelf: where they are looked for.
+        shelf: where to look for them.
         entries: what is drawn.
 
     Returns:
@@ -41,7 +41,7 @@ def over(surface: xr.Dataset, maps: Sequence[Entry]) -> xr.Dataset | None:
         maps: from :func:`candidates`.
 
     Returns:
-        The map; nothing where none says that it is of the same network and plane. Names alone do not say so, since two
+        The map; nothing if none is known to be of the same network and plane. Names do not prove that, since two
         networks of one class have the same: both must have the fingerprint of the network.
     """
     network = _network(surface)

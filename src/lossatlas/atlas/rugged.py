@@ -1,4 +1,4 @@
-"""How rugged is each result? Worked out once the list has gone out, and kept until the result changes."""
+"""How rugged is each result? Computed once the list has been sent, and kept until the result changes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Rugged", "spreads"]
 
 _KINDS = ("landscape", "seeds")
 _MOST = 2_000_000
-"""Cells of the largest field that is looked at without being asked for."""
+"""Cells of the largest field that is examined unprompted."""
 
 
 def spreads(runs: Sequence[xr.Dataset]) -> dict[str, Spread]:
@@ -31,7 +31,7 @@ def spreads(runs: Sequence[xr.Dataset]) -> dict[str, Spread]:
         runs: one for each direction seed.
 
     Returns:
-        By measure; empty where there is no loss, the way is bent, or the points are too few or unevenly spaced.
+        By measure; empty if there is no loss, the path is bent, or the points are too few or unevenly spaced.
     """
     if any("loss" not in one or bent(one) for one in runs):
         return {}
@@ -42,7 +42,7 @@ def spreads(runs: Sequence[xr.Dataset]) -> dict[str, Spread]:
 
 
 class Rugged:
-    """The ruggedness of finished results, for their cards: the first list goes out without it."""
+    """The ruggedness of finished results, for their cards: the first list is sent without it."""
 
     def __init__(self) -> None:
         self._found: dict[str, tuple[str, float]] = {}
@@ -52,7 +52,7 @@ class Rugged:
         self._thread: threading.Thread | None = None
 
     def card(self, entry: Entry, card: dict[str, Any]) -> dict[str, Any]:
-        """The card of an entry, with its ruggedness where that is known; where not, it is worked out next.
+        """The card of an entry, with its ruggedness if that is known; if not, it is computed next.
 
         Args:
             entry: the entry.

@@ -42,7 +42,7 @@ _CARD = {
             "minimum": 0,
             "maximum": 1,
             "description": "Share of the rise and fall along rays from the centre that falls again after a rise; "
-            "worked out after the first list.",
+            "computed after the first list.",
         },
     },
     "additionalProperties": False,

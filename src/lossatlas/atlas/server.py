@@ -1,4 +1,4 @@
-"""How does a browser ask? Through the few routes of the atlas: the page, the list, a scene, what happens, a figure."""
+"""What can a browser request? The few routes of the atlas: the page, the list, a scene, events, a figure."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ __all__ = ["FORMATS", "MOST", "application", "framed"]
 
 FORMATS = {"pdf": "application/pdf", "svg": "image/svg+xml", "png": "image/png", "html": "text/html"}
 MOST = 6
-"""So many landscapes are compared at once."""
+"""How many landscapes are compared at once."""
 
 
 def framed(landscapes: list[xr.Dataset], view: View) -> bytes:
-    """A scene for the wire: the length of its words (uint32, little-endian), the words as JSON, then its arrays.
+    """A scene as it is sent: the length of its words (uint32, little-endian), the words as JSON, then its arrays.
 
     Args:
         landscapes: what is drawn together.
@@ -74,7 +74,7 @@ class _Desk:
         return [entry for entry in found if entry is not None]
 
     def fetched(self, request: Request) -> bytes:
-        """The scene that a request asks for, made again only where something in it has changed."""
+        """The scene that a request asks for, made again only if something in it has changed."""
         entries, small = tuple(self.asked(request)), "small" in request.query_params
         maps = () if small else candidates(self.shelf, entries)
         return self.scene(entries, maps, tuple(entry.version for entry in (*entries, *maps)), small)
@@ -94,18 +94,18 @@ class _Desk:
 
 
 def _seen(entries: Sequence[Entry]) -> tuple[list[xr.Dataset], View]:
-    """What is drawn of some results: several paths in one plane where they can be, everything else side by side."""
+    """What is drawn of some results: several paths in one plane if possible, everything else side by side."""
     if len(entries) > 1 and all(entry.kind == "path" for entry in entries):
         for ground in entries:
             with contextlib.suppress(SpecError):
                 return ground.seen_with([one for one in entries if one is not ground])
-        with contextlib.suppress(SpecError):  # no surface is there: the plane that all of them span
+        with contextlib.suppress(SpecError):  # there is no surface: use the plane that all of them span
             return entries[0].seen_beside(entries[1:])
     return _together(entries, [entry.seen() for entry in entries])
 
 
 def _together(entries: Sequence[Entry], seen: Sequence[tuple[list[xr.Dataset], View]]) -> tuple[list[xr.Dataset], View]:
-    """Several results in one picture: what lies upon each stays with its panel, and no two have one name."""
+    """Several results in one picture: what lies on each stays with its panel, and no two have the same name."""
     landscapes = [one for part, _ in seen for one in part]
     if len(seen) == 1:
         return landscapes, seen[0][1]
@@ -145,7 +145,7 @@ def application(shelf: Shelf, token: str, *, every: float = 0.5) -> Any:
     async def bad(request: Request, fault: Exception) -> Response:
         return JSONResponse({"fault": str(fault)}, status_code=400)
 
-    # Words are sent compressed, which counts through a tunnel; events must not wait for more, and arrays hardly shrink.
+    # Words are sent compressed, which matters through a tunnel; events must not be buffered, and arrays hardly shrink.
     small = [Middleware(GZipMiddleware, compresslevel=6)]
     routes = [
         Route("/", _page, methods=["GET"]),

@@ -1,4 +1,4 @@
-"""What does the page show beside reliefs: words, tables and pictures of a result, and the numbers of a comparison?"""
+"""What does the page show besides reliefs: words, tables and pictures of a result, and the numbers of a comparison?"""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MOST_ROWS = 500
 
 
 def sheet(entry: Entry) -> dict[str, Any]:
-    """Words, tables and the number of pictures of a result that is no field.
+    """Words, tables and the number of pictures of a result that is not a field.
 
     Args:
         entry: a connection, a table of flatness, numbers or a study.
@@ -146,7 +146,8 @@ def compared(entries: Sequence[Entry]) -> dict[str, Any]:
         entries: two or more.
 
     Returns:
-        As :func:`sheet`. An interval, and a verdict, need several direction seeds; the words say so where they lack.
+        As :func:`sheet`. An interval, and a verdict, need several direction seeds; the words say so if these are
+        missing.
 
     Raises:
         SpecError: one is damaged.

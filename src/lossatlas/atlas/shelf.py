@@ -1,4 +1,4 @@
-"""Which results lie in the folders that were named, and what is each? Nothing else is ever opened."""
+"""Which results are in the folders that were named, and what is each? Nothing else is ever opened."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _DEEP = 4
 _OPEN = ("seeds", "study")
 _MOST = 2000
 _SMALL = 40
-# Seconds for which a look into the folders is good enough, where nobody asks for the list.
+# Seconds for which a look into the folders is recent enough, unless the list itself is requested.
 _FRESH = 2.0
-# Interpolating what is still to come takes longer than it helps on larger planes.
+# On larger planes, interpolating what is still to come costs more time than it is worth.
 _PREVIEWED = 20_000
 
 
@@ -42,8 +42,8 @@ class Entry:
     """A result that may be served.
 
     Attributes:
-        id: what the page calls it: says nothing of where it lies.
-        path: where it lies.
+        id: what the page calls it; it does not reveal where it is.
+        path: where it is.
         name: its path below the folder that was named.
         kind: a name of :data:`lossatlas.results.opening.KINDS`, or "study".
     """
@@ -73,7 +73,7 @@ class Entry:
         return hashlib.sha256("|".join(found).encode()).hexdigest()[:16]
 
     def seen(self) -> tuple[list[xr.Dataset], View]:
-        """What is drawn, and how; of a run that is not finished, with what is to come interpolated where that is quick.
+        """What is drawn, and how; for an unfinished run, with what is still to come interpolated if that is quick.
 
         Returns:
             Landscapes, several of seeds on one axis, and the view.
@@ -95,7 +95,7 @@ class Entry:
         return [preview(found) if found["status"].size <= _PREVIEWED else found], self._view(found)
 
     def seen_with(self, others: Sequence[Entry]) -> tuple[list[xr.Dataset], View]:
-        """Several paths upon the surface below this one; see :meth:`~lossatlas.atlas.trail.Trail.with_others`."""
+        """Several paths on the surface below this one; see :meth:`~lossatlas.atlas.trail.Trail.with_others`."""
         landscape, view = self._trail.with_others([one._trail for one in others])
         return [landscape], view
 
@@ -113,7 +113,7 @@ class Entry:
         return [preview(found.isel(steps))], self._view(found)
 
     def _view(self, found: xr.Dataset) -> View:
-        """A map of curvature begins with its ratio; upon a surface lie the paths and points that its run keeps."""
+        """A map of curvature begins with its ratio; on a surface lie the paths and points that its run keeps."""
         value = "ratio" if self.kind == "curvature map" and "ratio" in found else "loss"
         return View(value=value, overlays=kept(self.path))
 
@@ -122,12 +122,12 @@ class Entry:
         return trail.Trail(self.path, self.name)
 
     def card(self) -> dict[str, Any]:
-        """What the overview says of it."""
+        """What the overview says about it."""
         return self._trail.card() if self.kind == "path" else cards.card(self.path, self.name, self.kind)
 
 
 def named(entries: Sequence[Entry]) -> list[str]:
-    """A name for each of several entries: the last part of its path, or all of it where that tells two no more apart.
+    """A name for each of several entries: the last part of its path, or all of it if that no longer tells two apart.
 
     Args:
         entries: different ones.
@@ -180,7 +180,7 @@ class Shelf:
                 name = root.name if inside == root else f"{root.name}/{inside.relative_to(root).as_posix()}"
                 number = hashlib.sha256(os.fsencode(inside)).hexdigest()[:12]
                 made = Entry(id=number, path=inside, name=name, kind=kind)
-                # What was read of a path is not read again.
+                # What has been read of a path is not read again.
                 found.setdefault(inside, self._known[number] if self._known.get(number) == made else made)
         self._known = {entry.id: entry for entry in found.values()}
         self._looked = time.monotonic()
@@ -191,14 +191,14 @@ class Shelf:
         return list(self._known.values()) if time.monotonic() - self._looked < _FRESH else self.entries()
 
     def entry(self, number: str) -> Entry | None:
-        """The entry with an id, or nothing: a path is never taken from a request."""
+        """The entry with an id, or nothing: no file path is ever taken from a request."""
         known = self._known.get(number)
         if known is not None and known.path.exists():
             return known
         return next((one for one in self.entries() if one.id == number), None)
 
     def card(self, entry: Entry) -> dict[str, Any]:
-        """What the overview says of an entry; read again only where it has changed."""
+        """What the overview says about an entry; read again only if it has changed."""
         version = entry.version
         known = self._cards.get(entry.id)
         if known is None or known[0] != version:
@@ -216,7 +216,7 @@ def _told(entry: Entry) -> dict[str, Any]:
 
 
 def _results(root: Path, deep: int) -> Iterator[tuple[Path, str]]:
-    """Results below a folder, each with its kind; what cannot be read is passed over."""
+    """Results below a folder, each with its kind; what cannot be read is skipped."""
     if root.is_file():
         if root.suffix.lower() == ".nc":
             yield root, "landscape"

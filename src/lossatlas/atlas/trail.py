@@ -34,7 +34,7 @@ _EMPTY = 9
 
 
 def files(folder: Path) -> list[Path]:
-    """Whatever changes when a path or a surface below it grows."""
+    """Something that changes whenever a path or a surface below it grows."""
     found = [folder / INDEX, folder / FOLDER / SURFACES, folder / FOLDER / LOSSES]
     try:
         newest = surfaces(folder)[-1:]
@@ -72,7 +72,7 @@ class Trail:
         self._lock = threading.Lock()
 
     def card(self) -> dict[str, object]:
-        """What the overview says of it."""
+        """What the overview says about it."""
         _, entries = read_index(self.folder)
         last = entries[-1] if entries else {}
         loss = last.get("loss")
@@ -89,10 +89,10 @@ class Trail:
         }
 
     def seen(self) -> tuple[xr.Dataset, View]:
-        """The Landscape and the view of it that has the path upon it.
+        """The Landscape, and the view of it with the path on it.
 
         Returns:
-            Both. Where no surface is there, no cell of the Landscape is sampled.
+            Both. If there is no surface, no cell of the Landscape is sampled.
 
         Raises:
             SpecError: the folder is damaged, or has fewer than two checkpoints.
@@ -119,7 +119,7 @@ class Trail:
         return _bare(self.title, [path])
 
     def _losses(self, position: Position) -> np.ndarray:
-        """The losses of the networks themselves, where they were evaluated."""
+        """The losses of the networks themselves, if they were evaluated."""
         known = losses_of(self.folder)
         return np.array([known.get(one.step, np.nan) for one in position.checkpoints])
 
@@ -130,7 +130,7 @@ class Trail:
             others: the other paths.
 
         Returns:
-            A Landscape of which no cell is sampled, and the view that has all paths upon it, each under its own name.
+            A Landscape of which no cell is sampled, and the view with all paths on it, each under its own name.
 
         Raises:
             SpecError: a path has fewer than two checkpoints, or another network was trained.
@@ -158,13 +158,13 @@ class Trail:
         return _bare(" · ".join(one.title for one in trails), paths)
 
     def with_others(self, others: Sequence[Trail]) -> tuple[xr.Dataset, View]:
-        """The surface below this path, with other paths of the same network upon it.
+        """The surface below this path, with other paths of the same network on it.
 
         Args:
             others: the other paths.
 
         Returns:
-            The Landscape and the view that has all paths upon it, each under its own name.
+            The Landscape, and the view with all paths on it, each under its own name.
 
         Raises:
             SpecError: no surface below this path was sampled yet, a path has fewer than two checkpoints, or another
@@ -180,7 +180,7 @@ class Trail:
         return landscape, replace(view, overlays=paths)
 
     def _upon(self, below: _Below, name: str) -> overlays.Path:
-        """This path upon a surface that was sampled for another."""
+        """This path on a surface that was sampled for another."""
         with self._lock:
             position = self._growing.look()
             if position is None:
@@ -224,7 +224,7 @@ class Trail:
 
 
 def _bare(title: str, paths: Sequence[overlays.Path]) -> tuple[xr.Dataset, View]:
-    """Paths in their plane, where no surface has been sampled: each point stands at its own loss."""
+    """Paths in their plane, if no surface has been sampled: each point is at the height of its own loss."""
     coordinates = np.concatenate([np.column_stack([path.x, path.y]) for path in paths])
     low, high = coordinates.min(axis=0), coordinates.max(axis=0)
     extent = float((high - low).max()) or 1.0
@@ -256,7 +256,7 @@ def _heights(path: overlays.Path) -> np.ndarray:
 
 
 def _eye(path: overlays.Path) -> tuple[float, float]:
-    """Elevation and azimuth from where the path is seen to come down towards the reader, a little from the side."""
+    """Elevation and azimuth from which the path is seen to come down towards the reader, a little from the side."""
     way = np.array([path.x[-1] - path.x[0], path.y[-1] - path.y[0]])
     return 34.0, float(np.degrees(np.arctan2(way[1], way[0])) + 35.0)
 
@@ -272,7 +272,7 @@ def _words(position: Position) -> str:
 
 
 def _marks(checkpoints: tuple[Checkpoint, ...], coordinates: np.ndarray) -> list[tuple[int, str]]:
-    """What stands beside the path: its start, its newest point, and where the learning rate fell, if there is room."""
+    """The labels beside the path: its start, its newest point, and where the learning rate fell, if there is room."""
     last = len(checkpoints) - 1
     found = {0: "start", last: f"step {checkpoints[last].step}"}
     room = 0.1 * float(np.ptp(coordinates, axis=0).max())

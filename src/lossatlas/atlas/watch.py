@@ -1,4 +1,4 @@
-"""What has happened to a run since? One look at its journal for all who watch it; the run itself is never asked."""
+"""What has happened to a run since? One look at its journal serves all who watch; the run is not disturbed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SILENT = 15.0
 
 
 class Watch:
-    """Tells pages how far runs are.
+    """Tells pages how far runs have got.
 
     Args:
         shelf: the runs.
@@ -32,13 +32,13 @@ class Watch:
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def end(self) -> None:
-        """Tell all who listen that there is nothing more to come: the server stops."""
+        """Tell all listeners that nothing more will come: the server stops."""
         for listeners in self._listeners.values():
             for queue in listeners:
                 queue.put_nowait({})
 
     async def events(self, number: str) -> AsyncIterator[str]:
-        """Server-sent events of a run: how far it is now, and again whenever that changes.
+        """Server-sent events of a run: how far it has got, and again whenever that changes.
 
         Args:
             number: the id of an entry.
@@ -88,7 +88,7 @@ class Watch:
         self._tasks.pop(number, None)
 
     def _state(self, number: str) -> dict[str, Any]:
-        """How far a run is; empty where it cannot be read, as between its first two files."""
+        """How far a run has got; empty if it cannot be read, as between its first two files."""
         entry = self.shelf.entry(number)
         if entry is None:
             return {"version": "", "gone": True}

@@ -16,7 +16,7 @@ _NOTES = 8
 
 
 class Known(Protocol):
-    """What is known of a checkpoint, see :class:`lossatlas.paths.findings.Checkpoint`."""
+    """What is known about a checkpoint, see :class:`lossatlas.paths.findings.Checkpoint`."""
 
     @property
     def step(self) -> int:
@@ -95,7 +95,7 @@ def falls(checkpoints: Sequence[Known]) -> list[tuple[int, str]]:
 
 
 def _float(number: Any) -> float:
-    """A number of somebody's file: an integer that no float can hold is infinite."""
+    """A number from a user's file: an integer that no float can hold becomes infinite."""
     try:
         return math.nan if number is None else float(number)
     except OverflowError:
@@ -103,7 +103,7 @@ def _float(number: Any) -> float:
 
 
 def _noted(checkpoints: Sequence[Known]) -> dict[str, list[Any]]:
-    """What else was recorded as a number, as a test error."""
+    """What else was recorded as a number, such as a test error."""
     notes = [one.notes or {} for one in checkpoints]
     names = [name for name in dict.fromkeys(name for one in notes for name in one) if _number(notes, name)]
     return {name: [one.get(name) for one in notes] for name in names[:_NOTES]}

@@ -32,7 +32,7 @@ __all__ = ["Below"]
 
 _MARGIN = 1.0
 _LOST = 0.15
-"""A plane is abandoned once it misses this much more of the path's variance than the present principal plane."""
+"""A plane is abandoned once it misses this much more of the path's variance than the current principal plane."""
 
 
 @dataclass
@@ -51,7 +51,7 @@ class Below:
         spent: seconds so far.
 
     Raises:
-        SpecError: bad numbers.
+        SpecError: a number is out of range.
     """
 
     folder: Path
@@ -102,7 +102,7 @@ class Below:
         return path if float(np.ptp(np.diag(path.gram))) > 0 else None
 
     def _left_behind(self, path: Trajectory) -> bool:
-        """Whether the path has left the plane, or the grid upon it."""
+        """Whether the path has left the plane, or the grid on it."""
         if len(path) == self._seen or self._made is None:
             return False
         plane, bounds, _ = self._made
@@ -110,7 +110,7 @@ class Below:
         ends = np.array([bounds[axis][:2] for axis in plane.axes])
         if (over.coordinates < ends[:, 0]).any() or (over.coordinates > ends[:, 1]).any():
             return True
-        if self._next < self.points:  # the surface is still being sampled: it is finished first
+        if self._next < self.points:  # the surface is still being sampled, and is finished first
             return False
         total = float(np.trace(path.gram - path.gram.mean(axis=0)))
         missed = float((over.residual**2).sum()) / total
@@ -170,7 +170,7 @@ def _turned(plane: Plane, before: Plane) -> Plane:
 
 
 def _mixed(plane: Plane, weights: np.ndarray) -> dict[str, Tensor]:
-    """A direction of the plane: so much of each of its own."""
+    """A direction of the plane: a given multiple of each of its own."""
     ways = list(plane.directions.values())
     scaled = [{name: float(weight) * way[name] for name in way} for weight, way in zip(weights, ways, strict=True)]
     return {name: torch.stack([one[name] for one in scaled]).sum(dim=0) for name in scaled[0]}

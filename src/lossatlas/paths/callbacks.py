@@ -97,7 +97,7 @@ class QuickLine:
             return sample(objective, plane, grid, progress=False, plan="plain")
 
     def show(self, model: nn.Module, to: Any, step: int) -> None:
-        """Log the line through a model as it is now, where there is something to log it to."""
+        """Log the line through a model as it is now, if there is something to log it to."""
         if to is not None:
             self.log(self.sample(model), to, step)
 
@@ -111,7 +111,7 @@ class QuickLine:
             name: the name under which it is shown; by default lossatlas/line or lossatlas/plane.
 
         Returns:
-            Whether it was logged: a logger that takes no pictures, such as one of CSV files, is passed over.
+            Whether it was logged: a logger that takes no pictures, such as one for CSV files, is skipped.
         """
         writer = getattr(to, "experiment", to)
         name = name or f"lossatlas/{'line' if landscape['status'].ndim == 1 else 'plane'}"
@@ -145,7 +145,7 @@ def lightning(
         recorder: by default no path is recorded. Its ``every`` counts optimizer steps or epochs, as ``when`` says.
         when: ``"step"`` or ``"epoch"``.
         line: by default none is sampled.
-        edge: critical sharpness beside 2/η, looked at every few optimizer steps, as its ``every`` says.
+        edge: critical sharpness beside 2/η, measured every few optimizer steps, as its ``every`` says.
 
     Returns:
         A ``Callback`` of the package in use, ``lightning`` or ``pytorch_lightning``.
@@ -177,7 +177,7 @@ def trainer(
         recorder: by default no path is recorded. Its ``every`` counts optimizer steps or epochs, as ``when`` says.
         when: ``"step"`` or ``"epoch"``.
         line: by default none is sampled.
-        edge: critical sharpness beside 2/η, looked at every few steps, as its ``every`` says.
+        edge: critical sharpness beside 2/η, measured every few steps, as its ``every`` says.
         to: where line and edge are logged, a ``SummaryWriter`` or a run of Weights & Biases; by default the run of
             Weights & Biases that is active, if there is one.
 
@@ -198,12 +198,12 @@ def trainer(
 
 
 def _harmless(hook: Callable[..., None]) -> Callable[..., None]:
-    """A part of a callback whose failure is warned of, once for each reason, and stops nothing."""
+    """A part of a callback whose failure causes one warning for each reason, and stops nothing."""
     said: set[str] = set()
     doing = {
         "record": "the path was not recorded",
         "show": "no line was logged",
-        "look": "the edge was not looked at",
+        "look": "the edge was not measured",
     }[hook.__name__]
 
     @functools.wraps(hook)
@@ -230,7 +230,7 @@ class _ForLightning:
 
     @_harmless
     def record(self, trainer: Any, module: Any, finished: int) -> None:
-        """Keep the weights; ``finished`` is the number of whole epochs behind them, which a trainer counts late."""
+        """Keep the weights; ``finished`` is the number of whole epochs completed, which a trainer counts late."""
         number = trainer.global_step if self.when == "step" else finished
         if self.recorder is None or not trainer.is_global_zero or number == self.seen:
             return
@@ -321,7 +321,7 @@ class _ForTrainer:
 
 
 def _number(loss: Any) -> float | None:
-    """A loss as a number; None where it is none."""
+    """A loss as a number; None if it is not one."""
     try:
         return None if loss is None else float(loss)
     except (TypeError, ValueError, RuntimeError):
@@ -334,7 +334,7 @@ def _check(when: str) -> None:
 
 
 def _lightning() -> Any:
-    """The Lightning in use: it has two names, and a callback for one is not one for the other."""
+    """The Lightning in use: it has two names, and a callback for one does not work with the other."""
     for name in _LIGHTNING:
         if name in sys.modules:
             return sys.modules[name]

@@ -1,8 +1,8 @@
 """How does a run of Weights & Biases get pictures and numbers, without its own steps being moved?
 
-Every call of ``log`` there ends a row and counts a step on, and what is then logged to an earlier step is thrown away.
-A training that names its steps would so lose its own losses to our pictures. Ours are therefore left in the row that is
-open, which the training's next ``log`` completes, and have an axis of their own.
+Every call of ``log`` there ends a row and counts a step on, and what is then logged to an earlier step is discarded. A
+training that names its steps would thus lose its own losses because of our pictures. Our values therefore stay in the
+open row, which the training's next ``log`` completes, and have an axis of their own.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from weakref import WeakKeyDictionary
 __all__ = ["STEP", "log_to_wandb"]
 
 STEP = "lossatlas/step"
-"""The axis of all that is logged here: the step of the training, whatever the run counts."""
+"""The axis of everything logged here: the step of the training, whatever the run counts."""
 
 
 @dataclass
 class _Left:
-    """What was left in an open row of a run: its number, our step, and the names that have their axis."""
+    """What was left in an open row of a run: its number, our step, and the names that already have their axis."""
 
     row: int | None = None
     step: int = -1
@@ -44,7 +44,7 @@ def log_to_wandb(run: Any, values: Mapping[str, Any], step: int) -> None:
             run.define_metric(name, step_metric=STEP)
         left.named.add(name)
     row = _open_row(run)
-    if row is not None and row == left.row and step != left.step:  # nobody completed the row of an earlier step
+    if row is not None and row == left.row and step != left.step:  # the row of an earlier step was never completed
         run.log({}, commit=True)
         row = _open_row(run)
     run.log({**values, STEP: step}, commit=None if row is None else False)
@@ -52,8 +52,8 @@ def log_to_wandb(run: Any, values: Mapping[str, Any], step: int) -> None:
 
 
 def _open_row(run: Any) -> int | None:
-    """The number of the row that is open; none where several processes write one run, which share no row."""
+    """The number of the row that is open; none if several processes write one run, since they share no row."""
     try:
         return int(run.step)
-    except Exception:  # what a run of that mode raises has no public name
+    except Exception:  # the exception of a run in that mode has no public name
         return None

@@ -1,4 +1,4 @@
-"""How near is training to the edge of stability? Critical sharpness beside 2/η, logged while it runs."""
+"""How close is training to the edge of stability? Critical sharpness beside 2/η, logged while it runs."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Moment:
         critical: critical sharpness; NaN where there was none, infinite where the loss rises at once.
         edge: 2 over the learning rate; NaN where that is not known, infinite where it is zero.
         evaluations: of the watched data that it took.
-        note: why there is no value, or that it is a bound; usually empty.
+        note: why there is no value, or that it is only a bound; usually empty.
     """
 
     step: int
@@ -120,7 +120,7 @@ class Edge:
         self._said: set[str] = set()
 
     def __repr__(self) -> str:
-        """How often it looked, and what it saw last."""
+        """How often it was measured, and the last result."""
         last = self.moments[-1:]
         seen = "".join(f"; step {one.step}: critical {one.critical:.4g}, 2/η {one.edge:.4g}" for one in last)
         return f"<Edge along the {self.along}, {len(self.moments)} looks{seen}>"
@@ -184,7 +184,7 @@ class Edge:
 
     @staticmethod
     def log(found: Moment, to: Any) -> bool:
-        """Log both numbers where there is something that takes numbers.
+        """Log both numbers, if there is something that takes numbers.
 
         Args:
             found: from :meth:`step` or :meth:`look`.
@@ -197,7 +197,7 @@ class Edge:
         values = {name: value for name, value in values.items() if math.isfinite(value)}
         if to is None or not values:
             return False
-        if callable(getattr(to, "log_metrics", None)):  # a Lightning logger, also one of CSV files
+        if callable(getattr(to, "log_metrics", None)):  # a Lightning logger, even one for CSV files
             to.log_metrics(values, step=found.step)
         elif callable(getattr(to, "add_scalar", None)):
             for name, value in values.items():
@@ -209,7 +209,7 @@ class Edge:
         return True
 
     def _start(self, rate: float | None) -> float:
-        """Where the search begins: at the step that was found last, or the learning rate."""
+        """Where the search begins: at the last step found, or at the learning rate."""
         last = self.moments[-1].critical if self.moments else math.nan
         if math.isfinite(last) and last > 0:
             return 2 / last
@@ -225,7 +225,7 @@ class Edge:
             The plot.
 
         Raises:
-            SpecError: nothing was looked at yet.
+            SpecError: nothing has been looked at yet.
         """
         if not self.moments:
             raise SpecError("nothing has been looked at yet; call edge.step(model, optimizer) in the training loop")

@@ -1,4 +1,4 @@
-"""What is found about a training run's path? Results that hold numbers, and say what they prove."""
+"""What is found about a training run's path? Results with numbers that say what they prove."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CAVEAT = (
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """What is known of one checkpoint.
+    """What is known about one checkpoint.
 
     Attributes:
         step: of the training; its number in the list if no step was recorded.
@@ -70,7 +70,7 @@ class Principal:
 
     @property
     def words(self) -> str:
-        """The explained variance and its null, in a sentence."""
+        """The explained variance and that of the null, in a sentence."""
         about = "their mean" if self.centre == "mean" else "the last one"
         path = " and ".join(f"{100 * share:.1f} %" for share in self.shares[:2])
         walk = " and ".join(f"{100 * share:.1f} %" for share in self.null.shares[:2])
@@ -170,13 +170,13 @@ class Projected:
 
 @dataclass(frozen=True, kw_only=True)
 class Contrast:
-    """What random directions see of a path.
+    """What random directions capture of a path.
 
     Attributes:
         cosines: of each random direction with the line from the first checkpoint to the last.
         expected: mean size of such a cosine in this dimension, sqrt(2 / (π P)) (Li et al. 2018, section 7).
         share: of the path's variance about its mean that the plane of the random directions explains.
-        expected_share: the same expected of a random plane, k / P.
+        expected_share: the same, as expected for a random plane, k / P.
     """
 
     cosines: tuple[float, ...]
@@ -201,7 +201,7 @@ class PathLosses:
     """The loss along a path: of the networks themselves, and of the surface below them.
 
     Attributes:
-        checkpoints: what is known of each.
+        checkpoints: what is known about each.
         projected: where they lie over the plane.
         own: by value ("loss" and metrics), float64 [n], at each checkpoint.
         surface: by value, float64 [n], at the nearest point of the plane.
@@ -220,7 +220,7 @@ class PathLosses:
 
     @property
     def each(self) -> list[PathLosses]:
-        """The same of every run by itself."""
+        """The same for every run by itself."""
         if len(self.runs) < 2:
             return [self]
         ends = np.cumsum(self.runs).tolist()
@@ -265,7 +265,7 @@ class PathLosses:
         )
 
     def _worst(self) -> int:
-        """Where the surface misleads most: by the largest factor, or where losses are not positive, difference."""
+        """Where the surface misleads most: by the largest factor or, if losses are not positive, difference."""
         own, surface = self.own["loss"], self.surface["loss"]
         if (own > 0).all() and (surface > 0).all():
             return int(np.nanargmax(np.abs(np.log(own / surface))))
@@ -301,10 +301,10 @@ class PathLosses:
         )
 
     def overlays(self, label: str = "training path") -> list[Path]:
-        """The path of every run upon the surface, none joined to the next; see :meth:`overlay`.
+        """The path of every run on the surface, none joined to the next; see :meth:`overlay`.
 
         Args:
-            label: in the key; of several runs, the name of each or this with its number.
+            label: in the key; for several runs, the name of each, or this with its number.
 
         Returns:
             What ``la.draw(..., overlays=...)`` takes.
@@ -353,7 +353,7 @@ class PathLosses:
         return f"{self.words} Arrows: the learning rate falls." if any(one.drops for one in self.each) else self.words
 
     def _drop_words(self) -> dict[int, str]:
-        """Learning-rate drops by checkpoint; those that lie close together share one text."""
+        """Learning-rate drops by checkpoint; those close together share one text."""
         heaps: list[list[tuple[int, str]]] = []
         for drop in self.drops:
             if heaps and not self._apart(heaps[-1][0][0], drop[0]):
@@ -383,7 +383,7 @@ class PathLosses:
         return self.names[place] if self.names else f"run {place + 1}"
 
     def _epochs(self) -> list[tuple[int, str]]:
-        """The first and last checkpoint, and a few between that are not crowded together."""
+        """The first and last checkpoint, and a few in between that are not crowded together."""
         chosen: list[int] = [0, len(self.checkpoints) - 1]
         steps = np.linalg.norm(np.diff(self.projected.coordinates, axis=0), axis=1)
         travelled = np.concatenate([[0.0], np.cumsum(steps)])

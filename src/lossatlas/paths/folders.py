@@ -1,6 +1,6 @@
 """Which files of a folder are the checkpoints of one training, and in which order?
 
-A file whose name says that it is a choice or a copy (``best``, ``last``, ``final``) stands for no step of its own and
+A file whose name says that it is a choice or a copy (``best``, ``last``, ``final``) does not mark a step of its own and
 is left out, as is anything that is not a checkpoint. Files that cannot be put in order are refused: a path in the wrong
 order still looks like a path.
 """
@@ -35,8 +35,8 @@ class Found:
 
     Attributes:
         sources: in order.
-        checkpoints: what is known of each.
-        names: which tensors are parameters, where it was recorded.
+        checkpoints: what is known about each.
+        names: which tensors are parameters, if that was recorded.
         left_out: files that do not belong to the path, each with the reason.
     """
 
@@ -158,7 +158,7 @@ def _numbered(files: list[_File]) -> list[_File]:
     bare = [file for file in files if not file.when.known and re.search(r"\d", file.path.stem)]
     sure = [file for file in bare if not file.marked] or bare
     if any(file.when.known and not file.marked for file in files):
-        return files  # some say more than others: theirs is another order
+        return files  # some say more than others, so their order differs
     numbers = naming.plain([file.path for file in sure])
     if numbers is None:
         numbers = _last_numbers(sure)
@@ -179,7 +179,7 @@ def _last_numbers(files: Sequence[_File]) -> list[tuple[int, ...]] | None:
 
 
 def _check_units(files: Sequence[_File], folder: Path) -> None:
-    """Refuse epochs beside steps that nothing ties to each other."""
+    """Refuse epochs beside steps if nothing ties them to each other."""
     epochs = [file for file in files if file.when.step is None]
     steps = [file for file in files if file.when.epoch is None]
     if epochs and steps:
@@ -195,7 +195,7 @@ def _check_units(files: Sequence[_File], folder: Path) -> None:
 
 
 def _known(files: Sequence[_File]) -> list[Checkpoint]:
-    """What is known of ordered checkpoints; steps that begin again in each epoch are numbered through."""
+    """What is known about ordered checkpoints; steps that restart in each epoch are numbered consecutively."""
     steps = [file.when.step if file.when.step is not None else int(file.when.epoch or 0) for file in files]
     if any(b <= a for a, b in itertools.pairwise(steps)):
         steps = list(range(len(files)))

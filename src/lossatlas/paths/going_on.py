@@ -29,7 +29,7 @@ ALIKE = 0.1
 """If the path has only one checkpoint, at most this share of its norm."""
 
 ROUNDED = 2.0**-8
-"""What bfloat16 leaves of a weight may differ from it by this share."""
+"""A weight rounded to bfloat16 may differ by this share."""
 
 
 def check(
@@ -41,10 +41,10 @@ def check(
         folder: of the path.
         entries: the checkpoints that stay, one at least.
         here: the parameters of the network.
-        epoch: of the training, if it is told.
+        epoch: of the training, if given.
 
     Raises:
-        RunMismatchError: it is not; the message says how to start over, and how to continue all the same.
+        RunMismatchError: it is not; the message says how to start over, and how to continue anyway.
     """
     last = entries[-1]
     if epoch is not None and last["epoch"] is not None and epoch < last["epoch"]:
@@ -62,7 +62,7 @@ def check(
     longest = max(*steps, _distance(sources[0], sources[1], list(here)))
     if longest == 0:
         return  # a path that never moved says nothing
-    if not away <= REACH * longest + rounding:  # also where one of them is not a number
+    if not away <= REACH * longest + rounding:  # even if one of them is not a number
         _refuse(
             folder, entries,
             f"the weights are {away:.3g} from where the path ended, {away / longest:.0f} times its longest step",
@@ -89,7 +89,7 @@ def _refuse(folder: Path, entries: Sequence[Mapping[str, Any]], why: str) -> Non
     raise RunMismatchError(
         f"{folder} holds the path of another training ({number_of(len(entries), 'checkpoint')}, "
         f"{steps_in_words(first, last)}): {why}. Two training runs are not one path. Recorder(folder, overwrite=True) "
-        "replaces it; Recorder(folder, resume=True) continues it all the same; or choose another folder"
+        "replaces it; Recorder(folder, resume=True) continues it anyway; or choose another folder"
     )
 
 

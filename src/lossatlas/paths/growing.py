@@ -1,7 +1,7 @@
-r"""Where do paths lie that are still being recorded, in axes that stay where they are while they grow?
+r"""Where do paths lie while they are still being recorded, in axes that stay put as they grow?
 
-Every new checkpoint turns the principal plane a little, and an eigenvector has no sign: drawn anew each time, the path
-would jump. Of all axes in the new plane, those are chosen that bring the earlier checkpoints nearest to where they were
+Every new checkpoint turns the principal plane a little, and an eigenvector has no sign: if drawn afresh each time, the
+path would jump. Of all axes in the new plane, the ones chosen bring the earlier checkpoints closest to where they were
 drawn: the orthogonal Procrustes problem (Schönemann 1966), whose solution is one singular value decomposition.
 
 Several paths of one network have a plane in common: that of the principal components of all their checkpoints together.
@@ -31,10 +31,10 @@ from lossatlas.space.parameters import Parameters
 __all__ = ["MOST", "Growing", "Position"]
 
 _File = tuple[str, int]
-# Where it lies, and when it was written: a training that went back writes another file of the same name.
+# Where it is, and when it was written: a training that went back writes another file of the same name.
 
 MOST = 300
-"""So many checkpoints are placed; of longer paths every second one, every fourth, …, and the last of each."""
+"""How many checkpoints are placed; of longer paths every second one, every fourth, …, and the last of each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class Position:
         checkpoints: those that are placed, path after path, each in order.
         coordinates: float64 [n, 2], in parameter norm from the first checkpoint, along two axes of the principal plane.
         residual: float64 [n], distance from that plane, in parameter norm.
-        shares: float64 [2], of the variance about the mean that the first two principal components hold.
+        shares: float64 [2], of the variance about the mean that the first two principal components explain.
         lengths: how many of the n belong to each path.
     """
 
@@ -162,7 +162,7 @@ class Growing:
         return [streams.Stored(Path(file)) for file, _ in files]
 
     def _read(self, files: list[_File], names: Sequence[str], lengths: Sequence[int]) -> None:
-        """Bring the Gram matrix of the differences to the first checkpoint up to date."""
+        """Update the Gram matrix of the differences from the first checkpoint."""
         if files[:1] != self._files[:1]:  # another training
             self._files, self._gram, self._drawn, self._over = [], np.zeros((0, 0)), {}, {}
         now = set(files)
@@ -196,7 +196,7 @@ class Growing:
         return first
 
     def _aligned(self, files: Sequence[_File], coordinates: np.ndarray) -> np.ndarray:
-        """The coordinates in the axes that bring what was drawn before nearest to where it was."""
+        """The coordinates in the axes that bring what was drawn before closest to where it was."""
         before = [place for place, file in enumerate(files) if file in self._drawn]
         if len(before) < 2:
             return coordinates * np.where(coordinates[-1] < 0, -1.0, 1.0)
@@ -225,5 +225,5 @@ def _plane(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         shares[column] = values[place] / total
     about = coordinates - coordinates.mean(axis=0)
     left = np.diag(centred) - (about**2).sum(axis=1)
-    left[left < 1e-12 * total] = 0.0  # what rounding leaves of a point that lies in the plane
+    left[left < 1e-12 * total] = 0.0  # only rounding, for a point that lies in the plane
     return coordinates, np.sqrt(left), shares

@@ -14,10 +14,10 @@ from lossatlas.untrusted import json_object, reading, text_of
 __all__ = ["FORMAT", "INDEX", "LAYOUT", "WEIGHTS", "check_cut_off", "file_of", "line_of", "read_index"]
 
 FORMAT, FIRST = 2, 1
-"""Of what is written, and of the oldest that is read: version 0.1 kept no checksums."""
+"""The format that is written, and the oldest that is read: version 0.1 kept no checksums."""
 
 WEIGHTS = "weights"
-"""The part of an entry that names the content of its file by a checksum."""
+"""The part of an entry that identifies the content of its file by a checksum."""
 
 LAYOUT, INDEX = "path.json", "index.jsonl"
 
@@ -31,7 +31,7 @@ def line_of(entry: Mapping[str, Any]) -> str:
     """An entry as a line of the index, with its checksum.
 
     Returns:
-        The line, with its end.
+        The line, with its newline.
 
     Raises:
         SpecError: a note that JSON cannot hold.
@@ -76,7 +76,7 @@ def read_index(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 
 def check_cut_off(line: str, source: Path, remedy: str) -> None:
-    """A last line that was cut off is the beginning of one; where it goes on behind its end, it was changed.
+    """A last line that was cut off is the beginning of a line; if it goes on after the end of one, it was changed.
 
     Raises:
         SpecError: it was changed.
@@ -90,7 +90,7 @@ def check_cut_off(line: str, source: Path, remedy: str) -> None:
 
 
 def _entry(entry: dict[str, Any], source: Path, *, sealed: bool) -> dict[str, Any]:
-    """A line of the index, if it is one: a file that is not its step's could be any, and a Recorder deletes files."""
+    """A line of the index, if valid: another file name than its step's could be any, and a Recorder deletes files."""
     entry = checksum.verified(entry, source, required=sealed)
     values = [entry[key] for key in ("epoch", "loss", "lr")]
     good = type(entry["step"]) is int and all(value is None or type(value) in (int, float) for value in values)

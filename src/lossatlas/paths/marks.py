@@ -1,4 +1,4 @@
-"""Where do other networks and whole runs lie in a plane, and how far off it are they?"""
+"""Where do other networks and whole runs lie in a plane, and how far from it are they?"""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _networks(plane: Plane, networks: Mapping[str, Any]) -> Points:
         nearest, share = plane.project(network)
         tensors = {key: tensor for key, tensor in tensors_of(network).items() if key in plane.origin}
         way = difference(tensors, {key: plane.origin[key] for key in tensors})
-        off = share * float(norm(way)) if share > 1e-6 else 0.0  # below, it is what rounding leaves
+        off = share * float(norm(way)) if share > 1e-6 else 0.0  # anything below this is rounding
         rows.append([nearest[axis] for axis in plane.axes])
         words.append(f"{name} ({number(off, 2)} off)" if off else name)
     x, y = np.array(rows).T

@@ -30,7 +30,7 @@ _STEP_KEYS = ("global_step", "step", "iteration", "iter", "num_updates", "iter_n
 
 @dataclass(frozen=True, kw_only=True)
 class When:
-    """When a checkpoint was kept, as far as it is known.
+    """When a checkpoint was kept, as far as is known.
 
     Attributes:
         epoch: of the training.
@@ -65,13 +65,13 @@ def is_marked(path: Path) -> bool:
 
 
 def told(path: Path) -> When:
-    """What a checkpoint says of when it was kept: what it recorded first, then its name.
+    """What a checkpoint says about when it was kept: what it recorded comes first, then its name.
 
     Args:
         path: a file, or a folder in the layout of Hugging Face.
 
     Returns:
-        What is known; plain numbers in a name, without a word before them, are not.
+        What is known; plain numbers in a name, without a word before them, are ignored.
 
     Example:
         >>> told(Path("epoch=3-step=1200.ckpt")).step, told(Path("resnet18_epoch_7_0.93.pt")).epoch
@@ -89,14 +89,14 @@ def told(path: Path) -> When:
 
 
 def plain(paths: Sequence[Path]) -> list[tuple[int, ...]] | None:
-    """The plain numbers in which names of one pattern differ, in the order in which they stand.
+    """The plain numbers in which names of one pattern differ, in the order in which they appear.
 
     Args:
         paths: the checkpoints.
 
     Returns:
-        Numbers for each, the first one counting most; None where the names have no pattern in common, or no whole
-        number in which they differ.
+        Numbers for each, the first one counting most; None if the names have no pattern in common, or differ in no
+        whole number.
 
     Example:
         >>> plain([Path("net18_10_0.9.pt"), Path("net18_2_0.7.pt")])
@@ -115,7 +115,7 @@ def _stem(path: Path) -> str:
 
 
 def _recorded(path: Path) -> dict[str, Any]:
-    """What a checkpoint recorded of itself; nothing where it cannot be read, which reading its weights will say."""
+    """What a checkpoint recorded about itself; nothing if unreadable, as reading its weights will report."""
     with contextlib.suppress(Exception):
         if path.is_dir():
             state = json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))

@@ -33,7 +33,7 @@ class Path(Protocol):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What its runs are called, where there are several."""
+        """What its runs are called, if there are several."""
         ...
 
     @property
@@ -93,10 +93,10 @@ def own_losses(trajectory: Path, objective: Objective, index: int) -> dict[str, 
 
 @contextmanager
 def _own_statistics(objective: Objective, kept: Mapping[str, Tensor]) -> Iterator[dict[str, Tensor]]:
-    """Give the objective's private copy the running statistics of a checkpoint, and then its own back.
+    """Give the objective's private copy the running statistics of a checkpoint, and afterwards its own again.
 
     Yields:
-        The statistics that are coordinates of a point, where the objective interpolates them.
+        The statistics that are coordinates of a point, if the objective interpolates them.
     """
     if objective.batchnorm == "interpolated":
         yield {name: tensor for name, tensor in kept.items() if name in objective.origin}

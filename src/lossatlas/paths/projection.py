@@ -47,5 +47,5 @@ def project(
         products += (block @ rows.T).numpy()
     coordinates = np.linalg.solve(gram, products.T).T
     left = np.maximum(squares - (products * coordinates).sum(axis=1), 0.0)
-    left[left < 1e-14 * squares] = 0.0  # what rounding leaves of a point that lies in the plane
+    left[left < 1e-14 * squares] = 0.0  # only rounding, for a point that lies in the plane
     return Projected(axes=tuple(directions), coordinates=coordinates, residual=np.sqrt(left), distance=np.sqrt(squares))

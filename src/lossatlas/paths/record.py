@@ -35,7 +35,7 @@ Schedule = Callable[[int], bool]
 
 
 def growing(ratio: float = 1.2) -> Schedule:
-    """A schedule that keeps many steps early in a run, where most happens, and few late.
+    """A schedule that keeps many steps early in a run, when most happens, and few late.
 
     Keeps step 0, and then every step that is at least ``ratio`` times the last one kept.
 
@@ -76,7 +76,7 @@ class Recorder:
     training is refused at its first step, so that two never become one path.
 
     Args:
-        folder: made where it is missing.
+        folder: created if missing.
         every: which steps are kept: every n-th, or a :data:`Schedule` such as :func:`growing`.
         bf16: keep the weights in bfloat16: half the disk space, with a relative error of at most 2^-8 in every weight.
             Smaller steps vanish, so do not use it for the end of a run with a small learning rate.
@@ -131,7 +131,7 @@ class Recorder:
         self.count = self.entries[-1]["step"] + 1 if self.entries else 0
 
     def __repr__(self) -> str:
-        """Where it keeps them, and how many are there."""
+        """Where it keeps them, and how many there are."""
         return f"Recorder({str(self.folder)!r}: {number_of(len(self.entries), 'checkpoint')})"
 
     def step(
@@ -183,8 +183,8 @@ class Recorder:
 
         Returns:
             Whether it was kept; not if another process of ``torch.distributed`` keeps it, nor on a disk that is full or
-            failing. That is warned of once; what was kept before is safe, the training goes on, and later steps are
-            tried again.
+            failing. There is one warning about that; what was kept before is safe, the training goes on, and later
+            steps are tried again.
 
         Raises:
             RunMismatchError: the folder holds the path of another training, or of another architecture.
@@ -252,7 +252,7 @@ class Recorder:
         return entries
 
     def _decide(self, model: nn.Module, step: int, epoch: float | None) -> None:
-        """At the first call, tell a continued training from another one; what it did after this step before is cut off.
+        """At the first call, tell a continued training from another one; its earlier record beyond this step goes.
 
         Raises:
             RunMismatchError: it is another one.
@@ -376,7 +376,7 @@ def _content(model: nn.Module, *, trainable: bool) -> tuple[dict[str, Tensor], l
 
 
 def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors on the CPU, each in memory of its own: safetensors refuses what shares memory."""
+    """The tensors on the CPU, each in memory of its own: safetensors refuses tensors that share memory."""
     found, seen = {}, set()
     for name, tensor in tensors.items():
         there = tensor.cpu().contiguous()

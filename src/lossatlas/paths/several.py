@@ -14,7 +14,7 @@ __all__ = ["run_names", "runs_of"]
 
 
 def runs_of(source: Any) -> dict[str, Path]:
-    """The folders of several runs by name, where these are given: folders that are not checkpoints themselves.
+    """The folders of several runs by name, if these are given: folders that are not checkpoints themselves.
 
     Args:
         source: what :meth:`lossatlas.Trajectory.open` was given.
@@ -41,10 +41,10 @@ def runs_of(source: Any) -> dict[str, Path]:
 
 
 def run_names(folders: Sequence[Path]) -> list[str]:
-    """A name for each of several folders: as much of the end of its path as tells it from the others.
+    """A name for each of several folders: just enough of the end of its path to tell it from the others.
 
     Args:
-        folders: of the runs; one that is given twice has its place in the list behind its name.
+        folders: of the runs; one that is given twice has its place in the list after its name.
 
     Returns:
         As many names, all different.

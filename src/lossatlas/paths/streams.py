@@ -1,7 +1,7 @@
 """How are many checkpoints read side by side without holding them? A part of one tensor at a time.
 
-Files in the safetensors format are read with plain reads at the places their headers name. They are not mapped into
-memory, since mapped pages count as resident and would grow with the number of checkpoints.
+Files in the safetensors format are read with plain reads at the offsets that their headers name. They are not mapped
+into memory, since mapped pages count as resident and would grow with the number of checkpoints.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Stored:
         """Some entries of a flattened tensor.
 
         Returns:
-            They, in the format of the file.
+            The entries, in the format of the file.
 
         Raises:
             SpecError: the file ends too early, or the tensor is not what was written.
@@ -113,7 +113,7 @@ class Stored:
 
 
 class Sharded:
-    """The files of one model, of which an index says which holds what.
+    """The files of one model, with an index that says which holds what.
 
     Args:
         index: the index, in the layout of Hugging Face.
@@ -151,7 +151,7 @@ class Held:
 
 
 class Stripped:
-    """A checkpoint of which only the tensors under a prefix count, by their names without it.
+    """A checkpoint of which only the tensors with a prefix count, under their names without it.
 
     Args:
         source: the whole checkpoint.

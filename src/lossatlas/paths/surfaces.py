@@ -1,8 +1,8 @@
-"""What is kept of the surface under a path? Which grids on which planes, and the losses of the networks themselves.
+"""What is kept about the surface under a path? Which grids on which planes, and the losses of the networks themselves.
 
-Beside the checkpoints lies a folder ``surface``: a run folder for each grid (``001-09``: on the first plane, 9 points
-along each axis), ``surfaces.jsonl`` with a line for each of them, and ``losses.jsonl`` with the losses of the
-checkpoints. Each line carries its checksum. It counts only while the checkpoint it speaks of is still the same file: a
+Beside the checkpoints there is a folder ``surface``: a run folder for each grid (``001-09``: on the first plane, 9
+points along each axis), ``surfaces.jsonl`` with a line for each of them, and ``losses.jsonl`` with the losses of the
+checkpoints. Each line carries its checksum. It counts only while the checkpoint it refers to is still the same file: a
 training that went back wrote another.
 """
 
@@ -69,7 +69,7 @@ def surfaces(folder: str | os.PathLike[str]) -> list[Surface]:
         folder: of a :class:`~lossatlas.Recorder`.
 
     Returns:
-        The surfaces; none where none was sampled.
+        The surfaces; none if none was sampled.
 
     Raises:
         SpecError: the list is damaged.
@@ -80,7 +80,7 @@ def surfaces(folder: str | os.PathLike[str]) -> list[Surface]:
 
 
 def next_plane(folder: Path) -> int:
-    """The number of a plane that no run folder has yet, also none of a training that was replaced."""
+    """The number of a plane that no run folder has yet, not even one of a training that was replaced."""
     numbers = [place.name.partition("-")[0] for place in (folder / FOLDER).glob("[0-9]*-*")]
     return 1 + max((int(number) for number in numbers if number.isdigit()), default=0)
 
@@ -120,7 +120,7 @@ def _add(folder: Path, name: str, line: Mapping[str, Any]) -> None:
     there = folder / FOLDER
     there.mkdir(exist_ok=True)
     with (there / name).open("ab") as file:
-        if end := file.tell():  # a line that a killed process left half-written goes
+        if end := file.tell():  # a line that a killed process left unfinished is removed
             file.truncate((there / name).read_bytes().rfind(b"\n", 0, end) + 1)
         sealed = checksum.sealed({**line, "written": written(folder, line["origin"])}, indent=None)
         file.write(f"{sealed}\n".encode())
@@ -146,5 +146,5 @@ def _lines(folder: Path, name: str, numbers: tuple[str, ...]) -> list[dict[str, 
         lines = [checksum.verified(json.loads(line), there, required=True) for line in whole]
     for line in lines:
         if not all(type(line.get(n)) is int and 0 <= line[n] < 10**9 for n in numbers):
-            raise SpecError(f"{there} is damaged ({str(line)[:80]} is no such line); {remedy}")
+            raise SpecError(f"{there} is damaged ({str(line)[:80]} is not such a line); {remedy}")
     return [line for line in lines if line.get("written") == written(folder, line["origin"])]

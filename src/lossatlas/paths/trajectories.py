@@ -44,16 +44,16 @@ class Trajectory:
 
     Args:
         sources: the checkpoints, in order.
-        checkpoints: what is known of each.
+        checkpoints: what is known about each.
         names: the tensors that make up a point of parameter space.
 
     Attributes:
-        checkpoints: what is known of each.
+        checkpoints: what is known about each.
         shapes: of the tensors that make up a point, by name.
         dimension: number of parameters P.
         left_out: files of the folder that do not belong to the path, each with the reason.
         runs: numbers of checkpoints of its runs, one after the other.
-        names: what several runs are called; nothing for one.
+        names: what several runs are called; empty for one.
 
     Raises:
         SpecError: fewer than two checkpoints, or other shapes in one of them.
@@ -180,7 +180,7 @@ class Trajectory:
             total = blas.dsyrk(1.0, block.numpy().T, beta=1.0, c=total, trans=1, lower=0, overwrite_c=1)
         bad = np.flatnonzero(~np.isfinite(np.diag(total)))
         if len(bad):
-            at = -1 if bad[-1] == len(self) - 1 else int(bad[0])  # differences to a bad last one are all bad
+            at = -1 if bad[-1] == len(self) - 1 else int(bad[0])  # differences from a bad last one are all bad
             raise SpecError(
                 f"checkpoint {at % len(self)} (step {self.checkpoints[at].step}) has values that are not finite; "
                 "leave it out of the path"
@@ -340,7 +340,7 @@ class Trajectory:
         return path_losses.measure(self, objective, plane)
 
     def contrast(self, *, seed: int = 0) -> Contrast:
-        """What two random directions, Gaussian in all parameters, see of the path.
+        """What two random directions, Gaussian in all parameters, capture of the path.
 
         Args:
             seed: of the directions.
@@ -369,7 +369,7 @@ class Trajectory:
 
 
 def _several(cls: type[Trajectory], runs: Mapping[str, Path], *, tensors: str, prefix: str) -> Trajectory:
-    """One path of several runs: their checkpoints after each other."""
+    """One path of several runs: their checkpoints one after the other."""
     each = [cls.open(run, tensors=tensors, prefix=prefix) for run in runs.values()]
     if len(each) == 1:
         return each[0]
@@ -384,7 +384,7 @@ def _several(cls: type[Trajectory], runs: Mapping[str, Path], *, tensors: str, p
 
 
 def _advice(found: Mapping[str, Tensor], places: Mapping[str, Tensor]) -> str:
-    """What to do where a path's names are not the model's: the prefix, if one explains all that the model has."""
+    """What to do if a path's names are not the model's: the prefix, if one accounts for all that the model has."""
     longer = next((name for name in found if any(name.endswith(f".{place}") for place in places)), "")
     inner = next((place for place in places if longer.endswith(f".{place}")), "")
     prefix = longer.removesuffix(inner)

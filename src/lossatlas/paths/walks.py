@@ -120,7 +120,7 @@ def walks_from(runs: Sequence[np.ndarray], starts: np.ndarray, steps: np.ndarray
 
     Args:
         runs: of each walk the lengths of its steps, float64 [n_r - 1].
-        starts: float64 [r, r], inner products of the starts; steps are at right angles to what parts these.
+        starts: float64 [r, r], inner products of the starts; steps are at right angles to what separates these.
         steps: cosines between the steps of all walks, one walk after the other, as for :func:`walk`.
 
     Returns:
@@ -175,7 +175,7 @@ def null(
     Args:
         lengths: float64 [n - 1], of the steps.
         dimension: number of parameters.
-        runs: numbers of checkpoints of several runs, where the path has more than one: each is a walk of its own.
+        runs: numbers of checkpoints of several runs, if the path has more than one: each is a walk of its own.
         starts: float64 [r, r], inner products of their first points, which stay where they are.
         centre: ``"mean"`` or ``"last"``.
         components: how many.
