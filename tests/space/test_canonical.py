@@ -189,7 +189,7 @@ def test_torchs_own_attention_is_settled_head_by_head():
     assert plain[0][0] == pytest.approx(float(plain[1][0]), rel=1e-9)
     assert not torch.allclose(*plain, rtol=1e-4)
     forms = [canonical(m, data[:1]) for m in (model, changed)]
-    assert forms[0].steps == ("1 attention layers settled head by head",)
+    assert forms[0].steps == ("1 attention layers put into form head by head",)
     torch.testing.assert_close(*(picture(form.model, data) for form in forms), rtol=1e-6, atol=1e-8)
 
 

@@ -114,7 +114,7 @@ def test_a_general_matrix_between_queries_and_keys_changes_the_picture_until_the
     data = digits()
     assert_picture(model, changed, data, equal=False)
     a, b = (forms.canonical(m, data[:1]) for m in (model, changed))
-    assert "2 attention layers settled head by head" in a.steps
+    assert "2 attention layers put into form head by head" in a.steps
     before, after = picture(a.model, data), picture(b.model, data)
     torch.testing.assert_close(before, after, rtol=1e-6, atol=1e-8)
 

@@ -230,7 +230,7 @@ def test_towards_another_example_the_output_of_a_layer_moves_to_its_own():
     ("others", "words"),
     [
         ((6,), "examples: number 6 of 6 samples"),
-        ((-1,), "whole numbers from 0 on"),
+        ((-1,), "whole numbers counted from 0"),
         ((1.5,), r"others: a float \(1.5\); expected numbers of examples"),
         ((True,), "others: a bool"),
         ((3,), "equal the input they are to reach"),
@@ -309,7 +309,7 @@ def test_gradients_that_vanish_are_counted_in_the_label():
     ("options", "words"),
     [
         ({"examples": [0, 99]}, "number 99 of 6 samples"),
-        ({"examples": [-1]}, "whole numbers from 0 on"),
+        ({"examples": [-1]}, "whole numbers counted from 0"),
         ({"examples": "0"}, "expected a number of an example"),
         ({"examples": [1, 1]}, "named twice"),
         ({"norm": "1"}, "norm='1' is unknown; choose one of: inf, 2"),

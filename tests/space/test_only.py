@@ -51,7 +51,7 @@ def test_a_tied_tensor_is_named_by_each_of_its_names():
 
 def test_a_pattern_that_fits_nothing_lists_names():
     with pytest.raises(
-        SpecError, match=r"only='layer9\.\*' fits none of the 65 tensors, such as layer\d.*lossatlas explain"
+        SpecError, match=r"only='layer9\.\*' matches none of the 65 tensors, such as layer\d.*lossatlas explain"
     ):
         la.directions.random(resnet(), seed=0, only="layer9.*")
     with pytest.raises(SpecError, match="no tensor of the direction is left to move"):

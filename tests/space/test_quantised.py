@@ -92,7 +92,7 @@ def test_matrices_are_rounded_and_all_else_stays():
     assert list(rounded(objective, Rounding(), skip="3.*")) == ["0.weight"]
     with pytest.raises(SpecError, match="no weight is left to be rounded"):
         rounded(objective, Rounding(), skip="*weight")
-    with pytest.raises(SpecError, match="fits none"):
+    with pytest.raises(SpecError, match="matches none"):
         rounded(objective, Rounding(), only="head")
 
 

@@ -101,7 +101,7 @@ def _places(model: nn.Module, names: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def _padded(pair: Factors, rank: int) -> Factors:
-    """The same product with more columns, which are zero: an adapter has one rank."""
+    """The same product padded with zero columns: an adapter has a single rank."""
     more = rank - pair.rank
     left = torch.nn.functional.pad(pair.left, (0, more))
     return Factors(left, torch.nn.functional.pad(pair.right, (0, 0, 0, more)))

@@ -36,7 +36,7 @@ def lora(
         adapter: its name there.
 
     Returns:
-        Tensors by the base's names, without those that the adapter does not touch.
+        Tensors under the base's names, without those that the adapter does not touch.
 
     Raises:
         SpecError: there is no such adapter, peft cannot merge it into weights, it changes nothing, or the origin is not
@@ -79,7 +79,7 @@ class _Touched:
 
     Args:
         layers: paths of modules that it changes or replaces.
-        tensors: names of tensors that were trained beside it.
+        tensors: names of tensors that were trained alongside it.
         biases: whether all biases may have been.
     """
 
@@ -120,7 +120,7 @@ def _touched(adapted: nn.Module, adapter: str) -> _Touched:
 
 
 def _kinds() -> tuple[Any, Any]:
-    """The classes of peft that stand in for a layer: adapters, and what is trained whole beside them."""
+    """The classes of peft that stand in for a layer: adapters, and what is trained whole alongside them."""
     tuners = require("peft.tuners.tuners_utils", extra="hf", purpose="merge an adapter")
     other = require("peft.utils.other", extra="hf", purpose="merge an adapter")
     aside = getattr(other, "AuxiliaryTrainingWrapper", other.ModulesToSaveWrapper)
@@ -191,11 +191,11 @@ def _merged(adapted: nn.Module, adapter: str) -> nn.Module:
 
 
 _BY_INPUT = ("XLORA", "POLY")
-"""Kinds that are another network for every input: what peft merges of them is not what they compute."""
+"""Kinds that are a different network for every input: what peft merges is not what they compute."""
 
 
 def _activated(model: Any, adapter: str) -> None:
-    """Make an adapter the only one in use; what another one merged is taken out again."""
+    """Make an adapter the only one in use; what another one has merged is undone."""
     layers, _ = _kinds()
     merged = {name for part in model.modules() if isinstance(part, layers) for name in part.merged_adapters}
     if merged - {adapter}:
@@ -227,7 +227,7 @@ def _merged_in_place(model: nn.Module, adapter: str) -> nn.Module:
 
 
 def _step(end: Tensor, start: Tensor, name: str) -> Tensor:
-    """From one tensor to another, not rounded to a short format.
+    """The difference from one tensor to another, not rounded to a short format.
 
     Returns:
         The difference.
@@ -249,7 +249,7 @@ def _step(end: Tensor, start: Tensor, name: str) -> Tensor:
 
 
 def _same(end: Tensor, start: Tensor, step: Tensor) -> bool:
-    """Whether two tensors are one, but for the number format of the shorter."""
+    """Whether two tensors are equal up to the number format of the shorter one."""
     grain = max(torch.finfo(end.dtype).eps, torch.finfo(start.dtype).eps)
     return norm({"": step}) <= (grain if end.dtype != start.dtype else 0.0) * norm({"": start})
 

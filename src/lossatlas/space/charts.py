@@ -32,7 +32,7 @@ DIRECTION = 'such as {"x": la.directions.random(objective, seed=0)}'
 AXES = "names of axes, such as ('x', 'y')"
 
 STORED = 1024**3
-"""Bytes of random directions from which on they are recipes rather than tensors."""
+"""Size in bytes from which random directions are recipes rather than tensors."""
 
 
 class Chart(Protocol):
@@ -85,7 +85,7 @@ class Plane:
     Args:
         origin: the point at coordinates of zero; an Objective or a Function stands for its own origin.
         directions: by name of the axis, tensors by name. Names that a direction lacks do not move.
-        recipe: how the directions were made; a direction keeps a label of its own where the recipe has none.
+        recipe: how the directions were made; a direction keeps its own label if the recipe has none.
 
     Raises:
         SpecError: there is no direction or more than three, an axis name is invalid, or a direction does not fit the
@@ -136,7 +136,7 @@ class Plane:
             raise SpecError(f"directions {list(self.directions)} are parallel or span no {len(scale)}-plane")
 
     def __repr__(self) -> str:
-        """The axes in a line each, instead of every number."""
+        """The axes, a line each, instead of every number."""
         size = sum(tensor.numel() for tensor in self.origin.values())
         lines = [f"Plane({', '.join(self.axes)}) through {size:,} parameters"]
         labels = {axis: self.recipe.labels.get(axis) or "direction" for axis in self.axes}
@@ -342,7 +342,7 @@ def _orthogonal_to_all(
     by: By,
     still: tuple[str, ...],
 ) -> dict[str, Tensor]:
-    """Turning away from one direction may turn back to another, so go round until all angles are right."""
+    """Turning away from one direction may turn back towards another, so repeat until all are at right angles."""
     for _ in range(20):
         for other in others:
             direction = ways.orthogonal(direction, other, origin, by=by, still=still)

@@ -21,7 +21,7 @@ def save_curve(curve: Curve, path: str | os.PathLike[str]) -> Path:
     """Write the points of a curve, whole or not at all; an existing file is replaced.
 
     Args:
-        curve: the curve; its kind travels in the file's metadata.
+        curve: the curve; its kind is stored in the file's metadata.
         path: the file, usually ``curve.safetensors``.
 
     Returns:

@@ -75,7 +75,7 @@ def random(
 
 
 class Drawn(dict[str, Tensor]):
-    """A random direction that knows how it was drawn: tensors by name, which can be drawn again instead of sent.
+    """A random direction that records how it was drawn: tensors by name, which can be drawn again instead of sent.
 
     Args:
         tensors: by name.
@@ -90,7 +90,7 @@ class Drawn(dict[str, Tensor]):
 
     @property
     def origin(self) -> Any:
-        """What it was drawn for; None if that is gone, or was only tensors."""
+        """What it was drawn for; None if that no longer exists, or was only tensors."""
         return None if self._origin is None else self._origin()
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
@@ -131,7 +131,7 @@ def towards(origin: Measurable | nn.Module | Parameters, other: Any) -> dict[str
 
 
 class Path(Protocol):
-    """Anything that knows its principal directions: a :class:`~lossatlas.Trajectory`."""
+    """Anything that can give its principal directions: a :class:`~lossatlas.Trajectory`."""
 
     def directions(self, axes: Sequence[str], *, centre: Any) -> dict[str, Direction]:
         """The first principal directions, by axis."""
@@ -164,7 +164,7 @@ def principal(trajectory: Path, *, axes: Sequence[str] = ("x", "y"), centre: str
 
 
 class Direction(dict[str, Tensor]):
-    """A direction that says what it is: tensors by name, with a label for pictures.
+    """A direction that records what it is: tensors by name, with a label for pictures.
 
     Attributes:
         label: what a :class:`~lossatlas.Plane` calls its axis.

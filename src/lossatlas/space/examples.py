@@ -1,4 +1,4 @@
-"""Which examples, directions and ranges does a plane of inputs take, and what is wrong with others?"""
+"""Which examples, directions and ranges does a plane of inputs accept, and what is wrong with others?"""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ __all__ = ["another", "by_axis", "by_batch", "check_asked", "checked_clamp", "nu
 
 
 def check_asked(objective: Objective) -> None:
-    """Check that an objective can be asked of inputs that move.
+    """Check that an objective can be evaluated on moving inputs.
 
     Raises:
-        SpecError: it is evaluated in a way that does not go with that.
+        SpecError: it is evaluated in a way that does not allow that.
     """
     check_objective(objective)
     for wrong, why in {
@@ -45,7 +45,7 @@ def numbers(examples: Any) -> tuple[int, ...] | None:
         The numbers.
 
     Raises:
-        SpecError: something else than whole numbers from 0 on, each once.
+        SpecError: anything other than whole numbers from 0, each once.
 
     Example:
         >>> numbers([3, 0]), numbers(2), numbers(None)
@@ -58,14 +58,14 @@ def numbers(examples: Any) -> tuple[int, ...] | None:
         raise SpecError(f"examples={examples!r}; expected a number of an example, several of them, or nothing for all")
     found = list(given)
     if not found or any(isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 0 for n in found):
-        raise SpecError(f"examples={examples!r}; expected whole numbers from 0 on, such as [0, 3, 7]")
+        raise SpecError(f"examples={examples!r}; expected whole numbers counted from 0, such as [0, 3, 7]")
     if len(set(found)) < len(found):
         raise SpecError(f"examples={examples!r}: one is named twice; name each once")
     return tuple(sorted(int(number) for number in found))
 
 
 def by_axis(what: str, given: Sequence[Any], axes: Sequence[str]) -> dict[str, Any]:
-    """Those that an axis leads to, one for each axis in order.
+    """The inputs that the axes lead to, one for each axis in order.
 
     Returns:
         What is given, by the name of its axis.
@@ -83,7 +83,7 @@ def by_axis(what: str, given: Sequence[Any], axes: Sequence[str]) -> dict[str, A
 
 
 def another(other: Any) -> str:
-    """What another input is called where no name is given.
+    """What another input is called if no name is given.
 
     Returns:
         An example by its number.
@@ -108,7 +108,7 @@ def checked_clamp(clamp: Any, layer: str) -> tuple[float, float] | None:
         Both, or None.
 
     Raises:
-        SpecError: no such pair, or a layer is moved, whose output has no valid range.
+        SpecError: it is not such a pair, or a layer is moved, whose output has no valid range.
     """
     if clamp is None:
         return None

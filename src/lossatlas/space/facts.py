@@ -26,19 +26,19 @@ _CURVES = {"bezier": "fraction of the Bézier curve", "polygon": "fraction of th
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What is known of a chart.
+    """What is known about a chart.
 
     Attributes:
         origin: the parameters at coordinates of zero.
         identity: what must be the same for two charts to be the same, by kind.
-        lengths: by axis, what one unit of its coordinate is in ``unit``; of a bent axis the chord.
+        lengths: by axis, what one unit of its coordinate is in ``unit``; for a bent axis, the chord.
         labels: what each axis is, for pictures.
         by: the normalisation.
         still: roles of tensors that do not move.
         seed: of random directions.
         cosines: between each pair of directions.
         dtype: formats of the tensors that move.
-        more: what else the record should have.
+        more: what else the record should contain.
         unit: of the lengths.
     """
 
@@ -58,7 +58,7 @@ class Facts:
 
 
 def facts(chart: Chart, axes: Mapping[str, np.ndarray]) -> Facts:
-    """What is known of a chart; of one that is neither plane nor curve, what its points say.
+    """What is known about a chart; for one that is neither plane nor curve, what its points reveal.
 
     Args:
         chart: the chart.
@@ -86,7 +86,7 @@ def facts(chart: Chart, axes: Mapping[str, np.ndarray]) -> Facts:
 
 
 def origin_of(chart: Chart) -> Parameters:
-    """The parameters at coordinates of zero: of a plane and a curve their own tensors, not copies."""
+    """The parameters at coordinates of zero: for a plane and a curve their own tensors, not copies."""
     if isinstance(chart, Plane):
         return chart.origin
     return chart.points[0] if isinstance(chart, Curve) else chart.at(dict.fromkeys(chart.axes, 0.0))
@@ -153,7 +153,7 @@ def _of_inputs(plane: InputPlane) -> Facts:
 
 
 def _of_points(chart: Chart, axes: Mapping[str, np.ndarray]) -> Facts:
-    """The ends and the middle of every axis stand for the chart; a unit of an axis is as long as its chord."""
+    """The ends and the middle of every axis represent the chart; a unit of an axis is as long as its chord."""
     origin = origin_of(chart)
     seen: list[dict[str, Tensor]] = [dict(origin)]
     for axis in chart.axes:

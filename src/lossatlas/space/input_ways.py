@@ -44,7 +44,7 @@ RANDOM: dict[str, str] = {"inf": "random signs", "2": "random Gaussian direction
 
 
 def moved(part: Objective, place: Place) -> list[Tensor]:
-    """What is moved, where it is at first: a tensor for each batch."""
+    """What is moved, before it moves: a tensor for each batch."""
     found: list[Tensor] = []
 
     def seen(tensor: Tensor) -> Tensor:
@@ -104,7 +104,7 @@ def gradients(part: Objective, place: Place, at: list[Tensor] | None = None) -> 
 
 @contextlib.contextmanager
 def differentiable() -> Iterator[None]:
-    """Where derivatives by an input can be taken, also of recurrent networks on a GPU that are not in training.
+    """Lets derivatives in an input be taken, even of recurrent networks on a GPU in evaluation mode.
 
     Yields:
         Nothing.
@@ -136,7 +136,7 @@ def steepest(part: Objective, place: Place, norm: Norm) -> tuple[list[Tensor], i
 
 
 TRIES = 20
-"""How often random signs are drawn: those of two inputs lie along those of another direction half of the time."""
+"""How often random signs are drawn: with two inputs, they lie along another direction's half of the time."""
 
 
 def random(
@@ -144,7 +144,7 @@ def random(
 ) -> list[Tensor]:
     """Random directions of norm 1, independent for each example: signs, or Gaussian; a tensor for each batch.
 
-    Where all of it lies along one of the directions ``beside`` it, as few signs often do, it is drawn again.
+    If all of it lies along one of the directions ``beside`` it, as happens with few signs, it is drawn again.
 
     Returns:
         A tensor for each batch.
@@ -159,7 +159,7 @@ def random(
 def beside(
     found: Mapping[str, list[Tensor]], part: Objective, place: Place, axes: Sequence[str], seed: int, norm: Norm
 ) -> dict[str, list[Tensor]]:
-    """The directions that are found already and a random one for each further axis, from a stream of its own."""
+    """The directions already found, and a random one for each further axis, from a stream of its own."""
     drawn = dict(found)
     for axis in axes:
         drawn[axis] = random(part, place, f"{seed}/{axis}", norm, beside=list(drawn.values()))
@@ -225,6 +225,6 @@ def norms(tensor: Tensor, norm: Norm) -> Tensor:
 
 
 def unit(tensor: Tensor) -> Tensor:
-    """Each row of Euclidean norm 1; one that is zero stays."""
+    """Each row scaled to Euclidean norm 1; one that is zero stays."""
     exact, size = precise(tensor), norms(tensor, "2").reshape(-1, *[1] * (tensor.dim() - 1))
     return torch.where(size > 0, exact / size.clamp_min(1e-300), 0.0).to(tensor)

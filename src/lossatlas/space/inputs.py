@@ -39,7 +39,7 @@ class InputPlane:
     r"""A line, a plane or a volume of inputs: :math:`x_i + \sum_a c_a d_{a,i}`, the same c for every example i.
 
     It is a chart like any other: ``la.sample(objective, plane, la.Grid(...))``. What varies is the input, or the output
-    of a layer such as a token embedding. The weights stay, and BatchNorm uses its trained statistics. Source:
+    of a layer such as a token embedding. The weights stay fixed, and BatchNorm uses its trained statistics. Source:
     Goodfellow et al. 2015 (arXiv 1412.6572, section 4) for the gradient sign, Liu et al. 2017 (arXiv 1611.02770) for
     planes with a second direction.
 
@@ -155,7 +155,7 @@ class InputPlane:
             An objective that shares the model.
 
         Raises:
-            SpecError: it lacks an example, or cannot be asked of inputs.
+            SpecError: it lacks an example, or cannot be evaluated on moving inputs.
         """
         check_asked(objective)
         if self.examples is None:
@@ -368,7 +368,7 @@ class InputPlane:
 
 
 def within(objective: Any, chart: Any) -> tuple[Any, Any]:
-    """What is evaluated where: of an :class:`InputPlane` its own objective on its coordinates; else both as they are.
+    """What is evaluated where: for an :class:`InputPlane` its own objective and coordinates; else both as they are.
 
     Returns:
         The objective and the chart.
@@ -381,7 +381,7 @@ def within(objective: Any, chart: Any) -> tuple[Any, Any]:
 def _begun(
     cls: type[InputPlane], objective: Objective, examples: Examples, layer: str, norm: str
 ) -> tuple[Objective, Place]:
-    """The examples and what of them is moved, before there are directions."""
+    """The examples, and which part of them is moved, before there are directions."""
     check_objective(objective)
     if norm not in get_args(Norm):
         raise SpecError(unknown("norm", norm, get_args(Norm)))

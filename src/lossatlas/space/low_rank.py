@@ -28,7 +28,7 @@ from lossatlas.space.recipes import drawn_in, generator_of
 __all__ = ["Factors", "LowRank", "factors_of", "low_rank"]
 
 CLOSE = 1e-4
-"""How near a product of two thin matrices comes to the matrix that it stands for, relative to its norm; in float32."""
+"""How close a product of two thin matrices comes to the matrix that it represents, relative to its norm; in float32."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def low_rank(
 
 
 def _scaled(pair: Factors, raw: Tensor, found: Tensor) -> Factors | None:
-    """The factors of a direction whose rows or columns were scaled; none where it was scaled in another way."""
+    """The factors of a direction whose rows or columns were scaled; none if it was scaled in another way."""
     before, after = precise(raw.reshape(raw.shape[0], -1)), precise(found.reshape(found.shape[0], -1))
     for dim, left, right in ((1, True, False), (0, False, True)):
         norms = before.norm(dim=dim)
@@ -150,7 +150,7 @@ def factors_of(tensor: Tensor, rank: int) -> Factors | None:
         rank: the largest that is accepted.
 
     Returns:
-        The factors, of the smallest rank that gives the tensor to rounding; ``None`` where that is above ``rank``.
+        The factors, of the smallest rank that gives the tensor up to rounding; ``None`` if that is above ``rank``.
 
     Example:
         >>> found = factors_of(torch.outer(torch.ones(3), torch.arange(4.0)), 2)

@@ -87,7 +87,7 @@ def normalize(
 
 
 def check_moving(moving: Collection[str], table: Mapping[str, filters.Row], by: str, still: tuple[str, ...]) -> None:
-    """Check that something is left to move, and that what ``by`` scales is there.
+    """Check that something is left to move, and that what ``by`` scales exists.
 
     Raises:
         SpecError: nothing moves, nothing says what a filter is, or ``by="head"`` without attention whose heads are
@@ -133,7 +133,7 @@ def described(origin: Measurable | nn.Module | Parameters) -> tuple[Parameters, 
 
 
 def plain(origin: Measurable | nn.Module | Parameters) -> dict[str, str]:
-    """What each tensor of an origin is called without wrappers, by its name: what random numbers are seeded by."""
+    """What each tensor of an origin is called without wrappers, by its name: the name that seeds its random numbers."""
     if isinstance(origin, Function):
         return {name: name for name in origin.origin}
     if isinstance(origin, Mapping):
@@ -181,6 +181,6 @@ def scaled_to(
     own = layout.norms(through.step(weights, direction) if through else direction.detach())
     goal = through.weight(weights) if through else weights
     wanted = torch.ones_like(own) if by.startswith("unit") else layout.norms(goal).to(own)
-    # A filter that is zero points nowhere, and stays: to give it a length would be to invent a direction.
+    # A filter that is zero has no direction, and stays zero: giving it a length would invent one.
     factor = torch.where(own > 0, wanted / own, 0.0)
     return (precise(moved).reshape(layout.shape) * factor).to(moved).reshape(moved.shape)

@@ -61,7 +61,7 @@ def inner(one: Tensor, other: Tensor) -> float:
 
 
 def parts(tensor: Tensor) -> Sequence[Tensor]:
-    """A tensor in parts whose doubles are small, or itself where it is small or spread over devices.
+    """A tensor in parts that are small as doubles, or the tensor itself if it is small or spread over devices.
 
     Returns:
         Views of the tensor, which together are all of it.
@@ -118,7 +118,7 @@ def difference(a: Parameters, b: Parameters) -> dict[str, Tensor]:
         Tensors by name.
 
     Raises:
-        SpecError: the names or shapes differ; the message has the first difference.
+        SpecError: the names or shapes differ; the message names the first difference.
 
     Example:
         >>> difference({"w": torch.tensor([3.0])}, {"w": torch.tensor([1.0])})
@@ -132,7 +132,7 @@ def check_same_shapes(got: Parameters, expected: Parameters) -> None:
     """Check that two points belong to the same architecture.
 
     Raises:
-        SpecError: the names or shapes differ; the message counts them and has the first.
+        SpecError: the names or shapes differ; the message counts them and names the first.
     """
     missing = [name for name in expected if name not in got]
     shapes = [name for name in expected if name in got and got[name].shape != expected[name].shape]

@@ -27,7 +27,7 @@ def save_directions(plane: Plane, path: str | os.PathLike[str], *, again: bool =
     Directions that are recipes are written as such, a line of text for each, beside where the file would be.
 
     Args:
-        plane: the plane; its recipe travels in the file's metadata.
+        plane: the plane; its recipe is stored in the file's metadata.
         path: the file, usually ``directions.safetensors``.
         again: replace a file that is already there.
 
@@ -38,7 +38,7 @@ def save_directions(plane: Plane, path: str | os.PathLike[str], *, again: bool =
     if target.exists() and not again:
         return target
     made = {axis: direction.identity for axis, direction in plane.directions.items() if isinstance(direction, Seeded)}
-    if made:  # a recipe is kept in the place of its tensors
+    if made:  # a recipe is kept in place of its tensors
         target = target.with_suffix(".json")
         write_text(target, json.dumps(made, indent=2))
         return target
@@ -122,7 +122,7 @@ class Stored(Mapping[str, Tensor]):
 
 
 def load_labels(path: str | os.PathLike[str]) -> dict[str, str]:
-    """What the axes of a file of directions are called, where it says so; empty where it does not."""
+    """What the axes of a file of directions are called, if it says so; otherwise empty."""
     try:
         labels = json.loads(safetensors_header(path).get("__metadata__", {}).get("labels", "{}"))
     except (SpecError, ValueError, RecursionError):

@@ -1,4 +1,4 @@
-r"""What are a network's weights once rounded to a few bits, and what were those of a network that is rounded already?
+r"""What are a network's weights once rounded to a few bits, and what do those of a quantised network stand for?
 
 Rounding to nearest on an even grid of b bits, for each block of weights w by itself:
 
@@ -63,7 +63,7 @@ class Rounding:
     symmetric: bool = True
 
     def __post_init__(self) -> None:
-        """Check what is told."""
+        """Check the settings."""
         whole = isinstance(self.bits, int) and not isinstance(self.bits, bool)
         if not whole or not FEWEST <= self.bits <= MOST:
             raise SpecError(f"bits={self.bits!r}; expected a whole number from {FEWEST} to {MOST}")
@@ -87,7 +87,7 @@ class Rounding:
 
         Returns:
             The dequantised values, in the same format and shape; the grid is computed in float64 for a float64 tensor,
-            else in float32.
+            otherwise in float32.
         """
         rows = _rows(weights, layout) if self.by != "tensor" else weights.reshape(1, -1)
         exact = rows.to(torch.float64 if weights.dtype == torch.float64 else torch.float32)
@@ -100,7 +100,7 @@ class Rounding:
         return _as_before(found, weights, layout if self.by != "tensor" else None).to(weights.dtype)
 
     def _on_grid(self, rows: Tensor) -> Tensor:
-        """Each row rounded on a grid of its own; one that is zero stays."""
+        """Each row rounded on a grid of its own; one that is zero stays zero."""
         levels = 2**self.bits - 1
         if self.symmetric:
             most = 2 ** (self.bits - 1) - 1
@@ -150,7 +150,7 @@ def rounded(
         The rounded tensors by name; the difference to the origin is a direction. Frozen tensors are left out.
 
     Raises:
-        SpecError: a pattern fits nothing, nothing is left to round, or the weights are quantised already.
+        SpecError: a pattern matches nothing, nothing is left to round, or the weights are already quantised.
 
     Example:
         >>> model = nn.Linear(2, 1, bias=False)
@@ -255,7 +255,7 @@ def _plain(value: Tensor) -> bool:
 
 
 def _opened(name: str, value: Tensor) -> Tensor:
-    """A tensor that knows how to be floating point."""
+    """A tensor that can convert itself to floating point."""
     opened = getattr(value, "dequantize", None)
     if opened is None:
         raise SpecError(f"{name!r} is a {type(value).__name__}, whose format is not known; dequantise it yourself")
@@ -265,8 +265,8 @@ def _opened(name: str, value: Tensor) -> Tensor:
 
 def _of_bitsandbytes(name: str, value: Tensor, module: nn.Module) -> Tensor:
     """A weight of bitsandbytes: four bits with a state, or int8 with a scale for each row."""
-    # By the layout: the library's own kernel for processors (0.50.2) takes the scale of a wrong block where rows are no
-    # multiple of a block.
+    # By the layout: the library's own kernel for processors (0.50.2) takes the scale of the wrong block if rows are not
+    # a multiple of a block.
     state = getattr(value, "quant_state", None)
     if state is not None:
         beside = {f"{name}.{part}": tensor for part, tensor in state.as_dict(packed=True).items()}

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["PIECE", "STEP", "Seeded", "cut", "described", "drawn_in", "gathered", "generator_of", "gram", "pieces"]
 
 PIECE = 2**20
-"""Numbers in a piece. Pieces begin at multiples of 16, where torch's generator of normal numbers begins anew too."""
+"""Numbers in a piece. Pieces begin at multiples of 16, where torch's generator of normal numbers begins afresh too."""
 
 STEP = 16
 
@@ -102,10 +102,10 @@ class Seeded(Mapping[str, Tensor]):
         self.identity = f"random {seed}/{stream} by {by}, {held}, {len(moving)} tensors"
 
     def _wanted_norms(self, point: Parameters) -> dict[str, Tensor]:
-        """The norm that each filter shall have, float64 [filters], by name; empty where there is none to have.
+        """The norm that each filter is to have, float64 [filters], by name; empty where none is prescribed.
 
-        All of them lie in one piece of memory that is there before: small tensors that stay, made between large ones
-        that go, would keep the system from using the room of the large ones again.
+        All of them lie in one block of memory that is allocated first: small tensors that stay, made between large ones
+        that are freed, would keep the system from reusing the memory of the large ones.
 
         Returns:
             The norms.
@@ -179,13 +179,13 @@ class Seeded(Mapping[str, Tensor]):
             norms = _norms(layout, drawn)
             goal = torch.ones_like(norms) if wanted is None else wanted[at : at + len(norms)]
             at += len(norms)
-            # A filter that is zero points nowhere, and stays: to give it a length would be to invent a direction.
+            # A filter that is zero has no direction, and stays zero: giving it a length would invent one.
             factor = torch.where(norms > 0, goal / norms, 0.0)
             yield _scaled(layout, drawn, factor)
 
 
 def drawn_in(dtype: torch.dtype) -> torch.dtype:
-    """The format of a random direction: that of the weights, and single precision for shorter ones.
+    """The format of a random direction: that of the weights, or single precision if theirs is shorter.
 
     Weights in a short format are moved in float32 and rounded once, so their directions are not rounded to it. The
     direction of complex weights is complex: its real and imaginary parts are independent.
@@ -228,7 +228,7 @@ def _scaled(layout: Layout, flat: Tensor, factor: Tensor) -> Tensor:
 
 
 def gathered(tensor: Tensor) -> Tensor:
-    """All of a tensor, also where it is spread over processes (DTensor)."""
+    """All of a tensor, even if it is spread over processes (DTensor)."""
     full: Tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
     return full
 
@@ -251,7 +251,7 @@ def pieces(direction: Parameters, name: str, ranges: Sequence[tuple[int, int]]) 
 
 
 def gram(directions: Sequence[Parameters]) -> np.ndarray:
-    """The inner products of directions, float64 [k, k], every tensor of a recipe made once and let go.
+    """The inner products of directions, float64 [k, k], with every tensor of a recipe made once and released.
 
     Returns:
         The matrix, symmetric.

@@ -43,7 +43,7 @@ class Moved(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """What of a batch is moved: its first input of floating point, or the output of a layer.
+    """Which part of a batch is moved: its first floating-point input, or the output of a layer.
 
     Attributes:
         layer: name of a module whose output is moved, such as a token embedding; empty for the input itself.
@@ -93,7 +93,7 @@ def layer_of(model: nn.Module, name: str) -> nn.Module:
         The module.
 
     Raises:
-        SpecError: the model has none of that name.
+        SpecError: the model has no module of that name.
     """
     try:
         return model.get_submodule(name)
@@ -106,7 +106,7 @@ def floating(forward: calling.Forward, batch: Any) -> Tensor:
     """The first tensor of floating point that goes into the model.
 
     Returns:
-        The tensor itself, as it stands in the batch.
+        The tensor itself, as it is in the batch.
 
     Raises:
         SpecError: all inputs are integers, such as tokens.
@@ -132,7 +132,7 @@ def _swapped(tensor: Tensor, *, old: Tensor, new: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Shifted:
-    r"""The forward function of a moved model: :math:`x + \sum_a c_a d_a`, clamped where that is asked for.
+    r"""The forward function of a moved model: :math:`x + \sum_a c_a d_a`, clamped if that is asked for.
 
     Args:
         forward: how the user's model is called.

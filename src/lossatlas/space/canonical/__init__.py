@@ -1,7 +1,7 @@
 """Which of all networks that compute the same function should be looked at? A canonical form, to compare pictures.
 
-Filter normalisation makes a picture blind to some rescalings but not to others. This form removes the others where it
-can: two networks that compute the same function get the same weights, and so the same picture.
+Filter normalisation makes a picture independent of some rescalings but not of others. This form removes the others
+where it can: two networks that compute the same function get the same weights, and so the same picture.
 
 =======================================  ==============================================================================
 what changes the picture                 what is done
@@ -13,11 +13,11 @@ the gain of LayerNorm or RMSNorm and     the gain is folded into the linear laye
 the layer behind it
 queries and keys of a head, or values    the pair of least norm with the same product is taken, checked on inputs
 and output, by a matrix and its inverse
-adapters, weight norm, spectral norm     replaced by the weight that they come to
+adapters, weight norm, spectral norm     replaced by the weight they amount to
 =======================================  ==============================================================================
 
 What remains: a sign and the order of units and heads (see ``lossatlas.align``), one scale for each channel of a
-residual stream, and whatever stands behind a function that is not homogeneous.
+residual stream, and whatever comes after a function that is not homogeneous.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def canonical(model: nn.Module, inputs: tuple[Any, ...] | Mapping[str, Any] = ()
     counts = {
         "BatchNorm layers folded into the layers before them": len(network.folds),
         "gains folded into the layers behind them": len(network.gains),
-        "attention layers settled head by head": settled,
+        "attention layers put into form head by head": settled,
         "pairs of layers balanced unit by unit": len(network.pairs),
     }
     steps += [f"{count} {text}" for text, count in counts.items() if count]
@@ -116,7 +116,7 @@ _NONE = "no two layers are joined only by ReLU, pooling or a norm"
 
 
 def merged(model: nn.Module) -> nn.Module:
-    """A copy of a model with its adapters and parametrizations replaced by the weights that they come to.
+    """A copy of a model with its adapters and parametrizations replaced by the weights they amount to.
 
     Args:
         model: a model of peft, or with weight norm, spectral norm or other parametrizations; it is not changed.
@@ -140,11 +140,11 @@ def caveats(model: nn.Module) -> tuple[str, ...]:
         model: any module; it is not changed.
 
     Returns:
-        Lines for `lossatlas explain`, also where the model could not be read; none where nothing of the kind was found.
+        Lines for `lossatlas explain`, even if the model could not be read; none if nothing of the kind was found.
     """
     lines = []
     try:
-        # On no memory: what is read is the order of the layers, not their weights.
+        # On the meta device: only the order of the layers is read, not their weights.
         network = chains.read(private_copy(model, device=torch.device("meta"), training=False))
     except SpecError as fault:
         lines.append(
@@ -180,7 +180,7 @@ def _copy(model: nn.Module) -> nn.Module:
 
 
 def _read(model: nn.Module) -> chains.Network:
-    """The chains of a model; one that cannot be read has none, and says so."""
+    """The chains of a model; one that cannot be read has none, with the reason."""
     try:
         return chains.read(model)
     except SpecError as fault:
@@ -188,7 +188,7 @@ def _read(model: nn.Module) -> chains.Network:
 
 
 def _settle_heads(form: nn.Module, inputs: Any, reference: list[Tensor]) -> tuple[int, list[str]]:
-    """Settle each attention layer that bears it: the number of those, and what was left."""
+    """Fix the form of each attention layer that allows it: their number, and what was left."""
     found = list(heads.attentions(form))
     if not found:
         return 0, []

@@ -1,4 +1,4 @@
-"""How do layers follow each other? Which pass their scale on to the next is read from the graph of torch.fx.
+"""How do layers follow each other? The graph of torch.fx shows which pass their scale on to the next.
 
 Between two layers that only a positively homogeneous function separates (ReLU, LeakyReLU, pooling, flattening), a unit
 may be multiplied by any positive number on its way in and divided by it on its way out.
@@ -60,7 +60,7 @@ class Network:
         pairs: layers that pass their scale on.
         folds: a layer and the BatchNorm right after it.
         gains: a LayerNorm or RMSNorm, and the linear layers that read it, if nothing else does.
-        left: what was found and has no form here, in words.
+        left: what was found but has no canonical form here, in words.
     """
 
     pairs: tuple[Pair, ...]
@@ -101,7 +101,7 @@ def read(model: nn.Module) -> Network:
 
 
 class _Reader:
-    """The graph of a model, and which of its modules may be changed: those that are called once and share nothing."""
+    """The graph of a model, and which of its modules may be changed: those that are called once and share no tensor."""
 
     def __init__(self, model: nn.Module, graph: fx.Graph) -> None:
         self.graph = graph
@@ -117,7 +117,7 @@ class _Reader:
         }
 
     def module(self, node: fx.Node, kinds: tuple[type[nn.Module], ...]) -> str:
-        """The path of the module that a node calls, if it is of a kind and may be changed; else an empty text."""
+        """The path of the module that a node calls, if of a given kind and free to change; otherwise an empty text."""
         path = str(node.target)
         calls = node.op == "call_module" and path in self.free and isinstance(self.modules[path], kinds)
         return path if calls else ""
@@ -161,7 +161,7 @@ class _Reader:
         return int(inputs // outputs) if flat and inputs % outputs == 0 else 0
 
     def gains(self) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """Norms whose gain the linear layers behind them can take over."""
+        """Norms whose gain the linear layers after them can absorb."""
         for node in self.graph.nodes:
             norm = self.module(node, GAINS)
             readers = [self.module(user, (nn.Linear,)) for user in _readers(node)] if norm else []
@@ -209,7 +209,7 @@ def balance(model: nn.Module, pairs: tuple[Pair, ...], *, sweeps: int = 1000) ->
     Each unit is multiplied by :math:`\sqrt{‖out‖ / ‖in‖}` on its way in and divided by it on its way out, layer after
     layer, until nothing changes. This is the rescaling of least norm, and it is unique, since the squared norm is a
     convex function of the logarithms of the scales (Stock et al. 2019, arXiv 1902.10416). A unit without weights on one
-    side stays.
+    side is left as it is.
 
     Args:
         model: changed in place.

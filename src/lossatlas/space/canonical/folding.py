@@ -14,7 +14,7 @@ __all__ = ["fold_batchnorm", "fold_gain", "replace", "unwrap"]
 def fold_batchnorm(model: nn.Module, layer: str, norm: str) -> None:
     r"""Put a BatchNorm with frozen statistics into the layer before it.
 
-    :math:`W' = \frac{γ}{σ} W` and :math:`b' = β + \frac{γ}{σ} (b - μ)`; an identity is left in the place of the norm.
+    :math:`W' = \frac{γ}{σ} W` and :math:`b' = β + \frac{γ}{σ} (b - μ)`; an identity takes the place of the norm.
 
     Args:
         model: changed in place.
@@ -71,13 +71,13 @@ def _set(layer: nn.Module, name: str, value: Tensor) -> None:
 
 
 def replace(model: nn.Module, path: str, module: nn.Module) -> None:
-    """Put another module in the place of one."""
+    """Put another module in place of one."""
     home, _, name = path.rpartition(".")
     model.get_submodule(home)._modules[name] = module
 
 
 def unwrap(model: nn.Module) -> tuple[nn.Module, list[str]]:
-    """Replace adapters and parametrizations by the weights that they come to.
+    """Replace adapters and parametrizations by the weights they amount to.
 
     Args:
         model: changed in place, in evaluation mode.

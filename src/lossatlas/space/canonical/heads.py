@@ -1,4 +1,4 @@
-"""How queries, keys, values and output of each attention head are chosen among all that compute the same."""
+"""How are queries, keys, values and output of each attention head chosen among all that compute the same?"""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def settle(module: nn.Module, width: int) -> bool:
     rows remains; it makes the largest entry of a row of Q positive. Values and output alike. The biases of queries,
     keys and values count as one more column.
 
-    It is the same function only where nothing stands between the projections and their products: no rotary positions,
+    It is the same function only if nothing comes between the projections and their products: no rotary positions,
     no norm of the queries. The caller checks that.
 
     Args:
@@ -46,7 +46,7 @@ def settle(module: nn.Module, width: int) -> bool:
         width: d, the width of a head.
 
     Returns:
-        Whether its projections were found; without, nothing is changed.
+        Whether its projections were found; if not, nothing is changed.
     """
     parts = _projections(module)
     if parts is None:
@@ -90,7 +90,7 @@ def _store(parts: tuple[_Projection, ...], rows: slice, *values: Tensor) -> None
 
 
 def _projections(module: nn.Module) -> tuple[_Projection, _Projection, _Projection, _Projection] | None:
-    """Queries, keys, values and output of an attention layer, as views of its tensors; none where not found."""
+    """Queries, keys, values and output of an attention layer, as views of its tensors; none if they are not found."""
     out = _linear(module, attention.OUTPUT)
     fused = _fused(module)
     if fused is not None:

@@ -2,7 +2,7 @@
 
 A *filter* is what produces one output of a layer: all weights into one channel of a convolution, into one unit of a
 linear layer, or the vector of one token (Li et al. 2018, section 4). The next layer can often undo the scaling of a
-filter by a constant, so the size of a filter carries no meaning of its own, and a random direction must be scaled to
+filter by a constant, so the size of a filter has no meaning of its own, and a random direction must be scaled to
 it.
 
 A rule for a class of your own:

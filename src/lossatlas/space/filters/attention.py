@@ -42,7 +42,7 @@ OUTPUT = frozenset(("o_proj", "out_proj", "c_proj", "proj", "o", "wo", "Wo", "de
 WIDTHS = ("head_dim", "attention_head_size", "key_value_proj_dim", "d_kv", "dim_head")
 COUNTS = ("num_heads", "num_attention_heads", "n_heads", "n_head", "heads", "nhead")
 INTERLEAVED = frozenset(("GPTNeoXAttention", "BloomAttention", "FalconAttention", "PersimmonAttention"))
-"""Attention whose fused matrix holds query, key and value of one head after the other's."""
+"""Attention whose fused matrix holds query, key and value of each head in turn."""
 
 TRANSPOSED = "transformers.pytorch_utils.Conv1D"
 """A linear layer whose weight is stored [in, out]."""
@@ -65,7 +65,7 @@ def within(module: nn.Module, name: str, tensor: Tensor) -> Layout | None:
         tensor: the tensor.
 
     Returns:
-        The layout, where the module is an attention layer and its heads are known.
+        The layout, if the module is an attention layer and its heads are known.
     """
     if tensor.dim() != 2 or ".lora_" in name:
         return None
@@ -100,7 +100,7 @@ def _owner(module: nn.Module, name: str) -> nn.Module:
 
 
 def _inner(module: nn.Module) -> nn.Module | None:
-    """The self-attention that BERT and its kin keep beside its output projection."""
+    """The self-attention that BERT and its kin keep next to its output projection."""
     children = dict(module.named_children())
     return next((children[name] for name in ("self", "attention") if name in children), None)
 
@@ -179,7 +179,7 @@ def _fused(tensor: Tensor, found: _Heads, turned: bool) -> Layout | None:
 
 
 def _per_part(found: _Heads, rows: int) -> int:
-    """Heads in each of the three parts (two for cross-attention), if they are all alike; else 0."""
+    """Heads in each of the three parts (two for cross-attention), if they are all alike; otherwise 0."""
     stated = next((c for c in (getattr(found.module, name, None) for name in COUNTS) if isinstance(c, int)), 0)
     for parts in (3, 2):
         heads, rest = divmod(rows, parts * found.width)

@@ -1,4 +1,4 @@
-"""How does a tensor split into filters? By a view, and by what each of its dimensions numbers."""
+"""How does a tensor split into filters? By a view, and by what each of its dimensions indexes."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ ROLES: tuple[Role, ...] = ("weight", "bias", "norm")
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """How a tensor splits into filters: view it as ``shape``, then ``dims`` number the filters.
+    """How a tensor splits into filters: view it as ``shape``, then ``dims`` index the filters.
 
     Attributes:
         shape: a shape with the same number of elements as the tensor.
-        dims: the dimensions of ``shape`` that number the filters; the others run inside a filter. With no dimension the
+        dims: the dimensions of ``shape`` that index the filters; the others run inside a filter. With no dimension the
             whole tensor is one filter.
         rule: name of the rule that chose it.
-        heads: the dimensions that number attention heads, for ``by="head"``; none outside attention.
-        parts: the dimensions that number layers fused into one tensor, for ``by="layer"``.
-        role: ``"weight"``, ``"bias"`` or ``"norm"`` where the number of dimensions would tell it wrongly.
+        heads: the dimensions that index attention heads, for ``by="head"``; none outside attention.
+        parts: the dimensions that index layers fused into one tensor, for ``by="layer"``.
+        role: ``"weight"``, ``"bias"`` or ``"norm"`` if the number of dimensions would suggest a wrong one.
 
     Example:
         >>> import torch
@@ -75,11 +75,11 @@ LayoutRule = Callable[[nn.Module, str, Tensor], Layout]
 """``(module, name within the module, tensor) -> Layout``."""
 
 WithinRule = Callable[[nn.Module, str, Tensor], Layout | None]
-"""The same, called for the tensors of submodules too (``"wq.weight"``); returns none where it has nothing to say."""
+"""The same, called for the tensors of submodules too (``"wq.weight"``); returns None where it does not apply."""
 
 
 def along(tensor: Tensor, *dims: int, rule: str, **more: object) -> Layout:
-    """The tensor as it is, with some of its dimensions numbering the filters.
+    """The tensor as it is, with one of its dimensions indexing the filters.
 
     Returns:
         The layout.

@@ -2,7 +2,8 @@
 
 None of those libraries is imported: layers are recognised by the names of their classes and tensors.
 
-- **Linear layers stored [in, out]** (``Conv1D`` of transformers): columns. As free as the rows of ``nn.Linear``.
+- **Linear layers stored [in, out]** (``Conv1D`` of transformers): columns. Their scale is as free as that of the rows
+of ``nn.Linear``.
 - **Stacks of experts** [experts, out, in]: each output unit of each expert; a whole expert is a layer. The rows of the
   down projection are output units; between up and down projection the same freedom holds as in any two layers.
 - **Mamba**: ``A_log`` holds logarithms of decay rates, for each channel and state. Their scale is meaningful and not
@@ -28,7 +29,7 @@ _TOKENS = re.compile(r"(^|_)(tokens?|pos|position|positions|positional|embedding
 _SCALES = re.compile(r"(^|_)(layer_scale|gamma|gain|logit_scale)(_?\d*)$")
 _EXPERTS = re.compile(r"Expert|MoE|Moe")
 _TURNED = frozenset(("GptOssExperts", "Llama4TextExperts", "AriaExperts"))
-"""Stacks stored [experts, in, out], in versions of transformers that do not say so."""
+"""Stacks stored [experts, in, out], for versions of transformers that do not state it."""
 _ROUTERS = re.compile(r"(Router|Gate)$")
 
 
@@ -38,7 +39,7 @@ def columns(module: nn.Module, name: str, tensor: Tensor) -> Layout:
 
 
 def own(module: nn.Module, name: str, tensor: Tensor) -> Layout | None:
-    """The filters of a tensor that its own module's class or its name gives away; none where they do not.
+    """The filters of a tensor, if its module's class or its name reveals them; otherwise none.
 
     Args:
         module: the module that owns the tensor.

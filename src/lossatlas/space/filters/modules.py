@@ -41,8 +41,8 @@ def gates(module: nn.Module, name: str, tensor: Tensor) -> Layout:
     The weights of all gates are stacked in the first dimension: four gates for an LSTM, three for a GRU, one for a
     vanilla RNN. Layers and directions have tensors of their own. A projection (``weight_hr``) has no gates.
 
-    The gates' sigmoid and tanh leave no scale free, so scaling such a filter changes the function. What is free where a
-    vanilla RNN has ReLU, see ``docs/explanation/filters.md``.
+    The gates' sigmoid and tanh leave no scale free, so scaling such a filter changes the function. For what is free in
+    a vanilla RNN with ReLU, see ``docs/explanation/filters.md``.
 
     Returns:
         The layout.
@@ -75,10 +75,10 @@ RULES: dict[type[nn.Module], LayoutRule] = {
 """The rule for a module's tensors of two and more dimensions; the nearest class among its bases decides."""
 
 BUILT_IN = frozenset(RULES)
-"""The classes that come with a rule: the modules around a layer may know better, unless the user gave the rule."""
+"""The classes that come with a rule: a module around the layer takes precedence, unless the user gave the rule."""
 
 WITHIN: dict[type[nn.Module], WithinRule] = {}
-"""Rules of the user for all tensors within a module, its submodules' too."""
+"""The user's rules for all tensors within a module, including its submodules'."""
 
 
 def register(module_type: type[nn.Module], rule: LayoutRule | WithinRule, *, within: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""Which axis of a named array numbers its filters where no module tells? The names that libraries give decide.
+"""Which axis of a named array indexes its filters if no module tells? The names that libraries use decide.
 
 ================================  ===================================================  ==============================
 last part of the name             where                                                what a filter is
@@ -16,7 +16,8 @@ last part of the name             where                                         
 below ``batch_stats``             Flax's running statistics                            they never move
 ================================  ===================================================  ==============================
 
-Other names say nothing, and nothing is guessed: for arrays with such names, ``layout="last"`` or ``"first"`` decides.
+Other names are not interpreted, and nothing is guessed: for arrays with such names, ``layout="last"`` or ``"first"``
+decides.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from lossatlas.space.filters.table import Row
 
 __all__ = ["UNKNOWN", "by_name"]
 
-UNKNOWN = "nothing says which axis numbers the filters"
+UNKNOWN = "nothing says which axis indexes the filters"
 """The rule of an array whose name says nothing."""
 
 Naming = str | Callable[[str, Tensor], Layout]

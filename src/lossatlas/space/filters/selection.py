@@ -23,17 +23,17 @@ def patterns_of(only: str | Iterable[str]) -> tuple[str, ...]:
 
 
 def matching(table: Mapping[str, Row], only: str | Iterable[str]) -> list[str]:
-    """The tensors whose names fit a pattern; a tied tensor fits under each of its names.
+    """The tensors whose names match a pattern; a tied tensor matches under each of its names.
 
     Args:
         table: rows by name.
-        only: patterns as a shell has them: ``*`` any text, ``?`` one character, ``[ab]`` one of some.
+        only: shell-style patterns: ``*`` any text, ``?`` one character, ``[ab]`` one of some.
 
     Returns:
         Names, in the order of the table.
 
     Raises:
-        SpecError: a pattern fits no name; the message has names near to it.
+        SpecError: a pattern matches no name; the message lists similar names.
 
     Example:
         >>> from lossatlas.space.filters import table
@@ -46,7 +46,7 @@ def matching(table: Mapping[str, Row], only: str | Iterable[str]) -> list[str]:
         if not any(fnmatch.fnmatchcase(alias, pattern) for aliases in names.values() for alias in aliases):
             near = difflib.get_close_matches(pattern, names, n=3, cutoff=0.4) or _spread(list(names))
             raise SpecError(
-                f"only={pattern!r} fits none of the {len(names)} tensors, such as {', '.join(near)} …; * stands for "
+                f"only={pattern!r} matches none of the {len(names)} tensors, such as {', '.join(near)} …; * stands for "
                 "any text, and lossatlas explain lists all names"
             )
     return [
@@ -57,7 +57,7 @@ def matching(table: Mapping[str, Row], only: str | Iterable[str]) -> list[str]:
 
 
 def _spread(names: list[str]) -> list[str]:
-    """A few names from the first to the last."""
+    """A few names, spread from the first to the last."""
     return names[:: max(1, len(names) // 4)][:5]
 
 

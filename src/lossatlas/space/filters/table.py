@@ -131,7 +131,7 @@ def _layout(modules: Mapping[str, nn.Module], seen: wrapped.Seen, tensor: Tensor
 
 
 def _ruled(modules: Mapping[str, nn.Module], seen: wrapped.Seen, tensor: Tensor) -> Layout | None:
-    """What the rules say, the nearest and the user's first: the layer, what is around it, then what comes with us."""
+    """What the rules say, the nearest and the user's first: the layer, what is around it, then our own rules."""
     module = modules[seen.path]
     kind, rule = _registered(module)
     if rule is not None and kind not in BUILT_IN:
@@ -174,8 +174,8 @@ def _kind(module: nn.Module) -> str:
 def by_shape(parameters: Mapping[str, Tensor]) -> dict[str, Row]:
     """A table for tensors whose modules are unknown: rows for two and more dimensions, one vector otherwise.
 
-    Wrong for transposed convolutions, and vectors of normalising layers count as biases: pass the model where there
-    is one.
+    This is wrong for transposed convolutions, and vectors of normalising layers count as biases: pass the model if
+    there is one.
 
     Returns:
         A row for each tensor, by name.

@@ -3,8 +3,8 @@ r"""How does a step in a tensor reach the layer that uses it, through a mask or 
 With the weight W = f(V) of a layer and a direction d of the tensor V behind it, the layer sees the step J d, where J is
 the derivative of f at V. Filter normalisation concerns what the layer sees: ‖(J d)_j‖ = ‖W_j‖ for each filter j.
 Scaling the filters of d achieves this where each filter of W depends only on the same filter of V: for masks (pruning)
-and functions of single weights. Where f mixes filters (orthogonal, symmetric or low-rank weights), no scaling does, and
-the tensor does not move at random.
+and functions of single weights. If f mixes filters (orthogonal, symmetric or low-rank weights), no scaling achieves it,
+and the tensor does not move at random.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from lossatlas.space.filters.layout import Layout
 __all__ = ["Through", "through"]
 
 KNOWN = (["WeightNorm"], ["SpectralNorm"])
-"""Parametrizations whose own filters are free in scale, so that the norm of the tensor behind will do."""
+"""Parametrizations whose own filters are free in scale, so that the norm of the tensor behind suffices."""
 
 LEAK = 1e-6
 
 
 @dataclass(frozen=True)
 class Through:
-    """What stands between a tensor and its layer.
+    """What lies between a tensor and its layer.
 
     Attributes:
         function: from the tensor to the layer's weight.
@@ -63,17 +63,17 @@ class Through:
 def through(
     modules: Mapping[str, nn.Module], path: str, name: str, tensor: Tensor, layout: Layout
 ) -> tuple[Through | None, str]:
-    """Find what stands between a tensor and its layer.
+    """Find what lies between a tensor and its layer.
 
     Args:
         modules: all modules by path.
         path: of the module that owns the tensor.
         name: of the tensor in it.
-        tensor: itself.
+        tensor: the tensor itself.
         layout: its filters.
 
     Returns:
-        What stands there, or none; and why the tensor cannot be moved at random, or nothing.
+        What lies there, or none; and why the tensor cannot be moved at random, or nothing.
     """
     owner = modules[path]
     mask = owner._buffers.get(f"{name.removesuffix('_orig')}_mask") if name.endswith("_orig") else None

@@ -1,9 +1,9 @@
-"""What is a filter in weights that stand behind others: adapters, weight and spectral norm, any parametrization?
+"""What is a filter in tensors that lie behind a weight: adapters, weight and spectral norm, any parametrization?
 
 - **LoRA** adds B A to a frozen weight. Row i of A and column i of B belong together: multiplying one by c and dividing
-  the other by c changes nothing. So the filters are rows of A and columns of B, and the picture does not see that
-  freedom. It does see the general one (M A, and B times the inverse of M), unless the adapters are merged into the
-  weight first, see :func:`lossatlas.space.canonical.merged`.
+  the other by c changes nothing. So the filters are rows of A and columns of B, and the picture does not depend on that
+  freedom. It does depend on the general one (M A, and B times the inverse of M), unless the adapters are merged into
+  the weight first, see :func:`lossatlas.space.canonical.merged`.
 - **Weight norm** has w = g v / ‖v‖. A filter of v is free in its scale, whatever follows. The gain g is held still like
   the gain of a normalising layer; if it moves, each of its numbers is a filter.
 - **Spectral norm** divides a matrix by its largest singular value, so the whole matrix is free in its scale. The
@@ -37,7 +37,7 @@ class Seen:
     Attributes:
         path: path of the module that uses the weight.
         name: name of the weight within it.
-        note: what stands between the two, for the rule's name.
+        note: what lies between the two, for the rule's name.
         gain: the tensor is the gain of a weight norm.
         fits: the tensor has the shape of the weight, as far as is known.
     """
@@ -79,7 +79,7 @@ def _parametrized(modules: Mapping[str, nn.Module], path: str, name: str, tensor
     note = f"before {', '.join(_spaced(kind) for kind in kinds)}"
     if kinds == ["WeightNorm"]:
         return Seen(home, weight, note, gain=name == "original0")
-    # On a copy in evaluation mode: spectral norm would go on with its power iteration in the user's model.
+    # On a copy in evaluation mode: otherwise spectral norm would continue its power iteration in the user's model.
     with torch.no_grad():
         shape = copy.deepcopy(steps).eval()().shape
     return Seen(home, weight, note, fits=tensor.shape == shape)
@@ -103,7 +103,7 @@ def adapter(module: nn.Module, name: str, tensor: Tensor) -> Layout | None:
         tensor: the tensor.
 
     Returns:
-        The layout, where the module is an adapted layer.
+        The layout, if the module is an adapted layer.
     """
     kind = name.partition(".")[0]
     if not hasattr(module, "lora_A") or tensor.dim() < 2:
@@ -118,8 +118,8 @@ def adapter(module: nn.Module, name: str, tensor: Tensor) -> Layout | None:
 def quantised(model: nn.Module) -> dict[str, str]:
     """The quantised weights of a model, by name: why they cannot be moved.
 
-    A quantised weight takes a few values only: a step along a direction would be rounded away or overflow, and the
-    picture would be of the rounding.
+    A quantised weight takes only a few values: a step along a direction would be rounded away or overflow, and the
+    picture would show the rounding.
 
     Returns:
         Reasons, by name of the tensor, or of the module where the weight is not a tensor that torch lists.
