@@ -287,7 +287,7 @@ def test_datasets_are_cut_into_batches_and_those_that_cannot_be_are_refused():
         objective = la.Objective(model, data, F.cross_entropy, batch_size=3)
         assert objective.sizes == (3, 3, 1)
         assert objective()["loss"] == pytest.approx(truth, rel=1e-12)
-    with pytest.raises(SpecError, match="items of the Dataset make no batch.*pass a DataLoader with a collate_fn"):
+    with pytest.raises(SpecError, match="items of the Dataset cannot be batched.*pass a DataLoader with a collate_fn"):
         la.Objective(model, Rows(ragged=True), F.cross_entropy)
 
 
@@ -301,7 +301,7 @@ def test_streams_are_read_again_and_one_that_runs_dry_is_named():
                 yield self.left.pop()
 
     assert la.Objective(linear(), Stream(), F.cross_entropy, memory=0, batch_size=4)()["loss"] > 0
-    with pytest.raises(SpecError, match="data gave 1 batches at first and 0 now.*is the same each time"):
+    with pytest.raises(SpecError, match="data gave 1 batches at first and 0 now.*are the same each time"):
         la.Objective(linear(), Dry(), F.cross_entropy, memory=0)()
 
 
@@ -387,5 +387,5 @@ def test_items_that_fail_without_a_message_are_named_by_what_was_raised(message)
         def __getitem__(self, _: int):
             raise RuntimeError(*message)
 
-    with pytest.raises(SpecError, match=r"items of the Dataset make no batch \(RuntimeError\)"):
+    with pytest.raises(SpecError, match=r"items of the Dataset cannot be batched \(RuntimeError\)"):
         la.Objective(nn.Linear(1, 1), Bare(), F.mse_loss)()

@@ -1,4 +1,4 @@
-"""Who works with an objective now? Its private copy moves from point to point, so only one thread at a time."""
+"""Who uses an objective now? Only one thread at a time, since its private copy moves from point to point."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _making = threading.Lock()
 
 
 def one_at_a_time(function: Callable[Given, Found]) -> Callable[Given, Found]:
-    """Make other threads that work with the same objective wait while a function of it runs.
+    """Make other threads that use the same objective wait while a function of it runs.
 
     Args:
         function: its first argument is the objective.

@@ -1,4 +1,4 @@
-"""How are the data read? Once, in order, and kept where they are needed; or streamed when they are too large."""
+"""How are the data read? Once, in order, and kept where they are needed; or streamed if they are too large."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Rows = (Tensor, np.ndarray)
 def size_of(batch: Any) -> int:
     """The rows of a batch: the first dimension of its first tensor that has one.
 
-    Whether a row is a sample is another question, see :mod:`lossatlas.objective.counting`.
+    Whether a row is a sample is another matter, see :mod:`lossatlas.objective.counting`.
 
     Returns:
         The number of samples.
@@ -48,19 +48,19 @@ class Batches:
     Args:
         source: a DataLoader, a Dataset, any re-iterable of batches, or tensors with one row for each sample, in a tuple
             or by name.
-        device: where the batches are wanted.
+        device: where the batches are to be.
         memory: how many bytes of data may be kept on the device; beyond that, data are read afresh at every pass.
-        batch_size: rows in a batch where ``source`` is of tensors, or a Dataset.
-        look: shown each batch while the data is read for the first time.
+        batch_size: rows in a batch if ``source`` is made of tensors, or is a Dataset.
+        look: is shown each batch while the data are read for the first time.
 
     Attributes:
         number: of batches.
-        kept: whether the data is held on the device.
+        kept: whether the data are held on the device.
         quiet: whether an evaluation is known to draw no random number.
         fingerprint: hash of all batches, as text.
 
     Raises:
-        SpecError: there are no data, they can be read only once, or the items of a Dataset make no batch.
+        SpecError: there are no data, they can be read only once, or the items of a Dataset cannot be batched.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Batches:
             if held_bytes > memory:
                 self.kept, self._held = False, []
             if self.kept:
-                with torch.inference_mode(False):  # what is kept is used in whatever mode the measures need
+                with torch.inference_mode(False):  # what is kept is used in whichever mode the measures need
                     self._held.append(moved(batch, self.device))
         if not self.number:
             raise SpecError("data is empty: it gave no samples; expected a DataLoader, a list of batches or (x, y)")
@@ -110,11 +110,12 @@ class Batches:
                 raise
             words = first_line(fault)
             raise SpecError(
-                f"data: the items of the Dataset make no batch ({words}); pass a DataLoader with a collate_fn that does"
+                f"data: the items of the Dataset cannot be batched ({words}); pass a DataLoader with a collate_fn "
+                "that does it"
             ) from fault
 
     def seeded(self, seed: int) -> AbstractContextManager[None]:
-        """The global random state, and the DataLoader's own generator, under a seed and put back afterwards.
+        """The global random state, and the DataLoader's own generator, under a seed, and restored afterwards.
 
         Left alone if it is known that an evaluation draws nothing (``quiet``) and the data are kept.
 
@@ -126,16 +127,16 @@ class Batches:
         return seeded(seed, getattr(self.source, "generator", None))
 
     def reading(self, seed: int) -> AbstractContextManager[None]:
-        """The same for a pass over the source, which draws nothing where that is a list of batches."""
+        """The same for a pass over the source, which draws nothing if that is a list of batches."""
         if isinstance(self.source, list):
             return contextlib.nullcontext()
         return seeded(seed, getattr(self.source, "generator", None))
 
     def assert_unchanged(self) -> None:
-        """Check that the data that is kept is what was read.
+        """Check that the data that are kept are what was read.
 
         Raises:
-            SpecError: it was changed in place.
+            SpecError: they were changed in place.
         """
         if not self.kept:
             return
@@ -163,13 +164,13 @@ class Batches:
             yield moved(batch, self.device)
         if number != self.number:
             raise SpecError(
-                f"data gave {self.number} batches at first and {number} now, and it is read again at every point; pass "
-                "data that is the same each time, or let it be kept: memory=, in bytes (--memory, in GiB)"
+                f"data gave {self.number} batches at first and {number} now, and they are read again at every point; "
+                "pass data that are the same each time, or let them be kept: memory=, in bytes (--memory, in GiB)"
             )
 
 
 def _dense(tensor: Tensor) -> Tensor:
-    """What of a tensor takes memory, nearly."""
+    """The memory that a tensor takes, approximately."""
     return tensor if tensor.layout in (torch.strided, torch.jagged) else tensor.detach().values()
 
 
@@ -179,17 +180,17 @@ def _rows(batch: Any) -> list[bytes]:
 
 
 def batches_of(source: Any, batch_size: int) -> Iterable[Any]:
-    """Some data as batches: what is not a list of batches yet is cut.
+    """Some data as batches: what is not yet a list of batches is cut.
 
     Args:
         source: as for :class:`Batches`.
-        batch_size: rows in a batch, where it is cut.
+        batch_size: rows in a batch, if it is cut.
 
     Returns:
         A re-iterable.
 
     Raises:
-        SpecError: the source is of no such kind.
+        SpecError: the source is of another kind.
     """
     if batch_size < 1:
         raise SpecError(f"batch_size={batch_size}; expected at least 1")
@@ -225,7 +226,7 @@ def _check_source(source: Any) -> None:
             f"data is a {type(source).__name__}; expected a DataLoader, a Dataset, a list of batches or a tuple (x, y) "
             "of tensors"
         )
-    # iter(source) would tell too, but it makes a DataLoader draw a seed from the user's generator.
+    # iter(source) would show it too, but makes a DataLoader draw a seed from the user's generator.
     if hasattr(source, "__next__"):
         raise SpecError(
             f"data is a {type(source).__name__}, which can be read only once; pass list(data) or the DataLoader itself"

@@ -28,7 +28,7 @@ MODES: tuple[str, ...] = get_args(Mode)
 STATISTICS = ("running_mean", "running_var")
 
 SETTLED = 1e-7
-"""Relative change of a statistic from which on another pass over the data is made."""
+"""Relative change of a statistic above which another pass over the data is made."""
 
 Layers = dict[str, _BatchNorm]
 Call = Callable[[nn.Module, Any], Any]
@@ -55,19 +55,19 @@ def statistics(model: nn.Module) -> dict[str, Tensor]:
 def recalibrate(model: nn.Module, batches: Iterable[Any], call: Callable[[nn.Module, Any], Any]) -> None:
     r"""Measure the running statistics of a model again, over all the data, as if it were one batch.
 
-    What a layer hears of several batches is pooled (Chan, Golub and LeVeque 1979): with :math:`n_b` values of mean
+    What a layer receives from several batches is pooled (Chan, Golub and LeVeque 1979): with :math:`n_b` values of mean
     :math:`m_b` and variance :math:`v_b` in batch b,
 
     .. math:: m = \frac{1}{n} \sum_b n_b m_b, \qquad v = \frac{1}{n} \sum_b n_b \big(v_b + (m_b - m)^2\big),
 
-    so the spread between batches counts. A layer hears the right values only once the layers before it are right: the
-    data passes through again until nothing changes by more than ``SETTLED``, at most as often as there are layers, and
-    how it is cut into batches makes no difference. A single batch needs one pass. As in training, activations are
-    divided by the root of v, and :math:`v \, n / (n - 1)` is kept.
+    so the spread between batches counts. A layer receives the right values only once the layers before it are right:
+    the data pass through again until nothing changes by more than ``SETTLED``, at most as often as there are layers,
+    and how they are cut into batches makes no difference. A single batch needs one pass. As in training, activations
+    are divided by the root of v, and :math:`v \, n / (n - 1)` is kept.
 
     Args:
         model: a private copy; its running statistics are replaced, and its mode is put back.
-        batches: the data, read several times where it is more than one batch.
+        batches: the data, read several times if there is more than one batch.
         call: called with the model and a batch.
 
     Raises:
@@ -89,7 +89,7 @@ def recalibrate(model: nn.Module, batches: Iterable[Any], call: Callable[[nn.Mod
 
 
 class _Heard:
-    """Number, mean and summed squares of all that each layer heard in one pass, by channel and in float64."""
+    """Number, mean and summed squares of all that each layer received in one pass, by channel and in float64."""
 
     def __init__(self) -> None:
         self.found: dict[str, tuple[int, Tensor, Tensor]] = {}
@@ -109,7 +109,7 @@ class _Heard:
         self.found[name] = (count, mean, squares)
 
     def alike(self, other: _Heard) -> bool:
-        """Whether another pass heard the same."""
+        """Whether another pass received the same."""
         for name, (count, mean, squares) in self.found.items():
             _, m, s = other.found[name]
             moved = (mean - m).abs() > SETTLED * (squares / count).sqrt()
@@ -119,7 +119,7 @@ class _Heard:
 
 
 def _by_batch(own: Layers, model: nn.Module, batches: Iterable[Any], call: Call) -> _Heard:
-    """A first pass: every batch normalised by itself, or by the statistics that are there where one cannot be."""
+    """A first pass: every batch normalised by itself or, if it cannot be, by the present statistics."""
     for module in own.values():
         module.train()
     try:
@@ -144,7 +144,7 @@ def _by_batch(own: Layers, model: nn.Module, batches: Iterable[Any], call: Call)
 
 @contextlib.contextmanager
 def _untouched(own: Layers) -> Iterator[None]:
-    """Layers in training that do not move their statistics."""
+    """Layers in training mode that do not update their statistics."""
     before = {name: (module.momentum, module.num_batches_tracked) for name, module in own.items()}
     for module in own.values():
         module.momentum, module.num_batches_tracked = 0.0, None
@@ -156,7 +156,7 @@ def _untouched(own: Layers) -> Iterator[None]:
 
 
 def _pass(own: Layers, model: nn.Module, batches: Iterable[Any], call: Call) -> _Heard:
-    """What every layer hears while the data passes through once."""
+    """What every layer receives while the data pass through once."""
     heard = _Heard()
     hooks = [module.register_forward_pre_hook(_watch(heard, name)) for name, module in own.items()]
     try:

@@ -28,7 +28,7 @@ def forward(model: nn.Module, batch: Any) -> tuple[Any, Any]:
     tuple ``(a, b, …, y)``      ``model(a, b, …)``             the last element
     a single tensor, ``(x,)``   ``model(x)``                   ``x`` itself, as for an autoencoder
     mapping                     ``model(**batch)``             the first of labels, label, targets,
-                                                               target, y that is there
+                                                               target, y that it has
     ==========================  =============================  =========================================
 
     A target that the model's ``forward`` does not take is left out of the call.
@@ -57,7 +57,7 @@ def targets(batch: Any) -> Any:
     """What :func:`forward` compares the outputs with, without a call of the model.
 
     Returns:
-        The targets; None where a mapping has none.
+        The targets; None if a mapping has none.
 
     Example:
         >>> targets({"x": 1, "labels": 2})
@@ -98,7 +98,7 @@ def own_loss(outputs: Any) -> Any:
 
 
 def predictions(outputs: Any) -> Any:
-    """What a loss or a metric gets: the logits where the output is a record that has them."""
+    """What a loss or a metric gets: the logits, if the output is a record that has them."""
     if isinstance(outputs, Mapping):
         return outputs.get("logits", outputs)
     return getattr(outputs, "logits", outputs)

@@ -1,8 +1,8 @@
-"""Why do two evaluations of one point differ? What changed is named, in the order in which a batch passes.
+"""Why do two evaluations of one point differ? What changed is named, in the order in which a batch passes through.
 
 A batch is evaluated three times, twice under one seed and once under another. If the first two differ, something keeps
-a state; if the last two do, random numbers are drawn. To blame is the innermost place that got the same input and gave
-a different output: a module is not to blame for what it was given.
+a state; if the last two do, random numbers are drawn. The cause is the innermost place that got the same input and gave
+a different output: a module is not to blame for its input.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def causes(objective: Objective) -> list[str]:
     """What keeps two evaluations of an objective from agreeing, as far as it can be found.
 
     Args:
-        objective: one whose private copy stands where the evaluations differed.
+        objective: one whose private copy is at the point where the evaluations differed.
 
     Returns:
         The causes, each a few words.
@@ -61,7 +61,7 @@ def _named(objective: Objective, number: int) -> list[str]:
     """What differs in one batch."""
     first, again, other = (_trace(objective, number, seed) for seed in (0, 0, 1))
     if first.batch != other.batch and first.batch == again.batch:
-        return []  # another order of the data, which was named
+        return []  # another order of the data, named already
     for before, after, kept in ((first, again, True), (again, other, False)):
         if place := _place(objective, before, after, kept=kept):
             return [place]
@@ -69,7 +69,7 @@ def _named(objective: Objective, number: int) -> list[str]:
 
 
 def _place(objective: Objective, a: _Trace, b: _Trace, *, kept: bool) -> str:
-    """Where two passes part: in words, or nothing where they do not."""
+    """Where two passes diverge, in words; empty if they do not."""
     why = "something that is kept from call to call" if kept else "random numbers"
     if a.batch != b.batch or a.batch != a.after:
         return "the batch, which the model or forward= changes in place" if kept else ""
@@ -138,7 +138,7 @@ def _state(model: nn.Module) -> dict[str, bytes]:
 
 @contextmanager
 def _recorded(model: nn.Module, trace: _Trace) -> Iterator[None]:
-    """Hash what every module gets and gives."""
+    """Hash every module's inputs and outputs."""
 
     def before(name: str) -> Any:
         def hook(module: nn.Module, positional: Any, named: Any) -> None:

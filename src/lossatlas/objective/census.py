@@ -1,4 +1,4 @@
-"""How many samples each batch of an objective has, and whether its targets count evenly: found once, kept for good."""
+"""How many samples each batch of an objective has, and whether its targets count evenly: counted once and kept."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class Census:
 
 
 class Look:
-    """Looks at the batches while they are read, without a call of the model, as far as that tells.
+    """Looks at the batches while they are read, and finds what can be found without calling the model.
 
     Args:
-        size: what the user said of it.
+        size: as given by the user.
         plain: whether the targets are where the forward function of this package finds them.
         weighing: how the loss weighs its targets, if that is known.
     """
@@ -85,11 +85,11 @@ class Look:
 
 
 def take(objective: Objective, look: Look) -> Census:
-    """Count the samples of an objective: by what was seen, and by calls of the model where that does not tell.
+    """Count the samples of an objective: by what was seen or, if that does not suffice, by calls of the model.
 
     Args:
         objective: whose samples.
-        look: what was seen while the data was read.
+        look: what was seen while the data were read.
 
     Returns:
         The census.

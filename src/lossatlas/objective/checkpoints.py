@@ -34,7 +34,7 @@ class Loaded:
         ignored: entries beside the model's own that were left out: of losses and metrics, under other prefixes, and
             with ``strict=False`` any others.
         key: the dictionary within the file.
-        by: the library that translated the file's names, where one did.
+        by: the library that translated the file's names, if one did.
         packed: weights that were packed in the file (int8 or four bits of bitsandbytes), and are dequantised.
     """
 
@@ -77,7 +77,7 @@ def load_checkpoint(
     """Load a checkpoint into a model. Everything is checked first, so the model is never left half-loaded.
 
     The weights are found by comparing names with the model's: under any keys, after any prefix. Tied tensors need to be
-    there only once. Weights that bitsandbytes has packed are dequantised. A file of transformers or peft whose names
+    present only once. Weights that bitsandbytes has packed are dequantised. A file of transformers or peft whose names
     differ from the model's is translated by that library; the folder of an adapter is merged into a base model by peft.
 
     Args:
@@ -223,7 +223,7 @@ def _misfit(source: Path, model: nn.Module, matched: Match, wanted: Mapping[str,
 
 
 def _check_kinds(source: Path, model: nn.Module, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
-    """Integers are not weights, a complex number has no room in a real one, and a fraction none in a counter."""
+    """Integers are not weights, a complex number does not fit into a real one, and a fraction not into a counter."""
     name = type(model).__name__
     for entry, tensor in found.items():
         here, there = str(tensor.dtype).removeprefix("torch."), str(wanted[entry].dtype).removeprefix("torch.")
@@ -246,7 +246,7 @@ def _real(tensor: Tensor) -> bool:
 
 
 def _check_ties(source: Path, model: nn.Module, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
-    """What the model ties must be the same in the file, or the last of the values would win."""
+    """What the model ties must be equal in the file, or the last of the values would win."""
     first: dict[tuple[int, object], str] = {}
     for entry, tensor in found.items():
         place = wanted[entry]

@@ -1,4 +1,4 @@
-"""Is this the same function? Its source tells, where it can be read, and the values it takes from elsewhere."""
+"""Is this the same function? Its source tells, if it can be read, and so do the values it takes from elsewhere."""
 
 from __future__ import annotations
 
@@ -27,16 +27,15 @@ _DEEPEST = 8
 def code_of(function: Any) -> dict[str, str]:
     """What a function does, as far as that can be read: a hash of its source, and of each value that it reads.
 
-    Of a function of the user's: its syntax tree, so that comments and line breaks do not count, its defaults, the
-    values of its closure, and the constants, arrays and functions that it reads from its module. Of one of an installed
-    library: its name. Of an object that is called: its class and what it holds. Where there is no source, the byte code
-    counts.
+    For a user's function: its syntax tree, so that comments and line breaks do not count, its defaults, the values of
+    its closure, and the constants, arrays and functions that it reads from its module. For one of an installed library:
+    its name. For a callable object: its class and what it holds. Without source, the byte code counts.
 
     Args:
         function: any callable.
 
     Returns:
-        Hashes by the names of what is read; ``source`` is its own.
+        Hashes by the names of what is read; ``source`` is that of the function itself.
 
     Example:
         >>> users = {"__name__": "train"}  # a module of the user's
@@ -54,7 +53,7 @@ def code_of(function: Any) -> dict[str, str]:
 
 
 def unchanged(before: Mapping[str, Mapping[str, str]], after: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
-    """What was the same before and after some calls: what a call changes (say, a list of calls) is not an identity."""
+    """What was the same before and after some calls: what a call changes (say, a log of calls) is no identity."""
     return {
         name: {part: told for part, told in found.items() if after.get(name, {}).get(part) == told}
         for name, found in before.items()
@@ -62,7 +61,7 @@ def unchanged(before: Mapping[str, Mapping[str, str]], after: Mapping[str, Mappi
 
 
 def _unwrapped(part: Any) -> Any:
-    """The function that something of another class was made of, such as ``jax.jit(loss)``; else itself."""
+    """The function from which an object was made, such as ``jax.jit(loss)``; otherwise the object itself."""
     wrapped = None if isinstance(part, (types.FunctionType, nn.Module, type)) else getattr(part, "__wrapped__", None)
     return inspect.unwrap(part) if isinstance(wrapped, types.FunctionType) else part
 
@@ -116,7 +115,7 @@ def _function(function: types.FunctionType, above: frozenset[int], depth: int) -
 
 
 def _read(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
-    """What a function reads beside its arguments: defaults, closure, constants and functions of its module."""
+    """What a function reads besides its arguments: defaults, closure, constants and functions of its module."""
     for number, value in enumerate(function.__defaults__ or ()):
         yield f"default {number + 1}", value
     yield from sorted((function.__kwdefaults__ or {}).items())
@@ -127,7 +126,7 @@ def _read(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
 
 
 def read_by(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
-    """Whatever a function reads beside its arguments, of its closure and its module."""
+    """Whatever a function reads from its closure and its module, besides its arguments."""
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         if _filled(cell):
             yield name, cell.cell_contents
@@ -148,7 +147,7 @@ def _constant(value: Any) -> bool:
 
 
 def _module_values(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
-    """What a function reads of its module, in the order of the names."""
+    """What a function reads from its module, in the order of the names."""
     names = {name for code in codes_of(function.__code__) for name in code.co_names}
     for name in sorted(names & function.__globals__.keys()):
         yield name, _unwrapped(function.__globals__[name])
@@ -170,7 +169,7 @@ def _source(part: Any) -> bytes:
         return _byte_code(part)
     if getattr(part, "__name__", "") == "<lambda>":
         found = [node for node in ast.walk(tree) if isinstance(node, ast.Lambda)]
-        if len(found) != 1:  # two on a line: their byte code tells which this is
+        if len(found) != 1:  # two on one line: their byte code tells which this is
             return _byte_code(part)
         tree = found[0]
     return ast.dump(tree, include_attributes=False).encode()

@@ -19,7 +19,7 @@ from torch.nn.utils.rnn import PackedSequence
 __all__ = ["DEPTH", "attributes", "map_tensors", "moved", "normal", "tensors_of"]
 
 DEPTH = 8
-"""How deep the attributes of unknown objects are looked into."""
+"""How deeply the attributes of unknown objects are searched."""
 
 
 def map_tensors(function: Callable[[Tensor], Any], batch: Any) -> Any:
@@ -29,11 +29,11 @@ def map_tensors(function: Callable[[Tensor], Any], batch: Any) -> Any:
     become tensors. In a packed sequence only the data are mapped.
 
     Args:
-        function: what becomes of a tensor.
+        function: maps a tensor to what replaces it.
         batch: any object.
 
     Returns:
-        The batch with other tensors; itself where it holds none.
+        The batch with other tensors; itself if it holds none.
 
     Example:
         >>> map_tensors(lambda t: t.shape[0], {"x": torch.zeros(3, 2), "name": "a"})
@@ -46,7 +46,7 @@ def moved(batch: Any, device: torch.device) -> Any:
     """A batch on a device: by the ``.to`` of a container that offers one, and tensor by tensor otherwise.
 
     Returns:
-        The batch there; itself where nothing had to move.
+        The batch there; itself if nothing had to move.
 
     Example:
         >>> moved((torch.zeros(2), "name"), torch.device("cpu"))
@@ -111,7 +111,7 @@ def _mapped(
     if isinstance(part, (list, collections.deque)):
         return _like(part, [inner(value) for value in part])
     if id(part) not in seen and depth < DEPTH:
-        seen[id(part)] = part  # an object that holds itself is looked into once
+        seen[id(part)] = part  # an object that holds itself is searched only once
         seen[id(part)] = _as_object(part, {name: inner(value) for name, value in attributes(part)})
     return seen.get(id(part), part)
 
@@ -142,7 +142,7 @@ def _as_mapping(part: Mapping[Any, Any], values: dict[Any, Any]) -> Any:
         twin: Any = copy.copy(part)
         for key, value in values.items():
             twin[key] = value
-    except (TypeError, AttributeError, RuntimeError, ValueError):  # read only, or of tensors alone
+    except (TypeError, AttributeError, RuntimeError, ValueError):  # read-only, or for tensors only
         return values
     return twin
 

@@ -25,13 +25,13 @@ from lossatlas.untrusted import bare_name, check_zip, json_object, reading, safe
 __all__ = ["FIRST", "TRAINING", "Contents", "Entry", "contents_of", "read_checkpoint", "read_contents"]
 
 DEPTH = 8
-"""How deep dictionaries may lie in one another."""
+"""How deeply dictionaries may be nested."""
 
 FOLDERS = ("model", "pytorch_model", "adapter_model", "diffusion_pytorch_model")
 """What libraries call the weights in a folder, before ``.safetensors``, ``.bin`` and the index of several files."""
 
 FIRST = ("state_dict", "model_state_dict", "model", "net", "module")
-"""Keys preferred to others where there is no model to compare with and several hold equally many tensors."""
+"""Keys preferred to others if there is no model to compare with and several hold equally many tensors."""
 
 _PART = re.compile(r"^(.*)-(\d+)-of-(\d+)\.(safetensors|bin)$")
 TRAINING = re.compile(r"optim|sched|scaler|rng", re.IGNORECASE)
@@ -44,7 +44,7 @@ class Entry(NamedTuple):
     Attributes:
         key: the keys that lead to its dictionary, joined by dots; empty at the top.
         name: its name there.
-        tensor: itself, on the CPU.
+        tensor: the tensor itself, on the CPU.
     """
 
     key: str
@@ -63,10 +63,10 @@ class Contents:
 
     Attributes:
         source: the file or folder, for messages.
-        entries: all tensors, however deep.
+        entries: all tensors, however deeply nested.
         keys: what is at the top, for messages.
-        arguments: the arguments that built the model, where a Lightning file has them (``hyper_parameters``).
-        argument: the one argument that they are, where they were given as one.
+        arguments: the arguments that built the model, if a Lightning file has them (``hyper_parameters``).
+        argument: their name, if they were given as a single argument.
         packed: names of weights that were packed, and are dequantised here.
     """
 
@@ -133,7 +133,7 @@ def contents_of(content: Any, source: Path) -> Contents:
         Tensors and keys.
 
     Raises:
-        SpecError: no tensors, or packed ones whose parts do not fit together.
+        SpecError: there are no tensors, or packed ones whose parts do not fit together.
     """
     entries, packed = _floating(tuple(_walk(content, ())))
     top = content if isinstance(content, Mapping) else {}
@@ -185,7 +185,7 @@ def _walk(content: Any, path: tuple[str, ...]) -> Iterator[Entry]:
 
 
 def read_checkpoint(path: str | os.PathLike[str], *, trust_pickle: bool = False, key: str = "") -> dict[str, Tensor]:
-    """Read the weights in a checkpoint, by name, on the CPU, where there is no model to compare them with.
+    """Read the weights in a checkpoint, by name, on the CPU, if there is no model to compare them with.
 
     Args:
         path: as for :func:`lossatlas.load_checkpoint`.
@@ -319,7 +319,7 @@ def _looks_whole(source: Path) -> bool:
 
 
 def _reason(fault: BaseException) -> str:
-    """What is wrong, without the advice of torch that stands around it."""
+    """What is wrong, without torch's advice around it."""
     text = str(fault)
     if named := re.search(r"GLOBAL ([\w.]+)", text):
         return f"it asks for {named[1]}"

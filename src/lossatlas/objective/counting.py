@@ -1,4 +1,4 @@
-"""How many samples stand behind the mean of a batch? Its targets, its losses or the user say so.
+"""How many samples are behind the mean of a batch? Its targets, its losses or the user say so.
 
 The first dimension of the first tensor says nothing: it is the nodes of a graph, the channels of an image or the tokens
 of a packed text. Each part of a batch leaves some numbers possible; the number on which all parts agree is the answer.
@@ -29,7 +29,7 @@ def checked(size: Size | None) -> Size | None:
     """A size that the user gave.
 
     Returns:
-        It, as it was given.
+        The size, as it was given.
 
     Raises:
         SpecError: neither a positive whole number nor a callable.
@@ -46,7 +46,7 @@ def given(size: Size, batch: Any) -> int:
         The number.
 
     Raises:
-        SpecError: their function gave no positive whole number.
+        SpecError: the function did not give a positive whole number.
     """
     number: Any = size(batch) if callable(size) else size
     if isinstance(number, (Tensor, np.generic)) and number.ndim == 0:
@@ -57,12 +57,12 @@ def given(size: Size, batch: Any) -> int:
 
 
 def count(batch: Any, outputs: Any, targets: Any) -> int:
-    """The number of samples of a batch: of its targets, or where there are none, of all that is in it.
+    """The number of samples of a batch: of its targets or, if there are none, of all that is in it.
 
     Args:
         batch: as it comes from the data.
         outputs: of the model.
-        targets: what the outputs are compared with; None where there is nothing.
+        targets: what the outputs are compared with; None if there is nothing.
 
     Returns:
         The number.
@@ -96,7 +96,7 @@ def count(batch: Any, outputs: Any, targets: Any) -> int:
 
 
 def _whole_batch(batch: Any) -> set[int] | None:
-    """Of a batch in a list its parts are looked at first: a DataLoader makes a list of what was a tuple."""
+    """For a batch that is a list, its parts come first: a DataLoader turns a tuple into a list."""
     found = rows(tuple(batch)) if isinstance(batch, list) else rows(batch)
     return rows(batch) if isinstance(batch, list) and not found else found
 
@@ -110,7 +110,7 @@ def rows(part: Any) -> set[int] | None:
     """The numbers of samples that a part of a batch leaves possible.
 
     Returns:
-        The numbers; None where it says nothing.
+        The numbers; None if it says nothing.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""How are batches cut into smaller ones, where much is kept of each sample, without changing the mean?"""
+"""How are batches cut into smaller ones, when much is kept for each sample, without changing the mean?"""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from lossatlas.objective.part import on_batches, rows_of
 __all__ = ["cut"]
 
 CLOSE = 1e-4
-"""How near the mean of the parts of a batch must come to that of the batch, relative; in float32."""
+"""How close the mean of the parts of a batch must come to that of the batch, relative; in float32."""
 
 
 def cut(objective: Objective, rows: int) -> Objective:
     """The same objective in batches of limited size.
 
     Args:
-        objective: whose data is to be cut; tensors that are kept are shared, not copied.
+        objective: whose data are to be cut; tensors that are kept are shared, not copied.
         rows: the largest number of rows in a batch.
 
     Returns:
-        An objective that shares the model; itself where no batch is longer.
+        An objective that shares the model; itself if no batch is longer.
 
     Raises:
         SpecError: there is less than one row, the data are not kept, a batch has no rows, samples depend on each other,
@@ -45,7 +45,7 @@ def cut(objective: Objective, rows: int) -> Objective:
     if max(lengths) <= rows:
         return objective
     if not objective.batches.kept:
-        raise SpecError(f"rows={rows}: the data is not kept in memory; give it in batches of {rows}")
+        raise SpecError(f"rows={rows}: the data are not kept in memory; give them in batches of {rows}")
     if isinstance(objective.size, int):
         raise SpecError(f"rows={rows} but size={objective.size} for every batch; give the data in batches of {rows}")
     if mixed := mixing.mixing(objective.model, training=objective.training):
@@ -57,7 +57,7 @@ def cut(objective: Objective, rows: int) -> Objective:
         for batch, length in zip(objective.batches, lengths, strict=True)
     ]
     made = on_batches(objective, [piece for batch in pieces for piece in batch], size=objective.size)
-    objective.move()  # its copy may stand anywhere
+    objective.move()  # its copy may be at any point
     first = pieces[max(range(len(lengths)), key=lengths.__getitem__)]
     whole = next(b for b, length in zip(objective.batches, lengths, strict=True) if length == max(lengths))
     with objective.posed(), objective.batches.seeded(0), objective.grad_mode():

@@ -16,7 +16,7 @@ __all__ = ["Described", "samples_words"]
 
 
 def samples_words(objective: Objective) -> str:
-    """How many samples, and what the means are over where that is something else, once a point was evaluated."""
+    """How many samples, and what the means are over if that is something else, once a point has been evaluated."""
     told = {name: asdict(count) for name, count in objective.counts.items()}
     return ", ".join(filter(None, [number_of(objective.samples, "sample"), means_over(told, samples=False)]))
 

@@ -1,7 +1,7 @@
 """Does an evaluation draw random numbers? One that does not leaves the global generators alone.
 
-torch has one generator for all threads, so a scan that seeds it and restores it disturbs any thread that draws
-meanwhile. Torch says which operators draw (the tag ``nondeterministic_seeded``), and only this thread is watched.
+torch has one generator for all threads, so a scan that seeds and restores it disturbs any thread that draws in the
+meantime. Torch marks the operators that draw (the tag ``nondeterministic_seeded``), and only this thread is watched.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class _Watching(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """Nothing is compiled inside; torch would load its compiler, a second and more, to be told so."""
+        """Nothing is compiled inside; to find that out, torch would load its compiler, which takes over a second."""
         return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -45,7 +45,7 @@ class _Watching(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def draws(objective: Objective) -> bool:
-    """Whether model, loss or a metric draw random numbers, seen in the first batch; torch's state stays as it was.
+    """Whether model, loss or a metric draw random numbers, as seen in the first batch; torch's state stays as it was.
 
     Args:
         objective: what is evaluated.
@@ -53,10 +53,11 @@ def draws(objective: Objective) -> bool:
     Returns:
         Whether they do, or might.
     """
-    # A model that is moved in place is large, perhaps sharded over processes: it is not run once more to be watched.
+    # A model that is moved in place is large, perhaps sharded over processes: it is not run once more just to be
+    # watched.
     if objective.training or objective.tasks.names or objective.in_place:
         return True
-    # A few samples show it. A model that refuses them, as it would a batch of another size, is shown them all.
+    # A few samples show it. A model that refuses them, as it would any batch of another size, gets all of them.
     return _drawn(lambda: _once(objective, part.few(objective, FEW))) and _drawn(
         lambda: _once(objective, next(iter(objective.batches)))
     )

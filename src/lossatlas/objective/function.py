@@ -25,7 +25,7 @@ Calls = Literal["one", "many", "vmap"]
 CALLS: tuple[str, ...] = get_args(Calls)
 
 LAYOUTS = ("auto", "first", "last")
-"""What ``layout=`` takes, beside a rule."""
+"""What ``layout=`` takes, besides a rule."""
 
 _DEVICES = {"gpu": "cuda", "cuda": "cuda", "rocm": "cuda", "tpu": "xla"}
 
@@ -35,7 +35,7 @@ class Function:
 
     The parameters may come from JAX (Flax, Haiku, Equinox), from NumPy, or from any library that takes arrays; the
     function decides what is done with them. It gets them as they were given, in the same containers and as the same
-    kind of array but with other numbers, and may do with them what it likes: they are copies.
+    kind of array but with other numbers, and may do whatever it likes with them: they are copies.
 
     Args:
         loss: ``parameters -> number``, or ``-> {"loss": number, "error": number, …}`` for more than one value. It must
@@ -117,7 +117,7 @@ class Function:
         self._names: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        """What it is a function of."""
+        """What the function depends on."""
         return f"Function({self.name}: {self.kind})"
 
     @property
@@ -129,7 +129,7 @@ class Function:
 
     @property
     def kind(self) -> str:
-        """What it is a function of, in words."""
+        """What the function depends on, in words."""
         count = sum(tensor.numel() for tensor in self.origin.values())
         arrays = number_of(len(self.origin), "array")
         return f"function of {arrays}{' of JAX' if self.tree.of_jax else ''}, {count:,} numbers"
@@ -159,7 +159,7 @@ class Function:
             float64 [n, number of values].
 
         Raises:
-            SpecError: the function gives something else than a value for each point.
+            SpecError: the function gives something other than a value for each point.
         """
         arrays = [self.arrays(point) for point in points]
         if self.calls == "many":
@@ -228,7 +228,7 @@ class Function:
         """
         if isinstance(given, Mapping) and given and all(name in self.origin for name in given):
             if all(isinstance(given[name], Tensor) for name in (given if isinstance(given, dict) else list(given)[:1])):
-                return given  # a direction may make its tensors when they are asked for
+                return given  # a direction may make its tensors on demand
             given = dict(given)
         found = Tree(given, "params").tensors
         for name in found:

@@ -1,6 +1,6 @@
 """What does a language model say? Greedy continuations of fixed prompts, and how they are scored.
 
-A continuation is a list of tokens. Scores compare it with the wanted one; those of words need a decoder from tokens to
+A continuation is a list of tokens. Scores compare it with the wanted one; scores of texts need a decoder from tokens to
 text. Greedy means the likeliest token at every step (the lowest number among equally likely ones), so that a score is a
 function of the parameters, piecewise constant, with steps where the first choice changes.
 """
@@ -49,7 +49,7 @@ def greedy(model: nn.Module, prompts: Sequence[Tokens], length: int, *, stop: in
         model: gives logits of the next token at every position.
         prompts: tokens of each prompt.
         length: tokens to add.
-        stop: token after which a continuation ends, itself left out.
+        stop: token that ends a continuation, and is left out.
 
     Returns:
         The continuations, without their prompts.
@@ -164,7 +164,7 @@ def bleu(continuations: Sequence[str], answers: Sequence[str]) -> Tensor:
 
 
 def corpus_bleu(continuations: Sequence[str], answers: Sequence[str]) -> float:
-    """BLEU of all texts together, 0 to 1, by sacrebleu (Papineni et al. 2002): one number, no mean of texts."""
+    """BLEU of all texts together, 0 to 1, by sacrebleu (Papineni et al. 2002): one number, not a mean over texts."""
     library = require("sacrebleu", extra="text", purpose="score with BLEU")
     return float(library.corpus_bleu(list(continuations), [list(answers)]).score) / 100
 
@@ -235,7 +235,7 @@ class Continuation:
         said: list[list[int]] = []
         for start in range(0, len(self.prompts), self.batch):
             said += greedy(model, self.prompts[start : start + self.batch], self._length, stop=self.stop)
-        # Longer answers than one's own were not asked for.
+        # Each prompt gets only as many tokens as its own answer has.
         said = [tokens[: len(answer)] for tokens, answer in zip(said, self.answers, strict=True)]
         texts = (
             [(self.decode(a), self.decode(b)) for a, b in zip(said, self.answers, strict=True)] if self.decode else []
@@ -257,7 +257,7 @@ def _known(name: str) -> Score:
 
 
 def cloze(blocks: Tensor, *, prompt: int, answer: int) -> tuple[list[list[int]], list[list[int]]]:
-    """Prompts and answers out of text: the first tokens of each block, and those that follow.
+    """Prompts and answers from a text: the first tokens of each block, and those that follow.
 
     Args:
         blocks: int64 [n, T].

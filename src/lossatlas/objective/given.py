@@ -1,4 +1,4 @@
-"""Is what a function was given an objective, or a point of it, and how are these made?"""
+"""Is an argument an objective, or a point of it, and how are these made?"""
 
 from __future__ import annotations
 
@@ -55,6 +55,6 @@ def check_tensors(argument: str, got: Any) -> None:
     how = "; for a model: dict(model.named_parameters())" if isinstance(got, nn.Module) else ""
     if not isinstance(got, Mapping):
         raise SpecError(f"{argument} is {described_type(got)}; expected tensors by name{how}")
-    if isinstance(got, dict):  # any other mapping makes its tensors when they are asked for
+    if isinstance(got, dict):  # any other mapping makes its tensors on demand
         for name, tensor in got.items():
             check_kind(f"{argument}[{name!r}]", tensor, Tensor, "a tensor")

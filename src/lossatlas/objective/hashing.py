@@ -39,7 +39,7 @@ def fingerprint(batch: Any) -> bytes:
 
 
 def is_array(part: Any) -> bool:
-    """Whether something is an array of NumPy, of JAX or of a library that follows them."""
+    """Whether something is an array of NumPy, of JAX or of a library like them."""
     return not isinstance(part, type) and all(hasattr(part, name) for name in ("dtype", "shape", "__array__"))
 
 
@@ -61,7 +61,7 @@ def _digest(part: Any, digest: Any, above: frozenset[int], depth: int) -> None:
     elif is_array(part):
         _digest(part.tolist() if isinstance(part, np.ndarray) else np.asarray(part), digest, above, depth + 1)
     elif callable(part) or not (held := list(attributes(part))):
-        text = repr(part)  # the address of an object is another one in every process
+        text = repr(part)  # the address of an object differs from process to process
         digest.update(_kind(part) if " at 0x" in text else text.encode())
     else:
         digest.update(_kind(part))

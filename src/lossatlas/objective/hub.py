@@ -33,7 +33,7 @@ __all__ = [
 
 ADAPTER = "adapter_config.json"
 _PART = re.compile(r"[A-Za-z0-9_](?:[\w.-]*[A-Za-z0-9_])?")
-"""Of a name at the hub: letters and numbers, and between them full stops, dashes and underscores."""
+"""A part of a name on the hub: letters and numbers, and between them full stops, dashes and underscores."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,23 +60,23 @@ def is_adapter_folder(path: Path) -> bool:
 
 
 def check_place(place: str, named: str) -> None:
-    """Check that a name is a folder that is there, or one that the hub may know; before the hub is asked for long.
+    """Check that a name is an existing folder, or one that the hub may know, before a long query to the hub.
 
     Models on the hub are named ``OWNER/NAME``; the few that had only a name have an owner by now
     (``openai-community/gpt2``), and are accepted under the old name if they are in the hub's cache.
 
     Args:
-        place: the folder, or name at the hub.
+        place: the folder, or name on the hub.
         named: what the message calls it.
 
     Raises:
-        SpecError: no such folder, and no name at the hub.
+        SpecError: there is no such folder, and it is not a name on the hub.
     """
     if Path(place).is_dir():
         return
     parts = place.split("/")
     if not all(map(_PART.fullmatch, parts)) or len(parts) > 2:
-        why = "a model at the hub is named OWNER/NAME"
+        why = "a model on the hub is named OWNER/NAME"
     elif (len(parts) == 2 and not Path(parts[0]).is_dir()) or isinstance(_cached(place, "config.json"), str):
         return
     elif len(parts) == 1:
@@ -87,12 +87,12 @@ def check_place(place: str, named: str) -> None:
 
 
 def _cached(place: str, file: str) -> Any:
-    """Where a file of a model lies in the hub's cache, if it does."""
+    """Where a file of a model is in the hub's cache, if it is there."""
     return require("huggingface_hub", extra="hf", purpose="look into the cache").try_to_load_from_cache(place, file)
 
 
 def has_weights(folder: str) -> bool:
-    """Whether a model of Hugging Face comes with weights: a folder with files of them, or a name at the hub."""
+    """Whether a model of Hugging Face comes with weights: a folder with files of them, or a name on the hub."""
     path = Path(folder)
     return not path.is_dir() or any(path.glob("*.safetensors")) or any(path.glob("*.bin"))
 
@@ -109,7 +109,7 @@ def translated(model: nn.Module, contents: Contents) -> Translated | None:
         contents: what the file holds.
 
     Returns:
-        All tensors of the model by its own names; none where no library knows the file, or the file lacks some.
+        All tensors of the model by its own names; none if no library knows the file, or the file lacks some.
     """
     state = {entry.full: entry.tensor for entry in contents.entries}
     found = _adapter(model, state) if is_adapted(model) else None

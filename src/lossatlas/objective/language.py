@@ -6,7 +6,7 @@ Three kinds of model, as Hugging Face lays them out, and what belongs together:
 kind         logits at position t are for           labels
 ===========  ====================================  ===========================================================
 ``causal``   the token at t + 1                     the inputs themselves; -100 where the attention mask is 0
-``masked``   the token at t                         -100 but where a token was masked
+``masked``   the token at t                         -100 except where a token was masked
 ``seq2seq``  the token at t of the answer           the answer, padded with -100
 ===========  ====================================  ===========================================================
 
@@ -64,7 +64,7 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Weighted:
 
 
 def kind_of(model: nn.Module) -> Kind:
-    """The kind of a Hugging Face model, from its configuration and class; an adapted one as its base."""
+    """The kind of a Hugging Face model, from its configuration and class; an adapted one has its base's."""
     base = _base(model)
     if getattr(getattr(base, "config", None), "is_encoder_decoder", False):
         return "seq2seq"
@@ -98,7 +98,7 @@ _OTHER = re.compile(r"DoubleHeads|Speech|Vision|Image|Audio|Whisper")
 
 
 def _base(model: nn.Module) -> nn.Module:
-    """The model within an adapter of peft; itself elsewhere."""
+    """The model within an adapter of peft; otherwise the model itself."""
     base = getattr(model, "get_base_model", None)
     found: nn.Module = base() if callable(base) else model
     return found
@@ -134,7 +134,7 @@ class Forward:
         named = {name: value for name, value in batch.items() if name != "labels"}
         if kind == "seq2seq":
             if "decoder_input_ids" not in named:
-                named["labels"] = labels  # the model shifts them to the right, to what its decoder is told
+                named["labels"] = labels  # the model shifts them to the right, to make its decoder's input
         elif kind == "causal":
             named |= _positions(model, batch)
         logits = calling.predictions(model(**named))
@@ -142,7 +142,7 @@ class Forward:
 
 
 def _shifted(logits: Tensor, labels: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Each logit with the token after it; none from padding to the first token of a text padded on the left."""
+    """Each logit with the token after it, except from padding to the first token of a text padded on the left."""
     targets = labels[:, 1:]
     return logits[:, :-1], targets if mask is None else targets.masked_fill(mask[:, :-1] == 0, IGNORED)
 
@@ -155,7 +155,7 @@ def causal_labels(batch: Mapping[str, Tensor]) -> Tensor:
 
 
 def _positions(model: nn.Module, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Positions counted from the first token that is none of padding, where the model takes them."""
+    """Positions counted from the first token that is not padding, if the model takes them."""
     mask = batch.get("attention_mask")
     takes = "position_ids" in inspect.signature(model.forward).parameters
     if mask is None or "position_ids" in batch or not takes:
@@ -166,7 +166,7 @@ def _positions(model: nn.Module, batch: Mapping[str, Tensor]) -> dict[str, Tenso
 def packed(tokens: Tensor, length: int) -> tuple[Tensor, Tensor]:
     """One long text as blocks of fixed length, without padding: inputs, and the token that follows each.
 
-    Every token but the first is a target once; a rest shorter than a block is left out.
+    Every token but the first is a target once; a remainder shorter than a block is left out.
 
     Args:
         tokens: int64 [M].

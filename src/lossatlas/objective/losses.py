@@ -1,4 +1,4 @@
-"""What is the loss of a batch, over how many samples, and what does it weigh in the mean over all data?"""
+"""What is the loss of a batch, over how many samples, and what is its weight in the mean over all data?"""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def loss_part(
     weight = weighing.weight(targets) if weighing is not None else None
     if weighing is None or weight is None:
         return reduction.part(mean, value, size)
-    mean = torch.where(weight > 0, mean, 0.0)  # all targets ignored: nothing, times nothing
+    mean = torch.where(weight > 0, mean, 0.0)  # all targets ignored: zero, with weight zero
     return reduction.Part(mean, weight, weighing.unit, zero_one=False, samples=size)
 
 
@@ -73,7 +73,7 @@ def separate(objective: Objective) -> bool:
 
 
 def shares(objective: Objective) -> list[float]:
-    """What each batch counts for in the loss; the model is called only where batches do not weigh as they have samples.
+    """The weight of each batch in the loss; the model is called only if it is not their number of samples.
 
     Returns:
         Shares that sum to 1.

@@ -1,8 +1,8 @@
 """Which tensors of a checkpoint belong to which of a model? Found by comparing names, whatever precedes them.
 
-A tensor's full name in a file is its keys and its own name, joined by dots. Whatever can be taken off in front of the
+A tensor's full name in a file is its keys and its own name, joined by dots. Whatever can be removed in front of the
 model's names, for all of them alike, is the prefix: ``state_dict.``, ``model.``, ``ema.module.`` and so on. Nothing is
-guessed: where two prefixes fit with different values, both are named.
+guessed: if two prefixes fit with different values, both are named.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _MEASURES = re.compile(r"^(.*_)?(loss|losses|criterion|criteria|metrics?)(_fn|_f
 
 @dataclass(frozen=True, kw_only=True)
 class Match:
-    """What of a checkpoint belongs to a model.
+    """The part of a checkpoint that belongs to a model.
 
     Attributes:
         found: tensors by the model's names.
-        key: the keys that were taken off.
-        prefix: what was taken off the names after that.
-        extra: entries that stand among the found ones, and for which the model has no place.
-        beside: entries of the same dictionary before which another prefix stands.
+        key: the keys that were removed.
+        prefix: what was then removed from the names.
+        extra: entries among the found ones for which the model has no place.
+        beside: entries of the same dictionary with another prefix.
         measures: those that belong to a loss or a metric, or count the steps of the training.
     """
 
@@ -110,13 +110,13 @@ def match(contents: Contents, wanted: Mapping[str, Tensor], *, key: str = "", pr
         contents: what the checkpoint holds.
         wanted: the model's tensors by name.
         key: only what is under these keys; by default everything.
-        prefix: what stands before the names; by default found.
+        prefix: what precedes the names; by default it is found.
 
     Returns:
         The best match, complete or not.
 
     Raises:
-        SpecError: a key or prefix that is not there, or several complete matches with different values.
+        SpecError: a key or prefix does not exist, or there are several complete matches with different values.
     """
     entries = _under(contents, key)
     best: _Candidate | None = None
@@ -157,7 +157,7 @@ def _namings(wanted: Mapping[str, Tensor]) -> Iterator[dict[str, str]]:
 
 
 def _candidates(entries: Iterable[Entry], names: Mapping[str, str]) -> list[_Candidate]:
-    """Everything that can be taken off so that names of the model remain."""
+    """Everything that can be removed so that names of the model remain."""
     module = not any("module" in name.split(".") for name in names)
     found: dict[str, _Candidate] = {}
     for entry in entries:
@@ -181,14 +181,14 @@ def _candidates(entries: Iterable[Entry], names: Mapping[str, str]) -> list[_Can
 
 
 def _taken_off(entry: Entry, before: list[str]) -> dict[str, str]:
-    """What stands before a name, as keys and as prefix."""
+    """What precedes a name, as keys and as prefix."""
     keys = entry.key.split(".") if entry.key else []
     rest = before[len(keys) :]
     return {"key": ".".join(before[: len(keys)]), "prefix": "".join(f"{part}." for part in rest)}
 
 
 def _whole(candidate: _Candidate, entries: Iterable[Entry]) -> bool:
-    """Whether a prefix is a network's: a number is the place of a layer in a row, unless there is no other layer."""
+    """Whether a prefix is a network's: a number is the place of a layer in a sequence, unless it is the only layer."""
     last = candidate.prefix.rstrip(".").rpartition(".")[2]
     if not last.isdigit():
         return True
@@ -256,7 +256,7 @@ def some(names: Iterable[str]) -> str:
         names: all of them.
 
     Returns:
-        The first three, and a sign for the rest.
+        The first three, and an ellipsis for the rest.
     """
     listed = list(names)
     return ", ".join(listed[:3]) + (" …" if len(listed) > 3 else "")

@@ -1,9 +1,9 @@
 """Is a loss a mean over samples, so that it does not matter how the data are cut into batches?
 
-Asked once for each objective, by everything that measures it. Three things are looked at, in several batches: what the
-loss says about itself; whether the samples of a batch enter it one by one, seen from its second derivatives with
-respect to the outputs, for which it is called with a single batch and nothing else; and only then, whether the values
-of the parts of a batch add up to a mean.
+This is checked once for each objective, by everything that measures it. Three things are examined, in several batches:
+what the loss says about itself; whether the samples of a batch enter it one by one, seen from its second derivatives
+with respect to the outputs, for which it is called with a single batch and nothing else; and only then, whether the
+values of the parts of a batch add up to a mean.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from lossatlas.warned import warn
 __all__ = ["by_sample", "check", "kind_of"]
 
 KNOWN = ("sum", "none")
-"""Reductions that a loss states and that are dealt with: a sum is divided, single values are averaged."""
+"""Reductions that a loss states and that are handled: a sum is divided, single values are averaged."""
 
 
 def check(objective: Objective) -> None:
@@ -49,12 +49,12 @@ def check(objective: Objective) -> None:
 
 
 def _says_itself(loss: reduction.Measure) -> bool:
-    """Whether a loss states how it weighs its samples, in a way that is dealt with."""
+    """Whether a loss states how it weighs its samples, in a way that is handled."""
     return reduction.by_target(loss) is not None or reduction.stated_reduction(loss) in KNOWN
 
 
 def by_sample(objective: Objective) -> bool:
-    """Whether the loss is known to be a mean over single samples: it says so, or it was looked at."""
+    """Whether the loss is known to be a mean over single samples: it says so, or it was examined."""
     loss = objective.loss
     if loss is not None and (reduction.stated_reduction(loss) is not None or reduction.by_target(loss) is not None):
         return not objective.together
@@ -100,7 +100,7 @@ def _kinds(objective: Objective) -> set[str]:
 
 
 def kind_of(loss: reduction.Measure, outputs: Any, targets: Any, *, cuts: int = 2) -> str:
-    """What the loss of a batch is of its samples.
+    """How the loss of a batch depends on its samples.
 
     Args:
         loss: of an Objective.
@@ -110,7 +110,7 @@ def kind_of(loss: reduction.Measure, outputs: Any, targets: Any, *, cuts: int = 
 
     Returns:
         ``"each"`` (a value for each sample), ``"mean"``, ``"sum"``, ``"neither"`` (the samples do not count the same),
-        ``"batch"`` (they enter it together), or ``"unknown"`` where neither derivatives nor parts of the batch tell.
+        ``"batch"`` (they enter it together), or ``"unknown"`` if neither derivatives nor parts of the batch show it.
 
     Example:
         >>> x, y = torch.arange(6.0), torch.zeros(6)
@@ -136,7 +136,7 @@ def kind_of(loss: reduction.Measure, outputs: Any, targets: Any, *, cuts: int = 
 
 
 def _by_derivatives(value: Tensor, leaves: list[Tensor]) -> str:
-    """``"batch"`` where a sample changes the slope by another; what torch's own loss says of sums and of weights."""
+    """``"batch"`` where a sample changes the slope by another; what torch's own loss says about sums and weights."""
     size = len(leaves[0]) if leaves else 0
     if not value.requires_grad or size < 2:
         return "unknown"
@@ -156,13 +156,13 @@ def _by_derivatives(value: Tensor, leaves: list[Tensor]) -> str:
 
 
 def _by_parts(loss: reduction.Measure, outputs: Any, targets: Any, value: Tensor, parts: tuple[slice, slice]) -> str:
-    """Cut one batch in two, and see what the losses of the parts make of that of the whole."""
+    """Cut one batch in two, and see how the losses of the parts combine to that of the whole."""
     pieces = [map_tensors(_taker(rows), (outputs, targets)) for rows in parts]
     size, cut = (next(len(t) for t in tensors_of(held) if t.dim()) for held in (outputs, pieces[0]))
     try:
         whole, a, b = (float(value), *(float(loss(*piece)) for piece in pieces))  # type: ignore[arg-type]
         eps = torch.finfo(value.dtype).eps
-    except Exception:  # a loss of the user's that takes whole batches alone
+    except Exception:  # a user's loss that takes only whole batches
         return "unknown"
     if not all(map(math.isfinite, (whole, a, b))):
         return "unknown"

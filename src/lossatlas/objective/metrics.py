@@ -1,4 +1,4 @@
-"""What can be measured at a point besides the loss? Values of samples or tokens, and what follows from means."""
+"""What can be measured at a point besides the loss? Values of samples or tokens, and numbers derived from means."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def __dir__() -> list[str]:
 
 
 IGNORED = -100
-"""A target that is no token: padding, a prompt, a position that was not masked. It does not count."""
+"""A target that is not a token: padding, a prompt, a position that was not masked. It does not count."""
 
 
 def error(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -91,4 +91,4 @@ def token_accuracy(outputs: Tensor, targets: Tensor) -> Weighted:
 
 
 perplexity = Derived(of="loss", by=np.exp)
-r"""Perplexity, :math:`\exp L` of the mean loss L over all tokens: derived from the mean, never a mean of its own."""
+r"""Perplexity, :math:`\exp L` of the mean loss L over all tokens: derived from the mean, never itself averaged."""

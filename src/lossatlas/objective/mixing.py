@@ -32,11 +32,11 @@ def mixing(model: nn.Module, *, training: bool) -> list[str]:
 
 
 def warn_of_mixing(model: nn.Module, batches: int, *, training: bool) -> None:
-    """Name such layers where the data is cut into several batches.
+    """Warn about such layers if the data are cut into several batches.
 
     Args:
         model: any module.
-        batches: into how many the data is cut.
+        batches: into how many the data are cut.
         training: whether the model is evaluated in training mode.
     """
     found = mixing(model, training=training) if batches > 1 else []

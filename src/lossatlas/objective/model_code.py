@@ -1,4 +1,4 @@
-"""Is this the same network? What its own classes do on the way of a forward pass, where its weights are the same."""
+"""Is this the same network? If its weights are equal, it depends on what its own classes do in a forward pass."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def code_of_model(model: nn.Module, called: Iterable[Any] = ()) -> dict[str, str
     r"""What the user's own classes in a model do when it is evaluated.
 
     From ``forward`` on, and from whatever the functions in ``called`` name, every method and property of the class that
-    can be reached by its name counts with what it reads of its module, and so do the plain attributes (numbers, text,
-    and tuples and lists of them) read there. What is not reached, such as the optimiser or the training step of a
-    Lightning module, may be edited. Classes of installed libraries are told by the weights' fingerprint and the values
-    at the centre.
+    can be reached by its name counts, with what it reads from its module, and so do the plain attributes (numbers,
+    text, and tuples and lists of them) read there. What is not reached, such as the optimiser or the training step of a
+    Lightning module, may be edited. Classes of installed libraries are identified by the weights' fingerprint and the
+    values at the centre.
 
     Args:
         model: the network.
@@ -95,7 +95,7 @@ def _names(function: Any) -> Iterator[str]:
 
 
 def _attributes(module: nn.Module, reached: set[str]) -> Iterator[tuple[str, Any]]:
-    """The plain values that a forward pass may read of a module."""
+    """The plain values that a forward pass may read from a module."""
     for name, value in sorted(vars(module).items()):
         if name in reached and name not in _UNTOLD and _is_plain(value):
             yield name, value

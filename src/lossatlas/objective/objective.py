@@ -29,7 +29,7 @@ __all__ = ["GIB", "Objective", "Watch"]
 GIB = 1024**3
 
 Watch = Callable[[Any, Any, int], None]
-"""What looks on while a mean is taken: ``(outputs, targets, number of samples)`` of every batch."""
+"""An observer of a mean while it is taken: ``(outputs, targets, number of samples)`` of every batch."""
 
 
 class Objective(private.Travelling, Described):
@@ -122,7 +122,7 @@ class Objective(private.Travelling, Described):
         self.metrics = arguments.checked_metrics(metrics)
         self.tasks = Tasks({} if tasks is None else tasks, taken=self.metrics)
         self.forward = checked_forward(forward)
-        self.met = False  # whether model and loss have taken data
+        self.met = False  # whether model and loss have accepted data
         self.batchnorm, self.training = batchnorm, training
         self.autograd, self.in_place = autograd, in_place
         if in_place:
@@ -156,12 +156,12 @@ class Objective(private.Travelling, Described):
 
     @functools.cached_property
     def weighing(self) -> reduction.ByTarget | None:
-        """How the loss weighs targets, where it is a mean of torch's own in which they do not all count the same."""
+        """How the loss weighs targets, if it is a mean of torch's own in which they do not all count the same."""
         return found(self, self._look)
 
     @property
     def batchnorm_words(self) -> str:
-        """What BatchNorm normalised by, for a caption; empty where the model has none with statistics."""
+        """What BatchNorm normalised by, for a caption; empty if the model has none with statistics."""
         if not bn.layers(self.model):
             return ""
         return "by the statistics of each batch (training mode)" if self.training else self.batchnorm
@@ -183,12 +183,12 @@ class Objective(private.Travelling, Described):
 
     @property
     def counts(self) -> dict[str, Count]:
-        """What a mean is over, by value, where that is not samples or the scores are 0 or 1; of the last point."""
+        """What a mean is over, by value, if that is not samples or the scores are 0 or 1; for the last point."""
         return self._counts | self.tasks.counts
 
     @functools.cached_property
     def private(self) -> nn.Module:
-        """The copy on which everything is evaluated, at the origin until somebody moves it."""
+        """The copy on which everything is evaluated, at the origin until it is moved."""
         if self.in_place:
             return self.model
         return private.private_copy(self.model, device=self.device, training=self.training, autograd=self.autograd)
@@ -233,15 +233,15 @@ class Objective(private.Travelling, Described):
                 place.copy_(point[name])
 
     def posed(self) -> AbstractContextManager[None]:
-        """The mode in which the model is evaluated: of itself where it is moved in place, and put back afterwards."""
+        """The mode of evaluation, set on the model itself if it is moved in place, and restored afterwards."""
         return private.posed(self.model, training=self.training) if self.in_place else contextlib.nullcontext()
 
     def measure(self, seed: int = 0, watch: Watch | None = None) -> dict[str, float]:
-        """Loss and metrics of the private copy where it stands now.
+        """Loss and metrics of the private copy at its present point.
 
         Args:
             seed: decides the random numbers of a stochastic model; the global random state is left alone.
-            watch: told outputs, targets and number of samples of every batch.
+            watch: called with outputs, targets and number of samples of every batch.
 
         Returns:
             Values by name, the loss first.
@@ -295,7 +295,7 @@ class Objective(private.Travelling, Described):
     def parts(
         self, batch: Any, model: nn.Module | None = None, watch: Watch | None = None, size: int | None = None
     ) -> list[reduction.Part]:
-        """The mean of one batch, and what it weighs, for all that is measured; of the private copy or another model."""
+        """The mean of one batch, and its weight, for all that is measured; on the private copy or another model."""
         outputs, targets = self.forward(self.private if model is None else model, batch)
         shown = calling.predictions(outputs)
         parts = [self.loss_part(outputs, targets, batch, size, weighing=self.weighing)]
@@ -315,14 +315,14 @@ class Objective(private.Travelling, Described):
         size: int | None = None,
         weighing: reduction.ByTarget | None = None,
     ) -> reduction.Part:
-        """The mean loss of one batch, and what it weighs.
+        """The mean loss of one batch, and its weight.
 
         Args:
             outputs: of the model.
             targets: of the batch.
-            batch: itself.
+            batch: the batch itself.
             size: its samples; by default they are counted.
-            weighing: how the targets weigh, where they do not all weigh the same.
+            weighing: how the targets weigh, if they do not all weigh the same.
 
         Returns:
             The part of the loss.
@@ -338,11 +338,11 @@ class Objective(private.Travelling, Described):
         return losses.separate(self)
 
     def shares(self) -> list[float]:
-        """What each batch's mean loss counts for in the loss: shares that sum to 1."""
+        """The weight of each batch's mean loss in the loss: shares that sum to 1."""
         return losses.shares(self)
 
     def each(self) -> Tensor:
-        """Loss and metrics of every sample where the private copy stands now, float64 [N, measured].
+        """Loss and metrics of every sample at the private copy's present point, float64 [N, measured].
 
         Returns:
             A row for each sample; the columns are in the order of ``measured``.
@@ -354,7 +354,7 @@ class Objective(private.Travelling, Described):
             return torch.cat([self.each_of(batch) for batch in self.batches])
 
     def each_of(self, batch: Any, size: int | None = None) -> Tensor:
-        """The same of the samples of one batch, or of a part of one, of which the size is given."""
+        """The same for the samples of one batch, or of a part of one whose size is given."""
         if self.loss is None:
             raise SpecError("loss=None: a model's own loss is one number per batch; pass loss=... to see each sample")
         outputs, targets = self.forward(self.private, batch)
@@ -365,7 +365,7 @@ class Objective(private.Travelling, Described):
 
     @contextlib.contextmanager
     def grad_mode(self) -> Iterator[None]:
-        """Inference mode, or gradients where the objective needs them.
+        """Inference mode, or gradients if the objective needs them.
 
         Yields:
             Nothing.
@@ -385,10 +385,10 @@ class Objective(private.Travelling, Described):
             raise SpecError(f"{said}; pass autograd=True, or --autograd on the command line") from fault
 
     def assert_unchanged(self) -> None:
-        """Check that model and data are still as the objective found them.
+        """Check that model and data are as they were when the objective was made.
 
         Raises:
-            SpecError: one was changed since; the origin, or what is measured, would silently be another one.
+            SpecError: one has been changed since; the origin, or what is measured, would silently be another.
         """
         if private.weights_fingerprint(self.model) != self.fingerprint:
             raise SpecError(private.CHANGED)

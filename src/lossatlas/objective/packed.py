@@ -1,4 +1,4 @@
-r"""What do packed weights in a state dict stand for: the layouts of bitsandbytes, read without that library.
+r"""What do packed weights in a state dict stand for? The layouts of bitsandbytes, read without that library.
 
 Int8, a scale for each row (``Linear8bitLt``): :math:`w_{ij} = c_{ij} s_i / 127` with the codes ``weight`` and the
 scales ``SCB``.
@@ -134,7 +134,7 @@ def _scales(name: str, state: Mapping[str, Tensor], told: Mapping[str, Any], cou
 
 
 def _told(name: str, content: Tensor) -> dict[str, Any]:
-    """What the bytes beside a weight say of it."""
+    """What the bytes beside a weight say about it."""
     if content.dtype != torch.uint8 or content.numel() > _MOST_STATE:
         raise SpecError(f"{name!r} of bitsandbytes has a state of {content.numel()} {content.dtype}; expected JSON")
     try:

@@ -17,9 +17,9 @@ __all__ = ["Paired", "checked_forward"]
 
 @dataclass(frozen=True)
 class Paired:
-    """A function of the user's that has to return outputs and targets.
+    """A user's function that has to return outputs and targets.
 
-    If it were just unpacked, a tensor of two rows would pass for a pair, and anything else would raise Python's own
+    If it were simply unpacked, a tensor of two rows would pass for a pair, and anything else would raise Python's own
     error.
 
     Args:
@@ -50,7 +50,7 @@ class Paired:
 
 
 def checked_forward(forward: calling.Forward | None) -> calling.Forward:
-    """How an Objective calls its model: the usual way, one of this package's, or a function of the user's under watch.
+    """How an Objective calls its model: the usual way, one of this package's, or a user's function, checked.
 
     Args:
         forward: as it was passed.

@@ -1,4 +1,4 @@
-"""Which samples stand for all? In an order with similar samples side by side, every n-th."""
+"""Which samples represent all? In an order with similar samples side by side, every n-th."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def strata(losses: np.ndarray) -> np.ndarray:
 
 
 def logarithms(losses: np.ndarray) -> np.ndarray:
-    """Losses on a scale on which a few huge ones do not hide all others; of any sign, and of the same shape."""
+    """Losses on a scale on which a few huge ones do not drown all others; of any sign, and of the same shape."""
     return np.asarray(np.sign(losses) * np.log1p(np.abs(losses)))
 
 
@@ -86,9 +86,9 @@ def on_batches(objective: Objective, batches: list[Any], *, size: Size | None = 
     """The same objective on other batches.
 
     Args:
-        objective: of which model, loss and metrics.
-        batches: of the kind that it has.
-        size: the number of samples in a batch, where the user says it.
+        objective: whose model, loss and metrics.
+        batches: of the same kind as its own.
+        size: the number of samples in a batch, if the user states it.
 
     Returns:
         An objective that shares the model.
@@ -109,14 +109,14 @@ def on_batches(objective: Objective, batches: list[Any], *, size: Size | None = 
         name=objective.name,
         data_name=objective.data_name,
     )
-    part.mean_checked = objective.mean_checked  # what was said of all is not said again of a part
+    part.mean_checked = objective.mean_checked  # what was said about all is not repeated for a part
     if objective.loss is not None and reduction.by_target(objective.loss) is None:
         part.__dict__["weighing"] = objective.weighing  # read from its graph, which a part need not show
     return part
 
 
 def few(objective: Objective, rows: int) -> Any:
-    """Some samples of the first batch, spread over it, for what can be seen of any of them.
+    """Some samples of the first batch, spread over it, for what any of them can show.
 
     Args:
         objective: whose data.
@@ -145,20 +145,20 @@ def glimpse(objective: Objective, rows: int) -> Objective:
         rows: how many samples.
 
     Returns:
-        An objective that nobody should keep.
+        An objective for temporary use only.
     """
     return _beside(objective, [few(objective, rows)])
 
 
 def joined(objective: Objective, rows: int) -> Objective:
-    """The same objective with its batches put together, which spares calls; it shares the private copy of the model.
+    """The same objective with its batches put together, which saves calls; it shares the private copy of the model.
 
     Args:
         objective: with all its data, kept on the device; its loss is a mean over single samples.
         rows: samples of a new batch, at least one old one.
 
     Returns:
-        An objective that nobody should keep.
+        An objective for temporary use only.
 
     Raises:
         SpecError: the batches are of different kinds, or a tensor has no sample dimension.

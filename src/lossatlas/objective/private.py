@@ -42,14 +42,14 @@ ELSEWHERE = (
 
 
 class Travelling:
-    """What leaves its private copy behind when it is pickled."""
+    """An object that leaves its private copy behind when it is pickled."""
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the copy and its tensors, which share memory: both are made again where it arrives."""
+        """Without the copy and its tensors, which share memory: both are made again on arrival."""
         return {name: value for name, value in self.__dict__.items() if name not in ("private", "places")}
 
 
-@torch.inference_mode(False)  # tensors made in inference mode could never be written to outside of it
+@torch.inference_mode(False)  # tensors made in inference mode can never be written to outside it
 def private_copy(model: nn.Module, *, device: torch.device, training: bool, autograd: bool = False) -> nn.Module:
     """A copy that shares no memory with the model and records no gradients unless asked to.
 
@@ -60,7 +60,7 @@ def private_copy(model: nn.Module, *, device: torch.device, training: bool, auto
         model: any module.
         device: where the copy lives.
         training: leave Dropout, BatchNorm and their like in training mode.
-        autograd: let the weights that can be trained be differentiated by.
+        autograd: let derivatives be taken with respect to the weights that can be trained.
 
     Returns:
         The copy, in evaluation mode unless ``training``.
@@ -80,7 +80,7 @@ def private_copy(model: nn.Module, *, device: torch.device, training: bool, auto
     for module in twin.modules():
         if isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
             module.sparse = False  # the same values; sparse gradients have no products with a Hessian
-            module.scale_grad_by_freq = False  # and what is scaled so is no gradient of the loss
+            module.scale_grad_by_freq = False  # and a gradient scaled like this is not that of the loss
     twin.requires_grad_(False).to(device).train(training)
     if autograd:
         trained = dict(model.named_parameters())
@@ -91,14 +91,14 @@ def private_copy(model: nn.Module, *, device: torch.device, training: bool, auto
 
 @torch.inference_mode(False)
 def differentiable(origin: dict[str, Tensor], in_place: bool) -> dict[str, Tensor]:
-    """The tensors of a model, for measures that differentiate by them.
+    """The tensors of a model, for measures that differentiate with respect to them.
 
     Args:
         origin: the tensors, by name.
         in_place: whether the model itself is moved.
 
     Returns:
-        Themselves; of a model that was made in inference mode copies.
+        The tensors themselves; copies, for a model that was made in inference mode.
 
     Raises:
         SpecError: they were made in inference mode, and are to be moved in place.
@@ -116,7 +116,7 @@ def check_in_place(model: nn.Module, batchnorm: str) -> None:
     """Check that a model can be moved in place.
 
     Raises:
-        SpecError: weights that lie elsewhere, or buffers that would change.
+        SpecError: weights are elsewhere, or buffers would change.
     """
     reshard(model)
     if batchnorm != "frozen":
@@ -130,7 +130,7 @@ def check_in_place(model: nn.Module, batchnorm: str) -> None:
 
 
 def reshard(model: nn.Module) -> None:
-    """Let FSDP2 give up the whole weights that it gathered for the last forward pass: what moves is the shards."""
+    """Let FSDP2 release the whole weights that it gathered for the last forward pass: only the shards move."""
     for module in model.modules():
         if callable(again := getattr(module, "reshard", None)):
             again()
@@ -143,7 +143,7 @@ def local(tensor: Tensor) -> Tensor:
 
 
 def same_memory(a: Tensor, b: Tensor) -> bool:
-    """Whether two tensors are one in memory."""
+    """Whether two tensors share the same memory."""
     return a.shape == b.shape and local(a).data_ptr() == local(b).data_ptr()
 
 

@@ -21,7 +21,7 @@ TOLERANCE = 1e-6
 """Relative difference between two evaluations that arithmetic in another order explains."""
 
 KEPT = "random numbers it draws, data it reads afresh, or something it keeps between calls"
-"""Why a function of arrays may have two values at one point."""
+"""Why a function of arrays may have two different values at one point."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,10 +21,10 @@ _DEEPEST = 8
 
 
 def shared_by(function: Any) -> str:
-    """What copies of a function would share that one of them may write to; empty where nothing is seen.
+    """What copies of a function would share although one of them may write to it; empty if nothing is found.
 
     An object or a module is copied with what it holds, but a function is not: what it keeps in its closure or its
-    module exists only once. So a user's function must be plain to be called by several threads at once: it only reads
+    module exists only once. So a user's function must be simple to be called by several threads at once: it only reads
     numbers, tensors and functions, does not write to its closure, module, attributes or entries, and calls no method
     whose name ends in an underscore, which is how torch writes in place. Installed libraries are trusted.
 
@@ -60,7 +60,7 @@ def _shared(part: Any, depth: int) -> Iterator[str]:
 
 
 def _module(model: nn.Module, depth: int) -> Iterator[str]:
-    """What the forwards of a model share, and the functions that its layers hold."""
+    """What the forward methods of a model share, and the functions that its layers hold."""
     for kind in {type(module) for module in model.modules()}:
         if not of_library(kind):
             yield from _function(kind.forward, depth, own=True)
@@ -71,7 +71,7 @@ def _module(model: nn.Module, depth: int) -> Iterator[str]:
 
 
 def _function(function: Any, depth: int, *, own: bool) -> Iterator[str]:
-    """What a function shares. A method (own) writes to the object that it belongs to, which is copied."""
+    """What a function shares. A method (own) writes to its own object, which is copied."""
     if not isinstance(function, types.FunctionType) or of_library(function):
         return
     name = function.__qualname__.rpartition(".")[2]

@@ -1,4 +1,4 @@
-"""How a computation is kept from touching the global random state."""
+"""How is a computation kept from touching the global random state?"""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["seeded"]
 
 @contextmanager
 def seeded(seed: int, *generators: torch.Generator | None) -> Iterator[None]:
-    """Run a block under a seed, then put every global generator back as it was, also after an exception.
+    """Run a block under a seed, then restore every global generator, even after an exception.
 
     Args:
         seed: seed for Python, NumPy, torch and all CUDA devices inside the block.
@@ -33,7 +33,7 @@ def seeded(seed: int, *generators: torch.Generator | None) -> Iterator[None]:
 
 
 _one_thread = threading.RLock()
-"""There is one global state: two threads that seed it and put it back in turns would put back each other's."""
+"""There is one global state: two threads that seed and restore it in turns would restore each other's."""
 
 
 def _seeded(seed: int, generators: tuple[torch.Generator | None, ...]) -> Iterator[None]:

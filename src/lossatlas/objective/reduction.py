@@ -47,7 +47,7 @@ class Weighted(NamedTuple):
     Attributes:
         values: one for each thing that is averaged, any shape.
         weights: of the same shape, not negative; 0 leaves a value out, even one that is not finite.
-        unit: what the mean is over, as a caption says it.
+        unit: what the mean is over, as captions name it.
     """
 
     values: Tensor
@@ -55,7 +55,7 @@ class Weighted(NamedTuple):
     unit: str = "token"
 
     def mean(self) -> Tensor:
-        """The weighted mean, float64; 0 where nothing has a weight."""
+        """The weighted mean, float64; 0 if nothing has a weight."""
         weights = self.weights.double()
         kept = torch.where(weights > 0, self.values.double() * weights, 0.0).sum()
         return kept / weights.sum().clamp_min(torch.finfo(torch.float64).tiny)
@@ -67,10 +67,10 @@ class Weighted(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Derived:
-    """A number that follows from a mean, as the perplexity follows from the loss: computed after averaging, not before.
+    """A number derived from a mean, as the perplexity is from the loss: computed after averaging, not before.
 
     Attributes:
-        of: the value it follows from: the loss or a metric.
+        of: the value it is derived from: the loss or a metric.
         by: element-wise function of a float64 array.
 
     Example:
@@ -82,7 +82,7 @@ class Derived:
     by: Callable[[np.ndarray], np.ndarray]
 
     def __call__(self, means: np.ndarray) -> np.ndarray:
-        """The number, for every mean; what overflows is infinite."""
+        """The number, for every mean; infinite if it overflows."""
         with np.errstate(over="ignore"):
             return np.asarray(self.by(means), np.float64)
 
@@ -111,14 +111,14 @@ class Part(NamedTuple):
 
 
 def part(mean: Tensor, value: Any, size: int) -> Part:
-    """A batch's value with its weight: that of its tokens, say, or else the number of its samples."""
+    """A batch's value with its weight: that of its tokens, say, or otherwise the number of its samples."""
     if isinstance(value, Weighted):
         return Part(mean, value.total(), value.unit, zero_one=False, samples=size)
     return Part(mean, size, "sample", zero_one=value.dtype == torch.bool, samples=size)
 
 
 def length(value: Any) -> int | None:
-    """How many values a loss gave, along the first dimension; None where it is one number."""
+    """How many values a loss gave, along the first dimension; None if it is a single number."""
     values = value.values if isinstance(value, Weighted) else value
     return values.shape[0] if isinstance(values, Tensor) and values.dim() else None
 
@@ -154,10 +154,10 @@ def loss_mean(loss: Measure, value: Any, size: int, *, told: bool = False) -> Te
     """The mean loss of one batch.
 
     Args:
-        loss: the function that gave the value; only its stated ``reduction`` is looked at.
+        loss: the function that gave the value; only its stated ``reduction`` is used.
         value: a scalar (reduced already), one value for each sample, shape [N] or [N, ...], or :class:`Weighted`.
         size: the number of samples N.
-        told: whether the user said so, and there may be more or fewer values.
+        told: whether the user stated the size, so that there may be more or fewer values.
 
     Returns:
         A scalar.
@@ -213,7 +213,7 @@ def loss_each(loss: Measure, outputs: Any, targets: Any, size: int) -> Tensor:
 
     try:
         each: Tensor = torch.vmap(alone)(outputs, targets).double()
-    except (RuntimeError, ValueError):  # an operation that cannot be done for many samples side by side
+    except (RuntimeError, ValueError):  # an operation that cannot be vectorised over samples
         rows = [map_tensors(operator.itemgetter(i), (outputs, targets)) for i in range(size)]
         each = torch.stack([alone(*row) for row in rows]).double()
     if not torch.isclose(each.mean(), mean.double(), rtol=1e-4, atol=1e-7, equal_nan=True):
@@ -235,7 +235,7 @@ def _checked(what: str, value: Weighted) -> Weighted:
 
 
 def _even(what: str, value: Weighted, size: int) -> Tensor:
-    """Each sample's own mean, float64 [N], where all samples weigh the same."""
+    """Each sample's own mean, float64 [N], if all samples weigh the same."""
     weights = value.weights.double().reshape(size, -1)
     totals = weights.sum(dim=1)
     if not bool((totals == totals[0]).all()):
@@ -298,7 +298,7 @@ class ByTarget:
     """A mean of torch's own that is weighted by target: by class, and without the targets that are ignored.
 
     Attributes:
-        classes: weight of each class; None where all weigh the same.
+        classes: weight of each class; None if all weigh the same.
         ignored: a target that counts for nothing.
     """
 
@@ -317,7 +317,7 @@ class ByTarget:
         return _numbers(targets) and bool((targets == self.ignored).any())
 
     def weight(self, targets: Any) -> Tensor | None:
-        """What a batch counts for, float64; None where its targets are not class numbers."""
+        """The weight of a batch, float64; None if its targets are not class numbers."""
         if not _numbers(targets):
             return None
         exact = torch.float32 if targets.device.type == "mps" else torch.float64  # Apple's GPU has no doubles
@@ -337,7 +337,7 @@ def by_target(loss: Any) -> ByTarget | None:
     """How a cross entropy or a negative log-likelihood of torch weighs its targets.
 
     Returns:
-        The weights; None for any other loss, and for one that is no mean.
+        The weights; None for any other loss, and for one that is not a mean.
 
     Example:
         >>> weights = torch.tensor([1.0, 3.0])

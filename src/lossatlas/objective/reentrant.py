@@ -1,7 +1,7 @@
-"""Derivatives are taken of the loss, with respect to all weights, whatever a model asks of its gradients in training.
+"""Derivatives are those of the loss, with respect to all weights, whatever a model does to its gradients in training.
 
-Reentrant checkpoints, which would leave weights out of them in silence, are refused; and an embedding whose gradients
-are scaled by how often a row occurs has those of the loss.
+Reentrant checkpoints, which would silently leave weights out, are refused; and an embedding whose gradients are scaled
+by how often a row occurs gets those of the loss.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _put_back = contextlib.ExitStack()
 
 @contextlib.contextmanager
 def differentiated() -> Iterator[None]:
-    """A stretch in which gradients are recorded, on this thread, and all of them.
+    """A stretch in which all gradients are recorded, on this thread.
 
-    What runs below ``torch.utils.checkpoint.checkpoint(…, use_reentrant=True)`` is differentiated only where one of its
-    inputs is: of a first block, whose input is the data, the weights silently get no gradient. And
+    What runs below ``torch.utils.checkpoint.checkpoint(…, use_reentrant=True)`` is differentiated only if one of its
+    inputs is: in a first block, whose input is the data, the weights silently get no gradient. And
     ``torch.autograd.grad`` does not work through it at all. ``scale_grad_by_freq=True`` of an embedding divides
-    gradients by counts, so they are of no function. Other threads are left alone.
+    gradients by counts, so they belong to no function. Other threads are left alone.
 
     Yields:
         Nothing.
@@ -64,7 +64,7 @@ def differentiated() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _replaced(owner: Any, name: str, instead: Callable[..., Any]) -> Iterator[None]:
-    """A function of torch that goes another way for threads that take derivatives."""
+    """A function of torch that takes another route for threads that take derivatives."""
     own, there = vars(owner).get(name), getattr(owner, name)
 
     def either(*arguments: Any, **options: Any) -> Any:

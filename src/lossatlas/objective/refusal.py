@@ -24,11 +24,11 @@ __all__ = ["PASSED", "Contact", "asked", "named"]
 
 _LONGEST = 300
 PASSED = (SpecError, RunMismatchError, MissingExtraError, OSError, MemoryError, torch.OutOfMemoryError)
-"""What says enough by itself, or belongs to somebody else."""
+"""Errors that say enough by themselves, or belong to someone else."""
 
 
 class Contact:
-    """The first batches, called under watch: what they raise becomes a sentence with what was passed to whom.
+    """The first calls with a batch: what they raise becomes a sentence that says what was passed to what.
 
     Args:
         objective: whose model and loss.
@@ -46,11 +46,11 @@ class Contact:
             Nothing.
 
         Raises:
-            SpecError: model, ``forward`` or loss raised; running out of memory stays what it is.
+            SpecError: model, ``forward`` or loss raised; running out of memory is passed on unchanged.
         """
         try:
             yield
-        except Exception as fault:  # whatever the user's code raises is the user's to see
+        except Exception as fault:  # whatever the user's code raises, the user should see
             if self._doing is None or isinstance(fault, PASSED):
                 raise
             raise SpecError(self._doing(fault)) from fault
@@ -63,7 +63,7 @@ class Contact:
         return found
 
     def samples(self, outputs: Any, targets: Any, batch: Any) -> int | None:
-        """How many samples the loss says a batch has."""
+        """How many samples a batch has, according to the loss."""
         self._doing = lambda fault: self._of_loss(fault, outputs, targets)
         found = self.objective.loss_part(outputs, targets, batch).samples
         self._doing = None
@@ -108,9 +108,9 @@ class Contact:
 
 @contextmanager
 def asked(objective: Objective) -> Iterator[None]:
-    """Where an evaluation raises, call model and loss with the first batch under watch, which says why.
+    """If an evaluation raises, call model and loss again with the first batch, to say why.
 
-    An error raised later, at another point or for another batch only, stays what it is.
+    An error raised later, only at another point or for another batch, is passed on unchanged.
 
     Args:
         objective: what is evaluated.
@@ -170,7 +170,7 @@ def _named_tensor(value: Tensor) -> str:
 
 
 def _reason(fault: Exception) -> str:
-    """Its words, and the last line of the user's own code, if one is on the way."""
+    """The message, and the last line of the user's own code in the traceback, if there is one."""
     words = " ".join(str(fault).split())
     words = f"{words[:_LONGEST]}…" if len(words) > _LONGEST else words
     own = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(fault.__traceback__) if _own(frame)]

@@ -1,14 +1,13 @@
-r"""Which weights has a loss whose author wrote the weighted mean by hand? Its own values reveal them.
+r"""Which weights has a loss whose weighted mean is written by hand? Its own values reveal them.
 
 ``loss = lambda outputs, targets: (w[targets] * each(outputs, targets)).sum() / w[targets].sum()`` leaves no weighted
-mean of torch's own in its graph. But with :math:`L_a` and :math:`L_b` its values of two parts of a batch, that of both
-together is :math:`U = (w_a L_a + w_b L_b) / (w_a + w_b)`, so
+mean of torch's own in its graph. But with :math:`L_a` and :math:`L_b` its values on two parts of a batch, its value on
+both together is :math:`U = (w_a L_a + w_b L_b) / (w_a + w_b)`, so
 
 .. math:: \frac{w_a}{w_b} = \frac{U - L_b}{L_a - U},
 
-and parts that hold one class each tell the weight of every class. A class that counts for nothing (``each[targets !=
--1].mean()``) has :math:`U = L_b`. The model is not called: rows of outputs
-that are there already serve for every class.
+and parts that hold one class each reveal the weight of every class. A class that counts for nothing (``each[targets !=
+-1].mean()``) has :math:`U = L_b`. The model is not called: existing rows of outputs serve for every class.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from lossatlas.objective.reduction import ByTarget, Measure
 __all__ = ["MANY", "by_class"]
 
 MANY = 1000
-"""Classes beyond which a loss is not asked for the weight of each."""
+"""With more classes than this, their weights are not determined."""
 
 ROWS = 8
 """Outputs, and as many with noise added, from which two are chosen whose losses differ."""
@@ -33,17 +32,17 @@ TIMES = 8
 """A part repeats its row, so that a divisor that is bounded below (``clamp(min=1)``) is its weight."""
 
 SAME = 1e-6
-"""Relative difference between weights that are taken for equal."""
+"""Relative difference up to which weights count as equal."""
 
 CLOSE = 1e-3
-"""Relative difference between the losses of two parts below which they tell nothing."""
+"""Relative difference between the losses of two parts below which they are uninformative."""
 
 
 def by_class(loss: Measure, outputs: Tensor, targets: Tensor, classes: Iterable[int]) -> ByTarget | None:
     """The weight of every class in a loss that is a weighted mean.
 
-    Whether it is one is not looked at: that the weights make the losses of the parts of real batches add up is for the
-    caller to see.
+    Whether it is one is not checked: the caller must verify that with these weights the losses of parts of real batches
+    add up.
 
     Args:
         loss: gives one number for a batch.
@@ -52,8 +51,8 @@ def by_class(loss: Measure, outputs: Tensor, targets: Tensor, classes: Iterable[
         classes: those of all data.
 
     Returns:
-        The weights, relative to one of them; None where all are equal, where they cannot be told, and where a class
-        below 0 has a weight.
+        The weights, relative to one of them; None if all are equal, if they cannot be determined, or if a class below 0
+        has a weight.
 
     Raises:
         Exception: whatever the loss raises.
@@ -89,7 +88,7 @@ class _Asked:
         generator = torch.Generator().manual_seed(0)
         noise = torch.randn(outputs[:ROWS].shape, generator=generator, dtype=torch.float64).to(outputs)
         self._loss, self._target = loss, targets[:1]
-        self.outputs = torch.cat([outputs[:ROWS], outputs[:ROWS] + noise])  # at its start a network may give one answer
+        self.outputs = torch.cat([outputs[:ROWS], outputs[:ROWS] + noise])  # an untrained network may answer alike
 
     def __call__(self, *parts: int) -> float:
         """The loss of parts together, each a row and a class."""
@@ -100,7 +99,7 @@ class _Asked:
 
 
 def _weight(asked: _Asked, alone: float, base: int, others: list[float], number: int) -> float | None:
-    """The weight of a class as a share of that of another; None where it cannot be told."""
+    """The weight of a class as a share of that of another; None if it cannot be determined."""
     if not math.isfinite(alone):  # a mean of nothing
         together = asked(0, number, 0, base)
         return 0.0 if abs(together - others[0]) <= SAME * abs(together) else None
@@ -129,11 +128,11 @@ def _made(weights: dict[int, float]) -> ByTarget | None:
 
 
 def _wide(loss: Measure, outputs: Tensor, targets: Tensor) -> Tensor:
-    """The outputs in double precision, where device and loss take that."""
+    """The outputs in double precision, if device and loss accept that."""
     if outputs.device.type == "mps":
         return outputs
     try:
         loss(outputs.double(), targets)
-    except Exception:  # a loss of the user's with weights of its own format
+    except Exception:  # a user's loss with weights in a format of its own
         return outputs
     return outputs.double()

@@ -1,4 +1,4 @@
-"""How a safetensors file of ours says that it is whole: a checksum of each tensor, and of what it says beside them."""
+"""How does one of our safetensors files show that it is whole? By a checksum of each tensor, and of its metadata."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def sealed(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> dict[s
 
 
 def content_sum(metadata: Mapping[str, str] | None) -> str:
-    """The checksum of all that a sealed file says, for another file to name it by; empty where it has none.
+    """The checksum of a sealed file's whole content, by which another file may refer to it; empty if it has none.
 
     Returns:
         The checksum.
@@ -58,13 +58,13 @@ def content_sum(metadata: Mapping[str, str] | None) -> str:
 def check(
     source: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None, *, names: Mapping[str, object] = {}
 ) -> None:
-    """Check what was read from a file against its checksums, where it has them; files of others have none.
+    """Check what was read from a file against its checksums, if it has them; other programs' files have none.
 
     Args:
         source: the file, for messages.
-        tensors: what was read of it.
+        tensors: what was read from it.
         metadata: of the file.
-        names: all that it holds, where all of it must be there.
+        names: all that it holds, if all of it must be there.
 
     Raises:
         SpecError: it is not what was written.

@@ -1,8 +1,8 @@
-"""Where can a tensor be read again: which file, or which data set by name, did it come from?
+"""Where can a tensor be read again: from which file, or which named data set, did it come?
 
 Code that reads a checkpoint or a data set notes here what came out of it, by a few bytes of each tensor. Work that is
-sent to a worker then names the file instead of holding its content, and a hash of all bytes says whether what the
-worker read there is the same.
+sent to a worker then names the file instead of holding its content, and a hash of all bytes shows whether the worker
+has read the same.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ __all__ = [
 ]
 
 LEAST = 1024
-"""Bytes of a tensor from which on its source is noted: fewer travel as fast as the name of a file."""
+"""Size in bytes from which a tensor's source is noted: smaller ones are sent as fast as the name of a file."""
 
 KEPT = 50_000
-"""Tensors whose source is known at a time; those noted first are forgotten first."""
+"""How many tensors' sources are remembered; those noted first are forgotten first."""
 
 PIECES, PIECE = 64, 16
-"""How many pieces of a tensor tell it from others, and how many bytes each of them has."""
+"""How many pieces of a tensor identify it, and how many bytes each of them has."""
 
 
 class UnmadeError(Exception):
-    """What was to be made again here came out otherwise, or not at all."""
+    """What was to be made again here came out differently, or not at all."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def note(source: Source, tensors: Iterable[Tensor]) -> None:
 
     Args:
         source: that was read.
-        tensors: in the order of the source; what is small, or no plain tensor of this machine's memory, is passed over.
+        tensors: in the order of the source; small ones, and those not plainly in this machine's memory, are skipped.
     """
     for number, tensor in enumerate(tensors):
         plain = type(tensor) is Tensor and tensor.layout == torch.strided and tensor.device.type == "cpu"
@@ -85,7 +85,7 @@ def source_of(content: Tensor) -> tuple[Source, int] | None:
         content: uint8 [n].
 
     Returns:
-        Source and number, or ``None`` where nothing like it was noted.
+        Source and number, or ``None`` if nothing like it was noted.
     """
     return _KNOWN.get(_key(content)) if _KNOWN and len(content) >= LEAST else None
 
@@ -119,14 +119,14 @@ def read_again(source: Source, number: int, expected: bytes) -> Tensor:
         uint8 [n], in memory of its own.
 
     Raises:
-        UnmadeError: the source cannot be read here, or says something else.
+        UnmadeError: the source cannot be read here, or holds something else.
     """
     try:
         found = bytes_of(_read(source)[number]).clone()
-    except Exception as fault:  # whatever a file that is missing or another one raises
+    except Exception as fault:  # whatever a missing or different file raises
         raise UnmadeError(f"{source.arguments}: {type(fault).__name__}: {fault}") from fault
     if fingerprint(found) != expected:
-        raise UnmadeError(f"{source.arguments} holds another content here")
+        raise UnmadeError(f"{source.arguments} has different content here")
     return found
 
 
@@ -136,5 +136,5 @@ def _read(source: Source) -> Sequence[Tensor]:
 
 
 def forget() -> None:
-    """Let go of what was read again."""
+    """Release what was read again."""
     _read.cache_clear()

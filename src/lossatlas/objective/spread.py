@@ -1,4 +1,4 @@
-r"""How sure is a mean over samples? Its standard error, from the value of every sample.
+r"""How certain is a mean over samples? Its standard error, from the value of every sample.
 
 For N samples with values v and weights w (1 where a sample counts as one, its number of tokens where the mean is over
 tokens) the mean is :math:`m = \sum_i w_i v_i / \sum_i w_i`, and its standard error, a sample drawn as a whole,
@@ -15,7 +15,7 @@ Am. Stat. Assoc. 73, 1978; its size was set by simulation). With 20 samples or m
 of draws of exponential, log-normal (σ = 1) and squared normal losses, with ten in 93 %. It assumes that whatever makes
 the loss large was seen: twenty samples say nothing about a kind that occurs once in a hundred. Scores of 0 and 1 take
 the error of :math:`(k + 2) / (N + 4)` (Agresti and Coull, Am. Stat. 52, 1998) and its distance from :math:`k / N`
-instead, so that none wrong of ten is not an error of 0.
+instead, so that none wrong in ten does not give an error of 0.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from lossatlas.objective.objective import Objective
 __all__ = ["ENOUGH", "SUFFIX", "error_names", "measure_with_errors", "standard_errors"]
 
 SUFFIX = "_se"
-"""What the name of a standard error ends in: ``loss_se`` stands beside ``loss``."""
+"""What the name of a standard error ends in: ``loss_se`` is kept beside ``loss``."""
 
 
 ENOUGH = 100
-"""Number of samples from which a standard error is simply that of the formula."""
+"""Number of samples from which the standard error is simply that of the formula."""
 
 SKEWED = 3.0
 """How much the skewness of few samples widens it."""
@@ -63,7 +63,7 @@ def error_names(objective: Objective) -> tuple[str, ...]:
 
 
 def measure_with_errors(objective: Objective, seed: int = 0) -> tuple[dict[str, float], dict[str, float]]:
-    """Loss and metrics of the private copy where it stands now, and their standard errors, in one pass over the data.
+    """Loss and metrics of the private copy at its present point, and their standard errors, in one pass over the data.
 
     Args:
         objective: what is measured.
@@ -157,8 +157,8 @@ def standard_errors(sums: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def _widened(off: np.ndarray) -> np.ndarray:
-    """By how much the error of few samples is widened, from how far each is off the mean; float64 [k]."""
-    from scipy.special import stdtrit  # here, since most runs ask for no error and are spared a tenth of a second
+    """By how much the error of few samples is widened, from each one's distance to the mean; float64 [k]."""
+    from scipy.special import stdtrit  # imported here: most runs need no error and save a tenth of a second
 
     n, spread = len(off), np.square(off).mean(axis=0)
     skewness = np.where(spread > 0, (off**3).mean(axis=0) / np.where(spread > 0, spread, 1.0) ** 1.5, 0.0)

@@ -17,7 +17,7 @@ __all__ = ["Task", "Tasks"]
 
 Task = Callable[[nn.Module], Any]
 """``task(model) -> scores``: one score for each problem, shape [n]; of type bool where a score is 0 or 1. A single
-number stands for itself, as a corpus score does. A task that gives several kinds of score has their ``names``, and
+number is taken as it is, such as a corpus score. A task that gives several kinds of score has their ``names``, and
 returns them by name."""
 
 
@@ -29,7 +29,7 @@ class Tasks:
         taken: names that are in use.
 
     Attributes:
-        names: of the values: the task's own name, or ``task_score`` where it gives several scores.
+        names: of the values: the task's own name, or ``task_score`` if it gives several scores.
         counts: how many problems are behind each mean, as far as they were counted.
 
     Raises:

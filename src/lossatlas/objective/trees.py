@@ -1,7 +1,7 @@
 """How do nested arrays become tensors by name, and back? The parameters of JAX, NumPy, or anything else.
 
 A tree is what JAX calls a pytree: dicts, lists and tuples of arrays, nested at will, and where JAX is loaded also its
-own containers (a FrozenDict, a state of ``flax.nnx``, a module of Equinox). The name of an array is its way from the
+own containers (a FrozenDict, a state of ``flax.nnx``, a module of Equinox). The name of an array is its path from the
 top, joined by dots. Arrays of real or complex numbers can be moved; everything else stays as it is.
 """
 
@@ -24,7 +24,7 @@ from lossatlas.objective.hashing import is_array
 __all__ = ["ALONE", "Tree", "jax"]
 
 ALONE = "parameters"
-"""What an array is called that is no part of anything."""
+"""What an array is called that is not part of anything."""
 
 _EXPECTED = 'arrays by name, such as {"w": w, "b": b}, or any nesting of dicts, lists and tuples of arrays'
 _FLOATING = {"float16", "float32", "float64", "complex64", "complex128", "bfloat16"}
@@ -36,7 +36,7 @@ def jax(purpose: str) -> Any:
 
 
 class Tree:
-    """Nested arrays taken apart, copied, and put together again with other numbers.
+    """Nested arrays, taken apart and copied, to be put together again with other numbers.
 
     Args:
         given: the arrays, nested.
@@ -85,8 +85,8 @@ class Tree:
         """The nested arrays with other numbers in them.
 
         Args:
-            tensors: what takes the places of :attr:`tensors`, all of them.
-            convert: make each the kind of array that was there; without it they are put in as they are.
+            tensors: what replaces :attr:`tensors`, all of them.
+            convert: make each the kind of array that was there; otherwise they are put in as they are.
 
         Returns:
             A new copy of what was given; its arrays share no memory with the tensors.
@@ -98,7 +98,7 @@ class Tree:
         return self._mapped(self._skeleton, iter(found))
 
     def array(self, name: str, tensor: Tensor) -> Any:
-        """One tensor as the kind of array that stands at its name."""
+        """One tensor as the kind of array that belongs to its name."""
         return self._backs[name](tensor)
 
     def _mapped(self, part: Any, leaves: Iterator[Any]) -> Any:
@@ -109,7 +109,7 @@ class Tree:
 
 
 def _inner(part: Any) -> list[tuple[str, Any]] | None:
-    """What a container of Python holds, by name; nothing where it is none."""
+    """What a Python container holds, by name; nothing if it is not one."""
     if type(part) in (dict, collections.OrderedDict):
         return [(str(key), value) for key, value in part.items()]
     if isinstance(part, tuple) and hasattr(part, "_fields"):
@@ -153,13 +153,13 @@ def _by_jax(tree: Any) -> list[tuple[str, Any]]:
 
 
 def _words(path: Sequence[Any]) -> list[str]:
-    """The way to an array in words; without the last word of ``flax.nnx``, which keeps each array as a ``.value``."""
+    """The path to an array in words; without the last word of ``flax.nnx``, which keeps each array as a ``.value``."""
     found = [str(next(getattr(key, kind) for kind in ("key", "idx", "name") if hasattr(key, kind))) for key in path]
     return found[:-1] if len(found) > 1 and found[-1] == "value" and hasattr(path[-1], "name") else found
 
 
 def _tensor(leaf: Any) -> Tensor | None:
-    """An array or a number as a tensor of its own; nothing where it cannot be moved."""
+    """An array or a number as a tensor of its own; nothing if it cannot be moved."""
     if isinstance(leaf, Tensor):
         return leaf.detach().clone() if leaf.is_floating_point() or leaf.is_complex() else None
     if type(leaf) in (float, complex):
@@ -174,7 +174,7 @@ def _tensor(leaf: Any) -> Tensor | None:
 
 
 def _back(leaf: Any) -> Callable[[Tensor], Any]:
-    """What makes of a tensor the kind of array that was there."""
+    """What turns a tensor into the kind of array that was there."""
     if isinstance(leaf, Tensor):
         return torch.clone
     if isinstance(leaf, (float, complex, np.generic)):
@@ -197,7 +197,7 @@ def _to_jax(tensor: Tensor) -> Any:
 
 
 def _checked(where: str, leaf: Any) -> Any:
-    """What is not moved, where it is something that parameters may hold."""
+    """What is not moved, if it is something that parameters may hold."""
     if isinstance(leaf, nn.Module):
         raise SpecError(
             f"{where} is {described_type(leaf)}; a torch module is measured by la.Objective(model, data, loss)"

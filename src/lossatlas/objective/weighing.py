@@ -3,7 +3,7 @@
 ``loss=lambda outputs, targets: F.cross_entropy(outputs, targets, weight=w)`` divides by the sum of the weights of a
 batch, so the mean over batches has to be weighted by these sums. The function does not say so, but what it returns
 remembers how it was computed: the weights, the target that is ignored, the targets themselves. What is read there is
-believed where nothing was done to the value afterwards, or where the values of the parts of a batch add up by it.
+trusted if nothing was done to the value afterwards, or if it makes the values of the parts of a batch add up.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
 __all__ = ["BATCHES", "attached", "entangled", "found", "looked_at", "weighing_of"]
 
 BATCHES = 3
-"""How many batches are looked at, spread over the data."""
+"""How many batches are examined, spread over the data."""
 
 ADDS_UP = 1e-6
-"""Relative difference within which parts make the whole by weights that the loss revealed."""
+"""Relative difference within which the parts must make the whole, with weights that the loss revealed."""
 
 _NONE = -(2**62)
 """A class number that no target has."""
 
 _NODES = 200
-"""Number of steps of a loss after which its graph is no longer searched: the weighted mean is at its end."""
+"""Number of steps of a loss after which its graph is no longer searched: the weighted mean is near its end."""
 
 
 def looked_at(number: int) -> set[int]:
-    """Which batches out of a given number are looked at.
+    """Which batches out of a given number are examined.
 
     Returns:
         Their numbers.
@@ -52,7 +52,7 @@ def looked_at(number: int) -> set[int]:
 
 
 def found(objective: Objective, look: Look) -> reduction.ByTarget | None:
-    """How the loss of an objective weighs its targets, where they do not all count the same.
+    """How the loss of an objective weighs its targets, if they do not all count the same.
 
     Args:
         objective: whose loss.
@@ -65,19 +65,19 @@ def found(objective: Objective, look: Look) -> reduction.ByTarget | None:
         look.weighing = within
         for batch in objective.batches if look.plain and within.classes is None else ():
             look.see(calling.targets(batch))
-        vars(objective).pop("_census", None)  # which did not know that targets may count for nothing
+        vars(objective).pop("_census", None)  # which did not take ignored targets into account
     known = look.weighing
     return known if known is not None and (known.classes is not None or objective._census.uneven) else None
 
 
 def weighing_of(objective: Objective) -> reduction.ByTarget | None:
-    """How a loss of the user's weighs its targets, where a mean of torch's own is what it returns.
+    """How a user's loss weighs its targets, if it returns a mean of torch's own.
 
     Args:
         objective: whose loss; the model is called with its first batch, and with two more where there are weights.
 
     Returns:
-        The weights; None where there are none, or where they explain the values of the loss no better.
+        The weights; None if there are none, or if they explain the values of the loss no better.
     """
     loss, known, sure = objective.loss, None, False
     if loss is None or reduction.stated_reduction(loss) is not None or _of_torch(loss):
@@ -102,7 +102,7 @@ def weighing_of(objective: Objective) -> reduction.ByTarget | None:
 def _written_by_hand(
     objective: Objective, loss: reduction.Measure, looked: list[tuple[Any, Any]]
 ) -> reduction.ByTarget | None:
-    """The weights of the classes in a weighted mean that the user wrote; None where it is none.
+    """The weights of the classes in a weighted mean written by the user; None if it is not one.
 
     Args:
         objective: whose loss.
@@ -110,7 +110,7 @@ def _written_by_hand(
         looked: outputs and targets of some batches.
 
     Returns:
-        The weights, with which the parts of all batches that were looked at add up.
+        The weights with which the parts of all examined batches add up.
     """
     if not looked or not all(_by_number(outputs, targets) for outputs, targets in looked):
         return None
@@ -137,7 +137,7 @@ def _written_by_hand(
             return None
         adds_up = (_adds_up(loss, *batch, value, known, ADDS_UP) for batch, value in zip(batches, whole, strict=True))
         return known if all(adds_up) else None
-    except Exception:  # a loss of the user's that takes real batches alone
+    except Exception:  # a user's loss that takes only real batches
         return None
 
 
@@ -147,7 +147,7 @@ def _by_number(outputs: Any, targets: Any) -> bool:
 
 
 def _joined(batches: list[tuple[Any, Any]]) -> tuple[Tensor, Tensor]:
-    """Batches of one sample as one, which can be cut."""
+    """Batches of single samples joined into one, which can be cut."""
     outputs, targets = zip(*batches, strict=True)
     return torch.cat(outputs), torch.cat(targets)
 
@@ -171,25 +171,25 @@ def _any_of(classes: set[int], targets: Tensor) -> Tensor:
 
 
 def attached(loss: reduction.Measure, outputs: Any, targets: Any) -> tuple[Any, list[Tensor]]:
-    """The loss of outputs that stand for themselves, with a graph that ends at them.
+    """The loss of detached outputs, with a graph that ends at them.
 
     Args:
         loss: any; it may write into what it gets.
         outputs: any nesting of tensors.
-        targets: as well.
+        targets: likewise.
 
     Returns:
-        What it returned, and the outputs of floating point; none of them where the loss wants no history.
+        What it returned, and the outputs of floating point; none of them if the loss accepts no history.
     """
     leaves: list[Tensor] = []
     try:
         return loss(map_tensors(lambda t: _leaf(t, leaves), outputs), map_tensors(torch.clone, targets)), leaves
-    except Exception:  # a loss of the user's that wants outputs without a history
+    except Exception:  # a user's loss that requires outputs without a history
         return loss(outputs, targets), []
 
 
 def entangled(value: Tensor, leaves: list[Tensor]) -> bool:
-    """Whether a mixed second derivative by an even and an odd sample is not zero: they enter the loss together.
+    """Whether a mixed second derivative in an even and an odd sample is not zero: they enter the loss together.
 
     Args:
         value: the loss of a batch.
@@ -227,7 +227,7 @@ def _of_torch(loss: Any) -> bool:
 
 
 def _leaf(tensor: Tensor, leaves: list[Tensor]) -> Tensor:
-    """The outputs as something to differentiate by, which the loss may write into."""
+    """The outputs as differentiable leaves that the loss may write into."""
     twin = tensor.detach().clone()
     if twin.is_floating_point() and twin.dim():
         leaves.append(twin.requires_grad_(True))
@@ -236,7 +236,7 @@ def _leaf(tensor: Tensor, leaves: list[Tensor]) -> Tensor:
 
 
 def _seen(loss: reduction.Measure, outputs: Any, targets: Any) -> tuple[reduction.ByTarget | None, bool]:
-    """The weights of one batch, None where they do not explain its loss; and whether they were seen to explain it."""
+    """The weights of one batch, None if they do not explain its loss; and whether they were verified to do so."""
     with torch.inference_mode(False), torch.enable_grad():
         value, leaves = attached(loss, outputs, targets)
     node: Any = _mean_within(value) if isinstance(value, Tensor) and not value.dim() else None
@@ -258,7 +258,7 @@ def _seen(loss: reduction.Measure, outputs: Any, targets: Any) -> tuple[reductio
 
 
 def _mean_within(value: Tensor) -> Any:
-    """The one mean of torch's own over class numbers in the graph of a value; None where there is none, or several."""
+    """The one mean of torch's own over class numbers in the graph of a value; None if there is none, or several."""
     found: list[Any] = []
     known: set[Any] = set()
     ahead = [value.grad_fn]
@@ -309,7 +309,7 @@ def _adds_up_so(
             return False
         try:
             part = float(loss(piece, aims))  # type: ignore[arg-type]
-        except Exception:  # a loss of the user's that takes whole batches alone
+        except Exception:  # a user's loss that takes only whole batches
             return False
         if float(counted) > 0:
             total, weight = total + float(counted) * part, weight + float(counted)

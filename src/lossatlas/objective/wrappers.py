@@ -1,4 +1,4 @@
-"""What stands around a model? Its identity is the network inside, whatever runs it.
+"""What surrounds a model? Its identity is the network inside, whatever runs it.
 
 DataParallel, DDP, ``torch.compile``, Fabric and their like change how a network is run, not which function it is. So
 names, seeds, filters and checkpoints are those of the network inside: one seed gives one picture.
@@ -39,13 +39,13 @@ FLAT = "torch.distributed.fsdp.fully_sharded_data_parallel.FullyShardedDataParal
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """Take off all wrappers around a model.
+    """Remove all wrappers around a model.
 
     Args:
         model: any module.
 
     Returns:
-        The network inside; the model itself where there is none.
+        The network inside; the model itself if there is no wrapper.
 
     Raises:
         SpecError: FSDP of the first generation, whose weights are flat shards without filters.
@@ -85,7 +85,7 @@ def _warn_of_precision(model: nn.Module) -> None:
 
 
 def plain_names(model: nn.Module, names: Iterable[str] | None = None) -> dict[str, str]:
-    """What tensors are called without what wrappers within the model put into their names.
+    """What tensors are called without the parts that wrappers within the model put into their names.
 
     Args:
         model: any module.
@@ -116,7 +116,7 @@ def _without(name: str, inner: set[str]) -> str:
 
 
 def plain_name(name: str) -> str:
-    """Drop the parts of a name that only wrappers put there; what is in no doubt without the model.
+    """Drop the parts of a name that only wrappers put there, as far as that is certain without the model.
 
     Args:
         name: of a tensor.
@@ -135,7 +135,7 @@ def check_ready(model: nn.Module) -> None:
     """Check that all weights exist, and can be moved.
 
     Raises:
-        SpecError: lazy modules that have seen no batch, or TorchScript.
+        SpecError: there are lazy modules that have seen no batch, or TorchScript.
     """
     for name, module in model.named_modules():
         if isinstance(module, torch.jit.ScriptModule):
