@@ -297,7 +297,7 @@ def test_weights_come_from_the_pristine_ones_at_every_point():
         ({"training": True}, "random numbers"),
         ({"autograd": True}, "derivatives"),
         ({"batchnorm": "recalibrated"}, "afresh at every point"),
-        ({"memory": 1}, "does not stay"),
+        ({"memory": 1}, "do not stay"),
     ],
 )
 def test_what_has_no_graph_says_why(options, reason):

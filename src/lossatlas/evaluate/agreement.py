@@ -1,4 +1,4 @@
-"""Is a faster way right: does it agree with the plain evaluation at points spread over the grid?"""
+"""Is a faster way correct: does it agree with the plain evaluation at points spread over the grid?"""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Agreement:
         self._doubles: dict[int, np.ndarray | None] = {}
 
     def reason_against(self, values: np.ndarray) -> str:
-        """Where values differ from the plain ones by more than rounding; empty where they do not."""
+        """Where values differ from the plain ones by more than rounding; empty if they do not."""
         same = (values == self.truth) | (np.isnan(values) & np.isnan(self.truth))
         with np.errstate(invalid="ignore", divide="ignore"):
             off = np.where(same, 0.0, np.abs(values - self.truth) / np.abs(self.truth))
@@ -86,7 +86,7 @@ class Agreement:
         return found
 
     def _as_exact(self, values: np.ndarray, row: int) -> bool:
-        """Whether a value is as near to that in double precision as the plain one; a small loss is mostly rounding."""
+        """Whether a value is as close to that in double precision as the plain one; a small loss is mostly rounding."""
         if row not in self._doubles:
             point = dict(zip(self._plane.axes, self.points[row], strict=True))
             self._doubles[row] = in_double(self._objective, self._plane.at(point))
@@ -98,7 +98,7 @@ class Agreement:
 
 
 def in_double(objective: Objective, parameters: Mapping[str, Any]) -> np.ndarray | None:
-    """Loss and metrics in double precision, float64 [number of values]; None where the model does not take it."""
+    """Loss and metrics in double precision, float64 [number of values]; None if the model does not accept it."""
     if objective.device.type == "mps":
         return None
     model = copy.deepcopy(objective.private).double()

@@ -1,4 +1,4 @@
-"""Which plan is carried out? The first of the rule's that is right or, where the clock decides, the fastest."""
+"""Which plan is carried out? The rule's first that is correct or, if the clock decides, the fastest."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SHARE = 0.08
 Found = TypeVar("Found")
 
 Clock = Callable[[], float]
-"""What says how late it is, in seconds."""
+"""A clock, in seconds."""
 
 
 class _Maker(Protocol):
@@ -47,8 +47,8 @@ class Whole:
     Attributes:
         maker: makes the ways on all samples.
         agreement: what to agree with.
-        keep: takes the way of the plan that was found right, for its first user.
-        ahead: the coordinates of the first points that the run will ask for; they fill a stack that is evaluated
+        keep: takes the way of the plan that was found correct, for its first user.
+        ahead: the coordinates of the first points that the run will ask for; they fill up a stack that is evaluated
             anyway, and are kept with the way.
     """
 
@@ -103,7 +103,7 @@ def first_right(
     asked: str,
     whole: Whole | None = None,
 ) -> None:
-    """Take the first plan that can be carried out and agrees with the plain evaluation. No clock is asked.
+    """Take the first plan that can be carried out and agrees with the plain evaluation. No clock is used.
 
     Args:
         maker: makes the ways.
@@ -111,7 +111,7 @@ def first_right(
         agreement: what to agree with.
         found: gets the plan, its error and what was refused.
         asked: what the user asked for, in words.
-        whole: a last check on all samples, where the others are on a few; the only one where both agreements are one.
+        whole: a last check on all samples, if the others are on a few; the only check if both agreements are the same.
 
     Raises:
         SpecError: none of the plans can be carried out.
@@ -142,7 +142,7 @@ def fastest(
     precision: str = "exact",
     clock: Clock = time.perf_counter,
 ) -> None:
-    """Measure a few points each way, and take the fastest way that agrees with the plain one.
+    """Time a few points each way, and take the fastest way that agrees with the plain one.
 
     Args:
         maker: makes the ways.
@@ -152,7 +152,7 @@ def fastest(
         each: seconds of one plain evaluation.
         remaining: number of points still to evaluate.
         precision: a name of ``plans.PRECISIONS``.
-        clock: what says how late it is.
+        clock: gives the time.
 
     Raises:
         SpecError: no plan can be carried out in this precision.
@@ -183,7 +183,7 @@ class _Search:
         self.time = math.inf
 
     def run(self, each: float, remaining: int, deadline: float) -> None:
-        """Try all that is worth it, in time."""
+        """Try all that is worth trying, within the time."""
         if self.best is not None:
             self.time = each
         for plan in self._plans(each, remaining):
@@ -198,7 +198,7 @@ class _Search:
     def _plans(self, each: float, remaining: int) -> Iterator[Plan]:
         yield from layouts(self.objective) if self.precision == "exact" else ()
         yield from graphs(self.objective, self.precision)
-        yield Plan(name="graph", precision=self.precision)  # as the batches come, where they cannot be cut
+        yield Plan(name="graph", precision=self.precision)  # as the batches come, if they cannot be cut
         quick = min(self.time, each)
         stacks = list(stacks_to_try(quick, self.objective.samples))
         yield from self._stacked("stacked", stacks)
@@ -234,7 +234,7 @@ def _tried(
     use: Callable[[Way], Found],
     closing: Callable[[Found | None], bool] = lambda _: True,
 ) -> Found | None:
-    """What a plan's way is used for; ``None`` where it cannot be carried out, and why is noted."""
+    """The result of using a plan's way; ``None`` if it cannot be carried out, with the reason noted."""
     try:
         way = maker.way(plan)
     except SpecError:
@@ -270,7 +270,7 @@ def _right(plan: Plan, values: np.ndarray, agreement: Agreement, found: Calibrat
 
 
 def _right_on_all(whole: Whole, plan: Plan, found: Calibration) -> bool:
-    """Whether a plan agrees on all samples; then its way is kept, for it is what the run begins with."""
+    """Whether a plan agrees on all samples; if so its way is kept, since the run begins with it."""
 
     def checked(way: Way) -> bool:
         points, values = _filled(way, plan, whole)
@@ -289,7 +289,7 @@ def _filled(way: Way, plan: Plan, whole: Whole) -> tuple[np.ndarray, np.ndarray]
         first = whole.ahead(plan.points)
         others = first[~(first[:, None] == points).all(axis=2).any(axis=1)]
         more = np.concatenate([points, others[:left]])
-        with contextlib.suppress(Exception):  # a point of the run may fail, and is then told alone
+        with contextlib.suppress(Exception):  # a point of the run may fail, and is then evaluated alone
             return more, way.values(more)
     return points, way.values(points)
 
@@ -300,7 +300,7 @@ def _unusable(asked: str, found: Calibration) -> str:
 
 
 def _timed(run: Callable[[], Any], clock: Clock) -> float:
-    """Seconds of a call: the best of two samples after a first, so long that other work hits all alike."""
+    """Seconds of a call: the best of two samples after a first, long enough for other work to affect all alike."""
     times: list[float] = []
     repeats = 1
     for _ in range(3):

@@ -34,10 +34,10 @@ def plan_of(function: Function) -> Plan:
 
 
 def check(plan: str | Plan, precision: str, *, standard_error: bool, samples: object) -> None:
-    """Check what is asked of a run whose objective is a function of arrays.
+    """Check the options of a run whose objective is a function of arrays.
 
     Raises:
-        SpecError: it needs the model, which a function does not show.
+        SpecError: an option needs the model, which a function does not reveal.
     """
     told = {"plan": plan, "precision": precision, "standard_error": standard_error, "samples": samples}
     known: dict[str, tuple[Any, ...]] = {
@@ -55,21 +55,21 @@ def check(plan: str | Plan, precision: str, *, standard_error: bool, samples: ob
 
 
 def check_together(way: Called, axes: Mapping[str, np.ndarray]) -> None:
-    """Check that a point has the same value among others as alone, where a call has several.
+    """Check that a point has the same value among others as alone, if a call has several.
 
     Args:
         way: how points are evaluated.
         axes: coordinates of every axis that will be visited, in the order of the chart.
 
     Raises:
-        SpecError: it has another one: values in another order than the points, or that depend on each other.
+        SpecError: it differs: values are in another order than the points, or depend on each other.
     """
     if way.function.at_once == 1:
         return
     points = check_points(axes)
     try:
         way.values(np.zeros((1, len(axes))))
-    except FAULTS as fault:  # where the function itself, called for one point, has a value
+    except FAULTS as fault:  # while the function itself, called for one point, has a value
         said = f"{type(fault).__name__}: {first_line(fault)}" if str(fault) else type(fault).__name__
         raise SpecError(
             f"calls={way.function.calls!r}: the centre has a value on its own, but none among other points ({said}). "
@@ -80,7 +80,7 @@ def check_together(way: Called, axes: Mapping[str, np.ndarray]) -> None:
         alone = {row: way.values(points[row : row + 1])[0] for row in (1, 3)}
     except SpecError:
         raise
-    except FAULTS:  # points that fail are found out one by one, and kept as failed
+    except FAULTS:  # points that fail are found one by one, and kept as failed
         return
     for row, values in alone.items():
         if not np.allclose(values, together[row], rtol=TOLERANCE, atol=0, equal_nan=True):
@@ -187,7 +187,7 @@ def _on_plane(library: Any, function: Function, plane: Plane) -> Callable[[np.nd
             for name, step in direction.items():
                 wide = point[name].astype("float32") if name in short else point[name]
                 point[name] = wide + coordinates[number].astype(_real_of(wide.dtype)) * step.astype(wide.dtype)
-        for name in short & point.keys():  # a compiler may leave a rounding out that the next line takes back
+        for name in short & point.keys():  # a compiler may drop a rounding that the next line would undo
             format_ = library.numpy.finfo(base[name].dtype)
             wide = library.lax.reduce_precision(point[name].astype("float32"), format_.nexp, format_.nmant)
             point[name] = wide.astype(base[name].dtype)

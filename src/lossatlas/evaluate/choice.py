@@ -1,4 +1,4 @@
-"""Which plan does a run follow? The one it began with, the one asked for, or the rule's; and the way it stands for."""
+"""Which plan does a run follow? The one it began with, the one asked for, or the rule's; and the way it describes."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ from lossatlas.space.charts import Chart, Plane
 __all__ = ["Asking", "Chosen", "Ways", "choose", "each", "plan_of_each"]
 
 FEW = 32
-"""Samples on which a plan is held against the plain evaluation, at points spread over the grid."""
+"""Samples on which a plan is compared with the plain evaluation, at points spread over the grid."""
 
 FEWER = 8
-"""The same where another layout comes first: it rewrites little, and is held against all samples at the centre too."""
+"""The same if another layout comes first: it rewrites little, and is compared on all samples at the centre too."""
 
 WHOLE_TOLERANCE = 1e-5
-"""Relative difference that a plan may have at the centre on all samples, where the order of a long sum counts too."""
+"""Relative difference that a plan may have at the centre on all samples, where the order of a long sum matters too."""
 
 
 class _Journal(Protocol):
@@ -63,7 +63,7 @@ class _Journal(Protocol):
 
 @dataclass(frozen=True)
 class Ways:
-    """Makes ways of evaluation for one objective on one chart. It may travel: what it has traced stays behind.
+    """Makes ways of evaluation for one objective on one chart. It can be sent elsewhere: its traces stay behind.
 
     Args:
         objective: what is measured.
@@ -101,7 +101,7 @@ class Ways:
         return Plain(self.objective, self.chart) if plan.name == "plain" else self._graphs.way(plan)
 
     def carried_out(self, plan: Plan) -> Way:
-        """The way of a plan that is settled.
+        """The way of a plan that has been chosen.
 
         Returns:
             The way; close it in the end.
@@ -134,7 +134,7 @@ class Ways:
         return {}
 
     def keep(self, plan: Plan, way: Way) -> None:
-        """Keep a way for the one who carries its plan out here."""
+        """Keep a way for whoever carries its plan out here."""
         self._ready[plan] = way
 
     def on(self, part: Objective) -> Ways:
@@ -144,17 +144,17 @@ class Ways:
         return other
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the traces: they are made again where they are needed."""
+        """Without the traces: they are made again when needed."""
         return {name: value for name, value in self.__dict__.items() if name not in ("_graphs", "_copies", "_ready")}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Asking:
-    """What is known of a run before its plan is chosen.
+    """What is known about a run before its plan is chosen.
 
     Attributes:
         points: how many points it is expected to take.
-        seconds: measured for one plain evaluation; no choice depends on it but that of "fastest".
+        seconds: measured for one plain evaluation; no choice except "fastest" depends on it.
         centre: plain values at the centre, by name.
         ahead: the coordinates of the first points that will be asked for, float64 [n, k].
     """
@@ -191,14 +191,14 @@ def choose(
 
     A resumed run keeps the plan it began with if that was made on the same kind of device: then the values are the same
     bit for bit, however often it was interrupted. A new run takes the rule's (:mod:`lossatlas.evaluate.rule`), so two
-    fresh runs have the same one, whatever the machine is doing; the clock decides only where ``plan="fastest"`` asks
-    for it.
+    fresh runs have the same one, whatever the machine is doing; the clock decides only if ``plan="fastest"`` asks for
+    it.
 
     Args:
         ways: makes the ways.
         axes: coordinates of every axis.
         journal: where the choice is kept.
-        asking: what is known of the run beforehand.
+        asking: what is known about the run beforehand.
         plan: a name of ``plans.NAMES``, or a plan.
         precision: a name of ``plans.PRECISIONS``.
 
@@ -294,12 +294,12 @@ def _found(
 def plan_of_each(ways: Ways, axes: Mapping[str, np.ndarray], asking: Asking) -> Plan:
     """The plan by which the values of every sample by itself are evaluated: another layout by the rule, or the plain.
 
-    It is held against the plain evaluation as that of a run is.
+    It is compared with the plain evaluation as the plan of a run is.
 
     Args:
         ways: makes the ways.
         axes: coordinates of every axis.
-        asking: at how many points, and what is known of the centre.
+        asking: at how many points, and what is known about the centre.
 
     Returns:
         The plan.
@@ -339,15 +339,15 @@ def each(ways: Ways, plan: Plan) -> Way:
 
 
 def _attempted(few: Ways, points: np.ndarray) -> np.ndarray | None:
-    """Plain values on a few samples; None where model or loss refuse a batch of their number."""
+    """Plain values on a few samples; None if model or loss refuse a batch of that size."""
     try:
         return few.way(Plan()).values(points)
-    except Exception:  # whatever a model that takes one number of samples alone says of another
+    except Exception:  # whatever a model that takes only one number of samples says about another
         return None
 
 
 def _whole(ways: Ways, asking: Asking, held: Agreement, part: Objective) -> Whole:
-    """The check on all samples: the one of a part that is all, or else at the point whose plain value is known."""
+    """The check on all samples: that of the part, if it is all of them, or at the point whose plain value is known."""
     objective, chart = ways.objective, ways.chart
     assert isinstance(objective, Objective)
     assert isinstance(chart, Plane)
@@ -359,7 +359,7 @@ def _whole(ways: Ways, asking: Asking, held: Agreement, part: Objective) -> Whol
 
 
 def _kept(ways: Ways, journal: _Journal, plan: str | Plan) -> Plan | None:
-    """The plan that a run began with; ``None`` for one that begins, or goes on on another kind of device."""
+    """The plan that a run began with; ``None`` for a new run, or one that continues on another kind of device."""
     there = journal.evaluation
     try:
         kept, device = Plan(**there["plan"]), there["device"]

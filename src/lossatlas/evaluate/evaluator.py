@@ -1,4 +1,4 @@
-"""What became of the points of a block? Their values, which of them failed, and why."""
+"""What was found at the points of a block? Their values, which of them failed, and why."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FAULTS = (RuntimeError, ValueError, ArithmeticError, LookupError, TypeError, Mem
 """What a point may raise without ending the run."""
 
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "out_of_memory", "alloc_failed")
-"""What the allocators of torch say, in small letters: CUDA and cuBLAS, MPS, XPU, and that of the CPU."""
+"""What torch's allocators say, in lower case: CUDA and cuBLAS, MPS, XPU, and that of the CPU."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +29,8 @@ class Answer:
     Attributes:
         values: float64 [n, number of values].
         status: int8 [n], see :class:`~lossatlas.results.landscape.Status`.
-        notes: n texts: why a point failed, empty where it did not.
-        seconds: that it took; no part of what was found.
+        notes: n texts: why a point failed, empty if it did not.
+        seconds: the time it took, which is not part of what was found.
     """
 
     values: np.ndarray
@@ -46,7 +46,7 @@ class Evaluator:
         way: how points are evaluated.
         width: how many values there are at each point.
         decisive: which of them must be finite for a point to be ok; by default all. A number that is derived, such as a
-            perplexity that overflows, takes nothing away from the loss it follows from.
+            perplexity that overflows, does not invalidate the loss it is derived from.
     """
 
     def __init__(self, way: Way, width: int, decisive: Sequence[int] | None = None) -> None:
@@ -74,10 +74,10 @@ class Evaluator:
                 del fault
                 _free()
                 return _joined([self._answer(half) for half in np.array_split(coordinates, 2)])
-            return _joined([self._answer(row) for row in coordinates[:, None]])  # one by one, to know which it was
+            return _joined([self._answer(row) for row in coordinates[:, None]])  # one by one, to find out which it was
 
     def measured(self, coordinates: np.ndarray) -> Answer:
-        """The same, where a point that raises ends it."""
+        """The same, but a point that raises ends it."""
         values = self.way.values(coordinates)
         finite = np.isfinite(values[:, self._decisive]).all(axis=1)
         status = np.where(finite, Status.OK, Status.NON_FINITE).astype(np.int8)
@@ -92,10 +92,10 @@ class Evaluator:
 
 
 def out_of_memory(fault: BaseException) -> bool:
-    """Whether an allocator, of the CPU or of any device, had no more to give.
+    """Whether an allocator, of the CPU or of any device, ran out of memory.
 
     Returns:
-        Whether it was that.
+        Whether this was the cause.
 
     Example:
         >>> out_of_memory(RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"))
@@ -107,7 +107,7 @@ def out_of_memory(fault: BaseException) -> bool:
 
 
 def _free() -> None:
-    """Give back what the allocators of devices keep for later."""
+    """Release what the allocators of devices keep for later."""
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.empty_cache()
 

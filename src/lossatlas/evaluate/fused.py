@@ -24,7 +24,7 @@ SUMS = (operator.add, operator.iadd, torch.add)
 class Fused:
     r"""A model in fewer kernels.
 
-    A BatchNorm in evaluation mode that a convolution takes in makes of it :math:`s (W * x + b - μ) + β`, with
+    A BatchNorm in evaluation mode that a convolution absorbs turns it into :math:`s (W * x + b - μ) + β`, with
     :math:`s = γ / \sqrt{σ^2 + ε}`: the owner of W and b multiplies them by s, wherever they move; the rest stays.
 
     Attributes:
@@ -37,15 +37,15 @@ class Fused:
 
 
 def fused(model: nn.Module, call: Callable[[nn.Module], Any], still: Callable[[Tensor], bool]) -> Fused:
-    """Read a model by ``torch.fx`` and put what follows each convolution into its kernel, where nobody else reads it.
+    """Read a model by ``torch.fx`` and put what follows each convolution into its kernel, if nothing else reads it.
 
     Args:
-        model: in evaluation mode; a copy of one's own, which is thrown away where it cannot be read.
+        model: in evaluation mode; a private copy, which is discarded if it cannot be read.
         call: calls a model on a few samples, by position.
         still: whether a tensor of the model stays as it is at every point.
 
     Returns:
-        The same function of the inputs and of the convolutions' weights, but for the order of sums.
+        The same function of the inputs and of the convolutions' weights, up to the order of sums.
 
     Raises:
         UntraceableError: what the model does depends on more than its inputs, or nothing can be fused.
@@ -60,13 +60,13 @@ def fused(model: nn.Module, call: Callable[[nn.Module], Any], still: Callable[[T
 def _read(model: nn.Module) -> fx.GraphModule:
     try:
         return fx.GraphModule(model, _Reader(model).trace(model))
-    except Exception as fault:  # torch.fx raises whatever the model does with what stands for a tensor
+    except Exception as fault:  # torch.fx raises whatever the model does with the stand-in for a tensor
         words = next(iter(str(fault).splitlines()), "")
         raise UntraceableError(f"torch.fx: {type(fault).__name__}: {words[:120]}") from fault
 
 
 class _Reader(fx.Tracer):
-    """Reads one model. While it does, torch sends it every call of a module in any thread: others' pass through."""
+    """Reads one model. Meanwhile torch sends it every call of a module in any thread: those of others pass through."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -102,9 +102,9 @@ class _Kernel(nn.Module):
 
     Args:
         conv: the convolution.
-        shift: [out], added after it; left out where no norm was taken in.
+        shift: [out], added after it; left out if no norm was absorbed.
         relu: whether a ReLU follows.
-        over: write a sum over its other summand, which nobody reads any more.
+        over: write a sum over its other summand, which is no longer read.
     """
 
     def __init__(self, conv: nn.Conv2d, shift: Tensor | None, *, relu: bool, over: bool) -> None:
@@ -176,7 +176,7 @@ class _Fusing:
         return tuple(factors)
 
     def _module(self, node: fx.Node | None, kind: type[nn.Module]) -> Any:
-        """The layer that a node calls, where it is of just this kind and called once."""
+        """The layer that a node calls, if it is of exactly this kind and called once."""
         if node is None or node.op != "call_module" or node.target in self._twice:
             return None
         module = self._modules[str(node.target)]
@@ -215,7 +215,7 @@ class _Fusing:
         if self._order[other] > self._order[conv]:  # of two convolutions that are added, the later takes the other's
             return False
         alike = all(other.meta.get(key) == before.meta.get(key) is not None for key in ("shape", "dtype"))
-        several = before.meta.get("shape", (0,))[0] > 1  # of one sample, what is the same for all looks alike
+        several = before.meta.get("shape", (0,))[0] > 1  # one sample would hide what is the same for all
         between = self._nodes[self._order[conv] + 1 : self._order[node]]
         return alike and several and not any(self._writes(one) for one in between)
 
@@ -227,7 +227,7 @@ class _Fusing:
         return node.target in RELUS or (node.op == "call_method" and node.target in ("relu", "relu_"))
 
     def _writes(self, node: fx.Node) -> bool:
-        """Whether a node changes a tensor that it was given: a convolution must not be put off until after it."""
+        """Whether a node changes a tensor that it was given: a convolution must not be postponed until after it."""
         if node.op == "call_module":
             return bool(getattr(self._modules[str(node.target)], "inplace", False))
         name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
@@ -246,7 +246,7 @@ class _Fusing:
             yield from ((tensor, scale.reshape(-1, *(1,) * (tensor.dim() - 1))) for tensor in own)
         over = other is not None and self._free(other, chain)
         self._read.add_submodule(name, _Kernel(conv, shift, relu=chain.relu is not None, over=over))
-        at = chain.sum or chain.conv  # not later: what it reads may be written over by then
+        at = chain.sum or chain.conv  # not later: what it reads may be overwritten by then
         with graph.inserting_before(at):
             inputs = (chain.conv.args[0],) if other is None else (chain.conv.args[0], other)
             kernel = graph.call_module(name, inputs)
@@ -258,7 +258,7 @@ class _Fusing:
             graph.erase_node(node)
 
     def _free(self, other: fx.Node, chain: _Chain) -> bool:
-        """Whether a tensor is a kernel's own output that other kernels alone have read, all before this one."""
+        """Whether a tensor is a kernel's own output that only other kernels have read, all before this one."""
         assert chain.sum is not None
         readers = [node for node in other.users if node is not chain.sum]
         early = all(node in self._kernels and self._order[node] < self._order[chain.sum] for node in readers)

@@ -1,4 +1,4 @@
-"""How is a point of a convolutional network evaluated as processors like it? By layout, cores and kernels."""
+"""How is a point of a convolutional network evaluated to suit a processor? By layout, cores and kernels."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ FEW = 8
 Found = TypeVar("Found")
 
 Copies = dict[tuple[str, int], list[Plain]]
-"""What was made for a plan's workers, by its name and their number: other samples need no copies of their own."""
+"""What was made for a plan's workers, by its name and their number: other samples need no further copies."""
 
 
 class ChannelsLast:
@@ -44,14 +44,14 @@ class ChannelsLast:
 
     oneDNN keeps all activations between convolutions in that order too, where batch norm, ReLU and additions run along
     whole cache lines. Every worker has a core of its own, and copies of the model, the loss and the metrics. Nothing is
-    traced or rewritten: they are called as ever, on fewer samples at once, so a value differs from the plain one only
+    traced or rewritten: they are called as usual, on fewer samples at once, so a value differs from the plain one only
     by the order of its sums.
 
     Args:
         objective: what is measured; its own private copy stays as it is.
         chart: where.
         plan: how many samples at once, and how many workers.
-        copies: has those of the workers where they were made before, and keeps them.
+        copies: holds those of the workers if they were made before, and keeps them.
 
     Raises:
         UntraceableError: the batches cannot be cut, or workers would share what one of them may write to.
@@ -72,12 +72,12 @@ class ChannelsLast:
         self._pool = pool_of(plan.workers) if plan.workers > 1 else None
 
     def _made(self, objective: Objective, chart: Chart, workers: int) -> list[Plain]:
-        """A copy for each worker; what is only read is there once."""
+        """A copy for each worker; what is only read exists once."""
         first = Plain(_beside(objective), chart)
         return [first, *(first.beside(_beside(objective)) for _ in range(workers - 1))]
 
     def close(self) -> None:
-        """Let go of the threads."""
+        """Release the threads."""
         if self._pool is not None:
             self._pool.shutdown()
 
@@ -131,7 +131,7 @@ class ChannelsLast:
             with self._objective.batches.seeded(0):
                 return [share(0)]
         shares = [self._pool.submit(share, number) for number in range(len(self._ways))]
-        wait(shares)  # where one fails, no other may go on under the next point
+        wait(shares)  # if one fails, no other may continue into the next point
         return [each.result() for each in shares]
 
 
@@ -147,14 +147,14 @@ class Each:
         self.values = way.each
 
     def close(self) -> None:
-        """Let go of the threads."""
+        """Release the threads."""
         self._way.close()
 
 
 class FusedKernels(ChannelsLast):
-    r"""The same, where a convolution's kernel takes in the norm, the sum and the ReLU that follow it.
+    r"""The same, with the norm, the sum and the ReLU that follow a convolution fused into its kernel.
 
-    The copies are read by ``torch.fx``, in a fiftieth of a second, and what is read is called from Python. A norm that
+    The copies are read by ``torch.fx``, in a fiftieth of a second, and the result is called from Python. A norm that
     stays is a factor and a shift: the kernels' weights, and their directions, are multiplied by the factor once for the
     whole plane (:mod:`lossatlas.evaluate.fused`).
 
@@ -178,7 +178,7 @@ class FusedKernels(ChannelsLast):
 def _fused(own: Objective, plane: Plane) -> dict[str, Tensor]:
     """Fuse the kernels of a private copy; the factors of its weights, by name."""
     part, moving = few(own, FEW), frozenset(plane.moving)
-    names = {tensor.data_ptr(): name for name, tensor in own.places.items()}  # what is named is a view of a parameter
+    names = {tensor.data_ptr(): name for name, tensor in own.places.items()}  # the names are of views of a parameter
 
     def still(tensor: Tensor) -> bool:
         return names.get(tensor.data_ptr()) not in moving
@@ -190,7 +190,7 @@ def _fused(own: Objective, plane: Plane) -> dict[str, Tensor]:
 
 
 def layouts(objective: Objective) -> list[Plan]:
-    """The plans in this layout, where the model's convolutions may gain from it: a rule, no measurement."""
+    """The plans in this layout, if the model's convolutions may gain from it: a rule, not a measurement."""
     last = objective.device.type == "cpu" and bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
     convolves = any(isinstance(module, nn.Conv2d) for module in objective.model.modules())
     if not (last and convolves and objective.forward is calling.forward) or why_not(objective):
@@ -213,7 +213,7 @@ def _beside(objective: Objective) -> Objective:
 
 
 def _shared(objective: Objective) -> str:
-    """What copies of model, loss and metrics share that one of them may write to, in words."""
+    """What copies of model, loss and metrics share although one of them may write to it, in words."""
     if _hooked(objective.private):
         return "a hook of the model, which is a function"
     measured = (objective.private, objective.loss, *(objective.metrics[name] for name in objective.measured[1:]))
@@ -241,7 +241,7 @@ def _of_each(objective: Objective, part: Any) -> Tensor:
 
 
 def _cut(objective: Objective, plan: Plan) -> Iterator[Any]:
-    """The data in parts of at most as many samples as the plan says, as many for every worker."""
+    """The data in parts of at most as many samples as the plan says, equally many for every worker."""
     for batch in objective.batches:
         size = size_of(batch)
         count = -(-size // (plan.micro or size))

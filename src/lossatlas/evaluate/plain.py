@@ -24,7 +24,7 @@ class Plain:
     """Evaluates points of a chart by moving the private copy of the model and calling it, batch by batch.
 
     On a plane the copy is moved in place, by two or three operations over all tensors at once, each time from the
-    pristine weights; nothing is added up from point to point, so no error grows with the length of a run. On any other
+    original weights; nothing accumulates from point to point, so no error grows with the length of a run. On any other
     chart it is put where the chart says.
 
     Args:
@@ -43,14 +43,14 @@ class Plain:
         self._mover = _OnPlane(objective, chart) if isinstance(chart, Plane) else _Anywhere(objective, chart)
 
     def beside(self, objective: Objective) -> Plain:
-        """The same on an objective whose private copy is stored alike; what is only read is there once."""
+        """The same on an objective whose private copy is stored alike; what is only read exists once."""
         twin = copy.copy(self)
         twin.objective = objective
         twin._mover = self._mover.beside(objective)
         return twin
 
     def scale(self, factors: Mapping[str, Tensor]) -> None:
-        """Multiply tensors wherever they go, by factors that broadcast with them; before any other stands beside."""
+        """Multiply tensors at every point by factors that broadcast with them; call it before any :meth:`beside`."""
         self._mover.scale(factors)
 
     def close(self) -> None:
@@ -72,7 +72,7 @@ class Plain:
         return np.array(rows, np.float64).reshape(len(coordinates), -1)
 
     def _measured(self) -> list[float]:
-        """The values where the copy stands."""
+        """The values at the copy's present point."""
         return list(self.objective.measure().values())
 
 
@@ -84,7 +84,7 @@ class PlainWithErrors(Plain):
         chart: where.
 
     Raises:
-        SpecError: single samples have no loss: the point where the copy stands is tried at once.
+        SpecError: single samples have no loss: the copy's present point is tried at once.
     """
 
     def __init__(self, objective: Objective, chart: Chart) -> None:
@@ -173,7 +173,7 @@ class _Anywhere:
 
 
 def _laid_out(tensor: Tensor, place: Tensor) -> Tensor:
-    """A tensor stored in the order of the one that it is added to; of images the two orders are one another's copy."""
+    """A tensor stored in the order of the one that it is added to; for images, each order is a copy of the other."""
     last = tensor.dim() == 4 and place.is_contiguous(memory_format=torch.channels_last)
     return tensor.contiguous(memory_format=torch.channels_last) if last else tensor
 
@@ -184,5 +184,5 @@ def _times(tensor: Tensor, factor: Tensor | None) -> Tensor:
 
 
 def _beside(step: Tensor, base: Tensor) -> Tensor:
-    """A direction where the weights are; in their format, unless that is short and the sum is rounded only once."""
+    """A direction on the weights' device, in their format, unless that is short and the sum is rounded only once."""
     return step.to(base.device) if base.dtype in SHORT else step.to(base)

@@ -26,10 +26,10 @@ NAMES = {
     "shared": "many points at once through shared products, where a point has few rows",
     "compiled": "the graph, compiled by torch.compile (needs a C++ compiler, or CUDA)",
 }
-"""What ``plan=`` and ``--plan`` take, beside a :class:`Plan`."""
+"""What ``plan=`` and ``--plan`` take, besides a :class:`Plan`."""
 
 CARRIED_OUT = ("plain", "channels_last", "fused", "graph", "stacked", "shared", "compiled")
-"""Those of them that say themselves what is done: what a :class:`Plan` may be named."""
+"""Those that specify a way by themselves: what a :class:`Plan` may be named."""
 
 PRECISIONS: dict[str, torch.dtype | None] = {
     "exact": None,
@@ -47,7 +47,7 @@ class Plan:
     Attributes:
         name: "plain", "channels_last", "fused", "graph", "stacked", "shared" or "compiled".
         micro: samples that go through the network at once; 0 for the batches as they come.
-        workers: threads that each take their own batches, each on a single core; 1 leaves the cores to torch.
+        workers: threads that take batches of their own, each on a single core; 1 leaves the cores to torch.
         points: points evaluated at once.
         precision: one of ``PRECISIONS``.
         captured: record the whole point once as a CUDA graph and replay it, which saves launching its kernels.

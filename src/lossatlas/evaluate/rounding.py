@@ -1,11 +1,11 @@
 r"""What is the loss at a point in double precision, and how far does the rounding of its sums shift it?
 
-A computed value carries the rounding of everything that was summed to get it: logits, predictions, targets. It scales
-with those, not with the value: the hinge loss of a network whose logits are near 1000 may be 0.001. Two measurements
-say how large it is. The loss is evaluated again in double precision, every operation of it, also where ``forward``
-casts to a shorter format. And every operation's operands and results are moved at random by one spacing of their own
-format, as Monte Carlo arithmetic does (Parker 1997, "Monte Carlo Arithmetic", UCLA CSD-970002): what that does to the
-loss is what rounding may do.
+A computed value contains the rounding of everything that was summed to get it: logits, predictions, targets. It scales
+with those numbers, not with the value: the hinge loss of a network whose logits are near 1000 may be 0.001. Two
+measurements say how large it is. The loss is evaluated again in double precision, every operation of it, even where
+``forward`` casts to a shorter format. And every operation's operands and results are perturbed at random by one spacing
+of their own format, as Monte Carlo arithmetic does (Parker 1997, "Monte Carlo Arithmetic", UCLA CSD-970002): what that
+does to the loss is what rounding may do.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ WIDE: dict[torch.dtype, torch.dtype] = {
     torch.bfloat16: torch.float64,
     torch.complex64: torch.complex128,
 }
-"""What a shorter format becomes in double precision."""
+"""What each shorter format becomes in double precision."""
 
 _SHORT = (torch.bfloat16, torch.float16)
 
 
 class Arithmetic(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """How the operations inside are carried out, and in which formats they were.
+    """Controls how the operations inside are carried out, and records in which formats they were.
 
     Args:
         wide: carry them out in double precision, whatever formats they name.
-        shake: seed of random moves by one spacing of the format, of operands and results; by default nothing moves.
+        shake: seed of random perturbations of operands and results by one spacing of the format; by default none.
 
     Attributes:
         formats: names of the floating formats of all operands and results, before any of them was widened, and of
@@ -63,7 +63,7 @@ class Arithmetic(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """Nothing is compiled inside; torch would load its compiler, three seconds, to be told so."""
+        """Nothing is compiled inside; to find that out, torch would load its compiler, which takes three seconds."""
         return False
 
     def __torch_dispatch__(
@@ -150,7 +150,7 @@ class Reference:
 
         Args:
             point: a coordinate for each axis.
-            shake: seed of the random moves; by default nothing moves.
+            shake: seed of the random perturbations; by default none.
 
         Returns:
             The mean over all samples.
@@ -175,7 +175,7 @@ class Reference:
         return total / weights
 
     def _versions(self) -> list[int]:
-        """How often each tensor of the copy was written, but for its moves: a forward pass may write statistics."""
+        """How often each tensor of the copy was written, apart from its moves: a forward pass may write statistics."""
         return [place._version for place in self._places.values()]
 
     def _move(self, point: Mapping[str, float]) -> None:

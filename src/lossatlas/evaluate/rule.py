@@ -2,8 +2,8 @@
 
 Two fresh runs of the same question must agree bit for bit, whatever else the machine does, so the plan that "auto"
 takes may not depend on how long anything took. What a point costs is counted instead: the floating-point operations of
-one batch and the number of calls, at rates of an ordinary processor (``docs/fast.md`` has the measurements that the
-thresholds come from). The true speed may be off by a factor of three; the order of the plans rarely is.
+one batch and the number of calls, at rates of an ordinary processor (``docs/explanation/fast.md`` has the measurements
+behind the thresholds). The true speed may be off by a factor of three; the order of the plans rarely is.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 WORTH_SECONDS = 20.0
-"""Estimated length of a plain run from which something faster is worth its start-up, about three seconds."""
+"""Estimated length of a plain run above which something faster is worth its start-up of about three seconds."""
 
 LAYOUT_SECONDS = 2.0
 """The same if the faster way is another layout, which starts at once and is checked."""
@@ -48,7 +48,7 @@ TRACE_SECONDS = 150.0
 """The same if a point costs so little that a graph, which saves the calls, beats another layout in the end."""
 
 COMPILE_SECONDS = 120.0
-"""Estimated length of a run from which compiling is worth its half minute."""
+"""Estimated length of a run above which compiling is worth its half minute."""
 
 TOGETHER = 2048
 """Samples of batches that are put together."""
@@ -57,7 +57,7 @@ BATCH_SECONDS = 0.005
 """Estimated time of a batch below which it is put together with others."""
 
 TOGETHER_SECONDS = 1.0
-"""Estimated length of a plain run from which that is worth its check, a few milliseconds."""
+"""Estimated length of a plain run above which that is worth its check, a few milliseconds."""
 
 RATE = {"cpu": 5e10, "cuda": 1e13}
 """Assumed floating-point operations per second, by kind of device; other devices count as a CPU."""
@@ -66,7 +66,7 @@ BUILDING = 1.6e-9
 """Estimated seconds for building a weight of a point, per number: it is read and written several times."""
 
 FEW = 8
-"""Samples of a batch whose operations are counted; those of all are as many times more."""
+"""Samples of a batch whose operations are counted; the total is scaled up to all samples."""
 
 CALL_SECONDS = 1e-5
 """Estimated cost of calling one operation."""
@@ -86,7 +86,7 @@ def reckoned(objective: Objective) -> float:
         part = few(objective, FEW)
         flops, calls = _counted(objective, part)
         flops *= size_of(whole) / size_of(part)
-    except Exception:  # a model may refuse a batch of another size, in its own words
+    except Exception:  # a model may refuse a batch of another size, with any exception
         flops, calls = _counted(objective, whole)
     arithmetic = flops / RATE.get(objective.device.type, RATE["cpu"])
     passes = 2 if objective.batchnorm == "recalibrated" else 1  # the first measures the statistics
@@ -103,7 +103,7 @@ def together(objective: Objective, seconds: float, points: int) -> list[Plan]:
 
     Args:
         objective: what is measured.
-        seconds: reckoned for one plain evaluation.
+        seconds: the estimate for one plain evaluation.
         points: number of points of the whole run.
 
     Returns:
@@ -124,7 +124,7 @@ def _counted(objective: Objective, batch: Any) -> tuple[float, int]:
 
 
 class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the operations that torch is asked for, and their arithmetic as torch's own counter does."""
+    """Counts the operations that torch carries out, and their arithmetic as torch's own counter does."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -132,7 +132,7 @@ class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """Nothing is compiled inside; torch would load its compiler, a second and more, to be told so."""
+        """Nothing is compiled inside; to find that out, torch would load its compiler, which takes over a second."""
         return False
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
@@ -148,13 +148,13 @@ def plans_for(objective: Objective, *, points: int, seconds: float, wanted: str,
 
     Args:
         objective: what is measured.
-        points: number of points of the whole run, those that are done already too.
-        seconds: reckoned for one plain evaluation.
+        points: number of points of the whole run, including those already done.
+        seconds: the estimate for one plain evaluation.
         wanted: a name of ``plans.NAMES``.
         precision: a name of ``plans.PRECISIONS``.
 
     Returns:
-        The first that can be carried out and agrees with the plain evaluation is the one; "auto" ends with plain.
+        The first that can be carried out and agrees with the plain evaluation is taken; "auto" ends with plain.
     """
     small = list(stacks_to_try(seconds, objective.samples))[::-1]
     stacks = small or [(4, min(objective.samples, 1000))]

@@ -35,10 +35,10 @@ from lossatlas.space.low_rank import LowRank
 __all__ = ["Shared", "plans_sharing"]
 
 LOW, FULL = 192, 32
-"""Rows of a point up to which it pays to share the product, with directions of low rank and with others."""
+"""Number of rows of a point up to which it pays to share the product, with directions of low rank and with others."""
 
 ROWS, POINTS = 1024, 64
-"""Rows that are stacked at once, nearly, and points at most."""
+"""Rows that are stacked at once, approximately, and points at most."""
 
 NUMBERS = 2**26
 """Numbers that the widest stacked output may have."""
@@ -111,7 +111,7 @@ class Shared:
         return np.asarray((sums[0] / sums[1])[:count])
 
     def _go_home(self) -> None:
-        """Put the private copy at the plane's origin, unless it stands there as it was left."""
+        """Put the private copy at the plane's origin, unless it is still there."""
         places = list(self.objective.private.parameters())
         if self._stood != [place._version for place in places]:
             self.objective.move(self._origin)
@@ -151,13 +151,13 @@ class Shared:
 def plans_sharing(
     objective: Objective, plane: Plane, points: int, seconds: float, *, asked: str = "auto"
 ) -> list[Plan]:
-    """The plan that shares products, where a rule says that it pays: few rows for each point, and a run that is long.
+    """The plan that shares products, if a rule says that it pays: few rows for each point, and a long run.
 
     Args:
         objective: what is measured.
         plane: where.
         points: of the whole run.
-        seconds: what one plain evaluation is reckoned to take, without building its weights.
+        seconds: the estimate for one plain evaluation, without building its weights.
         asked: what the user asks for: "auto" by the rule, "shared" whatever it says, and nothing for other names.
 
     Returns:
@@ -232,7 +232,7 @@ class _Watching(TorchFunctionMode):
 
 
 def _batches(objective: Objective) -> float:
-    """How many batches as long as the first one the data makes."""
+    """How many batches as long as the first one the data amount to."""
     lengths = [size_of(batch) for batch in objective.batches]
     return sum(lengths) / lengths[0]
 
@@ -296,13 +296,13 @@ class _Sharing(TorchFunctionMode):
         self.seen: dict[str, tuple[int, int]] = {}
 
     def begin(self, rows: int) -> None:
-        """Begin another batch, of so many samples of all points together."""
+        """Begin another batch, with this many samples of all points together."""
         self.rows, self._looked = rows, 0
 
     def __torch_function__(
         self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """What a function of torch gives at all points."""
+        """What a function of torch returns at all points."""
         given = kwargs or {}
         answer = _ANSWERS.get(function)
         if answer is not None:

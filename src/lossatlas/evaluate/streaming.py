@@ -1,10 +1,11 @@
 """How is a model scanned that fits into memory only once? Moved in place, tensor by tensor, from weights on disk.
 
 A private copy, and two directions as tensors, take three times the memory of the weights. Here the model itself moves.
-Its pristine weights lie, bit for bit, in a temporary file; at every point each tensor is read from there in pieces of a
-million numbers, moved in float32 along directions that are made again piece by piece
-(:class:`lossatlas.directions.Seeded`), rounded once and written into its place. So a scan needs the weights, a piece,
-and the activations. At the end, also after an exception, the file is read back: the model is as it was, bit for bit.
+Its original weights are kept, bit for bit, in a temporary file; at every point each tensor is read from there in pieces
+of a million numbers, moved in float32 along directions that are made again piece by piece
+(:class:`lossatlas.directions.Seeded`), rounded once and written into its place. So a scan needs memory for the weights,
+a piece, and the activations. At the end, even after an exception, the file is read back: the model is as it was, bit
+for bit.
 
 The file goes where ``tempfile`` puts it (``TMPDIR``), which should be a disk: on some systems ``/tmp`` is memory.
 
@@ -171,6 +172,6 @@ def _write(place: Tensor, start: int, end: int, part: Tensor) -> None:
 
 
 def evaluation(seconds: float) -> dict[str, Any]:
-    """What a run says of how its points are evaluated."""
+    """What a run records about how its points are evaluated."""
     found = Calibration(plan=Plan(), seconds={"plain": seconds}).to_json()
     return found | {"weights": "the model itself, moved in place from a file and put back"}

@@ -1,4 +1,4 @@
-"""Who computes parts of one point side by side? Threads, each on a core of its own."""
+"""What computes parts of one point side by side? Threads, each on a core of its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["pool_of"]
 
 
 def pool_of(workers: int) -> ThreadPoolExecutor:
-    """Threads with one core each. The number of cores that torch gives to later threads is put back."""
+    """Threads with one core each. The number of cores that torch gives to later threads is restored."""
     cores = torch.get_num_threads()
     pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
     started = [pool.submit(_wait_for, workers) for _ in range(workers)]

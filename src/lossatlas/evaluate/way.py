@@ -29,18 +29,18 @@ class Way(Protocol):
             float64 [n, number of values].
 
         Raises:
-            UnmeasuredError: a point has no full value; what was found travels along. Any other exception of a point
+            UnmeasuredError: a point has no full value; it carries what was found. Any other exception of a point
                 makes that point failed too.
         """
         ...
 
     def close(self) -> None:
-        """Let go of what is held."""
+        """Release what is held."""
         ...
 
 
 class Begun:
-    """A way some of whose values are there already: what it was tried on need not be evaluated again.
+    """A way some of whose values exist already: the points it was tried on need not be evaluated again.
 
     Args:
         way: evaluates all others.
@@ -66,7 +66,7 @@ class Begun:
         return found
 
     def close(self) -> None:
-        """Let go of what is held."""
+        """Release what is held."""
         self.way.close()
 
 

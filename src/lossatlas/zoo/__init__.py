@@ -63,7 +63,7 @@ def model(name: str, *, seed: int | None = None, **options: Any) -> nn.Module:
 
 
 def data(name: str, *, split: str = "train", **options: Any) -> Any:
-    """Load a data set, preprocessed, as an Objective takes it: mostly one pair of tensors.
+    """Load a preprocessed data set, as an Objective takes it: usually a pair of tensors.
 
     =================  ========================================================  ==================================
     name               what it is                                                options
@@ -114,7 +114,7 @@ def data(name: str, *, split: str = "train", **options: Any) -> Any:
 
 
 def _absolute(option: Any) -> Any:
-    """An option as it is called from any folder."""
+    """An option, made independent of the current folder."""
     text = os.fspath(option) if isinstance(option, os.PathLike) else option
     return str(Path(text).absolute()) if isinstance(text, str) and Path(text).exists() else text
 

@@ -53,7 +53,7 @@ def present(root: Path) -> bool:
 
 
 def _layouts(root: Path, split: str) -> Iterator[tuple[list[Path], str]]:
-    """The files of each layout, and what their names end in: nothing where they are pickled."""
+    """The files of each layout, and the ending of their names: empty if they are pickled."""
     for folder in (root, root / "cifar-10-batches-bin", root / "cifar-10-batches-py"):
         for ending in (".bin", ""):
             yield [folder / f"{name}{ending}" for name in FILES[split]], ending

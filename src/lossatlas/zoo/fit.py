@@ -34,7 +34,7 @@ class FitRecipe:
     Attributes:
         steps: of a round, at most.
         lr: largest learning rate of Adam (Kingma and Ba 2015, arXiv 1412.6980), reached after a tenth of the steps and
-            taken down to zero along half a cosine.
+            lowered to zero along half a cosine.
         batch_size: samples in a step.
         clip: largest norm of the gradient.
         until: stop once the mean loss of the last ``window`` steps is below this; 0 never stops.
@@ -119,14 +119,14 @@ def fit(
 
 
 def reached(losses: Sequence[float], recipe: FitRecipe) -> bool:
-    """Whether a training came to the loss that was asked for.
+    """Whether a training reached the loss that was asked for.
 
     Args:
         losses: of every step, as :func:`fit` returns them.
         recipe: of the training.
 
     Returns:
-        Whether the mean of the last steps lies below ``until``; true where nothing was asked for.
+        Whether the mean of the last steps is below ``until``; true if nothing was asked for.
 
     Example:
         >>> reached([0.3, 0.1, 0.1], FitRecipe(until=0.15, window=2)), reached([0.2], FitRecipe(until=0.15, window=1))

@@ -65,7 +65,7 @@ def idx(path: Path) -> np.ndarray:
         The array, uint8.
 
     Raises:
-        SpecError: another format or type, or a file of another length than its head says.
+        SpecError: another format or type, or a file whose length does not match its header.
     """
     opened = gzip.open if path.suffix == ".gz" else io.open
     with reading(path, "idx", "truncated or damaged?"), opened(path, "rb") as file:
@@ -80,7 +80,7 @@ def idx(path: Path) -> np.ndarray:
     head = 4 + 4 * raw[3]
     shape = tuple(int.from_bytes(raw[start : start + 4], "big") for start in range(4, head, 4))
     if len(raw) != head + math.prod(shape):
-        raise SpecError(f"{path} has {len(raw)} bytes; its head says {shape}; it is truncated or damaged")
+        raise SpecError(f"{path} has {len(raw)} bytes; its header says {shape}; it is truncated or damaged")
     return np.frombuffer(raw, np.uint8, offset=head).reshape(shape)
 
 
@@ -90,7 +90,7 @@ def folder(
     """Pictures in a folder for each class, as torchvision's ImageFolder has them; classes in the order of their names.
 
     Args:
-        path: the folder; where it holds the folders ``train`` and ``test`` (or ``val``), the split chooses.
+        path: the folder; if it holds the folders ``train`` and ``test`` (or ``val``), the split chooses.
         split: ``"train"`` or ``"test"``.
         size: height and width of every picture, whose shorter side is scaled to it before the centre is cut out.
         mean: subtracted from values between 0 and 1, for all channels.
@@ -143,7 +143,7 @@ def datasets(
     """A data set of Hugging Face that ``save_to_disk`` wrote, as batches.
 
     Args:
-        path: its folder; of several splits the one asked for is taken.
+        path: its folder; if it has several splits, the one asked for is taken.
         split: ``"train"`` or ``"test"``.
         columns: two or more columns of numbers, the last one the target: batches are tuples of them. By default batches
             are mappings of all columns of numbers, as Hugging Face models take them.

@@ -149,15 +149,15 @@ def tsv(
     label: str = "label",
     batches: int = 0,
 ) -> Any:
-    """Sentences with classes, from a file with a heading and a tab between columns, as GLUE's tasks have.
+    """Sentences with classes, from a tab-separated file with a header, as in GLUE's tasks.
 
     Args:
         path: the file; or a folder with ``train.tsv`` and ``dev.tsv``, which is the test split.
         split: ``"train"`` or ``"test"``; a single file has one split, whichever is asked for.
         tokenizer: ``"bytes"`` or a ``tokenizer.json``.
         length: longest text in tokens; longer texts are cut off, shorter ones are padded with token 0.
-        sentence: heading of the column with the text.
-        label: heading of the column with the class, a whole number from 0.
+        sentence: header of the column with the text.
+        label: header of the column with the class, a whole number from 0.
         batches: if given, batches of this size, as mappings with ``input_ids``, ``attention_mask`` and ``labels``, as
             Hugging Face models take them.
 

@@ -48,7 +48,7 @@ class TrainRecipe:
     """How to train. The defaults are those of the paper (Li et al. 2018, section 5 and its code).
 
     Attributes:
-        epochs: passes over the training data; of a round, where there are several.
+        epochs: passes over the training data; in a round, if there are several.
         lr: first learning rate.
         momentum: Nesterov momentum.
         weight_decay: L2 penalty, on all parameters as in the paper.
@@ -125,7 +125,7 @@ class Trained:
         epochs: how many were run.
         losses: mean training loss of each epoch, in training mode.
         train: scores on the training data, at the end.
-        test: scores on the test data, if there is any.
+        test: scores on the test data, if there are any.
         reached: whether the training loss fell below what was asked for; true if nothing was.
     """
 
@@ -209,7 +209,7 @@ def _optimizer(model: nn.Module, recipe: TrainRecipe) -> torch.optim.Optimizer:
 
 
 def augmented(x: Tensor, how: Augment) -> Tensor:
-    """Images [N, C, H, W], each cropped at random after padding, and mirrored at random where asked for.
+    """Images [N, C, H, W], each cropped at random after padding, and mirrored at random if asked for.
 
     The padding is each channel's smallest value in the batch: black, where any image has a black pixel.
 

@@ -1,8 +1,8 @@
 """How is a point replayed on a GPU? Its kernels are recorded once as a CUDA graph and launched together.
 
 The graph reads and writes fixed memory: coordinates are copied into it before a replay,
-and values out of it afterwards. Never run on hardware so far; the calibration refuses it where it fails or where
-its values differ.
+and values out of it afterwards. Never run on hardware so far; the calibration refuses it if it fails or if its values
+differ.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ class Captured:
     """A function of one tensor as a CUDA graph.
 
     Args:
-        run: what is recorded: kernels alone, without anything that waits for the GPU.
+        run: what is recorded: only kernels, without anything that waits for the GPU.
         example: a tensor of the shape, format and device that every later one has.
-        cuda: ``torch.cuda``, or what stands for it in a test.
+        cuda: ``torch.cuda``, or its stand-in in a test.
 
     Raises:
         RuntimeError: the function does what a CUDA graph cannot record.
@@ -44,7 +44,7 @@ class Captured:
             self._found = run(self._given)
 
     def __call__(self, given: Tensor) -> Tensor:
-        """The function's value; a copy, since the next call writes over the graph's own."""
+        """The function's value; a copy, since the next call overwrites the graph's own."""
         self._given.copy_(given)
         self._graph.replay()
         return self._found.clone()

@@ -52,7 +52,7 @@ class Program:
         slots: tensors that move, by placeholder.
         fixed: tensors that stay, by placeholder.
         batch: placeholders of the tensors of a batch, in order.
-        packed: weights that a kernel wants laid out in its own way, by placeholder (see ``pack``).
+        packed: weights that a kernel needs in its own layout, by placeholder (see ``pack``).
     """
 
     graph: fx.GraphModule
@@ -63,7 +63,7 @@ class Program:
 
 
 class _Draft:
-    """A program while a step writes it: a graph and tables of its own."""
+    """A program while a step builds it: a graph and tables of its own."""
 
     def __init__(self, work: Program) -> None:
         self.graph = _copied(work.graph)
@@ -71,7 +71,7 @@ class _Draft:
         self.batch = work.batch
 
     def finished(self) -> Program:
-        """The program, without what nobody reads any more."""
+        """The program, without what is no longer read."""
         for node in list(self.graph.graph.nodes):
             if node.op == "placeholder" and not node.users and node.name not in self.batch:
                 self.slots.pop(node.name, None)
@@ -124,8 +124,8 @@ def fold_norms(work: Program) -> Program:
     r"""Fold BatchNorm in evaluation mode into the convolution or linear layer before it.
 
     With scale :math:`s = γ / \sqrt{σ^2 + ε}` the pair computes :math:`s (W x + b - μ) + β`, which is linear in W and b:
-    the base and every direction are scaled by s, in double precision, once for the whole plane. Only where γ, β, μ and
-    σ stay; where they move the product is not linear.
+    the base and every direction are scaled by s, in double precision, once for the whole plane. This applies only if γ,
+    β, μ and σ stay; if they move, the product is not linear.
 
     Args:
         work: the program.
@@ -230,8 +230,8 @@ def moving(work: Program | _Draft) -> set[fx.Node]:
 def fuse_kernels(work: Program) -> Program:
     """Put conv + relu and conv + add + relu into single oneDNN kernels, which write their output once.
 
-    A sum is written over the older summand where nobody reads that one afterwards. Convolutions that nothing follows
-    become kernels too where their input moves, since the kernels take weights that are laid out for them in advance.
+    A sum is written over the older summand if that one is not read afterwards. Convolutions that nothing follows become
+    kernels too if their input moves, since the kernels take weights that are laid out for them in advance.
 
     Args:
         work: the program, on the CPU, in float32 or bfloat16.
@@ -307,13 +307,13 @@ def _replace(
 
 
 def _free(other: fx.Node, conv: fx.Node, add: fx.Node, order: dict[fx.Node, int], moves: set[fx.Node]) -> bool:
-    """Whether a tensor is a kernel's own output, made anew for each point, that nobody reads after this addition."""
+    """Whether a tensor is a kernel's own output, made afresh for each point, that is not read after this addition."""
     last = max(order[user] for user in other.users if user is not add) if len(other.users) > 1 else -1
     return other.target in CONVOLUTIONS[1:] and other in moves and conv.args[0] is not other and last < order[conv]
 
 
 def pack(weight: Tensor, layout: tuple[Any, ...], samples: int) -> Tensor:
-    """The weight of a convolution as its kernel wants it in memory, so that no call has to turn it around again.
+    """The weight of a convolution in the layout that its kernel needs, so that no call has to rearrange it.
 
     Args:
         weight: [out, in, height, width].
@@ -344,7 +344,7 @@ def attention(
     The arguments are those of ``torch.nn.functional.scaled_dot_product_attention``.
 
     Returns:
-        The values mixed, with the shape of ``query`` but for its last dimension.
+        The values mixed, with the shape of ``query`` except for its last dimension.
 
     Example:
         >>> q, k, v = torch.randn(3, 2, 4, 5, 8)
@@ -364,7 +364,7 @@ def attention(
 
 
 def open_attention(work: Program) -> Program:
-    """Put attention into plain products: its own kernel can do only one point at a time.
+    """Rewrite attention as plain products: its own kernel handles only one point at a time.
 
     Args:
         work: the program.

@@ -59,7 +59,7 @@ class Graphs:
         """The way that a plan describes.
 
         Returns:
-            The way, ready to be asked for values.
+            The way, ready to give values.
 
         Raises:
             UntraceableError: there is no graph, or not for this plan.
@@ -114,7 +114,7 @@ class GraphWay:
         self._pool = pool_of(plan.workers) if plan.workers > 1 else None
 
     def close(self) -> None:
-        """Let go of the threads."""
+        """Release the threads."""
         if self._pool is not None:
             self._pool.shutdown()
 
@@ -136,7 +136,7 @@ class GraphWay:
 
     def _chunk(self, coordinates: np.ndarray) -> np.ndarray:
         count = len(coordinates)
-        if count < self.points:  # always the same shape: a compiled graph is made for one
+        if count < self.points:  # always the same shape, for which the graph was compiled
             coordinates = np.concatenate([coordinates, np.repeat(coordinates[-1:], self.points - count, axis=0)])
         table = torch.from_numpy(np.hstack([np.ones((self.points, 1)), coordinates]))
         with torch.inference_mode():
@@ -153,7 +153,7 @@ class GraphWay:
         return Captured(self._means, example)
 
     def _means(self, table: Tensor) -> Tensor:
-        """Values [n, V] from coordinates [n, 1 + k] on the device; kernels alone, so that they can be recorded."""
+        """Values [n, V] from coordinates [n, 1 + k] on the device; only kernels, so that they can be recorded."""
         moved = self._weights.fill(table) if self._weights else {}
         moved |= self._packed(moved)
         coordinates = table.to(self._format)
@@ -173,7 +173,7 @@ class GraphWay:
         return (means * weights).sum(-1) / weights.sum(-1)
 
     def _packed(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Those tensors that a kernel wants laid out in its own way, once for all batches of a point."""
+        """Those tensors that a kernel needs in its own layout, once for all batches of a point."""
         return {
             name: rewriting.pack(tensors[name], layout, self._batches[0][0])
             for name, layout in self._staged.work.packed.items()
@@ -187,7 +187,7 @@ class GraphWay:
             return value.double()
 
     def _formatted(self, work: rewriting.Program) -> rewriting.Program:
-        """The program in the format of the plan; what moves is rounded when it has moved."""
+        """The program in the format of the plan; what moves is rounded after it has moved."""
         slots = {n: Rows(_short(rows.tensors, self._format, n in self._moved)) for n, rows in work.slots.items()}
         fixed = {n: _laid_out(_short(tensor, self._format, False), self._device) for n, tensor in work.fixed.items()}
         return replace(work, slots=slots, fixed=fixed)
@@ -234,7 +234,7 @@ def _program(objective: Objective, plane: Plane, traced: tracing.Trace) -> rewri
 
 
 def _with_room(compiled: Callable[..., Any]) -> Callable[..., Any]:
-    """Let torch compile as many plans as are tried; beyond its limit of eight it would run them slowly, uncompiled."""
+    """Let torch compile as many plans as are tried; beyond its limit of eight it would run them uncompiled."""
 
     def call(*arguments: Any) -> Any:
         with torch._dynamo.config.patch(recompile_limit=64):
@@ -249,13 +249,13 @@ def _short(tensor: Tensor, dtype: torch.dtype, keep: bool) -> Tensor:
 
 
 def _laid_out(tensor: Tensor, device: torch.device) -> Tensor:
-    """Images with their channels last, which is what convolutions on a CPU want."""
+    """Images with their channels last, which is what convolutions on a CPU prefer."""
     last = device.type == "cpu" and tensor.dim() == 4 and tensor.is_floating_point()
     return tensor.contiguous(memory_format=torch.channels_last) if last else tensor
 
 
 def cut(objective: Objective, micro: int, workers: int = 1) -> Iterator[list[Tensor]]:
-    """The data in parts of at most ``micro`` samples, all of nearly the same size, and as many for every worker."""
+    """The data in parts of at most ``micro`` samples of nearly equal size, equally many for every worker."""
     batches = [pytree.tree_flatten(batch)[0] for batch in objective.batches]
     if micro and len(batches) > 1 and _can_join(batches):
         batches = [[torch.cat(parts) for parts in zip(*batches, strict=True)]]

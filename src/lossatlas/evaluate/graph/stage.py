@@ -1,4 +1,4 @@
-"""What is computed once for a plane: everything before the first moved layer, and that layer where it is affine."""
+"""What is computed once for a plane: everything before the first moved layer, and that layer if it is affine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lossatlas.evaluate.graph.rewrite import FOLDABLE, Program, moving
 __all__ = ["COORDINATES", "FAN_IN", "Mixing", "Staged", "mixed", "split", "summed"]
 
 FAN_IN = 48
-"""Inputs of a unit from which on it is cheaper to mix 1 + k stored outputs than to compute a new one."""
+"""Number of inputs of a unit above which mixing 1 + k stored outputs is cheaper than computing a new one."""
 
 COORDINATES = "coordinates"
 

@@ -23,7 +23,7 @@ HALF = (torch.bfloat16, torch.float16)
 
 
 class UntraceableError(Exception):
-    """Why an objective has no graph. Never reaches the user: the plain evaluation does not need one."""
+    """Why an objective has no graph. It never reaches the user: the plain evaluation does not need one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class Trace:
         graph: takes all tensors named in ``places``, then those of a batch; returns float64 [values, then weights].
         places: placeholder by placeholder, the name of the parameter or buffer, or "" for a tensor of the batch.
         fixed: constants of the model by name (buffers, and parameters, all at the origin).
-        weighted: which values have a weight of their own, beside the number of samples; the weights follow the
+        weighted: which values have a weight of their own, besides the number of samples; the weights follow the
             values in the result.
     """
 
@@ -74,12 +74,12 @@ def _rows_of(batch: Any) -> int:
 
 
 def why_not(objective: Objective) -> str:
-    """Why an objective has no graph that would mean the same at every point; empty where it may have one."""
+    """Why an objective has no graph that would mean the same at every point; empty if it may have one."""
     return "BatchNorm is measured afresh at every point" if objective.batchnorm == "recalibrated" else unlike(objective)
 
 
 def unlike(objective: Objective) -> str:
-    """Why an objective on a few of its samples would not be a small one of the same kind; empty where it would."""
+    """Why an objective on a few of its samples would not be a small one of the same kind; empty if it would."""
     if objective.training:
         return "training mode draws random numbers"
     if objective.tasks.given:
@@ -89,7 +89,7 @@ def unlike(objective: Objective) -> str:
     if torch.is_autocast_enabled(objective.device.type):
         return "autocast is on around the run, and rounds differently in a graph and in threads"
     if not objective.batches.kept:
-        return "the data does not stay on the device"
+        return "the data do not stay on the device"
     if any(_rows_of(batch) != size for batch, size in zip(objective.batches, objective.sizes, strict=True)):
         return "the samples are not the rows of a batch"
     if len({tuple(leaf.shape[1:] for leaf in tensors_of(batch)) for batch in objective.batches}) > 1:
@@ -104,13 +104,13 @@ def trace(objective: Objective, dtype: torch.dtype | None = None) -> Trace:
 
     Args:
         objective: what is measured.
-        dtype: format of weights and inputs; outputs are turned back to float32 before the loss. By default as it is.
+        dtype: format of weights and inputs; outputs are converted back to float32 before the loss. By default as it is.
 
     Returns:
         The trace, for batches of any number of samples.
 
     Raises:
-        UntraceableError: the model or a measure does what a graph cannot say.
+        UntraceableError: the model or a measure does what a graph cannot express.
     """
     if reason := why_not(objective):
         raise UntraceableError(reason)
@@ -185,7 +185,7 @@ def _read(program: Any, objective: Objective, wrapped: str) -> Trace:
 
 
 def _canonical_names(objective: Objective) -> dict[str, str]:
-    """Every name a tensor goes by in the private copy, and the one name that the objective's origin gives it."""
+    """Every name of a tensor in the private copy, and the one name that the objective's origin gives it."""
     model = objective.private
     first: dict[int, str] = {}
     names = {}

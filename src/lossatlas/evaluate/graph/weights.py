@@ -1,8 +1,8 @@
-r"""Where the moved weights of a point lie: one flat buffer, filled from the pristine weights by one product.
+r"""Where do the moved weights of a point lie? In one flat buffer, filled from the original weights by one product.
 
 A tensor that moves is a slot with the rows (base, direction of the first axis, …). All slots lie side by side in one
 matrix of shape [1 + k, P], and the weights of n points are :math:`C R` with C the coordinates, a leading 1 in each row:
-[n, 1 + k] times [1 + k, P]. Nothing is added up from point to point.
+[n, 1 + k] times [1 + k, P]. Nothing accumulates from point to point.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Weights:
         return self._views(moved)
 
     def rows(self) -> dict[str, Rows]:
-        """The pristine slots, as views into the one matrix that holds them: who keeps these need not keep their own."""
+        """The original slots, as views into the one matrix that holds them: no separate copies need be kept."""
         return {name: Rows(view) for name, view in self._views(self._rows).items()}
 
     def _views(self, flat: Tensor) -> dict[str, Tensor]:

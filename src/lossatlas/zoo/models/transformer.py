@@ -90,12 +90,12 @@ class Decoder(nn.Module):
         layers: number of blocks.
         heads: heads of the queries; must divide ``dim``.
         kv_heads: heads of keys and values; must divide ``heads``; by default ``heads``.
-        hidden: units of the inner network; by default 8/3 dim if gated, else 4 dim, in steps of 4.
+        hidden: units of the inner network; by default 8/3 dim if gated, otherwise 4 dim, in steps of 4.
         norm: ``"rms"`` or ``"layer"``.
         eps: added to the variance in the norms.
         rotary_base: base of the rotary angles, on adjacent pairs.
         context: if given, learned positions for this many tokens instead of rotary ones.
-        gated: SwiGLU; else GELU.
+        gated: SwiGLU; otherwise GELU.
         tied: the output layer is the embedding.
 
     Raises:
