@@ -1,4 +1,4 @@
-"""Study: does an early look at the landscape tell which architecture will be good, and does a search gain from it?"""
+"""Study: does an early look at the landscape show which architecture will be good, and does a search gain from it?"""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class Settings:
 
     data: str = about("digits", DATA)
     train_samples: int = work(300, least=100, about="training samples, from the first on")
-    validation: int = work(300, least=50, about="number of samples that a search may look at, the ones after those")
+    validation: int = work(300, least=50, about="number of samples that a search may use, the ones after those")
     test_samples: int = work(1197, least=100, about="samples behind the final test error")
     nets: int = work(72, least=8, about="networks from the space, drawn at random if it holds more")
     depths: tuple[int, ...] = about((3, 9), "layers after the first one")
     widths: tuple[int, ...] = about((8, 16), "channels of every layer")
-    activations: tuple[str, ...] = about(("relu", "tanh", "gelu"), "out of relu, tanh and gelu")
-    norms: tuple[str, ...] = about(("none", "batch", "group"), "out of none, batch and group")
+    activations: tuple[str, ...] = about(("relu", "tanh", "gelu"), "any of relu, tanh and gelu")
+    norms: tuple[str, ...] = about(("none", "batch", "group"), "any of none, batch and group")
     epochs: int = work(60, least=2, about="of the full training")
     early: int = work(6, least=1, about="epochs after which landscape, training and validation loss are taken")
     lr: float = about(3e-3, "learning rate of Adam, a tenth after 60 and 85 % of the epochs")
@@ -64,7 +64,7 @@ class Settings:
 
     @property
     def scan(self) -> Scan:
-        """How each landscape is looked at."""
+        """How each landscape is measured."""
         return Scan(
             samples=self.scan_samples, rise=self.rise, directions=self.directions, points=self.points, span=self.span,
             products=self.products,
@@ -122,7 +122,7 @@ def judge(rows: Sequence[Row], settings: Settings) -> list[Verdict]:
 
 
 def replayed(rows: Sequence[Row], settings: Settings) -> Searches:
-    """The searches on what was recorded of the networks."""
+    """The searches, replayed on what was recorded of the networks."""
     chosen = BY_NAME[settings.measure]
     (scan,) = (name for name in chosen.costs if name != "early_seconds")
     pool = Pool(
@@ -139,7 +139,7 @@ def replayed(rows: Sequence[Row], settings: Settings) -> Searches:
 
 
 def risk(rows: Sequence[Row], predictor: Predictor) -> list[float]:
-    """A predictor by network, turned so that more of it means a larger test error as the sources have it."""
+    """A predictor by network, with the sign for which its source says that more of it means a larger test error."""
     return [predictor.sign * float(row[predictor.name]) for row in rows]
 
 
@@ -178,7 +178,7 @@ _PAIR = (
 
 
 def _all(rivals: Sequence[Verdict], settings: Settings, chosen: Predictor) -> Verdict:
-    """Better than every baseline: each of the tests must say so, which holds the rate of the whole (Berger 1982)."""
+    """Better than every baseline: each of the tests must say so, which keeps the rate of the whole (Berger 1982)."""
     hardest = max(rivals, key=lambda one: (np.nan_to_num(one.p, nan=2.0), -one.estimate))
     words = {one.word for one in rivals}
     word: Word = CANNOT_TELL if CANNOT_TELL in words else SEEN if words == {SEEN} else NOT_SEEN
@@ -245,14 +245,14 @@ def _searches(found: Searches, chosen: Predictor) -> list[Verdict]:
 
 
 CAVEATS = (
-    "Each network was trained once, from one initialisation; the predictor and the test error it is held against come "
-    "from the same run. The effect of another initialisation is part of the noise of all predictors alike.",
+    "Each network was trained once, from one initialisation; the predictor and the test error it is compared with "
+    "come from the same run. The effect of another initialisation is part of the noise of all predictors alike.",
     "After the early epochs no network is at a minimum. If the loss is still high everywhere, a landscape is flat for "
     "a reason other than in the claims about flat minima.",
     "The mark “halves” is Kendall's τ between the test errors on two halves of the test part: no predictor can be "
     "expected to agree much more closely with an error that is itself known only this well.",
-    "Directions are filter-normalised, biases and normalisation layers do not move, BatchNorm statistics are those of "
-    "the early epochs. Landscapes are of a few training samples, to be cheap.",
+    "Directions are filter-normalised, biases and normalisation layers do not move, BatchNorm statistics are those "
+    "of the early epochs. Landscapes are of a few training samples, to keep them cheap.",
     "Costs are seconds of the processor (of the device on a GPU), without what it takes to write files; that of a "
     "measure taken early includes the early epochs. At this scale a scan is expensive, since full training is short: "
     "its cost does not grow with the number of training samples, but that of an epoch does.",

@@ -227,7 +227,7 @@ def _gaps(rows: Sequence[Row], decay: float) -> list[float]:
 
 CAVEATS = (
     "Both batch sizes are trained for the same number of epochs at the same learning rate, as in the paper, so large "
-    "batches take far fewer steps: what is said of batch size is said of the number of steps as well.",
+    "batches take far fewer steps: what is said about batch size applies to the number of steps as well.",
     f"Sharpness on the line: mean rise of the loss up to {NEAR} inside its end. Outside, interpolated variances can "
     f"fall below zero, and the line has no value there. On random directions: mean rise within {WAYS['filter']} of "
     f"the norm for filter- and layer-wise ones, within {WAYS['none']} of a direction with entries of variance 1 for "

@@ -43,7 +43,7 @@ class Problems:
         prompts: bytes of each prompt, all of one length.
         answers: bytes of each answer, its end included.
         x: all but the last token of prompt and answer, int64 [N, T].
-        y: the token after each, -100 in the prompt and behind the answer, int64 [N, T].
+        y: the token after each, -100 in the prompt and after the answer, int64 [N, T].
     """
 
     prompts: list[list[int]]
@@ -57,7 +57,7 @@ class Problems:
 
 
 def begun_words(content: bytes, form: Form) -> list[tuple[bytes, bytes]]:
-    r"""Prompts and answers out of a text: each word once, in small letters, where it first stands.
+    r"""Prompts and answers from a text: each word once, in lower case, where it first occurs.
 
     Args:
         content: the text.
@@ -83,7 +83,7 @@ def begun_words(content: bytes, form: Form) -> list[tuple[bytes, bytes]]:
 
 
 def problems(content: bytes, counts: tuple[int, ...], form: Form) -> list[Problems]:
-    """Problems out of a text, in parts that have no word in common; which word goes where is fixed.
+    """Problems from a text, in parts that have no word in common; which word goes where is fixed.
 
     Args:
         content: the text.
@@ -128,7 +128,7 @@ def exact(outputs: Tensor, targets: Tensor) -> Tensor:
     """Whether greedy generation gives the whole answer: whether every token of it is the likeliest after those before.
 
     The first token that generation gets wrong is one that is not the likeliest after the right ones, so one pass over
-    prompt and answer tells what generating token by token would.
+    prompt and answer gives the same result as generating token by token.
 
     Args:
         outputs: scores of the next token, [N, T, V].

@@ -108,7 +108,7 @@ def _one(name: str, scale: str, sets: tuple[str, ...], dry: bool, out: Path, dev
 
 
 def _all(words: list[str], jobs: int, folder: Path) -> None:
-    """Every study as the command that does it alone, and the index; what failed is told at the end."""
+    """Every study as the command that does it alone, and the index; failures are reported at the end."""
     from lossatlas.cli import Failure
     from lossatlas_studies import names
     from lossatlas_studies.page import write_index

@@ -40,7 +40,7 @@ def larger(
         less: the others, with the same blocks.
         quantity: what the difference is.
         caveat: what the verdict does not say.
-        unit: of what the values are one each: "networks".
+        unit: what each value belongs to: "networks".
         two_sided: whether a difference in either direction makes the claim.
         level: nominal rate.
         seed: of random arrangements and resamples.
@@ -127,15 +127,15 @@ def agreement(
 ) -> Verdict:
     """Does a measure order things as an outcome does? Kendall's τ-b, permutation test, bootstrap over the things.
 
-    Several networks of one setting share what the setting does to both numbers: dealt out as if they were independent,
-    they make an agreement of any two settings that differ in both. With ``settings`` the means of each setting are
-    compared, so that settings are permuted, not networks.
+    Several networks of one setting share what the setting does to both numbers: permuted as if they were independent,
+    they make any two settings that differ in both look like an agreement. With ``settings`` the means of each setting
+    are compared, so that settings are permuted, not networks.
 
     Args:
         claim: the claim that τ is above zero.
         measure: one value for each thing.
         outcome: the other; things with a value that is not finite in either are left out, and counted.
-        settings: the setting of each thing, where several share one; by default each has its own.
+        settings: the setting of each thing, if several share one; by default each has its own.
         quantity: what τ is called.
         caveat: what the verdict does not say.
         unit: what the things are.
@@ -176,7 +176,7 @@ def better(
     level: float = LEVEL,
     seed: int = 0,
 ) -> Verdict:
-    """Does a measure order things more as the outcome does than a rival? The test swaps their ranks, thing by thing.
+    """Does a measure order things more like the outcome than a rival does? The test swaps their ranks, thing by thing.
 
     Args:
         claim: the claim that the measure does better.
@@ -235,7 +235,7 @@ def _finite_rows(*columns: Sequence[float]) -> list[np.ndarray]:
 
 
 def _p(null: np.ndarray, observed: float, two_sided: bool) -> tuple[float, float]:
-    """Share of the null at least as extreme, and the smallest that could be; the null holds the observed one."""
+    """Share of the null at least as extreme, and the smallest possible; the null includes the observed value."""
     slack = 1e-9 * float(np.abs(null).max(initial=0.0)) + 1e-300
     sizes, size = (np.abs(null), abs(observed)) if two_sided else (null, observed)
     return float(np.mean(sizes >= size - slack)), float(np.mean(sizes >= sizes.max() - slack))

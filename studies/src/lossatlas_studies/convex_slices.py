@@ -37,7 +37,7 @@ class Settings(images.AbstractImages):
     depths: tuple[int, ...] = about((8, 14, 26), "layers, 6 n + 2")
     width: int = about(4, "channels of the first stage")
     slices: int = work(30, least=2, about="random planes through each minimum whose own Hessian is computed")
-    line_points: int = work(21, least=3, about="points of the line along which eigenvalues stand beside the slice")
+    line_points: int = work(21, least=3, about="points of the line along which eigenvalues are compared with the slice")
     line_products: int = work(80, least=4, about="matrix-vector products at most at each of them")
 
     @property
@@ -167,8 +167,7 @@ def _figures(rows: Sequence[Row], lines: Mapping[str, Mapping[str, np.ndarray]])
                 caption="Each point is a network, and "
                 f"{shown[0]['slices'] if shown else 0} random planes through its minimum.",
             ),
-            words="The negative curvature that the Hessian at a minimum has, and how many random slices through it "
-            "show some.",
+            words="The negative curvature of the Hessian at a minimum, and how many random slices through it show any.",
         ),
         Figure(
             name="line",

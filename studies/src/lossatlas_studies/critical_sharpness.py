@@ -33,12 +33,12 @@ class Settings:
     rates: tuple[float, ...] = about((0.09, 0.12, 0.15), "learning rates η, such that 2/η lies above λmax at the start")
     seeds: int = work(3, least=1, about="initial weights for each learning rate")
     steps: int = work(3000, least=20, about="steps of gradient descent, without momentum")
-    every: int = about(7, "steps between two looks; odd, since at the edge every other step overshoots")
+    every: int = about(7, "steps between two measurements; odd, since at the edge every other step overshoots")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run(Descent):
-    """A training whose critical sharpness was looked at.
+    """A training whose critical sharpness was measured.
 
     Attributes:
         critical: [n] critical sharpness along the gradient.
@@ -60,7 +60,7 @@ def run(bench: Bench, settings: Settings) -> Findings:
 
 
 def descend(bench: Bench, data: Data, settings: Settings, rate: float, seed: int) -> Run:
-    """Gradient descent on all samples, with critical sharpness every so many steps."""
+    """Gradient descent on all samples, with critical sharpness at regular intervals."""
 
     def stage(folder: Path) -> Mapping[str, Any]:
         inputs = data.train[0][0].numel()
@@ -116,7 +116,8 @@ def judge(runs: Sequence[Run]) -> list[Verdict]:
 CAVEATS = (
     "Full-batch gradient descent without momentum on a network with tanh, with the squared loss. With momentum the "
     "edge is elsewhere, and small batches stay below it.",
-    "At the edge the critical step lies alternately above and below η: single looks scatter, and their mean is judged.",
+    "At the edge the critical step lies alternately above and below η: single measurements scatter, and their mean "
+    "is judged.",
     "Critical sharpness is the curvature along the gradient alone: far from the edge it says little about λmax.",
 )
 
@@ -133,13 +134,13 @@ def _figures(runs: Sequence[Run]) -> list[Figure]:
         Panel(series=ratio, x_label="step", y_label="η over the critical step", marks=[Mark(y=1.0, label="2/η")]),
         Panel(series=loss, x_label="step", y_label="training loss", y_scale="log"),
     ]
-    plot = Plot(panels=panels, caption=["Each line is one training; left, running means over 15 looks."])
+    plot = Plot(panels=panels, caption=["Each line is one training; left, running means over 15 measurements."])
     words = "Critical sharpness along training, and the loss."
     return [Figure(name="critical", shown=plot, words=words)]
 
 
 def _smooth(values: np.ndarray, over: int = 15) -> np.ndarray:
-    """Running means; at the ends of what there is."""
+    """Running means; at the ends, over what there is."""
     window = np.ones(min(over, len(values)))
     return np.convolve(values, window, mode="same") / np.convolve(np.ones(len(values)), window, mode="same")
 
@@ -156,7 +157,9 @@ def _table(runs: Sequence[Run]) -> Numbers:
         }
         for one in runs
     ]
-    return Numbers(name="trainings", rows=rows, note="Critical sharpness; means over the last third of the looks.")
+    return Numbers(
+        name="trainings", rows=rows, note="Critical sharpness; means over the last third of the measurements."
+    )
 
 
 STUDY = Study(

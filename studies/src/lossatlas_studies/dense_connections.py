@@ -72,7 +72,7 @@ def _parameters(rows: Sequence[Row]) -> str:
 
 
 def judge(rows: Sequence[Row], settings: Settings) -> list[Verdict]:
-    """What the rows say; nothing, where networks of a kind could not be trained."""
+    """What the rows say; nothing, if networks of a kind could not be trained."""
     own, said = fair(rows, "kind", settings.matched)
     by = {kind: [row for row in own if row["kind"] == kind] for kind in KINDS}
     return [

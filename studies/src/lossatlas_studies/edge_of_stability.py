@@ -51,7 +51,7 @@ class Descent:
     Attributes:
         rate: learning rate η.
         seed: of the initial weights.
-        step: [n] at which it was looked at.
+        step: [n] at which it was measured.
         loss: [n] training loss.
     """
 
@@ -73,7 +73,7 @@ class Descent:
 
 @dataclass(frozen=True, kw_only=True)
 class Run(Descent):
-    """A training whose largest eigenvalue was looked at.
+    """A training whose largest eigenvalue was measured.
 
     Attributes:
         sharpness: [n] largest eigenvalue of the Hessian.
@@ -88,7 +88,7 @@ class Run(Descent):
 
 
 def square(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Half the squared distance to the class as a unit vector, of each sample."""
+    """Half the squared distance to the class as a unit vector, for each sample."""
     return ((outputs - F.one_hot(targets, outputs.shape[1]).to(outputs.dtype)) ** 2).sum(dim=1) / 2
 
 
@@ -100,7 +100,7 @@ def run(bench: Bench, settings: Settings) -> Findings:
 
 
 def descend(bench: Bench, data: Data, settings: Settings, rate: float, seed: int) -> Run:
-    """Gradient descent on all samples, with the largest eigenvalue every so many steps."""
+    """Gradient descent on all samples, with the largest eigenvalue at regular intervals."""
 
     def stage(folder: Path) -> Mapping[str, Any]:
         inputs = data.train[0][0].numel()

@@ -247,7 +247,7 @@ CAVEATS = (
 
 
 def _border_panel(case: Case, task: Task, share: float) -> Panel:
-    """The points and the line where the network changes its mind."""
+    """The points, and the line where the network's decision changes."""
     contourpy = require("contourpy", extra="draw", purpose="draw a decision boundary")
 
     at = np.linspace(-2.6, 2.6, 161)

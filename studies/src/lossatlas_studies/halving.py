@@ -26,7 +26,7 @@ SCANS: tuple[SearchWay, ...] = ("landscape ties", "landscape first")
 """The ways that pay for a scan of every network they begin with."""
 
 FEWEST = 8
-"""Networks below which an interval from leaving one out means nothing."""
+"""With fewer networks than this, an interval from leaving one out means nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class Pool:
         risk: float64 [n], the landscape's measure after the early epochs: more is worse.
         epoch_seconds: float64 [n], cost of an epoch.
         scan_seconds: float64 [n], cost of the measure.
-        rungs: epochs after which a search cuts, the last of them the last.
+        rungs: epochs after which a search cuts, ending with the last epoch.
         samples: of the validation part.
     """
 
@@ -91,7 +91,7 @@ def search(pool: Pool, nets: np.ndarray, way: SearchWay) -> tuple[int, float]:
 
 
 def _order(pool: Pool, left: np.ndarray, epochs: int, keep: int, way: SearchWay) -> np.ndarray:
-    """The networks that are left, the best first; equal ones as their validation loss has them."""
+    """The networks that are left, the best first; ties are broken by their validation loss."""
     errors, losses, risk = pool.val_errors[left, epochs], pool.val_losses[left, epochs], pool.risk[left]
     if way == "landscape first":
         return np.lexsort((losses, errors, np.nan_to_num(risk, nan=np.inf)))
@@ -110,7 +110,7 @@ def tied(errors: np.ndarray, keep: int, samples: int) -> np.ndarray:
         samples: behind each error.
 
     Returns:
-        int [m]: 0 for those that are surely kept, 1 for ties, 2 for those that surely go.
+        int [m]: 0 for those surely kept, 1 for ties, 2 for those surely dropped.
 
     Example:
         >>> tied(np.array([0.02, 0.09, 0.10, 0.11, 0.20]), 2, 300).tolist()  # 0.09 ± 0.017
@@ -129,7 +129,7 @@ class Searches:
         used: bool [searches, n], the networks that a search could begin with.
         test: by way, float64 [searches], test error of the chosen network.
         seconds: by way, float64 [searches], what it cost.
-        begun: by way, int [searches], with how many networks it began.
+        begun: by way, int [searches], the number of networks it began with.
         best: smallest test error in the pool.
     """
 
@@ -151,8 +151,8 @@ class Searches:
 def searches(pool: Pool, *, candidates: int, count: int, seed: int = 0) -> Searches:
     """Search many times, each time among other networks of the pool in another order.
 
-    A way that costs more than the plain one, since it scans, begins with as many networks fewer as brings its cost
-    nearest to that of the plain one.
+    A way that costs more than the plain one, since it scans, begins with fewer networks, so many fewer as bring its
+    cost nearest to that of the plain one.
 
     Args:
         pool: the record.
@@ -247,8 +247,8 @@ def interval(values: np.ndarray, used: np.ndarray) -> tuple[float, float]:
 def _error(values: np.ndarray, used: np.ndarray) -> float:
     """Standard error of the mean of some searches, over networks; NaN where a network is in all of them.
 
-    With finitely many searches the means without a network differ by chance, too; what that adds is taken off again
-    (as for bagging: Wager, Hastie, Efron 2014), and the error that the mean itself has from it is put on.
+    With finitely many searches the means without a network also differ by chance; what that adds is subtracted (as for
+    bagging: Wager, Hastie, Efron 2014), and the resulting error of the mean itself is added.
     """
     count, n = used.shape
     others = count - used.sum(axis=0)
@@ -262,7 +262,7 @@ def _error(values: np.ndarray, used: np.ndarray) -> float:
 
 
 def summary(found: Searches, ways: Sequence[SearchWay] = tuple(WAYS)) -> list[dict[str, str]]:
-    """What each way came to, as words for a table."""
+    """What each way achieved, as words for a table."""
     rows = []
     for way in ways:
         regret = 100 * found.regret(way)

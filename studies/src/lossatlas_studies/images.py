@@ -18,7 +18,7 @@ from lossatlas_studies.stages import Bench
 from lossatlas_studies.study import Numbers
 
 CLIP = 12.0
-"""Loss above which pictures are cut: far from anything that was trained."""
+"""Loss above which pictures are cut off: far from anything that was trained."""
 
 KINDS = {True: "residual", False: "plain"}
 """What networks with and without skip connections are called."""
@@ -26,7 +26,7 @@ KINDS = {True: "residual", False: "plain"}
 
 @dataclass(frozen=True, kw_only=True)
 class AbstractImages:
-    """What can be set in every study that trains networks on images and looks at planes around them."""
+    """What can be set in every study that trains networks on images and measures planes around them."""
 
     data: str = about("digits", DATA)
     train_samples: int = work(1437, least=16, power=2, about="training samples, from the first on")
@@ -52,7 +52,7 @@ class AbstractImages:
 
     @property
     def looks(self) -> tuple[Look, ...]:
-        """How each network is looked at."""
+        """How each network's landscape is measured."""
         return tuple(Look(points=self.points, samples=self.samples, seed=seed) for seed in range(self.planes))
 
     def load(self, device: str) -> Data:
@@ -70,7 +70,7 @@ PAPER: Mapping[str, Any] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """What is known of one network.
+    """What is known about one network.
 
     Attributes:
         label: what it is.
@@ -85,7 +85,7 @@ class Row:
         high: largest eigenvalue.
         converged: whether both had converged.
         rugged: how rugged the landscapes are, by measure in words with an interval over pairs of directions.
-        extra: what else a study wants to know of it, by name.
+        extra: what else a study wants to know about it, by name.
     """
 
     label: str
@@ -111,7 +111,7 @@ class Row:
 
 
 def measured(bench: Bench, case: Case, data: Data, settings: AbstractImages) -> tuple[Row, list[xr.Dataset]]:
-    """Look at a network: its landscapes and the extreme eigenvalues at its centre; of one that diverged, nothing."""
+    """Measure a network: its landscapes and the extreme eigenvalues at its centre; nothing, if it diverged."""
     if case.diverged:
         return _nothing(case), []
     landscapes = [surface(bench, case, data, look) for look in settings.looks]
@@ -160,7 +160,7 @@ def fair(rows: Sequence[Row], by: str, matched: float) -> tuple[list[Row], str]:
 
 
 def settings_of(rows: Sequence[Row]) -> list[str]:
-    """The setting of each network, all that it was asked to be but its seed: networks of one setting are not apart."""
+    """The setting of each network: everything but its seed. Networks of one setting are not independent."""
     return [repr(sorted(row.of.items())) for row in rows]
 
 
@@ -184,7 +184,7 @@ def grouped(rows: Sequence[Row], by: str, what: str, **chosen: Any) -> dict[Any,
 
 
 def networks_table(rows: Sequence[Row], matched: float = math.inf) -> Numbers:
-    """All that is known of each network; those with a training loss above ``matched`` are marked."""
+    """All that is known about each network; those with a training loss above ``matched`` are marked."""
     return Numbers(
         name="networks",
         rows=[_table_row(row, matched) for row in rows],
@@ -216,8 +216,8 @@ def _table_row(row: Row, matched: float) -> dict[str, str]:
 
 
 SLICES = (
-    "The share that bends down counts cells where the inequality of convex functions is broken by more than rounding "
-    "explains: it compares networks at one grid spacing, and proves nothing if it is zero."
+    "The share that bends down counts cells where the inequality of convex functions is violated by more than "
+    "rounding explains: it compares networks at one grid spacing, and proves nothing if it is zero."
 )
 
 CAVEATS = (
@@ -226,5 +226,5 @@ CAVEATS = (
     "they are not independent of each other.",
     "If the settings say so, training stops at the same loss for all networks that reach it, so that minima of equal "
     "height are compared; in the paper all networks were trained for the same number of epochs.",
-    "Eigenvalues are those of the Hessian that derivatives see; at the kinks of ReLU they miss what a slice sees.",
+    "Eigenvalues are those of the Hessian that derivatives see; at the kinks of ReLU they miss what a slice shows.",
 )

@@ -37,7 +37,9 @@ from lossatlas_studies.verdicts import Verdict
 class Settings:
     """What can be set."""
 
-    text: str = about("reference", f"what the pretrained starts have read, and, at its end, the words are from: {TEXT}")
+    text: str = about(
+        "reference", f"the text that the pretrained starts have read, whose end the words are from: {TEXT}"
+    )
     dim: int = about(48, "width of the decoder")
     layers: int = about(2, "blocks of the decoder")
     heads: int = about(4, "heads of each block")
@@ -66,7 +68,7 @@ class Settings:
 
     @property
     def around(self) -> Around:
-        """How each network is looked at."""
+        """How each network's landscape is measured."""
         return Around(
             points=self.points,
             line_points=self.line_points,
@@ -153,7 +155,7 @@ def by_start(rows: Sequence[Row], what: str, *kinds: str) -> list[float]:
 
 
 def judge(rows: Sequence[Row], ways: Sequence[Row], settings: Settings) -> list[Verdict]:
-    """What the rows say. A start of which a network could not be trained is left out."""
+    """What the rows say. A start from which a network could not be trained is left out."""
     own, said = images.fair(rows, "start", settings.matched)
     joint = [one for one in ways if one["train_loss"] <= settings.matched]
     barrier = {
@@ -269,7 +271,7 @@ def _control(own: Sequence[Row], settings: Settings, said: str) -> list[Verdict]
 
 
 def _beside(own: Sequence[Row]) -> str:
-    """What becomes of the two plateaus where the set rise of the loss counts instead of its interval."""
+    """How the two plateaus change if the set rise of the loss counts instead of its interval."""
     risen, fallen = (by_start(own, what, *KINDS) for what in ("risen", "fallen"))
     if not risen:
         return ""
@@ -289,7 +291,7 @@ WEIGHTS = (
     "Directions have the length of each filter, so a network with longer filters takes longer steps; lengths are in "
     "the table."
 )
-RING = "Each network stands in one pair, and each start in two."
+RING = "Each network is in one pair, and each start in two."
 INTERVALS = (
     "The score's: within the 95 % Clopper-Pearson interval of the plane's best. The loss's: below the upper end of the "
     "centre's 95 % interval over problems. More problems make both narrower."
@@ -302,14 +304,15 @@ def caveats(rows: Sequence[Row], starts: Sequence[Start], settings: Settings) ->
     scores = [one["score"] for one in rows]
     read = [start.scores["held_out_text_loss"] for start in starts if start.kind == "pretrained"]
     return [
-        "The task: a word that was begun has to be ended, byte by byte with the end of a line, with what stands before "
-        "it in view. Its words are from the last tenth of the text, which pretraining never saw. The score is the "
+        "The task: a word that has been begun must be completed, byte by byte up to the end of the line, with the "
+        "text before it in view. Its words are from the last tenth of the text, which pretraining never saw. The "
+        "score is the "
         "share of answers that greedy generation gets right to the last byte. It is taken from the pass that gives the "
         "loss, since an answer is generated exactly where each of its bytes is the likeliest after those before it; at "
         f"the centres, generation byte by byte differs by at most {off:.3g}.",
         f"Pretrained starts have read {settings.pretrain_steps} times {settings.pretrain_batch} blocks and reach "
-        f"{min(read):.2f} to {max(read):.2f} nats per byte on the last tenth. They are no more than that: a large "
-        "model that has read a lot, as that of Hao et al. had, may behave differently.",
+        f"{min(read):.2f} to {max(read):.2f} nats per byte on the last tenth. They have read no more than that: a "
+        "large model that has read a lot, such as that of Hao et al., may behave differently.",
         "Loss and score are those of the problems that are learned; the scores at the centres are "
         f"{min(scores):.3g} to {max(scores):.3g}. Tuning stops at one loss for all, with one recipe, after the steps "
         "of the table. The mean over the two tunings of a start is one unit of the tests. There is one plane for each "

@@ -192,14 +192,15 @@ def tables(rows: Sequence[Row], ways: Sequence[Row]) -> list[Numbers]:
             name="planes",
             rows=[_plane(one) for one in rows],
             note="Valley: area with a loss less than the set rise above the centre's. Plateau: area that the problems "
-            "cannot tell from the best, of the score and of the loss. Risen: area where the loss has left the valley "
-            "and the score not its plateau; fallen: the reverse. τ: Kendall's, of loss and score over the cells.",
+            "cannot tell from the best, of the score and of the loss. Risen: area where the loss has left its valley "
+            "but the score not its plateau; fallen: the reverse. τ: Kendall's, of loss and score over the cells.",
         ),
         Numbers(
             name="ways",
             rows=[_way(one) for one in ways],
-            note="Larger loss: of the two ends. Barrier: the most that the loss, and the share of problems not solved, "
-            "lie above the straight line between the two ends. Apart: distance of the two networks, as a share of the "
+            note="Larger loss: of the two ends. Barrier: the most by which the loss, and the share of problems not "
+            "solved, lie above the straight line between the two ends. Apart: distance of the two networks, as a "
+            "share of the "
             "first one's length.",
         ),
     ]

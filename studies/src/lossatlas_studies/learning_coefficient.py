@@ -60,7 +60,7 @@ def run(bench: Bench, settings: Settings) -> Findings:
 
 
 def net(settings: Settings, data: Data, of: Mapping[str, Any], seed: int) -> Net:
-    """One of the networks; without weight decay, whose minimum is another than that of the loss."""
+    """One of the networks; without weight decay, whose minimum is not that of the loss."""
     recipe = TrainRecipe(
         epochs=settings.epochs,
         lr=of["rate"],
@@ -125,7 +125,7 @@ def reached(row: Row, settings: Settings) -> bool:
 
 
 def kept(rows: Sequence[Row], settings: Settings) -> list[Row]:
-    """The networks that have come down to the common loss, and whose chains can be believed."""
+    """The networks that have come down to the common loss, and whose chains can be trusted."""
     return [row for row in rows if reached(row, settings) and not row["refused"]]
 
 
@@ -204,7 +204,7 @@ def _figures(rows: Sequence[Row], settings: Settings) -> list[Figure]:
     panels = [
         cloud(own, (name, words), up, groups, x_scale=scale, caption="").panels[0] for name, words, scale in across
     ]
-    caption = ["Each point is a network that has come down to the common loss, and whose chains can be believed."]
+    caption = ["Each point is a network that has come down to the common loss, and whose chains can be trusted."]
     words = "λ̂ against the learning rate, the test error and the largest eigenvalue."
     return [Figure(name="coefficients", shown=Plot(panels=panels, caption=caption), words=words)]
 
@@ -232,7 +232,7 @@ STUDY = Study(
     name="learning-coefficient",
     title="Learning rate and degeneracy",
     question="Among networks trained to the same loss, do larger learning rates end where the local learning "
-    "coefficient is smaller, and does it say anything of the test error?",
+    "coefficient is smaller, and does it say anything about the test error?",
     claim="Stochastic optimisers differ in how degenerate the minima are that they prefer, which the local learning "
     "coefficient shows: more noise, as of larger learning rates, ends at more degenerate ones.",
     source="Lau, Furman, Wang, Murfet, Wei 2023, arXiv 2308.12108, on the bias of optimisers towards degenerate points",

@@ -24,7 +24,8 @@ class Shape:
     Attributes:
         bends: share of the area that bends down, by pair of directions.
         valley: share of the area with a loss below 1.
-        spread: how far directions differ: the median over cells of the standard deviation over directions, in means.
+        spread: how far directions differ: the median over cells of the standard deviation over directions, relative to
+            the mean.
     """
 
     bends: tuple[float, ...]
@@ -67,14 +68,14 @@ def shape(landscapes: Sequence[xr.Dataset]) -> Shape:
 
 
 def _bend(landscape: xr.Dataset) -> float:
-    """Not a number where no cell has finite neighbours, as around a network that has diverged."""
+    """Not a number if no cell has finite neighbours, as around a network that has diverged."""
     if not np.isfinite(landscape["loss"].values).any():
         return float("nan")
     return negative_share(landscape, threshold=BEND)
 
 
 def percent(share: float) -> str:
-    """A share in per cent, with a decimal where it is small.
+    """A share in per cent, with a decimal if it is small.
 
     Example:
         >>> percent(0.0173), percent(0.42), percent(float("nan"))

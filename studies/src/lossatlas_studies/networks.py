@@ -1,4 +1,4 @@
-"""How does a study get its networks and look at them? Data by words, training, landscapes and eigenvalues as stages."""
+"""How does a study get and measure its networks? Data by words, training, landscapes and eigenvalues as stages."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Data:
 
     @functools.cached_property
     def key(self) -> str:
-        """What tells this data from other data."""
+        """What distinguishes these data from others."""
         return f"{fingerprint(list(self.train)).hex()}-{fingerprint(list(self.test)).hex()}"
 
 
@@ -137,7 +137,7 @@ class Net:
 
     @property
     def key(self) -> dict[str, Any]:
-        """All that its weights depend on beside the data."""
+        """All that its weights depend on besides the data."""
         recipe = dataclasses.replace(self.recipe, seed=self.seed).identity
         return {"model": self.model, "options": dict(self.options), "seed": self.seed, "recipe": recipe}
 
@@ -147,10 +147,10 @@ class Case:
     """A trained network.
 
     Attributes:
-        net: what it was to be.
+        net: its specification.
         model: the network, in evaluation mode.
         scores: ``train_loss``, ``train_error``, ``test_loss``, ``test_error``, ``epochs``, ``parameters``.
-        key: what tells it from others.
+        key: what distinguishes it from others.
         seconds: what training took.
     """
 
@@ -162,7 +162,7 @@ class Case:
 
     @property
     def diverged(self) -> bool:
-        """Whether training led where there is no loss: there is nothing to look at."""
+        """Whether training diverged: there is no loss, and nothing to measure."""
         return not math.isfinite(self.scores["train_loss"])
 
     @property
@@ -209,7 +209,7 @@ def _trained(bench: Bench, net: Net, data: Data, *, path: bool) -> tuple[Case, P
 
 
 def _recording(folder: Path, recipe: TrainRecipe) -> Callable[[int, nn.Module], None]:
-    """Keeps the network after every epoch; where a training goes on, so does its path."""
+    """Keeps the network after every epoch; when a training is resumed, so is its path."""
     recorder = la.Recorder(folder)
 
     def watch(epochs: int, model: nn.Module) -> None:
@@ -239,7 +239,7 @@ class Look:
 
     Attributes:
         points: along each axis.
-        span: from minus to plus so much, in multiples of the direction.
+        span: the axis goes from minus to plus this, in multiples of the direction.
         samples: training samples behind each value.
         seed: of the directions.
         axes: ``("x",)`` for a line, ``("x", "y")`` for a plane.

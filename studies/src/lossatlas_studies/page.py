@@ -41,7 +41,7 @@ def write_page(place: Path, study: Study, findings: Findings, found: Mapping[str
         place: its folder.
         study: which study.
         findings: what it found.
-        found: what is recorded of the run, see :func:`lossatlas_studies.performance.recorded`.
+        found: what is recorded about the run, see :func:`lossatlas_studies.performance.recorded`.
 
     Returns:
         The page.
@@ -81,8 +81,8 @@ def _parts(study: Study, findings: Findings, found: Mapping[str, Any]) -> Iterat
 
 def _many(count: int) -> str:
     return (
-        "The first verdict is the study's own; its question and test were fixed before the run, and a measure that was "
-        "not is named among the caveats."
+        "The first verdict is the study's own; its question and test were fixed before the run, and any measure that "
+        "was not is named among the caveats."
         + (f" With {count} verdicts at 5 % each, a false one among them is more likely than 5 %." if count > 1 else "")
         + " A verdict is about the networks, data and settings below, and no others."
     )
@@ -164,7 +164,7 @@ def _csv(head: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file in a folder that may not be there yet, whole or not at all."""
+    """Write a file in a folder that may not exist yet, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     atomic.write_text(path, text)
 
@@ -196,10 +196,10 @@ def write_index(folder: Path) -> Path:
 
 
 def results(entries: Sequence[Mapping[str, Any]]) -> str:
-    """All verdicts as a table in Markdown, one row each; a study is named in its first.
+    """All verdicts as a table in Markdown, one row each; a study is named in its first row.
 
     Args:
-        entries: what is recorded of each run, see :func:`lossatlas_studies.performance.recorded`.
+        entries: what is recorded about each run, see :func:`lossatlas_studies.performance.recorded`.
     """
     lines = ["| study | claim | verdict | estimate |", "|---|---|---|---|"]
     for entry in entries:
@@ -212,7 +212,7 @@ def results(entries: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _cell(words: str) -> str:
-    """Words for a cell of a table: no bars, and minus signs that are not hyphens."""
+    """Words for a cell of a table: without bars, and with minus signs that are not hyphens."""
     return re.sub(r"(?<![0-9A-Za-z])-(?=\d)|(?<=\de)-(?=\d)", "−", words.replace("|", "\\|"))
 
 

@@ -1,4 +1,4 @@
-"""What is measured of a training path: its variance beside random walks, the way down at each step, a random plane."""
+"""What is measured for a training path: its variance beside random walks, the way down at each step, a random plane."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _walk(lengths: np.ndarray, dimension: int, rng: np.random.Generator) -> np.n
 
 
 def chance(path: la.Trajectory, planes: int) -> dict[str, float]:
-    """What random planes hold of the path's variance: ``random``, a share, and ``ratio``, in units of 2 / P."""
+    """How much of the path's variance random planes hold: ``random``, a share, and ``ratio``, in units of 2 / P."""
     found = [path.contrast(seed=seed) for seed in range(planes)]
     shares = np.array([one.share for one in found])
     return {"random": float(shares.mean()), "ratio": float(shares.mean() / found[0].expected_share)}

@@ -31,7 +31,7 @@ class Order:
     Attributes:
         study: which study.
         scale: "small" or "paper"; where its settings begin.
-        settings: its settings, perhaps changed since.
+        settings: its settings, perhaps changed by the user.
         dry: check every stage on at most a hundredth of its work.
         folder: holds the stages of all studies, and a folder for the page of each.
         device: where networks are trained and measured; empty for a GPU where there is one.
@@ -62,7 +62,7 @@ def perform(order: Order, say: Say = lambda words: None) -> Path:
 
     Args:
         order: what is asked for.
-        say: is called with a line about each stage that is run.
+        say: called with a line about each stage that is run.
 
     Returns:
         The page, ``index.html`` in a folder with its figures, tables and findings.
@@ -82,7 +82,7 @@ def perform(order: Order, say: Say = lambda words: None) -> Path:
 
 
 def _reduced(settings: Any, say: Say) -> Any:
-    """Settings for a dry run, which needs no data that is not at hand."""
+    """Settings for a dry run, which needs no data beyond what is at hand."""
     smaller = reduced(settings)
     words = getattr(settings, "data", "")
     if not networks.absent(words):
@@ -92,7 +92,7 @@ def _reduced(settings: Any, say: Say) -> Any:
 
 
 def recorded(order: Order, findings: Findings, bench: Bench, settings: Any, seconds: float) -> dict[str, Any]:
-    """All that a page says beside its figures and tables, as plain values."""
+    """All that a page says besides its figures and tables, as plain values."""
     return {
         "study": order.study.name,
         "title": order.study.title,

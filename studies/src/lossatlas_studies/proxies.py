@@ -1,4 +1,4 @@
-"""How could one tell early which network will be good? Measures of landscapes, their rivals, and their costs."""
+"""How could one know early which network will be good? Measures of landscapes, their rivals, and their costs."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ WHEN: Mapping[When, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Predictor:
-    """A number that may say early how large the test error will be in the end.
+    """A number that may predict early how large the test error will be in the end.
 
     Attributes:
-        name: of it in the rows.
+        name: its name in the rows.
         words: for tables and axes, with its unit.
         short: for the names of points.
-        sign: 1 where more of it is said to mean a larger test error, -1 where it is said to mean a smaller one.
+        sign: 1 if more of it is said to mean a larger test error, -1 if it is said to mean a smaller one.
         when: at what time, and of what kind.
-        costs: names of what its seconds are the sum of.
+        costs: names of the times that add up to its cost.
     """
 
     name: str
@@ -102,14 +102,14 @@ BASELINES = tuple(one.name for one in PREDICTORS if one.when != "landscape")
 
 @dataclass(frozen=True, kw_only=True)
 class Scan:
-    """How a landscape is looked at cheaply.
+    """How a landscape is measured cheaply.
 
     Attributes:
         samples: training samples behind each value.
         rise: of the loss at which the radius ends.
         directions: random filter-normalised directions for the radius.
         points: along each axis of the plane.
-        span: the plane goes from minus to plus so much, in multiples of its directions.
+        span: the plane goes from minus to plus this, in multiples of its directions.
         products: Hessian-vector products at most for λmax.
     """
 
@@ -161,7 +161,7 @@ def _plane(here: la.Objective, scan: Scan) -> Mapping[str, float]:
 def _lambda_max(here: la.Objective, scan: Scan) -> Mapping[str, float]:
     try:
         return {"lambda_max": la.sharpness.lambda_max(here, tolerance=0.05, most=scan.products).value}
-    except SpecError:  # derivatives may overflow where the loss does not
+    except SpecError:  # derivatives may overflow although the loss does not
         return {}
 
 

@@ -35,7 +35,7 @@ class Settings:
     epochs: int = work(200, least=2, about="at most")
     until: float = about(0.02, "training loss at which training stops, the same for all")
     bits: int = about(4, "of each rounded weight, by channel, symmetric")
-    few: int = about(3, "bits of a further look")
+    few: int = about(3, "bits of a second measurement")
     rise: float = about(0.2, "rise of the loss at which the radius ends")
     directions: int = work(10, least=2, about="random directions for each radius")
 
@@ -181,7 +181,7 @@ def _table(rows: Sequence[Row], settings: Settings) -> Numbers:
         }
         for row in rows
     ]
-    return Numbers(name="networks", rows=table, note="Rises of the training loss unless it says otherwise.")
+    return Numbers(name="networks", rows=table, note="Rises of the training loss unless stated otherwise.")
 
 
 STUDY = Study(

@@ -33,7 +33,7 @@ GROUPS = {
 class Settings(images.AbstractImages):
     """What can be set."""
 
-    depths: tuple[int, ...] = about((4, 8, 16), "layers, or steps where they are tied")
+    depths: tuple[int, ...] = about((4, 8, 16), "layers, or steps if they are tied")
     width: int = about(24, "units of a layer")
     hidden: int = about(24, "units of the recurrent networks that read an image row by row")
     seeds: int = work(3, least=2, about="networks of each kind: initial weights and order of samples")
@@ -92,7 +92,7 @@ def run(bench: Bench, settings: Settings) -> Findings:
 
 
 def shown_depth(rows: Sequence[Row], settings: Settings) -> int:
-    """The deepest at which the first network of every kind was trained; the shallowest where there is none."""
+    """The greatest depth at which the first network of every kind was trained; the smallest, if there is none."""
     first = [row for row in rows if row.seed == 0 and not row["cell"]]
     whole = [
         depth

@@ -67,7 +67,7 @@ def run(bench: Bench, settings: Settings) -> Findings:
         caveats=(
             *images.CAVEATS,
             "The verdicts are about directions: given these networks, how often does one pair of directions tell them "
-            "apart? They say nothing of how other networks of the same kind would differ.",
+            "apart? They say nothing about how other networks of the same kind would differ.",
         ),
     )
 
@@ -82,7 +82,7 @@ def judge(rows: Sequence[Row], settings: Settings) -> list[Verdict]:
     unit = f"pairs of directions, around {count} pair{'s' * (count != 1)} of networks"
     caveat = (
         "The trials are pairs of directions, independent given the networks: the interval is about directions around "
-        "these networks and says nothing of other networks." + said
+        "these networks and says nothing about other networks." + said
     )
     return [
         share(

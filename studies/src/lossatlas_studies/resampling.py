@@ -11,14 +11,14 @@ import numpy as np
 from lossatlas.flatness.kendall import signs, taus
 
 DRAWS = 4000
-"""Random resamples and arrangements, where they are too many to go through all."""
+"""Random resamples and arrangements, if there are too many to go through all."""
 
 ALL = 40_000
-"""As many arrangements are gone through exactly."""
+"""Up to this many arrangements are enumerated exactly."""
 
 
 def dealt(pairs: Sequence[tuple[np.ndarray, np.ndarray]], rng: np.random.Generator) -> np.ndarray:
-    """The statistic for all ways of dealing the values out within blocks, or for many random ones and the actual."""
+    """The statistic for all ways of dealing out the values within blocks, or for many random ones and the real one."""
     counts = [math.comb(len(x) + len(y), len(x)) for x, y in pairs]
     if math.prod(counts) <= ALL:
         total = np.zeros(1)

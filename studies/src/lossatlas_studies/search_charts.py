@@ -48,7 +48,7 @@ def figures(rows: Sequence[Row], measure: str, found: Searches) -> list[Figure]:
         Figure(
             name="measures",
             shown=_clouds(rows),
-            words="What was known early of each network against its test error at the end.",
+            words="What was known early about each network, against its test error at the end.",
         ),
         Figure(
             name="agreement",
@@ -70,7 +70,7 @@ def figures(rows: Sequence[Row], measure: str, found: Searches) -> list[Figure]:
 
 
 def agreement_of(rows: Sequence[Row], predictor: Predictor) -> tuple[float, float, float]:
-    """Kendall τ of a predictor, turned as its source has it, with the test error; and the ends of its 95 % interval."""
+    """Kendall τ of a predictor, with the sign of its source, and the test error; and the ends of its 95 % interval."""
     x = predictor.sign * np.array([float(row[predictor.name]) for row in rows])
     y = np.array([float(row["test_error"]) for row in rows])
     found = agreement("", x.tolist(), y.tolist())
@@ -168,7 +168,7 @@ def _searches(found: Searches) -> Plot:
 
 
 def _steps(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Corners of the line that says what share of the values, in per cent, lies at or below each."""
+    """Corners of the line that shows what share of the values, in per cent, is at or below each."""
     at, counts = np.unique(values, return_counts=True)
     share = 100 * np.cumsum(counts) / len(values)
     return np.repeat(at, 2), np.concatenate([[0.0], np.repeat(share, 2)[:-1]])

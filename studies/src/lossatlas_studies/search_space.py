@@ -19,7 +19,7 @@ STAGES = 3
 """Resolutions at which layers work, each half of the last."""
 
 GROUPS = 4
-"""Groups of channels that group normalisation treats apart."""
+"""Groups of channels in group normalisation."""
 
 NORMS: Mapping[str, Callable[[int], nn.Module]] = {
     "none": lambda channels: nn.Identity(),
@@ -121,7 +121,7 @@ class Design:
 
     @property
     def label(self) -> str:
-        """It in words.
+        """The design in words.
 
         Example:
             >>> Design(number=0, depth=3, width=8, skip=True, activation="relu", norm="none").label
@@ -133,7 +133,7 @@ class Design:
 
     @property
     def options(self) -> dict[str, Any]:
-        """What it is made of, without its number."""
+        """Its options, without its number."""
         return {name: value for name, value in asdict(self).items() if name != "number"}
 
     def fresh(self, channels: int) -> nn.Module:
@@ -145,7 +145,7 @@ class Design:
 def space(
     depths: Sequence[int], widths: Sequence[int], activations: Sequence[str], norms: Sequence[str], *, count: int
 ) -> list[Design]:
-    """The designs that are tried: all of the space, or so many of it drawn at random.
+    """The designs that are tried: the whole space, or a given number drawn from it at random.
 
     Example:
         >>> [len(space((3, 9), (8, 16), ("relu", "tanh"), ("none", "batch"), count=n)) for n in (100, 5)]

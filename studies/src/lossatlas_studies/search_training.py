@@ -1,4 +1,4 @@
-"""How is each network of a search trained, and what would a search have seen of it after every epoch?"""
+"""How is each network of a search trained, and what would a search have known about it after every epoch?"""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Clock = Callable[[], float]
 
 
 def clock(device: str) -> Clock:
-    """What tells the cost of work in seconds: of the processor, which other programs do not lengthen; or of a GPU."""
+    """A clock for the cost of work: processor seconds, which other programs do not lengthen, or seconds of a GPU."""
     if not device.startswith("cuda"):
         return time.process_time
 
@@ -64,7 +64,7 @@ class Split:
 
     @functools.cached_property
     def key(self) -> str:
-        """What tells it from other data."""
+        """What distinguishes it from other data."""
         return "-".join(fingerprint(list(part)).hex() for part in (self.train, self.validation, self.test))
 
 
@@ -72,7 +72,7 @@ def split(words: str, *, train: int, validation: int, test: int, device: str) ->
     """Data by words, in three parts.
 
     The first images of the training part are trained on and the next ones are for validation; the test part is tested
-    on, and what is left of the training part where that holds too few.
+    on, and on what is left of the training part if that holds too few.
 
     Raises:
         SpecError: fewer images than asked for.
@@ -107,8 +107,8 @@ class Trial:
         scores: ``train_loss``, ``test_error``, ``halves`` (of the test part, the error on each), ``parameters`` and
             ``build_seconds``; by epoch from 0 ``val_losses`` and ``val_errors``; ``epoch_seconds``, the median;
             after the early epochs ``early_train_loss``, ``early_seconds`` (all of them), ``train_look_seconds`` and
-            ``val_look_seconds``, what it costs to take the loss on either part.
-        key: what tells it from others.
+            ``val_look_seconds``, the cost of taking the loss on either part.
+        key: what distinguishes it from others.
         folder: holds its weights after the early epochs.
     """
 

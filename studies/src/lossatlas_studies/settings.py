@@ -12,7 +12,7 @@ S = TypeVar("S")
 
 
 def work(default: Any, *, least: int, power: float = 1.0, about: str = "") -> Any:
-    """A field that says how much is done, so that a dry run can do less of it.
+    """A field for an amount of work, so that a dry run can do less of it.
 
     Args:
         default: its value at small scale, a whole number.
@@ -89,7 +89,7 @@ def described(settings: Any) -> Mapping[str, tuple[str, str]]:
 
 
 def assignments(settings: Any, base: Any) -> list[str]:
-    """The words that lead from one to the other."""
+    """The assignments that lead from one to the other."""
     return [
         f"{field.name}={_words(getattr(settings, field.name))}"
         for field in dataclasses.fields(settings)

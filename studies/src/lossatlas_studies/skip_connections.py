@@ -139,7 +139,7 @@ def _paper() -> Numbers:
 
 
 def _authors(settings: Settings) -> list[Figure]:
-    """The surface that the authors' code computed for their ResNet-56, where it is at hand."""
+    """The surface that the authors' code computed for their ResNet-56, if it is at hand."""
     path = Path(settings.authors) / "resnet56_surf.h5"
     if not settings.authors or not path.is_file():
         return []

@@ -18,7 +18,7 @@ from lossatlas.errors import SpecError
 
 DONE = "done.json"
 FORMAT = 2
-"""Raised where stages of an older version no longer mean the same."""
+"""Raised when stages of an older version no longer mean the same."""
 
 Say = Callable[[str], None]
 
@@ -42,14 +42,14 @@ class Done:
 
 @dataclass(kw_only=True)
 class Bench:
-    """Where the stages of studies are kept, and on what they are run.
+    """Where the stages of studies are kept, and on which device they are run.
 
-    Studies share it: the network that one has trained, another finds.
+    Studies share it: a network trained by one is found by another.
 
     Attributes:
         folder: holds a folder for each stage.
         device: where networks are trained and measured; empty for a GPU where there is one.
-        say: what is called with a line about each stage that is run.
+        say: called with a line about each stage that is run.
         used: the stages that were asked for so far, by name.
     """
 
@@ -59,7 +59,7 @@ class Bench:
     used: dict[str, Done] = field(default_factory=dict)
 
     def stage(self, name: str, key: Mapping[str, Any], work: Callable[[Path], Mapping[str, Any]]) -> Done:
-        """Run a stage, or find what it came to.
+        """Run a stage, or find its result.
 
         Args:
             name: what it is called in messages and in the folder's name.

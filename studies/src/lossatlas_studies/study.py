@@ -19,7 +19,7 @@ class Figure:
     Attributes:
         name: of its files.
         shown: what is drawn: Landscapes, a Plot, or whatever :func:`lossatlas.draw` takes.
-        words: what to see on it, and what it does not show.
+        words: what to see in it, and what it does not show.
         view: options of :func:`lossatlas.draw`.
     """
 

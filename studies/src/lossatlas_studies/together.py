@@ -1,4 +1,4 @@
-"""How are several studies run side by side? Each in a process of its own, so that none takes others down with it."""
+"""How are several studies run side by side? Each in a process of its own, so that a failure does not affect others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from lossatlas_studies.stages import Say
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-"""What the libraries below torch and numpy look at for their number of threads."""
+"""The variables from which the libraries below torch and numpy take their number of threads."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,7 @@ class Ended:
 
     Attributes:
         name: of what it ran.
-        code: its exit status, 0 where all went well.
+        code: its exit status, 0 if all went well.
         last: the last line that it wrote.
     """
 
@@ -31,7 +31,7 @@ class Ended:
 
 
 def run_together(commands: Mapping[str, Sequence[str]], jobs: int, say: Say) -> list[Ended]:
-    """Run commands, some at a time, and wait for all of them, whatever becomes of each.
+    """Run commands, some at a time, and wait for all of them, whether or not some fail.
 
     With more than one at a time every process has one thread for its arithmetic. An interruption ends them all; stages
     that were finished are found by the next run.
@@ -39,7 +39,7 @@ def run_together(commands: Mapping[str, Sequence[str]], jobs: int, say: Say) -> 
     Args:
         commands: by name.
         jobs: how many at a time.
-        say: is called with every line that they write, after the name.
+        say: called with every line that they write, after the name.
 
     Returns:
         How each ended, in the order given.
@@ -70,7 +70,7 @@ class _Crew:
         self._stopped = False
 
     def run(self, name: str, command: Sequence[str]) -> Ended:
-        """Run one and pass on what it says."""
+        """Run one and pass on what it prints."""
         with self._lock:
             if self._stopped:
                 return Ended(name=name, code=-1, last="not begun")
@@ -90,7 +90,7 @@ class _Crew:
         return Ended(name=name, code=process.returncode, last=last)
 
     def _passed_on(self, name: str, lines: Iterable[str]) -> str:
-        """Say every line, and return the last that is not empty."""
+        """Pass on every line, and return the last that is not empty."""
         last = ""
         for line in lines:
             last = line.strip() or last

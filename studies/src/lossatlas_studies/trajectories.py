@@ -34,7 +34,7 @@ KINDS = {
 """Optimizer and batch of each kind of training."""
 
 CHANCE = (0.8, 1.25)
-"""What a random plane holds of a path, in units of 2 / P, that counts as chance."""
+"""The share of a path in a random plane, in units of 2 / P, that counts as chance."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ class Settings:
     seeds: int = work(4, least=2, about="networks of each kind: initial weights and order of samples")
     epochs: int = work(40, least=4, about="passes over the data; a checkpoint is kept after each")
     lr: float = about(0.05, "first learning rate of SGD, a tenth after 50, 75 and 92 % of the epochs")
-    adam_lr: float = about(0.01, "first learning rate of Adam, which falls alike")
+    adam_lr: float = about(0.01, "first learning rate of Adam, which falls in the same way")
     decay: float = about(5e-4, "weight decay")
     augment: Augment = about("none", "none, crop or crop-flip")
     samples: int = work(600, least=8, power=2, about="training samples behind each loss and each slope")
@@ -71,7 +71,7 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class Course:
-    """What is known of one training's path of n checkpoints.
+    """What is known about one training's path of n checkpoints.
 
     Attributes:
         optimizer: "sgd" or "adam".
@@ -142,7 +142,7 @@ def late(way: Course) -> np.ndarray:
 
 
 def after(way: Course) -> np.ndarray:
-    """Those of the steps since."""
+    """Those of the steps after that."""
     return way.cosines[way.drop :]
 
 
@@ -231,7 +231,7 @@ def judge(ways: Sequence[Course]) -> list[Verdict]:
     each = "; ".join(
         f"{label} {100 * float(np.mean([way.excess for way in ways if way.kind == label])):+.1f}" for label in KINDS
     )
-    beyond = "More than a random walk says that steps know of each other, not that training takes place in a plane."
+    beyond = "More than a random walk shows that steps are correlated, not that training takes place in a plane."
     slope = "In the plane alone, at the nearest point of the surface; each training is the mean over its steps."
     return [
         paired(

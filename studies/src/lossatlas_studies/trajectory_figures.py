@@ -28,7 +28,7 @@ def figures(ways: Sequence[Course], shown: Mapping[str, Shown], kinds: Mapping[s
         Figure(
             name="variance",
             shown=_variance(ways, kinds),
-            words="What two directions hold of a path, and what they would hold of a random walk.",
+            words="How much of a path two directions hold, and how much they would hold of a random walk.",
         ),
         *(_plane(label, *found) for label, found in shown.items()),
         Figure(
@@ -121,7 +121,7 @@ def _losses(shown: Mapping[str, PathLosses]) -> Plot:
 
 
 def tables(ways: Sequence[Course]) -> list[Numbers]:
-    """All that is known of each path: of its variance, and of the surface below it."""
+    """All that is known about each path: about its variance, and about the surface below it."""
     return [
         Numbers(
             name="trainings",

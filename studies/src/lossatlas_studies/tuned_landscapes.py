@@ -31,13 +31,13 @@ TWO = {kind: f"two {kind} starts" for kind in SEEDS}
 
 @dataclass(frozen=True, kw_only=True)
 class Around:
-    """How a network is looked at.
+    """How a network's landscape is measured.
 
     Attributes:
         points: along each axis of a plane.
         line_points: of a line.
         way_points: of the way between two networks.
-        span: planes and lines go from minus to plus so much, in multiples of their directions.
+        span: planes and lines go from minus to plus this, in multiples of their directions.
         rise: of the loss, at which the radius and the valley end.
         directions: for each radius.
     """
@@ -139,7 +139,7 @@ def way(bench: Bench, kind: str, a: Tuned, b: Tuned, task: Problems, look: Aroun
 
 
 def plateau(scores: np.ndarray, number: int) -> np.ndarray:
-    """Where a score is within the 95 % interval of the best one, so that so many problems cannot tell the two apart.
+    """Where a score is within the 95 % interval of the best one, so that this many problems cannot tell the two apart.
 
     Args:
         scores: share of the problems that are solved, any shape.
@@ -158,7 +158,7 @@ def plateau(scores: np.ndarray, number: int) -> np.ndarray:
 
 
 def row(one: Tuned, field: xr.Dataset, distance: float, *, number: int, rise: float) -> Row:
-    """The numbers of a network: its radius, and what its plane says of loss and score.
+    """The numbers of a network: its radius, and what its plane says about loss and score.
 
     Args:
         one: the network.

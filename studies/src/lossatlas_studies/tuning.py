@@ -37,11 +37,11 @@ BATCH = 256
 """Rows evaluated at once."""
 
 HELD_OUT_BATCHES = 4
-"""As many batches of pretraining are taken of the held-out text for its loss, at most."""
+"""At most this many batches of the held-out text are used for the loss of pretraining."""
 
 KINDS = ("pretrained", "random")
 CONTROL = "shuffled"
-"""Starts that have read the bytes of the text in random order: trained as long, with nothing to know but how common
+"""Starts that have read the bytes of the text in random order: trained as long, with nothing to learn but how common
 each byte is."""
 
 SEEDS = {"pretrained": 0, "random": 1000, CONTROL: 2000}
@@ -74,7 +74,7 @@ class Corpus:
 
     @functools.cached_property
     def key(self) -> str:
-        """What tells this text from others."""
+        """What distinguishes this text from others."""
         return fingerprint([*self.train, *self.test]).hex()
 
     @property
@@ -129,7 +129,7 @@ class Start:
 
     @property
     def name(self) -> str:
-        """The name of it."""
+        """The name."""
         return f"{self.kind} {self.number}"
 
 
@@ -143,7 +143,7 @@ def random_start(bench: Bench, number: int, decoder: Mapping[str, Any]) -> Start
 def pretrained_start(
     bench: Bench, number: int, decoder: Mapping[str, Any], text: Corpus, recipe: FitRecipe, *, kind: str = "pretrained"
 ) -> Start:
-    """A decoder that has learned to go on with a text."""
+    """A decoder that has learned to continue a text."""
     seed = SEEDS[kind] + number
     recipe = dataclasses.replace(recipe, seed=seed)
     key = {"decoder": dict(decoder), "seed": seed, "text": text.key, "recipe": recipe.identity}
@@ -185,7 +185,7 @@ class Tuned:
 
     @property
     def name(self) -> str:
-        """The name of it."""
+        """The name."""
         return f"{self.start.name}, tuning {self.run}"
 
 
@@ -224,7 +224,7 @@ def tuned(bench: Bench, start: Start, run: int, task: Problems, held_out: Proble
 
 
 def scored(model: nn.Module, task: Problems, held_out: Problems) -> dict[str, float]:
-    """Loss and score of a network, told by one pass, beside what it generates token by token."""
+    """Loss and score of a network from one pass, beside what it generates token by token."""
     here = objective(model, task)()
     return {
         "train_loss": here["loss"], "train_error": sampling_error(model, task), "score": here["solved"],

@@ -1,7 +1,7 @@
 """Is a claimed effect there? The three words of a verdict, and the verdicts about one share, mean or value.
 
 A verdict says "seen" only where a test finds the effect in the claimed direction at the nominal rate *and* the interval
-lies on that side. Where even the most extreme outcome could not have reached that rate, nothing can be told.
+lies on that side. If even the most extreme outcome could not have reached that rate, the claim cannot be decided.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ NOT_SEEN: Word = "not seen at this scale"
 CANNOT_TELL: Word = "cannot be told (n too small)"
 
 LEVEL = 0.05
-"""Rate at which a claim may be made where there is nothing, for each verdict."""
+"""Rate at which a claim may be made although there is no effect, for each verdict."""
 
 Groups = Mapping[Any, Sequence[float]] | Sequence[float]
 
@@ -41,7 +41,7 @@ class Verdict:
         low: lower end of the 95 % interval.
         high: upper end.
         reference: the value that means "no effect".
-        p: how often chance alone does as much, one-sided unless ``how`` says otherwise.
+        p: the probability that chance alone does as much, one-sided unless ``how`` says otherwise.
         n: how many of what were compared.
         how: the test and the interval.
         caveat: what the verdict does not say.
@@ -135,7 +135,7 @@ def within(
         high: upper end.
         quantity: what the mean is.
         caveat: what the verdict does not say.
-        unit: what the values are one each of.
+        unit: what each value belongs to.
         level: nominal rate.
 
     Example:
@@ -233,5 +233,5 @@ def lost(*groups: Groups) -> str:
 
 
 def mean(values: np.ndarray) -> float:
-    """The mean; not a number where there are no values."""
+    """The mean; not a number if there are no values."""
     return float(values.mean()) if len(values) else math.nan
