@@ -15,14 +15,14 @@ from lossatlas.results.quantities import quantity
 
 __all__ = ["beside", "bounded", "usual"]
 
-# Names of scores between 0 and 1 (or 100) as people write them, alone or as a part of a name.
+# Names of scores between 0 and 1 (or 100) as they are usually written, alone or as part of a name.
 _SCORE = re.compile(
     r"(^|[_ .-])(error|err|accuracy|acc|auc|auroc|f1|iou|dice|precision|recall|top_?\d+)($|[_ .-])", re.IGNORECASE
 )
 
 
 def bounded(landscapes: Sequence[xr.Dataset], value: str) -> bool:
-    """Whether a value is a score between fixed ends, as an accuracy is: told by its count, or by name and values."""
+    """Whether a value is a score between fixed ends, such as an accuracy: by its count, or by name and values."""
     if any(landscape[value].attrs.get("kind") == "loss" for landscape in landscapes):
         return False
     if all(structured(one, "counts").get(value, {}).get("zero_one") for one in landscapes):
