@@ -76,10 +76,7 @@ class Eigen:
     @property
     def caveats(self) -> tuple[str, ...]:
         """What these numbers do not prove, in sentences."""
-        said = [
-            "The true λmin may be lower and the true λmax higher: the iteration approaches both from inside the "
-            "spectrum."
-        ]
+        said = ["The true λmin may be lower and the true λmax higher: the iteration approaches both from within."]
         low, error = float(self.values[0]), float(self.errors[0])
         if low >= -error:
             near = number(-max(error, -low), 2)

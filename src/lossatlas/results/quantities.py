@@ -30,7 +30,7 @@ class Quantity:
     __repr__ = one_line
 
 
-_ENDS = "The true λmin may be lower and the true λmax higher: the iteration approaches both from inside the spectrum."
+_ENDS = "The true λmin may be lower and the true λmax higher: the iteration approaches both from within."
 
 QUANTITIES = {
     "ratio": Quantity(
