@@ -11,7 +11,6 @@ import lossatlas as la
 
 x = np.linspace(-1, 1, 61)
 valley = 4 * x[:, None] ** 2 + 9 * (x[None] - 0.5 * x[:, None] ** 2) ** 2
-ripples = 0.25 * (2 - np.cos(14 * x[:, None]) - np.cos(11 * x[None]))
 landscape = la.landscape(x=x, y=x, loss=valley + 1e-3, title="a bent valley")
 la.draw(landscape, "linear.png", scale="linear")
 la.draw(landscape, "logarithm.png", scale="log")

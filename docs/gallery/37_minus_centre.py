@@ -11,7 +11,6 @@ import lossatlas as la
 
 x = np.linspace(-1, 1, 61)
 valley = 4 * x[:, None] ** 2 + 9 * (x[None] - 0.5 * x[:, None] ** 2) ** 2
-ripples = 0.25 * (2 - np.cos(14 * x[:, None]) - np.cos(11 * x[None]))
 landscapes = [
     la.landscape(x=x, y=x, loss=valley + 0.1, title="trained to 0.1"),
     la.landscape(x=x, y=x, loss=0.5 * valley + 2, title="trained to 2"),

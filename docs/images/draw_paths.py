@@ -43,6 +43,7 @@ def trained(seed: int, recorder: la.Recorder | None = None) -> torch.nn.Module:
 def main(folder: Path) -> None:
     """Two networks, the path of the first, and the ways between both."""
     folder.mkdir(parents=True, exist_ok=True)
+    sys.argv = ["docs/images/draw_paths.py", "FOLDER"]  # what a picture says of itself, whoever draws it
     model = trained(0, la.Recorder(folder / "path", overwrite=True))
     objective = la.Objective(model, la.zoo.data("digits"), cross_entropy, name="an MLP", data_name="digits")
     path = la.Trajectory.open(folder / "path")

@@ -21,6 +21,15 @@ from playwright.sync_api import sync_playwright
 CHROMIUM = "/usr/bin/chromium"
 SWITCHES = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 SECONDS, EVERY, WIDTH, HELD = 84.0, 1.5, 760, 12
+TALL = 740
+"""Of a picture: with the numbers below the map."""
+
+
+def whole(shot: Image.Image) -> bool:
+    """Whether there is a surface in either half: at first the page has a path alone, and it may be seen half drawn."""
+    middle = shot.width // 2
+    halves = [shot.crop((left, 60, left + middle, TALL)).convert("HSV").getchannel("S") for left in (0, middle)]
+    return all(sum(half.histogram()[80:]) > 0.02 * half.width * half.height for half in halves)
 
 
 def frames(address: str) -> list[Image.Image]:
@@ -34,8 +43,9 @@ def frames(address: str) -> list[Image.Image]:
         began = time.monotonic()
         while time.monotonic() - began < SECONDS:
             shot = Image.open(io.BytesIO(page.locator(".panels").screenshot(animations="allow"))).convert("RGB")
-            found.append(shot.crop((0, 0, shot.width, min(shot.height, 700))))
-            page.wait_for_timeout(max(0.0, EVERY * len(found) - (time.monotonic() - began)) * 1000)
+            if whole(shot):
+                found.append(shot.crop((0, 0, shot.width, min(shot.height, TALL))))
+            page.wait_for_timeout((EVERY - (time.monotonic() - began) % EVERY) * 1000)
     return found
 
 
@@ -54,9 +64,9 @@ def main(target: Path) -> None:
     tall = max(one.height for one in seen)
     scaled = []
     for one in seen:
-        whole = Image.new("RGB", (one.width, tall), "white")
-        whole.paste(one, (0, 0))
-        scaled.append(whole.resize((WIDTH, tall * WIDTH // one.width), Image.Resampling.LANCZOS))
+        paper = Image.new("RGB", (one.width, tall), "white")
+        paper.paste(one, (0, 0))
+        scaled.append(paper.resize((WIDTH, tall * WIDTH // one.width), Image.Resampling.LANCZOS))
     last = [scaled[-1]] * HELD
     options = {"duration": 160, "loop": 0, "quality": 62, "method": 4}
     scaled[0].save(target, save_all=True, append_images=[*scaled[1:], *last], **options)

@@ -2,8 +2,8 @@
 
 Two fresh runs of the same question must agree bit for bit, whatever else the machine does, so the plan that "auto"
 takes may not depend on how long anything took. What a point costs is counted instead: the floating-point operations of
-one batch and the number of calls, at rates of an ordinary processor (``docs/explanation/fast.md`` has the measurements
-behind the thresholds). The true speed may be off by a factor of three; the order of the plans rarely is.
+one batch and the number of calls, at rates of an ordinary processor (``docs/measured.md`` has the measurements behind
+the thresholds). The true speed may be off by a factor of three; the order of the plans rarely is.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ MANY = 0.5
 """Share of the grid from which on a surface is called rough."""
 
 USUAL = 0.1
-"""Share of the grid that a surface usually takes, see the table in ``docs/explanation/fast.md``."""
+"""Share of the grid that a surface usually takes, see the table in ``docs/measured.md``."""
 
 MOST = 500
 """New points between two fits, at most."""
