@@ -114,14 +114,31 @@ class Stage:
             _aim(plotter, view)
             plotter.render()
             image = np.asarray(plotter.screenshot(return_img=True, transparent_background=False))[..., :3]
-            depth = np.asarray(plotter.get_image_depth())
+            covered = _covered(plotter)
             if actor is not None:
                 plotter.remove_actor(actor, render=False)
-        return _reduced(image, np.isfinite(depth))
+        return _reduced(image, covered)
 
     def close(self) -> None:
         """Free what the window holds."""
         self._plotter.close()
+
+
+def _covered(plotter: Any) -> np.ndarray:
+    """Which pixels show something, bool [height, width]; pyvista's own reading of depths renders the picture again."""
+    from vtkmodules.util.numpy_support import vtk_to_numpy
+    from vtkmodules.vtkRenderingCore import vtkWindowToImageFilter
+
+    reading = vtkWindowToImageFilter()
+    reading.SetInput(plotter.render_window)
+    reading.ReadFrontBufferOff()
+    reading.SetInputBufferTypeToZBuffer()
+    reading.ShouldRerenderOff()
+    reading.Update()
+    found = reading.GetOutput()
+    width, height, _ = found.GetDimensions()
+    depths: np.ndarray = vtk_to_numpy(found.GetPointData().GetScalars())  # type: ignore[no-untyped-call]
+    return np.asarray(depths.reshape(height, width)[::-1] < 1.0)
 
 
 def _vertices(pixels: tuple[int, int], density: float) -> int:
