@@ -3,7 +3,7 @@
 None of those libraries is imported: layers are recognised by the names of their classes and tensors.
 
 - **Linear layers stored [in, out]** (``Conv1D`` of transformers): columns. Their scale is as free as that of the rows
-of ``nn.Linear``.
+  of ``nn.Linear``.
 - **Stacks of experts** [experts, out, in]: each output unit of each expert; a whole expert is a layer. The rows of the
   down projection are output units; between up and down projection the same freedom holds as in any two layers.
 - **Mamba**: ``A_log`` holds logarithms of decay rates, for each channel and state. Their scale is meaningful and not
