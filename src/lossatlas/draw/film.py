@@ -30,6 +30,8 @@ from lossatlas.oneline import first_line
 __all__ = ["Film", "Grow", "Morph", "Turn", "Walked", "Zoom", "animate"]
 
 _PATIENCE = 2.0
+_LIKE_PATHS = (1, 4, 3, 7)
+"""The lines of a theme that have the hues of paths on a map, so that a run has one colour in a film."""
 
 
 class Film(Protocol):
@@ -182,7 +184,7 @@ def _losses(paths: Sequence[upon.Path], view: View) -> Plot | None:
                 x=clock(one.along)[0],
                 y=one.along[name],
                 label=one.label or f"run {place + 1}",
-                color=place,
+                color=_LIKE_PATHS[place % len(_LIKE_PATHS)],
                 style="both",
             )
             for place, one, name in known
