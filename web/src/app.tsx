@@ -1,4 +1,4 @@
-/** How do the pictures of a page stand together? One state, one cursor, one range for all. */
+/** How do the pictures of a page belong together? By one state, one cursor and one range for all. */
 
 import { options, type ComponentChildren } from "preact";
 import { useEffect, useMemo, useReducer, useRef } from "preact/hooks";
@@ -48,7 +48,7 @@ function Readout({ content, state }: { content: Content; state: State }) {
     <output id="readout" aria-live="polite">
       {words.length === 0 && <p class="hint">Point at a picture: the same place is marked in all of them. Click a map to keep it, or walk with the arrow keys.</p>}
       {words.map((line, n) => <p key={n} dir="auto">{line}</p>)}
-      {state.kept && <p class="hint">Kept; click the map or press Escape to let it go.</p>}
+      {state.kept && <p class="hint">Held; click the map or press Escape to release it.</p>}
     </output>
   );
 }
@@ -81,10 +81,10 @@ function Mark({ symbol, colour }: { symbol: Places["symbol"]; colour: string }) 
   return <svg width="16" height="16" viewBox="0 0 16 16" aria-hidden="true"><path d={steps.join("")} fill={colour} stroke="#000" stroke-width="0.8" /></svg>;
 }
 
-/** So many regions of a layer are named in its legend; all are in the table. */
+/** How many regions of a layer are named in its legend; the table has all of them. */
 const NAMED = 8;
 
-/** What the regions that are seen are, in colours and in words. */
+/** The regions that are shown, in colours and in words. */
 function Legend({ content, state }: { content: Content; state: State }) {
   const found = content.blocks.flatMap((block) => seen(block, state).map((layer) => ({ block, layer })));
   return (
@@ -131,7 +131,7 @@ function Table({ content, state }: { content: Content; state: State }) {
   );
 }
 
-/** What one panel is given: all of them the same, but for what is not shared. */
+/** What one panel is given: the same for all, except for what is not shared. */
 function panel(content: Content, state: State, shown: Shown, change: (what: Change) => void, block: Block, index: number) {
   const several = content.blocks.length > 1;
   const own = several && !state.oneRange ? ownShown(content, state, index) : shown;
@@ -148,7 +148,7 @@ function titles(content: Content): string {
   return [...new Set([...content.blocks, ...content.curves].map((one) => one.title))].join(" · ") || "Loss landscape";
 }
 
-/** Draw whatever changes before the next line, until the answer is called: a browser that prints waits for no frame. */
+/** Draw whatever changes at once, until the returned function is called: a printing browser waits for no frame. */
 function atOnce(): () => void {
   const now = (work: () => void): void => work();
   const { debounceRendering, requestAnimationFrame } = options;
@@ -160,7 +160,7 @@ function atOnce(): () => void {
   };
 }
 
-/** A dark page is printed on white paper, and dark again afterwards; a page of another width is drawn anew for it. */
+/** A dark page is printed on white paper, and dark again afterwards; a page of another width is redrawn for it. */
 function onPaper(latest: { current: State }, change: (what: Change) => void): () => void {
   let dark = false;
   let slow = (): void => undefined;
@@ -184,7 +184,7 @@ function onPaper(latest: { current: State }, change: (what: Change) => void): ()
   };
 }
 
-/** What a page that is served adds: how far a run is, and figures. */
+/** What a served page adds: the progress of a run, and figures. */
 export type Extra = (content: Content, state: State, shown: Shown) => ComponentChildren;
 
 export function App({ content: from, extra, host = document.documentElement }: { content: Content; extra?: Extra; host?: HTMLElement }) {
@@ -227,7 +227,7 @@ export function App({ content: from, extra, host = document.documentElement }: {
         {each.map((own) => (
           <section class="card" key={own.index}>
             <h2 dir="auto">{own.block.title}{own.block.note && <small> {own.block.note}</small>}</h2>
-            {state.derive !== "side by side" && <p class="small">Made of the values of two landscapes; no network was measured here.</p>}
+            {state.derive !== "side by side" && <p class="small">Computed from the values of two landscapes; no network was measured here.</p>}
             {!state.oneRange && content.blocks.length > 1 && <Colourbar {...own} />}
             <div class="plots">
               <Solid {...own} cameras={kept} arrived={arrived} />

@@ -53,14 +53,14 @@ export function Colourbar({ content, state, shown }: Given) {
   return <Bar id="ramp" words={label(content, state)} stops={content.maps[palette(content, state)]!} shown={shown} />;
 }
 
-/** The scale of the map of curvature that lies over the panel, where one does. */
+/** The scale of the map of curvature that lies over the panel, if there is one. */
 export function RatioBar({ content, state }: Pick<Given, "content" | "state">) {
   const found = content.blocks.find((block) => block.ratio)?.ratio;
   if (!found || !state.tints.includes(RATIO)) return null;
   return (
     <div id="ratio-scale">
       <Bar id="ratio-ramp" words={RATIO} stops={content.maps[RATIO_COLOURS]!} shown={ratioRange(found)} />
-      <p class="small">Of all directions, not of this plane alone. The cells of the map as they are; clear where one has no value.</p>
+      <p class="small">Over all directions, not just those of this plane. Each cell of the map is shown as it is; one without a value is left clear.</p>
     </div>
   );
 }
@@ -71,7 +71,7 @@ const APART = 4;
 function Bar({ id, words, stops, shown }: { id: string; words: string; stops: string[]; shown: Shown }) {
   const part = (tick: number): number => (tick - shown.bottom) / (shown.top - shown.bottom || 1);
   const [ticks, width] = useWidth();
-  // A label that would lie upon the one before is left out.
+  // A label that would overlap the one before is left out.
   useLayoutEffect(() => {
     let end = -Infinity;
     for (const one of ticks.current!.querySelectorAll("span")) {
@@ -99,7 +99,7 @@ function Bar({ id, words, stops, shown }: { id: string; words: string; stops: st
   );
 }
 
-/** Regions that can be seen upon the panels. */
+/** Regions that can be shown on the panels. */
 function Layers({ content, state, change }: Omit<Given, "shown">) {
   const names = named(content);
   if (!names.length) return null;
@@ -113,7 +113,7 @@ function Layers({ content, state, change }: Omit<Given, "shown">) {
   );
 }
 
-/** What panels share, and what is made of two of them. */
+/** What panels share, and what is made from two of them. */
 function Comparison({ content, state, change }: Omit<Given, "shown">) {
   if (content.blocks.length < 2) return null;
   const pair = comparable(content);

@@ -37,7 +37,7 @@ export interface Block {
   status: { shape: number[]; data: Uint8Array };
   values: Record<string, Numbers>;
   errors: Record<string, Record<string, Numbers>>;
-  /** Regions that a reader may choose to see, as basins; of blocks with two axes. */
+  /** Regions that a reader may show, such as basins; for blocks with two axes. */
   layers?: Layer[];
   /** A map of curvature of the same plane, on its own grid. */
   ratio?: RatioMap;
@@ -58,7 +58,7 @@ export interface Layer {
   regions: string[];
   /** [j, i], the number of the region; 255 for none. */
   cells: { shape: number[]; data: Uint8Array };
-  /** Single places, as minima. */
+  /** Single places, such as minima. */
   marks: Pick<Places, "label" | "x" | "y" | "words" | "symbol">[];
 }
 
@@ -99,9 +99,9 @@ export interface Places extends Common {
 export interface Regions extends Common {
   kind: "regions";
   cells: Numbers;
-  /** One for each region, over and over; left out, those of the content. */
+  /** One for each region, repeated in turn; if left out, those of the content. */
   colours?: string[];
-  /** Each cell in its own colour alone, with no lines between them. */
+  /** Each cell only in its own colour, with no lines between cells. */
   plain?: boolean;
 }
 export type Overlay = Way | Places | Regions;
@@ -153,7 +153,7 @@ function isPacked(part: object): part is Packed {
   return Array.isArray((part as { $?: unknown }).$) && Object.keys(part).length === 1;
 }
 
-/** Arrays of one dimension become typed arrays, those of more keep their shape beside them. */
+/** One-dimensional arrays become typed arrays; others keep their shape beside them. */
 export function unpack(content: unknown, bytes: ArrayBuffer): Content {
   const opened = (part: unknown): unknown => {
     if (Array.isArray(part)) return part.map(opened);
@@ -176,7 +176,7 @@ export function bytesOf(base64: string): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-/** The content that stands inside the page; nothing where the page is served. */
+/** The content embedded in the page; nothing if the page is served. */
 export function inside(page: Document): Content | null {
   const words = page.getElementById("data")?.textContent;
   if (!words) return null;

@@ -1,11 +1,11 @@
-/** How does the page come by the script that draws reliefs? Out of its own text, from its server, or it is there. */
+/** Where does the page get the script that draws reliefs? From its own text, from its server, or it is already there. */
 
 import { bytesOf } from "./data";
 import type { Third } from "./third";
 
 let asked: Promise<Third> | null = null;
 
-/** What third.ts gives, fetched once for all reliefs; rejected where it does not come, and then asked for again. */
+/** What third.ts gives, fetched once for all reliefs; rejected if it does not arrive, and then requested again. */
 export function third(): Promise<Third> {
   return (asked ??= fetched().catch((fault: unknown) => {
     asked = null;
@@ -13,7 +13,7 @@ export function third(): Promise<Third> {
   }));
 }
 
-/** Where the script has left it; in a notebook both scripts are one, and it is there from the beginning. */
+/** Where the script has left it; in a notebook both scripts are one, and it is there from the start. */
 function there(): Third | undefined {
   return (globalThis as { lossatlasThird?: Third }).lossatlasThird;
 }
@@ -25,11 +25,11 @@ async function fetched(): Promise<Third> {
     await (packed ? inside(await unpacked(packed)) : served());
   }
   const found = there();
-  if (!found) throw new Error("the script of the third dimension was not run");
+  if (!found) throw new Error("the script for three dimensions was not run");
   return found;
 }
 
-/** The text of the script stands last on the page, so that what is flat need not wait for it. */
+/** The text of the script comes last on the page, so that flat pictures need not wait for it. */
 function parsed(): Promise<void> {
   if (document.readyState !== "loading") return Promise.resolve();
   return new Promise((done) => document.addEventListener("DOMContentLoaded", () => done(), { once: true }));
@@ -40,7 +40,7 @@ async function unpacked(packed: string): Promise<string> {
   return new Response(plain).text();
 }
 
-/** Run by the policy of the page, which names this very text by its hash. */
+/** Allowed by the page's policy, which names exactly this text by its hash. */
 function inside(code: string): void {
   const script = document.createElement("script");
   script.textContent = code;

@@ -1,4 +1,4 @@
-/** What lies between landscapes on one grid? Their difference, or a mixture of two: made of their values, measured by nobody. */
+/** What lies between landscapes on one grid? Their difference, or a mixture of two: computed from their values, not measured. */
 
 import type { Block, Content, Look, Numbers } from "./data";
 import { between, number } from "./ranges";
@@ -35,7 +35,7 @@ function around(values: Float64Array, words: string): Look {
   return { ...between(base, -(most || 1), most || 1, words), clipped: false };
 }
 
-/** The content with one panel in place of all: b − a, or a on its way to b. */
+/** The content with one panel in place of all: b − a, or a mixture on the way from a to b. */
 export function derived(content: Content, state: State): Content {
   const { derive, first, second, part } = state;
   const [a, b] = [content.blocks[first], content.blocks[second]];
@@ -57,7 +57,7 @@ export function derived(content: Content, state: State): Content {
   return { ...content, blocks: [block], overlays, looks, first: looks[`linear|whole|${content.value}`]!, log: false, clip: false, colours, facts: [], caption: {} };
 }
 
-/** The limits of one panel alone, where axes are not shared. */
+/** The limits of a single panel, if axes are not shared. */
 export function alone(content: Content, index: number): Content {
   const block = content.blocks[index]!;
   const limits = Object.fromEntries(block.axes.map((axis): [string, [number, number]] => [axis.name, [axis.coordinates[0]!, axis.coordinates[axis.coordinates.length - 1]!]]));

@@ -30,7 +30,7 @@ export interface Drawing {
   tints: Tint[];
 }
 
-/** Whether two drawings have the same surface, so that only what lies upon it differs. */
+/** Whether two drawings have the same surface, so that only what lies on it differs. */
 export function alike(a: Drawing, b: Drawing): boolean {
   const named = ["shown", "palette", "depth", "ink", "faint", "contours", "floor", "smooth"] as const;
   const same = a.field.block === b.field.block && a.field.value === b.field.value && a.field.layer === b.field.layer;

@@ -48,13 +48,13 @@ export class Field {
     return this.values[this.place(i, j)]!;
   }
 
-  /** The value of a cell where there is one to draw, otherwise NaN. */
+  /** The value of a cell if there is one to draw, otherwise NaN. */
   at(i: number, j: number): number {
     const value = this.raw(i, j);
     return Number.isFinite(value) && HAS_VALUES.has(this.status(i, j)) ? value : NaN;
   }
 
-  /** The status of a cell that has no value to draw; 0 is "not sampled"; null where it has one. */
+  /** The status of a cell that has no value to draw; 0 is "not sampled"; null if it has one. */
   empty(i: number, j: number): number | null {
     if (Number.isFinite(this.at(i, j))) return null;
     const status = this.status(i, j);
@@ -93,7 +93,7 @@ export function unsampled(block: Block): boolean {
   return block.status.data.every((status) => status === 0);
 }
 
-/** A corner that is not part of the mixture does not count, also where it is NaN. */
+/** A corner that is not part of the mixture does not count, even if it is NaN. */
 function mixed(a: number, b: number, part: number): number {
   return part === 0 ? a : part === 1 ? b : a + part * (b - a);
 }
@@ -131,7 +131,7 @@ export function position(axis: Axis, coordinate: number): string {
   return `${axis.name} ${number(coordinate, 5)}${length}`;
 }
 
-/** How far a place lies from the centre in parameter norm; nothing where a length is unknown or axes are not at right angles. */
+/** How far a place lies from the centre in parameter norm; nothing if a length is unknown or axes are not at right angles. */
 export function distance(axes: Axis[], place: number[], cosine: number | null): number | null {
   if (axes.some((axis) => axis.length === null)) return null;
   const steps = axes.map((axis, n) => axis.length! * place[n]!);
@@ -143,7 +143,7 @@ export function distance(axes: Axis[], place: number[], cosine: number | null): 
   return Math.sqrt(Math.max(0, square));
 }
 
-/** Every value of a cell in words, each with its status and what is said of its error. */
+/** Every value of a cell in words, each with its status and what is known about its error. */
 export function measured(content: Content, block: Block, layer: number, cell: Cell): string[] {
   const nx = block.axes[0]!.coordinates.length;
   const ny = block.axes[1]!.coordinates.length;

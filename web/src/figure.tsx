@@ -1,4 +1,4 @@
-/** How does what is seen become a figure of a paper? Drawn by the same code as `lossatlas draw`, with the words to repeat it. */
+/** How does what is on screen become a figure for a paper? Drawn by the same code as `lossatlas draw`, with the command that repeats it. */
 
 import { useState } from "preact/hooks";
 import type { Content } from "./data";
@@ -9,13 +9,13 @@ import { clipped, logarithmic, type State } from "./state";
 
 export type Fields = Record<string, string | number | boolean>;
 
-/** What a reader may say of the page a figure is set on, by the names of the fields of Paper; left out where empty. */
+/** What a reader may set about a figure's page, by the names of the fields of Paper; left out if empty. */
 const NUMBERS = ["font_size", "levels"];
 
-/** What is set on paper alone, as `lossatlas draw` has it. */
+/** What applies only on paper, as in `lossatlas draw`. */
 const PRINTED = ["width", "height", "font", "font_size", "x_label", "y_label", "letters", "caption"];
 
-/** What of the reader's choices a View has a field for. */
+/** The reader's choices for which a View has a field. */
 export function fields(content: Content, state: State, shown: Shown, kind: string, paper: Record<string, string>): Fields {
   const found: Fields = { value: state.value, kind };
   found["scale"] = logarithmic(content, state) ? "log" : "linear";

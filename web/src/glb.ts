@@ -1,4 +1,4 @@
-/** How does a relief leave the page as a solid thing? A glb, as Blender and other programs read it. */
+/** How does a relief leave the page as a solid? As a glb, which Blender and other programs read. */
 
 import { joined } from "./save";
 
@@ -20,7 +20,7 @@ function upright(points: Float32Array): Float32Array {
   return out;
 }
 
-/** Colours of glTF are those of light, not of screens. */
+/** glTF takes linear colours, not those of screens. */
 function light(colour: number): number {
   return colour <= 0.04045 ? colour / 12.92 : ((colour + 0.055) / 1.055) ** 2.4;
 }
@@ -34,7 +34,7 @@ function ends(points: Float32Array): { min: number[]; max: number[] } {
   return { min, max };
 }
 
-/** Binary glTF 2.0: a header, the words as JSON, and the arrays; several surfaces stand beside each other. */
+/** Binary glTF 2.0: a header, the words as JSON, and the arrays; several surfaces stand side by side. */
 export function glb(shapes: Shape[]): Uint8Array<ArrayBuffer> {
   const arrays: Uint8Array[] = [];
   const [bufferViews, accessors]: [object[], object[]] = [[], []];

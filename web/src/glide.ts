@@ -1,4 +1,4 @@
-/** How does a page follow what grows without a jump? What is unchanged stays the same object, and paths glide to their new places. */
+/** How does a page follow growing content without a jump? What is unchanged stays the same object, and paths glide to their new places. */
 
 import type { Block, Content, Way } from "./data";
 import { unsampled } from "./field";

@@ -1,17 +1,17 @@
-/** Can the browser draw in three dimensions, and with a graphics card? Asked beside the page, which does not wait. */
+/** Can the browser draw in three dimensions, and with a graphics card? Found out in the background, without delaying the page. */
 
-// Without a graphics card the first context of a browser takes half a second to make; in a worker nobody waits for it.
+// Without a graphics card, a browser's first context takes half a second to make; in a worker nothing waits for it.
 const ASK = `const context = new OffscreenCanvas(1, 1).getContext("webgl2");
 const told = context && context.getExtension("WEBGL_debug_renderer_info");
 postMessage(told ? context.getParameter(told.UNMASKED_RENDERER_WEBGL) : "");
 if (context) context.getExtension("WEBGL_lose_context")?.loseContext();`;
 
-/** A browser that answers no worker is asked on the page itself after so many milliseconds. */
+/** If the worker does not answer within this many milliseconds, the page itself is tried. */
 const PATIENCE = 4000;
 
 let known: Promise<void> | null = null;
 
-/** Resolves when a context can be made without a long wait, or when it is not known whether it can. */
+/** Resolves when a context can be made without a long wait, or when that cannot be found out. */
 export function graphics(): Promise<void> {
   return (known ??= new Promise((resolve) => {
     try {
@@ -30,17 +30,17 @@ export function graphics(): Promise<void> {
   }));
 }
 
-/** Whether a context is drawn without a graphics card, as far as it says so. */
+/** Whether a context is drawn without a graphics card, as far as it reveals that. */
 export function inSoftware(context: WebGLRenderingContext | WebGL2RenderingContext): boolean {
   const told = context.getExtension("WEBGL_debug_renderer_info");
   const name = told ? String(context.getParameter(told.UNMASKED_RENDERER_WEBGL)) : "";
   return /swiftshader|llvmpipe|softpipe|software|basic render/i.test(name);
 }
 
-/** So many milliseconds pass between two looks whether a graphics card has finished. */
+/** Milliseconds between two checks whether a graphics card has finished. */
 const BETWEEN = 4;
 
-/** Once all that a context was asked to draw is drawn, without which the next picture of the page waits for it. */
+/** Resolves once all that a context was asked to draw is drawn; otherwise the next picture of the page would wait for it. */
 export function finished(context: WebGL2RenderingContext): Promise<void> {
   const mark = context.fenceSync(context.SYNC_GPU_COMMANDS_COMPLETE, 0);
   context.flush();

@@ -1,4 +1,4 @@
-/** Which triangles and lines is a surface made of? Built in steps, so that a page goes on answering meanwhile. */
+/** Which triangles and lines is a surface made of? Built in steps, so that the page stays responsive. */
 
 import { BufferAttribute, BufferGeometry, CanvasTexture, Group, LinearFilter, Mesh } from "three";
 import { Box, FLOOR, TALL, type Drawing } from "./drawing";
@@ -10,7 +10,7 @@ import { addBorders, tinting } from "./tint";
 export interface Ground {
   /** All of it. */
   group: Group;
-  /** What a coarser surface stands in for while it moves. */
+  /** The coarser surface that stands in for it while it moves. */
   full: Group;
   mesh: Mesh;
   fine: Grid;

@@ -1,4 +1,4 @@
-/** What else can be drawn over the same plane? The errors that are known of each value, and regions as basins. */
+/** What else can be drawn over the same plane? The known errors of each value, and regions such as basins. */
 
 import type { Block, Content, Layer, Look, Numbers, Overlay, Places, Regions } from "./data";
 import { between, number } from "./ranges";
@@ -13,7 +13,7 @@ export function named(content: Content): string[] {
   return [...new Set(content.blocks.flatMap((block) => [...(block.layers ?? []).map((one) => one.name), ...(block.ratio ? [RATIO] : [])]))];
 }
 
-/** The layers of a panel that are seen. */
+/** The layers of a panel that are shown. */
 export function seen(block: Block, state: State): Layer[] {
   return (block.layers ?? []).filter((one) => state.tints.includes(one.name));
 }
@@ -35,19 +35,19 @@ function upon(layer: Layer, panel: number): Overlay[] {
   const data = Float64Array.from(layer.cells.data, (region) => (region === 255 ? -1 : region));
   const regions: Regions = { kind: "regions", panel, label: "", cells: { shape: layer.cells.shape, data }, ...(COLOURS[layer.name] && { colours: COLOURS[layer.name]! }) };
   const places = layer.marks.map((mark): Places => ({ ...mark, kind: "points", panel, label: "", colour: MARKS[mark.label] ?? "#ffffff" }));
-  const parted = layer.regions.length > 1; // one region alone parts nothing, and would only dull the colours
+  const parted = layer.regions.length > 1; // a single region separates nothing, and would only dull the colours
   const found = [...(parted ? [regions] : []), ...places];
   made.set(layer, found);
   return found;
 }
 
-/** The content with the layers that are seen below all that lies upon its panels. */
+/** The content, with the layers that are shown below all that lies on its panels. */
 export function tinted(content: Content, state: State): Content {
   const below = content.blocks.flatMap((block, panel) => [...(block.ratio && state.tints.includes(RATIO) ? [ratioUpon(content, block, panel)] : []), ...seen(block, state).flatMap((one) => upon(one, panel))]);
   return below.length ? { ...content, overlays: [...below, ...content.overlays] } : content;
 }
 
-/** What region of each layer a cell lies in, in words. */
+/** Which region of each layer a cell lies in, in words. */
 export function inWords(block: Block, state: State, i: number, j: number): string[] {
   const regions = seen(block, state).filter((one) => one.regions.length).map((one) => one.regions[one.cells.data[j * block.axes[0]!.coordinates.length + i]!] ?? `${one.name}: in no region`);
   return block.ratio && state.tints.includes(RATIO) ? [...regions, ratioWords(block, block.ratio, i, j)] : regions;
@@ -68,7 +68,7 @@ export function range(rows: Float64Array[], log: boolean, label: string): Look {
   return { ...between(base, low, high, `${label} from ${number(low, 4)} to ${number(high, 4)}, ${scale === "log" ? "logarithmic" : "linear"} scale.`), clipped: false };
 }
 
-/** The content with every error that all panels know as a layer: "loss: standard error". */
+/** The content with every error that all panels have as a layer: "loss: standard error". */
 export function layered(content: Content): Content {
   const [first] = content.blocks;
   if (!first) return { ...content, layers: [] };

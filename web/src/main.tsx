@@ -1,4 +1,4 @@
-/** Where does the page begin? With the data inside it, with those of the server that sent it, or in a cell of a notebook. */
+/** Where does the page begin? With the data inside it, with data from its server, or in a cell of a notebook. */
 
 import { render } from "preact";
 import { App } from "./app";

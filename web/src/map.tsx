@@ -41,7 +41,7 @@ function frame(content: Content, block: Block, width: number): { px: (x: number)
 
 type Frame = ReturnType<typeof frame>;
 
-/** What takes long to work out of a map, before its canvas is touched. */
+/** What takes long to compute for a map, before its canvas is touched. */
 interface Worked {
   colours: HTMLCanvasElement | null;
   shape: Shaped | null;
@@ -128,8 +128,8 @@ function drawMarks(context: CanvasRenderingContext2D, given: Given, field: Field
   context.save();
   context.beginPath();
   context.rect(MARGIN.left, MARGIN.top, ...at.inner);
-  context.clip(); // a path may leave the plane's piece that is shown
-  const words: [number, number, number][] = []; // left, line and right of what is written already
+  context.clip(); // a path may leave the part of the plane that is shown
+  const words: [number, number, number][] = []; // left, line and right of what has been written already
   for (const one of upon(content, given.index)) drawOverlay(context, content, state, one, field, at, words);
   context.restore();
   if (field.block.centre) {
@@ -174,7 +174,7 @@ function drawOverlay(context: CanvasRenderingContext2D, content: Content, state:
       context.stroke();
     }
     if (!one.words[n]) continue;
-    // White upon colours, ink where there are none.
+    // White on colours, ink where there are none.
     const bare = uncoloured(content, field, one.x[n]!, one.y[n]!);
     const { ink, paper } = theme(content, state);
     context.lineWidth = 3;
@@ -182,7 +182,7 @@ function drawOverlay(context: CanvasRenderingContext2D, content: Content, state:
     context.fillStyle = bare ? ink : "#fff";
     const right = x > at.px.call(null, content.limits[field.axis(0).name]![1]) - 90;
     context.textAlign = right ? "right" : "left";
-    // Above the point, else below it, else not at all: words upon words say nothing.
+    // Above the point, else below it, else not at all: overlapping words are illegible.
     const wide = context.measureText(one.words[n]!).width;
     const begins = right ? x - 8 - wide : x + 8;
     const line = [y - 7, y + 16].find((at) => words.every(([a, b, end]) => Math.abs(b - at) > 12 || a > begins + wide || end < begins));
@@ -199,7 +199,7 @@ function uncoloured(content: Content, field: Field, x: number, y: number): boole
   return content.kind === "contour" || field.empty(i, j) !== null;
 }
 
-/** The head of an arrow, never so small that nobody sees it. */
+/** The head of an arrow, never too small to be seen. */
 function drawHead(context: CanvasRenderingContext2D, from: [number, number], tip: [number, number], colour: string): void {
   const [dx, dy] = [tip[0] - from[0], tip[1] - from[1]];
   const far = Math.hypot(dx, dy) || 1;
@@ -282,7 +282,7 @@ function drawCursor(canvas: HTMLCanvasElement, given: Given, at: Frame, density:
 export function useWidth(): [{ current: HTMLDivElement | null }, number] {
   const box = useRef<HTMLDivElement | null>(null);
   const [width, setWidth] = useState(0);
-  // Known before the first frame, so that nothing moves once it is seen.
+  // Known before the first frame, so that nothing moves once it is shown.
   useLayoutEffect(() => {
     if (!box.current) return;
     setWidth(Math.floor(box.current.getBoundingClientRect().width));
@@ -343,7 +343,7 @@ export function Map2D(given: Given) {
     const [i, j] = state.place ? [clamp(from.i + far * turn[0], field.nx), clamp(from.j + far * turn[1], field.ny)] : [from.i, from.j];
     go(field.x[i]!, field.y[j]!, true);
   };
-  const words = `Map of ${label(content, state)} over ${block.axes[0]!.name} and ${block.axes[1]!.name}, ${block.title}. Arrow keys move the cursor, Escape lets it go.`;
+  const words = `Map of ${label(content, state)} over ${block.axes[0]!.name} and ${block.axes[1]!.name}, ${block.title}. Arrow keys move the cursor, Escape releases it.`;
   return (
     <div class="map" ref={box}>
       <div class="stack" style={{ width: `${full}px`, height: `${at.height}px` }}>

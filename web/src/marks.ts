@@ -1,4 +1,4 @@
-/** What lies upon a relief? Evaluated points, lonely ones, paths with their networks above them, and single places. */
+/** What lies on a relief? Evaluated points, isolated ones, paths with their networks above them, and single places. */
 
 import { BufferAttribute, BufferGeometry, DoubleSide, Line, LineBasicMaterial, Mesh, MeshBasicMaterial, type Group } from "three";
 import type { Overlay, Way } from "./data";
@@ -22,7 +22,7 @@ export interface Marked {
   placed: (points: ArrayLike<number>, lift?: number) => Float32Array;
 }
 
-/** Threads from the surface to the networks themselves, at most so many. */
+/** The largest number of threads from the surface to the networks themselves. */
 const THREADS = 60;
 
 export function addMarks(into: Group, given: Marked): void {
@@ -64,7 +64,7 @@ function alone(field: Field, raised: Float64Array, i: number, j: number): boolea
   return true;
 }
 
-/** The head of an arrow as two facets upon the surface: its tip, and its corners on the left and the right of the way. */
+/** The head of an arrow as two facets on the surface: its tip, and its corners on the left and the right of the path. */
 function addHeads(into: Group, given: Marked, one: Way, last: number, high: (x: number, y: number, n: number) => number): void {
   const found: number[] = [];
   const [u, v] = [unit(given.field.x), unit(given.field.y) / given.depth]; // what is as long on both axes of the box
@@ -90,7 +90,7 @@ function addPath(into: Group, given: Marked, one: Way, clipped: Float64Array): v
   const count = time === null ? one.x.length : Math.round(time * (one.x.length - 1)) + 1;
   const own = ownLoss(one);
   const told = one.along["loss in training"];
-  // Without a surface the path stands at its own loss, and where that is not evaluated yet, at that of training.
+  // Without a surface the path is drawn at its own loss or, where that is not evaluated yet, at that of training.
   const above = (n: number): number => height(bare && !Number.isFinite(own?.[n]) ? (told?.[n] ?? NaN) : (own?.[n] ?? NaN), shown);
   const onSurface = (x: number, y: number): number => field.between(clipped, x, y);
   const bare = clipped.every((z) => Number.isNaN(z));

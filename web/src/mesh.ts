@@ -1,6 +1,6 @@
 /** Where does a surface end, and where do its contour lines run? Triangles over a grid, cut at the clip, made in steps. */
 
-/** Triangles, or points of a surface, that are worked on between two looks at the clock. */
+/** Triangles, or points of a surface, that are processed between two looks at the clock. */
 export const AT_ONCE = 512;
 /** Rows of a grid, the same. */
 const ROWS = 2;
@@ -131,7 +131,7 @@ export function* refined(grid: Grid, times: number): Generator<void, Grid> {
   return { x, y, z };
 }
 
-/** Every so many points of a grid, the outer ones included: enough while it moves. */
+/** Every n-th point of a grid, the outer ones included: enough while it moves. */
 export function thinned(grid: Grid, most: number): Grid {
   const picked = (count: number): number[] => {
     const step = Math.max(1, Math.ceil((count - 1) / (most - 1)));
@@ -147,7 +147,7 @@ export function thinned(grid: Grid, most: number): Grid {
   };
 }
 
-/** Two triangles for each whole cell, parted along its flatter diagonal. */
+/** Two triangles for each whole cell, split along its flatter diagonal. */
 function* halves(grid: Grid): Generator<void, Uint32Array> {
   const [nx, ny] = [grid.x.length, grid.y.length];
   const z = grid.z;

@@ -1,4 +1,4 @@
-/** How much is left out while a picture moves? Nothing where the machine is quick enough; all of it comes back at rest. */
+/** How much is left out while a picture moves? Nothing if the machine is fast enough; all of it returns at rest. */
 
 /** Frames that take longer than this are too slow: a thirtieth of a second. */
 const SLOW = 34;
@@ -8,7 +8,7 @@ export const LAST = 3;
 export class Motion {
   /** 0: all facets and pixels; 1 and 2: fewer facets; the last: fewer still, no lines, and fewer pixels. */
   level = 0;
-  /** Whether the eye has moved a moment ago. */
+  /** Whether the eye moved a moment ago. */
   moving = false;
   private usual = 0;
   private slow = 0;
@@ -21,7 +21,7 @@ export class Motion {
   /** The eye has moved. */
   moved(): void {
     clearTimeout(this.rest);
-    // Where a frame takes long, a pause between two of them is no rest yet.
+    // If a frame takes long, a pause between two of them is not yet rest.
     this.rest = setTimeout(() => this.settle(), REST + 3 * Math.min(this.took, 300));
     if (this.last === 0) {
       this.last = performance.now();
@@ -43,7 +43,7 @@ export class Motion {
     this.to(this.usual, true);
   }
 
-  /** Another surface may be quicker; where it is surely not, it begins with another level. */
+  /** Another surface may be faster; if it surely is not, it begins at another level. */
   restart(level = 0): void {
     this.usual = level;
     this.to(this.moving ? level : 0, this.moving);

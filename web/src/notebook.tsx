@@ -1,4 +1,4 @@
-/** How does a landscape stand in a cell of a notebook? In a tree of its own, so that neither changes the other's style. */
+/** How is a landscape embedded in a cell of a notebook? In a tree of its own, so that neither changes the other's style. */
 
 import { render } from "preact";
 import { App } from "./app";
@@ -28,7 +28,7 @@ function Caption({ content }: { content: Content }) {
   );
 }
 
-/** Draw into an element; the answer takes everything away again. */
+/** Draw into an element; the returned function removes everything again. */
 export function Notebook(model: Model, element: HTMLElement): () => void {
   const content = unpack(JSON.parse(model.get("words") as string), bytes(model.get("arrays")));
   const root = element.shadowRoot ?? element.attachShadow({ mode: "open" });
@@ -38,7 +38,7 @@ export function Notebook(model: Model, element: HTMLElement): () => void {
   const page = document.createElement("div");
   page.className = "page";
   root.replaceChildren(page);
-  // A key that turns a relief is no command of the notebook.
+  // A key that turns a relief must not be a command of the notebook.
   const stop = (event: Event): void => event.stopPropagation();
   page.addEventListener("keydown", stop);
   render(<><App content={content} host={element} /><Caption content={content} /></>, page);

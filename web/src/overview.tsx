@@ -10,7 +10,7 @@ import { height, number } from "./ranges";
 import { pictureOf, runs, scene, type Card } from "./server";
 import { whole } from "./slices";
 
-/** Small pictures are asked for one after the other, and only once they are seen. */
+/** Small pictures are requested one after the other, and only once they are visible. */
 let line: Promise<unknown> = Promise.resolve();
 
 async function small(card: Card, into: HTMLCanvasElement): Promise<void> {
@@ -86,7 +86,7 @@ const ORDERS: Record<string, (a: Card, b: Card) => number> = {
   model: (a, b) => (a.model ?? "").localeCompare(b.model ?? "") || a.name.localeCompare(b.name),
 };
 
-/** What cards are put together by. */
+/** What cards are grouped by. */
 const GROUPS: Record<string, (card: Card) => string> = {
   nothing: () => "",
   folder: (card) => card.group,

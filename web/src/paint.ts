@@ -1,4 +1,4 @@
-/** Which colour has each place of a field? A picture of its heights, with marks where there is no value. */
+/** What colour does each place of a field have? A picture of its heights, with marks where there is no value. */
 
 import { edges, inside, type Field } from "./field";
 import { height, type Shown } from "./ranges";
@@ -19,7 +19,7 @@ export function ramp(points: string[]): Colours {
 
 const tables = new WeakMap<Colours, Float32Array>();
 
-/** So many colours of a map, evenly spaced: red, green and blue of each. */
+/** A number of colours of a map, evenly spaced: red, green and blue of each. */
 export function lookup(colours: Colours, count = 4096): Float32Array {
   let found = tables.get(colours);
   if (!found) {
@@ -111,11 +111,11 @@ export function hatch(context: CanvasRenderingContext2D, field: Field, px: (x: n
   context.restore();
 }
 
-/** Regions of cells: the colour of each, and a line around those that lie together. */
+/** Regions of cells: the colour of each, and a line around those that are adjacent. */
 export interface Tint {
   cells: Float64Array;
   colours: string[];
-  /** Colours that are read from a scale: nothing shines through them, and no lines part them. */
+  /** Colours that are read from a scale: opaque, and without lines between them. */
   plain?: boolean | undefined;
 }
 

@@ -22,7 +22,7 @@ interface Plot {
   lines: Line[];
   bands?: { colour: string; points: [number, number, number][] }[];
   gaps?: [number, number][];
-  /** Places that are named, as where the learning rate fell. */
+  /** Places that are named, such as where the learning rate fell. */
   named?: [number, string][];
   mark: number | null;
   name: string;

@@ -1,4 +1,4 @@
-/** Which programs does a graphics card run for a relief? Compiled beside the page before there is anything to draw. */
+/** Which programs does a graphics card run for a relief? Compiled in the background before there is anything to draw. */
 
 import { BackSide, BoxGeometry, BufferAttribute, BufferGeometry, FrontSide, Group, Line, LineBasicMaterial, Mesh, MeshBasicMaterial, Texture } from "three";
 import { clay, cloud, pieces, sheet } from "./shapes";

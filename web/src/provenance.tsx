@@ -10,7 +10,7 @@ const GROUPS: [string, (name: string) => boolean][] = [
   ["When, and by what", () => true],
 ];
 
-/** Facts in groups, those that fit none in the last. */
+/** Facts in groups; those that fit none are in the last. */
 export function parted(facts: Record<string, string>): [string, [string, string][]][] {
   const left = Object.entries(facts).filter(([name]) => !(name in AGAIN));
   return GROUPS.map(([group, holds]): [string, [string, string][]] => {

@@ -17,7 +17,7 @@ export function backward(height: number, scale: ScaleName, below: number | null)
   return height;
 }
 
-/** The height of a value: clipped to the range, or to so many ranges above it where a rim is to be cut. */
+/** The height of a value: clipped to the range, or some ranges above it if a rim is to be cut. */
 export function height(value: number, shown: Shown, beyond = 0): number {
   if (!Number.isFinite(value)) return NaN;
   const raised = forward(Math.max(value, shown.low), shown.scale, shown.linear_below);
@@ -97,7 +97,7 @@ export function percent(share: number): string {
   return `${Number(value.toPrecision(1))} %`;
 }
 
-/** What a range chosen by hand says of itself. */
+/** What a range chosen by hand says about itself. */
 export function said(label: string, low: number, high: number, scale: ScaleName, values: Iterable<number>): string {
   let above = 0;
   let under = 0;

@@ -1,4 +1,4 @@
-/** How does a map of curvature lie over a surface of the same plane? Cell by cell, nothing between them. */
+/** How is a map of curvature laid over a surface of the same plane? Cell by cell, with nothing in between. */
 
 import type { Block, Content, Look, RatioMap, Regions } from "./data";
 import { inside } from "./field";
@@ -55,7 +55,7 @@ export function ratioUpon(content: Content, block: Block, panel: number): Region
   return found;
 }
 
-/** What a cell of the surface has below it, in words. */
+/** What the map says at a cell of the surface, in words. */
 export function ratioWords(block: Block, map: RatioMap, i: number, j: number): string {
   const cell = cellOf(map, block.axes[0]!.coordinates[i]!, block.axes[1]!.coordinates[j]!);
   if (cell < 0) return "ratio: outside the map";

@@ -22,9 +22,9 @@ import { Unseen } from "./unseen";
 ColorManagement.enabled = false; // colours are mixed as the printed pictures mix them
 
 const MIDDLE = 0.14;
-/** So many points along an axis are drawn while a relief moves that is too large to move smoothly, by level of Motion. */
+/** How many points along an axis are drawn while a relief too large to move smoothly is moving, by level of Motion. */
 const FEW = [Infinity, 130, 90, 56];
-/** A larger surface begins to move thinned, where there is no graphics card. */
+/** A larger surface is thinned from the start of a movement, if there is no graphics card. */
 const MANY = 130 * 130;
 /** The light, as in draw/relief.py: from the left of the eye and above; the rest evenly from everywhere. */
 const LEFT_OF_EYE = (80 * Math.PI) / 180;
@@ -57,16 +57,16 @@ export class Relief {
   private drawing: Drawing | null = null;
   private raised: Float64Array = new Float64Array(0);
   private waiting = false;
-  /** Whether the canvas waits for its first picture, and whether that is no longer the one to be shown. */
+  /** Whether the canvas awaits its first picture, and whether that is no longer the one to be shown. */
   private unshown = true;
   private stale = false;
-  /** Whether the eye is elsewhere at once, which is no motion. */
+  /** Whether the eye jumped, which is not motion. */
   private jumps = false;
   private placed = new Vector3();
   onPose: (pose: Pose) => void = () => undefined;
   onFrame: () => void = () => undefined;
 
-  /** Of each kind of shape, so that their programs stay with the graphics card. */
+  /** One of each kind of shape, so that their programs stay on the graphics card. */
   private readonly kinds = kinds();
 
   /**
@@ -74,7 +74,7 @@ export class Relief {
    * @param slices - in which its surfaces are made.
    */
   constructor(readonly canvas: HTMLCanvasElement, private readonly slices: Slices) {
-    // Edges are smoothed by drawing more pixels than the page has: what a graphics card does is then left out.
+    // Edges are smoothed by drawing more pixels than the page has, so the graphics card's own smoothing is off.
     this.renderer = new WebGLRenderer({ canvas, antialias: false, alpha: true });
     this.unseen = new Unseen(this.renderer, this.lights);
     this.software = inSoftware(this.renderer.getContext());
@@ -86,7 +86,7 @@ export class Relief {
     this.controls = this.controlled();
   }
 
-  /** Until the programs of a first picture are compiled and have been used, each in a task of its own, so that the page does
+  /** Waits until the programs of a first picture are compiled and have been used, each in a task of its own, so that the page does
    * not stand still for them. */
   async prepared(): Promise<void> {
     const compiled: Promise<unknown>[] = [];
@@ -133,7 +133,7 @@ export class Relief {
     return this.camera.position.equals(this.placed) && this.camera.zoom === 1;
   }
 
-  /** Turn by degrees, or come nearer: what the keys do. */
+  /** Turn by degrees, or zoom: what the keys do. */
   turn(azimuth: number, elevation: number, nearer = 1): void {
     const away = this.camera.position.clone().sub(this.controls.target);
     const far = away.length() / (this.camera === this.perspective ? nearer : 1);
@@ -162,7 +162,7 @@ export class Relief {
     return { from: this.camera.position.toArray(), at: this.controls.target.toArray(), zoom: this.camera.zoom };
   }
 
-  /** Take the pose of another picture, without telling it back. */
+  /** Take the pose of another picture, without reporting back. */
   take(pose: Pose, moves = true): void {
     if (moves) this.motion.moved();
     this.camera.position.fromArray(pose.from);
@@ -178,7 +178,7 @@ export class Relief {
     this.renderer.setPixelRatio(this.density);
     this.renderer.setSize(width, tall, false);
     const ratio = width / tall;
-    // The box is seen whole also where the picture is narrow.
+    // The whole box is visible even if the picture is narrow.
     this.perspective.fov = ratio >= 1.25 ? 26 : (2 * Math.atan((Math.tan((13 * Math.PI) / 180) * 1.25) / ratio) * 180) / Math.PI;
     this.perspective.aspect = ratio;
     const half = Math.max(0.7, 0.9 / ratio);
@@ -220,7 +220,7 @@ export class Relief {
     return this.motion.moving && (this.software || this.motion.level > 0) ? own : 2;
   }
 
-  /** Draw; what stays as it was, as the surface under a path that grows, is not made again. */
+  /** Draw; what has not changed, such as the surface under a growing path, is not made again. */
   draw(drawing: Drawing): void {
     const same = this.drawing !== null && alike(this.drawing, drawing);
     this.drawing = drawing;
@@ -228,7 +228,7 @@ export class Relief {
       this.raised = heights(drawing.field, drawing.shown, 1);
       this.slices.begin(() => this.build(drawing));
     }
-    // Upon a surface that is still being made nothing is put.
+    // Nothing is put on a surface that is still being made.
     if (same && this.made) this.mark();
   }
 
@@ -248,19 +248,19 @@ export class Relief {
     if (this.unshown) yield* this.reveal();
   }
 
-  /** Each shape goes to the graphics card in a step of its own, drawn on a picture of one pixel that nobody sees. */
+  /** Each shape goes to the graphics card in a step of its own, drawn on a hidden picture of one pixel. */
   private *sent(group: Group): Work<void> {
     const shapes: Object3D[] = [];
     group.traverse((one) => void ("geometry" in one && shapes.push(one)));
     for (const one of shapes) {
-      one.frustumCulled = false; // nearly always in view, which takes longer to find out than to draw
+      one.frustumCulled = false; // nearly always in view, and checking that takes longer than drawing
       yield this.unshown ? this.unseen.finished() : undefined;
       this.unseen.draw(one, this.camera);
     }
     yield;
   }
 
-  /** The canvas is shown once its first picture is finished, since a page stands still while one that is seen is drawn. */
+  /** The canvas is shown once its first picture is finished, since a page freezes while a visible one is drawn. */
   private *reveal(): Work<void> {
     yield;
     this.stale = false;
@@ -272,7 +272,7 @@ export class Relief {
     else this.onFrame();
   }
 
-  /** What lies upon the surface. */
+  /** What lies on the surface. */
   private mark(): void {
     discard(this.upon);
     this.scene.remove(this.upon);
@@ -370,7 +370,7 @@ export class Relief {
     return this.made?.points ?? 0;
   }
 
-  /** Whether the surface is there, if only to say that no cell has a value. */
+  /** Whether the surface is there, even if only to say that no cell has a value. */
   get complete(): boolean {
     return this.made !== null && !this.unshown;
   }

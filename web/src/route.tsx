@@ -50,7 +50,7 @@ export function bare(content: Content): boolean {
   return content.blocks.every(unsampled);
 }
 
-/** Which point of a path the time stands for. */
+/** Which point of a path a time stands for. */
 export function at(way: Way, time: number | null): number {
   return Math.round((time ?? 1) * (way.x.length - 1));
 }
@@ -103,7 +103,7 @@ export function below(content: Content, way: Way): Float64Array | null {
   return found.some((value) => Number.isFinite(value)) ? found : null;
 }
 
-/** What is known at one point of a path, in the order in which it is told. */
+/** What is known at one point of a path, in the order in which it is listed. */
 export function known(content: Content, way: Way, n: number): [string, string][] {
   const evaluated = "loss of the surface" in way.along;
   const surface = below(content, way);
@@ -184,7 +184,7 @@ export function Routes({ content, state, change }: Given) {
           </div>
         );
       })}
-      {bare(content) && <p class="hint">No surface was sampled here: on the relief each point of a path stands at its own loss.</p>}
+      {bare(content) && <p class="hint">No surface was sampled here: on the relief each point of a path is at the height of its own loss.</p>}
       {found.some((way) => ownLoss(way) !== null) && content.blocks.length > 0 && !bare(content) && (
         <p class="hint">On the relief the coloured line lies on the surface; the thin line above or below it is the loss of the network itself, which lies off the plane by the distance given.</p>
       )}

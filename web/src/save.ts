@@ -1,4 +1,4 @@
-/** How do the values of a page leave it? As a table (csv) or as arrays for NumPy (npz), made from what stands in it. */
+/** How do the values of a page leave it? As a table (csv) or as arrays for NumPy (npz), made from its content. */
 
 import type { Block, Content, Curve, Numbers } from "./data";
 

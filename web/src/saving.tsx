@@ -1,4 +1,4 @@
-/** What can be taken home from any page? The relief as a picture or a solid, and all values. */
+/** What can be saved from any page? The relief as a picture or a solid, and all values. */
 
 import type { Content } from "./data";
 import { glb } from "./glb";

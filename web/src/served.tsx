@@ -1,4 +1,4 @@
-/** Which page of the server is seen? The overview, or one or several runs, kept up to date while they grow. */
+/** Which page of the server is shown? The overview, or one or several runs, kept up to date while they grow. */
 
 import { useEffect, useState } from "preact/hooks";
 import { App } from "./app";

@@ -76,7 +76,7 @@ export function opened(bytes: ArrayBuffer): Content {
   return unpack(JSON.parse(words), bytes.slice(4 + length));
 }
 
-/** What is drawn of some runs; small: every so many points alone, for a thumbnail. */
+/** What is drawn of some runs; small: only every n-th point, for a thumbnail. */
 export async function scene(ids: string[], small = false): Promise<Content> {
   return opened(await (await answered(await fetch(`/api/scene?${query(ids)}${small ? "&small=1" : ""}`))).arrayBuffer());
 }

@@ -14,7 +14,7 @@ export interface Shaped {
   lines: Float32Array[];
 }
 
-/** Points along an axis of a small grid after more were put between its own. */
+/** Points along an axis of a small grid after refinement. */
 const FINE = 200;
 
 function* work(field: Field, shown: Shown, smooth: boolean): Generator<void, Shaped> {
@@ -33,7 +33,7 @@ interface Known {
 
 const all = new WeakMap<Shown, WeakMap<Block, Map<string, Known>>>();
 
-/** The same as before where it is known; where it is being made for another picture, both go on with it. */
+/** The same as before if it is known; if it is being made for another picture, both share it. */
 export function* shaped(field: Field, shown: Shown, smooth: boolean): Generator<void, Shaped> {
   const blocks = all.get(shown) ?? new WeakMap<Block, Map<string, Known>>();
   all.set(shown, blocks);

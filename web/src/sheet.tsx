@@ -1,4 +1,4 @@
-/** What is there beside reliefs? Words, tables and pictures of a result, and the numbers of a comparison. */
+/** What is there besides reliefs? Words, tables and pictures of a result, and the numbers of a comparison. */
 
 import { useEffect, useState } from "preact/hooks";
 import { compared, pictureOf, sheet, type Sheet } from "./server";
@@ -34,7 +34,7 @@ function useSheet(ask: () => Promise<Sheet>, key: string): [Sheet | null, string
   return [found, fault];
 }
 
-/** A result that is no field: a connection, a table of flatness, a study. */
+/** A result that is not a field: a connection, a table of flatness, a study. */
 export function SheetPage({ id }: { id: string }) {
   const [found, fault] = useSheet(() => sheet(id), id);
   useEffect(() => {

@@ -1,6 +1,6 @@
 /** How is long work done without keeping the page waiting? In slices of a few milliseconds, each a task of its own. */
 
-/** With the step that runs over it, shorter than half a frame; on a phone, which is four times as slow, still no long task. */
+/** Including the step that runs over, shorter than half a frame; even on a phone, four times as slow, no long task. */
 const SLICE = 5;
 
 /** Soon, but after whatever else waits, such as a click or a frame. */
@@ -20,12 +20,12 @@ export function pause(): Promise<void> {
 
 let hurried = false;
 
-/** Whether all work is done at once, as while a page is printed. */
+/** Whether all work is done at once, such as while a page is printed. */
 export function hurry(on: boolean): void {
   hurried = on;
 }
 
-/** Work in steps; what a step gives back is waited for before the next, unless all is done at once. */
+/** Work in steps; each step's result is awaited before the next, unless all is done at once. */
 export type Work<T> = Generator<void | Promise<void>, T>;
 
 /** All of some work at once. */
@@ -39,7 +39,7 @@ export function whole<T>(work: Work<T>): T {
 const working = new Set<Slices>();
 const waiting: (() => void)[] = [];
 
-/** Once none of the work that has begun is under way, and what came of it has been seen. */
+/** Resolves once no work is under way, and its results have been seen. */
 export async function drawn(): Promise<void> {
   if (working.size) await new Promise<void>((done) => void waiting.push(done));
   await new Promise<void>((done) => {
@@ -103,12 +103,12 @@ export class Slices {
   }
 }
 
-/** A page that is not seen, as in a tab behind, is not painted; after so many milliseconds it goes on all the same. */
+/** A page that is not visible, such as in a background tab, is not painted; after this many milliseconds it goes on anyway. */
 const UNSEEN = 1000;
 
 let seen = false;
 
-/** Once the page has been seen for the first time: a frame that was drawn may still wait to be shown. */
+/** Resolves once the page has been seen for the first time: a frame that was drawn may not have been shown yet. */
 export function firstSeen(): Promise<void> {
   return new Promise((done) => {
     const resolve = (): void => {

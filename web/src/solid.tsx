@@ -47,7 +47,7 @@ interface Given {
   shown: Shown;
   cameras: Cameras;
   change: (what: Change) => void;
-  /** The relief stands, or cannot. */
+  /** The relief is ready, or cannot be made. */
   arrived: () => void;
 }
 
@@ -71,11 +71,11 @@ function pressed(relief: Relief, event: KeyboardEvent, given: Given): boolean {
   return true;
 }
 
-/** An axis shorter than so many pixels has no words; its ticks stand at least so far from each other, and its name
- * and the rows of heights so far. */
+/** An axis shorter than this many pixels has no words; its ticks are at least this far from each other, and its name
+ * and the rows of heights this far. */
 const [SHORT, APART, ROW] = [20, 30, 18];
 
-/** Words beside the edges of the box that lie nearest to the eye. */
+/** Words beside the edges of the box that are nearest to the eye. */
 function place(relief: Relief, content: Content, block: Block, shown: Shown, into: HTMLDivElement, words: string): void {
   const { sides, floor, tall } = relief.frameOf;
   const [a, b] = [sides[0] / 2, sides[1] / 2];
@@ -94,13 +94,13 @@ function place(relief: Relief, content: Content, block: Block, shown: Shown, int
     const limits = content.limits[name]!;
     const scale = scaleLinear(limits, which ? [-b, b] : [-a, a]);
     const out = which ? sx + Math.sign(sx) * beside * 0.6 : sy + Math.sign(sy) * beside * 0.6;
-    // Outside of what is seen: beside the floor, or from above beside the top, which is nearer to the eye.
+    // Outside the visible part: beside the floor or, from above, beside the top, which is nearer to the eye.
     const far = (z: number): number => Math.hypot(...relief.project(which ? out : 0, which ? 0 : out, z).slice(0, 2).map((one, n) => one - centre[n]!));
     const level = far(tall) > far(floor) + 1 ? tall : floor;
     const at = (end: number): [number, number, number] => relief.project(which ? out : end * a, which ? end * b : out, level);
     const [from, to] = [at(-1), at(1)];
     const long = Math.hypot(to[0] - from[0], to[1] - from[1]);
-    if (long < SHORT) return; // seen from its end
+    if (long < SHORT) return; // seen end-on
     const ticks = scale.ticks(4).filter((tick) => Math.abs(scale(tick)) <= 0.9 * (which ? b : a));
     const step = Math.ceil((ticks.length * APART) / long);
     for (const tick of ticks.filter((_, n) => n % step === 0)) {
@@ -110,12 +110,12 @@ function place(relief: Relief, content: Content, block: Block, shown: Shown, int
     const [left, top] = relief.project(which ? further : 0, which ? 0 : further, level);
     const middle = at(0);
     const away = Math.hypot(left - middle[0], top - middle[1]) || 1;
-    const more = Math.max(1, ROW / away); // where the floor is seen from its edge
+    const more = Math.max(1, ROW / away); // if the floor is seen edge-on
     found.push([name, middle[0] + more * (left - middle[0]), middle[1] + more * (top - middle[1]), "name"]);
   };
   axis(0);
   axis(1);
-  // Heights stand at the corner that is leftmost on the picture.
+  // Heights are at the corner that is leftmost in the picture.
   const corners: [number, number][] = [[-a, -b], [a, -b], [a, b], [-a, b]];
   const left = corners.reduce((one, two) => (relief.project(...one, 0)[0] < relief.project(...two, 0)[0] ? one : two));
   const upright = relief.project(...left, 0)[1] - relief.project(...left, tall)[1];
@@ -135,8 +135,8 @@ function place(relief: Relief, content: Content, block: Block, shown: Shown, int
   });
 }
 
-/** A relief on a canvas, whether it stands, and why there is none. The browser shows the rest of the page first, and makes
- * itself ready for the third dimension meanwhile. */
+/** A relief on a canvas, whether it is ready, and why there is none. The browser shows the rest of the page first, and makes
+ * itself ready for three dimensions meanwhile. */
 function useRelief(canvas: { current: HTMLCanvasElement | null }, given: Given): [{ current: Relief | null }, boolean, string] {
   const relief = useRef<Relief | null>(null);
   const [stands, setStands] = useState(false);
@@ -191,7 +191,7 @@ export function Solid(given: Given) {
   const [relief, stands, missing] = useRelief(canvas, given);
   useEffect(() => relief.current?.size(), [width]);
   useEffect(() => relief.current?.flat(state.flat), [state.flat, stands]);
-  // A path that has got its surface is seen from where both are, unless the reader has chosen a side.
+  // A path that has got its surface is seen from where both are visible, unless the reader has chosen a side.
   const bare = useMemo(() => unsampled(block), [block]);
   useEffect(() => void (relief.current?.untouched && relief.current.look(content.camera)), [bare]);
   useEffect(() => {

@@ -11,7 +11,7 @@ export interface Place {
 
 export interface State {
   value: string;
-  /** The scale and the clip; null where they are those of the data. */
+  /** The scale and the clip; null if they are those of the data. */
   log: boolean | null;
   clip: boolean | null;
   /** Ends by hand, in units of the value. */
@@ -33,18 +33,18 @@ export interface State {
   oneCursor: boolean;
   oneFrame: boolean;
   oneRange: boolean;
-  /** Where the cursor of each panel stands, where it is not one. */
+  /** Where the cursor of each panel is, if it is not shared. */
   places: (Place | null)[];
-  /** Panels beside each other, or one that is made of two of them. */
+  /** Panels side by side, or one that is made from two of them. */
   derive: "side by side" | "difference" | "morph";
   first: number;
   second: number;
   part: number;
-  /** How far along its path a training run is, 0 to 1; null where all of it is shown. */
+  /** How far along its path a training run is, 0 to 1; null if all of it is shown. */
   time: number | null;
-  /** The layers of regions that are seen, by name. */
+  /** The layers of regions that are shown, by name. */
   tints: string[];
-  /** The paths that are not seen, by their place among the paths. */
+  /** The paths that are hidden, by their place among the paths. */
   hidden: number[];
 }
 
@@ -103,7 +103,7 @@ export function clipped(content: Content, state: State): boolean {
   return state.clip ?? content.clip;
 }
 
-/** What one panel shows where panels share no range: its own values, whole. */
+/** What one panel shows if panels share no range: all of its own values. */
 export function ownShown(content: Content, state: State, index: number): Shown {
   return range([content.blocks[index]!.values[state.value]!.data], logarithmic(content, state), label(content, state));
 }
@@ -114,7 +114,7 @@ function look(content: Content, state: State, clip: boolean): Shown {
   return content.looks[`${log ? "log" : "linear"}|${clip ? "clip" : "whole"}|${state.value}`]!;
 }
 
-/** Both ends of all there is, on the scale of now: where the sliders run. */
+/** Both ends of all values on the present scale: the range of the sliders. */
 export function whole(content: Content, state: State): Shown {
   return look(content, state, false);
 }
@@ -130,7 +130,7 @@ export function shown(content: Content, state: State): Shown {
 
 const STEPS = 1000;
 
-/** Where an end stands on its slider, 0 to 1000. */
+/** The position of an end on its slider, 0 to 1000. */
 export function step(range: Shown, value: number): number {
   const part = (forward(value, range.scale, range.linear_below) - range.bottom) / (range.top - range.bottom || 1);
   return Math.round(Math.min(Math.max(part, 0), 1) * STEPS);
@@ -143,7 +143,7 @@ export function valueAt(range: Shown, at: number): number {
   return Number(backward(height, range.scale, range.linear_below).toPrecision(4));
 }
 
-/** Width over height of a map: lengths in parameter space where both are known and not too unlike. */
+/** Width over height of a map: lengths in parameter space if both are known and not too different. */
 export function aspect(content: Content, axes: { name: string; length: number | null }[]): { ratio: number; norm: boolean } {
   const spans = axes.slice(0, 2).map((axis) => {
     const [low, high] = content.limits[axis.name] ?? [0, 1];

@@ -1,4 +1,4 @@
-/** What draws in three dimensions: a script of its own, which depth.ts brings once all that is flat has been seen. */
+/** What draws in three dimensions: a script of its own, which depth.ts loads once all flat pictures have been shown. */
 
 import { Relief } from "./relief";
 

@@ -1,4 +1,4 @@
-/** How do regions lie upon a relief? Their colours in those of its surface, and their borders as lines. */
+/** How are regions shown on a relief? Their colours blended into those of its surface, and their borders as lines. */
 
 import type { Group } from "three";
 import { inside, type Field } from "./field";
@@ -6,14 +6,14 @@ import type { Grid } from "./mesh";
 import { borders, tintOf, type Tint } from "./paint";
 import { pieces } from "./shapes";
 
-/** How much of a colour of the surface is that of its region. */
+/** The share of its region's colour in a colour of the surface. */
 const SHARE = 0.45;
 /** Parts of the border of one cell, so that it follows the surface. */
 const PARTS = 4;
 
 type Colour = [number, number, number];
 
-/** What becomes of the colour of the surface at a place. */
+/** The colour of the surface at a place, tinted. */
 export function tinting(field: Field, tints: Tint[]): (colour: Colour, x: number, y: number) => Colour {
   const near = (coordinates: Float64Array, value: number): number => {
     const [n, part] = inside(coordinates, value);

@@ -1,4 +1,4 @@
-/** How does a shape come to the graphics card before anybody sees it? Drawn by itself, on a picture of one pixel. */
+/** How does a shape get to the graphics card before it is shown? Drawn by itself, on a picture of one pixel. */
 
 import { Scene, WebGLRenderTarget, type Camera, type Light, type Object3D, type WebGLRenderer } from "three";
 import { finished } from "./graphics";
@@ -9,7 +9,7 @@ export class Unseen {
 
   /**
    * @param renderer - that of the relief, whose programs and buffers are made ready.
-   * @param lights - those of the relief, since a program is made for so many.
+   * @param lights - those of the relief, since a program depends on their number.
    */
   constructor(private readonly renderer: WebGLRenderer, lights: readonly Light[]) {
     this.scene.add(...lights.map((light) => light.clone()));
@@ -25,7 +25,7 @@ export class Unseen {
     else this.scene.remove(one);
   }
 
-  /** Once all that the graphics card was asked to do is done. */
+  /** Resolves once the graphics card has done all that it was asked to do. */
   finished(): Promise<void> {
     return finished(this.renderer.getContext() as WebGL2RenderingContext);
   }

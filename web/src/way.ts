@@ -1,4 +1,4 @@
-/** What is known of a path beside its places? The loss of its networks, and where the heads of its arrows lie. */
+/** What is known about a path besides its places? The loss of its networks, and where the heads of its arrows lie. */
 
 import type { Way } from "./data";
 
