@@ -156,7 +156,7 @@ def test_json_and_text_have_limits_and_say_what_is_wrong(tmp_path):
         (b"[1]", "holds a list"),
         (b"\xff", "cannot be read as JSON"),
         (b"{", "cannot be read as JSON"),
-        (b"{" + b" " * 100 + b"}", "at most 100 is read"),
+        (b"{" + b" " * 100 + b"}", "may have at most 100"),
     ):
         (tmp_path / "a.json").write_bytes(content)
         with pytest.raises(la.SpecError, match=rf"a\.json.*{message}"):

@@ -46,7 +46,7 @@ def test_damaged_idx_files_are_refused(tmp_path):
     path = tmp_path / "train-images-idx3-ubyte"
     whole = path.read_bytes()
     path.write_bytes(whole[:-1])
-    with pytest.raises(SpecError, match=r"its head says \(5, 28, 28\)"):
+    with pytest.raises(SpecError, match=r"its header says \(5, 28, 28\)"):
         la.zoo.data("mnist", path=tmp_path)
     path.write_bytes(b"\x00\x00\x0d\x03" + whole[4:])
     with pytest.raises(SpecError, match="begins with 00000d03"):
