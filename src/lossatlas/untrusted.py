@@ -1,4 +1,4 @@
-"""How is a file from somebody else read? With checks before any of it is trusted."""
+"""How is a file from someone else read? With checks before any of it is trusted."""
 
 from __future__ import annotations
 

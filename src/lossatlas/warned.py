@@ -12,7 +12,7 @@ from types import FrameType
 __all__ = ["each_once", "ours", "warn"]
 
 _BETWEEN = ("contextlib", "dataclasses", "functools", "torch.utils._contextlib")
-"""Modules whose frames may lie between ours: decorators, a ``with``, a dataclass made anew."""
+"""Modules whose frames may lie between ours: decorators, a ``with``, a dataclass that was replaced."""
 
 _said: ContextVar[set[str] | None] = ContextVar("_said", default=None)
 

@@ -68,7 +68,7 @@ class Watch:
             listeners.discard(queue)
 
     async def _look(self, number: str) -> None:
-        """Look while somebody listens."""
+        """Look while someone listens."""
         last: dict[str, Any] = {}
         first: tuple[float, int] | None = None
         while self._listeners.get(number):

@@ -26,7 +26,7 @@ SIDE, HEIGHT = 2.0, 0.6
 # The same box when printed, in millimetres, and how thick the base under the lowest point is.
 PRINT_SIDE, PRINT_BASE = 100.0, 3.0
 THIN = 0.004
-"""Radius of a path upon a surface, as a share of its side."""
+"""Radius of a path on a surface, as a share of its side."""
 
 # Room between surfaces that are compared, as a share of the side.
 GAP = 0.15

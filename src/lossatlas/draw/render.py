@@ -75,7 +75,7 @@ class Projection:
 
 
 class Stage:
-    """One relief, set up once and looked at from anywhere.
+    """One relief, set up once and viewed from anywhere.
 
     Args:
         scene: what is drawn.

@@ -1,4 +1,4 @@
-"""How a scene or a plot becomes a printed picture: by matplotlib, whose global state is left alone."""
+"""How does a scene or a plot become a printed picture? By matplotlib, whose global state is left alone."""
 
 from __future__ import annotations
 

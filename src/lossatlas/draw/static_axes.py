@@ -88,7 +88,7 @@ def _horizontal_ticks(axes: Axes, size: float, by: float = 1.0) -> int:
 
 
 def label_x(sheet: Sheet, axes: Axes, scene: Scene, axis: PictureAxis) -> None:
-    """The horizontal axis: its name and unit, the name alone where the panel is narrow."""
+    """The horizontal axis: its name and unit, only the name if the panel is narrow."""
     theme, room = scene.theme, 72.0 * sheet.panel_width
     name = scene.paper.x_label or axis.name
     long = f"{name} ({axis.counted})" if scene.paper.units and not scene.paper.x_label else name

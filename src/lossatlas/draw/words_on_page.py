@@ -178,7 +178,7 @@ def text_width(words: str, size: float, weight: str = "normal") -> float:
 
 
 def _broken(word: str, size: float, weight: str, room: float) -> list[str]:
-    """A word in pieces, where it alone is wider than the page (a long path, say)."""
+    """A word in pieces, if by itself it is wider than the page (a long path, say)."""
     pieces = [""]
     for letter in word:
         if text_width(pieces[-1] + letter, size, weight) > room:

@@ -131,7 +131,7 @@ class _Kernel(nn.Module):
 
 @dataclass(frozen=True)
 class _Chain:
-    """A convolution and what follows it, each read by the next alone."""
+    """A convolution and what follows it, each read only by the next."""
 
     conv: fx.Node
     norm: fx.Node | None = None

@@ -150,7 +150,7 @@ class Proof:
         proves: whether some cell bends down by more than rounding can explain, so that the loss is not convex.
         inequality: the violated inequality that proves it; None where nothing is proved.
         shares: by threshold t, the share of the area that bends down, see :func:`negative_share`.
-        cells: number of cells that were looked at: those whose neighbours were all evaluated.
+        cells: number of cells that were examined: those whose neighbours were all evaluated.
         lambda_min: smallest eigenvalue of the full Hessian at the centre, where it is known.
         words: the statement.
         lambda_min_error: its residual: an eigenvalue lies within this distance of it.

@@ -219,7 +219,7 @@ def on_view(landscape: xr.Dataset, shown: Range, value: str = "loss") -> np.ndar
 
 
 def another_view(landscape: xr.Dataset, shown: Range, value: str = "loss") -> str:
-    """What becomes of a claim about interpolated cells on a picture for which it was not made.
+    """What a claim about interpolated cells is worth on a picture for which it was not made.
 
     Args:
         landscape: a Landscape.

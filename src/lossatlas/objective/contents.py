@@ -206,7 +206,7 @@ def read_checkpoint(path: str | os.PathLike[str], *, trust_pickle: bool = False,
         if not own:
             raise SpecError(f"key={key!r}: checkpoint {found.source} has no such key; it has {_shown(groups)}")
         return own
-    # A group of numbers alone, such as a counter of steps beside the state dict, is not a network.
+    # A group that only holds numbers, such as a counter of steps beside the state dict, is not a network.
     shaped = {k: g for k, g in groups.items() if any(tensor.dim() for tensor in g.values())} or groups
     weights = {k: g for k, g in shaped.items() if not TRAINING.search(k)} or shaped
     most = max(map(len, weights.values()))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["draws"]
 
 FEW = 8
-"""Samples that are looked at."""
+"""Number of samples that are tried."""
 
 
 class _Watching(TorchDispatchMode):  # type: ignore[no-untyped-call]

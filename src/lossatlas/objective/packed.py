@@ -4,10 +4,10 @@ Int8, a scale for each row (``Linear8bitLt``): :math:`w_{ij} = c_{ij} s_i / 127`
 scales ``SCB``.
 
 Four bits (``Linear4bit``; QLoRA, Dettmers et al. 2023, arXiv 2305.14314, section 3): two codes in a byte, the first in
-the upper half, each the index of one of sixteen values in ``weight.quant_map``; blocks of so many weights, one after
-the other, are multiplied by their ``weight.absmax``, which may itself be packed in eight bits: a value of
-``weight.nested_quant_map`` times ``weight.nested_absmax`` of a larger block, plus an offset. Shapes and block sizes are
-JSON in ``weight.quant_state.bitsandbytes__nf4`` (or ``fp4``), a tensor of bytes.
+the upper half, each the index of one of sixteen values in ``weight.quant_map``; consecutive blocks of weights are
+multiplied by their ``weight.absmax``, which may itself be packed in eight bits: a value of ``weight.nested_quant_map``
+times ``weight.nested_absmax`` of a larger block, plus an offset. Shapes and block sizes are JSON in
+``weight.quant_state.bitsandbytes__nf4`` (or ``fp4``), a tensor of bytes.
 """
 
 from __future__ import annotations

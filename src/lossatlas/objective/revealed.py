@@ -81,7 +81,7 @@ class _Asked:
     """The loss of parts that hold one row of outputs and one class.
 
     Attributes:
-        outputs: the rows that there are, and as many more.
+        outputs: the given rows, and as many more with noise.
     """
 
     def __init__(self, loss: Measure, outputs: Tensor, targets: Tensor) -> None:

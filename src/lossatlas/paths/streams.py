@@ -68,7 +68,7 @@ class Stored:
 
     Args:
         path: the file.
-        recorded: what :func:`lossatlas.objective.sealing.content_sum` must say of it; by default anything.
+        recorded: what :func:`lossatlas.objective.sealing.content_sum` must give for it; by default anything.
 
     Raises:
         SpecError: it is missing, damaged, or not the file that was meant.

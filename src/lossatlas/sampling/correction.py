@@ -1,7 +1,7 @@
 r"""What is to be added to the loss of a subset, and how wrong may that be?
 
 The subset is balanced on the losses at the anchors, so it is right there by construction, and its values there prove
-nothing. For an unbiased error, anchors are held out in parts: subsets of the same size are chosen without a part and
+nothing. For an honest error, anchors are held out in parts: subsets of the same size are chosen without a part and
 corrected at the others, and by how much they miss the anchors of that part is by how much such a choice is wrong at
 unseen points.
 """

@@ -13,7 +13,7 @@ from lossatlas.zoo.models.attention import Attention, merge_heads, rotated, spli
 
 __all__ = ["BY_NAME", "NORMS", "Decoder", "DecoderBlock", "Encoder", "EncoderBlock", "Norm"]
 
-fx.wrap("rotated")  # one step of the graph: the angles come from the shape alone
+fx.wrap("rotated")  # one step of the graph: the angles depend only on the shape
 Norm = Literal["rms", "layer"]
 NORMS: dict[str, Callable[..., nn.Module]] = {"rms": nn.RMSNorm, "layer": nn.LayerNorm}
 
