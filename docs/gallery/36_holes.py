@@ -2,7 +2,7 @@
 Values that are not finite
 ==========================
 
-They are shown as what they are and never filled in.
+They are shown as such and never filled in.
 """
 
 import numpy as np
