@@ -6,6 +6,8 @@ import os
 import sys
 from pathlib import Path
 
+from tqdm.std import tqdm
+
 import lossatlas
 
 sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
@@ -50,6 +52,10 @@ sphinx_gallery_conf = {
     "default_thumb_file": str(Path(__file__).parent / "_static" / "logo.svg"),
     "remove_config_comments": True,
 }
+
+# A page of the gallery shows what its example prints, not how far it is: bars keep quiet however slow the machine.
+_bar = tqdm.__init__
+tqdm.__init__ = lambda self, *args, **options: _bar(self, *args, **{**options, "disable": True})
 
 # The reference lists what a module's `__all__` names, in the order of its source, and nothing else.
 autodoc_member_order = "bysource"
