@@ -17,6 +17,7 @@ from tqdm import tqdm
 import lossatlas as la
 from lossatlas.cli import atlas
 from lossatlas.field.convexity import slice_eigenvalues
+from lossatlas.figure.words import number
 
 USER = """
 import torch
@@ -118,6 +119,11 @@ def test_the_map_is_kept_resumed_and_drawn(here, monkeypatch) -> None:
     assert "Hessian-vector products" in done.output
     assert "of the weights, without biases and norms," in (here / "map.html").read_text()
     assert (here / "map.svg").is_file()
+    info = CliRunner().invoke(atlas, ["info", "map"]).output
+    ratio = la.open("map")["ratio"].values
+    assert f"  |λmin/λmax|: {number(ratio.min())} to {number(ratio.max())}\n" in info
+    assert "does not prove: Over all directions, not just this plane." in info
+    assert not any(words in info for words in ("This slice proves", "ruggedness", "lowest:"))
 
 
 def test_blocks_and_batches_are_those_of_the_library(here) -> None:
@@ -128,9 +134,13 @@ def test_blocks_and_batches_are_those_of_the_library(here) -> None:
     exact = la.eigenvalues(objective, by="layer", tolerance=1e-5)
     assert [row["block"] for row in told["rows"]] == list(exact)
     for row in told["rows"]:
+        errors = [row["error of λmin"], row["error of λmax"]]
+        np.testing.assert_allclose(errors, exact[row["block"]].errors[[0, -1]], rtol=0.2, atol=1e-6)
         np.testing.assert_allclose([row["λmin"], row["λmax"]], exact[row["block"]].values, rtol=1e-4, atol=1e-6)
     shown = run("eigen", "--by", "*.weight", "--probes", 2, "--out", "layers.svg", "--report", "layers.html").output
     assert "belong to no block" in shown
+    assert "residual ‖Hv − λv‖, within which there is an eigenvalue; of a trace its standard error over 2" in shown
+    assert re.search(r"^2\.weight +12 .* \d\S* ± \S+$", shown, re.M)
     assert (here / "layers.svg").stat().st_size > 1000
     batches = json.loads(run("eigen", "--batches", "--json", "--out", "b.svg").stdout)
     assert sum(row["samples"] for row in batches["rows"]) == objective.samples
@@ -171,7 +181,13 @@ def test_a_new_folder_keeps_the_numbers_and_draw_info_and_report_read_them(here)
         return result.output
 
     info = json.loads(say("info", "new/c", "--json"))
-    assert info["ends"]["λmax"] == told["λmax"]
+    assert info["ends"]["λmax"]["value"] == told["λmax"]
+    for one in found.sections["ends"].numbers:
+        assert re.search(rf"  {re.escape(one.name)}: \S+ .*\({re.escape(one.caveat)}\)", say("info", "new/c")), one.name
+    assert re.search(r"  λmax seen: \S+ per squared parameter norm \(the highest of 5 random", say("info", "new/c"))
+    assert re.search(
+        r"    block 0, parameters 24, λmin (none below \S+|\S+ ± \S+), λmax \S+ ± \S+$", say("info", "new/c"), re.M
+    )
     assert info["by layer"]["rows"][0]["block"] == "0"
     assert (
         "height of one eigenvalue" in Path(say("draw", "new/c", "--value", "density", "-o", "d.svg")[7:-1]).read_text()
@@ -195,6 +211,10 @@ def test_the_bar_says_how_many_products_there_are_at_most(here, monkeypatch) -> 
     (bar,) = bars
     assert 3 + 2 < bar.n <= bar.total == 2 * 200 + 3 + 2 * 40
     assert re.fullmatch(r"curvature: \d+ of at most 483 products \[.*\]", str(bar))
+    run("eigen", "--by", "layer", "--probes", 3, "--density", "--vectors", 2)
+    most = 24 + 14 + 3 + 2 * (24 + 14)  # both layers are so small that their blocks are built whole
+    assert bars[1].total == most >= bars[1].n > 24 + 14
+    assert re.fullmatch(rf"curvature: \d+ of at most {most} products \[.*\]", str(bars[1]))
 
 
 def test_no_answer_of_a_folder_is_lost_to_a_later_one(here) -> None:

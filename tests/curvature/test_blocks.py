@@ -9,10 +9,11 @@ from torch import nn
 from torch.nn import functional as F
 
 import lossatlas as la
-from lossatlas.curvature import spectrum
+from lossatlas.curvature import subspace
 from lossatlas.curvature.blocks import blocks_of
 from lossatlas.curvature.minibatches import batch_eigenvalues
 from lossatlas.curvature.products import Matrix
+from lossatlas.figure.words import number
 
 
 class UpAndDown(nn.Module):
@@ -62,10 +63,10 @@ def places_in_vector(matrix: Matrix, prefix: str) -> np.ndarray:
 
 
 # A GGN has too many eigenvalues of zero for an iteration to say that it has passed over none.
-@pytest.mark.parametrize(("kind", "below"), [("hessian", (0, 0)), ("hessian", spectrum.WHOLE), ("ggn", spectrum.WHOLE)])
+@pytest.mark.parametrize(("kind", "below"), [("hessian", (0, 0)), ("hessian", subspace.WHOLE), ("ggn", subspace.WHOLE)])
 @pytest.mark.parametrize("by", ["layer", "block"])
 def test_the_ends_of_each_block_are_those_of_the_dense_block(kind, below, by, monkeypatch) -> None:
-    monkeypatch.setattr(spectrum, "WHOLE", below)
+    monkeypatch.setattr(subspace, "WHOLE", below)
     objective = deep()
     matrix = Matrix(objective, kind=kind)
     whole = dense(matrix)
@@ -145,7 +146,7 @@ def test_a_picture_of_blocks_names_them_and_says_what_they_do_not_prove() -> Non
     ):
         plot = found.plot()
         text = " ".join(plot.caption)
-        assert "By block" in text
+        assert plot.title == f"{next(iter(found.values())).heading} of {objective.name} by block"
         assert "is no larger than that of any block" in text
         names = [word for _, word in plot.panels[0].x_ticks] or [series.label for series in plot.panels[0].series]
         assert "parts.layers.1" in names
@@ -153,15 +154,46 @@ def test_a_picture_of_blocks_names_them_and_says_what_they_do_not_prove() -> Non
     assert f"{Matrix(objective).size - 2 * 35} parameters belong to no block" in " ".join(part.caveats)
 
 
+def test_no_value_of_a_block_hides_behind_another_and_the_trace_stands_beside_the_ends() -> None:
+    objective = deep()
+    ends, traces = la.eigenvalues(objective, by="block"), la.trace(objective, by="block", probes=3)
+    panel = ends.plot(beside=traces).panels[0]
+    assert [one.label for one in panel.series] == ["λmax", "λmin", "trace"]
+    places = np.array([one.x for one in panel.series])
+    assert (np.diff(places, axis=0) > 0).all()
+    assert np.abs(places - np.array([at for at, _ in panel.x_ticks])).max() < 0.5
+    for series, values, errors in (
+        (panel.series[0], [one.values[-1] for one in ends.values()], [one.errors[-1] for one in ends.values()]),
+        (panel.series[1], [one.values[0] for one in ends.values()], [one.errors[0] for one in ends.values()]),
+        (panel.series[2], [one.value for one in traces.values()], [one.standard_error for one in traces.values()]),
+    ):
+        np.testing.assert_allclose(series.y, values)
+        np.testing.assert_allclose(series.high - series.y, errors, rtol=1e-6, atol=1e-12)
+        assert series.style == "points"
+    with pytest.raises(la.SpecError, match="beside has the blocks"):
+        ends.plot(beside=la.trace(objective, by="layer", probes=3))
+
+
+def test_blocks_say_what_was_found_and_of_many_which_curves_most() -> None:
+    few = la.trace(deep(), by="block", probes=3)
+    assert all(f"{name}: trace {number(one.value)} ± " in few.words for name, one in few.items())
+    net = nn.Sequential(*(nn.Linear(2, 2, bias=False) for _ in range(8))).double()
+    many = la.eigenvalues(
+        la.Objective(net, (torch.ones(4, 2).double(), torch.zeros(4, 2).double()), F.mse_loss), by="layer"
+    )
+    most = max(many, key=lambda name: many[name].values[-1])
+    assert f"Largest of 8 blocks: {most}: λmin " in many.words
+
+
 def test_the_largest_eigenvalue_of_each_batch_is_that_of_its_dense_hessian() -> None:
     objective = deep(batch_size=50)
     found = batch_eigenvalues(objective, batch_size=20, tolerance=1e-4)
     assert found.sizes.tolist() == [20, 20, 10]
     x, y = next(iter(objective.batches))
-    for number, start in enumerate((0, 20, 40)):
+    for at, start in enumerate((0, 20, 40)):
         part = la.Objective(objective.model, (x[start : start + 20], y[start : start + 20]), F.cross_entropy)
         exact = np.linalg.eigvalsh(dense(Matrix(part)))
-        np.testing.assert_allclose([found.smallest[number], found.largest[number]], exact[[0, -1]], rtol=1e-5)
+        np.testing.assert_allclose([found.smallest[at], found.largest[at]], exact[[0, -1]], rtol=1e-5)
     whole = la.eigenvalues(objective, tolerance=1e-4).values[-1]
     assert whole <= (found.largest @ found.sizes) / found.sizes.sum() + 1e-12
     counts = found.plot().panels[0].series[0].y

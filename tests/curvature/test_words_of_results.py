@@ -34,6 +34,13 @@ def test_each_has_words_a_plot_and_a_picture_in_a_notebook(objective: la.Objecti
             f"λmax of 3 batches: {number(float(batches.largest.min()))} to {number(float(batches.largest.max()))}",
         ),
     ]
+    titles = [
+        "Curvature of Sequential",
+        "Trace of Sequential",
+        "Spectral density of Sequential",
+        "Curvature of Sequential by batch",
+    ]
+    assert [found.plot().title for found, _ in told] == titles
     for found, words in told:
         assert found.words.startswith("Hessian of Sequential")
         assert words in found.words

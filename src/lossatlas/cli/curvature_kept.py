@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
+from lossatlas.cli.curvature_said import density_numbers
 from lossatlas.cli.numbers_kept import check_numbers, keep_numbers
 from lossatlas.errors import SpecError
 
@@ -60,7 +61,12 @@ def check(run: str, objective: Any) -> None:
 
 
 def section(
-    found: Any, numbers: Sequence[Any] = (), rows: Sequence[Mapping[str, Any]] = (), caveats: Sequence[str] = ()
+    found: Any,
+    numbers: Iterable[Any] = (),
+    rows: Sequence[Mapping[str, Any]] = (),
+    caveats: Sequence[str] = (),
+    about: str = "",
+    plot: Any = None,
 ) -> Any:
     """What is kept of one answer.
 
@@ -69,6 +75,8 @@ def section(
         numbers: each with what it does not prove.
         rows: one for each block or batch.
         caveats: what all of them do not prove.
+        about: what they are of; by default what the subject says.
+        plot: their picture; by default that of the result.
 
     Returns:
         The section.
@@ -76,7 +84,8 @@ def section(
     from lossatlas.figure.stored import Section
 
     said = tuple(caveats) or found.subject.caveats
-    return Section(about=found.subject.words, plot=found.plot(), numbers=tuple(numbers), rows=rows, caveats=said)
+    shown = found.plot() if plot is None else plot
+    return Section(about=about or found.subject.words, plot=shown, numbers=tuple(numbers), rows=rows, caveats=said)
 
 
 def keep(run: str, objective: Any, sections: Mapping[str, Any], wish: Any) -> str:
@@ -119,7 +128,7 @@ def keep_centre(scan: Any, wish: Any, objective: Any, ends: Any, numbers: Sequen
     if scan.run and beside_a_run(scan.run):
         said.append(_note(scan.run, objective, ends, numbers))
     elif scan.run:
-        also = {} if density is None else {"density": section(density)}
+        also = {} if density is None else {"density": section(density, density_numbers(density))}
         said.append(keep(scan.run, objective, {"ends": section(ends, numbers, caveats=ends.caveats), **also}, wish))
     if wish.save:
         said.append(_save_vectors(wish.save, objective, ends))

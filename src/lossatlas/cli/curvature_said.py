@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -10,9 +10,13 @@ import click
 
 from lossatlas.cli.as_json import echo_json
 from lossatlas.figure.words import number as rounded
+from lossatlas.figure.words import with_errors
 from lossatlas.oneline import number_of
 
-__all__ = ["along_numbers", "bar_of", "end_numbers", "say", "say_map", "say_rows", "trace_numbers"]
+__all__ = [
+    "along_numbers", "bar_of", "batch_rows", "block_rows", "density_numbers", "density_rows", "end_numbers",
+    "errors_are", "most_products", "say", "say_map", "say_rows", "trace_numbers",
+]  # fmt: skip
 
 
 def say_map(wish: Any, found: Any, value: str, words: list[str]) -> None:
@@ -38,14 +42,81 @@ def say_rows(wish: Any, about: str, rows: list[dict[str, Any]], caveats: tuple[s
         echo_json({"about": about, "rows": rows, "caveats": caveats})
         return
     click.echo(about)
-    names = list(rows[0])
-    cells = [names, *([f"{one:.5g}" if isinstance(one, float) else str(one) for one in row.values()] for row in rows)]
+    told = with_errors(rows)
+    names = list(told[0])
+    cells = [names, *([f"{one:.5g}" if isinstance(one, float) else str(one) for one in row.values()] for row in told)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(names))]
     for line in cells:
         padded = [cell.rjust(width) for cell, width in zip(line, widths, strict=True)]
         click.echo("  ".join([line[0].ljust(widths[0]), *padded[1:]]).rstrip())
     for sentence in caveats:
         click.echo(f"note: {sentence}")
+
+
+def block_rows(ends: Any, traces: Any) -> list[dict[str, Any]]:
+    """A row for each block: both ends with their errors, and the trace where there is one."""
+    rows = []
+    for name, one in ends.items():
+        row: dict[str, Any] = {"block": name, "parameters": one.subject.size}
+        row |= _ends(one.values[0], one.values[-1], one.errors[[0, -1]])
+        if traces is not None:
+            row |= {"trace": traces[name].value, "error of trace": traces[name].standard_error}
+        rows.append(row)
+    return rows
+
+
+def batch_rows(found: Any) -> list[dict[str, Any]]:
+    """A row for each batch: both ends with their errors."""
+    columns = zip(found.sizes, found.smallest, found.largest, found.errors, strict=True)
+    return [
+        {"batch": number, "samples": int(size), **_ends(low, high, errors)}
+        for number, (size, low, high, errors) in enumerate(columns)
+    ]
+
+
+def _ends(low: float, high: float, errors: Any) -> dict[str, float]:
+    below, above = map(float, errors)
+    return {"λmin": float(low), "error of λmin": below, "λmax": float(high), "error of λmax": above}
+
+
+def density_rows(found: Any) -> list[dict[str, Any]]:
+    """A row for each block with the ends of what a density saw; none where there is none."""
+    each = found or {}
+    return [
+        {"block": name, "λmin seen": float(one.nodes.min()), "λmax seen": float(one.nodes.max())}
+        for name, one in each.items()
+    ]
+
+
+def density_numbers(found: Any) -> Iterator[Any]:
+    """The ends of what a density saw."""
+    from lossatlas.figure.parts import Number
+
+    why = f"the {{}} of {number_of(found.probes, 'random vector')}, no bound of the spectrum"
+    for name, value, end in (("λmin seen", found.nodes.min(), "lowest"), ("λmax seen", found.nodes.max(), "highest")):
+        yield Number(name, float(value), why.format(end), "per squared parameter norm")
+
+
+def errors_are(wish: Any = None) -> str:
+    """What stands behind ± in a table of eigenvalues, in a sentence.
+
+    Args:
+        wish: what was asked; a trace has random vectors.
+
+    Returns:
+        The sentence.
+    """
+    trace = f"; of a trace its standard error over {wish.probes} random vectors" if wish and wish.probes else ""
+    return f"±: of an eigenvalue its residual ‖Hv − λv‖, within which there is an eigenvalue{trace}."
+
+
+def most_products(wish: Any, sizes: Sequence[int]) -> int:
+    """How many products blocks of these sizes take at most: both ends, the trace of all together, the densities."""
+    from lossatlas.curvature.density import STEPS
+    from lossatlas.curvature.subspace import most_products as of_ends
+
+    densities = sum(wish.vectors * min(STEPS, size) for size in sizes) if wish.density else 0
+    return int(sum(of_ends(size, wish.k) for size in sizes) + wish.probes + densities)
 
 
 def bar_of(wish: Any) -> dict[str, Any]:
@@ -59,7 +130,7 @@ def bar_of(wish: Any) -> dict[str, Any]:
 
 def end_numbers(ends: Any) -> Iterator[Any]:
     """Both ends of the spectrum as numbers, with their residuals."""
-    from lossatlas.curvature.spectrum import end_names
+    from lossatlas.curvature.ends_plot import end_names
     from lossatlas.figure.parts import Number
 
     half = len(ends.values) // 2

@@ -339,7 +339,9 @@ def _by(scan: Any, wish: Wish) -> None:
     from tqdm import tqdm
 
     from lossatlas.cli.curvature_kept import check, keep, section
+    from lossatlas.cli.curvature_said import bar_of, block_rows, density_rows, errors_are, most_products
     from lossatlas.cli.scan import build_model, build_objective
+    from lossatlas.curvature.blocks import blocks_of
     from lossatlas.curvature.density import densities_of
     from lossatlas.curvature.products import Matrix
     from lossatlas.curvature.spectrum import ends_by
@@ -348,29 +350,28 @@ def _by(scan: Any, wish: Wish) -> None:
     _check_pictures(scan.out)
     objective = build_objective(scan, build_model(scan))
     check(scan.run, objective)
-    with tqdm(bar_format="curvature: {n} products [{elapsed}]", delay=2.0, leave=False) as bar:
+    with tqdm(**bar_of(wish), delay=2.0, leave=False) as bar:
         matrix = Matrix(objective, told=bar.update, **_matrix_options(wish))
+        bar.total = most_products(wish, [block.size for block in blocks_of(matrix, wish.by)])
         told: dict[str, Any] = {"by": wish.by, "seed": scan.seed}
         ends = ends_by(matrix, k=wish.k, tolerance=wish.tolerance or 0.01, vectors=False, **told)
         traces = traces_of(matrix, probes=wish.probes, **told) if wish.probes else None
         density = densities_of(matrix, probes=wish.vectors, **told) if wish.density else None
-    rows = []
-    for name, one in ends.items():
-        row = {"block": name, "parameters": one.subject.size, "λmin": float(one.values[0])}
-        row |= {"λmax": float(one.values[-1]), "residual": float(one.residuals.max())}
-        if traces is not None:
-            row |= {"trace": traces[name].value, "standard error": traces[name].standard_error}
-        rows.append(row)
-    say_rows(wish, ends.subject.words, rows, ends.caveats)
+    rows, about = block_rows(ends, traces), f"{ends.subject.words} {errors_are(wish)}"
+    say_rows(wish, about, rows, ends.caveats)
+    shown = ends.plot(beside=traces)
     if scan.run:
-        also = {} if density is None else {f"density by {wish.by}": section(density, caveats=density.caveats)}
-        keep(scan.run, objective, {f"by {wish.by}": section(ends, rows=rows, caveats=ends.caveats), **also}, wish)
-    _draw(scan, wish, density or ends, f"Curvature of {objective.name} by {wish.by}")
+        seen = density_rows(density)
+        also = {f"density by {wish.by}": section(density, rows=seen, caveats=density.caveats)} if density else {}
+        kept = section(ends, rows=rows, caveats=ends.caveats, about=about, plot=shown)
+        keep(scan.run, objective, {f"by {wish.by}": kept, **also}, wish)
+    _draw(scan, wish, density.plot() if density else shown, ends.caveats, f"Curvature of {objective.name} by {wish.by}")
 
 
 def _batches(scan: Any, wish: Wish) -> None:
     """Both ends of each batch."""
     from lossatlas.cli.curvature_kept import check, keep, section
+    from lossatlas.cli.curvature_said import batch_rows, errors_are
     from lossatlas.cli.scan import build_model, build_objective
     from lossatlas.curvature.minibatches import batch_eigenvalues
 
@@ -379,22 +380,18 @@ def _batches(scan: Any, wish: Wish) -> None:
     check(scan.run, objective)
     told: dict[str, Any] = {"kind": wish.kind, "tensors": wish.tensors, "how": wish.how}
     found = batch_eigenvalues(objective, tolerance=wish.tolerance or 0.05, seed=scan.seed, **told)
-    columns = zip(found.sizes, found.smallest, found.largest, found.residuals, strict=True)
-    rows = [
-        {"batch": number, "samples": int(size), "λmin": float(low), "λmax": float(high), "residual": float(rest)}
-        for number, (size, low, high, rest) in enumerate(columns)
-    ]
-    say_rows(wish, found.subject.words, rows, found.caveats)
+    rows, about = batch_rows(found), f"{found.subject.words} {errors_are()}"
+    say_rows(wish, about, rows, found.caveats)
     if scan.run:
-        keep(scan.run, objective, {"batches": section(found, rows=rows, caveats=found.caveats)}, wish)
-    _draw(scan, wish, found, f"Curvature of {objective.name} by batch")
+        keep(scan.run, objective, {"batches": section(found, rows=rows, caveats=found.caveats, about=about)}, wish)
+    _draw(scan, wish, found.plot(), found.caveats, f"Curvature of {objective.name} by batch")
 
 
-def _draw(scan: Any, wish: Wish, found: Any, title: str) -> None:
+def _draw(scan: Any, wish: Wish, found: Any, caveats: tuple[str, ...], title: str) -> None:
     import lossatlas as la
     from lossatlas.draw.report import report
 
     for path in scan.out:
         click.echo(f"drawn: {la.draw(found, path)}", err=wish.json)
     if wish.report:
-        click.echo(f"written: {report(wish.report, title, [found, ' '.join(found.caveats)])}", err=wish.json)
+        click.echo(f"written: {report(wish.report, title, [found, ' '.join(caveats)])}", err=wish.json)

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from lossatlas.cli.as_json import echo_json
+from lossatlas.figure.words import with_errors
 
 __all__ = ["info_command"]
 
@@ -61,19 +62,27 @@ def _say(facts: dict[str, Any], *, as_json: bool) -> None:
 def _print(facts: dict[str, Any], indent: str = "") -> None:
     """Print what is known, a line for each; what is empty or unknown is left out."""
     for name, value in facts.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value.keys() == {"value", "unit", "caveat"}:
+            click.echo(f"{indent}{name}: {_stated(**value)}")
+        elif isinstance(value, dict):
             if any(map(_told, value.values())):
                 click.echo(f"{indent}{name}:")
                 _print(value, indent + "  ")
         elif isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
             click.echo(f"{indent}{name}:")
-            for row in value:
+            for row in with_errors(value):
                 click.echo(f"{indent}  {', '.join(f'{word} {_short(one)}' for word, one in row.items())}")
         elif isinstance(value, str) and "\n" in value.strip():
             click.echo(f"{indent}{name}:")
             click.echo(textwrap.indent(value.strip(), indent + "  "))
         elif _told(value):
             click.echo(f"{indent}{name}: {_short(value)}")
+
+
+def _stated(value: Any, unit: str, caveat: str) -> str:
+    """A number with its unit, its error, and what it does not prove."""
+    words = " ".join(filter(None, [_short(value), unit]))
+    return f"{words} ({caveat})" if caveat else words
 
 
 def _told(value: Any) -> bool:

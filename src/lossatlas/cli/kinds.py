@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -190,10 +190,10 @@ def _path_facts(result: Result) -> dict[str, Any]:
 
 def _flatness_facts(result: Result) -> dict[str, Any]:
     table = result.found
-    rows = {
-        name: {model: row[model] for model in table.models}
-        for name, row in zip(table.results, table.rows(), strict=True)
-    }
+    rows = {}
+    for name, row in zip(table.results, table.rows(), strict=True):
+        kinds = dict.fromkeys(one.spread_is for one in table.results[name] if one is not None and one.spread_is)
+        rows[name] = {model: row[model] for model in table.models} | ({"±": ", ".join(kinds)} if kinds else {})
     return {"models": list(table.models), "measures": rows, "words": " ".join(table.words)}
 
 
@@ -203,12 +203,17 @@ def _numbers_facts(result: Result) -> dict[str, Any]:
     return known | {
         name: {
             "about": section.about,
-            **{one.name: one.value for one in section.numbers},
+            **_stated(asdict(one) for one in section.numbers),
             **({"rows": list(section.rows)} if section.rows else {}),
             "does not prove": " ".join(section.caveats),
         }
         for name, section in found.sections.items()
     }
+
+
+def _stated(numbers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Numbers by name, each with its unit, its error, and what it does not prove."""
+    return {one["name"]: {"value": one["value"], "unit": one["unit"], "caveat": one["caveat"]} for one in numbers}
 
 
 _FACTS: dict[str, Callable[[Result], dict[str, Any]]] = {
@@ -267,6 +272,7 @@ def _landscape_facts(landscape: Any) -> dict[str, Any]:
     from lossatlas.draw.facts import PLAIN
     from lossatlas.field.lowest import lowest
     from lossatlas.results.landscape import axis_names, cut_at, structured, value_names
+    from lossatlas.results.quantities import quantity
 
     axes = {
         name: f"{number_of(len(landscape[name]), 'point')} from {float(landscape[name][0]):g} to "
@@ -279,12 +285,15 @@ def _landscape_facts(landscape: Any) -> dict[str, Any]:
         facts["samples"] = "unknown"
     if cut := cut_at(landscape):
         facts["slice at"] = cut
-    facts |= _shape(landscape)
+    curved = any(quantity(landscape, name) for name in value_names(landscape))
+    facts |= _ranges(landscape) if curved else _shape(landscape)
     for name in ("centre", "cosines", "sampling", "evaluation", "provenance"):
         facts[name] = structured(landscape, name)
-    facts["curvature"] = {k: v for k, v in structured(landscape, "curvature").items() if k != "numbers"}
-    found = lowest(landscape, value_names(landscape)[0])
-    facts["lowest"] = "unknown" if found is None else found.words
+    noted = structured(landscape, "curvature")
+    facts["curvature"] = {k: v for k, v in noted.items() if k != "numbers"} | _stated(noted.get("numbers", ()))
+    if not curved:
+        found = lowest(landscape, value_names(landscape)[0])
+        facts["lowest"] = "unknown" if found is None else found.words
     return facts | {"created": landscape.attrs["created"], "software": landscape.attrs["software"]}
 
 
@@ -296,6 +305,25 @@ def _norm(landscape: Any, axis: str) -> str:
 
 def _length(norm: float) -> str:
     return f"{norm:.6g}" if math.isfinite(norm) else "unknown"
+
+
+def _ranges(landscape: Any) -> dict[str, Any]:
+    """From where to where the values of a map of curvature reach, and what they do not prove."""
+    import numpy as np
+
+    from lossatlas.figure.words import number
+    from lossatlas.results.landscape import value_names
+    from lossatlas.results.quantities import quantity
+
+    reach, caveats = {}, []
+    for name in value_names(landscape):
+        known, values = quantity(landscape, name), landscape[name].values
+        finite = values[np.isfinite(values)]
+        label = known.label if known else name
+        reach[label] = f"{number(finite.min())} to {number(finite.max())}" if finite.size else "unknown"
+        if name in ("ratio", "critical") and known:
+            caveats.append(known.caveat)
+    return {"range": reach, "does not prove": " ".join(caveats)}
 
 
 def _shape(landscape: Any) -> dict[str, Any]:

@@ -158,13 +158,10 @@ def _source(folders: tuple[str, ...], labels: tuple[str, ...]) -> str | dict[str
 def _print_path(path: Any, found: Any) -> None:
     from lossatlas.paths.findings import CAVEAT
 
-    first, last = path.checkpoints[0], path.checkpoints[-1]
     if len(path.runs) > 1:
         each = [f"{name} ({number_of(count, 'checkpoint')})" for name, count in zip(path.names, path.runs, strict=True)]
         click.echo(f"runs: {', '.join(each)}")
-    click.echo(
-        f"path: {number_of(len(path), 'checkpoint')}, step {first.step} to {last.step}, {path.dimension:,} parameters"
-    )
+    click.echo(f"path: {path.words}")
     if path.left_out:
         click.echo(f"left out: {', '.join(path.left_out)}")
     click.echo(f"{'component':>9} {'variance':>9} {'random walk':>12} {'90 % of walks':>18}")

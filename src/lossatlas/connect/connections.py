@@ -26,6 +26,7 @@ from lossatlas.field.ways import misfit
 from lossatlas.figure.kept import content_of, overlay_of
 from lossatlas.figure.overlays import Overlay
 from lossatlas.figure.plot import Mark, Panel, Plot, Series, onto
+from lossatlas.figure.words import capital
 from lossatlas.oneline import one_line
 from lossatlas.results.opening import kind_of, name_kind
 from lossatlas.results.reading import read
@@ -63,6 +64,11 @@ class Ways:
     surface: xr.Dataset | None = None
 
     __repr__ = one_line
+
+    @property
+    def words(self) -> str:
+        """The barrier of each way, in sentences."""
+        return " ".join(f"{capital(way)}: {said}." for way, said in self.barriers.items())
 
     def plot(self, value: str = "loss", ax: Any = None) -> Plot:
         """All ways on one picture.

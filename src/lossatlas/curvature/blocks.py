@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
+import numpy as np
 from torch import nn
 
 from lossatlas.curvature.asking import DiagonalBlock
@@ -24,6 +25,12 @@ Beside = tuple[Panel, list[str]]
 
 
 class _Shown(Protocol):
+    heading: ClassVar[str]
+
+    @property
+    def said(self) -> str: ...
+    @property
+    def largest(self) -> float: ...
     @staticmethod
     def beside(found: Mapping[str, Any]) -> Beside: ...
 
@@ -72,18 +79,64 @@ class Blocks(Mapping[str, Result], Generic[Result]):
         said = [inside, outside] if left else [inside]
         return (*said, *self.subject.caveats)
 
-    def plot(self, ax: Any = None) -> Plot:
+    @property
+    def words(self) -> str:
+        """What was found for each block, of many for the one that curves most, and of what, in sentences."""
+        most = max(self.found, key=lambda name: self.found[name].largest)
+        named = self.found if len(self.found) <= _FEW else [most]
+        each = "; ".join(f"{name}: {self.found[name].said}" for name in named)
+        head = "" if len(self.found) <= _FEW else f"Largest of {len(self.found)} blocks: "
+        return f"By {self.by}. {self.subject.words} {head}{each}."
+
+    def plot(self, ax: Any = None, *, beside: Blocks[Any] | None = None) -> Plot:
         """All blocks in one panel; for :func:`lossatlas.draw`.
 
         Args:
             ax: where to draw it as well, see :func:`lossatlas.figure.plot.onto`.
+            beside: something else about the same blocks in the same unit, such as their traces beside the ends of
+                their spectra.
 
         Returns:
             The plot.
+
+        Raises:
+            SpecError: ``beside`` is about other blocks.
         """
-        panel, said = type(next(iter(self.found.values()))).beside(self.found)
-        caption = [f"By {self.by}. {self.subject.words}", *said, *self.caveats]
-        return onto(ax, Plot(panels=[panel], caption=caption))
+        first = next(iter(self.found.values()))
+        panel, said = type(first).beside(self.found)
+        if beside is not None:
+            if list(beside) != list(self):
+                raise SpecError(f"beside has the blocks {', '.join(beside)}; expected {', '.join(self)}")
+            other, more = type(next(iter(beside.values()))).beside(beside.found)
+            panel, said = _joined(panel, other), [*said, *more]
+        caption = [self.subject.words, *said, *self.caveats]
+        title = self.subject.title(first.heading, self.by)
+        return onto(ax, Plot(panels=[_apart(panel)], title=title, caption=caption))
+
+
+_FEW = 6
+"""Up to how many blocks are all told of in words."""
+_REACH = 0.25
+"""How far from its name a point stands where there are several."""
+
+
+def _joined(panel: Panel, other: Panel) -> Panel:
+    """What two panels show of the same blocks in one."""
+    more = [replace(one, style="points", color=len(panel.series) + at) for at, one in enumerate(other.series)]
+    symmetric = "symlog" in (panel.y_scale, other.y_scale)
+    words = panel.y_label.replace("eigenvalue", f"λ, {other.series[0].label}")
+    return replace(
+        panel, series=[*panel.series, *more], y_label=words, y_scale="symlog" if symmetric else panel.y_scale
+    )
+
+
+def _apart(panel: Panel) -> Panel:
+    """Points of the same block side by side, so that none hides another."""
+    if not all(one.style == "points" for one in panel.series):
+        return panel
+    shifts = np.linspace(-_REACH, _REACH, len(panel.series)) if len(panel.series) > 1 else [0.0]
+    moved = [replace(one, x=one.x + shift) for one, shift in zip(panel.series, shifts, strict=True)]
+    return replace(panel, series=moved)
 
 
 def blocks_of(matrix: Matrix, by: str) -> list[DiagonalBlock]:

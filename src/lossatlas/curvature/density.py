@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, overload
+from typing import Any, ClassVar, overload
 
 import numpy as np
 import scipy.linalg
@@ -19,7 +19,7 @@ from lossatlas.curvature.recurrence import recurrence
 from lossatlas.curvature.subject import Subject
 from lossatlas.expected import check_whole
 from lossatlas.figure.plot import Panel, Plot, Series, onto
-from lossatlas.figure.words import number
+from lossatlas.figure.words import capital, number
 from lossatlas.objective import Objective
 from lossatlas.oneline import number_of, one_line
 from lossatlas.space.parameters import Parameters
@@ -62,15 +62,23 @@ class Density:
     subject: Subject
 
     __repr__ = one_line
+    heading: ClassVar[str] = "Spectral density"
 
     @property
     def words(self) -> str:
         """The range of the eigenvalues that were seen, and what they are of, in sentences."""
+        return f"{self.subject.words} {capital(self.said)}."
+
+    @property
+    def said(self) -> str:
+        """The range of the eigenvalues that were seen."""
         low, high = number(float(self.nodes.min())), number(float(self.nodes.max()))
-        return (
-            f"{self.subject.words} Eigenvalues from {low} to {high} were seen from "
-            f"{number_of(self.probes, 'random vector')}."
-        )
+        return f"eigenvalues from {low} to {high} were seen from {number_of(self.probes, 'random vector')}"
+
+    @property
+    def largest(self) -> float:
+        """The largest eigenvalue that was seen: what blocks are compared by."""
+        return float(self.nodes.max())
 
     @property
     def single(self) -> bool:
@@ -108,7 +116,8 @@ class Density:
         how = f"Each eigenvalue is smeared into a bell of standard deviation {number(self.width)}"
         how += f"; mean of {self.probes} random vectors" + ("; band: standard error." if self.probes > 1 else ".")
         unseen = "Eigenvalues that no random vector sees are missing, above all single ones far from the bulk."
-        return onto(ax, Plot(panels=[panel], caption=[self.subject.words, how, unseen, *self.subject.caveats]))
+        caption = [self.subject.words, how, unseen, *self.subject.caveats]
+        return onto(ax, Plot(panels=[panel], title=self.subject.title(self.heading), caption=caption))
 
     @staticmethod
     def beside(found: Mapping[str, Density]) -> Beside:

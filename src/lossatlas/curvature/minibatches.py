@@ -30,6 +30,7 @@ class BatchEigen:
         largest: float64 [batches], λmax of the mean loss of each batch.
         smallest: float64 [batches], λmin of the same.
         residuals: float64 [batches], the larger of both, as of :class:`~lossatlas.curvature.spectrum.Eigen`.
+        errors: float64 [batches, 2], of λmin and of λmax, as of the same.
         converged: bool [batches].
         sizes: int64 [batches], samples.
         products: matrix-vector products of all batches together.
@@ -41,6 +42,7 @@ class BatchEigen:
     residuals: np.ndarray
     converged: np.ndarray
     sizes: np.ndarray
+    errors: np.ndarray
     products: int
     subject: Subject
 
@@ -87,7 +89,14 @@ class BatchEigen:
         span = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
         words = f"λmax of {len(self.largest)} batches of {span} samples: median {number(float(middle))}"
         words += f", from {number(float(low))} to {number(float(high))} in eight of ten."
-        return onto(ax, Plot(panels=[panel], caption=[words, self.subject.words, *self.caveats]))
+        return onto(
+            ax,
+            Plot(
+                panels=[panel],
+                title=self.subject.title("Curvature", "batch"),
+                caption=[words, self.subject.words, *self.caveats],
+            ),
+        )
 
 
 def batch_eigenvalues(
@@ -149,6 +158,7 @@ def batch_eigenvalues(
         residuals=np.array([ends.residuals.max() for ends in found]),
         converged=np.array([bool(ends.converged.all()) for ends in found]),
         sizes=np.array(whole.sizes),
+        errors=np.array([ends.errors[[0, -1]] for ends in found]),
         products=sum(ends.products for ends in found),
         subject=matrix.subject,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, overload
+from typing import Any, ClassVar, overload
 
 import numpy as np
 import torch
@@ -13,19 +13,20 @@ from torch import Tensor
 
 from lossatlas.curvature.asking import Asking, DiagonalBlock, answered, counted, drawn, room_for, together
 from lossatlas.curvature.blocks import Beside, Blocks, blocks_of
+from lossatlas.curvature.ends_plot import ends_beside, ends_plot
 from lossatlas.curvature.products import GIB, How, Kind, Matrix, Which
 from lossatlas.curvature.recurrence import slim
-from lossatlas.curvature.subject import Subject, ends_words
-from lossatlas.curvature.subspace import FLOOR, MOST, WHOLE, Pairs, completed, dense, extreme
+from lossatlas.curvature.subject import Subject, ends_said, ends_words
+from lossatlas.curvature.subspace import FLOOR, MOST, Pairs, completed, dense, extreme, is_small
 from lossatlas.errors import SpecError
 from lossatlas.expected import check_kind
-from lossatlas.figure.plot import Mark, Panel, Plot, Series, onto, symmetric_below
+from lossatlas.figure.plot import Plot, onto
 from lossatlas.figure.words import number
 from lossatlas.objective import Objective
-from lossatlas.oneline import one_line, verb_of
+from lossatlas.oneline import one_line
 from lossatlas.space.parameters import Parameters
 
-__all__ = ["Eigen", "eigenvalues", "end_names", "ends_by", "ends_of"]
+__all__ = ["Eigen", "eigenvalues", "ends_by", "ends_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +56,17 @@ class Eigen:
 
     __repr__ = one_line
     words = property(ends_words)
+    heading: ClassVar[str] = "Curvature"
+
+    @property
+    def said(self) -> str:
+        """Both ends with their residuals."""
+        return ends_said(self)
+
+    @property
+    def largest(self) -> float:
+        """λmax: what blocks are compared by."""
+        return float(self.values[-1])
 
     @property
     def errors(self) -> np.ndarray:
@@ -100,71 +112,12 @@ class Eigen:
         Returns:
             The plot.
         """
-        places = np.arange(len(self.values), dtype=float)
-        below, above = self.values[: len(self.values) // 2], self.values[len(self.values) // 2 :]
-        bars = [
-            _bars(places[: len(below)], below, self.residuals[: len(below)], "smallest", 1),
-            _bars(places[len(below) :], above, self.residuals[len(below) :], "largest", 0),
-        ]
-        ticks = [(float(place), name) for place, name in zip(places, end_names(len(below), len(above)), strict=True)]
-        panel = Panel(
-            series=bars,
-            x_label="",
-            y_label="eigenvalue (loss per squared parameter norm)",
-            y_scale="symlog" if np.ptp(np.log10(np.maximum(np.abs(self.values), 1e-300))) > 1.5 else "linear",
-            x_ticks=ticks,
-            marks=[Mark(y=0.0)],
-        )
-        caption = [self.subject.words, f"|λmin/λmax| = {self.ratio:.3g}.", "Lines: residuals.", *self.caveats]
-        return onto(ax, Plot(panels=[panel], caption=caption))
+        return onto(ax, ends_plot(self))
 
     @staticmethod
     def beside(found: Mapping[str, Eigen]) -> Beside:
         """Both ends of some blocks in one panel, and what is to be said about them."""
-        places = np.arange(len(found), dtype=float)
-        each = list(found.values())
-        ends = [np.array([one.values[end] for one in each]) for end in (0, -1)]
-        errors = [np.array([one.errors[end] for one in each]) for end in (0, -1)]
-        series = [
-            Series(x=places, y=y, low=y - error, high=y + error, style="bars", label=label, color=color)
-            for y, error, label, color in zip(ends, errors, ("λmin", "λmax"), (1, 0), strict=True)
-        ][::-1]  # a positive λmin, the shorter bar, is drawn in front of λmax
-        sizes = np.concatenate(ends)
-        panel = Panel(
-            series=series,
-            x_label="",
-            y_label="eigenvalue (loss per squared parameter norm)",
-            y_scale="symlog" if np.abs(sizes).max() > 100 * symmetric_below(sizes) else "linear",
-            x_ticks=list(zip(places.tolist(), found, strict=True)),
-            marks=[Mark(y=0.0)],
-        )
-        loose = sum(not one.converged.all() for one in each)
-        said = ["Ends of the spectrum of each block; lines: residuals."]
-        return panel, [
-            *said,
-            *([f"{loose} of {len(each)} blocks {verb_of(loose, 'has')} not converged."] if loose else []),
-        ]
-
-
-def _bars(places: np.ndarray, values: np.ndarray, residuals: np.ndarray, label: str, color: int) -> Series:
-    reach = residuals * np.abs(values)
-    ends = {"low": values - reach, "high": values + reach}
-    return Series(x=places, y=values, label=label, style="bars", color=color, **ends)
-
-
-def end_names(low: int, high: int) -> list[str]:
-    """What the eigenvalues at both ends are called, ascending.
-
-    Returns:
-        ``low + high`` names.
-
-    Example:
-        >>> end_names(2, 2)
-        ['λmin', 'λ2 from below', 'λ2 from above', 'λmax']
-    """
-    below = ["λmin", *(f"λ{i} from below" for i in range(2, low + 1))]
-    above = [*(f"λ{i} from above" for i in range(high, 1, -1)), "λmax"]
-    return below[:low] + above[-high:]
+        return ends_beside(found)
 
 
 @overload
@@ -375,7 +328,7 @@ def _asking(
     room: int,
 ) -> Asking[tuple[Pairs, bool]]:
     """The pairs at both ends, and whether none can have been passed over."""
-    if matrix.size <= max(2 * k + 2, WHOLE[k > 1]):  # as cheap as an iteration, and nothing is passed over
+    if is_small(matrix.size, k):  # as cheap as an iteration, and nothing is passed over
         return (yield from dense(matrix, k)), True
     if start is None:
         if k == 1 and room < 2 * k + 6:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from lossatlas.figure.words import NAMELESS, capital, counted, number
+from lossatlas.figure.words import NAMELESS, capital, counted, number, with_error
 from lossatlas.objective import Objective
 from lossatlas.objective.reduction import name_of
 from lossatlas.oneline import number_of, one_line, verb_of
 
-__all__ = ["MATRICES", "Subject", "ends_words", "subject"]
+__all__ = ["MATRICES", "Subject", "ends_said", "ends_words", "subject"]
 
 MATRICES = {"hessian": "Hessian", "ggn": "Gauss-Newton matrix"}
 
@@ -31,6 +31,7 @@ class Subject:
         surrogates: what has steps, or a derivative written by hand, see
             :func:`lossatlas.curvature.kinks.surrogates_behind`.
         inexact: how products were approximated, and how well, in a sentence; empty where they are derivatives.
+        name: of the network.
     """
 
     words: str
@@ -42,6 +43,19 @@ class Subject:
     idle: tuple[str, ...] = ()
     surrogates: tuple[str, ...] = ()
     inexact: str = ""
+    name: str = ""
+
+    def title(self, what: str, by: str = "") -> str:
+        """The heading of a picture.
+
+        Args:
+            what: is drawn.
+            by: how the matrix was cut.
+
+        Returns:
+            Words such as "Curvature of MLP by layer".
+        """
+        return f"{what}{f' of {self.name}' if self.name else ''}{f' by {by}' if by else ''}"
 
     def block(self, name: str, size: int, tensors: Sequence[str]) -> Subject:
         """The same for a diagonal block.
@@ -54,7 +68,7 @@ class Subject:
         Returns:
             The subject of the block.
         """
-        words = f"DiagonalBlock {name} ({f'{size:,}'.replace(',', ' ')} parameters) of: {self.words}"
+        words = f"Diagonal block {name} ({f'{size:,}'.replace(',', ' ')} parameters) of: {self.words}"
         idle = tuple(tensor for tensor in self.idle if tensor in tensors)
         return replace(self, words=words, size=size, idle=idle)
 
@@ -100,14 +114,20 @@ def subject(
         parts.append(f"BatchNorm {objective.batchnorm_words}")
     words = "; ".join(parts) + "."
     return Subject(
-        words=words, kind=kind, tensors=tensors, size=size, samples=objective.samples, kinks=kinks, idle=idle
-    )
+        words=words, kind=kind, tensors=tensors, size=size, samples=objective.samples, kinks=kinks, idle=idle,
+        name=objective.name,
+    )  # fmt: skip
 
 
 def ends_words(found: Any) -> str:
     """What was found about both ends of a spectrum, in sentences."""
-    low, high = (f"{number(found.values[at])} ± {number(found.errors[at], 2)}" for at in (0, -1))
-    return f"{found.subject.words} λmin {low}, λmax {high}; |λmin/λmax| = {number(found.ratio)}."
+    return f"{found.subject.words} {ends_said(found)}; |λmin/λmax| = {number(found.ratio)}."
+
+
+def ends_said(found: Any) -> str:
+    """Both ends of a spectrum with their residuals."""
+    low, high = (with_error(float(found.values[at]), float(found.errors[at])) for at in (0, -1))
+    return f"λmin {low}, λmax {high}"
 
 
 def _count(objective: Objective) -> str:

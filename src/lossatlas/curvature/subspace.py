@@ -20,7 +20,10 @@ from torch import Tensor
 from lossatlas.curvature.asking import Asking, Multiplied, counted, dots, drawn
 from lossatlas.oneline import one_line
 
-__all__ = ["FLOOR", "MOST", "WHOLE", "Pairs", "Subspace", "completed", "dense", "extreme", "sizes_of"]
+__all__ = [
+    "FLOOR", "MOST", "WHOLE", "Pairs", "Subspace", "completed", "dense", "extreme", "is_small", "most_products",
+    "sizes_of",
+]  # fmt: skip
 
 FLOOR = 0.01
 """Eigenvalues smaller than this share of the largest are resolved only to the accuracy that this share would get."""
@@ -30,6 +33,29 @@ MOST = 200
 
 WHOLE = (24, 128)
 """Up to this size a matrix is built whole: for one eigenvalue at either end, and for more."""
+
+
+def is_small(size: int, k: int) -> bool:
+    """Whether a matrix is built whole where k eigenvalues are wanted at either end."""
+    return size <= max(2 * k + 2, WHOLE[k > 1])
+
+
+def most_products(size: int, k: int) -> int:
+    """How many products both ends take at most.
+
+    Args:
+        size: of the matrix.
+        k: how many eigenvalues at either end.
+
+    Returns:
+        As many as the matrix is large where it is built whole; else where the iteration gives up, and as many again for
+        eigenvalues that it passed over.
+
+    Example:
+        >>> most_products(10, 1), most_products(1000, 1), most_products(1000, 2)
+        (10, 200, 400)
+    """
+    return size if is_small(size, k) else MOST * (1 + (k > 1))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any, ClassVar, overload
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from lossatlas.curvature.products import GIB, How, Kind, Matrix, Which
 from lossatlas.curvature.subject import Subject
 from lossatlas.expected import check_whole
 from lossatlas.figure.plot import Mark, Panel, Plot, Series, onto, symmetric_below
-from lossatlas.figure.words import number
+from lossatlas.figure.words import with_error
 from lossatlas.objective import Objective
 from lossatlas.oneline import number_of, one_line
 from lossatlas.space.parameters import Parameters
@@ -41,12 +41,27 @@ class Trace:
     subject: Subject
 
     __repr__ = one_line
+    heading: ClassVar[str] = "Trace"
 
     @property
     def words(self) -> str:
         """The estimate with its standard error, and what it is of, in sentences."""
-        error = f"± {number(self.standard_error, 2)} (standard error over {number_of(self.probes, 'random vector')})"
-        return f"{self.subject.words} Trace: {number(self.value)} {error}."
+        over = f"standard error over {number_of(self.probes, 'random vector')}"
+        return f"{self.subject.words} Trace: {self._estimate} ({over})."
+
+    @property
+    def said(self) -> str:
+        """The estimate with its standard error."""
+        return f"trace {self._estimate}"
+
+    @property
+    def _estimate(self) -> str:
+        return with_error(self.value, self.standard_error)
+
+    @property
+    def largest(self) -> float:
+        """What blocks are compared by."""
+        return self.value
 
     def plot(self, ax: Any = None) -> Plot:
         """The estimate as a bar with its standard error; for :func:`lossatlas.draw`.
@@ -58,7 +73,10 @@ class Trace:
             The plot.
         """
         panel, _ = self.beside({"": self})
-        return onto(ax, Plot(panels=[panel], caption=[self.words, *self.subject.caveats]))
+        return onto(
+            ax,
+            Plot(panels=[panel], title=self.subject.title(self.heading), caption=[self.words, *self.subject.caveats]),
+        )
 
     @staticmethod
     def beside(found: Mapping[str, Trace]) -> Beside:

@@ -9,7 +9,7 @@ import xarray as xr
 
 from lossatlas.draw import captions
 from lossatlas.errors import SpecError
-from lossatlas.field.convexity import proof
+from lossatlas.field.convexity import at_centres, proof
 from lossatlas.field.inequality import bent
 from lossatlas.field.ways import misfit
 from lossatlas.figure.ranges import Range
@@ -116,9 +116,8 @@ def _proved(landscapes: Sequence[xr.Dataset], value: str) -> tuple[str, ...]:
         proofs = [proof(landscape, value) for landscape in landscapes]
     except SpecError:  # too few points, or uneven ones, for second differences
         return (captions.CAVEAT,)
-    proven, known = sum(found.proves for found in proofs), [found.lambda_min for found in proofs]
-    words = " / ".join("unknown" if one is None else number(one) for one in known)
-    centre = () if all(one is None for one in known) else (f"λmin at the centre: {words}.",)
+    proven, known = sum(found.proves for found in proofs), at_centres(proofs)
+    centre = (f"λmin at the centre: {known}.",) if known else ()
     if not proven:
         return (captions.CAVEAT, *centre)
     if len(proofs) == 1:

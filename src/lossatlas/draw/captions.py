@@ -10,7 +10,7 @@ import xarray as xr
 
 from lossatlas.draw.scene import PARAMETERS, Caption, Cells, Curve, PictureAxis
 from lossatlas.errors import SpecError
-from lossatlas.field.convexity import THRESHOLDS, Proof, centre_words, proof
+from lossatlas.field.convexity import THRESHOLDS, Proof, at_centres, centre_words, proof
 from lossatlas.field.inequality import bent
 from lossatlas.field.lowest import lowest
 from lossatlas.field.ruggedness import ruggedness
@@ -227,9 +227,8 @@ def _at_centre(proofs: Sequence[Proof]) -> str:
     """The smallest eigenvalues of the full Hessians, where they are known."""
     if len(proofs) == 1:
         return centre_words(proofs[0].lambda_min, proofs[0].proves, proofs[0].lambda_min_error)
-    known = [found.lambda_min for found in proofs]
-    words = " / ".join("unknown" if one is None else number(one) for one in known)
-    return "" if all(one is None for one in known) else f"λmin at the centres: {words}."
+    known = at_centres(proofs)
+    return f"λmin at the centres: {known}." if known else ""
 
 
 def common(landscapes: Sequence[xr.Dataset], attribute: str, before: str = "", after: str = "") -> str:

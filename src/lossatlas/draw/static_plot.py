@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,9 @@ __all__ = ["ASPECT", "draw"]
 
 ASPECT = 0.72
 _THICK = 2.2
+
+_LEGIBLE = 6.0
+"""Multiples of the size of the type that the name of a bar has, unless it is shorter."""
 
 _BETWEEN = 4000
 """Points along a curve that words must not cover."""
@@ -259,16 +263,21 @@ def _frame(sheet: Sheet, axes: Axes, plot: Plot, panel: Panel) -> None:
 
 
 def _named_ticks(axes: Axes, plot: Plot, panel: Panel, room: float) -> None:
-    """Names of bars, each as wide as there is room for, alternating between two lines if they are long."""
+    """Names of bars, each as wide as there is room for, alternating between two lines if they are long.
+
+    If that leaves little but a letter of each, only every second or every n-th has its name.
+    """
     from matplotlib.ticker import NullLocator
 
     size = plot.theme.small
     axes.xaxis.set_minor_locator(NullLocator())  # a logarithmic axis has numbers of its own between the names
     places, names = zip(*panel.x_ticks, strict=True)
-    share = room / len(names)
-    turns = any(text_width(name, size) > share for name in names)
-    kept = [shortened(name, size, share * (1 + turns) - 3) for name in names]
-    axes.set_xticks(places, [f"\n{name}" if turns and i % 2 else name for i, name in enumerate(kept)])
+    share, widths = room / len(names), [text_width(name, size) for name in names]
+    turns = any(width > share for width in widths)
+    every = math.ceil(min(max(widths), _LEGIBLE * size) / (share * (1 + turns) - 3)) if turns else 1
+    kept = [shortened(name, size, every * share * (1 + turns) - 3) for name in names]
+    shown = [f"\n{name}" if turns and i // every % 2 else name for i, name in enumerate(kept)]
+    axes.set_xticks(places, ["" if i % every else name for i, name in enumerate(shown)])
     for label in axes.get_xticklabels():
         label.set_parse_math(False)
 

@@ -6,7 +6,7 @@ not hold: the Hessian of the full function can have many negative eigenvalues th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +23,7 @@ from lossatlas.field.inequality import (
     window,
 )
 from lossatlas.field.rounding import measured
-from lossatlas.figure.words import number, percent
+from lossatlas.figure.words import number, percent, smallest
 from lossatlas.oneline import one_line
 from lossatlas.results.landscape import axis_names, structured
 from lossatlas.results.moves import of_inputs
@@ -268,6 +268,14 @@ def bending_words(shares: Mapping[float, float]) -> str:
         f"{percent(some[middle])} of its area bends down by more than {100 * middle:g} % of how it bends up "
         f"({', '.join(others)})."
     )
+
+
+def at_centres(proofs: Sequence[Proof]) -> str:
+    """The smallest eigenvalue of each centre in a few words; nothing where none is known."""
+    known = [(one.lambda_min, one.lambda_min_error) for one in proofs]
+    if all(low is None for low, _ in known):
+        return ""
+    return " / ".join("unknown" if low is None else smallest(low, error) for low, error in known)
 
 
 def centre_words(lambda_min: float | None, proves: bool, error: float = 0.0) -> str:

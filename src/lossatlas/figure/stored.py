@@ -17,7 +17,8 @@ from lossatlas.atomic import write_text
 from lossatlas.errors import RunMismatchError, SpecError, unknown
 from lossatlas.figure.parts import Heading, Number, Part, Picture, Table
 from lossatlas.figure.plot import Mark, Panel, Plot, Series, onto
-from lossatlas.oneline import one_line
+from lossatlas.figure.words import capital, number, with_errors
+from lossatlas.oneline import number_of, one_line
 from lossatlas.results.opening import KINDS, kind_of, name_kind
 from lossatlas.untrusted import json_object, printable, reading, shown
 
@@ -64,6 +65,11 @@ class Numbers:
 
     __repr__ = one_line
 
+    @property
+    def words(self) -> str:
+        """What was found, answer by answer, and of what, in sentences."""
+        return " ".join([f"{self.title}.", *(_told(name, section) for name, section in self.sections.items())])
+
     def plot(self, value: str = "", ax: Any = None) -> Plot:
         """The picture of one of the answers.
 
@@ -87,10 +93,20 @@ class Numbers:
         """What a report says about them."""
         said: list[Part] = []
         for name, section in self.sections.items():
-            rows = [Table(section.rows)] if section.rows else []
+            rows = [Table(with_errors(section.rows))] if section.rows else []
             picture = Picture(section.plot)
             said += [Heading(f"{self.title}: {name}"), section.about, *section.numbers, *rows, picture]
         return said
+
+
+def _told(name: str, section: Section) -> str:
+    """One answer in a sentence: its numbers, or how many rows it has."""
+    values = (
+        (one.name, number(one.value) if isinstance(one.value, (int, float)) else one.value) for one in section.numbers
+    )
+    rows = [number_of(len(section.rows), "row")] if section.rows else []
+    said = ", ".join([*(f"{what} {value}" for what, value in values), *rows])
+    return f"{capital(name)}: {said}." if said else section.about
 
 
 def check(folder: str | os.PathLike[str], identity: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 __all__ = [
     "NAMELESS", "SCALES", "WAY", "apart", "ascii_only", "capital", "column_title", "counted", "means_over", "number",
-    "numbers", "percent", "with_range",
+    "numbers", "percent", "smallest", "with_error", "with_errors", "with_range",
 ]  # fmt: skip
 
 WAY = re.compile(r"^from (?P<start>.+) \(0\) to (?P<end>.+) \(1\)$")
@@ -151,6 +151,59 @@ def percent(share: float) -> str:
     if value == 0 or value >= 1:
         return f"{min(value, 99.0) if value < 100 else value:.0f} %"
     return f"{value:.1g} %"
+
+
+def with_error(value: float, error: float) -> str:
+    """A number and how far it may be off, on either side.
+
+    Returns:
+        The text; the number alone where its error is not known.
+
+    Example:
+        >>> with_error(12.3456, 0.0123), with_error(12.3456, math.nan)
+        ('12.3 ± 0.012', '12.3')
+    """
+    return f"{number(value)} ± {number(error, 2)}" if math.isfinite(error) else number(value)
+
+
+def smallest(value: float, error: float) -> str:
+    """A smallest eigenvalue; one that is no larger than its error has no sign that is known.
+
+    Returns:
+        The text.
+
+    Example:
+        >>> smallest(-3.0, 0.01), smallest(-1e-9, 2e-8), smallest(1e-9, 2e-8)
+        ('−3', 'none below −2×10⁻⁸', 'none below −2×10⁻⁸')
+    """
+    return f"none below {number(-error, 2)}" if abs(value) <= error else number(value)
+
+
+def with_errors(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, float | str]]:
+    """Rows of a table for a reader: each value beside its error, where the row has one.
+
+    Args:
+        rows: values by column; the column "error of X" is that of X. A smallest eigenvalue that is no larger than its
+            error has no sign that is known.
+
+    Returns:
+        The rows, without the columns of errors.
+
+    Example:
+        >>> with_errors([{"layer": "fc", "λmin": -1e-9, "error of λmin": 2e-8, "λmax": 12.3, "error of λmax": 0.01}])
+        [{'layer': 'fc', 'λmin': 'none below −2×10⁻⁸', 'λmax': '12.3 ± 0.01'}]
+    """
+    found: list[dict[str, float | str]] = []
+    for row in rows:
+        told: dict[str, float | str] = {}
+        for name, value in row.items():
+            error = row.get(f"error of {name}")
+            if error is None:
+                told |= {} if name.startswith("error of ") else {name: value}
+            else:
+                told[name] = (smallest if name == "λmin" and abs(value) <= error else with_error)(value, error)
+        found.append(told)
+    return found
 
 
 def with_range(shares: list[float]) -> str:

@@ -49,6 +49,12 @@ class Profile:
         """Critical sharpness, 2 over the step."""
         return 2 / self.critical_step if self.critical_step > 0 else math.inf
 
+    @property
+    def words(self) -> str:
+        """At which step the loss first rises, beside the learning rate, in a sentence."""
+        edge = f"; 2/η = {number(2 / self.rate)}" if self.rate > 0 else ""
+        return f"2/ηc = {number(self.critical)} along {self.along}{edge}."
+
     def plot(self, ax: Any = None) -> Plot:
         """The loss along the update, with the step at which it rises.
 
@@ -69,9 +75,8 @@ class Profile:
             y_label="loss",
             marks=marks,
         )
-        edge = f"; 2/η = {number(2 / self.rate)}" if self.rate > 0 else ""
-        said = f"2/ηc = {number(self.critical)}{edge}."
-        return onto(ax, Plot(panels=[panel], caption=[said, self.note, "For this one direction, at this one point."]))
+        caption = [self.words, self.note, "For this one direction, at this one point."]
+        return onto(ax, Plot(panels=[panel], title="Loss along one step", caption=caption))
 
 
 def profile(

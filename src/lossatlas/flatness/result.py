@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lossatlas.figure.plot import Panel, Plot, Series, onto
-from lossatlas.figure.words import number
+from lossatlas.figure.words import with_error
 from lossatlas.flatness.definitions import Definition, Name
 from lossatlas.flatness.door import definition_of
 from lossatlas.oneline import one_line
@@ -43,6 +44,12 @@ class Sharpness:
 
     __repr__ = one_line
 
+    @property
+    def words(self) -> str:
+        """The value with its spread, and what the spread is, in a sentence."""
+        spread = f" ({self.spread_is})" if math.isfinite(self.spread) and self.spread_is else ""
+        return f"{self.definition.title}: {with_error(self.value, self.spread)}{spread}."
+
     def plot(self, ax: Any = None) -> Plot:
         """The value with its spread.
 
@@ -57,9 +64,7 @@ class Sharpness:
             x=np.zeros(1), y=np.array([self.value]), low=self.value - reach, high=self.value + reach, style="points"
         )
         panel = Panel(series=[point], x_label="", y_label=self.definition.title, x_ticks=[(0.0, self.measure)])
-        bars = f"Bar: {self.spread_is}." if reach[0] else ""
-        said = f"{self.definition.title}: {number(self.value)}."
-        return onto(ax, Plot(panels=[panel], caption=(said, bars, self.caveat)))
+        return onto(ax, Plot(panels=[panel], title=self.definition.title, caption=(self.words, self.caveat)))
 
     @property
     def definition(self) -> Definition:

@@ -19,10 +19,11 @@ from lossatlas.atomic import write_text
 from lossatlas.errors import SpecError, unknown
 from lossatlas.expected import described_type, path_of
 from lossatlas.figure.plot import Panel, Plot, Series, onto
+from lossatlas.figure.words import capital, number
 from lossatlas.flatness.rise import critical
 from lossatlas.objective import Objective
 from lossatlas.objective.function import Function
-from lossatlas.oneline import one_line
+from lossatlas.oneline import number_of, one_line
 from lossatlas.paths.dashboard import log_to_wandb
 from lossatlas.paths.record import learning_rate, unwrapped
 from lossatlas.warned import each_once
@@ -119,6 +120,21 @@ class Edge:
         self._count = 0
         self._said: set[str] = set()
 
+    @property
+    def words(self) -> str:
+        """How often it looked, and what it saw last beside 2/η, in sentences."""
+        count = f"{number_of(len(self.moments), 'look')} along {self._way}"
+        if not self.moments:
+            return f"{capital(count)}."
+        last = self.moments[-1]
+        edge = "" if math.isnan(last.edge) else f", 2/η {number(last.edge)}"
+        seen = f"none found: {last.note}" if math.isnan(last.critical) else number(last.critical)
+        return f"{capital(count)}; at step {last.step} critical sharpness {seen}{edge}."
+
+    @property
+    def _way(self) -> str:
+        return "the gradient" if self.along == "gradient" else "the optimizer's step"
+
     def __repr__(self) -> str:
         """How often it was measured, and the last result."""
         last = self.moments[-1:]
@@ -139,11 +155,11 @@ class Edge:
         Returns:
             What was found, or ``None`` if the step is not due.
         """
-        number = self._count if step is None else int(step)
-        self._count = number + 1
-        if number % self.every:
+        at = self._count if step is None else int(step)
+        self._count = at + 1
+        if at % self.every:
             return None
-        found = self.look(model, optimizer, number)
+        found = self.look(model, optimizer, at)
         self.moments.append(found)
         for target in (self.to, to):
             self.log(found, target)
@@ -234,15 +250,15 @@ class Edge:
         edge = np.array([one.edge for one in self.moments])
         finite = [Series(x=steps, y=np.where(np.isfinite(found), found, np.nan), label="critical sharpness", color=0)]
         finite += [Series(x=steps, y=np.where(np.isfinite(edge), edge, np.nan), label="2/η", color=1, dashed=True)]
-        name = "the gradient" if self.along == "gradient" else "the optimizer's step"
         lost = int((~np.isfinite(found)).sum())
         caption = [
-            f"Critical sharpness: 2/ηc, the loss first rises ηc along {name}.",
+            f"Critical sharpness: 2/ηc, the loss first rises ηc along {self._way}.",
+            self.words,
             f"{lost} of {len(found)} looks found none." if lost else "",
             "2/η limits only full-batch descent.",
         ]
         panel = Panel(series=finite, x_label="step", y_label="curvature", y_scale=_scale(found, edge))
-        return onto(ax, Plot(panels=[panel], caption=caption))
+        return onto(ax, Plot(panels=[panel], title="Edge of stability", caption=caption))
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write what was found as JSON: a list with one entry for each look; a number that is not finite is null.

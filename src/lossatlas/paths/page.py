@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from lossatlas.figure.parts import Heading, Number, Part, Picture
-from lossatlas.oneline import number_of
 from lossatlas.paths.findings import CAVEAT, Principal
 from lossatlas.paths.trajectories import Trajectory
 
@@ -23,7 +22,7 @@ def parts(path: Trajectory, found: Principal) -> list[Part]:
     walk = f"{100 * found.null.shares[:2].sum():.1f} %"
     return [
         Heading("How flat is the path?"),
-        f"{number_of(len(path), 'checkpoint')} of {path.dimension:,} parameters. {path.contrast().words}",
+        f"{path.words}. {path.contrast().words}",
         Number("variance of the first two components", f"{100 * found.shares[:2].sum():.1f} %", caveat=CAVEAT),
         Number("the same of a random walk", walk, caveat="Same step lengths."),
         Picture(found),

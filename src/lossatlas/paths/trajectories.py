@@ -131,8 +131,13 @@ class Trajectory:
 
     def __repr__(self) -> str:
         """How long it is, and of what."""
+        return f"Trajectory({self.words})"
+
+    @property
+    def words(self) -> str:
+        """How long it is, and of what."""
         steps = f"step {self.checkpoints[0].step} to {self.checkpoints[-1].step}"
-        return f"Trajectory({number_of(len(self), 'checkpoint')} of {self.dimension:,} parameters, {steps})"
+        return f"{number_of(len(self), 'checkpoint')}, {steps}, {f'{self.dimension:,}'.replace(',', ' ')} parameters"
 
     def __len__(self) -> int:
         """The number of checkpoints."""
