@@ -19,7 +19,16 @@ class SpecError(ValueError):
 
 
 class RunMismatchError(RuntimeError):
-    """A run folder holds another run: another model, data set, plane or setting. The message names which."""
+    """A run folder holds another run: another model, data set, plane or setting. The message names which.
+
+    Args:
+        message: names the parts that differ.
+        command: that made the run which is there; empty where it is not known.
+    """
+
+    def __init__(self, message: str = "", command: str = "") -> None:
+        super().__init__(message)
+        self.command = command
 
 
 def unknown(argument: str, got: object, choices: Iterable[str]) -> str:

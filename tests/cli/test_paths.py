@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -235,10 +236,41 @@ def test_ways_are_kept_and_drawn_again_without_the_model(here, monkeypatch):
     page = (here / "kept.html").read_text()
     assert facts["barriers"]["straight line after alignment"] in page
     assert page.count("<figure") == 2  # the ways, and the surface
+    run("draw", "kept", "-o", "log.svg", "--scale", "log")
+    assert (here / "log.svg").read_text() != picture
     bad = ("draw", "kept", "-o", "a.svg")
+    assert "scale='cubic'" in run(*bad, "--scale", "cubic", code=2).stderr
     assert "--levels: kept is drawn as a plot" in run(*bad, "--levels", "4", code=2).stderr
     assert "measured without" in run(*bad, "--value", "accuracy", code=2).stderr
     assert "drawn one at a time" in run("draw", "kept", "kept/line", "-o", "a.svg", code=2).stderr
+
+
+def test_who_resumes_with_other_flags_is_told_which(here, monkeypatch):
+    def typed(*arguments, code=0):
+        monkeypatch.setattr(sys, "argv", ["/usr/bin/lossatlas", *arguments])
+        return run(*arguments, code=code)
+
+    ends = ("--checkpoint", "0.pt", "--to", "1.pt")
+    ways = ("connect", *WHAT, "--steps", "5", "--epochs", "1", "--curve", "bezier", "--run", "kept")
+    typed(*ways, *ends)
+    typed(*ways, *ends, "--out", "again.svg")
+    line = ("sample", *WHAT, "--x", "-1", "1", "5", "--run", "line")
+    typed(*line)
+    for command, words in (
+        ((*ways, *ends, "--lr", "0.01"), "--lr is 0.01 here and was not given there (training lr differs)."),
+        (
+            (*ways, "--checkpoint", "1.pt", "--to", "0.pt"),
+            "--checkpoint is 0.pt there and 1.pt here; --to is 1.pt there",
+        ),
+        (
+            (*ways, *ends, "--align", "--out", "a.svg"),
+            "another run: --align is given here and was not given there (plane",
+        ),
+        ((*line, "--seed", "3"), "line belongs to another run: --seed is 3 here and was not given there ("),
+    ):
+        said = typed(*command, code=2).stderr
+        assert words in said, (command, said)
+        assert not re.search("[0-9a-f]{16}", said)
 
 
 def test_the_same_command_goes_on_where_it_was(here, monkeypatch):

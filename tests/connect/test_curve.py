@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import lossatlas as la
-from lossatlas.connect import curve_training
+from lossatlas.connect import connections, curve_training
 from lossatlas.connect.barriers import barrier, height
 from lossatlas.connect.curve import Training
 from lossatlas.field.ways import MISFIT
@@ -151,6 +151,24 @@ def test_statistics_along_the_curve_are_a_stated_choice():
         own = float(F.cross_entropy(b(data[0]), data[1]))
     assert float(mixed.landscape["loss"][-1]) == pytest.approx(own, rel=1e-5)
     assert again.landscape.attrs["batchnorm"] == "recalibrated"
+
+
+def test_ways_are_drawn_on_the_scale_that_is_asked_for():
+    axis = Axis(coordinates=np.linspace(0, 1, 5), length=1.0)
+    ways = {
+        "line": build({"x": axis}, {"loss": np.array([1, 9, 99, 9, 1.0]), "error": np.array([0, 0.1, 0.2, 0.1, 0])})
+    }
+    told = {"title": "t", "caption": ("first", "last")}
+    for scale, drawn in (("auto", "linear"), ("linear", "linear"), ("log", "log")):
+        plot = connections.plot(ways, **told, scale=scale)
+        assert (plot.panels[0].y_scale, plot.caption) == (drawn, ("first", "last"))
+    plot = connections.plot(ways, **told, scale="log", value="error")
+    assert plot.panels[0].y_scale == "symlog"
+    assert plot.caption == (
+        "first", "Symmetric logarithmic scale: values at or below zero have no logarithm.", "last"
+    )  # fmt: skip
+    with pytest.raises(la.SpecError, match="scale='cubic' is unknown; choose one of: auto, linear, log"):
+        connections.plot(ways, **told, scale="cubic")
 
 
 def test_frozen_tensors_are_not_trained():

@@ -120,7 +120,11 @@ class Atlas(click.Group):
         except Exception as fault:
             if stopping.ended():  # a library caught the signal, and failed over what was left undone
                 raise click.Abort from fault
-            if isinstance(fault, (SpecError, RunMismatchError, MissingExtraError)):
+            if isinstance(fault, RunMismatchError):
+                from lossatlas.cli.asked_before import with_flags
+
+                raise BadInput(with_flags(str(fault), fault.command, sys.argv)) from fault
+            if isinstance(fault, (SpecError, MissingExtraError)):
                 raise BadInput(str(fault)) from fault
             raise
 

@@ -20,6 +20,7 @@ from lossatlas.errors import SpecError, unknown
 __all__ = ["CURVES", "connect_command"]
 
 CURVES = ("none", "bezier", "polygon")
+SCALES = ("auto", "linear", "log")
 UNFINISHED = "The curve is not finished: the same lossatlas connect command continues it."
 
 
@@ -56,6 +57,14 @@ _CURVE = Need(words="a curve", met=lambda told: told["curve"] != "none", so="add
 @click.option("--steps", type=int, default=25, show_default=True, metavar="N", help="Points along each path.")
 @click.option("--out", multiple=True, metavar="PICTURE", help="Draw the loss along the paths. Repeatable.")
 @needing(
+    "--scale",
+    needs=flag("out", "plane", "report"),
+    default="auto",
+    show_default=True,
+    metavar="SCALE",
+    help="Scale of the pictures: auto (linear along the paths), linear, log.",
+)
+@needing(
     "--plane",
     needs=_CURVE,
     metavar="PICTURE",
@@ -73,7 +82,7 @@ _CURVE = Need(words="a curve", met=lambda told: told["curve"] != "none", so="add
 @click.option("--report", metavar="PAGE", help="Everything on one html page.")
 def connect_command(
     config: Path | None, to: str, align: bool, curve: str, bends: int, epochs: int, lr: float, steps: int,
-    out: tuple[str, ...], plane: str | None, grid: int, report: str | None, **given: Any,
+    out: tuple[str, ...], scale: str, plane: str | None, grid: int, report: str | None, **given: Any,
 ) -> None:  # fmt: skip
     """Measure the barrier on the line between two networks, align them, and train a low-loss curve around it.
 
@@ -90,11 +99,13 @@ def connect_command(
         lossatlas connect --model zoo:resnet20 --data train.py:loader --checkpoint a.pt --to b.pt \\
             --curve bezier --out ways.png --plane plane.png --run runs/ways
       Draw what was kept, with no need for the model:
-        lossatlas draw runs/ways -o ways.pdf
+        lossatlas draw runs/ways -o ways.pdf --scale log
         lossatlas draw runs/ways/plane -o plane.html
     """
     if curve not in CURVES:
         raise SpecError(unknown("curve", curve, CURVES))
+    if scale not in SCALES:
+        raise SpecError(unknown("scale", scale, SCALES))
     _check([*out, *([plane] if plane else [])])
     told = {"batchnorm": "recalibrated"} | settings(config, given)
     folder = own_run(told, given["run"], ("connection",))
@@ -109,7 +120,7 @@ def connect_command(
         found.line(aligned=align)
         if trained is not None:
             found.connect(*trained)
-        found.write(out, plane, grid, report)
+        found.write(out, plane, grid, report, scale)
     except KeyboardInterrupt:
         raise Failure(_stopped(folder)) from None
 
@@ -212,12 +223,12 @@ class _Found:
         _metrics(self.connection.landscape)
         click.echo("The curve is low on the data it was trained on; measure it on held-out data too.")
 
-    def plot(self) -> Any:
+    def plot(self, scale: Any) -> Any:
         from lossatlas.connect.connections import plot
         from lossatlas.connect.curve import TITLE
 
         told = [(name, found, found.words) for name, found in self.lines]
-        return plot(self.ways, title=TITLE, caption=self._caption(told, self.notes))
+        return plot(self.ways, title=TITLE, caption=self._caption(told, self.notes), scale=scale)
 
     def _caption(self, told: Sequence[tuple[str, Any, str]], notes: Sequence[str]) -> tuple[str, ...]:
         """The text below a picture of paths: their words, their barriers, and these in a sentence."""
@@ -250,7 +261,7 @@ class _Found:
         barriers = {words: said for words, _, said in told}
         note(self.folder, there, title=TITLE, caption=self._caption(told, notes), barriers=barriers, upon=upon)
 
-    def write(self, out: tuple[str, ...], plane: str | None, grid: int, page: str | None) -> None:
+    def write(self, out: tuple[str, ...], plane: str | None, grid: int, page: str | None, scale: str) -> None:
         import lossatlas as la
         from lossatlas.connect.barriers import CAVEAT
         from lossatlas.connect.connections import PLANE
@@ -258,7 +269,7 @@ class _Found:
         from lossatlas.figure.parts import Heading, Number, Picture
 
         for picture in out:
-            click.echo(f"drawn: {la.draw(self.plot(), picture)}")
+            click.echo(f"drawn: {la.draw(self.plot(scale), picture)}")
         surface = None
         if self.connection is not None and (plane or page):
             found = self.connection
@@ -266,12 +277,12 @@ class _Found:
             self.keep(found.overlay())  # first, so that an unfinished surface has its curve
             surface = la.sample(self.objective, found.plane(), la.Grid(**found.bounds(grid)), run=kept)
         if plane and surface is not None:
-            click.echo(f"drawn: {la.draw(surface, plane, overlays=self.connection.overlay())}")
+            click.echo(f"drawn: {la.draw(surface, plane, overlays=self.connection.overlay(), scale=scale)}")
         if page:
             parts: list[Any] = [Number(f"barrier, {name}", found.words, caveat=CAVEAT) for name, found in self.lines]
-            parts += [Heading("Loss along the ways"), self.plot()]
+            parts += [Heading("Loss along the ways"), self.plot(scale)]
             if surface is not None:
-                shown = Picture(surface, view={"overlays": self.connection.overlay()})
+                shown = Picture(surface, view={"overlays": self.connection.overlay(), "scale": scale})
                 parts += [Heading("The plane through both networks and the bend"), shown]
             click.echo(f"written: {report(page, 'Between two networks', parts)}")
         if self.folder is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -146,7 +147,7 @@ def _tokenizer(source: str, *, given: bool) -> Any:
         )
     hub.check_place(source, f"{flag} {source}")
     try:
-        with importing("transformers", purpose):
+        with importing("transformers", purpose), nullcontext() if path.is_dir() else hub.cached_if_unreached():
             return library.AutoTokenizer.from_pretrained(source)
     except MissingExtraError:
         raise

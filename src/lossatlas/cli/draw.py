@@ -230,6 +230,7 @@ def _draw_plot(result: Result, count: int, out: tuple[str, ...], view: dict[str,
     if count > 1:
         raise SpecError(f"{result.path} and others: connections, paths and measures are drawn one at a time")
     value = view.pop("value", None)
+    scale = {"scale": view.pop("scale")} if result.kind == "connection" and "scale" in view else {}
     good = {field.name for field in fields_of(Paper)} | {"theme", "title"}
     if unfit := [f"--{name.replace('_', '-')}" for name in view if name not in good]:
         raise SpecError(
@@ -237,7 +238,7 @@ def _draw_plot(result: Result, count: int, out: tuple[str, ...], view: dict[str,
             "page; leave it out"
         )
     for path in out:
-        drawn = la.draw(result.shown(value), path, latex=latex, command=command(), **view)
+        drawn = la.draw(result.shown(value, **scale), path, latex=latex, command=command(), **view)
         click.echo(f"drawn: {drawn}")
 
 

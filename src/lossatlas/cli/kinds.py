@@ -34,12 +34,13 @@ class Result:
         """Whether it is drawn as a Landscape, with a View; everything else is a plot."""
         return self.kind not in ("connection", "path", "flatness", "numbers")
 
-    def shown(self, value: str | None = None, *, holes: bool = False) -> Any:
+    def shown(self, value: str | None = None, *, holes: bool = False, scale: Any = "auto") -> Any:
         """What is drawn.
 
         Args:
             value: of a plot, which value; ``None`` for its own.
             holes: leave what is not evaluated yet empty.
+            scale: of the loss along paths between networks.
 
         Returns:
             Landscapes, or a plot.
@@ -48,7 +49,7 @@ class Result:
             SpecError: a plot that has no other value.
         """
         if self.kind == "connection":
-            return self.found.plot(value or "loss")
+            return self.found.plot(value or "loss", scale=scale)
         if self.kind == "numbers":
             return self.found.plot(value or "")
         if not self.is_field:

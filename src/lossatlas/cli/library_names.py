@@ -17,6 +17,7 @@ from lossatlas.errors import SpecError
 from lossatlas.extras import MissingExtraError, importing, require
 from lossatlas.objective import hub
 from lossatlas.objective.randomness import seeded
+from lossatlas.objective.reach import patient
 from lossatlas.oneline import first_line, number_of, verb_of
 from lossatlas.untrusted import json_object
 
@@ -29,19 +30,29 @@ def _from_zoo(name: Name) -> nn.Module:
 
 def _from_torchvision(name: Name) -> nn.Module:
     library = require("torchvision.models", extra="torchvision", purpose=f"make {name.text}")
-    return _made(name, library.get_model, {"weights": None}, library.list_models)
+    try:
+        return _made(name, library.get_model, {"weights": None}, library.list_models)
+    except OSError as fault:
+        raise SpecError(f"{name.text!r}: its weights cannot be loaded: {first_line(fault)}") from fault
 
 
 def _from_timm(name: Name) -> nn.Module:
     library = require("timm", extra="timm", purpose=f"make {name.text}")
-    return _made(name, library.create_model, {"pretrained": False}, library.list_models)
+    if not name.arguments.get("pretrained"):
+        return _made(name, library.create_model, {"pretrained": False}, library.list_models)
+    with hub.cached_if_unreached() as why:
+        try:
+            return _made(name, library.create_model, {}, library.list_models)
+        except OSError as fault:
+            raise SpecError(f"{name.text!r}: its weights cannot be loaded: {why or first_line(fault)}") from fault
 
 
 def _made(name: Name, make: Callable[..., Any], options: dict[str, Any], known: Callable[[], list[str]]) -> nn.Module:
     if name.target not in known():
         near = difflib.get_close_matches(name.target, known(), n=4)
         raise SpecError(f"{name.text!r}: no such model; similar names: {', '.join(near) or 'none'}")
-    made: nn.Module = make(name.target, **{**options, **name.arguments})
+    with patient():
+        made: nn.Module = make(name.target, **{**options, **name.arguments})
     return made
 
 
@@ -51,6 +62,24 @@ def _from_hub(name: Name) -> nn.Module:
         return _adapted(name)
     library = require("transformers", extra="hf", purpose=f"make {name.text}")
     hub.check_place(name.target, repr(name.text))
+    if Path(name.target).is_dir():
+        made, report = _loaded(name, library)
+    else:
+        with hub.cached_if_unreached() as why:
+            made, report = _loaded(name, library, why)
+    if missing := sorted(map(str, report.get("missing_keys") or ())):
+        raise SpecError(
+            f"{name.text!r}: {number_of(len(missing), 'weight')} of {type(made).__name__} "
+            f"{verb_of(len(missing), 'is')} "
+            f"not in it ({', '.join(missing[:3])}), and would be random; the folder's config.json names a class other "
+            "than the one that wrote the weights"
+        )
+    network: nn.Module = made
+    return network.eval()
+
+
+def _loaded(name: Name, library: Any, why: str = "") -> tuple[Any, dict[str, Any]]:
+    """A model of the hub or a folder, and which weights it lacks; from the cache where the hub cannot be reached."""
     try:
         with importing("transformers", f"make {name.text}"):
             config = library.AutoConfig.from_pretrained(name.target)
@@ -63,16 +92,13 @@ def _from_hub(name: Name) -> nn.Module:
     except MissingExtraError:
         raise
     except Exception as fault:  # a damaged folder can make the library fail in any way
+        if why:
+            raise SpecError(
+                f"{name.text!r}: {why}, and the cache does not hold all of it; where there is a network, "
+                f"hf download {name.target} puts it there"
+            ) from fault
         raise SpecError(f"{name.text!r} cannot be loaded: {first_line(fault)}") from fault
-    if missing := sorted(map(str, report.get("missing_keys") or ())):
-        raise SpecError(
-            f"{name.text!r}: {number_of(len(missing), 'weight')} of {type(made).__name__} "
-            f"{verb_of(len(missing), 'is')} "
-            f"not in it ({', '.join(missing[:3])}), and would be random; the folder's config.json names a class other "
-            "than the one that wrote the weights"
-        )
-    network: nn.Module = made
-    return network.eval()
+    return made, dict(report)
 
 
 def _adapted(name: Name) -> nn.Module:

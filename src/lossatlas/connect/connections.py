@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import xarray as xr
@@ -21,19 +21,20 @@ from lossatlas import checksum
 from lossatlas.atomic import write_text
 from lossatlas.connect.barriers import CAVEAT
 from lossatlas.draw import captions
-from lossatlas.errors import SpecError
+from lossatlas.errors import SpecError, unknown
 from lossatlas.field.ways import misfit
 from lossatlas.figure.kept import content_of, overlay_of
 from lossatlas.figure.overlays import Overlay
 from lossatlas.figure.plot import Mark, Panel, Plot, Series, onto
-from lossatlas.figure.words import capital
+from lossatlas.figure.words import SCALES, capital
 from lossatlas.oneline import one_line
 from lossatlas.results.opening import kind_of, name_kind
 from lossatlas.results.reading import read
 from lossatlas.untrusted import bare_name, json_object, reading, shown
 
-__all__ = ["CONNECTION", "PLANE", "Ways", "caption", "folder_for", "note", "opened", "overlays_of", "plot"]
+__all__ = ["CONNECTION", "PLANE", "Scale", "Ways", "caption", "folder_for", "note", "opened", "overlays_of", "plot"]
 
+Scale = Literal["auto", "linear", "log"]
 CONNECTION, PLANE = "connection.json", "plane"
 FORMAT = 2
 """Since version 0.2; a file of version 0.1 names no format and has no checksum."""
@@ -70,20 +71,21 @@ class Ways:
         """The barrier of each way, in sentences."""
         return " ".join(f"{capital(way)}: {said}." for way, said in self.barriers.items())
 
-    def plot(self, value: str = "loss", ax: Any = None) -> Plot:
+    def plot(self, value: str = "loss", ax: Any = None, *, scale: Scale = "auto") -> Plot:
         """All ways on one picture.
 
         Args:
             value: the loss, or a metric.
+            scale: as for :func:`plot`.
             ax: where to draw it as well, see :func:`lossatlas.figure.plot.onto`.
 
         Returns:
             The plot.
 
         Raises:
-            SpecError: there is no such value.
+            SpecError: there is no such value or scale.
         """
-        return onto(ax, plot(self.landscapes, title=self.title, caption=self.caption, value=value))
+        return onto(ax, plot(self.landscapes, title=self.title, caption=self.caption, value=value, scale=scale))
 
 
 def folder_for(path: str | os.PathLike[str]) -> Path:
@@ -211,7 +213,9 @@ def overlays_of(path: str | os.PathLike[str]) -> list[Overlay]:
     return [overlay_of(one) for one in _known(folder.parent)["upon"]]
 
 
-def plot(ways: Mapping[str, Any], *, title: str, caption: tuple[str, ...], value: str = "loss") -> Plot:
+def plot(
+    ways: Mapping[str, Any], *, title: str, caption: tuple[str, ...], value: str = "loss", scale: Scale = "auto"
+) -> Plot:
     """Several ways between the same two networks on one picture; one that lies on another is dashed.
 
     Args:
@@ -219,13 +223,17 @@ def plot(ways: Mapping[str, Any], *, title: str, caption: tuple[str, ...], value
         title: heading.
         caption: sentences below.
         value: which variable.
+        scale: "linear", also for "auto", since the barrier is what counts; or "log", symmetric where a value is zero or
+            negative, which the caption then says.
 
     Returns:
         The plot.
 
     Raises:
-        SpecError: there is no such value.
+        SpecError: there is no such value or scale.
     """
+    if scale not in get_args(Scale):
+        raise SpecError(unknown("scale", scale, get_args(Scale)))
     for words, way in ways.items():
         if value not in way:
             raise SpecError(f"value={value!r}: the {words} has none; it was measured without this metric")
@@ -235,5 +243,16 @@ def plot(ways: Mapping[str, Any], *, title: str, caption: tuple[str, ...], value
         hides = any(len(at) == len(one.x) and np.allclose(height, one.y, rtol=0.01) for one in series)
         series.append(Series(x=at, y=height, label=words, style="line", color=len(series), dashed=hides))
     marks = [Mark(x=0.0, label="first network"), Mark(x=1.0, label="second network")]
-    panel = Panel(series=series, x_label="fraction of the way", y_label=value, marks=marks)
-    return Plot(panels=[panel], title=title, caption=caption)
+    drawn, why = _scale(np.concatenate([one.y for one in series]), scale)
+    panel = Panel(series=series, x_label="fraction of the way", y_label=value, y_scale=drawn, marks=marks)
+    return Plot(panels=[panel], title=title, caption=(*caption[:1], *why, *caption[1:]))
+
+
+def _scale(values: np.ndarray, scale: Scale) -> tuple[Literal["linear", "log", "symlog"], tuple[str, ...]]:
+    """The scale of a panel, and why where it is not the one asked for."""
+    if scale != "log":
+        return "linear", ()
+    finite = values[np.isfinite(values)]
+    if len(finite) and finite.min() > 0:
+        return "log", ()
+    return "symlog", (f"{capital(SCALES['symlog'])}: values at or below zero have no logarithm.",)

@@ -80,17 +80,18 @@ class Connection:
             f"{self.barrier.words}."
         )
 
-    def plot(self, ax: Any = None) -> Plot:
+    def plot(self, ax: Any = None, *, scale: connections.Scale = "auto") -> Plot:
         """The loss along the curve beside that along the line.
 
         Args:
             ax: where to draw it as well, see :func:`lossatlas.figure.plot.onto`.
+            scale: "linear", also for "auto", or "log".
 
         Returns:
             The plot.
         """
         ways = {"straight line": self.line, TRAINED[self.curve.kind]: self.landscape}
-        return onto(ax, connections.plot(ways, title=TITLE, caption=self._caption))
+        return onto(ax, connections.plot(ways, title=TITLE, caption=self._caption, scale=scale))
 
     @property
     def _caption(self) -> tuple[str, ...]:

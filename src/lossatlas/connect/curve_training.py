@@ -24,6 +24,7 @@ from lossatlas.objective import Objective, batchnorm, means, sealing
 from lossatlas.objective.batches import fingerprint
 from lossatlas.objective.reentrant import differentiated
 from lossatlas.objective.refusal import asked
+from lossatlas.results.asked import command_of
 from lossatlas.results.landscape import About
 from lossatlas.results.spec import RunSpec
 from lossatlas.sampling.provenance import subject_identity
@@ -134,7 +135,8 @@ def check_kept(folder: Path, kind: str, bends: int, recipe: Training) -> None:
 def _check_same(file: Path, there: RunSpec, wanted: RunSpec) -> None:
     if differing := there.differences(wanted):
         raise RunMismatchError(
-            f"{file} belongs to another training: {'; '.join(differing)}. Choose another folder, or delete this one"
+            f"{file} belongs to another training: {'; '.join(differing)}. Choose another folder, or delete this one",
+            command_of(file.parent / "line"),
         )
 
 

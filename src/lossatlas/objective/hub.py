@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from torch import Tensor, nn
 
@@ -18,11 +19,13 @@ from lossatlas.errors import SpecError
 from lossatlas.extras import importing, require
 from lossatlas.objective.contents import Contents, contents_of
 from lossatlas.objective.randomness import seeded
+from lossatlas.objective.reach import unreached
 from lossatlas.oneline import first_line
 
 __all__ = [
     "ADAPTER",
     "Translated",
+    "cached_if_unreached",
     "check_place",
     "has_weights",
     "is_adapted",
@@ -89,6 +92,23 @@ def check_place(place: str, named: str) -> None:
 def _cached(place: str, file: str) -> Any:
     """Where a file of a model is in the hub's cache, if it is there."""
     return require("huggingface_hub", extra="hf", purpose="look into the cache").try_to_load_from_cache(place, file)
+
+
+@contextmanager
+def cached_if_unreached() -> Iterator[str]:
+    """Ask the hub's cache alone where the hub cannot be reached; its library would try for a minute or more.
+
+    Yields:
+        Why it cannot be reached; empty where it can.
+    """
+    constants: Any = require("huggingface_hub.constants", extra="hf", purpose="ask the hub")
+    before = constants.HF_HUB_OFFLINE
+    why = "" if before else unreached(constants.ENDPOINT)
+    constants.HF_HUB_OFFLINE = before or bool(why)
+    try:
+        yield f"{urlsplit(constants.ENDPOINT).hostname} cannot be reached ({why})" if why else ""
+    finally:
+        constants.HF_HUB_OFFLINE = before
 
 
 def has_weights(folder: str) -> bool:

@@ -12,7 +12,7 @@ from lossatlas.errors import RunMismatchError
 from lossatlas.results.folders import SPEC, spec_of
 from lossatlas.untrusted import shown
 
-__all__ = ["check_parts", "check_points", "differing"]
+__all__ = ["check_parts", "check_points", "command_of", "differing"]
 
 
 def differing(folder: Path, wanted: Mapping[str, Any]) -> list[str]:
@@ -47,8 +47,14 @@ def check_parts(folder: str | os.PathLike[str] | None, wanted: Mapping[str, Any]
         return
     if parts := differing(Path(folder), wanted):
         raise RunMismatchError(
-            f"{folder} belongs to another run: {'; '.join(parts)}. Choose another folder, or delete this one"
+            f"{folder} belongs to another run: {'; '.join(parts)}. Choose another folder, or delete this one",
+            command_of(Path(folder)),
         )
+
+
+def command_of(folder: Path) -> str:
+    """The command that made a run; empty where it is not known."""
+    return str(spec_of(folder).about.provenance.get("command", "")) if (folder / SPEC).exists() else ""
 
 
 def check_points(folder: Path, points: Mapping[str, int], asked: str) -> None:

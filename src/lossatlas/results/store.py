@@ -309,7 +309,8 @@ def _open_journal(folder: Path, spec: RunSpec) -> Journal:
     there = spec if new else spec_of(folder)
     if differing := there.differences(spec):
         raise RunMismatchError(
-            f"{folder} belongs to another run: {'; '.join(differing)}. Choose another folder, or delete this one"
+            f"{folder} belongs to another run: {'; '.join(differing)}. Choose another folder, or delete this one",
+            str(there.about.provenance.get("command", "")),
         )
     if not new and there.format != FIRST and not (folder / JOURNAL).exists():
         raise SpecError(f"{folder}: {JOURNAL} is missing, and with it every point; {repair_command(folder)}")
