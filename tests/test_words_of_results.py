@@ -33,10 +33,10 @@ def test_what_can_be_drawn_can_be_said() -> None:
         if module.name.endswith(("__main__", ".widget")) or ".cli" in module.name:
             continue
         for name, kind in vars(importlib.import_module(module.name)).items():
-            ours = inspect.isclass(kind) and kind.__module__ == module.name
-            drawn = getattr(kind, "plot", None) if ours else None
-            said = hasattr(kind, "words") or "words" in inspect.get_annotations(kind)
-            if drawn and inspect.get_annotations(drawn).get("return") == "Plot" and not said:
+            if not inspect.isclass(kind) or kind.__module__ != module.name:
+                continue
+            drawn = getattr(getattr(kind, "plot", None), "__annotations__", {}).get("return") == "Plot"
+            if drawn and not (hasattr(kind, "words") or "words" in inspect.get_annotations(kind)):
                 silent.append(f"{module.name}.{name}")
     assert silent == []
 
