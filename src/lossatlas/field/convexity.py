@@ -31,6 +31,7 @@ from lossatlas.results.moves import of_inputs
 __all__ = [
     "THRESHOLDS",
     "Proof",
+    "at_centres",
     "bending_words",
     "centre_words",
     "negative_share",
