@@ -423,6 +423,19 @@ def test_listing_the_filters_leaves_the_power_iteration_alone():
     assert all(torch.equal(a, b) for a, b in zip(before.values(), model.state_dict().values()))
 
 
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
+@pytest.mark.parametrize(("share", "mixes"), [(1e-2, True), (1e-4, True), (1e-9, False)])
+def test_whether_a_parametrization_mixes_the_filters_depends_on_no_scale(scale, share, mixes):
+    class Mixed(nn.Module):
+        def forward(self, weight):
+            return scale * (weight + share * weight.mean(dim=0, keepdim=True))
+
+    layer = nn.Linear(3, 4).double()
+    parametrize.register_parametrization(layer, "weight", Mixed(), unsafe=True)
+    row = filters.table(layer)["parametrizations.weight.original"]
+    assert row.refused == ("behind Mixed, which mixes the filters" if mixes else "")
+
+
 def test_a_parametrization_of_another_shape_gets_the_default_rule_with_a_reason():
     class Twice(nn.Module):
         def forward(self, half):
