@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -155,7 +157,9 @@ def test_what_was_interpolated_must_stand_out_of_its_stated_error() -> None:
     assert len(la.topology(rough).minima) == 1
     error, words = stated_error(rough)
     assert error[20, 20] == pytest.approx(0.1 * float(rough["loss"].max() - rough["loss"].min()), rel=0.3)
-    assert "not evaluated" in words
+    assert words.endswith("the stated error of interpolated cells")
+    rough.attrs["sampling"] = json.dumps({"kind": "subset"})
+    assert stated_error(rough)[1].endswith("the stated error of cells that were not evaluated on all samples")
 
 
 def test_holes_are_counted_and_never_filled() -> None:

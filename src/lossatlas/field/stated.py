@@ -63,7 +63,9 @@ def stated_error(landscape: xr.Dataset, value: str = "loss") -> tuple[np.ndarray
         words += f", {STANDARD_ERRORS:g} standard errors over {number_of(landscape.attrs['samples'], 'sample')}"
     if (name := f"{value}_uncertainty") in landscape:
         error = error + _in_units(landscape, value, values, landscape[name].values)
-        words += ", the stated error of cells that were not evaluated on all samples"
+        subset = structured(landscape, "sampling").get("kind") == "subset"
+        which = "cells that were not evaluated on all samples" if subset else "interpolated cells"
+        words += f", the stated error of {which}"
     elif structured(landscape, "sampling").get("kind") == "subset":
         error = np.where(np.isfinite(values), np.abs(values), error)
         words += (
