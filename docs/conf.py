@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 from tqdm.std import tqdm
@@ -11,6 +12,8 @@ from tqdm.std import tqdm
 import lossatlas
 
 sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
+
+from elsewhere import mapping  # beside this file
 
 project = "lossatlas"
 author = "The lossatlas authors"
@@ -66,9 +69,7 @@ napoleon_use_ivar = True
 napoleon_use_rtype = False
 python_maximum_signature_line_length = 88
 add_module_names = False
-# Links to other projects are written with a base address and a list of names. The list is read from the network where
-# there is one; the site is built without it, and the names then stay plain words.
-intersphinx_mapping: dict[str, tuple[str, str | None]] = {}
+intersphinx_mapping = mapping(Path(tempfile.mkdtemp(prefix="inventories-")))
 
 html_theme = "pydata_sphinx_theme"
 html_title = f"lossatlas {version}"
@@ -79,7 +80,7 @@ html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {
-    "logo": {"text": "lossatlas", "image_light": "_static/logo.svg", "image_dark": "_static/logo.svg"},
+    "logo": {"text": f"lossatlas {version}", "image_light": "_static/logo.svg", "image_dark": "_static/logo.svg"},
     "navbar_align": "left",
     "navbar_end": ["theme-switcher"],
     "secondary_sidebar_items": {"**": ["page-toc"], "index": []},
@@ -90,6 +91,13 @@ html_theme_options = {
     "pygments_dark_style": "monokai",
 }
 html_sidebars = {"index": []}
+
+# A site that keeps several versions, each in a folder of its own, names its list of them (in the form of
+# pydata-sphinx-theme's version switcher), and every page gets a menu: LOSSATLAS_VERSIONS=/versions.json make docs
+if versions := os.environ.get("LOSSATLAS_VERSIONS"):
+    html_theme_options["switcher"] = {"json_url": versions, "version_match": version}
+    html_theme_options["navbar_end"] = ["version-switcher", "theme-switcher"]
+    html_theme_options["check_switcher"] = False  # the list lies where the site is served
 
 
 # The reference lists `lossatlas.sample`; a reference to `lossatlas.sampling.run.sample`, where it lives, leads there.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import http.server
+import json
+import os
 import re
 import subprocess
 import sys
@@ -11,6 +13,8 @@ import threading
 from pathlib import Path
 
 import pytest
+
+import lossatlas as la
 
 CHROMIUM = Path("/usr/bin/chromium")
 ROOT = Path(__file__).resolve().parents[2]
@@ -99,6 +103,33 @@ def test_every_page_is_whole(site, page):
         name: faults_of(page, f"{home}/{name}", home) for name in pages if name not in ("search.html", "genindex.html")
     }
     assert {name: faults for name, faults in found.items() if faults} == {}
+
+
+def test_types_of_other_projects_lead_to_their_documentation(site):
+    folder, _ = site
+    reference = "".join(path.read_text() for path in sorted((folder / "reference").glob("*.html")))
+    for project in ("docs.python.org/3", "numpy.org/doc", "docs.pytorch.org", "docs.xarray.dev", "matplotlib.org"):
+        assert re.search(f'class="reference external" href="https://{project}[^"]*#', reference), project
+
+
+def test_a_site_of_several_versions_has_a_menu_of_them(tmp_path, page):
+    listed = [{"version": la.__version__, "url": "/new/", "name": "this one"}, {"version": "0.1.0", "url": "/old/"}]
+    (tmp_path / "versions.json").write_text(json.dumps(listed))
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "index.md").write_text("# A page\n")
+    command = [sys.executable, "-m", "sphinx", "--quiet", "--builder", "html", "-c", str(ROOT / "docs")]
+    command += ["-D", "extensions=myst_parser", str(tmp_path / "docs"), str(tmp_path / "new")]
+    told = os.environ | {"LOSSATLAS_VERSIONS": "/versions.json"}
+    subprocess.run(command, check=True, capture_output=True, env=told)
+    handler = functools.partial(Quiet, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        page.goto(f"http://127.0.0.1:{server.server_address[1]}/new/index.html")
+        button = page.locator(".version-switcher__button").first
+        button.get_by_text("this one").wait_for()
+        button.click()
+        assert page.locator(".version-switcher__menu").first.inner_text().split("\n") == ["this one", "0.1.0"]
+        server.shutdown()
 
 
 def test_a_page_with_raw_mathematics_is_found(site, page):
