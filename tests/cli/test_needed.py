@@ -113,6 +113,7 @@ REFUSED = {
         "--to a.pt --lr 0.1": "--lr is for a curve",
         "--to a.pt --plane p.png": "--plane is for a curve",
         "--to a.pt --curve bezier --grid 5": "--grid is for --plane or --report",
+        "--to a.pt --scale log": "--scale is for --out or --plane or --report",
     },
     "trajectory": {
         **{
