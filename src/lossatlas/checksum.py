@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lossatlas.errors import SpecError
+from lossatlas.expected import described_type
 
 __all__ = ["CHECKSUM", "of", "of_json", "sealed", "strict", "unsealed", "verified"]
 
@@ -105,7 +106,7 @@ def unsealed(text: str, source: Path, *, required: bool = False) -> dict[str, An
     except (ValueError, RecursionError) as fault:
         raise SpecError(f"{source} is damaged (no JSON: {fault})") from fault
     if not isinstance(content, dict):
-        raise SpecError(f"{source} is damaged (a {type(content).__name__}; expected a JSON object)")
+        raise SpecError(f"{source} is damaged ({described_type(content)}; expected a JSON object)")
     return verified(content, source, required=required)
 
 

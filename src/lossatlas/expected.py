@@ -10,7 +10,7 @@ from typing import Any
 
 from lossatlas.errors import SpecError
 
-__all__ = ["LANDSCAPE", "check_kind", "check_number", "check_whole", "described_type", "path_of", "texts"]
+__all__ = ["LANDSCAPE", "check_kind", "check_number", "check_whole", "described_type", "one_of", "path_of", "texts"]
 
 LANDSCAPE = "a Landscape (xarray.Dataset): la.open('runs/a'), or what la.sample returns"
 """What a function of a Landscape expects, and how to get one."""
@@ -31,9 +31,21 @@ def described_type(got: object) -> str:
     """
     if isinstance(got, type):
         return f"the class {got.__name__}, not an instance of it"
-    name = type(got).__name__
-    article = "an" if name[0] in "aeiouAEIO" else "a"
-    return f"{article} {name} ({got!r:.40})" if isinstance(got, (int, float, str)) else f"{article} {name}"
+    kind = one_of(type(got))
+    return f"{kind} ({got!r:.40})" if isinstance(got, (int, float, str)) else kind
+
+
+def one_of(kind: type) -> str:
+    """The name of a type with its article.
+
+    Returns:
+        The words.
+
+    Example:
+        >>> one_of(int), one_of(dict)
+        ('an int', 'a dict')
+    """
+    return f"{'an' if kind.__name__[0] in 'aeiouAEIO' else 'a'} {kind.__name__}"
 
 
 def check_kind(argument: str, got: Any, kinds: type | tuple[type, ...], expected: str) -> None:

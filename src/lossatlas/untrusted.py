@@ -13,6 +13,7 @@ from typing import Any
 
 from lossatlas import heaps
 from lossatlas.errors import RunMismatchError, SpecError
+from lossatlas.expected import described_type
 from lossatlas.extras import MissingExtraError
 
 __all__ = [
@@ -200,7 +201,7 @@ def json_object(path: str | os.PathLike[str], kind: str = "JSON", *, most: int =
     with reading(path, kind):
         content = json.loads(text)
         if not isinstance(content, dict):
-            raise SpecError(f"{shown(path)} holds a {type(content).__name__}; {kind} needs an object {{…}}")
+            raise SpecError(f"{shown(path)} holds {described_type(content)}; {kind} needs an object {{…}}")
         return content
 
 

@@ -100,7 +100,7 @@ def test_settings_are_set_by_words():
         ("depth=8", "--set='depth' is unknown; choose one of: depths, lr, data, early, epochs, points, seeds"),
         ("lr", "expected NAME=VALUE"),
         ("lr=fast", "expected a float, such as 0.05"),
-        ("depths=8,deep", "expected a int, such as 8"),
+        ("depths=8,deep", "expected an int, such as 8"),
         ("early=yes", "expected true or false"),
     ],
 )

@@ -157,7 +157,7 @@ def test_a_broken_distribution_is_named(group, name, ask, bowl, tmp_path, monkey
             "lossatlas.executors",
             "mine",
             lambda bowl, folder: named("mine:4"),
-            r"'mine' gives a float; .* start\(work\)",
+            r"'mine' gives a float \(.*\); .* start\(work\)",
         ),
     ],
 )

@@ -252,12 +252,12 @@ BAD = {
     "empty loader": (dict(data=[]), "data is empty: it gave no samples"),
     "empty tensors": (dict(data=(torch.zeros(0, 4), torch.zeros(0))), "data is empty"),
     "iterator": (dict(data=iter([samples()])), "can be read only once; pass list"),
-    "number": (dict(data=3), "data is a int; expected a DataLoader"),
+    "number": (dict(data=3), r"data is an int \(3\); expected a DataLoader"),
     "unequal": (dict(data=(torch.zeros(3, 4), torch.zeros(2))), r"the tensors have \[3, 2\] rows"),
     "no tensor": (dict(data=["text"]), "holds no tensor with a sample dimension"),
     "batch size": (dict(batch_size=0), "batch_size=0; expected at least 1"),
     "metric name": (dict(metrics={"loss": la.metrics.error}), "'loss' cannot name a metric"),
-    "metric type": (dict(metrics={"error": 3}), r"metrics\['error'\] is a int"),
+    "metric type": (dict(metrics={"error": 3}), r"metrics\['error'\] is an int"),
 }
 
 
@@ -285,7 +285,7 @@ def test_metric_and_loss_of_the_wrong_shape_are_named():
     with pytest.raises(SpecError, match=r"returned shape \(3,\) for 23 samples; expected a scalar or \[23, ...\]"):
         objective()
     objective = la.Objective(classifier(), samples(), loss=lambda o, t: 3.0)
-    with pytest.raises(SpecError, match="returned a float; expected a tensor"):
+    with pytest.raises(SpecError, match=r"returned a float \(3\.0\); expected a tensor"):
         objective()
     with pytest.raises(SpecError, match="loss=None, but the model's output"):
         la.Objective(classifier(), samples())()

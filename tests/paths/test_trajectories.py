@@ -307,7 +307,7 @@ def test_bad_paths_are_named(tmp_path):
         la.Trajectory.open([one, {"w": torch.ones(3)}]).principal(centre="first")
     with pytest.raises(la.SpecError, match="choose one of: all, weights"):
         la.Trajectory.open([one, one], tensors="some")
-    with pytest.raises(la.SpecError, match="a checkpoint is a int"):
+    with pytest.raises(la.SpecError, match="a checkpoint is an int"):
         la.Trajectory.open([1, 2])
     with pytest.raises(la.SpecError, match="no such folder"):
         la.Trajectory.open(tmp_path / "none")

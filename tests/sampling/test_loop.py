@@ -208,7 +208,9 @@ def test_what_is_asked_with_a_wrong_type_says_how_it_is_made():
                 ask(*arguments)
     with pytest.raises(la.SpecError, match="samples=100; expected 'auto' or a lossatlas.Subset"):
         la.sample(objective, plane, grid, samples=100)
-    with pytest.raises(la.SpecError, match="executor is a int; expected a concurrent.futures.Executor, a Dask Client"):
+    with pytest.raises(
+        la.SpecError, match=r"executor is an int \(\d+\); expected a concurrent.futures.Executor, a Dask Client"
+    ):
         la.sample(objective, plane, grid, executor=4)
     with pytest.raises(la.SpecError, match="states its own error"):
         la.sample(objective, plane, grid, samples=la.Subset(), standard_error=True)

@@ -147,7 +147,7 @@ BAD = {
         lambda: la.directions.towards({"w": torch.ones(2)}, {"w": torch.ones(3)}),
         r"1 of 1 tensors has another shape, first 'w': got \(3,\), expected \(2,\)",
     ),
-    "origin": (lambda: la.directions.random(3, seed=0), "origin is a int"),
+    "origin": (lambda: la.directions.random(3, seed=0), "origin is an int"),
 }
 
 

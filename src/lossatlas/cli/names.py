@@ -37,6 +37,7 @@ from lossatlas.cli.library_names import LIBRARIES
 from lossatlas.cli.parsed_names import DATA, FORMS, OWN, SEED, Name, parse
 from lossatlas.cli.userfiles import at_home, imported
 from lossatlas.errors import SpecError, unknown
+from lossatlas.expected import described_type
 from lossatlas.objective import calling, language
 from lossatlas.objective import metrics as known_metrics
 from lossatlas.objective.contents import read_contents
@@ -105,7 +106,7 @@ def _model(name: Name, checkpoint: str, trust_pickle: bool) -> nn.Module:
     made = _called(name, found, (nn.Module,))
     if not isinstance(made, nn.Module):
         raise SpecError(
-            f"{name.text!r} gave a {type(made).__name__}; expected a torch.nn.Module or a function returning one"
+            f"{name.text!r} gave {described_type(made)}; expected a torch.nn.Module or a function returning one"
         )
     return made
 
@@ -229,7 +230,7 @@ def _function(
     if isinstance(found, type) or name.arguments:
         found = _called(name, found, ())
     if not callable(found):
-        raise SpecError(f"{text!r} is a {type(found).__name__}; expected a function of {of}")
+        raise SpecError(f"{text!r} is {described_type(found)}; expected a function of {of}")
     function: Callable[..., Any] = found
     return function
 

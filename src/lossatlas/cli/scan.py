@@ -28,6 +28,7 @@ from lossatlas.cli.samples import first_inputs, first_samples, in_format
 from lossatlas.cli.seen import view_fields
 from lossatlas.errors import SpecError, unknown
 from lossatlas.evaluate.plans import NAMES, PRECISIONS
+from lossatlas.expected import one_of
 from lossatlas.objective import Objective, batchnorm
 from lossatlas.objective.batches import batches_of
 from lossatlas.objective.checkpoints import load_checkpoint
@@ -234,10 +235,10 @@ class Scan:
         table: dict[str, Any] = {key: value for key, value in told.items() if value != defaults[key]}
         if self.view:
             table["view"] = {key: "none" if value is None else value for key, value in self.view.items()}
-        text = tomli_w.dumps(table)
+        text = tomli_w.dumps(table).rstrip("\n")
         if not text.isascii() and printable(text.replace("\n", "")) != text.replace("\n", ""):
             raise SpecError("a setting has a name that is not Unicode text, which a TOML file cannot hold; rename it")
-        return text.rstrip("\n")
+        return text
 
     def to_python(self) -> str:
         """The Python program that does the same."""
@@ -266,12 +267,11 @@ def _typed(path: Path, key: str, value: Any, default: Any, *, many: bool) -> Any
         if not good or not all(type(bound) in (int, float) for bound in value[:2]):
             raise SpecError(f"{path}: {key} = {value!r}; expected {key} = [low, high, points]")
         return tuple(value)
-    wanted = type(default)
-    if wanted is float and isinstance(value, int):
+    if (wanted := type(default)) is float and isinstance(value, int):
         return float(value)
-    if not isinstance(value, wanted) or isinstance(value, bool) is not (wanted is bool):
-        raise SpecError(f"{path}: {key} = {value!r} is a {type(value).__name__}; expected a {wanted.__name__}")
-    return value
+    if isinstance(value, wanted) and isinstance(value, bool) is (wanted is bool):
+        return value
+    raise SpecError(f"{path}: {key} = {value!r} is {one_of(type(value))}; expected {one_of(wanted)}")
 
 
 def all_samples(scan: Scan, what: str) -> Scan:

@@ -25,7 +25,7 @@ from lossatlas.connect import units
 from lossatlas.connect.channels import Channels
 from lossatlas.connect.units import Group, UnitAxis
 from lossatlas.errors import SpecError
-from lossatlas.expected import check_kind
+from lossatlas.expected import check_kind, described_type
 from lossatlas.objective import Objective, calling
 from lossatlas.objective.batches import map_tensors, tensors_of
 from lossatlas.oneline import number_of, one_line
@@ -130,7 +130,7 @@ def align(
     """
     model = a.model if isinstance(a, Objective) else a
     if not isinstance(model, nn.Module):
-        raise SpecError(f"a is a {type(a).__name__}; expected a model or an Objective, whose graph says what may move")
+        raise SpecError(f"a is {described_type(a)}; expected a model or an Objective, whose graph says what may move")
     if check is None and isinstance(a, Objective):
         check = next(iter(a.batches))
     there = ways.tensors_of(b.state_dict() if isinstance(b, nn.Module) else b)

@@ -17,7 +17,7 @@ from torch import Tensor
 from lossatlas.curvature.products import Matrix
 from lossatlas.curvature.spectrum import Eigen, eigenvalues
 from lossatlas.errors import SpecError, unknown
-from lossatlas.expected import check_number, check_whole
+from lossatlas.expected import check_number, check_whole, described_type
 from lossatlas.objective import Objective, means
 from lossatlas.objective.given import check_objective
 from lossatlas.objective.reentrant import differentiated
@@ -101,7 +101,7 @@ def eigen(
     if isinstance(source, Objective):
         source = eigenvalues(source, params, **{"k": index + 1, **options})
     if not isinstance(source, Eigen):
-        raise SpecError(f"source is a {type(source).__name__}; expected an Objective or a result of eigenvalues")
+        raise SpecError(f"source is {described_type(source)}; expected an Objective or a result of eigenvalues")
     if not 0 <= index < len(source.values):
         raise SpecError(
             f"index={index}; {len(source.values)} eigenvectors were computed: ask eigenvalues for a larger k"

@@ -12,6 +12,7 @@ from lossatlas.draw.render import Render
 from lossatlas.draw.scene import Scene
 from lossatlas.draw.view import View
 from lossatlas.errors import SpecError
+from lossatlas.expected import described_type
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -98,7 +99,7 @@ def _place(ax: Any) -> Any:
     several = [*getattr(ax, "flat", ax)] if isinstance(ax, Iterable) else None
     if several is None and (ax is None or not hasattr(ax, "get_subplotspec")):
         if ax is not None and not hasattr(ax, "add_axes"):
-            raise SpecError(f"ax is a {type(ax).__name__}; {_EXPECTED}")
+            raise SpecError(f"ax is {described_type(ax)}; {_EXPECTED}")
         return ax
     return _room([ax] if several is None else several)
 

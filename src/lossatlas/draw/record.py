@@ -19,6 +19,7 @@ import xarray as xr
 
 from lossatlas import extras
 from lossatlas.errors import SpecError
+from lossatlas.expected import described_type
 from lossatlas.results.landscape import axis_names, structured
 
 __all__ = ["PICTURES", "Recorded", "described", "exif", "lines", "metadata", "plain", "read"]
@@ -179,7 +180,7 @@ def read(path: str | Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as fault:
         raise SpecError(f"{target} carries a damaged record: {fault}") from fault
     if not isinstance(found, dict):
-        raise SpecError(f"{target} carries a damaged record: expected a mapping, got a {type(found).__name__}")
+        raise SpecError(f"{target} carries a damaged record: expected a mapping, got {described_type(found)}")
     return found
 
 

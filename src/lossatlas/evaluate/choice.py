@@ -30,6 +30,7 @@ from lossatlas.evaluate.rule import (
 )
 from lossatlas.evaluate.shared import Shared, plans_sharing
 from lossatlas.evaluate.way import Begun, Way
+from lossatlas.expected import described_type
 from lossatlas.objective import Objective
 from lossatlas.objective.function import Function, Measurable
 from lossatlas.objective.part import glimpse, joined
@@ -245,7 +246,7 @@ def _found(
     if not isinstance(chart, Plane):
         if name in ("auto", "fastest") and precision == "exact":
             return found
-        raise SpecError(f"plan={name!r} needs a Plane; along a {type(chart).__name__} leave plan and precision out")
+        raise SpecError(f"plan={name!r} needs a Plane; along {described_type(chart)} leave plan and precision out")
     free = name == "auto" and precision == "exact"
     if reason := why_not(objective):
         if not free:
@@ -383,5 +384,5 @@ def _kept(ways: Ways, journal: _Journal, plan: str | Plan) -> Plan | None:
 
 def _plane(chart: Chart, what: str) -> Plane:
     if not isinstance(chart, Plane):
-        raise SpecError(f"{what} needs a Plane; got a {type(chart).__name__}")
+        raise SpecError(f"{what} needs a Plane; got {described_type(chart)}")
     return chart

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from lossatlas.errors import SpecError, unknown
-from lossatlas.expected import check_kind
+from lossatlas.expected import check_kind, described_type
 from lossatlas.oneline import number_of
 
 __all__ = ["CARRIED_OUT", "NAMES", "PRECISIONS", "Plan", "batches_to_try", "check", "stacks_to_try", "workers_to_try"]
@@ -95,7 +95,7 @@ def check(plan: str | Plan, precision: str, device: torch.device) -> str:
             raise SpecError(f"precision={precision!r} with {plan!r}; leave precision out, since the plan has its own")
         precision, plan = plan.precision, plan.name
     if not isinstance(plan, str):
-        raise SpecError(f"plan is a {type(plan).__name__}; expected a name ({', '.join(NAMES)}) or a lossatlas.Plan")
+        raise SpecError(f"plan is {described_type(plan)}; expected a name ({', '.join(NAMES)}) or a lossatlas.Plan")
     if plan not in NAMES:
         raise SpecError(unknown("plan", plan, tuple(NAMES)))
     check_kind("precision", precision, str, f"one of {', '.join(PRECISIONS)}")

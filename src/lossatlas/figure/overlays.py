@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from lossatlas.errors import SpecError, unknown
-from lossatlas.expected import check_kind
+from lossatlas.expected import check_kind, described_type
 from lossatlas.figure.words import number
 from lossatlas.oneline import number_of, one_line
 from lossatlas.untrusted import printable_fields
@@ -180,7 +180,7 @@ def check(overlays: Sequence[Overlay], shapes: Sequence[tuple[int, ...]]) -> tup
     check_kind("overlays", overlays, Sequence, "a list of Path, Points and Regions of lossatlas.figure.overlays")
     for overlay in overlays:
         if not isinstance(overlay, (Path, Points, Regions)):
-            raise SpecError(f"overlays holds a {type(overlay).__name__}; expected Path, Points or Regions")
+            raise SpecError(f"overlays holds {described_type(overlay)}; expected Path, Points or Regions")
         if any(len(shape) != 2 for shape in shapes) or not shapes:
             raise SpecError("overlays: only pictures with two axes can have them")
         if overlay.panel is not None and not 0 <= overlay.panel < len(shapes):

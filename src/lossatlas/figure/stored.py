@@ -15,6 +15,7 @@ import numpy as np
 from lossatlas import checksum
 from lossatlas.atomic import write_text
 from lossatlas.errors import RunMismatchError, SpecError, unknown
+from lossatlas.expected import described_type
 from lossatlas.figure.parts import Heading, Number, Part, Picture, Table
 from lossatlas.figure.plot import Mark, Panel, Plot, Series, onto
 from lossatlas.figure.words import capital, number, with_errors
@@ -264,7 +265,7 @@ def _value(told: Any) -> float | str:
     if told is None:
         return math.nan
     if type(told) not in (int, float):
-        raise TypeError(f"a {type(told).__name__}; expected a number or a text")
+        raise TypeError(f"{described_type(told)}; expected a number or a text")
     number: float = told
     return number
 

@@ -38,7 +38,7 @@ def checked_metrics(metrics: Mapping[str, Any] | None) -> dict[str, Any]:
             raise SpecError(f"metrics: {name!r} cannot name a metric; choose an identifier other than loss")
         check_names("metrics", [name])
         if not callable(metric):
-            raise SpecError(f"metrics[{name!r}] is a {type(metric).__name__}; expected a callable (outputs, targets)")
+            raise SpecError(f"metrics[{name!r}] is {described_type(metric)}; expected a callable (outputs, targets)")
         if isinstance(metric, reduction.Derived) and (
             isinstance(checked.get(metric.of), reduction.Derived) or metric.of not in ("loss", *checked)
         ):

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from lossatlas.errors import SpecError
-from lossatlas.expected import check_kind
+from lossatlas.expected import check_kind, described_type
 from lossatlas.objective.containers import map_tensors, moved, tensors_of
 from lossatlas.objective.hashing import fingerprint
 from lossatlas.objective.randomness import seeded
@@ -218,18 +218,16 @@ def _is_dataset(source: Any) -> bool:
 def _check_source(source: Any) -> None:
     one_batch = not isinstance(source, (list, DataLoader)) and callable(getattr(type(source), "to", None))
     if one_batch or isinstance(source, Mapping):
-        raise SpecError(
-            f"data is a {type(source).__name__}, which looks like one batch; pass [data], a list of batches"
-        )
+        raise SpecError(f"data is {described_type(source)}, which looks like one batch; pass [data], a list of batches")
     if isinstance(source, (str, bytes)) or not isinstance(source, Iterable):
         raise SpecError(
-            f"data is a {type(source).__name__}; expected a DataLoader, a Dataset, a list of batches or a tuple (x, y) "
+            f"data is {described_type(source)}; expected a DataLoader, a Dataset, a list of batches or a tuple (x, y) "
             "of tensors"
         )
     # iter(source) would show it too, but makes a DataLoader draw a seed from the user's generator.
     if hasattr(source, "__next__"):
         raise SpecError(
-            f"data is a {type(source).__name__}, which can be read only once; pass list(data) or the DataLoader itself"
+            f"data is {described_type(source)}, which can be read only once; pass list(data) or the DataLoader itself"
         )
 
 

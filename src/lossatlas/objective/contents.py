@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lossatlas.errors import SpecError
+from lossatlas.expected import described_type
 from lossatlas.objective.packed import packed_in, unpacked
 from lossatlas.objective.sources import Source, note
 from lossatlas.oneline import one_line
@@ -138,7 +139,7 @@ def contents_of(content: Any, source: Path) -> Contents:
     entries, packed = _floating(tuple(_walk(content, ())))
     top = content if isinstance(content, Mapping) else {}
     if not entries:
-        what = f"the keys {sorted(map(str, top))[:5]}" if top else f"a {type(content).__name__}"
+        what = f"the keys {sorted(map(str, top))[:5]}" if top else described_type(content)
         raise SpecError(
             f"checkpoint {source} has no tensors: it holds {what}; expected a state dict, perhaps in others"
         )
@@ -274,7 +275,7 @@ def _plain(file: Path, trust_pickle: bool) -> dict[str, Tensor]:
     """The state dict that one file of a folder is."""
     content = _content(file, trust_pickle)
     if not isinstance(content, Mapping):
-        raise SpecError(f"checkpoint {file} holds a {type(content).__name__}; expected tensors by name")
+        raise SpecError(f"checkpoint {file} holds {described_type(content)}; expected tensors by name")
     return {str(name): tensor for name, tensor in content.items() if isinstance(tensor, Tensor)}
 
 

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from lossatlas.errors import SpecError
+from lossatlas.expected import described_type
 
 __all__ = ["packed_in", "unpacked"]
 
@@ -142,7 +143,7 @@ def _told(name: str, content: Tensor) -> dict[str, Any]:
     except (ValueError, RecursionError) as fault:
         raise SpecError(f"{name!r} of bitsandbytes has a state that is not JSON ({fault})") from fault
     if not isinstance(told, dict):
-        raise SpecError(f"{name!r} of bitsandbytes has a state that is a {type(told).__name__}; expected an object")
+        raise SpecError(f"{name!r} of bitsandbytes has a state that is {described_type(told)}; expected an object")
     return told
 
 

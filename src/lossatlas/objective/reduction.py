@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lossatlas.errors import SpecError
+from lossatlas.expected import described_type
 from lossatlas.objective.containers import map_tensors
 from lossatlas.oneline import number_of, one_line
 
@@ -168,7 +169,7 @@ def loss_mean(loss: Measure, value: Any, size: int, *, told: bool = False) -> Te
     if isinstance(value, Weighted):
         return _checked(f"loss {name_of(loss)}", value).mean()
     if not isinstance(value, Tensor):
-        raise SpecError(f"loss {name_of(loss)} returned a {type(value).__name__}; expected a tensor")
+        raise SpecError(f"loss {name_of(loss)} returned {described_type(value)}; expected a tensor")
     if value.dim() == 0:
         return value / size if stated_reduction(loss) == "sum" else value
     if value.shape[0] != size and not told:
@@ -267,7 +268,7 @@ def metric_mean(name: str, value: Any, size: int) -> Tensor:
     if isinstance(value, Weighted):
         return _checked(f"metric {name!r}", value).mean()
     if not isinstance(value, Tensor) or value.shape != (size,):
-        got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+        got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else described_type(value)
         raise SpecError(
             f"metric {name!r} returned {got} for {number_of(size, 'sample')}; "
             f"expected shape ({size},): one value for each sample, "

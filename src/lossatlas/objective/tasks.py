@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from lossatlas.errors import SpecError
-from lossatlas.expected import check_kind
+from lossatlas.expected import check_kind, described_type
 from lossatlas.results.landscape import Count
 
 __all__ = ["Task", "Tasks"]
@@ -50,7 +50,7 @@ class Tasks:
         self._names: dict[str, dict[str, str]] = {}
         for name, task in self.given.items():
             if not callable(task):
-                raise SpecError(f"tasks[{name!r}] is a {type(task).__name__}; expected a callable (model) -> scores")
+                raise SpecError(f"tasks[{name!r}] is {described_type(task)}; expected a callable (model) -> scores")
             own = getattr(task, "names", None)
             self._names[name] = {score: f"{name}_{score}" for score in own} if own else {"": name}
         self.names = tuple(name for scores in self._names.values() for name in scores.values())

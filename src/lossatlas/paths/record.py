@@ -20,7 +20,7 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from lossatlas import checksum
 from lossatlas.atomic import append, replacing, write_text
 from lossatlas.errors import RunMismatchError, SpecError
-from lossatlas.expected import path_of
+from lossatlas.expected import described_type, path_of
 from lossatlas.objective import sealing
 from lossatlas.oneline import number_of, verb_of
 from lossatlas.paths import going_on
@@ -337,7 +337,7 @@ def learning_rate(source: Any) -> float | None:
         return float(source.get_last_lr()[0])
     if hasattr(source, "param_groups"):
         return float(source.param_groups[0]["lr"])
-    raise SpecError(f"lr is a {type(source).__name__}; expected a number, an optimizer or a scheduler")
+    raise SpecError(f"lr is {described_type(source)}; expected a number, an optimizer or a scheduler")
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
@@ -355,7 +355,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
         True
     """
     if not isinstance(model, nn.Module):
-        raise SpecError(f"model is a {type(model).__name__}; expected a torch.nn.Module")
+        raise SpecError(f"model is {described_type(model)}; expected a torch.nn.Module")
     while True:
         if isinstance(model, (DataParallel, DistributedDataParallel)):
             model = model.module

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from lossatlas.errors import SpecError
+from lossatlas.expected import described_type
 from lossatlas.objective import sealing
 from lossatlas.objective.checkpoints import read_checkpoint
 from lossatlas.space.directions import tensors_of
@@ -189,7 +190,7 @@ def source_of(item: Any) -> Source:
     if isinstance(item, (nn.Module, Mapping)):
         return Held(tensors_of(item))
     if not isinstance(item, (str, Path)):
-        raise SpecError(f"a checkpoint is a {type(item).__name__}; expected a file, a state dict or a model")
+        raise SpecError(f"a checkpoint is {described_type(item)}; expected a file, a state dict or a model")
     path = Path(item)
     if path.is_dir():
         path = inside(path) or path

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from lossatlas.errors import SpecError
+from lossatlas.expected import described_type
 from lossatlas.results.naming import check_axes
 from lossatlas.untrusted import printable
 
@@ -74,7 +75,7 @@ def _checked(name: str, value: Any) -> Any:
             raise SpecError(f"not a Landscape: the attribute {name} is {str(value)[:60]!r}; expected a number")
         return value
     if not isinstance(value, str):
-        raise SpecError(f"not a Landscape: the attribute {name} is a {type(value).__name__}; expected a text")
+        raise SpecError(f"not a Landscape: the attribute {name} is {described_type(value)}; expected a text")
     if name not in _STRUCTURED:
         return printable(value)
     try:

@@ -17,7 +17,7 @@ from lossatlas.errors import SpecError
 from lossatlas.evaluate import called, plans
 from lossatlas.evaluate.choice import Asking, Ways, choose
 from lossatlas.evaluate.plans import Plan
-from lossatlas.expected import check_kind, check_number, check_whole, texts
+from lossatlas.expected import check_kind, check_number, check_whole, described_type, texts
 from lossatlas.objective import Objective
 from lossatlas.objective.alone import one_at_a_time
 from lossatlas.objective.code import unchanged
@@ -267,12 +267,12 @@ def check_question(objective: Measurable, chart: Chart, sampler: Sampler, block:
     check_measurable(objective)
     if not (callable(getattr(chart, "at", None)) and hasattr(chart, "axes")):
         raise SpecError(
-            f"chart is a {type(chart).__name__}; expected a plane such as la.Plane.random(objective, seed=0), a curve, "
+            f"chart is {described_type(chart)}; expected a plane such as la.Plane.random(objective, seed=0), a curve, "
             "or an object with axes and at(coordinates)"
         )
     if not (callable(getattr(sampler, "start", None)) and hasattr(sampler, "axes")):
         raise SpecError(
-            f"sampler is a {type(sampler).__name__}; expected points such as la.Grid(x=(-1, 1, 51), y=(-1, 1, 51))"
+            f"sampler is {described_type(sampler)}; expected points such as la.Grid(x=(-1, 1, 51), y=(-1, 1, 51))"
         )
     if block is not None:
         check_whole("block", block, 1)
@@ -336,7 +336,7 @@ def _error_names(objective: Measurable, sampler: Sampler, plan: str | Plan, prec
         )
     if not isinstance(sampler, Grid):
         raise SpecError(
-            f"standard_error=True: a {type(sampler).__name__} leaves cells unevaluated, which have no samples; use a "
+            f"standard_error=True: {described_type(sampler)} leaves cells unevaluated, which have no samples; use a "
             "Grid"
         )
     return error_names(objective)

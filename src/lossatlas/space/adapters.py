@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lossatlas.errors import SpecError
+from lossatlas.expected import described_type
 from lossatlas.extras import MissingExtraError, importing, require
 from lossatlas.objective import Objective
 from lossatlas.space.directions import tensors_of
@@ -105,7 +106,7 @@ def _touched(adapted: nn.Module, adapter: str) -> _Touched:
         SpecError: the model has no such adapter.
     """
     if not isinstance(adapted, nn.Module):
-        raise SpecError(f"adapted is a {type(adapted).__name__}; expected the model that peft wrapped")
+        raise SpecError(f"adapted is {described_type(adapted)}; expected the model that peft wrapped")
     configs = getattr(adapted, "peft_config", None)
     layers, aside = _kinds()
     inner: nn.Module = _inner(adapted)

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from lossatlas.errors import SpecError, unknown
+from lossatlas.expected import described_type
 from lossatlas.objective import Objective
 from lossatlas.objective.function import Function, Measurable
 from lossatlas.objective.given import check_tensors
@@ -129,7 +130,7 @@ def described(origin: Measurable | nn.Module | Parameters) -> tuple[Parameters, 
     if isinstance(origin, Mapping):
         check_tensors("origin", origin)
         return origin, by_shape(origin)
-    raise SpecError(f"origin is a {type(origin).__name__}; expected an Objective, a model or tensors by name")
+    raise SpecError(f"origin is {described_type(origin)}; expected an Objective, a model or tensors by name")
 
 
 def plain(origin: Measurable | nn.Module | Parameters) -> dict[str, str]:

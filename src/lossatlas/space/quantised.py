@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from lossatlas.errors import SpecError, unknown
-from lossatlas.expected import check_kind
+from lossatlas.expected import check_kind, described_type
 from lossatlas.objective import Objective
 from lossatlas.objective.given import check_objective
 from lossatlas.objective.packed import unpacked
@@ -246,7 +246,7 @@ def _floating(name: str, value: Tensor, module: nn.Module) -> Tensor:
     if not _plain(value):
         return _opened(name, value)
     if not value.is_floating_point():
-        raise SpecError(f"{name!r} is packed as {value.dtype} in a {type(module).__name__}; its format is not known")
+        raise SpecError(f"{name!r} is packed as {value.dtype} in {described_type(module)}; its format is not known")
     return value.detach()
 
 
@@ -258,7 +258,7 @@ def _opened(name: str, value: Tensor) -> Tensor:
     """A tensor that can convert itself to floating point."""
     opened = getattr(value, "dequantize", None)
     if opened is None:
-        raise SpecError(f"{name!r} is a {type(value).__name__}, whose format is not known; dequantise it yourself")
+        raise SpecError(f"{name!r} is {described_type(value)}, whose format is not known; dequantise it yourself")
     found: Tensor = opened()
     return found.detach()
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from lossatlas.errors import SpecError, unknown
+from lossatlas.expected import one_of
 
 S = TypeVar("S")
 
@@ -114,4 +115,4 @@ def _typed(name: str, words: str, default: Any) -> Any:
     try:
         return type(default)(words)
     except ValueError:
-        raise SpecError(f"--set {name}={words}: expected a {type(default).__name__}, such as {default}") from None
+        raise SpecError(f"--set {name}={words}: expected {one_of(type(default))}, such as {default}") from None

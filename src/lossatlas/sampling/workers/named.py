@@ -9,6 +9,7 @@ from typing import Any
 
 from lossatlas.doors import brought, names_of
 from lossatlas.errors import SpecError, unknown
+from lossatlas.expected import described_type
 from lossatlas.sampling.executors import GROUP, Executor, Serial
 from lossatlas.sampling.workers.pool import Futures
 
@@ -68,7 +69,7 @@ def named(text: str) -> Executor:
     found = make_outside(rest) if callable(make_outside) else make_outside
     if not callable(getattr(found, "start", None)):
         raise SpecError(
-            f"{GROUP}: {name!r} gives a {type(found).__name__}; expected a callable that takes the text after the "
+            f"{GROUP}: {name!r} gives {described_type(found)}; expected a callable that takes the text after the "
             "colon and returns an object with start(work), see lossatlas.sampling.executors.Executor"
         )
     return found  # type: ignore[no-any-return]
@@ -105,7 +106,7 @@ def executor_of(given: Any) -> Executor:
     if callable(getattr(given, "start", None)):  # a Dask Client has one too, of another kind
         return given  # type: ignore[no-any-return]
     raise SpecError(
-        f"executor is a {type(given).__name__}; expected a concurrent.futures.Executor, a Dask Client, an object with "
+        f"executor is {described_type(given)}; expected a concurrent.futures.Executor, a Dask Client, an object with "
         f"start(work), or one of these names: {', '.join(NAMES)}"
     )
 
