@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Self
 
-__all__ = ["RunMismatchError", "SpecError", "unknown"]
+__all__ = ["Difference", "RunMismatchError", "SpecError", "unknown"]
 
 
 class SpecError(ValueError):
@@ -18,17 +19,47 @@ class SpecError(ValueError):
     """
 
 
+class Difference(str):
+    """How a part of one run differs from that of another, in words.
+
+    Args:
+        part: its name.
+        there: what it is in the folder.
+        here: what it is now.
+
+    Example:
+        >>> found = Difference("seed", "0", "1")
+        >>> found, found.part
+        ('seed is 0 there and 1 here', 'seed')
+    """
+
+    part: str
+    values: tuple[str, str]
+
+    def __new__(cls, part: str, there: str, here: str) -> Self:
+        """The sentence."""
+        found = super().__new__(cls, f"{part} is {there} there and {here} here")
+        found.part, found.values = part, (there, here)
+        return found
+
+    def __getnewargs__(self) -> tuple[str, ...]:  # type: ignore[override]  # of str itself, it would be one text
+        """How another process makes it again."""
+        return (self.part, *self.values)
+
+
 class RunMismatchError(RuntimeError):
     """A run folder holds another run: another model, data set, plane or setting. The message names which.
 
     Args:
         message: names the parts that differ.
         command: that made the run which is there; empty where it is not known.
+        differing: how they differ; the message has these, joined by semicolons.
     """
 
-    def __init__(self, message: str = "", command: str = "") -> None:
+    def __init__(self, message: str = "", command: str = "", differing: Sequence[Difference] = ()) -> None:
         super().__init__(message)
         self.command = command
+        self.differing = tuple(differing)
 
 
 def unknown(argument: str, got: object, choices: Iterable[str]) -> str:

@@ -123,7 +123,7 @@ class Atlas(click.Group):
             if isinstance(fault, RunMismatchError):
                 from lossatlas.cli.asked_before import with_flags
 
-                raise BadInput(with_flags(str(fault), fault.command, sys.argv)) from fault
+                raise BadInput(with_flags(fault, sys.argv)) from fault
             if isinstance(fault, (SpecError, MissingExtraError)):
                 raise BadInput(str(fault)) from fault
             raise

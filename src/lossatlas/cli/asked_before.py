@@ -7,55 +7,43 @@ import shlex
 from collections.abc import Sequence
 from itertools import groupby
 
+from lossatlas.errors import RunMismatchError
+
 __all__ = ["with_flags"]
 
-_OTHERS = re.compile(
-    r"^(?P<head>.* belongs to another \w+: )(?P<parts>.*)(?P<advice>\. Choose another folder.*)$", re.DOTALL
+_HARMLESS = frozenset(
+    ["film", "grid", "json", "losses", "o", "out", "plane", "report", "run", "save", "scale", "title", "variance"]
 )
-_HARMLESS = {
-    "run",
-    "out",
-    "o",
-    "plane",
-    "grid",
-    "report",
-    "title",
-    "scale",
-    "json",
-    "film",
-    "losses",
-    "variance",
-    "save",
-}
 """Flags that say where an answer goes, not what was asked."""
 
 
-def with_flags(message: str, command: str, arguments: Sequence[str]) -> str:
-    """The message that a folder belongs to another run, with the flags that differ before the parts that do.
+def with_flags(fault: RunMismatchError, arguments: Sequence[str]) -> str:
+    """The message that a folder belongs to another run, with the flags that differ in place of how its parts do.
 
     Args:
-        message: names the parts, some by fingerprint.
-        command: that made the run.
+        fault: what was found, with the command that made the run, if it is known.
         arguments: of the command now, with the name of the program.
 
     Returns:
-        The message; as it was where the commands are not two of the same name, or have the same flags.
+        The message; as it was if the commands are not two of the same name, or have the same flags.
 
     Example:
-        >>> said = "a belongs to another run: data is 8b0 there and 677 here. Choose another folder, or delete this one"
-        >>> print(with_flags(said, "lossatlas connect --lr 0.1", ["lossatlas", "connect", "--lr", "0.2"])[:65])
-        a belongs to another run: --lr is 0.1 there and 0.2 here (data di
+        >>> from lossatlas.errors import Difference
+        >>> differing = [Difference("data", "8b0", "677")]
+        >>> fault = RunMismatchError(f"a is another run: {differing[0]}.", "lossatlas connect --lr 0.1", differing)
+        >>> with_flags(fault, ["lossatlas", "connect", "--lr", "0.2"])
+        'a is another run: --lr is 0.1 there and 0.2 here (data differs).'
     """
-    found, there, here = _OTHERS.match(message), _flags(shlex.split(command)), _flags(arguments)
-    if found is None or there is None or here is None or there.pop("") != here.pop(""):
+    message, there, here = str(fault), _flags(shlex.split(fault.command)), _flags(arguments)
+    if not fault.differing or there is None or here is None or there.pop("") != here.pop(""):
         return message
     names = [name for name in {**there, **here} if name not in _HARMLESS and there.get(name) != here.get(name)]
     if not names:
         return message
     said = "; ".join(f"--{name} {_was(there.get(name), here.get(name))}" for name in names)
-    parts = [part.partition(" is ")[0] for part in found["parts"].split("; ")]
-    verb = "differs" if len(parts) == 1 else "differ"
-    return f"{found['head']}{said} ({', '.join(parts)} {verb}){found['advice']}"
+    parts = ", ".join(each.part for each in fault.differing)
+    verb = "differs" if len(fault.differing) == 1 else "differ"
+    return message.replace("; ".join(fault.differing), f"{said} ({parts} {verb})")
 
 
 def _was(there: tuple[str, ...] | None, here: tuple[str, ...] | None) -> str:

@@ -137,6 +137,7 @@ def _check_same(file: Path, there: RunSpec, wanted: RunSpec) -> None:
         raise RunMismatchError(
             f"{file} belongs to another training: {'; '.join(differing)}. Choose another folder, or delete this one",
             command_of(file.parent / "line"),
+            differing,
         )
 
 

@@ -8,14 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lossatlas.errors import RunMismatchError
+from lossatlas.errors import Difference, RunMismatchError
 from lossatlas.results.folders import SPEC, spec_of
 from lossatlas.untrusted import shown
 
 __all__ = ["check_parts", "check_points", "command_of", "differing"]
 
 
-def differing(folder: Path, wanted: Mapping[str, Any]) -> list[str]:
+def differing(folder: Path, wanted: Mapping[str, Any]) -> list[Difference]:
     """How a run differs in the parts of its identity that are known already.
 
     Args:
@@ -49,6 +49,7 @@ def check_parts(folder: str | os.PathLike[str] | None, wanted: Mapping[str, Any]
         raise RunMismatchError(
             f"{folder} belongs to another run: {'; '.join(parts)}. Choose another folder, or delete this one",
             command_of(Path(folder)),
+            parts,
         )
 
 

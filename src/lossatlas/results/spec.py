@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 
 from lossatlas import checksum
-from lossatlas.errors import SpecError
+from lossatlas.errors import Difference, SpecError
 from lossatlas.oneline import one_line
 from lossatlas.results.landscape import About, Axis
 
@@ -85,7 +85,7 @@ class RunSpec:
             "axes": axes,
         }
 
-    def differences(self, other: RunSpec) -> list[str]:
+    def differences(self, other: RunSpec) -> list[Difference]:
         """How the identity of another run differs from this one, part by part, in words.
 
         For a run of version 0.1, only the parts that it knew are compared.
@@ -177,16 +177,16 @@ class Block:
         )
 
 
-def _differences(there: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+def _differences(there: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = "") -> Iterator[Difference]:
     for name in sorted({*there, *wanted}):
         a, b = there.get(name), wanted.get(name)
         if isinstance(a, dict) and isinstance(b, dict):
             yield from _differences(a, b, f"{prefix}{name} ")
         elif isinstance(a, float) and isinstance(b, float):
             if not math.isclose(a, b, rel_tol=CENTRE_TOLERANCE) and not (math.isnan(a) and math.isnan(b)):
-                yield f"{prefix}{name} is {a!r} there and {b!r} here"
+                yield Difference(f"{prefix}{name}", repr(a), repr(b))
         elif a != b:
-            yield f"{prefix}{name} is {_short(a)} there and {_short(b)} here"
+            yield Difference(f"{prefix}{name}", _short(a), _short(b))
 
 
 def _short(value: Any) -> str:

@@ -311,6 +311,7 @@ def _open_journal(folder: Path, spec: RunSpec) -> Journal:
         raise RunMismatchError(
             f"{folder} belongs to another run: {'; '.join(differing)}. Choose another folder, or delete this one",
             str(there.about.provenance.get("command", "")),
+            differing,
         )
     if not new and there.format != FIRST and not (folder / JOURNAL).exists():
         raise SpecError(f"{folder}: {JOURNAL} is missing, and with it every point; {repair_command(folder)}")
