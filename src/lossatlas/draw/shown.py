@@ -11,8 +11,7 @@ import xarray as xr
 
 from lossatlas.draw import captions, cuts
 from lossatlas.draw.scene import Cells, Curve, Look
-from lossatlas.field.usual import beside, bounded
-from lossatlas.field.ways import is_way
+from lossatlas.field.usual import beside, bounded, linear
 from lossatlas.figure.levels import round_levels
 from lossatlas.figure.ranges import FAR, FAR_ON_A_LINE, Range, choose
 from lossatlas.oneline import one_line
@@ -136,19 +135,12 @@ def chosen(looks: Mapping[tuple[str, str, bool], Look], seen: Seen, asked: Asked
     Returns:
         One of the looks, or the automatic range.
     """
-    known = quantity(seen.sources[0], seen.value)
-    scale = asked.scale
-    if scale == "auto" and (_linear(seen) or (known is not None and known.ends)):
+    scale, labels = asked.scale, [axis.label for block in seen.blocks for axis in block.axes]
+    if scale == "auto" and linear(seen.sources, seen.value, labels):
         scale = "linear"
     if scale != "auto":
         return looks[seen.value, scale, asked.clip is not None].range
     return _range(seen, asked, seen.value, "auto", clipped=asked.clip is not None)
-
-
-def _linear(seen: Seen) -> bool:
-    """Scores have a scale of their own, and between two networks it is the barrier that counts."""
-    labels = [axis.label for block in seen.blocks for axis in block.axes]
-    return (bool(seen.curves) and all(map(is_way, labels))) or bounded(seen.sources, seen.value)
 
 
 def _range(seen: Seen, asked: Asked, value: str, scale: Literal["auto", "linear", "log"], *, clipped: bool) -> Range:

@@ -13,7 +13,7 @@ from lossatlas.figure.ranges import FAR, FAR_ON_A_LINE, Range, choose
 from lossatlas.results.landscape import axis_names, structured, value_names
 from lossatlas.results.quantities import quantity
 
-__all__ = ["beside", "bounded", "usual"]
+__all__ = ["beside", "bounded", "linear", "usual"]
 
 # Names of scores between 0 and 1 (or 100) as they are usually written, alone or as part of a name.
 _SCORE = re.compile(
@@ -30,6 +30,24 @@ def bounded(landscapes: Sequence[xr.Dataset], value: str) -> bool:
     values = np.concatenate([landscape[value].values.ravel() for landscape in landscapes])
     finite = values[np.isfinite(values)]
     return bool(_SCORE.search(value)) and bool(np.all((finite >= 0) & (finite <= 100)))
+
+
+def linear(landscapes: Sequence[xr.Dataset], value: str, labels: Sequence[str]) -> bool:
+    """Whether a value is drawn on a linear scale unless a picture is asked for another.
+
+    Scores and quantities with known ends have a scale of their own, and on a line between two networks it is the
+    barrier that counts.
+
+    Args:
+        landscapes: what is drawn together.
+        value: which of their values.
+        labels: of their axes.
+
+    Returns:
+        Whether it is.
+    """
+    known, line = quantity(landscapes[0], value), len(axis_names(landscapes[0])) == 1
+    return bool(known and known.ends) or bounded(landscapes, value) or (line and all(map(is_way, labels)))
 
 
 def beside(
@@ -79,17 +97,16 @@ def usual(landscape: xr.Dataset, value: str = "loss") -> Range:
         ['linear', 'log']
     """
     labels = [str(landscape[axis].attrs.get("long_name", "")) for axis in axis_names(landscape)]
-    line, known, score = len(labels) == 1, quantity(landscape, value), bounded([landscape], value)
+    line, known = len(labels) == 1, quantity(landscape, value)
     others = [name for name in value_names(landscape) if name != value]
     same = beside([landscape], value, others)[0] if line and known is None else ()
     every = [landscape[name].values.ravel() for name in (value, *same)]
     finite = [values[np.isfinite(values)] for values in every]
     ends = known.ends if known else ()
-    whole = score or bool(ends and finite[0].max() <= ends[-1])
-    linear = score or bool(ends) or (line and all(map(is_way, labels)))
+    whole = bounded([landscape], value) or bool(ends and finite[0].max() <= ends[-1])
     return choose(
         finite,
-        scale="linear" if linear else "auto",
+        scale="linear" if linear([landscape], value, labels) else "auto",
         clip=None if whole else "auto",
         far=FAR_ON_A_LINE if line else FAR,
     )
