@@ -428,7 +428,7 @@ def test_a_measure_that_does_not_apply_says_why(data) -> None:
     assert found.results["input_margin"] == (None,)
     assert "scores [N, classes]" in found.failures["input_margin"]
     assert np.isnan(found.column("input_margin")[0])
-    assert any("not everywhere" in text for text in found.words)
+    assert any("could not be measured everywhere" in text for text in found.words)
 
 
 def test_bad_input_is_refused(several) -> None:
