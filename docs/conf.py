@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from pathlib import Path
 
 from tqdm.std import tqdm
@@ -56,10 +55,6 @@ sphinx_gallery_conf = {
     "remove_config_comments": True,
 }
 
-# A page of the gallery shows what its example prints, not how far it is: bars keep quiet however slow the machine.
-_bar = tqdm.__init__
-tqdm.__init__ = lambda self, *args, **options: _bar(self, *args, **{**options, "disable": True})
-
 # The reference lists what a module's `__all__` names, in the order of its source, and nothing else.
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
@@ -69,8 +64,6 @@ napoleon_use_ivar = True
 napoleon_use_rtype = False
 python_maximum_signature_line_length = 88
 add_module_names = False
-intersphinx_mapping = mapping(Path(tempfile.mkdtemp(prefix="inventories-")))
-
 html_theme = "pydata_sphinx_theme"
 html_title = f"lossatlas {version}"
 html_favicon = "_static/logo.svg"
@@ -115,6 +108,19 @@ def _known_as(app, env, node, contents):  # type: ignore[no-untyped-def]
     return found[0][1] if found else None
 
 
+def _elsewhere(app, config):  # type: ignore[no-untyped-def]
+    config.intersphinx_mapping = mapping(Path(app.doctreedir) / "inventories")
+
+
+def _without_bars() -> None:
+    """A page of the gallery shows what its example prints, not how far it is, however slow the machine."""
+    with_bar = tqdm.__init__
+    tqdm.__init__ = lambda self, *args, **options: with_bar(self, *args, **{**options, "disable": True})
+
+
+# What reaches beyond this file waits for Sphinx: the tests read it too, as they read every file of the documentation.
 def setup(app):  # type: ignore[no-untyped-def]
     """Sphinx calls this."""
+    _without_bars()
+    app.connect("config-inited", _elsewhere, priority=100)  # before intersphinx looks at it
     app.connect("missing-reference", _known_as)

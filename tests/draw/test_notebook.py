@@ -125,7 +125,8 @@ def test_what_a_user_asked_for_is_told_whole(found):
     eigen = found["eigenvalues"]
     assert all(f"{value:.6g}" in repr(eigen) for value in eigen.values)
     assert repr(found["comparison"].words) in repr(found["comparison"])
-    assert repr(eigen.plot()).startswith("Plot('', 1 panel, caption=[") and "Series" not in repr(eigen.plot())
+    drawn = repr(eigen.plot())
+    assert drawn.startswith("Plot('Curvature of Sequential', 1 panel, caption=[") and "Series" not in drawn
 
 
 def test_what_hangs_on_la_never_shows_an_address():
