@@ -227,7 +227,7 @@ def test_a_finger_turns_the_relief_two_come_nearer_and_a_tap_keeps_a_place(brows
     above = pytest.approx(np.linalg.norm(away), rel=1e-3)
     visit.answers(page.locator("[data-view=above]").tap, lambda: pose()[1][2], above)
     page.locator("canvas.cursor").tap()
-    page.wait_for_selector("#readout .hint >> text=Kept")
+    page.wait_for_selector("#readout .hint >> text=Held")
     visit.until("lossatlas.state.kept && lossatlas.state.place !== null")  # told after it is shown
     assert visit.ask("document.documentElement.scrollWidth") <= 400
     assert visit.faults == []
