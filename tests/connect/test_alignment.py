@@ -240,7 +240,7 @@ def test_what_cannot_be_aligned_is_refused_with_a_reason():
         la.align(net, nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2)))
     with pytest.raises(la.SpecError, match="tensors missing"):
         la.align(net, nn.Linear(3, 4))
-    with pytest.raises(la.SpecError, match="a is a OrderedDict"):
+    with pytest.raises(la.SpecError, match="a is an OrderedDict"):
         la.align(net.state_dict(), net)
     torch.manual_seed(0)
     wrong, other = Wrong(), Wrong()
