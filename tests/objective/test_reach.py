@@ -6,6 +6,7 @@ import socket
 import time
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -72,6 +73,12 @@ def test_a_model_at_a_hub_that_cannot_be_reached_is_refused_at_once(monkeypatch:
         names.model("hf:owner/net")
     assert time.perf_counter() - began < 30  # the library alone tries for a minute and a half; most of this is imports
     assert constants.HF_HUB_OFFLINE is False
-    with hub.cached_if_unreached() as why:
+    with hub.cached_if_unreached("owner/net") as why:
         assert constants.HF_HUB_OFFLINE is True
         assert why.startswith("no-such-host.invalid cannot be reached")
+
+
+def test_a_folder_asks_no_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "unreached", lambda url: pytest.fail(f"asked {url}"))
+    with hub.cached_if_unreached(str(tmp_path)) as why:
+        assert why == ""

@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -20,7 +20,6 @@ from lossatlas.errors import SpecError, unknown
 __all__ = ["CURVES", "connect_command"]
 
 CURVES = ("none", "bezier", "polygon")
-SCALES = ("auto", "linear", "log")
 UNFINISHED = "The curve is not finished: the same lossatlas connect command continues it."
 
 
@@ -102,10 +101,12 @@ def connect_command(
         lossatlas draw runs/ways -o ways.pdf --scale log
         lossatlas draw runs/ways/plane -o plane.html
     """
+    from lossatlas.draw.view import ScaleOption
+
     if curve not in CURVES:
         raise SpecError(unknown("curve", curve, CURVES))
-    if scale not in SCALES:
-        raise SpecError(unknown("scale", scale, SCALES))
+    if scale not in get_args(ScaleOption):
+        raise SpecError(unknown("scale", scale, get_args(ScaleOption)))
     _check([*out, *([plane] if plane else [])])
     told = {"batchnorm": "recalibrated"} | settings(config, given)
     folder = own_run(told, given["run"], ("connection",))

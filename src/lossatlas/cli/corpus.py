@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -147,7 +146,7 @@ def _tokenizer(source: str, *, given: bool) -> Any:
         )
     hub.check_place(source, f"{flag} {source}")
     try:
-        with importing("transformers", purpose), nullcontext() if path.is_dir() else hub.cached_if_unreached():
+        with importing("transformers", purpose), hub.cached_if_unreached(source):
             return library.AutoTokenizer.from_pretrained(source)
     except MissingExtraError:
         raise

@@ -40,7 +40,7 @@ def _from_timm(name: Name) -> nn.Module:
     library = require("timm", extra="timm", purpose=f"make {name.text}")
     if not name.arguments.get("pretrained"):
         return _made(name, library.create_model, {"pretrained": False}, library.list_models)
-    with hub.cached_if_unreached() as why:
+    with hub.cached_if_unreached(f"timm/{name.target}") as why:
         try:
             return _made(name, library.create_model, {}, library.list_models)
         except OSError as fault:
@@ -62,11 +62,8 @@ def _from_hub(name: Name) -> nn.Module:
         return _adapted(name)
     library = require("transformers", extra="hf", purpose=f"make {name.text}")
     hub.check_place(name.target, repr(name.text))
-    if Path(name.target).is_dir():
-        made, report = _loaded(name, library)
-    else:
-        with hub.cached_if_unreached() as why:
-            made, report = _loaded(name, library, why)
+    with hub.cached_if_unreached(name.target) as why:
+        made, report = _loaded(name, library, why)
     if missing := sorted(map(str, report.get("missing_keys") or ())):
         raise SpecError(
             f"{name.text!r}: {number_of(len(missing), 'weight')} of {type(made).__name__} "
@@ -78,7 +75,7 @@ def _from_hub(name: Name) -> nn.Module:
     return network.eval()
 
 
-def _loaded(name: Name, library: Any, why: str = "") -> tuple[Any, dict[str, Any]]:
+def _loaded(name: Name, library: Any, why: str) -> tuple[Any, dict[str, Any]]:
     """A model of the hub or a folder, and which weights it lacks; from the cache where the hub cannot be reached."""
     try:
         with importing("transformers", f"make {name.text}"):

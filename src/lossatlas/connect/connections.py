@@ -21,6 +21,7 @@ from lossatlas import checksum
 from lossatlas.atomic import write_text
 from lossatlas.connect.barriers import CAVEAT
 from lossatlas.draw import captions
+from lossatlas.draw.view import ScaleOption
 from lossatlas.errors import SpecError, unknown
 from lossatlas.field.ways import misfit
 from lossatlas.figure.kept import content_of, overlay_of
@@ -32,9 +33,8 @@ from lossatlas.results.opening import kind_of, name_kind
 from lossatlas.results.reading import read
 from lossatlas.untrusted import bare_name, json_object, reading, shown
 
-__all__ = ["CONNECTION", "PLANE", "Scale", "Ways", "caption", "folder_for", "note", "opened", "overlays_of", "plot"]
+__all__ = ["CONNECTION", "PLANE", "Ways", "caption", "folder_for", "note", "opened", "overlays_of", "plot"]
 
-Scale = Literal["auto", "linear", "log"]
 CONNECTION, PLANE = "connection.json", "plane"
 FORMAT = 2
 """Since version 0.2; a file of version 0.1 names no format and has no checksum."""
@@ -71,7 +71,7 @@ class Ways:
         """The barrier of each way, in sentences."""
         return " ".join(f"{capital(way)}: {said}." for way, said in self.barriers.items())
 
-    def plot(self, value: str = "loss", ax: Any = None, *, scale: Scale = "auto") -> Plot:
+    def plot(self, value: str = "loss", ax: Any = None, *, scale: ScaleOption = "auto") -> Plot:
         """All ways on one picture.
 
         Args:
@@ -214,7 +214,7 @@ def overlays_of(path: str | os.PathLike[str]) -> list[Overlay]:
 
 
 def plot(
-    ways: Mapping[str, Any], *, title: str, caption: tuple[str, ...], value: str = "loss", scale: Scale = "auto"
+    ways: Mapping[str, Any], *, title: str, caption: tuple[str, ...], value: str = "loss", scale: ScaleOption = "auto"
 ) -> Plot:
     """Several ways between the same two networks on one picture; one that lies on another is dashed.
 
@@ -232,8 +232,8 @@ def plot(
     Raises:
         SpecError: there is no such value or scale.
     """
-    if scale not in get_args(Scale):
-        raise SpecError(unknown("scale", scale, get_args(Scale)))
+    if scale not in get_args(ScaleOption):
+        raise SpecError(unknown("scale", scale, get_args(ScaleOption)))
     for words, way in ways.items():
         if value not in way:
             raise SpecError(f"value={value!r}: the {words} has none; it was measured without this metric")
@@ -248,7 +248,7 @@ def plot(
     return Plot(panels=[panel], title=title, caption=(*caption[:1], *why, *caption[1:]))
 
 
-def _scale(values: np.ndarray, scale: Scale) -> tuple[Literal["linear", "log", "symlog"], tuple[str, ...]]:
+def _scale(values: np.ndarray, scale: ScaleOption) -> tuple[Literal["linear", "log", "symlog"], tuple[str, ...]]:
     """The scale of a panel, and why where it is not the one asked for."""
     if scale != "log":
         return "linear", ()

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from lossatlas.connect import barriers, connections
 from lossatlas.connect.barriers import Barrier
 from lossatlas.connect.curve_training import TRAINING, Training, check_kept, train
+from lossatlas.draw.view import ScaleOption
 from lossatlas.errors import SpecError
 from lossatlas.figure.overlays import Path, Points
 from lossatlas.figure.plot import Plot, onto
@@ -80,7 +81,7 @@ class Connection:
             f"{self.barrier.words}."
         )
 
-    def plot(self, ax: Any = None, *, scale: connections.Scale = "auto") -> Plot:
+    def plot(self, ax: Any = None, *, scale: ScaleOption = "auto") -> Plot:
         """The loss along the curve beside that along the line.
 
         Args:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from lossatlas.figure.words import NAMELESS, capital, counted, number, with_error
+from lossatlas.figure.words import NAMELESS, capital, counted, grouped, number, with_error
 from lossatlas.objective import Objective
 from lossatlas.objective.reduction import name_of
 from lossatlas.oneline import number_of, one_line, verb_of
@@ -68,7 +68,7 @@ class Subject:
         Returns:
             The subject of the block.
         """
-        words = f"Diagonal block {name} ({f'{size:,}'.replace(',', ' ')} parameters) of: {self.words}"
+        words = f"Diagonal block {name} ({grouped(size)} parameters) of: {self.words}"
         idle = tuple(tensor for tensor in self.idle if tensor in tensors)
         return replace(self, words=words, size=size, idle=idle)
 
@@ -107,7 +107,7 @@ def subject(
     which = "parameters" if tensors == "all" else "weights (biases and norms still)"
     data = "" if objective.data_name in NAMELESS else f" of {objective.data_name}"
     parts = [
-        f"{MATRICES[kind]} of {objective.name}, {f'{size:,}'.replace(',', ' ')} {which}",
+        f"{MATRICES[kind]} of {objective.name}, {grouped(size)} {which}",
         f"mean of {loss} over {_count(objective)}{number_of(objective.samples, 'sample')}{data}",
     ]
     if objective.batchnorm_words:

@@ -96,12 +96,13 @@ def show(source: Any, view: View | None = None, **fields: Any) -> Any:
 
 def _place(ax: Any) -> Any:
     """The figure or subfigure in which to draw; Axes make room for it."""
-    several = [*getattr(ax, "flat", ax)] if isinstance(ax, Iterable) else None
-    if several is None and (ax is None or not hasattr(ax, "get_subplotspec")):
-        if ax is not None and not hasattr(ax, "add_axes"):
-            raise SpecError(f"ax is {described_type(ax)}; {_EXPECTED}")
-        return ax
-    return _room([ax] if several is None else several)
+    if isinstance(ax, Iterable):
+        return _room([*getattr(ax, "flat", ax)])
+    if hasattr(ax, "get_subplotspec"):
+        return _room([ax])
+    if ax is not None and not hasattr(ax, "add_axes"):
+        raise SpecError(f"ax is {described_type(ax)}; {_EXPECTED}")
+    return ax
 
 
 def _room(axes: list[Any]) -> Any:

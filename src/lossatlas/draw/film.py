@@ -19,9 +19,9 @@ from lossatlas.draw.film_file import SUFFIXES, of_one_size, write
 from lossatlas.draw.ratio import only_a_page
 from lossatlas.draw.render import Render
 from lossatlas.draw.scene import Cells, Scene
-from lossatlas.draw.view import View, compile
+from lossatlas.draw.view import View, compile, listed
 from lossatlas.errors import SpecError, unknown
-from lossatlas.expected import LANDSCAPE, check_kind, check_number, described_type, path_of
+from lossatlas.expected import check_kind, check_number, described_type, path_of
 from lossatlas.figure import overlays as upon
 from lossatlas.figure.losses import NETWORK, SURFACE, TRAINING, clock, losses, when
 from lossatlas.figure.plot import Mark, Plot, Series
@@ -238,7 +238,6 @@ def animate(
         'zoom.gif'
     """
     target, film = path_of("path", path), _film(film)
-    check_kind("landscapes", landscapes, (xr.Dataset, Sequence), LANDSCAPE + ", or several")
     _check(target, seconds, rate, width)
     known = [field.name for field in fields(View)]
     for name in options:
@@ -247,11 +246,7 @@ def animate(
     check_kind("view", view, (View, type(None)), "a lossatlas.View, or its fields as keywords")
     seen = replace(view or View(), **options)
     only_a_page(seen.ratio, "a film")
-    scenes = [landscapes] if isinstance(landscapes, xr.Dataset) else list(landscapes)
-    if not scenes:
-        raise SpecError(f"landscapes is empty; expected {LANDSCAPE}, or several")
-    for scene in scenes:
-        check_kind("landscapes: an entry", scene, xr.Dataset, LANDSCAPE)
+    scenes = listed(landscapes)
     count = max(2, round(seconds * rate))
     theme = compile(scenes[0], replace(seen, labels=(), overlays=())).theme
     inches = theme.column if len(scenes) == 1 or isinstance(film, Morph) else theme.page

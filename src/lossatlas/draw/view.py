@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
@@ -28,7 +28,7 @@ from lossatlas.results.landscape import axis_names, validate, value_names
 from lossatlas.results.quantities import quantity
 from lossatlas.untrusted import printable_fields
 
-__all__ = ["KindOption", "ScaleOption", "View", "compile"]
+__all__ = ["KindOption", "ScaleOption", "View", "compile", "listed"]
 
 KindOption = Literal["auto", "line", "contour", "filled", "heat", "surface"]
 ScaleOption = Literal["auto", "linear", "log"]
@@ -235,14 +235,31 @@ def _camera(view: View, kind: Kind, panels: Sequence[Cells], drawn: Range) -> tu
     return camera.chosen([(each - bottom) / (top - bottom) for each in heights], height=RELIEF_HEIGHT)
 
 
-def _checked(landscapes: xr.Dataset | Sequence[xr.Dataset], value: str) -> list[xr.Dataset]:
+def listed(landscapes: xr.Dataset | Sequence[xr.Dataset]) -> list[xr.Dataset]:
+    """One Landscape or several, as a list.
+
+    Args:
+        landscapes: what is drawn.
+
+    Returns:
+        At least one.
+
+    Raises:
+        SpecError: there is none, or something else among them.
+    """
+    check_kind("landscapes", landscapes, Iterable, f"{LANDSCAPE}, or a list of them")
     sources = [landscapes] if isinstance(landscapes, xr.Dataset) else list(landscapes)
     if not sources:
         raise SpecError("landscapes is empty; give one Landscape or a list of them")
-    sources = [_with_error_as_value(source, value) for source in sources]
     for source in sources:
         if not isinstance(source, xr.Dataset):
             raise SpecError(f"landscapes holds {described_type(source)}; expected {LANDSCAPE}")
+    return sources
+
+
+def _checked(landscapes: xr.Dataset | Sequence[xr.Dataset], value: str) -> list[xr.Dataset]:
+    sources = [_with_error_as_value(source, value) for source in listed(landscapes)]
+    for source in sources:
         validate(source)
         if value not in value_names(source):
             raise SpecError(unknown("value", value, value_names(source)))

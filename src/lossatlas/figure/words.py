@@ -8,8 +8,8 @@ from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 __all__ = [
-    "NAMELESS", "SCALES", "WAY", "apart", "ascii_only", "capital", "column_title", "counted", "means_over", "number",
-    "numbers", "percent", "smallest", "with_error", "with_errors", "with_range",
+    "NAMELESS", "SCALES", "WAY", "apart", "ascii_only", "capital", "column_title", "counted", "grouped", "means_over",
+    "number", "numbers", "percent", "smallest", "with_error", "with_errors", "with_range",
 ]  # fmt: skip
 
 WAY = re.compile(r"^from (?P<start>.+) \(0\) to (?P<end>.+) \(1\)$")
@@ -135,6 +135,19 @@ def counted(counts: Mapping[str, Mapping[str, Any]], *, samples: bool = True) ->
     """What means are over, and how many; for the arguments see :func:`means_over`."""
     told = [count for count in counts.values() if samples or count["unit"] != "sample"]
     return " and ".join(dict.fromkeys(f"{count['number']:,.10g} {count['unit']}s".replace(",", " ") for count in told))
+
+
+def grouped(count: int) -> str:
+    """A count whose thousands stand apart.
+
+    Returns:
+        The text.
+
+    Example:
+        >>> grouped(1386)
+        '1 386'
+    """
+    return f"{count:,}".replace(",", " ")
 
 
 def percent(share: float) -> str:

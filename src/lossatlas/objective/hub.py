@@ -95,12 +95,18 @@ def _cached(place: str, file: str) -> Any:
 
 
 @contextmanager
-def cached_if_unreached() -> Iterator[str]:
-    """Ask the hub's cache alone where the hub cannot be reached; its library would try for a minute or more.
+def cached_if_unreached(place: str) -> Iterator[str]:
+    """Ask the hub's cache alone if the hub cannot be reached; its library would try for a minute or more.
+
+    Args:
+        place: what is asked for: a name on the hub, or a folder, for which nothing is asked.
 
     Yields:
-        Why it cannot be reached; empty where it can.
+        Why it cannot be reached; empty if it can.
     """
+    if Path(place).is_dir():
+        yield ""
+        return
     constants: Any = require("huggingface_hub.constants", extra="hf", purpose="ask the hub")
     before = constants.HF_HUB_OFFLINE
     why = "" if before else unreached(constants.ENDPOINT)

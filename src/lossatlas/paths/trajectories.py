@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from lossatlas.errors import SpecError, unknown
 from lossatlas.expected import check_kind
 from lossatlas.figure.plot import Plot
+from lossatlas.figure.words import grouped
 from lossatlas.objective import Objective
 from lossatlas.oneline import number_of
 from lossatlas.paths import folders, path_losses, several, streams, walks
@@ -137,7 +138,7 @@ class Trajectory:
     def words(self) -> str:
         """How long it is, and of what."""
         steps = f"step {self.checkpoints[0].step} to {self.checkpoints[-1].step}"
-        return f"{number_of(len(self), 'checkpoint')}, {steps}, {f'{self.dimension:,}'.replace(',', ' ')} parameters"
+        return f"{number_of(len(self), 'checkpoint')}, {steps}, {grouped(self.dimension)} parameters"
 
     def __len__(self) -> int:
         """The number of checkpoints."""
