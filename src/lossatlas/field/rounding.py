@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from lossatlas.field.resolution import rounded, short_format
 from lossatlas.results.landscape import structured
 
-__all__ = ["SPACING", "measured", "rounding"]
+__all__ = ["SPACING", "coarsest_of", "measured", "rounding"]
 
 SPACING = {
     "float64": 2.2e-16,
@@ -66,7 +67,8 @@ def rounding(landscape: xr.Dataset, value: str = "loss") -> tuple[np.ndarray, st
 
     Rounding scales with what was summed, not with the sum, so it is taken from what :func:`lossatlas.sample` measured:
     twice the largest error at any point whose value is at most the next larger one, and never less than 8 spacings of
-    the value in double precision. Where nothing was measured, 8 spacings of the number format are assumed.
+    the value in double precision. Where nothing was measured, 8 spacings of the number format are assumed, and half a
+    unit of the last place where the values themselves are rounded, see :mod:`lossatlas.field.resolution`.
 
     Args:
         landscape: a Landscape.
@@ -86,9 +88,28 @@ def rounding(landscape: xr.Dataset, value: str = "loss") -> tuple[np.ndarray, st
     told = measured(landscape, value)
     if told:
         return _envelope(size, told), f"rounding measured {told['against']}"
+    coarsest = coarsest_of(landscape, value) or "float32"
+    assumed = SPACINGS * SPACING[coarsest] * _assumed(size, coarsest)
+    half, said = rounded(landscape[value].values)
+    if not said:
+        return assumed, f"{SPACINGS} spacings of {coarsest}, assumed"
+    return assumed + half, f"values {said}, and {SPACINGS} spacings of {coarsest}, assumed"
+
+
+def coarsest_of(landscape: xr.Dataset, value: str) -> str:
+    """The shortest number format that is named for a value, or that its bits show.
+
+    Args:
+        landscape: a Landscape.
+        value: which variable.
+
+    Returns:
+        A key of :data:`SPACING`; empty where none is known.
+    """
     formats = [name for name in str(landscape.attrs.get("dtype")).split(",") if name in SPACING]
-    coarsest = max(formats, key=SPACING.__getitem__, default="float32")
-    return SPACINGS * SPACING[coarsest] * _assumed(size, coarsest), f"{SPACINGS} spacings of {coarsest}, assumed"
+    if shown := short_format(landscape[value].values):
+        formats.append(shown)
+    return max(formats, key=SPACING.__getitem__, default="")
 
 
 def _assumed(size: np.ndarray, coarsest: str) -> np.ndarray:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from lossatlas.field.rounding import SPACING, SPACINGS, measured, rounding
+from lossatlas.field.resolution import rounded
+from lossatlas.field.rounding import SPACING, SPACINGS, coarsest_of, measured, rounding
 from lossatlas.figure.ranges import Range, choose
 from lossatlas.figure.words import number, percent
 from lossatlas.oneline import number_of
@@ -36,7 +37,8 @@ def stated_error(landscape: xr.Dataset, value: str = "loss") -> tuple[np.ndarray
     The sum of
 
     - rounding as it was measured, see :func:`lossatlas.field.rounding.rounding`; where it was not, 8 spacings of the
-      number format, or what a short format was measured to be off;
+      number format, half a unit of the last place of values that are rounded themselves, or what a short format was
+      measured to be off;
     - two standard errors over the samples, where the Landscape has them (``sample(..., standard_error=True)``). All
       cells see the same samples, so differences between cells are better known than this says;
     - the stated error of cells that were interpolated, or corrected from a subset of the samples; in an unfinished run,
@@ -82,10 +84,11 @@ def _rounding(landscape: xr.Dataset, value: str, values: np.ndarray) -> tuple[np
     relative = structured(landscape, "evaluation").get("error", {}).get(value, {}).get("largest relative")
     if relative is not None:
         return float(relative) * np.abs(values), f"{dtype} rounding as measured"
-    known = [SPACING[name] for name in dtype.split(",") if name in SPACING]
-    spacing = SPACINGS * max(known, default=SPACING["float32"])
-    words = f"{dtype} rounding" if known else "float32 rounding, assumed"
-    return spacing * np.abs(values), words
+    coarsest = coarsest_of(landscape, value)
+    error = SPACINGS * SPACING[coarsest or "float32"] * np.abs(values)
+    words = f"{dtype if coarsest in dtype else coarsest} rounding" if coarsest else "float32 rounding, assumed"
+    half, said = rounded(values)
+    return error + half, f"{words}, values {said}" if said else words
 
 
 def _in_units(landscape: xr.Dataset, value: str, values: np.ndarray, shares: np.ndarray) -> np.ndarray:

@@ -1,0 +1,68 @@
+"""What imported values say of their own rounding: a convex function that was rounded is never called non-convex."""
+
+import numpy as np
+import pytest
+
+import lossatlas as la
+from lossatlas.field.convexity import negative_share, proof
+from lossatlas.field.resolution import rounded, short_format
+from lossatlas.field.ruggedness import ruggedness
+from lossatlas.field.stated import stated_error
+
+LINE = np.linspace(-1, 1, 21)
+PLANE = np.linspace(-1, 1, 31)
+BOWL = PLANE[:, None] ** 2 + 2 * PLANE**2
+
+
+def _printed(values, how):
+    return np.array([float(format(value, how)) for value in np.ravel(values)]).reshape(np.shape(values))
+
+
+@pytest.mark.parametrize("how", [".1f", ".2f", ".4f", ".2g", ".3g", ".4g", ".3e"])
+@pytest.mark.parametrize("offset", [0.0, 0.7, 100.0])
+def test_a_bowl_from_a_table_of_few_digits_proves_nothing(how, offset):
+    for scale in (0.01, 1.0, 3.3):
+        if offset == 100 and how in (".2g", ".3g"):
+            continue  # whole numbers, which are taken for counts
+        landscape = la.landscape(x=PLANE, y=PLANE, loss=_printed(offset + scale * BOWL, how))
+        assert not proof(landscape).proves
+        assert negative_share(landscape) == 0
+        assert not ruggedness(landscape).proves
+        assert not proof(la.landscape(x=LINE, loss=_printed(offset + scale * LINE**2, how))).proves
+
+
+@pytest.mark.parametrize("kept", [np.float16, np.float32, np.float64])
+def test_a_bowl_kept_as_float16_proves_nothing_whatever_holds_it_now(kept):
+    for offset in (1.0, 100.0):
+        values = (offset + BOWL).astype(np.float16).astype(kept)
+        landscape = la.landscape(x=PLANE, y=PLANE, loss=values)
+        assert not proof(landscape).proves
+        assert negative_share(landscape) == 0
+
+
+def test_a_table_of_few_digits_still_proves_what_exceeds_them():
+    bumpy = _printed(2.3 + np.cos(9 * LINE), ".2f")
+    found = proof(la.landscape(x=LINE, loss=bumpy))
+    assert found.proves
+    assert "values rounded to 2 decimals" in found.words
+
+
+def test_whole_numbers_and_few_values_are_taken_as_they_are():
+    assert not rounded(np.array([3.0, 2.0, 7.0]))[0].any()
+    assert not rounded(np.random.default_rng(0).normal(size=50))[0].any()
+    assert not rounded(np.random.default_rng(0).normal(size=50).astype(np.float32))[0].any()
+    assert short_format(np.array([0.5, 0.25, 2.0])) == ""
+
+
+def test_rows_of_any_size_are_rounded_to_their_own_digits():
+    error, words = rounded(np.array([0.01234, 1.234, 123.4, 0.5678, 9.876]))
+    assert words == "rounded to 4 digits"
+    assert error == pytest.approx([0.5e-5, 0.5e-3, 0.05, 0.5e-4, 0.5e-3])
+
+
+def test_the_stated_error_holds_the_rounding_of_the_values():
+    error, words = stated_error(la.landscape(x=LINE, loss=_printed(2 + LINE**2, ".2f")))
+    assert error.min() >= 0.005
+    assert words == "float32 rounding, assumed, values rounded to 2 decimals"
+    error, words = stated_error(la.landscape(x=LINE, loss=(2 + LINE**2).astype(np.float16)))
+    assert words == "float16 rounding"
