@@ -53,8 +53,9 @@ $(READY): $(DEMO_READY) studies/pyproject.toml
 demo: $(DEMO_READY)
 	$(BIN)/lossatlas demo
 
-# web comes before tests: some of these take axe-core from its node_modules.
-test: lint types layers web tests docs
+# web and docs come before tests: some of these take axe-core from its node_modules, others read the site.
+test: lint types layers web docs
+	LOSSATLAS_SITE=$(CURDIR)/site $(MAKE) tests
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -66,12 +67,13 @@ types: $(READY)
 layers: $(READY)
 	$(BIN)/lint-imports
 
+# One thread to a process: workers whose threads outnumber the cores wait for each other, and take twice the time.
 # A page of the documentation is one file: its blocks follow each other in one worker. A test that hangs fails after ten
 # minutes and says where; one that hangs where no signal is answered ends its worker. That test is given to another worker
 # then, so a second such end ends the session.
 tests: $(READY)
 	rm -f .coverage .coverage.*
-	$(BIN)/pytest --cov --cov-report=term -n $(JOBS) --dist loadfile --timeout 600 \
+	OMP_NUM_THREADS=1 $(BIN)/pytest --cov --cov-report=term -n $(JOBS) --dist loadfile --timeout 600 \
 		--timeout-method signal -o faulthandler_timeout=660 -o faulthandler_exit_on_timeout=true \
 		--max-worker-restart 1 -m "not soak"
 

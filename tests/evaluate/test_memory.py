@@ -40,7 +40,7 @@ if sys.argv[1].startswith("evaluate"):
         torch.export.export(nn.Linear(2, 2), (torch.zeros(3, 2),), strict=False)
     net.eval()
     with torch.inference_mode():
-        for _ in range(3):
+        for _ in range(2):
             for part, target in zip(x.split(100), y.split(100)):
                 F.cross_entropy(net(part), target).item()
 else:
