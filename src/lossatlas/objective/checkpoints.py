@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from lossatlas.errors import SpecError
 from lossatlas.expected import check_kind, path_of
-from lossatlas.objective import hub
-from lossatlas.objective.contents import Contents, contents_of, read_checkpoint, read_contents
+from lossatlas.objective import hooks, hub
+from lossatlas.objective.contents import Contents, contents_of, part_of, read_checkpoint, read_contents
+from lossatlas.objective.forms import other_form
 from lossatlas.objective.matching import Match, lacking, match, places, some
 from lossatlas.objective.wrappers import check_ready, unwrapped
 from lossatlas.oneline import number_of, one_line, verb_of
@@ -160,7 +161,7 @@ def _load(
         )
     matched = match(contents, wanted, key=key, prefix=prefix)
     if not partial and (reason := _misfit(contents.source, model, matched, wanted, strict)):
-        translated = None if by else hub.translated(model, contents)
+        translated = None if by else hub.translated(model, contents) or hooks.translated(model, contents, matched)
         if translated is None:
             raise SpecError(reason)
         return _load(model, translated.contents, strict=strict, key="", prefix="", partial=False, by=translated.by)
@@ -195,6 +196,8 @@ def _misfit(source: Path, model: nn.Module, matched: Match, wanted: Mapping[str,
     if not wanted:
         return f"model {name} has no tensors to load"
     if not found:
+        if known := other_form(wanted, matched.extra, str(source), name):
+            return known
         own = f"its own are {some(wanted)}; those of the file {some(matched.extra)}"
         return f"{source} has none of the names of {name}: {own}. The model was not changed"
     lost = lacking(found, wanted)
@@ -214,6 +217,15 @@ def _misfit(source: Path, model: nn.Module, matched: Match, wanted: Mapping[str,
     parts += [f"{len(reshaped)} {verb_of(len(reshaped), 'has')} another shape ({some(reshaped)})"] if reshaped else []
     if not missing and not reshaped:
         return ""
+    if missing and not reshaped:
+        if part := part_of(source):
+            return (
+                f"{source} is {part} of a checkpoint, and {len(missing)} of {len(wanted)} tensors are in the others "
+                f"({some(missing)}): give the folder, {source.parent}. The model was not changed"
+            )
+        ours = [entry.removeprefix(matched.prefix) for entry in matched.extra]
+        if known := other_form(missing, ours, str(source), name):
+            return known
     where = f" under {matched.key!r}" if matched.key else ""
     where += f" after {matched.prefix!r}" if matched.prefix else ""
     return (

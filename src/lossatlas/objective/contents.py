@@ -23,7 +23,7 @@ from lossatlas.objective.sources import Source, note
 from lossatlas.oneline import one_line
 from lossatlas.untrusted import bare_name, check_zip, json_object, reading, safetensors_header
 
-__all__ = ["FIRST", "TRAINING", "Contents", "Entry", "contents_of", "read_checkpoint", "read_contents"]
+__all__ = ["FIRST", "TRAINING", "Contents", "Entry", "contents_of", "part_of", "read_checkpoint", "read_contents"]
 
 DEPTH = 8
 """How deeply dictionaries may be nested."""
@@ -33,6 +33,9 @@ FOLDERS = ("model", "pytorch_model", "adapter_model", "diffusion_pytorch_model")
 
 FIRST = ("state_dict", "model_state_dict", "model", "net", "module")
 """Keys preferred to others if there is no model to compare with and several hold equally many tensors."""
+
+INDEX = ".index.json"
+"""How the index of a checkpoint in several files ends."""
 
 _PART = re.compile(r"^(.*)-(\d+)-of-(\d+)\.(safetensors|bin)$")
 TRAINING = re.compile(r"optim|sched|scaler|rng", re.IGNORECASE)
@@ -92,7 +95,8 @@ def read_contents(path: str | os.PathLike[str], *, trust_pickle: bool = False) -
     """Read a checkpoint, on the CPU.
 
     Args:
-        path: a file of ``torch.save`` or safetensors, or a folder as Hugging Face lays it out, in one file or several.
+        path: a file of ``torch.save`` or safetensors, or a folder as Hugging Face lays it out, in one file or several,
+            or the index of these.
         trust_pickle: run the code in the file, if there is any.
 
     Returns:
@@ -102,7 +106,7 @@ def read_contents(path: str | os.PathLike[str], *, trust_pickle: bool = False) -
         SpecError: the file is missing, damaged, holds code, or has no tensors.
     """
     source = Path(path)
-    if source.is_dir():
+    if source.is_dir() or source.name.endswith(INDEX):
         merged = {name: t for file in _files(source) for name, t in _plain(file, trust_pickle).items()}
         found = contents_of(merged, source)
     elif source.is_file():
@@ -226,9 +230,11 @@ def _shown(keys: Any) -> str:
 
 def _files(folder: Path) -> list[Path]:
     """The files of weights in a folder: one, or those that an index or their numbers name."""
+    if not folder.is_dir():
+        return [_inside(folder.parent, part) for part in _indexed(folder)]
     for name in FOLDERS:
         for suffix in (".safetensors", ".bin"):
-            index = folder / f"{name}{suffix}.index.json"
+            index = folder / f"{name}{suffix}{INDEX}"
             if index.is_file():
                 return [_inside(folder, part) for part in _indexed(index)]
             if (folder / f"{name}{suffix}").is_file():
@@ -269,6 +275,19 @@ def _numbered(folder: Path) -> list[Path]:
     if missing:
         raise SpecError(f"checkpoint {folder}: part {missing[0]} of {total} is missing")
     return [own[number] for number in range(1, total + 1)]
+
+
+def part_of(source: Path) -> str:
+    """Which part of a checkpoint in several files this one is.
+
+    Args:
+        source: a file.
+
+    Returns:
+        Words such as "part 1 of 3"; empty if its name says nothing of the kind.
+    """
+    named = _PART.match(source.name)
+    return f"part {int(named[2])} of {int(named[3])}" if named and int(named[3]) > 1 else ""
 
 
 def _plain(file: Path, trust_pickle: bool) -> dict[str, Tensor]:
