@@ -39,3 +39,91 @@ def test_batchnorm_in_training_mode_is_named_and_with_statistics_of_its_own_it_i
         warnings.simplefilter("error")
         la.Objective(net(), data(), loss=F.cross_entropy, batch_size=4)
         la.Objective(nn.Sequential(nn.Linear(4, 3), nn.LayerNorm(3)), data(), loss=F.cross_entropy, batch_size=4)
+
+
+class Centred(nn.Module):
+    """Normalises by the batch without any layer that says so."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(4, 3)
+
+    def forward(self, x):
+        h = self.first(x)
+        return (h - h.mean(0)) / h.std(0)
+
+
+class Functional(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(4, 3)
+
+    def forward(self, x):
+        return F.batch_norm(self.first(x), None, None, training=True)
+
+
+class Forced(nn.Module):
+    """Puts its BatchNorm back into training mode at every call."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.norm = nn.Linear(4, 3), nn.BatchNorm1d(3)
+
+    def forward(self, x):
+        self.norm.train()
+        return self.norm(self.first(x))
+
+
+def among(model):
+    """The model within another."""
+    return nn.Sequential(nn.Linear(4, 4), model, nn.Tanh())
+
+
+def warned_of(model, how, **options):
+    torch.manual_seed(0)
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        how(la.Objective(model, data(), loss=F.cross_entropy, **options))
+    return [str(warning.message) for warning in heard if "how the data are cut" in str(warning.message)]
+
+
+def drawn(objective):
+    la.sample(objective, la.Plane.random(objective, seed=0), la.Grid(x=(-1, 1, 3), y=(-1, 1, 3)))
+
+
+@pytest.mark.parametrize("how", [drawn, la.trace])
+@pytest.mark.parametrize(
+    ("made", "where"), [(Centred, "Centred"), (Functional, "Functional"), (Forced, "'norm' (BatchNorm1d)")]
+)
+def test_a_model_that_uses_its_batch_without_a_layer_for_it_is_named(made, where, how):
+    torch.manual_seed(0)
+    (said,) = warned_of(made(), how, batch_size=4)
+    assert said.startswith(f"model: {where} lets the samples of a batch change each other's outputs")
+    inner = "'1.norm' (BatchNorm1d)" if made is Forced else f"'1' ({made.__name__})"
+    (said,) = warned_of(among(made()), how, batch_size=4)
+    assert inner in said
+    assert not warned_of(made(), how)  # one batch
+
+
+@pytest.mark.parametrize(
+    "model",
+    [net(), nn.Sequential(nn.Linear(4, 3), nn.LayerNorm(3)), nn.Sequential(nn.Linear(4, 3), nn.Softmax(1))],
+)
+def test_models_that_take_their_samples_one_by_one_are_not_accused(model):
+    assert not warned_of(model, drawn, batch_size=4)
+    assert not warned_of(model.double().float().bfloat16().float(), drawn, batch_size=4)
+
+
+class Whole(nn.Module):
+    """Takes batches of five alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.first(x.view(5, 4))
+
+
+def test_a_model_that_takes_whole_batches_alone_is_left_in_peace():
+    assert not warned_of(Whole(), drawn, batch_size=5)

@@ -19,6 +19,7 @@ from lossatlas.errors import SpecError
 from lossatlas.objective import calling, reduction
 from lossatlas.objective.containers import map_tensors, tensors_of
 from lossatlas.objective.metrics import IGNORED
+from lossatlas.objective.mixing import warn_of_hidden
 from lossatlas.objective.objective import Objective
 from lossatlas.objective.refusal import asked
 from lossatlas.objective.weighing import attached, entangled, looked_at
@@ -45,6 +46,7 @@ def check(objective: Objective) -> None:
         _check_own_loss(objective)
     elif not (_says_itself(objective.loss) or objective.weighing):
         _check_reduction(objective)
+    warn_of_hidden(objective)
     objective.mean_checked = True
 
 
