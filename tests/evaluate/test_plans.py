@@ -484,6 +484,28 @@ def test_every_worker_gets_as_many_parts_and_no_sample_is_lost() -> None:
     assert torch.equal(torch.cat(parts), data[0])
 
 
+def test_the_plain_way_gives_every_worker_as_many_parts_too() -> None:
+    model = torch.nn.Linear(3, 5)
+    data = (torch.arange(300.0).reshape(100, 3), torch.zeros(100, dtype=torch.long))
+    objective = la.Objective(model, data, torch.nn.functional.cross_entropy, batch_size=100)
+    parts = [part[0] for part in layout._cut(objective, Plan(name="channels_last", micro=40, workers=2))]
+    assert [len(part) for part in parts] == [25, 25, 25, 25]
+    assert torch.equal(torch.cat(parts), data[0])
+
+
+def test_double_precision_weighs_short_batches_by_their_samples() -> None:
+    objective = objective_of("mlp")  # batches of 10, 10 and 3
+    plane = la.Plane.random(objective, seed=0)
+    truth = Plain(objective, plane).values(np.zeros((1, 2)))[0]
+    np.testing.assert_allclose(agreement.in_double(objective, objective.origin), truth, rtol=1e-6)
+
+
+def test_a_plan_says_all_that_it_does() -> None:
+    plan = Plan(name="stacked", micro=1, workers=2, points=2, precision="bf16", captured=True)
+    assert str(plan) == "stacked, 1 sample at once, 2 workers, 2 points at once, captured, bf16"
+    assert str(Plan()) == "plain"
+
+
 def test_sums_mix_the_outputs_of_an_affine_layer_as_a_product_does() -> None:
     parts, at = torch.randn(3, 5, 4), torch.tensor([1.0, -0.3, 0.7])
     torch.testing.assert_close(summed(at, parts), mixed(at, parts))

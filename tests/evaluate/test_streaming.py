@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 import textwrap
 
 import numpy as np
@@ -83,6 +84,17 @@ def test_weights_in_a_short_format_are_moved_in_float32_and_rounded_once():
             assert bool((gap <= 2**-8 * 1.001 * tensor.abs()).all())  # half a unit in the last of eight binary digits
     finally:
         way.close()
+
+
+def test_the_copy_of_the_weights_goes_from_the_disk_when_the_way_is_closed(tmp_path, monkeypatch):
+    from lossatlas.evaluate.streaming import Streamed
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    objective = la.Objective(decoder(), tokens(), loss=cross_entropy, in_place=True)
+    way = Streamed(objective, la.Plane.random(objective, seed=0, stored=False))
+    assert len(list(tmp_path.iterdir())) == 1
+    way.close()
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_model_is_put_back_after_an_exception():

@@ -130,6 +130,26 @@ def test_a_wall_of_nothing_finite_bounds_a_basin():
     assert math.isclose(radius.crossing(above, 1.0, 0.25), 0.3, rel_tol=0.02)
 
 
+def test_a_basin_is_looked_for_by_halving_down_to_the_nearest_distance_and_no_further():
+    tried = []
+
+    def above(distance):
+        assert len(tried) < 100, "the search does not end"
+        tried.append(distance)
+        return 5.0
+
+    assert radius.crossing(above, 1.0, 0.25) <= radius.NEAR
+    halved = [0.25 / 2**step for step in range(19)]
+    assert tried[:19] == halved
+    assert halved[-1] == radius.NEAR
+
+
+def test_a_narrow_basin_is_found_from_far_outside():
+    assert radius.crossing(lambda distance: (distance / 1e-4) ** 2, 1.0, 0.25) == pytest.approx(1e-4, rel=0.02)
+    assert radius.crossing(lambda distance: (distance / 1e4) ** 2, 1.0, 0.25) == pytest.approx(1e4, rel=0.02)
+    assert radius.crossing(lambda distance: (distance / 1e6) ** 2, 1.0, 0.25) == math.inf
+
+
 def test_the_flag_takes_a_number_or_the_word():
     assert reaching({"x": (-1.0, 1.0, 9)}, "2") == {"x": (-2.0, 2.0, 9)}
     for bad in ("0", "-1", "nan", "wide"):

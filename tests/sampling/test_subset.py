@@ -278,6 +278,12 @@ def test_what_cannot_be_split_into_samples_is_refused(trained: la.Objective) -> 
         la.sample(odd, plane, GRID, samples=la.Subset(size=100))
 
 
+@pytest.mark.parametrize("options", [{"tolerance": 0}, {"tolerance": 0.5}, {"size": 0}, {"size": 1.5}, {"size": "all"}])
+def test_a_subset_of_no_size_or_tolerance_is_refused(options) -> None:
+    with pytest.raises(la.SpecError, match=f"{next(iter(options))}="):
+        la.Subset(**options)
+
+
 def test_auto_is_a_subset_of_its_own_size():
     x = torch.randn(400, 3, generator=torch.Generator().manual_seed(0))
     torch.manual_seed(0)

@@ -84,6 +84,14 @@ def test_directions_survive_the_way_to_disk(tmp_path):
     assert torch.equal(back["y"]["weight"], plane.directions["y"]["weight"])
 
 
+@pytest.mark.parametrize(("stored", "ending"), [(True, ".safetensors"), (False, ".json")])
+def test_the_path_that_comes_back_is_that_of_the_file(tmp_path, stored, ending):
+    plane = la.Plane.random(nn.Linear(3, 4), seed=3, stored=stored)
+    for _ in range(2):  # the second time it is there
+        assert save_directions(plane, tmp_path / "d.safetensors") == tmp_path / f"d{ending}"
+    assert [entry.name for entry in tmp_path.iterdir()] == [f"d{ending}"]
+
+
 def test_direction_files_that_are_none_are_refused(tmp_path):
     from safetensors.torch import save_file
 

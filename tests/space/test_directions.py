@@ -141,6 +141,10 @@ BAD = {
     "nan": (lambda: la.normalize({"w": torch.full((2, 2), torch.nan)}, {"w": torch.ones(2, 2)}), "not finite"),
     "shape": (lambda: la.normalize({"w": torch.ones(2, 3)}, {"w": torch.ones(2, 2)}), r"shape \(2, 3\); the origin"),
     "name": (lambda: la.normalize({"v": torch.ones(2, 2)}, {"w": torch.ones(2, 2)}), "'v', which the origin lacks"),
+    "not of the origin, to be turned": (
+        lambda: orthogonal({"w": torch.ones(2, 3)}, {"w": torch.ones(2, 2)}, {"w": torch.ones(2, 2)}),
+        r"shape \(2, 3\); the origin",
+    ),
     "same model": (lambda: la.directions.towards(net(), net()), "the same weights as the origin"),
     "other model": (lambda: la.directions.towards(net(), nn.Linear(2, 2)), "6 of 6 tensors missing"),
     "other shape": (

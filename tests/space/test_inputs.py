@@ -274,6 +274,25 @@ def test_the_embedding_of_a_token_moves_to_that_of_another():
     assert not model.embedding._forward_hooks
 
 
+def test_of_a_layer_with_several_outputs_the_first_moves_and_the_others_stay():
+    class Split(nn.Module):
+        def forward(self, x):
+            return x, 10 * x, 100 * x
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.split = Split()
+
+        def forward(self, x):
+            return sum(self.split(x)).sum(dim=1)
+
+    x, y = torch.ones(3, 2).double(), torch.zeros(3).double()
+    plane = la.InputPlane(objective := la.Objective(Model(), (x, y), F.mse_loss), {"x": x}, layer="split")
+    landscape = la.sample(objective, plane, la.Grid(x=(0, 1, 2)))
+    np.testing.assert_array_equal(landscape["loss"], [222.0**2, 224.0**2])
+
+
 def test_a_reconstruction_keeps_its_targets():
     model = nn.Linear(3, 3).double()
     x = torch.randn(4, 3, generator=torch.Generator().manual_seed(0)).double()
