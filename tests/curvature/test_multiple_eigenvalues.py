@@ -79,6 +79,23 @@ def test_where_the_search_is_cut_off_the_inner_ones_are_not_called_converged():
     assert any("passed over" in caveat for caveat in found.caveats)
 
 
+@pytest.mark.parametrize(("values", "at"), [([0.0] * 200, 0.0), ([3.0] * 200, 3.0), ([-0.5] * 200, -0.5)])
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("k", [1, 3, 9])
+def test_a_single_eigenvalue_of_a_large_matrix_is_found_as_often_as_asked(values, at, seed, k):
+    found = la.eigenvalues(objective_of(values), k=k, seed=seed)
+    np.testing.assert_allclose(found.values, [at] * 2 * k, atol=1e-9)
+    assert found.converged.all()
+    assert found.complete
+
+
+def test_fewer_products_than_eigenvalues_asked_for_are_told_apart_from_a_result():
+    found = la.eigenvalues(objective_of(np.linspace(0, 3, 300)), k=9, most=5)
+    assert len(found.values) < 18
+    assert not found.complete
+    assert not found.converged[1:-1].any()
+
+
 def test_a_linear_layer_repeats_each_eigenvalue_for_every_output():
     torch.manual_seed(0)
     x, y = torch.randn(300, 40), torch.randn(300, 10)

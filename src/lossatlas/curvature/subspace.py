@@ -31,6 +31,9 @@ FLOOR = 0.01
 MOST = 200
 """Products after which an iteration gives up, unless told otherwise."""
 
+_ANYWHERE = 2_718_281_828
+"""Seed of vectors that are no user's: those that iterations begin with have small seeds."""
+
 WHOLE = (24, 128)
 """Up to this size a matrix is built whole: for one eigenvalue at either end, and for more."""
 
@@ -162,6 +165,7 @@ def extreme(
     most: int,
     room: int = 40,
     outside: Tensor | None = None,
+    anywhere: torch.Generator | None = None,
 ) -> Asking[Pairs]:
     """The k smallest and the k largest eigenpairs.
 
@@ -173,6 +177,8 @@ def extreme(
         most: products after which it gives up.
         room: vectors that are kept at most; ``2 k + 6`` where that is more.
         outside: see :class:`Subspace`.
+        anywhere: draws a vector where what was found so far is mapped into itself; one whose vectors lie in what is
+            searched already would end the search.
 
     Yields:
         Vectors to be multiplied.
@@ -181,9 +187,12 @@ def extreme(
         The pairs, with their true residuals.
     """
     space = Subspace(matrix, max(room, 2 * k + 6, len(start) + 2), outside)
+    anywhere = torch.Generator().manual_seed(_ANYWHERE) if anywhere is None else anywhere
     used = 0
     for vector in start:
         used += yield from space.add(vector)
+    if not space.count:
+        used += yield from space.add(drawn(matrix, anywhere))
     while True:
         found, rest = space.ends(k, k)
         shares = found.residuals / found.sizes
@@ -197,7 +206,7 @@ def extreme(
         for worst in np.argsort(-shares):
             added = added or (yield from space.add(rest[worst]))
         if not added:  # an invariant subspace: go on from anywhere outside it
-            added = yield from space.add(drawn(matrix, torch.Generator().manual_seed(used)))
+            added = yield from space.add(drawn(matrix, anywhere))
             if not added:
                 return found
         used += 1
@@ -254,11 +263,12 @@ def completed(
     """
     used, generator = 0, torch.Generator().manual_seed(seed + 1)
     while True:
-        if used >= most:
+        if used >= most or len(found.values) < 2 * k:
             return found, False
         aside = drawn(matrix, generator)[None]
         for accuracy in (10 * tolerance, tolerance):  # a tenth of the accuracy often shows that nothing is there
-            search = extreme(matrix, aside, k=1, tolerance=accuracy, most=most - used, room=room, outside=found.vectors)
+            rest: dict[str, Any] = {"most": most - used, "room": room, "anywhere": generator}
+            search = extreme(matrix, aside, k=1, tolerance=accuracy, outside=found.vectors, **rest)
             outer, count = yield from counted(search)
             used += count
             missed, aside = _beyond(found, outer, k, tolerance), outer.vectors
@@ -268,7 +278,7 @@ def completed(
         if not missed:
             return found, sure
         start = torch.cat([found.vectors, outer.vectors[missed]])
-        again = extreme(matrix, start, k=k, tolerance=tolerance, most=most - used, room=room)
+        again = extreme(matrix, start, k=k, tolerance=tolerance, most=most - used, room=room, anywhere=generator)
         found, count = yield from counted(again)
         used += count
 
