@@ -114,6 +114,65 @@ def test_of_several_adapters_the_named_one_is_merged(base, data):
     torch.testing.assert_close(la.directions.lora(base, model, adapter="b")["head.weight"], second["head.weight"])
 
 
+def ends_at(base, data, direction):
+    objective = la.Objective(base, data, F.cross_entropy)
+    return float(objective(la.Plane(objective, {"x": direction}).at({"x": 1.0}))["loss"])
+
+
+def spread(model, *adapters):
+    """Adapters that change something: a fresh one is the base."""
+    with torch.no_grad():
+        for name, tensor in model.named_parameters():
+            if any(f".{adapter}." in name or name.endswith(f".{adapter}") for adapter in adapters):
+                tensor.add_(0.2 * torch.randn_like(tensor))
+
+
+@pytest.mark.parametrize("active", [["default"], ["second"], ["default", "second"]])
+def test_by_default_the_active_adapters_are_merged_as_peft_does(active, base, data):
+    model = peft.get_peft_model(copy.deepcopy(base), lora())
+    model.add_adapter("second", lora(target_modules=["head"]))
+    spread(model, "default", "second")
+    model.base_model.set_adapter(active)
+    merged = copy.deepcopy(model).merge_and_unload().eval()
+    expected = float(F.cross_entropy(merged(data[0]), data[1]))
+    assert ends_at(base, data, la.directions.lora(base, model)) == pytest.approx(expected, rel=2e-6)
+    named = active if len(active) > 1 else active[0]
+    model.base_model.set_adapter("default")
+    assert ends_at(base, data, la.directions.lora(base, model, adapter=named)) == pytest.approx(expected, rel=2e-6)
+
+
+def test_adapters_of_two_kinds_in_one_model_are_merged_together(base, data):
+    model = peft.get_peft_model(copy.deepcopy(base), lora(), mixed=True)
+    model.add_adapter("other", peft.LoHaConfig(r=2, target_modules=["head"]))
+    model.set_adapter(["default", "other"])
+    spread(model, "default", "other")
+    merged = copy.deepcopy(model).merge_and_unload().eval()
+    expected = float(F.cross_entropy(merged(data[0]), data[1]))
+    assert ends_at(base, data, la.directions.lora(base, model)) == pytest.approx(expected, rel=2e-6)
+
+
+@pytest.mark.parametrize("layer", ["wte", "lm_head"])
+def test_an_adapter_at_either_name_of_tied_weights_moves_them(layer):
+    transformers = pytest.importorskip("transformers")
+    base = transformers.GPT2LMHeadModel(
+        transformers.GPT2Config(vocab_size=20, n_positions=8, n_embd=8, n_layer=1, n_head=2, bos_token_id=0)
+    )
+    model = peft.get_peft_model(copy.deepcopy(base), peft.LoraConfig(r=2, target_modules=[layer]))
+    spread(model, "default")
+    direction = la.directions.lora(base, model)
+    assert set(direction) == {"transformer.wte.weight"}
+    merged = dict(copy.deepcopy(model).merge_and_unload().named_parameters())
+    moved = base.transformer.wte.weight + direction["transformer.wte.weight"]
+    torch.testing.assert_close(moved, merged["transformer.wte.weight"])
+
+
+def test_a_model_whose_adapters_are_all_off_is_refused_with_their_names(base):
+    model = peft.get_peft_model(copy.deepcopy(base), lora())
+    model.base_model.set_adapter([])
+    with pytest.raises(la.SpecError, match=r"no active adapter of peft; it has \['default'\]"):
+        la.directions.lora(base, model)
+
+
 def test_adapters_put_into_a_model_without_a_wrapper_are_merged_too(base, data):
     model = peft.inject_adapter_in_model(lora(use_dora=True, modules_to_save=["head"]), copy.deepcopy(base))
     with torch.no_grad():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -22,7 +22,7 @@ __all__ = ["lora"]
 
 
 def lora(
-    origin: Objective | nn.Module | Parameters, adapted: nn.Module, *, adapter: str = "default"
+    origin: Objective | nn.Module | Parameters, adapted: nn.Module, *, adapter: str | Sequence[str] | None = None
 ) -> dict[str, Tensor]:
     """The direction from a base model to the same model with a peft adapter merged into it.
 
@@ -34,7 +34,7 @@ def lora(
     Args:
         origin: the base model as it was before peft wrapped it, an Objective of it, or its tensors by name.
         adapted: the model that peft wrapped, or into which it put adapters. It is left as it is; a copy is made.
-        adapter: its name there.
+        adapter: its name there, or several names; by default the ones that are active, which are what peft merges.
 
     Returns:
         Tensors under the base's names, without those that the adapter does not touch.
@@ -50,16 +50,17 @@ def lora(
             "origin is the adapted model itself; give the base as it was before peft wrapped it, since coordinate 0 is "
             "the network without the adapter"
         )
-    touched = _touched(adapted, adapter)
-    merged = tensors_of(_merged(adapted, adapter))
+    chosen = _chosen(adapted, adapter)
+    touched, whole = _touched(adapted, chosen), _merged(adapted, chosen, active=adapter is None)
+    alike = _names_by_tensor(whole)
     found: dict[str, Tensor] = {}
-    for name, end in merged.items():
+    for name, end in tensors_of(whole).items():
         if name not in point:
             if name.rpartition(".")[2] in ("running_mean", "running_var"):
                 continue
             raise SpecError(f"origin has no {name!r}, which the merged model has{_why_missing(name, point)}")
         step = _step(end, point[name], name)
-        if touched.holds(name):
+        if any(map(touched.holds, alike.get(name, [name]))):
             if bool((step != 0).any()):
                 found[name] = step
         elif not _same(end, point[name], step):
@@ -69,9 +70,9 @@ def lora(
                 "merged)"
             )
     if not found:
-        raise SpecError(f"adapter={adapter!r} changes nothing yet: merged, it is the base; train it first")
+        raise SpecError(f"{_said(chosen)} changes nothing yet: merged, it is the base; train it first")
     if not norm(found) < float("inf"):
-        raise SpecError(f"adapter={adapter!r}: merged, it has weights that are not finite; its training diverged")
+        raise SpecError(f"{_said(chosen)}: merged, it has weights that are not finite; its training diverged")
     return found
 
 
@@ -96,28 +97,62 @@ class _Touched:
         return inside or name in self._tensors or (self._biases and steps[-1] == "bias")
 
 
-def _touched(adapted: nn.Module, adapter: str) -> _Touched:
-    """What an adapter may change.
+def _said(chosen: Sequence[str]) -> str:
+    return f"adapter={chosen[0]!r}" if len(chosen) == 1 else f"adapter={list(chosen)}"
+
+
+def _chosen(adapted: nn.Module, asked: str | Sequence[str] | None) -> tuple[str, ...]:
+    """The names of the adapters that are merged.
 
     Returns:
-        Layers, tensors and biases.
+        Those asked for, or those that are active.
 
     Raises:
         SpecError: the model has no such adapter.
     """
     if not isinstance(adapted, nn.Module):
         raise SpecError(f"adapted is {described_type(adapted)}; expected the model that peft wrapped")
+    wrapped = _wrapped(adapted)
     configs = getattr(adapted, "peft_config", None)
-    layers, aside = _kinds()
-    inner: nn.Module = _inner(adapted)
-    wrapped = {path: part for path, part in inner.named_modules() if isinstance(part, (*layers, *aside))}
     known = set(configs) if isinstance(configs, Mapping) else _names(wrapped)
-    if adapter not in known:
-        raise SpecError(f"adapter={adapter!r}: no layer has it; the model has {sorted(known) or 'no adapter of peft'}")
-    config = configs[adapter] if isinstance(configs, Mapping) else None
-    trained = {name for name, tensor in inner.named_parameters() if tensor.requires_grad}
-    bias = getattr(config, "bias", "none")
-    return _Touched(set(wrapped), trained, biases=isinstance(bias, str) and bias != "none")
+    if asked is None:
+        active = getattr(adapted, "active_adapters", None)
+        if not isinstance(configs, Mapping) or not isinstance(active, (list, tuple)):
+            active = [name for part in wrapped.values() for name in getattr(part, "active_adapters", ())]
+        chosen = tuple(name for name in dict.fromkeys(active) if name in known)
+        if not chosen:
+            raise SpecError(f"adapted has no active adapter of peft; it has {sorted(known) or 'none'}")
+        return chosen
+    chosen = (asked,) if isinstance(asked, str) else tuple(asked)
+    if missing := [name for name in chosen if name not in known]:
+        raise SpecError(
+            f"adapter={missing[0]!r}: no layer has it; the model has {sorted(known) or 'no adapter of peft'}"
+        )
+    return chosen
+
+
+def _wrapped(adapted: nn.Module) -> dict[str, Any]:
+    """What stands in for a layer, by path."""
+    layers, aside = _kinds()
+    return {path: part for path, part in _inner(adapted).named_modules() if isinstance(part, (*layers, *aside))}
+
+
+def _touched(adapted: nn.Module, chosen: Sequence[str]) -> _Touched:
+    """What adapters may change: layers, tensors and biases."""
+    configs = getattr(adapted, "peft_config", None)
+    known = [configs[name] for name in chosen] if isinstance(configs, Mapping) else []
+    trained = {name for name, tensor in _inner(adapted).named_parameters() if tensor.requires_grad}
+    biases = any(isinstance(bias := getattr(config, "bias", "none"), str) and bias != "none" for config in known)
+    return _Touched(set(_wrapped(adapted)), trained, biases=biases)
+
+
+def _names_by_tensor(model: nn.Module) -> dict[str, list[str]]:
+    """All names of each parameter, by each: tied weights have several, and an adapter is at one of them."""
+    named = list(model.named_parameters(remove_duplicate=False))
+    names: dict[int, list[str]] = {}
+    for name, tensor in named:
+        names.setdefault(id(tensor), []).append(name)
+    return {name: names[id(tensor)] for name, tensor in named}
 
 
 def _kinds() -> tuple[Any, Any]:
@@ -145,12 +180,19 @@ def _inner(model: nn.Module) -> nn.Module:
         found = base()
     else:
         tuner = require("peft.tuners.tuners_utils", extra="hf", purpose="merge an adapter").BaseTuner
+        within = getattr(model, "base_model", None)  # of a model with adapters of several kinds
+        model = within if isinstance(within, tuner) else model
         found = model.model if isinstance(model, tuner) else model
     return found if isinstance(found, nn.Module) else model
 
 
-def _merged(adapted: nn.Module, adapter: str) -> nn.Module:
-    """A copy of the base with the adapter merged into it, by peft.
+def _merged(adapted: nn.Module, chosen: Sequence[str], *, active: bool) -> nn.Module:
+    """A copy of the base with adapters merged into it, by peft.
+
+    Args:
+        adapted: the model that peft wrapped.
+        chosen: the names of the adapters.
+        active: whether these are the ones that are active, so that nothing has to be changed first.
 
     Returns:
         The merged model.
@@ -160,32 +202,33 @@ def _merged(adapted: nn.Module, adapter: str) -> nn.Module:
         MissingExtraError: what peft needs for it cannot be imported.
     """
     configs = getattr(adapted, "peft_config", None)
-    kind = str(getattr(getattr(configs[adapter], "peft_type", None), "value", "adapter")) if configs else "adapter"
-    if kind in _BY_INPUT:
-        raise SpecError(
-            f"adapter={adapter!r}: {kind} mixes adapters afresh for every input, so no weights stand for it"
-        )
+    kinds = [str(getattr(getattr(configs[name], "peft_type", None), "value", "adapter")) for name in chosen if configs]
+    kind = " and ".join(dict.fromkeys(kinds)) or "adapter"
+    if set(kinds) & set(_BY_INPUT):
+        raise SpecError(f"{_said(chosen)}: {kind} mixes adapters afresh for every input, so no weights stand for it")
     try:
         with importing("peft", "merge an adapter"), warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             twin: Any = copy.deepcopy(adapted)
-            if callable(getattr(twin, "merge_and_unload", None)):
-                _activated(twin, adapter)
-                merged: nn.Module = twin.merge_and_unload(adapter_names=[adapter])
+            if not callable(getattr(twin, "merge_and_unload", None)):
+                merged: nn.Module = _merged_in_place(twin, chosen)
+            elif active:
+                merged = twin.merge_and_unload()
             else:
-                merged = _merged_in_place(twin, adapter)
+                _activated(twin, chosen)
+                merged = twin.merge_and_unload(adapter_names=list(chosen))
     except MissingExtraError:
         raise
     except Exception as fault:
         words = (str(fault).strip().splitlines() or [type(fault).__name__])[0]
         raise SpecError(
-            f"adapter={adapter!r}: peft cannot merge this {kind} into weights ({words}); a direction needs an adapter "
+            f"{_said(chosen)}: peft cannot merge this {kind} into weights ({words}); a direction needs an adapter "
             "that becomes a change of the weights"
         ) from fault
     layers, aside = _kinds()
     if left := [path for path, part in merged.named_modules() if isinstance(part, (*layers, *aside))]:
         raise SpecError(
-            f"adapter={adapter!r}: peft cannot merge this {kind} into weights ({left[0]!r} stays as it is); a "
+            f"{_said(chosen)}: peft cannot merge this {kind} into weights ({left[0]!r} stays as it is); a "
             "direction needs an adapter that becomes a change of the weights"
         )
     return merged
@@ -195,17 +238,17 @@ _BY_INPUT = ("XLORA", "POLY")
 """Kinds that are a different network for every input: what peft merges is not what they compute."""
 
 
-def _activated(model: Any, adapter: str) -> None:
-    """Make an adapter the only one in use; what another one has merged is undone."""
+def _activated(model: Any, chosen: Sequence[str]) -> None:
+    """Make some adapters the only ones in use; what others have merged is undone."""
     layers, _ = _kinds()
     merged = {name for part in model.modules() if isinstance(part, layers) for name in part.merged_adapters}
-    if merged - {adapter}:
+    if merged - set(chosen):
         model.unmerge_adapter()
-    if list(getattr(model, "active_adapters", [adapter])) != [adapter]:
-        model.set_adapter(adapter)
+    if list(getattr(model, "active_adapters", chosen)) != list(chosen):
+        (model if len(chosen) == 1 else model.base_model).set_adapter(chosen[0] if len(chosen) == 1 else list(chosen))
 
 
-def _merged_in_place(model: nn.Module, adapter: str) -> nn.Module:
+def _merged_in_place(model: nn.Module, chosen: Sequence[str]) -> nn.Module:
     """Merge the adapters of a model that has them in its layers and no wrapper of peft's around it."""
     layers, aside = _kinds()
     wrapped = [path for path, part in model.named_modules() if isinstance(part, (*layers, *aside))]
@@ -216,11 +259,11 @@ def _merged_in_place(model: nn.Module, adapter: str) -> nn.Module:
         layer: Any = model.get_submodule(path)
         for part in layer.modules():
             if isinstance(part, (*layers, *aside)):
-                part.set_adapter(adapter)  # type: ignore[attr-defined]
+                part.set_adapter(chosen[0] if len(chosen) == 1 else list(chosen))  # type: ignore[attr-defined]
         if hasattr(layer, "unload_and_optionally_merge_module"):
-            bare = layer.unload_and_optionally_merge_module(merge=True, safe_merge=False, adapter_names=[adapter])
+            bare = layer.unload_and_optionally_merge_module(merge=True, safe_merge=False, adapter_names=list(chosen))
         else:
-            layer.merge(adapter_names=[adapter])
+            layer.merge(adapter_names=list(chosen))
             bare = layer.get_base_layer()
         parent, _, name = path.rpartition(".")
         setattr(model.get_submodule(parent), name, bare)
