@@ -201,6 +201,22 @@ def test_flags_that_do_nothing_are_refused(folder):
     assert "none is named" in run("--prefix", "a.").output
 
 
+@pytest.mark.parametrize(
+    ("make", "most"),
+    [
+        (gpt2, 10),
+        (lambda: small("BertForMaskedLM", "BertConfig"), 12),
+        (lambda: small("RobertaForMaskedLM", "RobertaConfig", pad_token_id=1), 10),
+    ],
+)
+def test_a_block_longer_than_the_positions_is_refused_by_its_flag(folder, make, most):
+    folder(make)
+    assert run("--block", str(most)).exit_code == 0
+    found = run("--block", str(most + 1))
+    assert found.exit_code == 2
+    assert f"has {most} positions; give at most --block {most}" in found.output
+
+
 def test_a_model_longer_than_the_text_takes_it_as_one_block(folder):
     model = folder(lambda: gpt2(n_positions=512))
     found = run("--run", "run")

@@ -51,6 +51,44 @@ def test_steps_and_derivatives_written_by_hand_are_named(step, word):
     assert "may not be the curvature of this loss" in said
 
 
-@pytest.mark.parametrize("step", [torch.tanh, torch.relu, lambda x: x])
+def nearest(x):
+    """Of eight centres, as in a quantised autoencoder."""
+    centres = torch.linspace(-2, 2, 8)
+    return x + (centres[(x[..., None] - centres).abs().argmin(dim=-1)] - x).detach()
+
+
+def no_history(x):
+    with torch.no_grad():
+        rounded = (4 * x).round() / 4
+    return x + (rounded - x).detach()
+
+
+@pytest.mark.parametrize(
+    ("step", "word"),
+    [
+        (lambda x: x + (torch.round(x) - x).detach(), "Rounding"),
+        (lambda x: x + (x.mul(8).floor_() / 8 - x).detach(), "Rounding"),
+        (lambda x: x.tanh() + (x.sign() - x.tanh()).detach(), "Sign"),
+        (lambda x: x + (x.int() - x).detach(), "Rounding"),
+        (lambda x: x + ((x.detach() * 4).round() / 4 - x.detach()), "Rounding"),
+        (lambda x: x + (torch.round(x.data) - x.data), "Rounding"),
+        (no_history, "Rounding"),
+        (nearest, "A choice by argmin"),
+    ],
+)
+@pytest.mark.parametrize("how", ["derivatives", "differences"])
+def test_a_straight_through_estimator_written_with_detach_is_named(step, word, how):
+    torch.manual_seed(0)
+    objective = la.Objective(Net(step), (torch.randn(20, 3), torch.randn(20, 2)), F.mse_loss)
+    for found in (la.eigenvalues(objective, how=how), la.trace(objective, how=how, probes=2)):
+        assert f"{word}: steps have no derivative" in " ".join(found.subject.caveats)
+
+
+def test_what_rounds_data_alone_is_not():
+    said = caveats(lambda x: x * torch.ones(8).round() + torch.arange(8.0).argmax())
+    assert "surrogate" not in said
+
+
+@pytest.mark.parametrize("step", [torch.tanh, torch.relu, lambda x: x, lambda x: x - x.max().detach()])
 def test_honest_derivatives_are_not(step):
     assert "surrogate" not in caveats(step)

@@ -101,3 +101,37 @@ def test_random_directions_never_move_running_statistics():
     objective = la.Objective(model(0), data(), loss=F.cross_entropy, batchnorm="interpolated")
     plane = la.Plane.random(objective, still=())
     assert not any("running" in name for name in plane.directions["x"])
+
+
+class InTraining(nn.Module):
+    """Sets the training mode of some layers in its forward pass, whatever mode it is in itself."""
+
+    def __init__(self, *chosen: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 6), nn.BatchNorm1d(6))
+        self.chosen = chosen
+
+    def forward(self, x):
+        for number in self.chosen:
+            self.body[number].train()
+        return self.body(x)
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (InTraining(1, 4), "by the statistics of each batch (the forward pass sets training mode)"),
+        (InTraining(4), "frozen, but by the statistics of each batch in body.4"),
+        (InTraining(), "frozen"),
+        (nn.BatchNorm1d(4, track_running_stats=False), "by the statistics of each batch (it keeps none)"),
+        (nn.LayerNorm(4), ""),
+    ],
+)
+def test_a_caption_says_of_batchnorm_what_was_done(model, words):
+    model = nn.Sequential(nn.Linear(4, 4), model, nn.LazyLinear(3))
+    x = torch.randn(12, 4)
+    model(x)
+    words = words.replace("body.4", "1.body.4")
+    objective = la.Objective(model, (x, torch.randint(0, 3, (12,))), F.cross_entropy, batch_size=12)
+    field = la.sample(objective, la.Plane.random(objective, seed=0), la.Grid(x=(-1, 1, 3), y=(-1, 1, 3)))
+    assert field.attrs["batchnorm"] == words

@@ -388,3 +388,18 @@ def test_masks_with_class_weights_in_a_function_are_one_mean_over_pixels():
 
     found = la.Objective(model, (x, y), loss, batch_size=2)()["loss"]
     assert found == pytest.approx(float(loss(model(x), y).detach()), rel=1e-12)
+
+
+def test_a_sum_over_the_number_of_objects_is_not_called_a_sum_over_samples():
+    """With one object in a batch, the loss of its parts adds up to the whole."""
+    torch.manual_seed(0)
+    x = torch.randn(24, 4)
+    y = torch.tensor([0] * 5 + [1] + [0] * 5 + [1] + [1, 1, 0, 0, 1, 1] + [1, 0, 0, 1, 1, 1])
+
+    def focal(outputs, targets):
+        each = F.cross_entropy(outputs, targets, reduction="none")
+        return ((1 - torch.exp(-each)) ** 2 * each).sum() / (targets == 1).sum().clamp(min=1)
+
+    objective = la.Objective(torch.nn.Linear(4, 3), (x, y), focal, batch_size=6)
+    with pytest.warns(UserWarning, match="not a mean over samples"):
+        la.trace(objective, probes=2)

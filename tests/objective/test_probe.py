@@ -212,3 +212,37 @@ def test_a_metric_that_differs_is_named_with_its_values():
     metrics = {"odd": lambda o, t: torch.rand(len(t))}
     with pytest.raises(SpecError, match=r"\(odd 0\.\d+ and 0\.\d+\) because of random numbers in metric 'odd'"):
         probe(la.Objective(plain(), data(), loss=F.cross_entropy, metrics=metrics))
+
+
+class LateNoise(nn.Module):
+    """Draws random numbers for some samples alone."""
+
+    def forward(self, x):
+        return x + torch.randn_like(x) * (x > 5).any() if bool((x > 5).any()) else x
+
+
+def test_noise_in_a_later_batch_is_called_noise():
+    x = torch.randn(18, 4)
+    x[12, 0] = 7.0
+    model = nn.Sequential(LateNoise(), nn.Linear(4, 3))
+    objective = la.Objective(model, (x, torch.randint(0, 3, (18,))), F.cross_entropy, batch_size=6)
+    with pytest.raises(la.SpecError, match="random numbers in module '0' \\(LateNoise\\)"):
+        la.sample(objective, la.Plane.random(objective, seed=0), la.Grid(x=(-1, 1, 3), y=(-1, 1, 3)))
+
+
+class Stateful(nn.Module):
+    """Goes on from the hidden state it ended with, as a recurrent agent does."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell, self.head, self.hidden = nn.GRUCell(4, 4), nn.Linear(4, 3), None
+
+    def forward(self, x):
+        self.hidden = self.cell(x, self.hidden)
+        return self.head(self.hidden)
+
+
+def test_a_hidden_state_that_is_kept_is_named_and_not_that_of_fewer_samples():
+    objective = la.Objective(Stateful(), (torch.randn(18, 4), torch.randint(0, 3, (18,))), F.cross_entropy)
+    with pytest.raises(la.SpecError, match="the model's own forward, which changes its attribute 'hidden'"):
+        la.sample(objective, la.Plane.random(objective, seed=0), la.Grid(x=(-1, 1, 3), y=(-1, 1, 3)))

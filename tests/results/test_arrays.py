@@ -139,6 +139,37 @@ def test_a_table_that_is_none_says_why(tmp_path, text, message):
         read_table(tmp_path / "t.csv")
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_the_index_that_pandas_writes_is_no_value(tmp_path, first):
+    rows = [(x, y, x * x + y) for x in (-1, 0, 1) for y in (0, 1)]
+    text = "\n".join(f"{number},{x},{y},{value}" for number, (x, y, value) in enumerate(rows, first))
+    (tmp_path / "frame.csv").write_text(f",x,y,loss\n{text}\n")
+    found = read_table(tmp_path / "frame.csv")
+    assert found.sizes == {"x": 3, "y": 2}
+    assert list(found.data_vars) == ["loss", "status"]
+    np.testing.assert_allclose(found["loss"], [[1, 2], [0, 1], [1, 2]])
+
+
+def test_a_nameless_column_of_anything_else_is_asked_about(tmp_path):
+    (tmp_path / "other.csv").write_text(",x,loss\n3,0,1\n8,1,2\n")
+    with pytest.raises(SpecError, match="cannot name a value"):
+        read_table(tmp_path / "other.csv")
+
+
+def test_decimal_commas_between_semicolons_are_read(tmp_path):
+    (tmp_path / "sheet.csv").write_text("x;loss\n-0,5;1,25\n0;1\n0,5;1,25e1\n")
+    found = read_table(tmp_path / "sheet.csv")
+    np.testing.assert_allclose(found["x"], [-0.5, 0, 0.5])
+    np.testing.assert_allclose(found["loss"], [1.25, 1, 12.5])
+
+
+def test_who_is_asked_for_axes_is_told_the_flag_too(tmp_path):
+    np.savez(tmp_path / "values.npz", loss=np.zeros((2, 2)))
+    result = CliRunner().invoke(atlas, ["import", str(tmp_path / "values.npz")])
+    assert result.exit_code == 2
+    assert "--axis" in result.output
+
+
 def test_arrays_with_code_inside_are_not_run(tmp_path):
     np.savez(tmp_path / "t.npz", x=np.array([print], dtype=object), loss=np.ones(1))
     with pytest.raises(SpecError, match="cannot be read as arrays"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +84,7 @@ def corpus(
     kind = language.head_of(model)
     coder = _tokenizer(tokenizer or folder, given=bool(tokenizer))
     length, whence = (block, "--block") if block else block_of(model, coder)
+    _check_places(model, length, kind)
     tokens = _tokens(coder, Path(path), special=kind == "causal")
     _check_vocabulary(model, tokens, tokenizer or folder)
     width = int(getattr(model.config, "vocab_size", 0) or int(tokens.max()) + 1)
@@ -127,6 +129,29 @@ def block_of(model: nn.Module, coder: Any) -> tuple[int, str]:
             "--block 512"
         )
     return min(lengths), "the model's own"
+
+
+def _check_places(model: nn.Module, length: int, kind: str) -> None:
+    """Refuse a block for which the model has no positions: on a GPU the lookup would end the process.
+
+    A model that computes its positions (rotary, relative) takes any length.
+
+    Raises:
+        SpecError: the block is longer than the table of learned positions.
+    """
+    places = [
+        entry.num_embeddings - (entry.padding_idx + 1 if entry.padding_idx is not None else getattr(entry, "offset", 0))
+        for name, entry in model.named_modules()
+        if isinstance(entry, nn.Embedding) and _PLACES.search(name)
+    ]
+    most = min(places, default=length) * (2 if kind == "seq2seq" else 1)  # a half to either side
+    if length > most:
+        raise SpecError(
+            f"--block {length}: {type(model).__name__} has {min(places)} positions; give at most --block {most}"
+        )
+
+
+_PLACES = re.compile(r"(^|\.)(wpe|position_embeddings|embed_positions|pos_emb\w*|position_embedding)$")
 
 
 def _tokenizer(source: str, *, given: bool) -> Any:
@@ -218,7 +243,7 @@ def _masked(coder: Any, tokens: Tensor, block: int, size: int, own: bool) -> Ite
     last = [i for i in (coder.sep_token_id,) if i is not None]
     inner = block - len(first) - len(last)
     if inner < 1:
-        raise SpecError(f"--block {block}leaves no room for tokens beside the special ones; expected at least 3")
+        raise SpecError(f"--block {block} leaves no room for tokens beside the special ones; expected at least 3")
     chosen = torch.rand(len(tokens), generator=torch.Generator().manual_seed(0)) < SHARE
     if not bool(chosen.any()):
         chosen[len(tokens) // 2] = True  # a text of a few words

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from lossatlas.objective import Objective, calling
 from lossatlas.objective.reentrant import differentiated
 from lossatlas.objective.refusal import asked
 
-__all__ = ["kinks", "kinks_behind", "operations", "surrogates_behind"]
+__all__ = ["Stepped", "kinks", "kinks_behind", "operations", "surrogates_behind"]
 
 _KINKS = {
     "Relu": "ReLU",
@@ -57,10 +59,67 @@ _STEPS = {
 """The same for what has steps: its derivative is zero between them, or a stand-in."""
 
 
+_CALLS = {
+    "round": "rounding",
+    "floor": "rounding",
+    "ceil": "rounding",
+    "trunc": "rounding",
+    "fix": "rounding",
+    "int": "rounding",
+    "long": "rounding",
+    "sign": "sign",
+    "sgn": "sign",
+    "heaviside": "sign",
+    "argmax": "a choice by argmax",
+    "argmin": "a choice by argmin",
+    "bucketize": "rounding",
+    "searchsorted": "rounding",
+}
+"""Functions and methods of torch that have steps, by their names."""
+
+
+class Stepped(TorchFunctionMode):
+    """Notes what has steps among the functions of torch that get something which depends on the weights.
+
+    ``x + (x.round() - x).detach()`` has the derivative of ``x``, and the rounding is not in the graph.
+
+    Attributes:
+        found: what was called, in words.
+
+    Example:
+        >>> import torch
+        >>> weight = torch.ones(2, requires_grad=True)
+        >>> with Stepped() as stepped:
+        ...     _ = weight + (weight.round() - weight).detach(), torch.ones(2).argmax()
+        >>> stepped.found
+        {'rounding'}
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: set[str] = set()
+        self._cut: WeakTensorKeyDictionary = WeakTensorKeyDictionary()  # depends on the weights, without a history
+
+    def __torch_function__(
+        self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Look at a call, and make it."""
+        result = function(*args, **(kwargs or {}))
+        given = [one for one in args if isinstance(one, Tensor) and (one.requires_grad or one in self._cut)]
+        if given:
+            word = _CALLS.get(getattr(function, "__name__", "").rstrip("_"))
+            if word is not None and any(one.is_floating_point() for one in given):
+                self.found.add(word)
+            for made in result if isinstance(result, (tuple, list)) else (result,):
+                if isinstance(made, Tensor) and not made.requires_grad:
+                    self._cut[made] = True
+        return result
+
+
 def surrogates_behind(loss: Tensor) -> tuple[str, ...]:
     """What has steps, or a derivative written by hand, in the graph of a loss.
 
-    A straight-through estimator that is written with ``detach`` leaves no trace in the graph and is not found.
+    A straight-through estimator that is written with ``detach`` leaves no trace in the graph; :class:`Stepped` sees it.
 
     Returns:
         Words, each once, in alphabetical order.

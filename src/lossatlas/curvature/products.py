@@ -14,6 +14,7 @@ A network with ReLU has kinks. Derivatives do not see them; differences do, see
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -25,7 +26,7 @@ from torch import Tensor
 
 from lossatlas.curvature import linear
 from lossatlas.curvature.kernels import Quick
-from lossatlas.curvature.kinks import kinks_behind, surrogates_behind
+from lossatlas.curvature.kinks import Stepped, kinks_behind, surrogates_behind
 from lossatlas.curvature.stand import Stand
 from lossatlas.curvature.steps import Steps
 from lossatlas.curvature.subject import Subject, subject
@@ -118,6 +119,7 @@ class Matrix:
         self._idle: tuple[str, ...] = ()
         self._kinks: tuple[str, ...] = ()
         self._surrogates: tuple[str, ...] = ()
+        self._looked = False
         self._shares = self.objective.shares()
         self._single: tuple[Any, ...] = ()
         self._stand = Stand(self.objective, self.names)
@@ -301,9 +303,11 @@ class Matrix:
     def _loss(self, batch: Any) -> tuple[Tensor, Any]:
         """The mean loss of a batch, and the outputs that it is a function of; ``None`` for a model's own loss."""
         objective = self.objective
-        with asked(objective):
+        with asked(objective), contextlib.nullcontext() if self._looked else Stepped() as stepped:
             outputs, targets = objective.forward(self._stand.model, batch)
             loss = objective.loss_part(outputs, targets, batch, weighing=objective.weighing).mean
+        if stepped is not None:
+            self._surrogates, self._looked = surrogates_behind(loss) or tuple(sorted(stepped.found)), True
         shown = None if objective.loss is None else calling.predictions(outputs)
         if not bool(torch.isfinite(loss)):
             raise NotFiniteError(
@@ -324,7 +328,7 @@ class Matrix:
             with Quick():
                 loss, outputs = self._loss(batch)
             self._kinks = self._kinks or kinks_behind(loss)
-            self._surrogates = self._surrogates or surrogates_behind(loss)
+            self._surrogates = self._surrogates or surrogates_behind(loss)  # another batch may go another way
             if self.kind == "hessian":
                 made = linear.slopes_of(loss, self._moved, look=number == 0)
                 self._idle = tuple(name for name, slope in zip(self.names, made, strict=True) if slope is None)

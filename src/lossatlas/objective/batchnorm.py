@@ -21,7 +21,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from lossatlas.errors import SpecError
 
-__all__ = ["MODES", "STATISTICS", "Mode", "layers", "recalibrate", "statistics"]
+__all__ = ["MODES", "STATISTICS", "Mode", "layers", "recalibrate", "statistics", "words"]
 
 Mode = Literal["frozen", "recalibrated", "interpolated"]
 MODES: tuple[str, ...] = get_args(Mode)
@@ -41,6 +41,39 @@ def layers(model: nn.Module) -> dict[str, _BatchNorm]:
         for name, module in model.named_modules()
         if isinstance(module, _BatchNorm) and module.running_mean is not None
     }
+
+
+BY_BATCH = "by the statistics of each batch"
+
+
+def words(model: nn.Module, mode: str, evaluated: nn.Module | None, *, training: bool) -> str:
+    """What BatchNorm normalises by, for a caption.
+
+    Args:
+        model: the user's.
+        mode: one of ``MODES``.
+        evaluated: the copy that was evaluated, if there is one: its forward pass may have set training mode.
+        training: whether it is evaluated in training mode.
+
+    Returns:
+        The words; empty if there is no BatchNorm.
+
+    Example:
+        >>> words(nn.BatchNorm1d(2), "frozen", None, training=False)
+        'frozen'
+        >>> words(nn.BatchNorm1d(2, track_running_stats=False), "frozen", None, training=False)
+        'by the statistics of each batch (it keeps none)'
+    """
+    kept = layers(model)
+    if not kept:
+        any_left = any(isinstance(module, _BatchNorm) for module in model.modules())
+        return f"{BY_BATCH} (it keeps none)" if any_left else ""
+    if training:
+        return f"{BY_BATCH} (training mode)"
+    live = [] if evaluated is None else [name for name, module in layers(evaluated).items() if module.training]
+    if len(live) == len(kept):
+        return f"{BY_BATCH} (the forward pass sets training mode)"
+    return f"{mode}, but {BY_BATCH} in {', '.join(live[:3])}{' …' * (len(live) > 3)}" if live else mode
 
 
 def statistics(model: nn.Module) -> dict[str, Tensor]:

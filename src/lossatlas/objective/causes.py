@@ -45,6 +45,7 @@ def causes(objective: Objective) -> list[str]:
         The causes, each a few words.
     """
     found = []
+    objective.batches.quiet = False  # a later batch may draw what the first one does not
     if not objective.batches.kept and (difference := data_difference(objective)):
         found.append(difference)
     with objective.posed():

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lossatlas.objective import calling, part
@@ -58,9 +59,30 @@ def draws(objective: Objective) -> bool:
     if objective.training or objective.tasks.names or objective.in_place:
         return True
     # A few samples show it. A model that refuses them, as it would any batch of another size, gets all of them.
-    return _drawn(lambda: _once(objective, part.few(objective, FEW))) and _drawn(
-        lambda: _once(objective, next(iter(objective.batches)))
-    )
+    with _kept(objective.private):
+        return _drawn(lambda: _once(objective, part.few(objective, FEW))) and _drawn(
+            lambda: _once(objective, next(iter(objective.batches)))
+        )
+
+
+@contextlib.contextmanager
+def _kept(model: nn.Module) -> Iterator[None]:
+    """What modules set on themselves, such as a hidden state for as many rows as they saw, is put back.
+
+    Yields:
+        Nothing.
+    """
+    before = [(module, dict(vars(module))) for module in model.modules()]
+    buffers = [(module, dict(module._buffers)) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, held in before:
+            vars(module).clear()
+            vars(module).update(held)
+        for module, held in buffers:
+            module._buffers.clear()
+            module._buffers.update(held)
 
 
 def _once(objective: Objective, batch: Any) -> None:

@@ -66,7 +66,7 @@ def by_sample(objective: Objective) -> bool:
 def _check_reduction(objective: Objective) -> None:
     name = reduction.name_of(objective.loss)
     found = _kinds(objective)
-    if "sum" in found:
+    if "sum" in found and "neither" not in found:
         raise SpecError(
             f"loss {name} is a sum over samples, so its value depends on the batch size; "
             "use reduction='mean' or reduction='none'"
@@ -77,7 +77,7 @@ def _check_reduction(objective: Objective) -> None:
             f"loss {name} takes the samples of a batch together (contrastive? Dice?): what is measured is a mean over "
             "batches, which depends on how the data are cut into batches",
         )
-    elif "neither" in found:
+    elif found & {"neither", "sum"}:  # a sum in some batches alone has a divisor, such as the number of objects
         warn(
             f"loss {name} is not a mean over samples (class weights? ignored targets?): its value depends on how the "
             "data are cut into batches. Instead use torch.nn.CrossEntropyLoss(weight=..., ignore_index=...), which "

@@ -161,10 +161,9 @@ class Objective(private.Travelling, Described):
 
     @property
     def batchnorm_words(self) -> str:
-        """What BatchNorm normalised by, for a caption; empty if the model has none with statistics."""
-        if not bn.layers(self.model):
-            return ""
-        return "by the statistics of each batch (training mode)" if self.training else self.batchnorm
+        """What BatchNorm normalised by, for a caption; empty if the model has none."""
+        evaluated = None if self.in_place else vars(self).get("private")
+        return bn.words(self.model, self.batchnorm, evaluated, training=self.training)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -132,7 +132,7 @@ def _axis_names(arrays: Mapping[str, np.ndarray], asked: Sequence[str]) -> tuple
     if len(known) == len(arrays):
         known = known[:-1]  # x, y, z: heights over a plane
     if not 1 <= len(known) <= 3:
-        raise SpecError(f"columns {list(arrays)}: which of them are coordinates? Name one to three with axes=")
+        raise SpecError(f"columns {list(arrays)}: which of them are coordinates? Name one to three: axes=, --axis")
     return known
 
 
@@ -220,7 +220,8 @@ def read_table(path: str | os.PathLike[str], *, axes: Sequence[str] = (), **abou
     """Read a table (csv, tsv, txt) or arrays (npz) of coordinates and values.
 
     A table has a row for each point, and a first row of names; without names the last column is the loss. An empty
-    field is read as NaN.
+    field is read as NaN, and a column without a name that numbers the rows is left out. Where semicolons separate
+    fields, numbers may have decimal commas.
 
     Args:
         path: the file.
@@ -269,13 +270,21 @@ def _columns(source: Path) -> dict[str, list[float]]:
     for number, row in enumerate(rows, 1):
         if len(row) != len(head):
             raise SpecError(f"{source}: row {number} has {len(row)} fields; the first row has {len(head)}: {head}")
+    if mark == ";" and any("," in entry for row in rows for entry in row):  # as spreadsheets write in much of Europe
+        rows = [[entry.replace(",", ".") for entry in row] for row in rows]
     try:
-        return {
+        columns = {
             name: [float(row[place]) if row[place].strip() else np.nan for row in rows]
             for place, name in enumerate(head)
         }
     except ValueError as fault:
         raise SpecError(f"{source}: {fault}; expected numbers below the names {head}") from fault
+    return {name: column for name, column in columns.items() if name or not _numbers_rows(column)}
+
+
+def _numbers_rows(column: list[float]) -> bool:
+    """Whether a column without a name numbers the rows, as the index of a pandas table does."""
+    return any(column == [float(n) for n in range(first, first + len(column))] for first in (0, 1))
 
 
 def _is_number(text: str) -> bool:
