@@ -249,6 +249,38 @@ def test_packed_sequences_are_counted_by_label_or_by_token():
     assert tokens()["loss"] == pytest.approx(float(sum(every).detach()) / 14, rel=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("layout", [torch.strided, torch.jagged])
+def test_nested_tensors_are_drawn_and_their_curvature_is_known(layout):
+    class Pool(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = linear()
+
+        def forward(self, parts):
+            return self.inner(torch.nested.to_padded_tensor(parts, 0.0)).mean(1)
+
+    model = Pool()
+    texts = [[rand(n, 4, seed=n) for n in lengths] for lengths in ([5, 3, 2], [4, 1])]
+    data = [(torch.nested.nested_tensor(text, layout=layout), classes(len(text))) for text in texts]
+    objective = la.Objective(model, data, F.cross_entropy)
+    drawn = la.sample(objective, la.Plane.random(objective, seed=0), la.Grid(x=(-1, 1, 3), y=(-1, 1, 3)))
+    sums = [F.cross_entropy(model(parts), labels, reduction="sum") for parts, labels in data]
+    assert objective.sizes == (3, 2)
+    assert float(drawn["loss"].sel(x=0, y=0)) == pytest.approx(float(sum(sums).detach()) / 5, rel=1e-12)
+    assert la.trace(objective).value > 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_the_digits_of_a_short_format_are_no_reason_to_refuse_single_samples(dtype):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(20, 16), nn.Tanh(), nn.Linear(16, 4)).to(dtype)
+    data = torch.randn(300, 20).to(dtype), torch.randint(0, 4, (300,))
+    objective = la.Objective(model, data, lambda o, t: F.cross_entropy(o, t, label_smoothing=0.1))
+    plane, grid = la.Plane.random(objective, seed=0), la.Grid(x=(-1, 1, 3), y=(-1, 1, 3))
+    assert "loss_se" in la.sample(objective, plane, grid, standard_error=True)
+
+
 def test_lists_of_boxes_for_each_image_are_counted_by_image():
     def found(n: int) -> list[dict[str, torch.Tensor]]:
         return [{"boxes": rand(3, 4), "labels": classes(3)} for _ in range(n)]

@@ -38,7 +38,7 @@ def size_of(batch: Any) -> int:
     """
     for tensor in tensors_of(batch):
         if tensor.dim() > 0:
-            return tensor.shape[0]
+            return tensor.size(0)  # a nested tensor has no shape
     raise SpecError(f"data: a batch of type {type(batch).__name__} holds no tensor with a sample dimension")
 
 

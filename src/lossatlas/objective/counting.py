@@ -77,7 +77,7 @@ def count(batch: Any, outputs: Any, targets: Any) -> int:
         4
     """
     if isinstance(targets, Tensor) and targets.ndim:
-        return targets.shape[0]
+        return len(targets)
     if isinstance(targets, PackedSequence):
         return int(targets.data.shape[0])
     if isinstance(targets, Tensor) and any(targets is tensor for tensor in tensors_of(batch)):
@@ -123,7 +123,7 @@ def rows(part: Any) -> set[int] | None:
 
 def _rows(part: Any, depth: int) -> set[int] | None:
     if isinstance(part, (Tensor, np.ndarray)):
-        return {part.shape[0]} if part.ndim else None
+        return {len(part)} if part.ndim else None
     if isinstance(part, PackedSequence):
         return {int(part.data.shape[0]), int(part.batch_sizes[0])}
     if isinstance(part, Mapping):

@@ -90,6 +90,8 @@ def unlike(objective: Objective) -> str:
         return "autocast is on around the run, and rounds differently in a graph and in threads"
     if not objective.batches.kept:
         return "the data do not stay on the device"
+    if any(tensor.is_nested for batch in objective.batches for tensor in tensors_of(batch)):
+        return "the samples differ in shape within a nested tensor"
     if any(_rows_of(batch) != size for batch, size in zip(objective.batches, objective.sizes, strict=True)):
         return "the samples are not the rows of a batch"
     if len({tuple(leaf.shape[1:] for leaf in tensors_of(batch)) for batch in objective.batches}) > 1:
