@@ -141,3 +141,23 @@ def test_torchscript_is_refused_with_what_to_do_instead(part, tmp_path):
     scripted.save(tmp_path / "scripted.pt")
     with pytest.raises(SpecError, match="is TorchScript, which is code"):
         la.load_checkpoint(net(), tmp_path / "scripted.pt")
+
+
+@pytest.mark.parametrize(
+    "fault", [AssertionError("no deepcopy here"), NotImplementedError(), KeyError("x"), TypeError("locked")]
+)
+def test_a_model_that_refuses_to_be_copied_is_measured_itself(fault):
+    class Sharded(nn.Linear):
+        def __deepcopy__(self, memo):
+            raise fault
+
+    torch.manual_seed(0)
+    model = Sharded(4, 3)
+    with pytest.raises(SpecError, match=r"model Sharded cannot be copied .*in_place=True \(--in-place\)"):
+        la.Objective(model, data(), loss=F.cross_entropy)()
+    plain = nn.Linear(4, 3)
+    plain.load_state_dict(model.state_dict())
+    ours, theirs = (
+        la.Objective(m, data(), loss=F.cross_entropy, in_place=m is model)()["loss"] for m in (model, plain)
+    )
+    assert ours == theirs

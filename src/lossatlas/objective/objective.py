@@ -380,7 +380,7 @@ class Objective(private.Travelling, Described):
             words = str(fault).splitlines()[0] if str(fault) else ""
             if self.autograd or not ("does not require grad" in words or "nference" in words):
                 raise
-            said = f"the forward pass or the loss takes derivatives ({words})"
+            said = f"the forward pass or the loss takes derivatives, or needs tensors that can be ({words})"
             raise SpecError(f"{said}; pass autograd=True, or --autograd on the command line") from fault
 
     def assert_unchanged(self) -> None:

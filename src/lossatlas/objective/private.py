@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from lossatlas.errors import SpecError
 from lossatlas.objective.containers import normal
 from lossatlas.objective.hashing import fingerprint
+from lossatlas.oneline import first_line
 
 __all__ = [
     "CHANGED",
@@ -75,8 +76,11 @@ def private_copy(model: nn.Module, *, device: torch.device, training: bool, auto
                 memo[id(tensor)] = _duplicate(tensor, device)
     try:
         twin = copy.deepcopy(model, memo)
-    except (TypeError, RuntimeError) as fault:
-        raise SpecError(f"model {type(model).__name__} cannot be copied (copy.deepcopy): {fault}") from fault
+    except Exception as fault:  # a class may refuse in any way, as that of a sharded model does
+        raise SpecError(
+            f"model {type(model).__name__} cannot be copied (copy.deepcopy: {first_line(fault)}); measure the model "
+            "itself, with in_place=True (--in-place)"
+        ) from fault
     for module in twin.modules():
         if isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
             module.sparse = False  # the same values; sparse gradients have no products with a Hessian
