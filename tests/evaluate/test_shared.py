@@ -125,6 +125,27 @@ def test_a_weight_that_is_read_in_another_way_is_refused_by_name() -> None:
         la.sample(objective, plane, la.Grid(x=(-1, 1, 3), y=(-1, 1, 3)), plan="shared")
 
 
+def test_outputs_that_are_no_one_tensor_and_weights_that_nothing_reads_are_refused() -> None:
+    class Odd(nn.Module):
+        def __init__(self, reads: bool) -> None:
+            super().__init__()
+            self.reads, self.layer = reads, nn.Linear(5, 6)
+
+        def forward(self, x: torch.Tensor) -> object:
+            return {"of": self.layer(x), "and": x} if self.reads else x
+
+    def loss(found: object, y: torch.Tensor) -> torch.Tensor:
+        return F.cross_entropy(found["of"] if isinstance(found, dict) else found, y)
+
+    data = torch.randn(4, 5), torch.randint(0, 5, (4,))
+    for reads in (True, False):
+        objective = la.Objective(Odd(reads), data, loss)
+        plane = plane_of(objective)
+        assert plans_sharing(objective, plane, 10**6, 1.0) == []
+        with pytest.raises(UntraceableError, match="was seen, or the outputs are not one tensor"):
+            Shared(objective, plane, 2)
+
+
 def test_a_forward_under_autocast_is_left_to_other_plans(monkeypatch) -> None:
     """Once the plan's first look at such a model ended the run with torch's words about formats."""
     monkeypatch.setattr("lossatlas.evaluate.shared.WORTH_SECONDS", 0.0)

@@ -104,6 +104,14 @@ def test_what_is_no_landscape_is_refused(make, message, tmp_path):
         save(make(), tmp_path / "a.nc")
 
 
+@pytest.mark.parametrize("shape", [{"x": 3}, {"x": 3, "y": 2}, {"x": 3, "y": 2, "z": 4}])
+def test_one_to_three_axes_are_saved_also_in_folders_that_are_not_there_yet(tmp_path, shape):
+    landscape = build(axes(**shape), {"loss": np.arange(float(np.prod(list(shape.values())))).reshape(*shape.values())})
+    path = save(landscape, tmp_path / "a" / "b" / "c.nc")
+    assert path == tmp_path / "a" / "b" / "c.nc"
+    assert load(path).identical(landscape)
+
+
 def test_arrays_of_another_shape_are_named():
     with pytest.raises(SpecError, match=r"values\['loss'\] has shape \(2, 3\); the axes \('x', 'y'\) need \(3, 2\)"):
         build(axes(x=3, y=2), {"loss": np.zeros((2, 3))})

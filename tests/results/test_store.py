@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from lossatlas import RunMismatchError, SpecError
 from lossatlas.results import reading, store
+from lossatlas.results.asked import command_of
 from lossatlas.results.landscape import About, Axis, Status
 from lossatlas.results.spec import Block, RunSpec
 from lossatlas.results.store import MemoryRun, RunFolder
@@ -82,6 +83,20 @@ def test_the_same_run_resumes_and_its_specification_reads_back(tmp_path):
     there = reading.progress(tmp_path / "run").spec
     assert there.about == spec().about
     assert there.axes["x"].coordinates.tolist() == [0, 0.5, 1]
+
+
+def test_the_command_of_a_run_is_what_it_was_begun_with_and_nothing_where_none_is_known(tmp_path):
+    begun = RunSpec(
+        identity={"model": "m"},
+        axes={"x": Axis(coordinates=np.linspace(0, 1, 3), length=2.0)},
+        values=("loss",),
+        about=About(provenance={"command": "lossatlas sample"}),
+    )
+    RunFolder.begin(tmp_path / "by command", begun).close()
+    RunFolder.begin(tmp_path / "by call", spec()).close()
+    assert command_of(tmp_path / "by command") == "lossatlas sample"
+    assert command_of(tmp_path / "by call") == ""
+    assert command_of(tmp_path) == ""
 
 
 OTHERS = [

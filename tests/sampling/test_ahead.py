@@ -266,6 +266,15 @@ def test_no_more_than_a_block_that_was_chosen_is_kept_at_once(alone):
     assert max(sizes) == 3
 
 
+def test_a_block_in_parts_is_done_when_all_of_them_are():
+    one = Answer(values=np.ones((1, 1)), status=np.zeros(1, np.int8), notes=("",))
+    known, order, later = ahead._Known(one), np.array([1, 0]), Future()
+    assert ahead._Joined([known, known], order).done() is True
+    assert ahead._Joined([known, later], order).done() is False
+    later.set_result(one)
+    assert ahead._Joined([known, later], order).done() is True
+
+
 def test_predicting_leaves_a_queue_as_it_is():
     queue = SAMPLER.start(Block.joined([], 1))
     first = queue.ask(500)

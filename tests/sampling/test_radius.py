@@ -110,6 +110,15 @@ def test_the_range_is_said_in_the_caption_and_a_resumed_run_is_the_same(tmp_path
     assert grid.range_words in la.draw.compile(la.open(tmp_path / "run")).caption.about
 
 
+def test_an_adaptive_scan_of_a_range_that_was_found_says_so_too():
+    objective = objective_of([[2.0]])
+    grid = la.Grid.auto(objective, plane_of(objective, "x"), points=9, rise=1.0)
+    sampler = la.Adaptive.of(grid, tolerance=0.1)
+    assert sampler.axes == grid.axes
+    landscape = la.sample(objective, plane_of(objective, "x"), sampler, progress=False)
+    assert structured(landscape, "sampling")["range"] == grid.range_words
+
+
 def test_a_loss_that_never_rises_has_no_basin():
     objective = objective_of([[0.0]])
     with pytest.raises(SpecError, match="rises by 1 above the centre .* on 0 of 2 rays .* state the range"):

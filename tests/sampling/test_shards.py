@@ -86,6 +86,22 @@ def test_one_job_goes_on_where_shards_were(tmp_path, monkeypatch):
     assert int((found["status"] == 1).sum()) == 42
 
 
+def test_a_shard_that_died_before_it_had_a_plan_hides_no_points_of_those_after_it(tmp_path, monkeypatch):
+    la.sample(*asked(), run=tmp_path / "run", shard="2/2")
+    monkeypatch.setattr(RunFolder, "note_evaluation", lambda self, evaluation: _dies_at(EVALUATION, ""))
+    with pytest.raises(KeyboardInterrupt):
+        la.sample(*asked(), run=tmp_path / "run", shard="1/2")
+    monkeypatch.undo()
+    asked_for, submit = [], la.sampling.executors._SerialSession.submit
+    monkeypatch.setattr(
+        la.sampling.executors._SerialSession,
+        "submit",
+        lambda self, coordinates: asked_for.append(len(coordinates)) or submit(self, coordinates),
+    )
+    la.sample(*asked(), run=tmp_path / "run")
+    assert sum(asked_for) == 21
+
+
 @pytest.mark.parametrize("moment", ["before the plan is noted", "between its two copies"])
 @pytest.mark.parametrize("then", [{"shard": "2/2"}, {}])
 def test_a_shard_that_died_while_its_plan_was_noted_is_gone_on_with(moment, then, tmp_path, monkeypatch):
