@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
 import lossatlas as la
-from lossatlas.draw import View, brief, compiled, static
+from lossatlas.draw import View, brief, captions, compiled, static, words_on_page
 from lossatlas.draw.view import compile
 from lossatlas.errors import SpecError
 from lossatlas.field.stated import view
@@ -244,9 +244,26 @@ def test_a_caption_says_plainly_which_of_several_slices_prove_something() -> Non
     at = np.linspace(-1, 1, 9)
     up, down = (la.landscape(x=at, y=at, loss=sign * np.add.outer(at**2, at**2) + 3) for sign in (1, -1))
     (sentence,) = brief.proves([up, down, up], "loss")
-    assert sentence == "1 of 3 slices proves that its loss is not convex; the others prove nothing."
+    first, second = sentence.split("\n")
+    assert first == "1 of 3 slices proves that its loss is not convex; the others prove nothing."
+    assert second == "1 of 3 centres is not a minimum of its slice."
     (sentence,) = brief.proves([up, down, down], "loss")
-    assert sentence == "2 of 3 slices prove that their loss is not convex; the other proves nothing."
+    first, second = sentence.split("\n")
+    assert first == "2 of 3 slices prove that their loss is not convex; the other proves nothing."
+    assert second == "2 of 3 centres are not minima of their slices."
+
+
+@pytest.mark.parametrize("width", [3.0, 5.0, 9.0])
+@pytest.mark.parametrize("bottom", [0.5, 0.0])
+def test_a_centre_that_is_no_minimum_is_named_below_the_picture_at_any_width(width, bottom):
+    x = np.linspace(-1, 1, 9)
+    bowl = la.landscape(x=x, y=x, loss=(x - bottom) ** 2 + x[:, None] ** 2)
+    scene = compiled(bowl, None, {"width": width})
+    lines = words_on_page.caption(scene, 8, 72 * width)
+    assert ("not a minimum of this slice" in " ".join(lines)) is bool(bottom)
+    assert captions.CAVEAT in " ".join(lines)
+    (sentence,) = brief.proves([bowl, bowl, bowl], "loss")
+    assert ("3 of 3 centres are not minima of their slices." in sentence) is bool(bottom)
 
 
 def test_two_lines_say_what_was_not_evaluated_before_anything_else() -> None:

@@ -356,6 +356,51 @@ def test_what_only_looks_like_a_weighted_mean_reveals_nothing():
     assert la.Objective(linear(), rows(40), lambda o, t: _each(o, t).mean(), batch_size=17).weighing is None
 
 
+@pytest.mark.parametrize(
+    ("last", "classes"),
+    [
+        pytest.param(nn.Sigmoid(), 1, id="of one"),
+        pytest.param(nn.Sigmoid(), 3, id="each"),
+        pytest.param(nn.Softmax(1), 3, id="whole"),
+        pytest.param(nn.LogSoftmax(1), 3, id="logarithms"),
+    ],
+)
+def test_a_loss_of_probabilities_is_asked_for_nothing_else(last, classes):
+    """Of what is no probability a cross-entropy ends the work of a GPU."""
+    torch.manual_seed(0)
+    x, y = torch.randn(40, 4).double(), torch.randint(max(2, classes), (40,))
+    model = nn.Sequential(nn.Linear(4, classes), last).double()
+    logarithm, many = isinstance(last, nn.LogSoftmax), classes > 1 and not isinstance(last, nn.Sigmoid)
+    asked = []
+
+    def loss(outputs, targets):
+        chances = outputs.exp() if logarithm else outputs
+        asked.append(bool(((chances >= 0) & (chances <= 1)).all()))
+        asked.append(not many or torch.allclose(chances.sum(1), torch.ones(len(chances)).to(chances)))
+        chance = chances.gather(1, targets[:, None])[:, 0] if classes > 1 else (chances[:, 0] - 1 + targets).abs()
+        return (WEIGHTS[targets] * -chance.clamp(1e-9, 1).log()).sum() / WEIGHTS[targets].sum()
+
+    found = la.Objective(model, (x, y), loss, batch_size=17)()["loss"]
+    assert all(asked)
+    assert found == pytest.approx(float(loss(model(x), y).detach()), rel=1e-9)
+
+
+def test_classes_of_several_targets_are_not_mixed():
+    """Two class numbers for each sample, each with a range of its own."""
+    x, y = rows(40)
+    y = torch.stack([y, y % 2], 1)
+    pairs = torch.tensor([1.0, 3.0]).double()
+
+    def loss(outputs, targets):
+        assert targets[:, 1].max() < 2
+        weights = pairs[targets[:, 1]]
+        return (weights * _each(outputs, targets[:, 0])).sum() / weights.sum()
+
+    objective = la.Objective(linear(), (x, y), loss, batch_size=17)
+    with pytest.warns(UserWarning, match="not a mean over samples"):
+        means.check(objective)
+
+
 def test_pixels_weighed_by_hand_are_one_mean():
     generator = torch.Generator().manual_seed(1)
     x, y = torch.randn(5, 2, 4, 4, generator=generator).double(), torch.randint(3, (5, 4, 4), generator=generator)

@@ -156,7 +156,8 @@ def _network(name: str, skip: bool, plan: Effort, out: Path) -> tuple[Any, list[
     data, test = la.zoo.data("digits"), la.zoo.data("digits", split="test")
     model = la.zoo.model("resnet", depth=plan.depth, width=plan.width, channels=1, skip=skip, seed=0)
     recipe = TrainRecipe(epochs=plan.epochs, rounds=plan.rounds, lr=plan.lr, until=plan.until)
-    trained = train(model, data, recipe, test=test, folder=folder, name=f"training {name}")
+    with _one_thread():
+        trained = train(model, data, recipe, test=test, folder=folder, name=f"training {name}")
     x, y = (part[: plan.samples] for part in data)
     objective = la.Objective(
         model,

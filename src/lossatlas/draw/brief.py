@@ -11,6 +11,7 @@ from lossatlas.draw import captions
 from lossatlas.errors import SpecError
 from lossatlas.field.convexity import at_centres, proof
 from lossatlas.field.inequality import bent
+from lossatlas.field.lowest import lowest
 from lossatlas.field.ways import misfit
 from lossatlas.figure.ranges import Range
 from lossatlas.figure.words import capital, means_over, number, percent
@@ -96,10 +97,26 @@ def proves(landscapes: Sequence[xr.Dataset], value: str) -> tuple[str, ...]:
         value: which of their values.
 
     Returns:
-        Sentences, the most important first.
+        Sentences, the most important first; two of them, parted by a line break, where both must be said.
     """
     attacks = (ATTACKS,) if of_inputs(landscapes) else ()
-    return (*_proved(landscapes, value), *filter(None, [misfit(landscapes)]), *attacks)
+    first, *others = _proved(landscapes, value) or ("",)
+    said = "\n".join(filter(None, [first, _off_minimum(landscapes, value)]))
+    return tuple(filter(None, [said, *others, misfit(landscapes), *attacks]))
+
+
+def _off_minimum(landscapes: Sequence[xr.Dataset], value: str) -> str:
+    """That a centre is not a minimum of the slice through it."""
+    if any(landscape[value].attrs.get("kind") != "loss" or bent(landscape) for landscape in landscapes):
+        return ""
+    found = [one for one in (lowest(landscape, value) for landscape in landscapes) if one is not None]
+    off = sum(one.centre_is_minimum is False for one in found)
+    if not off:
+        return ""
+    if len(landscapes) == 1:
+        return "The centre is not a minimum of this slice."
+    verb = "is not a minimum" if off == 1 else "are not minima"
+    return f"{off} of {len(landscapes)} centres {verb} of {'its' if off == 1 else 'their'} slice{'s' * (off > 1)}."
 
 
 def _proved(landscapes: Sequence[xr.Dataset], value: str) -> tuple[str, ...]:

@@ -67,14 +67,18 @@ def _parts(parts: Sequence[str], size: float, room: float) -> list[str]:
 def _sentences(parts: Sequence[str], end: re.Pattern[str], size: float, room: float) -> list[str]:
     """As many sentences as fit on a line, each of them whole.
 
-    A first one that does not fit goes on below, or ends after a clause of its own where that saves a line.
+    A first one that does not fit goes on below, or ends after a clause of its own where that saves a line. Two of them,
+    parted by a line break, have lines of their own if there is no room for both on one.
 
     Returns:
         The lines.
     """
     if not parts:
         return []
-    first = parts[0]
+    first, *others = parts[0].replace("\n", " "), *parts[1:]
+    if "\n" in parts[0] and text_width(first, size) > room:
+        return [line for one in parts[0].split("\n") for line in _sentences((one,), end, size, room)]
+    parts = (first, *others)
     if text_width(first, size) <= room:
         return [_filled(parts, " ", size, room)]
     ends = [found.start() for found in end.finditer(first[: 4 * _LONGEST_WORD])]

@@ -26,7 +26,7 @@ MANY = 1000
 """With more classes than this, their weights are not determined."""
 
 ROWS = 8
-"""Outputs, and as many with noise added, from which two are chosen whose losses differ."""
+"""Outputs, and as many made ones of their kind, from which two are chosen whose losses differ."""
 
 TIMES = 8
 """A part repeats its row, so that a divisor that is bounded below (``clamp(min=1)``) is its weight."""
@@ -81,14 +81,12 @@ class _Asked:
     """The loss of parts that hold one row of outputs and one class.
 
     Attributes:
-        outputs: the given rows, and as many more with noise.
+        outputs: the given rows, and as many made ones.
     """
 
     def __init__(self, loss: Measure, outputs: Tensor, targets: Tensor) -> None:
-        generator = torch.Generator().manual_seed(0)
-        noise = torch.randn(outputs[:ROWS].shape, generator=generator, dtype=torch.float64).to(outputs)
         self._loss, self._target = loss, targets[:1]
-        self.outputs = torch.cat([outputs[:ROWS], outputs[:ROWS] + noise])  # an untrained network may answer alike
+        self.outputs = torch.cat([outputs[:ROWS], _more(outputs)])  # an untrained network may answer alike
 
     def __call__(self, *parts: int) -> float:
         """The loss of parts together, each a row and a class."""
@@ -96,6 +94,25 @@ class _Asked:
         outputs = [self.outputs[row : row + 1] for row in rows for _ in range(TIMES)]
         targets = [torch.full_like(self._target, number) for number in classes for _ in range(TIMES)]
         return float(self._loss(torch.cat(outputs), torch.cat(targets)))  # type: ignore[arg-type]
+
+
+def _more(outputs: Tensor) -> Tensor:
+    """Rows like the given ones with noise; where these may be probabilities, or their logarithms, so are the others.
+
+    A loss may be undefined elsewhere, and a GPU does not forgive the cross-entropy of what is no probability.
+
+    Returns:
+        As many rows as the first of the given ones, up to ROWS.
+    """
+    rows = outputs[:ROWS]
+    noise = torch.randn(rows.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(outputs)
+    many = outputs.dim() > 1 and outputs.shape[1] > 1
+    if bool(((outputs >= 0) & (outputs <= 1)).all()):
+        whole = many and torch.allclose(outputs.sum(1), torch.ones_like(outputs.sum(1)), atol=1e-3)
+        return noise.softmax(1) if whole else noise.sigmoid()
+    if bool((outputs <= 0).all()):
+        return noise.log_softmax(1) if many else -noise.abs()
+    return rows + noise
 
 
 def _weight(asked: _Asked, alone: float, base: int, others: list[float], number: int) -> float | None:

@@ -142,8 +142,18 @@ def _written_by_hand(
 
 
 def _by_number(outputs: Any, targets: Any) -> bool:
+    """Whether there is one class number for each output, so that any class of the data may stand in any place.
+
+    With several numbers for a sample, each may have a range of its own, and a number out of range ends a GPU's work.
+
+    Returns:
+        Whether targets and outputs are of such shapes.
+    """
     numbers = isinstance(targets, Tensor) and not targets.is_floating_point() and targets.dim() > 0
-    return numbers and isinstance(outputs, Tensor) and outputs.is_floating_point() and len(outputs) == len(targets)
+    if not (numbers and isinstance(outputs, Tensor) and outputs.is_floating_point() and len(outputs) == len(targets)):
+        return False
+    places = (outputs.shape[:1] + outputs.shape[2:], outputs.shape[:-1])  # of pixels; of tokens
+    return targets.dim() == 1 or targets.shape[1:].numel() == 1 or targets.shape in places
 
 
 def _joined(batches: list[tuple[Any, Any]]) -> tuple[Tensor, Tensor]:
