@@ -197,6 +197,13 @@ def test_bad_connections_are_named():
         la.connect(objective, a, nn.Linear(2, 1))
     with pytest.raises(la.SpecError, match="diverged in epoch"):
         la.connect(objective, a, b, training=Training(epochs=30, lr=1e4))
+    broken = {name: tensor * torch.nan for name, tensor in b.state_dict().items()}
+    with pytest.raises(la.SpecError, match="weights that are not finite"):
+        la.connect(objective, a, broken, training=Training(epochs=1))
+    x, y = next(iter(objective.batches))
+    nowhere = la.Objective(objective.model, (x * torch.nan, y), objective.loss)
+    with pytest.raises(la.SpecError, match="loss of the first network is nan already"):
+        la.connect(nowhere, a, b, training=Training(epochs=1))
     with pytest.raises(la.SpecError, match="epochs=-1"):
         Training(epochs=-1)
     axis = Axis(coordinates=np.linspace(0, 1, 3), length=1.0)

@@ -145,6 +145,10 @@ BAD = {
         lambda: orthogonal({"w": torch.ones(2, 3)}, {"w": torch.ones(2, 2)}, {"w": torch.ones(2, 2)}),
         r"shape \(2, 3\); the origin",
     ),
+    "not of the origin, to turn from": (
+        lambda: orthogonal({"w": torch.ones(2, 2)}, {"w": torch.ones(2, 3)}, {"w": torch.ones(2, 2)}),
+        r"shape \(2, 3\); the origin",
+    ),
     "same model": (lambda: la.directions.towards(net(), net()), "the same weights as the origin"),
     "other model": (lambda: la.directions.towards(net(), nn.Linear(2, 2)), "6 of 6 tensors missing"),
     "other shape": (

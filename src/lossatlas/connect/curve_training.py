@@ -94,7 +94,7 @@ def train(
         float64 [epochs], the mean loss of each epoch.
 
     Raises:
-        SpecError: the training diverged.
+        SpecError: the training diverged, or the loss is not finite at an end.
         RunMismatchError: the file belongs to another training.
         SpecError: it is damaged.
     """
@@ -107,9 +107,17 @@ def train(
         for epoch in tqdm(epochs, unit="epoch", initial=epochs.start, total=recipe.epochs, disable=hidden, delay=delay):
             state.losses.append(state.epoch(epoch))
             if not math.isfinite(state.losses[-1]):
-                raise SpecError(f"the training of the curve diverged in epoch {epoch}; lower lr={recipe.lr}")
+                raise SpecError(_why(objective, curve, recipe, epoch))
             shelf.keep(state, last=epoch == recipe.epochs - 1)
     return np.array(state.losses)
+
+
+def _why(objective: Objective, curve: Curve, recipe: Training, epoch: int) -> str:
+    """Why the loss of a training is not finite: it is not at an end that never moved, or the steps are too large."""
+    for end, which in ((0, "first"), (-1, "second")):
+        if not math.isfinite(value := objective(curve.points[end])["loss"]):
+            return f"the loss of the {which} network is {value} already; check its weights and the data"
+    return f"the training of the curve diverged in epoch {epoch}; lower lr={recipe.lr}"
 
 
 def check_kept(folder: Path, kind: str, bends: int, recipe: Training) -> None:

@@ -64,6 +64,8 @@ class Curve:
             raise SpecError(f"points: {len(self.points)} given; a curve needs at least two")
         for point in self.points[1:]:
             check_same_shapes(point, self.points[0])
+        if not math.isfinite(self.length):
+            raise SpecError("points have weights that are not finite; every point of a curve between them would be NaN")
         if not self.length > 0:
             raise SpecError("points are all the same: there is no path between them")
 

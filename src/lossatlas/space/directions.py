@@ -224,7 +224,8 @@ def orthogonal(
         >>> abs(dot(x, orthogonal(y, x, layer))) < 1e-6
         True
     """
-    check_direction(direction, described(origin)[0])
+    for given in (direction, to):
+        check_direction(given, described(origin)[0])
     turned = {name: precise(tensor) for name, tensor in direction.items()}
     for _ in range(100):
         overlap = dot(turned, to) / dot(to, to)
