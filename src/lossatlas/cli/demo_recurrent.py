@@ -25,6 +25,7 @@ class Effort:
         samples: training images behind each value.
         points: points along each axis of the pictures.
         seeds: pairs of directions, the first of them drawn.
+        seed: of the weights at the start.
     """
 
     depth: int = 16
@@ -35,6 +36,7 @@ class Effort:
     samples: int = 400
     points: int = 31
     seeds: int = 3
+    seed: int = 0
 
 
 QUICK = Effort(steps=60, rounds=1, samples=60, points=7, seeds=1)
@@ -103,7 +105,7 @@ def _network(name: str, plan: Effort, out: Path) -> tuple[Mapping[str, float], l
     train, test = (_steps(la.zoo.data("digits", split=split), plan.depth) for split in ("train", "test"))
     options = {"inputs": 64 // plan.depth, "hidden": plan.width} if unit == "steps" else {}
     options = options or {"depth": plan.depth, "width": plan.width}
-    model = la.zoo.model(kind, seed=0, **options)
+    model = la.zoo.model(kind, seed=plan.seed, **options)
     loss = torch.nn.functional.cross_entropy
     recipe = FitRecipe(steps=plan.steps, rounds=plan.rounds, until=plan.until)
     losses = fit(model, train, loss, recipe, folder=folder, name=f"training: {name}")
