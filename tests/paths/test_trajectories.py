@@ -314,6 +314,14 @@ def test_bad_paths_are_named(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(la.SpecError, match="holds no checkpoints"):
         la.Trajectory.open(tmp_path / "empty")
+    for step in (100, 200):
+        (tmp_path / "steps" / f"step_{step}").mkdir(parents=True)
+        torch.save({}, tmp_path / "steps" / f"step_{step}" / "weights.pt")
+    with pytest.raises(la.SpecError, match=r"its folders do \(step_100.weights.pt …\); give these files in order"):
+        la.Trajectory.open(tmp_path / "steps")
+    with pytest.raises(la.SpecError, match="those of step_100 are at"):
+        (tmp_path / "steps" / "step_200" / "weights.pt").unlink()
+        la.Trajectory.open(tmp_path / "steps")
     recorded(tmp_path / "path")
     file = next((tmp_path / "path").glob("*5.safetensors"))
     file.write_bytes(file.read_bytes()[:-10])

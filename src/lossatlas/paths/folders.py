@@ -89,12 +89,26 @@ def checkpoints_in(folder: Path) -> Found:
         left_out += [f"{path.name} (beside the folders of checkpoints)" for path in files]
         files = folders
     if not files:
-        raise SpecError(f"{folder} holds no checkpoints; expected a folder of lossatlas.Recorder, or files {SUFFIXES}")
+        raise SpecError(_none_in(folder))
     kept, without = _ordered([_File(path=p, when=naming.told(p), marked=naming.is_marked(p)) for p in files], folder)
     return Found(
         sources=[streams.source_of(file.path) for file in kept],
         checkpoints=_known(kept),
         left_out=(*left_out, *without),
+    )
+
+
+def _none_in(folder: Path) -> str:
+    """That a folder holds no checkpoints itself, and where there are some."""
+    below = sorted(path for path in folder.glob("*/*") if path.is_file() and path.suffix in SUFFIXES)
+    if not below:
+        return f"{folder} holds no checkpoints; expected a folder of lossatlas.Recorder, or files {SUFFIXES}"
+    first = below[0].relative_to(folder)
+    if len({path.parent for path in below}) == 1:
+        return f"{folder} holds no checkpoints itself; those of {first.parent} are at {below[0].parent}"
+    return (
+        f"{folder} holds no checkpoints itself, its folders do ({first} …); give these files in order: "
+        "Trajectory.open([first, second, …])"
     )
 
 
