@@ -3,7 +3,8 @@
 #   make demo    train two networks, draw their landscapes, open the page (about two minutes)
 #   make bench   time a point against the other ways there are, in an environment of its own (about half an hour);
 #                DATA=FOLDER names the folder with the authors' network, see benchmarks/README.md
-#   make test    lint, types, layers, tests with coverage, documentation
+#   make test    lint, types, layers, documentation, tests
+#   make coverage      the tests, counting the lines that they execute; it takes more than half as long again
 #   make test-bare     a part of the tests in an environment without extras
 #   make test-lowest   a part of the tests with the lowest versions that pyproject.toml declares; torch is that of .venv,
 #                      since the oldest build of an index may be gigabytes of CUDA. Another one:
@@ -29,9 +30,10 @@ BARE_READY := $(BARE)/.ready
 LOWEST := .lowest
 LOWEST_READY := $(LOWEST)/.ready
 LOWEST_TORCH ?=
+COUNTING :=
 TESTERS := 'pytest>=8.2' 'hypothesis>=6.100' 'sybil>=8'
 
-.PHONY: setup demo test test-bare test-lowest lint types layers tests web page docs bench soak clean
+.PHONY: setup demo test test-bare test-lowest lint types layers tests coverage web page docs bench soak clean
 
 setup: $(READY)
 
@@ -73,9 +75,12 @@ layers: $(READY)
 # then, so a second such end ends the session.
 tests: $(READY)
 	rm -f .coverage .coverage.*
-	OMP_NUM_THREADS=1 $(BIN)/pytest --cov --cov-report=term -n $(JOBS) --dist loadfile --timeout 600 \
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(COUNTING) -n $(JOBS) --dist loadfile --timeout 600 \
 		--timeout-method signal -o faulthandler_timeout=660 -o faulthandler_exit_on_timeout=true \
 		--max-worker-restart 1 -m "not soak"
+
+coverage: COUNTING := --cov --cov-report=term
+coverage: tests
 
 $(BARE_READY): $(DEMO_READY)
 	$(PYTHON) -m venv --clear $(BARE)
