@@ -246,11 +246,11 @@ def test_a_caption_says_plainly_which_of_several_slices_prove_something() -> Non
     (sentence,) = brief.proves([up, down, up], "loss")
     first, second = sentence.split("\n")
     assert first == "1 of 3 slices proves that its loss is not convex; the others prove nothing."
-    assert second == "1 of 3 centres is not a minimum of its slice."
+    assert second == "1 of 3 has a centre that is not a minimum of the slice."
     (sentence,) = brief.proves([up, down, down], "loss")
     first, second = sentence.split("\n")
     assert first == "2 of 3 slices prove that their loss is not convex; the other proves nothing."
-    assert second == "2 of 3 centres are not minima of their slices."
+    assert second == "2 of 3 have a centre that is not a minimum of the slice."
 
 
 @pytest.mark.parametrize("width", [3.0, 5.0, 9.0])
@@ -263,7 +263,7 @@ def test_a_centre_that_is_no_minimum_is_named_below_the_picture_at_any_width(wid
     assert ("not a minimum of this slice" in " ".join(lines)) is bool(bottom)
     assert captions.CAVEAT in " ".join(lines)
     (sentence,) = brief.proves([bowl, bowl, bowl], "loss")
-    assert ("3 of 3 centres are not minima of their slices." in sentence) is bool(bottom)
+    assert ("3 of 3 have a centre that is not a minimum of the slice." in sentence) is bool(bottom)
 
 
 def test_two_lines_say_what_was_not_evaluated_before_anything_else() -> None:

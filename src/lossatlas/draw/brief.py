@@ -15,6 +15,7 @@ from lossatlas.field.lowest import lowest
 from lossatlas.field.ways import misfit
 from lossatlas.figure.ranges import Range
 from lossatlas.figure.words import capital, means_over, number, percent
+from lossatlas.oneline import verb_of
 from lossatlas.results.landscape import Status, structured
 from lossatlas.results.moves import ATTACKS, along_words, not_convex, of_inputs
 from lossatlas.results.quantities import quantity
@@ -115,8 +116,7 @@ def _off_minimum(landscapes: Sequence[xr.Dataset], value: str) -> str:
         return ""
     if len(landscapes) == 1:
         return "The centre is not a minimum of this slice."
-    verb = "is not a minimum" if off == 1 else "are not minima"
-    return f"{off} of {len(landscapes)} centres {verb} of {'its' if off == 1 else 'their'} slice{'s' * (off > 1)}."
+    return f"{off} of {len(landscapes)} {verb_of(off, 'has')} a centre that is not a minimum of the slice."
 
 
 def _proved(landscapes: Sequence[xr.Dataset], value: str) -> tuple[str, ...]:
