@@ -144,14 +144,10 @@ def table(found: dict[str, Any]) -> str:
         spread = f"({point['low']:.2g} to {point['high']:.2g} s)"
         for run in row["runs"]:
             shared, built = run["shared"], run["built"]
-            cells = [str(row["tokens"]), f"below what can be resolved {spread}", str(run["points"])]
-            cells += ["—", f"{shared:.3g} s", "—"]
+            seen, whole, ratio = f"below what can be resolved {spread}", "—", "—"
             if built is not None:
-                cells[1], cells[3], cells[5] = (
-                    f"{point['median']:.2g} s {spread}",
-                    f"{built:.3g} s",
-                    f"{built / shared:.1f} ×",
-                )
+                seen, whole, ratio = f"{point['median']:.2g} s {spread}", f"{built:.3g} s", f"{built / shared:.1f} ×"
+            cells = [str(row["tokens"]), seen, str(run["points"]), whole, f"{shared:.3g} s", ratio]
             lines.append(f"| {' | '.join(cells)} | {row['off']:.0e} |")
     lines += ["", "| what | peak, in the weights' size | seconds |", "|---|---|---|"]
     lines += [

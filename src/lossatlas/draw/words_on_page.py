@@ -75,12 +75,12 @@ def _sentences(parts: Sequence[str], end: re.Pattern[str], size: float, room: fl
     """
     if not parts:
         return []
-    first, *others = parts[0].replace("\n", " "), *parts[1:]
-    if "\n" in parts[0] and text_width(first, size) > room:
-        return [line for one in parts[0].split("\n") for line in _sentences((one,), end, size, room)]
-    parts = (first, *others)
+    apart = parts[0].split("\n")
+    first = " ".join(apart)
     if text_width(first, size) <= room:
-        return [_filled(parts, " ", size, room)]
+        return [_filled((first, *parts[1:]), " ", size, room)]
+    if len(apart) > 1:
+        return [line for one in apart for line in _sentences((one,), end, size, room)]
     ends = [found.start() for found in end.finditer(first[: 4 * _LONGEST_WORD])]
     clauses = [f"{first[:at]}." for at in reversed(ends) if at >= _SHORTEST_CLAUSE]
     return min((_at_most(3, words, size, room) for words in (first, *clauses)), key=len)

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from lossatlas.oneline import number_of
+
 __all__ = ["rounded", "short_format"]
 
 _DIGITS = 6
@@ -64,8 +66,7 @@ def _by_decimals(known: np.ndarray, size: np.ndarray) -> Iterator[tuple[np.ndarr
         unit = 10.0**-decimals
         if _multiples(known, unit):
             if _use(known, unit):
-                plural = "s" * (decimals > 1)
-                yield np.where(np.isfinite(size), unit / 2, 0.0), f"rounded to {decimals} decimal{plural}"
+                yield np.where(np.isfinite(size), unit / 2, 0.0), f"rounded to {number_of(decimals, 'decimal')}"
             return
 
 
@@ -74,7 +75,7 @@ def _by_digits(known: np.ndarray, size: np.ndarray) -> Iterator[tuple[np.ndarray
         if _multiples(known, (unit := _last(known, digits))):
             if _use(known, unit):
                 whole = np.where(np.isfinite(size) & (size > 0), size, np.nan)
-                yield np.nan_to_num(_last(whole, digits)) / 2, f"rounded to {digits} digit{'s' * (digits > 1)}"
+                yield np.nan_to_num(_last(whole, digits)) / 2, f"rounded to {number_of(digits, 'digit')}"
             return
 
 

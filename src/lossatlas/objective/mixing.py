@@ -25,6 +25,9 @@ DIFFERENT = 0.02
 FEWEST = 4
 """Samples of a batch that can be looked at: every second one must still be a batch."""
 
+ENOUGH = 32
+"""Samples that are looked at: what mixes many mixes these, and a large batch takes a while."""
+
 
 def mixing(model: nn.Module, *, training: bool) -> list[str]:
     """Find the layers that normalise by the statistics of the batch.
@@ -87,8 +90,8 @@ def warn_of_hidden(objective: Objective) -> None:
 def hidden(objective: Objective) -> str:
     """The module in which the output of a sample depends on the others of its batch, as a part of the batch shows.
 
-    Every second sample of the first batch goes through the model once more. That is tried only with a single tensor of
-    inputs that has the samples first, and a model that cannot take the part is not judged.
+    Some samples of the first batch go through the model, and every second of them once more. That is tried only with a
+    single tensor of inputs that has the samples first, and a model that cannot take the part is not judged.
 
     Args:
         objective: whose model.
@@ -102,11 +105,10 @@ def hidden(objective: Objective) -> str:
             inputs = _inputs(batch)
             if inputs is None:
                 return ""
-            whole, own = _digests(model, inputs)
-            part, _ = _digests(model, inputs[::2].clone())
-            if not any(_differ(whole[name], part[name]) for name in own & part.keys()):
+            whole, part = _digests(model, inputs), _digests(model, inputs[::2].clone())
+            if not ({""} <= whole.keys() & part.keys() and _differ(whole[""], part[""])):
                 return ""
-            again, _ = _digests(model, inputs)
+            again = _digests(model, inputs)
             if any(_differ(whole[name], again[name], slice(None)) for name in whole.keys() & again.keys()):
                 return ""  # it is not the same twice: noise, which is said elsewhere
             first = next(name for name in whole if name in part and _differ(whole[name], part[name]))
@@ -115,7 +117,7 @@ def hidden(objective: Objective) -> str:
 
 
 def _inputs(batch: Any) -> Tensor | None:
-    """What the model gets, if that is a single tensor with as many rows as there are targets."""
+    """Some rows of what the model gets, if that is a single tensor with as many rows as there are targets."""
     parts = batch if isinstance(batch, (tuple, list)) else [batch]
     tensors = tensors_of(batch)
     plain = len(parts) in (1, 2) and all(isinstance(part, Tensor) and part.dim() for part in parts)
@@ -123,16 +125,16 @@ def _inputs(batch: Any) -> Tensor | None:
         return None
     rows = len(tensors[0])
     fits = rows >= FEWEST and tensors[0].dim() > 1 and all(len(tensor) == rows for tensor in tensors)
-    return tensors[0] if fits else None
+    return tensors[0][:ENOUGH] if fits else None
 
 
-def _digests(model: nn.Module, inputs: Tensor) -> tuple[dict[str, Tensor], set[str]]:
-    """A number for each sample from the output of every module, in the order of their ends, and the model's own name.
+def _digests(model: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
+    """A number for each sample from the output of every module, in the order of their ends; the model has no name.
 
     Modules whose output has no row for each sample are left out.
 
     Returns:
-        Both.
+        The numbers by the names of the modules.
     """
     found: dict[str, Tensor] = {}
 
@@ -148,7 +150,7 @@ def _digests(model: nn.Module, inputs: Tensor) -> tuple[dict[str, Tensor], set[s
 
     with _hooked(model, note):
         model(inputs)
-    return found, {""} & found.keys()
+    return found
 
 
 @contextlib.contextmanager

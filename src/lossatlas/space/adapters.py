@@ -14,6 +14,7 @@ from lossatlas.errors import SpecError
 from lossatlas.expected import described_type
 from lossatlas.extras import MissingExtraError, importing, require
 from lossatlas.objective import Objective
+from lossatlas.oneline import first_line
 from lossatlas.space.directions import tensors_of
 from lossatlas.space.normalize import described
 from lossatlas.space.parameters import Parameters, norm, precise
@@ -220,10 +221,9 @@ def _merged(adapted: nn.Module, chosen: Sequence[str], *, active: bool) -> nn.Mo
     except MissingExtraError:
         raise
     except Exception as fault:
-        words = (str(fault).strip().splitlines() or [type(fault).__name__])[0]
         raise SpecError(
-            f"{_said(chosen)}: peft cannot merge this {kind} into weights ({words}); a direction needs an adapter "
-            "that becomes a change of the weights"
+            f"{_said(chosen)}: peft cannot merge this {kind} into weights ({first_line(fault)}); a direction needs an "
+            "adapter that becomes a change of the weights"
         ) from fault
     layers, aside = _kinds()
     if left := [path for path, part in merged.named_modules() if isinstance(part, (*layers, *aside))]:

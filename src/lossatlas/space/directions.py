@@ -224,8 +224,9 @@ def orthogonal(
         >>> abs(dot(x, orthogonal(y, x, layer))) < 1e-6
         True
     """
+    point, _ = described(origin)
     for given in (direction, to):
-        check_direction(given, described(origin)[0])
+        check_direction(given, point)
     turned = {name: precise(tensor) for name, tensor in direction.items()}
     for _ in range(100):
         overlap = dot(turned, to) / dot(to, to)
