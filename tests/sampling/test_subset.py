@@ -17,7 +17,7 @@ from lossatlas.objective.part import every, strata, taken
 from lossatlas.results.landscape import structured
 from lossatlas.results.spec import Block
 from lossatlas.results.store import RunFolder
-from lossatlas.sampling import correction, subset
+from lossatlas.sampling import anchoring, correction
 from lossatlas.sampling.balance import Balance
 
 
@@ -87,8 +87,8 @@ def test_anchors_of_a_convolutional_network_are_evaluated_in_its_own_layout(monk
     made = la.Objective(model.eval(), data, F.cross_entropy, metrics={"error": la.metrics.error}, batch_size=40)
     plane, used = la.Plane.random(made, seed=0), []
     plain = la.sample(made, plane, GRID, samples=la.Subset(size=30))
-    real = subset.each
-    monkeypatch.setattr(subset, "each", lambda ways, plan: used.append(plan.name) or real(ways, plan))
+    real = anchoring.each
+    monkeypatch.setattr(anchoring, "each", lambda ways, plan: used.append(plan.name) or real(ways, plan))
     monkeypatch.setattr("lossatlas.evaluate.choice.LAYOUT_SECONDS", 0.0)
     found = la.sample(made, plane, GRID, samples=la.Subset(size=30))
     assert used[-1] == "fused"
@@ -113,7 +113,7 @@ def test_another_question_is_refused_before_it_writes_over_the_anchors(
     plane = la.Plane.random(trained, seed=0)
     la.sample(trained, plane, GRID, samples=la.Subset(size=100), run=tmp_path / "run")
     before = (tmp_path / "run" / "anchors.npz").read_bytes()
-    monkeypatch.setattr(subset, "each", lambda *_: pytest.fail("evaluated"))
+    monkeypatch.setattr(anchoring, "each", lambda *_: pytest.fail("evaluated"))
     with pytest.raises(la.RunMismatchError, match="grid x is 17 points" if other == "grid" else "plane is"):
         la.sample(
             trained,

@@ -25,6 +25,7 @@ from lossatlas.results.spec import FIRST, SPEC, RunSpec
 
 __all__ = [
     "ANCHORS",
+    "ANCHORS_REST",
     "CURVATURE",
     "EVALUATION",
     "FOREIGN",
@@ -49,7 +50,8 @@ __all__ = [
 ]
 
 JOURNAL, RESULT, LOCK = "journal.sqlite", "landscape.nc", ".lock"
-EVALUATION, ANCHORS, CURVATURE = "evaluation.json", "anchors.npz", "curvature.json"
+EVALUATION, CURVATURE = "evaluation.json", "curvature.json"
+ANCHORS, ANCHORS_REST = "anchors.npz", "anchors_rest.npz"
 
 FOREIGN = "belongs to a different run from"
 """How the message begins where a result or a journal does not belong to the specification beside it."""
@@ -191,7 +193,7 @@ def spec_of(folder: Path) -> RunSpec:
         if (folder / JOURNAL).is_file():
             hint = f" any more: {SPEC} is missing beside {JOURNAL}, which holds a copy; {repair_command(folder)}"
         if (folder / ANCHORS).is_file():
-            hint = f" yet: it has {ANCHORS}, the points evaluated on all samples; run the same command again to "
+            hint = f" yet: it has {ANCHORS}, the points that correct its subset; run the same command again to "
             "continue"
         raise SpecError(f"{folder} is not a run folder{hint}") from fault
     except (OSError, ValueError) as fault:

@@ -32,6 +32,7 @@ from lossatlas.results import quantities
 from lossatlas.results.asked import differing
 from lossatlas.results.folders import (
     ANCHORS,
+    ANCHORS_REST,
     CURVATURE,
     EVALUATION,
     JOURNAL,
@@ -283,8 +284,12 @@ def _check_free(folder: Path) -> None:
         raise SpecError(f"run folder {folder} holds other files ({strangers[0]} …) and no {SPEC}; choose another")
 
 
-def anchors_file(folder: Path) -> Path:
-    """Where a run on a part of the samples keeps its values on all of them; the folder is created if missing.
+def anchors_file(folder: Path, *, rest: bool = False) -> Path:
+    """Where a run on a part of the samples keeps the values of more of them; the folder is created if missing.
+
+    Args:
+        folder: the run folder.
+        rest: the file of the samples that are not in a first phase, see :mod:`lossatlas.sampling.phases`.
 
     Returns:
         The file, which may not exist yet.
@@ -294,11 +299,11 @@ def anchors_file(folder: Path) -> Path:
     """
     _check_free(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    return folder / ANCHORS
+    return folder / (ANCHORS_REST if rest else ANCHORS)
 
 
 def _ours(name: str) -> bool:
-    known = (SPEC, JOURNAL, EVALUATION, RESULT, CURVATURE, ANCHORS)
+    known = (SPEC, JOURNAL, EVALUATION, RESULT, CURVATURE, ANCHORS, ANCHORS_REST)
     return name in (LOCK, SHARDS) or name.startswith((*known, *(f".{one}" for one in known), "directions."))
 
 
@@ -361,7 +366,7 @@ def _left(folder: Path, kept: str, spec: RunSpec) -> RunSpec:
 
 def _sweep(folder: Path) -> None:
     """Remove what dead writers left unfinished; nothing else writes here, since the folder is locked."""
-    for name in (SPEC, EVALUATION, CURVATURE, RESULT, ANCHORS):
+    for name in (SPEC, EVALUATION, CURVATURE, RESULT, ANCHORS, ANCHORS_REST):
         for scratch in folder.glob(f".{name}.*"):
             with contextlib.suppress(OSError):
                 scratch.unlink()

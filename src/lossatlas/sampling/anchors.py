@@ -31,10 +31,11 @@ class AnchorTable:
         folder: the run folder; ``None`` where nothing is kept.
         of: what the rows belong to; those of something else, or a damaged file, are not read.
         width: numbers in a row.
+        rest: whether the rows are of the samples that are not in a first phase, which are kept in a file of their own.
     """
 
-    def __init__(self, folder: Path | None, of: Sequence[str], width: int) -> None:
-        self._file = None if folder is None else anchors_file(folder)
+    def __init__(self, folder: Path | None, of: Sequence[str], width: int, *, rest: bool = False) -> None:
+        self._file = None if folder is None else anchors_file(folder, rest=rest)
         self._of = list(of)
         self._width = width
         self._blocks = self._read()

@@ -68,8 +68,8 @@ class Balance:
             >>> Balance.on(np.array([[1.0, 2.0, 4.0, 8.0]])).variables.shape
             (4, 2)
         """
-        rows = [_standardised(losses), _standardised(logarithms(losses))]
-        return cls(strata(losses), _whitened(np.concatenate(rows)))
+        rows = [standardised(losses), standardised(logarithms(losses))]
+        return cls(strata(losses), whitened(np.concatenate(rows)))
 
     def choose(self, count: int, seed: int) -> np.ndarray:
         """A balanced subset.
@@ -106,13 +106,13 @@ class Balance:
                 chosen[i], rest[j] = rest[j], chosen[i]
 
 
-def _standardised(rows: np.ndarray) -> np.ndarray:
+def standardised(rows: np.ndarray) -> np.ndarray:
     centred = rows - rows.mean(axis=1, keepdims=True)
     spread = centred.std(axis=1, keepdims=True)
     return np.asarray(np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 0))
 
 
-def _whitened(rows: np.ndarray) -> np.ndarray:
+def whitened(rows: np.ndarray) -> np.ndarray:
     """Uncorrelated combinations of centred rows, with unit variances, float32 [N, p]."""
     variances, directions = np.linalg.eigh(rows @ rows.T / rows.shape[1])
     told = variances > TELLS * variances[-1]

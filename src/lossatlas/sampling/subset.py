@@ -7,26 +7,22 @@ point c is
 
 where r is interpolated between the anchors and g is the logarithm for a positive loss: a control variate. The subset is
 the same at every point, because a fresh one would make a smooth surface look rough. It is stratified, and then balanced
-on the losses at the anchors (:mod:`lossatlas.sampling.balance`).
+on the losses at the anchors (:mod:`lossatlas.sampling.balance`). Of thousands of samples, most anchors see only a part
+(:mod:`lossatlas.sampling.phases`).
 """
 
 from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
 
 from lossatlas.errors import SpecError
-from lossatlas.evaluate.choice import Asking, Ways, each, plan_of_each
-from lossatlas.evaluate.plans import Plan
 from lossatlas.expected import check_number
 from lossatlas.figure.ranges import choose
 from lossatlas.objective import Objective
@@ -36,14 +32,13 @@ from lossatlas.results.asked import check_parts
 from lossatlas.results.landscape import Status, structured, with_uncertainty
 from lossatlas.results.spec import Block
 from lossatlas.sampling.adaptive import coarse_cells
-from lossatlas.sampling.anchors import AnchorTable
-from lossatlas.sampling.correction import Anchors, Subsets, share
-from lossatlas.sampling.executors import HERE, Executor, Work
-from lossatlas.sampling.loop import Places, visit
+from lossatlas.sampling.anchoring import Anchoring
+from lossatlas.sampling.correction import Anchors, Subsets, within_share
+from lossatlas.sampling.executors import HERE, Executor
+from lossatlas.sampling.phases import first_phase
 from lossatlas.sampling.provenance import question_identity
-from lossatlas.sampling.samplers import GridQueue, Queue, Sampler
-from lossatlas.space.charts import Chart, Plane
-from lossatlas.space.facts import facts, origin_of
+from lossatlas.sampling.samplers import Queue, Sampler
+from lossatlas.space.charts import Chart
 
 __all__ = ["FEWEST", "Corrected", "Subset", "reduced"]
 
@@ -57,7 +52,9 @@ class Subset:
 
     All samples are evaluated at some anchors (37 in a plane), a fixed subset everywhere, which has the means of all at
     the anchors. How far the correction may be off between anchors is known from subsets chosen without some of them.
-    The Landscape gets ``loss_uncertainty``, the stated error of every cell as a share of the shown range.
+    Where there are thousands of samples, all of them are evaluated at nine anchors, and at the others only as many as
+    are needed for half of the tolerance. The Landscape gets ``loss_uncertainty``, the stated error of every cell as a
+    share of the shown range.
 
     Attributes:
         size: samples in the subset; "auto" takes the smallest whose held-out errors are within the tolerance, and all
@@ -128,14 +125,18 @@ def reduced(
         raise SpecError(
             f"samples={subset.size!r}: a grid of {total} points is too small to gain from a subset; leave samples out"
         )
-    anchors = _anchors(objective, chart, sampler, cells, run, progress, executor)
-    found = _smallest(anchors, subset) if subset.size == "auto" else anchors.subsets(subset.size, subset.seed)
+    anchoring = Anchoring(objective, chart, sampler, run, progress, executor)
+    first = first_phase(objective.samples, subset.seed, 0 if subset.size == "auto" else 2 * subset.size)
+    anchors = anchoring.all(cells, None) if first is None else anchoring.part(cells, first, subset.tolerance)
+    found = _chosen(anchors, subset)
+    if found is None and first is not None:
+        anchors, first = anchoring.all(cells, first), None
+        found = _chosen(anchors, subset)
     if found is None:
         return objective, _Noted(sampler, anchors.all_needed(subset.tolerance))
     derived = {name: metric for name, metric in objective.metrics.items() if isinstance(metric, Derived)}
-    centre = _centre(objective, chart, sampler, anchors)
-    corrected = Corrected(sampler, anchors, found, subset.tolerance, centre=centre, derived=derived)
-    return taken(objective, found.chosen), corrected
+    corrected = Corrected(sampler, anchors, found, subset.tolerance, centre=anchoring.centre(anchors), derived=derived)
+    return taken(objective, found.chosen if first is None else first[found.chosen]), corrected
 
 
 class _Noted:
@@ -183,11 +184,11 @@ class Corrected(_Noted):
         centre: Mapping[str, float],
         derived: Mapping[str, Derived],
     ) -> None:
-        total = anchors.table.shape[1]
+        total = anchors.means.of
         size = len(subsets.chosen)
         error, standard = anchors.within(subsets)
         verdict = (
-            f"{size} of {total} samples, corrected at {len(anchors.cells)} points evaluated on all: 95 % of "
+            f"{size} of {total} samples, corrected at {anchors.words}: 95 % of "
             f"held-out points within {100 * error:.2g} % of the range, standard error {100 * standard:.2g} %"
         )
         facts = {"kind": "subset", "samples": size, "of": total, "tolerance": tolerance, "within": error}
@@ -219,19 +220,24 @@ class Corrected(_Noted):
         usable = values[np.isfinite(values)]
         if self._anchors.logarithmic(column):
             new = values * 10.0**terms
-            return new, share(choose(usable), new, new * 10.0**errors)
+            return new, within_share(choose(usable), new, errors, factor=True)
         new = values + terms
         samples = self._anchors.table[:, :, column]
         if column and samples.min() >= 0 and samples.max() <= 1:
             new = np.clip(new, 0, 1)  # the mean of shares is a share
         shown = choose(usable) if column == 0 else choose(usable, scale="linear", clip=None)
-        return new, share(shown, new, new + errors)
+        return new, within_share(shown, new, errors)
 
 
-def _smallest(anchors: Anchors, subset: Subset) -> Subsets | None:
-    """The smallest subset whose held-out errors are within the tolerance."""
-    total, good = anchors.table.shape[1], None
-    for size in (total // (1 << k) for k in range(1, 12)):
+def _chosen(anchors: Anchors, subset: Subset) -> Subsets | None:
+    """A subset of the size asked for, or the smallest whose held-out errors are within the tolerance."""
+    if subset.size != "auto":
+        return anchors.subsets(subset.size, subset.seed)
+    total, seen, good = anchors.means.of, anchors.table.shape[1], None
+    sizes = [total // (1 << k) for k in range(1, 12)]
+    if seen < total:
+        sizes = [seen, *(size for size in sizes if size < seen)]
+    for size in sizes:
         if size < FEWEST:
             break
         found = anchors.subsets(size, subset.seed)
@@ -239,70 +245,3 @@ def _smallest(anchors: Anchors, subset: Subset) -> Subsets | None:
             break
         good = found
     return good
-
-
-def _centre(objective: Objective, chart: Chart, sampler: Sampler, anchors: Anchors) -> dict[str, float]:
-    """The values of all samples at the origin: those of the anchor there, or else evaluated."""
-    there = Places(sampler.axes, chart.axes).of(anchors.cells)
-    at = np.flatnonzero((there == 0).all(axis=1))
-    if not isinstance(chart, Plane) or not len(at):
-        return objective(origin_of(chart))
-    return _means(objective, anchors.table[at[0]])
-
-
-def _means(objective: Objective, table: np.ndarray) -> dict[str, float]:
-    """Loss and metrics of all samples, from those of each, float64 [N, measured]."""
-    found = objective.completed(table.mean(axis=0)[None])[0]
-    return dict(zip(objective.completed_names, found.tolist(), strict=True))
-
-
-def _anchors(
-    objective: Objective,
-    chart: Chart,
-    sampler: Sampler,
-    cells: np.ndarray,
-    run: str | os.PathLike[str] | None,
-    progress: bool | None,
-    executor: Executor,
-) -> Anchors:
-    """Evaluate every sample at the anchors, or read what an earlier call kept."""
-    width = objective.samples * len(objective.measured)
-    places = Places(sampler.axes, chart.axes)
-    own = [objective.fingerprint, objective.batches.fingerprint, json.dumps(facts(chart, sampler.axes).identity)]
-    table = AnchorTable(None if run is None else Path(run), [*own, places.of(cells).tobytes().hex()], width)
-    told = table.told()
-    pending = cells[~np.isin(cells, told.indices)]
-    if len(pending):
-        ways = Ways(objective, chart)
-        each(ways, Plan())  # refuses what cannot be visited
-        objective.move(origin_of(chart))
-        start = time.perf_counter()
-        values = objective.each()  # a loss without a value for each sample is reported once, not at every anchor
-        seconds = time.perf_counter() - start
-        asking = Asking(points=len(pending), seconds=seconds, centre=_means(objective, values.numpy()))
-        plan = plan_of_each(ways, sampler.axes, asking)
-        work = Work(
-            make=partial(each, ways, plan),
-            width=width,
-            decisive=tuple(range(width)),
-            device=str(objective.device),
-            subject=objective,
-        )
-        visit(
-            work,
-            places,
-            GridQueue(pending),
-            table,
-            executor,
-            seconds=seconds,
-            done=len(told.indices),
-            size=len(cells),
-            progress=progress,
-        )
-        told = table.told()
-    rows = told.values.reshape(len(told.indices), objective.samples, len(objective.measured))
-    good = np.isfinite(rows[:, :, 0]).all(axis=1)
-    shape = tuple(len(c) for c in sampler.axes.values())
-    if good.sum() < len(shape) + 4:
-        raise SpecError(f"samples: the loss is finite at only {good.sum()} of {len(cells)} anchors; leave samples out")
-    return Anchors(shape, told.indices[good], rows[good], objective.measured)
