@@ -25,7 +25,7 @@ import numpy as np
 from lossatlas.objective.part import every, logarithms, strata
 from lossatlas.oneline import one_line
 
-__all__ = ["Balance"]
+__all__ = ["Balance", "standardised", "whitened"]
 
 ROUNDS = 200
 """Exchanges at most; with eight times as many the errors between anchors are hardly smaller."""
@@ -107,13 +107,37 @@ class Balance:
 
 
 def standardised(rows: np.ndarray) -> np.ndarray:
+    """Centred rows with unit variances; a constant row becomes zeros.
+
+    Args:
+        rows: float64 [variables, N].
+
+    Returns:
+        float64 [variables, N].
+
+    Example:
+        >>> standardised(np.array([[1.0, 3.0], [2.0, 2.0]])).tolist()
+        [[-1.0, 1.0], [0.0, 0.0]]
+    """
     centred = rows - rows.mean(axis=1, keepdims=True)
     spread = centred.std(axis=1, keepdims=True)
     return np.asarray(np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 0))
 
 
 def whitened(rows: np.ndarray) -> np.ndarray:
-    """Uncorrelated combinations of centred rows, with unit variances, float32 [N, p]."""
+    """Uncorrelated combinations of centred rows, with unit variances.
+
+    Args:
+        rows: float64 [variables, N], centred.
+
+    Returns:
+        float32 [N, p], without those that hardly vary.
+
+    Example:
+        >>> found = whitened(standardised(np.random.default_rng(0).normal(size=(3, 50)).cumsum(axis=0)))
+        >>> bool(np.allclose(found.T @ found / 50, np.eye(3), atol=1e-5))
+        True
+    """
     variances, directions = np.linalg.eigh(rows @ rows.T / rows.shape[1])
     told = variances > TELLS * variances[-1]
     found = rows.T @ (directions[:, told] / np.sqrt(variances[told]))
