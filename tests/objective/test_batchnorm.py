@@ -135,3 +135,50 @@ def test_a_caption_says_of_batchnorm_what_was_done(model, words):
     objective = la.Objective(model, (x, torch.randint(0, 3, (12,))), F.cross_entropy, batch_size=12)
     field = la.sample(objective, la.Plane.random(objective, seed=0), la.Grid(x=(-1, 1, 3), y=(-1, 1, 3)))
     assert field.attrs["batchnorm"] == words
+
+
+class Beside(nn.Module):
+    """An ordinary BatchNorm layer, beside others that use their batch."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.first, self.norm, self.how = nn.Linear(4, 6), nn.BatchNorm1d(6), how
+        self.bare, self.last = nn.BatchNorm1d(6, track_running_stats=how != "bare"), nn.Linear(6, 6)
+
+    def forward(self, x):
+        x = self.first(x)
+        if self.how == "functional":
+            x = F.batch_norm(x, None, None, training=True)
+        if self.how == "there and back":
+            self.bare.train()
+        x = self.bare(x)
+        self.bare.eval()
+        return self.last(self.norm(x))
+
+
+@pytest.mark.filterwarnings("ignore:.*how the data are cut")
+@pytest.mark.parametrize("batch_size", [12, 6])
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("functional", ", but the samples of a batch change each other's outputs (statistics of the batch?) in 0"),
+        ("there and back", ", but by the statistics of each batch in 0.bare"),
+        ("bare", ", but by the statistics of each batch in 0.bare"),
+        ("", ""),
+    ],
+)
+def test_a_batchnorm_layer_does_not_hide_what_uses_its_batch_beside_it(how, words, batch_size):
+    torch.manual_seed(0)
+    model = nn.Sequential(Beside(how), nn.Linear(6, 3))
+    objective = la.Objective(model, (torch.randn(12, 4), torch.randint(0, 3, (12,))), F.cross_entropy,
+                             batch_size=batch_size)  # fmt: skip
+    assert la.eigenvalues(objective, k=1).subject.words.endswith(f"; BatchNorm frozen{words}.")
+    field = la.sample(objective, la.Plane.random(objective, seed=0), la.Grid(x=(-1, 1, 3), y=(-1, 1, 3)))
+    assert field.attrs["batchnorm"] == f"frozen{words}"
+
+
+def test_curvature_says_that_the_forward_pass_sets_training_mode():
+    model = InTraining(1, 4)
+    objective = la.Objective(model, (torch.randn(12, 4), torch.randint(0, 3, (12,))), F.cross_entropy)
+    words = la.trace(objective, probes=2).subject.words
+    assert words.endswith("; BatchNorm by the statistics of each batch (the forward pass sets training mode).")

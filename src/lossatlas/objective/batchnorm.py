@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, get_args
 
 import torch
@@ -46,7 +46,9 @@ def layers(model: nn.Module) -> dict[str, _BatchNorm]:
 BY_BATCH = "by the statistics of each batch"
 
 
-def words(model: nn.Module, mode: str, evaluated: nn.Module | None, *, training: bool) -> str:
+def words(
+    model: nn.Module, mode: str, evaluated: nn.Module | None, *, training: bool, mixed: Sequence[str] = ()
+) -> str:
     """What BatchNorm normalises by, for a caption.
 
     Args:
@@ -54,6 +56,7 @@ def words(model: nn.Module, mode: str, evaluated: nn.Module | None, *, training:
         mode: one of ``MODES``.
         evaluated: the copy that was evaluated, if there is one: its forward pass may have set training mode.
         training: whether it is evaluated in training mode.
+        mixed: names of modules that were seen to let the samples of a batch change each other's outputs.
 
     Returns:
         The words; empty if there is no BatchNorm.
@@ -70,10 +73,19 @@ def words(model: nn.Module, mode: str, evaluated: nn.Module | None, *, training:
         return f"{BY_BATCH} (it keeps none)" if any_left else ""
     if training:
         return f"{BY_BATCH} (training mode)"
-    live = [] if evaluated is None else [name for name, module in layers(evaluated).items() if module.training]
-    if len(live) == len(kept):
+    now = {} if evaluated is None else layers(evaluated)
+    norms = {name: module for name, module in model.named_modules() if isinstance(module, _BatchNorm)}
+    live = [n for n in norms if n not in kept or n in mixed or (n in now and now[n].training)]
+    others = [name for name in mixed if name not in norms]
+    if len(live) == len(norms) and not others:
         return f"{BY_BATCH} (the forward pass sets training mode)"
-    return f"{mode}, but {BY_BATCH} in {', '.join(live[:3])}{' …' * (len(live) > 3)}" if live else mode
+    said = [f"{BY_BATCH} in {', '.join(live[:3])}{' …' * (len(live) > 3)}"] if live else []
+    said += [
+        "the samples of a batch change each other's outputs (statistics of the batch?) in "
+        + (name or type(model).__name__)
+        for name in others
+    ]
+    return ", but ".join([mode, " and ".join(said)] if said else [mode])
 
 
 def statistics(model: nn.Module) -> dict[str, Tensor]:

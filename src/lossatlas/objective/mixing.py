@@ -11,16 +11,20 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lossatlas.objective import calling
+from lossatlas.objective.batchnorm import layers
 from lossatlas.objective.containers import tensors_of
 from lossatlas.warned import warn
 
 if TYPE_CHECKING:
     from lossatlas.objective.objective import Objective
 
-__all__ = ["hidden", "mixing", "warn_of_hidden", "warn_of_mixing"]
+__all__ = ["described", "hidden", "mixing", "warn_of_hidden", "warn_of_mixing"]
 
 DIFFERENT = 0.02
 """Relative difference of outputs that arithmetic in another order, in a short format too, does not explain."""
+
+BEFORE = " before"
+"""Behind the name of a module: what it got."""
 
 FEWEST = 4
 """Samples of a batch that can be looked at: every second one must still be a batch."""
@@ -69,26 +73,42 @@ def warn_of_mixing(model: nn.Module, batches: int, *, training: bool) -> None:
 
 
 def warn_of_hidden(objective: Objective) -> None:
-    """Warn about mixing that no layer's class shows, if the data are cut into several batches.
+    """Note mixing that no layer's class shows, for captions; warn about it if the data are cut into several batches.
 
     Args:
         objective: what is measured; in training mode nothing is looked for.
     """
-    number = objective.batches.number
-    if number < 2 or objective.training or objective.forward is not calling.forward:
+    number, normalised = objective.batches.number, bool(layers(objective.model))
+    if objective.training or objective.forward is not calling.forward or (number < 2 and not normalised):
         return
-    if mixing(objective.model, training=False):  # which has been said
+    known = mixing(objective.model, training=False)  # which has been said
+    if known and not normalised:
         return
-    if where := hidden(objective):
+    objective.mixed = found = hidden(objective)
+    if found and number > 1 and not known:
         warn(
-            f"model: {where} lets the samples of a batch change each other's outputs (statistics of the batch?), so "
-            f"the values depend on how the data are cut (here into {number}); put samples that belong together into "
-            "one batch",
+            f"model: {described(objective.model, found[0])} lets the samples of a batch change each other's outputs "
+            f"(statistics of the batch?), so the values depend on how the data are cut (here into {number}); put "
+            "samples that belong together into one batch",
         )
 
 
-def hidden(objective: Objective) -> str:
-    """The module in which the output of a sample depends on the others of its batch, as a part of the batch shows.
+def described(model: nn.Module, name: str) -> str:
+    """A module by its name and class; the model has no name.
+
+    Returns:
+        The words.
+
+    Example:
+        >>> described(nn.Sequential(nn.Linear(1, 1)), "0"), described(nn.Linear(1, 1), "")
+        ("'0' (Linear)", 'Linear')
+    """
+    kind = type(model.get_submodule(name)).__name__
+    return f"{name!r} ({kind})" if name else kind
+
+
+def hidden(objective: Objective) -> tuple[str, ...]:
+    """The modules in which the output of a sample depends on the others of its batch, as a part of the batch shows.
 
     Some samples of the first batch go through the model, and every second of them once more. That is tried only with a
     single tensor of inputs that has the samples first, and a model that cannot take the part is not judged.
@@ -97,23 +117,25 @@ def hidden(objective: Objective) -> str:
         objective: whose model.
 
     Returns:
-        Name and class of the module; empty if there is none, or if it cannot be known.
+        The name of the first such module, and those of the BatchNorm layers that used their batch; empty if there is
+        none, or if it cannot be known.
     """
     model = objective.private
     with contextlib.suppress(Exception), objective.posed(), objective.batches.seeded(0), objective.grad_mode():
         for batch in objective.batches:
             inputs = _inputs(batch)
             if inputs is None:
-                return ""
-            whole, part = _digests(model, inputs), _digests(model, inputs[::2].clone())
+                return ()
+            live: list[str] = []
+            whole, part = _digests(model, inputs, live), _digests(model, inputs[::2].clone())
             if not ({""} <= whole.keys() & part.keys() and _differ(whole[""], part[""])):
-                return ""
+                return ()
             again = _digests(model, inputs)
             if any(_differ(whole[name], again[name], slice(None)) for name in whole.keys() & again.keys()):
-                return ""  # it is not the same twice: noise, which is said elsewhere
-            first = next(name for name in whole if name in part and _differ(whole[name], part[name]))
-            return f"{first!r} ({type(model.get_submodule(first)).__name__})" if first else type(model).__name__
-    return ""
+                return ()  # it is not the same twice: noise, which is said elsewhere
+            first = next(name for name in whole if _begins(name, whole, part))
+            return tuple(dict.fromkeys([first, *live]))
+    return ()
 
 
 def _inputs(batch: Any) -> Tensor | None:
@@ -128,10 +150,10 @@ def _inputs(batch: Any) -> Tensor | None:
     return tensors[0][:ENOUGH] if fits else None
 
 
-def _digests(model: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
-    """A number for each sample from the output of every module, in the order of their ends; the model has no name.
+def _digests(model: nn.Module, inputs: Tensor, live: list[str] | None = None) -> dict[str, Tensor]:
+    """A number for each sample from what every module gave and got, in the order of their ends; the model has no name.
 
-    Modules whose output has no row for each sample are left out.
+    What has no row for each sample is left out; names of BatchNorm layers that use their batch are added to ``live``.
 
     Returns:
         The numbers by the names of the modules.
@@ -139,18 +161,38 @@ def _digests(model: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
 
     def note(name: str) -> Any:
-        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            output = calling.predictions(output)
-            if isinstance(output, Tensor) and output.dim() and len(output) == len(inputs) and name not in found:
-                rows = output.detach().flatten(1) if output.dim() > 1 else output.detach()[:, None]
-                if rows.is_floating_point():
-                    found[name] = rows.double().norm(dim=1) if rows.device.type != "mps" else rows.norm(dim=1)
+        def hook(module: nn.Module, given: Any, output: Any) -> None:
+            if live is not None and isinstance(module, _BatchNorm) and (module.training or module.running_mean is None):
+                live.append(name)
+            if name not in found:
+                for kind, one in (("", calling.predictions(output)), (BEFORE, given[0] if given else None)):
+                    rows = _rows(one, len(inputs))
+                    if rows is not None:
+                        found[name + kind] = rows
 
         return hook
 
     with _hooked(model, note):
         model(inputs)
     return found
+
+
+def _rows(tensor: Any, rows: int) -> Tensor | None:
+    """A number for each row, if it is a tensor of real numbers with so many."""
+    if not (isinstance(tensor, Tensor) and tensor.dim() and len(tensor) == rows and tensor.is_floating_point()):
+        return None
+    flat = tensor.detach().flatten(1) if tensor.dim() > 1 else tensor.detach()[:, None]
+    exact = torch.float32 if flat.device.type == "mps" else torch.float64  # Apple's GPU has no doubles
+    found: Tensor = torch.linalg.vector_norm(flat.to(exact), dim=1)
+    return found
+
+
+def _begins(name: str, whole: dict[str, Tensor], part: dict[str, Tensor]) -> bool:
+    """Whether the outputs of a module differ although what it got does not, as far as that is known."""
+    if name.endswith(BEFORE) or name not in part or not _differ(whole[name], part[name]):
+        return False
+    before = name + BEFORE
+    return not (before in whole and before in part and _differ(whole[before], part[before]))
 
 
 @contextlib.contextmanager

@@ -132,7 +132,7 @@ class Objective(private.Travelling, Described):
         plain, weighing = self.forward is calling.forward, reduction.by_target(loss)
         self._look = census.Look(self.size, plain=plain, weighing=weighing)
         self.batches = Batches(data, device=self.device, memory=memory, batch_size=batch_size, look=self._look)
-        self.mean_checked, self.together = False, False
+        self.mean_checked, self.together, self.mixed = False, False, tuple[str, ...]()
         mixing.warn_of_mixing(model, self.batches.number, training=training)
         self.name = name or type(model).__name__
         self.data_name = data_name or arguments.data_name(data)
@@ -163,7 +163,7 @@ class Objective(private.Travelling, Described):
     def batchnorm_words(self) -> str:
         """What BatchNorm normalised by, for a caption; empty if the model has none."""
         evaluated = None if self.in_place else vars(self).get("private")
-        return bn.words(self.model, self.batchnorm, evaluated, training=self.training)
+        return bn.words(self.model, self.batchnorm, evaluated, training=self.training, mixed=self.mixed)
 
     @property
     def names(self) -> tuple[str, ...]:

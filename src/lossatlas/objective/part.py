@@ -109,6 +109,7 @@ def on_batches(objective: Objective, batches: list[Any], *, size: Size | None = 
         name=objective.name,
         data_name=objective.data_name,
     )
+    part.mixed = objective.mixed
     part.mean_checked = objective.mean_checked  # what was said about all is not repeated for a part
     if objective.loss is not None and reduction.by_target(objective.loss) is None:
         part.__dict__["weighing"] = objective.weighing  # read from its graph, which a part need not show
