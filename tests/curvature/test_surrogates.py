@@ -84,6 +84,49 @@ def test_a_straight_through_estimator_written_with_detach_is_named(step, word, h
         assert f"{word}: steps have no derivative" in " ".join(found.subject.caveats)
 
 
+def without_history(x):
+    with torch.no_grad():
+        apart = (x > 0).to(x.dtype) - x
+    return x + apart
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        lambda x: x + ((x > 0).float() - x).detach(),
+        lambda x: x.sigmoid() + (x.gt(0).type_as(x) - x.sigmoid()).detach(),
+        lambda x: x + (torch.where(x >= 0.5, torch.ones_like(x), torch.zeros_like(x)) - x).detach(),
+        lambda x: x + ((x.detach() > 0) * 1.0 - x.detach()),
+        lambda x: x + (~torch.less(x.data, 0) * 2.0 - 1 - x.data),
+        lambda x: (x > 0).float() - x.sigmoid().detach() + x.sigmoid(),
+        lambda x: (x > 0).float() @ torch.ones(8, 8) + x,
+        without_history,
+    ],
+)
+@pytest.mark.parametrize("how", ["derivatives", "differences"])
+def test_a_step_written_as_a_comparison_is_named_as_in_spiking_networks(step, how):
+    torch.manual_seed(0)
+    objective = la.Objective(Net(step), (torch.randn(20, 3), torch.randn(20, 2)), F.mse_loss)
+    said = " ".join(la.trace(objective, how=how, probes=2).subject.caveats)
+    assert "A comparison: steps have no derivative" in said
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        lambda x: x * (x > 0),
+        lambda x: x * (x > 0).float() + 0.1 * x * (x <= 0).float(),
+        lambda x: torch.where(x > 0, x, x.expm1()),
+        lambda x: x.masked_fill(x < 0, 0.0),
+        lambda x: x * (torch.rand_like(x) < 0.5) + (torch.rand_like(x) < 0.5).float(),
+        lambda x: x + (torch.arange(8) > 3).float(),
+        lambda x: (x > 0).float().mean() and x,
+    ],
+)
+def test_a_comparison_that_only_chooses_a_piece_is_no_step(step):
+    assert "surrogate" not in caveats(step)
+
+
 def test_what_rounds_data_alone_is_not():
     said = caveats(lambda x: x * torch.ones(8).round() + torch.arange(8.0).argmax())
     assert "surrogate" not in said

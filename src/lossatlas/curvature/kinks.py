@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
@@ -78,10 +79,23 @@ _CALLS = {
 """Functions and methods of torch that have steps, by their names."""
 
 
+_JOINED = {
+    *("add", "radd", "iadd", "sub", "rsub", "isub", "subtract", "lerp"),
+    *("matmul", "rmatmul", "mm", "bmm", "addmm", "linear", "bilinear", "einsum", "conv1d", "conv2d", "conv3d"),
+}
+"""Functions and methods in which a step of one argument is a step of the result. A product of single numbers is none:
+``x * (x > 0)`` is a ReLU."""
+
+
+_SHAPE = {"type_as", "to", "view_as", "reshape_as", "expand_as"}
+"""Methods that take no values from their other arguments; nor do those of ``_like``, from any."""
+
+
 class Stepped(TorchFunctionMode):
     """Notes what has steps among the functions of torch that get something which depends on the weights.
 
-    ``x + (x.round() - x).detach()`` has the derivative of ``x``, and the rounding is not in the graph.
+    ``x + (x.round() - x).detach()`` has the derivative of ``x``, and the rounding is not in the graph. A comparison has
+    steps as well, but it may only choose a piece, so what it gives is followed to where it is added to something.
 
     Attributes:
         found: what was called, in words.
@@ -99,21 +113,36 @@ class Stepped(TorchFunctionMode):
         super().__init__()
         self.found: set[str] = set()
         self._cut: WeakTensorKeyDictionary = WeakTensorKeyDictionary()  # depends on the weights, without a history
+        self._compared: WeakTensorKeyDictionary = WeakTensorKeyDictionary()  # such that depend through comparisons only
 
     def __torch_function__(
         self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Look at a call, and make it."""
         result = function(*args, **(kwargs or {}))
-        given = [one for one in args if isinstance(one, Tensor) and (one.requires_grad or one in self._cut)]
-        if given:
-            word = _CALLS.get(getattr(function, "__name__", "").rstrip("_"))
-            if word is not None and any(one.is_floating_point() for one in given):
-                self.found.add(word)
-            for made in result if isinstance(result, (tuple, list)) else (result,):
-                if isinstance(made, Tensor) and not made.requires_grad:
-                    self._cut[made] = True
+        name = getattr(function, "__name__", "").strip("_")
+        given = [one for one in args[: 1 if name in _SHAPE else None] if self._depends(one)]
+        if given and not name.endswith("_like"):
+            self._note(name, given, result)
         return result
+
+    def _depends(self, one: Any) -> bool:
+        """Whether it is a tensor that depends on the weights."""
+        return isinstance(one, Tensor) and (one.requires_grad or one in self._cut)
+
+    def _note(self, name: str, given: list[Tensor], result: Any) -> None:
+        """Note what has steps, and what the result depends on."""
+        word = _CALLS.get(name)
+        if word is not None and any(one.is_floating_point() for one in given):
+            self.found.add(word)
+        compared = [one in self._compared for one in given]
+        if name in _JOINED and any(compared) and not all(compared):
+            self.found.add("a comparison")
+        for made in result if isinstance(result, (tuple, list)) else (result,):
+            if isinstance(made, Tensor) and not made.requires_grad:
+                self._cut[made] = True
+                if made.dtype == torch.bool or all(compared):
+                    self._compared[made] = True
 
 
 def surrogates_behind(loss: Tensor) -> tuple[str, ...]:
