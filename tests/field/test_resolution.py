@@ -23,7 +23,7 @@ def _printed(values, how):
 def test_a_bowl_from_a_table_of_few_digits_proves_nothing(how, offset):
     for scale in (0.01, 1.0, 3.3):
         if offset == 100 and how in (".2g", ".3g"):
-            continue  # whole numbers, which are taken for counts
+            continue  # whole numbers, see below
         landscape = la.landscape(x=PLANE, y=PLANE, loss=_printed(offset + scale * BOWL, how))
         assert not proof(landscape).proves
         assert negative_share(landscape) == 0
@@ -52,6 +52,37 @@ def test_whole_numbers_and_few_values_are_taken_as_they_are():
     assert not rounded(np.random.default_rng(0).normal(size=50))[0].any()
     assert not rounded(np.random.default_rng(0).normal(size=50).astype(np.float32))[0].any()
     assert short_format(np.array([0.5, 0.25, 2.0])) == ""
+
+
+@pytest.mark.parametrize("how", [".2g", ".3g", ".4g", ".5g", ".0f"])
+@pytest.mark.parametrize("offset", [100.0, 120.0, 990.0, 1200.0, 12345.0])
+@pytest.mark.parametrize("scale", [0.02, 0.2, 1.5])
+def test_whole_numbers_of_a_bowl_from_a_table_prove_nothing(offset, scale, how):
+    """Two numbers may be left of it."""
+    landscape = la.landscape(x=LINE, loss=_printed(offset * (1 + scale * LINE**2), how))
+    assert not proof(landscape).proves
+    assert not ruggedness(landscape).proves
+
+
+@pytest.mark.parametrize(
+    ("values", "half", "words"),
+    [
+        ([98.7, 101, 103], [0.05, 0.5, 0.5], "rounded to 3 digits"),
+        ([120, 118, 103, 100], [0.5] * 4, "rounded to whole numbers"),
+        ([20300, 19600, 18800, 18100], [50] * 4, "rounded to multiples of 100"),
+        ([1020, 1010, 998, 994], [5, 5, 0.5, 0.5], "rounded to 3 digits"),
+        ([100, 200, 300], [0, 0, 0], ""),
+        ([3, 12, 99], [0, 0, 0], ""),
+    ],
+)
+def test_the_place_of_the_last_digit_counts_whatever_the_magnitude(values, half, words):
+    error, said = rounded(np.array(values, float))
+    assert said == words
+    assert error == pytest.approx(half)
+
+
+def test_whole_numbers_still_prove_what_exceeds_them():
+    assert proof(la.landscape(x=LINE, loss=np.rint(200 + 50 * np.cos(9 * LINE)))).proves
 
 
 def test_rows_of_any_size_are_rounded_to_their_own_digits():

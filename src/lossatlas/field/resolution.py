@@ -23,6 +23,12 @@ _OWN = 6e-8
 _USED = 0.5
 """Share of the different values that use the last digit, if values were rounded to it: nine of ten do."""
 
+_COUNTS = 100
+"""Whole numbers below it are counts; a loss that is printed with two digits is rare."""
+
+_PLACES = 8
+"""Places before and after the point at which the last digit is looked for."""
+
 _BITS = {"bfloat16": 8, "float16": 11}
 """Bits of the mantissas of short formats, the first one included."""
 
@@ -33,8 +39,9 @@ _ODD, _MANY = 0.25, 8
 def rounded(values: np.ndarray) -> tuple[np.ndarray, str]:
     """How far each value may be from what it was before it was rounded to a few decimals, and in words what was seen.
 
-    Whole numbers count as exact: they are counts. If a number of decimals and a number of digits explain the values,
-    what leaves more room is taken.
+    Whole numbers below a hundred count as exact: they are counts. Nobody can tell larger ones from losses that were
+    printed with three digits, so half a unit of their last digit is allowed, be it the tens. If a number of decimals
+    and a number of digits explain the values, what leaves more room is taken.
 
     Args:
         values: any numbers.
@@ -53,25 +60,34 @@ def rounded(values: np.ndarray) -> tuple[np.ndarray, str]:
     found, said = np.zeros(np.shape(values)), ""
     size = np.abs(np.asarray(values, np.float64))
     known = size[np.isfinite(size) & (size > 0)]
-    if not len(known) or np.array_equal(known, np.rint(known)):
+    whole = np.array_equal(known, np.rint(known))
+    if not len(known) or (whole and known.max() < _COUNTS):
         return found, said
-    for half, words in (*_by_decimals(known, size), *_by_digits(known, size)):
+    first = 2 if whole else 1  # a loss that is printed with one digit is rarer than 100, 200 and 300 of something
+    for half, words in (*_by_decimals(known, size, first), *_by_digits(known, size, first)):
         if half.sum() > found.sum():
             found, said = half, words
     return found, said
 
 
-def _by_decimals(known: np.ndarray, size: np.ndarray) -> Iterator[tuple[np.ndarray, str]]:
-    for decimals in range(1, 9):
+def _by_decimals(known: np.ndarray, size: np.ndarray, first: int) -> Iterator[tuple[np.ndarray, str]]:
+    for decimals in range(-_PLACES, _PLACES + 1):
         unit = 10.0**-decimals
-        if _multiples(known, unit):
+        if unit * 10.0**first <= 10 * known.max() and _multiples(known, unit):
             if _use(known, unit):
-                yield np.where(np.isfinite(size), unit / 2, 0.0), f"rounded to {number_of(decimals, 'decimal')}"
+                yield np.where(np.isfinite(size), unit / 2, 0.0), f"rounded to {_place(decimals)}"
             return
 
 
-def _by_digits(known: np.ndarray, size: np.ndarray) -> Iterator[tuple[np.ndarray, str]]:
-    for digits in range(1, _DIGITS + 1):
+def _place(decimals: int) -> str:
+    """The place of the last digit, in words."""
+    if decimals > 0:
+        return number_of(decimals, "decimal")
+    return f"multiples of {10**-decimals}" if decimals else "whole numbers"
+
+
+def _by_digits(known: np.ndarray, size: np.ndarray, first: int) -> Iterator[tuple[np.ndarray, str]]:
+    for digits in range(first, _DIGITS + 1):
         if _multiples(known, (unit := _last(known, digits))):
             if _use(known, unit):
                 whole = np.where(np.isfinite(size) & (size > 0), size, np.nan)
@@ -112,6 +128,8 @@ def short_format(values: np.ndarray) -> str:
     """
     size = np.abs(np.asarray(values, np.float64))
     known = np.unique(size[np.isfinite(size) & (size > 0)])
+    if np.array_equal(known, np.rint(known)) and (not len(known) or known[-1] <= 2 ** min(_BITS.values())):
+        return ""  # whole numbers of that size fit every format
     mantissas, _ = np.frexp(known)
     for name, bits in _BITS.items():
         whole = mantissas * 2.0**bits

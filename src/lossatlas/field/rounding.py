@@ -80,9 +80,9 @@ def rounding(landscape: xr.Dataset, value: str = "loss") -> tuple[np.ndarray, st
     Example:
         >>> from lossatlas.results.landscape import Axis, build
         >>> axis = Axis(coordinates=np.array([0.0, 1.0]), length=1.0)
-        >>> error, words = rounding(build({"x": axis}, {"loss": np.array([1.0, 1000.0])}))
+        >>> error, words = rounding(build({"x": axis}, {"loss": np.array([1.0, 10.0])}))
         >>> error.round(9).tolist(), words
-        ([0.00048048, 0.00096], '8 spacings of float32, assumed')
+        ([5.28e-06, 9.6e-06], '8 spacings of float32, assumed')
     """
     size = np.abs(np.asarray(landscape[value].values, np.float64))
     told = measured(landscape, value)

@@ -54,9 +54,9 @@ def stated_error(landscape: xr.Dataset, value: str = "loss") -> tuple[np.ndarray
     Example:
         >>> from lossatlas.results.landscape import Axis, build
         >>> axis = Axis(coordinates=np.array([0.0, 1.0]), length=1.0)
-        >>> error, words = stated_error(build({"x": axis}, {"loss": np.array([1.0, 1000.0])}))
+        >>> error, words = stated_error(build({"x": axis}, {"loss": np.array([1.0, 10.0])}))
         >>> error.round(9).tolist(), words
-        ([9.6e-07, 0.00096], 'float32 rounding')
+        ([9.6e-07, 9.6e-06], 'float32 rounding')
     """
     values = np.asarray(landscape[value].values, np.float64)
     error, words = _rounding(landscape, value, values)
