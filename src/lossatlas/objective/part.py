@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,9 @@ def every(order: np.ndarray, count: int, seed: int) -> np.ndarray:
 def taken(objective: Objective, chosen: np.ndarray) -> Objective:
     """The same objective on some of its samples.
 
+    A few samples of every batch are put together in batches as large as those were, where the loss is a mean over
+    single samples: small ones would take most of their time for being called.
+
     Args:
         objective: with all its data.
         chosen: int64 [n], increasing.
@@ -79,7 +83,22 @@ def taken(objective: Objective, chosen: np.ndarray) -> Objective:
         if len(rows):
             batches.append(rows_of(batch, size, rows.to(objective.device)))
         start += size
+    if len(batches) > 1 and means.by_sample(objective) and _alike(batches):
+        batches = _packed(batches, max(objective.sizes))
     return on_batches(objective, batches)
+
+
+def _alike(batches: list[Any]) -> bool:
+    """Whether batches differ in nothing but the rows of their tensors."""
+    first, *others = ((_kinds(each), map_tensors(lambda _: None, each)) for each in batches)
+    try:
+        return all(bool(other == first) for other in others)
+    except ValueError:  # arrays, whose equality is not a truth value
+        return False
+
+
+def _kinds(batch: Any) -> list[tuple[torch.dtype, torch.Size]]:
+    return [(tensor.dtype, tensor.shape[1:]) for tensor in tensors_of(batch)]
 
 
 def on_batches(objective: Objective, batches: list[Any], *, size: Size | None = None) -> Objective:
@@ -164,21 +183,25 @@ def joined(objective: Objective, rows: int) -> Objective:
     Raises:
         SpecError: the batches are of different kinds, or a tensor has no sample dimension.
     """
+    return _beside(objective, _packed(objective.batches, rows))
+
+
+def _packed(batches: Iterable[Any], rows: int) -> list[Any]:
+    """Batches put together as long as they have no more samples than that."""
     found: list[Any] = []
     waiting: list[Any] = []
-    for batch in objective.batches:
+    for batch in batches:
         if waiting and sum(map(size_of, [*waiting, batch])) > rows:
             found.append(_together(waiting))
             waiting = []
         waiting.append(batch)
-    return _beside(objective, [*found, _together(waiting)])
+    return [*found, _together(waiting)]
 
 
 def _together(batches: list[Any]) -> Any:
     """Several batches as one."""
     parts = [tensors_of(rows_of(batch, size_of(batch), slice(None))) for batch in batches]
-    kinds = {tuple((tensor.dtype, tensor.shape[1:]) for tensor in each) for each in parts}
-    if len(kinds) > 1:
+    if len({tuple(_kinds(batch)) for batch in batches}) > 1:
         raise SpecError("data: the batches are of different kinds, so they cannot be put together")
     whole = iter([torch.cat(same) for same in zip(*parts, strict=True)])
     return map_tensors(lambda _: next(whole), batches[0])

@@ -179,7 +179,8 @@ class Anchoring:
         if (origin := pending == self._origin).any():
             row = values.numpy().reshape(1, width)
             table.commit(Block(indices=pending[origin], values=row, status=np.array([Status.OK], np.int8)))
-            pending = pending[~origin]
+            if not len(pending := pending[~origin]):
+                return
         centre = self._named(values.numpy().mean(axis=0))
         plan = plan_of_each(ways, self.sampler.axes, Asking(points=len(pending), seconds=seconds, centre=centre))
         work = Work(
