@@ -8,9 +8,11 @@ import re
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from torch.nn import functional as F
 
 import lossatlas as la
+from lossatlas.cli import atlas
 from lossatlas.draw.captions import about
 from lossatlas.figure.ranges import choose
 from lossatlas.results.landscape import structured
@@ -251,3 +253,9 @@ def test_the_errors_of_both_phases_add_as_squares():
     assert wide[at[1]] == pytest.approx(added)
     assert both.words == "2 points evaluated on all and 10 on 2000"
     assert alone.words == "12 points evaluated on all"
+
+
+def test_info_says_that_estimates_prove_nothing(trained, plane, tmp_path):
+    la.sample(trained, plane, GRID, samples=la.Subset(size=300), run=tmp_path / "run")
+    told = CliRunner().invoke(atlas, ["info", str(tmp_path / "run")]).output
+    assert "proves: nothing: its values are estimates from a part of the samples" in told

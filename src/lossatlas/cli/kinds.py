@@ -327,6 +327,17 @@ def _ranges(landscape: Any) -> dict[str, Any]:
     return {"range": reach, "does not prove": " ".join(caveats)}
 
 
+def _nothing(landscape: Any) -> str:
+    """Why a slice without three neighbouring points in a row proves nothing."""
+    from lossatlas.results.landscape import Status, structured
+
+    if (landscape["status"].values == Status.NOT_SAMPLED).any():
+        return "nothing yet: too few neighbouring points are known"
+    if structured(landscape, "sampling").get("kind") == "subset":
+        return "nothing: its values are estimates from a part of the samples"
+    return "nothing: too few neighbouring points were evaluated"
+
+
 def _shape(landscape: Any) -> dict[str, Any]:
     """How rugged the loss is and what the slice proves, as far as either can be said."""
     import contextlib
@@ -343,7 +354,7 @@ def _shape(landscape: Any) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     with contextlib.suppress(SpecError):  # too few points, or uneven ones
         if not (said := proof(landscape).words):
-            return {"proves": "nothing yet: too few neighbouring points are known"}
+            return {"proves": _nothing(landscape)}
         facts["ruggedness"] = ruggedness(landscape).words.removeprefix("Ruggedness: ")
         facts["proves"] = said
     return facts
