@@ -172,7 +172,7 @@ def test_truncated_files_are_named(tmp_path, name, kept):
     path = tmp_path / name
     save_file(state, path) if name.endswith("safetensors") else torch.save(state, path)
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(SpecError, match=rf"{name} cannot be read.*truncated"):
+    with pytest.raises(SpecError, match=rf"{name} {'cannot be read.*truncated' if kept else 'is empty'}"):
         load_checkpoint(net(), path)
 
 
@@ -425,3 +425,24 @@ def test_arrays_of_numpy_load_where_the_file_is_trusted(tmp_path):
         load_checkpoint(target, tmp_path / "a.pt")
     load_checkpoint(target, tmp_path / "a.pt", trust_pickle=True)
     assert torch.equal(source[0].weight, target[0].weight)
+
+
+@pytest.mark.parametrize("name", ["weights.pt", "weights.safetensors"])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"epoch 1, loss 0.3\nepoch 2, loss 0.2\n", "a text, not a checkpoint; it begins with 'epoch 1, loss 0.3'"),
+        (b"\n<!DOCTYPE html>\n<html><title>Sign in</title></html>", "a web page, not a checkpoint"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12\n",
+            "a pointer of Git LFS.*git lfs pull",
+        ),
+        (b"\x1f\x8b\x08\x00" + bytes(range(200)), "compressed with gzip"),
+        (b"", "empty; was it still being written"),
+        (b"\x93\x01 damaged" + bytes(range(256)), "cannot be read"),
+    ],
+)
+def test_a_file_that_is_no_checkpoint_is_called_what_it_is(tmp_path, name, content, said):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(SpecError, match=said):
+        load_checkpoint(nn.Linear(2, 2), tmp_path / name)

@@ -93,6 +93,31 @@ def test_weights_that_balance_in_one_cut_are_seen(loss):
     assert means.kind_of(loss, linear()(rows()[0]), y) == "neither"
 
 
+def positive(outputs, targets):
+    """Divided by a number of targets that its graph does not show to weigh anything."""
+    return (outputs - targets[:, None]).square().sum() / (targets > 0).sum()
+
+
+def test_a_count_inside_the_loss_asks_for_a_size_and_with_it_all_is_well():
+    x, y = rows()
+    y = torch.arange(len(x)) % 3
+    cut = la.Objective(linear(), (x, y), positive, batch_size=4)
+    with pytest.warns(
+        UserWarning, match=r"not a mean over samples.*or size=, a function of the batch that gives the num"
+    ):
+        means.check(cut)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sized = la.Objective(linear(), (x, y), positive, batch_size=4, size=lambda batch: int((batch[1] > 0).sum()))
+        means.check(sized)
+    whole = la.Objective(linear(), (x, y), positive)()["loss"]
+    assert sized()["loss"] == pytest.approx(whole, rel=1e-5)
+    assert cut()["loss"] != pytest.approx(whole, rel=1e-3)
+    wrong = la.Objective(linear(), (x, y), positive, batch_size=4, size=lambda batch: len(batch[1]))
+    with pytest.warns(UserWarning, match="not a mean over samples"):
+        means.check(wrong)
+
+
 def test_it_is_said_once_for_an_objective():
     objective = la.Objective(linear(), rows(), by_what_is_there, batch_size=4)
     with pytest.warns(UserWarning, match="not a mean over samples"):

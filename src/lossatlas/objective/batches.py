@@ -18,6 +18,7 @@ from lossatlas.expected import check_kind, described_type
 from lossatlas.objective.containers import map_tensors, moved, tensors_of
 from lossatlas.objective.hashing import fingerprint
 from lossatlas.objective.randomness import seeded
+from lossatlas.objective.unusual import check_tables, check_two, tensor_of
 from lossatlas.oneline import first_line
 
 __all__ = ["Batches", "batches_of", "fingerprint", "map_tensors", "size_of", "tensors_of"]
@@ -194,14 +195,16 @@ def batches_of(source: Any, batch_size: int) -> Iterable[Any]:
     """
     if batch_size < 1:
         raise SpecError(f"batch_size={batch_size}; expected at least 1")
+    check_tables(source)
+    check_two(source)
     if isinstance(source, tuple) and source and all(isinstance(part, Rows) for part in source):
-        return _split(tuple(torch.as_tensor(part) for part in source), batch_size)
+        return _split(tuple(map(tensor_of, source)), batch_size)
     if isinstance(source, Rows):
-        return _split((torch.as_tensor(source),), batch_size)
+        return _split((tensor_of(source),), batch_size)
     if type(source) is TensorDataset:
         return _split(source.tensors, batch_size)
     if isinstance(source, Mapping) and source and all(isinstance(part, Rows) for part in source.values()):
-        parts = _split(tuple(torch.as_tensor(part) for part in source.values()), batch_size)
+        parts = _split(tuple(map(tensor_of, source.values())), batch_size)
         return [dict(zip(source, part, strict=True)) for part in parts]
     if _is_dataset(source):
         return DataLoader(source, batch_size=batch_size)

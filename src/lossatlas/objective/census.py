@@ -57,7 +57,8 @@ class Look:
         if self.plain and self.size is None and not tensors_of(batch):
             raise SpecError(
                 f"data: a batch of type {type(batch).__name__} holds no tensor with a sample dimension; pass forward= "
-                "(--forward file.py:function), which turns it into outputs and targets, or batches of tensors"
+                "(--forward file.py:function), which turns it into outputs and targets, or batches of tensors "
+                "(torch.tensor of numbers)"
             )
         targets = calling.targets(batch) if self.plain else None
         self.sizes.append(self._size(batch, targets))

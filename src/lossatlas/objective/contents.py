@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from lossatlas.errors import SpecError
 from lossatlas.expected import described_type
+from lossatlas.objective.mistaken import mistaken_for
 from lossatlas.objective.packed import packed_in, unpacked
 from lossatlas.objective.sources import Source, note
 from lossatlas.oneline import one_line
@@ -124,7 +125,12 @@ def _tensors(path: str) -> list[Tensor]:
 
 
 def _content(source: Path, trust_pickle: bool) -> Any:
-    return _safetensors(source) if source.suffix == ".safetensors" else _torch_file(source, trust_pickle)
+    try:
+        return _safetensors(source) if source.suffix == ".safetensors" else _torch_file(source, trust_pickle)
+    except SpecError as fault:
+        if what := mistaken_for(source):
+            raise SpecError(f"checkpoint {source} is {what}") from fault
+        raise
 
 
 def contents_of(content: Any, source: Path) -> Contents:

@@ -18,6 +18,7 @@ from torch import Tensor
 from lossatlas.errors import SpecError
 from lossatlas.objective import calling, reduction
 from lossatlas.objective.containers import map_tensors, tensors_of
+from lossatlas.objective.counting import given
 from lossatlas.objective.metrics import IGNORED
 from lossatlas.objective.mixing import warn_of_hidden
 from lossatlas.objective.objective import Objective
@@ -77,12 +78,51 @@ def _check_reduction(objective: Objective) -> None:
             f"loss {name} takes the samples of a batch together (contrastive? Dice?): what is measured is a mean over "
             "batches, which depends on how the data are cut into batches",
         )
-    elif found & {"neither", "sum"}:  # a sum in some batches alone has a divisor, such as the number of objects
+    elif found & {"neither", "sum"} and not _sized(
+        objective
+    ):  # a sum in some batches alone has a divisor, such as the number of objects
         warn(
             f"loss {name} is not a mean over samples (class weights? ignored targets?): its value depends on how the "
             "data are cut into batches. Instead use torch.nn.CrossEntropyLoss(weight=..., ignore_index=...), which "
-            "does not depend on that, or a loss that returns la.metrics.Weighted(values, weights)",
+            "does not depend on that, a loss that returns la.metrics.Weighted(values, weights), or size=, a function "
+            "of the batch that gives the number that its loss is divided by",
         )
+
+
+def _sized(objective: Objective) -> bool:
+    """Whether the loss is a mean over what ``size=`` counts: its values of two parts of a batch add up so."""
+    size, loss = objective.size, objective.loss
+    if not callable(size) or loss is None:
+        return False
+    agreed = False
+    with asked(objective), objective.posed(), objective.batches.seeded(0), objective.grad_mode():
+        for number, batch in enumerate(objective.batches):
+            tensors = tensors_of(batch)
+            rows = {tensor.size(0) if tensor.dim() else 0 for tensor in tensors}
+            middle = max(rows, default=0) // 2
+            if number not in looked_at(objective.batches.number) or len(rows) != 1 or not middle:
+                continue
+            parts = [_part(batch, slice(None, middle)), _part(batch, slice(middle, None))]
+            counts = [given(size, one) for one in (batch, *parts)]
+            if not all(counts):
+                continue  # what counts nothing has no mean
+            whole, *halves = (
+                count * _value(objective, one) for count, one in zip(counts, (batch, *parts), strict=True)
+            )
+            if counts[0] != sum(counts[1:]) or not math.isclose(whole, sum(halves), rel_tol=1e-4):
+                return False
+            agreed = True
+    return agreed
+
+
+def _part(batch: Any, rows: slice) -> Any:
+    return map_tensors(lambda tensor: tensor[rows], batch)
+
+
+def _value(objective: Objective, batch: Any) -> float:
+    """The mean of the loss over a batch."""
+    outputs, targets = objective.forward(objective.private, batch)
+    return float(objective.loss_part(outputs, targets, batch).mean)
 
 
 def _kinds(objective: Objective) -> set[str]:

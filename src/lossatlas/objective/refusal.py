@@ -15,6 +15,7 @@ from torch import Tensor
 from lossatlas.errors import RunMismatchError, SpecError
 from lossatlas.extras import MissingExtraError
 from lossatlas.objective import calling
+from lossatlas.objective.unusual import BARE
 from lossatlas.warned import ours
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class Contact:
 
     def samples(self, outputs: Any, targets: Any, batch: Any) -> int | None:
         """How many samples a batch has, according to the loss."""
-        self._doing = lambda fault: self._of_loss(fault, outputs, targets)
+        self._doing = lambda fault: self._of_loss(fault, outputs, targets, batch)
         found = self.objective.loss_part(outputs, targets, batch).samples
         self._doing = None
         return found
@@ -95,15 +96,23 @@ class Contact:
             "pass forward= (--forward file.py:function), which returns (outputs, targets)"
         )
 
-    def _of_loss(self, fault: Exception, outputs: Any, targets: Any) -> str:
+    def _of_loss(self, fault: Exception, outputs: Any, targets: Any, batch: Any) -> str:
         loss = self.objective.loss
         name = getattr(loss, "__name__", type(loss).__name__)
         shown = calling.predictions(outputs)
         return (
             f"loss {name} cannot take what the model returns and the targets: {_reason(fault)}. Outputs are "
-            f"{named(shown)}, targets {named(targets)}; expected the same as in training: pass another loss, or data "
-            "whose batches end with the targets"
+            f"{named(shown)}, targets {named(targets)}; "
+        ) + (
+            BARE
+            if self.objective.forward is calling.forward and _bare(batch)
+            else "expected the same as in training: pass another loss, or data whose batches end with the targets"
         )
+
+
+def _bare(batch: Any) -> bool:
+    """Whether a batch is one tensor, alone or in a tuple."""
+    return isinstance(batch, Tensor) or (isinstance(batch, (tuple, list)) and len(batch) == 1)
 
 
 @contextmanager
