@@ -14,6 +14,7 @@ from torch.nn import functional as F
 import lossatlas as la
 from lossatlas.cli import atlas
 from lossatlas.draw.captions import about
+from lossatlas.field.lowest import lowest
 from lossatlas.figure.ranges import choose
 from lossatlas.results.landscape import structured
 from lossatlas.sampling import anchoring, correction, phases
@@ -259,3 +260,26 @@ def test_info_says_that_estimates_prove_nothing(trained, plane, tmp_path):
     la.sample(trained, plane, GRID, samples=la.Subset(size=300), run=tmp_path / "run")
     told = CliRunner().invoke(atlas, ["info", str(tmp_path / "run")]).output
     assert "proves: nothing: its values are estimates from a part of the samples" in told
+
+
+def test_a_point_below_the_centre_by_less_than_its_stated_error_is_not_said_to_be_lower(trained, plane):
+    found = la.sample(trained, plane, GRID, samples=la.Subset(size=300))
+    whole = found["loss_uncertainty"].sel(x=0, y=0)
+    assert float(whole) == 0
+    span = float(np.ptp(found["loss"].values))
+    beside, centre = {"x": 0.125, "y": 0.0}, float(found["loss"].sel(x=0, y=0))
+
+    def told(below: float) -> tuple[bool, bool | None, str]:
+        other = found.copy(deep=True)
+        other["loss"].values[:] = np.maximum(other["loss"].values, centre)
+        other["loss"].loc[beside] = centre - below
+        other["loss_uncertainty"].loc[beside] = 0.01
+        seen = lowest(other)
+        return seen.below_centre, seen.centre_is_minimum, seen.words
+
+    assert told(0.0001 * span) == (
+        False,
+        True,
+        "No evaluated point is lower than the centre by more than the stated error.",
+    )
+    assert told(0.1 * span)[:2] == (True, False)

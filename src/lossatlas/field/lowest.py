@@ -11,6 +11,7 @@ import xarray as xr
 
 from lossatlas.field.inequality import bent
 from lossatlas.field.rounding import rounding
+from lossatlas.field.stated import stated_error
 from lossatlas.figure.words import apart, number
 from lossatlas.oneline import one_line
 from lossatlas.results.landscape import Status, axis_names, cut_at, structured
@@ -26,9 +27,10 @@ class Lowest:
         value: what is lowest there.
         at: its coordinates by axis.
         centre: the value at the centre; ``None`` where it is unknown, or the centre is not in the field.
-        below_centre: whether it is lower than the centre, beyond rounding.
-        centre_is_minimum: whether no point beside the centre is lower than it, beyond rounding; ``None`` where that is
-            unknown.
+        below_centre: whether a point is lower than the centre, beyond their errors.
+        centre_is_minimum: whether no point beside the centre is lower than it, beyond their errors; ``None`` where that
+            is unknown.
+        errors: what these are: "rounding", or "the stated error" of values on a part of the samples.
         along: what the points lie along if that is not a slice, such as "Bézier curve"; empty for a slice.
     """
 
@@ -37,6 +39,7 @@ class Lowest:
     centre: float | None
     below_centre: bool
     centre_is_minimum: bool | None
+    errors: str = "rounding"
     along: str = ""
 
     __repr__ = one_line
@@ -54,7 +57,7 @@ class Lowest:
         if self.centre is None:
             return f"Lowest point: {least} at {where}."
         if not self.below_centre:
-            beyond = "" if self.value >= self.centre else " by more than rounding"
+            beyond = "" if self.value >= self.centre else f" by more than {self.errors}"
             return f"No evaluated point is lower than the centre{beyond}."
         told = {
             False: f"is not a minimum {f'along this {self.along}' if self.along else 'of this slice'}",
@@ -94,28 +97,38 @@ def lowest(landscape: xr.Dataset, value: str = "loss") -> Lowest | None:
     at = {name: float(axis[i]) for name, axis, i in zip(names, coordinates, index, strict=True)}
     least = float(values[index])
     along = bent(landscape)
+    off, words = _errors(landscape, value, names)
     centre, beside = _around_centre(landscape, value, values, known, coordinates)
     if centre is None:
         return Lowest(value=least, at=at, centre=None, below_centre=False, centre_is_minimum=None, along=along)
-    errors = np.broadcast_to(rounding(landscape, value)[0], values.shape)
-    near = tuple(int(np.argmin(np.abs(axis))) for axis in coordinates)
-    noise = float(errors[index] + errors[near])
+    surely = values + off  # no higher than this
+    own = float(off[tuple(int(np.argmin(np.abs(axis))) for axis in coordinates)])
     return Lowest(
         value=least,
         at=at,
         centre=centre,
-        below_centre=least < centre - noise,
-        centre_is_minimum=bool(np.all(beside >= centre - noise)) if len(beside) else None,
+        below_centre=bool((surely[known] < centre - own).any()),
+        centre_is_minimum=all(surely[cell] >= centre - own for cell in beside) if beside else None,
+        errors=words,
         along=along,
     )
 
 
+def _errors(landscape: xr.Dataset, value: str, names: tuple[str, ...]) -> tuple[np.ndarray, str]:
+    """How far each value may be off, float64 in the order of the axes, and what that is."""
+    if structured(landscape, "sampling").get("kind") == "subset":
+        error, words = stated_error(landscape, value)[0], "the stated error"
+    else:
+        error, words = np.broadcast_to(rounding(landscape, value)[0], landscape[value].shape), "rounding"
+    return landscape[value].copy(data=error).transpose(*names).to_numpy(), words
+
+
 def _around_centre(
     landscape: xr.Dataset, value: str, values: np.ndarray, known: np.ndarray, coordinates: list[np.ndarray]
-) -> tuple[float | None, np.ndarray]:
-    """The value at the centre, and those of the evaluated points next to it."""
+) -> tuple[float | None, list[tuple[int, ...]]]:
+    """The value at the centre, and the evaluated points next to it."""
     if any(cut_at(landscape).values()) or not all(axis.min() <= 0 <= axis.max() for axis in coordinates):
-        return None, np.zeros(0)
+        return None, []
     near = []
     for axis in coordinates:
         if (axis == 0).any():
@@ -129,5 +142,4 @@ def _around_centre(
     centre = structured(landscape, "centre").get(value)
     if centre is None and here and known[here[0]]:
         centre = float(values[here[0]])
-    beside = [float(values[cell]) for cell in cells if cell not in here and known[cell]]
-    return (None if centre is None else float(centre)), np.array(beside)
+    return (None if centre is None else float(centre)), [cell for cell in cells if cell not in here and known[cell]]
