@@ -358,6 +358,65 @@ def test_norms_that_treat_units_alike_let_them_be_permuted(norm):
     assert found.checked < 1e-6
 
 
+class Functional(nn.Module):
+    """Normalises by a function, with weights of its own."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.first, self.second, self.last = nn.Linear(4, 6), nn.Linear(6, 5), nn.Linear(5, 3)
+        self.gain, self.shift = nn.Parameter(torch.rand(6) + 0.5), nn.Parameter(torch.randn(6))
+        self.register_buffer("mean", torch.randn(6))
+        self.register_buffer("var", torch.rand(6) + 0.5)
+        self.how = how
+
+    def forward(self, x):
+        return self.last(self.second(self.how(self, self.first(x)).relu()).relu())
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        lambda own, h: F.layer_norm(h, (6,), own.gain, own.shift),
+        lambda own, h: F.layer_norm(input=h, normalized_shape=[6], bias=own.shift, weight=own.gain),
+        lambda own, h: F.layer_norm(h, (6,)),
+        lambda own, h: F.rms_norm(h, (6,), own.gain),
+        lambda own, h: F.group_norm(h, 1, own.gain, own.shift),
+        lambda own, h: F.group_norm(h, 6, bias=own.shift),
+        lambda own, h: F.batch_norm(h, own.mean, own.var, own.gain, own.shift),
+        lambda own, h: F.batch_norm(h, None, None, own.gain, training=True),
+    ],
+)
+def test_normalising_functions_let_units_be_permuted_like_their_layers(how):
+    torch.manual_seed(0)
+    model = Functional(how)
+    assert sorted(group.size for group in Channels(model).groups.values()) == [5, 6]
+    twin, _ = scrambled(model)
+    x = torch.randn(7, 4)
+    assert not torch.equal(twin.first.weight, model.first.weight)
+    torch.testing.assert_close(twin(x), model(x), rtol=1e-4, atol=1e-5)
+    assert la.align(model, twin, check=x).after < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        (lambda own, h: F.layer_norm(h, (6,), 1 + own.gain, own.shift), "operation layer_norm has no rule"),
+        (lambda own, h: F.group_norm(h, 2, own.gain, own.shift), "GroupNorm ties the units of each of its 2 groups"),
+        (lambda own, h: F.layer_norm(h, (6,), own.gain) * own.gain, ""),
+        (lambda own, h: F.layer_norm(h, (6,), own.gain) + F.rms_norm(own.gain, (6,)), ""),
+    ],
+)
+def test_normalising_functions_of_which_not_all_is_known_hold_their_units(how, reason):
+    torch.manual_seed(0)
+    model = Functional(how)
+    found = Channels(model)
+    assert [group.size for group in found.groups.values()] == [5]
+    assert any(reason in one for one in found.reasons) or not reason
+    twin, _ = scrambled(model)
+    x = torch.randn(7, 4)
+    torch.testing.assert_close(twin(x), model(x), rtol=1e-4, atol=1e-5)
+
+
 def test_units_of_one_group_of_several_stay():
     model = normed(nn.GroupNorm(2, 6))
     assert [group.size for group in Channels(model).groups.values()] == [5]

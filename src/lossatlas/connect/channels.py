@@ -22,7 +22,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 
+from lossatlas.connect.norms import only_norms, stands_for
+from lossatlas.connect.parts import is_changed, is_matrix, part_at, tensor_at
 from lossatlas.connect.units import BINARY, ELEMENTWISE, IDLE, PAIRS, POOL_MODULES, POOLS, STEADY, Group, UnitAxis
+from lossatlas.oneline import first_line
 
 __all__ = ["FIXED", "Channels"]
 
@@ -66,6 +69,7 @@ class Channels:
         tensors = (*model.named_parameters(), *model.named_buffers())
         self._names = {id(tensor): name for name, tensor in tensors}  # a tied tensor has one name
         self._ruled: set[int] = set()
+        self._normed: set[int] = set()  # tensors whose axes a normalising function has claimed or held
         self._read(model)
         self.groups = self._collected()
 
@@ -132,22 +136,22 @@ class Channels:
             graph = _Tracer().trace(module, _defaults(module))
         except Exception as fault:
             if not isinstance(module, (nn.ModuleList, nn.ModuleDict)):
-                self._note(f"{type(module).__name__} cannot be traced ({_first_line(fault)})")
+                self._note(f"{type(module).__name__} cannot be traced ({first_line(fault)[:80]})")
             self._opaque(module)
             return
         flows: dict[fx.Node, _Flow | None] = {}
         for node in graph.nodes:
             flows[node] = self._node(node, flows, module)
-        called = {id(_at(module, str(node.target))) for node in graph.nodes if node.op == "call_module"}
+        called = {id(part_at(module, str(node.target))) for node in graph.nodes if node.op == "call_module"}
         for part in module.modules():  # what this call did not use may be used by another
             if id(part) not in called and id(part) not in self._ruled:
-                self._hold(*part._parameters.values())
+                self._hold(*(one for one in part._parameters.values() if id(one) not in self._normed))
 
     def _opaque(self, module: nn.Module) -> None:
         """A module whose own forward pass is unknown: the MLPs in it by their names, then its parts."""
         for makers, reader in PAIRS:
-            layers = [_at(module, name) for name in (*makers, reader)]
-            if all(_matrix(layer) for layer in layers) and not any(id(layer) in self._ruled for layer in layers):
+            layers = [part_at(module, name) for name in (*makers, reader)]
+            if all(is_matrix(layer) for layer in layers) and not any(id(layer) in self._ruled for layer in layers):
                 self._mlp([layer for layer in layers if layer is not None])
         self._hold(*module._parameters.values(), *module._buffers.values())
         for child in module.children():
@@ -175,16 +179,18 @@ class Channels:
             self._fix(*inputs)
             return None
         if node.op == "call_module":
-            return self._module(_at(root, str(node.target)), [flow for flow in inputs if flow is not None])
+            return self._module(part_at(root, str(node.target)), [flow for flow in inputs if flow is not None])
         if node.op == "get_attr":
-            if node.users:
-                self._hold(_tensor_at(root, str(node.target)))
+            if not only_norms(node):
+                self._hold(tensor_at(root, str(node.target)))
             return _Flow(FIXED)
+        if inputs and (norm := self._functional_norm(node, flows, root)) is not None:
+            return norm
         name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
         return self._function(str(name).strip("_") if str(name).startswith("__") else str(name), node, flows)
 
     def _module(self, module: nn.Module | None, flows: list[_Flow]) -> _Flow:
-        if module is not None and len(flows) == 1 and id(module) not in self._ruled and not _changed(module):
+        if module is not None and len(flows) == 1 and id(module) not in self._ruled and not is_changed(module):
             (flow,) = flows
             for kinds, rule in _RULES:
                 if type(module).__name__ == kinds if isinstance(kinds, str) else isinstance(module, kinds):
@@ -284,12 +290,27 @@ class Channels:
                 return None
         elif isinstance(module, nn.GroupNorm):
             if module.num_groups not in (1, module.num_channels):
-                return None
+                self._fix(flow)
+                self._note(f"GroupNorm ties the units of each of its {module.num_groups} groups to each other")
+                return _Flow(FIXED, flow.dim)
         elif flow.dim != 1 and not (isinstance(module, nn.BatchNorm1d) and flow.dim == -1):
             return None
         for name in ("weight", "bias", "running_mean", "running_var"):
             self._claim(getattr(module, name, None), 0, flow.group)
         return flow
+
+    def _functional_norm(self, node: fx.Node, flows: Mapping[fx.Node, _Flow | None], root: nn.Module) -> _Flow | None:
+        """A call such as ``F.layer_norm(x, (8,), self.weight, self.bias)``, by the rule of the layer."""
+        flow = flows.get(node.args[0] if node.args else node.kwargs.get("input"))  # type: ignore[arg-type]
+        if flow is None:
+            return None
+        given = [tensor_at(root, str(entry.target)) for entry in node.all_input_nodes if entry.op == "get_attr"]
+        layer = stands_for(node, lambda path: tensor_at(root, path), self._sizes[self._root(flow.group)] or 1)
+        found = None if layer is None else self._norm(layer, flow)
+        if found is None or self._root(flow.group) == FIXED:
+            self._hold(*given)
+        self._normed.update(map(id, given))
+        return found
 
     def _over_all(self, module: Any) -> bool:
         """Whether a norm is over channels and all places: ``LayerNorm([C, H, W])``."""
@@ -345,31 +366,6 @@ def _defaults(module: nn.Module) -> dict[str, Any]:
     return {p.name: p.default for p in found if p.default is not p.empty}
 
 
-def _at(module: nn.Module, path: str) -> nn.Module | None:
-    for part in path.split("."):
-        child = module._modules.get(part)
-        if child is None:
-            return None
-        module = child
-    return module
-
-
-def _tensor_at(module: nn.Module, path: str) -> Tensor | None:
-    parent, _, name = path.rpartition(".")
-    owner = _at(module, parent) if parent else module
-    found = getattr(owner, name, None)
-    return found if isinstance(found, Tensor) else None
-
-
-def _matrix(layer: nn.Module | None) -> bool:
-    return layer is not None and (isinstance(layer, nn.Linear) or type(layer).__name__ == "Conv1D")
-
-
-def _changed(module: nn.Module) -> bool:
-    """Whether its weight is computed from others, as by weight normalisation."""
-    return hasattr(module, "parametrizations") or ("weight" not in module._parameters and hasattr(module, "weight_g"))
-
-
 def _flattens(name: str, node: fx.Node) -> bool:
     """Whether an operation keeps the samples and flattens all else into one row."""
     if name == "flatten":
@@ -386,7 +382,3 @@ def _mean(flow: _Flow, node: fx.Node) -> _Flow | None:
     if flow.dim == 1 and flow.block == 1 and dims in ({2, 3}, {-1, -2}, {2}, {-1}):
         return _Flow(flow.group, 1 if keep else -1)
     return flow if flow.dim == -1 and dims == {1} else None
-
-
-def _first_line(fault: BaseException) -> str:
-    return (str(fault).splitlines() or [type(fault).__name__])[0][:80]
