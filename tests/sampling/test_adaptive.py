@@ -190,10 +190,13 @@ def test_stated_errors_cover_the_interpolated_cells_and_no_run_stops_by_luck(nam
 
 
 def test_noise_of_one_part_in_a_hundred_has_a_stated_error_of_about_that():
-    """Its standard deviation is half a per cent of the range; of the interpolation, which is noisy too, 0.6 %."""
+    """Its standard deviation is half a per cent of the range; of the interpolation, which is noisy too, 0.6 %.
+
+    The stated error is to cover 19 cells of 20, and 70 points do not tell that quantile of noise well.
+    """
     found, _ = run(kept()["white noise of 1 %"][0], square(tolerance=0.02, scale="linear", clip=None))
     stated = found["loss_uncertainty"].values
-    assert 0.008 < np.median(stated[stated > 0]) < 0.02
+    assert 0.008 < np.median(stated[stated > 0]) < 0.025
 
 
 def test_what_is_said_was_checked_on_cells_drawn_at_random_and_can_be_found_again():
@@ -503,9 +506,38 @@ def test_stated_errors_cover_on_fields_that_nothing_was_tuned_on():
         within = np.mean(true <= 0.02)
         print(f"{name:16} {points:5} points, {within:.3f} within 2 %, covered {covered:.3f}, stated / true {ratio:.1f}")
     covers = sorted(covered for _, _, covered, _ in found.values())
-    # Nine, with 0.87 for the kinks, until the factor knew how errors grow with a hole; a factor chosen to have the 0.2 %
-    # of the cells that "noisy" lacks would be tuned on this field.
-    assert covers[2] >= 0.95  # eight of ten
-    assert covers[1] >= 0.94  # heavy-tailed noise: 0.948, which the docs state
+    assert (
+        covers[1] >= 0.95
+    )  # nine of ten; heavy-tailed noise had 0.948 while errors in smaller holes were believed smaller
     assert covers[0] >= 0.88  # the kinks of "hinges": 0.89, which the docs state
     assert all(np.mean(true <= 0.02) >= 0.97 for _, true, _, _ in found.values())
+
+
+SMALL = np.meshgrid(np.linspace(-1, 1, 31), np.linspace(-1, 1, 31), indexing="ij")
+BASES = {
+    "bowl": lambda x, y: (x**2 + y**2) / 2,
+    "valley": lambda x, y: (x + 0.4 * y) ** 2 / 2,
+    "saddle": lambda x, y: (x**2 - y**2 + x / 2) / 3,
+    "flat": lambda x, y: x / 2,
+}
+NOISES = {
+    "normal": lambda random: random.normal(size=(31, 31)),
+    "uniform": lambda random: random.uniform(-1, 1, (31, 31)) * np.sqrt(3),
+    "heavy tails": lambda random: random.standard_t(3, (31, 31)) / np.sqrt(3),
+}
+
+
+def test_stated_errors_cover_the_cells_of_noisy_surfaces_that_are_not_evaluated_whole():
+    sampler = la.Adaptive(x=(-1, 1, 31), y=(-1, 1, 31), tolerance=0.02, scale="linear", clip=None)
+    covers, ratios = [], []
+    for seed, (base, noise) in enumerate((base, noise) for base in BASES for noise in NOISES):
+        truth = BASES[base](*SMALL) + 0.005 * NOISES[noise](np.random.default_rng([seed, 2900]))
+        points, _, covered, ratio = judged(truth, sampler)
+        print(f"{base:6} {noise:12} {points:4} points, covered {covered:.3f}, stated / true {ratio:.1f}")
+        if points < truth.size:
+            covers.append(covered)
+            ratios.append(ratio)
+    assert len(covers) >= 10
+    assert np.mean(np.array(covers) >= 0.95) >= 0.9
+    assert min(covers) >= 0.93
+    assert np.median(ratios) <= 3.9

@@ -44,3 +44,8 @@ def test_the_smoother_a_surface_the_smaller_the_factor_and_no_roughness_raises_i
 def test_the_growth_of_errors_is_the_power_of_the_hole(power, told):
     sizes = np.stack([np.full(100, 0.2), np.full(100, 0.7)])
     assert factor.growth_far(NEEDED * sizes**power, sizes, AREA) == pytest.approx(told, abs=1e-6)
+
+
+@pytest.mark.parametrize(("power", "told"), [(0.0, 0.0), (2 / 3, 0.0), (0.75, 0.25), (1.0, 1.0), (2.4, 1.0)])
+def test_only_errors_that_grow_as_those_of_a_surface_are_believed_to_fall_in_smaller_holes(power, told):
+    assert factor.falls(power) == pytest.approx(told)

@@ -10,7 +10,9 @@ drawn at random instead, κ is known better:
 
 with φ what the points drawn at random typically needed, ψ what all did, β the growth of errors with a hole that the
 formula takes, and γ the growth up to far larger holes, without the bound of β: smooth surfaces exceed it, and the
-errors in their smaller holes are smaller still. The 1.45 allows for what is not known: over 428 runs on known surfaces
+errors in their smaller holes are smaller still. Errors that grow with far larger holes no faster than beside a kink are
+those of noise, which a smaller hole does not shrink: neither the β found by chance nor γ - β is believed then
+(:func:`falls`). The 1.45 allows for what is not known: over 428 runs on known surfaces
 the κ that would have covered 95 % of the cells differed from such a formula by a factor of 1.4 (one standard
 deviation).
 """
@@ -19,7 +21,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["calibrated", "growth_far", "quantile", "typical"]
+__all__ = ["calibrated", "falls", "growth_far", "quantile", "typical"]
 
 CAREFUL = 1.45
 """κ is multiplied by it, so that 95 % of the cells are covered on nearly nine surfaces in ten."""
@@ -35,6 +37,9 @@ LEAST = 0.4
 
 SMOOTHEST = 2.5
 """The largest γ."""
+
+KINK, SMOOTH = 2 / 3, 1.0
+"""γ beside a kink, where errors grow as h (the size of a hole grows as h^1.5), and where they grow as that size."""
 
 ROUNDING = 1e-9
 
@@ -60,6 +65,26 @@ def calibrated(needed: np.ndarray, area: np.ndarray, drawn: np.ndarray, smooth: 
     ratio = (typical(needed[drawn], np.ones(count)) + ROUNDING) / (typical(needed, area) + ROUNDING)
     told = max(ratio, LEAST) ** (count / (count + FEW_DRAWN))
     return float(CAREFUL * quantile(needed, area, share) * told * np.exp(-SMALLER * max(smooth, 0.0)))
+
+
+def falls(far: float) -> float:
+    """How far it is believed that errors are smaller in smaller holes.
+
+    Held-out points leave only larger holes than those in which the cells lie. Where the errors grow fast, up to far
+    larger ones, the surface is smooth and they fall towards smaller ones as well. Noise has the same error everywhere;
+    that it seems to grow a little with the hole is chance, and a spline that reaches farther.
+
+    Args:
+        far: γ.
+
+    Returns:
+        0 up to the growth beside a kink, 1 where errors grow as fast as the hole, in proportion between.
+
+    Example:
+        >>> [round(falls(far), 6) for far in (0.3, 0.75, 1.6)]
+        [0.0, 0.25, 1.0]
+    """
+    return float(np.clip((far - KINK) / (SMOOTH - KINK), 0.0, 1.0))
 
 
 def growth_far(wrong: np.ndarray, holes: np.ndarray, area: np.ndarray) -> float:

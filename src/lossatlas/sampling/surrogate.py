@@ -8,7 +8,8 @@ its clip, so that cells beside the clip are judged too. The error stated for ano
 
 with P(x) the size of the hole that x lies in (:mod:`lossatlas.sampling.holes`), P_j the size of the hole that holding
 out point j leaves, and j the nearest evaluated cells. β comes from holding out every point with its neighbours: it says
-how the errors grow with a hole, and is small for noise, which does not decrease near a point. κ is a high quantile λ
+how the errors grow with a hole. Noise does not decrease near a point: at the end of a run β is taken for 0 where the
+growth up to far larger holes is no more than noise may have. κ is a high quantile λ
 (``COVERED``) of what the same formula, applied to every held-out cell, would have needed. Both λ and the weights count
 a point by the number of cells without a value around it: points that crowd along a cliff say nothing about the plain
 beyond it, where most cells are.
@@ -30,7 +31,7 @@ import numpy as np
 from lossatlas.field.stated import BEYOND, LEFT_ABOVE
 from lossatlas.oneline import one_line
 from lossatlas.sampling import holes
-from lossatlas.sampling.factor import calibrated, growth_far, quantile
+from lossatlas.sampling.factor import calibrated, falls, growth_far, quantile
 from lossatlas.sampling.scale import FLOOR, NEIGHBOURS, Scale
 from lossatlas.sampling.spline import Guess, Spline, farthest
 
@@ -350,7 +351,10 @@ def _formula(cells: np.ndarray, fitted: _Fitted, reach: float, *, far: bool) -> 
     if not near.area.any():
         return _Formula(np.zeros(len(cells)), near.distances[:, 0], np.zeros(len(wrong)), near.area, 0.0)
     grows = _growth(fitted, near.own_others, wrong, near.left, near.area)
-    smooth = _growth_far(fitted, near.own_others, wrong, near.left, near.area) - grows if far else 0.0
+    growing = _growth_far(fitted, near.own_others, wrong, near.left, near.area) if far else None
+    believed = 1.0 if growing is None else falls(growing)
+    smooth = 0.0 if growing is None else believed * (growing - grows)
+    grows *= believed
     here, left = near.held(reach, grows)
     scale = Scale(wrong / np.maximum(left, ROUNDING), near.area)
     needed = wrong / (scale.around(near.own_distances[:, 1:], near.own_others[:, 1:]) * left + ROUNDING)
@@ -373,11 +377,13 @@ def _growth(fitted: _Fitted, own: np.ndarray, wrong: np.ndarray, left: np.ndarra
     return float(np.clip(SLOWER * rise / np.average(np.log(left_together / left)[usable], weights=weights), 0.0, GROWS))
 
 
-def _growth_far(fitted: _Fitted, own: np.ndarray, wrong: np.ndarray, left: np.ndarray, area: np.ndarray) -> float:
-    """γ: the same to far larger holes; 0 where there are too few points."""
+def _growth_far(
+    fitted: _Fitted, own: np.ndarray, wrong: np.ndarray, left: np.ndarray, area: np.ndarray
+) -> float | None:
+    """γ: the same to far larger holes; None where there are too few points."""
     k = min(FAR_TOGETHER, own.shape[1] - fewest(fitted.points.shape[1]))
     if k <= TOGETHER:
-        return 0.0
+        return None
     wrong_together = fitted.wrong(fitted.guess.left_out(own[:, :k])[:, 0])
     left_together = holes.sizes(fitted.points, fitted.points, own[:, k : k + AROUND])
     return growth_far(np.stack([wrong, wrong_together]), np.stack([left, left_together]), area)
