@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import lossatlas as la
 from lossatlas.atlas import sheets
 from lossatlas.atlas.shelf import Shelf
 from lossatlas.errors import SpecError
@@ -37,3 +38,19 @@ def test_a_folder_of_numbers_has_a_card_a_sheet_and_its_pictures(tmp_path):
     assert b"of each layer" in sheets.picture(entry, 1)[0] and b"of each layer" not in sheets.picture(entry, 0)[0]
     with pytest.raises(SpecError, match="picture=2: .* has 2"):
         sheets.picture(entry, 2)
+
+
+def test_brackets_are_explained_where_there_are_several_seeds_and_as_what_they_are(tmp_path):
+    objective = la.Function(lambda p: float((p["w"] ** 2).sum()), {"w": np.array([[1.0, 2.0, 3.0]])}, layout="first")
+    for name, number in (("one", 0), ("two", 1)):
+        plane = la.Plane.random(objective, seed=number)
+        la.sample(objective, plane, la.Grid(x=(-1, 1, 5), y=(-1, 1, 5)), run=tmp_path / "single" / name)
+        la.seeds(objective, la.Grid(x=(-1, 1, 5), y=(-1, 1, 5)), range(3), run=tmp_path / "several" / name)
+    single = sheets.compared(Shelf([tmp_path / "single"]).entries())
+    assert not any("bracket" in words for words in single["words"])
+    assert not any("(" in cell for row in single["tables"][0]["rows"] for cell in list(row.values())[1:])
+    several = sheets.compared([one for one in Shelf([tmp_path / "several"]).entries() if one.kind == "seeds"])
+    assert several["words"][-1] == (
+        "In brackets, where there are several direction seeds: of losses, the range over them; of ruggedness, "
+        "Student's 95 % interval of the mean over them."
+    )

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lossatlas import SpecError
-from lossatlas.field.ruggedness import MEASURES, PROVES, Ruggedness, over_seeds, ruggedness
+from lossatlas.field.ruggedness import MEASURES, PROVES, Ruggedness, Spread, over_seeds, ruggedness
 from lossatlas.results.landscape import About, Axis, build
 
 
@@ -145,6 +145,15 @@ def test_seeds_give_an_interval_by_student():
     assert found["descent"].high == pytest.approx(high)
     with pytest.raises(SpecError, match="landscapes is empty"):
         over_seeds([])
+
+
+def test_an_interval_is_over_the_seeds_that_have_a_value():
+    spread = {"values": (0.1, -1.0, 0.3, np.nan), "mean": 0.2, "low": 0.0, "high": 1.0}
+    assert Spread(measure="descent", **spread).words == "20 % (0 % to 100 %, over 2 of 4 seeds)"
+    spread |= {"values": (0.2, np.nan), "low": np.nan, "high": np.nan}
+    assert Spread(measure="descent", **spread).words == "20 % (over 1 of 2 seeds)"
+    spread["values"] = (0.2,)
+    assert Spread(measure="descent", **spread).words == "20 %"
 
 
 def test_a_slice_beside_the_centre_has_none():

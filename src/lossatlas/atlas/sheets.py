@@ -160,7 +160,9 @@ def compared(entries: Sequence[Entry]) -> dict[str, Any]:
     if all(rugged.values()):
         rows += [{"measure": what, **{name: rugged[name][key] for name in sides}} for key, what in MEASURES.items()]
     words = [*_verdicts(sides)]
-    words.append("In brackets: Student's 95 % interval of the mean over direction seeds, where there are several.")
+    if any(len(runs) > 1 for runs in sides.values()):
+        student = "; of ruggedness, Student's 95 % interval of the mean over them" if all(rugged.values()) else ""
+        words.append(f"In brackets, where there are several direction seeds: of losses, the range over them{student}.")
     return _told("Measures", words, [("measures", rows)], 0)
 
 

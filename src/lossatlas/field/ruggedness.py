@@ -21,7 +21,7 @@ from lossatlas.field.basins import merge_tree
 from lossatlas.field.inequality import check_straight, evaluated, spacing
 from lossatlas.field.rounding import rounding
 from lossatlas.figure.words import number, percent
-from lossatlas.oneline import one_line
+from lossatlas.oneline import number_of, one_line
 from lossatlas.results.landscape import axis_names, cut_at
 
 __all__ = ["MEASURES", "Ruggedness", "Spread", "over_seeds", "rugged_cells", "ruggedness"]
@@ -293,7 +293,7 @@ class Spread:
         measure: its name, one of :data:`MEASURES`.
         values: one for each seed.
         mean: over the seeds that have one.
-        low: lower end of Student's 95 % interval of the mean; NaN with a single seed.
+        low: lower end of Student's 95 % interval of that mean; NaN where a single seed has a value.
         high: its upper end.
     """
 
@@ -307,13 +307,15 @@ class Spread:
 
     @property
     def words(self) -> str:
-        """Mean and interval."""
+        """Mean and interval, and over how many seeds, if not all have a value."""
         written = percent if self.measure in ("descent", "behind") else lambda value: number(value, 2)
         if math.isnan(self.mean):
             return "not known"
-        if math.isnan(self.low):
-            return written(self.mean)
-        return f"{written(self.mean)} ({written(self.low)} to {written(self.high)})"
+        known = sum(value >= 0 for value in self.values)
+        over = f"over {known} of {number_of(len(self.values), 'seed')}" if known < len(self.values) else ""
+        within = "" if math.isnan(self.low) else f"{written(self.low)} to {written(self.high)}"
+        inside = ", ".join(filter(None, [within, over]))
+        return f"{written(self.mean)} ({inside})" if inside else written(self.mean)
 
 
 def over_seeds(landscapes: Sequence[xr.Dataset], value: str = "loss") -> dict[str, Spread]:
