@@ -270,6 +270,8 @@ def table(results: list[dict[str, Any]]) -> str:
             each = ", ".join(f"{one['seconds']:.3g}" for one in runs)
             count = f"{runs[0]['points']} of {runs[0]['of']}"
             notes = [runs[0].get("plan", ""), WRONG.get(way, "")]
+            if way == "lossatlas" and "environment" in found:  # rows may have been measured on several machines
+                notes.append("{date}, {processor}".format(**found["environment"]))
             notes += (
                 [f"{runs[0]['not finite']} of {runs[0]['of']} cells not finite"] if runs[0].get("not finite") else []
             )
