@@ -506,9 +506,8 @@ def test_stated_errors_cover_on_fields_that_nothing_was_tuned_on():
         within = np.mean(true <= 0.02)
         print(f"{name:16} {points:5} points, {within:.3f} within 2 %, covered {covered:.3f}, stated / true {ratio:.1f}")
     covers = sorted(covered for _, _, covered, _ in found.values())
-    assert (
-        covers[1] >= 0.95
-    )  # nine of ten; heavy-tailed noise had 0.948 while errors in smaller holes were believed smaller
+    # Nine of ten: heavy-tailed noise had 0.948 while its errors were believed to be smaller in smaller holes.
+    assert covers[1] >= 0.95
     assert covers[0] >= 0.88  # the kinks of "hinges": 0.89, which the docs state
     assert all(np.mean(true <= 0.02) >= 0.97 for _, true, _, _ in found.values())
 
