@@ -166,7 +166,7 @@ def test_info_draws_no_conclusion_from_points_without_neighbours(here):
     bowl["loss"][1::2] = np.nan
     bowl.to_netcdf("few.nc")
     assert "proves: This slice proves nothing" in run("info", "bowl").output
-    assert "proves: nothing yet" in run("info", "few.nc").output
+    assert "proves: nothing: too few neighbouring points are known" in run("info", "few.nc").output
     assert "ruggedness: " not in run("info", "few.nc").output
 
 

@@ -335,7 +335,7 @@ def _nothing(landscape: Any) -> str:
         return "nothing yet: too few neighbouring points are known"
     if structured(landscape, "sampling").get("kind") == "subset":
         return "nothing: its values are estimates from a part of the samples"
-    return "nothing: too few neighbouring points were evaluated"
+    return "nothing: too few neighbouring points are known"
 
 
 def _shape(landscape: Any) -> dict[str, Any]:
