@@ -47,7 +47,7 @@ def runs(address: str) -> list[dict[str, Any]]:
         return found
 
 
-def until(what: Any, seconds: float = 120.0) -> Any:
+def until(what: Any, seconds: float = 400.0) -> Any:
     ends = time.monotonic() + seconds
     while not (found := what()):
         assert time.monotonic() < ends
