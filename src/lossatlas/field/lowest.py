@@ -97,10 +97,10 @@ def lowest(landscape: xr.Dataset, value: str = "loss") -> Lowest | None:
     at = {name: float(axis[i]) for name, axis, i in zip(names, coordinates, index, strict=True)}
     least = float(values[index])
     along = bent(landscape)
-    off, words = _errors(landscape, value, names)
     centre, beside = _around_centre(landscape, value, values, known, coordinates)
     if centre is None:
         return Lowest(value=least, at=at, centre=None, below_centre=False, centre_is_minimum=None, along=along)
+    off, words = _errors(landscape, value, names)
     surely = values + off  # no higher than this
     own = float(off[tuple(int(np.argmin(np.abs(axis))) for axis in coordinates)])
     return Lowest(

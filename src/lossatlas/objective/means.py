@@ -78,9 +78,8 @@ def _check_reduction(objective: Objective) -> None:
             f"loss {name} takes the samples of a batch together (contrastive? Dice?): what is measured is a mean over "
             "batches, which depends on how the data are cut into batches",
         )
-    elif found & {"neither", "sum"} and not _sized(
-        objective
-    ):  # a sum in some batches alone has a divisor, such as the number of objects
+    # A sum in some batches alone has a divisor, such as the number of objects.
+    elif found & {"neither", "sum"} and not _sized(objective):
         warn(
             f"loss {name} is not a mean over samples (class weights? ignored targets?): its value depends on how the "
             "data are cut into batches. Instead use torch.nn.CrossEntropyLoss(weight=..., ignore_index=...), which "

@@ -68,9 +68,10 @@ class Anchoring:
         if first is None:
             return self._anchors(*self._seen(self.objective, cells), len(cells))
         at, rows = self._seen(taken(self.objective, first), cells, first)
-        there, rest = self._seen(taken(self.objective, self._others(first)), at, first, rest=True)
+        others = self._others(first)
+        there, rest = self._seen(taken(self.objective, others), at, first, rest=True)
         table = np.empty((len(there), self.objective.samples, rows.shape[2]))
-        table[:, first], table[:, self._others(first)] = rows[np.isin(at, there)], rest
+        table[:, first], table[:, others] = rows[np.isin(at, there)], rest
         return self._anchors(there, table, len(cells))
 
     def part(self, cells: np.ndarray, first: np.ndarray, tolerance: float) -> Anchors:

@@ -52,9 +52,9 @@ class Subset:
 
     All samples are evaluated at some anchors (37 in a plane), a fixed subset everywhere, which has the means of all at
     the anchors. How far the correction may be off between anchors is known from subsets chosen without some of them.
-    Where there are thousands of samples, all of them are evaluated at nine anchors, and at the others only as many as
-    are needed for half of the tolerance. The Landscape gets ``loss_uncertainty``, the stated error of every cell as a
-    share of the shown range.
+    Where there are thousands of samples, a part of them is evaluated at every anchor, and all at as many anchors as are
+    needed to know the means to half of the tolerance. The Landscape gets ``loss_uncertainty``, the stated error of
+    every cell as a share of the shown range.
 
     Attributes:
         size: samples in the subset; "auto" takes the smallest whose held-out errors are within the tolerance, and all
