@@ -13,7 +13,7 @@ from tests.atlas.conftest import Serve
 from tests.atlas.test_server import runs
 
 from lossatlas.atlas import rugged
-from lossatlas.atlas.shelf import Entry
+from lossatlas.atlas.shelf import Entry, Shelf
 from lossatlas.results.landscape import About, Axis, build, save
 
 AXES = {"x": Axis(coordinates=np.arange(-2.0, 3.0), length=1.0)}
@@ -69,6 +69,29 @@ def test_the_list_waits_for_no_ruggedness_and_each_is_found_once(
     for name in ("runs/a.nc", "runs/b.nc"):
         until(address, name, 0.5)
     assert sorted(looked) == ["runs/a.nc", "runs/b.nc"]
+
+
+def test_at_its_end_the_server_waits_for_what_it_computes_and_for_nothing_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release, looked, begun = threading.Event(), [], threading.Event()
+
+    def slow(entry: Entry) -> float:
+        begun.set()
+        release.wait(60)
+        looked.append(entry.name)
+        return 0.5
+
+    monkeypatch.setattr(rugged, "_descent", slow)
+    for name in ("a", "b", "c"):
+        put(tmp_path / "runs" / f"{name}.nc", FALLS)
+    shelf, found = Shelf([tmp_path / "runs"]), rugged.Rugged()
+    for entry in shelf.entries():
+        found.card(entry, shelf.card(entry))
+    assert begun.wait(60)
+    threading.Timer(0.2, release.set).start()
+    found.end()
+    assert looked == ["runs/a.nc"]
 
 
 def test_a_result_without_any_has_none(serve: Serve, tmp_path: Path) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import queue
-import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import xarray as xr
@@ -46,10 +45,10 @@ class Rugged:
 
     def __init__(self) -> None:
         self._found: dict[str, tuple[str, float]] = {}
-        self._waiting: queue.SimpleQueue[tuple[Entry, str]] = queue.SimpleQueue()
         self._asked: dict[str, str] = {}
-        self._begun = threading.Lock()
-        self._thread: threading.Thread | None = None
+        # Its thread is waited for when the program ends. A daemon thread would stop where it is, and if it was reading
+        # a file it would keep HDF5's lock, for which the end of the program waits.
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ruggedness")
 
     def card(self, entry: Entry, card: dict[str, Any]) -> dict[str, Any]:
         """The card of an entry, with its ruggedness if that is known; if not, it is computed next.
@@ -67,20 +66,15 @@ class Rugged:
             return card if math.isnan(found[1]) else {**card, "ruggedness": found[1]}
         if entry.kind in _KINDS and card.get("finished") and self._asked.get(entry.id) != version:
             self._asked[entry.id] = version
-            self._waiting.put((entry, version))
-            self._begin()
+            self._worker.submit(self._find, entry, version)
         return card
 
-    def _begin(self) -> None:
-        with self._begun:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="ruggedness", daemon=True)
-                self._thread.start()
+    def end(self) -> None:
+        """Finish what is being computed, and nothing that waits for its turn."""
+        self._worker.shutdown(cancel_futures=True)
 
-    def _work(self) -> None:
-        while True:
-            entry, version = self._waiting.get()
-            self._found[entry.id] = (version, _descent(entry))
+    def _find(self, entry: Entry, version: str) -> None:
+        self._found[entry.id] = (version, _descent(entry))
 
 
 def _descent(entry: Entry) -> float:

@@ -162,7 +162,7 @@ def application(shelf: Shelf, token: str, *, every: float = 0.5) -> Any:
         Route("/api/figure", functools.partial(_figure, desk), methods=["POST"]),
     ]
     made = Starlette(routes=routes, exception_handlers={SpecError: bad})
-    made.state.watch = desk.watch
+    made.state.watch, made.state.rugged = desk.watch, desk.rugged
     return Guard(made, token)
 
 

@@ -136,8 +136,11 @@ def listen(shelf: Any, port: int, *, show: bool, run: str = "", words: str = "")
     hangup = getattr(signal, "SIGHUP", None)  # uvicorn handles only INT and TERM
     if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:
         signal.signal(hangup, ended)
-    with contextlib.suppress(KeyboardInterrupt):  # it has ended in good order
-        server.run(sockets=[listening])
+    try:
+        with contextlib.suppress(KeyboardInterrupt):  # it has ended in good order
+            server.run(sockets=[listening])
+    finally:
+        app.app.state.rugged.end()
 
 
 def _bound(port: int) -> socket.socket:
