@@ -473,3 +473,28 @@ def test_a_sum_over_the_number_of_objects_is_not_called_a_sum_over_samples():
     objective = la.Objective(torch.nn.Linear(4, 3), (x, y), focal, batch_size=6)
     with pytest.warns(UserWarning, match="not a mean over samples"):
         la.trace(objective, probes=2)
+
+
+def explained(outputs, targets):
+    """One minus R²: divided by a variance of the batch, which one sample does not have."""
+    return (outputs - targets).square().sum() / (targets - targets.mean(0)).square().sum()
+
+
+def known_alone(outputs, targets):
+    """A mean over the targets there are; a sample without one has none."""
+    return (outputs - targets)[~targets.isnan()].square().mean()
+
+
+@pytest.mark.parametrize(("loss", "batch"), [(explained, 3), (explained, 2), (known_alone, 3)])
+def test_a_loss_without_a_value_for_a_part_of_a_batch_is_no_mean_over_samples(loss, batch):
+    x = rows(12)[0]
+    y = x[:, :1].sin() + 0.1
+    if loss is known_alone:
+        y[torch.arange(12) % batch == 0] = torch.nan  # the first of each batch
+        y[-1] = torch.nan
+    model = linear(1)
+    whole = float(loss(model(x), y).detach())
+    objective = la.Objective(model, (x, y), loss, batch_size=batch)
+    with pytest.warns(UserWarning, match="not a mean over samples"):
+        la.trace(objective, probes=2)
+    assert abs(objective()["loss"] - whole) > 1e-3 * whole  # so that the warning is needed

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset, WeightedRandomSampler
 
 import lossatlas as la
 from lossatlas import SpecError
@@ -59,6 +59,20 @@ def test_streamed_augmentation_is_named_and_kept_augmentation_noted():
     assert probe(kept).notes == (
         "the data source has augmentation that differs at each pass; its first pass was kept and is used at every point",
     )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"shuffle": True, "drop_last": True},
+        {"sampler": WeightedRandomSampler([1.0] * 40, 40, generator=torch.Generator().manual_seed(0))},
+    ],
+    ids=["drop_last", "sampler"],
+)
+def test_other_samples_at_each_pass_are_not_called_augmentation(options):
+    loader = DataLoader(TensorDataset(*data()), batch_size=7, **options)
+    (note,) = probe(la.Objective(plain(), loader, loss=F.cross_entropy)).notes
+    assert note.startswith("the data source has another choice of samples at each pass (drop_last? sampling?)")
 
 
 def test_data_order_and_batchnorm_in_training_mode_are_named():

@@ -7,6 +7,7 @@ a different output: a module is not to blame for its input.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -172,5 +173,9 @@ def data_difference(objective: Objective) -> str | None:
     with objective.batches.reading(0):
         if fingerprint(next(iter(objective.batches.source))) == again:
             return None
-    passes = [sorted(row for rows in objective.batches.sample_fingerprints(seed) for row in rows) for seed in (0, 1)]
-    return "a different data order at each pass" if passes[0] == passes[1] else "augmentation that differs at each pass"
+    passes = [Counter(row for rows in objective.batches.sample_fingerprints(seed) for row in rows) for seed in (0, 1)]
+    if passes[0] == passes[1]:
+        return "a different data order at each pass"
+    if passes[0].keys() & passes[1].keys():
+        return "another choice of samples at each pass (drop_last? sampling?), or augmentation of some of them"
+    return "augmentation that differs at each pass"

@@ -205,8 +205,10 @@ def _by_parts(loss: reduction.Measure, outputs: Any, targets: Any, value: Tensor
         eps = torch.finfo(value.dtype).eps
     except Exception:  # a user's loss that takes only whole batches
         return "unknown"
-    if not all(map(math.isfinite, (whole, a, b))):
+    if not math.isfinite(whole):
         return "unknown"
+    if not (math.isfinite(a) and math.isfinite(b)):
+        return "neither"  # what has a mean as a whole and none in parts counts something else, such as labels there are
     tolerance = 200 * eps * max(abs(whole), abs(a), abs(b))
     if abs(whole - (cut * a + (size - cut) * b) / size) <= tolerance:
         return "mean"
