@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from lossatlas.sampling.spline import cubes
+
 __all__ = ["BATCH", "ROUNDING", "sizes"]
 
 ROUNDING = 1e-9
@@ -38,24 +40,24 @@ def sizes(places: np.ndarray, points: np.ndarray, nearest: np.ndarray) -> np.nda
         >>> bool(found[1] < found[0] < found[2])
         True
     """
-    parts = range(0, len(places), BATCH)
-    return np.concatenate([_sizes(places[i : i + BATCH], points, nearest[i : i + BATCH]) for i in parts])
+    parts, between = range(0, len(places), BATCH), cubes(points, points)
+    return np.concatenate([_sizes(places[i : i + BATCH], points, nearest[i : i + BATCH], between) for i in parts])
 
 
-def _sizes(places: np.ndarray, points: np.ndarray, nearest: np.ndarray) -> np.ndarray:
+def _sizes(places: np.ndarray, points: np.ndarray, nearest: np.ndarray, between: np.ndarray) -> np.ndarray:
+    """The same for some places, where ``between`` are the third powers of the distances between all points."""
     (count, k), terms = nearest.shape, 1 + points.shape[1]
     away = points[nearest] - places[:, None]
     distances = np.sqrt((away**2).sum(axis=-1))
     unit = np.maximum(distances.mean(axis=1), np.finfo(float).tiny)
     away, distances = away / unit[:, None, None], distances / unit[:, None]
-    between = np.sqrt(((away[:, :, None] - away[:, None]) ** 2).sum(axis=-1))
     system = np.zeros((count, k + terms, k + terms))
-    system[:, :k, :k] = between**3
+    system[:, :k, :k] = between[nearest[:, :, None], nearest[:, None]] / (unit**3)[:, None, None]
     system[:, :k, k] = system[:, k, :k] = 1.0
     system[:, :k, k + 1 :] = away
     system[:, k + 1 :, :k] = away.transpose(0, 2, 1)
     system[:, range(k, k + terms), range(k, k + terms)] = -ROUNDING  # neighbours on one line have no slope across it
     row = np.zeros((count, k + terms))
-    row[:, :k], row[:, k] = distances**3, 1.0
+    row[:, :k], row[:, k] = distances * distances * distances, 1.0
     solved = np.linalg.solve(system, row[..., None])[..., 0]
     return np.asarray(np.sqrt(np.abs((solved * row).sum(axis=1))) * unit**1.5)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-__all__ = ["Guess", "Spline", "farthest"]
+__all__ = ["Guess", "Spline", "cubes", "farthest"]
 
 DECADES = 300.0
 
@@ -35,7 +35,7 @@ class Spline:
         self._terms = _terms(points)
         tail, count = self._tail(points), len(points)
         system = np.zeros((count + tail.shape[1],) * 2)
-        system[:count, :count] = _cubes(points, points)
+        system[:count, :count] = cubes(points, points)
         system[:count, count:], system[count:, :count] = tail, tail.T
         inverse = scipy.linalg.inv(system, check_finite=False)
         self._columns, self._inverse = inverse[:, :count], inverse[:count, :count]
@@ -75,7 +75,7 @@ class Spline:
         """The spline at some cells, float64 [cells]."""
         count = len(self.points)
         parts = np.array_split(cells, max(1, len(cells) * count // 4_000_000))
-        rows = (_cubes(part, self.points) @ coefficients[:count] for part in parts)
+        rows = (cubes(part, self.points) @ coefficients[:count] for part in parts)
         return np.asarray(np.concatenate(list(rows)) + self._tail(cells) @ coefficients[count:])
 
     def guesses(self, values: np.ndarray) -> Iterator[Guess]:
@@ -107,14 +107,10 @@ class Guess:
         self._coefficients, residuals = spline.coefficients(heights)
         self.held_out = self._valued(heights - residuals, values)
 
-    def at(self, cells: np.ndarray) -> np.ndarray:
-        """The values at some cells, within the range that was seen, float64 [cells]."""
-        low, high = self._bounds
-        return np.asarray(np.clip(self.unbounded(cells), low, high))
-
-    def unbounded(self, cells: np.ndarray) -> np.ndarray:
-        """The values at some cells, even beyond the range that was seen, float64 [cells]."""
-        return np.asarray(self._back(self._spline.at(cells, self._coefficients)))
+    def at(self, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The values at some cells within the range that was seen, and even beyond it, float64 [cells] each."""
+        unbounded = np.asarray(self._back(self._spline.at(cells, self._coefficients)))
+        return np.clip(unbounded, *self._bounds), unbounded
 
     def left_out(self, groups: np.ndarray) -> np.ndarray:
         """The values at the points of each group if the whole group were unknown, float64 [groups, k]."""
@@ -126,6 +122,26 @@ class Guess:
         """Values from heights; where nothing predicts one, the worst guess among all that was seen."""
         low, high = self._bounds
         return np.where(np.isnan(heights), farthest(values, self._bounds), np.clip(self._back(heights), low, high))
+
+
+def cubes(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The third power of every distance between two sets of points.
+
+    Args:
+        a: float64 [n, axes].
+        b: float64 [m, axes].
+
+    Returns:
+        float64 [n, m].
+
+    Example:
+        >>> cubes(np.array([[0.0]]), np.array([[1.0], [-2.0]])).tolist()
+        [[1.0, 8.0]]
+    """
+    squares = np.zeros((len(a), len(b)))
+    for left, right in zip(a.T, b.T, strict=True):
+        squares += (left[:, None] - right[None]) ** 2
+    return np.asarray(squares * np.sqrt(squares))
 
 
 def farthest(values: np.ndarray, bounds: tuple[float, float]) -> np.ndarray:
@@ -164,10 +180,3 @@ def _terms(points: np.ndarray) -> tuple[tuple[int, ...], ...]:
         if np.linalg.matrix_rank(columns) == len(terms) < len(points):
             return tuple(terms)
     return ((0,) * axes,)
-
-
-def _cubes(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    squares = np.zeros((len(a), len(b)))
-    for left, right in zip(a.T, b.T, strict=True):
-        squares += (left[:, None] - right[None]) ** 2
-    return np.asarray(squares * np.sqrt(squares))

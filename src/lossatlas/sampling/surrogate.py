@@ -202,7 +202,7 @@ def estimate(
             factor = quantile(formula.needed, formula.area, COVERED)
         errors = _seen(fitted, factor * formula.bare + ROUNDING)
     errors[known] = 0.0
-    return Estimate(fitted.filled, errors, formula.distances, fitted.guess.unbounded(cells))
+    return Estimate(fitted.filled, errors, formula.distances, fitted.unbounded)
 
 
 def held_out(points: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -285,6 +285,7 @@ class _Fitted:
     values: np.ndarray
     guess: Guess
     filled: np.ndarray
+    unbounded: np.ndarray
     shown: Shown
 
     def wrong(self, guesses: np.ndarray) -> np.ndarray:
@@ -299,9 +300,9 @@ def _fitted(cells: np.ndarray, known: np.ndarray, values: np.ndarray, show: Show
         return float(np.sqrt(apart(first, guess.held_out, values, beyond=BEYOND)).mean())
 
     guess = min(spline.guesses(values), key=missed)
-    filled = guess.at(cells)
+    filled, unbounded = guess.at(cells)
     filled[known] = values
-    return _Fitted(points=spline.points, values=values, guess=guess, filled=filled, shown=show(filled))
+    return _Fitted(spline.points, values, guess, filled, unbounded, shown=show(filled))
 
 
 @dataclass(frozen=True)
