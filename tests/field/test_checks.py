@@ -53,6 +53,52 @@ def test_a_range_that_hides_the_valley_is_odd():
     assert "Is the range sensible?" in odd(check(field(needle)))
 
 
+def said(loss, question="Is the range sensible?", **options):
+    return next(finding for finding in check(field(loss), **options) if finding.question == question)
+
+
+@pytest.mark.parametrize("loss", [X[:, None] * X, 3 + X[:, None] + 0 * X, np.sin(3 * X[:, None]) * np.cos(2 * X)])
+def test_a_slope_or_a_saddle_is_not_called_flat_nor_does_it_have_a_valley(loss):
+    """Its edge is as high as its centre in the median, and still differs from it by half of all there is to see."""
+    found = said(loss)
+    assert found.verdict == "unknown"
+    assert found.words.startswith("Half of the points on the edge are no higher than the centre")
+
+
+def test_a_field_that_falls_to_its_edge_has_no_lowest_tenth_of_a_rise():
+    assert "lowest tenth" not in said(0.9 - 0.3 * (X[:, None] ** 2 + X**2)).words
+
+
+def test_where_the_zero_is_arbitrary_a_rise_is_not_measured_by_it():
+    """An energy of -76.4 that rises by 0.02 is a landscape; a positive loss that does is flat."""
+    bowl = X[:, None] ** 2 + X**2
+    assert said(-76.4 + 0.02 * bowl).verdict == "fine"
+    assert said(-76.4 + 0.0 * bowl).verdict == "odd"
+    flat = said(76.4 + 0.02 * bowl)
+    edge = np.concatenate([bowl[[0, -1]].ravel(), bowl[1:-1, [0, -1]].ravel()])
+    assert flat.verdict == "odd"
+    assert (
+        flat.words
+        == f"Half of the points on the edge differ from the centre by {number(0.02 * np.median(edge))} or less."
+    )
+
+
+def test_a_score_is_not_expected_to_be_lowest_at_the_centre():
+    found = check(field(BOWL, accuracy=1 - 0.3 * (X[:, None] ** 2 + X**2)), value="accuracy")
+    assert odd(found) == set()
+    assert not any("lower" in finding.words or "Lowest" in finding.words for finding in found)
+
+
+def test_a_floor_is_told_of_as_a_clip_is():
+    deep = 1e-16 + 1e-6 * (X[:, None] ** 2 + X**2) ** 2
+    shown = compile(field(deep)).range
+    assert shown.floored is not None
+    assert (
+        said(deep, "How much is clipped?").words
+        == f"0.2 % of the cells lie below {number(shown.floored)}, down to 10⁻¹⁶."
+    )
+
+
 def test_another_loss_at_the_centre_is_odd():
     assert odd(check(field(BOWL), expected=0.3)) == {"Is the loss at the centre the one you expect?"}
     assert odd(check(field(BOWL), expected=0.101)) == set()

@@ -97,3 +97,11 @@ def test_the_stated_error_holds_the_rounding_of_the_values():
     assert words == "float32 rounding, assumed, values rounded to 2 decimals"
     error, words = stated_error(la.landscape(x=LINE, loss=(2 + LINE**2).astype(np.float16)))
     assert words == "float16 rounding"
+
+
+@pytest.mark.parametrize("offset", [1e6, 1e9, 1.0])
+def test_what_differs_beyond_the_digits_of_float32_was_not_rounded_to_them(offset):
+    """A total loss of a million in double precision: float32 would hold one value for all."""
+    error, words = rounded(offset + 1e-9 * offset * BOWL)
+    assert not error.any()
+    assert words == ""

@@ -24,9 +24,10 @@ __all__ = ["Finding", "check"]
 
 Verdict = Literal["fine", "odd", "unknown"]
 
-_VALLEY, _FLAT, _ALIKE, _MANY_CLIPPED = 0.1, 0.02, 0.8, 0.25
-"""The height of the valley's rim, as a share of the rise to the edge; the least rise worth a picture, as a share of the
-value at the centre; the least rank correlation of two seeds; the share of clipped cells that counts as many."""
+_VALLEY, _FLAT, _SAME, _ALIKE, _MANY_CLIPPED = 0.1, 0.02, 1e-6, 0.8, 0.25
+"""The height of the valley's rim, as a share of the rise to the edge; the least change worth a picture, as a share of
+the value at the centre, and the same where values are negative; the least rank correlation of two seeds; the share of
+clipped cells that counts as many."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +150,8 @@ _TRAIN = "Train further, check that checkpoint and data belong together, or say 
 
 def _minimum(landscape: xr.Dataset, value: str) -> Finding:
     question = "Is the centre a minimum of the slice?"
+    if landscape[value].attrs.get("kind") != "loss":
+        return Finding(question=question, verdict="unknown", words="That is asked of losses only: --value loss.")
     found = lowest(landscape, value)
     if found is None or found.centre is None:
         return Finding(question=question, verdict="unknown", words="The centre is not known, or not within the range.")
@@ -175,14 +178,19 @@ def _range(landscape: xr.Dataset, value: str) -> Finding:
     centre, edge = _centre(landscape, value), _edge(values)
     if centre is None or not edge.size:
         return Finding(question=question, verdict="unknown", words="The centre or the edge of the range is unknown.")
-    rise = float(np.median(edge)) - centre
-    if abs(rise) <= _FLAT * max(abs(centre), 1e-12):
-        words = f"From the centre to the edge the {value} changes by only {number(rise)}."
+    change, rise = float(np.median(np.abs(edge - centre))), float(np.median(edge)) - centre
+    # Where values may be negative, their size depends on where the zero lies, which is arbitrary: energies, densities.
+    share = _FLAT if values[np.isfinite(values)].min() >= 0 else _SAME
+    if change <= share * abs(centre):
+        words = f"Half of the points on the edge differ from the centre by {number(change)} or less."
         return Finding(question=question, verdict="odd", words=words, advice="Look further out: choose a wider range.")
+    if rise <= 0:
+        words = "Half of the points on the edge are no higher than the centre: there is no valley to be judged by."
+        return Finding(question=question, verdict="unknown", words=words)
     inside = float(np.mean(values[np.isfinite(values)] <= centre + _VALLEY * rise))
     needed = 3.0 / values.shape[0] if values.ndim == 1 else 9.0 / values.size
     words = f"{percent(inside)} of the points lie in the lowest tenth of the rise to the edge."
-    if rise > 0 and inside < needed:
+    if inside < needed:
         return Finding(
             question=question,
             verdict="odd",
@@ -260,10 +268,14 @@ def _clipped(landscape: xr.Dataset, value: str) -> Finding:
     if not finite.size:
         return Finding(question=question, verdict="unknown", words="No value is finite.")
     shown = usual(landscape, value)
-    if shown.clipped is None:
-        return Finding(question=question, verdict="fine", words=f"Nothing is, on a {SCALES[shown.scale]}.")
-    highest = number(float(finite.max()))
-    words = f"{percent(shown.above)} of the cells lie above {number(shown.clipped)}, up to {highest}."
+    parts = []
+    if shown.clipped is not None:
+        highest = number(float(finite.max()))
+        parts.append(f"{percent(shown.above)} of the cells lie above {number(shown.clipped)}, up to {highest}.")
+    if shown.floored is not None:
+        least = number(float(finite.min()))
+        parts.append(f"{percent(shown.below)} of the cells lie below {number(shown.floored)}, down to {least}.")
+    words = " ".join(parts) or f"Nothing is, on a {SCALES[shown.scale]}."
     if shown.above > _MANY_CLIPPED:
         advice = "Narrow the range or use --scale log." if shown.scale == "linear" else "Narrow the range."
         return Finding(question=question, verdict="odd", words=words, advice=advice)

@@ -17,8 +17,8 @@ __all__ = ["rounded", "short_format"]
 _DIGITS = 6
 """Digits up to which a rounding is looked for; float32, which is assumed without one, has seven."""
 
-_OWN = 6e-8
-"""How far off the rounded values may be, relatively, since they may have been kept as float32 afterwards."""
+_OWN = {"float32": 6e-8, "float64": 1e-15}
+"""How far off the rounded values may be, relatively, by the format that they were kept in afterwards."""
 
 _USED = 0.5
 """Share of the different values that use the last digit, if values were rounded to it: nine of ten do."""
@@ -103,8 +103,10 @@ def _last(size: np.ndarray, digits: int) -> np.ndarray:
 
 def _multiples(known: np.ndarray, unit: np.ndarray | float) -> bool:
     off = np.abs(known - np.rint(known / unit) * unit)
+    with np.errstate(over="ignore"):
+        own = _OWN["float32" if np.array_equal(known, known.astype(np.float32)) else "float64"] * known
     # Where the unit is as small as the spacing of float32, everything is a multiple of it.
-    return bool(np.all((off <= _OWN * known) & (unit > 4 * _OWN * known)))
+    return bool(np.all((off <= own) & (unit > 4 * _OWN["float32"] * known)))
 
 
 def _use(known: np.ndarray, unit: np.ndarray | float) -> bool:

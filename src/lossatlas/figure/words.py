@@ -36,13 +36,13 @@ def number(value: float, digits: int = 3) -> str:
         The text.
 
     Example:
-        >>> [number(value) for value in (0.25, -52.7388, 1e10, 3.2e-7, 0.0, 1500)]
+        >>> [number(value) for value in (0.25, -52.7388, 1e10, 3.2e-7, -0.0, 1500)]
         ['0.25', '−52.7', '10¹⁰', '3.2×10⁻⁷', '0', '1500']
     """
     if not math.isfinite(value):
         return str(value)
     if value == 0 or 1e-3 <= abs(value) < 1e5:
-        rounded = float(f"{value:.{digits}g}")
+        rounded = float(f"{value:.{digits}g}") + 0.0  # which takes the sign from a negative zero
         return f"{rounded:.10g}".replace("-", "−")
     mantissa, _, exponent = f"{value:.{digits - 1}e}".partition("e")
     mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
