@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from lossatlas.draw.payload import payload
 from lossatlas.draw.view import View, compile
 from lossatlas.errors import SpecError
 from lossatlas.field.ways import MISFIT
-from lossatlas.results.landscape import Axis, Status, build
+from lossatlas.results.landscape import About, Axis, Status, build
 
 Make = Callable[..., xr.Dataset]
 
@@ -282,6 +283,52 @@ def test_a_perplexity_beside_its_loss_is_left_out_and_another_value_is_not(line:
     alone = compile(line(1 + t**2, t=t, metrics={"perplexity": np.exp(1 + t**2)}), View(value="perplexity"))
     assert alone.value == "perplexity"
     assert alone.beside == ()
+
+
+@pytest.mark.parametrize(
+    ("metrics", "drawn"),
+    [
+        ({"accuracy": 0.9, "grad_norm": 60.0}, ("accuracy",)),
+        ({"grad_norm": 60.0, "accuracy": 0.9}, ("accuracy",)),
+        ({"accuracy": 0.9, "error": 0.02}, ("accuracy", "error")),  # of one scale, however small
+        ({"accuracy": 90.0, "top5_error": 0.4}, ("accuracy",)),
+        ({"norm": 2.0, "entropy": 0.7}, ("norm", "entropy")),
+        ({"norm": 2.0, "entropy": 0.001, "test_loss": 1.0}, ("norm",)),
+        ({"a": 1.0, "b": 2.0, "c": 3.0, "d": 4.0}, ("a", "b", "c")),
+    ],
+)
+def test_a_second_axis_flattens_none_of_its_curves_and_what_is_left_out_is_named(
+    line: Make, metrics: dict[str, float], drawn: tuple[str, ...]
+) -> None:
+    t = np.linspace(-1, 1, 21)
+    scene = compile(line(1 + t**2, t=t, metrics={name: size * (1 - t**2 / 2) for name, size in metrics.items()}))
+    assert scene.beside == drawn
+    assert scene.beside_range is not None
+    assert scene.beside_range.high == max(metrics[name] for name in drawn)
+    out = [name for name in metrics if name not in (*drawn, *scene.alongside)]
+    said = f"ot drawn here: {', '.join(out)}"
+    assert (f"N{said}." in scene.caption.notes) == (f"n{said}" in scene.caption.what) == bool(out)
+    sent = payload(scene)["beside"]
+    assert tuple(sent["names"]) == drawn
+
+
+def test_curves_of_different_sizes_stay_visible_when_each_is_shown_from_its_centre() -> None:
+    t = np.linspace(-1, 1, 41)
+    axis = {"x": Axis(coordinates=t, length=1.0, label="random direction")}
+    flat, steep = (
+        build(axis, {"loss": loss}, about=About(title=title))
+        for title, loss in (("A", 0.02 + 0.5 * t**2), ("B", 1e4 + 1e6 * t**2))
+    )
+    shown = compile([flat, steep], View(minus_centre=True)).range
+    heights, (bottom, top) = shown.heights(0.5 * t**2), shown.limits
+    assert np.ptp(heights) > 0.1 * (top - bottom)
+
+
+def test_one_value_among_holes_is_not_the_value_of_every_cell(line: Make) -> None:
+    t = np.linspace(-1, 1, 21)
+    holes = compile(line(np.where(t > 0.5, np.nan, 2.0), t=t)).caption.shown
+    whole = compile(line(np.full(21, 2.0), t=t)).caption.shown
+    assert (holes, whole) == ("Loss is 2 in every cell with a value.", "Loss is 2 in every cell.")
 
 
 def test_a_metric_without_ends_is_no_score(make: Make) -> None:

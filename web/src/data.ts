@@ -136,7 +136,7 @@ export interface Content {
   limits: Record<string, [number, number]>;
   looks: Record<string, Look>;
   first: Look;
-  beside: Omit<Look, "words"> | null;
+  beside: (Omit<Look, "words"> & { names: string[] }) | null;
   reasons: Record<string, string>;
   points: boolean;
   contours: boolean;

@@ -176,8 +176,8 @@ export function Curves({ content, state, shown, change }: Omit<Cut, "blocks">) {
     const to = Math.min(Math.max(from + (at === null ? 0 : way), 0), coordinates.length - 1);
     change({ place: { x: coordinates[to]!, y: 0 }, kept: true });
   };
-  const rest = content.values.filter((value) => !same.includes(value));
-  const beside = content.beside && rest.length ? (content.beside as Shown) : null;
+  const rest = content.beside?.names ?? [];
+  const beside = rest.length ? (content.beside as Shown) : null;
   const common = { width, domain: content.limits[first.axis.name]!, mark: at, name: `${first.axis.name}: ${first.axis.label}`, point: (c: number) => !state.kept && go(c), key };
   return (
     <div class="curves" ref={box}>

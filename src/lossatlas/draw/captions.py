@@ -347,7 +347,8 @@ def shown_words(
     if blocks and not finite:
         return f"{capital(label or value)}: no cell has a finite value."
     if finite and min(a.min() for a in finite) == max(a.max() for a in finite):
-        return f"{capital(label or value)} is {number(float(finite[0].flat[0]))} in every cell."
+        which = "" if sum(map(len, finite)) == sum(block.status.size for block in blocks) else " with a value"
+        return f"{capital(label or value)} is {number(float(finite[0].flat[0]))} in every cell{which}."
     scale = SCALES[shown.scale]
     scale += f", linear below {number(shown.linear_below)}" if shown.scale == "symlog" else ""
     low, high = apart(shown.low, shown.high)

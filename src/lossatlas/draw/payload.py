@@ -53,7 +53,7 @@ def payload(scene: Scene) -> dict[str, Any]:
         "limits": scene.limits,
         "looks": {_key(*key): {**_look(look.range), "words": look.words} for key, look in scene.looks.items()},
         "first": {**_look(scene.range), "words": scene.caption.shown},
-        "beside": _look(scene.beside_range) if scene.beside_range else None,
+        "beside": {**_look(scene.beside_range), "names": scene.beside} if scene.beside_range else None,
         "reasons": {str(int(status)): _said(status) for status in Status if status != Status.OK},
         "points": scene.shows_points,
         "contours": scene.shows_contours,

@@ -17,7 +17,13 @@ from lossatlas.figure.ranges import FAR, FAR_ON_A_LINE, Range, choose
 from lossatlas.oneline import one_line
 from lossatlas.results.quantities import quantity
 
-__all__ = ["Asked", "Seen", "beside_range", "chosen", "companions", "looks", "others"]
+__all__ = ["FURTHER", "Asked", "Seen", "beside_range", "chosen", "companions", "fitting", "looks", "others"]
+
+FURTHER = 3
+"""How many further values are drawn with the first on one picture of curves."""
+
+_FITS = 5.0
+"""How many times as large as another a value may be on the same axis, where both have a shape of their own."""
 
 
 class Asked(Protocol):
@@ -178,8 +184,30 @@ def _label(seen: Seen, value: str) -> str:
     return seen.label if value == seen.value else value
 
 
+def fitting(seen: Seen, beside: Sequence[str]) -> tuple[str, ...]:
+    """Those of some further values that one second axis can show; scores come first, then what is of their size.
+
+    Args:
+        seen: what is drawn together.
+        beside: the names of the values.
+
+    Returns:
+        The names, in the order given.
+    """
+    scores = [name for name in beside if bounded(seen.sources, name)]
+    sizes: dict[str, float] = {}
+    for name in dict.fromkeys([*scores, *beside]):
+        size = max((float(np.abs(array).max()) for array in seen.finite(name) if array.size), default=0.0)
+        if name in scores:
+            size = 1.0 if size <= 1 else 100.0  # a share, or a percentage
+        there = [one for one in (*sizes.values(), size) if one > 0]
+        if len(sizes) < FURTHER - len(seen.alongside) and (not there or max(there) <= _FITS * min(there)):
+            sizes[name] = size
+    return tuple(name for name in beside if name in sizes)
+
+
 def beside_range(seen: Seen, beside: Sequence[str]) -> Range:
-    """One linear scale for all metrics on the second axis, whole: nothing on it is ever clipped.
+    """One linear scale for the values on the second axis, whole: nothing on it is ever clipped.
 
     Args:
         seen: what is drawn together.

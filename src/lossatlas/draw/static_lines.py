@@ -23,7 +23,7 @@ STYLES = ("--", ":", "-.")
 
 
 def draw(scene: Scene, onto: Figure | SubFigure | None = None) -> Figure:
-    """Draw all curves on one pair of axes; at most three metrics, for which there are line styles.
+    """Draw all curves on one pair of axes.
 
     Args:
         scene: a scene of kind "line".
@@ -32,8 +32,7 @@ def draw(scene: Scene, onto: Figure | SubFigure | None = None) -> Figure:
     Returns:
         The figure.
     """
-    same = scene.alongside[: len(STYLES)]
-    twin = scene.beside[: len(STYLES) - len(same)]
+    same, twin = scene.alongside, scene.beside
     styles = dict(zip((*same, *twin), STYLES, strict=False))
     single = len(scene.curves) == 1
     left = max(4.4, 1.6 + _widest(scene, scene.range))

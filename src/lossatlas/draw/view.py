@@ -23,6 +23,7 @@ from lossatlas.figure.overlays import Overlay, check, outside
 from lossatlas.figure.palettes import OWN, THEMES, Colours, ThemeName
 from lossatlas.figure.paper import Paper
 from lossatlas.figure.ranges import Range
+from lossatlas.figure.words import capital
 from lossatlas.oneline import number_of
 from lossatlas.results.landscape import axis_names, validate, value_names
 from lossatlas.results.quantities import quantity
@@ -171,8 +172,10 @@ def compile(landscapes: xr.Dataset | Sequence[xr.Dataset] | Seeds, view: View | 
         whole = [cuts.minus_centre(block, source, view.value) for block, source in zip(whole, sources, strict=True)]
     panels, curves, volumes = _parts(whole, dimensions)
     label = view.value_label or (f"{view.value} − centre" if view.minus_centre else view.value)
-    same, beside = shown.companions(sources, view.value) if curves else ((), shown.others(sources, view.value))
+    same, further = shown.companions(sources, view.value) if curves else ((), shown.others(sources, view.value))
+    same, further = same[: shown.FURTHER], (*same[shown.FURTHER :], *further)
     seen = shown.Seen(sources=sources, blocks=whole, curves=curves, value=view.value, label=label, alongside=same)
+    beside = shown.fitting(seen, further) if curves else further
     looks = shown.looks(seen, view)
     first = shown.chosen(looks, seen, view)
     flat = [(len(panel.axes[0].coordinates), len(panel.axes[1].coordinates)) for panel in panels]
@@ -200,18 +203,24 @@ def compile(landscapes: xr.Dataset | Sequence[xr.Dataset] | Seeds, view: View | 
         ratio=None if view.ratio is None else ratio_map(view.ratio, sources),
         paper=view,
         record=record.described(sources, view),
-        caption=_caption(seen, first, overlays, panels),
+        caption=_caption(seen, first, overlays, panels, tuple(name for name in further if name not in beside)),
         facts=tuple(map(facts, sources)),
         sources=tuple(sources),
     )
 
 
-def _caption(seen: shown.Seen, drawn: Range, overlays: Sequence[Overlay], panels: Sequence[Cells]) -> Caption:
+def _caption(
+    seen: shown.Seen, drawn: Range, overlays: Sequence[Overlay], panels: Sequence[Cells], out: Sequence[str]
+) -> Caption:
     """All that is to be said, and the part of it that goes on two lines."""
     far, hidden = _outside(overlays, panels), hidden_words(seen.curves, seen.value, drawn)
-    notes = " ".join(filter(None, [hidden, *(entry.note for entry in overlays), far]))
+    without = f"not drawn here: {', '.join(out)}" if out else ""
+    notes = " ".join(
+        filter(None, [hidden, without and f"{capital(without)}.", *(entry.note for entry in overlays), far])
+    )
     whole = captions.caption(seen.sources, seen.blocks, seen.curves, seen.value, drawn, label=seen.label, notes=notes)
-    what = (*filter(None, [hidden.removesuffix("."), far.removesuffix(".")]), *brief.what(seen.sources, drawn))
+    first = filter(None, [hidden.removesuffix("."), far.removesuffix(".")])
+    what = (*first, *brief.what(seen.sources, drawn), *filter(None, [without]))
     return replace(whole, what=brief.begun(what), proves=brief.proves(seen.sources, seen.value))
 
 

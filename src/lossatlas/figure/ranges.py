@@ -184,7 +184,7 @@ def choose(
             return logarithmic
         return _on("linear", groups, every, asked)
     linear = _on("linear", groups, every, asked)
-    return _on("symlog", groups, every, asked) if _hides(linear, every) else linear
+    return _on("symlog", groups, every, asked) if any(_hides(linear, part) for part in (every, *groups)) else linear
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,9 +222,9 @@ def _groups(values: np.ndarray | Sequence[np.ndarray]) -> list[np.ndarray]:
 
 
 def _hides(linear: Range, values: np.ndarray) -> bool:
-    """Whether a linear scale leaves more than half of the values that are not zero within a thousandth of it."""
+    """Whether a linear scale leaves more than half of these values, but for zeros, within a thousandth of it."""
     sizes = np.abs(values[(values != 0) & (values >= linear.low) & (values <= linear.high)])
-    return len(sizes) > 0 and float(sizes.max()) > _HIDDEN * float(np.median(sizes))
+    return len(sizes) > 0 and max(abs(linear.low), abs(linear.high)) > _HIDDEN * float(np.median(sizes))
 
 
 def _constant(value: float) -> Range:
