@@ -177,7 +177,7 @@ export function Curves({ content, state, shown, change }: Omit<Cut, "blocks">) {
     change({ place: { x: coordinates[to]!, y: 0 }, kept: true });
   };
   const rest = content.beside?.names ?? [];
-  const beside = rest.length ? (content.beside as Shown) : null;
+  const beside: Shown | null = rest.length ? { ...content.beside!, words: "" } : null;
   const common = { width, domain: content.limits[first.axis.name]!, mark: at, name: `${first.axis.name}: ${first.axis.label}`, point: (c: number) => !state.kept && go(c), key };
   return (
     <div class="curves" ref={box}>
