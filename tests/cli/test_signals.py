@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -38,12 +40,24 @@ def loss(outputs, targets):
 """
 
 
-def started(tmp_path: Path, seconds: float) -> subprocess.Popen[str]:
+def started(tmp_path: Path, seconds: float, *more: str, **how: bool) -> subprocess.Popen[str]:
     (tmp_path / "net.py").write_text(NET.replace("{seconds}", str(seconds)))
     net = tmp_path / "net.py"
     command = [sys.executable, "-m", "lossatlas", "sample", "--model", f"{net}:model", "--data", f"{net}:data"]
-    command += ["--loss", f"{net}:loss", "--x", "-1", "1", "400", "--plan", "plain", "--run", str(tmp_path / "run")]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command += [
+        "--loss",
+        f"{net}:loss",
+        "--x",
+        "-1",
+        "1",
+        "400",
+        "--plan",
+        "plain",
+        "--run",
+        str(tmp_path / "run"),
+        *more,
+    ]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **how)
 
 
 def wait_for(process: subprocess.Popen[str], ready) -> None:
@@ -82,6 +96,73 @@ def test_the_second_ctrl_c_ends_it_at_once_without_a_traceback(tmp_path):
     assert process.returncode == 1
     assert f"stopped; {points(tmp_path)} of 400 points are safe in" in errors
     assert "Traceback" not in errors
+
+
+def group(process: subprocess.Popen[str]) -> int:
+    """How many processes a terminal would tell, as all of one session."""
+    listed = subprocess.run(["ps", "-A", "-o", "pgid=,stat="], capture_output=True, text=True, check=True).stdout
+    found = [line.split() for line in listed.splitlines()]
+    return sum(number == str(process.pid) and not state.startswith("Z") for number, state in found)
+
+
+def all_ended(process: subprocess.Popen[str]) -> bool:
+    """Whether none outlives the first by more than the moment in which it notices."""
+    deadline = time.monotonic() + 20
+    while group(process) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return group(process) == 0
+
+
+needs_groups = pytest.mark.skipif(not shutil.which("ps"), reason="there is no ps here")
+
+
+@needs_groups
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_what_a_terminal_sends_to_all_processes_at_once_is_answered_by_one(tmp_path, name):
+    """The others are still being imported, which takes seconds: at Ctrl-C each printed a traceback."""
+    process = started(tmp_path, 0.05, "--executor", "processes:2", start_new_session=True)
+    wait_for(process, lambda: group(process) == 4)  # with its two workers, and Python's own tracker of resources
+    os.killpg(process.pid, getattr(signal, name))
+    _, errors = process.communicate()
+    assert process.returncode == 1
+    assert f"stopped; {points(tmp_path)} of 400 points are safe in" in errors or "before the first point" in errors
+    assert "Traceback" not in errors
+    assert all_ended(process)
+
+
+BESIDE = """
+import sys, time
+if __name__ == "__mp_main__":
+    print("imported", flush=True)
+    time.sleep(0.5)
+from lossatlas.cli import below, signals
+def work():
+    print("at work", flush=True)
+    time.sleep(100)
+if __name__ == "__main__":
+    with signals.answered(), below.beside(work):
+        try:
+            time.sleep(100)
+        except KeyboardInterrupt:
+            time.sleep(1)
+"""
+
+
+@needs_groups
+@pytest.mark.parametrize("ready", ["imported", "at work"])
+def test_ctrl_c_ends_what_works_beside_a_command_without_a_word_of_it(tmp_path, ready):
+    (tmp_path / "beside.py").write_text(BESIDE)
+    command = [sys.executable, str(tmp_path / "beside.py")]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stdout is not None
+    while process.stdout.readline().strip() != ready:
+        assert process.poll() is None
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate()
+    assert (process.returncode, errors) == (0, "")
+    assert all_ended(process)
 
 
 @pytest.mark.parametrize("words", [["study", "--list"], ["--help"], ["sample", "--help"]])

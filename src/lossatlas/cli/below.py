@@ -20,6 +20,7 @@ from torch import nn
 from lossatlas.cli.scan import Scan, build_model, build_objective
 from lossatlas.errors import SpecError
 from lossatlas.objective import Objective
+from lossatlas.parent import leave_to_parent, starting
 from lossatlas.paths.below import Below
 from lossatlas.results.opening import kind_of
 
@@ -45,17 +46,17 @@ def _none(model: nn.Module) -> Objective:
 def beside(work: Callable[..., None], *arguments: Any) -> Iterator[None]:
     """Let a process work while the block runs; it ends with the block, whatever it is doing."""
     process = multiprocessing.get_context("spawn").Process(target=_working, args=(work, *arguments), daemon=True)
-    process.start()
-    try:
+    with contextlib.ExitStack() as ends:
+        with starting():
+            process.start()
+            ends.callback(process.join, 10)
+            ends.callback(process.terminate)
         yield
-    finally:
-        process.terminate()
-        process.join(10)
 
 
 def _working(work: Callable[..., None], *arguments: Any) -> None:
     """Work until the parent says stop: Ctrl-C reaches both processes, but only the parent acts on it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_to_parent()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with contextlib.suppress(KeyboardInterrupt):
         work(*arguments)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import threading
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.connection import wait as wait_for_end
 from typing import Any
 
+import numpy as np
 import torch
 
+from lossatlas import stopping
 from lossatlas.errors import SpecError
 from lossatlas.objective.sources import UnmadeError
+from lossatlas.parent import leave_to_parent, starting
 from lossatlas.sampling.executors import Session, Work
 from lossatlas.sampling.workers.pool import PoolSession
 from lossatlas.sampling.workers.subject import Parcel, keep, pack, share_threads
@@ -133,7 +135,8 @@ class _OwnPool(PoolSession):
 
     def _made(self, parcel: Parcel) -> ProcessPoolExecutor:
         context = multiprocessing.get_context("spawn")
-        queue = context.SimpleQueue()
+        with starting():  # the process in which Python keeps count of semaphores
+            queue = context.SimpleQueue()
         for device in self._devices:
             queue.put(device)
         return ProcessPoolExecutor(len(self._devices), mp_context=context, initializer=_begin, initargs=(parcel, queue))
@@ -141,7 +144,13 @@ class _OwnPool(PoolSession):
     def lost(self, fault: BaseException) -> bool:
         return isinstance(fault, BrokenExecutor)
 
+    def give(self, coordinates: np.ndarray, parcel: Parcel | None = None, worker: str = "") -> Any:
+        with starting():  # the first blocks start the processes
+            return super().give(coordinates, parcel, worker)
+
     def revive(self) -> None:
+        if stopping.asked():  # whoever asked told the processes too
+            raise KeyboardInterrupt
         self.pool.shutdown(wait=False, cancel_futures=True)
         self.pool = self._made(self.parcel)
         self.again()
@@ -160,7 +169,7 @@ def _begin(parcel: Parcel, devices: Any) -> None:
     device = devices.get()
     if device:
         os.environ["CUDA_VISIBLE_DEVICES"] = device
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_to_parent()
     threading.Thread(target=_end_with_the_driver, daemon=True).start()
     try:
         keep(parcel)
