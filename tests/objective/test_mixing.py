@@ -115,6 +115,52 @@ def test_models_that_take_their_samples_one_by_one_are_not_accused(model):
     assert not warned_of(model.double().float().bfloat16().float(), drawn, batch_size=4)
 
 
+class Recurrent(nn.Module):
+    """Sequences with the time first, as torch's own recurrent layers take them, or with the samples first."""
+
+    def __init__(self, *, batch_first):
+        super().__init__()
+        torch.manual_seed(0)
+        self.cells, self.out = nn.GRU(3, 5, batch_first=batch_first), nn.Linear(5, 2)
+
+    def forward(self, x):
+        return self.out(self.cells(x)[0])
+
+
+@pytest.mark.parametrize("batch", [20, 7, 3])
+def test_samples_along_the_second_dimension_are_named_and_counted_with_a_size(batch):
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(12, 20, 3, generator=generator), torch.randn(12, 20, 2, generator=generator)
+    model = Recurrent(batch_first=False)
+    cut = [(x[:, i : i + batch], y[:, i : i + batch]) for i in range(0, 20, batch)]
+    with pytest.warns(UserWarning, match=r"keeps apart what lies along the second dimension.*pass size=") as told:
+        la.trace(la.Objective(model, cut, F.mse_loss), probes=2)
+    assert not any("change each other's outputs" in str(one.message) for one in told)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sized = la.Objective(model, cut, F.mse_loss, size=lambda given: given[0].shape[1])
+        la.trace(sized, probes=2)
+        first = Recurrent(batch_first=True)
+        la.trace(la.Objective(first, (x.transpose(0, 1), y.transpose(0, 1)), F.mse_loss, batch_size=batch), probes=2)
+    assert sized.samples == 20
+    assert sized()["loss"] == pytest.approx(float(F.mse_loss(model(x), y).detach()), rel=1e-6)
+
+
+def token_squares(outputs, targets):
+    squares = (outputs - targets).square().mean(2)
+    return la.metrics.Weighted(squares, torch.ones_like(squares))
+
+
+@pytest.mark.parametrize("loss", [F.mse_loss, token_squares, lambda o, t: (o - t).square().mean(2)])
+def test_errors_over_samples_are_refused_where_values_are_not_those_of_samples(loss):
+    """Twelve steps of twenty sequences have a spread, but not that of the sequences."""
+    x, y = torch.randn(12, 20, 3), torch.randn(12, 20, 2)
+    objective = la.Objective(Recurrent(batch_first=False), [(x, y)], loss, size=20)
+    plane, grid = la.Plane.random(objective, axes=("x",)), la.Grid(x=(-1, 1, 3))
+    with pytest.raises(la.SpecError, match="not known which belongs to which"):
+        la.sample(objective, plane, grid, standard_error=True, progress=False)
+
+
 class Whole(nn.Module):
     """Takes batches of five alone."""
 

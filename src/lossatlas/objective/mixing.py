@@ -79,7 +79,17 @@ def warn_of_hidden(objective: Objective) -> None:
         objective: what is measured; in training mode nothing is looked for.
     """
     number, normalised = objective.batches.number, bool(layers(objective.model))
-    if objective.training or objective.forward is not calling.forward or (number < 2 and not normalised):
+    if objective.training or objective.forward is not calling.forward:
+        return
+    if _across(objective):
+        if objective.size is None:
+            warn(
+                f"model: {type(objective.model).__name__} keeps apart what lies along the second dimension of its "
+                "inputs, and not along the first (time first?), which was counted as the samples; pass "
+                "size=lambda batch: batch[0].shape[1]",
+            )
+        return
+    if number < 2 and not normalised:
         return
     known = mixing(objective.model, training=False)  # which has been said
     if known and not normalised:
@@ -136,6 +146,32 @@ def hidden(objective: Objective) -> tuple[str, ...]:
             first = next(name for name in whole if _begins(name, whole, part))
             return tuple(dict.fromkeys([first, *live]))
     return ()
+
+
+def _across(objective: Objective) -> bool:
+    """Whether the samples lie along the second dimension: what is along the first changes the outputs of others.
+
+    That is tried only where inputs, outputs and targets begin with the same two dimensions, as sequences do.
+
+    Returns:
+        Whether they do, as far as it can be known.
+    """
+    model = objective.private
+    with contextlib.suppress(Exception), objective.posed(), objective.batches.seeded(0), objective.grad_mode():
+        batch = next(iter(objective.batches))
+        inputs, targets = _inputs(batch), calling.targets(batch)
+        if inputs is None or not isinstance(targets, Tensor) or targets.shape[:2] != batch[0].shape[:2]:
+            return False
+        inputs = inputs[:, :ENOUGH]
+        whole, along, across = (
+            calling.predictions(model(part.clone())) for part in (inputs, inputs[::2], inputs[:, ::2])
+        )
+        if whole.shape[:2] != inputs.shape[:2] or inputs.shape[1] < 2:
+            return False
+        within = DIFFERENT * float(whole.abs().max())
+        mixes = not torch.allclose(whole[::2], along, rtol=DIFFERENT, atol=within)
+        return mixes and torch.allclose(whole[:, ::2], across, rtol=DIFFERENT, atol=within)
+    return False
 
 
 def _inputs(batch: Any) -> Tensor | None:

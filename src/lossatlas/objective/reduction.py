@@ -24,6 +24,7 @@ __all__ = [
     "Measure",
     "Part",
     "Weighted",
+    "by_sample",
     "by_target",
     "length",
     "loss_each",
@@ -195,7 +196,7 @@ def loss_each(loss: Measure, outputs: Any, targets: Any, size: int) -> Tensor:
         The losses, in the order of the samples.
 
     Raises:
-        SpecError: the loss of a batch is not the mean over its samples.
+        SpecError: the loss of a batch is not the mean over its samples, or its values are not theirs.
 
     Example:
         >>> x, y = torch.tensor([1.0, 3.0]), torch.zeros(2)
@@ -203,11 +204,11 @@ def loss_each(loss: Measure, outputs: Any, targets: Any, size: int) -> Tensor:
         [1.0, 9.0]
     """
     value = loss(outputs, targets)
-    mean = loss_mean(loss, value, size)
+    mean = loss_mean(loss, value, size, told=True)
     if isinstance(value, Weighted):
         return _even(f"loss {name_of(loss)}", value, size)
     if value.dim():
-        return value.double().reshape(size, -1).mean(dim=1)
+        return by_sample(f"loss {name_of(loss)}", value, size).mean(dim=1)
 
     def alone(*row: Any) -> Any:
         return loss(*map_tensors(lambda t: t.unsqueeze(0), row))
@@ -217,6 +218,7 @@ def loss_each(loss: Measure, outputs: Any, targets: Any, size: int) -> Tensor:
     except (RuntimeError, ValueError):  # an operation that cannot be vectorised over samples
         rows = [map_tensors(operator.itemgetter(i), (outputs, targets)) for i in range(size)]
         each = torch.stack([alone(*row) for row in rows]).double()
+    by_sample(f"loss {name_of(loss)}", each, size)
     rounded = 4 * torch.finfo(value.dtype).eps  # in a short format the mean of a batch has few digits
     if not torch.isclose(each.mean(), mean.double(), rtol=max(1e-4, rounded), atol=1e-7, equal_nan=True):
         raise SpecError(
@@ -236,9 +238,36 @@ def _checked(what: str, value: Weighted) -> Weighted:
     return value
 
 
+def by_sample(what: str, values: Tensor, size: int, *, flat: bool = False) -> Tensor:
+    """Values in the rows of the samples that they belong to, float64 [N, ...].
+
+    Args:
+        what: whose values.
+        values: those of a batch, the samples first.
+        size: the number of samples N.
+        flat: whether those of the first sample may be followed by those of the second, all along one dimension.
+
+    Returns:
+        The values.
+
+    Raises:
+        SpecError: it is not known which belong to which sample.
+
+    Example:
+        >>> by_sample("loss", torch.arange(4.0), 2, flat=True).tolist()
+        [[0.0, 1.0], [2.0, 3.0]]
+    """
+    if len(values) != size and not (flat and values.dim() == 1 and len(values) % size == 0):
+        raise SpecError(
+            f"{what} of {number_of(size, 'sample')} has values of shape {tuple(values.shape)}, so it is not known "
+            "which belongs to which; use a loss with one value for each sample, or do without the losses of single ones"
+        )
+    return values.double().reshape(size, -1)
+
+
 def _even(what: str, value: Weighted, size: int) -> Tensor:
     """Each sample's own mean, float64 [N], if all samples weigh the same."""
-    weights = value.weights.double().reshape(size, -1)
+    weights = by_sample(what, value.weights, size, flat=True)
     totals = weights.sum(dim=1)
     if not bool((totals == totals[0]).all()):
         raise SpecError(

@@ -117,12 +117,7 @@ def _columns(objective: Objective, shown: Any, targets: Any, size: int) -> Any:
 
 
 def _weighted(name: str, value: reduction.Weighted, size: int) -> tuple[Tensor, Tensor]:
-    if value.weights.numel() % size:
-        raise SpecError(
-            f"standard_error=True: {name} has {value.weights.numel()} {value.unit}s for {size} samples, so it is not "
-            "known which belongs to which; leave standard_error out"
-        )
-    weights = value.weights.double().reshape(size, -1)
+    weights = reduction.by_sample(name, value.weights, size, flat=True)
     kept = torch.where(weights > 0, value.values.double().reshape(size, -1) * weights, 0.0)
     return kept.sum(dim=1), weights.sum(dim=1)
 
