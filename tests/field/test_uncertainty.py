@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from torch.nn import functional as F
 import lossatlas as la
 from lossatlas.cli import atlas
 from lossatlas.draw.statement import statement
+from lossatlas.errors import SpecError
 from lossatlas.field.stated import stated_error
 from lossatlas.field.uncertainty import Seeds, compare
 from lossatlas.figure.parts import Number
@@ -280,6 +282,19 @@ def test_bad_seeds_are_refused(net, data, tmp_path) -> None:
             la.seeds(of(net, data), GRID, wrong)
     with pytest.raises(la.SpecError, match="no runs seed-0.*lossatlas sample --seeds K"):
         Seeds.open(tmp_path)
+
+
+def test_a_run_that_is_there_twice_does_not_make_the_spread_smaller(net, data, tmp_path) -> None:
+    found = la.seeds(of(net, data), GRID, seeds=range(2), run=tmp_path / "of")
+    with pytest.raises(SpecError, match="the runs of seeds 0 and 5 are the same"):
+        Seeds(runs=(*found.runs, found.runs[0]), seeds=(0, 1, 5))
+    with pytest.raises(SpecError, match="a different one for each"):
+        Seeds(runs=found.runs, seeds=(0, 0))
+    shutil.copytree(tmp_path / "of" / "seed-0", tmp_path / "of" / "seed-2")
+    with pytest.raises(SpecError, match="the runs of seeds 0 and 2 are the same"):
+        Seeds.open(tmp_path / "of")
+    flat = [run.assign(loss=run["loss"] * 0) for run in found.runs]  # nothing moves: two planes may agree
+    assert not Seeds(runs=tuple(flat), seeds=(0, 1)).spread().any()
 
 
 def test_a_median_of_slices_is_not_said_to_prove_anything(net, data) -> None:

@@ -44,7 +44,7 @@ class Seeds:
         seeds: the seeds, in the same order.
 
     Raises:
-        SpecError: there are fewer than two runs, or their grids or models differ.
+        SpecError: there are fewer than two runs, one is there twice, or their grids or models differ.
     """
 
     runs: tuple[xr.Dataset, ...]
@@ -57,6 +57,7 @@ class Seeds:
         titles = {(str(run.attrs.get("title")), str(run.attrs.get("model")), _origin(run)) for run in self.runs}
         if len(titles) > 1:
             raise SpecError(f"runs are of different models ({', '.join(sorted(title for title, *_ in titles))})")
+        _check_apart(self.runs, self.seeds)
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str]) -> Seeds:
@@ -284,6 +285,20 @@ def _check_alike(runs: Sequence[xr.Dataset]) -> None:
         same = axes == axis_names(first) and value_names(run) == value_names(first)
         if not same or any(not np.array_equal(run[axis].values, first[axis].values) for axis in axes):
             raise SpecError("the runs have different grids or values; sample all of them with one grid")
+
+
+def _check_apart(runs: Sequence[xr.Dataset], seeds: Sequence[int]) -> None:
+    """Two planes never have the same value in every cell, unless nothing moves in either."""
+    if len(set(seeds)) < len(runs):
+        raise SpecError(f"seeds={tuple(seeds)} of {len(runs)} runs; expected a different one for each")
+    known: dict[bytes, int] = {}
+    for seed, run in zip(seeds, runs, strict=False):
+        values = run[value_names(run)[0]].values
+        twin = known.setdefault(values.tobytes(), seed)
+        if twin != seed and (values != values.flat[0]).any():
+            raise SpecError(
+                f"the runs of seeds {twin} and {seed} are the same, which would make the spread too small; leave one out"
+            )
 
 
 def _origin(run: xr.Dataset) -> str:
