@@ -297,7 +297,7 @@ def _check_apart(runs: Sequence[xr.Dataset], seeds: Sequence[int]) -> None:
         twin = known.setdefault(values.tobytes(), seed)
         if twin != seed and (values != values.flat[0]).any():
             raise SpecError(
-                f"the runs of seeds {twin} and {seed} are the same, which would make the spread too small; leave one out"
+                f"the runs of seeds {twin} and {seed} are the same, so the spread would be too small; leave one out"
             )
 
 
