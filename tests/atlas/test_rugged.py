@@ -13,6 +13,7 @@ from tests.atlas.conftest import Serve
 from tests.atlas.test_server import runs
 
 from lossatlas.atlas import rugged
+from lossatlas.atlas.ending import over
 from lossatlas.atlas.shelf import Entry, Shelf
 from lossatlas.results.landscape import About, Axis, build, save
 
@@ -90,7 +91,7 @@ def test_at_its_end_the_server_waits_for_what_it_computes_and_for_nothing_more(
         found.card(entry, shelf.card(entry))
     assert begun.wait(60)
     threading.Timer(0.2, release.set).start()
-    found.end()
+    assert over((found.crew,))
     assert looked == ["runs/a.nc"]
 
 

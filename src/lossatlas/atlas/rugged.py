@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import xarray as xr
 
+from lossatlas.atlas.ending import Crew
 from lossatlas.atlas.shelf import Entry
 from lossatlas.errors import SpecError
 from lossatlas.field.inequality import bent
@@ -41,14 +41,16 @@ def spreads(runs: Sequence[xr.Dataset]) -> dict[str, Spread]:
 
 
 class Rugged:
-    """The ruggedness of finished results, for their cards: the first list is sent without it."""
+    """The ruggedness of finished results, for their cards: the first list is sent without it.
+
+    Attributes:
+        crew: the thread that computes it.
+    """
 
     def __init__(self) -> None:
         self._found: dict[str, tuple[str, float]] = {}
         self._asked: dict[str, str] = {}
-        # Its thread is waited for when the program ends. A daemon thread would stop where it is, and if it was reading
-        # a file it would keep HDF5's lock, for which the end of the program waits.
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ruggedness")
+        self.crew = Crew("ruggedness", 1)
 
     def card(self, entry: Entry, card: dict[str, Any]) -> dict[str, Any]:
         """The card of an entry, with its ruggedness if that is known; if not, it is computed next.
@@ -66,12 +68,8 @@ class Rugged:
             return card if math.isnan(found[1]) else {**card, "ruggedness": found[1]}
         if entry.kind in _KINDS and card.get("finished") and self._asked.get(entry.id) != version:
             self._asked[entry.id] = version
-            self._worker.submit(self._find, entry, version)
+            self.crew.submit(self._find, entry, version)
         return card
-
-    def end(self) -> None:
-        """Finish what is being computed, and nothing that waits for its turn."""
-        self._worker.shutdown(cancel_futures=True)
 
     def _find(self, entry: Entry, version: str) -> None:
         self._found[entry.id] = (version, _descent(entry))

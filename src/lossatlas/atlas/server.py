@@ -140,6 +140,7 @@ def application(shelf: Shelf, token: str, *, every: float = 0.5) -> Any:
     from starlette.responses import JSONResponse
     from starlette.routing import Route
 
+    xr.Dataset(coords={"x": [0.0]})  # this imports dask where it is installed: two threads would each find half of it
     desk = _Desk(shelf, Watch(shelf, every))
 
     async def bad(request: Request, fault: Exception) -> Response:

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from lossatlas.cli import below
-from lossatlas.cli.serve import listen
+from lossatlas.cli.serve import leave, listen
 
 __all__ = ["SECONDS", "STEPS", "learn", "run", "surface"]
 
@@ -44,7 +44,8 @@ def run(out: Path, show: bool, port: int = 8765) -> None:
             time.sleep(0.1)
         count = sum(a * b + b for a, b in itertools.pairwise(_WIDTHS))
         click.echo(f"A network of {count} weights learns to read handwritten digits; it takes {SECONDS:.0f} seconds.")
-        listen(shelf, port, show=show, run=found[0].id, words="Watch it")
+        done = listen(shelf, port, show=show, run=found[0].id, words="Watch it")
+    leave(done)
 
 
 def _network() -> nn.Module:

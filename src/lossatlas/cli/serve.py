@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from lossatlas.cli.needed import flag, needing
 from lossatlas.cli.options import WHAT, Measuring, flags, settings
 from lossatlas.errors import SpecError
 
-__all__ = ["listen", "serve_command"]
+__all__ = ["leave", "listen", "serve_command"]
 
 
 _SAMPLING = flag("sample_while_training")
@@ -81,7 +83,7 @@ def serve_command(
 
     shelf = Shelf(folders or ("runs",))
     if not sample_while_training:
-        listen(shelf, port, show=not no_browser)
+        leave(listen(shelf, port, show=not no_browser))
         return
     from lossatlas.cli import below
     from lossatlas.cli.scan import Scan
@@ -89,10 +91,11 @@ def serve_command(
     scan = Scan(**settings(config, given))
     below.check(budget, grid)
     with below.beside(below.refine, shelf.roots, scan, budget, grid, os.getpid()):
-        listen(shelf, port, show=not no_browser)
+        done = listen(shelf, port, show=not no_browser)
+    leave(done)
 
 
-def listen(shelf: Any, port: int, *, show: bool, run: str = "", words: str = "") -> None:
+def listen(shelf: Any, port: int, *, show: bool, run: str = "", words: str = "") -> bool:
     """Serve until Ctrl-C.
 
     Args:
@@ -101,6 +104,9 @@ def listen(shelf: Any, port: int, *, show: bool, run: str = "", words: str = "")
         show: open a browser.
         run: the id of the entry that the page opens with; left out, the overview.
         words: printed in place of the number of results.
+
+    Returns:
+        Whether nothing is computed for a page any more, so that the program ends when it has come to its end.
 
     Raises:
         SpecError: the port is taken.
@@ -112,7 +118,7 @@ def listen(shelf: Any, port: int, *, show: bool, run: str = "", words: str = "")
     from lossatlas import extras
     from lossatlas.atlas.server import application
 
-    uvicorn = extras.require("uvicorn", extra="serve", purpose="serve landscapes")
+    extras.require("uvicorn", extra="serve", purpose="serve landscapes")
     token = secrets.token_urlsafe(18)
     app = application(shelf, token)
     listening = _bound(port)
@@ -122,15 +128,41 @@ def listen(shelf: Any, port: int, *, show: bool, run: str = "", words: str = "")
     click.echo("Ctrl-C ends it.")
     if show:
         webbrowser.open(address)
+    return _served(app, listening)
+
+
+def leave(done: bool) -> None:
+    """End the process here if a thread still computes what nobody will see, for which its own end would wait.
+
+    Args:
+        done: whether none does.
+    """
+    if not done:
+        sys.stdout.flush()
+        os._exit(0)
+
+
+def _served(app: Any, listening: socket.socket) -> bool:
+    """Serve until a signal; whether all that was being computed for a page was finished in the time for that."""
+    import uvicorn
+
+    from lossatlas.atlas import ending
+
+    told, crews = ending.Ending(app), (ending.Crew("pages"), app.app.state.rugged.crew)
     settings = uvicorn.Config(
-        app, log_level="warning", server_header=False, timeout_graceful_shutdown=1, lifespan="off"
+        told, log_level="warning", server_header=False, timeout_graceful_shutdown=1, lifespan="off"
     )
-    server = uvicorn.Server(settings)
+    server: Any = uvicorn.Server(settings)
     stop = server.handle_exit
 
     def ended(*about: Any) -> None:
         app.app.state.watch.end()  # pages that watch a run would keep the server waiting
+        told.end()
         stop(*about)
+
+    async def serving() -> None:
+        asyncio.get_running_loop().set_default_executor(crews[0])
+        await server.serve(sockets=[listening])
 
     server.handle_exit = ended
     hangup = getattr(signal, "SIGHUP", None)  # uvicorn handles only INT and TERM
@@ -138,9 +170,10 @@ def listen(shelf: Any, port: int, *, show: bool, run: str = "", words: str = "")
         signal.signal(hangup, ended)
     try:
         with contextlib.suppress(KeyboardInterrupt):  # it has ended in good order
-            server.run(sockets=[listening])
-    finally:
-        app.app.state.rugged.end()
+            asyncio.run(serving())
+        return ending.over(crews, 0 if server.force_exit else ending.SECONDS)
+    except KeyboardInterrupt:
+        return False
 
 
 def _bound(port: int) -> socket.socket:
