@@ -75,6 +75,8 @@ def test_a_zoom_ends_at_a_share_of_the_reach(make: Make, tmp_path: Path) -> None
     assert film._cropped(field, 4.0)["x"].values[[0, -1]] == pytest.approx([-0.3125, 0.3125])
     with pytest.raises(SpecError, match="fewer than three points along 'x'"):
         film._cropped(field, 100.0)
+    with pytest.raises(SpecError, match="^factor: 100 times closer"):  # before the first frame, not at the last
+        next(film.Zoom(factor=100).frames([field], View(), np.array([0.0, 1.0]), 60.0))
     film.animate(field, tmp_path / "frames", film.Zoom(factor=4), **SMALL)
     assert sorted(path.name for path in (tmp_path / "frames").iterdir())[-1] == "00003.png"
 

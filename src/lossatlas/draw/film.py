@@ -109,6 +109,8 @@ class Zoom:
         """
         if not self.factor > 1:
             raise SpecError(f"factor={self.factor}: expected more than 1")
+        for one in scenes:
+            _cropped(one, self.factor)  # what cannot be drawn in the end is refused before anything is drawn
         limits = compile(scenes if len(scenes) > 1 else scenes[0], view).limits
         for time in times:
             near = float(self.factor ** float(time))
