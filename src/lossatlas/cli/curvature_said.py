@@ -135,13 +135,17 @@ def end_numbers(ends: Any) -> Iterator[Any]:
 
     half = len(ends.values) // 2
     unit = "per squared parameter norm"
-    for name, value, residual, sure in zip(
-        end_names(half, len(ends.values) - half), ends.values, ends.residuals, ends.converged, strict=True
+    names = end_names(half, len(ends.values) - half)
+    for name, value, error, residual, sure in zip(
+        names, ends.values, ends.errors, ends.residuals, ends.converged, strict=True
     ):
-        bound = "an upper" if "below" in name or name == "λmin" else "a lower"
-        words = f"{bound} bound, relative residual {rounded(residual, 1)}" + ("" if sure else ", not converged")
+        bound = "an upper bound" if "below" in name or name == "λmin" else "a lower bound"
+        if abs(value) <= error:
+            bound = f"0 within its error of {rounded(error, 1)}"
+        words = f"{bound}, relative residual {rounded(residual, 1)}" + ("" if sure else ", not converged")
         yield Number(name, float(value), words, unit)
-    yield Number("|λmin/λmax|", float(ends.ratio), "of this point only; 0 where no direction bends down")
+    where = "0 where no direction bends down, infinite where none bends up"
+    yield Number("|λmin/λmax|", float(ends.ratio), f"of this point only; {where}")
 
 
 def trace_numbers(matrix: Any, wish: Any, seed: int) -> Iterator[Any]:

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from lossatlas.curvature.blocks import Beside
+from lossatlas.curvature.subject import ratio_said
 from lossatlas.figure.plot import Mark, Panel, Plot, Series, symmetric_below
+from lossatlas.figure.words import capital
 from lossatlas.oneline import verb_of
 
 __all__ = ["end_names", "ends_beside", "ends_plot"]
@@ -40,7 +42,7 @@ def ends_plot(found: Any) -> Plot:
         x_ticks=list(zip(places.tolist(), names, strict=True)),
         marks=[Mark(y=0.0)],
     )
-    caption = [found.subject.words, f"|λmin/λmax| = {found.ratio:.3g}.", "Lines: residuals.", *found.caveats]
+    caption = [found.subject.words, f"{capital(ratio_said(found))}.", "Lines: residuals.", *found.caveats]
     return Plot(panels=[panel], title=found.subject.title("Curvature"), caption=caption)
 
 

@@ -135,6 +135,11 @@ class Matrix:
         self._told = told
         self.move(params or {})
 
+    @property
+    def differences_error(self) -> float:
+        """How far products by differences are off, as a share of their length; 0 for derivatives."""
+        return 0.0 if self._steps is None or math.isnan(self._steps.error) else self._steps.error
+
     def move(self, params: Parameters) -> None:
         """Go to another point; names left out are at the origin."""
         self._kept: dict[int, tuple[Any, ...]] = {}

@@ -28,6 +28,9 @@ from lossatlas.space.parameters import Parameters
 
 __all__ = ["Eigen", "eigenvalues", "ends_by", "ends_of"]
 
+SPACINGS = 8
+"""How many spacings of its number format a product may be off, of the length that it has at most."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Eigen:
@@ -44,6 +47,8 @@ class Eigen:
             of them, which settles the number of copies of a multiple eigenvalue. Not asked if there is one at each end.
         products: matrix-vector products it took.
         subject: what the matrix is of, and what it does not prove.
+        rounding: how far rounding may have moved a value, of which residuals see only a part: eight spacings of the
+            number format of the derivatives, in units of the largest value; by differences, also what these are off.
     """
 
     values: np.ndarray
@@ -53,6 +58,7 @@ class Eigen:
     products: int
     subject: Subject
     complete: bool = True
+    rounding: float = 0.0
 
     __repr__ = one_line
     words = property(ends_words)
@@ -70,18 +76,18 @@ class Eigen:
 
     @property
     def errors(self) -> np.ndarray:
-        """float64 [m], :math:`‖H v - λ v‖`: within this distance of each value there is an eigenvalue."""
+        """float64 [m], :math:`‖H v - λ v‖` and rounding: within this distance of each value there is an eigenvalue."""
         sizes = np.abs(self.values)
-        return np.asarray(self.residuals * np.maximum(sizes, FLOOR * sizes.max()))
+        return np.asarray(self.residuals * np.maximum(sizes, FLOOR * sizes.max()) + self.rounding)
 
     @property
     def ratio(self) -> float:
         """The paper's measure of non-convexity, :math:`|λ_{min} / λ_{max}|`.
 
-        It is 0 if no eigenvalue is negative, and infinite if some are negative and none is positive.
+        It is 0 if no eigenvalue is negative beyond rounding, and infinite if some are and none is positive.
         """
         low, high = float(self.values[0]), float(self.values[-1])
-        if low >= 0:
+        if low >= -self.rounding:
             return 0.0
         return -low / high if high > 0 else math.inf
 
@@ -341,6 +347,8 @@ def _asking(
 
 
 def _eigen(matrix: Matrix | DiagonalBlock, found: Pairs, complete: bool, *, tolerance: float, products: int) -> Eigen:
+    whole = matrix if isinstance(matrix, Matrix) else matrix.matrix
+    share = SPACINGS * torch.finfo(matrix.dtype).eps + whole.differences_error
     inner = np.isin(np.arange(len(found.values)), (0, len(found.values) - 1), invert=True)
     return Eigen(
         values=found.values,
@@ -350,4 +358,5 @@ def _eigen(matrix: Matrix | DiagonalBlock, found: Pairs, complete: bool, *, tole
         complete=complete,
         products=products,
         subject=matrix.subject,
+        rounding=share * float(np.abs(found.values).max()),
     )

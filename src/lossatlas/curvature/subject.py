@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from lossatlas.figure.words import NAMELESS, capital, counted, grouped, number, with_error
+from lossatlas.figure.words import NAMELESS, capital, counted, grouped, number, smallest, with_error
 from lossatlas.objective import Objective
 from lossatlas.objective.reduction import name_of
 from lossatlas.oneline import number_of, one_line, verb_of
 
-__all__ = ["MATRICES", "Subject", "ends_said", "ends_words", "subject"]
+__all__ = ["MATRICES", "Subject", "ends_said", "ends_words", "ratio_said", "subject"]
 
 MATRICES = {"hessian": "Hessian", "ggn": "Gauss-Newton matrix"}
 
@@ -121,12 +122,20 @@ def subject(
 
 def ends_words(found: Any) -> str:
     """What was found about both ends of a spectrum, in sentences."""
-    return f"{found.subject.words} {ends_said(found)}; |λmin/λmax| = {number(found.ratio)}."
+    return f"{found.subject.words} {ends_said(found)}; {ratio_said(found)}."
+
+
+def ratio_said(found: Any) -> str:
+    """The paper's measure of non-convexity, in words where there is nothing to be divided."""
+    if found.ratio == 0:
+        return "no direction that bends down was found"
+    return f"|λmin/λmax| = {number(found.ratio)}" if found.ratio < math.inf else "no direction that bends up was found"
 
 
 def ends_said(found: Any) -> str:
     """Both ends of a spectrum with their residuals."""
-    low, high = (with_error(float(found.values[at]), float(found.errors[at])) for at in (0, -1))
+    (least, off), (most, about) = ((float(found.values[at]), float(found.errors[at])) for at in (0, -1))
+    low, high = smallest(least, off) if abs(least) <= off else with_error(least, off), with_error(most, about)
     return f"λmin {low}, λmax {high}"
 
 
