@@ -165,6 +165,39 @@ def test_ctrl_c_ends_what_works_beside_a_command_without_a_word_of_it(tmp_path, 
     assert all_ended(process)
 
 
+REPAIRS = """
+import sys
+from lossatlas.cli import repair, signals
+with signals.answered():
+    repair._ran([sys.executable, "-c", sys.argv[1]])
+"""
+TOLD = """
+import signal, sys, time
+def answer(*_):
+    time.sleep(2)  # the block in hand
+    print("safe", flush=True)
+    sys.exit(1)
+for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+    signal.signal(getattr(signal, name), answer)
+print("at work", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize(("name", "all_of_them"), [("SIGINT", True), ("SIGINT", False), ("SIGTERM", False)])
+def test_a_command_that_repairs_a_run_may_finish_its_block_too(name, all_of_them):
+    """It was killed a quarter of a second after a Ctrl-C."""
+    command = [sys.executable, "-c", REPAIRS, TOLD]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "at work\n"
+    (os.killpg if all_of_them else os.kill)(process.pid, getattr(signal, name))
+    output, _ = process.communicate()
+    assert output == "safe\n"
+
+
 @pytest.mark.parametrize("words", [["study", "--list"], ["--help"], ["sample", "--help"]])
 def test_a_pipe_that_closes_early_is_no_error(words):
     command = [

@@ -45,8 +45,25 @@ def repair_command(run: str, yes: bool) -> None:
         raise Failure(f"nothing was changed; to repair it: `{shlex.join(['lossatlas', 'repair', run, '--yes'])}`")
     repair.mend(found)
     click.echo(f"repaired: {run}; the damaged files are in {Path(run) / repair.ASIDE}")
-    if again and subprocess.run(again, check=False).returncode:
+    if again and _ran(again):
         raise Failure(f"the command failed; all undamaged points are kept in {run}, and the same command resumes there")
+
+
+def _ran(command: list[str]) -> int:
+    """The exit status of a command; it is told what this one is told, so that it can end after its block."""
+    told = 0
+    # In a session of its own it hears a terminal's Ctrl-C from here alone: a second one would stop it in its block.
+    with subprocess.Popen(command, start_new_session=True) as running:
+        while True:
+            try:
+                code = running.wait()
+                break
+            except KeyboardInterrupt:
+                told += 1
+                running.terminate()
+    if told:
+        raise KeyboardInterrupt
+    return code
 
 
 def _checks() -> dict[str, Any]:
