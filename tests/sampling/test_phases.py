@@ -66,6 +66,16 @@ def counts(verdict: str) -> tuple[int, int, int]:
     return int(found[1]), int(found[2]), int(found[3])
 
 
+def test_a_metric_that_the_losses_do_not_tell_is_known_from_itself():
+    loss, random = losses(), np.random.default_rng(5)
+    metric = random.exponential(size=loss.shape[1]) * np.arange(1.0, 10.0)[:, None]
+    table, seen = np.stack([loss, metric], axis=-1), phases.FEWEST
+    found = phases.means_of_all(table[:, :seen], np.array([2]), table[2:3, seen:])
+    assert np.allclose(found.values[:, 1], metric.mean(axis=1))
+    assert (found.errors[:, 1] < 1e-6).all()
+    assert (found.errors[[0, 1, 3], 0] > 1e-3).all()
+
+
 def test_most_anchors_see_a_part_of_the_samples_and_the_error_stays_within_the_tolerance(trained, plane, exact):
     found = la.sample(trained, plane, GRID, samples="auto")
     facts = structured(found, "sampling")
