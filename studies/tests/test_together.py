@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
 import sys
+import time
 
 import pytest
 from click.testing import CliRunner
@@ -117,3 +120,46 @@ def test_the_table_of_verdicts_is_markdown_with_every_verdict_once():
     )
     assert table[3] == "|  | Another | **seen at this scale** | ratio, ResNet-56: not known, n = 1 network |"
     assert estimate_words({**one, "low": float("nan")}).startswith("ratio, ResNet-56: -0.5, p =")
+
+
+TOLD = """
+import signal, sys, time
+told = []
+def answer(*_):
+    told.append(1)
+    if len(told) > 1:
+        print("at once", flush=True)
+        sys.exit(1)
+for name in ("SIGINT", "SIGTERM"):
+    signal.signal(getattr(signal, name), answer)
+print("at work", flush=True)
+until = time.monotonic() + 60
+while time.monotonic() < until:
+    time.sleep(0.1)
+    if told and {patient}:
+        time.sleep(2)  # the block in hand
+        print("after its block", flush=True)
+        sys.exit(1)
+"""
+RUNS = """
+import sys
+import time
+from lossatlas_studies.together import run_together
+run_together({"a": [sys.executable, "-c", sys.argv[1]]}, 1, lambda line: print(line, flush=True))
+"""
+
+
+@pytest.mark.parametrize(("times", "last"), [(1, "a: after its block"), (2, "a: at once")])
+def test_ctrl_c_in_a_terminal_ends_each_after_its_block_and_a_second_one_at_once(times: int, last: str) -> None:
+    told = TOLD.replace("{patient}", str(times == 1))
+    process = subprocess.Popen(
+        [sys.executable, "-c", RUNS, told], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == "a: at work\n"
+    for _ in range(times):
+        os.killpg(process.pid, signal.SIGINT)
+        time.sleep(1)
+    output, _ = process.communicate()
+    assert output.strip() == last

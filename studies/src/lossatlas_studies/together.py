@@ -33,8 +33,8 @@ class Ended:
 def run_together(commands: Mapping[str, Sequence[str]], jobs: int, say: Say) -> list[Ended]:
     """Run commands, some at a time, and wait for all of them, whether or not some fail.
 
-    With more than one at a time every process has one thread for its arithmetic. An interruption ends them all; stages
-    that were finished are found by the next run.
+    With more than one at a time every process has one thread for its arithmetic. An interruption ends them all, each
+    after its block, and a second one at once; stages that were finished are found by the next run.
 
     Args:
         commands: by name.
@@ -56,6 +56,10 @@ def run_together(commands: Mapping[str, Sequence[str]], jobs: int, say: Say) -> 
             return list(pool.map(crew.run, commands, commands.values()))
         except BaseException:
             crew.stop()
+            try:
+                pool.shutdown(cancel_futures=True)
+            except KeyboardInterrupt:  # again: this time they end at once
+                crew.stop()
             raise
 
 
@@ -77,6 +81,7 @@ class _Crew:
             process = subprocess.Popen(
                 command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8",
                 errors="replace", env=self._variables,
+                start_new_session=True,  # it hears a terminal's Ctrl-C from `stop` alone, once
             )  # fmt: skip
             self._running.add(process)
         with process:
