@@ -168,6 +168,30 @@ def test_rounding_makes_no_eigenvalue_of_a_convex_loss_negative(seed, how):
     assert "not convex" not in centre_words(low, proves=False, error=error)
 
 
+class Cast(nn.Linear):
+    """Computes in bfloat16, with weights in float32."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.linear(x.bfloat16(), self.weight.bfloat16(), self.bias.bfloat16()).float()
+
+
+def in_autocast(model: nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        return model(batch[0]).float(), batch[1]
+
+
+@pytest.mark.parametrize(("layer", "forward"), [(Cast, None), (nn.Linear, in_autocast)])
+def test_the_shortest_format_within_a_loss_counts(layer, forward):
+    for seed in range(4):
+        torch.manual_seed(seed)
+        data = torch.randn(30, 4), torch.randint(0, 3, (30,))
+        found = la.eigenvalues(la.Objective(layer(4, 3), data, F.cross_entropy, forward=forward))
+        low, error = float(found.values[0]), float(found.errors[0])
+        assert "not convex" not in centre_words(low, proves=False, error=error)
+        assert found.rounding == pytest.approx(8 * 2**-7 * found.values[-1])
+        assert found.ratio == 0
+
+
 def test_a_ratio_is_only_said_where_there_are_two_signs():
     torch.manual_seed(0)
     data = torch.randn(30, 4), torch.randn(30, 1)

@@ -99,6 +99,7 @@ class Stepped(TorchFunctionMode):
 
     Attributes:
         found: what was called, in words.
+        spacing: the largest spacing of numbers around 1, of the formats in which something came out.
 
     Example:
         >>> import torch
@@ -112,6 +113,7 @@ class Stepped(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
         self.found: set[str] = set()
+        self.spacing = 0.0
         self._cut: WeakTensorKeyDictionary = WeakTensorKeyDictionary()  # depends on the weights, without a history
         self._compared: WeakTensorKeyDictionary = WeakTensorKeyDictionary()  # such that depend through comparisons only
 
@@ -139,6 +141,8 @@ class Stepped(TorchFunctionMode):
         if name in _JOINED and any(compared) and not all(compared):
             self.found.add("a comparison")
         for made in result if isinstance(result, (tuple, list)) else (result,):
+            if isinstance(made, Tensor) and (made.is_floating_point() or made.is_complex()):
+                self.spacing = max(self.spacing, torch.finfo(made.dtype).eps)
             if isinstance(made, Tensor) and not made.requires_grad:
                 self._cut[made] = True
                 if made.dtype == torch.bool or all(compared):

@@ -46,6 +46,8 @@ Kind = Literal["hessian", "ggn"]
 How = Literal["derivatives", "differences"]
 KINDS, WHICH, HOW = ("hessian", "ggn"), ("all", "weights"), ("derivatives", "differences")
 GIB = 1024**3
+SPACINGS = 8
+"""How many spacings of its number format a product may be off, of the length that it has at most."""
 
 
 class NotFiniteError(SpecError):
@@ -119,7 +121,7 @@ class Matrix:
         self._idle: tuple[str, ...] = ()
         self._kinks: tuple[str, ...] = ()
         self._surrogates: tuple[str, ...] = ()
-        self._looked = False
+        self._looked, self._spacing = False, 0.0
         self._shares = self.objective.shares()
         self._single: tuple[Any, ...] = ()
         self._stand = Stand(self.objective, self.names)
@@ -136,9 +138,10 @@ class Matrix:
         self.move(params or {})
 
     @property
-    def differences_error(self) -> float:
-        """How far products by differences are off, as a share of their length; 0 for derivatives."""
-        return 0.0 if self._steps is None or math.isnan(self._steps.error) else self._steps.error
+    def rounding(self) -> float:
+        """How far a product may be off, as a share of the longest: by its shortest format, and by differences."""
+        off = 0.0 if self._steps is None or math.isnan(self._steps.error) else self._steps.error
+        return off + SPACINGS * max(torch.finfo(self.dtype).eps, self._spacing)
 
     def move(self, params: Parameters) -> None:
         """Go to another point; names left out are at the origin."""
@@ -313,6 +316,7 @@ class Matrix:
             loss = objective.loss_part(outputs, targets, batch, weighing=objective.weighing).mean
         if stepped is not None:
             self._surrogates, self._looked = surrogates_behind(loss) or tuple(sorted(stepped.found)), True
+            self._spacing = stepped.spacing
         shown = None if objective.loss is None else calling.predictions(outputs)
         if not bool(torch.isfinite(loss)):
             raise NotFiniteError(

@@ -28,9 +28,6 @@ from lossatlas.space.parameters import Parameters
 
 __all__ = ["Eigen", "eigenvalues", "ends_by", "ends_of"]
 
-SPACINGS = 8
-"""How many spacings of its number format a product may be off, of the length that it has at most."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Eigen:
@@ -48,7 +45,8 @@ class Eigen:
         products: matrix-vector products it took.
         subject: what the matrix is of, and what it does not prove.
         rounding: how far rounding may have moved a value, of which residuals see only a part: eight spacings of the
-            number format of the derivatives, in units of the largest value; by differences, also what these are off.
+            shortest number format in which a loss was computed, times the largest value; by differences, also what
+            these are off.
     """
 
     values: np.ndarray
@@ -348,7 +346,6 @@ def _asking(
 
 def _eigen(matrix: Matrix | DiagonalBlock, found: Pairs, complete: bool, *, tolerance: float, products: int) -> Eigen:
     whole = matrix if isinstance(matrix, Matrix) else matrix.matrix
-    share = SPACINGS * torch.finfo(matrix.dtype).eps + whole.differences_error
     inner = np.isin(np.arange(len(found.values)), (0, len(found.values) - 1), invert=True)
     return Eigen(
         values=found.values,
@@ -358,5 +355,5 @@ def _eigen(matrix: Matrix | DiagonalBlock, found: Pairs, complete: bool, *, tole
         complete=complete,
         products=products,
         subject=matrix.subject,
-        rounding=share * float(np.abs(found.values).max()),
+        rounding=whole.rounding * float(np.abs(found.values).max()),
     )
