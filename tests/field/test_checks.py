@@ -89,6 +89,14 @@ def test_a_score_is_not_expected_to_be_lowest_at_the_centre():
     assert not any("lower" in finding.words or "Lowest" in finding.words for finding in found)
 
 
+def test_points_that_a_table_lacks_are_not_to_be_resumed():
+    there = np.array([(x, y) for x in X for y in X if (x, y) != (X[3], X[4])])
+    table = la.landscape(x=there[:, 0], y=there[:, 1], loss=(there**2).sum(1))
+    (found,) = (one for one in check(table) if one.question == "Is every point there and finite?")
+    assert found.words == "1 of 441 points has not been evaluated."
+    assert found.advice == "Import them with the others."
+
+
 def test_a_floor_is_told_of_as_a_clip_is():
     deep = 1e-16 + 1e-6 * (X[:, None] ** 2 + X**2) ** 2
     shown = compile(field(deep)).range

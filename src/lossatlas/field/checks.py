@@ -99,7 +99,9 @@ def _complete(landscape: xr.Dataset, value: str) -> Finding:
     lost = int((~np.isfinite(landscape[value].values)).sum()) - missing
     if missing:
         words = f"{missing} of {status.size} points {verb_of(missing, 'has')} not been evaluated."
-        return Finding(question=question, verdict="odd", words=words, advice="Run the same command again to resume.")
+        imported = landscape.attrs.get("dtype") == "unknown"
+        advice = "Import them with the others." if imported else "Run the same command again to resume."
+        return Finding(question=question, verdict="odd", words=words, advice=advice)
     if lost > 0:
         words = f"{lost} of {status.size} points {verb_of(lost, 'has')} no finite value."
         return Finding(
