@@ -118,6 +118,22 @@ def test_a_count_inside_the_loss_asks_for_a_size_and_with_it_all_is_well():
         means.check(wrong)
 
 
+@pytest.mark.parametrize("batch", [9, 2])
+def test_single_values_of_ignored_targets_are_zeros_in_the_mean_which_is_said(batch):
+    x, y = rows()
+    ignoring = y.index_fill(0, torch.tensor([7, 8]), -1)
+    loss = functools.partial(F.cross_entropy, ignore_index=-1, reduction="none")
+    objective = la.Objective(linear(), (x, ignoring), loss, batch_size=batch)
+    with pytest.warns(UserWarning, match=r"is 0 for every target that is ignored \(-1\).*reduction='mean' is a mean"):
+        means.check(objective)
+    mean = la.Objective(linear(), (x, ignoring), functools.partial(F.cross_entropy, ignore_index=-1), batch_size=batch)
+    assert objective({})["loss"] == pytest.approx(mean({})["loss"] * 7 / 9)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        means.check(mean)
+        means.check(la.Objective(linear(), (x, y), loss, batch_size=batch))
+
+
 def test_it_is_said_once_for_an_objective():
     objective = la.Objective(linear(), rows(), by_what_is_there, batch_size=4)
     with pytest.warns(UserWarning, match="not a mean over samples"):

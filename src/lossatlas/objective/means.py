@@ -45,6 +45,8 @@ def check(objective: Objective) -> None:
         return
     if objective.loss is None:
         _check_own_loss(objective)
+    elif (single := reduction.by_target(objective.loss, "none")) is not None:
+        _check_ignored(objective, single)
     elif not (_says_itself(objective.loss) or objective.weighing):
         _check_reduction(objective)
     warn_of_hidden(objective)
@@ -217,6 +219,18 @@ def _by_parts(loss: reduction.Measure, outputs: Any, targets: Any, value: Tensor
 
 def _taker(rows: slice) -> Callable[[Tensor], Tensor]:
     return lambda tensor: tensor[rows].clone()  # a loss may write into it
+
+
+def _check_ignored(objective: Objective, loss: reduction.ByTarget) -> None:
+    """Single values of torch's own losses are 0 where a target is ignored, which lowers their mean."""
+    looked = looked_at(objective.batches.number) if objective._look.plain else set()
+    for number, batch in enumerate(objective.batches if looked else ()):
+        if number in looked and loss.leaves_out(calling.targets(batch)):
+            warn(
+                f"loss {reduction.name_of(objective.loss)} with reduction='none' is 0 for every target that is ignored "
+                f"({loss.ignored}), and its mean is over these as well; reduction='mean' is a mean over the others"
+            )
+            return
 
 
 def _check_own_loss(objective: Objective) -> None:

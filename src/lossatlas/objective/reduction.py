@@ -364,11 +364,15 @@ def _numbers(targets: Any) -> bool:
     return isinstance(targets, Tensor) and not targets.is_floating_point() and targets.dim() > 0
 
 
-def by_target(loss: Any) -> ByTarget | None:
+def by_target(loss: Any, reduced: str = "mean") -> ByTarget | None:
     """How a cross entropy or a negative log-likelihood of torch weighs its targets.
 
+    Args:
+        loss: any loss.
+        reduced: the reduction that it must have.
+
     Returns:
-        The weights; None for any other loss, and for one that is not a mean.
+        The weights; None for any other loss, and for one of another reduction.
 
     Example:
         >>> weights = torch.tensor([1.0, 3.0])
@@ -383,6 +387,6 @@ def by_target(loss: Any) -> ByTarget | None:
         told = {name: getattr(loss, name) for name in ("weight", "ignore_index", "reduction")}
     elif loss not in (F.cross_entropy, F.nll_loss):
         return None
-    if told.get("reduction", "mean") != "mean" or {"reduce", "size_average"} & set(told):
+    if told.get("reduction", "mean") != reduced or {"reduce", "size_average"} & set(told):
         return None
     return ByTarget(classes=told.get("weight"), ignored=told.get("ignore_index", -100))
