@@ -276,6 +276,18 @@ def test_bad_comparisons_are_refused() -> None:
         Seeds(runs=(few[0], runs(np.ones((1, 4)), "B")[0]), seeds=(0, 1))
 
 
+def test_what_both_measured_is_compared_also_where_one_measured_more(net, data, tmp_path) -> None:
+    more = la.seeds(of(net, data), GRID, seeds=range(2), run=tmp_path / "more")
+    objective = la.Objective(net, (data[0].double(), data[1]), F.cross_entropy, batch_size=8, name="other")
+    la.seeds(objective, GRID, seeds=range(2), run=tmp_path / "loss")
+    assert compare(more, Seeds.open(tmp_path / "loss")).difference == pytest.approx(0.0)
+    done = CliRunner().invoke(atlas, ["compare", *(str(tmp_path / name) for name in ("more", "loss"))])
+    assert done.exit_code == 0, done.output
+    for sides in ((more, Seeds.open(tmp_path / "loss")), (Seeds.open(tmp_path / "loss"), more)):
+        with pytest.raises(la.SpecError, match="value='error' is unknown; choose one of: loss$"):
+            compare(*sides, "error")
+
+
 def test_bad_seeds_are_refused(net, data, tmp_path) -> None:
     for wrong in ([0], [1, 1], []):
         with pytest.raises(la.SpecError, match="at least two different seeds"):

@@ -16,6 +16,7 @@ import click
 from lossatlas.cli.needed import flag, needing
 from lossatlas.cli.options import WHAT, Measuring, flags, settings
 from lossatlas.errors import SpecError
+from lossatlas.oneline import number_of
 
 __all__ = ["leave", "listen", "serve_command"]
 
@@ -123,8 +124,7 @@ def listen(shelf: Any, port: int, *, show: bool, run: str = "", words: str = "")
     app = application(shelf, token)
     listening = _bound(port)
     address = f"http://127.0.0.1:{listening.getsockname()[1]}/#token={token}" + (f"&run={run}" if run else "")
-    count = len(shelf.entries())
-    click.echo(f"{words or f'{count} result' + 's' * (count != 1)} at {address}")
+    click.echo(f"{words or number_of(len(shelf.entries()), 'result')} at {address}")
     click.echo("Ctrl-C ends it.")
     if show:
         webbrowser.open(address)

@@ -69,7 +69,7 @@ class Subject:
         Returns:
             The subject of the block.
         """
-        words = f"Diagonal block {name} ({grouped(size)} parameters) of: {self.words}"
+        words = f"Diagonal block {name} ({grouped(size, 'parameter')}) of: {self.words}"
         idle = tuple(tensor for tensor in self.idle if tensor in tensors)
         return replace(self, words=words, size=size, idle=idle)
 
@@ -95,8 +95,9 @@ class Subject:
         if self.tensors == "weights":
             said.append("Biases and normalising layers are still: over all tensors λmin may be lower and λmax higher.")
         if self.idle:
-            number = len(self.idle)
-            said.append(f"{number} tensor{'s' * (number > 1)} ({self.idle[0]}, …) do not enter the loss: eigenvalue 0.")
+            number, more = len(self.idle), ", …" * (len(self.idle) > 1)
+            tensors = f"{number_of(number, 'tensor')} ({self.idle[0]}{more}) {verb_of(number, 'does')}"
+            said.append(f"{tensors} not enter the loss: eigenvalue 0.")
         return tuple(said)
 
 
@@ -105,10 +106,10 @@ def subject(
 ) -> Subject:
     """Describe the curvature of an objective; for the arguments see :class:`Subject`."""
     loss = "its own loss" if objective.loss is None else name_of(objective.loss)
-    which = "parameters" if tensors == "all" else "weights (biases and norms still)"
+    which = grouped(size, "parameter") if tensors == "all" else f"{grouped(size, 'weight')} (biases and norms still)"
     data = "" if objective.data_name in NAMELESS else f" of {objective.data_name}"
     parts = [
-        f"{MATRICES[kind]} of {objective.name}, {grouped(size)} {which}",
+        f"{MATRICES[kind]} of {objective.name}, {which}",
         f"mean of {loss} over {_count(objective)}{number_of(objective.samples, 'sample')}{data}",
     ]
     if objective.batchnorm_words:

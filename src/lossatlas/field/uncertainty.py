@@ -54,6 +54,8 @@ class Seeds:
 
     def __post_init__(self) -> None:
         _check_alike(self.runs)
+        if len({value_names(run) for run in self.runs}) > 1:
+            raise SpecError("the runs have different values; measure the same in all of them")
         titles = {(str(run.attrs.get("title")), str(run.attrs.get("model")), _origin(run)) for run in self.runs}
         if len(titles) > 1:
             raise SpecError(f"runs are of different models ({', '.join(sorted(title for title, *_ in titles))})")
@@ -232,8 +234,9 @@ def compare(
     for side in sides:
         _check_alike(side)
     _check_alike([sides[0][0], sides[1][0]])
-    if value not in (known := value_names(sides[0][0])):
-        raise SpecError(unknown("value", value, known))
+    shared = [name for name in value_names(sides[0][0]) if all(name in run for side in sides for run in side)]
+    if value not in shared:
+        raise SpecError(unknown("value", value, shared))
     tables = [np.stack([run[value].values for run in side]) for side in sides]
     cells = np.isfinite(np.concatenate(tables)).all(axis=0)
     if not cells.any():
@@ -282,9 +285,8 @@ def _check_alike(runs: Sequence[xr.Dataset]) -> None:
     first = runs[0]
     for run in runs[1:]:
         axes = axis_names(run)
-        same = axes == axis_names(first) and value_names(run) == value_names(first)
-        if not same or any(not np.array_equal(run[axis].values, first[axis].values) for axis in axes):
-            raise SpecError("the runs have different grids or values; sample all of them with one grid")
+        if axes != axis_names(first) or any(not np.array_equal(run[one].values, first[one].values) for one in axes):
+            raise SpecError("the runs have different grids; sample all of them with one")
 
 
 def _check_apart(runs: Sequence[xr.Dataset], seeds: Sequence[int]) -> None:

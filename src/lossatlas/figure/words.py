@@ -7,6 +7,8 @@ import re
 from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
+from lossatlas.oneline import number_of
+
 __all__ = [
     "NAMELESS", "SCALES", "WAY", "apart", "ascii_only", "capital", "column_title", "counted", "grouped", "means_over",
     "number", "numbers", "percent", "smallest", "with_error", "with_errors", "with_range",
@@ -137,17 +139,21 @@ def counted(counts: Mapping[str, Mapping[str, Any]], *, samples: bool = True) ->
     return " and ".join(dict.fromkeys(f"{count['number']:,.10g} {count['unit']}s".replace(",", " ") for count in told))
 
 
-def grouped(count: int) -> str:
-    """A count whose thousands stand apart.
+def grouped(count: int, one: str) -> str:
+    """How many there are of something, with the thousands apart.
+
+    Args:
+        count: how many.
+        one: the word for one of them.
 
     Returns:
         The text.
 
     Example:
-        >>> grouped(1386)
-        '1 386'
+        >>> grouped(1386, "parameter"), grouped(1, "parameter")
+        ('1 386 parameters', '1 parameter')
     """
-    return f"{count:,}".replace(",", " ")
+    return f"{count:,}".replace(",", " ") + number_of(count, one).removeprefix(str(count))
 
 
 def percent(share: float) -> str:

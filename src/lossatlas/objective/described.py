@@ -32,7 +32,7 @@ class Described:
         statistics = f", BatchNorm {self.batchnorm_words}" if self.batchnorm_words else ""
         return (
             f"Objective({self.name}: {size:,} parameters in {number_of(len(self.origin), 'tensor')}\n"
-            f"  data: {self.data_name}, {known}{self.batches.number} batch{'es' * (self.batches.number != 1)}\n"
+            f"  data: {self.data_name}, {known}{number_of(self.batches.number, 'batch', 'batches')}\n"
             f"  values: {', '.join((f'loss ({loss})', *self.names[1:]))}\n"
             f"  device: {self.device}{statistics})"
         )

@@ -138,7 +138,7 @@ class Trajectory:
     def words(self) -> str:
         """How long it is, and of what."""
         steps = f"step {self.checkpoints[0].step} to {self.checkpoints[-1].step}"
-        return f"{number_of(len(self), 'checkpoint')}, {steps}, {grouped(self.dimension)} parameters"
+        return f"{number_of(len(self), 'checkpoint')}, {steps}, {grouped(self.dimension, 'parameter')}"
 
     def __len__(self) -> int:
         """The number of checkpoints."""

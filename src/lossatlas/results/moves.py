@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import xarray as xr
 
+from lossatlas.oneline import number_of
 from lossatlas.results.landscape import axis_names, structured
 
 __all__ = ["ATTACKS", "TOWARDS", "along_words", "moved_words", "not_convex", "of_inputs"]
@@ -67,7 +68,7 @@ def moved_words(landscape: xr.Dataset) -> str:
         return ""
     told = structured(landscape, "provenance")
     number, layer = int(told.get("examples", 0)), str(told.get("layer", ""))
-    of = f"{number} example{'s' * (number != 1)}"
+    of = number_of(number, "example")
     words = [f"output of {layer} moved for {of}" if layer else f"inputs of {of} moved", "weights fixed"]
     words.append(_NORMS.get(str(landscape.attrs.get("normalisation", "")), "directions not normalised"))
     if "clamp" in told:

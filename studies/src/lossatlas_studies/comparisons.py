@@ -11,6 +11,7 @@ import scipy.stats
 
 from lossatlas.errors import SpecError
 from lossatlas.flatness.kendall import kendall, signs, taus
+from lossatlas.oneline import number_of
 from lossatlas_studies import resampling
 from lossatlas_studies.verdicts import CANNOT_TELL, LEVEL, Groups, Verdict, decide, finite, lost, mean, verdict
 
@@ -53,7 +54,7 @@ def larger(
         raise SpecError(f"the groups have the blocks {list(a)} and {list(b)}; expected the same")
     pairs = [(a[block], b[block]) for block in a]
     n = f"{sum(len(x) for x, _ in pairs)} against {sum(len(y) for _, y in pairs)} {unit}".strip() + lost(more, less)
-    how = _how(f"permutation test within {len(pairs)} block{'s' * (len(pairs) > 1)}", two_sided)
+    how = _how(f"permutation test within {number_of(len(pairs), 'block')}", two_sided)
     if not pairs or any(min(len(x), len(y)) < 2 for x, y in pairs):
         estimate = float(np.mean([mean(x) - mean(y) for x, y in pairs])) if pairs else math.nan
         return verdict(claim, CANNOT_TELL, quantity, estimate, (math.nan,) * 2, 0.0, math.nan, n, how, caveat)

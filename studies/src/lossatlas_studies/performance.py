@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from lossatlas.atomic import write_text
+from lossatlas.oneline import number_of
 from lossatlas_studies import networks, page
 from lossatlas_studies.settings import assignments, described, reduced
 from lossatlas_studies.stages import Bench, Say
@@ -111,8 +112,7 @@ def recorded(order: Order, findings: Findings, bench: Bench, settings: Any, seco
 
 def machine(device: str) -> Mapping[str, str]:
     """What it was run on: the class of machine, not which one."""
-    threads = torch.get_num_threads()
-    on = f"{threads} processor thread{'s' * (threads > 1)}"
+    on = number_of(torch.get_num_threads(), "processor thread")
     if device.startswith("cuda"):
         on = torch.cuda.get_device_name()
     return {

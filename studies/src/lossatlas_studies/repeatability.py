@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from lossatlas.figure.plot import Panel, Plot, Series
+from lossatlas.oneline import number_of
 from lossatlas_studies import images
 from lossatlas_studies.images import KINDS, SLICES, AbstractImages, Row, fair, measured, networks_table
 from lossatlas_studies.measures import percent, shape
@@ -78,8 +79,7 @@ def judge(rows: Sequence[Row], settings: Settings) -> list[Verdict]:
     pairs = [(row, twin) for row in own for twin in own if row.seed == twin.seed and row["skip"] < twin["skip"]]
     bends = [plain > residual for a, b in pairs for plain, residual in zip(a.bends, b.bends, strict=True)]
     valleys = [plain < residual for a, b in pairs for plain, residual in zip(a["valleys"], b["valleys"], strict=True)]
-    count = len(pairs)
-    unit = f"pairs of directions, around {count} pair{'s' * (count != 1)} of networks"
+    unit = f"pairs of directions, around {number_of(len(pairs), 'pair')} of networks"
     caveat = (
         "The trials are pairs of directions, independent given the networks: the interval is about directions around "
         "these networks and says nothing about other networks." + said
