@@ -7,8 +7,6 @@ import re
 from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
-from lossatlas.oneline import number_of
-
 __all__ = [
     "NAMELESS", "SCALES", "WAY", "apart", "ascii_only", "capital", "column_title", "counted", "grouped", "means_over",
     "number", "numbers", "percent", "smallest", "with_error", "with_errors", "with_range",
@@ -136,10 +134,10 @@ def means_over(counts: Mapping[str, Mapping[str, Any]], *, samples: bool = True)
 def counted(counts: Mapping[str, Mapping[str, Any]], *, samples: bool = True) -> str:
     """What means are over, and how many; for the arguments see :func:`means_over`."""
     told = [count for count in counts.values() if samples or count["unit"] != "sample"]
-    return " and ".join(dict.fromkeys(f"{count['number']:,.10g} {count['unit']}s".replace(",", " ") for count in told))
+    return " and ".join(dict.fromkeys(grouped(count["number"], count["unit"]) for count in told))
 
 
-def grouped(count: int, one: str) -> str:
+def grouped(count: float, one: str) -> str:
     """How many there are of something, with the thousands apart.
 
     Args:
@@ -150,10 +148,11 @@ def grouped(count: int, one: str) -> str:
         The text.
 
     Example:
-        >>> grouped(1386, "parameter"), grouped(1, "parameter")
-        ('1 386 parameters', '1 parameter')
+        >>> grouped(1386, "parameter"), grouped(1.0, "token")
+        ('1 386 parameters', '1 token')
     """
-    return f"{count:,}".replace(",", " ") + number_of(count, one).removeprefix(str(count))
+    said = f"{count:,}" if isinstance(count, int) else f"{count:,.10g}"  # a sum of weights is a float
+    return f"{said.replace(',', ' ')} {one if count == 1 else f'{one}s'}"
 
 
 def percent(share: float) -> str:
