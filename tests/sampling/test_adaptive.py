@@ -329,6 +329,17 @@ def test_a_clip_leaves_no_cell_beside_or_above_it_without_an_error():
     assert np.mean(stated[beside] >= true[beside]) >= 0.93
 
 
+def test_a_claim_about_the_loss_is_none_about_a_metric():
+    torch.manual_seed(0)
+    x, y = la.zoo.data("digits")
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.Tanh(), nn.Linear(16, 10))
+    objective = la.Objective(net, (x[:200], y[:200]), nn.functional.cross_entropy, metrics={"error": la.metrics.error})
+    found = la.sample(objective, la.Plane.random(objective, seed=0), la.Adaptive(x=(-1, 1, 21), y=(-1, 1, 21)))
+    assert "were checked for" not in " ".join(compile(found, la.View()).caption.sentences)
+    said = " ".join(compile(found, la.View(value="error")).caption.sentences)
+    assert "The interpolated cells were checked for the loss; for error their stated error is " in said
+
+
 def test_a_claim_belongs_to_its_view_and_another_picture_restates_the_error():
     truth = np.exp(4 * np.hypot(X, Y)) + np.sin(5 * X) + 1.0
     found, _ = run(truth, square(tolerance=0.02, scale="linear", clip=8.0))

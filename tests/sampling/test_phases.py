@@ -19,6 +19,7 @@ from lossatlas.figure.ranges import choose
 from lossatlas.results.landscape import structured
 from lossatlas.sampling import anchoring, correction, phases
 from lossatlas.sampling.correction import Anchors, Means
+from lossatlas.sampling.shown import apart
 
 SAMPLES = 6000
 GRID = la.Grid(x=(-1, 1, 17), y=(-1, 1, 17))
@@ -85,7 +86,7 @@ def test_most_anchors_see_a_part_of_the_samples_and_the_error_stays_within_the_t
     assert seen == phases.FEWEST
     assert facts["samples"] <= seen / 2
     assert facts["verdict"] in about([found])
-    error = correction.share(choose(exact.ravel()), exact, found["loss"].values)
+    error = apart(choose(exact.ravel()), exact, found["loss"].values)
     assert np.mean(error <= 0.02) > 0.99
     assert np.mean(error <= found["loss_uncertainty"].values + 1e-7) > 0.95
     assert 0 < facts["standard error"] <= facts["within"] <= 0.02
@@ -133,7 +134,7 @@ def test_where_a_first_phase_will_not_do_the_others_are_seen_at_the_anchors_left
     assert 500 < facts["samples"] < SAMPLES
     for samples in (500, 5500):
         assert sum(anchors for width, anchors in seen if width == samples) == 36  # the centre was evaluated before
-    error = correction.share(choose(exact.ravel()), exact, found["loss"].values)
+    error = apart(choose(exact.ravel()), exact, found["loss"].values)
     assert np.mean(error <= 0.004) > 0.98
 
 

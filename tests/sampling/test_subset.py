@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -10,8 +12,9 @@ from torch.nn import functional as F
 
 import lossatlas as la
 from lossatlas.draw.captions import about
+from lossatlas.draw.view import compile
 from lossatlas.errors import SpecError
-from lossatlas.field.stated import stated_error
+from lossatlas.field.stated import on_view, stated_error, stated_for
 from lossatlas.figure.ranges import choose
 from lossatlas.objective.part import every, strata, taken
 from lossatlas.results.landscape import structured
@@ -19,6 +22,7 @@ from lossatlas.results.spec import Block
 from lossatlas.results.store import RunFolder
 from lossatlas.sampling import anchoring, correction
 from lossatlas.sampling.balance import Balance
+from lossatlas.sampling.shown import apart
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +47,7 @@ def test_auto_keeps_the_tolerance_with_few_samples(trained: la.Objective) -> Non
     found = la.sample(trained, plane, GRID, samples=la.Subset(tolerance=0.02))
     facts = structured(found, "sampling")
     assert facts["samples"] < trained.samples / 4
-    error = correction.share(choose(exact["loss"].values.ravel()), exact["loss"].values, found["loss"].values)
+    error = apart(choose(exact["loss"].values.ravel()), exact["loss"].values, found["loss"].values)
     assert np.mean(error <= 0.02) > 0.99
     assert 0 < np.median(found["loss_uncertainty"].values) < 0.05
     assert 0 < facts["standard error"] <= facts["within"] <= 0.02
@@ -51,7 +55,7 @@ def test_auto_keeps_the_tolerance_with_few_samples(trained: la.Objective) -> Non
     assert "standard error" in facts["verdict"]
     # Without the correction the subset alone is off by more.
     alone = la.sample(taken(trained, every(np.arange(trained.samples), facts["samples"], 0)), plane, GRID)
-    uncorrected = correction.share(choose(exact["loss"].values.ravel()), exact["loss"].values, alone["loss"].values)
+    uncorrected = apart(choose(exact["loss"].values.ravel()), exact["loss"].values, alone["loss"].values)
     assert error.mean() < uncorrected.mean() / 2
 
 
@@ -63,9 +67,46 @@ def test_the_stated_error_covers_the_true_one(trained: la.Objective) -> None:
         exact = la.sample(trained, plane, GRID)["loss"].values
         for start in range(2):
             found = la.sample(trained, plane, GRID, samples=la.Subset(size=100, seed=start))
-            error = correction.share(choose(exact.ravel()), exact, found["loss"].values)
+            error = apart(choose(exact.ravel()), exact, found["loss"].values)
             covered.append(np.mean(error <= found["loss_uncertainty"].values + 1e-7))
     assert np.mean(covered) > 0.9
+
+
+def test_a_claim_about_the_loss_is_none_about_another_value_or_view(trained: la.Objective) -> None:
+    plane = la.Plane.random(trained, seed=1)
+    exact = la.sample(trained, plane, GRID)
+    found = la.sample(trained, plane, GRID, samples="auto")
+
+    def told(**view: Any) -> str:
+        return " ".join(compile(found, la.View(**view)).caption.sentences)
+
+    assert "were checked for" not in told()
+    assert "The cells were checked for the loss; for error their stated error is " in told(value="error")
+    assert "The cells were checked for another view (" in told(scale="linear", clip=0.5)
+    other = compile(found, la.View(scale="linear", clip=0.5)).range
+    away = apart(other, found["loss"].values, exact["loss"].values)
+    assert np.mean(away <= on_view(found, other) + 1e-7) > 0.95
+
+
+@pytest.mark.parametrize("view", [{"scale": "linear", "clip": 1.0}, {"scale": "log", "clip": None}, {}])
+def test_interpolated_and_corrected_cells_have_errors_of_one_unit(trained: la.Objective, view: dict[str, Any]) -> None:
+    plane = la.Plane.random(trained, seed=1)
+    exact = la.sample(trained, plane, GRID)
+    found = la.sample(trained, plane, la.Adaptive(**GRID.axes, **view), samples="auto")
+    for value in ("loss", "error"):
+        shown = stated_for(found, value)
+        stated, away = found[f"{value}_uncertainty"].values, apart(shown, found[value].values, exact[value].values)
+        assert np.mean(away <= stated + 1e-7) > 0.95
+        # In the unit of the values, too, also far above a clip.
+        assert np.mean(np.abs(found[value] - exact[value]) <= stated_error(found, value)[0]) > 0.95
+    assert "checked for another" not in " ".join(compile(found, la.View(**view)).caption.sentences)
+
+
+def test_how_the_range_was_chosen_is_said_of_a_part_of_the_samples_too(trained: la.Objective) -> None:
+    plane = la.Plane.random(trained, seed=1)
+    grid = la.Grid.auto(trained, plane, points=17)
+    told = [structured(la.sample(trained, plane, grid, samples=one), "sampling")["range"] for one in (None, "auto")]
+    assert told[0] == told[1]
 
 
 def test_anchors_are_exact(trained: la.Objective) -> None:
@@ -165,9 +206,7 @@ def test_it_goes_together_with_adaptive_points(trained: la.Objective) -> None:
     assert "points evaluated" in words
     assert "200 of 1437 samples" in words
     exact = la.sample(trained, plane, GRID)
-    error = correction.share(
-        choose(exact["loss"].values.ravel(), scale="log"), exact["loss"].values, found["loss"].values
-    )
+    error = apart(choose(exact["loss"].values.ravel(), scale="log"), exact["loss"].values, found["loss"].values)
     assert np.mean(error <= 0.05) > 0.97
 
 
@@ -243,7 +282,7 @@ def test_a_balanced_subset_is_closer_between_anchors_than_a_stratified_one(train
         found = [
             la.sample(trained, plane, GRID, samples=la.Subset(size=90, seed=seed))["loss"].values for seed in (0, 1)
         ]
-        return float(np.mean([correction.share(choose(exact.ravel()), exact, one) for one in found]))
+        return float(np.mean([apart(choose(exact.ravel()), exact, one) for one in found]))
 
     balanced = error()
     monkeypatch.setattr(Balance, "_exchange", lambda *_: None)
@@ -303,5 +342,5 @@ def test_an_anchor_that_was_held_out_gets_the_loss_that_the_others_predict(below
     one = np.array([0])
     found = anchors.held_out(correction.Subsets(one, [[one] * correction.PARTS]))[0]
     assert anchors.logarithmic(0) is (below == 0)
-    expected = max(correction.share(choose(whole, scale=scale), whole, part)[4] for scale in ("linear", "log"))
+    expected = max(apart(choose(whole, scale=scale), whole, part)[4] for scale in ("linear", "log"))
     assert found[4] == pytest.approx(expected, rel=1e-6)

@@ -16,7 +16,17 @@ from lossatlas.figure.words import number, percent
 from lossatlas.oneline import number_of
 from lossatlas.results.landscape import structured
 
-__all__ = ["BEYOND", "LEFT_ABOVE", "STANDARD_ERRORS", "another_view", "checked", "on_view", "stated_error", "view"]
+__all__ = [
+    "BEYOND",
+    "LEFT_ABOVE",
+    "STANDARD_ERRORS",
+    "another_view",
+    "checked",
+    "on_view",
+    "stated_error",
+    "stated_for",
+    "view",
+]
 
 BEYOND = 1.0
 """Ranges above a clip within which the error of an interpolated cell is known."""
@@ -93,25 +103,9 @@ def _rounding(landscape: xr.Dataset, value: str, values: np.ndarray) -> tuple[np
 
 def _in_units(landscape: xr.Dataset, value: str, values: np.ndarray, shares: np.ndarray) -> np.ndarray:
     """Errors that are shares of the range a picture shows, in the unit of the value."""
-    low, high = _ends(_stated_for(landscape, value), values, np.nan_to_num(shares))
+    low, high = _ends(stated_for(landscape, value), values, np.nan_to_num(shares))
     with np.errstate(invalid="ignore"):
         return np.where(shares > 0, np.fmax(high - values, values - low), 0.0)
-
-
-def _stated_for(landscape: xr.Dataset, value: str) -> Range:
-    """The view for which the errors of a value were stated."""
-    told = structured(landscape, "sampling")
-    if value == "loss" and (known := told.get("view")):
-        constant = math.nan if known["linear_below"] is None else known["linear_below"]
-        return Range(
-            scale=known["scale"], low=known["low"], high=known["high"], levels=(), clipped=known["clipped"],
-            linear_below=constant,
-        )  # fmt: skip
-    values = np.asarray(landscape[value].values, float)
-    finite = values[np.isfinite(values)]
-    if value == "loss":
-        return choose(finite, scale=told.get("scale", "auto"), clip=told.get("clip", "auto"))
-    return choose(finite, scale="linear", clip=None)
 
 
 def _ends(shown: Range, values: np.ndarray, shares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -132,6 +126,36 @@ def _backward(heights: np.ndarray, shown: Range) -> np.ndarray:
     if shown.scale == "symlog":
         return np.asarray(np.sign(heights) * shown.linear_below * (10.0 ** np.abs(heights) - 1.0))
     return heights
+
+
+def stated_for(landscape: xr.Dataset, value: str = "loss") -> Range:
+    """The view for which the errors of a value were stated.
+
+    Args:
+        landscape: with ``loss_uncertainty`` or the like.
+        value: which variable.
+
+    Returns:
+        For the loss the view that was recorded, or else the usual one; for a metric the whole range on a linear scale.
+
+    Example:
+        >>> from lossatlas.results.landscape import Axis, build
+        >>> line = build({"x": Axis(coordinates=np.arange(3.0), length=1.0)}, {"loss": np.arange(3.0)})
+        >>> stated_for(line).scale
+        'linear'
+    """
+    told = structured(landscape, "sampling")
+    if value == "loss" and (known := told.get("view")):
+        constant = math.nan if known["linear_below"] is None else known["linear_below"]
+        return Range(
+            scale=known["scale"], low=known["low"], high=known["high"], levels=(), clipped=known["clipped"],
+            linear_below=constant,
+        )  # fmt: skip
+    values = np.asarray(landscape[value].values, float)
+    finite = values[np.isfinite(values)]
+    if value == "loss":
+        return choose(finite, scale=told.get("scale", "auto"), clip=told.get("clip", "auto"))
+    return choose(finite, scale="linear", clip=None)
 
 
 def view(shown: Range) -> dict[str, Any]:
@@ -215,7 +239,7 @@ def on_view(landscape: xr.Dataset, shown: Range, value: str = "loss") -> np.ndar
     """
     values = np.asarray(landscape[value].values, float)
     shares = np.nan_to_num(landscape[f"{value}_uncertainty"].values)
-    ends = _ends(_stated_for(landscape, value), values, shares)
+    ends = _ends(stated_for(landscape, value), values, shares)
     bottom, top = shown.limits
     with np.errstate(invalid="ignore", divide="ignore"):
         here, *heights = (np.nan_to_num(shown.heights(each), nan=bottom) for each in (values, *ends))
@@ -224,7 +248,7 @@ def on_view(landscape: xr.Dataset, shown: Range, value: str = "loss") -> np.ndar
 
 
 def another_view(landscape: xr.Dataset, shown: Range, value: str = "loss") -> str:
-    """What a claim about interpolated cells is worth on a picture for which it was not made.
+    """What a claim about cells that were interpolated, or corrected, is worth on a picture for which it was not made.
 
     Args:
         landscape: a Landscape.
@@ -232,7 +256,7 @@ def another_view(landscape: xr.Dataset, shown: Range, value: str = "loss") -> st
         value: which variable is drawn.
 
     Returns:
-        A sentence; empty where nothing was interpolated or the view is the same.
+        A sentence; empty where there are no such cells, or for the loss on the same view.
 
     Example:
         >>> from lossatlas.results.landscape import Axis, build
@@ -240,27 +264,30 @@ def another_view(landscape: xr.Dataset, shown: Range, value: str = "loss") -> st
         >>> another_view(line, choose(np.arange(3.0)))
         ''
     """
-    known = structured(landscape, "sampling").get("view")
-    if value != "loss" or not known or f"{value}_uncertainty" not in landscape:
+    told = structured(landscape, "sampling")
+    if not (known := told.get("view")) or f"{value}_uncertainty" not in landscape:
         return ""
-    made = _stated_for(landscape, value)
+    made = stated_for(landscape, value)
+    filled = landscape[f"{value}_uncertainty"].values > 0
+    if not filled.any() or (value == "loss" and _alike(made, shown)):
+        return ""
+    half, most = np.quantile(on_view(landscape, shown, value)[filled], [0.5, 0.95])
+    cells = "cells" if told.get("kind") == "subset" else "interpolated cells"
+    which = f"for another view ({_named(known)}); for this one" if value == "loss" else f"for the loss; for {value}"
+    words = (
+        f"The {cells} were checked {which} their stated error is "
+        f"{percent(float(half))} of the range in the median, and at most {percent(float(most))} in 95 % of them."
+    )
+    if made.clipped is not None and shown.high > made.high:
+        beyond = int((filled & (made.heights(landscape[value].values) >= made.limits[1])).sum())
+        if beyond:
+            words += f" {beyond} of them lie above the clip of that view, where little is known about their values."
+    return words
+
+
+def _alike(made: Range, shown: Range) -> bool:
+    """Whether two views show the same, within a hundredth."""
     bottom, top = made.limits
     with np.errstate(invalid="ignore", divide="ignore"):
         ends = np.abs(made.heights(np.array([shown.low, shown.high]), beyond=1e6) - [bottom, top])
-    if shown.scale == made.scale and bool((ends <= SAME * (top - bottom)).all()):
-        return ""
-    errors = on_view(landscape, shown, value)
-    filled = landscape[f"{value}_uncertainty"].values > 0
-    if not filled.any():
-        return ""
-    half, most = np.quantile(errors[filled], [0.5, 0.95])
-    words = (
-        f"The interpolated cells were checked for another view ({_named(known)}); for this one their stated error is "
-        f"{percent(float(half))} of the range in the median, and at most {percent(float(most))} in 95 % of them."
-    )
-    beyond = filled & (made.heights(landscape[value].values) >= top) if made.clipped is not None else ~filled & filled
-    if beyond.any() and shown.high > made.high:
-        words += (
-            f" {int(beyond.sum())} of them lie above the clip of that view, where little is known about their values."
-        )
-    return words
+    return shown.scale == made.scale and bool((ends <= SAME * (top - bottom)).all())

@@ -21,8 +21,9 @@ from lossatlas.oneline import one_line
 from lossatlas.sampling import surrogate
 from lossatlas.sampling.balance import Balance
 from lossatlas.sampling.factor import quantile
+from lossatlas.sampling.shown import apart
 
-__all__ = ["BESIDE", "DRAWS", "NORMAL", "PARTS", "Anchors", "Means", "Subsets", "in_pictures", "share", "within_share"]
+__all__ = ["BESIDE", "DRAWS", "NORMAL", "PARTS", "Anchors", "Means", "Subsets", "in_pictures", "within_share"]
 
 BESIDE = 0.25
 """Share of the way to the next anchor from which on an anchor no longer fixes the value exactly."""
@@ -148,7 +149,7 @@ class Anchors:
         missed, means = self._missed(0, subsets), self.means.values[:, 0]
         wrong = means / 10.0**missed if self.logarithmic(0) else means - missed
         views = _views(means)
-        return np.asarray(np.max([share(shown, means, wrong) for shown in views], axis=0))
+        return np.asarray(np.max([apart(shown, wrong, means) for shown in views], axis=0))
 
     def within(self, subsets: Subsets) -> tuple[float, float]:
         """The bound that holds 95 % of the held-out errors, and their root mean square; each counts by its cells.
@@ -225,13 +226,9 @@ class Anchors:
         return np.asarray(found)
 
 
-def share(shown: Range, values: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """How far values are apart on a picture, as a share of its range."""
-    low, high = shown.limits
-    return np.asarray(np.abs(shown.heights(values) - shown.heights(others)) / max(high - low, np.finfo(float).tiny))
-
-
-def within_share(shown: Range, values: np.ndarray, errors: np.ndarray, *, factor: bool = False) -> np.ndarray:
+def within_share(
+    shown: Range, values: np.ndarray, errors: np.ndarray, *, factor: bool = False, beyond: float = 0.0
+) -> np.ndarray:
     """How far off values may be on a picture, upwards or downwards: the largest one has nowhere to go but down.
 
     Args:
@@ -240,6 +237,7 @@ def within_share(shown: Range, values: np.ndarray, errors: np.ndarray, *, factor
         errors: float64 of the same shape, at least 0: what may be added or subtracted, or the decimal logarithm of what
             may multiply or divide.
         factor: whether it is the latter.
+        beyond: ranges above the largest value shown within which differences count.
 
     Returns:
         Shares of its range.
@@ -250,7 +248,7 @@ def within_share(shown: Range, values: np.ndarray, errors: np.ndarray, *, factor
         [0.1, 0.1]
     """
     ends = (values * 10.0**errors, values / 10.0**errors) if factor else (values + errors, values - errors)
-    return np.asarray(np.maximum(*(share(shown, values, end) for end in ends)))
+    return np.asarray(np.maximum(*(apart(shown, end, values, beyond=beyond) for end in ends)))
 
 
 def in_pictures(means: np.ndarray, errors: np.ndarray) -> np.ndarray:

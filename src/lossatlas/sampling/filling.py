@@ -11,12 +11,13 @@ from lossatlas.field.stated import view
 from lossatlas.figure.ranges import choose
 from lossatlas.results.landscape import Status, complete, value_names
 from lossatlas.sampling import surrogate
+from lossatlas.sampling.shown import Show
 
 __all__ = ["interpolated", "preview"]
 
 
 def interpolated(
-    landscape: xr.Dataset, show: surrogate.Show = choose, fresh: np.ndarray | None = None
+    landscape: xr.Dataset, show: Show = choose, fresh: np.ndarray | None = None
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Values and stated errors of all cells, from those that were evaluated.
 
@@ -41,7 +42,7 @@ def interpolated(
     return {name: one.values for name, one in found.items()}, {name: one.errors for name, one in found.items()}
 
 
-def _shown(name: str, show: surrogate.Show) -> surrogate.Show:
+def _shown(name: str, show: Show) -> Show:
     return show if name == "loss" else functools.partial(choose, scale="linear", clip=None)
 
 

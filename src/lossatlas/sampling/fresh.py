@@ -15,6 +15,7 @@ import numpy as np
 
 from lossatlas.oneline import one_line
 from lossatlas.sampling import surrogate
+from lossatlas.sampling.shown import Show, apart
 
 __all__ = ["Fresh", "missed"]
 
@@ -92,9 +93,7 @@ class Fresh:
         return drawn[max(len(drawn) - self.exam, 0) :]
 
 
-def missed(
-    shape: tuple[int, ...], known: np.ndarray, values: np.ndarray, cells: np.ndarray, show: surrogate.Show
-) -> np.ndarray:
+def missed(shape: tuple[int, ...], known: np.ndarray, values: np.ndarray, cells: np.ndarray, show: Show) -> np.ndarray:
     """By how much some evaluated cells are missed when they are predicted from all others.
 
     Args:
@@ -108,12 +107,13 @@ def missed(
         float64 [m], shares of the shown range.
 
     Example:
+        >>> from lossatlas.sampling.shown import AsIs
         >>> values = np.linspace(0, 1, 21)
-        >>> missed((21,), np.arange(0, 21, 2), values, np.array([4, 10]), surrogate.AsIs).round(6).tolist()
+        >>> missed((21,), np.arange(0, 21, 2), values, np.array([4, 10]), AsIs).round(6).tolist()
         [0.0, 0.0]
     """
     rest = known[~np.isin(known, cells)]
     if not len(cells) or len(rest) < surrogate.fewest(len(shape)):
         return np.empty(0)
     filled, shown = surrogate.interpolate(surrogate.places(shape), rest, values[rest], show)
-    return surrogate.apart(shown, filled[cells], values[cells])
+    return apart(shown, filled[cells], values[cells])

@@ -24,7 +24,8 @@ import xarray as xr
 
 from lossatlas.errors import SpecError
 from lossatlas.expected import check_number
-from lossatlas.figure.ranges import choose
+from lossatlas.field.stated import stated_for, view
+from lossatlas.figure.ranges import Range
 from lossatlas.objective import Objective
 from lossatlas.objective.part import taken
 from lossatlas.objective.reduction import Derived
@@ -38,12 +39,16 @@ from lossatlas.sampling.executors import HERE, Executor
 from lossatlas.sampling.phases import first_phase
 from lossatlas.sampling.provenance import question_identity
 from lossatlas.sampling.samplers import Queue, Sampler
+from lossatlas.sampling.shown import seen
 from lossatlas.space.charts import Chart
 
 __all__ = ["FEWEST", "Corrected", "Subset", "reduced"]
 
 FEWEST = 32
 """The smallest subset that "auto" tries."""
+
+_FAR = 1e6
+"""Ranges above a clip within which errors are known: everywhere."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,9 +162,9 @@ class _Noted:
     def finish(self, landscape: xr.Dataset) -> xr.Dataset:
         """Record it, after what the sampler records."""
         result = self.sampler.finish(landscape)
-        before = structured(result, "sampling").get("verdict")
-        words = "; ".join(text for text in (before, self.facts["verdict"]) if text)
-        return result.assign_attrs(sampling=json.dumps(self.facts | {"verdict": words}, sort_keys=True))
+        before = structured(result, "sampling")
+        words = "; ".join(text for text in (before.get("verdict"), self.facts["verdict"]) if text)
+        return _with(result, before | self.facts | {"verdict": words})
 
 
 class Corrected(_Noted):
@@ -206,27 +211,42 @@ class Corrected(_Noted):
         result.attrs["centre"] = json.dumps(self._centre, sort_keys=True)
         usable = np.isin(result["status"].values, (Status.OK, Status.INTERPOLATED))
         for column, name in enumerate(self._anchors.names):
-            values, errors = self._corrected(column, result[name].values)
+            before = stated_for(result, name)
+            values, errors, factor = self._corrected(column, result[name].values)
             result[name].values[usable] = values[usable]
+            result, shown = _viewed(result, name, before)
+            shares = seen(shown, values, within_share(shown, values, errors, factor=factor, beyond=_FAR))
             if f"{name}_uncertainty" in result:
-                errors = errors + result[f"{name}_uncertainty"].values
-            with_uncertainty(result, name, np.where(usable, errors, 0.0))
+                shares = shares + result[f"{name}_uncertainty"].values * np.ptp(before.limits) / np.ptp(shown.limits)
+            with_uncertainty(result, name, np.where(usable, shares, 0.0))
         for name, metric in self._derived.items():
             result[name].values[usable] = metric(result[metric.of].values[usable])
         return result
 
-    def _corrected(self, column: int, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _corrected(self, column: int, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
+        """Corrected values, and by how much they may be off, or the decimal logarithm of the factor."""
         terms, errors = (part.reshape(values.shape) for part in self._anchors.correction(column, self._subsets))
-        usable = values[np.isfinite(values)]
         if self._anchors.logarithmic(column):
-            new = values * 10.0**terms
-            return new, within_share(choose(usable), new, errors, factor=True)
+            return values * 10.0**terms, errors, True
         new = values + terms
         samples = self._anchors.table[:, :, column]
         if column and samples.min() >= 0 and samples.max() <= 1:
             new = np.clip(new, 0, 1)  # the mean of shares is a share
-        shown = choose(usable) if column == 0 else choose(usable, scale="linear", clip=None)
-        return new, within_share(shown, new, errors)
+        return new, errors, False
+
+
+def _viewed(landscape: xr.Dataset, name: str, before: Range) -> tuple[xr.Dataset, Range]:
+    """A Landscape with the view of its corrected values for which their errors are stated, and that view."""
+    told = structured(landscape, "sampling")
+    bare = _with(landscape, {key: fact for key, fact in told.items() if key != "view"})
+    shown = stated_for(bare, name)
+    if shown.scale != before.scale:  # what was interpolated has errors on that scale
+        shown = before
+    return (_with(bare, told | {"view": view(shown)}) if name == "loss" else landscape), shown
+
+
+def _with(landscape: xr.Dataset, facts: Mapping[str, Any]) -> xr.Dataset:
+    return landscape.assign_attrs(sampling=json.dumps(facts, sort_keys=True))
 
 
 def _chosen(anchors: Anchors, subset: Subset) -> Subsets | None:

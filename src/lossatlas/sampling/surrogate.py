@@ -22,23 +22,19 @@ Nothing depends on the order in which points were evaluated: the same points alw
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
-from lossatlas.field.stated import BEYOND, LEFT_ABOVE
+from lossatlas.field.stated import BEYOND
 from lossatlas.oneline import one_line
 from lossatlas.sampling import holes
 from lossatlas.sampling.factor import calibrated, falls, growth_far, quantile
 from lossatlas.sampling.scale import FLOOR, NEIGHBOURS, Scale
+from lossatlas.sampling.shown import AsIs, Show, Shown, apart, seen
 from lossatlas.sampling.spline import Guess, Spline, farthest
 
-__all__ = [
-    "COVERED", "AsIs", "Estimate", "Show", "Shown", "apart", "estimate", "fewest", "held_out", "interpolate", "places",
-    "stated",
-]  # fmt: skip
+__all__ = ["COVERED", "Estimate", "estimate", "fewest", "held_out", "interpolate", "places", "stated"]
 
 AROUND = 10
 """Evaluated cells by which the size of a hole is known."""
@@ -57,36 +53,6 @@ SLOWER = 0.7
 
 COVERED = 0.95
 ROUNDING = 1e-9
-
-
-class Shown(Protocol):
-    """How a picture shows values, such as :class:`lossatlas.figure.ranges.Range`."""
-
-    @property
-    def limits(self) -> tuple[float, float]:
-        """Heights of the smallest and of the largest value shown."""
-        ...
-
-    def heights(self, values: np.ndarray, *, beyond: float = 0.0) -> np.ndarray:
-        """Heights of values, clipped ``beyond`` ranges above the largest."""
-        ...
-
-
-Show = Callable[[np.ndarray], Shown]
-"""Chooses how some values are shown."""
-
-
-class AsIs:
-    """A picture whose heights are the values, so that errors have their unit."""
-
-    limits = (0.0, 1.0)
-
-    def __init__(self, values: np.ndarray) -> None:
-        """Every value is shown alike."""
-
-    def heights(self, values: np.ndarray, *, beyond: float = 0.0) -> np.ndarray:
-        """The values, never clipped."""
-        return np.asarray(values, float)
 
 
 @dataclass(frozen=True)
@@ -200,7 +166,7 @@ def estimate(
             factor = calibrated(formula.needed, formula.area, drawn, formula.smooth, COVERED)
         else:
             factor = quantile(formula.needed, formula.area, COVERED)
-        errors = _seen(fitted, factor * formula.bare + ROUNDING)
+        errors = seen(fitted.shown, fitted.filled, factor * formula.bare + ROUNDING)
     errors[known] = 0.0
     return Estimate(fitted.filled, errors, formula.distances, fitted.unbounded)
 
@@ -254,27 +220,6 @@ def stated(cells: np.ndarray, known: np.ndarray, wrong: np.ndarray, *, reach: fl
     errors = factor * scale.around(near.distances, near.others) * here + ROUNDING
     errors[known] = 0.0
     return np.asarray(errors)
-
-
-def apart(shown: Shown, guesses: np.ndarray, values: np.ndarray, *, beyond: float = 0.0) -> np.ndarray:
-    """How far guesses are from values on a picture, as a share of its range.
-
-    Args:
-        shown: the picture.
-        guesses: float64 [n].
-        values: float64 [n].
-        beyond: ranges above the clip within which differences count.
-
-    Returns:
-        float64 [n].
-
-    Example:
-        >>> apart(AsIs(np.zeros(1)), np.array([1.5]), np.array([1.0])).tolist()
-        [0.5]
-    """
-    low, high = shown.limits
-    heights = [shown.heights(each, beyond=beyond) for each in (guesses, values)]
-    return np.asarray(np.abs(heights[0] - heights[1]) / max(high - low, np.finfo(float).tiny))
 
 
 @dataclass(frozen=True)
@@ -388,10 +333,3 @@ def _growth_far(
     wrong_together = fitted.wrong(fitted.guess.left_out(own[:, :k])[:, 0])
     left_together = holes.sizes(fitted.points, fitted.points, own[:, k : k + AROUND])
     return growth_far(np.stack([wrong, wrong_together]), np.stack([left, left_together]), area)
-
-
-def _seen(fitted: _Fitted, errors: np.ndarray) -> np.ndarray:
-    """The part of the errors that a clipped picture shows: above the clip, as much as reaches below it."""
-    low, high = fitted.shown.limits
-    above = fitted.shown.heights(fitted.filled, beyond=BEYOND) - fitted.shown.heights(fitted.filled)
-    return np.asarray(np.maximum(errors - above / max(high - low, np.finfo(float).tiny), LEFT_ABOVE * errors))
