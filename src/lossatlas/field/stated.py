@@ -17,19 +17,15 @@ from lossatlas.oneline import number_of
 from lossatlas.results.landscape import structured
 
 __all__ = [
-    "BEYOND",
-    "LEFT_ABOVE",
-    "STANDARD_ERRORS",
-    "another_view",
-    "checked",
-    "on_view",
-    "stated_error",
-    "stated_for",
-    "view",
-]
+    "BEYOND", "LEFT_ABOVE", "STANDARD_ERRORS", "WHOLE", "another_view", "checked", "on_view", "stated_error",
+    "stated_for", "view",
+]  # fmt: skip
 
 BEYOND = 1.0
 """Ranges above a clip within which the error of an interpolated cell is known."""
+
+WHOLE = 1e6
+"""Ranges above a clip within which every value lies: as if nothing were clipped."""
 
 LEFT_ABOVE = 0.1
 """Share of an error that remains, however far above the clip its cell lies."""
@@ -289,5 +285,5 @@ def _alike(made: Range, shown: Range) -> bool:
     """Whether two views show the same, within a hundredth."""
     bottom, top = made.limits
     with np.errstate(invalid="ignore", divide="ignore"):
-        ends = np.abs(made.heights(np.array([shown.low, shown.high]), beyond=1e6) - [bottom, top])
+        ends = np.abs(made.heights(np.array([shown.low, shown.high]), beyond=WHOLE) - [bottom, top])
     return shown.scale == made.scale and bool((ends <= SAME * (top - bottom)).all())

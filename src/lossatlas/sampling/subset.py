@@ -24,7 +24,7 @@ import xarray as xr
 
 from lossatlas.errors import SpecError
 from lossatlas.expected import check_number
-from lossatlas.field.stated import stated_for, view
+from lossatlas.field.stated import WHOLE, stated_for, view
 from lossatlas.figure.ranges import Range
 from lossatlas.objective import Objective
 from lossatlas.objective.part import taken
@@ -46,9 +46,6 @@ __all__ = ["FEWEST", "Corrected", "Subset", "reduced"]
 
 FEWEST = 32
 """The smallest subset that "auto" tries."""
-
-_FAR = 1e6
-"""Ranges above a clip within which errors are known: everywhere."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,7 +212,7 @@ class Corrected(_Noted):
             values, errors, factor = self._corrected(column, result[name].values)
             result[name].values[usable] = values[usable]
             result, shown = _viewed(result, name, before)
-            shares = seen(shown, values, within_share(shown, values, errors, factor=factor, beyond=_FAR))
+            shares = seen(shown, values, within_share(shown, values, errors, factor=factor, beyond=WHOLE))
             if f"{name}_uncertainty" in result:
                 shares = shares + result[f"{name}_uncertainty"].values * np.ptp(before.limits) / np.ptp(shown.limits)
             with_uncertainty(result, name, np.where(usable, shares, 0.0))
