@@ -6,7 +6,7 @@ import os
 import subprocess
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from lossatlas_studies.stages import Say
@@ -51,15 +51,20 @@ def run_together(commands: Mapping[str, Sequence[str]], jobs: int, say: Say) -> 
         [Ended(name='a', code=0, last='done')]
     """
     crew = _Crew(say, dict.fromkeys(THREADS, "1") if jobs > 1 else {})
+    runs: list[Future[Ended]] = []
     with ThreadPoolExecutor(jobs) as pool:
         try:
-            return list(pool.map(crew.run, commands, commands.values()))
+            for name, command in commands.items():
+                runs.append(pool.submit(crew.run, name, command))
+            return [run.result() for run in runs]
         except BaseException:
-            crew.stop()
-            try:
-                pool.shutdown(cancel_futures=True)
-            except KeyboardInterrupt:  # again: this time they end at once
-                crew.stop()
+            while True:
+                try:
+                    crew.stop()
+                    wait(runs)  # not for the threads: in Python 3.11 one whose join is interrupted passes for ended
+                    break
+                except KeyboardInterrupt:  # again, perhaps before all were told: this time they end at once
+                    continue
             raise
 
 
