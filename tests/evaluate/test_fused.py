@@ -18,6 +18,7 @@ from lossatlas.evaluate.graph.trace import UntraceableError
 from lossatlas.evaluate.layout import FusedKernels
 from lossatlas.evaluate.plain import Plain
 from lossatlas.evaluate.plans import Plan
+from lossatlas.results.store import MemoryRun
 
 POINTS = np.array([[0.0, 0.0], [0.3, -0.2], [-0.5, 0.5], [0.05, 0.4]])
 
@@ -332,8 +333,40 @@ def test_the_centre_that_a_plan_was_tried_on_is_not_evaluated_again(monkeypatch)
     at = FusedKernels._at
     monkeypatch.setattr(FusedKernels, "_at", lambda way, point: (seen.append(tuple(point.values())), at(way, point))[1])
     la.sample(objective, la.Plane.random(objective, seed=0), la.Grid(x=(-1, 1, 3), y=(-1, 1, 3)))
-    assert len(seen) == 5 + 9  # the check points on a few samples, then the grid once, its centre for the check on all
-    assert seen[5] == (0.0, 0.0)
+    assert len(seen) == 3 + 9  # the check points on a few samples, then the grid once, its centre for the check on all
+    assert seen[3] == (0.0, 0.0)
+
+
+class Counted(Block):
+    """Counts the samples that it is given."""
+
+    rows = 0
+
+    def __call__(self, x):
+        Counted.rows += len(x)
+        return super().__call__(x)
+
+
+def test_what_precedes_the_first_point_costs_little_more_than_the_centre_twice(monkeypatch):
+    """Few samples of large images: what is asked of some of them beforehand is not asked of all."""
+    torch.manual_seed(0)
+    objective, counted = objective_of(Counted()), []
+    samples, parts = objective.samples, la.Objective.parts
+
+    def told(own, batch, *args, **named):
+        if not isinstance(own.private, Counted):  # a fused copy
+            Counted.rows += len(batch[0])
+        return parts(own, batch, *args, **named)
+
+    commit = MemoryRun.commit
+    monkeypatch.setattr(choice, "LAYOUT_SECONDS", 0.0)
+    monkeypatch.setattr(la.Objective, "parts", told)
+    monkeypatch.setattr(MemoryRun, "commit", lambda run, block: (counted.append(Counted.rows), commit(run, block))[1])
+    plane = la.Plane.random(objective, seed=0)
+    Counted.rows = 0
+    la.sample(objective, plane, la.Grid(x=(-1, 1, 3), y=(-1, 1, 3)), block=1, progress=False)
+    # The centre twice and, on the fused copy, once more, then the first point; mixing, checks, reading, reckoning.
+    assert counted[0] <= 4 * samples + 8 + 4 + 2 * 3 * 4 + 3 * 4
 
 
 def test_reading_a_model_leaves_another_thread_s_training_alone():

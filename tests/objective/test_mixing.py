@@ -174,3 +174,22 @@ class Whole(nn.Module):
 
 def test_a_model_that_takes_whole_batches_alone_is_left_in_peace():
     assert not warned_of(Whole(), drawn, batch_size=5)
+
+
+class Nearest(nn.Module):
+    """Adds the mean of the nine nearest samples, for which it needs as many."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(4, 3)
+
+    def forward(self, x):
+        near = torch.cdist(x, x).topk(9, largest=False).indices
+        return self.first(x + x[near].mean(1))
+
+
+def test_a_model_that_refuses_a_few_samples_is_shown_more():
+    torch.manual_seed(0)
+    many = torch.randn(60, 4), torch.randint(0, 3, (60,))
+    with pytest.warns(UserWarning, match="Nearest lets the samples of a batch change each other's outputs"):
+        drawn(la.Objective(Nearest(), many, F.cross_entropy, batch_size=20))

@@ -30,7 +30,7 @@ __all__ = ["ChannelsLast", "Copies", "Each", "FusedKernels", "layouts"]
 MICRO = 50
 """Samples at once: their activations stay in a core's cache."""
 
-FEW = 8
+FEW = 2
 """Samples on which a model is read."""
 
 Found = TypeVar("Found")

@@ -65,7 +65,7 @@ RATE = {"cpu": 5e10, "cuda": 1e13}
 BUILDING = 1.6e-9
 """Estimated seconds for building a weight of a point, per number: it is read and written several times."""
 
-FEW = 8
+FEW = 4
 """Samples of a batch whose operations are counted; the total is scaled up to all samples."""
 
 CALL_SECONDS = 1e-5

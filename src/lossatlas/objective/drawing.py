@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["draws"]
 
-FEW = 8
+FEW = 2
 """Number of samples that are tried."""
 
 

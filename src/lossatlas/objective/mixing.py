@@ -29,8 +29,11 @@ BEFORE = " before"
 FEWEST = 4
 """Samples of a batch that can be looked at: every second one must still be a batch."""
 
+FEW = 8
+"""Samples that are looked at: what mixes many mixes these, and more take a while."""
+
 ENOUGH = 32
-"""Samples that are looked at: what mixes many mixes these, and a large batch takes a while."""
+"""The same of a model that refuses so few, such as one that looks for the nearest ten."""
 
 
 def mixing(model: nn.Module, *, training: bool) -> list[str]:
@@ -130,22 +133,25 @@ def hidden(objective: Objective) -> tuple[str, ...]:
         The name of the first such module, and those of the BatchNorm layers that used their batch; empty if there is
         none, or if it cannot be known.
     """
-    model = objective.private
-    with contextlib.suppress(Exception), objective.posed(), objective.batches.seeded(0), objective.grad_mode():
-        for batch in objective.batches:
-            inputs = _inputs(batch)
-            if inputs is None:
-                return ()
-            live: list[str] = []
-            whole, part = _digests(model, inputs, live), _digests(model, inputs[::2].clone())
-            if not ({""} <= whole.keys() & part.keys() and _differ(whole[""], part[""])):
-                return ()
-            again = _digests(model, inputs)
-            if any(_differ(whole[name], again[name], slice(None)) for name in whole.keys() & again.keys()):
-                return ()  # it is not the same twice: noise, which is said elsewhere
-            first = next(name for name in whole if _begins(name, whole, part))
-            return tuple(dict.fromkeys([first, *live]))
+    for rows in (FEW, ENOUGH):
+        with contextlib.suppress(Exception), objective.posed(), objective.batches.seeded(0), objective.grad_mode():
+            inputs = _inputs(next(iter(objective.batches)))
+            return () if inputs is None else _mixed(objective.private, inputs[:rows])
     return ()
+
+
+def _mixed(model: nn.Module, inputs: Tensor) -> tuple[str, ...]:
+    """The modules in which every second of some samples depends on the others."""
+    half = inputs[::2].clone()
+    outputs, others = (_rows(calling.predictions(model(given)), len(given)) for given in (inputs, half))
+    if outputs is None or others is None or not _differ(outputs, others):
+        return ()
+    live: list[str] = []
+    whole, part, again = _digests(model, inputs, live), _digests(model, half), _digests(model, inputs)
+    if any(_differ(whole[name], again[name], slice(None)) for name in whole.keys() & again.keys()):
+        return ()  # it is not the same twice: noise, which is said elsewhere
+    first = next(name for name in whole if _begins(name, whole, part))
+    return tuple(dict.fromkeys([first, *live]))
 
 
 def _across(objective: Objective) -> bool:
@@ -219,7 +225,7 @@ def _rows(tensor: Any, rows: int) -> Tensor | None:
         return None
     flat = tensor.detach().flatten(1) if tensor.dim() > 1 else tensor.detach()[:, None]
     exact = torch.float32 if flat.device.type == "mps" else torch.float64  # Apple's GPU has no doubles
-    found: Tensor = torch.linalg.vector_norm(flat.to(exact), dim=1)
+    found: Tensor = torch.linalg.vector_norm(flat, dim=1, dtype=exact)
     return found
 
 
