@@ -74,7 +74,7 @@ def test_a_killed_study_goes_on_and_ends_with_the_same_findings(whole, tmp_path)
     folder, _ = whole
     command = [sys.executable, "-m", "lossatlas", *COMMAND, "--out", str(tmp_path)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    until = time.monotonic() + 120
+    until = time.monotonic() + 600
     while len(list(tmp_path.glob("stages/*/done.json"))) < 3:
         assert time.monotonic() < until and process.poll() is None
         time.sleep(0.02)

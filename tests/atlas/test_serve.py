@@ -24,12 +24,12 @@ def test_the_command_prints_an_address_that_answers(shelf_folder: Path) -> None:
             line = process.stdout.readline() if process.stdout else ""
             found = re.match(r"3 results at (http://127\.0\.0\.1:\d+)/#token=[\w-]{20,}$", line)
             assert found, line
-            with urllib.request.urlopen(f"{found[1]}/api/runs", timeout=60) as answer:
+            with urllib.request.urlopen(f"{found[1]}/api/runs", timeout=600) as answer:
                 assert len(json.load(answer)) == 3
         finally:
             process.terminate()
         # The ruggedness of the results is being computed: to stop a thread that reads a file ends in a fault, or never.
-        assert process.wait(100) == 0
+        assert process.wait(600) == 0
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from lossatlas.results.store import RunFolder
 def ask(address: str, path: str, method: str = "GET", body: Any = None, **headers: str) -> tuple[int, Any, bytes]:
     """A request as it is written, also one that no library would send."""
     where = urlsplit(address)
-    connection = http.client.HTTPConnection(where.hostname, where.port, timeout=30)
+    connection = http.client.HTTPConnection(where.hostname, where.port, timeout=600)
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     connection.request(method, path, body=None if body is None else json.dumps(body), headers=named)
     answer = connection.getresponse()
@@ -198,7 +198,7 @@ def write_live(folder: Path, wait: float) -> subprocess.Popen[bytes]:
 def told(address: str, number: str) -> list[dict[str, Any]]:
     """What the events of a run say until it is finished."""
     where = urlsplit(address)
-    connection = http.client.HTTPConnection(where.hostname, where.port, timeout=60)
+    connection = http.client.HTTPConnection(where.hostname, where.port, timeout=600)
     connection.request("GET", f"/api/events?run={number}")
     answer, found = connection.getresponse(), []
     while not found or not found[-1]["finished"]:
@@ -222,9 +222,9 @@ def test_many_pages_watch_a_run_of_another_process_with_one_look_at_a_time(serve
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(600)
     looks = serve.app.app.state.watch.looks  # type: ignore[attr-defined]
-    assert writer.wait(60) == 0
+    assert writer.wait(600) == 0
     assert len(heard) == 100
     assert all(one[-1]["done"] == 63 for one in heard)
     assert all([event["done"] for event in one] == sorted(event["done"] for event in one) for one in heard)
@@ -275,7 +275,7 @@ def test_words_are_sent_compressed_and_arrays_and_events_are_not(serve: Serve, s
         assert len(body) < 0.5 * len(whole)
     where = urlsplit(address)
     for path in (f"/api/scene?run={number}", f"/api/events?run={number}"):
-        connection = http.client.HTTPConnection(where.hostname, where.port, timeout=30)
+        connection = http.client.HTTPConnection(where.hostname, where.port, timeout=600)
         connection.request("GET", path, headers={"accept-encoding": "gzip"})
         assert "content-encoding" not in connection.getresponse().headers
         connection.close()

@@ -42,7 +42,7 @@ def served(command: list[str], folder: Path) -> tuple[subprocess.Popen[str], str
 
 
 def runs(address: str) -> list[dict[str, Any]]:
-    with urllib.request.urlopen(f"{address}/api/runs", timeout=60) as answer:
+    with urllib.request.urlopen(f"{address}/api/runs", timeout=600) as answer:
         found: list[dict[str, Any]] = json.load(answer)
         return found
 
@@ -57,7 +57,7 @@ def until(what: Any, seconds: float = 400.0) -> Any:
 
 def end(process: subprocess.Popen[str]) -> str:
     process.send_signal(signal.SIGINT)
-    rest, _ = process.communicate(timeout=60)
+    rest, _ = process.communicate(timeout=600)
     return rest
 
 

@@ -181,7 +181,7 @@ class Keeping(nn.Module):
     def forward(self, outputs, targets):
         self.last = F.cross_entropy(outputs, targets)
         if self.threads:
-            self.meeting.wait(timeout=20)
+            self.meeting.wait(timeout=300)
         return self.last
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -38,15 +39,18 @@ def test_a_server_that_is_not_there_is_told_by_its_reason(server: str) -> None:
 
 
 def test_a_server_that_says_nothing_is_waited_for_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    release = threading.Event()
+
     def slow(*_: object, **__: object) -> None:
-        time.sleep(3)
+        release.wait(600)
         raise OSError("too late")
 
     monkeypatch.setattr(reach, "SECONDS", 0.2)
     monkeypatch.setattr(socket, "create_connection", slow)
     began = time.perf_counter()
     assert reach.unreached("https://silent.example") == "no answer within 0.2 s"
-    assert time.perf_counter() - began < 2
+    assert time.perf_counter() - began < 300
+    release.set()
 
 
 def test_a_proxy_is_not_second_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +75,7 @@ def test_a_model_at_a_hub_that_cannot_be_reached_is_refused_at_once(monkeypatch:
     began = time.perf_counter()
     with pytest.raises(la.SpecError, match=r"no-such-host.invalid cannot be reached \(.*cache.*hf download owner/net"):
         names.model("hf:owner/net")
-    assert time.perf_counter() - began < 30  # the library alone tries for a minute and a half; most of this is imports
+    assert time.perf_counter() - began < 80  # the library alone tries for a minute and a half; most of this is imports
     assert constants.HF_HUB_OFFLINE is False
     with hub.cached_if_unreached("owner/net") as why:
         assert constants.HF_HUB_OFFLINE is True
