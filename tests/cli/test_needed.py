@@ -171,6 +171,7 @@ REFUSED = {
         "table.csv --model user.py:make_model": "--model is for directions, but this source has none: leave it out",
         "surface.h5 --model user.py:make_model": "--model is for directions",
         "surface.h5 --axis x": "--axis is for tables and arrays; an .h5 file names its axes itself: leave it out",
+        "surface.h5 --label x=y": "--label is for tables and arrays; an .h5 file names its axes itself: leave it out",
         "directions.h5 --model user.py:make_model --title a": "--title is for values, but directions have none",
         "directions.h5 --model user.py:make_model --data a": "--data is for values",
         "directions.h5 --model user.py:make_model --samples 3": "--samples is for values",

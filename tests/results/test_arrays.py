@@ -13,6 +13,8 @@ import lossatlas as la
 from lossatlas import SpecError
 from lossatlas.cli import atlas
 from lossatlas.draw.view import compile
+from lossatlas.field.convexity import proof
+from lossatlas.field.lowest import lowest
 from lossatlas.results.arrays import read_table
 from lossatlas.results.landscape import Status
 
@@ -191,3 +193,30 @@ def test_the_command_line_reads_a_table_and_draws_it(tmp_path):
 def test_no_torch_is_needed_to_read_arrays():
     code = "import lossatlas as la, sys; la.landscape(x=[0, 1], loss=[1, 2]); assert 'torch' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_columns_that_are_no_directions_prove_nothing_and_have_no_centre(tmp_path):
+    """Of a learning rate a picture said "multiples of the direction", and that "this slice" proves a loss non-convex."""
+    rate, step = np.linspace(0.0, 0.1, 7), np.arange(0.0, 70.0, 10.0)
+    values = np.sin(40 * rate)[:, None] + np.cos(step / 9) + 3
+    table = la.landscape(axes=("lr", "step"), lr=np.repeat(rate, 7), step=np.tile(step, 7), loss=values.ravel())
+    scene = compile(table)
+    assert (scene.panels[0].axes[0].counted, scene.panels[0].marks_centre) == ("", False)
+    assert scene.caption.axes == "lr: column of a table; step: column of a table."
+    assert scene.caption.caveat.startswith("Along a table of lr and step even a convex loss may rise and fall")
+    found = lowest(table)
+    assert (found.centre, found.words) == (None, f"Lowest point: {values.min():.3g} at lr = 0.1, step = 30.")
+    with pytest.raises(la.SpecError, match="the points lie along a table of lr and step"):
+        proof(table)
+
+
+@pytest.mark.parametrize("names", [("x1", "x2"), ("alpha", "beta"), ("pc_1", "pc_2"), ("direction_x", "direction_y")])
+def test_columns_that_are_directions_are_taken_for_them_by_name_or_by_word(names):
+    grid = dict(zip(names, np.meshgrid(X, X, indexing="ij"), strict=True))
+    bumpy = np.sin(4 * grid[names[0]]) + grid[names[1]] ** 2
+    assert proof(la.landscape(axes=names, **grid, loss=bumpy)).proves
+    other = dict(zip(("sharp", "flat"), grid.values(), strict=True))
+    said = la.landscape(axes=("sharp", "flat"), **other, loss=bumpy, labels={"sharp": "sharpest", "flat": "flattest"})
+    assert proof(said).proves
+    with pytest.raises(la.SpecError, match="labels: no axis 'z'; there are"):
+        la.landscape(axes=names, **grid, loss=bumpy, labels={"z": "none"})

@@ -21,6 +21,8 @@ export interface Axis {
   label: string;
   coordinates: Float64Array;
   length: number | null;
+  /** What a coordinate is; empty where nobody knows. */
+  counted: string;
 }
 
 /** A typed array with its shape; blocks have [k, j, i]. */

@@ -8,7 +8,7 @@ import { drawTint, hatch, picture, ramp } from "./paint";
 import { number, type Shown } from "./ranges";
 import { shaped, type Shaped } from "./shaped";
 import { Slices } from "./slices";
-import { aspect, label, palette, theme, type Change, type State } from "./state";
+import { aspect, label, palette, theme, unit, type Change, type State } from "./state";
 import { heads } from "./way";
 
 interface Given {
@@ -354,7 +354,7 @@ export function Map2D(given: Given) {
           onPointerMove={(event) => point(event, false)} onPointerDown={(event) => point(event, !state.kept)} onKeyDown={key}
         />
       </div>
-      <p class="small">{aspect(content, block.axes).norm ? "Both axes to one scale of length." : "Axes in multiples of their directions."}</p>
+      <p class="small">{unit(content, block.axes.slice(0, 2))}</p>
     </div>
   );
 }

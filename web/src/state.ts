@@ -1,6 +1,6 @@
 /** What has the reader chosen? One state for all pictures of a page. */
 
-import type { Content, Theme } from "./data";
+import type { Axis, Content, Theme } from "./data";
 import { range } from "./layers";
 import { backward, between, forward, said, type Shown } from "./ranges";
 
@@ -156,4 +156,15 @@ export function aspect(content: Content, axes: { name: string; length: number | 
   }
   const plain = a.span / b.span;
   return { ratio: plain > 0.3 && plain < 3.4 ? plain : 1, norm: false };
+}
+
+/** What a coordinate along a direction is. */
+const DIRECTION = "multiples of the direction";
+
+/** What the numbers on the axes are, as far as it is known. */
+export function unit(content: Content, axes: Axis[]): string {
+  if (aspect(content, axes).norm) return "Both axes to one scale of length.";
+  const known = axes.filter((axis) => axis.counted);
+  if (known.length === axes.length && known.every((axis) => axis.counted === DIRECTION)) return "Axes in multiples of their directions.";
+  return known.map((axis) => `${axis.name}: ${axis.counted}.`).join(" ");
 }

@@ -11,10 +11,10 @@ import { borders, tintOf } from "../src/paint";
 import { parted } from "../src/provenance";
 import { drops } from "../src/route";
 import { csv, zipped } from "../src/save";
-import { begin, type State } from "../src/state";
+import { begin, unit, type State } from "../src/state";
 import { heads } from "../src/way";
 
-const axis = (name: string, coordinates: number[]) => ({ name, label: name, coordinates: Float64Array.from(coordinates), length: 1 });
+const axis = (name: string, coordinates: number[]) => ({ name, label: name, coordinates: Float64Array.from(coordinates), length: 1, counted: "multiples of the direction" });
 
 function block(title: string, values: number[], status = values.map(() => 1)): Block {
   return {
@@ -148,4 +148,14 @@ describe("regions", () => {
     expect(borders(new Field(made.blocks[0]!, "loss"), tint)).toEqual([0.5, 0, 0.5, 0.5, 0.5, 0.5, 1, 0.5, 0.5, 0.5, 0.5, 1]);
     expect([0, 1, 3].map((cell) => tintOf(tint, cell))).toEqual(["#ff0000", null, "#ff0000"]);
   });
+});
+
+it("says what the numbers on the axes are only as far as it is known", () => {
+  const content = { limits: { x: [0, 1], lr: [0, 0.1], step: [0, 90] } } as unknown as Content;
+  const at = (name: string, counted: string, length: number | null = null) => ({ ...axis(name, [0, 1]), counted, length });
+  const along = "multiples of the direction";
+  expect(unit(content, [at("x", along, 2), at("x", along, 2)])).toBe("Both axes to one scale of length.");
+  expect(unit(content, [at("x", along), at("x", along)])).toBe("Axes in multiples of their directions.");
+  expect(unit(content, [at("lr", ""), at("step", "")])).toBe("");
+  expect(unit(content, [at("x", along), at("step", "")])).toBe("x: multiples of the direction.");
 });

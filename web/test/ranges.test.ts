@@ -48,7 +48,7 @@ it("unpacks arrays with their shapes", () => {
 const tilted = (status: number[] = []) => {
   const [x, y] = [Float64Array.of(-2, -1, 0, 1, 2), Float64Array.of(1, 2, 4)];
   const data = Float64Array.from({ length: 15 }, (_, p) => x[p % 5]! + 10 * y[Math.floor(p / 5)]!);
-  const axis = (name: string, coordinates: Float64Array) => ({ name, label: "", coordinates, length: 2 });
+  const axis = (name: string, coordinates: Float64Array) => ({ name, label: "", coordinates, length: 2, counted: "multiples of the direction" });
   return { title: "t", note: "", axes: [axis("x", x), axis("y", y)], centre: false, status: { shape: [1, 3, 5], data: Uint8Array.from({ length: 15 }, (_, n) => status[n] ?? 1) }, values: { loss: { shape: [1, 3, 5], data } }, errors: {} };
 };
 

@@ -7,7 +7,7 @@ const map: RatioMap = {
   x: Float64Array.from([-1, 0, 1]), y: Float64Array.from([0, 2]),
   values: { shape: [2, 3], data: Float64Array.from([0.02, 0.1, 0.9, 0.4, 0.5, 0.6]) }, status: { shape: [2, 3], data: Uint8Array.from([1, 1, 3, 1, 1, 1]) },
 };
-const axis = (name: string, coordinates: number[]) => ({ name, label: name, coordinates: Float64Array.from(coordinates), length: 1 });
+const axis = (name: string, coordinates: number[]) => ({ name, label: name, coordinates: Float64Array.from(coordinates), length: 1, counted: "multiples of the direction" });
 const block = { axes: [axis("x", [-1.5, -0.6, -0.4, 0.6]), axis("y", [0.9, 1.1])] } as unknown as Block;
 
 describe("a map of curvature", () => {

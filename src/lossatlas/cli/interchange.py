@@ -40,6 +40,14 @@ _DIRECTIONS = _source("directions, but this source has none", "directions")
     help="A column of coordinates, if not x, y, …. Repeatable.",
 )
 @needing(
+    "--label",
+    "labels",
+    needs=_TABLE,
+    multiple=True,
+    metavar="COLUMN=TEXT",
+    help="Which direction a column is, if not called x, y, …: sharp='sharpest direction'. Repeatable.",
+)
+@needing(
     "--title", needs=_VALUES, metavar="TEXT", help="Name of the model in pictures (default: the name of the file)."
 )
 @needing("--data", needs=_VALUES, metavar="TEXT", help="Where the data come from, for captions.")
@@ -59,7 +67,8 @@ def import_command(source: Path, out: Path | None, model: str | None, **about: A
     .h5 .hdf5        a surface of the original code, or its directions (with --model)
 
     Surfaces become a .nc file, directions a .safetensors file. What the source does not say, such as the length of a
-    direction or the number of samples, stays unknown.
+    direction or the number of samples, stays unknown. A column called step or lr is drawn, and not taken for a
+    direction.
 
     \b
     Examples:
@@ -76,7 +85,10 @@ def import_command(source: Path, out: Path | None, model: str | None, **about: A
     holds = "table" if is_table else "directions" if interchange.is_directions(source) else "surface"
     check_late(holds=holds)
     if holds == "table":
-        found = arrays.read_table(source, **given)
+        if wrong := [one for one in given.get("labels", ()) if "=" not in one]:
+            raise click.UsageError(f"--label {wrong[0]}: expected COLUMN=TEXT, such as sharp='sharpest direction'")
+        labels = dict(one.split("=", 1) for one in given.pop("labels", ()))
+        found = arrays.read_table(source, **given, labels=labels)
     elif holds == "surface":
         found = interchange.read_surface(source).assign_attrs(given)
     elif model is None:

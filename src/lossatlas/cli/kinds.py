@@ -278,7 +278,7 @@ def _landscape_facts(landscape: Any) -> dict[str, Any]:
     axes = {
         name: f"{number_of(len(landscape[name]), 'point')} from {float(landscape[name][0]):g} to "
         f"{float(landscape[name][-1]):g}, "
-        f"{landscape[name].attrs['long_name']}, {_norm(landscape, name)} {_length(landscape[name].attrs['length'])}"
+        f"{landscape[name].attrs['long_name']}{_long(landscape, name)}"
         for name in axis_names(landscape)
     }
     facts = {name: landscape.attrs[name] for name in PLAIN if landscape.attrs[name] != ""} | {"axes": axes}
@@ -298,14 +298,15 @@ def _landscape_facts(landscape: Any) -> dict[str, Any]:
     return facts | {"created": landscape.attrs["created"], "software": landscape.attrs["software"]}
 
 
-def _norm(landscape: Any, axis: str) -> str:
-    """What the length of a direction is measured in, where that is not the weights."""
+def _long(landscape: Any, axis: str) -> str:
+    """How long a direction is, and in which unit where that is not the weights; nothing of what is none."""
+    from lossatlas.results.moves import COLUMN
+
+    if landscape[axis].attrs["long_name"] == COLUMN:
+        return ""
     unit = str(landscape[f"{axis}_length"].attrs.get("units", "parameter norm"))
-    return "length" if unit == "parameter norm" else unit
-
-
-def _length(norm: float) -> str:
-    return f"{norm:.6g}" if math.isfinite(norm) else "unknown"
+    norm = float(landscape[axis].attrs["length"])
+    return f", {'length' if unit == 'parameter norm' else unit} {f'{norm:.6g}' if math.isfinite(norm) else 'unknown'}"
 
 
 def _ranges(landscape: Any) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from lossatlas.field.ways import misfit
 from lossatlas.figure.ranges import Range
 from lossatlas.figure.words import NAMELESS, SCALES, apart, capital, means_over, number, percent
 from lossatlas.results.landscape import Status, structured
-from lossatlas.results.moves import ATTACKS, moved_words, not_convex, of_inputs
+from lossatlas.results.moves import ATTACKS, COLUMN, moved_words, not_convex, of_inputs
 from lossatlas.results.naming import OWN_LOSS
 from lossatlas.results.quantities import quantity
 
@@ -299,7 +299,8 @@ def _axes(blocks: Sequence[Cells]) -> str:
         labels = ", ".join(unique(axis.label for axis in axes))
         lengths = ", ".join(unique(number(axis.length) for axis in axes if np.isfinite(axis.length)))
         norm = "length" if axes[0].unit == PARAMETERS else axes[0].unit
-        parts.append(f"{name}: {labels} of {f'{norm} {lengths}' if lengths else f'unknown {norm}'}")
+        length = f" of {f'{norm} {lengths}' if lengths else f'unknown {norm}'}" if labels != COLUMN else ""
+        parts.append(f"{name}: {labels}{length}")
     cuts = unique(block.note for block in blocks)
     parts += [f"slice at {' / '.join(cuts)}"] if cuts else []
     return _sentence("; ".join(parts))

@@ -14,7 +14,7 @@ from lossatlas.draw.scene import PARAMETERS, Cells, Curve, PictureAxis
 from lossatlas.errors import SpecError
 from lossatlas.figure.words import WAY, number
 from lossatlas.results.landscape import axis_names, cut_at, structured, value_names
-from lossatlas.results.moves import TOWARDS
+from lossatlas.results.moves import COLUMN, TOWARDS, of_table
 
 __all__ = ["alone", "block", "curves", "limits", "minus_centre", "named_apart", "shared_values", "slices", "strips"]
 
@@ -31,7 +31,7 @@ def block(landscape: xr.Dataset) -> Cells:
         values={name: ordered[name].transpose(*names).to_numpy() for name in value_names(ordered)},
         status=ordered["status"].transpose(*names).to_numpy(),
         note=", ".join(f"{name} = {number(coordinate)}" for name, coordinate in cut.items()),
-        marks_centre=all(_holds_zero(axis) for axis in axes) and not any(cut.values()),
+        marks_centre=all(map(_holds_zero, axes)) and not any(cut.values()) and not of_table(landscape),
         errors={value: found for value in value_names(ordered) if (found := _errors(ordered, value, names))},
     )
 
@@ -83,6 +83,8 @@ def _axis(landscape: xr.Dataset, name: str) -> PictureAxis:
     known: dict[str, Any] = {"length": length}
     if label.startswith(("fraction of the ", "share of the ")):  # the second of these in files of version 0.1
         known["counted"] = label
+    elif label == COLUMN:
+        known["counted"] = ""
     elif WAY.match(label) or label.startswith(TOWARDS):
         known["counted"] = "fraction of the way"
     elif f"{label} chart" == f"{name} of a {structured(landscape, 'provenance').get('chart')}":  # bent

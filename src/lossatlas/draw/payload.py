@@ -168,6 +168,7 @@ def _axis(axis: PictureAxis) -> dict[str, Any]:
         "label": axis.label,
         "coordinates": axis.coordinates,
         "length": axis.length if known else None,
+        "counted": axis.counted,
     }
 
 

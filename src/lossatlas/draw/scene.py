@@ -43,7 +43,7 @@ class PictureAxis:
         coordinates: float64 [n], increasing, multiples of the direction.
         length: norm of the direction: a coordinate times it is a distance; NaN if it is not one.
         unit: of that distance.
-        counted: what a coordinate is.
+        counted: what a coordinate is; empty where nobody knows.
     """
 
     name: str

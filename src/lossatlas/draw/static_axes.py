@@ -91,7 +91,7 @@ def label_x(sheet: Sheet, axes: Axes, scene: Scene, axis: PictureAxis) -> None:
     """The horizontal axis: its name and unit, only the name if the panel is narrow."""
     theme, room = scene.theme, 72.0 * sheet.panel_width
     name = scene.paper.x_label or axis.name
-    long = f"{name} ({axis.counted})" if scene.paper.units and not scene.paper.x_label else name
+    long = f"{name} ({axis.counted})" if axis.counted and scene.paper.units and not scene.paper.x_label else name
     way = WAY.match(axis.label)
     if (way or axis.label.startswith(TOWARDS)) and scene.curves and not scene.paper.x_label:
         name = " → ".join(end.removeprefix("the ") for end in way.groups()) if way else axis.label

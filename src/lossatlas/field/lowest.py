@@ -15,6 +15,7 @@ from lossatlas.field.stated import stated_error
 from lossatlas.figure.words import apart, number
 from lossatlas.oneline import one_line
 from lossatlas.results.landscape import Status, axis_names, cut_at, structured
+from lossatlas.results.moves import of_table
 
 __all__ = ["Lowest", "lowest"]
 
@@ -127,7 +128,8 @@ def _around_centre(
     landscape: xr.Dataset, value: str, values: np.ndarray, known: np.ndarray, coordinates: list[np.ndarray]
 ) -> tuple[float | None, list[tuple[int, ...]]]:
     """The value at the centre, and the evaluated points next to it."""
-    if any(cut_at(landscape).values()) or not all(axis.min() <= 0 <= axis.max() for axis in coordinates):
+    within = all(axis.min() <= 0 <= axis.max() for axis in coordinates)
+    if any(cut_at(landscape).values()) or not within or of_table(landscape):
         return None, []
     near = []
     for axis in coordinates:

@@ -15,6 +15,7 @@ import xarray as xr
 from lossatlas.errors import SpecError
 from lossatlas.expected import check_kind, texts
 from lossatlas.results.landscape import About, Axis, Status, build
+from lossatlas.results.moves import COLUMN
 from lossatlas.results.naming import check_axes, check_names
 from lossatlas.untrusted import check_zip, reading, text_of
 
@@ -24,6 +25,9 @@ UNKNOWN = "unknown"
 """What an imported Landscape says where its source does not name a number format or a device."""
 
 _AXES = ("x", "y", "z", "alpha", "beta", "gamma", "t", "u", "v", "w", "a", "b", "c", "α", "β", "γ")
+_DIRECTION = re.compile(rf"({'|'.join(_AXES)}|d|dir|direction|axis|pc|e|eig|eigenvector)[ _-]?[0-9xy]?", re.IGNORECASE)
+"""Names of columns that are taken for coordinates along a direction."""
+
 _SCORE = re.compile(r"acc|err|score|f1|auc", re.IGNORECASE)
 _MOST_EMPTY = 4
 """A table is on no grid if its points fill less than one part in this many of it."""
@@ -49,7 +53,9 @@ def landscape(
 
     Args:
         axes: the names of the columns that are coordinates; by default those called x, y, z, alpha, beta, t, …, or else
-            the first ones, one for each dimension.
+            the first ones, one for each dimension. Columns with other names, such as "step" or "lr", may be no
+            directions, unless ``labels`` or ``lengths`` say what they are: then no centre is marked, and nothing is
+            claimed of convexity.
         title: what pictures call the model.
         lengths: norm of the direction by axis, so that coordinate times length is a distance in parameter space;
             without it the length is unknown and no second scale is drawn.
@@ -88,16 +94,22 @@ def landscape(
     check_names("columns", values.values(), axes=names)
     check_axes(names)
     coordinates, grids, status = _on_grid(arrays, names, list(values))
+    lengths, labels = lengths or {}, labels or {}
+    for argument, by_axis in (("lengths", lengths), ("labels", labels)):
+        if wrong := [name for name in by_axis if name not in names]:
+            raise SpecError(f"{argument}: no axis {wrong[0]!r}; there are {list(names)}")
+    other = [name for name in names if not _DIRECTION.fullmatch(name) and name not in {**lengths, **labels}]
+    chart = {"chart": f"table of {' and '.join(names)}"} if other else {}
     about = About(
         title=title, model=model, data=data, samples=samples, dtype=UNKNOWN, device=UNKNOWN, software=source,
         loss=next((old.replace("_", " ") for old, new in values.items() if new == "loss" and old != new), ""),
-        provenance={"source": source},
+        provenance={"source": source, **chart},
     )  # fmt: skip
     made = {
         name: Axis(
             coordinates=coordinate,
-            length=float((lengths or {}).get(name, np.nan)),
-            label=(labels or {}).get(name, "direction"),
+            length=float(lengths.get(name, np.nan)),
+            label=labels.get(name, COLUMN if name in other else "direction"),
         )
         for name, coordinate in coordinates.items()
     }

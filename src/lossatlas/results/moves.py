@@ -9,10 +9,13 @@ import xarray as xr
 from lossatlas.oneline import number_of
 from lossatlas.results.landscape import axis_names, structured
 
-__all__ = ["ATTACKS", "TOWARDS", "along_words", "moved_words", "not_convex", "of_inputs"]
+__all__ = ["ATTACKS", "COLUMN", "TOWARDS", "along_words", "moved_words", "not_convex", "of_inputs", "of_table"]
 
 ATTACKS = "A low loss on this plane does not prove robustness: an attack may go in any other direction."
 """What a picture of the inputs does not prove."""
+
+COLUMN = "column of a table"
+"""The label of an axis that may be no direction, such as a learning rate."""
 
 TOWARDS = "towards "
 """How the label of a direction begins that ends at another input."""
@@ -23,6 +26,11 @@ _NORMS = {"unit-linf": "directions of maximum norm 1 for each example", "unit-l2
 def of_inputs(landscapes: Iterable[xr.Dataset]) -> bool:
     """Whether any of some Landscapes is of inputs that move while the weights stay."""
     return any(structured(landscape, "provenance").get("moves") == "inputs" for landscape in landscapes)
+
+
+def of_table(landscape: xr.Dataset) -> bool:
+    """Whether an axis is a column of a table of which nobody said that it is a direction; then there is no centre."""
+    return any(landscape[axis].attrs.get("long_name") == COLUMN for axis in axis_names(landscape))
 
 
 def not_convex(landscapes: Iterable[xr.Dataset]) -> str:
