@@ -94,26 +94,33 @@ def landscape(
     check_names("columns", values.values(), axes=names)
     check_axes(names)
     coordinates, grids, status = _on_grid(arrays, names, list(values))
-    lengths, labels = lengths or {}, labels or {}
-    for argument, by_axis in (("lengths", lengths), ("labels", labels)):
-        if wrong := [name for name in by_axis if name not in names]:
-            raise SpecError(f"{argument}: no axis {wrong[0]!r}; there are {list(names)}")
-    other = [name for name in names if not _DIRECTION.fullmatch(name) and name not in {**lengths, **labels}]
+    made = _axes(coordinates, lengths or {}, labels or {})
+    other = any(axis.label == COLUMN for axis in made.values())
     chart = {"chart": f"table of {' and '.join(names)}"} if other else {}
     about = About(
         title=title, model=model, data=data, samples=samples, dtype=UNKNOWN, device=UNKNOWN, software=source,
         loss=next((old.replace("_", " ") for old, new in values.items() if new == "loss" and old != new), ""),
         provenance={"source": source, **chart},
     )  # fmt: skip
-    made = {
-        name: Axis(
-            coordinates=coordinate,
-            length=float(lengths.get(name, np.nan)),
-            label=labels.get(name, COLUMN if name in other else "direction"),
-        )
+    return build(made, {values[name]: grid for name, grid in grids.items()}, status, about=about)
+
+
+def _axes(
+    coordinates: Mapping[str, np.ndarray], lengths: Mapping[str, float], labels: Mapping[str, str]
+) -> dict[str, Axis]:
+    """The axes; a column that neither its name nor the user calls a direction is a column."""
+    for argument, by_axis in (("lengths", lengths), ("labels", labels)):
+        if wrong := [name for name in by_axis if name not in coordinates]:
+            raise SpecError(f"{argument}: no axis {wrong[0]!r}; there are {list(coordinates)}")
+
+    def label(name: str) -> str:
+        known = _DIRECTION.fullmatch(name) or name in lengths
+        return labels.get(name, "direction" if known else COLUMN)
+
+    return {
+        name: Axis(coordinates=coordinate, length=float(lengths.get(name, np.nan)), label=label(name))
         for name, coordinate in coordinates.items()
     }
-    return build(made, {values[name]: grid for name, grid in grids.items()}, status, about=about)
 
 
 def _numbers(name: str, column: Any) -> np.ndarray:
