@@ -53,9 +53,9 @@ def landscape(
 
     Args:
         axes: the names of the columns that are coordinates; by default those called x, y, z, alpha, beta, t, …, or else
-            the first ones, one for each dimension. Columns with other names, such as "step" or "lr", may be no
-            directions, unless ``labels`` or ``lengths`` say what they are: then no centre is marked, and nothing is
-            claimed of convexity.
+            the first ones, one for each dimension. Of columns with other names, such as "step" or "lr", no
+            centre is marked and nothing is claimed of convexity, unless ``labels`` or ``lengths`` say that they are
+            directions.
         title: what pictures call the model.
         lengths: norm of the direction by axis, so that coordinate times length is a distance in parameter space;
             without it the length is unknown and no second scale is drawn.
