@@ -3,8 +3,9 @@
     python -m benchmarks.setup [--only NAME …] [--out benchmarks/results/setup.json]
 
 Each network is asked for a plane of 15 × 15 points in a process of its own. The clock runs from the call of ``sample``
-(imports and the making of model and data are before it). The run is stopped when enough points are kept to know what
-one takes; what the whole run takes is that time for all of its points after what came before the first.
+(imports and the making of model and data are before it). The first point is the centre, which is kept before a plan is
+chosen; set-up is what comes before the second, without the time of a point for each. The run is stopped when enough
+points are kept to know what one takes; what the whole run takes is that time for all of its points after set-up.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ def child(name: str) -> dict[str, Any]:
     def commit(self: MemoryRun, block: Any) -> None:
         real(self, block)
         kept.append((time.perf_counter() - begun, len(block.indices)))
-        if len(kept) > 1 and kept[-1][0] - kept[0][0] > ENOUGH:
+        if len(kept) > 2 and kept[-1][0] - kept[1][0] > ENOUGH:
             raise KeyboardInterrupt
 
     MemoryRun.commit = commit  # type: ignore[method-assign]
@@ -97,10 +98,10 @@ def child(name: str) -> dict[str, Any]:
     side = (-1.0, 1.0, SIDE)
     with contextlib.suppress(KeyboardInterrupt):
         la.sample(made, plane, la.Grid(x=side, y=side), progress=False)
-    first, count = kept[0]
-    more = sum(number for _, number in kept[1:])
-    each = (kept[-1][0] - first) / more if more else first / count
-    before = max(first - count * each, 0.0)
+    first, (second, count) = kept[0][0], kept[1]
+    more = sum(number for _, number in kept[2:])
+    each = (kept[-1][0] - second) / more if more else (second - first) / count
+    before = max(second - (1 + count) * each, 0.0)
     whole = before + SIDE**2 * each
     return {
         "network": name,

@@ -175,4 +175,6 @@ def test_the_walk_from_a_call_to_a_picture_is_the_one_that_the_architecture_desc
         at = met.index(step, at)
     first_value = next(place for place, (_, name) in enumerate(met) if name == "Evaluator.answer")
     assert described.index(("objective/objective.py", "Objective.measure")) < 10
-    assert first_value < met.index(("results/journal.py", "Journal.commit"))
+    kept = [place for place, step in enumerate(met) if step == ("results/journal.py", "Journal.commit")]
+    assert met.index(("objective/probe.py", "probe")) < kept[0] < met.index(("evaluate/choice.py", "choose"))
+    assert kept[0] < first_value < kept[1]

@@ -42,7 +42,8 @@ if TYPE_CHECKING:
     from lossatlas.results.opening import open
     from lossatlas.sampling.adaptive import Adaptive
     from lossatlas.sampling.former import sample_subset
-    from lossatlas.sampling.run import interpolate, sample
+    from lossatlas.sampling.interpolation import interpolate
+    from lossatlas.sampling.run import sample
     from lossatlas.sampling.samplers import Grid
     from lossatlas.sampling.seeds import seeds
     from lossatlas.sampling.subset import Subset
@@ -67,7 +68,7 @@ _HOMES = {
     "Subset": "sampling.subset",
     "Plan": "evaluate.plans",
     "seeds": "sampling.seeds",
-    "interpolate": "sampling.run",
+    "interpolate": "sampling.interpolation",
     "landscape": "results.arrays",
     "open": "results.opening",
     "View": "draw",

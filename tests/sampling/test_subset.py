@@ -184,7 +184,7 @@ def test_a_run_that_is_not_finished_says_that_its_values_are_not_corrected(
     verdict = f"100 of {trained.samples} samples only; they are corrected to all samples at the end"
     assert verdict in structured(found, "sampling")["verdict"]
     assert verdict in about([found])
-    assert int((found["status"] == 1).sum()) == 120
+    assert int((found["status"] == 1).sum()) == 1 + 3 * 30  # the centre, and three blocks
     error, words = stated_error(found)
     assert "not corrected yet" in words
     there = found["status"].values == 1

@@ -25,7 +25,7 @@ from lossatlas.objective import Objective
 from lossatlas.objective.spread import standard_errors
 from lossatlas.oneline import verb_of
 from lossatlas.results.landscape import Axis, build
-from lossatlas.sampling.run import interpolate
+from lossatlas.sampling.interpolation import interpolate
 from lossatlas.space.charts import Chart
 from lossatlas.space.curves import Curve
 from lossatlas.space.directions import tensors_of

@@ -28,7 +28,8 @@ from lossatlas.objective import Objective, batchnorm
 from lossatlas.objective.given import check_objective
 from lossatlas.oneline import number_of, one_line
 from lossatlas.results.asked import check_points
-from lossatlas.sampling.run import interpolate, sample
+from lossatlas.sampling.interpolation import interpolate
+from lossatlas.sampling.run import sample
 from lossatlas.sampling.samplers import Grid
 from lossatlas.space.charts import Plane, Recipe
 from lossatlas.space.curves import Curve, Kind, midway

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -161,12 +161,14 @@ class Asking:
         seconds: measured for one plain evaluation; no choice except "fastest" depends on it.
         centre: plain values at the centre, by name.
         ahead: the coordinates of the first points that will be asked for, float64 [n, k].
+        stated: the cells that no plan evaluates: that of the centre, whose plain value is known.
     """
 
     points: int
     seconds: float
     centre: Mapping[str, float]
     ahead: Callable[[int], np.ndarray] | None = None
+    stated: Sequence[int] | np.ndarray = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,7 +224,7 @@ def choose(
             )
         journal.note_evaluation(streaming.evaluation(seconds) | device)
         return Chosen(plan=Plan(), seconds=seconds)
-    kept = _kept(ways, journal, plan)
+    kept = _kept(ways, journal, asking, plan)
     if kept is not None:
         return Chosen(plan=kept, seconds=seconds)
     if isinstance(objective, Function):
@@ -362,13 +364,13 @@ def _whole(ways: Ways, asking: Asking, held: Agreement, part: Objective) -> Whol
     return Whole(ways, Agreement(objective, chart, at, row, tolerance=WHOLE_TOLERANCE), ways.keep, asking.ahead)
 
 
-def _kept(ways: Ways, journal: _Journal, plan: str | Plan) -> Plan | None:
+def _kept(ways: Ways, journal: _Journal, asking: Asking, plan: str | Plan) -> Plan | None:
     """The plan that a run began with; ``None`` for a new run, or one that continues on another kind of device."""
     there = journal.evaluation
     try:
         kept, device = Plan(**there["plan"]), there["device"]
     except (KeyError, TypeError) as fault:
-        if done := len(journal.told().indices):
+        if done := int((~np.isin(journal.told().indices, asking.stated)).sum()):
             raise SpecError(
                 f"run: evaluation.json is missing or damaged, so the plan by which {done} points were evaluated is not "
                 "known, and another plan's values would differ in the last digits; choose another folder, or delete "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -30,6 +31,9 @@ __all__ = [
     "weights_fingerprint",
 ]
 
+
+LARGE = 16 * 2**20
+"""Bytes of tensors from which on several threads hash them sooner than one."""
 
 CHANGED = (
     "objective: the model's weights changed after the Objective was made, so its origin is no longer the model; make a "
@@ -172,7 +176,17 @@ def _duplicate(tensor: Tensor, device: torch.device) -> Tensor:
 def weights_fingerprint(model: nn.Module) -> str:
     """A hash of a model: its structure as printed, and the name, type, shape and value of every tensor."""
     digest = hashlib.blake2b(repr(model).encode(), digest_size=16)
-    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+    named = [*model.named_parameters(), *model.named_buffers()]
+    for (name, _), found in zip(named, _fingerprints([tensor for _, tensor in named]), strict=True):
         digest.update(name.encode())
-        digest.update(fingerprint(tensor))
+        digest.update(found)
     return digest.hexdigest()
+
+
+def _fingerprints(tensors: list[Tensor]) -> list[bytes]:
+    """The hash of each tensor: of a large model on all cores, which hash without holding up each other."""
+    spread = any(hasattr(tensor, "full_tensor") for tensor in tensors)  # gathered by all ranks in one order
+    if spread or sum(tensor.numel() * tensor.element_size() for tensor in tensors) < LARGE:
+        return [fingerprint(tensor) for tensor in tensors]
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        return list(pool.map(fingerprint, tensors))

@@ -11,6 +11,7 @@ from lossatlas.objective.function import Measurable
 from lossatlas.objective.probe import Centre
 from lossatlas.results.landscape import Status
 from lossatlas.results.spec import Block, RunSpec
+from lossatlas.sampling.centre import cell_of_centre
 from lossatlas.sampling.executors import Work
 from lossatlas.sampling.loop import Places
 from lossatlas.space.charts import Chart
@@ -28,7 +29,7 @@ SAME_CELL = 1e-5
 """The same between the cell at the centre, under any plan, and the centre as it was stated."""
 
 
-def check_stored(work: Work, places: Places, told: Block, names: tuple[str, ...]) -> None:
+def check_stored(work: Work, places: Places, told: Block, names: tuple[str, ...], centre: Block) -> None:
     """Evaluate a few stored points again: the first, one in the middle and the last.
 
     Args:
@@ -36,23 +37,35 @@ def check_stored(work: Work, places: Places, told: Block, names: tuple[str, ...]
         places: where they are.
         told: the stored values.
         names: of the values.
+        centre: the point at the centre as it is now, if the run has one; it has just been evaluated.
 
     Raises:
         RunMismatchError: a value has changed; the message says which and what it was.
     """
-    known = np.flatnonzero(told.status == Status.OK)
-    if not len(known) or work.in_order:
+    if work.in_order:
         return
-    chosen = known[np.unique(np.linspace(0, len(known) - 1, AGAIN).round().astype(int))]
+    told = told.where(told.status == Status.OK)
+    there = np.isin(told.indices, centre.indices)
+    known = told.where(~there)
+    if there.any():
+        _check_same(places, told.where(there), centre.values, names, SAME_CELL)
+    if not len(known.indices):
+        return
+    chosen = np.zeros(len(known.indices), bool)
+    chosen[np.linspace(0, len(chosen) - 1, AGAIN).round().astype(int)] = True
+    again = known.where(chosen)
     evaluator = work.evaluator()
     try:
-        points = places.of(told.indices[chosen])
-        answer = evaluator.answer(points)
+        answer = evaluator.answer(places.of(again.indices))
     finally:
         evaluator.way.close()
-    for point, before, now in zip(points, told.values[chosen], answer.values, strict=True):
-        for name, a, b in zip(names, before, now, strict=True):
-            if not _same(a, b, SAME):
+    _check_same(places, again, answer.values, names, SAME)
+
+
+def _check_same(places: Places, told: Block, now: np.ndarray, names: tuple[str, ...], tolerance: float) -> None:
+    for point, before, values in zip(places.of(told.indices), told.values, now, strict=True):
+        for name, a, b in zip(names, before, values, strict=True):
+            if not _same(a, b, tolerance):
                 where = ", ".join(f"{axis} = {value:g}" for axis, value in zip(places.order, point, strict=True))
                 raise RunMismatchError(
                     f"run: the stored points belong to another function: at {where} the {name} was {a:.9g} and is "
@@ -95,11 +108,7 @@ def check_centre(objective: Measurable, chart: Chart, centre: Centre, spec: RunS
 
 def _centre_cell(spec: RunSpec, told: Block) -> Mapping[str, float]:
     """The values of the cell whose coordinates are all zero, where there is one and it is ok."""
-    at = [np.flatnonzero(axis.coordinates == 0) for axis in spec.axes.values()]
-    if any(len(found) == 0 for found in at):
-        return {}
-    index = np.ravel_multi_index([int(found[0]) for found in at], spec.shape)
-    row = np.flatnonzero((told.indices == index) & (told.status == Status.OK))
+    row = np.flatnonzero((told.indices == cell_of_centre(spec)) & (told.status == Status.OK))
     return dict(zip(spec.values, told.values[row[0]].tolist(), strict=True)) if len(row) else {}
 
 

@@ -11,13 +11,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import xarray as xr
 
 from lossatlas.errors import SpecError
 from lossatlas.evaluate import called, plans
 from lossatlas.evaluate.choice import Asking, Ways, choose
 from lossatlas.evaluate.plans import Plan
-from lossatlas.expected import check_kind, check_number, check_whole, described_type, texts
+from lossatlas.expected import check_kind, check_whole, described_type
 from lossatlas.objective import Objective
 from lossatlas.objective.alone import one_at_a_time
 from lossatlas.objective.code import unchanged
@@ -31,6 +32,7 @@ from lossatlas.results.reading import finished, read
 from lossatlas.results.shards import Shard, absorb, look_at_all, missing
 from lossatlas.results.spec import Block, RunSpec
 from lossatlas.results.store import MemoryRun, RunFolder
+from lossatlas.sampling.centre import stated
 from lossatlas.sampling.consistency import check_centre, check_stored
 from lossatlas.sampling.executors import HERE, Executor, Work
 from lossatlas.sampling.loop import PATIENCE_SECONDS, Places, visit
@@ -40,14 +42,12 @@ from lossatlas.sampling.samplers import Grid, Part, Sampler, check_axes, checked
 from lossatlas.sampling.subset import Subset, reduced
 from lossatlas.sampling.workers.named import executor_of
 from lossatlas.sampling.workers.torchrun import Torchrun, asked, first, opened
-from lossatlas.space.charts import Chart, Plane, Recipe
-from lossatlas.space.directions import tensors_of
+from lossatlas.space.charts import Chart
 from lossatlas.space.facts import origin_of, save
 from lossatlas.space.inputs import within
-from lossatlas.space.parameters import difference, norm
 from lossatlas.warned import warn
 
-__all__ = ["Runner", "begun", "check_question", "interpolate", "sample"]
+__all__ = ["Runner", "begun", "check_question", "sample"]
 
 Runner = Executor | futures.Executor | str | Any
 """What ``executor=`` takes, see :func:`lossatlas.sampling.workers.named.executor_of`."""
@@ -205,6 +205,9 @@ class _Carrying:
         """
         before = journal.told()
         told = _without_failures(before)
+        origin = first(self.executor, lambda: self._stated(centre))
+        if len((new := origin.where(~np.isin(origin.indices, told.indices))).indices):
+            journal.commit(new)
         axes = self.sampler.axes
         expected = getattr(self.sampler, "expected", journal.size)
         places = Places(axes, self.ways.chart.axes)
@@ -212,12 +215,13 @@ class _Carrying:
             points=expected,
             seconds=centre.seconds,
             centre=centre.values,
-            ahead=lambda count: places.of(self.sampler.start(told).ask(count)),
+            ahead=lambda count: places.of(self.sampler.start(_without_failures(journal.told())).ask(count)),
+            stated=origin.indices,
         )
         chosen = choose(self.ways, axes, journal, asking, plan=self.plan, precision=self.precision)
         work = _work(self.ways, chosen.plan, self.spec.values)
         if len(told.indices) < size:
-            check_stored(work, places, told, self.spec.values)
+            check_stored(work, places, told, self.spec.values, origin)
         for _ in range(1 + self.failing.retry):
             known = _without_failures(journal.told())
             visit(
@@ -236,6 +240,11 @@ class _Carrying:
                 strict=self.failing.strict,
             )
         return len(journal.told().indices) > len(told.indices) or len(before.indices) > len(told.indices)
+
+    def _stated(self, centre: Centre) -> Block:
+        """The centre as the first point, if it is one of those that this job evaluates."""
+        found = stated(self.spec, self.ways.objective, centre.values)
+        return found.where(np.isin(found.indices, self.sampler.cells)) if isinstance(self.sampler, Part) else found
 
 
 def _finished(
@@ -340,61 +349,3 @@ def _error_names(objective: Measurable, sampler: Sampler, plan: str | Plan, prec
             "Grid"
         )
     return error_names(objective)
-
-
-def interpolate(
-    objective: Measurable,
-    a: Any,
-    b: Any,
-    *,
-    steps: int = 51,
-    x: tuple[float, float] = (0.0, 1.0),
-    names: tuple[str, str] = ("the first model", "the second model"),
-    run: str | os.PathLike[str] | None = None,
-    progress: bool | None = None,
-) -> xr.Dataset:
-    r"""Loss and metrics on the straight line between two models: :math:`L((1 - x) θ_a + x θ_b)`.
-
-    Nothing is normalised. BatchNorm statistics follow the objective's ``batchnorm``: with ``"interpolated"`` they move
-    along the line, as in the paper.
-
-    Args:
-        objective: what is measured.
-        a: model or state dict at x = 0; for a Function, parameters nested like its own.
-        b: the same at x = 1.
-        steps: number of points.
-        x: range of the coordinate; beyond 0 and 1 the line goes on.
-        names: what both are called in pictures: "SGD → Adam".
-        run: run folder, as for :func:`sample`.
-        progress: as for :func:`sample`.
-
-    Returns:
-        A Landscape with the one dim ``x``.
-
-    Raises:
-        SpecError: the models differ in architecture, or are identical.
-
-    Example:
-        >>> import torch, lossatlas as la
-        >>> a, b = torch.nn.Linear(2, 1), torch.nn.Linear(2, 1)
-        >>> objective = la.Objective(a, (torch.ones(4, 2), torch.ones(4, 1)), loss=torch.nn.functional.mse_loss)
-        >>> la.interpolate(objective, a, b, steps=5)["loss"].dims
-        ('x',)
-    """
-    check_measurable(objective)
-    check_kind("x", x, (tuple, list), "the ends of the line, such as (0, 1)")
-    for end in x:
-        check_number("x: an end", end)
-    if len(texts("names", names, "what both models are called, such as ('SGD', 'Adam')")) != 2:
-        raise SpecError(f"names={names!r}; expected a text for each of both models, such as ('SGD', 'Adam')")
-    given = [objective.named(p) if isinstance(objective, Function) else tensors_of(p) for p in (a, b)]
-    ends = [{name: tensors[name] for name in objective.origin if name in tensors} for tensors in given]
-    direction = difference(ends[1], {**objective.origin, **ends[0]})
-    if norm(direction) == 0:
-        raise SpecError(
-            "a and b have the same weights (their difference has norm zero), so there is no line between them, and no "
-            "barrier; pass two different models"
-        )
-    recipe = Recipe(labels={"x": f"from {names[0]} (0) to {names[1]} (1)"}, by="none")
-    plane = Plane({**objective.origin, **ends[0]}, {"x": direction}, recipe)
-    return sample(objective, plane, Grid(x=(*x, steps)), run=run, progress=progress)
