@@ -20,7 +20,7 @@ from lossatlas.objective import calling, reduction
 from lossatlas.objective.containers import map_tensors, tensors_of
 from lossatlas.objective.counting import given
 from lossatlas.objective.metrics import IGNORED
-from lossatlas.objective.mixing import warn_of_hidden
+from lossatlas.objective.mixing import FirstRows, warn_of_hidden
 from lossatlas.objective.objective import Objective
 from lossatlas.objective.refusal import asked
 from lossatlas.objective.weighing import attached, entangled, looked_at
@@ -32,11 +32,12 @@ KNOWN = ("sum", "none")
 """Reductions that a loss states and that are handled: a sum is divided, single values are averaged."""
 
 
-def check(objective: Objective) -> None:
+def check(objective: Objective, rows: FirstRows | None = None) -> None:
     """Refuse a loss that is a sum over samples, and warn once about one that is not their mean.
 
     Args:
         objective: what is to be measured.
+        rows: what was seen of its outputs, if it has just been measured.
 
     Raises:
         SpecError: the loss is a sum.
@@ -49,7 +50,7 @@ def check(objective: Objective) -> None:
         _check_ignored(objective, single)
     elif not (_says_itself(objective.loss) or objective.weighing):
         _check_reduction(objective)
-    warn_of_hidden(objective)
+    warn_of_hidden(objective, rows)
     objective.mean_checked = True
 
 

@@ -18,7 +18,7 @@ from lossatlas.warned import warn
 if TYPE_CHECKING:
     from lossatlas.objective.objective import Objective
 
-__all__ = ["described", "hidden", "mixing", "warn_of_hidden", "warn_of_mixing"]
+__all__ = ["FirstRows", "described", "hidden", "mixing", "warn_of_hidden", "warn_of_mixing"]
 
 DIFFERENT = 0.02
 """Relative difference of outputs that arithmetic in another order, in a short format too, does not explain."""
@@ -75,11 +75,34 @@ def warn_of_mixing(model: nn.Module, batches: int, *, training: bool) -> None:
         )
 
 
-def warn_of_hidden(objective: Objective) -> None:
+class FirstRows:
+    """What is left of the outputs of the first batch, once they have been measured: a number for each sample.
+
+    It is given to :meth:`Objective.measure <lossatlas.Objective.measure>`, which shows it every batch.
+    """
+
+    def __init__(self) -> None:
+        self._batches = 0
+        self._rows: Tensor | None = None
+        self._size = 0
+
+    def __call__(self, outputs: Any, targets: Any, size: int) -> None:
+        """Look at a batch."""
+        if not self._batches and isinstance(outputs, Tensor) and outputs.dim():
+            self._rows, self._size = _rows(outputs[:ENOUGH], min(len(outputs), ENOUGH)), len(outputs)
+        self._batches += 1
+
+    def of(self, size: int, rows: int) -> Tensor | None:
+        """Those of the first samples, if the batch had an output for each of as many as it should."""
+        return self._rows[:rows] if self._rows is not None and self._size == size else None
+
+
+def warn_of_hidden(objective: Objective, rows: FirstRows | None = None) -> None:
     """Note mixing that no layer's class shows, for captions; warn about it if the data are cut into several batches.
 
     Args:
         objective: what is measured; in training mode nothing is looked for.
+        rows: what was seen of its outputs, if it has just been measured.
     """
     number, normalised = objective.batches.number, bool(layers(objective.model))
     if objective.training or objective.forward is not calling.forward:
@@ -97,7 +120,7 @@ def warn_of_hidden(objective: Objective) -> None:
     known = mixing(objective.model, training=False)  # which has been said
     if known and not normalised:
         return
-    objective.mixed = found = hidden(objective)
+    objective.mixed = found = hidden(objective, rows)
     if found and number > 1 and not known:
         warn(
             f"model: {described(objective.model, found[0])} lets the samples of a batch change each other's outputs "
@@ -120,14 +143,15 @@ def described(model: nn.Module, name: str) -> str:
     return f"{name!r} ({kind})" if name else kind
 
 
-def hidden(objective: Objective) -> tuple[str, ...]:
+def hidden(objective: Objective, seen: FirstRows | None = None) -> tuple[str, ...]:
     """The modules in which the output of a sample depends on the others of its batch, as a part of the batch shows.
 
-    Some samples of the first batch go through the model, and every second of them once more. That is tried only with a
-    single tensor of inputs that has the samples first, and a model that cannot take the part is not judged.
+    Every second of some samples of the first batch goes through the model once more. That is tried only with a single
+    tensor of inputs that has the samples first, and a model that cannot take the part is not judged.
 
     Args:
         objective: whose model.
+        seen: the outputs of the batch; otherwise these samples go through the model together.
 
     Returns:
         The name of the first such module, and those of the BatchNorm layers that used their batch; empty if there is
@@ -135,15 +159,20 @@ def hidden(objective: Objective) -> tuple[str, ...]:
     """
     for rows in (FEW, ENOUGH):
         with contextlib.suppress(Exception), objective.posed(), objective.batches.seeded(0), objective.grad_mode():
-            inputs = _inputs(next(iter(objective.batches)))
-            return () if inputs is None else _mixed(objective.private, inputs[:rows])
+            batch = next(iter(objective.batches))
+            if (inputs := _inputs(batch)) is None:
+                return ()
+            known = seen.of(len(tensors_of(batch)[0]), rows) if seen and objective.batches.kept else None
+            return _mixed(objective.private, inputs[:rows], known)
     return ()
 
 
-def _mixed(model: nn.Module, inputs: Tensor) -> tuple[str, ...]:
+def _mixed(model: nn.Module, inputs: Tensor, outputs: Tensor | None = None) -> tuple[str, ...]:
     """The modules in which every second of some samples depends on the others."""
     half = inputs[::2].clone()
-    outputs, others = (_rows(calling.predictions(model(given)), len(given)) for given in (inputs, half))
+    if outputs is None:
+        outputs = _rows(calling.predictions(model(inputs)), len(inputs))
+    others = _rows(calling.predictions(model(half)), len(half))
     if outputs is None or others is None or not _differ(outputs, others):
         return ()
     live: list[str] = []
