@@ -48,6 +48,13 @@ def test_a_planted_fault_is_found_and_nothing_else(question):
     assert odd(check(PLANTED[question])) == {question}
 
 
+def test_a_centre_none_of_whose_neighbours_is_known_is_not_called_a_minimum():
+    only = np.where((X[:, None] == 0) & (X == 0), BOWL, np.nan)
+    found = said(only, "Is the centre a minimum of the slice?")
+    assert found.verdict == "unknown"
+    assert "None of those beside it has been evaluated" in found.words
+
+
 def test_a_range_that_hides_the_valley_is_odd():
     needle = 1 - np.exp(-((X[:, None] ** 2 + X**2) / 1e-3))
     assert "Is the range sensible?" in odd(check(field(needle)))

@@ -164,6 +164,9 @@ def _minimum(landscape: xr.Dataset, value: str) -> Finding:
             words=found.words,
             advice="Inputs are not trained, so no minimum is expected here." if of_inputs([landscape]) else _TRAIN,
         )
+    if found.centre_is_minimum is None:
+        words = f"{found.words} None of those beside it has been evaluated."
+        return Finding(question=question, verdict="unknown", words=words)
     return Finding(question=question, verdict="fine", words=found.words)
 
 
