@@ -421,3 +421,22 @@ def test_items_that_fail_without_a_message_are_named_by_what_was_raised(message)
 
     with pytest.raises(SpecError, match=r"items of the Dataset cannot be batched \(RuntimeError\)"):
         la.Objective(nn.Linear(1, 1), Bare(), F.mse_loss)()
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_nested_outputs_that_cannot_be_cut_are_measured():
+    class Ragged(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, 2))
+
+        def forward(self, x):
+            found = self.inner(x)
+            return torch.nested.nested_tensor([found[i : i + 1 + i % 2] for i in range(len(x) - 1)], layout=torch.jagged)
+
+    torch.manual_seed(0)
+    data = torch.randn(12, 3), torch.zeros(12)
+    objective = la.Objective(Ragged(), data, lambda outputs, targets: outputs.values().square().mean())
+    found = la.sample(objective, la.Plane.random(objective, seed=0), la.Grid(x=(-1, 1, 3), y=(-1, 1, 3)))
+    assert found["loss"].notnull().all()
+    assert objective.mixed == ()

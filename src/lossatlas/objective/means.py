@@ -201,12 +201,12 @@ def _by_derivatives(value: Tensor, leaves: list[Tensor]) -> str:
 
 def _by_parts(loss: reduction.Measure, outputs: Any, targets: Any, value: Tensor, parts: tuple[slice, slice]) -> str:
     """Cut one batch in two, and see how the losses of the parts combine to that of the whole."""
-    pieces = [map_tensors(_taker(rows), (outputs, targets)) for rows in parts]
-    size, cut = (next(len(t) for t in tensors_of(held) if t.dim()) for held in (outputs, pieces[0]))
     try:
+        pieces = [map_tensors(_taker(rows), (outputs, targets)) for rows in parts]
+        size, cut = (next(len(t) for t in tensors_of(held) if t.dim()) for held in (outputs, pieces[0]))
         whole, a, b = (float(value), *(float(loss(*piece)) for piece in pieces))  # type: ignore[arg-type]
         eps = torch.finfo(value.dtype).eps
-    except Exception:  # a user's loss that takes only whole batches
+    except Exception:  # a user's loss that takes only whole batches, or outputs that cannot be cut
         return "unknown"
     if not math.isfinite(whole):
         return "unknown"

@@ -88,9 +88,10 @@ class FirstRows:
 
     def __call__(self, outputs: Any, targets: Any, size: int) -> None:
         """Look at a batch."""
-        if not self._batches and isinstance(outputs, Tensor) and outputs.dim():
-            self._rows, self._size = _rows(outputs[:ENOUGH], min(len(outputs), ENOUGH)), len(outputs)
         self._batches += 1
+        with contextlib.suppress(Exception):  # of nested or sparse outputs there is no row to be had
+            if self._batches == 1 and outputs.layout == torch.strided:
+                self._rows, self._size = _rows(outputs[:ENOUGH], min(len(outputs), ENOUGH)), len(outputs)
 
     def of(self, size: int, rows: int) -> Tensor | None:
         """Those of the first samples, if the batch had an output for each of as many as it should."""
