@@ -432,7 +432,9 @@ def test_nested_outputs_that_cannot_be_cut_are_measured():
 
         def forward(self, x):
             found = self.inner(x)
-            return torch.nested.nested_tensor([found[i : i + 1 + i % 2] for i in range(len(x) - 1)], layout=torch.jagged)
+            return torch.nested.nested_tensor(
+                [found[i : i + 1 + i % 2] for i in range(len(x) - 1)], layout=torch.jagged
+            )
 
     torch.manual_seed(0)
     data = torch.randn(12, 3), torch.zeros(12)
