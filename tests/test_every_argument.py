@@ -77,7 +77,7 @@ GOOD = {
     "zoo.model": (la.zoo.model, ("mlp",), {}),
     "zoo.data": (la.zoo.data, ("digits",), {}),
     **{
-        f"sharpness.{name}": (measure, (OBJECTIVE,), {})
+        f"sharpness.{name}": (measure, (OBJECTIVE,), {"draws": 100} if name == "llc" else {})
         for name in la.sharpness.__all__
         if inspect.isfunction(measure := getattr(la.sharpness, name))
         and list(inspect.signature(measure).parameters)[:1] == ["objective"]

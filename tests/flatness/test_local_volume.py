@@ -81,7 +81,7 @@ def crossing(levels, count, rng) -> Volume:
 
 
 def test_two_crossing_valleys_have_one_half_and_are_counted_twice():
-    found = crossing(9, 200_000, np.random.default_rng(0))
+    found = crossing(9, 50_000, np.random.default_rng(0))
     # V = 2 √ε (log(1/√ε) + …): less than 1/2 without the logarithm, 1/2 with it.
     assert found.coefficient < 0.47
     assert found.joint == pytest.approx(0.5, abs=0.05)
