@@ -84,6 +84,11 @@ SMALLER = {
     "--seconds 4": "--seconds 0.3",
     "--shard 3/8": "--shard 2/3",
     "--executor processes:4": "--executor serial",
+    "llc --model": "llc --draws 100 --model",
+    'llc --config scan.toml --only "layer3.*"': 'llc --config scan.toml --only "layer3.*" --draws 100',
+    "llc --config scan.toml --run": "llc --config scan.toml --draws 100 --run",
+    "--draws 500": "--draws 50",
+    "--volume": "--volume --ways 20",
 }
 """What makes an example small; nothing else of it is changed."""
 
