@@ -1,6 +1,6 @@
 """How much memory does a scan take beside a plain evaluation of the same model?
 
-Method: the peak resident set (``ru_maxrss``) of a fresh process that evaluates a network like ResNet-56 on 500 images
+Method: the peak resident set (``ru_maxrss``) of a fresh process that evaluates a network like ResNet-56 on 300 images
 of CIFAR's shape, batch by batch, against one that scans six points with the same batches. What reads a graph
 (``torch.export``) takes some 100 MiB however large the model is, so there both processes load it.
 """
@@ -31,7 +31,7 @@ class Block(nn.Module):
 sizes = [(16, 16, 1)] * 9 + [(16, 32, 2)] + [(32, 32, 1)] * 8 + [(32, 64, 2)] + [(64, 64, 1)] * 8
 net = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), *(Block(*size) for size in sizes),
                     nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
-x, y = torch.randn(500, 3, 32, 32), torch.randint(0, 10, (500,))
+x, y = torch.randn(300, 3, 32, 32), torch.randint(0, 10, (300,))
 if sys.argv[1].startswith("evaluate"):
     if sys.argv[1] != "evaluate alone":
         import lossatlas as la, lossatlas.sampling.run
