@@ -51,11 +51,11 @@ def test_a_training_on_digits_and_the_ways_between_two(tmp_path):
     objective = la.Objective(a, data, F.cross_entropy, batchnorm="recalibrated")
     aligned = la.align(objective, b)
     assert aligned.checked < 1e-9
-    before, after = (barrier(objective, a, other, steps=11)[0] for other in (b, aligned))
+    before, after = (barrier(objective, a, other, steps=5)[0] for other in (b, aligned))
     assert before.height > 10 * before.standard_error
     assert after.height < before.height
 
-    joined = la.connect(objective, a, b, steps=11, training=Training(epochs=10, lr=0.02))
+    joined = la.connect(objective, a, b, steps=5, training=Training(epochs=10, lr=0.02))
     assert joined.barrier.height < 0.2 * before.height
     unseen = la.Objective(a, test, F.cross_entropy, metrics={"error": la.metrics.error}, batchnorm="recalibrated")
     errors = along(unseen, joined.curve, steps=5)["error"]
