@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import sqlite3
@@ -132,80 +133,128 @@ def test_a_finished_run_on_a_read_only_mount_returns_its_result(tmp_path):
     np.testing.assert_allclose(float(done.stdout), float(la.open(tmp_path / "run")["loss"].sum()), rtol=0)
 
 
+EACH = """
+import contextlib, io, json, os, resource, sys, traceback
+def full():
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+def each(work):
+    for target in sys.argv[1:]:
+        if not (child := os.fork()):
+            said, code = io.StringIO(), 0
+            with contextlib.redirect_stdout(said):
+                try:
+                    work(target)
+                except OSError as fault:
+                    print("refused:", fault)
+                except BaseException:
+                    traceback.print_exc(file=said)
+                    code = 1
+            print(json.dumps([target, said.getvalue()]), flush=True)
+            os._exit(code)
+        _, status = os.waitpid(child, 0)
+        if status:
+            print(json.dumps([target, f"ended with {status}"]), flush=True)
+"""
+
+
+def each_said(program: str, targets: list[Path]) -> dict[Path, str]:
+    """What work says of each target; each in a process of its own, which its limit dies with, by one start for all."""
+    command = [sys.executable, "-c", EACH + program, *map(str, targets)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, (done.returncode, done.stderr)
+    said = dict.fromkeys(targets, "")
+    for target, words in map(json.loads, done.stdout.splitlines()):
+        said[Path(target)] += words
+    return said
+
+
 FULL = """
-import resource, signal, sys
+import signal
 import numpy as np
-import lossatlas as la
+import lossatlas as la, lossatlas.draw.static
+from lossatlas.results.landscape import save
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 x = np.linspace(-1, 1, 60)
 found = la.landscape(x=x, y=x, loss=np.random.default_rng(0).normal(size=(60, 60)))
-la.draw(found, sys.argv[1]) if not sys.argv[1].endswith(".nc") else None
-resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
-try:
-    if sys.argv[1].endswith(".nc"):
-        from lossatlas.results.landscape import save
-        save(found, sys.argv[1])
-    else:
-        la.draw(found, sys.argv[1])
-except OSError as fault:
-    print("refused:", fault)
+def work(target):
+    la.draw(found, target) if not target.endswith(".nc") else None
+    full()
+    save(found, target) if target.endswith(".nc") else la.draw(found, target)
+each(work)
 """
 
 
 FULL_OTHERS = """
-import resource, sys, warnings
+import warnings
 from pathlib import Path
 import numpy as np, torch
-import lossatlas as la
+import lossatlas as la, lossatlas.draw.static
 from lossatlas.draw.film import Zoom, animate
+from lossatlas.space.planefile import save_directions
 from lossatlas.zoo.fit import _save
-kind, target = sys.argv[1], Path(sys.argv[2])
 x = np.linspace(-1, 1, 9)
 found = la.landscape(x=x, y=x, loss=np.add.outer(x**2, x**2))
-model = torch.nn.Linear(40, 40)
-recorder = la.Recorder(target) if kind == "path" else None
-def write():
-    if kind == "path":  # a training goes on, so it is warned
-        with warnings.catch_warnings(record=True) as told:
-            kept = recorder.step(model)
-        if not kept:
-            raise OSError(str(told[0].message))
-    elif kind == "pt":
-        _save(target, {}, model, [])
-    elif kind == "safetensors":
-        directions()
-    else:
-        animate(found, target, Zoom(factor=2), seconds=0.5, rate=10, width=200, progress=False)
-def directions():
-    from lossatlas.space.planefile import save_directions
-    origin = {name: p.detach() for name, p in model.named_parameters()}
-    save_directions(la.Plane(origin, {"x": origin}), target)
-for _ in range(0 if kind == "safetensors" else 2 if kind == "path" else 1):
+def work(told):
+    target, kind, model = Path(told), Path(told).parent.name, torch.nn.Linear(40, 40)
+    recorder = la.Recorder(target) if kind == "path" else None
+    def write():
+        if kind == "path":  # a training goes on, so it is warned
+            with warnings.catch_warnings(record=True) as told:
+                kept = recorder.step(model)
+            if not kept:
+                raise OSError(str(told[0].message))
+        elif kind == "pt":
+            _save(target, {}, model, [])
+        elif kind == "safetensors":
+            origin = {name: p.detach() for name, p in model.named_parameters()}
+            save_directions(la.Plane(origin, {"x": origin}), target)
+        else:
+            animate(found, target, Zoom(factor=2), seconds=0.5, rate=10, width=200, progress=False)
+    for _ in range(0 if kind == "safetensors" else 2 if kind == "path" else 1):
+        write()
+    full()
     write()
-resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
-try:
-    write()
-except OSError as fault:
-    print("refused:", fault)
+each(work)
 """
+OTHERS = ("gif", "webp", "mp4", "frames", "path", "pt", "safetensors")
+PICTURES = ("nc", "png", "pdf", "svg", "html", "vtp", "vti", "glb", "stl")
 
 
-@pytest.mark.parametrize("kind", ["gif", "webp", "mp4", "", "path", "pt", "safetensors"])
-def test_a_full_disk_is_an_error_for_films_and_weights_too_and_leaves_what_was_there(tmp_path, kind):
+@pytest.fixture(scope="module")
+def others(tmp_path_factory) -> dict[str, tuple[Path, str]]:
+    """Films and weights that are written again on a full disk: the file, and what was said."""
+    folder = tmp_path_factory.mktemp("others")
+    targets = {kind: folder / kind / ("a" if kind in ("frames", "path") else f"a.{kind}") for kind in OTHERS}
+    for target in targets.values():
+        target.parent.mkdir()
+    said = each_said(FULL_OTHERS, list(targets.values()))
+    return {kind: (target, said[target]) for kind, target in targets.items()}
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory) -> dict[str, tuple[Path, str]]:
+    """Pictures that are drawn again on a full disk: the file, and what was said."""
+    folder = tmp_path_factory.mktemp("pictures")
+    targets = {suffix: folder / suffix / f"a.{suffix}" for suffix in PICTURES}
+    for target in targets.values():
+        target.parent.mkdir()
+    said = each_said(FULL, list(targets.values()))
+    return {suffix: (target, said[target]) for suffix, target in targets.items()}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_a_full_disk_is_an_error_for_films_and_weights_too_and_leaves_what_was_there(others, kind):
     if kind == "mp4":
         pytest.importorskip("imageio_ffmpeg")
-    target = tmp_path / (f"a.{kind}" if kind not in ("", "path") else "a")
-    command = [sys.executable, "-c", FULL_OTHERS, kind, str(target)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, (done.returncode, done.stderr)
-    assert "refused:" in done.stdout and "cannot be written" in done.stdout and "a" in done.stdout
-    assert "[Errno 0]" not in done.stdout
-    assert not [path.name for path in tmp_path.rglob(".*")], "nothing half-written stays"
+    target, said = others[kind]
+    assert said.startswith("refused:") and "cannot be written" in said and "a" in said, said
+    assert "[Errno 0]" not in said and "ended with" not in said
+    assert not [path.name for path in target.parent.rglob(".*")], "nothing half-written stays"
     if kind == "path":
         assert len(la.Trajectory.open(target)) == 2
     elif kind == "safetensors":
         assert not target.exists()
-    elif kind:
+    elif kind != "frames":
         assert target.stat().st_size > 4096
     else:
         assert {path.stat().st_size > 0 for path in target.iterdir()} == {True}
@@ -232,17 +281,15 @@ def test_what_a_killed_writer_left_beside_a_file_goes_when_it_is_written_again(t
     assert sorted(tmp_path.glob(".*")) == sorted([fresh, other, theirs])
 
 
-@pytest.mark.parametrize("suffix", ["nc", "png", "pdf", "svg", "html", "vtp", "vti", "glb", "stl"])
-def test_a_full_disk_is_an_error_and_leaves_the_old_picture(tmp_path, suffix):
+@pytest.mark.parametrize("suffix", PICTURES)
+def test_a_full_disk_is_an_error_and_leaves_the_old_picture(pictures, suffix):
     if suffix in ("vtp", "vti"):
         pytest.importorskip("pyvista")
     if suffix in ("glb", "stl"):
         pytest.importorskip("trimesh")
-    target = tmp_path / f"a.{suffix}"
-    done = subprocess.run([sys.executable, "-c", FULL, str(target)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, (done.returncode, done.stderr)
-    assert "refused:" in done.stdout and str(target) in done.stdout
-    assert [path.name for path in tmp_path.iterdir()] == ([] if suffix == "nc" else [target.name])
+    target, said = pictures[suffix]
+    assert said.startswith("refused:") and str(target) in said and "ended with" not in said, said
+    assert [path.name for path in target.parent.iterdir()] == ([] if suffix == "nc" else [target.name])
     assert suffix == "nc" or target.stat().st_size > 4096
 
 
