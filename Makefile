@@ -3,7 +3,7 @@
 #   make demo    train two networks, draw their landscapes, open the page (about two minutes)
 #   make bench   time a point against the other ways there are, in an environment of its own (about half an hour);
 #                DATA=FOLDER names the folder with the authors' network, see benchmarks/README.md
-#   make test    lint, types, layers, documentation, tests
+#   make test    lint, types, layers, documentation, tests; `make -j2 -O checks` makes all but the tests, two at a time
 #   make coverage      the tests, counting the lines that they execute; it takes more than half as long again
 #   make test-bare     a part of the tests in an environment without extras
 #   make test-lowest   a part of the tests with the lowest versions that pyproject.toml declares; torch is that of .venv,
@@ -33,7 +33,7 @@ LOWEST_TORCH ?=
 COUNTING :=
 TESTERS := 'pytest>=8.2' 'hypothesis>=6.100' 'sybil>=8'
 
-.PHONY: setup demo test test-bare test-lowest lint types layers tests coverage web page docs bench soak clean
+.PHONY: setup demo test checks test-bare test-lowest lint types layers tests coverage web page docs wheel bench soak clean
 
 setup: $(READY)
 
@@ -56,8 +56,10 @@ demo: $(DEMO_READY)
 	$(BIN)/lossatlas demo
 
 # web and docs come before tests: some of these take axe-core from its node_modules, others read the site.
-test: lint types layers web docs
+test: checks
 	LOSSATLAS_SITE=$(CURDIR)/site $(MAKE) tests
+
+checks: docs types web lint layers
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -81,6 +83,9 @@ tests: $(READY)
 
 coverage: COUNTING := --cov --cov-report=term
 coverage: tests
+
+# One thread here too: networks and the examples of the gallery are so small that a second one only waits.
+docs test-bare test-lowest: export OMP_NUM_THREADS = 1
 
 $(BARE_READY): $(DEMO_READY)
 	$(PYTHON) -m venv --clear $(BARE)
@@ -117,6 +122,10 @@ page: $(READY)
 
 docs: $(READY)
 	$(BIN)/sphinx-build --fail-on-warning --quiet --builder html $(if $(REPOSITORY),-D notebook_repository=$(REPOSITORY)) docs site
+
+# It packs what lies in the tree, where docs and web leave files while they run: after them, where several run at once.
+wheel: docs web
+	.ci/clean
 
 # The packages we compare with have pins that would choose another torch, and libraries that play no part in a timing.
 $(BENCH_READY): pyproject.toml
