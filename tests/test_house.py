@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import graphlib
 import importlib
 import inspect
@@ -132,12 +133,20 @@ def test_a_module_that_users_meet_lists_its_public_names_alone(name):
     assert not [one for one in dir(module) if inspect.ismodule(getattr(module, one))]
 
 
+@functools.cache
+def meanings() -> dict[str, list[str]]:
+    """The files that have a function or a class of a name, by the name."""
+    found: dict[str, list[str]] = {}
+    for file, path in FILES.items():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                found.setdefault(node.name, []).append(file)
+    return found
+
+
 @pytest.mark.parametrize("name", ["Axis", "Block", "Plan", "Recipe", "Way", "compare", "whole"])
 def test_a_name_means_one_thing(name):
-    kinds = ast.FunctionDef | ast.ClassDef
-    trees = {file: ast.parse(path.read_text(encoding="utf-8")) for file, path in FILES.items()}
-    meant = [file for file, tree in trees.items() for n in tree.body if isinstance(n, kinds) and n.name == name]
-    assert len(meant) <= 1
+    assert len(meanings().get(name, [])) <= 1
 
 
 def walk() -> list[tuple[str, str]]:
