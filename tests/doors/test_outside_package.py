@@ -119,7 +119,7 @@ def test_an_executor_from_outside_gives_the_same_values_bit_for_bit(outside, tmp
     there = la.sample(objective, plane, grid, executor=f"timed:{tmp_path / 'blocks.csv'}")
     assert np.array_equal(there["loss"], la.sample(objective, plane, grid)["loss"])
     rows = [line.split(",") for line in (tmp_path / "blocks.csv").read_text().splitlines()]
-    assert sum(int(points) for points, _ in rows) >= 15
+    assert sum(int(points) for points, _ in rows) == 14  # all but the centre, which is known before
     assert all(float(seconds) >= 0 for _, seconds in rows)
 
 
