@@ -132,9 +132,9 @@ def test_no_convex_loss_is_called_non_convex_where_a_few_samples_must_do(monkeyp
     """As if every point were costly, and double precision too much for any run."""
     monkeypatch.setattr(noise, "COSTLY", 0.0)
     monkeypatch.setattr(noise, "FEW_SAMPLES", few)
-    looked, wrong = false_claims(range(1, RUNS, 40), normed=normed)
+    looked, wrong = false_claims(range(1, RUNS, 80), normed=normed)
     assert not wrong, "\n".join(wrong)
-    assert looked > RUNS / 40 / 2
+    assert looked > RUNS / 80 / 2
 
 
 @pytest.mark.soak
