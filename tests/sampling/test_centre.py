@@ -13,7 +13,6 @@ from lossatlas.evaluate import choice
 from lossatlas.results.landscape import structured
 from lossatlas.results.store import MemoryRun
 from lossatlas.sampling import run as sampling
-from lossatlas.sampling.centre import cell_of_centre
 
 
 class StoppedError(Exception):
@@ -115,9 +114,7 @@ def test_the_cell_of_the_centre():
     blocks = []
     with pytest.MonkeyPatch.context() as patch:
         real = sampling.stated
-        patch.setattr(
-            sampling, "stated", lambda spec, *more: (blocks.append(cell_of_centre(spec)), real(spec, *more))[1]
-        )
+        patch.setattr(sampling, "stated", lambda spec, *more: (blocks.append(spec.centre_cell), real(spec, *more))[1])
         asked(objective)
         la.sample(objective, la.Plane.random(objective, seed=0, axes=("x",)), la.Grid(x=(0.5, 1, 3)), progress=False)
     assert blocks == [7, None]

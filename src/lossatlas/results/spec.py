@@ -65,6 +65,14 @@ class RunSpec:
         return tuple(len(axis.coordinates) for axis in self.axes.values())
 
     @property
+    def centre_cell(self) -> int | None:
+        """The flat index, in C order of the axes, of the cell whose coordinates are all zero; None without one."""
+        at = [np.flatnonzero(axis.coordinates == 0) for axis in self.axes.values()]
+        if any(len(found) == 0 for found in at):
+            return None
+        return int(np.ravel_multi_index([int(found[0]) for found in at], self.shape))
+
+    @property
     def key(self) -> bytes:
         """What the checksums of the run's points are made under, so that those of another run do not pass for them."""
         return bytes.fromhex(self.seal or checksum.of_json(self._content()))

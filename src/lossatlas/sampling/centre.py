@@ -1,4 +1,4 @@
-"""Which cell is the centre? Its value is known before a run has a plan, so it is the first point that is kept."""
+"""What is known of the centre before a run has a plan? Its value, which is the first point that is kept."""
 
 from __future__ import annotations
 
@@ -10,22 +10,7 @@ from lossatlas.objective.function import Measurable
 from lossatlas.results.landscape import Status
 from lossatlas.results.spec import Block, RunSpec
 
-__all__ = ["cell_of_centre", "stated"]
-
-
-def cell_of_centre(spec: RunSpec) -> int | None:
-    """The flat index of the cell whose coordinates are all zero; None where there is none.
-
-    Args:
-        spec: what the run is.
-
-    Returns:
-        The index, in C order of the axes.
-    """
-    at = [np.flatnonzero(axis.coordinates == 0) for axis in spec.axes.values()]
-    if any(len(found) == 0 for found in at):
-        return None
-    return int(np.ravel_multi_index([int(found[0]) for found in at], spec.shape))
+__all__ = ["stated"]
 
 
 def stated(spec: RunSpec, objective: Measurable, values: Mapping[str, float]) -> Block:
@@ -40,7 +25,7 @@ def stated(spec: RunSpec, objective: Measurable, values: Mapping[str, float]) ->
         One point; none if the run has no such cell, measures more there, or evaluates it in another way: in a shorter
         format, or in place.
     """
-    cell, names = cell_of_centre(spec), spec.values
+    cell, names = spec.centre_cell, spec.values
     known = cell is not None and spec.identity.get("precision") == "exact" and set(names) <= values.keys()
     row = np.array([[values.get(name, np.nan) for name in names]])
     decisive = [name not in objective.derived for name in names]

@@ -11,7 +11,6 @@ from lossatlas.objective.function import Measurable
 from lossatlas.objective.probe import Centre
 from lossatlas.results.landscape import Status
 from lossatlas.results.spec import Block, RunSpec
-from lossatlas.sampling.centre import cell_of_centre
 from lossatlas.sampling.executors import Work
 from lossatlas.sampling.loop import Places
 from lossatlas.space.charts import Chart
@@ -108,7 +107,7 @@ def check_centre(objective: Measurable, chart: Chart, centre: Centre, spec: RunS
 
 def _centre_cell(spec: RunSpec, told: Block) -> Mapping[str, float]:
     """The values of the cell whose coordinates are all zero, where there is one and it is ok."""
-    row = np.flatnonzero((told.indices == cell_of_centre(spec)) & (told.status == Status.OK))
+    row = np.flatnonzero((told.indices == spec.centre_cell) & (told.status == Status.OK))
     return dict(zip(spec.values, told.values[row[0]].tolist(), strict=True)) if len(row) else {}
 
 
